@@ -1,0 +1,61 @@
+"""Every error a user can meet, by name.
+
+Messages say which argument, what arrived, and what to write instead. All of them are raised before any solve,
+except :class:`ConvergenceError`.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TightropeError(Exception):
+    """Base class of all errors of this package."""
+
+
+class InputError(TightropeError, ValueError):
+    """An argument has the wrong shape, value or unit."""
+
+
+class NetworkError(InputError):
+    """Weights that do not describe a network: NaN, wrong shapes, a W that is not monotone."""
+
+
+class RegionError(InputError):
+    """An input region that does not exist: negative radius, unknown norm, empty box."""
+
+
+class UnknownNameError(InputError, KeyError):
+    """A name (network, data set, result, method) that nothing has."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]):
+        known = sorted(str(k) for k in known)
+        close = get_close_matches(str(name), known, n=3)
+        hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+        super().__init__(f"unknown {kind} {name!r}. {hint}Known: {', '.join(known) or 'none'}.")
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return self.args[0]
+
+
+class UnknownParameterError(UnknownNameError):
+    """A notebook parameter that the notebook does not have."""
+
+
+class MissingDataError(TightropeError, FileNotFoundError):
+    """A data file that is neither in TIGHTROPE_DATA nor in the cache, and could not be fetched."""
+
+
+class CorruptDataError(TightropeError):
+    """A data file whose content is not what its SHA-256 says, or that cannot be parsed."""
+
+
+class ConvergenceError(TightropeError, ArithmeticError):
+    """An iteration stopped before its residual reached the tolerance."""
+
+
+class SolverUnavailableError(TightropeError):
+    """A solver asked for by name is not installed or has no licence."""
+
+
+class CertificateError(TightropeError):
+    """A certificate that does not prove what it claims."""
