@@ -1,0 +1,1 @@
+"""Questions about networks, written as polynomial problems (products of affine forms)."""

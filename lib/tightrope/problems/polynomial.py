@@ -1,0 +1,34 @@
+"""A polynomial problem: maximise a sum of products of affine forms subject to such sums."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tightrope.semialgebraic import Constraint, Products, Space
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialProblem:
+    """max objective(v) subject to constraints(v), v in homogeneous coordinates.
+
+    Parameters
+    ----------
+    space
+        The variables.
+    objective
+        One function (`len(objective) == 1`).
+    constraints
+        Groups, each with a name; the multipliers of a certificate go by these names.
+    squared_norm
+        R^2 >= ||v||^2 (the leading 1 included) for every feasible v: the trace bound that turns a slightly indefinite
+        dual matrix into a sound bound.
+    """
+
+    space: Space
+    objective: Products
+    constraints: tuple[Constraint, ...]
+    squared_norm: float
+
+    def violations(self, v: np.ndarray) -> dict[str, float]:
+        """The largest violation of each group of constraints at points v (..., N); all 0 at feasible points."""
+        return {c.name: float(c.violation(v).max(initial=0.0)) for c in self.constraints}

@@ -1,0 +1,186 @@
+"""The Robustness Model of a monDEQ (section 3.1 of chen2021-mondeq), with the output bias that its print drops.
+
+For a label y, a target j and a region E:
+
+    delta_j = max { F(x)_j - F(x)_y : z = ReLU(W z + U x + u), x in E },   F(x) = C z + c.
+
+The network is robust on E when delta_j < 0 for all j != y. (The printed model omits c_j - c_y: erratum 1.)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.errors import InputError, RegionError
+from tightrope.networks import MonDEQ
+from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.regions import INFINITY, Ball
+from tightrope.semialgebraic import (
+    Constraint,
+    Space,
+    interval,
+    products,
+    relu_graph,
+    unit_box,
+    unit_l1_ball,
+    unit_l2_ball,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """x = origin + basis d on the region, up to directions that U does not see.
+
+    Attributes
+    ----------
+    origin
+        (p0,): where d = 0; the centre of the box when the region is a (clipped) L-infinity ball.
+    V
+        (p, n): U times the basis, so that U x = U origin + V d.
+    kind
+        "box", "l2" or "l1": the set that d runs over, of unit radius.
+    lower, upper
+        (n,) bounds on d of a clipped L2 or L1 ball, else None.
+    squared_norm
+        Bound on ||d||^2.
+    """
+
+    origin: np.ndarray
+    V: np.ndarray
+    kind: str
+    lower: np.ndarray | None
+    upper: np.ndarray | None
+    squared_norm: float
+
+
+def coordinates(U: np.ndarray, region: Ball) -> Coordinates:
+    """The smallest unit-scaled coordinates of a region, each choice exact.
+
+    L-infinity: one coordinate in [-1, 1] per pixel of positive width. L2 without clipping: only the row space of U
+    matters, so x - x_0 is rotated into it (R of a QR factorisation of U'); clipping keeps the pixels. L1 keeps them too.
+    Norms between are replaced by :meth:`Ball.enclosure`.
+    """
+    region, _ = region.enclosure()
+    p0 = region.size
+    if U.shape[1] != p0:
+        raise RegionError(
+            f"region: {p0} inputs, but the network has {U.shape[1]}; use the network's own data set."
+        )
+    if region.norm == INFINITY:
+        lower, upper = region.bounding_box()
+        origin, half = (lower + upper) / 2, (upper - lower) / 2
+        wide = half > 0
+        return Coordinates(origin, U[:, wide] * half[wide], "box", None, None, float(wide.sum()))
+    radius = region.radius
+    if radius == 0:
+        return Coordinates(region.center, U[:, :0], "l2", None, None, 0.0)
+    kind = "l2" if region.norm == 2 else "l1"
+    if kind == "l2" and not region.clipped:
+        V = U
+        if p0 > U.shape[0]:
+            V = np.linalg.qr(U.T, mode="r").T
+        return Coordinates(region.center, radius * V, kind, None, None, 1.0)
+    lower = upper = None
+    if region.clipped:
+        lower, upper = (region.lower - region.center) / radius, (region.upper - region.center) / radius
+    return Coordinates(region.center, radius * U, kind, lower, upper, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class RobustnessModel:
+    """What the problems of all targets of one region share: variables (1, z, d[, e]) and constraints.
+
+    Build it with :func:`robustness_model`; :meth:`problem` adds the objective of one target.
+    """
+
+    network: MonDEQ
+    region: Ball
+    label: int
+    coordinates: Coordinates
+    space: Space
+    constraints: tuple[Constraint, ...]
+    squared_norm: float
+
+    def problem(self, target: int) -> PolynomialProblem:
+        """max F(x)_target - F(x)_label over the region."""
+        classes = self.network.classes
+        if not (0 <= target < classes and target != self.label):
+            raise InputError(
+                f"target: got {target!r}; write one of 0..{classes - 1} other than {self.label}."
+            )
+        C, c = self.network.C, self.network.c
+        xi = C[target] - C[self.label]
+        form = sp.csr_array(xi[None]) @ self.space["z"] + self.space.constant(c[target] - c[self.label])
+        return PolynomialProblem(
+            self.space, products(form, self.space.constant(1)), self.constraints, self.squared_norm
+        )
+
+    def point(self, d: np.ndarray) -> np.ndarray:
+        """Homogeneous coordinates (..., N) of the network's state at d (..., n): z is the equilibrium there."""
+        z = equilibrium_at(self.network, self.coordinates, np.atleast_2d(d)).reshape(*d.shape[:-1], -1)
+        lift = {"e": np.abs(d)} if "e" in self.space.slices else {}
+        return self.space.point(z=z, d=d, **lift)
+
+
+def equilibrium_at(network: MonDEQ, coords: Coordinates, d: np.ndarray) -> np.ndarray:
+    """z (count, p) with z = ReLU(W z + V d + b), for d (count, n)."""
+    reduced = MonDEQ(W=network.W, U=coords.V, u=network.U @ coords.origin + network.u, C=network.C, c=network.c,
+                     m=network.m)  # fmt: skip
+    return reduced.equilibrium(d)
+
+
+def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessModel:
+    """The Robustness Model of one network, region and label.
+
+    Raises
+    ------
+    InputError
+        If the label does not exist or the region has another input size.
+    """
+    if not 0 <= label < network.classes:
+        raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
+    coords = coordinates(network.U, region)
+    n = coords.V.shape[1]
+    b = network.U @ coords.origin + network.u
+    lift = {"e": n} if coords.kind == "l1" else {}
+    space = Space(z=network.width, d=n, **lift)
+    z, d = space["z"], space["d"]
+    h = sp.csr_array(network.W) @ z + sp.csr_array(coords.V) @ d + space.constant(b)
+    constraints = relu_graph(space, z, h)
+    if coords.kind == "box":
+        constraints += unit_box(space, d)
+    elif coords.kind == "l2":
+        constraints += unit_l2_ball(space, d) if n else []
+    else:
+        constraints += unit_l1_ball(space, d, space["e"])
+    if coords.lower is not None:
+        # A bound outside [-1, 1] is implied by the ball; the product still needs two valid factors.
+        binding = (coords.lower > -1) | (coords.upper < 1)
+        rows = sp.eye_array(n, format="csr")[binding]
+        lower, upper = np.maximum(coords.lower, -1)[binding], np.minimum(coords.upper, 1)[binding]
+        if binding.any():
+            constraints += interval(space, rows @ d, lower, upper, "d")
+    return RobustnessModel(
+        network,
+        region,
+        label,
+        coords,
+        space,
+        tuple(constraints),
+        _squared_norm(network, coords, b, bool(lift)),
+    )
+
+
+def _squared_norm(network: MonDEQ, coords: Coordinates, b: np.ndarray, lifted: bool) -> float:
+    """R^2 >= 1 + ||z||^2 + ||d||^2 (+ ||e||^2) over the region.
+
+    z_0, the computed state at d = 0, misses its equation by rho = z_0 - ReLU(W z_0 + b). So z_0 - rho is the exact state
+    for the bias b + W rho, and strong monotonicity (m ||z - z'|| <= ||difference of the affine parts||) gives
+    ||z|| <= ||z_0|| + ||rho|| + (||V|| ||d|| + ||W|| ||rho||) / m.
+    """
+    z0 = equilibrium_at(network, coords, np.zeros((1, coords.V.shape[1])))[0]
+    rho = np.linalg.norm(z0 - np.maximum(network.W @ z0 + b, 0))
+    spread = np.linalg.norm(coords.V, 2) * np.sqrt(coords.squared_norm) if coords.V.size else 0.0
+    z_bound = np.linalg.norm(z0) + rho + (spread + np.linalg.norm(network.W, 2) * rho) / network.m
+    return float(1 + z_bound**2 + coords.squared_norm * (2 if lifted else 1))

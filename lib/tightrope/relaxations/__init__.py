@@ -1,0 +1,1 @@
+"""Relaxations: from a polynomial problem to a conic or linear program."""

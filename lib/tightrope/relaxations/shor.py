@@ -1,0 +1,135 @@
+"""Shor's relaxation (order 1 of Lasserre's hierarchy): (1, v)(1, v)' becomes X >= 0 with X_00 = 1.
+
+A product f(v) g(v) becomes <A, X> with A = sym(f g') = (f g' + g f') / 2. The program keeps the distinct products and
+their forms, because a structured solver works with these, and gives matrices only on demand.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.semialgebraic import Constraint, Products
+
+
+@dataclass(frozen=True, eq=False)
+class ShorConstraints:
+    """<A_k, X> = 0 or >= 0, with A_k = sum_r weights[k, r] sym(left_r right_r').
+
+    Attributes
+    ----------
+    forms
+        (D, N) distinct affine forms.
+    left, right
+        (P,) rows of `forms`; products are distinct.
+    weights
+        (k, P).
+    equality
+        (k,) bool.
+    groups
+        Name -> slice of the k constraints.
+    blocks
+        Name -> slice of the N coordinates (coordinate 0 is the homogenising one).
+    squared_norm
+        Bound on trace(X) over the moment matrices of feasible points.
+    """
+
+    forms: sp.csr_array
+    left: np.ndarray
+    right: np.ndarray
+    weights: sp.csr_array
+    equality: np.ndarray
+    groups: dict[str, slice]
+    blocks: dict[str, slice]
+    squared_norm: float
+
+    @property
+    def size(self) -> int:
+        """N, the size of the PSD matrix."""
+        return self.forms.shape[1]
+
+    def matrix(self, y: np.ndarray) -> sp.csr_array:
+        """sum_k y_k A_k, sparse and symmetric (N, N), for multipliers y (k,)."""
+        return _symmetric(self.forms, self.left, self.right, self.weights.T @ y)
+
+    def matrices(self) -> list[sp.csr_array]:
+        """The k matrices A_k."""
+        unit = np.eye(self.weights.shape[0])
+        return [self.matrix(row) for row in unit]
+
+    def split(self, y: np.ndarray) -> dict[str, np.ndarray]:
+        """Multipliers by the name of their group."""
+        return {name: y[where] for name, where in self.groups.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class ShorProgram:
+    """max <objective, X> subject to X >= 0, X_00 = 1 and `constraints`; `objective` is sparse symmetric (N, N)."""
+
+    objective: sp.csr_array
+    constraints: ShorConstraints
+
+
+def _symmetric(forms: sp.csr_array, left: np.ndarray, right: np.ndarray, w: np.ndarray) -> sp.csr_array:
+    """sum_r w_r sym(left_r right_r')."""
+    D = forms.shape[0]
+    coupling = sp.csr_array((w, (left, right)), shape=(D, D))
+    product = forms.T @ (coupling @ forms)
+    return sp.csr_array((product + product.T) / 2)
+
+
+def shor_constraints(
+    groups: tuple[Constraint, ...], blocks: dict[str, slice], squared_norm: float
+) -> ShorConstraints:
+    """Relax constraint groups; products and forms that occur several times are kept once."""
+    lefts = sp.vstack([g.body.left for g in groups], format="csr")
+    rights = sp.vstack([g.body.right for g in groups], format="csr")
+    weights = sp.block_diag([g.body.weights for g in groups], format="csr")
+    count = lefts.shape[0]
+    forms, index = _distinct_rows(sp.vstack([lefts, rights], format="csr"))
+    pairs = np.sort(np.stack([index[:count], index[count:]], axis=1), axis=1)  # f g = g f
+    pairs, where = np.unique(pairs, axis=0, return_inverse=True)
+    merge = sp.csr_array((np.ones(count), (np.arange(count), where.ravel())), shape=(count, len(pairs)))
+    sizes = np.cumsum([0] + [len(g.body) for g in groups])
+    return ShorConstraints(
+        forms=forms,
+        left=pairs[:, 0],
+        right=pairs[:, 1],
+        weights=sp.csr_array(weights @ merge),
+        equality=np.concatenate([np.full(len(g.body), g.equality) for g in groups]),
+        groups={g.name: slice(int(a), int(b)) for g, a, b in zip(groups, sizes, sizes[1:], strict=False)},
+        blocks=dict(blocks),
+        squared_norm=squared_norm,
+    )
+
+
+def objective_matrix(objective: Products) -> sp.csr_array:
+    """The matrix <C, X> of one function."""
+    w = objective.weights.toarray()[0]
+    k = np.arange(len(w))
+    forms = sp.vstack([objective.left, objective.right], format="csr")
+    return _symmetric(forms, k, k + len(w), w)
+
+
+def shor(problem: PolynomialProblem) -> ShorProgram:
+    """Shor's relaxation of a polynomial problem; its value is an upper bound of the problem's."""
+    constraints = shor_constraints(problem.constraints, problem.space.slices, problem.squared_norm)
+    return ShorProgram(objective_matrix(problem.objective), constraints)
+
+
+def _distinct_rows(rows: sp.csr_array) -> tuple[sp.csr_array, np.ndarray]:
+    """Distinct rows of a CSR array in order of first appearance, and the index of each row among them."""
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    seen: dict[tuple[bytes, bytes], int] = {}
+    index = np.empty(rows.shape[0], int)
+    first = []
+    for i in range(rows.shape[0]):
+        part = slice(rows.indptr[i], rows.indptr[i + 1])
+        key = (rows.indices[part].tobytes(), rows.data[part].tobytes())
+        if key not in seen:
+            seen[key] = len(first)
+            first.append(i)
+        index[i] = seen[key]
+    return sp.csr_array(rows[first]), index

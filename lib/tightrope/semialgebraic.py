@@ -1,0 +1,166 @@
+"""Sets and functions as products of affine forms (DESIGN: one small class describes every problem).
+
+With homogeneous coordinates v = (1, variables), a constraint is `sum_r w_r f_r(v) g_r(v) {= or >=} 0` with affine f
+and g. An affine form is a row of a sparse matrix: (k, N) rows act on v of shape (N,). Forms are built with ordinary
+sparse arithmetic, so that code reads like the formula:
+
+>>> space = Space(z=2, d=3)
+>>> h = W @ space["z"] + V @ space["d"] + space.constant(b)      # doctest: +SKIP
+>>> constraints = relu_graph(space, space["z"], h)               # doctest: +SKIP
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.errors import InputError
+
+Forms = sp.csr_array  # (k, N): k affine forms on homogeneous coordinates
+
+
+class Space:
+    """Named blocks of variables behind the homogenising coordinate 1.
+
+    `Space(z=87, d=784)` has N = 872 coordinates: 1, then z, then d.
+    """
+
+    def __init__(self, **blocks: int):
+        self.slices: dict[str, slice] = {}
+        start = 1
+        for name, size in blocks.items():
+            self.slices[name] = slice(start, start + size)
+            start += size
+        self.size = start
+
+    def __getitem__(self, block: str) -> Forms:
+        """The coordinates of one block as forms, (size of the block, N)."""
+        where = self.slices[block]
+        k = where.stop - where.start
+        return sp.csr_array(
+            (np.ones(k), (np.arange(k), np.arange(where.start, where.stop))), shape=(k, self.size)
+        )
+
+    def constant(self, values: np.ndarray | float) -> Forms:
+        """Constant forms, (k, N), with the given values (k,)."""
+        values = np.atleast_1d(np.asarray(values, float))
+        return sp.csr_array(
+            (values, (np.arange(len(values)), np.zeros(len(values), int))), shape=(len(values), self.size)
+        )
+
+    def point(self, **values: np.ndarray) -> np.ndarray:
+        """Homogeneous coordinates (..., N) of a point given by its blocks (..., block size)."""
+        lead = np.shape(next(iter(values.values())))[:-1]
+        v = np.ones((*lead, self.size))
+        for name, where in self.slices.items():
+            v[..., where] = values[name]
+        return v
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """k functions sum_r weights[k, r] * left_r(v) * right_r(v).
+
+    `left` and `right` are forms (P, N), `weights` (k, P) sparse; without weights each product is a function of its own.
+    """
+
+    left: Forms
+    right: Forms
+    weights: sp.csr_array
+
+    def __call__(self, v: np.ndarray) -> np.ndarray:
+        """Values (..., k) at points v (..., N) in homogeneous coordinates."""
+        v2 = np.atleast_2d(v)
+        values = (self.weights @ ((self.left @ v2.T) * (self.right @ v2.T))).T
+        return values.reshape(*v.shape[:-1], -1)
+
+    def __len__(self) -> int:
+        return self.weights.shape[0]
+
+
+def products(left: Forms, right: Forms, weights: sp.sparray | None = None) -> Products:
+    """Products of forms; one row of `left` or `right` (1, N) is used against every row of the other."""
+    left, right = sp.csr_array(left), sp.csr_array(right)
+    count = max(left.shape[0], right.shape[0])
+    repeat = sp.csr_array(np.ones((count, 1)))
+    if left.shape[0] != count:
+        left = sp.csr_array(repeat @ left)
+    if right.shape[0] != count:
+        right = sp.csr_array(repeat @ right)
+    if left.shape != right.shape:
+        raise InputError(
+            f"left, right: {left.shape} and {right.shape} do not match; give as many forms in each."
+        )
+    weights = sp.eye_array(count, format="csr") if weights is None else sp.csr_array(weights)
+    return Products(left, right, weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """A named group of constraints `body(v) = 0` (equality) or `body(v) >= 0`."""
+
+    name: str
+    body: Products
+    equality: bool = False
+
+    def violation(self, v: np.ndarray) -> np.ndarray:
+        """How far each constraint of the group is violated at v (..., N): (..., k), 0 where it holds."""
+        values = self.body(v)
+        return np.abs(values) if self.equality else np.maximum(-values, 0)
+
+
+def relu_graph(space: Space, z: Forms, h: Forms) -> list[Constraint]:
+    """z = ReLU(h): z (z - h) = 0, z >= 0, z - h >= 0 (equation 1 of chen2021-mondeq)."""
+    one = space.constant(1)
+    return [
+        Constraint("z (z - h) = 0", products(z, z - h), equality=True),
+        Constraint("z >= 0", products(z, one)),
+        Constraint("z - h >= 0", products(z - h, one)),
+    ]
+
+
+def unit_box(space: Space, d: Forms) -> list[Constraint]:
+    """-1 <= d <= 1 as 1*1 - d_j d_j >= 0: no column of its own for 1 - d and 1 + d."""
+    n = d.shape[0]
+    weights = sp.hstack([sp.csr_array(np.ones((n, 1))), -sp.eye_array(n)], format="csr")
+    forms = sp.vstack([space.constant(1), d], format="csr")
+    return [Constraint("1 - d_j^2 >= 0", products(forms, forms, weights))]
+
+
+def unit_l2_ball(space: Space, d: Forms) -> list[Constraint]:
+    """||d||_2 <= 1 as 1*1 - sum_j d_j d_j >= 0."""
+    forms = sp.vstack([space.constant(1), d], format="csr")
+    weights = sp.csr_array(np.concatenate([[1.0], -np.ones(d.shape[0])])[None])
+    return [Constraint("1 - |d|^2 >= 0", products(forms, forms, weights))]
+
+
+def unit_l1_ball(space: Space, d: Forms, e: Forms) -> list[Constraint]:
+    """||d||_1 <= 1 through a lift e >= |d| with sum e <= 1.
+
+    e_j^2 - d_j^2 >= 0, e_j (1 - sum e) >= 0, e >= 0, and the implied L2 ball and box, which Shor's relaxation does not
+    derive by itself.
+    """
+    n = d.shape[0]
+    one = space.constant(1)
+    slack = one - sp.csr_array(np.ones((1, n))) @ e
+    difference = sp.hstack([sp.eye_array(n), -sp.eye_array(n)], format="csr")
+    both = sp.vstack([e, d], format="csr")
+    return [
+        Constraint("e_j^2 - d_j^2 >= 0", products(both, both, difference)),
+        Constraint("e_j (1 - sum e) >= 0", products(e, slack)),
+        Constraint("e_j >= 0", products(e, one)),
+        *unit_l2_ball(space, d),
+        *unit_box(space, d),
+    ]
+
+
+def interval(space: Space, x: Forms, lower: np.ndarray, upper: np.ndarray, name: str) -> list[Constraint]:
+    """lower <= x <= upper as (x - lower)(upper - x) = -x^2 + (lower + upper) x - lower upper >= 0."""
+    k = x.shape[0]
+    one = space.constant(np.ones(k))
+    left = sp.vstack([x, one, one], format="csr")
+    right = sp.vstack([x, x, one], format="csr")
+    weights = sp.hstack(
+        [-sp.eye_array(k), sp.diags_array(lower + upper), sp.diags_array(-lower * upper)], format="csr"
+    )
+    return [Constraint(f"({name} - lower)(upper - {name}) >= 0", products(left, right, weights))]

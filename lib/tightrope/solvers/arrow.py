@@ -1,0 +1,137 @@
+"""Symmetric matrices whose trailing block is diagonal ("arrows"), and SDP data in that form.
+
+In every model of this package some variables (the input perturbation d) are coupled to each other only through their
+squares. Order the coordinates as (core, tip): then C and all A_k have the pattern
+
+    [ cc  cd ]      cc (q, q) dense, cd (q, n) dense, dd (n,) diagonal,
+    [ cd' dd ]
+
+and so has the dual matrix Z = y_0 E_00 - C - sum y_k A_k. Products with it, its Cholesky test and its inverse cost
+O(n q^2) instead of O((q + n)^3).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.relaxations.shor import ShorConstraints
+
+
+class Arrow(NamedTuple):
+    """The stored part of an arrow matrix, or of any symmetric matrix seen on that pattern."""
+
+    cc: np.ndarray
+    cd: np.ndarray
+    dd: np.ndarray
+
+    def plus(self, other: "Arrow", scale: float = 1.0) -> "Arrow":
+        """self + scale * other."""
+        return Arrow(self.cc + scale * other.cc, self.cd + scale * other.cd, self.dd + scale * other.dd)
+
+    def inner(self, other: "Arrow") -> float:
+        """<self, other> of two matrices, one of which has the arrow pattern."""
+        return float(np.vdot(self.cc, other.cc) + 2 * np.vdot(self.cd, other.cd) + self.dd @ other.dd)
+
+    def norm(self) -> float:
+        """Frobenius norm of an arrow matrix."""
+        return float(np.sqrt(self.inner(self)))
+
+    def vector(self) -> np.ndarray:
+        """All stored entries in one vector (q^2 + q n + n,)."""
+        return np.concatenate([self.cc.ravel(), self.cd.ravel(), self.dd])
+
+    def dense(self) -> np.ndarray:
+        """The (q + n, q + n) matrix, core first."""
+        return np.block([[self.cc, self.cd], [self.cd.T, np.diag(self.dd)]])
+
+
+class ArrowData:
+    """The constraints of a Shor program on the arrow pattern: the maps y -> sum y_k A_k and X -> (<A_k, X>)_k.
+
+    Attributes
+    ----------
+    core, tip
+        Coordinates (indices into 0..N-1) of the two parts; the tip may be empty.
+    """
+
+    def __init__(self, constraints: ShorConstraints):
+        self.constraints = constraints
+        self.tip = _tip(constraints)
+        self.core = np.setdiff1d(np.arange(constraints.size), self.tip)
+        self.q, self.n = len(self.core), len(self.tip)
+        self.order = np.concatenate([self.core, self.tip])
+        entries = self._entries()  # (stored entries, P): the matrices of the products
+        self._adjoint = sp.csr_array(entries @ constraints.weights.T)  # (stored entries, k)
+        self._forward = sp.csr_array(self._adjoint.T)
+        self._double = np.concatenate([np.ones(self.q**2), np.full(self.q * self.n, 2.0), np.ones(self.n)])
+
+    def adjoint(self, y: np.ndarray) -> Arrow:
+        """sum_k y_k A_k."""
+        return self.unpack(self._adjoint @ y)
+
+    def forward(self, X: Arrow) -> np.ndarray:
+        """(<A_k, X>)_k for X given on the pattern."""
+        return self._forward @ (self._double * X.vector())
+
+    def unpack(self, entries: np.ndarray) -> Arrow:
+        """The inverse of :meth:`Arrow.vector`."""
+        q, n = self.q, self.n
+        return Arrow(entries[: q * q].reshape(q, q), entries[q * q : q * q + q * n].reshape(q, n), entries[q * q + q * n :])
+
+    def arrow(self, matrix: sp.csr_array) -> Arrow:
+        """A sparse symmetric matrix with the arrow pattern (an objective, say), checked to have it."""
+        ordered = sp.csr_array(matrix)[self.order][:, self.order].tocsr()
+        q = self.q
+        dd = ordered[q:, q:]
+        diagonal = dd.diagonal()
+        if abs(dd - sp.diags_array(diagonal)).sum() > 0:
+            raise ValueError("matrix: couples two coordinates of the tip; it does not have the arrow pattern.")
+        return Arrow(ordered[:q, :q].toarray(), ordered[:q, q:].toarray(), diagonal)
+
+    def _entries(self) -> sp.csr_array:
+        """Stored entries of sym(f g') for each product, as columns (q^2 + q n + n, P)."""
+        c = self.constraints
+        q, n = self.q, self.n
+        place = np.empty(c.size, int)
+        place[self.order] = np.arange(c.size)
+        f, g = c.forms[c.left], c.forms[c.right]
+        nf, ng = np.diff(f.indptr), np.diff(g.indptr)
+        # All pairs (i in support of f_r, j in support of g_r): each f entry is repeated ng times, g entries are tiled.
+        r = np.repeat(np.arange(len(nf)), nf * ng)
+        offset = np.arange(len(r)) - np.repeat(np.cumsum(nf * ng) - nf * ng, nf * ng)
+        fi, gi = f.indptr[:-1][r] + offset // ng[r], g.indptr[:-1][r] + offset % ng[r]
+        i, j = place[f.indices[fi]], place[g.indices[gi]]
+        value = f.data[fi] * g.data[gi]
+        i, j = np.minimum(i, j), np.maximum(i, j)
+        in_core, in_tip = j < q, i >= q
+        cross = ~in_core & ~in_tip
+        rows = np.concatenate(
+            [
+                i[in_core] * q + j[in_core],
+                j[in_core] * q + i[in_core],
+                q * q + i[cross] * n + (j[cross] - q),
+                q * q + q * n + (i[in_tip] - q),
+            ]
+        )
+        values = np.concatenate([value[in_core] / 2, value[in_core] / 2, value[cross] / 2, value[in_tip]])
+        columns = np.concatenate([r[in_core], r[in_core], r[cross], r[in_tip]])
+        return sp.csr_array((values, (rows, columns)), shape=(q * q + q * n + n, len(c.left)))
+
+
+def _tip(constraints: ShorConstraints) -> np.ndarray:
+    """The coordinates whose mutual block is diagonal in every A_k: whole blocks, the largest first."""
+    forms = abs(constraints.forms)
+    coupling = sp.csr_array(
+        (np.ones(len(constraints.left)), (constraints.left, constraints.right)),
+        shape=(forms.shape[0], forms.shape[0]),
+    )
+    pattern = sp.csr_array(forms.T @ (coupling + coupling.T) @ forms)
+    tip = np.empty(0, int)
+    blocks = sorted(constraints.blocks.values(), key=lambda s: s.start - s.stop)
+    for block in blocks:
+        candidate = np.concatenate([tip, np.arange(block.start, block.stop)])
+        part = pattern[candidate][:, candidate]
+        if abs(part - sp.diags_array(part.diagonal())).sum() == 0:
+            tip = candidate
+    return np.sort(tip)

@@ -1,0 +1,424 @@
+"""A primal-dual interior-point method for Shor programs, built on their products of affine forms.
+
+The pair, with C the objective and A_0 = E_00, b = (1, 0, ..., 0):
+
+    max <C, X>   : <A_k, X> - w_k = b_k,  X >= 0,  w_k >= 0 (w_k = 0 for equalities)
+    min y_0      : Z = y_0 E_00 - C - sum_k y_k A_k >= 0,  y_k >= 0 for inequalities.
+
+The method is Mehrotra's predictor-corrector with the HKM direction, and three structural savings, all exact:
+
+1. The Schur complement M_kl = <A_k, X A_l Z^-1> of products A = sym(f g') needs only Gram matrices of the forms:
+   4 M_kl = (g_k'X f_l)(g_l'Z^-1 f_k) + (g_k'X g_l)(f_l'Z^-1 f_k) + (f_k'X f_l)(g_l'Z^-1 g_k) + (f_k'X g_l)(f_l'Z^-1 g_k).
+2. Z is an arrow (solvers.arrow): its factorisation and inverse cost O(n q^2).
+3. Only the arrow entries of X matter. X is taken to be their maximum-determinant completion (Fukuda, Kojima, Murota
+   and Nakata 2001), the unique completion whose inverse is again an arrow; on the central path X = mu Z^-1 is one. With
+   cc = Y, cd = R, dd = diag(R' Y^-1 R) + D this is X = [Y, R; R', R' Y^-1 R + D], so a step never forms an N x N matrix
+   and never factors one. What remains is the Cholesky factorisation of M.
+
+Notation in the code: q and n are the sizes of core and tip; `Zi` is Z^-1.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import lapack
+
+import tightrope
+from tightrope.relaxations.shor import ShorConstraints
+from tightrope.solvers.arrow import Arrow, ArrowData
+from tightrope.solvers.report import SolveReport, Status
+
+STEP = 0.97  # fraction of the way to the boundary
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """A strictly interior point: X and Z positive definite, y_ineq > 0, w > 0. Usable as a warm start."""
+
+    X: Arrow
+    Z: Arrow
+    y0: float
+    y: np.ndarray
+    w: np.ndarray
+    mu: float
+
+
+class _Completed:
+    """X > 0 given by its arrow entries: Yi = Y^-1, P = Y^-1 R, D = dd - diag(R' P) > 0."""
+
+    def __init__(self, X: Arrow):
+        self.Y, self.R, self.dd = X
+        self.arrow = X
+        self.Yi = _inverse(self.Y)
+        self.P = self.Yi @ self.R
+        self.D = self.dd - np.einsum("ij,ij->j", self.R, self.P)
+
+    def times(self, core: np.ndarray, tip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """X [core; tip] for blocks (q, j) and (n, j)."""
+        top = self.Y @ core + self.R @ tip
+        return top, self.P.T @ top + self.D[:, None] * tip
+
+
+class _Inverted:
+    """Z^-1 of an arrow Z > 0: with H = cd / dd and S = cc - H cd', it is G S^-1 G' + diag(0, 1/dd), G = [I; -H']."""
+
+    def __init__(self, Z: Arrow):
+        self.dd = Z.dd
+        self.H = Z.cd / Z.dd
+        self.Si = _inverse(_symmetrised(Z.cc - self.H @ Z.cd.T))
+        self.SiH = self.Si @ self.H
+        self.arrow = Arrow(self.Si, -self.SiH, 1 / Z.dd + np.einsum("ij,ij->j", self.H, self.SiH))
+
+
+class InteriorPoint:
+    """The solver for one set of constraints; every objective (target label) reuses what is prepared here.
+
+    Parameters
+    ----------
+    constraints
+        From :func:`tightrope.relaxations.shor.shor_constraints`.
+    """
+
+    name = "interior-point"
+
+    def __init__(self, constraints: ShorConstraints):
+        self.data = ArrowData(constraints)
+        self.inequality = ~constraints.equality
+        self._prepare_products(constraints)
+
+    def _prepare_products(self, c: ShorConstraints) -> None:
+        """Split products into core ones (f, g) and squares of tip coordinates (e_j, e_j), whose Gram entries are free."""
+        data = self.data
+        forms = c.forms[:, data.order].tocsr()
+        unit_tip = np.full(forms.shape[0], -1)
+        single = np.diff(forms.indptr) == 1
+        where = forms.indices[forms.indptr[:-1][single]]
+        unit_tip[single] = np.where((where >= data.q) & (forms.data[forms.indptr[:-1][single]] == 1), where - data.q, -1)
+        square = (c.left == c.right) & (unit_tip[c.left] >= 0)
+        used = np.unique(np.concatenate([c.left[~square], c.right[~square]]))
+        place = np.full(forms.shape[0], -1)
+        place[used] = np.arange(len(used))
+        self._left, self._right = place[c.left[~square]], place[c.right[~square]]
+        dense = forms[used].toarray()
+        self._Fc, self._Fd = np.ascontiguousarray(dense[:, : data.q]), np.ascontiguousarray(dense[:, data.q :])
+        tips = unit_tip[c.left[square]]
+        spread = sp.csr_array((np.ones(len(tips)), (np.arange(len(tips)), tips)), shape=(len(tips), data.n))
+        self._Wc = sp.csr_array(c.weights[:, ~square])  # (k, core products)
+        self._Wd = sp.csr_array(c.weights[:, square] @ spread)  # (k, n)
+
+    def schur(self, X: _Completed, Zi: _Inverted) -> tuple[np.ndarray, np.ndarray, float]:
+        """M_kl = <A_k, X A_l Z^-1> (k, k); its column for A_0 = E_00, and its corner."""
+        Fc, Fd, left, right = self._Fc, self._Fd, self._left, self._right
+        FXc = Fc @ X.Y + Fd @ X.R.T
+        FXd = FXc @ X.P + Fd * X.D
+        FZc = (Fc - Fd @ Zi.H.T) @ Zi.Si
+        FZd = Fd / Zi.dd - FZc @ Zi.H
+        GX = FXc @ Fc.T + FXd @ Fd.T
+        GZ = FZc @ Fc.T + FZd @ Fd.T
+
+        def grams(G):
+            rows_left, rows_right = G[left], G[right]
+            return rows_left[:, left], rows_left[:, right], rows_right[:, right]
+
+        Xff, Xfg, Xgg = grams(GX)
+        Zff, Zfg, Zgg = grams(GZ)
+        cc = Xgg * Zff
+        cc += Xff * Zgg
+        cc += Xfg.T * Zfg
+        cc += Xfg * Zfg.T
+        cc *= 0.25
+        cd = FXd[right] * FZd[left]
+        cd += FXd[left] * FZd[right]
+        cd *= 0.5
+        dd = X.R.T @ X.P
+        dd[np.diag_indices(len(dd))] = X.dd
+        ZiDD = Zi.H.T @ Zi.SiH
+        ZiDD[np.diag_indices(len(dd))] = Zi.arrow.dd
+        dd *= ZiDD
+        Wc, Wd = self._Wc, self._Wd
+        # M = W [cc cd; cd' dd] W', one sparse side at a time.
+        half_c = Wc @ cc + Wd @ cd.T
+        half_d = Wc @ cd + Wd @ dd
+        M = (Wc @ half_c.T + Wd @ half_d.T).T
+        # A_0 = e_0 e_0': <A_0, X A_l Z^-1> = sum of (e_0'X f)(g'Z^-1 e_0)-type terms.
+        column = 0.5 * (FXc[left, 0] * FZc[right, 0] + FXc[right, 0] * FZc[left, 0])
+        zero = Wc @ column + Wd @ (X.R[0] * Zi.arrow.cd[0])
+        return M, zero, float(X.Y[0, 0] * Zi.Si[0, 0])
+
+    def start(self, C: Arrow) -> Iterate:
+        """A standard infeasible start: multiples of the identity."""
+        q, n = self.data.q, self.data.n
+        scale = max(10.0, 2 * C.norm())
+        inequalities = int(self.inequality.sum())
+        X = Arrow(np.eye(q), np.zeros((q, n)), np.ones(n))
+        Z = Arrow(scale * np.eye(q), np.zeros((q, n)), np.full(n, scale))
+        y = np.zeros(len(self.inequality))
+        y[self.inequality] = 0.1 * scale
+        return Iterate(X, Z, 0.0, y, np.ones(inequalities), scale)
+
+    def solve(
+        self,
+        objective: sp.csr_array,
+        *,
+        tolerance: float = 1e-5,
+        max_iterations: int = 80,
+        time_limit: float | None = None,
+        sign_only: bool = False,
+        start: Iterate | None = None,
+        keep_mu: float | None = None,
+        log=None,
+    ) -> tuple[SolveReport, Iterate | None]:
+        """Solve for one objective (N, N).
+
+        Parameters
+        ----------
+        tolerance
+            Relative gap and residuals to reach.
+        sign_only
+            Stop as soon as a dual-feasible y_0 < 0 is known, or when the primal value is clearly positive.
+        start
+            A warm start from another objective of the same constraints; see :meth:`shift`.
+        keep_mu
+            Also return the first iterate whose mu falls below this multiple of the starting one: a warm start.
+
+        Returns
+        -------
+        report, kept
+            `kept` is None unless `keep_mu` is given and was reached.
+        """
+        began = time.perf_counter()
+        data, iq = self.data, self.inequality
+        C = data.arrow(objective)
+        point = start if start is not None else self.start(C)
+        X, Z, y0, y, w = point.X, point.Z, point.y0, point.y.copy(), point.w.copy()
+        rank = data.q + data.n + len(w)
+        c_norm = 1 + C.norm()
+        kept, first_mu = None, None
+        best: tuple[float, np.ndarray] | None = None
+        status = Status.ITERATION_LIMIT
+        primal = dual = gap = primal_residual = dual_residual = np.inf
+        iteration = 0
+        for iteration in range(max_iterations + 1):  # noqa: B007
+            try:
+                XX, Zi = _Completed(X), _Inverted(Z)
+            except np.linalg.LinAlgError:
+                status = Status.NUMERICAL
+                break
+            Rd = _dual_residual(data, C, Z, y0, y)
+            dual_residual = Rd.norm() / c_norm
+            AX = data.forward(X)
+            r0, r = 1 - X.cc[0, 0], -AX
+            r[iq] += w
+            primal_residual = float(np.sqrt(r0**2 + r @ r)) / 2
+            mu = (X.inner(Z) + w @ y[iq]) / rank
+            primal, dual = C.inner(X), y0
+            gap = abs(primal - dual) / (1 + abs(primal) + abs(dual))
+            if dual_residual < 1e-9 and (best is None or dual < best[0]):
+                best = (dual, y.copy())
+            if log:
+                log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} rp {primal_residual:.1e} "
+                    f"rd {dual_residual:.1e} mu {mu:.1e}")  # fmt: skip
+            first_mu = first_mu or mu
+            if keep_mu is not None and kept is None and mu <= keep_mu * first_mu and dual_residual < 1e-9:
+                kept = Iterate(X, Z, y0, y.copy(), w.copy(), mu)
+            if sign_only and best is not None and best[0] < 0:
+                status = Status.SIGN_KNOWN
+                break
+            if sign_only and primal_residual < 1e-4 and primal > 0 and dual > 0 and gap < 0.5:
+                status = Status.SIGN_KNOWN
+                break
+            if max(dual_residual, gap) < tolerance and primal_residual < max(1e-4, 10 * tolerance):
+                status = Status.SOLVED
+                break
+            if time_limit is not None and time.perf_counter() - began > time_limit:
+                status = Status.TIME_LIMIT
+                break
+            M, zero, corner = self.schur(XX, Zi)
+            solve = _factor(M, zero, corner, iq, w / y[iq])
+            if solve is None:
+                status = Status.NUMERICAL
+                break
+            AZi = data.forward(Zi.arrow)
+            infeasible = dual_residual > 1e-12
+            ARd0, ARd = 0.0, 0.0
+            if infeasible:
+                T = _sandwich(XX, Zi, Rd)[0]
+                ARd0, ARd = T.cc[0, 0], data.forward(T)
+
+            def direction(target, second=None, second_w=0.0):
+                """HKM direction towards X Z = target * I; `second` is sym(dX dZ Z^-1) of the predictor."""
+                # dX = -X + target Z^-1 - sym(X dZ Z^-1) - second,  dZ = dy_0 E_00 - sum dy_k A_k - Rd.
+                rhs0 = -(1 - target * Zi.Si[0, 0] - ARd0)
+                rhs = target * AZi + ARd
+                if second is not None:
+                    rhs0 -= second.cc[0, 0]
+                    rhs = rhs - data.forward(second)
+                e = (target - second_w) / y[iq]
+                # inequality rows: w + dw = e - (w / y) dy
+                rhs = -rhs
+                rhs[iq] += e
+                dy0, dy = solve(rhs0, rhs)
+                dZ = data.adjoint(-dy).plus(Rd, -1.0)
+                dZ.cc[0, 0] += dy0
+                S, pieces = _sandwich(XX, Zi, dZ)
+                dX = Arrow(
+                    target * Zi.arrow.cc - X.cc - S.cc,
+                    target * Zi.arrow.cd - X.cd - S.cd,
+                    target * Zi.arrow.dd - X.dd - S.dd,
+                )
+                if second is not None:
+                    dX = dX.plus(second, -1.0)
+                dw = -w + e - (w / y[iq]) * dy[iq]
+                return dX, dZ, dy0, dy, dw, pieces
+
+            dX, dZ, dy0, dy, dw, pieces = direction(0.0)
+            ap = _step(_primal_inside, X, dX, w, dw)
+            ad = _step(_dual_inside, Z, dZ, y[iq], dy[iq])
+            mu_affine = (X.plus(dX, ap).inner(Z.plus(dZ, ad)) + (w + ap * dw) @ (y[iq] + ad * dy[iq])) / rank
+            sigma = min(1.0, max(1e-4, (mu_affine / mu) ** (3 if min(ap, ad) > 0.3 else 1.5)))
+            second = _second_order(XX, Zi, dZ, pieces)
+            dX, dZ, dy0, dy, dw, _ = direction(sigma * mu, second, dw * dy[iq])
+            ap = _step(_primal_inside, X, dX, w, dw)
+            ad = _step(_dual_inside, Z, dZ, y[iq], dy[iq])
+            if max(ap, ad) < 1e-6:
+                status = Status.NUMERICAL
+                break
+            X, w = X.plus(dX, ap), w + ap * dw
+            Z, y0, y = Z.plus(dZ, ad), y0 + ad * dy0, y + ad * dy
+        if best is not None and status is not Status.SOLVED:
+            dual, y = best
+        elif best is None:
+            y = y.copy()
+        report = SolveReport(
+            status=status,
+            primal_value=float(primal),
+            dual_value=float(dual),
+            multipliers=y,
+            primal_residual=float(primal_residual),
+            dual_residual=float(dual_residual),
+            gap=float(gap),
+            iterations=iteration,
+            seconds=time.perf_counter() - began,
+            solver=self.name,
+            version=tightrope.__version__,
+        )
+        return report, kept
+
+
+def _dual_residual(data: ArrowData, C: Arrow, Z: Arrow, y0: float, y: np.ndarray) -> Arrow:
+    """Rd = Z - (y_0 E_00 - C - sum y_k A_k), so that Z - Rd is dual feasible."""
+    slack = data.adjoint(y).plus(C).plus(Z)
+    slack.cc[0, 0] -= y0
+    return slack
+
+
+def _factor(M, zero, corner, inequality, ratio):
+    """A solver of the bordered system [[corner, -zero'], [-zero, M + diag(w / y)]], equilibrated, one refinement step.
+
+    The sign of the border comes from dZ = dy_0 E_00 - sum dy_k A_k.
+    """
+    k = len(M)
+    full = np.empty((k + 1, k + 1), order="F")
+    full[0, 0] = corner
+    full[1:, 0] = full[0, 1:] = -zero
+    full[1:, 1:] = M
+    inner = np.flatnonzero(inequality) + 1
+    full[inner, inner] += ratio
+    scale = 1 / np.sqrt(np.diag(full))
+    scaled = full * scale[:, None]
+    scaled *= scale
+    scaled[np.diag_indices(k + 1)] += 1e-13
+    factor, info = lapack.dpotrf(scaled, lower=1, clean=0, overwrite_a=1)
+    if info:
+        return None
+
+    def solve(rhs0, rhs):
+        r = np.concatenate([[rhs0], rhs])
+        x = scale * lapack.dpotrs(factor, scale * r, lower=1)[0]
+        x += scale * lapack.dpotrs(factor, scale * (r - full @ x), lower=1)[0]
+        return x[0], x[1:]
+
+    return solve
+
+
+def _sandwich(X: _Completed, Zi: _Inverted, dZ: Arrow):
+    """The arrow entries of sym(X dZ Z^-1), and the factors that :func:`_second_order` uses again.
+
+    E = dZ Z^-1 = Q S^-1 G' + E_c J' + diag(0, e) with Q = dZ G, J = [0; (dcd / dd)'], e = ddd / dd.
+    """
+    H, Si = Zi.H, Zi.Si
+    Qc = dZ.cc - dZ.cd @ H.T
+    Qd = dZ.cd.T - (H * dZ.dd).T
+    QSc, QSd = Qc @ Si, Qd @ Si
+    e, Jd = dZ.dd / Zi.dd, dZ.cd / Zi.dd  # Jd is J' on the tip, (q, n)
+    XQc, XQd = X.times(QSc, QSd)
+    # T1 = X E, by blocks
+    T1cd = -XQc @ H + X.Y @ Jd + X.R * e
+    T1dd = -np.einsum("ji,ij->j", XQd, H) + np.einsum("ij,ij->j", X.R, Jd) + X.dd * e
+    arrow = Arrow((XQc + XQc.T) / 2, (T1cd + XQd.T) / 2, T1dd)
+    return arrow, (QSc, QSd, e, Jd, XQc, XQd, T1cd, T1dd)
+
+
+def _second_order(X: _Completed, Zi: _Inverted, dZ: Arrow, pieces) -> Arrow:
+    """The arrow entries of sym(dX dZ Z^-1) for the predictor dX = -X - sym(X dZ Z^-1).
+
+    With E = dZ Z^-1 and T1 = X E: dX E = -T1 - (T1 E + T1' E) / 2, and T1' E = E' X E is symmetric.
+    """
+    QSc, QSd, e, Jd, XQc, XQd, T1cd, T1dd = pieces
+    H = Zi.H
+    # T2 = T1 E; its core columns are X E (Q S^-1).
+    inner = QSc - H @ QSd
+    V2c, V2d = X.times(QSc @ inner + Jd @ QSd, QSd @ inner + e[:, None] * QSd)
+    T2cd = -V2c @ H + XQc @ Jd + T1cd * e
+    T2dd = -np.einsum("ji,ij->j", V2d, H) + np.einsum("ji,ij->j", XQd, Jd) + T1dd * e
+    # T3 = E' T1
+    T3cc = QSc.T @ XQc + QSd.T @ XQd
+    T3cd = -T3cc @ H + XQc.T @ Jd + XQd.T * e
+    T3dd = -np.einsum("ij,ij->j", H, T3cd) + np.einsum("ij,ij->j", Jd, T1cd) + e * T1dd
+    return Arrow(
+        -_symmetrised(XQc + (V2c + T3cc) / 2),
+        -((T1cd + XQd.T) / 2 + ((T2cd + V2d.T) / 2 + T3cd) / 2),
+        -(T1dd + (T2dd + T3dd) / 2),
+    )
+
+
+def _step(inside, V: Arrow, dV: Arrow, v: np.ndarray, dv: np.ndarray) -> float:
+    """The largest tried step in (0, 1] that keeps V + step dV > 0 and v + step dv > 0, with a margin."""
+    alpha = 1.0
+    falling = dv < 0
+    if falling.any():
+        alpha = min(alpha, STEP * float(np.min(-v[falling] / dv[falling])))
+    while alpha > 1e-8 and not inside(V.plus(dV, alpha / STEP)):
+        alpha *= 0.8
+    return alpha
+
+
+def _dual_inside(Z: Arrow) -> bool:
+    if not (Z.dd > 0).all():
+        return False
+    return lapack.dpotrf(Z.cc - (Z.cd / Z.dd) @ Z.cd.T, lower=1, clean=0)[1] == 0
+
+
+def _primal_inside(X: Arrow) -> bool:
+    factor, info = lapack.dpotrf(X.cc, lower=1, clean=1)
+    if info:
+        return False
+    if not X.cd.size:
+        return True
+    half = lapack.dtrtrs(factor, X.cd, lower=1)[0]
+    return bool((X.dd > np.einsum("ij,ij->j", half, half)).all())
+
+
+def _symmetrised(T: np.ndarray) -> np.ndarray:
+    return (T + T.T) / 2
+
+
+def _inverse(A: np.ndarray) -> np.ndarray:
+    """The inverse of a symmetric positive definite matrix; LinAlgError otherwise."""
+    factor, info = lapack.dpotrf(A, lower=1, clean=0)
+    if info:
+        raise np.linalg.LinAlgError("matrix is not positive definite")
+    lower = np.tril(lapack.dpotri(factor, lower=1)[0])
+    return lower + np.tril(lower, -1).T

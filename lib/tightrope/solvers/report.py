@@ -1,0 +1,53 @@
+"""What every solver returns."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+
+class Status(StrEnum):
+    """How a solve ended; the text says what it means and what to try."""
+
+    SOLVED = "gap and residuals below the tolerance"
+    SIGN_KNOWN = "stopped early: the sign of the bound is known"
+    ITERATION_LIMIT = "iteration limit reached before the tolerance; allow more iterations or a larger tolerance"
+    TIME_LIMIT = "time limit reached before the tolerance; allow more time"
+    NUMERICAL = "numerical breakdown before the tolerance; the multipliers so far are kept"
+    FAILED = "the solver returned no multipliers"
+
+
+@dataclass(frozen=True, eq=False)
+class SolveReport:
+    """Outcome of one solve of `max <C, X> : <A_k, X> {= or >=} 0, X_00 = 1, X >= 0`.
+
+    Attributes
+    ----------
+    status
+        How it ended.
+    primal_value
+        <C, X> of the last iterate: information only, never a bound.
+    dual_value
+        The solver's own dual value; a bound only after :func:`tightrope.certificates.sound_bound` has checked it.
+    multipliers
+        (k,) y with `dual_value` = the smallest y_0 with y_0 E_00 - C - sum_k y_k A_k >= 0; y_k >= 0 for inequalities.
+        None if the solver gave none.
+    primal_residual, dual_residual, gap
+        Relative; `gap` = |primal - dual| / (1 + |primal| + |dual|).
+    iterations, seconds
+        Work done.
+    solver, version
+        Who solved it.
+    """
+
+    status: Status
+    primal_value: float
+    dual_value: float
+    multipliers: np.ndarray | None
+    primal_residual: float
+    dual_residual: float
+    gap: float
+    iterations: int
+    seconds: float
+    solver: str
+    version: str
