@@ -1,0 +1,331 @@
+"""Data sets, the files behind them, and the one place where pixels become network input.
+
+Files are known by SHA-256 (data/registry.json; provenance in data/README.md). :func:`fetch` looks in the
+folder named by the environment variable TIGHTROPE_DATA, then in the user's cache, then downloads;
+TIGHTROPE_OFFLINE=1 forbids the last step. Pixels are in [0, 1] everywhere; images are flattened row by row.
+"""
+
+import gzip
+import hashlib
+import json
+import math
+import operator
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from tightrope import paths
+from tightrope.errors import CorruptDataError, InputError, MissingDataError, RegionError, UnknownNameError
+
+DATA_VARIABLE = "TIGHTROPE_DATA"
+OFFLINE_VARIABLE = "TIGHTROPE_OFFLINE"
+
+
+# ---------------------------------------------------------------------------------------------- normalisation
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """The affine map from pixels in [0, 1] to network input, ``x = (pixels - mean) / std``."""
+
+    mean: float
+    std: float
+
+    def __post_init__(self):
+        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
+            raise InputError(f"normalisation needs a finite mean and std > 0, got {self.mean} and {self.std}")
+
+    def to_input(self, pixels: np.ndarray) -> np.ndarray:
+        """Map pixels (any shape) to network input (same shape)."""
+        return (np.asarray(pixels, dtype=np.float64) - self.mean) / self.std
+
+    def to_pixels(self, x: np.ndarray) -> np.ndarray:
+        """Map network input (any shape) to pixels (same shape); no clipping."""
+        return np.asarray(x, dtype=np.float64) * self.std + self.mean
+
+    def radius_to_input(self, epsilon_pixel: float) -> float:
+        """Convert a radius in pixel units, in any norm, to network-input units."""
+        radius = float(epsilon_pixel)
+        if not (math.isfinite(radius) and radius >= 0):
+            raise RegionError(f"epsilon_pixel: expected a finite number >= 0, got {epsilon_pixel!r}")
+        return radius / self.std
+
+
+# ---------------------------------------------------------------------------------------------- data sets
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with labels.
+
+    Attributes
+    ----------
+    name : str
+    images : (N, p0) float64, read-only
+        Pixels in [0, 1], flattened row by row.
+    labels : (N,) int64, read-only
+        Classes, counted from 0.
+    shape : (int, int)
+        Height and width, p0 = height * width.
+    normalisation : Normalisation
+        What the networks trained on this set expect.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    shape: tuple[int, int]
+    normalisation: Normalisation
+
+    def __post_init__(self):
+        images = np.array(self.images, dtype=np.float64)
+        labels = np.array(self.labels, dtype=np.int64)
+        size = self.shape[0] * self.shape[1]
+        if images.ndim != 2 or images.shape[1] != size or labels.shape != images.shape[:1]:
+            raise InputError(
+                f"data set {self.name!r}: expected images (N, {size}) and labels (N,), "
+                f"got {images.shape} and {labels.shape}"
+            )
+        if not (np.all(images >= 0) and np.all(images <= 1)):  # also refuses NaN
+            raise InputError(f"data set {self.name!r}: pixels must lie in [0, 1], as 0..255 divided by 255")
+        images.flags.writeable = labels.flags.writeable = False
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return the pixels (p0,) of image ``index``, counted from 0."""
+        return self.images[self._checked(index)]
+
+    def label(self, index: int) -> int:
+        """Return the class of image ``index``, both counted from 0."""
+        return int(self.labels[self._checked(index)])
+
+    def _checked(self, index: int) -> int:
+        try:
+            number = operator.index(index)
+        except TypeError:
+            raise InputError(f"image index: expected an integer, got {index!r}") from None
+        if not 0 <= number < len(self):
+            raise InputError(f"image index: {number} is out of range, {self.name!r} has 0 to {len(self) - 1}")
+        return number
+
+
+def load(name: str, split: str = "test") -> Dataset:
+    """Load a data set.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist"}
+        ``digits`` (8 x 8) comes with scikit-learn; ``mnist`` (28 x 28) is four IDX files of the registry.
+    split : {"train", "test"}
+        MNIST's own split. For ``digits``, every fifth image (0, 5, 10, ... in scikit-learn's order, 360 in
+        all) is for testing, the other 1437 are for training.
+    """
+    if name not in _LOADERS:
+        raise UnknownNameError("data set", name, _LOADERS)
+    if split not in ("train", "test"):
+        raise UnknownNameError("split", split, ("train", "test"))
+    return _LOADERS[name](split)
+
+
+def _load_digits(split: str) -> Dataset:
+    from sklearn.datasets import load_digits  # a slow import that only this needs
+
+    bunch = load_digits()
+    chosen = (np.arange(len(bunch.target)) % 5 == 0) == (split == "test")
+    # Mean and standard deviation of the pixels of the training split, to four digits.
+    normalisation = Normalisation(mean=0.3052, std=0.3763)
+    return Dataset("digits", bunch.data[chosen] / 16, bunch.target[chosen], (8, 8), normalisation)
+
+
+def _load_mnist(split: str) -> Dataset:
+    prefix = {"train": "train", "test": "t10k"}[split]
+    pixels = read_idx(fetch(f"mnist/{prefix}-images-idx3-ubyte.gz"))
+    labels = read_idx(fetch(f"mnist/{prefix}-labels-idx1-ubyte.gz"))
+    count, height, width = pixels.shape
+    # The constants that MNIST networks are usually trained with, those of the papers included.
+    normalisation = Normalisation(mean=0.1307, std=0.3081)
+    return Dataset("mnist", pixels.reshape(count, -1) / 255, labels, (height, width), normalisation)
+
+
+_LOADERS = {"digits": _load_digits, "mnist": _load_mnist}
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """Read an IDX file of unsigned bytes (MNIST's format), gzipped if its name ends in .gz.
+
+    Returns
+    -------
+    array : uint8, of the shape that the file states
+    """
+    path = Path(path)
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorruptDataError(
+            f"{path} is not a whole gzip file ({error}); run `make data` to replace it"
+        ) from None
+    # Magic number: two zero bytes, 8 = unsigned byte, number of dimensions; then each dimension in 4 bytes.
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
+        raise CorruptDataError(f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4]!r}")
+    start = 4 + 4 * content[3]
+    shape = tuple(int(n) for n in np.frombuffer(content[4:start], dtype=">u4"))
+    if (size := len(content) - start) != math.prod(shape):
+        raise CorruptDataError(f"{path}: shape {shape} needs {math.prod(shape)} bytes, the file has {size}")
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+@dataclass(frozen=True)
+class RegistryEntry:
+    """One file of data/registry.json.
+
+    ``sha256`` and ``bytes`` describe the copy from which the registry was made. Mirrors of MNIST pack the
+    same data differently, so there ``content_sha256``, that of the unpacked data, decides.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+    urls: tuple[str, ...]
+    repository: str
+    commit: str
+    licence: str
+    content_sha256: str | None = None
+
+    @property
+    def expected(self) -> str:
+        """The SHA-256 that :func:`fetch` compares: of the unpacked content if known, else of the file."""
+        return self.content_sha256 or self.sha256
+
+    @property
+    def hashed(self) -> str:
+        """What :attr:`expected` is, in words."""
+        return "SHA-256 of the unpacked content" if self.content_sha256 else "SHA-256"
+
+
+@cache
+def registry() -> Mapping[str, RegistryEntry]:
+    """Return every known file by name, for instance ``mnist/t10k-images-idx3-ubyte.gz``."""
+    entries = {}
+    for source in json.loads((paths.DATA / "registry.json").read_text(encoding="utf-8")):
+        repository, commit, licence = source["repository"], source["commit"], source["licence"]
+        raw = f"https://raw.githubusercontent.com/{repository}/{commit}/{source.get('path', '')}"
+        for name, facts in source["files"].items():
+            sha256, size, *content = facts.split()
+            file = f"{source['folder']}/{name}"
+            urls = tuple(base + quote(name) for base in source.get("mirrors", [raw]))
+            entries[file] = RegistryEntry(
+                file, sha256, int(size), urls, repository, commit, licence, *content
+            )
+    return entries
+
+
+def fetch(file: str) -> Path:
+    """Return the path of a registered file whose SHA-256 has been checked.
+
+    Looked for in TIGHTROPE_DATA, then in the cache, then at its public addresses. An altered file in
+    TIGHTROPE_DATA is an error (the folder is the user's); one in the cache is replaced by a fresh download.
+    """
+    entry = _entry(file)
+    given = _given(file)
+    if given is not None and given.is_file():
+        problem = _mismatch(given, entry)
+        if problem:
+            raise CorruptDataError(
+                f"{given}: {problem}. Replace it, or unset {DATA_VARIABLE} and run `make data`."
+            )
+        return given
+    cached = cache_folder() / file
+    problem = _mismatch(cached, entry) if cached.is_file() else None
+    if cached.is_file() and not problem:
+        return cached
+    failure = _download(entry, cached)
+    if not failure:
+        return cached
+    remedy = (
+        f"Run `make data` with a network, or set {DATA_VARIABLE} to a folder that holds {file} "
+        f"({entry.hashed} {entry.expected}). {failure}"
+    )
+    if problem:
+        raise CorruptDataError(f"{cached}: {problem}. {remedy}")
+    places = f"{cached.parent}" if given is None else f"{given.parent} and {cached.parent}"
+    raise MissingDataError(f"data file {file!r} is missing (looked in {places}). {remedy}")
+
+
+def available(file: str) -> bool:
+    """Say whether a registered file is on this machine; neither downloads it nor checks its content."""
+    given = _given(_entry(file).file)
+    return (given is not None and given.is_file()) or (cache_folder() / file).is_file()
+
+
+def cache_folder() -> Path:
+    """Return the folder in which downloads are kept: the operating system's cache folder of this user."""
+    import pooch  # a slow import that the embedded data does not need
+
+    return Path(pooch.os_cache("tightrope"))
+
+
+def _entry(file: str) -> RegistryEntry:
+    if file not in registry():
+        raise UnknownNameError("data file", file, get_close_matches(str(file), registry(), n=5))
+    return registry()[file]
+
+
+def _given(file: str) -> Path | None:
+    folder = os.environ.get(DATA_VARIABLE)
+    return Path(folder).expanduser() / file if folder else None
+
+
+def _mismatch(path: Path, entry: RegistryEntry) -> str | None:
+    """Return what is wrong with the file at ``path``, or None."""
+    digest = hashlib.sha256()
+    opened = gzip.open if entry.content_sha256 else open
+    try:
+        with opened(path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        found = f"no SHA-256, since it does not unpack ({error})"
+    else:
+        if digest.hexdigest() == entry.expected:
+            return None
+        found = digest.hexdigest()
+    size = path.stat().st_size
+    return f"expected {entry.hashed} {entry.expected}, found {found} ({size} bytes, {entry.bytes} expected)"
+
+
+def _download(entry: RegistryEntry, target: Path) -> str | None:
+    """Download ``entry`` to ``target`` and check it; return what went wrong at each address, or None."""
+    import pooch
+
+    if os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0"):
+        return f"Nothing was downloaded: {OFFLINE_VARIABLE} is set."
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    failures = []
+    for url in entry.urls:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pooch.HTTPDownloader(timeout=60)(url, str(partial), None)
+            problem = _mismatch(partial, entry)
+            if not problem:
+                partial.replace(target)
+                return None
+            failures.append(f"{url}: {problem}")
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+            failures.append(f"{url}: {type(error).__name__}: {error}")
+        finally:
+            partial.unlink(missing_ok=True)
+    return "Tried " + "; ".join(failures) + "."

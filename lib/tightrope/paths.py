@@ -1,0 +1,38 @@
+"""Where things are: the only module that knows the repository's folders."""
+
+import os
+from pathlib import Path
+
+from tightrope.errors import MissingDataError
+
+HOME_VARIABLE = "TIGHTROPE_HOME"
+_LANDMARK = Path("data") / "registry.json"  # always committed, and read by every installation
+
+
+def find_root() -> Path:
+    """Return the repository's folder: TIGHTROPE_HOME if set, else the nearest fitting parent of this file.
+
+    Raises
+    ------
+    MissingDataError
+        The package was installed away from its repository, or TIGHTROPE_HOME points elsewhere.
+    """
+    home = os.environ.get(HOME_VARIABLE)
+    candidates = [Path(home).expanduser().resolve()] if home else list(Path(__file__).resolve().parents)
+    for folder in candidates:
+        if (folder / _LANDMARK).is_file():
+            return folder
+    where = f"{HOME_VARIABLE}={home}" if home else f"a parent of {Path(__file__).parent}"
+    raise MissingDataError(
+        f"expected Tightrope's repository (a folder with {_LANDMARK.as_posix()}) at {where}. "
+        f"Install with `pip install -e .` inside a clone, or set {HOME_VARIABLE} to the clone's folder."
+    )
+
+
+ROOT = find_root()
+DATA = ROOT / "data"
+MODELS = DATA / "models"
+RESULTS = DATA / "results"
+FIGURES = ROOT / "figures"
+NOTEBOOKS = ROOT / "notebooks"
+PAPERS = ROOT / "papers"

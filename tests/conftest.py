@@ -1,0 +1,42 @@
+"""What every test shares: no windows, one thread, no downloads, no papers' networks where there are none."""
+
+import os
+
+# Before numpy, torch and matplotlib are imported; the kernels that nbval and papermill start inherit it.
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["TIGHTROPE_OFFLINE"] = "1"
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import numpy as np
+import pytest
+
+from tightrope import datasets
+
+MNIST_TEST = ("mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz")
+MONDEQ = ("chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat",)
+
+
+def pytest_collectstart(collector):
+    """Tell nbval what not to compare: rendered tables repeat the text, and warnings are not results."""
+    if collector.fspath and collector.fspath.ext == ".ipynb" and hasattr(collector, "skip_compare"):
+        collector.skip_compare += ("text/html", "stderr")
+
+
+def pytest_runtest_setup(item):
+    """Skip `published` tests without their files: MNIST's test split and the paper's monDEQ, unless named.
+
+    `@pytest.mark.published("folder/file", ...)` names other files.
+    """
+    marker = item.get_closest_marker("published")
+    if marker is None:
+        return
+    missing = [file for file in marker.args or MNIST_TEST + MONDEQ if not datasets.available(file)]
+    if missing:
+        pytest.skip(f"not on this machine: {', '.join(missing)}; run `make data` or set TIGHTROPE_DATA")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed."""
+    return np.random.default_rng(20210)
