@@ -1,12 +1,4 @@
-"""What every test shares: no windows, one thread, no downloads, no papers' networks where there are none."""
-
-import os
-
-# Before numpy, torch and matplotlib are imported; the kernels that nbval and papermill start inherit it.
-os.environ["MPLBACKEND"] = "Agg"
-os.environ["TIGHTROPE_OFFLINE"] = "1"
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+"""Fixtures and marks of the tests. The environment of tests and notebooks is set in the conftest.py above."""
 
 import numpy as np
 import pytest
@@ -15,12 +7,6 @@ from tightrope import datasets
 
 MNIST_TEST = ("mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz")
 MONDEQ = ("chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat",)
-
-
-def pytest_collectstart(collector):
-    """Tell nbval what not to compare: rendered tables repeat the text, and warnings are not results."""
-    if collector.fspath and collector.fspath.ext == ".ipynb" and hasattr(collector, "skip_compare"):
-        collector.skip_compare += ("text/html", "stderr")
 
 
 def pytest_runtest_setup(item):

@@ -1,0 +1,69 @@
+# Tightrope: `make help` lists the commands. Everything runs in .venv, which `make setup` fills from pyproject.toml
+# (ranges) constrained by requirements.lock (exact versions).
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+RUN    := $(BIN)/python -m
+
+NOTEBOOKS := $(wildcard notebooks/*/*.ipynb)
+# A notebook may take this many seconds per cell on a slow machine before it counts as stuck.
+CELL_TIMEOUT ?= 600
+
+.PHONY: help setup reproduce test lab data bench lint format lock
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv with the exact versions of requirements.lock
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Tightrope needs Python 3.11 or later; name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --disable-pip-version-check -c requirements.lock -e .
+	@touch $@
+
+reproduce: setup  ## run every notebook on embedded data, then print printed / reproduced / verdict
+	$(BIN)/tightrope run --all --profile quick
+	$(BIN)/tightrope compare
+
+test: setup  ## lint, unit tests, and the notebooks against their stored outputs
+	$(RUN) ruff check .
+	$(RUN) pytest
+ifneq ($(NOTEBOOKS),)
+	$(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
+	    --nbval-sanitize-with tests/nbval.cfg notebooks
+endif
+
+lab: setup  ## open JupyterLab on the notebooks
+	$(RUN) jupyter lab notebooks
+
+data: setup  ## fetch the papers' networks and MNIST, and check every SHA-256
+	$(BIN)/tightrope data
+
+bench: setup  ## time the solvers against each other on this machine
+	$(RUN) tests.benchmarks
+
+lint: setup  ## style, formatting and layers, without the tests
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(BIN)/lint-imports
+
+format: setup  ## format the code
+	$(RUN) ruff check --fix --exit-zero --quiet .
+	$(RUN) ruff format .
+
+# torch is pinned without its local version (+cpu, +cu...), so that the lock fits any index.
+TORCH := torch==2.13.0
+
+lock: setup  ## resolve pyproject.toml anew into requirements.lock
+	$(RUN) pip install --quiet -c requirements.lock -e '.[lock]'
+	CUSTOM_COMPILE_COMMAND='make lock' $(RUN) piptools compile --quiet --upgrade --strip-extras --no-emit-index-url \
+	    --no-emit-find-links --no-emit-trusted-host --no-emit-options --upgrade-package '$(TORCH)' \
+	    --output-file requirements.lock pyproject.toml
+	sed -i.old 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock && rm requirements.lock.old

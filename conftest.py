@@ -1,0 +1,15 @@
+"""What tests and notebooks share: no windows, one thread, no downloads, and what nbval leaves out."""
+
+import os
+
+# Before numpy, torch and matplotlib are imported; the kernels that nbval and papermill start inherit it.
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["TIGHTROPE_OFFLINE"] = "1"
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+
+def pytest_collectstart(collector):
+    """Tell nbval what not to compare: rendered tables repeat the text, and warnings are not results."""
+    if hasattr(collector, "skip_compare"):
+        collector.skip_compare += ("text/html", "stderr")

@@ -1,0 +1,90 @@
+"""pyproject.toml, requirements.lock, environment.yml and the Makefile describe the same installation."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from tightrope import __version__, paths
+
+PROMISED = (
+    "jupyterlab papermill numpy scipy cvxpy mosek torch foolbox matplotlib ipywidgets pytest nbval".split()
+)
+
+
+@pytest.fixture(scope="module")
+def project() -> dict:
+    return tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def requirements(project) -> list[Requirement]:
+    return [Requirement(line) for line in project["dependencies"]]
+
+
+@pytest.fixture(scope="module")
+def lock() -> dict[str, str]:
+    """Name -> pinned version."""
+    lines = (paths.ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9._-]+==[a-z0-9.]+( ; .*)?", pin) for pin in pins), (
+        "only exact public versions"
+    )
+    return {canonicalize_name(pin.split("==")[0]): pin.split("==")[1].split(" ")[0] for pin in pins}
+
+
+def test_promised_packages_are_named(requirements):
+    """The packages that the README promises are dependencies by name, each with a lower bound."""
+    assert set(PROMISED) <= {requirement.name for requirement in requirements}
+    assert all(">=" in str(requirement.specifier) for requirement in requirements)
+
+
+def test_every_dependency_is_locked_within_its_range(requirements, lock):
+    """The lock pins each dependency to a version that pyproject.toml allows."""
+    outside = {
+        str(requirement): lock.get(canonicalize_name(requirement.name))
+        for requirement in requirements
+        if lock.get(canonicalize_name(requirement.name)) not in requirement.specifier
+    }
+    assert not outside, f"run `make lock`: {outside}"
+
+
+def test_lock_fits_any_index(lock):
+    """No index, no host, no folder, no local version: torch 2.13.0 is what this index calls it."""
+    text = (paths.ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert not re.search(r"://|--(extra-)?index|--find-links|--trusted-host| @ |\+", text)
+    assert lock["torch"] == "2.13.0"
+
+
+def test_conda_environment_installs_the_same(project):
+    """environment.yml has an allowed Python, pip, and pyproject.toml under the lock, nothing of its own."""
+    environment = yaml.safe_load((paths.ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python, pip, installed = environment["dependencies"]
+    assert environment["name"] == project["name"]
+    assert python.split("=")[0] == "python" and pip == "pip"
+    assert python.split("=")[1] in SpecifierSet(project["requires-python"])
+    assert installed == {"pip": ["-c requirements.lock", "-e ."]}
+
+
+def test_version_is_the_packages_own(project):
+    """The version stands in one place."""
+    assert project["dynamic"] == ["version"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", __version__)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_help_lists_every_command():
+    """`make help` shows each command with a line of explanation."""
+    text = (paths.ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()
+    shown = subprocess.run(
+        ["make", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.split()[1] for line in shown.splitlines()] == commands
+    assert {"setup", "reproduce", "test", "lab", "data", "bench", "format", "lint", "lock"} < set(commands)
