@@ -1,0 +1,26 @@
+"""Networks as frozen arrays with a forward pass; as PyTorch modules on request."""
+
+from tightrope.networks.feedforward import FeedForward
+from tightrope.networks.loading import load
+from tightrope.networks.mondeq import EQUILIBRIUM_METHODS, MonDEQ
+
+__all__ = [
+    "EQUILIBRIUM_METHODS",
+    "FeedForward",
+    "MonDEQ",
+    "MonDEQModule",
+    "implicit_equilibrium",
+    "load",
+    "to_module",
+]
+
+_NEED_TORCH = ("MonDEQModule", "implicit_equilibrium", "to_module")
+
+
+def __getattr__(name: str):
+    # PyTorch takes seconds to import and most commands do not need it.
+    if name in _NEED_TORCH:
+        from tightrope.networks import torch_modules
+
+        return getattr(torch_modules, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,35 @@
+"""A network from a file, whatever its format."""
+
+from pathlib import Path
+
+from tightrope.errors import NetworkError, UnknownNameError
+from tightrope.networks.arrays import PathOrName, read_mat, read_npz, read_state_dict
+from tightrope.networks.feedforward import FeedForward
+from tightrope.networks.mondeq import MonDEQ
+
+SUFFIXES = (".mat", ".npz", ".pt", ".pth")
+
+
+def load(path: PathOrName, m: float | None = None) -> MonDEQ | FeedForward:
+    """Read a network from a .npz, .mat, .pt or .pth file.
+
+    A monDEQ has the keys W, U, u, C, c (m optional) or A, B, U, u, C, c, m; a feed-forward network has W1,
+    b1, W2, b2, ...; torch files hold a state dictionary. m is for a monDEQ whose file does not state it.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UnknownNameError("network file type", suffix or path.name, SUFFIXES)
+    if suffix in (".pt", ".pth"):
+        arrays = read_state_dict(path)
+        if not any(key.startswith("mon.") for key in arrays):
+            return FeedForward.from_state_dict(arrays, path.stem)
+        if m is None:
+            raise NetworkError(
+                f"{path} is a monDEQ in factors A, B; its state dictionary does not hold m. Give m=..."
+            )
+        return MonDEQ.from_state_dict(arrays, m, path.stem)
+    arrays = read_mat(path) if suffix == ".mat" else read_npz(path)
+    if "W1" in arrays:
+        return FeedForward.from_arrays(arrays, path.stem, path)
+    return MonDEQ.from_arrays(arrays, m, path.stem, path)

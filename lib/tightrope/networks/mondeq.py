@@ -1,0 +1,304 @@
+"""Monotone deep equilibrium networks (monDEQ): weights, equilibrium, and derivative at the equilibrium."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tightrope.errors import NetworkError, UnknownNameError
+from tightrope.networks.arrays import (
+    PathOrName,
+    batch,
+    hash_arrays,
+    read_mat,
+    read_npz,
+    read_state_dict,
+    required,
+    weight,
+)
+from tightrope.networks.splitting import forward_backward, peaceman_rachford, peaceman_rachford_step
+
+EQUILIBRIUM_METHODS = ("peaceman-rachford", "forward-backward")
+#: Relative slack within which a stated m may exceed the measured one: m is often rounded where it is printed.
+MONOTONICITY_SLACK = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class MonDEQ:
+    """The network ``F(x) = C z + c`` with the equilibrium ``z = ReLU(W z + U x + u)``.
+
+    The equilibrium exists and is unique because I - W is strongly monotone:
+    ``v'(I - W)v >= m ||v||^2`` for all v, with m > 0. That is checked here.
+
+    Parameters
+    ----------
+    W : (p, p) array
+    U : (p, p0) array
+    u : (p,) array
+    C : (K, p) array
+    c : (K,) array
+    m : float, optional
+        Strong monotonicity constant, ``0 < m <= lambda_min(I - (W + W') / 2)``; the largest if left out.
+    name : str
+        For messages and tables.
+
+    Examples
+    --------
+    >>> network = MonDEQ(W=[[-1.0]], U=[[2.0]], u=[0.0], C=[[1.0], [0.0]], c=[0.0, 0.5])
+    >>> network.m, network.equilibrium([3.0]).round(6), network.predict([3.0])
+    (2.0, array([3.]), 0)
+    """
+
+    W: np.ndarray
+    U: np.ndarray
+    u: np.ndarray
+    C: np.ndarray
+    c: np.ndarray
+    m: float | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        W = weight("W", self.W, (None, None))
+        p = len(W)
+        checked = {
+            "W": weight("W", W, (p, p)),
+            "U": weight("U", self.U, (p, None)),
+            "u": weight("u", self.u, (p,)),
+            "C": weight("C", self.C, (None, p)),
+        }
+        checked["c"] = weight("c", self.c, (len(checked["C"]),))
+        for field, array in checked.items():
+            object.__setattr__(self, field, array)
+        object.__setattr__(self, "m", self._checked_m())
+
+    def _checked_m(self) -> float:
+        lambda_min = float(np.linalg.eigvalsh(np.eye(self.width) - (self.W + self.W.T) / 2)[0])
+        # Below this an eigenvalue of I - W cannot be told from zero in floating point.
+        noise = 1e-12 * self.lipschitz
+        if lambda_min <= noise:
+            raise NetworkError(
+                f"W is not monotone: the smallest eigenvalue of I - (W + W')/2 is {lambda_min:.6g}; it must "
+                "be positive. Build W as (1 - m) I - A'A + B - B' with m > 0 (MonDEQ.from_factors)."
+            )
+        if self.m is None:
+            return lambda_min
+        try:
+            m = float(np.asarray(self.m, dtype=np.float64).squeeze())
+        except (TypeError, ValueError) as error:
+            raise NetworkError(f"m is {self.m!r}; it must be one positive number.") from error
+        if not 0 < m <= lambda_min + MONOTONICITY_SLACK * max(lambda_min, noise):
+            raise NetworkError(
+                f"m is {m:.12g}; it must be positive and at most {lambda_min:.12g}, the smallest eigenvalue "
+                "of I - (W + W')/2. Leave m out to use that."
+            )
+        return m
+
+    # construction ---------------------------------------------------------------------------------
+
+    @classmethod
+    def from_factors(cls, A, B, U, u, C, c, m, name: str = "") -> "MonDEQ":
+        """Build ``W = (1 - m) I - A'A + B - B'`` from A of shape (any, p) and B of shape (p, p)."""
+        A = weight("A", A, (None, None))
+        p = A.shape[1]
+        B = weight("B", B, (p, p))
+        m = float(weight("m", np.ravel(m), (1,))[0])
+        if m <= 0:
+            raise NetworkError(f"m is {m:.6g}; it must be positive.")
+        return cls((1 - m) * np.eye(p) - A.T @ A + B - B.T, U, u, C, c, m, name)
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, object], m=None, name: str = "", source: object = "the file"
+    ) -> "MonDEQ":
+        """Build from a mapping with the keys W, U, u, C, c or A, B, U, u, C, c, and m if it is not given."""
+        m = arrays.get("m") if m is None else m
+        rest = required(arrays, ("U", "u", "C", "c"), source)
+        if "W" in arrays:
+            return cls(arrays["W"], *rest, m, name)
+        A, B = required(arrays, ("A", "B"), source)
+        if m is None:
+            raise NetworkError(
+                f"{source} has A and B but not m, from which W = (1 - m) I - A'A + B - B'. Give m=..."
+            )
+        return cls.from_factors(A, B, *rest, m, name)
+
+    @classmethod
+    def from_mat(cls, path: PathOrName, m: float | None = None) -> "MonDEQ":
+        """Read a MATLAB file (keys as in :meth:`from_arrays`); m if the file does not have it."""
+        return cls.from_arrays(read_mat(path), m, Path(path).stem, path)
+
+    @classmethod
+    def from_npz(cls, path: PathOrName, m: float | None = None) -> "MonDEQ":
+        """Read an .npz file (keys as in :meth:`from_arrays`); m if the file does not have it."""
+        return cls.from_arrays(read_npz(path), m, Path(path).stem, path)
+
+    @classmethod
+    def from_state_dict(cls, source: Mapping[str, object] | PathOrName, m: float, name: str = "") -> "MonDEQ":
+        """Read a torch state dictionary with the keys of locuslab/monotone_op_net (one dense layer)."""
+        arrays = read_state_dict(source)
+        where = "the state dictionary" if isinstance(source, Mapping) else source
+        layer, out = "mon.linear_module.", "Wout."
+        keys = (
+            *(layer + k for k in ("A.weight", "B.weight", "U.weight", "U.bias")),
+            out + "weight",
+            out + "bias",
+        )
+        return cls.from_factors(*required(arrays, keys, where), m, name)
+
+    def to_npz(self, path: PathOrName) -> None:
+        """Write W, U, u, C, c and m in float64, so that :meth:`from_npz` gives the same network back."""
+        np.savez_compressed(path, W=self.W, U=self.U, u=self.u, C=self.C, c=self.c, m=self.m)
+
+    # facts ----------------------------------------------------------------------------------------
+
+    @property
+    def input_size(self) -> int:
+        """p0, the number of inputs."""
+        return self.U.shape[1]
+
+    @property
+    def width(self) -> int:
+        """p, the number of hidden neurons."""
+        return len(self.W)
+
+    @property
+    def classes(self) -> int:
+        """K, the number of labels."""
+        return len(self.C)
+
+    @cached_property
+    def lipschitz(self) -> float:
+        """L = ||I - W||_2, the Lipschitz constant of the monotone part."""
+        return float(np.linalg.norm(np.eye(self.width) - self.W, 2))
+
+    @cached_property
+    def _resolvent(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """G = I - W, V = (I + alpha G)^-1 and the step alpha: factored once, used by every call."""
+        G = np.eye(self.width) - self.W
+        alpha = peaceman_rachford_step(G)
+        return G, np.linalg.inv(np.eye(self.width) + alpha * G), alpha
+
+    @property
+    def peaceman_rachford_step(self) -> float:
+        """alpha, the step with which the Peaceman-Rachford iteration contracts fastest."""
+        return self._resolvent[2]
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the weights and m; the name does not enter."""
+        return hash_arrays(
+            {"W": self.W, "U": self.U, "u": self.u, "C": self.C, "c": self.c, "m": np.array(self.m)}
+        )
+
+    def __repr__(self) -> str:
+        return f"MonDEQ({self.name!r}, {self.input_size} -> {self.width} -> {self.classes}, m={self.m:.6g})"
+
+    # evaluation -----------------------------------------------------------------------------------
+
+    def preactivation(self, x, z) -> np.ndarray:
+        """Return h = W z + U x + u for x (p0,) or (N, p0) and z (p,) or (N, p)."""
+        return np.asarray(z) @ self.W.T + np.asarray(x) @ self.U.T + self.u
+
+    def equilibrium(
+        self,
+        x,
+        *,
+        method: str = "peaceman-rachford",
+        tolerance: float = 1e-10,
+        max_iterations: int | None = None,
+        z0=None,
+    ) -> np.ndarray:
+        """Return the equilibrium z = ReLU(W z + U x + u).
+
+        Parameters
+        ----------
+        x : (p0,) or (N, p0)
+            Inputs in network-input units.
+        method : {"peaceman-rachford", "forward-backward"}
+        tolerance : float
+            Largest residual ``||z - ReLU(W z + U x + u)||`` of a row, relative to max(1, largest ||z||). The
+            distance to the equilibrium is then at most ``1 + ||W|| / m`` times the residual.
+        max_iterations : int, optional
+            1 000 for Peaceman-Rachford, 100 000 for forward-backward.
+        z0 : (p,) or (N, p), optional
+            Where to start, such as the equilibrium of a nearby input; zero if left out.
+
+        Returns
+        -------
+        (p,) or (N, p), nonnegative.
+
+        Raises
+        ------
+        ConvergenceError
+            If the residual does not reach the tolerance.
+        """
+        rows, single = batch("x", x, self.input_size)
+        b = rows @ self.U.T + self.u
+        start = np.zeros_like(b) if z0 is None else np.broadcast_to(batch("z0", z0, self.width)[0], b.shape)
+        if method == "peaceman-rachford":
+            z = peaceman_rachford(*self._resolvent, b, _relu, start, tolerance, max_iterations or 1_000)
+        elif method == "forward-backward":
+            step = self.m / self.lipschitz**2
+            z = forward_backward(
+                self._resolvent[0], step, b, _relu, start, tolerance, max_iterations or 100_000
+            )
+        else:
+            raise UnknownNameError("equilibrium method", method, EQUILIBRIUM_METHODS)
+        return z[0] if single else z
+
+    def logits(self, x, **options) -> np.ndarray:
+        """Return F(x) = C z + c, (K,) or (N, K); options go to :meth:`equilibrium`."""
+        return self.equilibrium(x, **options) @ self.C.T + self.c
+
+    def predict(self, x) -> int | np.ndarray:
+        """Return the label of the largest logit (the first one on a tie): int, or (N,) for a batch."""
+        labels = self.logits(x).argmax(-1)
+        return int(labels) if np.ndim(labels) == 0 else labels
+
+    # derivative -----------------------------------------------------------------------------------
+
+    def adjoint(self, active, g, *, tolerance: float = 1e-10, w0=None) -> np.ndarray:
+        """Return w = D (I - W'D)^-1 g, the gradient of ``g'z`` with respect to the bias u at an equilibrium.
+
+        Differentiating z = ReLU(W z + b) gives (I - D W) dz = D db with D = diag(active), hence
+        dz = (I - D W)^-1 D db and its transpose above. Then ``w @ U`` is the gradient with respect to x.
+
+        Parameters
+        ----------
+        active : (N, p) of bool
+            Which preactivations are positive.
+        g : (N, p)
+        tolerance : float
+            Residual, relative to max(1, ||w||).
+        w0 : (N, p), optional
+            Where to start.
+
+        Returns
+        -------
+        (N, p), zero where not active.
+        """
+        # w = D y with y = W'D y + g: w vanishes off the active set and (w - W'w - g) vanishes on it. This is
+        # the inclusion of peaceman_rachford with G' in place of G and the projection onto the active
+        # coordinates, so the factor V' is at hand and no linear system depends on the active set.
+        G, V, alpha = self._resolvent
+        D = np.asarray(active, dtype=np.float64)
+        g = np.broadcast_to(np.asarray(g, dtype=np.float64), D.shape)
+        start = np.zeros_like(g) if w0 is None else w0
+        return peaceman_rachford(G.T, V.T, alpha, g, lambda w: w * D, start, tolerance, 1_000)
+
+    def jacobian(self, x) -> np.ndarray:
+        """Return dF/dx = C (I - D W)^-1 D U at the equilibrium, (K, p0) or (N, K, p0).
+
+        Where a preactivation is exactly 0 the network has no derivative; D takes 0 there.
+        """
+        rows, single = batch("x", x, self.input_size)
+        active = self.preactivation(rows, self.equilibrium(rows)) > 0
+        repeated = np.repeat(active, self.classes, axis=0)
+        w = self.adjoint(repeated, np.tile(self.C, (len(rows), 1)))
+        J = (w @ self.U).reshape(len(rows), self.classes, self.input_size)
+        return J[0] if single else J
+
+
+def _relu(h: np.ndarray) -> np.ndarray:
+    return np.maximum(h, 0.0)

@@ -1,0 +1,96 @@
+"""The networks as PyTorch modules, with the derivative of an equilibrium by the implicit function theorem."""
+
+import torch
+from torch import nn
+
+from tightrope.errors import NetworkError
+from tightrope.networks.feedforward import FeedForward
+from tightrope.networks.mondeq import MonDEQ
+from tightrope.networks.splitting import peaceman_rachford
+
+
+class _ImplicitGradient(torch.autograd.Function):
+    """Identity whose backward pass turns dLoss/dz at an equilibrium into what one recorded layer needs.
+
+    The forward pass found z = ReLU(h), h = W z + b, without recording how. Evaluating ReLU(W z + b) again, with
+    z held fixed, gives autograd D (dW z + db) only; through the equilibrium it is
+    dz = (I - D W)^-1 D (dW z + db). So the incoming g becomes y = (I - W'D)^-1 g, and the recorded layer
+    multiplies it with D, z and the input.
+    """
+
+    @staticmethod
+    def forward(ctx, z, W, active):
+        ctx.save_for_backward(W, active)
+        return z.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        W, active = ctx.saved_tensors
+        # (I - W'D) y = g for each row: W'D scales the columns of W' by the row's activations.
+        system = torch.eye(len(W), dtype=W.dtype, device=W.device) - W.T * active.to(W.dtype).unsqueeze(1)
+        return torch.linalg.solve(system, g.unsqueeze(-1)).squeeze(-1), None, None
+
+
+def implicit_equilibrium(W, b, *, step=None, tolerance=1e-10, max_iterations=1_000, z0=None):
+    """Return z = ReLU(W z + b) for rows b, differentiable in W and b.
+
+    Parameters
+    ----------
+    W : (p, p) tensor, I - W strongly monotone
+    b : (N, p) tensor, U x + u
+    step : float, optional
+        Step of the Peaceman-Rachford iteration; 1 / ||I - W|| if left out.
+    tolerance, max_iterations, z0
+        As in :meth:`tightrope.networks.MonDEQ.equilibrium`.
+
+    Returns
+    -------
+    (N, p) tensor
+    """
+    with torch.no_grad():
+        identity = torch.eye(len(W), dtype=W.dtype, device=W.device)
+        G = identity - W
+        step = step or 1.0 / float(torch.linalg.matrix_norm(G, 2))
+        V = torch.linalg.inv(identity + step * G)
+        start = torch.zeros_like(b) if z0 is None else z0
+        fixed = peaceman_rachford(G, V, step, b.detach(), torch.relu, start, tolerance, max_iterations)
+    h = fixed @ W.T + b
+    return _ImplicitGradient.apply(torch.relu(h), W.detach(), h.detach() > 0)
+
+
+class MonDEQModule(nn.Module):
+    """A :class:`MonDEQ` as a module: inputs (N, ...) with p0 entries a row -> logits (N, K), in float64.
+
+    Differentiable once in the input and in the parameters W, U, u, C, c. Gradient steps on W would leave the
+    monotone set; :mod:`tightrope.training` parametrises W by factors instead.
+    """
+
+    def __init__(self, network: MonDEQ, tolerance: float = 1e-10):
+        super().__init__()
+        for name in ("W", "U", "u", "C", "c"):
+            setattr(self, name, nn.Parameter(torch.tensor(getattr(network, name))))
+        self.step = network.peaceman_rachford_step
+        self.tolerance = tolerance
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N, K); x is flattened row by row and converted to the parameters' type."""
+        rows = x.flatten(1).to(self.W.dtype)
+        z = implicit_equilibrium(self.W, rows @ self.U.T + self.u, step=self.step, tolerance=self.tolerance)
+        return z @ self.C.T + self.c
+
+
+def to_module(network: MonDEQ | FeedForward) -> nn.Module:
+    """Return the network as a float64 PyTorch module from inputs to logits."""
+    if isinstance(network, MonDEQ):
+        return MonDEQModule(network)
+    if not isinstance(network, FeedForward):
+        raise NetworkError(f"network is a {type(network).__name__}; give a MonDEQ or a FeedForward.")
+    layers: list[nn.Module] = [nn.Flatten()]
+    for W, b in zip(network.weights, network.biases, strict=True):
+        linear = nn.Linear(W.shape[1], len(W), dtype=torch.float64)
+        with torch.no_grad():
+            linear.weight.copy_(torch.tensor(W))
+            linear.bias.copy_(torch.tensor(b))
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
