@@ -10,6 +10,7 @@ and so has the dual matrix Z = y_0 E_00 - C - sum y_k A_k. Products with it, its
 O(n q^2) instead of O((q + n)^3).
 """
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -61,10 +62,26 @@ class ArrowData:
         self.core = np.setdiff1d(np.arange(constraints.size), self.tip)
         self.q, self.n = len(self.core), len(self.tip)
         self.order = np.concatenate([self.core, self.tip])
-        entries = self._entries()  # (stored entries, P): the matrices of the products
-        self._adjoint = sp.csr_array(entries @ constraints.weights.T)  # (stored entries, k)
-        self._forward = sp.csr_array(self._adjoint.T)
         self._double = np.concatenate([np.ones(self.q**2), np.full(self.q * self.n, 2.0), np.ones(self.n)])
+        entries = self._entries()  # (stored entries, P): the matrices of the products
+        self._set(sp.csr_array(entries @ constraints.weights.T))
+
+    def reordered(self, order: np.ndarray, constants: np.ndarray) -> "ArrowData":
+        """A copy with the constraints in another order, and constants (k,) added to the entry (0, 0) of each A_k."""
+        other = copy.copy(self)
+        corner = sp.csr_array(([1.0], ([0], [0])), shape=(self._adjoint.shape[0], 1))
+        other._set(sp.csr_array(self._adjoint[:, order] + corner @ sp.csr_array(constants[None])))
+        return other
+
+    def _set(self, adjoint: sp.csr_array) -> None:
+        self._adjoint = adjoint  # (stored entries, k)
+        self._forward = sp.csr_array(adjoint.T)
+        squares = adjoint.multiply(adjoint)
+        self.norms = np.sqrt(np.maximum(squares.T @ self._double, 1e-300))  # Frobenius norms of the A_k
+
+    def absolute_adjoint(self, y: np.ndarray) -> Arrow:
+        """sum_k |y_k| |A_k|, entry by entry: what rounding errors are proportional to."""
+        return self.unpack(abs(self._adjoint) @ np.abs(y))
 
     def adjoint(self, y: np.ndarray) -> Arrow:
         """sum_k y_k A_k."""
@@ -77,7 +94,8 @@ class ArrowData:
     def unpack(self, entries: np.ndarray) -> Arrow:
         """The inverse of :meth:`Arrow.vector`."""
         q, n = self.q, self.n
-        return Arrow(entries[: q * q].reshape(q, q), entries[q * q : q * q + q * n].reshape(q, n), entries[q * q + q * n :])
+        cc, cd, dd = np.split(entries, [q * q, q * q + q * n])
+        return Arrow(cc.reshape(q, q), cd.reshape(q, n), dd)
 
     def arrow(self, matrix: sp.csr_array) -> Arrow:
         """A sparse symmetric matrix with the arrow pattern (an objective, say), checked to have it."""

@@ -12,13 +12,14 @@ The method is Mehrotra's predictor-corrector with the HKM direction, and three s
 2. Z is an arrow (solvers.arrow): its factorisation and inverse cost O(n q^2).
 3. Only the arrow entries of X matter. X is taken to be their maximum-determinant completion (Fukuda, Kojima, Murota
    and Nakata 2001), the unique completion whose inverse is again an arrow; on the central path X = mu Z^-1 is one. With
-   cc = Y, cd = R, dd = diag(R' Y^-1 R) + D this is X = [Y, R; R', R' Y^-1 R + D], so a step never forms an N x N matrix
-   and never factors one. What remains is the Cholesky factorisation of M.
+   cc = Y, cd = R, dd = diag(R' Y^-1 R) + D this is X = [Y, R; R', R' Y^-1 R + diag(D)], so a step never forms an N x N
+   matrix and never factors one. What remains is the Cholesky factorisation of M.
 
 Notation in the code: q and n are the sizes of core and tip; `Zi` is Z^-1.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,6 @@ import scipy.sparse as sp
 from scipy.linalg import lapack
 
 import tightrope
-from tightrope.relaxations.shor import ShorConstraints
 from tightrope.solvers.arrow import Arrow, ArrowData
 from tightrope.solvers.report import SolveReport, Status
 
@@ -35,30 +35,35 @@ STEP = 0.97  # fraction of the way to the boundary
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """A strictly interior point: X and Z positive definite, y_ineq > 0, w > 0. Usable as a warm start."""
+    """A strictly interior point for the objective C: X and Z positive definite, y_ineq > 0, w > 0; a warm start."""
 
+    C: Arrow
     X: Arrow
     Z: Arrow
     y0: float
     y: np.ndarray
     w: np.ndarray
-    mu: float
 
 
 class _Completed:
-    """X > 0 given by its arrow entries: Yi = Y^-1, P = Y^-1 R, D = dd - diag(R' P) > 0."""
+    """X > 0 given by its arrow entries Y, R, dd: with Y = L L' and K = L^-1 R, X = [Y, R; R', K' K + diag(D)].
+
+    D = dd - diag(K' K) > 0. K' K is R' Y^-1 R without the inverse, so the completed block is symmetric to the last bit.
+    """
 
     def __init__(self, X: Arrow):
         self.Y, self.R, self.dd = X
-        self.arrow = X
-        self.Yi = _inverse(self.Y)
-        self.P = self.Yi @ self.R
-        self.D = self.dd - np.einsum("ij,ij->j", self.R, self.P)
+        L, info = lapack.dpotrf(self.Y, lower=1, clean=1)
+        if info:
+            raise np.linalg.LinAlgError("X is not positive definite")
+        self.K = lapack.dtrtrs(L, self.R, lower=1)[0] if self.R.size else self.R
+        self.D = self.dd - np.einsum("ij,ij->j", self.K, self.K)
+        if not (self.D > 0).all():
+            raise np.linalg.LinAlgError("X is not positive definite")
 
     def times(self, core: np.ndarray, tip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """X [core; tip] for blocks (q, j) and (n, j)."""
-        top = self.Y @ core + self.R @ tip
-        return top, self.P.T @ top + self.D[:, None] * tip
+        return self.Y @ core + self.R @ tip, self.R.T @ core + self.K.T @ (self.K @ tip) + self.D[:, None] * tip
 
 
 class _Inverted:
@@ -77,42 +82,60 @@ class InteriorPoint:
 
     Parameters
     ----------
-    constraints
-        From :func:`tightrope.relaxations.shor.shor_constraints`.
+    data
+        The constraints on their arrow pattern.
     """
 
     name = "interior-point"
 
-    def __init__(self, constraints: ShorConstraints):
-        self.data = ArrowData(constraints)
-        self.inequality = ~constraints.equality
-        self._prepare_products(constraints)
+    def __init__(self, data: ArrowData):
+        self._prepare_products(data)
 
-    def _prepare_products(self, c: ShorConstraints) -> None:
-        """Split products into core ones (f, g) and squares of tip coordinates (e_j, e_j), whose Gram entries are free."""
-        data = self.data
+    def _prepare_products(self, data: ArrowData) -> None:
+        """Split the products into core ones (f, g), squares of tip coordinates (e_j, e_j), and the constant 1 * 1.
+
+        Gram entries of the second kind are plain entries of X and Z^-1. The third kind moves to the right-hand side,
+        because X_00 = 1: A_k + a_k E_00 >= 0 becomes A_k >= -a_k, which keeps M free of the dense rows of E_00.
+        """
+        c = data.constraints
         forms = c.forms[:, data.order].tocsr()
-        unit_tip = np.full(forms.shape[0], -1)
-        single = np.diff(forms.indptr) == 1
-        where = forms.indices[forms.indptr[:-1][single]]
-        unit_tip[single] = np.where((where >= data.q) & (forms.data[forms.indptr[:-1][single]] == 1), where - data.q, -1)
-        square = (c.left == c.right) & (unit_tip[c.left] >= 0)
-        used = np.unique(np.concatenate([c.left[~square], c.right[~square]]))
+        lone = np.diff(forms.indptr) == 1
+        where, value = forms.indices[forms.indptr[:-1][lone]], forms.data[forms.indptr[:-1][lone]]
+        tip = np.full(forms.shape[0], -1)
+        tip[lone] = np.where((where >= data.q) & (value == 1), where - data.q, -1)
+        constant = np.zeros(forms.shape[0])
+        constant[lone] = np.where(where == 0, value, 0)
+        ones = (constant[c.left] != 0) & (constant[c.right] != 0)
+        square = (c.left == c.right) & (tip[c.left] >= 0)
+        core = ~ones & ~square
+
+        self.b = -(c.weights[:, ones] @ (constant[c.left] * constant[c.right])[ones])
+        used = np.unique(np.concatenate([c.left[core], c.right[core]]))
         place = np.full(forms.shape[0], -1)
         place[used] = np.arange(len(used))
-        self._left, self._right = place[c.left[~square]], place[c.right[~square]]
+        self._left, self._right = place[c.left[core]], place[c.right[core]]
         dense = forms[used].toarray()
         self._Fc, self._Fd = np.ascontiguousarray(dense[:, : data.q]), np.ascontiguousarray(dense[:, data.q :])
-        tips = unit_tip[c.left[square]]
-        spread = sp.csr_array((np.ones(len(tips)), (np.arange(len(tips)), tips)), shape=(len(tips), data.n))
-        self._Wc = sp.csr_array(c.weights[:, ~square])  # (k, core products)
-        self._Wd = sp.csr_array(c.weights[:, square] @ spread)  # (k, n)
+        self._tips = tip[c.left[square]]
+        # Constraints in the order of their products, so that in the common case (one product each, used once) M is the
+        # matrix of the products, entry for entry; otherwise M = W M_products W'.
+        self._W = sp.csr_array(sp.hstack([c.weights[:, core], c.weights[:, square]]))
+        simple = (np.diff(self._W.indptr) == 1).all() and len(np.unique(self._W.indices)) == self._W.shape[0]
+        self._scale = None
+        if simple and self._W.shape[0] == self._W.shape[1]:
+            self.order = np.argsort(self._W.indices)
+            self._scale = self._W.data[self.order]
+        else:
+            self.order = np.arange(self._W.shape[0])
+        self.b = self.b[self.order]
+        self.inequality = ~c.equality[self.order]
+        self.data = data.reordered(self.order, self.b)
 
     def schur(self, X: _Completed, Zi: _Inverted) -> tuple[np.ndarray, np.ndarray, float]:
         """M_kl = <A_k, X A_l Z^-1> (k, k); its column for A_0 = E_00, and its corner."""
         Fc, Fd, left, right = self._Fc, self._Fd, self._left, self._right
         FXc = Fc @ X.Y + Fd @ X.R.T
-        FXd = FXc @ X.P + Fd * X.D
+        FXd = Fc @ X.R + (Fd @ X.K.T) @ X.K + Fd * X.D
         FZc = (Fc - Fd @ Zi.H.T) @ Zi.Si
         FZd = Fd / Zi.dd - FZc @ Zi.H
         GX = FXc @ Fc.T + FXd @ Fd.T
@@ -124,39 +147,77 @@ class InteriorPoint:
 
         Xff, Xfg, Xgg = grams(GX)
         Zff, Zfg, Zgg = grams(GZ)
-        cc = Xgg * Zff
+        c, n = len(left), len(self._tips)
+        M = np.empty((c + n, c + n))
+        cc, cd, dd = M[:c, :c], M[:c, c:], M[c:, c:]
+        np.multiply(Xgg, Zff, out=cc)
         cc += Xff * Zgg
         cc += Xfg.T * Zfg
         cc += Xfg * Zfg.T
         cc *= 0.25
-        cd = FXd[right] * FZd[left]
-        cd += FXd[left] * FZd[right]
-        cd *= 0.5
-        dd = X.R.T @ X.P
-        dd[np.diag_indices(len(dd))] = X.dd
-        ZiDD = Zi.H.T @ Zi.SiH
-        ZiDD[np.diag_indices(len(dd))] = Zi.arrow.dd
-        dd *= ZiDD
-        Wc, Wd = self._Wc, self._Wd
-        # M = W [cc cd; cd' dd] W', one sparse side at a time.
-        half_c = Wc @ cc + Wd @ cd.T
-        half_d = Wc @ cd + Wd @ dd
-        M = (Wc @ half_c.T + Wd @ half_d.T).T
-        # A_0 = e_0 e_0': <A_0, X A_l Z^-1> = sum of (e_0'X f)(g'Z^-1 e_0)-type terms.
-        column = 0.5 * (FXc[left, 0] * FZc[right, 0] + FXc[right, 0] * FZc[left, 0])
-        zero = Wc @ column + Wd @ (X.R[0] * Zi.arrow.cd[0])
+        if n:
+            tips = self._tips if n != self.data.n or (self._tips != np.arange(n)).any() else slice(None)
+            R, K, H, SiH = X.R[:, tips], X.K[:, tips], Zi.H[:, tips], Zi.SiH[:, tips]
+            FXt, FZt = FXd[:, tips], FZd[:, tips]
+            np.multiply(FXt[right], FZt[left], out=cd)
+            cd += FXt[left] * FZt[right]
+            cd *= 0.5
+            M[c:, :c] = cd.T
+            np.matmul(K.T, K, out=dd)
+            dd[np.diag_indices(n)] = X.dd[tips]
+            ZiDD = H.T @ SiH
+            ZiDD[np.diag_indices(n)] = Zi.arrow.dd[tips]
+            dd *= ZiDD
+        # A_0 = e_0 e_0' is the product of the form 1 with itself.
+        zero = np.empty(c + n)
+        zero[:c] = 0.5 * (FXc[left, 0] * FZc[right, 0] + FXc[right, 0] * FZc[left, 0])
+        if n:
+            zero[c:] = R[0] * Zi.arrow.cd[0][tips]
+        if self._scale is None:
+            M, zero = self._W @ (self._W @ M).T, self._W @ zero
+        elif (self._scale != 1).any():
+            M *= self._scale
+            M *= self._scale[:, None]
+            zero *= self._scale
         return M, zero, float(X.Y[0, 0] * Zi.Si[0, 0])
 
-    def start(self, C: Arrow) -> Iterate:
-        """A standard infeasible start: multiples of the identity."""
-        q, n = self.data.q, self.data.n
-        scale = max(10.0, 2 * C.norm())
-        inequalities = int(self.inequality.sum())
-        X = Arrow(np.eye(q), np.zeros((q, n)), np.ones(n))
-        Z = Arrow(scale * np.eye(q), np.zeros((q, n)), np.full(n, scale))
-        y = np.zeros(len(self.inequality))
-        y[self.inequality] = 0.1 * scale
-        return Iterate(X, Z, 0.0, y, np.ones(inequalities), scale)
+    def start(self, C: Arrow, center: np.ndarray | None = None, spread: np.ndarray | None = None) -> Iterate:
+        """A centred, infeasible start: X ~ moments of points near `center` with variances `spread` (N,), Z = mu X^-1.
+
+        Without them, X = I. Any strictly positive start is valid; a good one halves the iterations.
+        """
+        data, iq = self.data, self.inequality
+        q = data.q
+        v = np.eye(1, q + data.n)[0] if center is None else center[data.order]
+        s = np.ones(q + data.n) if spread is None else spread[data.order]
+        X = Arrow(np.outer(v[:q], v[:q]) + np.diag(s[:q]), np.zeros((q, data.n)), v[q:] ** 2 + s[q:])
+        slack = (data.forward(X) - self.b)[iq]
+        w = np.maximum(slack, 0.1 * np.abs(slack).mean() if len(slack) else 0)
+        mu = 0.1 * abs(C.inner(X)) + 0.01
+        Z = Arrow(mu * _inverse(X.cc), np.zeros((q, data.n)), mu / X.dd)
+        y = np.zeros(len(iq))
+        y[iq] = mu / w
+        return Iterate(C, X, Z, 0.0, y, w)
+
+    def shift(self, point: Iterate, C: Arrow) -> Iterate:
+        """A warm start for the objective C from an iterate of another one that differs in row 0 of the core only.
+
+        X stays feasible. Z must absorb a = -(C - C_old) in row 0: y_0 is raised so that the Schur complement of Z_00 in
+        Z, 1 / (Z^-1)_00, keeps its value.
+        """
+        q = self.data.q
+        change = point.C.plus(C, -1.0)
+        if np.abs(change.cc[1:, 1:]).max(initial=0) > 0 or np.abs(change.cd).max(initial=0) > 0 or change.dd.any():
+            raise ValueError("C: differs from the warm start's objective outside row 0 of the core.")
+        Zi = _Inverted(point.Z)
+        Z = point.Z.plus(change)
+        # S = cc - H cd' is the core's Schur complement; row 0 against the rest of it.
+        S = _symmetrised(Z.cc - Zi.H @ Z.cd.T)
+        rest = S[1:, 1:]
+        need = S[0, 1:] @ np.linalg.solve(rest, S[0, 1:]) if q > 1 else 0.0
+        raised = 1 / Zi.Si[0, 0] + need - S[0, 0]
+        Z.cc[0, 0] += raised
+        return Iterate(C, point.X, Z, point.y0 + raised, point.y, point.w)
 
     def solve(
         self,
@@ -167,9 +228,10 @@ class InteriorPoint:
         time_limit: float | None = None,
         sign_only: bool = False,
         start: Iterate | None = None,
-        keep_mu: float | None = None,
-        log=None,
-    ) -> tuple[SolveReport, Iterate | None]:
+        center: np.ndarray | None = None,
+        spread: np.ndarray | None = None,
+        log: Callable[[str], None] | None = None,
+    ) -> tuple[SolveReport, Iterate]:
         """Solve for one objective (N, N).
 
         Parameters
@@ -179,23 +241,25 @@ class InteriorPoint:
         sign_only
             Stop as soon as a dual-feasible y_0 < 0 is known, or when the primal value is clearly positive.
         start
-            A warm start from another objective of the same constraints; see :meth:`shift`.
-        keep_mu
-            Also return the first iterate whose mu falls below this multiple of the starting one: a warm start.
+            An iterate of another objective of the same constraints: a warm start.
+        center, spread
+            (N,) a feasible point and variances around it, for :meth:`start`.
+        log
+            Receives one line per iteration.
 
         Returns
         -------
-        report, kept
-            `kept` is None unless `keep_mu` is given and was reached.
+        report, warm
+            `warm` is the iterate two steps before the last: still central enough to start another objective from.
         """
         began = time.perf_counter()
         data, iq = self.data, self.inequality
         C = data.arrow(objective)
-        point = start if start is not None else self.start(C)
+        point = self.shift(start, C) if start is not None else self.start(C, center, spread)
         X, Z, y0, y, w = point.X, point.Z, point.y0, point.y.copy(), point.w.copy()
         rank = data.q + data.n + len(w)
         c_norm = 1 + C.norm()
-        kept, first_mu = None, None
+        trail = [point]
         best: tuple[float, np.ndarray] | None = None
         status = Status.ITERATION_LIMIT
         primal = dual = gap = primal_residual = dual_residual = np.inf
@@ -206,23 +270,20 @@ class InteriorPoint:
             except np.linalg.LinAlgError:
                 status = Status.NUMERICAL
                 break
-            Rd = _dual_residual(data, C, Z, y0, y)
+            Rd = self._dual_residual(C, Z, y0, y)
             dual_residual = Rd.norm() / c_norm
             AX = data.forward(X)
-            r0, r = 1 - X.cc[0, 0], -AX
+            r0, r = 1 - X.cc[0, 0], self.b - AX
             r[iq] += w
-            primal_residual = float(np.sqrt(r0**2 + r @ r)) / 2
+            primal_residual = float(np.sqrt(r0**2 + np.sum((r / data.norms) ** 2))) / 2
             mu = (X.inner(Z) + w @ y[iq]) / rank
-            primal, dual = C.inner(X), y0
+            primal, dual = C.inner(X), y0 - self.b @ y
             gap = abs(primal - dual) / (1 + abs(primal) + abs(dual))
             if dual_residual < 1e-9 and (best is None or dual < best[0]):
                 best = (dual, y.copy())
             if log:
                 log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} rp {primal_residual:.1e} "
                     f"rd {dual_residual:.1e} mu {mu:.1e}")  # fmt: skip
-            first_mu = first_mu or mu
-            if keep_mu is not None and kept is None and mu <= keep_mu * first_mu and dual_residual < 1e-9:
-                kept = Iterate(X, Z, y0, y.copy(), w.copy(), mu)
             if sign_only and best is not None and best[0] < 0:
                 status = Status.SIGN_KNOWN
                 break
@@ -251,7 +312,7 @@ class InteriorPoint:
                 """HKM direction towards X Z = target * I; `second` is sym(dX dZ Z^-1) of the predictor."""
                 # dX = -X + target Z^-1 - sym(X dZ Z^-1) - second,  dZ = dy_0 E_00 - sum dy_k A_k - Rd.
                 rhs0 = -(1 - target * Zi.Si[0, 0] - ARd0)
-                rhs = target * AZi + ARd
+                rhs = target * AZi + ARd - self.b
                 if second is not None:
                     rhs0 -= second.cc[0, 0]
                     rhs = rhs - data.forward(second)
@@ -287,15 +348,19 @@ class InteriorPoint:
                 break
             X, w = X.plus(dX, ap), w + ap * dw
             Z, y0, y = Z.plus(dZ, ad), y0 + ad * dy0, y + ad * dy
-        if best is not None and status is not Status.SOLVED:
-            dual, y = best
-        elif best is None:
-            y = y.copy()
+            trail = [*trail[-2:], Iterate(C, X, Z, y0, y, w)]
+        multipliers = None
+        if best is not None:
+            dual, ordered = best
+            multipliers = np.empty_like(ordered)
+            multipliers[self.order] = ordered
+        elif status in (Status.NUMERICAL, Status.SIGN_KNOWN):
+            status = Status.FAILED
         report = SolveReport(
             status=status,
             primal_value=float(primal),
             dual_value=float(dual),
-            multipliers=y,
+            multipliers=multipliers,
             primal_residual=float(primal_residual),
             dual_residual=float(dual_residual),
             gap=float(gap),
@@ -304,20 +369,21 @@ class InteriorPoint:
             solver=self.name,
             version=tightrope.__version__,
         )
-        return report, kept
+        return report, trail[0]
 
-
-def _dual_residual(data: ArrowData, C: Arrow, Z: Arrow, y0: float, y: np.ndarray) -> Arrow:
-    """Rd = Z - (y_0 E_00 - C - sum y_k A_k), so that Z - Rd is dual feasible."""
-    slack = data.adjoint(y).plus(C).plus(Z)
-    slack.cc[0, 0] -= y0
-    return slack
+    def _dual_residual(self, C: Arrow, Z: Arrow, y0: float, y: np.ndarray) -> Arrow:
+        """Rd = Z - (y_0 E_00 - C - sum y_k A_k), so that Z - Rd is dual feasible."""
+        slack = self.data.adjoint(y).plus(C).plus(Z)
+        slack.cc[0, 0] -= y0
+        return slack
 
 
 def _factor(M, zero, corner, inequality, ratio):
-    """A solver of the bordered system [[corner, -zero'], [-zero, M + diag(w / y)]], equilibrated, one refinement step.
+    """A solver of the bordered system [[corner, -zero'], [-zero, M + diag(w / y)]].
 
-    The sign of the border comes from dZ = dy_0 E_00 - sum dy_k A_k.
+    The sign of the border comes from dZ = dy_0 E_00 - sum dy_k A_k. The Cholesky factor of the equilibrated, slightly
+    regularised matrix preconditions conjugate gradients on the matrix itself: near the optimum M is close to singular,
+    and the directions' accuracy decides how far the primal residual falls.
     """
     k = len(M)
     full = np.empty((k + 1, k + 1), order="F")
@@ -327,17 +393,42 @@ def _factor(M, zero, corner, inequality, ratio):
     inner = np.flatnonzero(inequality) + 1
     full[inner, inner] += ratio
     scale = 1 / np.sqrt(np.diag(full))
-    scaled = full * scale[:, None]
-    scaled *= scale
-    scaled[np.diag_indices(k + 1)] += 1e-13
-    factor, info = lapack.dpotrf(scaled, lower=1, clean=0, overwrite_a=1)
-    if info:
+    full *= scale[:, None]
+    full *= scale
+    for shift in (1e-14, 1e-12, 1e-10):
+        regular = full.copy(order="F")
+        regular[np.diag_indices(k + 1)] += shift
+        factor, info = lapack.dpotrf(regular, lower=1, clean=0, overwrite_a=1)
+        if info == 0:
+            break
+    else:
         return None
 
+    def precondition(r):
+        return lapack.dpotrs(factor, r, lower=1)[0]
+
     def solve(rhs0, rhs):
-        r = np.concatenate([[rhs0], rhs])
-        x = scale * lapack.dpotrs(factor, scale * r, lower=1)[0]
-        x += scale * lapack.dpotrs(factor, scale * (r - full @ x), lower=1)[0]
+        b = scale * np.concatenate([[rhs0], rhs])
+        x = precondition(b)
+        r = b - full @ x
+        goal = 1e-13 * np.linalg.norm(b)
+        p, rho = None, 0.0
+        best, best_norm = x, np.linalg.norm(r)
+        for _ in range(12):
+            if best_norm <= goal:
+                break
+            s = precondition(r)
+            rho, old = r @ s, rho
+            p = s if p is None else s + (rho / old) * p
+            Ap = full @ p
+            step = rho / (p @ Ap)
+            x = x + step * p
+            r = r - step * Ap
+            norm = np.linalg.norm(r)
+            if not norm < best_norm:
+                break
+            best, best_norm = x, norm
+        x = scale * best
         return x[0], x[1:]
 
     return solve

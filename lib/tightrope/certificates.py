@@ -1,0 +1,205 @@
+"""Sound bounds from multipliers, verdicts, and an independent check.
+
+For max <C, X> : <A_k, X> {= or >=} 0, X_00 = 1, X >= 0, any y with y_k >= 0 on the inequalities gives, by weak duality,
+
+    <C, X> <= y_0 + R^2 max(0, -lambda_min(Z)),   Z = y_0 E_00 - C - sum_k y_k A_k,   trace(X) <= R^2,
+
+whatever solver proposed y. Nothing here trusts a solver: y is clipped to its signs, y_0 is recomputed, and positive
+definiteness is established by a Cholesky factorisation of a matrix shifted by a bound on all rounding errors.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import lapack
+
+from tightrope.errors import CertificateError, InputError
+from tightrope.networks import MonDEQ
+from tightrope.problems.robustness import robustness_model
+from tightrope.regions import Ball
+from tightrope.relaxations.shor import shor
+from tightrope.solvers.arrow import Arrow, ArrowData
+
+UNIT = np.finfo(float).eps / 2  # unit roundoff
+
+
+class Verdict(StrEnum):
+    """The answer to a yes-or-no question. A failure is never a number."""
+
+    CERTIFIED = "certified"
+    FALSIFIED = "falsified"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, eq=False)
+class SoundBound:
+    """A proven upper bound and what proves it: `value >= y0 + shift * R^2` with Z + shift * I positive definite."""
+
+    value: float
+    y0: float
+    shift: float
+    multipliers: np.ndarray
+
+
+def sound_bound(data: ArrowData, objective: sp.csr_array, multipliers: np.ndarray) -> SoundBound | None:
+    """The best bound that the multipliers (k,) prove, or None if they are not finite numbers.
+
+    The multiplier y_0 is chosen here: the smallest for which Z + shift I is proven positive definite.
+    """
+    c = data.constraints
+    y = np.asarray(multipliers, float)
+    if y.shape != c.equality.shape:
+        raise InputError(f"multipliers: expected shape {c.equality.shape}, got {y.shape}; one per constraint.")
+    if not np.isfinite(y).all():
+        return None
+    y = np.where(c.equality, y, np.maximum(y, 0))
+    C = data.arrow(objective)
+    Z = Arrow(*(-part for part in data.adjoint(y).plus(C)))
+    size = data.absolute_adjoint(y).plus(Arrow(*map(np.abs, C)))
+    shift = max(0.0, -1.01 * float(Z.dd.min(initial=0)))
+    for _ in range(60):
+        y0 = _corner(Z, size, shift, len(y))
+        if y0 is not None:
+            value = y0 + shift * c.squared_norm
+            return SoundBound(value + 4 * UNIT * (abs(y0) + shift * c.squared_norm), y0, shift, y)
+        shift = max(2 * shift, 1e-13 * (1 + float(np.abs(size.cc).max())))
+    return None
+
+
+def _corner(Z: Arrow, size: Arrow, shift: float, terms: int) -> float | None:
+    """The smallest proven y_0 with Z + y_0 E_00 + shift I positive definite, or None.
+
+    With S = cc - cd (dd)^-1 cd' the core's Schur complement, it suffices that dd > 0 and S > 0. Rounding: an entry of Z
+    is off by at most g = gamma_(terms + 4) times the same sum of absolute values (`size`), so |dS| is at most
+    g (size_cc + 2 |cd| dd^-1 size_cd' + |cd| dd^-2 size_dd |cd|') + gamma_(n + 4) |cd| dd^-1 |cd|' to first order, taken
+    twice to cover higher orders. A Cholesky factorisation that succeeds on S - c I, with c that error's norm plus
+    Cholesky's own gamma_(q + 1) trace(S), proves S > 0 (Rump 2006).
+    """
+    q, n = Z.cd.shape
+    dd = Z.dd + shift
+    g = 2 * (terms + 4) * UNIT
+    if not (dd > 2 * g * size.dd).all():
+        return None
+    W = Z.cd / dd
+    S = Z.cc - W @ Z.cd.T
+    S = (S + S.T) / 2
+    S[np.diag_indices(q)] += shift
+    A = np.abs(W)
+    error = g * (size.cc + 2 * A @ size.cd.T + (A * size.dd) @ A.T) + 2 * (n + 4) * UNIT * (A @ np.abs(Z.cd).T)
+    # y_0 enters row 0 only and is a number of ours, without error; the rest decides.
+    norm = 2 * float(np.linalg.norm(error)) + 2 * (q + 2) * UNIT * float(np.abs(np.diag(S)).sum())
+    rest = S[1:, 1:] - norm * np.eye(q - 1)
+    factor, info = lapack.dpotrf(rest, lower=1, clean=1)
+    if info:
+        return None
+    half = lapack.dtrtrs(factor, S[1:, :1], lower=1)[0][:, 0] if q > 1 else np.zeros(0)
+    need = float(half @ half)
+    y0 = need - S[0, 0] + norm
+    y0 += 4 * (q + 2) * UNIT * (need + abs(S[0, 0])) + 2 * norm
+    for _ in range(40):
+        whole = S - norm * np.eye(q)
+        whole[0, 0] += y0 - 2 * (q + 2) * UNIT * abs(y0)
+        if lapack.dpotrf(whole, lower=1, clean=0)[1] == 0:
+            return y0
+        y0 += 1e-12 * (1 + abs(y0)) + norm
+        norm *= 1.5
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """A proof that F(x)_target - F(x)_label <= bound on a region, in a form that :func:`check` can verify alone.
+
+    Attributes
+    ----------
+    bound, y0, shift
+        As in :class:`SoundBound`.
+    multipliers
+        Name of a constraint group -> (k,) multipliers.
+    network_sha256, region_sha256
+        What the proof is about.
+    """
+
+    label: int
+    target: int
+    bound: float
+    y0: float
+    shift: float
+    multipliers: dict[str, np.ndarray]
+    network_sha256: str
+    region_sha256: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """CERTIFIED when the bound is negative, else UNKNOWN."""
+        return Verdict.CERTIFIED if self.bound < 0 else Verdict.UNKNOWN
+
+    def to_json(self) -> str:
+        """Everything, as text; floats keep all digits."""
+        content = asdict(self)
+        content["multipliers"] = {name: list(map(float, y)) for name, y in self.multipliers.items()}
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Certificate":
+        """The inverse of :meth:`to_json`."""
+        try:
+            content = json.loads(text)
+            content["multipliers"] = {name: np.array(y, float) for name, y in content["multipliers"].items()}
+            return cls(**content)
+        except (ValueError, KeyError, TypeError) as error:
+            raise CertificateError(f"certificate: not in the form that Certificate.to_json writes ({error}).") from error
+
+
+def region_sha256(region: Ball) -> str:
+    """SHA-256 of a region's numbers."""
+    digest = hashlib.sha256(repr((region.radius, region.norm, region.clipped)).encode())
+    for array in (region.center, region.lower, region.upper):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def check(certificate: Certificate, network: MonDEQ, region: Ball) -> float:
+    """The bound that a certificate proves, recomputed from the network and the region by another route than the solver's.
+
+    The problem is rebuilt, Z is formed as one dense (N, N) matrix, and its smallest eigenvalue is computed.
+
+    Raises
+    ------
+    CertificateError
+        If it is for another network or region, a multiplier has the wrong sign, or the bound does not follow.
+    """
+    if certificate.network_sha256 != network.sha256():
+        raise CertificateError("network: not the one that the certificate is for (SHA-256 differs).")
+    if certificate.region_sha256 != region_sha256(region):
+        raise CertificateError("region: not the one that the certificate is for (SHA-256 differs).")
+    program = shor(robustness_model(network, region, certificate.label).problem(certificate.target))
+    c = program.constraints
+    if set(certificate.multipliers) != set(c.groups):
+        raise CertificateError(f"multipliers: expected the groups {sorted(c.groups)}.")
+    y = np.empty(len(c.equality))
+    for name, where in c.groups.items():
+        part = certificate.multipliers[name]
+        if part.shape != (where.stop - where.start,) or not np.isfinite(part).all():
+            raise CertificateError(f"multipliers: group {name!r} has a wrong length or a number that is not finite.")
+        y[where] = part
+    if (y[~c.equality] < 0).any():
+        raise CertificateError("multipliers: negative for an inequality.")
+    Z = -(program.objective + c.matrix(y)).toarray()
+    Z[0, 0] += certificate.y0
+    # An eigenvalue in floating point is off by about N u ||Z||; that much is counted as negative.
+    error = 8 * c.size * UNIT * float(np.linalg.norm(Z))
+    negative = max(0.0, error - float(np.linalg.eigvalsh(Z)[0]))
+    proven = certificate.y0 + negative * c.squared_norm
+    slack = 1e-9 * (1 + abs(certificate.bound)) + error * c.squared_norm
+    if not (np.isfinite(proven) and certificate.bound >= proven - slack):
+        raise CertificateError(f"bound: the certificate claims {certificate.bound!r}, but proves only {proven!r}.")
+    if (certificate.bound < 0) != (proven < 0) and abs(certificate.bound) < slack:
+        raise CertificateError(f"bound: {certificate.bound!r} is too close to 0 for its sign to be certain.")
+    return max(proven, certificate.bound)

@@ -1,0 +1,138 @@
+"""Shor programs through CVXPY: Clarabel, SCS, and MOSEK where it has a licence.
+
+Every solve names its solver: with MOSEK installed but unlicensed, CVXPY's default choice fails for every problem.
+"""
+
+import importlib.metadata
+import time
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.errors import SolverUnavailableError, UnknownNameError
+from tightrope.relaxations.shor import ShorProgram
+from tightrope.solvers.report import SolveReport, Status
+
+SOLVERS = {"clarabel": "CLARABEL", "scs": "SCS", "mosek": "MOSEK"}
+
+
+def require(solver: str) -> None:
+    """Raise a named error unless `solver` can be used here; MOSEK's licence is checked out and returned.
+
+    Raises
+    ------
+    UnknownNameError
+        If the name is not one of "clarabel", "scs", "mosek".
+    SolverUnavailableError
+        If the package or, for MOSEK, the licence is missing.
+    """
+    if solver not in SOLVERS:
+        raise UnknownNameError("solver", solver, SOLVERS)
+    try:
+        importlib.metadata.version(solver)
+    except importlib.metadata.PackageNotFoundError:
+        raise SolverUnavailableError(
+            f"{solver}: the package is not installed; run `pip install {solver}` or choose another method."
+        ) from None
+    if solver == "mosek":
+        import mosek
+
+        try:
+            with mosek.Env() as env:
+                env.checkoutlicense(mosek.feature.pton)
+                env.checkinlicense(mosek.feature.pton)
+        except Exception as error:  # mosek.Error, or whatever a broken licence set-up raises
+            reason = str(error).splitlines()[0]
+            raise SolverUnavailableError(
+                f"mosek: installed, but without a usable licence ({reason}). "
+                "Set MOSEKLM_LICENSE_FILE, or choose the method interior-point, which needs none."
+            ) from None
+
+
+def _options(solver: str, tolerance: float, time_limit: float | None) -> dict:
+    if solver == "clarabel":
+        options = {"tol_gap_abs": tolerance, "tol_gap_rel": tolerance, "tol_feas": tolerance}
+        return options | ({"time_limit": time_limit} if time_limit else {})
+    if solver == "scs":
+        options = {"eps_abs": tolerance, "eps_rel": tolerance, "max_iters": 1_000_000}
+        return options | ({"time_limit_secs": time_limit} if time_limit else {})
+    parameters = {"MSK_DPAR_INTPNT_CO_TOL_REL_GAP": tolerance}
+    if time_limit:
+        parameters["MSK_DPAR_OPTIMIZER_MAX_TIME"] = time_limit
+    return {"mosek_params": parameters}
+
+
+def solve(
+    program: ShorProgram, solver: str, *, tolerance: float = 1e-7, time_limit: float | None = None
+) -> SolveReport:
+    """Solve a Shor program with a general conic solver.
+
+    Parameters
+    ----------
+    program
+        max <C, X> over the moment matrix X (N, N).
+    solver
+        "clarabel", "scs" or "mosek".
+    tolerance
+        The solver's own gap and feasibility tolerances.
+    time_limit
+        Seconds, or None.
+    """
+    require(solver)
+    c = program.constraints
+    N = c.size
+    X = cp.Variable((N, N), PSD=True)
+    rows = sp.csr_array(sp.vstack([sp.csr_array(A.reshape(1, -1)) for A in c.matrices()]))
+    values = rows @ cp.vec(X, order="F")
+    equality = np.flatnonzero(c.equality)
+    inequality = np.flatnonzero(~c.equality)
+    constraints = [X[0, 0] == 1]
+    if len(equality):
+        constraints.append(values[equality] == 0)
+    if len(inequality):
+        constraints.append(values[inequality] >= 0)
+    problem = cp.Problem(cp.Maximize(sp.csr_array(program.objective.reshape(1, -1)) @ cp.vec(X, order="F")), constraints)
+    began = time.perf_counter()
+    failed = SolveReport(
+        Status.FAILED, np.nan, np.nan, None, np.nan, np.nan, np.nan, 0, 0.0, solver, importlib.metadata.version(solver)
+    )
+    try:
+        problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
+    except Exception as error:  # cvxpy.SolverError, mosek.Error: a failed solve is a verdict, not a crash
+        if not isinstance(error, cp.SolverError) and type(error).__module__.split(".")[0] != "mosek":
+            raise
+        return failed
+    seconds = time.perf_counter() - began
+    stats = problem.solver_stats
+    y0 = constraints[0].dual_value
+    if X.value is None or y0 is None:
+        return failed
+    y = np.zeros(len(c.equality))
+    position = 1
+    if len(equality):
+        # CVXPY: Lagrangian of a maximisation is objective - dual * (lhs - rhs) for equalities, + dual * (lhs) for >= 0.
+        y[equality] = -constraints[position].dual_value
+        position += 1
+    if len(inequality):
+        y[inequality] = constraints[position].dual_value
+    value = X.value
+    slack = rows @ value.ravel()
+    residual = np.concatenate([[value[0, 0] - 1], slack[equality], np.minimum(slack[inequality], 0)])
+    dual = float(np.squeeze(y0))
+    primal = float(problem.value)
+    limited = problem.status in (cp.USER_LIMIT,) or (time_limit is not None and seconds >= time_limit)
+    solved = problem.status in (cp.OPTIMAL,)
+    return SolveReport(
+        status=Status.SOLVED if solved else Status.TIME_LIMIT if limited else Status.NUMERICAL,
+        primal_value=primal,
+        dual_value=dual,
+        multipliers=y,
+        primal_residual=float(np.linalg.norm(residual)) / 2,
+        dual_residual=np.nan,
+        gap=abs(primal - dual) / (1 + abs(primal) + abs(dual)),
+        iterations=int(stats.num_iters or 0),
+        seconds=seconds,
+        solver=solver,
+        version=importlib.metadata.version(solver),
+    )
