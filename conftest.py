@@ -1,9 +1,8 @@
-"""What tests and notebooks share: no windows, one thread, no downloads, and what nbval leaves out."""
+"""What tests and notebooks share: one thread, no downloads, and what nbval leaves out."""
 
 import os
 
-# Before numpy, torch and matplotlib are imported; the kernels that nbval and papermill start inherit it.
-os.environ["MPLBACKEND"] = "Agg"
+# Before numpy and torch are imported; the kernels that nbval and papermill start inherit it.
 os.environ["TIGHTROPE_OFFLINE"] = "1"
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")

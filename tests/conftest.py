@@ -1,9 +1,13 @@
 """Fixtures and marks of the tests. The environment of tests and notebooks is set in the conftest.py above."""
 
+import matplotlib
 import numpy as np
 import pytest
 
 from tightrope import datasets
+
+# No windows. Not by MPLBACKEND: kernels would inherit it and lose the inline figures that nbval expects.
+matplotlib.use("Agg")
 
 MNIST_TEST = ("mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz")
 MONDEQ = ("chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat",)
