@@ -1,0 +1,201 @@
+"""Drawings of the results; the only module that draws.
+
+A :class:`Drawing` shows itself in a notebook and writes PNG, PDF and the numbers behind it as CSV. The same
+numbers give the same bytes: no dates, no program names in the files.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from tightrope import paths
+from tightrope.experiments.tables import Table
+
+# Distinguishable with any colour vision and in grey: dark blue, light grey, orange.
+CERTIFIED, UNDECIDED, ATTACKED = "#1f4e79", "#d5d8dc", "#e08a3c"
+INK, MUTED = "#1b1f24", "#6b7280"
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": INK,
+    "xtick.labelcolor": INK,
+    "savefig.dpi": 150,
+    "pdf.fonttype": 42,
+    "figure.constrained_layout.use": True,
+}
+_BARE = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A finished figure with its title."""
+
+    figure: Figure
+    title: str
+
+    def __repr__(self) -> str:
+        return f"<drawing: {self.title}>"
+
+    def _repr_png_(self) -> bytes:
+        return self._render("png")
+
+    def save(self, paper: str, name: str, numbers: Table, folder: Path | None = None) -> tuple[Path, ...]:
+        """Write figures/<paper>/<name>.png, .pdf and .csv; return the three paths."""
+        target = (folder or paths.FIGURES) / paper
+        target.mkdir(parents=True, exist_ok=True)
+        content = {"png": self._render("png"), "pdf": self._render("pdf"), "csv": numbers.to_csv().encode()}
+        written = []
+        for ending, data in content.items():
+            path = target / f"{name}.{ending}"
+            if not path.is_file() or path.read_bytes() != data:
+                path.write_bytes(data)
+            written.append(path)
+        return tuple(written)
+
+    def _render(self, ending: str) -> bytes:
+        out = io.BytesIO()
+        with rc_context(STYLE):
+            self.figure.savefig(out, format=ending, metadata=_BARE[ending])
+        return out.getvalue()
+
+
+def stacked_ratios(bars: Sequence[tuple], title: str) -> Drawing:
+    """Draw one bar per setting: certified, undecided, attacked.
+
+    Parameters
+    ----------
+    bars
+        (label, certified, attacked, images, printed certified %, printed not attacked %), the last two or
+        None.
+    title
+        What is drawn.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 0.42 * len(bars) + 1.35))
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        heights = -np.arange(len(bars)) * 1.0
+        for y, (_, certified, attacked, images, robust, unattacked) in zip(heights, bars, strict=True):
+            left = 0.0
+            undecided = images - certified - attacked
+            for count, colour in ((certified, CERTIFIED), (undecided, UNDECIDED), (attacked, ATTACKED)):
+                width = 100 * count / images
+                axes.barh(y, width, left=left, height=0.66, color=colour, edgecolor="white", linewidth=0.8)
+                if width >= 6:
+                    dark = colour == CERTIFIED
+                    axes.text(left + width / 2, y, f"{width:.0f}", ha="center", va="center", fontsize=8.5,
+                              color="white" if dark else INK)  # fmt: skip
+                left += width
+            for printed, marker in ((robust, "v"), (unattacked, "^")):
+                if printed is not None:
+                    height = y + 0.45 if marker == "v" else y - 0.45
+                    axes.plot(
+                        printed, height, marker=marker, markersize=6, color=INK, clip_on=False, zorder=5
+                    )
+        axes.set_yticks(heights, [bar[0] for bar in bars])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlim(0, 100)
+        axes.set_ylim(heights[-1] - 0.6, 0.6)
+        axes.set_xlabel("percent of the images")
+        axes.spines["left"].set_visible(False)
+        handles = [
+            Patch(color=CERTIFIED, label="certified"),
+            Patch(color=UNDECIDED, label="undecided"),
+            Patch(color=ATTACKED, label="attacked"),
+        ]
+        marks = []
+        if any(bar[4] is not None for bar in bars):
+            marks.append(axes.plot([], [], "v", color=INK, markersize=6, label="printed: certified")[0])
+        if any(bar[5] is not None for bar in bars):
+            marks.append(axes.plot([], [], "^", color=INK, markersize=6, label="printed: not attacked")[0])
+        figure.legend(handles=handles + marks, loc="outside upper center", ncols=5, frameon=False,
+                      handlelength=1.0, columnspacing=1.4, fontsize=8.5)  # fmt: skip
+    return Drawing(figure, title)
+
+
+def adversarial_example(
+    original: np.ndarray, attacked: np.ndarray | None, shape: tuple[int, int], row: Mapping
+) -> Drawing:
+    """Draw an image, its attack, their difference, and the scores of all labels.
+
+    Parameters
+    ----------
+    original, attacked
+        (p0,) pixels; `attacked` None if no attack succeeded.
+    shape
+        Height and width.
+    row
+        The row of Figure 2: label, attack_label, scores, attack_scores, epsilon_pixel, norm.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 2.9))
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(1, 4, width_ratios=[1, 1, 1.18, 1.35])
+        _image(panels[0], original.reshape(shape), f"original: {row['predicted']}")
+        if attacked is None:
+            for axes in panels[1:3]:
+                axes.axis("off")
+            panels[1].text(
+                0.5, 0.5, "no attack found", ha="center", va="center", transform=panels[1].transAxes
+            )
+        else:
+            _image(panels[1], attacked.reshape(shape), f"attacked: {row['attack_label']}")
+            _difference(figure, panels[2], (attacked - original).reshape(shape))
+        _scores(panels[3], row)
+    return Drawing(figure, "original, attacked image, difference and scores")
+
+
+def _image(axes, pixels: np.ndarray, title: str) -> None:
+    axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_title(title)
+    _frame(axes)
+
+
+def _difference(figure: Figure, axes, change: np.ndarray) -> None:
+    limit = float(np.abs(change).max()) or 1.0
+    shown = axes.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    axes.set_title("difference in pixels")
+    _frame(axes)
+    bar = figure.colorbar(shown, ax=axes, fraction=0.05, pad=0.03, ticks=[-limit, 0, limit])
+    bar.ax.set_yticklabels([f"{-limit:.2g}", "0", f"{limit:.2g}"], fontsize=8)
+    bar.outline.set_visible(False)
+
+
+def _scores(axes, row: Mapping) -> None:
+    labels = np.arange(len(row["scores"]))
+    after = row["attack_scores"]
+    axes.barh(labels - 0.2, row["scores"], height=0.4, color=CERTIFIED, label="original")
+    if after is not None:
+        axes.barh(labels + 0.2, after, height=0.4, color=ATTACKED, label="attacked")
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    axes.set_yticks(labels, [str(k) for k in labels])
+    for tick, k in zip(axes.get_yticklabels(), labels, strict=True):
+        tick.set_fontweight("bold" if k in (row["label"], row["attack_label"]) else "normal")
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.set_ylabel("label")
+    axes.set_title("score of each label")
+    axes.spines["left"].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="best", handlelength=1.0)
+
+
+def _frame(axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_linewidth(0.6)

@@ -1,0 +1,180 @@
+"""What the papers print (papers/<key>/published.yaml), and at which sizes (papers/<key>/paper.yaml)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from tightrope import paths
+from tightrope.errors import InputError, UnknownNameError
+
+KINDS = ("deterministic", "statistical", "trained", "timing", "bound")
+PROFILES = ("quick", "paper")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed number.
+
+    Attributes
+    ----------
+    id : str
+        Unique, such as ``table-2/linf-0.05/robustness``.
+    printed : float
+        The number in the paper.
+    kind : str
+        One of :data:`KINDS`: how a number of ours is put beside it.
+    tolerance : float
+        Largest difference that counts as the same number (deterministic, trained, bound).
+    interval : (float, float) or None
+        The 95 % interval that the paper prints.
+    side : {"upper", "lower", ""}
+        For a bound, the side from which it bounds the true value.
+    better : {"higher", "lower", ""}
+        The direction in which a number is a stronger result.
+    clip : bool or None
+        Whether our number is for the ball clipped to the pixel range.
+    erratum : str
+        Why the paper's number is expected to differ.
+    not_run : str
+        Why nothing here computes this number yet.
+    """
+
+    id: str
+    printed: float
+    kind: str
+    unit: str = ""
+    tolerance: float = 0.0
+    interval: tuple[float, float] | None = None
+    side: str = ""
+    better: str = ""
+    clip: bool | None = None
+    claim: str = ""
+    erratum: str = ""
+    not_run: str = ""
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise UnknownNameError(f"kind of cell {self.id}:", self.kind, KINDS)
+        if self.kind == "statistical" and self.interval is None:
+            raise InputError(f"cell {self.id}: a statistical cell needs an interval")
+        if self.kind == "bound" and self.side not in ("upper", "lower"):
+            raise InputError(f"cell {self.id}: a bound needs side: upper or side: lower, got {self.side!r}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One table or figure of one paper.
+
+    Attributes
+    ----------
+    name : str
+        Also the name of its notebook, such as ``table-2-certified-ratio``.
+    number : str
+        Its number in the paper, such as ``Table 2``.
+    not_run : str
+        Why there is no notebook yet; empty when there is one.
+    paper_parameters : dict
+        What papermill is given in the paper profile; the quick profile is the notebook's defaults.
+    """
+
+    paper: str
+    name: str
+    number: str
+    title: str
+    kind: str
+    cells: tuple[Cell, ...] = ()
+    not_run: str = ""
+    paper_parameters: Mapping[str, object] | None = None
+
+    @property
+    def key(self) -> str:
+        """Paper and name, unique over all papers."""
+        return f"{self.paper}/{self.name}"
+
+    @property
+    def notebook(self) -> Path:
+        """Where its notebook is (or will be)."""
+        return paths.NOTEBOOKS / self.paper / f"{self.name}.ipynb"
+
+    @property
+    def runnable(self) -> bool:
+        """Whether its notebook exists."""
+        return not self.not_run and self.notebook.is_file()
+
+    def cell(self, id: str) -> Cell:
+        """Return the cell with this id."""
+        for cell in self.cells:
+            if cell.id == id:
+                return cell
+        raise UnknownNameError("cell", id, [cell.id for cell in self.cells])
+
+
+def read(folder: Path) -> tuple[Result, ...]:
+    """Read published.yaml, and paper.yaml if there is one, of one paper's folder."""
+    source = folder / "published.yaml"
+    content = yaml.safe_load(source.read_text(encoding="utf-8"))
+    sizes_file = folder / "paper.yaml"
+    sizes = yaml.safe_load(sizes_file.read_text(encoding="utf-8")) if sizes_file.is_file() else {}
+    results = tuple(_result(content["paper"], entry, sizes, source) for entry in content["results"])
+    ids = [cell.id for result in results for cell in result.cells] + [result.name for result in results]
+    repeated = sorted({id for id in ids if ids.count(id) > 1})
+    if repeated:
+        raise InputError(f"{source}: repeated names {', '.join(repeated)}")
+    return results
+
+
+def results(papers: Path | None = None) -> tuple[Result, ...]:
+    """Return every result of every paper, in the order of the files."""
+    folders = sorted(path.parent for path in (papers or paths.PAPERS).glob("*/published.yaml"))
+    return tuple(result for folder in folders for result in read(folder))
+
+
+def find(name: str, among: tuple[Result, ...] | None = None) -> Result:
+    """Return the result called ``name`` or ``paper/name``.
+
+    Raises
+    ------
+    UnknownNameError
+        No result has that name, or several papers have and the paper's key is missing.
+    """
+    among = results() if among is None else among
+    found = [result for result in among if name in (result.name, result.key)]
+    if len(found) != 1:
+        raise UnknownNameError("result", name, [result.key for result in among])
+    return found[0]
+
+
+def parameters(result: Result, defaults: Mapping, profile: str) -> dict:
+    """Return a notebook's parameters in a profile: its defaults, and for "paper" the sizes of paper.yaml.
+
+    Parameters
+    ----------
+    defaults
+        The notebook's own parameters, which are the quick profile.
+    """
+    if profile not in PROFILES:
+        raise UnknownNameError("profile", profile, PROFILES)
+    return {**defaults, **((result.paper_parameters or {}) if profile == "paper" else {}), "profile": profile}
+
+
+def _result(paper: str, entry: dict, sizes: dict, source: Path) -> Result:
+    known = {field.name for field in fields(Cell)}
+    cells = []
+    for raw in entry.get("cells", ()):
+        for name in raw:
+            if name not in known:
+                raise UnknownNameError(f"key of cell {raw.get('id')} in {source}:", name, known)
+        interval = raw.get("interval")
+        cells.append(Cell(**{**raw, "interval": tuple(interval) if interval else None}))
+    return Result(
+        paper=paper,
+        name=entry["name"],
+        number=str(entry["number"]),
+        title=entry["title"],
+        kind=entry["kind"],
+        cells=tuple(cells),
+        not_run=entry.get("not_run", ""),
+        paper_parameters=sizes.get(entry["name"]),
+    )

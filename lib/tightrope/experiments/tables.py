@@ -1,0 +1,80 @@
+"""Small text tables that look right in a terminal, in a notebook and in a text comparison."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows of values.
+
+    Attributes
+    ----------
+    columns : tuple of str
+    rows : tuple of tuples
+        Text is shown as it is, numbers by :func:`number`.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple, ...]
+
+    def __post_init__(self):
+        object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "rows", tuple(tuple(row) for row in self.rows))
+
+    def cells(self) -> list[list[str]]:
+        """Every cell as text, header first."""
+        return [list(self.columns), *([number(value) for value in row] for row in self.rows)]
+
+    def __str__(self) -> str:
+        lines = self.cells()
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        right = [
+            all(isinstance(row[i], (int, float, type(None))) for row in self.rows) for i in range(len(widths))
+        ]
+        text = [
+            "  ".join(
+                c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)
+            ).rstrip()
+            for line in lines
+        ]
+        return "\n".join([text[0], "-" * (sum(widths) + 2 * len(widths) - 2), *text[1:]])
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        header, *body = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
+        lines = ["| " + " | ".join(line) + " |" for line in body]
+        return "\n".join(["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *lines])
+
+    def to_markdown(self) -> str:
+        """The table as Markdown."""
+        return self._repr_markdown_()
+
+    def to_csv(self) -> str:
+        """The table as CSV, floats with every digit."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([[_exact(value) for value in row] for row in self.rows])
+        return out.getvalue()
+
+
+def _exact(value: object) -> object:
+    return "" if value is None else repr(value) if isinstance(value, float) else value
+
+
+def number(value: object, digits: int = 4) -> str:
+    """Show a value: floats with `digits` significant digits, None as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return str(value)
+
+
+def interval(bounds: Sequence[float]) -> str:
+    """Show an interval in percent, such as ``[16, 34]``."""
+    return f"[{bounds[0]:.0f}, {bounds[1]:.0f}]"
