@@ -83,7 +83,7 @@ def test_csv_is_stable_and_sorted(store):
 
 
 def test_a_fresh_clone_has_the_committed_rows_of_the_paper_profile(store, tmp_path):
-    """An empty store is filled from the CSV, and nothing is solved again; the quick profile is always solved."""
+    """An empty store is filled from the CSV; the quick profile is always solved."""
     for profile in ("paper", "quick"):
         store.put(make_case(0, profile), {"value": 0.5})
         store.export_csv("p", "r", profile)
@@ -115,9 +115,8 @@ def test_csv_gives_back_every_value_and_type(rows):
     rows = [{"result": "r", **row} for row in rows]
     again = from_csv(to_csv(rows) if rows else "result\n")
     assert again == rows
-    assert [[type(v) for v in row.values()] for row in again] == [
-        [type(v) for v in row.values()] for row in rows
-    ]
+    types = [[{name: type(value) for name, value in row.items()} for row in side] for side in (again, rows)]
+    assert types[0] == types[1]
 
 
 def test_a_damaged_csv_is_named():
@@ -152,7 +151,7 @@ with Store(folder / "records.sqlite") as store:
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_killed_sweep_loses_nothing_and_solves_nothing_twice(tmp_path):
-    """A process is really killed in the middle of a case; the next one continues behind the last finished one."""
+    """A process is killed in the middle of a case; the next one continues behind the last finished one."""
     command = [sys.executable, "-c", SWEEP, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     finished = [int(process.stdout.readline()) for _ in range(4)]
