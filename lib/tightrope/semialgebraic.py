@@ -137,8 +137,8 @@ def unit_l2_ball(space: Space, d: Forms) -> list[Constraint]:
 def unit_l1_ball(space: Space, d: Forms, e: Forms) -> list[Constraint]:
     """||d||_1 <= 1 through a lift e >= |d| with sum e <= 1.
 
-    e_j^2 - d_j^2 >= 0, e_j (1 - sum e) >= 0, e >= 0, and the implied L2 ball and box, which Shor's relaxation does not
-    derive by itself.
+    e_j^2 - d_j^2 >= 0, e_j (1 - sum e) >= 0, e >= 0, and what these imply for points but not for moment matrices:
+    e_j (1 - e_j) >= 0 (without it the moments of e are unbounded), the L2 ball and the box.
     """
     n = d.shape[0]
     one = space.constant(1)
@@ -148,6 +148,7 @@ def unit_l1_ball(space: Space, d: Forms, e: Forms) -> list[Constraint]:
     return [
         Constraint("e_j^2 - d_j^2 >= 0", products(both, both, difference)),
         Constraint("e_j (1 - sum e) >= 0", products(e, slack)),
+        Constraint("e_j (1 - e_j) >= 0", products(e, space.constant(np.ones(n)) - e)),
         Constraint("e_j >= 0", products(e, one)),
         *unit_l2_ball(space, d),
         *unit_box(space, d),

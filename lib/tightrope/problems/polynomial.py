@@ -28,6 +28,8 @@ class PolynomialProblem:
     objective: Products
     constraints: tuple[Constraint, ...]
     squared_norm: float
+    center: np.ndarray
+    spread: np.ndarray
 
     def violations(self, v: np.ndarray) -> dict[str, float]:
         """The largest violation of each group of constraints at points v (..., N); all 0 at feasible points."""

@@ -101,6 +101,8 @@ class RobustnessModel:
     space: Space
     constraints: tuple[Constraint, ...]
     squared_norm: float
+    center: np.ndarray
+    spread: np.ndarray
 
     def problem(self, target: int) -> PolynomialProblem:
         """max F(x)_target - F(x)_label over the region."""
@@ -112,8 +114,9 @@ class RobustnessModel:
         C, c = self.network.C, self.network.c
         xi = C[target] - C[self.label]
         form = sp.csr_array(xi[None]) @ self.space["z"] + self.space.constant(c[target] - c[self.label])
+        objective = products(form, self.space.constant(1))
         return PolynomialProblem(
-            self.space, products(form, self.space.constant(1)), self.constraints, self.squared_norm
+            self.space, objective, self.constraints, self.squared_norm, self.center, self.spread
         )
 
     def point(self, d: np.ndarray) -> np.ndarray:
@@ -161,6 +164,12 @@ def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessMod
         lower, upper = np.maximum(coords.lower, -1)[binding], np.minimum(coords.upper, 1)[binding]
         if binding.any():
             constraints += interval(space, rows @ d, lower, upper, "d")
+    z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
+    variance = {"z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6, "d": np.full(n, (1 / 3 if coords.kind == "box" else 1 / max(n, 1)))}
+    variance |= {"e": variance["d"]} if lift else {}
+    spread = space.point(**variance)
+    spread[0] = 0.1
+    zeros = {name: np.zeros(n) for name in ("d", *lift)}
     return RobustnessModel(
         network,
         region,
@@ -168,18 +177,19 @@ def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessMod
         coords,
         space,
         tuple(constraints),
-        _squared_norm(network, coords, b, bool(lift)),
+        _squared_norm(network, coords, b, z0, bool(lift)),
+        space.point(z=z0, **zeros),
+        spread,
     )
 
 
-def _squared_norm(network: MonDEQ, coords: Coordinates, b: np.ndarray, lifted: bool) -> float:
+def _squared_norm(network: MonDEQ, coords: Coordinates, b: np.ndarray, z0: np.ndarray, lifted: bool) -> float:
     """R^2 >= 1 + ||z||^2 + ||d||^2 (+ ||e||^2) over the region.
 
     z_0, the computed state at d = 0, misses its equation by rho = z_0 - ReLU(W z_0 + b). So z_0 - rho is the exact state
     for the bias b + W rho, and strong monotonicity (m ||z - z'|| <= ||difference of the affine parts||) gives
     ||z|| <= ||z_0|| + ||rho|| + (||V|| ||d|| + ||W|| ||rho||) / m.
     """
-    z0 = equilibrium_at(network, coords, np.zeros((1, coords.V.shape[1])))[0]
     rho = np.linalg.norm(z0 - np.maximum(network.W @ z0 + b, 0))
     spread = np.linalg.norm(coords.V, 2) * np.sqrt(coords.squared_norm) if coords.V.size else 0.0
     z_bound = np.linalg.norm(z0) + rho + (spread + np.linalg.norm(network.W, 2) * rho) / network.m

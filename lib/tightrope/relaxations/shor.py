@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.semialgebraic import Constraint, Products
+from tightrope.problems.robustness import RobustnessModel
+from tightrope.semialgebraic import Products
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ class ShorConstraints:
         Name -> slice of the N coordinates (coordinate 0 is the homogenising one).
     squared_norm
         Bound on trace(X) over the moment matrices of feasible points.
+    center, spread
+        (N,) a feasible point and variances around it.
     """
 
     forms: sp.csr_array
@@ -43,6 +46,8 @@ class ShorConstraints:
     groups: dict[str, slice]
     blocks: dict[str, slice]
     squared_norm: float
+    center: np.ndarray
+    spread: np.ndarray
 
     @property
     def size(self) -> int:
@@ -79,10 +84,12 @@ def _symmetric(forms: sp.csr_array, left: np.ndarray, right: np.ndarray, w: np.n
     return sp.csr_array((product + product.T) / 2)
 
 
-def shor_constraints(
-    groups: tuple[Constraint, ...], blocks: dict[str, slice], squared_norm: float
-) -> ShorConstraints:
-    """Relax constraint groups; products and forms that occur several times are kept once."""
+def shor_constraints(problem: PolynomialProblem | RobustnessModel) -> ShorConstraints:
+    """Relax the constraints of a problem (or of a model that several problems share).
+
+    Products and forms that occur several times are kept once.
+    """
+    groups = problem.constraints
     lefts = sp.vstack([g.body.left for g in groups], format="csr")
     rights = sp.vstack([g.body.right for g in groups], format="csr")
     weights = sp.block_diag([g.body.weights for g in groups], format="csr")
@@ -99,8 +106,10 @@ def shor_constraints(
         weights=sp.csr_array(weights @ merge),
         equality=np.concatenate([np.full(len(g.body), g.equality) for g in groups]),
         groups={g.name: slice(int(a), int(b)) for g, a, b in zip(groups, sizes, sizes[1:], strict=False)},
-        blocks=dict(blocks),
-        squared_norm=squared_norm,
+        blocks=dict(problem.space.slices),
+        squared_norm=problem.squared_norm,
+        center=problem.center,
+        spread=problem.spread,
     )
 
 
@@ -114,8 +123,7 @@ def objective_matrix(objective: Products) -> sp.csr_array:
 
 def shor(problem: PolynomialProblem) -> ShorProgram:
     """Shor's relaxation of a polynomial problem; its value is an upper bound of the problem's."""
-    constraints = shor_constraints(problem.constraints, problem.space.slices, problem.squared_norm)
-    return ShorProgram(objective_matrix(problem.objective), constraints)
+    return ShorProgram(objective_matrix(problem.objective), shor_constraints(problem))
 
 
 def _distinct_rows(rows: sp.csr_array) -> tuple[sp.csr_array, np.ndarray]:

@@ -29,6 +29,7 @@ from scipy.linalg import lapack
 import tightrope
 from tightrope.solvers.arrow import Arrow, ArrowData
 from tightrope.solvers.report import SolveReport, Status
+from tightrope.solvers.threads import single_thread
 
 STEP = 0.97  # fraction of the way to the boundary
 
@@ -181,19 +182,19 @@ class InteriorPoint:
             zero *= self._scale
         return M, zero, float(X.Y[0, 0] * Zi.Si[0, 0])
 
-    def start(self, C: Arrow, center: np.ndarray | None = None, spread: np.ndarray | None = None) -> Iterate:
-        """A centred, infeasible start: X ~ moments of points near `center` with variances `spread` (N,), Z = mu X^-1.
+    def start(self, C: Arrow) -> Iterate:
+        """A centred, infeasible start: X ~ moments of points around the problem's centre, Z = mu X^-1.
 
-        Without them, X = I. Any strictly positive start is valid; a good one halves the iterations.
+        Any strictly positive start is valid; against X = I this one halves the iterations.
         """
         data, iq = self.data, self.inequality
         q = data.q
-        v = np.eye(1, q + data.n)[0] if center is None else center[data.order]
-        s = np.ones(q + data.n) if spread is None else spread[data.order]
+        v, s = data.constraints.center[data.order], data.constraints.spread[data.order]
         X = Arrow(np.outer(v[:q], v[:q]) + np.diag(s[:q]), np.zeros((q, data.n)), v[q:] ** 2 + s[q:])
         slack = (data.forward(X) - self.b)[iq]
         w = np.maximum(slack, 0.1 * np.abs(slack).mean() if len(slack) else 0)
-        mu = 0.1 * abs(C.inner(X)) + 0.01
+        CX = C.cc @ X.cc
+        mu = 0.05 * (abs(C.inner(X)) + np.sqrt(np.vdot(CX, CX.T)) + 1e-3)
         Z = Arrow(mu * _inverse(X.cc), np.zeros((q, data.n)), mu / X.dd)
         y = np.zeros(len(iq))
         y[iq] = mu / w
@@ -228,8 +229,6 @@ class InteriorPoint:
         time_limit: float | None = None,
         sign_only: bool = False,
         start: Iterate | None = None,
-        center: np.ndarray | None = None,
-        spread: np.ndarray | None = None,
         log: Callable[[str], None] | None = None,
     ) -> tuple[SolveReport, Iterate]:
         """Solve for one objective (N, N).
@@ -242,8 +241,6 @@ class InteriorPoint:
             Stop as soon as a dual-feasible y_0 < 0 is known, or when the primal value is clearly positive.
         start
             An iterate of another objective of the same constraints: a warm start.
-        center, spread
-            (N,) a feasible point and variances around it, for :meth:`start`.
         log
             Receives one line per iteration.
 
@@ -252,10 +249,14 @@ class InteriorPoint:
         report, warm
             `warm` is the iterate two steps before the last: still central enough to start another objective from.
         """
+        with single_thread():
+            return self._solve(objective, tolerance, max_iterations, time_limit, sign_only, start, log)
+
+    def _solve(self, objective, tolerance, max_iterations, time_limit, sign_only, start, log):
         began = time.perf_counter()
         data, iq = self.data, self.inequality
         C = data.arrow(objective)
-        point = self.shift(start, C) if start is not None else self.start(C, center, spread)
+        point = self.shift(start, C) if start is not None else self.start(C)
         X, Z, y0, y, w = point.X, point.Z, point.y0, point.y.copy(), point.w.copy()
         rank = data.q + data.n + len(w)
         c_norm = 1 + C.norm()
@@ -279,8 +280,10 @@ class InteriorPoint:
             mu = (X.inner(Z) + w @ y[iq]) / rank
             primal, dual = C.inner(X), y0 - self.b @ y
             gap = abs(primal - dual) / (1 + abs(primal) + abs(dual))
-            if dual_residual < 1e-9 and (best is None or dual < best[0]):
-                best = (dual, y.copy())
+            # Any y proves the y_0 that makes its Z semidefinite, feasible iterate or not.
+            proven = self._corner(C, y)
+            if proven is not None and (best is None or proven - self.b @ y < best[0]):
+                best = (proven - self.b @ y, y.copy())
             if log:
                 log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} rp {primal_residual:.1e} "
                     f"rd {dual_residual:.1e} mu {mu:.1e}")  # fmt: skip
@@ -352,10 +355,11 @@ class InteriorPoint:
         multipliers = None
         if best is not None:
             dual, ordered = best
+            gap = abs(primal - dual) / (1 + abs(primal) + abs(dual))
             multipliers = np.empty_like(ordered)
             multipliers[self.order] = ordered
-        elif status in (Status.NUMERICAL, Status.SIGN_KNOWN):
-            status = Status.FAILED
+        else:
+            status, dual, gap = Status.FAILED, np.nan, np.nan
         report = SolveReport(
             status=status,
             primal_value=float(primal),
@@ -370,6 +374,18 @@ class InteriorPoint:
             version=tightrope.__version__,
         )
         return report, trail[0]
+
+    def _corner(self, C: Arrow, y: np.ndarray) -> float | None:
+        """The smallest y_0 with y_0 E_00 - C - sum y_k A_k >= 0 (its Schur complement in row 0), or None."""
+        slack = self.data.adjoint(y).plus(C)
+        if not (slack.dd < 0).all():
+            return None
+        S = -slack.cc + (slack.cd / slack.dd) @ slack.cd.T
+        factor, info = lapack.dpotrf(S[1:, 1:], lower=1, clean=1)
+        if info:
+            return None
+        half = lapack.dtrtrs(factor, S[1:, :1], lower=1)[0] if len(S) > 1 else np.zeros(1)
+        return float(np.vdot(half, half) - S[0, 0])
 
     def _dual_residual(self, C: Arrow, Z: Arrow, y0: float, y: np.ndarray) -> Arrow:
         """Rd = Z - (y_0 E_00 - C - sum y_k A_k), so that Z - Rd is dual feasible."""
