@@ -3,11 +3,17 @@
 import matplotlib
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tightrope import datasets
 
 # No windows. Not by MPLBACKEND: kernels would inherit it and lose the inline figures that nbval expects.
 matplotlib.use("Agg")
+
+# The same examples in every run, and no time limits; `--hypothesis-profile=explore` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile("repeatable")
 
 MNIST_TEST = ("mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz")
 MONDEQ = ("chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat",)
