@@ -1,0 +1,1 @@
+"""Answers to questions, by orchestrating attacks, relaxations, solvers and certificates."""

@@ -1,0 +1,252 @@
+"""Is a monDEQ robust on a region? One decision per target label, each a proof, an attack, or an honest unknown."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tightrope.attacks import Attack, pgd
+from tightrope.certificates import Certificate, SoundBound, Verdict, region_sha256, sound_bound
+from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.networks import MonDEQ
+from tightrope.problems.robustness import robustness_model
+from tightrope.regions import Ball
+from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
+from tightrope.solvers import conic
+from tightrope.solvers.arrow import ArrowData
+from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.report import SolveReport, Status
+
+METHODS = ("cascade", "interior-point", "reduced-dual", *conic.SOLVERS)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelDecision:
+    """What is known of max F_label - F_y over the region.
+
+    Attributes
+    ----------
+    label
+        The target label.
+    verdict
+        CERTIFIED (proven below 0), FALSIFIED (an attack is known), UNKNOWN or FAILED; `reason` says why.
+    bound
+        Proven upper bound, or None if none was computed. When a solve stops at the sign it is not the tightest one.
+    nominal_margin
+        F_label - F_y at the region's centre.
+    attack_margin
+        The largest F_label - F_y that the attack found, or None without an attack.
+    method, solver, iterations, gap, seconds
+        Who decided, and at what cost; gap is that of the solver, None without a solve.
+    certificate
+        The proof of `bound`, or None.
+    """
+
+    label: int
+    verdict: Verdict
+    bound: float | None
+    nominal_margin: float
+    attack_margin: float | None
+    method: str
+    solver: str
+    gap: float | None
+    iterations: int
+    seconds: float
+    reason: str = ""
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RobustnessReport:
+    """The decisions of all target labels and what follows from them."""
+
+    verdict: Verdict
+    label: int
+    predicted: int
+    decisions: tuple[LabelDecision, ...]
+    attack: Attack | None
+    seconds: float
+
+
+def verify(
+    network: MonDEQ,
+    region: Ball,
+    label: int,
+    *,
+    targets: Iterable[int] | None = None,
+    method: str = "cascade",
+    attack: bool = True,
+    tolerance: float = 1e-5,
+    time_limit: float | None = None,
+    seed: int = 0,
+) -> RobustnessReport:
+    """Decide for each target label whether it can reach the score of `label` on the region.
+
+    Parameters
+    ----------
+    network, region
+        The network, and a ball in its input units.
+    label
+        The true label y.
+    targets
+        Labels to decide; all others than y by default.
+    method
+        "cascade": each label by the interior point, warm-started from the label before and stopped at the first proof of
+        the sign. "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by that solver.
+        "reduced-dual": multipliers of the reduced dual only, fast and looser.
+    attack
+        Whether to attack first; a target that is reached needs no relaxation (the methods other than the cascade still
+        solve it, for the value).
+    tolerance
+        Relative gap of a solve.
+    time_limit
+        Seconds for one solve.
+    seed
+        For the attack.
+
+    Raises
+    ------
+    UnknownNameError, SolverUnavailableError, InputError
+        Before any solve.
+    """
+    began = time.perf_counter()
+    targets = _checked(network, region, label, targets, method)
+    scores = network.logits(region.center)
+    predicted = int(np.argmax(scores))
+    nominal = scores - scores[label]
+    found: dict[int, Attack] = {}
+    best_margin = np.full(network.classes, np.nan)
+    if attack:
+        result = pgd(network, region, label, targets=targets, seed=seed)
+        found, best_margin = dict(result.attacks), result.best_margin
+    for target in targets:  # the centre itself may be labelled wrongly; a tie counts against the label
+        if nominal[target] >= 0 and target not in found:
+            found[target] = Attack(region.center.copy(), target, float(nominal[target]))
+    decide = _Decider(network, region, label, method, tolerance, time_limit)
+    decisions = []
+    # Close labels last: a warm start from an easy label is the better one for the next.
+    for target in sorted(targets, key=lambda t: nominal[t]):
+        margin = float(best_margin[target]) if np.isfinite(best_margin[target]) else None
+        if target in found and (method == "cascade" or nominal[target] >= 0):
+            margin = max(found[target].margin, -np.inf if margin is None else margin)
+            decision = LabelDecision(
+                target, Verdict.FALSIFIED, None, float(nominal[target]), margin, "attack", "pgd", None, 0, 0.0
+            )
+        else:
+            decision = replace(decide(target), nominal_margin=float(nominal[target]), attack_margin=margin)
+            if target in found:
+                decision = replace(decision, verdict=Verdict.FALSIFIED, reason="an attack reaches this label")
+        decisions.append(decision)
+    decisions.sort(key=lambda decision: decision.label)
+    best = max(found.values(), key=lambda a: a.margin, default=None)
+    return RobustnessReport(
+        _combine(decisions), label, predicted, tuple(decisions), best, time.perf_counter() - began
+    )
+
+
+def _checked(network, region, label, targets, method) -> list[int]:
+    """The list of targets, after every check that needs no solve."""
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+    if method in conic.SOLVERS:
+        conic.require(method)
+    if not isinstance(network, MonDEQ):
+        raise InputError(f"network: the Robustness Model needs a MonDEQ, got {type(network).__name__}.")
+    if region.size != network.input_size:
+        raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
+    labels = range(network.classes)
+    if label not in labels:
+        raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
+    chosen = [j for j in labels if j != label] if targets is None else [int(t) for t in targets]
+    for target in chosen:
+        if target not in labels or target == label:
+            raise InputError(f"targets: got {target}; write labels in 0..{network.classes - 1} other than {label}.")
+    return chosen
+
+
+def _combine(decisions: list[LabelDecision]) -> Verdict:
+    """One attack falsifies; otherwise all labels must be certified; a failure is reported before an unknown."""
+    verdicts = {decision.verdict for decision in decisions}
+    for verdict in (Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.CERTIFIED
+
+
+class _Decider:
+    """Decides one target after the other by a relaxation, sharing what the targets of a region share."""
+
+    def __init__(self, network, region, label, method, tolerance, time_limit):
+        self.network, self.region, self.label = network, region, label
+        self.method, self.tolerance, self.time_limit = method, tolerance, time_limit
+        self._solve: Callable | None = None
+
+    def __call__(self, target: int) -> LabelDecision:
+        began = time.perf_counter()
+        if self._solve is None:  # prepared at the first target that needs it
+            self._prepare()
+        objective = objective_matrix(self.model.problem(target).objective)
+        report = self._solve(objective)
+        bound = None if report.multipliers is None else sound_bound(self.data, objective, report.multipliers)
+        return self._decision(target, report, bound, time.perf_counter() - began)
+
+    def _prepare(self) -> None:
+        self.model = robustness_model(self.network, self.region, self.label)
+        self.data = ArrowData(shor_constraints(self.model))
+        if self.method in conic.SOLVERS:
+            self._solve = self._conic
+        else:
+            self._interior_point = InteriorPoint(self.data)
+            self._warm = None
+            self._solve = self._structured
+
+    def _conic(self, objective) -> SolveReport:
+        program = ShorProgram(objective, self.data.constraints)
+        return conic.solve(program, self.method, tolerance=self.tolerance, time_limit=self.time_limit)
+
+    def _structured(self, objective) -> SolveReport:
+        sign_only = self.method == "cascade"
+        report, warm = self._interior_point.solve(
+            objective,
+            tolerance=self.tolerance,
+            time_limit=self.time_limit,
+            sign_only=sign_only,
+            start=self._warm if sign_only else None,
+        )
+        self._warm = warm
+        return report
+
+    def _decision(self, target: int, report: SolveReport, bound: SoundBound | None, seconds: float) -> LabelDecision:
+        certificate = None
+        if bound is None:
+            verdict, reason = Verdict.FAILED, str(report.status)
+        else:
+            certificate = Certificate(
+                self.label,
+                target,
+                bound.value,
+                bound.y0,
+                bound.shift,
+                self.data.constraints.split(bound.multipliers),
+                self.network.sha256(),
+                region_sha256(self.region),
+            )
+            verdict, reason = certificate.verdict, ""
+            if verdict is Verdict.UNKNOWN:
+                settled = report.status in (Status.SOLVED, Status.SIGN_KNOWN)
+                reason = "not certified by this relaxation" if settled else str(report.status)
+        return LabelDecision(
+            label=target,
+            verdict=verdict,
+            bound=None if bound is None else bound.value,
+            nominal_margin=np.nan,
+            attack_margin=None,
+            method=self.method,
+            solver=f"{report.solver} {report.version}",
+            gap=report.gap if np.isfinite(report.gap) else None,
+            iterations=report.iterations,
+            seconds=seconds,
+            reason=reason,
+            certificate=certificate,
+        )
