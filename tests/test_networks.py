@@ -388,8 +388,6 @@ def test_absent_file_and_unknown_suffix(tmp_path):
 @pytest.mark.published
 def test_published_network():
     """p = 87, m = 20, clean accuracy 99/100; both splitting methods; gradient against finite differences."""
-    if not (datasets.available(PUBLISHED) and datasets.available("mnist/t10k-images-idx3-ubyte.gz")):
-        pytest.skip("set TIGHTROPE_DATA or run `make data` for the published network and MNIST")
     network = MonDEQ.from_mat(datasets.fetch(PUBLISHED), m=20)
     assert (network.input_size, network.width, network.classes) == (784, 87, 10)
     mnist = datasets.load("mnist")

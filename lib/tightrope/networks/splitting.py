@@ -37,8 +37,8 @@ def largest_row_norm(rows: Rows) -> float:
 
 def _report(name: str, residual: float, tolerance: float, max_iterations: int) -> ConvergenceError:
     return ConvergenceError(
-        f"{name}: residual {residual:.3g} after max_iterations={max_iterations}; tolerance={tolerance:.3g} "
-        "was asked for. Give more max_iterations, a larger tolerance, or method='peaceman-rachford' if it was another."
+        f"{name}: residual {residual:.3g} after max_iterations={max_iterations}, above {tolerance:.3g}. Give "
+        "more max_iterations, a larger tolerance, or method='peaceman-rachford' if it was another."
     )
 
 

@@ -12,8 +12,8 @@ from tightrope.networks.splitting import peaceman_rachford
 class _ImplicitGradient(torch.autograd.Function):
     """Identity whose backward pass turns dLoss/dz at an equilibrium into what one recorded layer needs.
 
-    The forward pass found z = ReLU(h), h = W z + b, without recording how. Evaluating ReLU(W z + b) again, with
-    z held fixed, gives autograd D (dW z + db) only; through the equilibrium it is
+    The forward pass found z = ReLU(h), h = W z + b, without recording how. Evaluating ReLU(W z + b) again,
+    with z held fixed, gives autograd D (dW z + db) only; through the equilibrium it is
     dz = (I - D W)^-1 D (dW z + db). So the incoming g becomes y = (I - W'D)^-1 g, and the recorded layer
     multiplies it with D, z and the input.
     """

@@ -1,0 +1,290 @@
+"""Attacks: points of a region that a network labels wrongly.
+
+An :class:`Attack` is evidence, whatever found it: membership is re-checked by the region and the margin by
+the network, both in float64, and nothing else is returned. Two searches: Foolbox's projected gradient
+descent, as the papers use it, and :func:`pgd`, which aims at every label from several starting points.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tightrope.errors import InputError, RegionError
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.regions import Ball
+
+#: Residual of the equilibria inside the search; what is returned is evaluated to the networks' own tolerance.
+SEARCH_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """A point of a region whose true label does not win.
+
+    Attributes
+    ----------
+    point : (p0,) float64
+        In network-input units, in the region.
+    label : int
+        The label that wins over the true one.
+    margin : float
+        F_label - F_true at the point, at least 0.
+    """
+
+    point: np.ndarray
+    label: int
+    margin: float
+
+
+@dataclass(frozen=True, eq=False)
+class PGDResult:
+    """What a targeted search found.
+
+    Attributes
+    ----------
+    attacks : mapping from label to Attack
+        For each target whose logit reached that of the true label, the point with the largest margin.
+    best_margin : (K,) float64
+        Largest F_t - F_true found in the region, a lower bound of the maximum; nan for labels not searched.
+    """
+
+    attacks: Mapping[int, Attack]
+    best_margin: np.ndarray
+
+    @property
+    def best(self) -> Attack | None:
+        """The attack with the largest margin, or None."""
+        return max(self.attacks.values(), key=lambda attack: attack.margin, default=None)
+
+
+def check(network: MonDEQ | FeedForward, region: Ball, label: int, points) -> Attack | None:
+    """Return the row of points (N, p0) that proves most clearly that label does not win, or None.
+
+    Points outside the region do not count; the margins are computed anew in float64.
+    """
+    points = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    points = points[np.isfinite(points).all(-1)]
+    points = points[region.contains(points)]
+    if not len(points):
+        return None
+    margins = _margins(network, label, points)
+    margins[:, label] = -np.inf
+    row, target = np.unravel_index(np.argmax(margins), margins.shape)
+    if margins[row, target] < 0:
+        return None
+    return Attack(points[row].copy(), int(target), float(margins[row, target]))
+
+
+def pgd(
+    network: MonDEQ | FeedForward,
+    region: Ball,
+    label: int,
+    *,
+    targets: Iterable[int] | None = None,
+    restarts: int = 5,
+    steps: int = 50,
+    seed: int = 0,
+) -> PGDResult:
+    """Maximise F_t - F_label over the region for each target t by projected gradient ascent.
+
+    The first start is the region's centre, the others are random points of the region. Steps follow the
+    direction of steepest ascent in the region's norm, with a length that falls from the diameter to a
+    hundredth of it. All targets and starts run as one batch, and each equilibrium starts at that of the step
+    before.
+
+    Parameters
+    ----------
+    network : MonDEQ or FeedForward
+    region : Ball
+    label : int
+        The true label.
+    targets : iterable of int, optional
+        Labels to aim at; all others if left out.
+    restarts, steps : int
+        Starting points for each target, and steps from each.
+    seed : int
+        Of the random starting points.
+    """
+    targets = _checked_targets(network, region, label, targets)
+    if restarts < 1 or steps < 0:
+        raise InputError(f"restarts={restarts}, steps={steps}: give restarts >= 1 and steps >= 0.")
+    best_margin = np.full(network.classes, np.nan)
+    if not targets:
+        return PGDResult({}, best_margin)
+    starts = np.vstack([region.center, region.sample(restarts - 1, np.random.default_rng(seed))])
+    x = np.tile(starts, (len(targets), 1))  # row r of target i: i * restarts + r
+    ascent = _ascent(network, label, np.repeat(targets, restarts))
+    value, gradient = ascent(x)
+    best_value, best_x = value, x
+    for step in range(steps):
+        length = 2 * region.radius * 0.01 ** (step / max(1, steps - 1))
+        x = _retract(region, x + length * _steepest(region, x, gradient))
+        value, gradient = ascent(x)
+        improved = value > best_value
+        best_value = np.where(improved, value, best_value)
+        best_x = np.where(improved[:, None], x, best_x)
+    return _collect(network, region, label, targets, best_x.reshape(len(targets), restarts, -1))
+
+
+def _collect(network, region, label, targets, points) -> PGDResult:
+    """Re-evaluate the best points (targets, restarts, p0) to full accuracy."""
+    flat = points.reshape(-1, points.shape[-1])
+    margins = _margins(network, label, flat).reshape(*points.shape[:2], -1)
+    inside = region.contains(flat).reshape(points.shape[:2])
+    attacks, best_margin = {}, np.full(network.classes, np.nan)
+    for i, target in enumerate(targets):
+        margin = np.where(inside[i], margins[i, :, target], -np.inf)
+        row = int(np.argmax(margin))
+        if np.isfinite(margin[row]):
+            best_margin[target] = margin[row]
+        if margin[row] >= 0:
+            attacks[target] = Attack(points[i, row].copy(), target, float(margin[row]))
+    return PGDResult(attacks, best_margin)
+
+
+def _checked_targets(network, region, label, targets) -> list[int]:
+    if region.size != network.input_size:
+        raise RegionError(f"region has {region.size} inputs, the network {network.input_size}.")
+    labels = range(network.classes)
+    targets = [t for t in labels if t != label] if targets is None else [int(t) for t in targets]
+    if label not in labels or label in targets or not set(targets) <= set(labels):
+        known = f"0 to {network.classes - 1}"
+        raise InputError(
+            f"label={label}, targets={targets}: give labels from {known}, the label not a target."
+        )
+    return targets
+
+
+def _margins(network, label: int, points: np.ndarray) -> np.ndarray:
+    """F_k - F_label for all k, (N, K)."""
+    logits = network.logits(points)
+    return logits - logits[:, [label]]
+
+
+def _retract(region: Ball, x: np.ndarray) -> np.ndarray:
+    """Move each row into the region: scale it to the ball, then clip.
+
+    The centre lies in the box, so clipping moves every coordinate towards the centre and keeps the point in
+    the ball, in any norm. For the maximum norm this is the projection; for others it is cheaper than one.
+    """
+    if region.norm == np.inf:
+        return np.clip(x, *region.bounding_box())
+    distance = region.distance(x)[:, None]
+    x = region.center + (x - region.center) * np.minimum(1.0, region.radius / np.maximum(distance, 1e-300))
+    return np.clip(x, region.lower, region.upper) if region.clipped else x
+
+
+def _steepest(region: Ball, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Directions d with ||d|| = 1 in the region's norm that maximise gradient'd; 0 where the gradient is.
+
+    By Hoelder's inequality d is proportional to sign(g) |g|^(q* - 1) with 1/q + 1/q* = 1. Coordinates that
+    the clipping holds back do not take part.
+    """
+    if region.clipped:
+        held = ((x <= region.lower) & (gradient < 0)) | ((x >= region.upper) & (gradient > 0))
+        gradient = np.where(held, 0.0, gradient)
+    if region.norm == np.inf:
+        return np.sign(gradient)
+    size = np.abs(gradient)
+    relative = size / np.maximum(size.max(-1, keepdims=True), 1e-300)
+    # For q = 1 the maximum is at one coordinate; a high power of |g| stands for it and spreads over ties.
+    power = min(region.norm / (region.norm - 1), 50.0) - 1 if region.norm > 1 else 49.0
+    direction = np.sign(gradient) * relative**power
+    length = np.linalg.norm(direction, ord=region.norm, axis=-1, keepdims=True)
+    return direction / np.maximum(length, 1e-300)
+
+
+def _ascent(network, label: int, targets: np.ndarray) -> Callable:
+    """Return a function of x (N, p0): F_t - F_label (N,) and its gradient (N, p0), row i for targets[i]."""
+    if isinstance(network, FeedForward):
+        return _ascent_by_autograd(network, label, targets)
+    g, offset = network.C[targets] - network.C[label], network.c[targets] - network.c[label]
+    z = w = None
+
+    def ascent(x):
+        # The equilibrium and its adjoint move little from step to step: start both where they were.
+        nonlocal z, w
+        z = network.equilibrium(x, z0=z, tolerance=SEARCH_TOLERANCE)
+        w = network.adjoint(network.preactivation(x, z) > 0, g, w0=w, tolerance=1e-3)
+        return (z * g).sum(-1) + offset, w @ network.U
+
+    return ascent
+
+
+def _ascent_by_autograd(network: FeedForward, label: int, targets: np.ndarray) -> Callable:
+    import torch
+
+    from tightrope.networks import to_module
+
+    module, rows = to_module(network), torch.arange(len(targets))
+
+    def ascent(x):
+        inputs = torch.tensor(x, requires_grad=True)
+        logits = module(inputs)
+        value = logits[rows, torch.as_tensor(targets)] - logits[:, label]
+        (gradient,) = torch.autograd.grad(value.sum(), inputs)
+        return value.detach().numpy(), gradient.numpy()
+
+    return ascent
+
+
+def foolbox_pgd(
+    network: MonDEQ | FeedForward,
+    region: Ball,
+    label: int,
+    *,
+    steps: int | None = None,
+    relative_step: float | None = None,
+    restarts: int = 1,
+    seed: int = 0,
+) -> Attack | None:
+    """Run Foolbox's projected gradient descent (untargeted, random start) for norm 1, 2 or infinity.
+
+    Foolbox takes one pair of bounds for all inputs: the clipped region's pixel range, or a box that holds the
+    whole ball when the region is not clipped. What it returns may lie outside by rounding, so it is projected
+    onto the region and re-checked.
+
+    Parameters
+    ----------
+    network : MonDEQ or FeedForward
+    region : Ball
+    label : int
+        The true label.
+    steps, relative_step : optional
+        Number of steps, and their length relative to the radius; Foolbox's defaults if left out.
+    restarts : int
+        Runs with different random starts.
+    seed : int
+        Of the random starts.
+    """
+    import foolbox
+    import torch
+
+    from tightrope.networks import to_module
+
+    _checked_targets(network, region, label, None)
+    kinds = {
+        1.0: foolbox.attacks.L1ProjectedGradientDescentAttack,
+        2.0: foolbox.attacks.L2ProjectedGradientDescentAttack,
+        np.inf: foolbox.attacks.LinfProjectedGradientDescentAttack,
+    }
+    if region.norm not in kinds:
+        raise RegionError(f"norm: Foolbox's PGD knows 1, 2 and inf, not {region.norm:g}; use attacks.pgd.")
+    if not region.radius > 0:
+        return check(network, region, label, region.center)
+    lower, upper = (region.lower, region.upper) if region.clipped else region.bounding_box()
+    # A hair wider, so that the bounds hold the centre after rounding; the result is re-checked without it.
+    bounds = (float(lower.min()) - 1e-9, float(upper.max()) + 1e-9)
+    model = foolbox.PyTorchModel(to_module(network).eval(), bounds=bounds, device="cpu")
+    chosen = {"steps": steps, "rel_stepsize": relative_step}
+    attack = kinds[region.norm](**{name: value for name, value in chosen.items() if value is not None})
+    center, labels = torch.tensor(region.center)[None], torch.tensor([label])
+    with torch.random.fork_rng(devices=[]):  # Foolbox draws from torch's global generator
+        torch.manual_seed(seed)
+        for _ in range(restarts):
+            _, points, _ = attack(model, center, foolbox.Misclassification(labels), epsilons=[region.radius])
+            found = check(network, region, label, region.project(points[0].detach().double().numpy()))
+            if found is not None:
+                return found
+    return None

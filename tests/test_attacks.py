@@ -1,0 +1,201 @@
+"""Attacks: what they return is true, and what they miss is little."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tightrope import datasets
+from tightrope.attacks import _retract, _steepest, check, foolbox_pgd, pgd
+from tightrope.errors import InputError, RegionError
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.regions import Ball, pixel_ball
+
+NORMS = [1.0, 1.5, 2.0, 3.0, np.inf]
+DUAL = {1.0: np.inf, 1.5: 3.0, 2.0: 2.0, 3.0: 1.5, np.inf: 1.0}
+
+
+def mondeq(seed: int, p: int = 6, p0: int = 4, K: int = 3) -> MonDEQ:
+    """Random monDEQ."""
+    rng = np.random.default_rng(seed)
+    A, B, U = (rng.standard_normal(shape) for shape in [(p, p), (p, p), (p, p0)])
+    u, C, c = (rng.standard_normal(shape) for shape in [p, (K, p), K])
+    return MonDEQ.from_factors(A, B, U, u, C, c, m=1.0)
+
+
+def ball(seed: int, p0: int, norm: float, radius: float, clip: bool) -> Ball:
+    """Ball around a random centre; the box, if any, cuts into it on every second side."""
+    center = np.random.default_rng(seed).standard_normal(p0)
+    box = (center - 0.3 * radius, center + 2 * radius) if clip else (None, None)
+    return Ball(center, radius, norm, *box)
+
+
+def linear(seed: int = 0, p0: int = 6, K: int = 3) -> FeedForward:
+    """One layer, so that the largest margin over a ball is known."""
+    rng = np.random.default_rng(seed)
+    return FeedForward((rng.standard_normal((K, p0)),), (rng.standard_normal(K),))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    norm=st.sampled_from(NORMS),
+    radius=st.floats(0.0, 2.0),
+    clip=st.booleans(),
+)
+def test_every_attack_is_in_the_region_and_fools_the_network(seed, norm, radius, clip):
+    """Membership and margin hold when they are computed from scratch; best_margin never claims more."""
+    network = mondeq(seed)
+    region = ball(seed, network.input_size, norm, radius, clip)
+    label = network.predict(region.center)
+    result = pgd(network, region, label, restarts=3, steps=8, seed=seed)
+    for target, attack in result.attacks.items():
+        logits = network.logits(attack.point)
+        assert region.contains(attack.point)
+        assert attack.label == target != label
+        assert logits[target] >= logits[label]
+        assert attack.margin == pytest.approx(logits[target] - logits[label], abs=1e-8)
+        assert result.best_margin[target] == attack.margin
+    assert np.isnan(result.best_margin[label])
+    nominal = network.logits(region.center) - network.logits(region.center)[label]
+    others = np.arange(network.classes) != label
+    assert (result.best_margin[others] >= nominal[others] - 1e-8).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_linear_network_closed_form(norm):
+    """The largest margin of a linear network is the nominal one plus radius times a dual norm."""
+    network = linear()
+    region = ball(1, 6, norm, 0.7, clip=False)
+    W, logits = network.weights[0], network.logits(region.center)
+    result = pgd(network, region, 0, steps=50)
+    for target in (1, 2):
+        exact = logits[target] - logits[0] + 0.7 * np.linalg.norm(W[target] - W[0], ord=DUAL[norm])
+        assert exact - 0.01 * abs(exact) <= result.best_margin[target] <= exact + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("clip", [False, True])
+def test_pgd_reaches_the_maximum_over_a_grid(seed, clip):
+    """In two dimensions a fine grid finds the maximum; the search stops near it, on a ridge at worst."""
+    network = mondeq(seed, p0=2)
+    region = ball(seed, 2, np.inf, 0.8, clip)
+    lower, upper = region.bounding_box()
+    axes = [np.linspace(a, b, 61) for a, b in zip(lower, upper, strict=True)]
+    grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    logits = network.logits(grid)
+    result = pgd(network, region, 0, restarts=20)
+    for target in (1, 2):
+        assert result.best_margin[target] >= (logits[:, target] - logits[:, 0]).max() - 0.05
+
+
+def test_search_is_determined_by_its_seed():
+    """Two runs agree to the last bit."""
+    network = mondeq(5)
+    region = ball(5, 4, 2, 0.5, clip=True)
+    one, two = (pgd(network, region, 0, seed=3, steps=10) for _ in range(2))
+    np.testing.assert_array_equal(one.best_margin, two.best_margin)
+
+
+def test_only_the_targets_asked_for():
+    """Other labels stay nan."""
+    network = mondeq(5)
+    result = pgd(network, ball(5, 4, np.inf, 0.5, clip=False), 0, targets=[2], steps=5)
+    assert np.isnan(result.best_margin).tolist() == [True, True, False]
+    empty = pgd(network, ball(5, 4, np.inf, 0.5, clip=False), 0, targets=[])
+    assert not empty.attacks and empty.best is None
+
+
+def test_misclassified_centre_is_an_attack():
+    """Radius zero: the centre alone decides."""
+    network = mondeq(7)
+    region = ball(7, 4, np.inf, 0.0, clip=False)
+    predicted = network.predict(region.center)
+    assert not pgd(network, region, predicted).attacks and foolbox_pgd(network, region, predicted) is None
+    wrong = (predicted + 1) % 3
+    np.testing.assert_array_equal(pgd(network, region, wrong).best.point, region.center)
+    assert pgd(network, region, wrong).best.label == foolbox_pgd(network, region, wrong).label == predicted
+
+
+def test_points_outside_the_region_prove_nothing():
+    """check drops points outside and points that are not numbers."""
+    network = linear()
+    region = ball(1, 6, np.inf, 0.01, clip=False)
+    label = network.predict(region.center)
+    far = region.center - 100 * network.weights[0][label]
+    assert network.predict(far) != label
+    assert check(network, region, label, [far, np.full(6, np.nan), region.center]) is None
+    assert check(network, Ball(region.center, 1e6, 2), label, far).label == network.predict(far)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("clip", [False, True])
+def test_steps_and_retractions(norm, clip):
+    """Retracted points are in the region; steps have length one and the dual norm as their slope."""
+    rng, region = np.random.default_rng(0), ball(0, 5, norm, 0.4, clip)
+    x = _retract(region, region.center + rng.standard_normal((50, 5)))
+    assert region.contains(x).all()
+    g = rng.standard_normal((50, 5))
+    d = _steepest(region, np.tile(region.center, (50, 1)), g)
+    np.testing.assert_allclose(np.linalg.norm(d, ord=norm, axis=1), 1)
+    slope = (d * g).sum(1) / np.linalg.norm(g, ord=DUAL[norm], axis=1)
+    assert (slope <= 1 + 1e-12).all() and (slope > 0.9).all()
+    np.testing.assert_array_equal(_steepest(region, x, np.zeros((50, 5))), 0)
+
+
+@pytest.mark.parametrize("norm", [1, 2, np.inf])
+@pytest.mark.parametrize("clip", [False, True])
+def test_foolbox_finds_true_attacks(norm, clip):
+    """Its points pass the same check, and it does not beat the targeted search."""
+    found = 0
+    for seed in range(4):
+        network = mondeq(seed)
+        region = ball(seed, 4, norm, 3.0, clip)
+        label = network.predict(region.center)
+        attack = foolbox_pgd(network, region, label)
+        if attack is not None:
+            found += 1
+            assert region.contains(attack.point) and network.logits(attack.point).argmax() != label
+            assert pgd(network, region, label).best is not None
+    assert found
+
+
+def test_foolbox_leaves_the_global_generator_alone():
+    """A seeded search must not reseed the caller."""
+    import torch
+
+    state = torch.get_rng_state()
+    foolbox_pgd(mondeq(0), ball(0, 4, 2, 0.1, clip=False), 0, steps=2)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_bad_arguments_are_named():
+    """Label, targets, sizes, norm."""
+    network, region = mondeq(0), ball(0, 4, np.inf, 0.1, clip=False)
+    with pytest.raises(InputError, match="label=3"):
+        pgd(network, region, 3)
+    with pytest.raises(InputError, match="targets="):
+        pgd(network, region, 0, targets=[0, 1])
+    with pytest.raises(InputError, match="restarts=0"):
+        pgd(network, region, 0, restarts=0)
+    with pytest.raises(RegionError, match="region has 5 inputs, the network 4"):
+        pgd(network, ball(0, 5, 2, 0.1, clip=False), 0)
+    with pytest.raises(RegionError, match=r"Foolbox's PGD knows 1, 2 and inf, not 3"):
+        foolbox_pgd(network, ball(0, 4, 3, 0.1, clip=False), 0)
+
+
+@pytest.mark.published
+def test_published_network_is_attacked():
+    """L-infinity 0.05 on the first 12 images, unclipped and clipped; image 92 falls at 0.01 already."""
+    file = "chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat"
+    network, mnist = MonDEQ.from_mat(datasets.fetch(file), m=20), datasets.load("mnist")
+
+    def broken(index, epsilon_pixel, clip):
+        region = pixel_ball(mnist.image(index), np.inf, epsilon_pixel, mnist.normalisation, clip)
+        return pgd(network, region, mnist.label(index), restarts=2, steps=20).best is not None
+
+    unclipped = {i for i in range(12) if broken(i, 0.05, clip=False)}
+    clipped = {i for i in range(12) if broken(i, 0.05, clip=True)}
+    assert clipped <= unclipped
+    assert (len(unclipped), len(clipped)) == (9, 2)
+    assert broken(92, 0.01, clip=False)
