@@ -85,10 +85,12 @@ def stacked_ratios(bars: Sequence[tuple], title: str) -> Drawing:
         What is drawn.
     """
     with rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 0.42 * len(bars) + 1.35))
+        figure = Figure(figsize=(7.2, 0.44 * len(bars) + 1.4))
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        heights = -np.arange(len(bars)) * 1.0
+        # The two sets of one norm and radius, which follow each other, stand closer together.
+        heights = -np.arange(len(bars)) - 0.4 * (np.arange(len(bars)) // 2)
+        line = dict(color=INK, linewidth=1.2, clip_on=False, zorder=5)
         for y, (_, certified, attacked, images, robust, unattacked) in zip(heights, bars, strict=True):
             left = 0.0
             undecided = images - certified - attacked
@@ -100,12 +102,11 @@ def stacked_ratios(bars: Sequence[tuple], title: str) -> Drawing:
                     axes.text(left + width / 2, y, f"{width:.0f}", ha="center", va="center", fontsize=8.5,
                               color="white" if dark else INK)  # fmt: skip
                 left += width
-            for printed, marker in ((robust, "v"), (unattacked, "^")):
-                if printed is not None:
-                    height = y + 0.45 if marker == "v" else y - 0.45
-                    axes.plot(
-                        printed, height, marker=marker, markersize=6, color=INK, clip_on=False, zorder=5
-                    )
+            for printed, marker, side in ((robust, "v", 0.40), (unattacked, "^", -0.40)):
+                if printed is not None:  # a line through the bar, with a mark that says which column it is
+                    axes.plot([printed, printed], [y - 0.36, y + 0.36], color="white", linewidth=3, zorder=4)
+                    axes.plot([printed, printed], [y - 0.36, y + 0.36], **line)
+                    axes.plot(printed, y + side, marker, markersize=6, **line)
         axes.set_yticks(heights, [bar[0] for bar in bars])
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(0, 100)
@@ -144,18 +145,18 @@ def adversarial_example(
     with rc_context(STYLE):
         figure = Figure(figsize=(9.6, 2.9))
         FigureCanvasAgg(figure)
-        panels = figure.subplots(1, 4, width_ratios=[1, 1, 1.18, 1.35])
+        panels = figure.subplots(1, 5, width_ratios=[1, 1, 1, 0.05, 1.3])
         _image(panels[0], original.reshape(shape), f"original: {row['predicted']}")
         if attacked is None:
-            for axes in panels[1:3]:
+            for axes in panels[1:4]:
                 axes.axis("off")
             panels[1].text(
                 0.5, 0.5, "no attack found", ha="center", va="center", transform=panels[1].transAxes
             )
         else:
             _image(panels[1], attacked.reshape(shape), f"attacked: {row['attack_label']}")
-            _difference(figure, panels[2], (attacked - original).reshape(shape))
-        _scores(panels[3], row)
+            _difference(figure, panels[2], panels[3], (attacked - original).reshape(shape))
+        _scores(panels[4], row)
     return Drawing(figure, "original, attacked image, difference and scores")
 
 
@@ -165,14 +166,15 @@ def _image(axes, pixels: np.ndarray, title: str) -> None:
     _frame(axes)
 
 
-def _difference(figure: Figure, axes, change: np.ndarray) -> None:
+def _difference(figure: Figure, axes, beside, change: np.ndarray) -> None:
     limit = float(np.abs(change).max()) or 1.0
     shown = axes.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    axes.set_title("difference in pixels")
+    axes.set_title("difference")
     _frame(axes)
-    bar = figure.colorbar(shown, ax=axes, fraction=0.05, pad=0.03, ticks=[-limit, 0, limit])
-    bar.ax.set_yticklabels([f"{-limit:.2g}", "0", f"{limit:.2g}"], fontsize=8)
+    bar = figure.colorbar(shown, cax=beside, ticks=[-limit, 0, limit])
+    bar.ax.set_yticklabels([f"\N{MINUS SIGN}{limit:.2g}", "0", f"{limit:.2g}"], fontsize=8)
     bar.outline.set_visible(False)
+    beside.set_box_aspect(20)
 
 
 def _scores(axes, row: Mapping) -> None:
@@ -190,7 +192,7 @@ def _scores(axes, row: Mapping) -> None:
     axes.set_ylabel("label")
     axes.set_title("score of each label")
     axes.spines["left"].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="best", handlelength=1.0)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
 
 def _frame(axes) -> None:
