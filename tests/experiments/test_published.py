@@ -27,9 +27,7 @@ def test_every_numbered_table_and_figure_has_a_row(paper):
 def test_cells_of_table_2():
     """The printed ratios, with kinds, tolerances and the set that each is for."""
     result = published.find("table-2-certified-ratio")
-    robust = [
-        result.cell(f"table-2/{s}/robustness") for s in ("l2-0.1", "linf-0.1", "linf-0.05", "linf-0.01")
-    ]
+    robust = [result.cell(f"table-2/{s}/robustness") for s in ("l2-0.1", "linf-0.1", "linf-0.05", "linf-0.01")]
     assert [cell.printed for cell in robust] == [99, 0, 24, 99]
     assert [cell.clip for cell in robust] == [False] * 4
     pgd = result.cell("table-2/linf-0.05/pgd")

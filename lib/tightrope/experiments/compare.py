@@ -74,9 +74,7 @@ def compare(results: Iterable[Result], store: Store, defaults: Mapping[str, Mapp
 
 
 def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Comparison]:
-    cells = result.cells or (
-        Cell(result.name, printed=None, kind=result.kind, side="upper", interval=(0, 0)),
-    )
+    cells = result.cells or (Cell(result.name, printed=None, kind=result.kind, side="upper", interval=(0, 0)),)
     if result.not_run or defaults is None:
         why = result.not_run or "its notebook does not exist"
         return [_line(result, cell, reason=cell.not_run or why) for cell in cells]
@@ -129,15 +127,27 @@ def _line(
     )
 
 
-def comparison_table(lines: Iterable[Comparison], reasons: bool = True) -> Table:
-    """Printed, reproduced and verdict, one line per cell."""
-    columns = ("cell", "printed", "reproduced", "verdict", "profile") + (("reason",) if reasons else ())
+def comparison_table(lines: Iterable[Comparison]) -> Table:
+    """Printed, reproduced and verdict, one line per cell; the number of its reason in :func:`reasons`."""
+    lines = list(lines)
+    notes = reasons(lines)
     rows = [
-        (c.cell, c.printed, _rounded(c.reproduced), c.agreement, c.profile or "")
-        + ((c.reason,) if reasons else ())
-        for c in lines
+        (
+            line.cell,
+            line.printed,
+            _rounded(line.reproduced),
+            line.agreement,
+            line.profile or "",
+            f"({notes.index(line.reason) + 1})" if line.reason else "",
+        )
+        for line in lines
     ]
-    return Table(columns, tuple(rows))
+    return Table(("cell", "printed", "reproduced", "verdict", "profile", "why"), tuple(rows))
+
+
+def reasons(lines: Iterable[Comparison]) -> list[str]:
+    """The different reasons, in the order in which they first occur."""
+    return list(dict.fromkeys(line.reason for line in lines if line.reason))
 
 
 def _rounded(value: float | None) -> float | None:

@@ -150,9 +150,7 @@ def adversarial_example(
         if attacked is None:
             for axes in panels[1:4]:
                 axes.axis("off")
-            panels[1].text(
-                0.5, 0.5, "no attack found", ha="center", va="center", transform=panels[1].transAxes
-            )
+            panels[1].text(0.5, 0.5, "no attack found", ha="center", va="center", transform=panels[1].transAxes)
         else:
             _image(panels[1], attacked.reshape(shape), f"attacked: {row['attack_label']}")
             _difference(figure, panels[2], panels[3], (attacked - original).reshape(shape))

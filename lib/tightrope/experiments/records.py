@@ -96,9 +96,7 @@ class Store:
 
     def get(self, case: Mapping) -> dict | None:
         """Return the row of a case, or None if it has to be solved."""
-        found = self._connection.execute(
-            "select row, code from rows where key = ?", (case_key(case),)
-        ).fetchone()
+        found = self._connection.execute("select row, code from rows where key = ?", (case_key(case),)).fetchone()
         if found is None or not self._current(case["profile"], found[1]):
             return None
         return json.loads(found[0])

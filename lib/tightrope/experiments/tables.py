@@ -31,13 +31,9 @@ class Table:
     def __str__(self) -> str:
         lines = self.cells()
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        right = [
-            all(isinstance(row[i], (int, float, type(None))) for row in self.rows) for i in range(len(widths))
-        ]
+        right = [all(isinstance(row[i], (int, float, type(None))) for row in self.rows) for i in range(len(widths))]
         text = [
-            "  ".join(
-                c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)
-            ).rstrip()
+            "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
             for line in lines
         ]
         return "\n".join([text[0], "-" * (sum(widths) + 2 * len(widths) - 2), *text[1:]])

@@ -1,0 +1,308 @@
+"""The command `tightrope`: list, run, compare, certify, train-zoo, data.
+
+Every error that a user can cause is one line on stderr and exit code 2.
+"""
+
+import json
+import math
+import sys
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tightrope import __version__, datasets, zoo
+from tightrope.errors import InputError, TightropeError, UnknownNameError
+from tightrope.experiments import compare as comparing
+from tightrope.experiments import published, runner
+from tightrope.experiments.records import Store
+from tightrope.experiments.tables import Table
+from tightrope.regions import pixel_ball
+
+# What `certify --json` tells of one label.
+_DECISION = (
+    "label",
+    "verdict",
+    "bound",
+    "gap",
+    "solver",
+    "method",
+    "iterations",
+    "seconds",
+    "nominal_margin",
+    "attack_margin",
+    "reason",
+)
+
+
+class _Commands(click.Group):
+    """A group whose commands turn a named error into one line and exit code 2."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except TightropeError as error:
+            click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            context.exit(2)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tightrope")
+def main() -> None:
+    """Certified robustness of neural networks by convex relaxations: the papers' results, reproduced."""
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+@main.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One object per result.")
+def list_(as_json: bool) -> None:
+    """List every table and figure of the papers, and which profiles have rows."""
+    entries = []
+    with Store() as store:
+        for result in published.results():
+            have = [p for p in published.PROFILES if result.runnable and store.rows(result.name, p, result.paper)]
+            entries.append((result, have))
+    if as_json:
+        _print_json([
+            {
+                "paper": result.paper,
+                "result": result.name,
+                "notebook": _relative(result) if result.runnable else None,
+                "profiles": have,
+                "number": result.number,
+                "title": result.title,
+                "kind": result.kind,
+                "status": "ready" if result.runnable else "not run",
+                "reason": "" if result.runnable else result.not_run or "its notebook does not exist",
+            }
+            for result, have in entries
+        ])  # fmt: skip
+        return
+    lines = [
+        (
+            result.paper,
+            result.number,
+            result.name,
+            ", ".join(have) or ("" if result.runnable else "not run"),
+            result.title,
+        )
+        for result, have in entries
+    ]
+    click.echo(Table(("paper", "number", "result", "rows", "title"), tuple(lines)))
+
+
+@main.command()
+@click.argument("names", metavar="[RESULT]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every result that has a notebook.")
+@click.option("--profile", type=click.Choice(published.PROFILES), default="quick", show_default=True)
+@click.option("-p", "pairs", type=(str, str), multiple=True, metavar="NAME VALUE", help="A notebook parameter.")
+@click.option("--limit", type=int, metavar="N", help="At most N images.")
+@click.option("--force", is_flag=True, help="Execute notebooks that are up to date; solved cases are kept.")
+@click.option("--fresh", is_flag=True, help="Solve every case again.")
+def run(
+    names: tuple[str, ...],
+    everything: bool,
+    profile: str,
+    pairs: tuple[tuple[str, str], ...],
+    limit: int | None,
+    force: bool,
+    fresh: bool,
+) -> None:
+    """Execute the notebooks of results; what is solved is kept, what is up to date is skipped.
+
+    A run that is stopped, or killed, continues where it was when it is started again.
+    """
+    results = _chosen(names, everything)
+    changes = runner.parse_parameters(pairs)
+    runs = [runner.prepare(result, profile, changes, limit) for result in results]  # all bad input, before any solve
+    if fresh:
+        with Store() as store:
+            for one in runs:
+                store.forget(runner.cases(one))
+    failures = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cases"),
+               TimeElapsedColumn(), TextColumn("{task.fields[state]}"))  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks = [bar.add_task(one.result.name, total=None, start=False, state="waiting") for one in runs]
+        for one, task in zip(runs, tasks, strict=True):
+            bar.start_task(task)
+            bar.update(task, state="running")
+            try:
+                state = runner.execute(
+                    one,
+                    lambda done, total, task=task: bar.update(task, completed=done, total=total),
+                    force=force or fresh,
+                )
+            except runner.NotebookError as error:
+                failures.append(error)
+                state = "failed"
+            bar.stop_task(task)
+            bar.update(task, state=state)
+    for one in runs:
+        click.echo(f"{one.result.name}: {one.output.relative_to(runner.paths.ROOT)}")
+    for error in failures:
+        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+    if failures:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("names", metavar="[RESULT]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One object per printed number.")
+@click.option("--all", "everything", is_flag=True, help="Include the results that have no notebook yet.")
+def compare(names: tuple[str, ...], as_json: bool, everything: bool) -> None:
+    """Put each printed number beside ours."""
+    results = _chosen(names, True, runnable=False)
+    defaults = {result.key: runner.defaults(result) for result in results if result.runnable}
+    with Store() as store:
+        lines = comparing.compare(results, store, defaults)
+    if as_json:
+        _print_json([line.as_dict() for line in lines])
+        return
+    waiting = [result for result in results if not result.runnable]
+    if not names and not everything:
+        without = {result.key for result in waiting}
+        lines = [line for line in lines if f"{line.paper}/{line.result}" not in without]
+    click.echo(comparing.comparison_table(lines))
+    click.echo()
+    for number, reason in enumerate(comparing.reasons(lines), 1):
+        click.echo(f"({number}) {reason}")
+    counts = {word: sum(line.agreement == word for line in lines) for word in comparing.AGREEMENTS}
+    click.echo("\n" + ", ".join(f"{count} {word}" for word, count in counts.items() if count))
+    if waiting and not names and not everything:
+        click.echo(f"{len(waiting)} results have no notebook yet; `tightrope list` names them.")
+
+
+# ------------------------------------------------------------------------------------------------ one network
+
+
+@main.command()
+@click.option("--network", "network_name", required=True, metavar="NAME|FILE", help="A name of the zoo, .mat or .npz.")
+@click.option(
+    "--image", "image_name", required=True, metavar="SET:INDEX", help="Test image, from 0: mnist:0, digits:3."
+)
+@click.option("--norm", required=True, metavar="Q", help="1, 2, inf or another order q >= 1.")
+@click.option("--epsilon-pixel", required=True, type=float, metavar="R", help="Radius for pixels in [0, 1].")
+@click.option("--clip/--no-clip", default=False, show_default=True, help="Cut the ball to the pixel range.")
+@click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
+@click.option("--method", default="cascade", show_default=True, metavar="METHOD")
+@click.option("--json", "as_json", is_flag=True)
+def certify(
+    network_name: str,
+    image_name: str,
+    norm: str,
+    epsilon_pixel: float,
+    clip: bool,
+    label: int | None,
+    method: str,
+    as_json: bool,
+) -> None:
+    """Decide whether a network's label is the same on a whole ball around an image.
+
+    METHOD is cascade (attack, then fast bounds, then the SDP), interior-point, reduced-dual, scs, clarabel
+    or mosek.
+    """
+    from tightrope.verifiers import robustness  # pulls in the solvers
+
+    if method not in robustness.METHODS:
+        raise UnknownNameError("method", method, robustness.METHODS)
+    network = zoo.get(network_name).network
+    data, index = _image(image_name)
+    pixels, true = data.image(index), data.label(index)
+    if pixels.size != network.input_size:
+        raise InputError(
+            f"network {network_name} takes {network.input_size} pixels, {image_name} has {pixels.size}; "
+            "choose a network and a data set that go together"
+        )
+    if label is not None and (not 0 <= label < network.classes or label == true):
+        raise InputError(f"label: expected 0 to {network.classes - 1} and not the true label {true}, got {label}")
+    region = pixel_ball(pixels, norm, epsilon_pixel, data.normalisation, clip)
+    targets = None if label is None else [label]
+    report = robustness.verify(network, region, true, targets=targets, method=method)
+    if as_json:
+        _print_json({
+            "network": network_name,
+            "network_sha256": network.sha256(),
+            "image": f"{data.name}:{index}",
+            "norm": "inf" if math.isinf(region.norm) else region.norm,
+            "epsilon_pixel": epsilon_pixel,
+            "clip": clip,
+            "method": method,
+            "label": true,
+            "predicted": int(report.predicted),
+            "verdict": report.verdict.value,
+            "seconds": report.seconds,
+            "labels": [{name: _cell(decision, name) for name in _DECISION} for decision in report.decisions],
+        })  # fmt: skip
+        return
+    click.echo(f"{data.name}:{index}, label {true}, predicted {report.predicted}: {report.verdict.value}")
+    columns = ("label", "verdict", "bound", "gap", "seconds", "solver", "reason")
+    click.echo(Table(columns, tuple(tuple(_cell(d, name) for name in columns) for d in report.decisions)))
+
+
+@main.command("train-zoo")
+def train_zoo() -> None:
+    """Train the networks of data/models again, with their seeds."""
+    from tightrope import training  # torch, which nothing else here needs at once
+
+    training.train_zoo()
+
+
+@main.command()
+def data() -> None:
+    """Fetch the papers' networks and MNIST, and check every SHA-256."""
+    missing = []
+    files = list(datasets.registry())
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True)) as bar:
+        for file in bar.track(files, description="files"):
+            try:
+                datasets.fetch(file)
+            except TightropeError as error:
+                missing.append(str(error))
+    for message in missing[:5]:
+        click.echo(f"Error: {message}", err=True)
+    click.echo(f"{len(files) - len(missing)} of {len(files)} files are here and are what their SHA-256 says.")
+    if missing:
+        sys.exit(2)
+
+
+# ------------------------------------------------------------------------------------------------ helpers
+
+
+def _chosen(names: tuple[str, ...], everything: bool, runnable: bool = True) -> list[published.Result]:
+    """The results named, or all of them (all that can be run)."""
+    known = published.results()
+    if names:
+        return [published.find(name, known) for name in names]
+    if not everything:
+        raise InputError("name a result (`tightrope list`), or write --all")
+    return [result for result in known if result.runnable or not runnable]
+
+
+def _image(text: str) -> tuple[datasets.Dataset, int]:
+    """Read SET:INDEX."""
+    name, _, index = text.partition(":")
+    try:
+        number = int(index)
+    except ValueError:
+        raise InputError(f"image: expected SET:INDEX such as mnist:0, got {text!r}") from None
+    return datasets.load(name), number
+
+
+def _cell(decision: object, name: str) -> object:
+    value = getattr(decision, name)
+    return value.value if name == "verdict" else value
+
+
+def _relative(result: published.Result) -> str:
+    return result.notebook.relative_to(runner.paths.ROOT).as_posix()
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Semialgebraic representation of monotone deep equilibrium models: the paper's results, one function each.
+
+`table_2` and `figure_2` solve what is not solved yet, case by case, and return rows with the tables and
+drawings made of them; everything after the rows is a pure function of the rows. A number is always for one
+set: the ball of the norm (`clip` false) or that ball cut to the pixel range (`clip` true); attack and
+certificate use the same one.
+"""
+
+from tightrope.experiments.chen2021_mondeq.adversarial_example import (
+    FIGURE_2,
+    figure_2,
+    figure_2_cases,
+    figure_2_cells,
+)
+from tightrope.experiments.chen2021_mondeq.certified_ratio import (
+    TABLE_2,
+    table_2,
+    table_2_cases,
+    table_2_cells,
+)
+from tightrope.experiments.registry import Experiment
+
+__all__ = ["EXPERIMENTS", "figure_2", "table_2"]
+
+EXPERIMENTS = {
+    TABLE_2: Experiment(table_2_cases, table_2_cells),
+    FIGURE_2: Experiment(figure_2_cases, figure_2_cells),
+}

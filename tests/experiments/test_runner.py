@@ -1,0 +1,150 @@
+"""Notebooks: parameters checked before anything runs, nothing done twice, and a kill that loses nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import nbformat
+import pytest
+
+from tightrope import paths
+from tightrope.errors import InputError, UnknownParameterError
+from tightrope.experiments import published, runner
+from tightrope.experiments.records import Store
+
+TABLE = "table-2-certified-ratio"
+
+
+@pytest.fixture
+def result():
+    """Table 2."""
+    return published.find(TABLE)
+
+
+@pytest.mark.parametrize("one", [r for r in published.results() if r.runnable], ids=lambda r: r.key)
+def test_every_notebook_can_be_run_in_both_profiles(one):
+    """Its parameters cell is readable, and paper.yaml names only parameters that it has."""
+    for profile in published.PROFILES:
+        run = runner.prepare(one, profile)
+        assert run.parameters["profile"] == profile
+        assert run.output.name == f"{one.name}.{profile}.ipynb"
+
+
+def test_defaults_agree_with_papermill(result):
+    """What we read from the parameters cell is what papermill sees."""
+    import papermill
+
+    seen = papermill.inspect_notebook(str(result.notebook))
+    assert set(seen) == set(runner.defaults(result))
+    assert all(parameter["help"] for parameter in seen.values())  # every parameter has its comment
+
+
+def test_an_unknown_parameter_is_refused(result):
+    """papermill would only warn and run the defaults."""
+    with pytest.raises(UnknownParameterError, match="Did you mean 'images'"):
+        runner.prepare(result, "quick", {"image_": 3})
+    wrong = replace(result, paper_parameters={"imagse": 3})
+    with pytest.raises(UnknownParameterError, match="images"):
+        runner.prepare(wrong, "paper")
+
+
+def test_changed_parameters_keep_their_rows_apart(result):
+    """They are not the profile's any more; a limit alone is."""
+    assert runner.prepare(result, "quick", {"seed": 1}).parameters["profile"] == "custom"
+    limited = runner.prepare(result, "paper", limit=3)
+    assert (limited.parameters["profile"], limited.parameters["images"]) == ("paper", 3)
+    with pytest.raises(InputError, match="limit"):
+        runner.prepare(result, "quick", limit=0)
+
+
+def test_a_result_without_notebook_says_why():
+    """The reason of published.yaml."""
+    with pytest.raises(InputError, match="no notebook yet"):
+        runner.prepare(published.find("chen2021-mondeq/table-1-problem-sizes"), "quick")
+
+
+def test_parameter_values_are_yaml():
+    """Numbers, lists and words."""
+    pairs = [("a", "3"), ("b", "[0.1, 0.2]"), ("c", "inf"), ("d", "true"), ("e", "digits/x")]
+    assert runner.parse_parameters(pairs) == {"a": 3, "b": [0.1, 0.2], "c": "inf", "d": True, "e": "digits/x"}
+    with pytest.raises(InputError, match="YAML"):
+        runner.parse_parameters([("a", "[")])
+
+
+def test_a_parameters_cell_with_code_is_refused(tmp_path, result, monkeypatch):
+    """Only constants, so that it can be read without running anything."""
+    cell = nbformat.v4.new_code_cell("a = print(1)", metadata={"tags": ["parameters"]})
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    (tmp_path / result.paper).mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), result.notebook)
+    with pytest.raises((InputError, ValueError)):
+        runner.defaults(result)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The folders that a run reads, linked elsewhere, so that a test writes nothing into the real ones."""
+    for name in ("data", "papers", "notebooks"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data" / "registry.json").symlink_to(paths.DATA / "registry.json")
+    (tmp_path / "data" / "models").symlink_to(paths.MODELS)
+    for name in ("papers", "notebooks"):
+        for folder in (paths.ROOT / name).iterdir():
+            (tmp_path / name / folder.name).symlink_to(folder)
+    monkeypatch.setenv("TIGHTROPE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def tightrope(*arguments, **options):
+    """The command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tightrope.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def rows_in(home):
+    """Key, time of creation and seconds of the rows so far."""
+    with Store(home / "data" / "results" / "records.sqlite") as store:
+        found = store.rows(TABLE, "quick")
+    return {row["key"]: (row["created"], row["seconds"]) for row in found}
+
+
+@pytest.mark.notebooks
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_a_killed_run_continues_where_it_stopped(home):
+    """`tightrope run` is killed in the middle; the second call keeps every row, the third has nothing to do."""
+    process = tightrope("run", TABLE, "--limit", "3")
+    deadline = time.monotonic() + 240
+    while len(rows_in(home)) < 5:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "no rows"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = rows_in(home)
+    assert 5 <= len(before)
+
+    again = tightrope("run", TABLE, "--limit", "3")
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    after = rows_in(home)
+    assert len(after) == 3 * 4 * 2
+    assert all(after[case] == seen for case, seen in before.items())
+
+    third = tightrope("run", TABLE, "--limit", "3")
+    _, errors = third.communicate(timeout=120)
+    assert third.returncode == 0, errors
+    assert "up to date" in errors
+    executed = home / "figures" / "executed" / "chen2021-mondeq" / f"{TABLE}.quick.ipynb"
+    notebook = nbformat.read(executed, as_version=4)
+    assert "papermill" not in notebook.metadata
+    assert str(home) not in executed.read_text()

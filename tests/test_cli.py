@@ -1,0 +1,117 @@
+"""The command line: its output is a contract, and every mistake is one line and exit code 2."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tightrope import zoo
+from tightrope.cli import main
+from tightrope.experiments import published
+
+NETWORK = next(name for name in zoo.names() if name.startswith("digits/"))
+CERTIFY = ("certify", "--network", NETWORK, "--image", "digits:0", "--norm", "inf", "--epsilon-pixel", "0.01")
+
+
+def call(*arguments):
+    """Run the command and return its result."""
+    return CliRunner().invoke(main, arguments)
+
+
+def changed(name, value):
+    """CERTIFY with one option changed."""
+    arguments = list(CERTIFY)
+    arguments[arguments.index(name) + 1] = value
+    return arguments
+
+
+def test_list_json_has_the_stable_keys():
+    """One object per result of the four papers."""
+    entries = json.loads(call("list", "--json").stdout)
+    assert len(entries) == len(published.results())
+    assert all({"paper", "result", "notebook", "profiles"} <= set(entry) for entry in entries)
+    table = next(entry for entry in entries if entry["result"] == "table-2-certified-ratio")
+    assert table["notebook"] == "notebooks/chen2021-mondeq/table-2-certified-ratio.ipynb"
+    assert set(table["profiles"]) <= {"quick", "paper"}
+
+
+def test_list_names_every_result():
+    """Also those without a notebook."""
+    text = call("list").stdout
+    assert all(result.name in text for result in published.results())
+
+
+def test_compare_json_has_the_stable_keys():
+    """Exactly these, in this order, one object per printed number."""
+    lines = json.loads(call("compare", "--json").stdout)
+    keys = ["paper", "result", "cell", "kind", "printed", "reproduced", "agreement", "reason", "profile"]
+    assert all(list(line) == keys for line in lines)
+    assert {line["agreement"] for line in lines} <= {
+        "reproduced",
+        "tighter",
+        "looser",
+        "disagrees",
+        "not run",
+    }
+    assert {line["result"] for line in lines} == {result.name for result in published.results()}
+    assert all(line["reason"] for line in lines if line["agreement"] == "not run")
+
+
+def test_compare_one_result():
+    """Its cells only."""
+    lines = json.loads(call("compare", "figure-2-adversarial-example", "--json").stdout)
+    assert [line["cell"] for line in lines] == ["figure-2/label", "figure-2/attacks-found"]
+
+
+def test_certify_json():
+    """Per label: bound, verdict, seconds, solver, gap."""
+    done = call(*CERTIFY, "--json")
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert answer["verdict"] == "certified"
+    assert (answer["norm"], answer["epsilon_pixel"], answer["clip"]) == ("inf", 0.01, False)
+    assert len(answer["labels"]) == 9
+    for label in answer["labels"]:
+        assert {"label", "bound", "verdict", "seconds", "solver", "gap"} <= set(label)
+        assert label["verdict"] == "certified" and label["bound"] < 0
+
+
+def test_certify_one_label():
+    """Only the label asked for is decided."""
+    true = json.loads(call(*CERTIFY, "--json").stdout)["label"]
+    other = (true + 1) % 10
+    answer = json.loads(call(*CERTIFY, "--label", str(other), "--clip", "--json").stdout)
+    assert answer["clip"] is True
+    assert [label["label"] for label in answer["labels"]] == [other]
+    text = call(*CERTIFY, "--label", str(other)).stdout
+    assert "certified" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "table-2-certified-ratios"), "Did you mean"),
+        (("run",), "name a result"),
+        (("run", "table-2-certified-ratio", "-p", "imagse", "3"), "images"),
+        (("run", "table-2-certified-ratio", "--limit", "0"), "limit"),
+        (("run", "chen2021-mondeq/table-1-problem-sizes"), "no notebook yet"),
+        (("compare", "table-7"), "unknown result"),
+        (changed("--network", "digits/nothing"), "unknown network"),
+        (changed("--image", "digits:100000"), "out of range"),
+        (changed("--image", "digits"), "SET:INDEX"),
+        (changed("--image", "nothing:0"), "unknown data set"),
+        (changed("--norm", "0.5"), "norm"),
+        (changed("--norm", "max"), "norm"),
+        (changed("--epsilon-pixel", "-0.1"), "epsilon_pixel"),
+        (changed("--epsilon-pixel", "nan"), "epsilon_pixel"),
+        ((*CERTIFY, "--label", "10"), "label"),
+        ((*CERTIFY, "--method", "simplex"), "unknown method"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message):
+    """No traceback, and the line says what to write instead."""
+    done = call(*arguments)
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
