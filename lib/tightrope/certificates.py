@@ -76,8 +76,8 @@ def _corner(Z: Arrow, size: Arrow, shift: float, terms: int) -> float | None:
 
     With S = cc - cd (dd)^-1 cd' the core's Schur complement, it suffices that dd > 0 and S > 0. Rounding: an entry of Z
     is off by at most g = gamma_(terms + 4) times the same sum of absolute values (`size`), so |dS| is at most
-    g (size_cc + 2 |cd| dd^-1 size_cd' + |cd| dd^-2 size_dd |cd|') + gamma_(n + 4) |cd| dd^-1 |cd|' to first order, taken
-    twice to cover higher orders. A Cholesky factorisation that succeeds on S - c I, with c that error's norm plus
+    g (size_cc + 2 |cd| dd^-1 size_cd' + |cd| dd^-2 size_dd |cd|') + gamma_(n + 4) |cd| dd^-1 |cd|' to first order,
+    taken twice to cover higher orders. A Cholesky factorisation that succeeds on S - c I, with c that error's norm plus
     Cholesky's own gamma_(q + 1) trace(S), proves S > 0 (Rump 2006).
     """
     q, n = Z.cd.shape
@@ -153,7 +153,9 @@ class Certificate:
             content["multipliers"] = {name: np.array(y, float) for name, y in content["multipliers"].items()}
             return cls(**content)
         except (ValueError, KeyError, TypeError) as error:
-            raise CertificateError(f"certificate: not in the form that Certificate.to_json writes ({error}).") from error
+            raise CertificateError(
+                f"certificate: not in the form that Certificate.to_json writes ({error})."
+            ) from error
 
 
 def region_sha256(region: Ball) -> str:
@@ -166,7 +168,7 @@ def region_sha256(region: Ball) -> str:
 
 
 def check(certificate: Certificate, network: MonDEQ, region: Ball) -> float:
-    """The bound that a certificate proves, recomputed from the network and the region by another route than the solver's.
+    """The bound that a certificate proves, recomputed from network and region by another route than the solver's.
 
     The problem is rebuilt, Z is formed as one dense (N, N) matrix, and its smallest eigenvalue is computed.
 

@@ -71,9 +71,7 @@ class Ball:
             lower = np.broadcast_to(np.asarray(self.lower, float), center.shape).copy()
             upper = np.broadcast_to(np.asarray(self.upper, float), center.shape).copy()
             if not ((lower <= center) & (center <= upper)).all():
-                raise RegionError(
-                    "center: outside [lower, upper]; a clipped ball needs its centre in the box."
-                )
+                raise RegionError("center: outside [lower, upper]; a clipped ball needs its centre in the box.")
             object.__setattr__(self, "lower", lower)
             object.__setattr__(self, "upper", upper)
         for array in (self.center, self.lower, self.upper):
@@ -118,13 +116,9 @@ class Ball:
         if q in (1.0, 2.0, INFINITY):
             return self, ""
         if q < 2:
-            return Ball(
-                self.center, self.radius, 2, self.lower, self.upper
-            ), f"L{q:g} ball enclosed in the L2 ball"
+            return Ball(self.center, self.radius, 2, self.lower, self.upper), f"L{q:g} ball enclosed in the L2 ball"
         radius = self.radius * self.size ** (0.5 - 1 / q)
-        return Ball(
-            self.center, radius, 2, *self.bounding_box()
-        ), f"L{q:g} ball enclosed in an L2 ball and a box"
+        return Ball(self.center, radius, 2, *self.bounding_box()), f"L{q:g} ball enclosed in an L2 ball and a box"
 
     def project(self, x: np.ndarray) -> np.ndarray:
         """The nearest point of the ball (Euclidean) to each row of x (..., p0), for norms 1, 2 and inf.
@@ -146,9 +140,7 @@ class Ball:
                 return np.sign(step) * np.maximum(np.abs(step) - tau, 0)
 
         else:
-            raise RegionError(
-                f"norm: no projection onto the L{self.norm:g} ball; use Ball.enclosure() or 1, 2, inf."
-            )
+            raise RegionError(f"norm: no projection onto the L{self.norm:g} ball; use Ball.enclosure() or 1, 2, inf.")
 
         def candidate(tau):
             moved = self.center + shrink(x - self.center, tau)
@@ -179,17 +171,13 @@ class Ball:
             lower, upper = self.bounding_box()
             return rng.uniform(lower, upper, (count, p0))
         # exp(-|g|^q) directions are uniform on the L_q sphere; the radius u^(1/p0) makes them uniform in the ball.
-        g = rng.gamma(1 / self.norm, size=(count, p0)) ** (1 / self.norm) * rng.choice(
-            [-1.0, 1.0], (count, p0)
-        )
+        g = rng.gamma(1 / self.norm, size=(count, p0)) ** (1 / self.norm) * rng.choice([-1.0, 1.0], (count, p0))
         g /= np.linalg.norm(g, ord=self.norm, axis=1, keepdims=True)
         points = self.center + self.radius * rng.uniform(size=(count, 1)) ** (1 / p0) * g
         return np.clip(points, self.lower, self.upper) if self.clipped else points
 
 
-def pixel_ball(
-    image: np.ndarray, norm: object, epsilon_pixel: float, normalisation: Normalisation, clip: bool
-) -> Ball:
+def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisation: Normalisation, clip: bool) -> Ball:
     """The ball of radius `epsilon_pixel` around an image with pixels in [0, 1], in network-input units.
 
     Parameters
@@ -215,6 +203,4 @@ def pixel_ball(
         if clip
         else (None, None)
     )
-    return Ball(
-        normalisation.to_input(image), normalisation.radius_to_input(epsilon_pixel), parse_norm(norm), *bounds
-    )
+    return Ball(normalisation.to_input(image), normalisation.radius_to_input(epsilon_pixel), parse_norm(norm), *bounds)

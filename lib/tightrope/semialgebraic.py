@@ -37,9 +37,7 @@ class Space:
         """The coordinates of one block as forms, (size of the block, N)."""
         where = self.slices[block]
         k = where.stop - where.start
-        return sp.csr_array(
-            (np.ones(k), (np.arange(k), np.arange(where.start, where.stop))), shape=(k, self.size)
-        )
+        return sp.csr_array((np.ones(k), (np.arange(k), np.arange(where.start, where.stop))), shape=(k, self.size))
 
     def constant(self, values: np.ndarray | float) -> Forms:
         """Constant forms, (k, N), with the given values (k,)."""
@@ -88,9 +86,7 @@ def products(left: Forms, right: Forms, weights: sp.sparray | None = None) -> Pr
     if right.shape[0] != count:
         right = sp.csr_array(repeat @ right)
     if left.shape != right.shape:
-        raise InputError(
-            f"left, right: {left.shape} and {right.shape} do not match; give as many forms in each."
-        )
+        raise InputError(f"left, right: {left.shape} and {right.shape} do not match; give as many forms in each.")
     weights = sp.eye_array(count, format="csr") if weights is None else sp.csr_array(weights)
     return Products(left, right, weights)
 
@@ -161,7 +157,5 @@ def interval(space: Space, x: Forms, lower: np.ndarray, upper: np.ndarray, name:
     one = space.constant(np.ones(k))
     left = sp.vstack([x, one, one], format="csr")
     right = sp.vstack([x, x, one], format="csr")
-    weights = sp.hstack(
-        [-sp.eye_array(k), sp.diags_array(lower + upper), sp.diags_array(-lower * upper)], format="csr"
-    )
+    weights = sp.hstack([-sp.eye_array(k), sp.diags_array(lower + upper), sp.diags_array(-lower * upper)], format="csr")
     return [Constraint(f"({name} - lower)(upper - {name}) >= 0", products(left, right, weights))]

@@ -58,15 +58,13 @@ def coordinates(U: np.ndarray, region: Ball) -> Coordinates:
     """The smallest unit-scaled coordinates of a region, each choice exact.
 
     L-infinity: one coordinate in [-1, 1] per pixel of positive width. L2 without clipping: only the row space of U
-    matters, so x - x_0 is rotated into it (R of a QR factorisation of U'); clipping keeps the pixels. L1 keeps them too.
-    Norms between are replaced by :meth:`Ball.enclosure`.
+    matters, so x - x_0 is rotated into it (R of a QR factorisation of U'); clipping keeps the pixels, and so does
+    L1. Norms between are replaced by :meth:`Ball.enclosure`.
     """
     region, _ = region.enclosure()
     p0 = region.size
     if U.shape[1] != p0:
-        raise RegionError(
-            f"region: {p0} inputs, but the network has {U.shape[1]}; use the network's own data set."
-        )
+        raise RegionError(f"region: {p0} inputs, but the network has {U.shape[1]}; use the network's own data set.")
     if region.norm == INFINITY:
         lower, upper = region.bounding_box()
         origin, half = (lower + upper) / 2, (upper - lower) / 2
@@ -108,16 +106,12 @@ class RobustnessModel:
         """max F(x)_target - F(x)_label over the region."""
         classes = self.network.classes
         if not (0 <= target < classes and target != self.label):
-            raise InputError(
-                f"target: got {target!r}; write one of 0..{classes - 1} other than {self.label}."
-            )
+            raise InputError(f"target: got {target!r}; write one of 0..{classes - 1} other than {self.label}.")
         C, c = self.network.C, self.network.c
         xi = C[target] - C[self.label]
         form = sp.csr_array(xi[None]) @ self.space["z"] + self.space.constant(c[target] - c[self.label])
         objective = products(form, self.space.constant(1))
-        return PolynomialProblem(
-            self.space, objective, self.constraints, self.squared_norm, self.center, self.spread
-        )
+        return PolynomialProblem(self.space, objective, self.constraints, self.squared_norm, self.center, self.spread)
 
     def point(self, d: np.ndarray) -> np.ndarray:
         """Homogeneous coordinates (..., N) of the network's state at d (..., n): z is the equilibrium there."""
@@ -165,7 +159,10 @@ def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessMod
         if binding.any():
             constraints += interval(space, rows @ d, lower, upper, "d")
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
-    variance = {"z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6, "d": np.full(n, (1 / 3 if coords.kind == "box" else 1 / max(n, 1)))}
+    variance = {
+        "z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6,
+        "d": np.full(n, (1 / 3 if coords.kind == "box" else 1 / max(n, 1))),
+    }
     variance |= {"e": variance["d"]} if lift else {}
     spread = space.point(**variance)
     spread[0] = 0.1
@@ -186,8 +183,8 @@ def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessMod
 def _squared_norm(network: MonDEQ, coords: Coordinates, b: np.ndarray, z0: np.ndarray, lifted: bool) -> float:
     """R^2 >= 1 + ||z||^2 + ||d||^2 (+ ||e||^2) over the region.
 
-    z_0, the computed state at d = 0, misses its equation by rho = z_0 - ReLU(W z_0 + b). So z_0 - rho is the exact state
-    for the bias b + W rho, and strong monotonicity (m ||z - z'|| <= ||difference of the affine parts||) gives
+    z_0, the computed state at d = 0, misses its equation by rho = z_0 - ReLU(W z_0 + b). So z_0 - rho is the exact
+    state for the bias b + W rho; strong monotonicity, m ||z - z'|| <= ||difference of the affine parts||, gives
     ||z|| <= ||z_0|| + ||rho|| + (||V|| ||d|| + ||W|| ||rho||) / m.
     """
     rho = np.linalg.norm(z0 - np.maximum(network.W @ z0 + b, 0))

@@ -92,7 +92,9 @@ def solve(
         constraints.append(values[equality] == 0)
     if len(inequality):
         constraints.append(values[inequality] >= 0)
-    problem = cp.Problem(cp.Maximize(sp.csr_array(program.objective.reshape(1, -1)) @ cp.vec(X, order="F")), constraints)
+    problem = cp.Problem(
+        cp.Maximize(sp.csr_array(program.objective.reshape(1, -1)) @ cp.vec(X, order="F")), constraints
+    )
     began = time.perf_counter()
     failed = SolveReport(
         Status.FAILED, np.nan, np.nan, None, np.nan, np.nan, np.nan, 0, 0.0, solver, importlib.metadata.version(solver)

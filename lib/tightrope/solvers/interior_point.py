@@ -8,7 +8,8 @@ The pair, with C the objective and A_0 = E_00, b = (1, 0, ..., 0):
 The method is Mehrotra's predictor-corrector with the HKM direction, and three structural savings, all exact:
 
 1. The Schur complement M_kl = <A_k, X A_l Z^-1> of products A = sym(f g') needs only Gram matrices of the forms:
-   4 M_kl = (g_k'X f_l)(g_l'Z^-1 f_k) + (g_k'X g_l)(f_l'Z^-1 f_k) + (f_k'X f_l)(g_l'Z^-1 g_k) + (f_k'X g_l)(f_l'Z^-1 g_k).
+   4 M_kl = (g_k'X f_l)(g_l'Z^-1 f_k) + (g_k'X g_l)(f_l'Z^-1 f_k)
+          + (f_k'X f_l)(g_l'Z^-1 g_k) + (f_k'X g_l)(f_l'Z^-1 g_k).
 2. Z is an arrow (solvers.arrow): its factorisation and inverse cost O(n q^2).
 3. Only the arrow entries of X matter. X is taken to be their maximum-determinant completion (Fukuda, Kojima, Murota
    and Nakata 2001), the unique completion whose inverse is again an arrow; on the central path X = mu Z^-1 is one. With
@@ -28,10 +29,19 @@ from scipy.linalg import lapack
 
 import tightrope
 from tightrope.solvers.arrow import Arrow, ArrowData
+from tightrope.solvers.hkm import (
+    Completed,
+    Inverted,
+    dual_inside,
+    factorise,
+    primal_inside,
+    sandwich,
+    second_order,
+    step_length,
+    symmetrised,
+)
 from tightrope.solvers.report import SolveReport, Status
 from tightrope.solvers.threads import single_thread
-
-STEP = 0.97  # fraction of the way to the boundary
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,38 +54,6 @@ class Iterate:
     y0: float
     y: np.ndarray
     w: np.ndarray
-
-
-class _Completed:
-    """X > 0 given by its arrow entries Y, R, dd: with Y = L L' and K = L^-1 R, X = [Y, R; R', K' K + diag(D)].
-
-    D = dd - diag(K' K) > 0. K' K is R' Y^-1 R without the inverse, so the completed block is symmetric to the last bit.
-    """
-
-    def __init__(self, X: Arrow):
-        self.Y, self.R, self.dd = X
-        L, info = lapack.dpotrf(self.Y, lower=1, clean=1)
-        if info:
-            raise np.linalg.LinAlgError("X is not positive definite")
-        self.K = lapack.dtrtrs(L, self.R, lower=1)[0] if self.R.size else self.R
-        self.D = self.dd - np.einsum("ij,ij->j", self.K, self.K)
-        if not (self.D > 0).all():
-            raise np.linalg.LinAlgError("X is not positive definite")
-
-    def times(self, core: np.ndarray, tip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """X [core; tip] for blocks (q, j) and (n, j)."""
-        return self.Y @ core + self.R @ tip, self.R.T @ core + self.K.T @ (self.K @ tip) + self.D[:, None] * tip
-
-
-class _Inverted:
-    """Z^-1 of an arrow Z > 0: with H = cd / dd and S = cc - H cd', it is G S^-1 G' + diag(0, 1/dd), G = [I; -H']."""
-
-    def __init__(self, Z: Arrow):
-        self.dd = Z.dd
-        self.H = Z.cd / Z.dd
-        self.Si = _inverse(_symmetrised(Z.cc - self.H @ Z.cd.T))
-        self.SiH = self.Si @ self.H
-        self.arrow = Arrow(self.Si, -self.SiH, 1 / Z.dd + np.einsum("ij,ij->j", self.H, self.SiH))
 
 
 class InteriorPoint:
@@ -132,8 +110,8 @@ class InteriorPoint:
         self.inequality = ~c.equality[self.order]
         self.data = data.reordered(self.order, self.b)
 
-    def schur(self, X: _Completed, Zi: _Inverted) -> tuple[np.ndarray, np.ndarray, float]:
-        """M_kl = <A_k, X A_l Z^-1> (k, k); its column for A_0 = E_00, and its corner."""
+    def schur(self, X: Completed, Zi: Inverted) -> np.ndarray:
+        """M_kl = <A_k, X A_l Z^-1>, bordered by A_0 = -E_00: (1 + k, 1 + k), upper triangle."""
         Fc, Fd, left, right = self._Fc, self._Fd, self._left, self._right
         FXc = Fc @ X.Y + Fd @ X.R.T
         FXd = Fc @ X.R + (Fd @ X.K.T) @ X.K + Fd * X.D
@@ -148,9 +126,13 @@ class InteriorPoint:
 
         Xff, Xfg, Xgg = grams(GX)
         Zff, Zfg, Zgg = grams(GZ)
+        # The bordered matrix [[corner, -zero'], [-zero, M]]: row 0 belongs to A_0 = e_0 e_0', the product of the form 1
+        # with itself; its sign comes from dZ = dy_0 E_00 - sum dy_k A_k. Only the upper triangle is filled.
         c, n = len(left), len(self._tips)
-        M = np.empty((c + n, c + n))
-        cc, cd, dd = M[:c, :c], M[:c, c:], M[c:, c:]
+        bordered = np.empty((1 + c + n, 1 + c + n))
+        bordered[0, 0] = X.Y[0, 0] * Zi.Si[0, 0]
+        bordered[0, 1 : 1 + c] = -0.5 * (FXc[left, 0] * FZc[right, 0] + FXc[right, 0] * FZc[left, 0])
+        cc, cd, dd = bordered[1 : 1 + c, 1 : 1 + c], bordered[1 : 1 + c, 1 + c :], bordered[1 + c :, 1 + c :]
         np.multiply(Xgg, Zff, out=cc)
         cc += Xff * Zgg
         cc += Xfg.T * Zfg
@@ -158,29 +140,25 @@ class InteriorPoint:
         cc *= 0.25
         if n:
             tips = self._tips if n != self.data.n or (self._tips != np.arange(n)).any() else slice(None)
-            R, K, H, SiH = X.R[:, tips], X.K[:, tips], Zi.H[:, tips], Zi.SiH[:, tips]
-            FXt, FZt = FXd[:, tips], FZd[:, tips]
+            K, B, FXt, FZt = X.K[:, tips], Zi.B[:, tips], FXd[:, tips], FZd[:, tips]
+            bordered[0, 1 + c :] = -X.R[0, tips] * Zi.arrow.cd[0, tips]
             np.multiply(FXt[right], FZt[left], out=cd)
             cd += FXt[left] * FZt[right]
             cd *= 0.5
-            M[c:, :c] = cd.T
             np.matmul(K.T, K, out=dd)
             dd[np.diag_indices(n)] = X.dd[tips]
-            ZiDD = H.T @ SiH
+            ZiDD = B.T @ B
             ZiDD[np.diag_indices(n)] = Zi.arrow.dd[tips]
             dd *= ZiDD
-        # A_0 = e_0 e_0' is the product of the form 1 with itself.
-        zero = np.empty(c + n)
-        zero[:c] = 0.5 * (FXc[left, 0] * FZc[right, 0] + FXc[right, 0] * FZc[left, 0])
-        if n:
-            zero[c:] = R[0] * Zi.arrow.cd[0][tips]
-        if self._scale is None:
-            M, zero = self._W @ (self._W @ M).T, self._W @ zero
-        elif (self._scale != 1).any():
-            M *= self._scale
-            M *= self._scale[:, None]
-            zero *= self._scale
-        return M, zero, float(X.Y[0, 0] * Zi.Si[0, 0])
+        if self._scale is not None:
+            if (self._scale != 1).any():
+                scale = np.concatenate([[1.0], self._scale])
+                bordered *= scale
+                bordered *= scale[:, None]
+            return bordered
+        W = sp.block_array([[sp.csr_array([[1.0]]), None], [None, self._W]], format="csr")
+        whole = np.triu(bordered) + np.triu(bordered, 1).T
+        return W @ (W @ whole).T
 
     def start(self, C: Arrow) -> Iterate:
         """A centred, infeasible start: X ~ moments of points around the problem's centre, Z = mu X^-1.
@@ -195,7 +173,7 @@ class InteriorPoint:
         w = np.maximum(slack, 0.1 * np.abs(slack).mean() if len(slack) else 0)
         CX = C.cc @ X.cc
         mu = 0.05 * (abs(C.inner(X)) + np.sqrt(np.vdot(CX, CX.T)) + 1e-3)
-        Z = Arrow(mu * _inverse(X.cc), np.zeros((q, data.n)), mu / X.dd)
+        Z = Arrow(mu * np.linalg.inv(X.cc), np.zeros((q, data.n)), mu / X.dd)
         y = np.zeros(len(iq))
         y[iq] = mu / w
         return Iterate(C, X, Z, 0.0, y, w)
@@ -210,10 +188,10 @@ class InteriorPoint:
         change = point.C.plus(C, -1.0)
         if np.abs(change.cc[1:, 1:]).max(initial=0) > 0 or np.abs(change.cd).max(initial=0) > 0 or change.dd.any():
             raise ValueError("C: differs from the warm start's objective outside row 0 of the core.")
-        Zi = _Inverted(point.Z)
+        Zi = Inverted(point.Z)
         Z = point.Z.plus(change)
         # S = cc - H cd' is the core's Schur complement; row 0 against the rest of it.
-        S = _symmetrised(Z.cc - Zi.H @ Z.cd.T)
+        S = symmetrised(Z.cc - Zi.H @ Z.cd.T)
         rest = S[1:, 1:]
         need = S[0, 1:] @ np.linalg.solve(rest, S[0, 1:]) if q > 1 else 0.0
         raised = 1 / Zi.Si[0, 0] + need - S[0, 0]
@@ -265,9 +243,9 @@ class InteriorPoint:
         status = Status.ITERATION_LIMIT
         primal = dual = gap = primal_residual = dual_residual = np.inf
         iteration = 0
-        for iteration in range(max_iterations + 1):  # noqa: B007
+        for iteration in range(max_iterations + 1):
             try:
-                XX, Zi = _Completed(X), _Inverted(Z)
+                XX, Zi = Completed(X), Inverted(Z)
             except np.linalg.LinAlgError:
                 status = Status.NUMERICAL
                 break
@@ -299,53 +277,20 @@ class InteriorPoint:
             if time_limit is not None and time.perf_counter() - began > time_limit:
                 status = Status.TIME_LIMIT
                 break
-            M, zero, corner = self.schur(XX, Zi)
-            solve = _factor(M, zero, corner, iq, w / y[iq])
-            if solve is None:
+            factor = factorise(self.schur(XX, Zi), iq, w / y[iq])
+            if factor is None:
                 status = Status.NUMERICAL
                 break
-            AZi = data.forward(Zi.arrow)
-            infeasible = dual_residual > 1e-12
-            ARd0, ARd = 0.0, 0.0
-            if infeasible:
-                T = _sandwich(XX, Zi, Rd)[0]
-                ARd0, ARd = T.cc[0, 0], data.forward(T)
-
-            def direction(target, second=None, second_w=0.0):
-                """HKM direction towards X Z = target * I; `second` is sym(dX dZ Z^-1) of the predictor."""
-                # dX = -X + target Z^-1 - sym(X dZ Z^-1) - second,  dZ = dy_0 E_00 - sum dy_k A_k - Rd.
-                rhs0 = -(1 - target * Zi.Si[0, 0] - ARd0)
-                rhs = target * AZi + ARd - self.b
-                if second is not None:
-                    rhs0 -= second.cc[0, 0]
-                    rhs = rhs - data.forward(second)
-                e = (target - second_w) / y[iq]
-                # inequality rows: w + dw = e - (w / y) dy
-                rhs = -rhs
-                rhs[iq] += e
-                dy0, dy = solve(rhs0, rhs)
-                dZ = data.adjoint(-dy).plus(Rd, -1.0)
-                dZ.cc[0, 0] += dy0
-                S, pieces = _sandwich(XX, Zi, dZ)
-                dX = Arrow(
-                    target * Zi.arrow.cc - X.cc - S.cc,
-                    target * Zi.arrow.cd - X.cd - S.cd,
-                    target * Zi.arrow.dd - X.dd - S.dd,
-                )
-                if second is not None:
-                    dX = dX.plus(second, -1.0)
-                dw = -w + e - (w / y[iq]) * dy[iq]
-                return dX, dZ, dy0, dy, dw, pieces
-
+            direction = self._directions(XX, Zi, Rd if dual_residual > 1e-12 else None, y[iq], w, factor)
             dX, dZ, dy0, dy, dw, pieces = direction(0.0)
-            ap = _step(_primal_inside, X, dX, w, dw)
-            ad = _step(_dual_inside, Z, dZ, y[iq], dy[iq])
+            ap = step_length(primal_inside, X, dX, w, dw)
+            ad = step_length(dual_inside, Z, dZ, y[iq], dy[iq])
             mu_affine = (X.plus(dX, ap).inner(Z.plus(dZ, ad)) + (w + ap * dw) @ (y[iq] + ad * dy[iq])) / rank
             sigma = min(1.0, max(1e-4, (mu_affine / mu) ** (3 if min(ap, ad) > 0.3 else 1.5)))
-            second = _second_order(XX, Zi, dZ, pieces)
+            second = second_order(XX, Zi, dZ, pieces)
             dX, dZ, dy0, dy, dw, _ = direction(sigma * mu, second, dw * dy[iq])
-            ap = _step(_primal_inside, X, dX, w, dw)
-            ad = _step(_dual_inside, Z, dZ, y[iq], dy[iq])
+            ap = step_length(primal_inside, X, dX, w, dw)
+            ad = step_length(dual_inside, Z, dZ, y[iq], dy[iq])
             if max(ap, ad) < 1e-6:
                 status = Status.NUMERICAL
                 break
@@ -375,6 +320,49 @@ class InteriorPoint:
         )
         return report, trail[0]
 
+    def _directions(self, X: Completed, Zi: Inverted, Rd: Arrow | None, v: np.ndarray, w: np.ndarray, factor):
+        """The HKM direction at an iterate as a function of its target; v are the multipliers of the inequalities.
+
+        Linearise A(X) - w = b, Z = y_0 E_00 - C - sum y_k A_k and the complementarity conditions:
+
+            dX = -X + target Z^-1 - sym(X dZ Z^-1) - second,    dZ = dy_0 E_00 - sum dy_k A_k - Rd,
+            dw = -w + e - (w / v) dv,                           e = (target - second_w) / v,
+
+        where `second` = sym(dX dZ Z^-1) and `second_w` = dw dv of the predictor.
+        """
+        data, iq = self.data, self.inequality
+        AZi = data.forward(Zi.arrow)
+        ARd0, ARd = 0.0, 0.0
+        if Rd is not None:
+            T = sandwich(X, Zi, Rd)[0]
+            ARd0, ARd = T.cc[0, 0], data.forward(T)
+
+        def direction(target: float, second: Arrow | None = None, second_w: np.ndarray | float = 0.0):
+            rhs0 = -(1 - target * Zi.Si[0, 0] - ARd0)
+            rhs = -(target * AZi + ARd - self.b)
+            if second is not None:
+                rhs0 -= second.cc[0, 0]
+                rhs += data.forward(second)
+            e = (target - second_w) / v
+            rhs[iq] += e
+            dy0, dy = factor(rhs0, rhs)
+            dZ = data.adjoint(-dy)
+            if Rd is not None:
+                dZ = dZ.plus(Rd, -1.0)
+            dZ.cc[0, 0] += dy0
+            S, pieces = sandwich(X, Zi, dZ)
+            Zi_arrow = Zi.arrow
+            dX = Arrow(
+                target * Zi_arrow.cc - X.Y - S.cc,
+                target * Zi_arrow.cd - X.R - S.cd,
+                target * Zi_arrow.dd - X.dd - S.dd,
+            )
+            if second is not None:
+                dX = dX.plus(second, -1.0)
+            return dX, dZ, dy0, dy, -w + e - (w / v) * dy[iq], pieces
+
+        return direction
+
     def _corner(self, C: Arrow, y: np.ndarray) -> float | None:
         """The smallest y_0 with y_0 E_00 - C - sum y_k A_k >= 0 (its Schur complement in row 0), or None."""
         slack = self.data.adjoint(y).plus(C)
@@ -392,140 +380,3 @@ class InteriorPoint:
         slack = self.data.adjoint(y).plus(C).plus(Z)
         slack.cc[0, 0] -= y0
         return slack
-
-
-def _factor(M, zero, corner, inequality, ratio):
-    """A solver of the bordered system [[corner, -zero'], [-zero, M + diag(w / y)]].
-
-    The sign of the border comes from dZ = dy_0 E_00 - sum dy_k A_k. The Cholesky factor of the equilibrated, slightly
-    regularised matrix preconditions conjugate gradients on the matrix itself: near the optimum M is close to singular,
-    and the directions' accuracy decides how far the primal residual falls.
-    """
-    k = len(M)
-    full = np.empty((k + 1, k + 1), order="F")
-    full[0, 0] = corner
-    full[1:, 0] = full[0, 1:] = -zero
-    full[1:, 1:] = M
-    inner = np.flatnonzero(inequality) + 1
-    full[inner, inner] += ratio
-    scale = 1 / np.sqrt(np.diag(full))
-    full *= scale[:, None]
-    full *= scale
-    for shift in (1e-14, 1e-12, 1e-10):
-        regular = full.copy(order="F")
-        regular[np.diag_indices(k + 1)] += shift
-        factor, info = lapack.dpotrf(regular, lower=1, clean=0, overwrite_a=1)
-        if info == 0:
-            break
-    else:
-        return None
-
-    def precondition(r):
-        return lapack.dpotrs(factor, r, lower=1)[0]
-
-    def solve(rhs0, rhs):
-        b = scale * np.concatenate([[rhs0], rhs])
-        x = precondition(b)
-        r = b - full @ x
-        goal = 1e-13 * np.linalg.norm(b)
-        p, rho = None, 0.0
-        best, best_norm = x, np.linalg.norm(r)
-        for _ in range(12):
-            if best_norm <= goal:
-                break
-            s = precondition(r)
-            rho, old = r @ s, rho
-            p = s if p is None else s + (rho / old) * p
-            Ap = full @ p
-            step = rho / (p @ Ap)
-            x = x + step * p
-            r = r - step * Ap
-            norm = np.linalg.norm(r)
-            if not norm < best_norm:
-                break
-            best, best_norm = x, norm
-        x = scale * best
-        return x[0], x[1:]
-
-    return solve
-
-
-def _sandwich(X: _Completed, Zi: _Inverted, dZ: Arrow):
-    """The arrow entries of sym(X dZ Z^-1), and the factors that :func:`_second_order` uses again.
-
-    E = dZ Z^-1 = Q S^-1 G' + E_c J' + diag(0, e) with Q = dZ G, J = [0; (dcd / dd)'], e = ddd / dd.
-    """
-    H, Si = Zi.H, Zi.Si
-    Qc = dZ.cc - dZ.cd @ H.T
-    Qd = dZ.cd.T - (H * dZ.dd).T
-    QSc, QSd = Qc @ Si, Qd @ Si
-    e, Jd = dZ.dd / Zi.dd, dZ.cd / Zi.dd  # Jd is J' on the tip, (q, n)
-    XQc, XQd = X.times(QSc, QSd)
-    # T1 = X E, by blocks
-    T1cd = -XQc @ H + X.Y @ Jd + X.R * e
-    T1dd = -np.einsum("ji,ij->j", XQd, H) + np.einsum("ij,ij->j", X.R, Jd) + X.dd * e
-    arrow = Arrow((XQc + XQc.T) / 2, (T1cd + XQd.T) / 2, T1dd)
-    return arrow, (QSc, QSd, e, Jd, XQc, XQd, T1cd, T1dd)
-
-
-def _second_order(X: _Completed, Zi: _Inverted, dZ: Arrow, pieces) -> Arrow:
-    """The arrow entries of sym(dX dZ Z^-1) for the predictor dX = -X - sym(X dZ Z^-1).
-
-    With E = dZ Z^-1 and T1 = X E: dX E = -T1 - (T1 E + T1' E) / 2, and T1' E = E' X E is symmetric.
-    """
-    QSc, QSd, e, Jd, XQc, XQd, T1cd, T1dd = pieces
-    H = Zi.H
-    # T2 = T1 E; its core columns are X E (Q S^-1).
-    inner = QSc - H @ QSd
-    V2c, V2d = X.times(QSc @ inner + Jd @ QSd, QSd @ inner + e[:, None] * QSd)
-    T2cd = -V2c @ H + XQc @ Jd + T1cd * e
-    T2dd = -np.einsum("ji,ij->j", V2d, H) + np.einsum("ji,ij->j", XQd, Jd) + T1dd * e
-    # T3 = E' T1
-    T3cc = QSc.T @ XQc + QSd.T @ XQd
-    T3cd = -T3cc @ H + XQc.T @ Jd + XQd.T * e
-    T3dd = -np.einsum("ij,ij->j", H, T3cd) + np.einsum("ij,ij->j", Jd, T1cd) + e * T1dd
-    return Arrow(
-        -_symmetrised(XQc + (V2c + T3cc) / 2),
-        -((T1cd + XQd.T) / 2 + ((T2cd + V2d.T) / 2 + T3cd) / 2),
-        -(T1dd + (T2dd + T3dd) / 2),
-    )
-
-
-def _step(inside, V: Arrow, dV: Arrow, v: np.ndarray, dv: np.ndarray) -> float:
-    """The largest tried step in (0, 1] that keeps V + step dV > 0 and v + step dv > 0, with a margin."""
-    alpha = 1.0
-    falling = dv < 0
-    if falling.any():
-        alpha = min(alpha, STEP * float(np.min(-v[falling] / dv[falling])))
-    while alpha > 1e-8 and not inside(V.plus(dV, alpha / STEP)):
-        alpha *= 0.8
-    return alpha
-
-
-def _dual_inside(Z: Arrow) -> bool:
-    if not (Z.dd > 0).all():
-        return False
-    return lapack.dpotrf(Z.cc - (Z.cd / Z.dd) @ Z.cd.T, lower=1, clean=0)[1] == 0
-
-
-def _primal_inside(X: Arrow) -> bool:
-    factor, info = lapack.dpotrf(X.cc, lower=1, clean=1)
-    if info:
-        return False
-    if not X.cd.size:
-        return True
-    half = lapack.dtrtrs(factor, X.cd, lower=1)[0]
-    return bool((X.dd > np.einsum("ij,ij->j", half, half)).all())
-
-
-def _symmetrised(T: np.ndarray) -> np.ndarray:
-    return (T + T.T) / 2
-
-
-def _inverse(A: np.ndarray) -> np.ndarray:
-    """The inverse of a symmetric positive definite matrix; LinAlgError otherwise."""
-    factor, info = lapack.dpotrf(A, lower=1, clean=0)
-    if info:
-        raise np.linalg.LinAlgError("matrix is not positive definite")
-    lower = np.tril(lapack.dpotri(factor, lower=1)[0])
-    return lower + np.tril(lower, -1).T

@@ -11,9 +11,9 @@ from tightrope.certificates import Certificate, SoundBound, Verdict, region_sha2
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
-from tightrope.regions import Ball
+from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
-from tightrope.solvers import conic
+from tightrope.solvers import conic, reduced_dual
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.report import SolveReport, Status
@@ -92,9 +92,9 @@ def verify(
     targets
         Labels to decide; all others than y by default.
     method
-        "cascade": each label by the interior point, warm-started from the label before and stopped at the first proof of
-        the sign. "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by that solver.
-        "reduced-dual": multipliers of the reduced dual only, fast and looser.
+        "cascade": each label by the interior point, warm-started from the label before and stopped at the first
+        proof of the sign. "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by
+        that solver. "reduced-dual": multipliers of the reduced dual, all targets together, stopped at the sign.
     attack
         Whether to attack first; a target that is reached needs no relaxation (the methods other than the cascade still
         solve it, for the value).
@@ -118,12 +118,13 @@ def verify(
     found: dict[int, Attack] = {}
     best_margin = np.full(network.classes, np.nan)
     if attack:
-        result = pgd(network, region, label, targets=targets, seed=seed)
+        result = pgd(network, region, label, targets=targets, restarts=2, steps=20, seed=seed)
         found, best_margin = dict(result.attacks), result.best_margin
     for target in targets:  # the centre itself may be labelled wrongly; a tie counts against the label
         if nominal[target] >= 0 and target not in found:
             found[target] = Attack(region.center.copy(), target, float(nominal[target]))
-    decide = _Decider(network, region, label, method, tolerance, time_limit)
+    open_targets = [t for t in targets if nominal[t] < 0]
+    decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit)
     decisions = []
     # Close labels last: a warm start from an easy label is the better one for the next.
     for target in sorted(targets, key=lambda t: nominal[t]):
@@ -140,9 +141,7 @@ def verify(
         decisions.append(decision)
     decisions.sort(key=lambda decision: decision.label)
     best = max(found.values(), key=lambda a: a.margin, default=None)
-    return RobustnessReport(
-        _combine(decisions), label, predicted, tuple(decisions), best, time.perf_counter() - began
-    )
+    return RobustnessReport(_combine(decisions), label, predicted, tuple(decisions), best, time.perf_counter() - began)
 
 
 def _checked(network, region, label, targets, method) -> list[int]:
@@ -155,6 +154,11 @@ def _checked(network, region, label, targets, method) -> list[int]:
         raise InputError(f"network: the Robustness Model needs a MonDEQ, got {type(network).__name__}.")
     if region.size != network.input_size:
         raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
+    if method == "reduced-dual" and not (region.norm == INFINITY or (region.norm == 2 and not region.clipped)):
+        raise RegionError(
+            f"method: reduced-dual covers L-infinity balls and L2 balls without clipping, not L{region.norm:g}"
+            f"{' with clipping' if region.clipped else ''}; use interior-point."
+        )
     labels = range(network.classes)
     if label not in labels:
         raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
@@ -177,17 +181,18 @@ def _combine(decisions: list[LabelDecision]) -> Verdict:
 class _Decider:
     """Decides one target after the other by a relaxation, sharing what the targets of a region share."""
 
-    def __init__(self, network, region, label, method, tolerance, time_limit):
-        self.network, self.region, self.label = network, region, label
+    def __init__(self, network, region, label, targets, method, tolerance, time_limit):
+        self.network, self.region, self.label, self.targets = network, region, label, targets
         self.method, self.tolerance, self.time_limit = method, tolerance, time_limit
         self._solve: Callable | None = None
+        self._reports: dict[int, SolveReport] | None = None
 
     def __call__(self, target: int) -> LabelDecision:
         began = time.perf_counter()
         if self._solve is None:  # prepared at the first target that needs it
             self._prepare()
         objective = objective_matrix(self.model.problem(target).objective)
-        report = self._solve(objective)
+        report = self._solve(target, objective)
         bound = None if report.multipliers is None else sound_bound(self.data, objective, report.multipliers)
         return self._decision(target, report, bound, time.perf_counter() - began)
 
@@ -196,16 +201,25 @@ class _Decider:
         self.data = ArrowData(shor_constraints(self.model))
         if self.method in conic.SOLVERS:
             self._solve = self._conic
+        elif self.method == "reduced-dual":
+            self._solve = self._reduced
         else:
             self._interior_point = InteriorPoint(self.data)
             self._warm = None
             self._solve = self._structured
 
-    def _conic(self, objective) -> SolveReport:
+    def _conic(self, target, objective) -> SolveReport:
         program = ShorProgram(objective, self.data.constraints)
         return conic.solve(program, self.method, tolerance=self.tolerance, time_limit=self.time_limit)
 
-    def _structured(self, objective) -> SolveReport:
+    def _reduced(self, target, objective) -> SolveReport:
+        """All targets descend together, at the first one asked for."""
+        if self._reports is None:
+            reports = reduced_dual.solve(self.model, self.targets, time_limit=self.time_limit)
+            self._reports = dict(zip(self.targets, reports, strict=True))
+        return self._reports[target]
+
+    def _structured(self, target, objective) -> SolveReport:
         sign_only = self.method == "cascade"
         report, warm = self._interior_point.solve(
             objective,

@@ -1,0 +1,170 @@
+"""The linear algebra of one interior-point step on arrow matrices: what the HKM direction needs, and nothing N x N.
+
+The direction towards X Z = target I is dX = -X + target Z^-1 - sym(X dZ Z^-1), here evaluated on the arrow pattern only
+(solvers.interior_point says why that suffices). q and n are the sizes of core and tip.
+"""
+
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from tightrope.solvers.arrow import Arrow
+
+STEP = 0.97  # fraction of the way to the boundary
+
+
+class Completed:
+    """X > 0 given by its arrow entries Y, R, dd: with Y = L L' and K = L^-1 R, X = [Y, R; R', K' K + diag(D)].
+
+    D = dd - diag(K' K) > 0. K' K is R' Y^-1 R without the inverse, so the completed block is symmetric to the last bit.
+    """
+
+    def __init__(self, X: Arrow):
+        self.Y, self.R, self.dd = X
+        L, info = lapack.dpotrf(self.Y, lower=1, clean=1)
+        if info:
+            raise np.linalg.LinAlgError("X is not positive definite")
+        self.K = lapack.dtrtrs(L, self.R, lower=1)[0] if self.R.size else self.R
+        self.D = self.dd - np.einsum("ij,ij->j", self.K, self.K)
+        if not (self.D > 0).all():
+            raise np.linalg.LinAlgError("X is not positive definite")
+
+    def times(self, core: np.ndarray, tip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """X [core; tip] for blocks (q, j) and (n, j)."""
+        return self.Y @ core + self.R @ tip, self.R.T @ core + self.K.T @ (self.K @ tip) + self.D[:, None] * tip
+
+
+class Inverted:
+    """Z^-1 of an arrow Z > 0: with H = cd / dd and S = cc - H cd', it is G S^-1 G' + diag(0, 1/dd), G = [I; -H'].
+
+    S = L L' and B = L^-1 H, so that H' S^-1 H = B' B.
+    """
+
+    def __init__(self, Z: Arrow):
+        self.dd = Z.dd
+        self.H = Z.cd / Z.dd
+        L, info = lapack.dpotrf(symmetrised(Z.cc - self.H @ Z.cd.T), lower=1, clean=1)
+        if info:
+            raise np.linalg.LinAlgError("Z is not positive definite")
+        lower = np.tril(lapack.dpotri(L, lower=1)[0])
+        self.Si = lower + np.tril(lower, -1).T
+        self.B = lapack.dtrtrs(L, self.H, lower=1)[0] if self.H.size else self.H
+        self.arrow = Arrow(self.Si, -self.Si @ self.H, 1 / Z.dd + np.einsum("ij,ij->j", self.B, self.B))
+
+
+def factorise(bordered: np.ndarray, inequality: np.ndarray, ratio: np.ndarray):
+    """A solver of (bordered + diag(0, w / y on inequalities)) (dy_0, dy) = (rhs_0, rhs), or None.
+
+    The Cholesky factor of the slightly regularised matrix preconditions conjugate gradients on the matrix itself: near
+    the optimum it is close to singular, and the directions' accuracy decides how far the primal residual falls.
+    """
+    full = bordered.T  # Fortran order, lower triangle
+    inner = np.flatnonzero(inequality) + 1
+    full[inner, inner] += ratio
+    diagonal = np.diag_indices(len(full))
+    for shift in (1e-14, 1e-12, 1e-10):
+        regular = full.copy(order="F")
+        regular[diagonal] *= 1 + shift
+        factor, info = lapack.dpotrf(regular, lower=1, clean=0, overwrite_a=1)
+        if info == 0:
+            break
+    else:
+        return None
+
+    def solve(rhs0, rhs):
+        b = np.concatenate([[rhs0], rhs])
+        x = lapack.dpotrs(factor, b, lower=1)[0]
+        r = b - blas.dsymv(1.0, full, x, lower=1)
+        # Norms that do not depend on the scale of the constraints: residuals in the metric of the diagonal.
+        metric = 1 / full[diagonal]
+        goal = 1e-26 * (b @ (metric * b))
+        best, best_norm = x, r @ (metric * r)
+        p, rho = None, 0.0
+        for _ in range(12):
+            if best_norm <= goal:
+                break
+            s = lapack.dpotrs(factor, r, lower=1)[0]
+            rho, old = r @ s, rho
+            p = s if p is None else s + (rho / old) * p
+            Ap = blas.dsymv(1.0, full, p, lower=1)
+            step = rho / (p @ Ap)
+            x = x + step * p
+            r = r - step * Ap
+            norm = r @ (metric * r)
+            if not norm < best_norm:
+                break
+            best, best_norm = x, norm
+        return best[0], best[1:]
+
+    return solve
+
+
+def sandwich(X: Completed, Zi: Inverted, dZ: Arrow):
+    """The arrow entries of sym(X dZ Z^-1), and the factors that :func:`second_order` uses again.
+
+    E = dZ Z^-1 = Q S^-1 G' + E_c J' + diag(0, e) with Q = dZ G, J = [0; (dcd / dd)'], e = ddd / dd.
+    """
+    H, Si = Zi.H, Zi.Si
+    Qc = dZ.cc - dZ.cd @ H.T
+    Qd = dZ.cd.T - (H * dZ.dd).T
+    QSc, QSd = Qc @ Si, Qd @ Si
+    e, Jd = dZ.dd / Zi.dd, dZ.cd / Zi.dd  # Jd is J' on the tip, (q, n)
+    XQc, XQd = X.times(QSc, QSd)
+    # T1 = X E, by blocks
+    T1cd = -XQc @ H + X.Y @ Jd + X.R * e
+    T1dd = -np.einsum("ji,ij->j", XQd, H) + np.einsum("ij,ij->j", X.R, Jd) + X.dd * e
+    arrow = Arrow((XQc + XQc.T) / 2, (T1cd + XQd.T) / 2, T1dd)
+    return arrow, (QSc, QSd, e, Jd, XQc, XQd, T1cd, T1dd)
+
+
+def second_order(X: Completed, Zi: Inverted, dZ: Arrow, pieces) -> Arrow:
+    """The arrow entries of sym(dX dZ Z^-1) for the predictor dX = -X - sym(X dZ Z^-1).
+
+    With E = dZ Z^-1 and T1 = X E: dX E = -T1 - (T1 E + T1' E) / 2, and T1' E = E' X E is symmetric.
+    """
+    QSc, QSd, e, Jd, XQc, XQd, T1cd, T1dd = pieces
+    H = Zi.H
+    # T2 = T1 E; its core columns are X E (Q S^-1).
+    inner = QSc - H @ QSd
+    V2c, V2d = X.times(QSc @ inner + Jd @ QSd, QSd @ inner + e[:, None] * QSd)
+    T2cd = -V2c @ H + XQc @ Jd + T1cd * e
+    T2dd = -np.einsum("ji,ij->j", V2d, H) + np.einsum("ji,ij->j", XQd, Jd) + T1dd * e
+    # T3 = E' T1
+    T3cc = QSc.T @ XQc + QSd.T @ XQd
+    T3cd = -T3cc @ H + XQc.T @ Jd + XQd.T * e
+    T3dd = -np.einsum("ij,ij->j", H, T3cd) + np.einsum("ij,ij->j", Jd, T1cd) + e * T1dd
+    return Arrow(
+        -symmetrised(XQc + (V2c + T3cc) / 2),
+        -((T1cd + XQd.T) / 2 + ((T2cd + V2d.T) / 2 + T3cd) / 2),
+        -(T1dd + (T2dd + T3dd) / 2),
+    )
+
+
+def step_length(inside, V: Arrow, dV: Arrow, v: np.ndarray, dv: np.ndarray) -> float:
+    """The largest tried step in (0, 1] that keeps V + step dV > 0 and v + step dv > 0, with a margin."""
+    alpha = 1.0
+    falling = dv < 0
+    if falling.any():
+        alpha = min(alpha, STEP * float(np.min(-v[falling] / dv[falling])))
+    while alpha > 1e-8 and not inside(V.plus(dV, alpha / STEP)):
+        alpha *= 0.8
+    return alpha
+
+
+def dual_inside(Z: Arrow) -> bool:
+    if not (Z.dd > 0).all():
+        return False
+    return lapack.dpotrf(Z.cc - (Z.cd / Z.dd) @ Z.cd.T, lower=1, clean=0)[1] == 0
+
+
+def primal_inside(X: Arrow) -> bool:
+    factor, info = lapack.dpotrf(X.cc, lower=1, clean=1)
+    if info:
+        return False
+    if not X.cd.size:
+        return True
+    half = lapack.dtrtrs(factor, X.cd, lower=1)[0]
+    return bool((X.dd > np.einsum("ij,ij->j", half, half)).all())
+
+
+def symmetrised(T: np.ndarray) -> np.ndarray:
+    return (T + T.T) / 2
