@@ -151,8 +151,9 @@ def run(
 @main.command()
 @click.argument("names", metavar="[RESULT]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One object per printed number.")
+@click.option("--markdown", is_flag=True, help="What has been reproduced, as the README shows it.")
 @click.option("--all", "everything", is_flag=True, help="Include the results that have no notebook yet.")
-def compare(names: tuple[str, ...], as_json: bool, everything: bool) -> None:
+def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: bool) -> None:
     """Put each printed number beside ours."""
     results = _chosen(names, True, runnable=False)
     defaults = {result.key: runner.defaults(result) for result in results if result.runnable}
@@ -160,6 +161,9 @@ def compare(names: tuple[str, ...], as_json: bool, everything: bool) -> None:
         lines = comparing.compare(results, store, defaults)
     if as_json:
         _print_json([line.as_dict() for line in lines])
+        return
+    if markdown:
+        click.echo(comparing.summary_table(lines).to_markdown())
         return
     waiting = [result for result in results if not result.runnable]
     if not names and not everything:

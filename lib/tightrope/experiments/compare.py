@@ -145,6 +145,16 @@ def comparison_table(lines: Iterable[Comparison]) -> Table:
     return Table(("cell", "printed", "reproduced", "verdict", "profile", "why"), tuple(rows))
 
 
+def summary_table(lines: Iterable[Comparison]) -> Table:
+    """What has been reproduced, for the README: cells of the paper profile only."""
+    rows = [
+        (line.paper, line.cell, line.printed, _rounded(line.reproduced), line.agreement)
+        for line in lines
+        if line.profile == "paper"
+    ]
+    return Table(("paper", "cell", "printed", "reproduced", "verdict"), tuple(rows))
+
+
 def reasons(lines: Iterable[Comparison]) -> list[str]:
     """The different reasons, in the order in which they first occur."""
     return list(dict.fromkeys(line.reason for line in lines if line.reason))

@@ -1,0 +1,38 @@
+"""The rows that are committed: what the README says of them holds, without solving anything."""
+
+import pytest
+
+from tightrope import paths
+from tightrope.experiments.chen2021_mondeq import certified_ratio as ratio
+from tightrope.experiments.records import from_csv, sort_rows, to_csv
+
+FILES = sorted(paths.RESULTS.glob("*/*.csv"))
+TABLE_2 = paths.RESULTS / "chen2021-mondeq" / "table-2-certified-ratio.paper.csv"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_is_what_an_export_writes(path):
+    """Sorted, one row per case, every digit: exporting again changes nothing."""
+    text = path.read_text(encoding="utf-8")
+    rows = from_csv(text, str(path))
+    assert to_csv(rows) == text
+    assert sort_rows(rows) == rows
+    assert len({row["key"] for row in rows}) == len(rows)
+    assert {row["profile"] for row in rows} == {"paper"}
+
+
+@pytest.mark.skipif(not TABLE_2.is_file(), reason="the rows of Table 2 are not committed yet")
+def test_table_2_holds_together():
+    """100 images on each of eight sets; no image certified where it was attacked; the known counts."""
+    rows = from_csv(TABLE_2.read_text(encoding="utf-8"))
+    assert len(rows) == 800
+    ratio.check_consistent(rows)
+    found = {(s.name, s.clip): s for s in ratio.settings(rows)}
+    assert all(s.images == 100 and s.failed == 0 for s in found.values())
+    assert found["l2-0.1", False].certified == 99
+    assert found["linf-0.01", False].certified == 99
+    assert found["linf-0.05", False].certified in (22, 23, 24)
+    assert found["linf-0.05", True].certified >= 74
+    assert found["linf-0.1", False].certified == 0
+    for setting in found.values():
+        assert setting.certified <= setting.not_attacked
