@@ -121,6 +121,20 @@ def test_table_2_solves_each_case_once(tmp_path):
     assert "printed" in str(first.seconds)
 
 
+def test_a_fresh_clone_solves_nothing_of_the_paper_profile(tmp_path):
+    """The committed CSV is enough."""
+
+    def solve(case):
+        return {k: v for k, v in row().items() if k not in case}
+
+    arguments = (NETWORK, 1, [0.1], [], "cascade", 0, "paper")
+    with Store(tmp_path / "records.sqlite") as store:
+        first = paper.table_2(*arguments, store=store, solve=solve)
+    with Store(tmp_path / "clone.sqlite") as clone:
+        again = paper.table_2(*arguments, store=clone, solve=pytest.fail)
+    assert again.rows == first.rows
+
+
 @pytest.mark.parametrize("images", [0, -1, 10**6, 2.5, True])
 def test_a_wrong_number_of_images_is_refused(images):
     """Before anything is solved."""

@@ -94,6 +94,17 @@ def test_a_fresh_clone_has_the_committed_rows_of_the_paper_profile(store, tmp_pa
         assert clone.rows("r", "quick") == []
 
 
+def test_forgotten_rows_do_not_come_back_from_the_csv(store):
+    """`--fresh` solves again, also after a kill; the other rows of the file stay."""
+    for image in (0, 1):
+        store.put(make_case(image, "paper"), {"value": 0.5})
+    path = store.export_csv("p", "r", "paper")
+    store.forget([make_case(0, "paper")])
+    assert [row["image"] for row in store.rows("r", "paper")] == [1]
+    store.forget([make_case(1, "paper")])
+    assert store.rows("r", "paper") == [] and not path.exists()
+
+
 # Letters, digits, quotes, separators and some others: what CSV and JSON treat specially.
 TEXT = st.text(st.sampled_from("aZé09.-e+,;\"'\n\t []{}:\\nulltrue"), max_size=12)
 

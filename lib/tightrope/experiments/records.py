@@ -121,8 +121,18 @@ class Store:
         return sum(self.get(case) is not None for case in cases)
 
     def forget(self, cases: Iterable[Mapping]) -> None:
-        """Delete the rows of these cases, so that they are solved again."""
-        self._connection.executemany("delete from rows where key = ?", [(case_key(case),) for case in cases])
+        """Delete the rows of these cases, here and in the CSV files, so that they are solved again."""
+        keys = {case_key(case): case for case in cases}
+        self._connection.executemany("delete from rows where key = ?", [(key,) for key in keys])
+        for paper, result, profile in {(c["paper"], c["result"], c["profile"]) for c in keys.values()}:
+            path = self.csv_path(paper, result, profile)
+            if path.is_file():
+                rows = from_csv(path.read_text(encoding="utf-8"), str(path))
+                kept = [row for row in rows if row["key"] not in keys]
+                if kept:
+                    _replace(path, to_csv(kept))
+                else:
+                    path.unlink()
 
     def csv_path(self, paper: str, result: str, profile: str) -> Path:
         """Where the CSV file of one result and profile is."""
@@ -132,10 +142,7 @@ class Store:
         """Write the rows of one result and profile as CSV: same rows, same bytes."""
         path = self.csv_path(paper, result, profile)
         text = to_csv(self.rows(result, profile, paper))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        _replace(path, text)
         return path
 
     def import_csv(self, result: str, profile: str, paper: str | None = None) -> int:
@@ -159,6 +166,14 @@ class Store:
             "insert or replace into rows values (?, ?, ?, ?, ?, ?)",
             (row["key"], row["paper"], row["result"], row["profile"], code, _json(row, sort=False)),
         )
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file at once: a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def sweep(

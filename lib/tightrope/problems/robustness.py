@@ -121,10 +121,11 @@ class RobustnessModel:
 
 
 def equilibrium_at(network: MonDEQ, coords: Coordinates, d: np.ndarray) -> np.ndarray:
-    """z (count, p) with z = ReLU(W z + V d + b), for d (count, n)."""
-    reduced = MonDEQ(W=network.W, U=coords.V, u=network.U @ coords.origin + network.u, C=network.C, c=network.c,
-                     m=network.m)  # fmt: skip
-    return reduced.equilibrium(d)
+    """z (count, p) with z = ReLU(W z + V d + b), for d (count, n), n possibly 0."""
+    injected = MonDEQ(
+        W=network.W, U=np.eye(network.width), u=np.zeros(network.width), C=network.C, c=network.c, m=network.m
+    )
+    return injected.equilibrium(d @ coords.V.T + network.U @ coords.origin + network.u)
 
 
 def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessModel:
