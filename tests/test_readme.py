@@ -1,0 +1,44 @@
+"""The README: its code runs as it is, its numbers are those of the committed rows."""
+
+import contextlib
+import io
+import re
+
+import pytest
+
+from tightrope import paths
+from tightrope.experiments import compare as comparing
+from tightrope.experiments import published, runner
+from tightrope.experiments.records import Store
+
+README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs():
+    """Ten lines, and a verdict."""
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) <= 10
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(code, "README.md", "exec"), {})
+    assert said.getvalue().startswith(("certified", "falsified", "unknown"))
+
+
+def test_the_results_are_those_of_the_committed_rows(tmp_path):
+    """`tightrope compare --markdown` writes the table; data/results is what it is made of."""
+    block = re.search(r"<!-- results: .*?-->\n(.*?)\n?<!-- end of results -->", README, re.DOTALL).group(1)
+    results = published.results()
+    defaults = {result.key: runner.defaults(result) for result in results if result.runnable}
+    with Store(tmp_path / "records.sqlite", folder=paths.RESULTS) as store:
+        table = comparing.summary_table(comparing.compare(results, store, defaults))
+    if not table.rows:
+        pytest.skip("no rows of the paper profile are committed")
+    assert block.strip() == table.to_markdown().strip(), "paste the output of `tightrope compare --markdown`"
+
+
+def test_pictures_and_pages_exist():
+    """No link into the repository is dead."""
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (paths.ROOT / target).is_file(), target
