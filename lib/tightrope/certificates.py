@@ -66,7 +66,7 @@ def sound_bound(data: ArrowData, objective: sp.csr_array, multipliers: np.ndarra
         y0 = _corner(Z, size, shift, len(y))
         if y0 is not None:
             value = y0 + shift * c.squared_norm
-            return SoundBound(value + 4 * UNIT * (abs(y0) + shift * c.squared_norm), y0, shift, y)
+            return SoundBound(float(value + 4 * UNIT * (abs(y0) + shift * c.squared_norm)), float(y0), float(shift), y)
         shift = max(2 * shift, 1e-13 * (1 + float(np.abs(size.cc).max())))
     return None
 

@@ -5,6 +5,7 @@ Every solve names its solver: with MOSEK installed but unlicensed, CVXPY's defau
 
 import importlib.metadata
 import time
+import warnings
 
 import cvxpy as cp
 import numpy as np
@@ -100,7 +101,11 @@ def solve(
         Status.FAILED, np.nan, np.nan, None, np.nan, np.nan, np.nan, 0, 0.0, solver, importlib.metadata.version(solver)
     )
     try:
-        problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # "may be inaccurate": the status says so, and the bound is checked
+            problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
     except Exception as error:  # cvxpy.SolverError, mosek.Error: a failed solve is a verdict, not a crash
         if not isinstance(error, cp.SolverError) and type(error).__module__.split(".")[0] != "mosek":
             raise

@@ -151,10 +151,11 @@ class InteriorPoint:
             ZiDD[np.diag_indices(n)] = Zi.arrow.dd[tips]
             dd *= ZiDD
         if self._scale is not None:
-            if (self._scale != 1).any():
-                scale = np.concatenate([[1.0], self._scale])
-                bordered *= scale
-                bordered *= scale[:, None]
+            head, tail = self._scale[:c], self._scale[c:]
+            bordered[0, 1:] *= self._scale
+            _rescale(cc, head, head)
+            _rescale(cd, head, tail)
+            _rescale(dd, tail, tail)
             return bordered
         W = sp.block_array([[sp.csr_array([[1.0]]), None], [None, self._W]], format="csr")
         whole = np.triu(bordered) + np.triu(bordered, 1).T
@@ -380,3 +381,13 @@ class InteriorPoint:
         slack = self.data.adjoint(y).plus(C).plus(Z)
         slack.cc[0, 0] -= y0
         return slack
+
+
+def _rescale(block: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
+    """diag(rows) block diag(columns) in place, without a pass where that is the identity."""
+    if block.size and (rows == rows[0]).all() and (columns == columns[0]).all():
+        if rows[0] * columns[0] != 1:
+            block *= rows[0] * columns[0]
+    else:
+        block *= rows[:, None]
+        block *= columns

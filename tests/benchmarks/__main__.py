@@ -1,0 +1,154 @@
+"""Benchmarks as ratios, side by side in one run: `make bench`, or `python -m tests.benchmarks [NAME ...]`.
+
+Each benchmark solves the same problem by ours and by the best free alternative, prints both, and adds its row to
+data/results/benchmarks.json. No number here is asserted anywhere.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+
+import tightrope
+from tightrope import datasets, zoo
+from tightrope.certificates import Verdict, sound_bound
+from tightrope.paths import RESULTS
+from tightrope.problems.robustness import robustness_model
+from tightrope.regions import pixel_ball
+from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
+from tightrope.solvers import conic, reduced_dual
+from tightrope.solvers.arrow import ArrowData
+from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.verifiers.robustness import verify
+
+PUBLISHED = "chen2021-mondeq/mnist-87"
+
+
+def problem(name: str, index: int, norm: str, epsilon_pixel: float, clip: bool = False):
+    """Model and data of one image of a named network."""
+    entry = zoo.get(name)
+    data = datasets.load(entry.dataset)
+    region = pixel_ball(data.image(index), norm, epsilon_pixel, data.normalisation, clip)
+    model = robustness_model(entry.network, region, int(entry.network.predict(region.center)))
+    return model, ArrowData(shor_constraints(model))
+
+
+def one_sdp() -> dict:
+    """The 872-dimensional SDP (image 0, label 0 against 7, L-infinity 0.05): ours to 1e-5 against SCS for 120 s."""
+    model, data = problem(PUBLISHED, 0, "inf", 0.05)
+    objective = objective_matrix(model.problem(0).objective)
+    began = time.perf_counter()
+    solver = InteriorPoint(data)
+    ours, _ = solver.solve(objective, tolerance=1e-5)
+    our_seconds = time.perf_counter() - began
+    scs = conic.solve(ShorProgram(objective, data.constraints), "scs", tolerance=1e-4, time_limit=120)
+    proven = None if scs.multipliers is None else sound_bound(data, objective, scs.multipliers)
+    return {
+        "size": data.constraints.size,
+        "ours_seconds": our_seconds,
+        "ours_gap": ours.gap,
+        "ours_bound": sound_bound(data, objective, ours.multipliers).value,
+        "scs_seconds": scs.seconds,
+        "scs_status": scs.status.name,
+        "scs_gap": scs.gap,
+        "scs_bound": None if proven is None else proven.value,
+        "ratio": scs.seconds / our_seconds,
+    }
+
+
+def decide(count: int = 100) -> dict:
+    """All labels of each of the first MNIST test images at L-infinity 0.05, unclipped (printed: 1350 s per image)."""
+    entry = zoo.get(PUBLISHED)
+    data = datasets.load("mnist")
+    seconds, verdicts = [], []
+    for index in range(count):
+        region = pixel_ball(data.image(index), "inf", 0.05, data.normalisation, False)
+        report = verify(entry.network, region, int(data.labels[index]))
+        seconds.append(report.seconds)
+        verdicts.append(report.verdict)
+    return {
+        "images": count,
+        "certified": sum(v is Verdict.CERTIFIED for v in verdicts),
+        "falsified": sum(v is Verdict.FALSIFIED for v in verdicts),
+        "mean_seconds": float(np.mean(seconds)),
+        "median_seconds": float(np.median(seconds)),
+        "max_seconds": float(np.max(seconds)),
+        "printed_seconds": 1350.0,
+        "ratio": 1350.0 / float(np.mean(seconds)),
+    }
+
+
+def sign(count: int = 5) -> dict:
+    """The sign of every label's bound at L-infinity 0.05: warm-started interior point against the reduced dual."""
+    ours = theirs = 0.0
+    certified = {"interior-point": 0, "reduced-dual": 0}
+    for index in range(count):
+        model, data = problem(PUBLISHED, index, "inf", 0.05)
+        targets = [j for j in range(model.network.classes) if j != model.label]
+        objectives = {j: objective_matrix(model.problem(j).objective) for j in targets}
+        began = time.perf_counter()
+        solver, warm = InteriorPoint(data), None
+        for j in targets:
+            report, warm = solver.solve(objectives[j], sign_only=True, start=warm)
+            certified["interior-point"] += report.dual_value < 0
+        ours += time.perf_counter() - began
+        began = time.perf_counter()
+        reports = reduced_dual.solve(model, targets)
+        theirs += time.perf_counter() - began
+        certified["reduced-dual"] += sum(r.dual_value < 0 for r in reports)
+    return {
+        "images": count,
+        "interior_point_seconds": ours / count,
+        "reduced_dual_seconds": theirs / count,
+        "labels_certified": {name: int(n) for name, n in certified.items()},
+        "ratio": theirs / ours,
+    }
+
+
+def digits() -> dict:
+    """An 81-dimensional SDP of digits/mondeq-16 (L-infinity 0.05): interior point against Clarabel and SCS."""
+    model, data = problem("digits/mondeq-16", 0, "inf", 0.05)
+    objective = objective_matrix(model.problem((model.label + 1) % model.network.classes).objective)
+    program = ShorProgram(objective, data.constraints)
+    began = time.perf_counter()
+    ours, _ = InteriorPoint(data).solve(objective, tolerance=1e-6)
+    our_seconds = time.perf_counter() - began
+    row = {"size": data.constraints.size, "ours_seconds": our_seconds, "ours_bound": ours.dual_value}
+    for name in ("clarabel", "scs"):
+        report = conic.solve(program, name, tolerance=1e-6, time_limit=120)
+        row |= {f"{name}_seconds": report.seconds, f"{name}_bound": report.dual_value}
+    row["ratio"] = min(row["clarabel_seconds"], row["scs_seconds"]) / our_seconds
+    return row
+
+
+BENCHMARKS = {f.__name__.replace("_", "-"): f for f in (digits, one_sdp, sign, decide)}
+
+
+def main() -> None:
+    """Run the named benchmarks, all by default, and write their rows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="benchmarks to run (default: all)")
+    path = RESULTS / "benchmarks.json"
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    for name in parser.parse_args().names or BENCHMARKS:
+        print(f"{name}: {BENCHMARKS[name].__doc__}")
+        row = BENCHMARKS[name]()
+        row |= {
+            "version": tightrope.__version__,
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": f"{platform.machine()}, Python {platform.python_version()}",
+            "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        }
+        rows[name] = row
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
+        for key, value in row.items():
+            print(f"    {key:24} {value:.4g}" if isinstance(value, float) else f"    {key:24} {value}")
+
+
+if __name__ == "__main__":
+    main()
