@@ -153,7 +153,10 @@ def execute(run: Run, progress: Callable[[int, int], None] | None = None, force:
     todo = cases(run)  # refuses bad values before a kernel starts
     with Store() as store:
         store.import_csv(run.result.name, str(run.parameters["profile"]), run.result.paper)
-        if run.up_to_date() and store.done(todo) == len(todo) and not force:
+        have = store.done(todo)
+        if progress:
+            progress(have, len(todo))
+        if run.up_to_date() and have == len(todo) and not force:
             return UP_TO_DATE
         digest = run.digest()
         run.stamp.unlink(missing_ok=True)
