@@ -172,8 +172,10 @@ class InteriorPoint:
         X = Arrow(np.outer(v[:q], v[:q]) + np.diag(s[:q]), np.zeros((q, data.n)), v[q:] ** 2 + s[q:])
         slack = (data.forward(X) - self.b)[iq]
         w = np.maximum(slack, 0.1 * np.abs(slack).mean() if len(slack) else 0)
+        # X^1/2 C X^1/2 measures C on the scale of X; X is block diagonal here.
         CX = C.cc @ X.cc
-        mu = 0.05 * (abs(C.inner(X)) + np.sqrt(np.vdot(CX, CX.T)) + 1e-3)
+        size = np.vdot(CX, CX.T) + 2 * np.vdot((X.cc @ C.cd) * X.dd, C.cd) + np.sum((C.dd * X.dd) ** 2)
+        mu = 0.05 * (abs(C.inner(X)) + np.sqrt(max(size, 0.0)) + 1e-3)
         Z = Arrow(mu * np.linalg.inv(X.cc), np.zeros((q, data.n)), mu / X.dd)
         y = np.zeros(len(iq))
         y[iq] = mu / w
