@@ -260,18 +260,20 @@ class InteriorPoint:
             primal_residual = float(np.sqrt(r0**2 + np.sum((r / data.norms) ** 2))) / 2
             mu = (X.inner(Z) + w @ y[iq]) / rank
             primal, dual = C.inner(X), y0 - self.b @ y
-            gap = abs(primal - dual) / (1 + abs(primal) + abs(dual))
-            # Any y proves the y_0 that makes its Z semidefinite, feasible iterate or not.
-            proven = self._corner(C, y)
-            if proven is not None and (best is None or proven - self.b @ y < best[0]):
-                best = (proven - self.b @ y, y.copy())
+            # Any y proves the y_0 that makes its Z semidefinite, feasible iterate or not. If there is none, Z - Rd lacks
+            # at most ||Rd||, for which the trace bound pays.
+            corner = self._corner(C, y)
+            proven = dual + Rd.norm() * data.constraints.squared_norm if corner is None else corner - self.b @ y
+            if best is None or proven < best[0]:
+                best = (proven, y.copy())
+            gap = max(_gap(primal, dual), _gap(primal, best[0]))
             if log:
                 log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} rp {primal_residual:.1e} "
                     f"rd {dual_residual:.1e} mu {mu:.1e}")  # fmt: skip
-            if sign_only and best is not None and best[0] < 0:
+            if sign_only and best[0] < 0:
                 status = Status.SIGN_KNOWN
                 break
-            if sign_only and primal_residual < 1e-4 and primal > 0 and dual > 0 and gap < 0.5:
+            if sign_only and primal_residual < 1e-4 and primal > 0 and dual > 0 and _gap(primal, dual) < 0.5:
                 status = Status.SIGN_KNOWN
                 break
             if max(dual_residual, gap) < tolerance and primal_residual < max(1e-4, 10 * tolerance):
@@ -303,7 +305,7 @@ class InteriorPoint:
         multipliers = None
         if best is not None:
             dual, ordered = best
-            gap = abs(primal - dual) / (1 + abs(primal) + abs(dual))
+            gap = _gap(primal, dual)
             multipliers = np.empty_like(ordered)
             multipliers[self.order] = ordered
         else:
@@ -393,3 +395,7 @@ def _rescale(block: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
     else:
         block *= rows[:, None]
         block *= columns
+
+
+def _gap(primal: float, dual: float) -> float:
+    return abs(primal - dual) / (1 + abs(primal) + abs(dual))
