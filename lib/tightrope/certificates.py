@@ -5,11 +5,14 @@ For max <C, X> : <A_k, X> {= or >=} 0, X_00 = 1, X >= 0, any y with y_k >= 0 on 
     <C, X> <= y_0 + R^2 max(0, -lambda_min(Z)),   Z = y_0 E_00 - C - sum_k y_k A_k,   trace(X) <= R^2,
 
 whatever solver proposed y. Nothing here trusts a solver: y is clipped to its signs, y_0 is recomputed, and positive
-definiteness is established by a Cholesky factorisation of a matrix shifted by a bound on all rounding errors.
+definiteness is established by a Cholesky factorisation of a matrix shifted by a bound on all rounding errors, from the
+numbers of the Shor program on. Not covered is the rounding of these numbers themselves, such as of b = U x_0 + u and
+of V (about 1e-15 of their size).
 """
 
 import hashlib
 import json
+import operator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -21,10 +24,11 @@ from tightrope.errors import CertificateError, InputError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.regions import Ball
-from tightrope.relaxations.shor import shor
+from tightrope.relaxations.shor import ShorProgram, shor
 from tightrope.solvers.arrow import Arrow, ArrowData
 
 UNIT = np.finfo(float).eps / 2  # unit roundoff
+TINY = 1e-150  # what is smaller is taken for 0, so that no product underflows
 
 
 class Verdict(StrEnum):
@@ -47,7 +51,7 @@ class SoundBound:
 
 
 def sound_bound(data: ArrowData, objective: sp.csr_array, multipliers: np.ndarray) -> SoundBound | None:
-    """The best bound that the multipliers (k,) prove, or None if they are not finite numbers.
+    """The bound that the multipliers (k,) prove, or None if they are not finite numbers or prove nothing.
 
     The multiplier y_0 is chosen here: the smallest for which Z + shift I is proven positive definite.
     """
@@ -58,41 +62,58 @@ def sound_bound(data: ArrowData, objective: sp.csr_array, multipliers: np.ndarra
     if not np.isfinite(y).all():
         return None
     y = np.where(c.equality, y, np.maximum(y, 0))
-    C = data.arrow(objective)
+    with np.errstate(all="ignore"):  # multipliers beyond all measure overflow to inf and nan, which prove nothing
+        return _sound_bound(data, data.arrow(objective), y)
+
+
+def _sound_bound(data: ArrowData, C: Arrow, y: np.ndarray) -> SoundBound | None:
+    c = data.constraints
     Z = Arrow(*(-part for part in data.adjoint(y).plus(C)))
     size = data.absolute_adjoint(y).plus(Arrow(*map(np.abs, C)))
     shift = max(0.0, -1.01 * float(Z.dd.min(initial=0)))
+    best = None
     for _ in range(60):
-        y0 = _corner(Z, size, shift, len(y))
+        y0 = _corner(Z, size, shift, c.terms)
         if y0 is not None:
-            value = y0 + shift * c.squared_norm
-            return SoundBound(float(value + 4 * UNIT * (abs(y0) + shift * c.squared_norm)), float(y0), float(shift), y)
+            cost = shift * c.squared_norm
+            value = float(y0 + cost + 4 * UNIT * (abs(y0) + cost))
+            if best is not None and value >= best.value:
+                break
+            best = SoundBound(value, float(y0), float(shift), y)
+            if shift == 0:
+                break
+        # A larger shift than needed costs R^2 times as much, but allows a smaller y_0.
         shift = max(2 * shift, 1e-13 * (1 + float(np.abs(size.cc).max())))
-    return None
+    return best
 
 
 def _corner(Z: Arrow, size: Arrow, shift: float, terms: int) -> float | None:
     """The smallest proven y_0 with Z + y_0 E_00 + shift I positive definite, or None.
 
     With S = cc - cd (dd)^-1 cd' the core's Schur complement, it suffices that dd > 0 and S > 0. Rounding: an entry of Z
-    is off by at most g = gamma_(terms + 4) times the same sum of absolute values (`size`), so |dS| is at most
-    g (size_cc + 2 |cd| dd^-1 size_cd' + |cd| dd^-2 size_dd |cd|') + gamma_(n + 4) |cd| dd^-1 |cd|' to first order,
-    taken twice to cover higher orders. A Cholesky factorisation that succeeds on S - c I, with c that error's norm plus
-    Cholesky's own gamma_(q + 1) trace(S), proves S > 0 (Rump 2006).
+    is off by at most gamma_(terms + 4) < g / 2 times the same sum of absolute values (`size`). With dd > 2 g size_dd,
+    1 / dd is off by at most 4/3 of its first-order error, so |dS| is at most
+
+        g (size_cc + 2 |cd| dd^-1 size_cd' + |cd| dd^-2 size_dd |cd|') + g^2 size_cd dd^-1 size_cd'
+        + gamma_(n + 4) |cd| dd^-1 |cd|',
+
+    all taken twice. (The square matters where cd almost cancels and dd is small.) A Cholesky factorisation that
+    succeeds on S - c I, with c that error's norm plus Cholesky's own gamma_(q + 1) trace(S), proves S > 0 (Rump 2006).
     """
     q, n = Z.cd.shape
     dd = Z.dd + shift
     g = 2 * (terms + 4) * UNIT
-    if not (dd > 2 * g * size.dd).all():
+    if not (dd > 2 * g * size.dd + TINY).all():
         return None
     W = Z.cd / dd
     S = Z.cc - W @ Z.cd.T
     S = (S + S.T) / 2
     S[np.diag_indices(q)] += shift
     A = np.abs(W)
-    error = g * (size.cc + 2 * A @ size.cd.T + (A * size.dd) @ A.T) + 2 * (n + 4) * UNIT * (A @ np.abs(Z.cd).T)
+    error = g * (size.cc + 2 * A @ size.cd.T + (A * size.dd) @ A.T + (g * size.cd / dd) @ size.cd.T)
+    error += 2 * (n + 4) * UNIT * (A @ np.abs(Z.cd).T)
     # y_0 enters row 0 only and is a number of ours, without error; the rest decides.
-    norm = 2 * float(np.linalg.norm(error)) + 2 * (q + 2) * UNIT * float(np.abs(np.diag(S)).sum())
+    norm = 2 * float(np.linalg.norm(error)) + 2 * (q + 4) * UNIT * float(np.abs(np.diag(S)).sum()) + TINY
     rest = S[1:, 1:] - norm * np.eye(q - 1)
     factor, info = lapack.dpotrf(rest, lower=1, clean=1)
     if info:
@@ -100,10 +121,10 @@ def _corner(Z: Arrow, size: Arrow, shift: float, terms: int) -> float | None:
     half = lapack.dtrtrs(factor, S[1:, :1], lower=1)[0][:, 0] if q > 1 else np.zeros(0)
     need = float(half @ half)
     y0 = need - S[0, 0] + norm
-    y0 += 4 * (q + 2) * UNIT * (need + abs(S[0, 0])) + 2 * norm
+    y0 += 4 * (q + 4) * UNIT * (need + abs(S[0, 0])) + 2 * norm
     for _ in range(40):
         whole = S - norm * np.eye(q)
-        whole[0, 0] += y0 - 2 * (q + 2) * UNIT * abs(y0)
+        whole[0, 0] += y0 - 2 * (q + 4) * UNIT * abs(y0)
         if lapack.dpotrf(whole, lower=1, clean=0)[1] == 0:
             return y0
         y0 += 1e-12 * (1 + abs(y0)) + norm
@@ -151,8 +172,10 @@ class Certificate:
         try:
             content = json.loads(text)
             content["multipliers"] = {name: np.array(y, float) for name, y in content["multipliers"].items()}
+            content |= {name: operator.index(content[name]) for name in ("label", "target")}
+            content |= {name: float(content[name]) for name in ("bound", "y0", "shift")}
             return cls(**content)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CertificateError(
                 f"certificate: not in the form that Certificate.to_json writes ({error})."
             ) from error
@@ -193,15 +216,25 @@ def check(certificate: Certificate, network: MonDEQ, region: Ball) -> float:
         y[where] = part
     if (y[~c.equality] < 0).any():
         raise CertificateError("multipliers: negative for an inequality.")
-    Z = -(program.objective + c.matrix(y)).toarray()
-    Z[0, 0] += certificate.y0
-    # An eigenvalue in floating point is off by about N u ||Z||; that much is counted as negative.
-    error = 8 * c.size * UNIT * float(np.linalg.norm(Z))
-    negative = max(0.0, error - float(np.linalg.eigvalsh(Z)[0]))
-    proven = certificate.y0 + negative * c.squared_norm
-    slack = 1e-9 * (1 + abs(certificate.bound)) + error * c.squared_norm
-    if not (np.isfinite(proven) and certificate.bound >= proven - slack):
+    proven, slack = _proven(program, y, certificate.y0)
+    if not certificate.bound >= proven - slack - 1e-9 * (1 + abs(certificate.bound)):
         raise CertificateError(f"bound: the certificate claims {certificate.bound!r}, but proves only {proven!r}.")
-    if (certificate.bound < 0) != (proven < 0) and abs(certificate.bound) < slack:
+    if certificate.bound < 0 <= proven:
         raise CertificateError(f"bound: {certificate.bound!r} is too close to 0 for its sign to be certain.")
     return max(proven, certificate.bound)
+
+
+def _proven(program: ShorProgram, y: np.ndarray, y0: float) -> tuple[float, float]:
+    """The bound that y_0 and y prove by the smallest eigenvalue of Z, and how much of it is rounding (inf if all)."""
+    c = program.constraints
+    with np.errstate(all="ignore"):
+        Z = -(program.objective + c.matrix(y)).toarray()
+        Z[0, 0] += y0
+        # A computed eigenvalue is off by about N u ||Z||, and Z by its sums' rounding; both are counted as negative.
+        size = float(np.linalg.norm(c.absolute_matrix(y).toarray() + np.abs(program.objective.toarray()))) + abs(y0)
+        error = (8 * c.size * float(np.linalg.norm(Z)) + 2 * (c.terms + 4) * size) * UNIT
+        if not (np.isfinite(Z).all() and np.isfinite(error)):
+            return np.inf, 0.0
+        negative = max(0.0, error - float(np.linalg.eigvalsh(Z)[0]))
+        proven = y0 + negative * c.squared_norm
+        return proven + 4 * UNIT * (abs(y0) + negative * c.squared_norm), error * c.squared_norm

@@ -90,7 +90,13 @@ class Ball:
 
     def distance(self, x: np.ndarray) -> np.ndarray:
         """||x - center||_norm for x of shape (..., p0)."""
-        return np.linalg.norm(np.atleast_1d(x) - self.center, ord=self.norm, axis=-1)
+        step = np.abs(np.atleast_1d(x) - self.center)
+        if self.norm in (1.0, 2.0, INFINITY):
+            return np.linalg.norm(step, ord=self.norm, axis=-1)
+        # |step|^q would underflow for a large q, and points far outside would count as inside.
+        largest = step.max(-1, initial=0.0)
+        scale = np.where(largest > 0, largest, 1.0)
+        return scale * np.linalg.norm(step / scale[..., None], ord=self.norm, axis=-1)
 
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
         """Whether each row of x (..., p0) lies in the ball, up to `tolerance` in each inequality."""
@@ -196,6 +202,10 @@ def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisat
     image = np.asarray(image, float)
     if image.ndim != 1 or not ((image >= 0) & (image <= 1)).all():
         raise RegionError(f"image: expected (p0,) pixels in [0, 1], got shape {image.shape}, unnormalised?")
+    try:
+        epsilon_pixel = float(epsilon_pixel)
+    except (TypeError, ValueError):
+        raise RegionError(f"epsilon_pixel: expected a finite number >= 0, got {epsilon_pixel!r}.") from None
     if not (np.isfinite(epsilon_pixel) and epsilon_pixel >= 0):
         raise RegionError(f"epsilon_pixel: expected a finite number >= 0, got {epsilon_pixel!r}.")
     bounds = (

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
+from tightrope.networks.mondeq import MONOTONICITY_SLACK
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, Ball
 from tightrope.semialgebraic import (
@@ -67,8 +68,10 @@ def coordinates(U: np.ndarray, region: Ball) -> Coordinates:
         raise RegionError(f"region: {p0} inputs, but the network has {U.shape[1]}; use the network's own data set.")
     if region.norm == INFINITY:
         lower, upper = region.bounding_box()
-        origin, half = (lower + upper) / 2, (upper - lower) / 2
-        wide = half > 0
+        origin = (lower + upper) / 2
+        wide = upper > lower
+        # Outwards by one rounding: [origin - half, origin + half] holds [lower, upper].
+        half = np.where(wide, np.nextafter(np.maximum(upper - origin, origin - lower), np.inf), 0.0)
         return Coordinates(origin, U[:, wide] * half[wide], "box", None, None, float(wide.sum()))
     radius = region.radius
     if radius == 0:
@@ -186,9 +189,12 @@ def _squared_norm(network: MonDEQ, coords: Coordinates, b: np.ndarray, z0: np.nd
 
     z_0, the computed state at d = 0, misses its equation by rho = z_0 - ReLU(W z_0 + b). So z_0 - rho is the exact
     state for the bias b + W rho; strong monotonicity, m ||z - z'|| <= ||difference of the affine parts||, gives
-    ||z|| <= ||z_0|| + ||rho|| + (||V|| ||d|| + ||W|| ||rho||) / m.
+    ||z|| <= ||z_0|| + ||rho|| + (||V|| ||d|| + ||W|| ||rho||) / m. What networks allow m to exceed the true constant
+    by (its slack and the rounding of an eigenvalue) is taken off m, and rounding here is added to the result.
     """
     rho = np.linalg.norm(z0 - np.maximum(network.W @ z0 + b, 0))
     spread = np.linalg.norm(coords.V, 2) * np.sqrt(coords.squared_norm) if coords.V.size else 0.0
-    z_bound = np.linalg.norm(z0) + rho + (spread + np.linalg.norm(network.W, 2) * rho) / network.m
-    return float(1 + z_bound**2 + coords.squared_norm * (2 if lifted else 1))
+    noise = 4 * network.width * np.finfo(float).eps * network.lipschitz / network.m
+    m = network.m * (1 - 2 * MONOTONICITY_SLACK - min(0.5, noise))
+    z_bound = np.linalg.norm(z0) + rho + (spread + np.linalg.norm(network.W, 2) * rho) / m
+    return float((1 + 1e-9) * (1 + z_bound**2 + coords.squared_norm * (2 if lifted else 1)))

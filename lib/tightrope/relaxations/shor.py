@@ -58,6 +58,15 @@ class ShorConstraints:
         """sum_k y_k A_k, sparse and symmetric (N, N), for multipliers y (k,)."""
         return _symmetric(self.forms, self.left, self.right, self.weights.T @ y)
 
+    def absolute_matrix(self, y: np.ndarray) -> sp.csr_array:
+        """sum_k |y_k| |A_k|, before anything cancels: the scale of the rounding errors of :meth:`matrix`."""
+        return _symmetric(abs(self.forms), self.left, self.right, abs(self.weights).T @ np.abs(y))
+
+    @property
+    def terms(self) -> int:
+        """At least the number of terms that an entry of :meth:`matrix` is summed from."""
+        return sum(self.weights.shape)
+
     def matrices(self) -> list[sp.csr_array]:
         """The k matrices A_k."""
         unit = np.eye(self.weights.shape[0])

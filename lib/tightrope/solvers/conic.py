@@ -37,14 +37,14 @@ def require(solver: str) -> None:
             f"{solver}: the package is not installed; run `pip install {solver}` or choose another method."
         ) from None
     if solver == "mosek":
-        import mosek
-
         try:
+            import mosek
+
             with mosek.Env() as env:
                 env.checkoutlicense(mosek.feature.pton)
                 env.checkinlicense(mosek.feature.pton)
         except Exception as error:  # mosek.Error, or whatever a broken licence set-up raises
-            reason = str(error).splitlines()[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SolverUnavailableError(
                 f"mosek: installed, but without a usable licence ({reason}). "
                 "Set MOSEKLM_LICENSE_FILE, or choose the method interior-point, which needs none."
