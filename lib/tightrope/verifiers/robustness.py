@@ -111,8 +111,10 @@ def verify(
         Before any solve.
     """
     began = time.perf_counter()
-    targets = _checked(network, region, label, targets, method)
+    targets = _checked(network, region, label, targets, method, tolerance, time_limit)
     scores = network.logits(region.center)
+    if not np.isfinite(scores).all():
+        raise InputError("network: its scores at the region's centre are not finite; scale its weights down.")
     predicted = int(np.argmax(scores))
     nominal = scores - scores[label]
     found: dict[int, Attack] = {}
@@ -120,8 +122,9 @@ def verify(
     if attack:
         result = pgd(network, region, label, targets=targets, restarts=2, steps=20, seed=seed)
         found, best_margin = dict(result.attacks), result.best_margin
-    for target in targets:  # the centre itself may be labelled wrongly; a tie counts against the label
-        if nominal[target] >= 0 and target not in found:
+    # The centre itself may be labelled wrongly, whatever the targets are; a tie counts against the label.
+    for target in range(network.classes):
+        if target != label and nominal[target] >= 0 and target not in found:
             found[target] = Attack(region.center.copy(), target, float(nominal[target]))
     open_targets = [t for t in targets if nominal[t] < 0]
     decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit)
@@ -141,10 +144,11 @@ def verify(
         decisions.append(decision)
     decisions.sort(key=lambda decision: decision.label)
     best = max(found.values(), key=lambda a: a.margin, default=None)
-    return RobustnessReport(_combine(decisions), label, predicted, tuple(decisions), best, time.perf_counter() - began)
+    verdict = Verdict.FALSIFIED if found else _combine(decisions)
+    return RobustnessReport(verdict, label, predicted, tuple(decisions), best, time.perf_counter() - began)
 
 
-def _checked(network, region, label, targets, method) -> list[int]:
+def _checked(network, region, label, targets, method, tolerance, time_limit) -> list[int]:
     """The list of targets, after every check that needs no solve."""
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
@@ -159,14 +163,22 @@ def _checked(network, region, label, targets, method) -> list[int]:
             f"method: reduced-dual covers L-infinity balls and L2 balls without clipping, not L{region.norm:g}"
             f"{' with clipping' if region.clipped else ''}; use interior-point."
         )
+    if not 0 < tolerance < np.inf:
+        raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
+    if time_limit is not None and not time_limit > 0:
+        raise InputError(f"time_limit: expected a positive number of seconds or None, got {time_limit!r}.")
     labels = range(network.classes)
-    if label not in labels:
+    if not isinstance(label, int | np.integer) or label not in labels:
         raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
-    chosen = [j for j in labels if j != label] if targets is None else [int(t) for t in targets]
+    if targets is None:
+        return [j for j in labels if j != label]
+    chosen = list(dict.fromkeys(targets))
     for target in chosen:
-        if target not in labels or target == label:
-            raise InputError(f"targets: got {target}; write labels in 0..{network.classes - 1} other than {label}.")
-    return chosen
+        if not isinstance(target, int | np.integer) or target not in labels or target == label:
+            raise InputError(f"targets: got {target!r}; write labels in 0..{network.classes - 1} other than {label}.")
+    if not chosen:
+        raise InputError("targets: got none; leave targets out to decide all labels.")
+    return [int(target) for target in chosen]
 
 
 def _combine(decisions: list[LabelDecision]) -> Verdict:
@@ -221,14 +233,12 @@ class _Decider:
 
     def _structured(self, target, objective) -> SolveReport:
         sign_only = self.method == "cascade"
-        report, warm = self._interior_point.solve(
-            objective,
-            tolerance=self.tolerance,
-            time_limit=self.time_limit,
-            sign_only=sign_only,
-            start=self._warm if sign_only else None,
-        )
-        self._warm = warm
+        options = {"tolerance": self.tolerance, "time_limit": self.time_limit, "sign_only": sign_only}
+        start = self._warm if sign_only else None
+        report, warm = self._interior_point.solve(objective, start=start, **options)
+        if start is not None and report.status in (Status.NUMERICAL, Status.FAILED):  # too close to the boundary
+            report, warm = self._interior_point.solve(objective, **options)
+        self._warm = warm if report.multipliers is not None else None
         return report
 
     def _decision(self, target: int, report: SolveReport, bound: SoundBound | None, seconds: float) -> LabelDecision:
