@@ -201,6 +201,12 @@ class InteriorPoint:
         Z.cc[0, 0] += raised
         return Iterate(C, point.X, Z, point.y0 + raised, point.y, point.w)
 
+    def multipliers(self, point: Iterate) -> np.ndarray:
+        """The multipliers (k,) of an iterate, in the order of the program's constraints."""
+        y = np.empty_like(point.y)
+        y[self.order] = point.y
+        return y
+
     def solve(
         self,
         objective: sp.csr_array,
@@ -228,7 +234,7 @@ class InteriorPoint:
         Returns
         -------
         report, warm
-            `warm` is the iterate two steps before the last: still central enough to start another objective from.
+            `warm` is an iterate at two thirds of the way: still central enough to start another objective from.
         """
         with single_thread():
             return self._solve(objective, tolerance, max_iterations, time_limit, sign_only, start, log)
@@ -260,8 +266,8 @@ class InteriorPoint:
             primal_residual = float(np.sqrt(r0**2 + np.sum((r / data.norms) ** 2))) / 2
             mu = (X.inner(Z) + w @ y[iq]) / rank
             primal, dual = C.inner(X), y0 - self.b @ y
-            # Any y proves the y_0 that makes its Z semidefinite, feasible iterate or not. If there is none, Z - Rd lacks
-            # at most ||Rd||, for which the trace bound pays.
+            # Any y proves the y_0 that makes its Z semidefinite, feasible iterate or not. Without one, Z lacks at most
+            # ||Rd||, for which the trace bound pays.
             corner = self._corner(C, y)
             proven = dual + Rd.norm() * data.constraints.squared_norm if corner is None else corner - self.b @ y
             if best is None or proven < best[0]:
@@ -301,7 +307,7 @@ class InteriorPoint:
                 break
             X, w = X.plus(dX, ap), w + ap * dw
             Z, y0, y = Z.plus(dZ, ad), y0 + ad * dy0, y + ad * dy
-            trail = [*trail[-2:], Iterate(C, X, Z, y0, y, w)]
+            trail.append(Iterate(C, X, Z, y0, y, w))
         multipliers = None
         if best is not None:
             dual, ordered = best
@@ -323,7 +329,7 @@ class InteriorPoint:
             solver=self.name,
             version=tightrope.__version__,
         )
-        return report, trail[0]
+        return report, trail[int(0.65 * (len(trail) - 1))]
 
     def _directions(self, X: Completed, Zi: Inverted, Rd: Arrow | None, v: np.ndarray, w: np.ndarray, factor):
         """The HKM direction at an iterate as a function of its target; v are the multipliers of the inequalities.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+import tightrope
 from tightrope.attacks import Attack, pgd
 from tightrope.certificates import Certificate, SoundBound, Verdict, region_sha256, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
@@ -15,8 +16,10 @@ from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic, reduced_dual
 from tightrope.solvers.arrow import ArrowData
-from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status
+from tightrope.solvers.threads import single_thread
+from tightrope.solvers.transfer import Transfer
 
 METHODS = ("cascade", "interior-point", "reduced-dual", *conic.SOLVERS)
 
@@ -92,9 +95,10 @@ def verify(
     targets
         Labels to decide; all others than y by default.
     method
-        "cascade": each label by the interior point, warm-started from the label before and stopped at the first
-        proof of the sign. "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by
-        that solver. "reduced-dual": multipliers of the reduced dual, all targets together, stopped at the sign.
+        "cascade": the closest label by the interior point, stopped at the first proof of the sign; the others by its
+        multipliers (solvers.transfer) where they suffice, else by the interior point, warm-started.
+        "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by that solver.
+        "reduced-dual": multipliers of the reduced dual, all targets together, stopped at the sign.
     attack
         Whether to attack first; a target that is reached needs no relaxation (the methods other than the cascade still
         solve it, for the value).
@@ -129,8 +133,8 @@ def verify(
     open_targets = [t for t in targets if nominal[t] < 0]
     decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit)
     decisions = []
-    # Close labels last: a warm start from an easy label is the better one for the next.
-    for target in sorted(targets, key=lambda t: nominal[t]):
+    # The closest label first: what proves it proves most of the others too.
+    for target in sorted(targets, key=lambda t: -nominal[t]):
         margin = float(best_margin[target]) if np.isfinite(best_margin[target]) else None
         if target in found and (method == "cascade" or nominal[target] >= 0):
             margin = max(found[target].margin, -np.inf if margin is None else margin)
@@ -198,12 +202,19 @@ class _Decider:
         self.method, self.tolerance, self.time_limit = method, tolerance, time_limit
         self._solve: Callable | None = None
         self._reports: dict[int, SolveReport] | None = None
+        self._warm: Iterate | None = None
+        self._transfer: Transfer | None = None
 
     def __call__(self, target: int) -> LabelDecision:
         began = time.perf_counter()
         if self._solve is None:  # prepared at the first target that needs it
             self._prepare()
         objective = objective_matrix(self.model.problem(target).objective)
+        if self._transfer is not None:
+            report = self._transferred(target, began)
+            bound = None if report is None else sound_bound(self.data, objective, report.multipliers)
+            if bound is not None and bound.value < 0:
+                return self._decision(target, report, bound, time.perf_counter() - began)
         report = self._solve(target, objective)
         bound = None if report.multipliers is None else sound_bound(self.data, objective, report.multipliers)
         return self._decision(target, report, bound, time.perf_counter() - began)
@@ -217,8 +228,9 @@ class _Decider:
             self._solve = self._reduced
         else:
             self._interior_point = InteriorPoint(self.data)
-            self._warm = None
             self._solve = self._structured
+            if self.method == "cascade" and reduced_dual.supports(self.model):
+                self._transfer = Transfer(self.model)
 
     def _conic(self, target, objective) -> SolveReport:
         program = ShorProgram(objective, self.data.constraints)
@@ -239,7 +251,30 @@ class _Decider:
         if start is not None and report.status in (Status.NUMERICAL, Status.FAILED):  # too close to the boundary
             report, warm = self._interior_point.solve(objective, **options)
         self._warm = warm if report.multipliers is not None else None
+        if self._transfer is not None:
+            self._transfer.add(self._interior_point.multipliers(warm))
         return report
+
+    def _transferred(self, target: int, began: float) -> SolveReport | None:
+        """Multipliers of the targets solved so far, adapted to this one; None if there are none."""
+        with single_thread():
+            value, multipliers = self._transfer(target)
+        if not np.isfinite(value):
+            return None
+        seconds = time.perf_counter() - began
+        return SolveReport(
+            Status.SIGN_KNOWN,
+            np.nan,
+            value,
+            multipliers,
+            np.nan,
+            0.0,
+            np.nan,
+            0,
+            seconds,
+            "transfer",
+            tightrope.__version__,
+        )
 
     def _decision(self, target: int, report: SolveReport, bound: SoundBound | None, seconds: float) -> LabelDecision:
         certificate = None

@@ -1,0 +1,102 @@
+"""Multipliers of one target label, turned into multipliers of another by a small convex quadratic program.
+
+The multipliers t (of z (z - h) = 0) and lambda (of the ball) of a central iterate describe the network on the region
+more than they describe the question. With both fixed, Shor's dual for another target is the convex quadratic (reduced_dual)
+
+    minimise  c_0 + sum lambda - nu'b + 1/4 nu'K nu + 1/4 r'M^-1 r   over  mu, nu >= 0,
+    r = xi + T b + mu + Q nu,  Q = (I - W') - 1/2 T K,
+
+with K and M of the size of the hidden layer: milliseconds instead of an interior-point solve. Its value is a bound for
+every mu, nu >= 0, so it may be stopped anywhere; how good it is decides only how often the solve is needed after all.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.optimize import minimize
+
+from tightrope.problems.robustness import RobustnessModel
+from tightrope.solvers.reduced_dual import supports
+
+SCALES = (1.0, 1.5, 0.6, 3.0)  # of (t, lambda) together, in the order in which they are tried
+
+
+@dataclass(frozen=True, eq=False)
+class _Fixed:
+    """What the quadratic programs of all targets share for one (t, lambda): M^-1, Q, the Hessian and lambda's sum."""
+
+    t: np.ndarray
+    lam: np.ndarray
+    Mi: np.ndarray
+    Q: np.ndarray
+    hessian: np.ndarray
+
+
+class Transfer:
+    """Proofs for the targets of one region, from the multipliers of targets solved before.
+
+    Parameters
+    ----------
+    model
+        A Robustness Model that :func:`tightrope.solvers.reduced_dual.supports`.
+    """
+
+    def __init__(self, model: RobustnessModel):
+        if not supports(model):
+            raise ValueError("model: transfer covers the regions of the reduced dual.")
+        self.model = model
+        self.b = model.network.U @ model.coordinates.origin + model.network.u
+        self._sources: list[list[_Fixed]] = []
+
+    def add(self, multipliers: np.ndarray) -> None:
+        """Take t and lambda from the multipliers (k,) of a solved target, in the order of the model's constraints."""
+        p = len(self.b)
+        t, lam = -multipliers[:p], np.maximum(multipliers[3 * p :], 1e-12)
+        fixed = [self._fixed(scale * t, scale * lam) for scale in SCALES]
+        self._sources.insert(0, [part for part in fixed if part is not None])
+
+    def __call__(self, target: int) -> tuple[float, np.ndarray]:
+        """The best bound (not yet checked) and its multipliers (k,); stops at the first negative one."""
+        network, label = self.model.network, self.model.label
+        xi, c0 = network.C[target] - network.C[label], network.c[target] - network.c[label]
+        best = (np.inf, np.zeros(0))
+        for source in self._sources:
+            for fixed in source:
+                value, inequalities = self._minimise(fixed, xi, c0)
+                if value < best[0]:
+                    best = (value, np.concatenate([-fixed.t, inequalities, fixed.lam]))
+                if value < 0:
+                    return best
+        return best
+
+    def _fixed(self, t: np.ndarray, lam: np.ndarray) -> _Fixed | None:
+        W, V = self.model.network.W, self.model.coordinates.V
+        eye = np.eye(len(t))
+        K = (V / lam) @ V.T
+        TK = t[:, None] * K
+        M = t[:, None] * (eye - W)
+        M = (M + M.T) / 2 - 0.25 * TK * t
+        factor, info = lapack.dpotrf(M, lower=1, clean=1)
+        if info:
+            return None
+        lower = np.tril(lapack.dpotri(factor, lower=1)[0])
+        Mi = lower + np.tril(lower, -1).T
+        Q = eye - W.T - 0.5 * TK
+        MiQ = Mi @ Q
+        return _Fixed(t, lam, Mi, Q, 0.5 * np.block([[Mi, MiQ], [MiQ.T, K + Q.T @ MiQ]]))
+
+    def _minimise(self, fixed: _Fixed, xi: np.ndarray, c0: float) -> tuple[float, np.ndarray]:
+        r0 = xi + fixed.t * self.b
+        half = 0.5 * fixed.Mi @ r0
+        linear = np.concatenate([half, fixed.Q.T @ half - self.b])
+        constant = c0 + fixed.lam.sum() + 0.5 * r0 @ half
+
+        def quadratic(x):
+            slope = fixed.hessian @ x
+            return constant + linear @ x + 0.5 * x @ slope, linear + slope
+
+        start = np.zeros(len(linear))
+        bounds = [(0, None)] * len(start)
+        result = minimize(quadratic, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 80})
+        return float(result.fun), np.maximum(result.x, 0)
