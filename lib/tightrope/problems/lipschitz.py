@@ -1,8 +1,8 @@
 """Lipschitz constants of a monDEQ as polynomial problems with proven upper bounds (section 3.2 of chen2021-mondeq).
 
 A generalised derivative of F at x is C (I - S W)^-1 S U with S = diag(s), s in the subgradient of ReLU. For its product
-v' ... t with two vectors let y = S (I - W'S)^-1 C'v, that is r = W'y + C'v and y = S r: the product is t'U'y. The Lipschitz
-constant is its maximum over ||t||_q <= 1 and v in the unit ball of the dual norm.
+v' ... t with two vectors let y = S (I - W'S)^-1 C'v, that is r = W'y + C'v and y = S r: the product is t'U'y. The
+Lipschitz constant is its maximum over ||t||_q <= 1 and v in the unit ball of the dual norm.
 
 What is sound about the sets used here (the paper's code is not: errata 2 and 3):
 

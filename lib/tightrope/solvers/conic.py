@@ -102,12 +102,11 @@ def solve(
     )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # "may be inaccurate": the status says so, and the bound is checked
+            warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate": the status says so
             problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
-    except Exception as error:  # cvxpy.SolverError, mosek.Error: a failed solve is a verdict, not a crash
-        if not isinstance(error, cp.SolverError) and type(error).__module__.split(".")[0] != "mosek":
+    except BaseException as error:  # a failed solve is a verdict, not a crash; Clarabel's panic is no Exception
+        own = isinstance(error, cp.SolverError) or type(error).__module__.split(".")[0] in ("mosek", "pyo3_runtime")
+        if not own:
             raise
         return failed
     seconds = time.perf_counter() - began

@@ -281,7 +281,7 @@ def _start(data: _Data, xi: torch.Tensor, c0: torch.Tensor) -> torch.Tensor:
     """
     p = data.V.shape[0]
     norms = torch.ones(1, dtype=xi.dtype, device=xi.device) if data.one else data.V.norm(dim=0).clamp_min(1e-12)
-    s = torch.linalg.eigvalsh((data.V / norms) @ data.V.T)[-1] / (2 * data.m)
+    s = torch.linalg.eigvalsh((data.V / norms) @ data.V.T)[-1].clamp_min(1e-12) / (2 * data.m)
     rows, values = [], []
     for log_tau in np.linspace(-6, 4, 21):
         w = torch.full((len(xi), 3 * p + len(norms)), -4.0, dtype=xi.dtype, device=xi.device)

@@ -1,7 +1,8 @@
 """Multipliers of one target label, turned into multipliers of another by a small convex quadratic program.
 
 The multipliers t (of z (z - h) = 0) and lambda (of the ball) of a central iterate describe the network on the region
-more than they describe the question. With both fixed, Shor's dual for another target is the convex quadratic (reduced_dual)
+more than they describe the question. With both fixed, Shor's dual for another target is the convex quadratic
+(see reduced_dual)
 
     minimise  c_0 + sum lambda - nu'b + 1/4 nu'K nu + 1/4 r'M^-1 r   over  mu, nu >= 0,
     r = xi + T b + mu + Q nu,  Q = (I - W') - 1/2 T K,
