@@ -131,22 +131,11 @@ def equilibrium_at(network: MonDEQ, coords: Coordinates, d: np.ndarray) -> np.nd
     return injected.equilibrium(d @ coords.V.T + network.U @ coords.origin + network.u)
 
 
-def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessModel:
-    """The Robustness Model of one network, region and label.
-
-    Raises
-    ------
-    InputError
-        If the label does not exist or the region has another input size.
-    """
-    if not 0 <= label < network.classes:
-        raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
-    coords = coordinates(network.U, region)
-    n = coords.V.shape[1]
-    b = network.U @ coords.origin + network.u
-    lift = {"e": n} if coords.kind == "l1" else {}
-    space = Space(z=network.width, d=n, **lift)
+def state_constraints(space: Space, network: MonDEQ, coords: Coordinates) -> list[Constraint]:
+    """z is the network's state at d, and d lies in the region: on any space with blocks z, d (and e for L1)."""
     z, d = space["z"], space["d"]
+    n = d.shape[0]
+    b = network.U @ coords.origin + network.u
     h = sp.csr_array(network.W) @ z + sp.csr_array(coords.V) @ d + space.constant(b)
     constraints = relu_graph(space, z, h)
     if coords.kind == "box":
@@ -162,6 +151,25 @@ def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessMod
         lower, upper = np.maximum(coords.lower, -1)[binding], np.minimum(coords.upper, 1)[binding]
         if binding.any():
             constraints += interval(space, rows @ d, lower, upper, "d")
+    return constraints
+
+
+def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessModel:
+    """The Robustness Model of one network, region and label.
+
+    Raises
+    ------
+    InputError
+        If the label does not exist or the region has another input size.
+    """
+    if not 0 <= label < network.classes:
+        raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
+    coords = coordinates(network.U, region)
+    n = coords.V.shape[1]
+    b = network.U @ coords.origin + network.u
+    lift = {"e": n} if coords.kind == "l1" else {}
+    space = Space(z=network.width, d=n, **lift)
+    constraints = state_constraints(space, network, coords)
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
     variance = {
         "z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6,
