@@ -7,9 +7,7 @@ The pair, with C the objective and A_0 = E_00, b = (1, 0, ..., 0):
 
 The method is Mehrotra's predictor-corrector with the HKM direction, and three structural savings, all exact:
 
-1. The Schur complement M_kl = <A_k, X A_l Z^-1> of products A = sym(f g') needs only Gram matrices of the forms:
-   4 M_kl = (g_k'X f_l)(g_l'Z^-1 f_k) + (g_k'X g_l)(f_l'Z^-1 f_k)
-          + (f_k'X f_l)(g_l'Z^-1 g_k) + (f_k'X g_l)(f_l'Z^-1 g_k).
+1. The Schur complement M_kl = <A_k, X A_l Z^-1> needs only Gram matrices of the affine forms (solvers.schur).
 2. Z is an arrow (solvers.arrow): its factorisation and inverse cost O(n q^2).
 3. Only the arrow entries of X matter. X is taken to be their maximum-determinant completion (Fukuda, Kojima, Murota
    and Nakata 2001), the unique completion whose inverse is again an arrow; on the central path X = mu Z^-1 is one. With
@@ -41,6 +39,7 @@ from tightrope.solvers.hkm import (
     symmetrised,
 )
 from tightrope.solvers.report import SolveReport, Status
+from tightrope.solvers.schur import SchurComplement
 from tightrope.solvers.threads import single_thread
 
 
@@ -68,98 +67,10 @@ class InteriorPoint:
     name = "interior-point"
 
     def __init__(self, data: ArrowData):
-        self._prepare_products(data)
-
-    def _prepare_products(self, data: ArrowData) -> None:
-        """Split the products into core ones (f, g), squares of tip coordinates (e_j, e_j), and the constant 1 * 1.
-
-        Gram entries of the second kind are plain entries of X and Z^-1. The third kind moves to the right-hand side,
-        because X_00 = 1: A_k + a_k E_00 >= 0 becomes A_k >= -a_k, which keeps M free of the dense rows of E_00.
-        """
-        c = data.constraints
-        forms = c.forms[:, data.order].tocsr()
-        lone = np.diff(forms.indptr) == 1
-        where, value = forms.indices[forms.indptr[:-1][lone]], forms.data[forms.indptr[:-1][lone]]
-        tip = np.full(forms.shape[0], -1)
-        tip[lone] = np.where((where >= data.q) & (value == 1), where - data.q, -1)
-        constant = np.zeros(forms.shape[0])
-        constant[lone] = np.where(where == 0, value, 0)
-        ones = (constant[c.left] != 0) & (constant[c.right] != 0)
-        square = (c.left == c.right) & (tip[c.left] >= 0)
-        core = ~ones & ~square
-
-        self.b = -(c.weights[:, ones] @ (constant[c.left] * constant[c.right])[ones])
-        used = np.unique(np.concatenate([c.left[core], c.right[core]]))
-        place = np.full(forms.shape[0], -1)
-        place[used] = np.arange(len(used))
-        self._left, self._right = place[c.left[core]], place[c.right[core]]
-        dense = forms[used].toarray()
-        self._Fc, self._Fd = np.ascontiguousarray(dense[:, : data.q]), np.ascontiguousarray(dense[:, data.q :])
-        self._tips = tip[c.left[square]]
-        # Constraints in the order of their products, so that in the common case (one product each, used once) M is the
-        # matrix of the products, entry for entry; otherwise M = W M_products W'.
-        self._W = sp.csr_array(sp.hstack([c.weights[:, core], c.weights[:, square]]))
-        simple = (np.diff(self._W.indptr) == 1).all() and len(np.unique(self._W.indices)) == self._W.shape[0]
-        self._scale = None
-        if simple and self._W.shape[0] == self._W.shape[1]:
-            self.order = np.argsort(self._W.indices)
-            self._scale = self._W.data[self.order]
-        else:
-            self.order = np.arange(self._W.shape[0])
-        self.b = self.b[self.order]
-        self.inequality = ~c.equality[self.order]
-        self.data = data.reordered(self.order, self.b)
-
-    def schur(self, X: Completed, Zi: Inverted) -> np.ndarray:
-        """M_kl = <A_k, X A_l Z^-1>, bordered by A_0 = -E_00: (1 + k, 1 + k), upper triangle."""
-        Fc, Fd, left, right = self._Fc, self._Fd, self._left, self._right
-        FXc = Fc @ X.Y + Fd @ X.R.T
-        FXd = Fc @ X.R + (Fd @ X.K.T) @ X.K + Fd * X.D
-        FZc = (Fc - Fd @ Zi.H.T) @ Zi.Si
-        FZd = Fd / Zi.dd - FZc @ Zi.H
-        GX = FXc @ Fc.T + FXd @ Fd.T
-        GZ = FZc @ Fc.T + FZd @ Fd.T
-
-        def grams(G):
-            rows_left, rows_right = G[left], G[right]
-            return rows_left[:, left], rows_left[:, right], rows_right[:, right]
-
-        Xff, Xfg, Xgg = grams(GX)
-        Zff, Zfg, Zgg = grams(GZ)
-        # The bordered matrix [[corner, -zero'], [-zero, M]]: row 0 belongs to A_0 = e_0 e_0', the product of the form 1
-        # with itself; its sign comes from dZ = dy_0 E_00 - sum dy_k A_k. Only the upper triangle is filled.
-        c, n = len(left), len(self._tips)
-        bordered = np.empty((1 + c + n, 1 + c + n))
-        bordered[0, 0] = X.Y[0, 0] * Zi.Si[0, 0]
-        bordered[0, 1 : 1 + c] = -0.5 * (FXc[left, 0] * FZc[right, 0] + FXc[right, 0] * FZc[left, 0])
-        cc, cd, dd = bordered[1 : 1 + c, 1 : 1 + c], bordered[1 : 1 + c, 1 + c :], bordered[1 + c :, 1 + c :]
-        np.multiply(Xgg, Zff, out=cc)
-        cc += Xff * Zgg
-        cc += Xfg.T * Zfg
-        cc += Xfg * Zfg.T
-        cc *= 0.25
-        if n:
-            tips = self._tips if n != self.data.n or (self._tips != np.arange(n)).any() else slice(None)
-            K, B, FXt, FZt = X.K[:, tips], Zi.B[:, tips], FXd[:, tips], FZd[:, tips]
-            bordered[0, 1 + c :] = -X.R[0, tips] * Zi.arrow.cd[0, tips]
-            np.multiply(FXt[right], FZt[left], out=cd)
-            cd += FXt[left] * FZt[right]
-            cd *= 0.5
-            np.matmul(K.T, K, out=dd)
-            dd[np.diag_indices(n)] = X.dd[tips]
-            ZiDD = B.T @ B
-            ZiDD[np.diag_indices(n)] = Zi.arrow.dd[tips]
-            dd *= ZiDD
-        if self._scale is not None:
-            head, tail = self._scale[:c], self._scale[c:]
-            bordered[0, 1:] *= self._scale
-            _rescale(cc, head, head)
-            _rescale(cd, head, tail)
-            _rescale(dd, tail, tail)
-            return bordered
-        W = sp.block_array([[sp.csr_array([[1.0]]), None], [None, self._W]], format="csr")
-        whole = np.triu(bordered) + np.triu(bordered, 1).T
-        return W @ (W @ whole).T
+        complement = SchurComplement(data)
+        self.schur = complement.matrix
+        self.data, self.order, self.b = complement.data, complement.order, complement.b
+        self.inequality = complement.inequality
 
     def start(self, C: Arrow) -> Iterate:
         """A centred, infeasible start: X ~ moments of points around the problem's centre, Z = mu X^-1.
@@ -391,17 +302,3 @@ class InteriorPoint:
         slack = self.data.adjoint(y).plus(C).plus(Z)
         slack.cc[0, 0] -= y0
         return slack
-
-
-def _rescale(block: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
-    """diag(rows) block diag(columns) in place, without a pass where that is the identity."""
-    if block.size and (rows == rows[0]).all() and (columns == columns[0]).all():
-        if rows[0] * columns[0] != 1:
-            block *= rows[0] * columns[0]
-    else:
-        block *= rows[:, None]
-        block *= columns
-
-
-def _gap(primal: float, dual: float) -> float:
-    return abs(primal - dual) / (1 + abs(primal) + abs(dual))
