@@ -302,3 +302,7 @@ class InteriorPoint:
         slack = self.data.adjoint(y).plus(C).plus(Z)
         slack.cc[0, 0] -= y0
         return slack
+
+
+def _gap(primal: float, dual: float) -> float:
+    return abs(primal - dual) / (1 + abs(primal) + abs(dual))

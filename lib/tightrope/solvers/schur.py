@@ -139,7 +139,3 @@ def _rescale(block: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
     else:
         block *= rows[:, None]
         block *= columns
-
-
-def _gap(primal: float, dual: float) -> float:
-    return abs(primal - dual) / (1 + abs(primal) + abs(dual))
