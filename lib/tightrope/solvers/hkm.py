@@ -7,7 +7,7 @@ The direction towards X Z = target I is dX = -X + target Z^-1 - sym(X dZ Z^-1), 
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from tightrope.solvers.arrow import Arrow
+from tightrope.solvers.arrow import Arrow, ArrowData
 
 STEP = 0.97  # fraction of the way to the boundary
 
@@ -96,6 +96,60 @@ def factorise(bordered: np.ndarray, inequality: np.ndarray, ratio: np.ndarray):
         return best[0], best[1:]
 
     return solve
+
+
+def directions(
+    data: ArrowData,
+    iq: np.ndarray,
+    b: np.ndarray,
+    X: Completed,
+    Zi: Inverted,
+    Rd: Arrow | None,
+    v: np.ndarray,
+    w: np.ndarray,
+    factor,
+    corner: bool = True,
+):
+    """The HKM direction at an iterate as a function of its target; v are the multipliers of the inequalities iq.
+
+    Linearise A(X) - w = b, Z = y_0 E_00 - C - sum y_k A_k (up to the residual Rd) and the complementarity conditions:
+
+        dX = -X + target Z^-1 - sym(X dZ Z^-1) - second,    dZ = dy_0 E_00 - sum dy_k A_k - Rd,
+        dw = -w + e - (w / v) dv,                           e = (target - second_w) / v,
+
+    where `second` = sym(dX dZ Z^-1) and `second_w` = dw dv of the predictor. Without `corner` there is no y_0 and
+    X_00 is free; `factor` then has the unit matrix in its border.
+    """
+    AZi = data.forward(Zi.arrow)
+    ARd0, ARd = 0.0, 0.0
+    if Rd is not None:
+        T = sandwich(X, Zi, Rd)[0]
+        ARd0, ARd = T.cc[0, 0], data.forward(T)
+
+    def direction(target: float, second: Arrow | None = None, second_w: np.ndarray | float = 0.0):
+        rhs0 = -(1 - target * Zi.Si[0, 0] - ARd0)
+        rhs = b - target * AZi - ARd
+        if second is not None:
+            rhs0 -= second.cc[0, 0]
+            rhs += data.forward(second)
+        e = (target - second_w) / v
+        rhs[iq] += e
+        dy0, dy = factor(rhs0 if corner else 0.0, rhs)
+        dZ = data.adjoint(-dy)
+        if Rd is not None:
+            dZ = dZ.plus(Rd, -1.0)
+        dZ.cc[0, 0] += dy0
+        S, pieces = sandwich(X, Zi, dZ)
+        dX = Arrow(
+            target * Zi.arrow.cc - X.Y - S.cc,
+            target * Zi.arrow.cd - X.R - S.cd,
+            target * Zi.arrow.dd - X.dd - S.dd,
+        )
+        if second is not None:
+            dX = dX.plus(second, -1.0)
+        return dX, dZ, dy0, dy, -w + e - (w / v) * dy[iq], pieces
+
+    return direction
 
 
 def sandwich(X: Completed, Zi: Inverted, dZ: Arrow):

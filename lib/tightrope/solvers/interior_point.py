@@ -30,10 +30,10 @@ from tightrope.solvers.arrow import Arrow, ArrowData
 from tightrope.solvers.hkm import (
     Completed,
     Inverted,
+    directions,
     dual_inside,
     factorise,
     primal_inside,
-    sandwich,
     second_order,
     step_length,
     symmetrised,
@@ -203,7 +203,7 @@ class InteriorPoint:
             if factor is None:
                 status = Status.NUMERICAL
                 break
-            direction = self._directions(XX, Zi, Rd if dual_residual > 1e-12 else None, y[iq], w, factor)
+            direction = directions(data, iq, self.b, XX, Zi, Rd if dual_residual > 1e-12 else None, y[iq], w, factor)
             dX, dZ, dy0, dy, dw, pieces = direction(0.0)
             ap = step_length(primal_inside, X, dX, w, dw)
             ad = step_length(dual_inside, Z, dZ, y[iq], dy[iq])
@@ -241,49 +241,6 @@ class InteriorPoint:
             version=tightrope.__version__,
         )
         return report, trail[int(0.65 * (len(trail) - 1))]
-
-    def _directions(self, X: Completed, Zi: Inverted, Rd: Arrow | None, v: np.ndarray, w: np.ndarray, factor):
-        """The HKM direction at an iterate as a function of its target; v are the multipliers of the inequalities.
-
-        Linearise A(X) - w = b, Z = y_0 E_00 - C - sum y_k A_k and the complementarity conditions:
-
-            dX = -X + target Z^-1 - sym(X dZ Z^-1) - second,    dZ = dy_0 E_00 - sum dy_k A_k - Rd,
-            dw = -w + e - (w / v) dv,                           e = (target - second_w) / v,
-
-        where `second` = sym(dX dZ Z^-1) and `second_w` = dw dv of the predictor.
-        """
-        data, iq = self.data, self.inequality
-        AZi = data.forward(Zi.arrow)
-        ARd0, ARd = 0.0, 0.0
-        if Rd is not None:
-            T = sandwich(X, Zi, Rd)[0]
-            ARd0, ARd = T.cc[0, 0], data.forward(T)
-
-        def direction(target: float, second: Arrow | None = None, second_w: np.ndarray | float = 0.0):
-            rhs0 = -(1 - target * Zi.Si[0, 0] - ARd0)
-            rhs = -(target * AZi + ARd - self.b)
-            if second is not None:
-                rhs0 -= second.cc[0, 0]
-                rhs += data.forward(second)
-            e = (target - second_w) / v
-            rhs[iq] += e
-            dy0, dy = factor(rhs0, rhs)
-            dZ = data.adjoint(-dy)
-            if Rd is not None:
-                dZ = dZ.plus(Rd, -1.0)
-            dZ.cc[0, 0] += dy0
-            S, pieces = sandwich(X, Zi, dZ)
-            Zi_arrow = Zi.arrow
-            dX = Arrow(
-                target * Zi_arrow.cc - X.Y - S.cc,
-                target * Zi_arrow.cd - X.R - S.cd,
-                target * Zi_arrow.dd - X.dd - S.dd,
-            )
-            if second is not None:
-                dX = dX.plus(second, -1.0)
-            return dX, dZ, dy0, dy, -w + e - (w / v) * dy[iq], pieces
-
-        return direction
 
     def _corner(self, C: Arrow, y: np.ndarray) -> float | None:
         """The smallest y_0 with y_0 E_00 - C - sum y_k A_k >= 0 (its Schur complement in row 0), or None."""

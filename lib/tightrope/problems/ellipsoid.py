@@ -1,0 +1,96 @@
+"""The Ellipsoid Model of a monDEQ (section 3.3 of chen2021-mondeq, Lemma 2): an ellipsoid that holds F(E).
+
+    maximise log det Q  over Q, b and multipliers y  such that, with o = C z + c,
+    1 - ||Q o + b||^2 >= sum_k y_k g_k(v)   for all v = (1, z, d),    y_k >= 0 for inequalities g_k >= 0,
+
+where g runs over the state constraints of the Robustness Model. Homogenised, with B v = Q o + b, this is
+E_00 - sum y_k A_k - B'B >= 0, and by a Schur complement one linear matrix inequality in (y, Q, b):
+
+    [ E_00 - sum y_k A_k   -B' ]
+    [        -B             I  ]  >= 0.
+
+The rows of B are products too: Q_ab multiplies o'_a (C z + c)_b with K new coordinates o', so the state constraints, Q
+and b are one list of products on the space (1, z, d, o'), and the block of o' is diagonal like that of d.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.errors import RegionError
+from tightrope.networks import MonDEQ
+from tightrope.problems.robustness import Coordinates, coordinates, robustness_model, state_constraints
+from tightrope.regions import Ball
+from tightrope.semialgebraic import Constraint, Space, products
+
+Q_GROUP, B_GROUP = "Q", "b"
+
+
+@dataclass(frozen=True, eq=False)
+class EllipsoidModel:
+    """The constraint list on (1, z, d, o'); the multipliers of the groups "Q" and "b" are the ellipsoid.
+
+    Attributes
+    ----------
+    constraints
+        State constraints, then "Q" (K (K + 1) / 2 rows, upper triangle by rows) and "b" (K rows).
+    center, spread
+        (N,) a feasible state with o' = 0, and variances around it.
+    squared_norm
+        Bound on ||(1, z, d)||^2 over the region.
+    """
+
+    network: MonDEQ
+    region: Ball
+    coordinates: Coordinates
+    space: Space
+    constraints: tuple[Constraint, ...]
+    center: np.ndarray
+    spread: np.ndarray
+    squared_norm: float
+
+    @property
+    def classes(self) -> int:
+        """K, the number of outputs."""
+        return self.network.classes
+
+    def identity(self) -> sp.csr_array:
+        """E_oo, the identity of the coordinates o', (N, N)."""
+        diagonal = np.zeros(self.space.size)
+        diagonal[self.space.slices["o"]] = 1
+        return sp.csr_array(sp.diags_array(diagonal))
+
+
+def ellipsoid_model(network: MonDEQ, region: Ball) -> EllipsoidModel:
+    """The Ellipsoid Model of a network and a region.
+
+    Raises
+    ------
+    RegionError
+        If the region is a single point: its image is one too, and no ellipsoid of positive volume is smallest.
+    """
+    coords = coordinates(network.U, region)
+    n, K = coords.V.shape[1], network.classes
+    if n == 0 or not coords.V.any():
+        raise RegionError("region: a single point; the Ellipsoid Model needs a positive radius.")
+    lift = {"e": n} if coords.kind == "l1" else {}
+    space = Space(z=network.width, o=K, d=n, **lift)
+    out = sp.csr_array(network.C) @ space["z"] + space.constant(network.c)
+    rows, columns = np.triu_indices(K)
+    # Q_ab = Q_ba multiplies 2 sym(o'_a out_b') + 2 sym(o'_b out_a'), once if a = b.
+    a, b = np.repeat(np.arange(K), K), np.tile(np.arange(K), K)
+    pair = np.zeros((K, K), int)
+    pair[rows, columns] = pair[columns, rows] = np.arange(len(rows))
+    weights = sp.csr_array((np.full(K * K, 2.0), (pair[a, b], np.arange(K * K))), shape=(len(rows), K * K))
+    constraints = (
+        *state_constraints(space, network, coords),
+        Constraint(Q_GROUP, products(space["o"][a], out[b], weights), equality=True),
+        Constraint(B_GROUP, products(space["o"], space.constant(1), 2 * sp.eye_array(K)), equality=True),
+    )
+    base = robustness_model(network, region, 0)
+    center, spread = np.zeros(space.size), np.full(space.size, 0.1)
+    center[0] = 1
+    for name, where in base.space.slices.items():
+        center[space.slices[name]], spread[space.slices[name]] = base.center[where], base.spread[where]
+    return EllipsoidModel(network, region, coords, space, constraints, center, spread, base.squared_norm)

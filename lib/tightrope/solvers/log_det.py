@@ -1,0 +1,215 @@
+"""The interior-point method with a log-determinant objective: the Ellipsoid Model.
+
+    minimise -log det Q(y)  subject to  Z = Z_0 - sum_k y_k A_k >= 0,  y_k >= 0 for inequalities,
+
+where Q (K, K) is a part of y. The optimality conditions differ from those of solvers.interior_point in one place: the
+linear objective's gradient b becomes that of log det, which moves with y,
+
+    <A_k, X> - w_k = -dphi/dy_k,   phi = -log det Q,   dphi/dQ_ab = -(2 - [a = b]) (Q^-1)_ab,
+
+so Newton's equations have M + H with H = d2phi, <E, H E'> = tr(Q^-1 E Q^-1 E'), in the place of M.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack
+
+import tightrope
+from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel
+from tightrope.solvers.arrow import Arrow, ArrowData
+from tightrope.solvers.hkm import (
+    STEP,
+    Completed,
+    Inverted,
+    directions,
+    dual_inside,
+    factorise,
+    primal_inside,
+    second_order,
+    step_length,
+)
+from tightrope.solvers.report import SolveReport, Status
+from tightrope.solvers.schur import SchurComplement
+from tightrope.solvers.threads import single_thread
+
+
+@dataclass(frozen=True, eq=False)
+class _LogDet:
+    """phi = -log det Q as a function of y; `q` are the positions of Q's upper triangle in y."""
+
+    q: np.ndarray
+    K: int
+
+    def matrix(self, y: np.ndarray) -> np.ndarray:
+        Q = np.zeros((self.K, self.K))
+        Q[np.triu_indices(self.K)] = y[self.q]
+        return Q + np.triu(Q, 1).T
+
+    def negative_gradient(self, Qi: np.ndarray, size: int) -> np.ndarray:
+        rows, columns = np.triu_indices(self.K)
+        gradient = np.zeros(size)
+        gradient[self.q] = np.where(rows == columns, 1, 2) * Qi[rows, columns]
+        return gradient
+
+    def hessian(self, Qi: np.ndarray) -> np.ndarray:
+        """tr(Q^-1 E_ab Q^-1 E_cd) = 2 (Qi_ac Qi_bd + Qi_ad Qi_bc), halved for each of a = b and c = d."""
+        a, b = np.triu_indices(self.K)
+        both = Qi[np.ix_(a, a)] * Qi[np.ix_(b, b)] + Qi[np.ix_(a, b)] * Qi[np.ix_(b, a)]
+        weight = np.where(a == b, 0.5, 1.0)
+        return 2 * both * weight[:, None] * weight
+
+
+def solve(
+    model: EllipsoidModel,
+    data: ArrowData,
+    start: tuple[np.ndarray, np.ndarray],
+    *,
+    tolerance: float = 2e-5,
+    max_iterations: int = 80,
+    time_limit: float | None = None,
+    log: Callable[[str], None] | None = None,
+) -> SolveReport:
+    """Solve the Ellipsoid Model.
+
+    Parameters
+    ----------
+    model, data
+        The model, and its constraints on their arrow pattern.
+    start
+        Q (K, K) positive definite and b (K,): the rough size and place of the image.
+    tolerance
+        Gap relative to 1 + K, and relative residuals.
+    time_limit
+        Seconds, or None.
+    log
+        Receives one line per iteration.
+
+    Returns
+    -------
+    SolveReport
+        `multipliers` in the order of the model's constraints (Q and b among them); `primal_value` and `dual_value` are
+        the two sides of log det Q: its value, and that plus the duality gap.
+    """
+    with single_thread():
+        return _solve(model, data, start, tolerance, max_iterations, time_limit, log)
+
+
+def _solve(model, data, start, tolerance, max_iterations, time_limit, log) -> SolveReport:
+    began = time.perf_counter()
+    complement = SchurComplement(data, fold_constants=False)
+    data, iq = complement.data, complement.inequality
+    groups = data.constraints.groups
+    position = np.empty(len(iq), int)
+    position[complement.order] = np.arange(len(iq))
+    phi = _LogDet(position[groups[Q_GROUP]], model.classes)
+    Z0 = data.arrow(model.identity())
+    Z0.cc[0, 0] += 1
+    X, Z, y, w = _start(model, data, phi, position[groups[B_GROUP]], iq, start)
+    rank, K = data.q + data.n + len(w), model.classes
+    z_norm = 1 + Z0.norm()
+    status = Status.ITERATION_LIMIT
+    best: np.ndarray | None = None
+    gaps: list[float] = []
+    value = gap = primal_residual = dual_residual = np.inf
+    iteration = 0
+    for iteration in range(max_iterations + 1):
+        try:
+            XX, Zi = Completed(X), Inverted(Z)
+            Qi = np.linalg.inv(phi.matrix(y))
+        except np.linalg.LinAlgError:
+            status = Status.NUMERICAL
+            break
+        Rd = Z.plus(data.adjoint(y)).plus(Z0, -1.0)
+        dual_residual = Rd.norm() / z_norm
+        b = phi.negative_gradient(Qi, len(y))
+        r = b - data.forward(X)
+        r[iq] += w
+        scale = 1 + np.linalg.norm(b / data.norms)
+        primal_residual = float(np.linalg.norm(r / data.norms)) / scale
+        mu = (X.inner(Z) + w @ y[iq]) / rank
+        gap = mu * rank / (1 + K)
+        value = float(np.linalg.slogdet(phi.matrix(y))[1])
+        if log:
+            log(f"{iteration:3d} log det {value:.6f} gap {gap:.1e} rp {primal_residual:.1e} rd {dual_residual:.1e}")
+        # sound_bound rescales Q and b by what is still missing, so a nearly feasible y serves too.
+        if dual_residual < 1e-6:
+            best = y.copy()
+        if max(gap, dual_residual) < tolerance and primal_residual < max(1e-5, 10 * tolerance):
+            status = Status.SOLVED
+            break
+        gaps.append(gap)
+        if gap < 1e-3 and len(gaps) > 8 and gap > 0.9 * gaps[-7]:  # rounding: no progress in six iterations
+            status = Status.NUMERICAL
+            break
+        if time_limit is not None and time.perf_counter() - began > time_limit:
+            status = Status.TIME_LIMIT
+            break
+        bordered = complement.matrix(XX, Zi)
+        bordered[0], bordered[0, 0] = 0.0, 1.0  # no multiplier of E_00 here
+        bordered[np.ix_(phi.q + 1, phi.q + 1)] += phi.hessian(Qi)
+        factor = factorise(bordered, iq, w / y[iq])
+        if factor is None:
+            status = Status.NUMERICAL
+            break
+        direction = directions(data, iq, b, XX, Zi, Rd, y[iq], w, factor, corner=False)
+        dX, dZ, _, dy, dw, pieces = direction(0.0)
+        ap, ad = _lengths(phi, iq, (X, Z, y, w), (dX, dZ, dy, dw))
+        mu_affine = (X.plus(dX, ap).inner(Z.plus(dZ, ad)) + (w + ap * dw) @ (y[iq] + ad * dy[iq])) / rank
+        sigma = min(1.0, max(1e-3, (max(mu_affine, 0.0) / mu) ** (3 if min(ap, ad) > 0.3 else 1.5)))
+        dX, dZ, _, dy, dw, _ = direction(sigma * mu, second_order(XX, Zi, dZ, pieces), dw * dy[iq])
+        ap, ad = _lengths(phi, iq, (X, Z, y, w), (dX, dZ, dy, dw))
+        if max(ap, ad) < 1e-6:
+            status = Status.NUMERICAL
+            break
+        X, w = X.plus(dX, ap), w + ap * dw
+        Z, y = Z.plus(dZ, ad), y + ad * dy
+    multipliers = None
+    if best is not None:
+        multipliers = np.empty_like(best)
+        multipliers[complement.order] = best
+        value = float(np.linalg.slogdet(phi.matrix(best))[1])
+    else:
+        status = Status.FAILED
+    return SolveReport(
+        status=status,
+        primal_value=value,
+        dual_value=value + gap * (1 + K),
+        multipliers=multipliers,
+        primal_residual=float(primal_residual),
+        dual_residual=float(dual_residual),
+        gap=float(gap),
+        iterations=iteration,
+        seconds=time.perf_counter() - began,
+        solver="log-det-interior-point",
+        version=tightrope.__version__,
+    )
+
+
+def _lengths(phi: _LogDet, iq, point, step) -> tuple[float, float]:
+    """Primal and dual step lengths; the dual one also keeps Q positive definite."""
+    (X, Z, y, w), (dX, dZ, dy, dw) = point, step
+    dual = step_length(dual_inside, Z, dZ, y[iq], dy[iq])
+    while dual > 1e-8 and lapack.dpotrf(phi.matrix(y + dual / STEP * dy), lower=1)[1]:
+        dual *= 0.8
+    return step_length(primal_inside, X, dX, w, dw), dual
+
+
+def _start(model, data, phi, b_positions, iq, start):
+    """X ~ K / 2 times the moments of states (its trace at the optimum), Z = mu X^-1, Q and b as given."""
+    Q, b = start
+    q, n = data.q, data.n
+    v, s = model.center[data.order], model.spread[data.order]
+    scale = model.classes / 2
+    X = Arrow(scale * (np.outer(v[:q], v[:q]) + np.diag(s[:q])), np.zeros((q, n)), scale * (v[q:] ** 2 + s[q:]))
+    slack = data.forward(X)[iq]
+    w = np.maximum(slack, 0.1 * np.abs(slack).mean())
+    mu = 0.1
+    Z = Arrow(mu * np.linalg.inv(X.cc), np.zeros((q, n)), mu / X.dd)
+    y = np.zeros(len(iq))
+    y[iq] = mu / w
+    y[phi.q] = Q[np.triu_indices(model.classes)]
+    y[b_positions] = b
+    return X, Z, y, w

@@ -1,0 +1,154 @@
+"""Ellipsoids that provably hold the image of a region, and what they decide (section 3.3 of chen2021-mondeq)."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from tightrope.certificates import Verdict, sound_bound
+from tightrope.errors import InputError
+from tightrope.networks import MonDEQ
+from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel, ellipsoid_model
+from tightrope.regions import Ball
+from tightrope.relaxations.shor import shor_constraints
+from tightrope.solvers import log_det
+from tightrope.solvers.arrow import ArrowData
+from tightrope.solvers.report import SolveReport
+
+
+@dataclass(frozen=True, eq=False)
+class Ellipsoid:
+    """{xi in R^K : ||Q xi + b||_2 <= 1} with Q symmetric positive definite."""
+
+    Q: np.ndarray
+    b: np.ndarray
+
+    @property
+    def log_det(self) -> float:
+        """log det Q: larger is smaller in volume."""
+        return float(np.linalg.slogdet(self.Q)[1])
+
+    @property
+    def center(self) -> np.ndarray:
+        """-Q^-1 b, (K,)."""
+        return -np.linalg.solve(self.Q, self.b)
+
+    def contains(self, xi: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
+        """Whether each row of xi (..., K) is inside."""
+        return np.linalg.norm(xi @ self.Q + self.b, axis=-1) <= 1 + tolerance
+
+    def support(self, a: np.ndarray) -> float:
+        """max a'xi over the ellipsoid: with xi = Q^-1 (u - b), ||u|| <= 1, it is ||Q^-1 a|| - a'Q^-1 b."""
+        Qa = np.linalg.solve(self.Q, a)
+        return float(np.linalg.norm(Qa) - Qa @ self.b)
+
+    def projection(self, i: int, j: int, count: int = 200) -> np.ndarray:
+        """Boundary of the projection onto labels (i, j), (count, 2).
+
+        P xi = P Q^-1 (u - b) for ||u|| <= 1 is an ellipse with the half-axes matrix (G G')^(1/2), G = P Q^-1.
+        """
+        G = np.linalg.inv(self.Q)[[i, j]]
+        w, V = np.linalg.eigh(G @ G.T)
+        angle = np.linspace(0, 2 * np.pi, count)
+        circle = np.stack([np.cos(angle), np.sin(angle)])
+        return (self.center[[i, j]][:, None] + (V * np.sqrt(w)) @ circle).T
+
+
+@dataclass(frozen=True, eq=False)
+class EllipsoidReport:
+    """A proven outer ellipsoid, or None with the reason in `solve.status`.
+
+    Attributes
+    ----------
+    ellipsoid
+        Holds F(region), proven: the solver's Q and b, shrunk by `scale` <= 1 to what its multipliers prove.
+    scale
+        1 when the multipliers prove the solver's own ellipsoid.
+    multipliers
+        (k,) in the order of the model's constraints: the proof, with Q and b before scaling.
+    solve
+        The solver's report.
+    """
+
+    ellipsoid: Ellipsoid | None
+    scale: float
+    multipliers: np.ndarray | None
+    solve: SolveReport
+    seconds: float
+
+    def margins(self, label: int) -> np.ndarray:
+        """(K,) proven upper bounds of F_j - F_label over the region; 0 at the label."""
+        if self.ellipsoid is None:
+            raise InputError("report: no ellipsoid was proven, so it has no margins.")
+        K = len(self.ellipsoid.b)
+        return np.array(
+            [0.0 if j == label else self.ellipsoid.support(np.eye(K)[j] - np.eye(K)[label]) for j in range(K)]
+        )
+
+    def verdict(self, label: int) -> Verdict:
+        """CERTIFIED if every other label stays below `label` on the ellipsoid (the printed criterion)."""
+        if self.ellipsoid is None:
+            return Verdict.FAILED
+        below = np.delete(self.margins(label), label) < 0
+        return Verdict.CERTIFIED if below.all() else Verdict.UNKNOWN
+
+
+def outer_ellipsoid(
+    network: MonDEQ, region: Ball, *, tolerance: float = 2e-5, time_limit: float | None = None, seed: int = 0
+) -> EllipsoidReport:
+    """The smallest ellipsoid around F(region) that the Ellipsoid Model proves.
+
+    Parameters
+    ----------
+    network, region
+        The network and a ball of positive radius in its input units.
+    tolerance, time_limit
+        Of the solve.
+    seed
+        Of the sampled outputs that set the starting scale; they have no part in the proof.
+    """
+    began = time.perf_counter()
+    model = ellipsoid_model(network, region)
+    data = ArrowData(shor_constraints(model))
+    report = log_det.solve(model, data, _start(model, seed), tolerance=tolerance, time_limit=time_limit)
+    if report.multipliers is None:
+        return EllipsoidReport(None, 0.0, None, report, time.perf_counter() - began)
+    ellipsoid, scale = proven_ellipsoid(model, data, report.multipliers)
+    return EllipsoidReport(ellipsoid, scale, report.multipliers, report, time.perf_counter() - began)
+
+
+def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.ndarray) -> tuple[Ellipsoid | None, float]:
+    """The ellipsoid that multipliers (k,) prove, and the factor by which their Q and b had to be scaled.
+
+    sound_bound proves y_0 E_00 + E_oo - sum y_k A_k + delta I >= 0 (Q and b among the y_k). At (v, o') with the state v
+    and the minimising o' = B v / (1 + delta) this reads ||B v||^2 <= (1 + delta) (y_0 + delta ||v||^2), because the
+    state's own terms are nonnegative. So Q and b, divided by the root of the right-hand side at ||v||^2 <= R^2, are
+    proven.
+    """
+    bound = sound_bound(data, -model.identity(), multipliers)
+    if bound is None:
+        return None, 0.0
+    square = (1 + bound.shift) * (bound.y0 + bound.shift * model.squared_norm) * (1 + 1e-12)
+    if not (np.isfinite(square) and square > 0):
+        return None, 0.0
+    scale = float(1 / np.sqrt(square))
+    K = model.classes
+    parts = data.constraints.split(multipliers)
+    Q = np.zeros((K, K))
+    Q[np.triu_indices(K)] = parts[Q_GROUP]
+    Q = scale * (Q + np.triu(Q, 1).T)
+    if np.linalg.eigvalsh(Q)[0] <= 0:
+        return None, 0.0
+    return Ellipsoid(Q, scale * parts[B_GROUP]), scale
+
+
+def _start(model: EllipsoidModel, seed: int, inflation: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
+    """Q = (covariance of sampled outputs)^(-1/2) / inflation, b = -Q F(centre)."""
+    network, region = model.network, model.region
+    center = network.logits(region.center)
+    outputs = network.logits(region.sample(100, np.random.default_rng(seed))) - center
+    covariance = outputs.T @ outputs / len(outputs)
+    w, V = np.linalg.eigh(covariance)
+    w = np.maximum(w, 1e-6 * w.mean() + 1e-12)
+    Q = (V / np.sqrt(w) / inflation) @ V.T
+    return Q, -Q @ center
