@@ -80,13 +80,13 @@ def products(left: Forms, right: Forms, weights: sp.sparray | None = None) -> Pr
     """Products of forms; one row of `left` or `right` (1, N) is used against every row of the other."""
     left, right = sp.csr_array(left), sp.csr_array(right)
     count = max(left.shape[0], right.shape[0])
+    if left.shape[1] != right.shape[1] or not {left.shape[0], right.shape[0]} <= {1, count}:
+        raise InputError(f"left, right: {left.shape} and {right.shape} do not match; give as many forms in each.")
     repeat = sp.csr_array(np.ones((count, 1)))
     if left.shape[0] != count:
         left = sp.csr_array(repeat @ left)
     if right.shape[0] != count:
         right = sp.csr_array(repeat @ right)
-    if left.shape != right.shape:
-        raise InputError(f"left, right: {left.shape} and {right.shape} do not match; give as many forms in each.")
     weights = sp.eye_array(count, format="csr") if weights is None else sp.csr_array(weights)
     return Products(left, right, weights)
 

@@ -82,10 +82,13 @@ def coordinates(U: np.ndarray, region: Ball) -> Coordinates:
         if p0 > U.shape[0]:
             V = np.linalg.qr(U.T, mode="r").T
         return Coordinates(region.center, radius * V, kind, None, None, 1.0)
-    lower = upper = None
-    if region.clipped:
-        lower, upper = (region.lower - region.center) / radius, (region.upper - region.center) / radius
-    return Coordinates(region.center, radius * U, kind, lower, upper, 1.0)
+    if not region.clipped:
+        return Coordinates(region.center, radius * U, kind, None, None, 1.0)
+    wide = region.upper > region.lower  # a flat pixel stays at the centre's
+    if not wide.any():
+        return Coordinates(region.center, U[:, :0], "l2", None, None, 0.0)
+    lower, upper = ((bound - region.center)[wide] / radius for bound in (region.lower, region.upper))
+    return Coordinates(region.center, radius * U[:, wide], kind, lower, upper, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
