@@ -1,0 +1,130 @@
+"""Regions: what contains, project, sample and the enclosures say of each other."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from tests.helpers import ball
+from tightrope import datasets
+from tightrope.errors import RegionError
+from tightrope.regions import INFINITY, Ball, parse_norm, pixel_ball
+
+NORMS = [1.0, 1.5, 2.0, 3.0, 8.0, INFINITY]
+regions = {
+    "seed": st.integers(0, 999),
+    "p0": st.integers(1, 6),
+    "radius": st.sampled_from([0.0, 1e-6, 0.3, 10.0]),
+    "clip": st.booleans(),
+}
+
+
+@given(norm=st.sampled_from(NORMS), **regions)
+def test_samples_lie_in_the_ball_its_box_and_its_enclosure(seed, p0, norm, radius, clip):
+    region = ball(seed, p0, norm, radius, clip)
+    points = region.sample(50, np.random.default_rng(seed))
+    lower, upper = region.bounding_box()
+    enclosure, note = region.enclosure()
+    assert region.contains(points).all()
+    assert ((points >= lower - 1e-12) & (points <= upper + 1e-12)).all()
+    assert enclosure.contains(points).all()
+    assert enclosure.norm in (1.0, 2.0, INFINITY)
+    assert bool(note) == (norm not in (1.0, 2.0, INFINITY))
+
+
+@given(norm=st.sampled_from([1.0, 2.0, INFINITY]), **regions)
+def test_projection_is_in_the_ball_and_no_sample_is_nearer(seed, p0, norm, radius, clip):
+    region = ball(seed, p0, norm, radius, clip)
+    rng = np.random.default_rng(seed)
+    x = region.center + 3 * (radius + 0.1) * rng.standard_normal((4, p0))
+    y = region.project(x)
+    assert region.contains(y).all()
+    np.testing.assert_allclose(region.project(y), y, atol=1e-9)
+    others = region.sample(200, rng)
+    # Variational inequality of a projection: (x - y)'(other - y) <= 0.
+    assert (np.einsum("ij,kij->ki", x - y, others[:, None] - y) <= 1e-7 * (1 + radius) ** 2).all()
+
+
+def test_projection_onto_a_clipped_l2_ball_by_another_solver():
+    region = Ball(np.zeros(3), 1.0, 2, [-0.2, -1, -1], [2, 0.1, 1])
+    x = np.array([-3.0, 2.0, 1.0])
+    reference = minimize(
+        lambda y: ((y - x) ** 2).sum(),
+        np.zeros(3),
+        bounds=list(zip(region.lower, region.upper, strict=True)),
+        constraints={"type": "ineq", "fun": lambda y: 1 - y @ y},
+        method="SLSQP",
+    )
+    np.testing.assert_allclose(region.project(x), reference.x, atol=1e-5)
+
+
+@pytest.mark.parametrize("q", [200.0, 1000.0])
+def test_large_orders_do_not_underflow(q):
+    """0.4^1000 is 0 in floating point; the point is outside all the same."""
+    region = Ball(np.zeros(2), 0.1, q)
+    assert not region.contains(np.array([0.4, 0.1]))
+    assert region.distance(np.array([0.4, 0.1])) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    "name, q", [("inf", INFINITY), ("linf", INFINITY), (np.inf, INFINITY), ("L2", 2), (1, 1), ("3", 3)]
+)
+def test_norms_by_name(name, q):
+    assert parse_norm(name) == q
+
+
+@pytest.mark.parametrize("norm", ["l0", 0.5, -1, "nan", np.nan, None, "max"])
+def test_unknown_norms_are_refused(norm):
+    with pytest.raises(RegionError, match="norm"):
+        parse_norm(norm)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"radius": -0.1},
+        {"radius": np.nan},
+        {"radius": np.inf},
+        {"center": np.array([0.0, np.nan])},
+        {"center": np.zeros((2, 2))},
+        {"lower": np.zeros(2)},
+        {"lower": np.ones(2), "upper": 2 * np.ones(2)},
+        {"lower": -np.ones(2), "upper": np.array([1.0, np.nan])},
+    ],
+    ids=str,
+)
+def test_impossible_balls_are_refused(wrong):
+    with pytest.raises(RegionError):
+        Ball(**({"center": np.zeros(2), "radius": 0.1, "norm": 2} | wrong))
+
+
+def test_regions_cannot_be_changed():
+    region = Ball(np.zeros(2), 0.1, 2, -np.ones(2), np.ones(2))
+    with pytest.raises(ValueError):
+        region.center[0] = 1
+    with pytest.raises(ValueError):
+        region.upper[0] = 3
+
+
+def test_pixel_ball_converts_radius_and_box():
+    normalisation = datasets.Normalisation(0.1, 0.5)
+    region = pixel_ball(np.array([0.0, 1.0, 0.6]), "inf", 0.05, normalisation, clip=True)
+    np.testing.assert_allclose(region.center, [-0.2, 1.8, 1.0])
+    assert region.radius == pytest.approx(0.1)
+    lower, upper = region.bounding_box()
+    np.testing.assert_allclose(lower, [-0.2, 1.7, 0.9])
+    np.testing.assert_allclose(upper, [-0.1, 1.8, 1.1])
+    assert not pixel_ball(np.zeros(3), 2, 0.05, normalisation, clip=False).clipped
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, np.nan, np.inf, "much", None])
+def test_pixel_ball_refuses_epsilon(epsilon):
+    with pytest.raises(RegionError, match="epsilon_pixel"):
+        pixel_ball(np.zeros(3), 2, epsilon, datasets.Normalisation(0.1, 0.5), clip=False)
+
+
+@pytest.mark.parametrize("image", [np.full(3, 1.5), np.array([0, np.nan]), np.zeros((2, 2))], ids=str)
+def test_pixel_ball_refuses_images(image):
+    with pytest.raises(RegionError, match="image"):
+        pixel_ball(image, 2, 0.1, datasets.Normalisation(0.1, 0.5), clip=False)
