@@ -1,0 +1,1 @@
+"""Bounds pushed through a network: intervals, zonotopes and what contains a fixpoint."""
