@@ -77,7 +77,7 @@ def _sound_bound(data: ArrowData, C: Arrow, y: np.ndarray) -> SoundBound | None:
         if y0 is not None:
             cost = shift * c.squared_norm
             value = float(y0 + cost + 4 * UNIT * (abs(y0) + cost))
-            if best is not None and value >= best.value:
+            if not np.isfinite(value) or (best is not None and value >= best.value):
                 break
             best = SoundBound(value, float(y0), float(shift), y)
             if shift == 0:
@@ -112,8 +112,10 @@ def _corner(Z: Arrow, size: Arrow, shift: float, terms: int) -> float | None:
     A = np.abs(W)
     error = g * (size.cc + 2 * A @ size.cd.T + (A * size.dd) @ A.T + (g * size.cd / dd) @ size.cd.T)
     error += 2 * (n + 4) * UNIT * (A @ np.abs(Z.cd).T)
-    # y_0 enters row 0 only and is a number of ours, without error; the rest decides.
     norm = 2 * float(np.linalg.norm(error)) + 2 * (q + 4) * UNIT * float(np.abs(np.diag(S)).sum()) + TINY
+    if not (np.isfinite(norm) and np.isfinite(S).all()):  # Cholesky routines let nan pass
+        return None
+    # y_0 enters row 0 only and is a number of ours, without error; the rest decides.
     rest = S[1:, 1:] - norm * np.eye(q - 1)
     factor, info = lapack.dpotrf(rest, lower=1, clean=1)
     if info:
@@ -123,6 +125,8 @@ def _corner(Z: Arrow, size: Arrow, shift: float, terms: int) -> float | None:
     y0 = need - S[0, 0] + norm
     y0 += 4 * (q + 4) * UNIT * (need + abs(S[0, 0])) + 2 * norm
     for _ in range(40):
+        if not np.isfinite(y0):
+            return None
         whole = S - norm * np.eye(q)
         whole[0, 0] += y0 - 2 * (q + 4) * UNIT * abs(y0)
         if lapack.dpotrf(whole, lower=1, clean=0)[1] == 0:
@@ -206,6 +210,8 @@ def check(certificate: Certificate, network: MonDEQ, region: Ball) -> float:
         raise CertificateError("region: not the one that the certificate is for (SHA-256 differs).")
     program = shor(robustness_model(network, region, certificate.label).problem(certificate.target))
     c = program.constraints
+    if not np.isfinite([certificate.bound, certificate.y0]).all():
+        raise CertificateError(f"bound, y0: got {certificate.bound!r}, {certificate.y0!r}; both must be finite.")
     if set(certificate.multipliers) != set(c.groups):
         raise CertificateError(f"multipliers: expected the groups {sorted(c.groups)}.")
     y = np.empty(len(c.equality))
