@@ -4,11 +4,16 @@ A generalised derivative of F at x is C (I - S W)^-1 S U with S = diag(s), s in 
 v' ... t with two vectors let y = S (I - W'S)^-1 C'v, that is r = W'y + C'v and y = S r: the product is t'U'y. The
 Lipschitz constant is its maximum over ||t||_q <= 1 and v in the unit ball of the dual norm.
 
-What is sound about the sets used here (the paper's code is not: errata 2 and 3):
+What is sound about the sets used here (the paper's code is not: see :mod:`tightrope.problems.lipmon`):
 
 * y_i (r_i - y_i) = s_i (1 - s_i) r_i^2 >= 0 holds for every s in [0, 1]^p, whatever x is: the bound is global.
 * It implies y'(I - W')y = y'(y - r) + y'C'v <= y'C'v, hence m ||y|| <= ||C'v||: no bound on r has to be assumed.
 * q = infinity: ||v||_1 <= 1 has the extreme points +-e_j, and t -> -t removes the sign: one problem per output.
+* q = 1: ||t||_1 <= 1 has the extreme points +-e_j, and v -> -v removes the sign: one problem per input.
+
+The maximum over s in [0, 1]^p is attained at s in {0, 1}^p. With t, v and all other s_j fixed, s_i enters I - W'S by a
+rank-one term, so t'U'y is (a + b s_i) / (c + d s_i) with no pole in [0, 1], hence monotone in s_i. (Binary s gives
+y_i (r_i - y_i) = 0; on the networks tried the equality never moved a bound, so the inequality stays.)
 """
 
 import numpy as np
@@ -16,6 +21,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
+from tightrope.networks.mondeq import MONOTONICITY_SLACK
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, parse_norm
 from tightrope.semialgebraic import Constraint, Space, products, unit_box, unit_l2_ball
@@ -26,73 +32,109 @@ def slope_products(space: Space, y, r) -> Constraint:
     return Constraint("y (r - y) >= 0", products(y, r - y))
 
 
-def l2_problem(network: MonDEQ, rows: np.ndarray | None = None) -> PolynomialProblem:
-    """max t'U'y over ||t||_2 <= 1, ||v||_2 <= 1: bounds the L2 Lipschitz constant of x -> rows C z(x) everywhere.
+def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarray | None = None) -> PolynomialProblem:
+    """max t'(U'y + direct'v) over ||t||_2 <= 1, ||v||_2 <= 1: bounds the L2 Lipschitz constant everywhere.
 
     Parameters
     ----------
     rows
-        (k, K) combinations of outputs; all outputs by default.
+        (k, K) combinations of outputs: the map is x -> rows (C z(x) + direct x); all outputs by default.
+    direct
+        (K, p0) part of the outputs that does not pass through z, such as that of stable neurons; none by default.
     """
-    C = network.C if rows is None else np.atleast_2d(rows) @ network.C
-    # Only the row space of U matters: with U' = Q R, t'U'y = (Q't)'R y and ||Q't|| <= ||t||.
-    R = np.linalg.qr(network.U.T, mode="r") if network.input_size > network.width else network.U.T
+    rows = np.eye(network.classes) if rows is None else checked_rows(network, rows)
+    C = rows @ network.C
+    # Only the row space of U (and direct) matters: with U' = Q R, t'U'y = (Q't)'R y and ||Q't|| <= ||t||.
+    through = network.U if direct is None else np.vstack([network.U, rows @ direct])
+    R = np.linalg.qr(through.T, mode="r") if network.input_size > len(through) else through.T
     space = Space(y=network.width, v=len(C), t=len(R))
     y, v, t = space["y"], space["v"], space["t"]
     r = sp.csr_array(network.W.T) @ y + sp.csr_array(C.T) @ v
+    inner = y if direct is None else sp.vstack([y, v], format="csr")
     constraints = (
         slope_products(space, y, r),
-        *_named("v", unit_l2_ball(space, v)),
-        *_named("t", unit_l2_ball(space, t)),
+        *named("v", unit_l2_ball(space, v)),
+        *named("t", unit_l2_ball(space, t)),
     )
-    reach = np.linalg.norm(C, 2) / network.m
-    return _problem(space, t, R, y, constraints, reach, t_squared=1.0, t_spread=1 / len(R), v_squared=1.0)
+    reach = y_radius(network, np.linalg.norm(C, 2))
+    return _problem(space, t, sp.csr_array(R) @ inner, constraints, reach, t=(1.0, 1 / len(R)), v=(1.0, 0.1))
 
 
-def linf_problem(network: MonDEQ, row: np.ndarray) -> PolynomialProblem:
-    """max t'U'y over ||t||_inf <= 1 with v fixed: bounds the L1 norm of the gradient of x -> row . C z(x) everywhere.
+def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = None) -> PolynomialProblem:
+    """max t'(U'y + direct'row) over ||t||_inf <= 1: bounds the L1 norm of a gradient everywhere.
 
     The maximum over row = e_0, ..., e_(K-1) bounds the L-infinity Lipschitz constant of F; e_i - e_j bounds F_i - F_j.
 
     Parameters
     ----------
     row
-        (K,) combination of outputs.
+        (K,) combination of outputs: the gradient is that of x -> row . (C z(x) + direct x).
+    direct
+        (K, p0), as in :func:`l2_problem`.
     """
-    row = np.asarray(row, float)
-    if row.shape != (network.classes,) or not np.isfinite(row).all():
-        raise InputError(f"row: expected {network.classes} finite numbers, got shape {row.shape}.")
-    g = row @ network.C
-    space = Space(y=network.width, t=network.input_size)
+    (row,) = checked_rows(network, row)
+    g, p0 = row @ network.C, network.input_size
+    space = Space(y=network.width, t=p0)
     y, t = space["y"], space["t"]
     r = sp.csr_array(network.W.T) @ y + space.constant(g)
-    constraints = (slope_products(space, y, r), *_named("t", unit_box(space, t)))
-    reach = np.linalg.norm(g) / network.m
-    p0 = network.input_size
-    return _problem(space, t, network.U.T, y, constraints, reach, t_squared=p0, t_spread=1 / 3, v_squared=0.0)
+    constraints = (slope_products(space, y, r), *named("t", unit_box(space, t)))
+    inner = sp.csr_array(network.U.T) @ y
+    if direct is not None:
+        inner = inner + space.constant(row @ direct)
+    return _problem(space, t, inner, constraints, y_radius(network, np.linalg.norm(g)), t=(float(p0), 1 / 3))
+
+
+def l1_problem(network: MonDEQ, column: int) -> PolynomialProblem:
+    """max U_column'y over ||v||_inf <= 1: bounds the L1 norm of dF/dx_column everywhere (t = e_column)."""
+    if not 0 <= column < network.input_size:
+        raise InputError(f"column: got {column!r}; write one of 0..{network.input_size - 1}.")
+    K = network.classes
+    space = Space(y=network.width, v=K)
+    y, v = space["y"], space["v"]
+    r = sp.csr_array(network.W.T) @ y + sp.csr_array(network.C.T) @ v
+    constraints = (slope_products(space, y, r), *named("v", unit_box(space, v)))
+    inner = sp.csr_array(network.U[:, column][None]) @ y
+    reach = y_radius(network, np.linalg.norm(network.C, 2) * np.sqrt(K))
+    return _problem(space, space.constant(1), inner, constraints, reach, v=(float(K), 1 / 3))
 
 
 def lipschitz_problems(network: MonDEQ, norm: object) -> list[PolynomialProblem]:
-    """The problems whose largest value bounds the Lipschitz constant of F with respect to L2 or L-infinity."""
+    """The problems whose largest value bounds the Lipschitz constant of F with respect to the norm: 1, 2 or inf."""
     q = parse_norm(norm)
     if q == 2:
         return [l2_problem(network)]
     if q == INFINITY:
         return [linf_problem(network, row) for row in np.eye(network.classes)]
-    raise RegionError(f"norm: the Lipschitz Model is built for 2 and inf, not L{q:g}.")
+    if q == 1:
+        return [l1_problem(network, column) for column in range(network.input_size)]
+    raise RegionError(f"norm: the Lipschitz Model is built for 1, 2 and inf, not L{q:g}.")
 
 
-def _named(name: str, constraints: list[Constraint]) -> list[Constraint]:
+def checked_rows(network: MonDEQ, rows: np.ndarray) -> np.ndarray:
+    """(k, K) finite combinations of outputs from (K,) or (k, K)."""
+    rows = np.atleast_2d(np.asarray(rows, float))
+    if rows.ndim != 2 or rows.shape[1] != network.classes or not np.isfinite(rows).all():
+        raise InputError(f"rows: expected {network.classes} finite numbers per row, got shape {rows.shape}.")
+    return rows
+
+
+def y_radius(network: MonDEQ, size: float) -> float:
+    """||y|| <= ||C'v|| / m for ||C'v|| <= size, with what m may exceed the true constant by taken off."""
+    noise = 4 * network.width * np.finfo(float).eps * network.lipschitz / network.m
+    return float(size * (1 + 1e-9) / (network.m * (1 - 2 * MONOTONICITY_SLACK - min(0.5, noise))))
+
+
+def named(name: str, constraints: list[Constraint]) -> list[Constraint]:
     """Constraint groups of d under another variable's name."""
     return [Constraint(c.name.replace("d", name), c.body, c.equality) for c in constraints]
 
 
-def _problem(space, t, R, y, constraints, reach, *, t_squared, t_spread, v_squared) -> PolynomialProblem:
-    """The objective t'R y; `reach` bounds ||y||."""
-    n = t.shape[0]
-    objective = products(t, sp.csr_array(R) @ y, sp.csr_array(np.ones((1, n))))
-    blocks = {"y": reach**2 / y.shape[0], "v": v_squared / 10, "t": t_spread}
+def _problem(space, outer, inner, constraints, reach, **sets: tuple[float, float]) -> PolynomialProblem:
+    """The objective sum_j outer_j inner_j; `reach` bounds ||y||, `sets` other variables' squares, with spreads."""
+    objective = products(outer, inner, sp.csr_array(np.ones((1, inner.shape[0]))))
+    spreads = {"y": reach**2 / space["y"].shape[0]} | {name: spread for name, (_, spread) in sets.items()}
     sizes = {name: where.stop - where.start for name, where in space.slices.items()}
-    spread = space.point(**{name: np.full(size, blocks[name] + 1e-6) for name, size in sizes.items()})
+    spread = space.point(**{name: np.full(size, spreads[name] + 1e-6) for name, size in sizes.items()})
     center = space.point(**{name: np.zeros(size) for name, size in sizes.items()})
-    return PolynomialProblem(space, objective, constraints, 1 + reach**2 + t_squared + v_squared, center, spread)
+    squared_norm = (1 + 1e-9) * (1 + reach**2 + sum(square for square, _ in sets.values()))
+    return PolynomialProblem(space, objective, constraints, squared_norm, center, spread)

@@ -11,6 +11,7 @@ O(n q^2) instead of O((q + n)^3).
 """
 
 import copy
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -50,15 +51,21 @@ class Arrow(NamedTuple):
 class ArrowData:
     """The constraints of a Shor program on the arrow pattern: the maps y -> sum y_k A_k and X -> (<A_k, X>)_k.
 
+    Parameters
+    ----------
+    core
+        Names of blocks that stay out of the tip although the constraints would allow them in: those that the objective
+        multiplies with other variables.
+
     Attributes
     ----------
     core, tip
         Coordinates (indices into 0..N-1) of the two parts; the tip may be empty.
     """
 
-    def __init__(self, constraints: ShorConstraints):
+    def __init__(self, constraints: ShorConstraints, core: Iterable[str] = ()):
         self.constraints = constraints
-        self.tip = _tip(constraints)
+        self.tip = _tip(constraints, set(core))
         self.core = np.setdiff1d(np.arange(constraints.size), self.tip)
         self.q, self.n = len(self.core), len(self.tip)
         self.order = np.concatenate([self.core, self.tip])
@@ -140,7 +147,7 @@ class ArrowData:
         return tuple(sp.csr_array((v, (rows, columns)), shape=shape) for v in (values, np.abs(values)))
 
 
-def _tip(constraints: ShorConstraints) -> np.ndarray:
+def _tip(constraints: ShorConstraints, core: set[str]) -> np.ndarray:
     """The coordinates whose mutual block is diagonal in every A_k: whole blocks, the largest first."""
     forms = abs(constraints.forms)
     coupling = sp.csr_array(
@@ -149,7 +156,8 @@ def _tip(constraints: ShorConstraints) -> np.ndarray:
     )
     pattern = sp.csr_array(forms.T @ (coupling + coupling.T) @ forms)
     tip = np.empty(0, int)
-    blocks = sorted(constraints.blocks.values(), key=lambda s: s.start - s.stop)
+    blocks = [block for name, block in constraints.blocks.items() if name not in core]
+    blocks.sort(key=lambda s: s.start - s.stop)
     for block in blocks:
         candidate = np.concatenate([tip, np.arange(block.start, block.stop)])
         part = pattern[candidate][:, candidate]

@@ -1,0 +1,316 @@
+"""Upper bounds of Lipschitz constants of a monDEQ, each with its proof, and what they certify.
+
+Constants are with respect to network inputs, and global: they hold on all of R^p0 (local ones:
+:mod:`tightrope.verifiers.local_lipschitz`; lower bounds: :mod:`tightrope.verifiers.lipschitz_lower`).
+"""
+
+import itertools
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tightrope.certificates import sound_bound
+from tightrope.errors import CertificateError, InputError, RegionError, UnknownNameError
+from tightrope.networks import MonDEQ
+from tightrope.problems.lipschitz import l1_problem, l2_problem, linf_problem, y_radius
+from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.regions import INFINITY, parse_norm
+from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor, shor_constraints
+from tightrope.solvers.arrow import ArrowData
+from tightrope.solvers.interior_point import InteriorPoint
+
+MAPS = ("output", "state")
+NORMS = (1.0, 2.0, INFINITY)
+
+
+@dataclass(frozen=True, eq=False)
+class PartBound:
+    """A proven bound of one problem.
+
+    Attributes
+    ----------
+    part
+        Which: the index of an output (L-infinity) or input (L1), 0 for the single problem of L2, a pair (i, j) for
+        F_i - F_j.
+    value
+        The smaller of the relaxation's bound and of the closed form.
+    y0, shift, multipliers
+        The proof of the relaxation's bound, as in :class:`tightrope.certificates.SoundBound`, by name of constraint
+        group; None where the closed form decides.
+    status
+        How the solve ended.
+    gap, iterations, seconds
+        Of the solve.
+    """
+
+    part: int | tuple[int, int]
+    value: float
+    y0: float | None
+    shift: float | None
+    multipliers: dict[str, np.ndarray] | None
+    status: str
+    gap: float | None
+    iterations: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class LipschitzBound:
+    """||G(x) - G(x')||_norm <= value ||x - x'||_norm for all inputs, G the outputs F or the states z.
+
+    Attributes
+    ----------
+    parts
+        The problems whose largest value is `value`.
+    network_sha256
+        What the proof is about.
+    """
+
+    norm: float
+    of: str
+    value: float
+    parts: tuple[PartBound, ...]
+    network_sha256: str
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class PairwiseBounds:
+    """|(F_i - F_j)(x) - (F_i - F_j)(x')| <= values[i, j] ||x - x'||_norm for all inputs.
+
+    Attributes
+    ----------
+    values
+        (K, K), symmetric, 0 on the diagonal.
+    """
+
+    norm: float
+    values: np.ndarray
+    parts: tuple[PartBound, ...]
+    network_sha256: str
+    seconds: float
+
+
+def upper_bound(
+    network: MonDEQ, norm: object, *, of: str = "output", parts: Iterable[int] | None = None, tolerance: float = 1e-5
+) -> LipschitzBound:
+    """Prove a global Lipschitz constant with respect to `norm` on both sides.
+
+    Parameters
+    ----------
+    norm
+        1, 2 or inf: one problem for each input, one problem, one problem for each output.
+    of
+        "output" for F, "state" for z.
+    parts
+        Only these problems, for a bound on a part of the Jacobian; all of them by default.
+    tolerance
+        Relative gap of a solve.
+    """
+    began = time.perf_counter()
+    q, target = _checked(network, norm, of, tolerance)
+    count = {1.0: target.input_size, 2.0: 1, INFINITY: target.classes}[q]
+    chosen = range(count) if parts is None else list(parts)
+    for part in chosen:
+        if not isinstance(part, int | np.integer) or not 0 <= part < count:
+            raise InputError(f"parts: got {part!r}; write integers in 0..{count - 1}.")
+    if not len(chosen):
+        raise InputError("parts: got none; leave parts out for all problems.")
+    solved = tuple(_solve(target, q, int(part), tolerance) for part in chosen)
+    value = max(part.value for part in solved)
+    return LipschitzBound(q, of, value, solved, network.sha256(), time.perf_counter() - began)
+
+
+def pairwise_bounds(network: MonDEQ, norm: object, *, tolerance: float = 1e-5) -> PairwiseBounds:
+    """Prove a global Lipschitz constant of every difference F_i - F_j with respect to `norm` of the input.
+
+    The constant of a scalar function is the largest dual norm of its gradient: L2 for L2, L1 for L-infinity. L1
+    (largest entry of a gradient) is not built.
+    """
+    began = time.perf_counter()
+    q, _ = _checked(network, norm, "output", tolerance)
+    if q == 1:
+        raise RegionError("norm: pairwise bounds are built for 2 and inf.")
+    K = network.classes
+    if K < 2:
+        raise InputError("network: it has one output; pairwise bounds need two.")
+    solved = tuple(_solve(network, q, pair, tolerance) for pair in itertools.combinations(range(K), 2))
+    values = np.zeros((K, K))
+    for part in solved:
+        values[part.part] = values[part.part[::-1]] = part.value
+    return PairwiseBounds(q, values, solved, network.sha256(), time.perf_counter() - began)
+
+
+def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float:
+    """UB_F^q of Pabbaraju, Winston and Kolter (2021), in closed form: ||C||_q ||U||_2 / m, times a change of norms.
+
+    ||z - z'||_2 <= ||U||_2 ||x - x'||_2 / m. For q = inf, ||.||_inf <= ||.||_2 and ||x||_2 <= sqrt(p0) ||x||_inf; for
+    q = 1, ||z||_1 <= sqrt(p) ||z||_2 and ||.||_2 <= ||.||_1.
+    """
+    q, target = _checked(network, norm, of, 1.0)
+    change = {1.0: np.sqrt(network.width), 2.0: 1.0, INFINITY: np.sqrt(network.input_size)}[q]
+    return float(np.linalg.norm(target.C, q) * change * np.linalg.norm(network.U, 2) / network.m)
+
+
+def certified(scores: np.ndarray, labels: np.ndarray, radius: float, bound: LipschitzBound | float) -> np.ndarray:
+    """The printed criterion: 2 radius L < F_y - max_(k != y) F_k at the centre. True for each image that it certifies.
+
+    Parameters
+    ----------
+    scores, labels
+        (N, K) outputs at the centres, (N,) true labels y.
+    radius
+        In network-input units, in the norm of the bound.
+    bound
+        A Lipschitz constant of F.
+    """
+    L = bound.value if isinstance(bound, LipschitzBound) else float(bound)
+    return 2 * _radius(radius) * L < _margins(scores, labels).min(-1)
+
+
+def certified_pairwise(scores: np.ndarray, labels: np.ndarray, radius: float, values: np.ndarray) -> np.ndarray:
+    """The sharper criterion: radius L_yk < F_y - F_k for every k != y, with values (K, K) of F_y - F_k."""
+    margins = _margins(scores, labels)
+    if np.shape(values) != (margins.shape[1],) * 2:
+        raise InputError(f"values: expected shape {(margins.shape[1],) * 2}, got {np.shape(values)}.")
+    return (_radius(radius) * np.asarray(values)[np.asarray(labels)] < margins).all(-1)
+
+
+def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
+    """The constant that the report's multipliers prove, from problems built anew and dense eigenvalues.
+
+    Raises
+    ------
+    CertificateError
+        If the report is for another network, a multiplier has the wrong sign or a value does not follow.
+    """
+    if bound.network_sha256 != network.sha256():
+        raise CertificateError("network: not the one that the bound is for (SHA-256 differs).")
+    target = _states(network) if getattr(bound, "of", "output") == "state" else network
+    largest = 0.0
+    for part in bound.parts:
+        if part.multipliers is None:
+            proven = _closed_form(target, bound.norm, part.part)
+        else:
+            proven = dense_bound(shor(_problem(target, bound.norm, part.part)), part.multipliers, part.y0)
+        if not part.value >= proven - 1e-5 * (1 + abs(proven)):  # the rounding of an eigenvalue costs R^2 times as much
+            raise CertificateError(f"bound: part {part.part} claims {part.value!r}, but its proof gives {proven!r}.")
+        largest = max(largest, proven)
+    claimed = float(np.max(bound.values)) if isinstance(bound, PairwiseBounds) else bound.value
+    parts = max((part.value for part in bound.parts), default=np.inf)
+    if not claimed >= parts:
+        raise CertificateError(f"bound: claims {claimed!r}, below the largest of its parts, {parts!r}.")
+    return max(largest, claimed)
+
+
+def dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: float) -> float:
+    """y_0 + R^2 max(0, -lambda_min(Z)) with Z = y_0 E_00 - C - sum_k y_k A_k as one dense matrix.
+
+    The multipliers come by name of constraint group; the rounding of the eigenvalue counts as negative.
+
+    Raises
+    ------
+    CertificateError
+        If a group is missing, of a wrong length, not finite, or negative where the constraint is an inequality.
+    """
+    c = program.constraints
+    if set(multipliers) != set(c.groups):
+        raise CertificateError(f"multipliers: expected the groups {sorted(c.groups)}.")
+    y = np.empty(len(c.equality))
+    for name, where in c.groups.items():
+        values = np.asarray(multipliers[name], float)
+        if values.shape != (where.stop - where.start,) or not np.isfinite(values).all():
+            raise CertificateError(f"multipliers: group {name!r} has a wrong length or a number that is not finite.")
+        y[where] = values
+    if (y[~c.equality] < 0).any() or not np.isfinite(y0):
+        raise CertificateError("multipliers: negative for an inequality, or y_0 is not finite.")
+    Z = -(program.objective + c.matrix(y)).toarray()
+    Z[0, 0] += y0
+    size = np.linalg.norm(c.absolute_matrix(y).toarray() + abs(program.objective).toarray()) + abs(y0)
+    rounding = (8 * c.size * np.linalg.norm(Z) + 2 * (c.terms + 4) * size) * np.finfo(float).eps / 2
+    smallest = float(np.linalg.eigvalsh(Z)[0])
+    return float(y0 + max(0.0, rounding - smallest) * c.squared_norm)
+
+
+def prove(problem: PolynomialProblem, tolerance: float, part=0, closed_form: float = np.inf) -> PartBound:
+    """Solve Shor's relaxation of a problem and prove a bound of its value; at most `closed_form`, itself proven."""
+    began = time.perf_counter()
+    data = ArrowData(shor_constraints(problem), core=("y",))  # the objective couples y with t or v
+    objective = objective_matrix(problem.objective)
+    report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance)
+    bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
+    common = (report.status.name.lower(), float(report.gap), report.iterations, time.perf_counter() - began)
+    if bound is None or not bound.value <= closed_form:
+        if not np.isfinite(closed_form):
+            return PartBound(part, np.inf, None, None, None, *common)
+        return PartBound(part, closed_form, None, None, None, *common)
+    multipliers = data.constraints.split(bound.multipliers)
+    return PartBound(part, bound.value, bound.y0, bound.shift, multipliers, *common)
+
+
+def _solve(network: MonDEQ, q: float, part: int | tuple[int, int], tolerance: float) -> PartBound:
+    closed = _closed_form(network, q, part)
+    if closed == 0:
+        return PartBound(part, 0.0, None, None, None, "constant", None, 0, 0.0)
+    return prove(_problem(network, q, part), tolerance, part, closed)
+
+
+def _problem(network: MonDEQ, q: float, part: int | tuple[int, int]) -> PolynomialProblem:
+    if q == 1:
+        return l1_problem(network, part)
+    row = _row(network, part)
+    if q == 2:
+        return l2_problem(network, row if isinstance(part, tuple) else None)
+    return linf_problem(network, row)
+
+
+def _closed_form(network: MonDEQ, q: float, part: int | tuple[int, int]) -> float:
+    """A bound of the same quantity by m ||y|| <= ||C'v||, valid without a solve; 0 where the map is constant."""
+    if q == 1:  # |v'C ...| with ||v||_2 <= sqrt(K)
+        size = np.linalg.norm(network.C, 2) * np.sqrt(network.classes)
+        return y_radius(network, size) * float(np.linalg.norm(network.U[:, part]))
+    C = network.C if q == 2 and not isinstance(part, tuple) else _row(network, part)[None] @ network.C
+    change = np.sqrt(network.input_size) if q == INFINITY else 1.0
+    return y_radius(network, np.linalg.norm(C, 2)) * float(np.linalg.norm(network.U, 2) * change)
+
+
+def _row(network: MonDEQ, part: int | tuple[int, int]) -> np.ndarray:
+    unit = np.eye(network.classes)
+    return unit[part[0]] - unit[part[1]] if isinstance(part, tuple) else unit[part]
+
+
+def _states(network: MonDEQ) -> MonDEQ:
+    """The network whose outputs are its states z."""
+    return replace(network, C=np.eye(network.width), c=np.zeros(network.width))
+
+
+def _checked(network: MonDEQ, norm: object, of: str, tolerance: float) -> tuple[float, MonDEQ]:
+    if not isinstance(network, MonDEQ):
+        raise InputError(f"network: the Lipschitz Model needs a MonDEQ, got {type(network).__name__}.")
+    q = parse_norm(norm)
+    if q not in NORMS:
+        raise RegionError(f"norm: Lipschitz bounds are built for 1, 2 and inf, not L{q:g}.")
+    if of not in MAPS:
+        raise UnknownNameError("map", of, MAPS)
+    if not 0 < tolerance < np.inf:
+        raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
+    return q, network if of == "output" else _states(network)
+
+
+def _radius(radius: float) -> float:
+    if not 0 <= radius < np.inf:
+        raise InputError(f"radius: expected a finite number >= 0, got {radius!r}.")
+    return float(radius)
+
+
+def _margins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """F_y - F_k (N, K), inf at k = y."""
+    scores, labels = np.atleast_2d(np.asarray(scores, float)), np.atleast_1d(labels)
+    if len(labels) != len(scores) or not ((labels >= 0) & (labels < scores.shape[1])).all():
+        raise InputError(f"labels: expected {len(scores)} labels in 0..{scores.shape[1] - 1}, got {labels!r}.")
+    rows = np.arange(len(scores))
+    margins = scores[rows, labels][:, None] - scores
+    margins[rows, labels] = np.inf
+    return margins
