@@ -148,20 +148,26 @@ def stub(multipliers, status=Status.SOLVED):
 
 
 def test_a_solver_is_never_believed(monkeypatch):
-    """Multipliers that prove nothing are UNKNOWN or FAILED, however sure the solver is."""
-    network, region, label, _ = question(0, INFINITY, 0.01)
+    """A target that can win is UNKNOWN or FAILED, however sure the solver is that it cannot."""
+    network, region, label, _ = question(0, INFINITY, 2.0)
+    margins = network.logits(region.sample(500, np.random.default_rng(0)))
+    margins = (margins - margins[:, [label]]).max(0)
+    target = int(np.argmax(margins))
+    assert margins[target] > 0
     expected = {
         "nan": (lambda k: np.full(k, np.nan), Verdict.FAILED),
         "none": (lambda k: None, Verdict.FAILED),
         "huge": (lambda k: np.full(k, 1e308), Verdict.FAILED),
+        "wrong signs": (lambda k: np.full(k, -1.0), Verdict.UNKNOWN),
         "concave the wrong way": (np.ones, Verdict.UNKNOWN),
         "zero": (np.zeros, Verdict.UNKNOWN),
     }
     for name, (multipliers, verdict) in expected.items():
         monkeypatch.setattr(InteriorPoint, "solve", stub(multipliers))
-        report = verify(network, region, label, method="interior-point", attack=False)
-        assert {d.verdict for d in report.decisions} == {report.verdict} == {verdict}, name
-        assert all(d.bound is None or d.bound >= 0 for d in report.decisions)
+        report = verify(network, region, label, targets=[target], method="interior-point", attack=False)
+        assert report.verdict is report.decisions[0].verdict is verdict, name
+        bound = report.decisions[0].bound
+        assert bound is None or bound >= margins[target]
 
 
 def test_a_failure_is_reported_before_an_unknown_and_after_an_attack():
