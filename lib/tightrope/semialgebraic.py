@@ -115,6 +115,16 @@ def relu_graph(space: Space, z: Forms, h: Forms) -> list[Constraint]:
     ]
 
 
+def subgradient_graph(space: Space, s: Forms, h: Forms) -> list[Constraint]:
+    """s in the subgradient of ReLU at h: s (1 - s) >= 0, s h >= 0, (s - 1) h >= 0 (equation 5 of chen2021-mondeq)."""
+    one = space.constant(np.ones(s.shape[0]))
+    return [
+        Constraint("s (1 - s) >= 0", products(s, one - s)),
+        Constraint("s h >= 0", products(s, h)),
+        Constraint("(s - 1) h >= 0", products(s - one, h)),
+    ]
+
+
 def unit_box(space: Space, d: Forms) -> list[Constraint]:
     """-1 <= d <= 1 as 1*1 - d_j d_j >= 0: no column of its own for 1 - d and 1 + d."""
     n = d.shape[0]
@@ -159,3 +169,28 @@ def interval(space: Space, x: Forms, lower: np.ndarray, upper: np.ndarray, name:
     right = sp.vstack([x, x, one], format="csr")
     weights = sp.hstack([-sp.eye_array(k), sp.diags_array(lower + upper), sp.diags_array(-lower * upper)], format="csr")
     return [Constraint(f"({name} - lower)(upper - {name}) >= 0", products(left, right, weights))]
+
+
+def half_spaces(
+    space: Space, d: Forms, rows: np.ndarray, offsets: np.ndarray, z: Forms, pairs: bool | None = None
+) -> list[Constraint]:
+    """rows d <= offsets, times 1 and times each z_i >= 0; with `pairs` also times each other and 1 - d, 1 + d.
+
+    The products with 1 and z keep the block of d diagonal; those of pairs make a slab |a'd| <= t known to second order,
+    at the price of a dense block of d. Default: pairs where there are at most 64 coordinates and 16 rows.
+    """
+    k, n = rows.shape
+    one = space.constant(1)
+    slack = space.constant(offsets) - sp.csr_array(rows) @ d
+    p = z.shape[0]
+    constraints = [
+        Constraint("offset - row d >= 0", products(slack, one)),
+        Constraint("(offset - row d) z >= 0", products(slack[np.repeat(np.arange(k), p)], z[np.tile(np.arange(p), k)])),
+    ]
+    if pairs if pairs is not None else (n <= 64 and k <= 16):
+        box = sp.vstack([space.constant(np.ones(n)) - d, space.constant(np.ones(n)) + d], format="csr")
+        i, j = np.triu_indices(k, 1)
+        left = sp.vstack([slack[i], slack[np.repeat(np.arange(k), 2 * n)]], format="csr")
+        right = sp.vstack([slack[j], box[np.tile(np.arange(2 * n), k)]], format="csr")
+        constraints.append(Constraint("(offset - row d)(offset - row d, 1 - d, 1 + d) >= 0", products(left, right)))
+    return constraints
