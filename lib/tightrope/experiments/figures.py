@@ -128,6 +128,42 @@ def stacked_ratios(bars: Sequence[tuple], title: str) -> Drawing:
     return Drawing(figure, title)
 
 
+def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -> Drawing:
+    """Draw lower and upper bounds of one number in each group, on logarithmic axes side by side.
+
+    Parameters
+    ----------
+    groups
+        Title -> (name, "upper", "lower" or another word for a number that bounds nothing, value).
+    """
+    marks = {"upper": ("v", CERTIFIED), "lower": ("^", ATTACKED)}
+    with rc_context(STYLE):
+        names = list(dict.fromkeys(name for group in groups.values() for name, _, _ in group))
+        figure = Figure(figsize=(9.0, 0.34 * len(names) + 1.2))
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+        for axes, (heading, group) in zip(panels, groups.items(), strict=True):
+            proven = {side: [value for _, s, value in group if s == side] for side in marks}
+            if proven["lower"] and proven["upper"]:  # the constant lies here
+                axes.axvspan(max(proven["lower"]), min(proven["upper"]), color=UNDECIDED, alpha=0.6, linewidth=0)
+            for name, side, value in group:
+                y = -names.index(name)
+                marker, colour = marks.get(side, ("x", MUTED))
+                axes.plot(value, y, marker, color=colour, markersize=7)
+                axes.annotate(f"{value:.4g}", (value, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
+            values = [value for _, _, value in group]
+            axes.set_xscale("log")
+            axes.set_xlim(0.85 * min(values), 1.5 * max(values))
+            axes.set_ylim(-len(names) + 0.4, 0.6)
+            axes.minorticks_off()
+            axes.set_title(heading)
+            axes.grid(axis="y", color=UNDECIDED, linewidth=0.6)
+        panels[0].set_yticks(-np.arange(len(names)), names)
+        for axes in panels:
+            axes.tick_params(axis="y", length=0)
+    return Drawing(figure, title)
+
+
 def adversarial_example(
     original: np.ndarray, attacked: np.ndarray | None, shape: tuple[int, int], row: Mapping
 ) -> Drawing:

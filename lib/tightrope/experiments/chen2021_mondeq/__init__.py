@@ -18,11 +18,18 @@ from tightrope.experiments.chen2021_mondeq.certified_ratio import (
     table_2_cases,
     table_2_cells,
 )
+from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import (
+    TABLE_3,
+    table_3,
+    table_3_cases,
+    table_3_cells,
+)
 from tightrope.experiments.registry import Experiment
 
-__all__ = ["EXPERIMENTS", "figure_2", "table_2"]
+__all__ = ["EXPERIMENTS", "figure_2", "table_2", "table_3"]
 
 EXPERIMENTS = {
     TABLE_2: Experiment(table_2_cases, table_2_cells),
+    TABLE_3: Experiment(table_3_cases, table_3_cells),
     FIGURE_2: Experiment(figure_2_cases, figure_2_cells),
 }
