@@ -12,7 +12,7 @@ import numpy as np
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
-from tightrope.regions import Ball
+from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
 
 #: Residual of the equilibria inside the search; what is returned is evaluated to the networks' own tolerance.
 SEARCH_TOLERANCE = 1e-6
@@ -58,7 +58,7 @@ class PGDResult:
         return max(self.attacks.values(), key=lambda attack: attack.margin, default=None)
 
 
-def check(network: MonDEQ | FeedForward, region: Ball, label: int, points) -> Attack | None:
+def check(network: MonDEQ | FeedForward, region: Region, label: int, points) -> Attack | None:
     """Return the row of points (N, p0) that proves most clearly that label does not win, or None.
 
     Points outside the region do not count; the margins are computed anew in float64.
@@ -78,7 +78,7 @@ def check(network: MonDEQ | FeedForward, region: Ball, label: int, points) -> At
 
 def pgd(
     network: MonDEQ | FeedForward,
-    region: Ball,
+    region: Region,
     label: int,
     *,
     targets: Iterable[int] | None = None,
@@ -96,7 +96,7 @@ def pgd(
     Parameters
     ----------
     network : MonDEQ or FeedForward
-    region : Ball
+    region : Ball, Zonotope, EllipsoidRegion or Polytope
     label : int
         The true label.
     targets : iterable of int, optional
@@ -112,13 +112,18 @@ def pgd(
     best_margin = np.full(network.classes, np.nan)
     if not targets:
         return PGDResult({}, best_margin)
+    if isinstance(region, (Zonotope, EllipsoidRegion)):
+        inner = pgd(_of_parameters(network, region), region.parameters, label, targets=targets,
+                    restarts=restarts, steps=steps, seed=seed)  # fmt: skip
+        found = {target: check(network, region, label, region.at(hit.point)) for target, hit in inner.attacks.items()}
+        return PGDResult({target: hit for target, hit in found.items() if hit is not None}, inner.best_margin)
     starts = np.vstack([region.center, region.sample(restarts - 1, np.random.default_rng(seed))])
     x = np.tile(starts, (len(targets), 1))  # row r of target i: i * restarts + r
     ascent = _ascent(network, label, np.repeat(targets, restarts))
     value, gradient = ascent(x)
     best_value, best_x = value, x
     for step in range(steps):
-        length = 2 * region.radius * 0.01 ** (step / max(1, steps - 1))
+        length = _diameter(region) * 0.01 ** (step / max(1, steps - 1))
         x = _retract(region, x + length * _steepest(region, x, gradient))
         value, gradient = ascent(x)
         improved = value > best_value
@@ -162,12 +167,30 @@ def _margins(network, label: int, points: np.ndarray) -> np.ndarray:
     return logits - logits[:, [label]]
 
 
-def _retract(region: Ball, x: np.ndarray) -> np.ndarray:
+def _of_parameters(network: MonDEQ | FeedForward, region: Zonotope | EllipsoidRegion):
+    """The network as a function of w, where x = center + G w."""
+    if isinstance(network, FeedForward):
+        first = network.weights[0]
+        weights = (first @ region.G, *network.weights[1:])
+        return FeedForward(weights, (network.biases[0] + first @ region.center, *network.biases[1:]))
+    U, u = network.U @ region.G, network.U @ region.center + network.u
+    return MonDEQ(W=network.W, U=U, u=u, C=network.C, c=network.c, m=network.m)
+
+
+def _diameter(region: Ball | Polytope) -> float:
+    if isinstance(region, Polytope):
+        return float(np.linalg.norm(region.upper - region.lower))
+    return 2 * region.radius
+
+
+def _retract(region: Ball | Polytope, x: np.ndarray) -> np.ndarray:
     """Move each row into the region: scale it to the ball, then clip.
 
     The centre lies in the box, so clipping moves every coordinate towards the centre and keeps the point in
     the ball, in any norm. For the maximum norm this is the projection; for others it is cheaper than one.
     """
+    if isinstance(region, Polytope):
+        return region.pull(x)
     if region.norm == np.inf:
         return np.clip(x, *region.bounding_box())
     distance = region.distance(x)[:, None]
@@ -175,12 +198,14 @@ def _retract(region: Ball, x: np.ndarray) -> np.ndarray:
     return np.clip(x, region.lower, region.upper) if region.clipped else x
 
 
-def _steepest(region: Ball, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+def _steepest(region: Ball | Polytope, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """Directions d with ||d|| = 1 in the region's norm that maximise gradient'd; 0 where the gradient is.
 
     By Hoelder's inequality d is proportional to sign(g) |g|^(q* - 1) with 1/q + 1/q* = 1. Coordinates that
     the clipping holds back do not take part.
     """
+    if isinstance(region, Polytope):
+        return gradient / np.maximum(np.linalg.norm(gradient, axis=-1, keepdims=True), 1e-300)
     if region.clipped:
         held = ((x <= region.lower) & (gradient < 0)) | ((x >= region.upper) & (gradient > 0))
         gradient = np.where(held, 0.0, gradient)

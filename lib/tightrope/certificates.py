@@ -13,7 +13,7 @@ of V (about 1e-15 of their size).
 import hashlib
 import json
 import operator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
 import numpy as np
@@ -23,7 +23,7 @@ from scipy.linalg import lapack
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
-from tightrope.regions import Ball
+from tightrope.regions import Ball, Region
 from tightrope.relaxations.shor import ShorProgram, shor
 from tightrope.solvers.arrow import Arrow, ArrowData
 
@@ -185,16 +185,21 @@ class Certificate:
             ) from error
 
 
-def region_sha256(region: Ball) -> str:
+def region_sha256(region: Region) -> str:
     """SHA-256 of a region's numbers."""
-    digest = hashlib.sha256(repr((region.radius, region.norm, region.clipped)).encode())
-    for array in (region.center, region.lower, region.upper):
+    if isinstance(region, Ball):
+        head, arrays = (region.radius, region.norm, region.clipped), (region.center, region.lower, region.upper)
+    else:
+        arrays = tuple(getattr(region, field.name) for field in fields(region))
+        head = (type(region).__name__, *(array.shape for array in arrays))
+    digest = hashlib.sha256(repr(head).encode())
+    for array in arrays:
         if array is not None:
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
-def check(certificate: Certificate, network: MonDEQ, region: Ball) -> float:
+def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
     """The bound that a certificate proves, recomputed from network and region by another route than the solver's.
 
     The problem is rebuilt, Z is formed as one dense (N, N) matrix, and its smallest eigenvalue is computed.

@@ -7,7 +7,7 @@ For a label y, a target j and a region E:
 The network is robust on E when delta_j < 0 for all j != y. (The printed model omits c_j - c_y: erratum 1.)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,10 +16,11 @@ from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.networks.mondeq import MONOTONICITY_SLACK
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import INFINITY, EllipsoidRegion, Polytope, Region, Zonotope
 from tightrope.semialgebraic import (
     Constraint,
     Space,
+    half_spaces,
     interval,
     products,
     relu_graph,
@@ -40,11 +41,13 @@ class Coordinates:
     V
         (p, n): U times the basis, so that U x = U origin + V d.
     kind
-        "box", "l2" or "l1": the set that d runs over, of unit radius.
+        "box", "l2" or "l1": the set that d runs over, of unit radius; "polytope": the box with `rows`.
     lower, upper
         (n,) bounds on d of a clipped L2 or L1 ball, else None.
     squared_norm
         Bound on ||d||^2.
+    rows, offsets
+        (k, n) and (k,) of a polytope, rows d <= offsets, else None.
     """
 
     origin: np.ndarray
@@ -53,25 +56,30 @@ class Coordinates:
     lower: np.ndarray | None
     upper: np.ndarray | None
     squared_norm: float
+    rows: np.ndarray | None = None
+    offsets: np.ndarray | None = None
 
 
-def coordinates(U: np.ndarray, region: Ball) -> Coordinates:
+def coordinates(U: np.ndarray, region: Region) -> Coordinates:
     """The smallest unit-scaled coordinates of a region, each choice exact.
 
     L-infinity: one coordinate in [-1, 1] per pixel of positive width. L2 without clipping: only the row space of U
     matters, so x - x_0 is rotated into it (R of a QR factorisation of U'); clipping keeps the pixels, and so does
-    L1. Norms between are replaced by :meth:`Ball.enclosure`.
+    L1. Norms between are replaced by :meth:`Ball.enclosure`. A zonotope has one coordinate per generator, an ellipsoid
+    is an L2 ball; a polytope is its box with rows.
     """
-    region, _ = region.enclosure()
     p0 = region.size
     if U.shape[1] != p0:
         raise RegionError(f"region: {p0} inputs, but the network has {U.shape[1]}; use the network's own data set.")
+    if isinstance(region, Polytope):
+        return _polytope(U, region)
+    if isinstance(region, (Zonotope, EllipsoidRegion)):
+        inner = coordinates(U @ region.G, region.parameters)
+        return replace(inner, origin=region.center)
+    region, _ = region.enclosure()
     if region.norm == INFINITY:
-        lower, upper = region.bounding_box()
-        origin = (lower + upper) / 2
-        wide = upper > lower
-        # Outwards by one rounding: [origin - half, origin + half] holds [lower, upper].
-        half = np.where(wide, np.nextafter(np.maximum(upper - origin, origin - lower), np.inf), 0.0)
+        origin, half = _box(*region.bounding_box())
+        wide = half > 0
         return Coordinates(origin, U[:, wide] * half[wide], "box", None, None, float(wide.sum()))
     radius = region.radius
     if radius == 0:
@@ -91,6 +99,26 @@ def coordinates(U: np.ndarray, region: Ball) -> Coordinates:
     return Coordinates(region.center, radius * U[:, wide], kind, lower, upper, 1.0)
 
 
+def _box(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and half-widths; outwards by one rounding: [origin - half, origin + half] holds [lower, upper]."""
+    origin = (lower + upper) / 2
+    half = np.nextafter(np.maximum(upper - origin, origin - lower), np.inf)
+    return origin, np.where(upper > lower, half, 0.0)
+
+
+def _polytope(U: np.ndarray, region: Polytope) -> Coordinates:
+    """The box of a polytope, and the rows that cut it: A x <= b is (A half) d <= b - A origin."""
+    origin, half = _box(region.lower, region.upper)
+    wide = half > 0
+    A, b = region.A, region.b
+    noise = 4 * (len(origin) + 2) * np.finfo(float).eps  # outwards by what rounding can have done
+    offsets = b - A @ origin + noise * (np.abs(b) + np.abs(A) @ (np.abs(origin) + half))
+    rows = A[:, wide] * half[wide]
+    cuts = np.abs(rows).sum(1) > offsets  # the others hold on the whole box
+    squared_norm = float(wide.sum())
+    return Coordinates(origin, U[:, wide] * half[wide], "polytope", None, None, squared_norm, rows[cuts], offsets[cuts])
+
+
 @dataclass(frozen=True, eq=False)
 class RobustnessModel:
     """What the problems of all targets of one region share: variables (1, z, d[, e]) and constraints.
@@ -99,7 +127,7 @@ class RobustnessModel:
     """
 
     network: MonDEQ
-    region: Ball
+    region: Region
     label: int
     coordinates: Coordinates
     space: Space
@@ -141,8 +169,10 @@ def state_constraints(space: Space, network: MonDEQ, coords: Coordinates) -> lis
     b = network.U @ coords.origin + network.u
     h = sp.csr_array(network.W) @ z + sp.csr_array(coords.V) @ d + space.constant(b)
     constraints = relu_graph(space, z, h)
-    if coords.kind == "box":
+    if coords.kind in ("box", "polytope"):
         constraints += unit_box(space, d)
+        if coords.rows is not None and len(coords.rows):
+            constraints += half_spaces(space, d, coords.rows, coords.offsets, z)
     elif coords.kind == "l2":
         constraints += unit_l2_ball(space, d) if n else []
     else:
@@ -157,7 +187,7 @@ def state_constraints(space: Space, network: MonDEQ, coords: Coordinates) -> lis
     return constraints
 
 
-def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessModel:
+def robustness_model(network: MonDEQ, region: Region, label: int) -> RobustnessModel:
     """The Robustness Model of one network, region and label.
 
     Raises
@@ -176,7 +206,7 @@ def robustness_model(network: MonDEQ, region: Ball, label: int) -> RobustnessMod
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
     variance = {
         "z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6,
-        "d": np.full(n, (1 / 3 if coords.kind == "box" else 1 / max(n, 1))),
+        "d": np.full(n, (1 / 3 if coords.kind in ("box", "polytope") else 1 / max(n, 1))),
     }
     variance |= {"e": variance["d"]} if lift else {}
     spread = space.point(**variance)

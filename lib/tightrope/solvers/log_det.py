@@ -35,6 +35,8 @@ from tightrope.solvers.report import SolveReport, Status
 from tightrope.solvers.schur import SchurComplement
 from tightrope.solvers.threads import single_thread
 
+UNBOUNDED = 40.0  # log det Q per dimension from which on the image counts as flat: half-axes of e^-40
+
 
 @dataclass(frozen=True, eq=False)
 class _LogDet:
@@ -90,8 +92,9 @@ def solve(
     Returns
     -------
     SolveReport
-        `multipliers` in the order of the model's constraints (Q and b among them); `primal_value` and `dual_value` are
-        the two sides of log det Q: its value, and that plus the duality gap.
+        `multipliers` in the order of the model's constraints (Q and b among them). `dual_value` is the log det Q that
+        they prove (:func:`tightrope.verifiers.ellipsoid.proven_ellipsoid` checks it), `primal_value` the value from
+        the other side: the optimum is at most that, up to the primal residual.
     """
     with single_thread():
         return _solve(model, data, start, tolerance, max_iterations, time_limit, log)
@@ -111,9 +114,10 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, log) -> So
     rank, K = data.q + data.n + len(w), model.classes
     z_norm = 1 + Z0.norm()
     status = Status.ITERATION_LIMIT
-    best: np.ndarray | None = None
+    best: tuple[float, np.ndarray] | None = None
     gaps: list[float] = []
-    value = gap = primal_residual = dual_residual = np.inf
+    gap = primal_residual = dual_residual = np.inf
+    upper = np.inf
     iteration = 0
     for iteration in range(max_iterations + 1):
         try:
@@ -130,15 +134,23 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, log) -> So
         scale = 1 + np.linalg.norm(b / data.norms)
         primal_residual = float(np.linalg.norm(r / data.norms)) / scale
         mu = (X.inner(Z) + w @ y[iq]) / rank
-        gap = mu * rank / (1 + K)
         value = float(np.linalg.slogdet(phi.matrix(y))[1])
+        # Any y proves Q and b divided by the root of the y_0 that makes y_0 E_00 + E_oo - sum y_k A_k semidefinite.
+        corner = _corner(Z.plus(Rd, -1.0))
+        proven = -np.inf if corner is None else value - K / 2 * np.log(corner)
+        if np.isfinite(proven) and (best is None or proven > best[0]):
+            best = (proven, y.copy())
+        gap, upper = mu * rank / (1 + K), value + mu * rank
+        if best is not None and primal_residual < 1e-4:
+            gap = max(gap, (upper - best[0]) / (1 + K))
         if log:
-            log(f"{iteration:3d} log det {value:.6f} gap {gap:.1e} rp {primal_residual:.1e} rd {dual_residual:.1e}")
-        # sound_bound rescales Q and b by what is still missing, so a nearly feasible y serves too.
-        if dual_residual < 1e-6:
-            best = y.copy()
-        if max(gap, dual_residual) < tolerance and primal_residual < max(1e-5, 10 * tolerance):
+            log(f"{iteration:3d} log det {value:.6f} proven {proven:.6f} gap {gap:.1e} rp {primal_residual:.1e} "
+                f"rd {dual_residual:.1e}")  # fmt: skip
+        if best is not None and gap < tolerance and primal_residual < max(1e-5, 10 * tolerance):
             status = Status.SOLVED
+            break
+        if value > UNBOUNDED * K:
+            status = Status.UNBOUNDED
             break
         gaps.append(gap)
         if gap < 1e-3 and len(gaps) > 8 and gap > 0.9 * gaps[-7]:  # rounding: no progress in six iterations
@@ -168,15 +180,14 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, log) -> So
         Z, y = Z.plus(dZ, ad), y + ad * dy
     multipliers = None
     if best is not None:
-        multipliers = np.empty_like(best)
-        multipliers[complement.order] = best
-        value = float(np.linalg.slogdet(phi.matrix(best))[1])
-    else:
+        multipliers = np.empty_like(best[1])
+        multipliers[complement.order] = best[1]
+    elif status is not Status.UNBOUNDED:
         status = Status.FAILED
     return SolveReport(
         status=status,
-        primal_value=value,
-        dual_value=value + gap * (1 + K),
+        primal_value=float(upper),
+        dual_value=best[0] if best is not None else np.nan,
         multipliers=multipliers,
         primal_residual=float(primal_residual),
         dual_residual=float(dual_residual),
@@ -186,6 +197,19 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, log) -> So
         solver="log-det-interior-point",
         version=tightrope.__version__,
     )
+
+
+def _corner(slack: Arrow) -> float | None:
+    """The smallest y_0 for which slack + (y_0 - 1) E_00 is semidefinite, or None if there is none."""
+    if not (slack.dd > 0).all():
+        return None
+    S = slack.cc - (slack.cd / slack.dd) @ slack.cd.T
+    factor, info = lapack.dpotrf(S[1:, 1:], lower=1, clean=1)
+    if info:
+        return None
+    half = lapack.dtrtrs(factor, S[1:, :1], lower=1)[0] if len(S) > 1 else np.zeros(1)
+    corner = 1 + float(np.vdot(half, half) - S[0, 0])
+    return corner if corner > 0 else None
 
 
 def _lengths(phi: _LogDet, iq, point, step) -> tuple[float, float]:

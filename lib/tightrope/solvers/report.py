@@ -14,6 +14,7 @@ class Status(StrEnum):
     ITERATION_LIMIT = "iteration limit reached before the tolerance; allow more iterations or a larger tolerance"
     TIME_LIMIT = "time limit reached before the tolerance; allow more time"
     NUMERICAL = "numerical breakdown before the tolerance; the multipliers so far are kept"
+    UNBOUNDED = "the value grows without bound: the image is flat; give it a thickness"
     FAILED = "the solver returned no multipliers"
 
 

@@ -12,7 +12,7 @@ from tightrope.certificates import Certificate, SoundBound, Verdict, region_sha2
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import INFINITY, Polytope, Region
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic, reduced_dual
 from tightrope.solvers.arrow import ArrowData
@@ -74,7 +74,7 @@ class RobustnessReport:
 
 def verify(
     network: MonDEQ,
-    region: Ball,
+    region: Region,
     label: int,
     *,
     targets: Iterable[int] | None = None,
@@ -89,7 +89,7 @@ def verify(
     Parameters
     ----------
     network, region
-        The network, and a ball in its input units.
+        The network, and a ball, zonotope, ellipsoid or polytope in its input units.
     label
         The true label y.
     targets
@@ -162,6 +162,8 @@ def _checked(network, region, label, targets, method, tolerance, time_limit) -> 
         raise InputError(f"network: the Robustness Model needs a MonDEQ, got {type(network).__name__}.")
     if region.size != network.input_size:
         raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
+    if method == "reduced-dual" and isinstance(region, Polytope):
+        raise RegionError("method: reduced-dual covers no polytopes; use interior-point.")
     if method == "reduced-dual" and not (region.norm == INFINITY or (region.norm == 2 and not region.clipped)):
         raise RegionError(
             f"method: reduced-dual covers L-infinity balls and L2 balls without clipping, not L{region.norm:g}"
