@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from tightrope.errors import RegionError
+from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import Coordinates, coordinates, robustness_model, state_constraints
-from tightrope.regions import Ball
+from tightrope.regions import Region
 from tightrope.semialgebraic import Constraint, Space, products
 
 Q_GROUP, B_GROUP = "Q", "b"
@@ -42,7 +42,7 @@ class EllipsoidModel:
     """
 
     network: MonDEQ
-    region: Ball
+    region: Region
     coordinates: Coordinates
     space: Space
     constraints: tuple[Constraint, ...]
@@ -62,14 +62,22 @@ class EllipsoidModel:
         return sp.csr_array(sp.diags_array(diagonal))
 
 
-def ellipsoid_model(network: MonDEQ, region: Ball) -> EllipsoidModel:
+def ellipsoid_model(network: MonDEQ, region: Region) -> EllipsoidModel:
     """The Ellipsoid Model of a network and a region.
 
     Raises
     ------
     RegionError
         If the region is a single point: its image is one too, and no ellipsoid of positive volume is smallest.
+    InputError
+        If C has fewer than K independent rows: every image lies in a plane, and log det Q is unbounded.
     """
+    rank = int(np.linalg.matrix_rank(network.C))
+    if rank < network.classes:
+        raise InputError(
+            f"network: only {rank} of the {network.classes} rows of C are independent, so its outputs lie in a plane and "
+            "no ellipsoid around them is smallest; drop dependent outputs."
+        )
     coords = coordinates(network.U, region)
     n, K = coords.V.shape[1], network.classes
     if n == 0 or not coords.V.any():

@@ -12,7 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import SolverUnavailableError, UnknownNameError
-from tightrope.relaxations.shor import ShorProgram
+from tightrope.problems.ellipsoid import Q_GROUP, EllipsoidModel
+from tightrope.relaxations.shor import ShorProgram, shor_constraints
 from tightrope.solvers.report import SolveReport, Status
 
 SOLVERS = {"clarabel": "CLARABEL", "scs": "SCS", "mosek": "MOSEK"}
@@ -141,4 +142,57 @@ def solve(
         seconds=seconds,
         solver=solver,
         version=importlib.metadata.version(solver),
+    )
+
+
+def solve_log_det(
+    model: EllipsoidModel, solver: str, *, tolerance: float = 1e-7, time_limit: float | None = None
+) -> SolveReport:
+    """The Ellipsoid Model by a general conic solver, as it is printed: small networks only.
+
+    maximise log det Q over y subject to E_00 + E_oo - sum_k y_k A_k >= 0, with Q and b among the y_k.
+
+    Returns
+    -------
+    SolveReport
+        `multipliers` and values as in :func:`tightrope.solvers.log_det.solve`, `dual_value` unchecked.
+    """
+    require(solver)
+    c = shor_constraints(model)
+    K = model.classes
+    y = cp.Variable(len(c.equality))
+    Q = cp.Variable((K, K), symmetric=True)
+    corner = sp.csr_array(([1.0], ([0], [0])), shape=(c.size, c.size))
+    columns = sp.csr_array(sp.hstack([sp.csr_array(A.reshape(-1, 1)) for A in c.matrices()]))
+    slack = (model.identity() + corner).toarray() - cp.reshape(columns @ y, (c.size, c.size), order="F")
+    upper = Q[np.triu_indices(K)]
+    constraints = [(slack + slack.T) / 2 >> 0, upper == y[c.groups[Q_GROUP]]]
+    inequality = np.flatnonzero(~c.equality)
+    if len(inequality):
+        constraints.append(y[inequality] >= 0)
+    problem = cp.Problem(cp.Maximize(cp.log_det(Q)), constraints)
+    began = time.perf_counter()
+    version = importlib.metadata.version(solver)
+    failed = SolveReport(Status.FAILED, np.nan, np.nan, None, np.nan, np.nan, np.nan, 0, 0.0, solver, version)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
+    except cp.SolverError:
+        return failed
+    if y.value is None:
+        return failed
+    value = float(problem.value)
+    return SolveReport(
+        status=Status.SOLVED if problem.status == cp.OPTIMAL else Status.NUMERICAL,
+        primal_value=value,
+        dual_value=value,
+        multipliers=np.array(y.value),
+        primal_residual=np.nan,
+        dual_residual=float(max(0.0, -np.linalg.eigvalsh(slack.value)[0])),
+        gap=np.nan,
+        iterations=int(problem.solver_stats.num_iters or 0),
+        seconds=time.perf_counter() - began,
+        solver=solver,
+        version=version,
     )

@@ -136,9 +136,12 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, log) -> So
         mu = (X.inner(Z) + w @ y[iq]) / rank
         value = float(np.linalg.slogdet(phi.matrix(y))[1])
         # Any y proves Q and b divided by the root of the y_0 that makes y_0 E_00 + E_oo - sum y_k A_k semidefinite.
-        corner = _corner(Z.plus(Rd, -1.0))
-        proven = -np.inf if corner is None else value - K / 2 * np.log(corner)
-        if np.isfinite(proven) and (best is None or proven > best[0]):
+        # Without one that matrix lacks at most ||Rd||, for which the trace bound pays.
+        corner, lacks = _corner(Z.plus(Rd, -1.0)), Rd.norm()
+        if corner is None:
+            corner = (1 + lacks) * (1 + lacks * (1 + data.constraints.squared_norm))
+        proven = value - K / 2 * np.log(corner)
+        if dual_residual < 1e-2 and np.isfinite(proven) and (best is None or proven > best[0]):
             best = (proven, y.copy())
         gap, upper = mu * rank / (1 + K), value + mu * rank
         if best is not None and primal_residual < 1e-4:

@@ -9,7 +9,7 @@ from tightrope.certificates import Verdict, sound_bound
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel, ellipsoid_model
-from tightrope.regions import Ball
+from tightrope.regions import Region
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers import log_det
 from tightrope.solvers.arrow import ArrowData
@@ -38,9 +38,38 @@ class Ellipsoid:
         return np.linalg.norm(xi @ self.Q + self.b, axis=-1) <= 1 + tolerance
 
     def support(self, a: np.ndarray) -> float:
-        """max a'xi over the ellipsoid: with xi = Q^-1 (u - b), ||u|| <= 1, it is ||Q^-1 a|| - a'Q^-1 b."""
-        Qa = np.linalg.solve(self.Q, a)
-        return float(np.linalg.norm(Qa) - Qa @ self.b)
+        """An upper bound of max a'xi over the ellipsoid, sharp up to rounding.
+
+        With xi = Q^-1 (u - b), ||u|| <= 1, the maximum is ||g|| - g'b for g = Q^-1 a. A computed g with residual
+        r = a - Q g is off by at most ||r|| / lambda_min(Q) =: e, so ||g|| + e - g'b + e ||b|| is an upper bound.
+        """
+        g = np.linalg.solve(self.Q, a)
+        K, eps = len(a), np.finfo(float).eps
+        size = np.linalg.norm(self.Q)
+        rounding = 4 * K * eps * (size * np.linalg.norm(g) + np.linalg.norm(a))
+        smallest = np.linalg.eigvalsh(self.Q)[0] - 8 * K * eps * size
+        if smallest <= 0:
+            return np.inf
+        e = (np.linalg.norm(a - self.Q @ g) + rounding) / smallest
+        reach = np.linalg.norm(self.b)
+        slack = e * (1 + reach) + 4 * K * eps * np.linalg.norm(g) * (1 + reach)
+        return float(np.linalg.norm(g) - g @ self.b + slack)
+
+    def holds(self, other: "Ellipsoid", tolerance: float = 1e-9) -> bool:
+        """Whether the other ellipsoid is inside this one, up to rounding (no proof).
+
+        xi = P u + q for ||u|| <= 1, so ||Q P u + (Q q + b)||^2 is to be at most 1 on the unit ball: by the S-lemma,
+        some t >= 0 has [t I, 0; 0, 1 - t] - [QP, Qq + b]'[QP, Qq + b] >= 0. With singular values s of Q P and c the
+        right-hand side in its basis this is a scalar condition, 1 - t - sum t c^2 / (t - s^2) >= 0 for a t > max s^2.
+        """
+        P, q = np.linalg.inv(other.Q), other.center
+        left, s, _ = np.linalg.svd(self.Q @ P)
+        c = left.T @ (self.Q @ q + self.b)
+        low, high = float(s.max() ** 2), 1 + tolerance
+        if low > high:
+            return False
+        t = low + (high + tolerance - low) * np.linspace(0, 1, 4001)[1:]
+        return bool((high - t - (t[:, None] * c**2 / (t[:, None] - s**2)).sum(1) >= -tolerance).any())
 
     def projection(self, i: int, j: int, count: int = 200) -> np.ndarray:
         """Boundary of the projection onto labels (i, j), (count, 2).
@@ -94,14 +123,14 @@ class EllipsoidReport:
 
 
 def outer_ellipsoid(
-    network: MonDEQ, region: Ball, *, tolerance: float = 2e-5, time_limit: float | None = None, seed: int = 0
+    network: MonDEQ, region: Region, *, tolerance: float = 2e-5, time_limit: float | None = None, seed: int = 0
 ) -> EllipsoidReport:
     """The smallest ellipsoid around F(region) that the Ellipsoid Model proves.
 
     Parameters
     ----------
     network, region
-        The network and a ball of positive radius in its input units.
+        The network and a region that is no single point, in its input units.
     tolerance, time_limit
         Of the solve.
     seed
