@@ -62,6 +62,11 @@ class Bounds:
         """Whether each row of v (..., p) lies within the bounds, up to `tolerance`."""
         return ((v >= self.lower - tolerance) & (v <= self.upper + tolerance)).all(-1)
 
+    def outward(self, relative: float) -> "Bounds":
+        """Wider bounds, by `relative` times 1 + |bound| on each side."""
+        lower, upper = self.lower, self.upper
+        return Bounds(lower - relative * (1 + np.abs(lower)), upper + relative * (1 + np.abs(upper)))
+
     def intersect(self, other: "Bounds") -> "Bounds":
         """Both bounds at once. Sound bounds of one nonempty set always meet; rounding may make them cross."""
         lower, upper = np.maximum(self.lower, other.lower), np.minimum(self.upper, other.upper)
@@ -140,6 +145,8 @@ class FixpointBounds:
 
 def inputs_of(network: MonDEQ, region: Ball) -> Inputs:
     """The ball in unit coordinates. Clipping is exact for L-infinity; other clipped balls are taken unclipped."""
+    if not isinstance(region, Ball):
+        raise RegionError(f"region: fixpoint bounds are for balls, not for a {type(region).__name__}.")
     if region.size != network.input_size:
         raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
     if region.norm == INFINITY:

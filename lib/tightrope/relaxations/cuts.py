@@ -1,0 +1,216 @@
+"""The Robustness Model with bounds on the preactivations: order "1+cuts".
+
+Known bounds l <= h <= u (propagation.fixpoint) make Shor's relaxation tighter in three ways:
+
+1. Stable neurons leave the problem. Where u_i <= 0, z_i = 0. Where l_i >= 0, z_i = h_i; with U the unstable and A the
+   always active neurons, z_A = (I - W_AA)^-1 (W_AU z_U + V_A d + b_A) is a form in the others. (I - W_AA inherits
+   strong monotonicity, so the inverse exists.) The moment matrix is that of (1, z_U, d), and every product with the
+   equality z_A = h_A holds in it.
+2. Linear facts: u - z >= 0, the triangle u (h - l) - (u - l) z >= 0, z_A >= l_A, h <= 0 where z = 0, and the products
+   z (u - z) >= 0 that bound the diagonal.
+3. Products of two facts. One factor is always z_i or u_i - z_i, so that the matrices keep the arrow pattern: no two
+   perturbations d meet. There are thousands; :meth:`CutModel.violated` finds those that a moment matrix breaks.
+
+Everything here holds at every state of the network if the bounds do, which is for the caller to prove. As in the model
+of order 1, what is not covered is the rounding of the numbers themselves, here of the inverse in 1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.errors import InputError
+from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.problems.robustness import RobustnessModel
+from tightrope.propagation.fixpoint import Bounds
+from tightrope.semialgebraic import Constraint, Forms, Products, Space, products
+
+NO_PAIRS = np.zeros((0, 2), int)
+PAIRS = "pairs of facts >= 0"
+RELU = ("z (z - h) = 0", "z >= 0", "z - h >= 0")  # the groups of relu_graph, made anew for the unstable neurons
+
+
+@dataclass(frozen=True, eq=False)
+class CutModel:
+    """What the problems of all targets share under bounds: variables (1, z of the unstable neurons, d[, e]).
+
+    Build it with :func:`cut_model`. It has the attributes that relaxations.shor reads from a Robustness Model.
+
+    Attributes
+    ----------
+    model
+        The model of order 1 that is tightened.
+    bounds
+        On h, (p,).
+    unstable
+        (k,) indices of the neurons that are variables.
+    lift
+        (N of `model`, N) sparse: coordinates of `model` as forms in those of this one.
+    pairs
+        (r, 2): which facts are multiplied (rows of `core_facts`, rows of `facts`).
+    core_facts, facts
+        Forms that are nonnegative at every state: z_i and u_i - z_i, (2 k, N); and all, (f, N), these first.
+    """
+
+    model: RobustnessModel
+    bounds: Bounds
+    unstable: np.ndarray
+    lift: sp.csr_array
+    space: Space
+    core_facts: Forms
+    facts: Forms
+    pairs: np.ndarray
+    constraints: tuple[Constraint, ...]
+    squared_norm: float
+    center: np.ndarray
+    spread: np.ndarray
+
+    def problem(self, target: int) -> PolynomialProblem:
+        """max F(x)_target - F(x)_label over the region."""
+        return self._problem(_substituted(self.model.problem(target).objective, self.lift))
+
+    def preactivation_problem(self, neuron: int, sign: int) -> PolynomialProblem:
+        """max sign * h_neuron over the region: what sequential tightening asks."""
+        form = sp.csr_array(sign * _preactivation(self.model)[[neuron]]) @ self.lift
+        return self._problem(products(sp.csr_array(form), self.space.constant(1)))
+
+    def _problem(self, objective: Products) -> PolynomialProblem:
+        return PolynomialProblem(self.space, objective, self.constraints, self.squared_norm, self.center, self.spread)
+
+    def point(self, d: np.ndarray) -> np.ndarray:
+        """Homogeneous coordinates (..., N) of the network's state at d (..., n)."""
+        full = self.model.point(d)
+        values = {name: full[..., where] for name, where in self.model.space.slices.items()}
+        values["z"] = values["z"][..., self.unstable]
+        return self.space.point(**values)
+
+    def violated(self, X: np.ndarray, count: int) -> np.ndarray:
+        """The `count` pairs of facts (r, 2) whose product <f g', X> is most negative, on the scale of f and g.
+
+        Parameters
+        ----------
+        X
+            (q, N): the rows of a moment matrix for the coordinates 1, z, which is all that a core fact touches.
+        """
+        q = X.shape[0]
+        core = self.core_facts[:, :q].toarray()
+        values = (core @ X) @ self.facts.T.toarray()
+        # The mean of a fact under X, plus a share of its size, says what a violation is large against.
+        size = np.maximum(np.abs(self.facts[:, 1:]).max(1).toarray().ravel(), 1e-9)
+        mean = np.maximum(self.facts @ X[0], 0) + 0.1 * size
+        values /= mean[: len(core), None] * mean
+        k = len(self.unstable)
+        twice = np.arange(len(core))[:, None] > np.arange(values.shape[1])  # f g = g f
+        values[twice] = 0.0
+        values[np.arange(k), 2 * k + np.arange(k)] = 0.0  # z (z - h) = 0 is a constraint already
+        values[np.arange(k), k + np.arange(k)] = 0.0  # and so is z (u - z) >= 0
+        if len(self.pairs):
+            values[self.pairs[:, 0], self.pairs[:, 1]] = 0.0
+        order = np.argsort(values, axis=None)[:count]
+        worst = np.stack(np.unravel_index(order, values.shape), axis=1)
+        return worst[values.ravel()[order] < -1e-7]
+
+    def with_pairs(self, pairs: np.ndarray) -> "CutModel":
+        """The same model with these pairs of facts, in place of those that it has."""
+        return cut_model(self.model, self.bounds, pairs)
+
+
+def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAIRS) -> CutModel:
+    """Tighten a Robustness Model by bounds on h, and by products of pairs of facts.
+
+    Raises
+    ------
+    InputError
+        If the bounds do not fit the network or a pair does not exist.
+    """
+    network, coords = model.network, model.coordinates
+    p, n = network.width, coords.V.shape[1]
+    lower, upper = bounds.lower, bounds.upper
+    if len(lower) != p:
+        raise InputError(f"bounds: expected {p} neurons, got {len(lower)}.")
+    active, dead = lower >= 0, upper <= 0
+    active &= ~dead
+    unstable = np.flatnonzero(~active & ~dead)
+    lu, uu = lower[unstable], upper[unstable]
+    k = len(unstable)
+    space = Space(z=k, d=n, **({"e": n} if "e" in model.space.slices else {}))
+    lift = _lift(model, space, unstable, np.flatnonzero(active))
+    h = sp.csr_array(_preactivation(model) @ lift)
+    z, one = space["z"], space.constant(1)
+    hu = sp.csr_array(h[unstable])
+    above = space.constant(uu) - z
+    triangle = sp.diags_array(uu) @ (hu - space.constant(lu)) - sp.diags_array(uu - lu) @ z
+    always = sp.csr_array(h[active]) - space.constant(lower[active])
+    never = -sp.csr_array(h[dead])
+    region = [_substituted_constraint(c, lift) for c in model.constraints if c.name not in RELU]
+    facts = [z, above, z - hu, triangle, always, never]
+    if coords.kind == "box":
+        ones = space.constant(np.ones(n))
+        facts += [ones - space["d"], ones + space["d"]]
+    facts = sp.vstack([sp.csr_array(f) for f in facts], format="csr")
+    core_facts = sp.csr_array(facts[: 2 * k])
+    pairs = np.asarray(pairs, int).reshape(-1, 2)
+    limits = np.array([2 * k, facts.shape[0]])
+    if len(pairs) and not ((pairs >= 0) & (pairs < limits)).all():
+        raise InputError(f"pairs: rows must be in 0..{2 * k - 1} and 0..{facts.shape[0] - 1}.")
+    constraints = [
+        Constraint(RELU[0], products(z, z - hu), equality=True),
+        Constraint(RELU[1], products(z, one)),
+        Constraint(RELU[2], products(z - hu, one)),
+        *region,
+        Constraint("z (u - z) >= 0", products(z, above)),
+        Constraint("u (h - l) - (u - l) z >= 0", products(triangle, one)),
+        Constraint("always active: h - l >= 0", products(always, one)),
+        Constraint("never active: -h >= 0", products(never, one)),
+        Constraint(PAIRS, products(core_facts[pairs[:, 0]], facts[pairs[:, 1]])),
+    ]
+    squared_norm = min(model.squared_norm, (1 + 1e-9) * (1 + uu @ uu + coords.squared_norm * (len(space.slices) - 1)))
+    base = model.space.slices["z"]
+    z0 = np.clip(model.center[base][unstable], 0, uu)
+    rest = {name: model.center[where] for name, where in model.space.slices.items() if name != "z"}
+    spread = {name: model.spread[where] for name, where in model.space.slices.items() if name != "z"}
+    variance = space.point(z=0.1 * uu**2 + 1e-6, **spread)
+    variance[0] = model.spread[0]
+    return CutModel(
+        model,
+        bounds,
+        unstable,
+        lift,
+        space,
+        core_facts,
+        facts,
+        pairs,
+        tuple(c for c in constraints if len(c.body)),
+        float(squared_norm),
+        space.point(z=z0, **rest),
+        variance,
+    )
+
+
+def _preactivation(model: RobustnessModel) -> Forms:
+    """h = W z + V d + b as forms on the model's own space, (p, N)."""
+    network, coords, space = model.network, model.coordinates, model.space
+    b = network.U @ coords.origin + network.u
+    return sp.csr_array(network.W) @ space["z"] + sp.csr_array(coords.V) @ space["d"] + space.constant(b)
+
+
+def _lift(model: RobustnessModel, space: Space, unstable: np.ndarray, active: np.ndarray) -> sp.csr_array:
+    """Coordinates of the model of order 1 as forms in (1, z_U, d[, e]): z_A is eliminated, dead neurons are 0."""
+    network, coords = model.network, model.coordinates
+    W, V, b = network.W, coords.V, network.U @ coords.origin + network.u
+    rows = sp.csr_array(W[np.ix_(active, unstable)]) @ space["z"] + sp.csr_array(V[active]) @ space["d"]
+    rows = (rows + space.constant(b[active])).toarray() if len(active) else np.zeros((0, space.size))
+    z = np.zeros((network.width, space.size))
+    z[active] = np.linalg.solve(np.eye(len(active)) - W[np.ix_(active, active)], rows)
+    z[unstable] = space["z"].toarray()
+    others = [space[name] for name in space.slices if name != "z"]
+    return sp.vstack([space.constant(1), sp.csr_array(z), *others], format="csr")
+
+
+def _substituted(body: Products, lift: sp.csr_array) -> Products:
+    return Products(sp.csr_array(body.left @ lift), sp.csr_array(body.right @ lift), body.weights)
+
+
+def _substituted_constraint(constraint: Constraint, lift: sp.csr_array) -> Constraint:
+    return Constraint(constraint.name, _substituted(constraint.body, lift), constraint.equality)
