@@ -22,8 +22,10 @@ from scipy.linalg import lapack
 
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import MonDEQ
-from tightrope.problems.robustness import robustness_model
+from tightrope.problems.robustness import RobustnessModel, robustness_model
+from tightrope.propagation.fixpoint import Bounds, fixpoint_bounds
 from tightrope.regions import Ball, Region
+from tightrope.relaxations.cuts import CutModel, cut_model
 from tightrope.relaxations.shor import ShorProgram, shor
 from tightrope.solvers.arrow import Arrow, ArrowData
 
@@ -137,6 +139,39 @@ def _corner(Z: Arrow, size: Arrow, shift: float, terms: int) -> float | None:
 
 
 @dataclass(frozen=True, eq=False)
+class Cuts:
+    """The part of a certificate that says which problem of order "1+cuts" its multipliers belong to.
+
+    The bounds are no assumption: :func:`check` computes the fixpoint bounds of network and region again and refuses
+    stored ones that are narrower. (They are stored a little wider than computed, so that another machine's rounding
+    does not matter.) A pair is a product of two facts that follow from the bounds; any set of pairs is valid.
+
+    Attributes
+    ----------
+    lower, upper
+        (p,) bounds on h = W z + U x + u.
+    pairs
+        (r, 2) rows of relaxations.cuts.CutModel.core_facts and .facts.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    pairs: np.ndarray
+
+    def model(self, base: RobustnessModel) -> CutModel:
+        """The tightened model, if the bounds follow from the fixpoint bounds; else a CertificateError."""
+        proven = fixpoint_bounds(base.network, base.region).h
+        if self.lower.shape != proven.lower.shape or self.upper.shape != proven.upper.shape:
+            raise CertificateError(f"cuts: expected bounds of {len(proven.lower)} neurons.")
+        if not ((self.lower <= proven.lower) & (proven.upper <= self.upper)).all():
+            raise CertificateError("cuts: bounds on h that are narrower than the fixpoint bounds prove.")
+        try:
+            return cut_model(base, Bounds(self.lower, self.upper), self.pairs)
+        except InputError as error:
+            raise CertificateError(f"cuts: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """A proof that F(x)_target - F(x)_label <= bound on a region, in a form that :func:`check` can verify alone.
 
@@ -148,6 +183,8 @@ class Certificate:
         Name of a constraint group -> (k,) multipliers.
     network_sha256, region_sha256
         What the proof is about.
+    cuts
+        What the problem was tightened by (order "1+cuts"), or None (order 1).
     """
 
     label: int
@@ -158,6 +195,7 @@ class Certificate:
     multipliers: dict[str, np.ndarray]
     network_sha256: str
     region_sha256: str
+    cuts: Cuts | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -168,6 +206,8 @@ class Certificate:
         """Everything, as text; floats keep all digits."""
         content = asdict(self)
         content["multipliers"] = {name: list(map(float, y)) for name, y in self.multipliers.items()}
+        if self.cuts is not None:
+            content["cuts"] = {name: array.tolist() for name, array in content["cuts"].items()}
         return json.dumps(content)
 
     @classmethod
@@ -178,6 +218,12 @@ class Certificate:
             content["multipliers"] = {name: np.array(y, float) for name, y in content["multipliers"].items()}
             content |= {name: operator.index(content[name]) for name in ("label", "target")}
             content |= {name: float(content[name]) for name in ("bound", "y0", "shift")}
+            if content.get("cuts") is not None:
+                cuts = {name: np.array(value, float) for name, value in content["cuts"].items()}
+                pairs = cuts["pairs"].reshape(-1, 2)
+                if (pairs != np.floor(pairs)).any():
+                    raise ValueError("pairs are not whole numbers")
+                content["cuts"] = Cuts(**(cuts | {"pairs": pairs.astype(int)}))
             return cls(**content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CertificateError(
@@ -213,7 +259,10 @@ def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
         raise CertificateError("network: not the one that the certificate is for (SHA-256 differs).")
     if certificate.region_sha256 != region_sha256(region):
         raise CertificateError("region: not the one that the certificate is for (SHA-256 differs).")
-    program = shor(robustness_model(network, region, certificate.label).problem(certificate.target))
+    model = robustness_model(network, region, certificate.label)
+    if certificate.cuts is not None:
+        model = certificate.cuts.model(model)
+    program = shor(model.problem(certificate.target))
     c = program.constraints
     if not np.isfinite([certificate.bound, certificate.y0]).all():
         raise CertificateError(f"bound, y0: got {certificate.bound!r}, {certificate.y0!r}; both must be finite.")
