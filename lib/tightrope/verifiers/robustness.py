@@ -8,11 +8,11 @@ import numpy as np
 
 import tightrope
 from tightrope.attacks import Attack, pgd
-from tightrope.certificates import Certificate, SoundBound, Verdict, region_sha256, sound_bound
+from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, region_sha256, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
-from tightrope.regions import INFINITY, Polytope, Region
+from tightrope.regions import INFINITY, Ball, Polytope, Region
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic, reduced_dual
 from tightrope.solvers.arrow import ArrowData
@@ -20,8 +20,10 @@ from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status
 from tightrope.solvers.threads import single_thread
 from tightrope.solvers.transfer import Transfer
+from tightrope.verifiers.tightening import Tightening
 
 METHODS = ("cascade", "interior-point", "reduced-dual", *conic.SOLVERS)
+ORDERS = ("1", "1+cuts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,7 @@ def verify(
     *,
     targets: Iterable[int] | None = None,
     method: str = "cascade",
+    order: str = "1",
     attack: bool = True,
     tolerance: float = 1e-5,
     time_limit: float | None = None,
@@ -99,6 +102,10 @@ def verify(
         multipliers (solvers.transfer) where they suffice, else by the interior point, warm-started.
         "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by that solver.
         "reduced-dual": multipliers of the reduced dual, all targets together, stopped at the sign.
+    order
+        "1": Shor's relaxation, the paper's model. "1+cuts": what that leaves open (with method interior-point: every
+        label) is solved again with bounds on z and h and products of facts (verifiers.tightening); for balls, with the
+        methods cascade and interior-point.
     attack
         Whether to attack first; a target that is reached needs no relaxation (the methods other than the cascade still
         solve it, for the value).
@@ -116,6 +123,7 @@ def verify(
     """
     began = time.perf_counter()
     targets = _checked(network, region, label, targets, method, tolerance, time_limit)
+    _check_order(order, method, region)
     scores = network.logits(region.center)
     if not np.isfinite(scores).all():
         raise InputError("network: its scores at the region's centre are not finite; scale its weights down.")
@@ -131,7 +139,7 @@ def verify(
         if target != label and nominal[target] >= 0 and target not in found:
             found[target] = Attack(region.center.copy(), target, float(nominal[target]))
     open_targets = [t for t in targets if nominal[t] < 0]
-    decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit)
+    decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit, order)
     decisions = []
     # The closest label first: what proves it proves most of the others too.
     for target in sorted(targets, key=lambda t: -nominal[t]):
@@ -187,6 +195,15 @@ def _checked(network, region, label, targets, method, tolerance, time_limit) -> 
     return [int(target) for target in chosen]
 
 
+def _check_order(order: object, method: str, region: Region) -> None:
+    if str(order) not in ORDERS:
+        raise UnknownNameError("order", order, ORDERS)
+    if order == "1+cuts" and method not in ("cascade", "interior-point"):
+        raise InputError(f"order: 1+cuts goes with the methods cascade and interior-point, not {method}.")
+    if order == "1+cuts" and not isinstance(region, Ball):
+        raise RegionError(f"order: 1+cuts needs bounds that are known for balls, not for a {type(region).__name__}.")
+
+
 def _combine(decisions: list[LabelDecision]) -> Verdict:
     """One attack falsifies; otherwise all labels must be certified; a failure is reported before an unknown."""
     verdicts = {decision.verdict for decision in decisions}
@@ -199,9 +216,10 @@ def _combine(decisions: list[LabelDecision]) -> Verdict:
 class _Decider:
     """Decides one target after the other by a relaxation, sharing what the targets of a region share."""
 
-    def __init__(self, network, region, label, targets, method, tolerance, time_limit):
+    def __init__(self, network, region, label, targets, method, tolerance, time_limit, order):
         self.network, self.region, self.label, self.targets = network, region, label, targets
-        self.method, self.tolerance, self.time_limit = method, tolerance, time_limit
+        self.method, self.tolerance, self.time_limit, self.order = method, tolerance, time_limit, order
+        self._tightening: Tightening | None = None
         self._solve: Callable | None = None
         self._reports: dict[int, SolveReport] | None = None
         self._warm: Iterate | None = None
@@ -219,7 +237,20 @@ class _Decider:
                 return self._decision(target, report, bound, time.perf_counter() - began)
         report = self._solve(target, objective)
         bound = None if report.multipliers is None else sound_bound(self.data, objective, report.multipliers)
-        return self._decision(target, report, bound, time.perf_counter() - began)
+        decision = self._decision(target, report, bound, time.perf_counter() - began)
+        if self.order == "1+cuts" and (decision.verdict is not Verdict.CERTIFIED or self.method == "interior-point"):
+            return self._tightened(target, decision, began)
+        return decision
+
+    def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
+        """The decision after rounds of cuts, if they prove more than order 1 did."""
+        if self._tightening is None:
+            self._tightening = Tightening(self.model)
+        found = self._tightening(target, tolerance=max(self.tolerance, 1e-4), time_limit=self.time_limit)
+        seconds = time.perf_counter() - began
+        if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
+            return replace(decision, seconds=seconds)
+        return self._decision(target, found.report, found.bound, seconds, found.multipliers, found.cuts)
 
     def _prepare(self) -> None:
         self.model = robustness_model(self.network, self.region, self.label)
@@ -278,7 +309,16 @@ class _Decider:
             tightrope.__version__,
         )
 
-    def _decision(self, target: int, report: SolveReport, bound: SoundBound | None, seconds: float) -> LabelDecision:
+    def _decision(
+        self,
+        target: int,
+        report: SolveReport,
+        bound: SoundBound | None,
+        seconds: float,
+        multipliers: dict[str, np.ndarray] | None = None,
+        cuts: Cuts | None = None,
+    ) -> LabelDecision:
+        """`multipliers` by group and `cuts` are those of a tightened problem; without them the problem is order 1's."""
         certificate = None
         if bound is None:
             verdict, reason = Verdict.FAILED, str(report.status)
@@ -289,9 +329,10 @@ class _Decider:
                 bound.value,
                 bound.y0,
                 bound.shift,
-                self.data.constraints.split(bound.multipliers),
+                self.data.constraints.split(bound.multipliers) if multipliers is None else multipliers,
                 self.network.sha256(),
                 region_sha256(self.region),
+                cuts,
             )
             verdict, reason = certificate.verdict, ""
             if verdict is Verdict.UNKNOWN:
