@@ -153,7 +153,7 @@ def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -
                 axes.annotate(f"{value:.4g}", (value, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
             values = [value for _, _, value in group]
             axes.set_xscale("log")
-            axes.set_xlim(0.85 * min(values), 1.5 * max(values))
+            axes.set_xlim(0.85 * min(values), 2.2 * max(values))
             axes.set_ylim(-len(names) + 0.4, 0.6)
             axes.minorticks_off()
             axes.set_title(heading)

@@ -23,6 +23,8 @@ from tightrope.experiments.chen2021_mondeq.common import (
     question,
     solved,
 )
+from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import constants, kept_constants
+from tightrope.experiments.chen2021_mondeq.lipschitz_ratio import count_cells, count_table, counts
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value
@@ -88,6 +90,14 @@ class Table2:
     def seconds(self) -> Table:
         """Seconds per image and per problem beside the printed ones."""
         return seconds_table(self.settings)
+
+    @cached_property
+    def lipschitz(self) -> Table:
+        """Images certified by global Lipschitz constants (those of Table 3, solved now if they are not kept)."""
+        row = self.rows[0]
+        radii = list(dict.fromkeys((s.norm, s.epsilon_pixel) for s in self.settings))
+        images = len({row["image"] for row in self.rows})
+        return count_table(counts(row["network"], images, radii, constants(row["network"], self.profile)))
 
     @property
     def images(self) -> Table:
@@ -318,23 +328,27 @@ def _verdict(row: Mapping) -> str:
 
 def table_2_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
     """Our numbers for the printed cells, of the settings for which every image is solved."""
-    counts = [s for s in settings(rows) if s.images == parameters["images"]]
-    whole = {(s.norm, s.epsilon_pixel, s.clip) for s in counts}
+    complete_settings = [s for s in settings(rows) if s.images == parameters["images"]]
+    whole = {(s.norm, s.epsilon_pixel, s.clip) for s in complete_settings}
     values: dict[str, Value] = {}
-    for s in counts:
+    if "network" in parameters:
+        known = kept_constants(parameters["network"], parameters["profile"])
+        radii = list(dict.fromkeys((s.norm, s.epsilon_pixel) for s in complete_settings))
+        values |= count_cells(counts(parameters["network"], parameters["images"], radii, known), known)
+    for s in complete_settings:
         if not s.clip:
-            other = _same(counts, s)
+            other = _same(complete_settings, s)
             note = f"{percent(other.certified, other.images)} on the ball clipped to [0, 1]" if other else ""
             values[f"table-2/{s.name}/robustness"] = Value(percent(s.certified, s.images), note)
         else:
-            other = _same(counts, s)
+            other = _same(complete_settings, s)
             note = f"Foolbox alone: {percent(s.images - s.foolbox, s.images)}"
             if other:
                 note += f"; {percent(other.not_attacked, other.images)} on the unclipped ball"
             values[f"table-2/{s.name}/pgd"] = Value(percent(s.not_attacked, s.images), note)
     complete = [row for row in rows if (row["norm"], row["epsilon_pixel"], row["clip"]) in whole]
     if complete and len(whole) == 2 * (len(parameters["epsilons_l2"]) + len(parameters["epsilons_linf"])):
-        unclipped = [s for s in counts if not s.clip]
+        unclipped = [s for s in complete_settings if not s.clip]
         values["table-2/certified-and-attacked"] = Value(len({r["image"] for r, _ in contradictions(complete)}))
         values["table-2/seconds/robustness-per-example"] = Value(
             float(np.mean([s.seconds for s in unclipped])),
