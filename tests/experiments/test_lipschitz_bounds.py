@@ -30,9 +30,6 @@ def test_cases_are_norms_by_methods():
     short = bounds.table_3_cases({**PARAMETERS, "printed_model": False})
     left_out = {case["method"] for case in cases} - {case["method"] for case in short}
     assert left_out == {"printed-model", "reference-model"}
-        "printed-model",
-        "reference-model",
-    }
 
 
 def test_tables_stand_beside_the_printed_numbers():
