@@ -137,7 +137,7 @@ def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAI
     space = Space(z=k, d=n, **({"e": n} if "e" in model.space.slices else {}))
     lift = _lift(model, space, unstable, np.flatnonzero(active))
     h = sp.csr_array(_preactivation(model) @ lift)
-    z, one = space["z"], space.constant(1)
+    z = space["z"]
     hu = sp.csr_array(h[unstable])
     above = space.constant(uu) - z
     triangle = sp.diags_array(uu) @ (hu - space.constant(lu)) - sp.diags_array(uu - lu) @ z
@@ -154,15 +154,19 @@ def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAI
     limits = np.array([2 * k, facts.shape[0]])
     if len(pairs) and not ((pairs >= 0) & (pairs < limits)).all():
         raise InputError(f"pairs: rows must be in 0..{2 * k - 1} and 0..{facts.shape[0] - 1}.")
+
+    def linear(name: str, form: Forms) -> Constraint:
+        return Constraint(name, products(form, space.constant(np.ones(form.shape[0]))))
+
     constraints = [
         Constraint(RELU[0], products(z, z - hu), equality=True),
-        Constraint(RELU[1], products(z, one)),
-        Constraint(RELU[2], products(z - hu, one)),
+        linear(RELU[1], z),
+        linear(RELU[2], z - hu),
         *region,
         Constraint("z (u - z) >= 0", products(z, above)),
-        Constraint("u (h - l) - (u - l) z >= 0", products(triangle, one)),
-        Constraint("always active: h - l >= 0", products(always, one)),
-        Constraint("never active: -h >= 0", products(never, one)),
+        linear("u (h - l) - (u - l) z >= 0", triangle),
+        linear("always active: h - l >= 0", always),
+        linear("never active: -h >= 0", never),
         Constraint(PAIRS, products(core_facts[pairs[:, 0]], facts[pairs[:, 1]])),
     ]
     squared_norm = min(model.squared_norm, (1 + 1e-9) * (1 + uu @ uu + coords.squared_norm * (len(space.slices) - 1)))

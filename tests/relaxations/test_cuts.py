@@ -1,0 +1,144 @@
+"""Order 1+cuts: true states satisfy every cut, and attack <= exact <= cuts <= Shor on networks small enough for LPs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import exact_margin, question
+from tightrope.attacks import pgd
+from tightrope.certificates import Certificate, Verdict, check
+from tightrope.errors import CertificateError, InputError, UnknownNameError
+from tightrope.networks import MonDEQ
+from tightrope.problems.robustness import robustness_model
+from tightrope.propagation.fixpoint import Bounds, fixpoint_bounds
+from tightrope.regions import INFINITY, Ball
+from tightrope.relaxations.cuts import cut_model
+from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.tightening import Tightening
+
+
+def all_pairs(model):
+    grid = np.meshgrid(np.arange(model.core_facts.shape[0]), np.arange(model.facts.shape[0]), indexing="ij")
+    return np.stack(grid, axis=-1).reshape(-1, 2)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 999),
+    norm=st.sampled_from([1.0, 2.0, INFINITY]),
+    radius=st.sampled_from([0.0, 0.1, 1.0]),
+    clip=st.booleans(),
+)
+def test_every_product_holds_at_true_states(seed, norm, radius, clip):
+    """None of the thousands of products is violated, the eliminated neurons come out right, and so does the margin."""
+    network, region, label, target = question(seed, norm, radius, clip, p=5)
+    base = robustness_model(network, region, label)
+    model = cut_model(base, fixpoint_bounds(network, region).h)
+    model = model.with_pairs(all_pairs(model))
+    n = base.coordinates.V.shape[1]
+    d = np.random.default_rng(seed).uniform(-1, 1, (30, n))
+    if base.coordinates.kind != "box":
+        d /= np.maximum(1, np.linalg.norm(d, ord=1 if base.coordinates.kind == "l1" else 2, axis=1, keepdims=True))
+    if base.coordinates.lower is not None:
+        d = np.clip(d, base.coordinates.lower, base.coordinates.upper)
+    v = model.point(d)
+    size = 1 + np.abs(v).max() ** 2
+    problem = model.problem(target)
+    assert max(problem.violations(v).values(), default=0) <= 1e-7 * size
+    assert np.allclose(v @ model.lift.T.toarray(), base.point(d), atol=1e-7 * size)
+    assert np.allclose(problem.objective(v), base.problem(target).objective(base.point(d)), atol=1e-7 * size)
+    assert (np.sum(v**2, axis=1) <= model.squared_norm * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("radius", [0.1, 0.5])
+def test_order_attack_exact_cuts_shor(seed, radius):
+    network, region, label, target = question(seed, INFINITY, radius, p=6)
+    attack = pgd(network, region, label, targets=[target], restarts=2, steps=20, seed=0).best_margin[target]
+    exact = exact_margin(network, region, label, target)
+    options = {"targets": [target], "method": "interior-point", "attack": False, "tolerance": 1e-6}
+    shor = verify(network, region, label, **options).decisions[0]
+    cuts = verify(network, region, label, order="1+cuts", **options).decisions[0]
+    assert attack <= exact + 1e-6
+    assert exact <= cuts.bound + 1e-7
+    assert cuts.bound <= shor.bound + 1e-4 * (1 + abs(shor.bound))
+
+
+def between(seed):
+    """A question whose true margin is below 0 and whose bound of order 1 is above: c is moved to lie in the gap."""
+    network, region, label, target = question(seed, INFINITY, 0.5, p=6)
+    options = {"targets": [target], "method": "interior-point", "attack": False, "tolerance": 1e-6}
+    shor = verify(network, region, label, **options).decisions[0].bound
+    cuts = verify(network, region, label, order="1+cuts", **options).decisions[0].bound
+    c = network.c.copy()
+    c[target] -= (shor + cuts) / 2
+    return replace(network, c=c), region, label, target, shor - cuts
+
+
+def test_cuts_decide_what_shor_cannot():
+    """Where the bound of order 1 is positive, cuts certify; the certificate is checked, and tampered ones are not."""
+    decided = 0
+    for seed in range(6):
+        network, region, label, target, gap = between(seed)
+        if gap < 1e-2 or network.predict(region.center) != label:
+            continue
+        options = {"targets": [target], "attack": False}
+        assert verify(network, region, label, **options).decisions[0].verdict is Verdict.UNKNOWN
+        decision = verify(network, region, label, order="1+cuts", **options).decisions[0]
+        assert decision.verdict is Verdict.CERTIFIED
+        decided += 1
+        certificate = decision.certificate
+        again = Certificate.from_json(certificate.to_json())
+        assert exact_margin(network, region, label, target) <= check(again, network, region) < 0
+        for change, message in (
+            ({"upper": certificate.cuts.upper - 0.01}, "narrower"),
+            ({"lower": certificate.cuts.lower + 0.01}, "narrower"),
+            ({"lower": certificate.cuts.lower[:2]}, "neurons"),
+            ({"lower": np.full(6, np.nan)}, "narrower"),
+            ({"pairs": np.array([[0, 10**6]])}, "pairs"),
+        ):
+            with pytest.raises(CertificateError, match=message):
+                check(replace(certificate, cuts=replace(certificate.cuts, **change)), network, region)
+        with pytest.raises(CertificateError, match="multipliers"):  # those of one problem are none of another
+            check(replace(certificate, cuts=None), network, region)
+    assert decided >= 2
+
+
+@pytest.mark.parametrize("norm", [1, 2, INFINITY])
+@pytest.mark.parametrize("radius", [0.0, 0.2])
+@pytest.mark.parametrize("clip", [False, True])
+def test_degenerate_sets(norm, radius, clip):
+    """A point, flat pixels, L1 lifts, no unstable neuron at all: same answers, never an error."""
+    for seed in range(3):
+        network, region, label, target = question(seed, norm, radius, clip)
+        options = {"targets": [target], "method": "interior-point", "attack": False}
+        shor = verify(network, region, label, **options).decisions[0]
+        cuts = verify(network, region, label, order="1+cuts", **options).decisions[0]
+        margins = network.logits(region.sample(50, np.random.default_rng(0)))
+        assert (margins[:, target] - margins[:, label]).max() <= cuts.bound + 1e-6
+        assert cuts.bound <= shor.bound + 1e-4 * (1 + abs(shor.bound))
+        assert check(cuts.certificate, network, region) <= cuts.bound + 1e-6
+
+
+def test_all_neurons_stable_is_a_linear_problem():
+    network = MonDEQ(-np.eye(2), np.eye(2), [50.0, -50.0], np.eye(2), [0.0, 0.0])
+    region = Ball(np.zeros(2), 1.0, INFINITY)
+    found = Tightening(robustness_model(network, region, 0))(1)
+    assert found.bound.value == pytest.approx(-24.5, abs=1e-2)
+    assert len(found.values) == 1
+
+
+def test_errors():
+    network, region, label, _ = question(0, INFINITY)
+    with pytest.raises(UnknownNameError, match="order"):
+        verify(network, region, label, order="1+cut")
+    with pytest.raises(InputError, match="cascade"):
+        verify(network, region, label, order="1+cuts", method="reduced-dual")
+    model = robustness_model(network, region, label)
+    with pytest.raises(InputError, match="neurons"):
+        cut_model(model, Bounds(np.zeros(2), np.ones(2)))
+    with pytest.raises(InputError, match="pairs"):
+        cut_model(model, fixpoint_bounds(network, region).h, np.array([[99, 0]]))
