@@ -75,8 +75,8 @@ def ellipsoid_model(network: MonDEQ, region: Region) -> EllipsoidModel:
     rank = int(np.linalg.matrix_rank(network.C))
     if rank < network.classes:
         raise InputError(
-            f"network: only {rank} of the {network.classes} rows of C are independent, so its outputs lie in a plane and "
-            "no ellipsoid around them is smallest; drop dependent outputs."
+            f"network: only {rank} of the {network.classes} rows of C are independent, so its outputs lie in a "
+            "plane and no ellipsoid around them is smallest; drop dependent outputs."
         )
     coords = coordinates(network.U, region)
     n, K = coords.V.shape[1], network.classes

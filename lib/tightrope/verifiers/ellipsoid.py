@@ -109,10 +109,7 @@ class EllipsoidReport:
         """(K,) proven upper bounds of F_j - F_label over the region; 0 at the label."""
         if self.ellipsoid is None:
             raise InputError("report: no ellipsoid was proven, so it has no margins.")
-        K = len(self.ellipsoid.b)
-        return np.array(
-            [0.0 if j == label else self.ellipsoid.support(np.eye(K)[j] - np.eye(K)[label]) for j in range(K)]
-        )
+        return margins_of(self.ellipsoid, label)
 
     def verdict(self, label: int) -> Verdict:
         """CERTIFIED if every other label stays below `label` on the ellipsoid (the printed criterion)."""
@@ -120,6 +117,12 @@ class EllipsoidReport:
             return Verdict.FAILED
         below = np.delete(self.margins(label), label) < 0
         return Verdict.CERTIFIED if below.all() else Verdict.UNKNOWN
+
+
+def margins_of(ellipsoid: Ellipsoid, label: int) -> np.ndarray:
+    """(K,) upper bounds of xi_j - xi_label over an ellipsoid; 0 at the label."""
+    eye = np.eye(len(ellipsoid.b))
+    return np.array([0.0 if j == label else ellipsoid.support(eye[j] - eye[label]) for j in range(len(eye))])
 
 
 def outer_ellipsoid(
