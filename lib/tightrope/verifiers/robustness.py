@@ -121,9 +121,15 @@ def verify(
     UnknownNameError, SolverUnavailableError, InputError
         Before any solve.
     """
-    began = time.perf_counter()
     targets = _checked(network, region, label, targets, method, tolerance, time_limit)
     _check_order(order, method, region)
+    with single_thread():  # the attack's matrices are small too
+        return _verified(network, region, label, targets, method, order, attack, tolerance, time_limit, seed)
+
+
+def _verified(network, region, label, targets, method, order, attack, tolerance, time_limit, seed) -> RobustnessReport:
+    """:func:`verify` with checked arguments."""
+    began = time.perf_counter()
     scores = network.logits(region.center)
     if not np.isfinite(scores).all():
         raise InputError("network: its scores at the region's centre are not finite; scale its weights down.")
