@@ -271,6 +271,14 @@ def available(file: str) -> bool:
     return (given is not None and given.is_file()) or (cache_folder() / file).is_file()
 
 
+def on_this_machine(name: str, split: str = "test") -> bool:
+    """Say whether a data set can be loaded without a download."""
+    if name != "mnist":
+        return name in _LOADERS
+    prefix = {"train": "train", "test": "t10k"}[split]
+    return all(available(f"mnist/{prefix}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+
+
 def cache_folder() -> Path:
     """Return the folder in which downloads are kept: the operating system's cache folder of this user."""
     import pooch  # a slow import that the embedded data does not need

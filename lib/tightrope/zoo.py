@@ -51,6 +51,14 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({*_PUBLISHED, *_shipped()}))
 
 
+def available(name: str) -> bool:
+    """Say whether a network of :func:`names` and its test images are on this machine; downloads nothing."""
+    if name in _PUBLISHED:
+        published = _PUBLISHED[name]
+        return datasets.available(published.file) and datasets.on_this_machine(published.dataset)
+    return name in _shipped() and datasets.on_this_machine(name.split("/")[0])
+
+
 def get(name: str) -> Entry:
     """Return a network.
 

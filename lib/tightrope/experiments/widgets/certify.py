@@ -1,0 +1,241 @@
+"""Explorers of one image: its certificate (bounds, attack, ellipse), and its attack alone."""
+
+import html
+from collections.abc import Iterable
+
+import numpy as np
+
+from tightrope import zoo
+from tightrope.certificates import Verdict
+from tightrope.experiments import figures
+from tightrope.experiments.tables import Table
+from tightrope.experiments.widgets.certification import CLOSEST, TRUE, Answer, Certification
+from tightrope.experiments.widgets.explorer import Explorer, View, check, choice, number_slider, radius_slider
+from tightrope.regions import parse_norm
+from tightrope.verifiers import robustness
+
+CONTROLS = ("network", "image", "norm", "epsilon_pixel", "clip", "method", "order", "ellipse", "i", "j")
+_NORMS = (("1", "1"), ("2", "2"), ("infinity", "inf"))
+_WORDS = {
+    Verdict.CERTIFIED: "certified: no point of the region has another label",
+    Verdict.FALSIFIED: "falsified: a point of the region does not have the true label",
+    Verdict.UNKNOWN: "unknown: neither a proof nor an attack",
+    Verdict.FAILED: "failed: a solver gave no bound",
+    None: "open",
+}
+
+
+def certify(
+    network: str = "digits/mondeq-16",
+    image: int = 0,
+    norm: object = "inf",
+    epsilon_pixel: float = 0.05,
+    clip: bool = True,
+    method: str = "cascade",
+    order: str = "1",
+    ellipse: bool = True,
+    labels: tuple[int, int] | None = None,
+    *,
+    controls: Iterable[str] = CONTROLS,
+    time_limit: float = 20.0,
+    seed: int = 0,
+    background: bool = True,
+) -> Explorer:
+    """Explore what is known of one image: attack, a proven bound per label, verdict, outer ellipse.
+
+    Parameters
+    ----------
+    network
+        A name of the zoo.
+    image
+        Test image, counted from 0; the slider has the first hundred.
+    norm, epsilon_pixel, clip
+        The region: 1, 2 or inf; radius for pixels in [0, 1]; whether it is cut to the pixel range.
+    method, order
+        Of :func:`tightrope.verifiers.robustness.verify`.
+    ellipse, labels
+        Whether to compute the outer ellipsoid, and the labels that it is projected onto; the true and the closest label
+        if None.
+    controls
+        Which of these can be moved; the others keep their value.
+    time_limit
+        Seconds for one solve.
+    """
+    i, j = labels or (TRUE, CLOSEST)
+    fixed = dict(network=network, image=int(image), norm=_norm(norm), epsilon_pixel=float(epsilon_pixel),
+                 clip=bool(clip), method=method, order=str(order), ellipse=bool(ellipse), i=i, j=j)  # fmt: skip
+    certification = Certification(seed, time_limit)
+    return _explorer("certificate", fixed, controls, certification, certificate_view, background)
+
+
+def attack(
+    network: str = "digits/mondeq-16",
+    image: int = 0,
+    norm: object = "inf",
+    epsilon_pixel: float = 0.15,
+    clip: bool = True,
+    *,
+    controls: Iterable[str] = ("image", "norm", "epsilon_pixel", "clip"),
+    seed: int = 0,
+    background: bool = True,
+) -> Explorer:
+    """Explore targeted attacks on one image; the parameters are those of :func:`certify`."""
+    fixed = dict(network=network, image=int(image), norm=_norm(norm), epsilon_pixel=float(epsilon_pixel),
+                 clip=bool(clip), method=None)  # fmt: skip
+    return _explorer("attack", fixed, controls, Certification(seed), attack_view, background)
+
+
+def _norm(norm: object) -> str:
+    q = parse_norm(norm)
+    return "inf" if q == float("inf") else f"{q:g}"
+
+
+def _explorer(title, fixed, controls, certification, view, background) -> Explorer:
+    makers = {
+        "network": lambda v: choice(v, sorted({*filter(zoo.available, zoo.names()), v}), "network"),
+        "image": lambda v: number_slider(v, 99, "image"),
+        "norm": lambda v: choice(v, [*_NORMS, *([] if v in dict(_NORMS).values() else [(v, v)])], "norm"),
+        "epsilon_pixel": radius_slider,
+        "clip": lambda v: check(v, "clip to pixels in [0, 1]"),
+        "method": lambda v: choice(v, robustness.METHODS, "method"),
+        "order": lambda v: choice(v, robustness.ORDERS, "order"),
+        "ellipse": lambda v: check(v, "outer ellipsoid"),
+        "i": lambda v: choice(v, [("true label", TRUE), *((str(k), k) for k in range(10))], "ellipse of"),
+        "j": lambda v: choice(v, [("closest label", CLOSEST), *((str(k), k) for k in range(10))], "and of"),
+    }
+    # The order of the page, whatever the order of the names.
+    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
+    return Explorer(title, moved, lambda state: certification.stages({**fixed, **state}), view, background=background)
+
+
+# --------------------------------------------------------------------------------------------------- views
+
+
+def certificate_view(answer: Answer) -> View:
+    """Show an answer: the picture, a table with a row per label, and the verdict in a line."""
+    drawing = figures.certificate(
+        answer.pixels,
+        answer.attack_pixels,
+        answer.shape,
+        titles=_titles(answer),
+        margins=[
+            (k, answer.nominal[k], _margin(answer, k), answer.bound(k), answer.verdict_of(k)) for k in answer.targets
+        ],
+        label=answer.label,
+        projection=_projection(answer),
+    )
+    table = Table(
+        ("label", "nominal margin", "attack margin", "certified bound", "verdict", "reason"),
+        tuple(
+            (
+                k,
+                _two(answer.nominal[k]),
+                _two(_margin(answer, k)),
+                _two(answer.bound(k)),
+                "open" if answer.verdict_of(k) is None else answer.verdict_of(k).value,
+                answer.decisions[k].reason if k in answer.decisions else "",
+            )
+            for k in answer.targets
+        ),
+    )
+    facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
+    lines = [facts, _ellipse_line(answer)]
+    if answer.open:
+        lines.append(f"still open: {answer.open}")
+    return View(drawing._repr_png_(), _page(answer.verdict, lines, table), f"{facts}: {_short(answer)}")
+
+
+def attack_view(answer: Answer) -> View:
+    """Show an attack: image, attacked image, difference, scores."""
+    row = {
+        "predicted": answer.predicted,
+        "label": answer.label,
+        "scores": answer.scores.tolist(),
+        "attack_label": None if answer.attack is None else answer.attack.label,
+        "attack_scores": None if answer.attack_scores is None else np.ravel(answer.attack_scores).tolist(),
+    }
+    drawing = figures.adversarial_example(answer.pixels, answer.attack_pixels, answer.shape, row)
+    table = Table(
+        ("label", "nominal margin", "attack margin"),
+        tuple((k, _two(answer.nominal[k]), _two(_margin(answer, k))) for k in answer.targets),
+    )
+    facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
+    if answer.attack is None:
+        found = "no attack found (this proves nothing)"
+    else:
+        found = f"attack found, label {answer.attack.label}"
+    return View(drawing._repr_png_(), _page(None, [facts, found], table, found), f"{facts}: {found}")
+
+
+def _margin(answer: Answer, label: int) -> float | None:
+    margins = answer.attack_margin
+    return None if margins is None or not np.isfinite(margins[label]) else float(margins[label])
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value + 0.0:.2f}"
+
+
+def _titles(answer: Answer) -> tuple[str, str]:
+    before = f"image {answer.image}: a {answer.label}"
+    if answer.predicted != answer.label:
+        before += f", seen as a {answer.predicted}"
+    if answer.attack_margin is None:
+        return before, "attacking ..."
+    return before, "no attack found" if answer.attack is None else f"attack: seen as a {answer.attack.label}"
+
+
+def _projection(answer: Answer) -> dict:
+    """What is drawn of the outputs at two labels."""
+    i, j = answer.pair
+    names = [f"{'true ' if k == answer.label else ''}label {k}" for k in (i, j)]
+    if i == j:
+        return {"names": names, "note": "choose two different labels"}
+    take = [i, j]
+    return {
+        "names": names,
+        "center": answer.scores[take],
+        "cloud": None if answer.cloud is None else answer.cloud[:, take],
+        "attack": None if answer.attack_scores is None else np.ravel(answer.attack_scores)[take],
+        "boundary": None if answer.ellipsoid is None else answer.ellipsoid.projection(i, j),
+        "true": take.index(answer.label) if answer.label in take else None,
+        "note": answer.note,
+    }
+
+
+def _ellipse_line(answer: Answer) -> str:
+    if answer.ellipsoid is None:
+        return f"no outer ellipsoid: {answer.note}" if answer.note else ""
+    i, j = answer.pair
+    text = f"outer ellipsoid: log det Q = {answer.ellipsoid.log_det:.1f}"
+    if answer.label in (i, j) and i != j:
+        other = j if i == answer.label else i
+        direction = np.eye(len(answer.scores))[other] - np.eye(len(answer.scores))[answer.label]
+        text += f"; it proves F_{other} - F_{answer.label} <= {answer.ellipsoid.support(direction):.2f}"
+    return text
+
+
+def _short(answer: Answer) -> str:
+    """The outcome without numbers that depend on the machine."""
+    verdict = "open" if answer.verdict is None else answer.verdict.value
+    proven = sum(answer.verdict_of(k) is Verdict.CERTIFIED for k in answer.targets)
+    reached = sum(answer.verdict_of(k) is Verdict.FALSIFIED for k in answer.targets)
+    return f"{verdict}; of {len(answer.targets)} other labels {proven} proven below, {reached} reached by an attack"
+
+
+def _page(verdict: Verdict | None, lines: list[str], table: Table, headline: str | None = None) -> str:
+    """A headline, lines of text and a table as HTML."""
+    colour = {Verdict.CERTIFIED: figures.CERTIFIED, Verdict.FALSIFIED: "#a8551a"}.get(verdict, figures.INK)
+    header, *body = table.cells()
+    cell = "padding:1px 10px;text-align:right"
+    rows = "".join(
+        "<tr>" + "".join(f"<td style='{cell}'>{html.escape(text)}</td>" for text in line) + "</tr>" for line in body
+    )
+    heads = "".join(f"<th style='{cell}' scope='col'>{html.escape(text)}</th>" for text in header)
+    text = "".join(f"<div>{html.escape(line)}</div>" for line in lines if line and line != headline)
+    said = html.escape(headline or _WORDS[verdict])
+    return (
+        f"<div role='status' style='font-weight:bold;color:{colour}'>{said}</div>{text}"
+        "<table style='border-collapse:collapse;line-height:1.35'>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    )
