@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import SolverUnavailableError, UnknownNameError
 from tightrope.problems.ellipsoid import Q_GROUP, EllipsoidModel
+from tightrope.relaxations.lasserre import LasserreProgram, proven_bound
 from tightrope.relaxations.shor import ShorProgram, shor_constraints
 from tightrope.solvers.report import SolveReport, Status
 
@@ -196,3 +197,29 @@ def solve_log_det(
         solver=solver,
         version=version,
     )
+
+
+def solve_moments(program: LasserreProgram, solver: str, *, tolerance: float = 1e-9) -> float | None:
+    """The bound that the multipliers of a moment problem prove (relaxations.lasserre), or None without any."""
+    require(solver)
+    y = cp.Variable(len(program.objective))
+
+    def square(columns: np.ndarray) -> cp.Expression:
+        side = round(columns.shape[1] ** 0.5)
+        return cp.reshape(columns.T @ y, (side, side), order="C")
+
+    psd = [square(columns) >> 0 for columns in (program.gram, *program.localizing)]
+    zero = [program.equalities.T @ y == 0] if program.equalities.shape[1] else []
+    problem = cp.Problem(cp.Maximize(program.objective @ y), [y[0] == 1, *psd, *zero])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, None))
+    except cp.SolverError:
+        return None
+    if psd[0].dual_value is None:
+        return None
+    grams = [constraint.dual_value for constraint in psd]
+    # Either sign of the tau is a valid proposal; the right one (CVXPY's convention) proves the better bound.
+    free = -zero[0].dual_value if zero else np.zeros(0)
+    return min(proven_bound(program, grams[0], grams[1:], sign * free) for sign in (1.0, -1.0))
