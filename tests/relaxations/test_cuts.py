@@ -25,7 +25,7 @@ def all_pairs(model):
     return np.stack(grid, axis=-1).reshape(-1, 2)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 999),
     norm=st.sampled_from([1.0, 2.0, INFINITY]),

@@ -12,7 +12,10 @@ from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, regio
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
+from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import INFINITY, Ball, Polytope, Region
+from tightrope.relaxations.cuts import cut_model
+from tightrope.relaxations.lasserre import LARGEST, all_pairs, lasserre
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic, reduced_dual
 from tightrope.solvers.arrow import ArrowData
@@ -23,7 +26,7 @@ from tightrope.solvers.transfer import Transfer
 from tightrope.verifiers.tightening import Tightening
 
 METHODS = ("cascade", "interior-point", "reduced-dual", *conic.SOLVERS)
-ORDERS = ("1", "1+cuts")
+ORDERS = ("1", "1+cuts", "2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,8 @@ def verify(
     order
         "1": Shor's relaxation, the paper's model. "1+cuts": what that leaves open (with method interior-point: every
         label) is solved again with bounds on z and h and products of facts (verifiers.tightening); for balls, with the
-        methods cascade and interior-point.
+        methods cascade and interior-point. "2": Lasserre's order 2 of the problem with all products of facts, for balls
+        and at most six variables (relaxations.lasserre), by Clarabel; its proof has no certificate.
     attack
         Whether to attack first; a target that is reached needs no relaxation (the methods other than the cascade still
         solve it, for the value).
@@ -122,7 +126,7 @@ def verify(
         Before any solve.
     """
     targets = _checked(network, region, label, targets, method, tolerance, time_limit)
-    _check_order(order, method, region)
+    _check_order(order, method, network, region)
     with single_thread():  # the attack's matrices are small too
         return _verified(network, region, label, targets, method, order, attack, tolerance, time_limit, seed)
 
@@ -145,7 +149,7 @@ def _verified(network, region, label, targets, method, order, attack, tolerance,
         if target != label and nominal[target] >= 0 and target not in found:
             found[target] = Attack(region.center.copy(), target, float(nominal[target]))
     open_targets = [t for t in targets if nominal[t] < 0]
-    decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit, order)
+    decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit, str(order))
     decisions = []
     # The closest label first: what proves it proves most of the others too.
     for target in sorted(targets, key=lambda t: -nominal[t]):
@@ -201,13 +205,18 @@ def _checked(network, region, label, targets, method, tolerance, time_limit) -> 
     return [int(target) for target in chosen]
 
 
-def _check_order(order: object, method: str, region: Region) -> None:
+def _check_order(order: object, method: str, network: MonDEQ, region: Region) -> None:
     if str(order) not in ORDERS:
         raise UnknownNameError("order", order, ORDERS)
-    if order == "1+cuts" and method not in ("cascade", "interior-point"):
-        raise InputError(f"order: 1+cuts goes with the methods cascade and interior-point, not {method}.")
-    if order == "1+cuts" and not isinstance(region, Ball):
-        raise RegionError(f"order: 1+cuts needs bounds that are known for balls, not for a {type(region).__name__}.")
+    order = str(order)
+    if order != "1" and method not in ("cascade", "interior-point"):
+        raise InputError(f"order: {order} goes with the methods cascade and interior-point, not {method}.")
+    if order != "1" and not isinstance(region, Ball):
+        raise RegionError(f"order: {order} needs bounds that are known for balls, not for a {type(region).__name__}.")
+    if order == "2":
+        conic.require("clarabel")
+        if network.width + region.size > LARGEST:
+            raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {network.width} + {region.size}; use 1+cuts.")
 
 
 def _combine(decisions: list[LabelDecision]) -> Verdict:
@@ -244,9 +253,23 @@ class _Decider:
         report = self._solve(target, objective)
         bound = None if report.multipliers is None else sound_bound(self.data, objective, report.multipliers)
         decision = self._decision(target, report, bound, time.perf_counter() - began)
-        if self.order == "1+cuts" and (decision.verdict is not Verdict.CERTIFIED or self.method == "interior-point"):
-            return self._tightened(target, decision, began)
+        if self.order != "1" and (decision.verdict is not Verdict.CERTIFIED or self.method == "interior-point"):
+            return (self._second_order if self.order == "2" else self._tightened)(target, decision, began)
         return decision
+
+    def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
+        """The decision by Lasserre's order 2, if it proves more than order 1 did."""
+        model = all_pairs(cut_model(self.model, fixpoint_bounds(self.network, self.region).h))
+        bound = conic.solve_moments(lasserre(model.problem(target)), "clarabel")
+        if bound is None or (decision.bound is not None and bound >= decision.bound):
+            return replace(decision, seconds=time.perf_counter() - began)
+        verdict, reason = Verdict.CERTIFIED, "order 2: proven here, without a certificate"
+        if bound >= 0:
+            verdict, reason = Verdict.UNKNOWN, "not certified by this relaxation"
+        seconds, solver = time.perf_counter() - began, "clarabel"
+        return replace(
+            decision, verdict=verdict, bound=bound, solver=solver, seconds=seconds, reason=reason, certificate=None
+        )
 
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """The decision after rounds of cuts, if they prove more than order 1 did."""
