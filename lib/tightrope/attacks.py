@@ -117,6 +117,27 @@ def pgd(
                     restarts=restarts, steps=steps, seed=seed)  # fmt: skip
         found = {target: check(network, region, label, region.at(hit.point)) for target, hit in inner.attacks.items()}
         return PGDResult({target: hit for target, hit in found.items() if hit is not None}, inner.best_margin)
+    points = _climb(network, region, label, targets, restarts, steps, seed)
+    return _collect(network, region, label, targets, points)
+
+
+def ascend(
+    network: MonDEQ | FeedForward,
+    region: Ball,
+    label: int,
+    target: int,
+    *,
+    restarts: int = 5,
+    steps: int = 50,
+    seed: int = 0,
+) -> np.ndarray:
+    """The best point of each start of :func:`pgd` for one target, (restarts, p0), successful or not."""
+    targets = _checked_targets(network, region, label, [target])
+    return _climb(network, region, label, targets, restarts, steps, seed)[0]
+
+
+def _climb(network, region, label, targets, restarts, steps, seed) -> np.ndarray:
+    """The best points (targets, restarts, p0) of projected gradient ascent."""
     starts = np.vstack([region.center, region.sample(restarts - 1, np.random.default_rng(seed))])
     x = np.tile(starts, (len(targets), 1))  # row r of target i: i * restarts + r
     ascent = _ascent(network, label, np.repeat(targets, restarts))
@@ -129,7 +150,7 @@ def pgd(
         improved = value > best_value
         best_value = np.where(improved, value, best_value)
         best_x = np.where(improved[:, None], x, best_x)
-    return _collect(network, region, label, targets, best_x.reshape(len(targets), restarts, -1))
+    return best_x.reshape(len(targets), restarts, -1)
 
 
 def _collect(network, region, label, targets, points) -> PGDResult:

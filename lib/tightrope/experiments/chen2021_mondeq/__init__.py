@@ -18,18 +18,33 @@ from tightrope.experiments.chen2021_mondeq.certified_ratio import (
     table_2_cases,
     table_2_cells,
 )
+from tightrope.experiments.chen2021_mondeq.ellipsoid_ratio import table_2_ellipsoids
 from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import (
     TABLE_3,
     table_3,
     table_3_cases,
     table_3_cells,
 )
+from tightrope.experiments.chen2021_mondeq.outer_ellipsoid import (
+    FIGURE_1,
+    figure_1,
+    figure_1_cases,
+    figure_1_cells,
+)
+from tightrope.experiments.chen2021_mondeq.problem_sizes import (
+    TABLE_1,
+    table_1,
+    table_1_cases,
+    table_1_cells,
+)
 from tightrope.experiments.registry import Experiment
 
-__all__ = ["EXPERIMENTS", "figure_2", "table_2", "table_3"]
+__all__ = ["EXPERIMENTS", "figure_1", "figure_2", "table_1", "table_2", "table_2_ellipsoids", "table_3"]
 
 EXPERIMENTS = {
+    TABLE_1: Experiment(table_1_cases, table_1_cells),
     TABLE_2: Experiment(table_2_cases, table_2_cells),
     TABLE_3: Experiment(table_3_cases, table_3_cells),
+    FIGURE_1: Experiment(figure_1_cases, figure_1_cells),
     FIGURE_2: Experiment(figure_2_cases, figure_2_cells),
 }

@@ -23,6 +23,7 @@ from tightrope.experiments.chen2021_mondeq.common import (
     question,
     solved,
 )
+from tightrope.experiments.chen2021_mondeq.ellipsoid_ratio import ellipsoid_cells, kept_ellipsoids
 from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import constants, kept_constants
 from tightrope.experiments.chen2021_mondeq.lipschitz_ratio import count_cells, count_table, counts
 from tightrope.experiments.published import find
@@ -335,6 +336,8 @@ def table_2_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
         known = kept_constants(parameters["network"], parameters["profile"])
         radii = list(dict.fromkeys((s.norm, s.epsilon_pixel) for s in complete_settings))
         values |= count_cells(counts(parameters["network"], parameters["images"], radii, known), known)
+        kept = kept_ellipsoids(parameters["network"], parameters["profile"])
+        values |= ellipsoid_cells(kept, parameters["images"])
     for s in complete_settings:
         if not s.clip:
             other = _same(complete_settings, s)
