@@ -237,7 +237,7 @@ def dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: fl
 def prove(problem: PolynomialProblem, tolerance: float, part=0, closed_form: float = np.inf) -> PartBound:
     """Solve Shor's relaxation of a problem and prove a bound of its value; at most `closed_form`, itself proven."""
     began = time.perf_counter()
-    data = ArrowData(shor_constraints(problem), core=("y",))  # the objective couples y with t or v
+    data = ArrowData(shor_constraints(problem), core=("y", "v"))  # the objective couples y and v with t
     objective = objective_matrix(problem.objective)
     report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)

@@ -1,0 +1,94 @@
+"""Upper bounds of a monDEQ's Lipschitz constant on one L2 or L-infinity ball (clipped or not)."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tightrope.errors import InputError, RegionError
+from tightrope.networks import MonDEQ
+from tightrope.problems.lipschitz import l2_problem, linf_problem, y_radius
+from tightrope.problems.local_lipschitz import local_problem, preactivation_bounds, reduce
+from tightrope.regions import INFINITY, Ball, parse_norm
+from tightrope.verifiers.lipschitz import PartBound, prove
+
+
+@dataclass(frozen=True, eq=False)
+class LocalBound:
+    """||F(x) - F(x')||_q <= value ||x - x'||_q for x, x' in a ball of the norm L_q.
+
+    Attributes
+    ----------
+    undecided
+        How many neurons may change their sign on the ball; with 0 the bound is exact.
+    parts
+        One problem for L2, one for each output for L-infinity; their multipliers are those of
+        problems.local_lipschitz.
+    """
+
+    value: float
+    undecided: int
+    parts: tuple[PartBound, ...]
+    seconds: float
+
+
+def preactivation_constants(network: MonDEQ, norm: object, *, tolerance: float = 1e-3) -> np.ndarray:
+    """(p,) proven global Lipschitz constants of h_i = W_i z + U_i x + u_i: once per network, for every ball."""
+    q = parse_norm(norm)
+    if q not in (2.0, INFINITY):
+        raise RegionError(f"norm: local Lipschitz bounds are built for 2 and inf, not L{q:g}.")
+    inner = replace(network, C=network.W, c=network.u)
+    build = l2_problem if q == 2 else linf_problem
+    change = 1.0 if q == 2 else np.sqrt(network.input_size)
+    values = np.empty(network.width)
+    for i, row in enumerate(np.eye(network.width)):
+        # The closed form: ||W_i|| ||U|| / m for the part through z, and the direct part exactly.
+        direct = np.linalg.norm(network.U[i], ord=2 if q == 2 else 1)
+        through = y_radius(network, np.linalg.norm(network.W[i])) * np.linalg.norm(network.U, 2) * change
+        values[i] = prove(build(inner, row, network.U), tolerance, i, float(direct + through)).value
+    return values
+
+
+def local_upper_bound(
+    network: MonDEQ,
+    region: Ball,
+    *,
+    constants: np.ndarray | None = None,
+    graph: bool = False,
+    tolerance: float = 1e-4,
+) -> LocalBound:
+    """Prove a Lipschitz constant of F on the region with respect to the region's own norm.
+
+    Parameters
+    ----------
+    constants
+        Of :func:`preactivation_constants`: more neurons are then known to be stable.
+    graph
+        Whether to keep x and z in the problem: tighter for L-infinity, and several times slower.
+    """
+    began = time.perf_counter()
+    if not isinstance(network, MonDEQ):
+        raise InputError(f"network: the Lipschitz Model needs a MonDEQ, got {type(network).__name__}.")
+    q = region.norm
+    if q not in (2.0, INFINITY):
+        raise RegionError(f"region: local Lipschitz bounds are built for L2 and L-infinity balls, not L{q:g}.")
+    if constants is not None and np.shape(constants) != (network.width,):
+        raise InputError(f"constants: expected shape ({network.width},), got {np.shape(constants)}.")
+    lower, upper = preactivation_bounds(network, region, constants)
+    small = reduce(network, lower, upper)
+    rows = [None] if q == 2 else list(np.eye(network.classes))
+    parts = []
+    for k, row in enumerate(rows):
+        E = small.direct if row is None else row[None] @ small.direct
+        exact = float(np.linalg.norm(E, 2) if q == 2 else np.abs(E).sum())
+        if small.network is None:
+            value = exact * (1 + 1e-9)
+            parts.append(PartBound(k, value, None, None, None, "affine", None, 0, 0.0))
+            continue
+        C = small.network.C if row is None else row[None] @ small.network.C
+        change = 1.0 if q == 2 else np.sqrt(network.input_size)
+        through = y_radius(small.network, np.linalg.norm(C, 2)) * np.linalg.norm(small.network.U, 2) * change
+        problem = local_problem(small.network, small.direct, region, row, graph=graph)
+        parts.append(prove(problem, tolerance, k, float((exact + through) * (1 + 1e-9))))
+    value = max(part.value for part in parts)
+    return LocalBound(value, int(small.undecided.sum()), tuple(parts), time.perf_counter() - began)

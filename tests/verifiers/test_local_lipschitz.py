@@ -1,0 +1,62 @@
+"""Local Lipschitz bounds: Jacobians on the ball <= local bound <= global bound; exact where nothing switches."""
+
+import numpy as np
+import pytest
+
+from tests.problems.test_local_lipschitz import region_of
+from tests.verifiers.test_lipschitz import mondeq
+from tightrope.errors import InputError, RegionError
+from tightrope.regions import Ball
+from tightrope.verifiers.lipschitz import upper_bound
+from tightrope.verifiers.local_lipschitz import local_upper_bound, preactivation_constants
+
+
+@pytest.mark.parametrize("norm", [2, np.inf])
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("seed", range(2))
+def test_sampled_local_global(norm, clip, seed, rng):
+    """The order holds; the graph and the constants of h only tighten."""
+    network = mondeq(seed)
+    region = region_of(seed, norm, 0.3, clip, p0=6)
+    sampled = np.linalg.norm(network.jacobian(region.sample(300, rng)), ord=norm, axis=(1, 2)).max()
+    constants = preactivation_constants(network, norm)
+    plain = local_upper_bound(network, region)
+    known = local_upper_bound(network, region, constants=constants)
+    graph = local_upper_bound(network, region, constants=constants, graph=True)
+    slack = 1 + 1e-3
+    assert sampled <= graph.value <= known.value * slack
+    assert known.value <= plain.value * slack
+    assert plain.value <= upper_bound(network, norm).value * slack
+    assert known.undecided <= plain.undecided
+
+
+@pytest.mark.parametrize("norm", [2, np.inf])
+def test_exact_where_no_neuron_switches(norm, rng):
+    """A tiny ball, and one of radius 0: the norm of the Jacobian there."""
+    network = mondeq(0)
+    x = rng.standard_normal(6)
+    for radius in (1e-6, 0.0):
+        bound = local_upper_bound(network, Ball(x, radius, norm))
+        assert bound.undecided == 0
+        assert bound.value == pytest.approx(np.linalg.norm(network.jacobian(x), ord=norm), rel=1e-6)
+
+
+@pytest.mark.parametrize("norm", [2, np.inf])
+def test_constants_of_preactivations(norm, rng):
+    """They bound the change of h between any two inputs."""
+    network = mondeq(1)
+    x, other = rng.standard_normal((2, 50, 6))
+    h, k = (network.preactivation(point, network.equilibrium(point)) for point in (x, other))
+    distance = np.linalg.norm(x - other, ord=norm, axis=1)
+    assert (np.abs(h - k) <= preactivation_constants(network, norm) * distance[:, None] + 1e-9).all()
+
+
+def test_wrong_arguments_are_named():
+    """Before any solve."""
+    network = mondeq(0)
+    with pytest.raises(RegionError, match="L2 and L-infinity balls, not L1"):
+        local_upper_bound(network, Ball(np.zeros(6), 1.0, 1))
+    with pytest.raises(RegionError, match="2 and inf, not L1"):
+        preactivation_constants(network, 1)
+    with pytest.raises(InputError, match="constants"):
+        local_upper_bound(network, Ball(np.zeros(6), 1.0, 2), constants=np.ones(2))
