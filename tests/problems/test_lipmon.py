@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tests.problems.test_lipschitz import mondeq
+from tightrope import datasets, zoo
 from tightrope.errors import RegionError
-from tightrope.problems.lipmon import lipmon_problem, unbounded_ray
+from tightrope.problems.lipmon import adjoint_lengths, lipmon_problem, unbounded_ray
 from tightrope.problems.lipschitz import lipschitz_problems
 from tightrope.problems.robustness import coordinates, equilibrium_at
 from tightrope.regions import Ball
@@ -82,3 +83,13 @@ def test_sets_that_are_not_built_are_named():
         lipmon_problem(network, Ball(np.zeros(3), 1.0, 1))
     with pytest.raises(RegionError, match="unclipped L2 and L-infinity"):
         lipmon_problem(network, Ball(np.zeros(3), 1.0, 2, -np.ones(3), np.ones(3)))
+
+
+@pytest.mark.published
+def test_the_reference_constraint_is_false_on_the_published_network():
+    """||r|| <= 1 is assumed; true points have ||r|| above 5 (erratum 5 of the paper's README)."""
+    data = datasets.load("mnist")
+    network = zoo.get("chen2021-mondeq/mnist-87").network
+    r, y = adjoint_lengths(network, data.normalisation.to_input(data.images[:300]))
+    assert r == pytest.approx(5.24, abs=0.01) and y == pytest.approx(0.257, abs=0.001)
+    assert y <= np.linalg.norm(network.C, 2) / network.m

@@ -107,6 +107,17 @@ def unbounded_ray(network: MonDEQ, region: Ball, scale: float) -> tuple[dict[str
     return point, float(right[0] @ network.U.T @ y)
 
 
+def adjoint_lengths(network: MonDEQ, x: np.ndarray) -> tuple[float, float]:
+    """The largest ||r|| and ||y|| over inputs x (N, p0) and ||v||_2 <= 1; the reference code assumes ||r|| <= 1."""
+    x = np.atleast_2d(x)
+    active = network.preactivation(x, network.equilibrium(x)) > 0
+    longest = np.zeros(2)
+    for s in active.astype(float):
+        r = np.linalg.solve(np.eye(network.width) - network.W.T * s, network.C.T)
+        longest = np.maximum(longest, [np.linalg.norm(r, 2), np.linalg.norm(s[:, None] * r, 2)])
+    return float(longest[0]), float(longest[1])
+
+
 def _with_one(space: Space, forms):
     return sp.vstack([space.constant(1), forms], format="csr")
 
