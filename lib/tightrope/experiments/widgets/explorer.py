@@ -143,7 +143,7 @@ class Explorer:
     @property
     def still(self) -> Still:
         """The picture shown now, to be kept in the saved notebook."""
-        return Still(self.image.value, self.title)
+        return Still(self.view.png, self.title)
 
     def wait(self, seconds: float = 60.0) -> bool:
         """Wait until every move of a control has been answered; return whether that is so."""

@@ -1,0 +1,219 @@
+"""Explorers without a browser: a control is set, the numbers and the picture are read."""
+
+import threading
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tightrope import zoo
+from tightrope.certificates import Verdict
+from tightrope.errors import InputError, MissingDataError, UnknownNameError
+from tightrope.experiments.widgets import View, attack, certify
+from tightrope.experiments.widgets.certification import Certification
+from tightrope.experiments.widgets.explorer import Explorer, Memo, choice, number_slider, radius_slider, rounded
+
+PNG = b"\x89PNG"
+at_once = partial(certify, background=False, ellipse=False)
+
+
+def show(text):
+    """The smallest view."""
+    return View(PNG + text.encode(), f"<b>{text}</b>", text)
+
+
+def square(state):
+    """The smallest stages."""
+    yield state["n"] ** 2
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    """The certificate of a digit, answered at once."""
+    return at_once()
+
+
+# ------------------------------------------------------------------------------------------------ the pattern
+
+
+def test_a_moved_slider_changes_numbers_and_picture():
+    explorer = Explorer("square", {"n": number_slider(2, 9, "n")}, square, lambda n: show(str(n)), background=False)
+    assert "<b>4</b>" in explorer.html.value and repr(explorer) == "square: 4"
+    explorer.controls["n"].value = 3
+    assert "<b>9</b>" in explorer.html.value and bytes(explorer.image.value) == PNG + b"9"
+    assert repr(explorer.still) == "<picture: square>" and explorer.still._repr_png_() == PNG + b"9"
+
+
+def test_what_was_answered_is_not_computed_again():
+    asked = []
+
+    def stages(state):
+        asked.append(state["n"])
+        yield state["n"]
+
+    explorer = Explorer("", {"n": number_slider(1, 9, "n")}, stages, lambda n: show(str(n)), background=False)
+    for value in (2, 1, 2):
+        explorer.controls["n"].value = value
+    assert asked == [1, 2] and "kept" in explorer.status.value and "<b>2</b>" in explorer.html.value
+
+
+def test_a_late_answer_is_dropped_and_states_in_between_are_skipped():
+    """1 is computed when 2, 3 and 4 arrive: 1 stops at its next yield, 2 and 3 are never asked for."""
+    asked, started, go_on = [], threading.Event(), threading.Event()
+
+    def stages(state):
+        asked.append(state["n"])
+        if state["n"] == 1:
+            started.set()
+            assert go_on.wait(30)
+        yield None
+        asked.append(-state["n"])
+        yield state["n"]
+
+    explorer = Explorer("", {"n": number_slider(0, 9, "n")}, stages, lambda n: show(str(n)))
+    explorer.controls["n"].value = 1
+    assert started.wait(30)
+    for value in (2, 3, 4):
+        explorer.controls["n"].value = value
+    assert not explorer.wait(0.01)
+    go_on.set()
+    assert explorer.wait(30)
+    assert asked == [0, 0, 1, 4, -4] and "<b>4</b>" in explorer.html.value
+
+
+def test_errors_are_told_to_the_reader_but_not_hidden_at_the_start():
+    def stages(state):
+        if state["n"]:
+            raise InputError("n: write 0 & nothing else")
+        yield 0
+
+    explorer = Explorer("", {"n": number_slider(0, 9, "n")}, stages, lambda n: show(str(n)))
+    explorer.controls["n"].value = 5
+    assert explorer.wait(30) and "write 0 &amp; nothing else" in explorer.html.value
+    assert explorer.image.layout.display == "none"
+    explorer.controls["n"].value = 0
+    assert explorer.wait(30) and "<b>0</b>" in explorer.html.value and explorer.image.layout.display is None
+    with pytest.raises(InputError, match="nothing else"):
+        Explorer("", {"n": number_slider(1, 9, "n")}, stages, lambda n: show(str(n)))
+
+
+def test_an_unexpected_error_does_not_end_the_explorer():
+    def stages(state):
+        yield 1 / state["n"]
+
+    explorer = Explorer("", {"n": number_slider(1, 9, "n")}, stages, lambda n: show(str(n)))
+    explorer.controls["n"].value = 0
+    assert explorer.wait(30) and "ZeroDivisionError" in explorer.html.value
+    explorer.controls["n"].value = 2
+    assert explorer.wait(30) and "0.5" in explorer.html.value
+
+
+def test_memo_forgets_the_oldest():
+    memo = Memo(2)
+    for key in "aba":
+        memo.of(key, lambda key=key: key)
+    memo.put("c", "c")
+    assert memo.of("a", lambda: "new") == "a" and memo.of("b", lambda: "new") == "new"
+
+
+def test_keys_and_sliders():
+    assert rounded({"x": 0.1 + 0.2, "n": 1}) == rounded({"n": 1, "x": 0.3})
+    slider = radius_slider(0.033)
+    assert slider.value == 0.033 and not slider.continuous_update
+    assert choice("a", ["a", "b"], "").value == "a"
+
+
+# ------------------------------------------------------------------------------------------------ certificates
+
+
+def test_the_certificate_of_a_digit(explorer):
+    """Small radius certified, large radius attacked, bounds above attacks, and the way back from memory."""
+    explorer.controls["epsilon_pixel"].value = 0.05
+    assert "certified: no point" in explorer.html.value and bytes(explorer.image.value).startswith(PNG)
+    before = bytes(explorer.image.value)
+    explorer.controls["epsilon_pixel"].value = 0.2
+    assert "falsified: a point" in explorer.html.value and bytes(explorer.image.value) != before
+    assert repr(explorer).startswith("certificate: image 0 (a 0, seen as a 0): falsified")
+    explorer.controls["epsilon_pixel"].value = 0.05
+    assert bytes(explorer.image.value) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("network", "digits/mondeq-32", "image 0 (a 0"),
+        ("image", 1, "image 1 (a 5, seen as a 9)"),
+        ("norm", "2", "certified"),
+        ("norm", "1", "certified"),
+        ("clip", False, "certified"),
+        ("method", "reduced-dual", "certified"),
+    ],
+)
+def test_every_control_is_answered(explorer, name, value, said):
+    old = explorer.controls[name].value
+    explorer.controls[name].value = value
+    text = explorer.html.value
+    explorer.controls[name].value = old
+    assert said in text and "role='alert'" not in text
+
+
+def test_the_ellipse_holds_the_sampled_outputs():
+    state = dict(network="digits/mondeq-16", image=0, norm="inf", epsilon_pixel=0.05, clip=True, method="cascade",
+                 ellipse=True, i=3, j=-2)  # fmt: skip
+    *_, answer = [answer for answer in Certification().stages(state) if answer is not None]
+    assert answer.pair == (3, 9) and answer.ellipsoid.contains(answer.cloud).all() and not answer.open
+    assert answer.verdict is Verdict.CERTIFIED
+    for k in answer.targets:
+        assert answer.nominal[k] - 1e-9 <= answer.attack_margin[k] <= answer.bound(k) < 0
+
+
+def test_a_verdict_needs_every_label():
+    state = dict(
+        network="digits/mondeq-16", image=0, norm="inf", epsilon_pixel=0.05, clip=True, method="interior-point"
+    )
+    stages = Certification().stages(state)
+    part = [next(stages) for _ in range(4)][-1]
+    assert 0 < len(part.decisions) < 9 and part.verdict is None and part.open == "bounds"
+    *_, answer = stages
+    assert answer.verdict is Verdict.CERTIFIED
+    unknown = replace(answer.decisions[3], verdict=Verdict.UNKNOWN)
+    assert replace(answer, decisions={**answer.decisions, 3: unknown}).verdict is Verdict.UNKNOWN
+
+
+def test_the_attack_explorer():
+    explorer = attack(epsilon_pixel=0.15, background=False)
+    assert "attack found" in repr(explorer)
+    explorer.controls["epsilon_pixel"].value = 0.01
+    assert "no attack found" in explorer.html.value and bytes(explorer.image.value).startswith(PNG)
+
+
+def test_controls_that_are_left_out_keep_their_value():
+    explorer = at_once(image=2, controls=("norm", "epsilon_pixel"))
+    assert list(explorer.controls) == ["norm", "epsilon_pixel"] and "image 2" in repr(explorer)
+
+
+def test_bad_parameters_are_refused():
+    with pytest.raises(UnknownNameError, match="network"):
+        at_once("digits/mondeq-61")
+    with pytest.raises(InputError, match="out of range"):
+        at_once(image=1000)
+
+
+def test_a_network_without_its_data_says_so(monkeypatch, tmp_path):
+    """And is not among the choices."""
+    monkeypatch.delenv("TIGHTROPE_DATA", raising=False)
+    monkeypatch.setattr("tightrope.datasets.cache_folder", lambda: tmp_path)
+    assert "chen2021-mondeq/mnist-87" not in at_once().controls["network"].options
+    certification = Certification()
+    state = dict(network="chen2021-mondeq/mnist-87", image=0, norm="inf", epsilon_pixel=0.05, clip=True, method=None)
+    monkeypatch.setattr("tightrope.experiments.widgets.certification.entry", zoo.get)
+    with pytest.raises(MissingDataError):
+        list(certification.stages(state))
+
+
+@pytest.mark.published
+def test_the_papers_network_is_among_the_choices():
+    explorer = certify("chen2021-mondeq/mnist-87", 0, "inf", 0.01, ellipse=False, background=False)
+    assert "certified: no point" in explorer.html.value
+    assert np.isin("digits/mondeq-16", explorer.controls["network"].options)
