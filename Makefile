@@ -14,7 +14,7 @@ NOTEBOOKS := $(wildcard notebooks/*/*.ipynb)
 # A notebook may take this many seconds per cell on a slow machine before it counts as stuck.
 CELL_TIMEOUT ?= 600
 
-.PHONY: help setup reproduce test lab data bench lint format lock
+.PHONY: help setup reproduce test browser lab data bench lint format lock
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +34,15 @@ reproduce: setup  ## run every notebook on embedded data, then print printed / r
 
 test: setup  ## lint, unit tests, and the notebooks against their stored outputs
 	$(RUN) ruff check .
-	$(RUN) pytest
+	$(RUN) pytest -m 'not browser'
 ifneq ($(NOTEBOOKS),)
 	$(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
 	    --nbval-sanitize-with tests/nbval.cfg notebooks
 endif
+
+browser: setup  ## drive the explorers in Chromium (apt-get install chromium), in JupyterLab and in Voila
+	$(RUN) pip install --quiet -c requirements.lock -e '.[browser]'
+	$(RUN) pytest -m browser -s tests/browser
 
 lab: setup  ## open JupyterLab on the notebooks
 	$(RUN) jupyter lab notebooks
@@ -65,5 +69,5 @@ lock: setup  ## resolve pyproject.toml anew into requirements.lock
 	$(RUN) pip install --quiet -c requirements.lock -e '.[lock]'
 	CUSTOM_COMPILE_COMMAND='make lock' $(RUN) piptools compile --quiet --upgrade --strip-extras --no-emit-index-url \
 	    --no-emit-find-links --no-emit-trusted-host --no-emit-options --upgrade-package '$(TORCH)' \
-	    --output-file requirements.lock pyproject.toml
+	    --extra browser --output-file requirements.lock pyproject.toml
 	sed -i.old 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock && rm requirements.lock.old

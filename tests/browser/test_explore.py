@@ -73,7 +73,7 @@ def serve(tmp_path):
         own = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
         # A copy: the page may save the notebook.
         shutil.copy(NOTEBOOK, tmp_path)
-        log = open(tmp_path / "server.log", "wb")  # noqa: SIM115
+        log = open(tmp_path / "server.log", "wb")
         process = subprocess.Popen(
             [sys.executable, "-m", *(part.format(port=port, folder=tmp_path) for part in command)],
             env=os.environ | own | {"TIGHTROPE_OFFLINE": "1"},

@@ -124,8 +124,9 @@ def certificate_view(answer: Answer) -> View:
         label=answer.label,
         projection=_projection(answer),
     )
+    reasons = any(decision.reason for decision in answer.decisions.values())
     table = Table(
-        ("label", "nominal margin", "attack margin", "certified bound", "verdict", "reason"),
+        ("label", "nominal margin", "attack margin", "certified bound", "verdict", *(["reason"] if reasons else [])),
         tuple(
             (
                 k,
@@ -133,7 +134,7 @@ def certificate_view(answer: Answer) -> View:
                 _two(_margin(answer, k)),
                 _two(answer.bound(k)),
                 "open" if answer.verdict_of(k) is None else answer.verdict_of(k).value,
-                answer.decisions[k].reason if k in answer.decisions else "",
+                *([answer.decisions[k].reason if k in answer.decisions else ""] if reasons else []),
             )
             for k in answer.targets
         ),

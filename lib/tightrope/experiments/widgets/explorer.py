@@ -129,7 +129,7 @@ class Explorer:
         self.view: View | None = None
         self.image = W.Image(format="png", layout=W.Layout(width="1080px", max_width="100%", object_fit="contain"))
         self.html, self.status = W.HTML(), W.HTML()
-        rows = W.Layout(display="flex", flex_flow="row wrap", grid_gap="4px 16px")
+        rows = W.Layout(display="flex", flex_flow="row wrap", grid_gap="4px 12px")
         self.widget = W.VBox([W.Box(list(self.controls.values()), layout=rows), self.status, self.image, self.html])
         self._answer(self.state)
         for control in self.controls.values():
@@ -246,8 +246,8 @@ def _small(text: str) -> str:
 
 # ------------------------------------------------------------------------------------------------- controls
 
-_STYLE = {"description_width": "90px"}
-_WIDTH = "330px"
+_STYLE = {"description_width": "105px"}
+_WIDTH = "345px"  # three to a row beside the picture
 #: Radii in pixel units: eight to a decade, from what no image notices to what no network withstands.
 RADII = tuple(round(m * 10.0**d, 6) for d in (-3, -2, -1, 0) for m in (1, 1.5, 2, 3, 4, 5, 6, 8))
 
@@ -257,7 +257,7 @@ def radius_slider(value: float, description: str = "epsilon (pixel)") -> W.Selec
     value = round(float(value), 6)
     options = [(f"{radius:g}", radius) for radius in sorted({*RADII, value})]
     return W.SelectionSlider(options=options, value=value, description=description, continuous_update=False,
-                             style=_STYLE, layout=W.Layout(width="420px"))  # fmt: skip
+                             style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
 
 
 def number_slider(value: int, largest: int, description: str) -> W.IntSlider:
@@ -274,4 +274,4 @@ def choice(value: object, options: Iterable, description: str) -> W.Dropdown:
 
 def check(value: bool, description: str) -> W.Checkbox:
     """A check box."""
-    return W.Checkbox(value=value, description=description, indent=False, layout=W.Layout(width="220px"))
+    return W.Checkbox(value=value, description=description, style=_STYLE, layout=W.Layout(width=_WIDTH))
