@@ -4,6 +4,7 @@ Run by `make browser`; needs Debian's chromium and the extra `browser`. Screensh
 environment variable TIGHTROPE_SCREENSHOTS, or to pytest's temporary folder.
 """
 
+import json
 import os
 import re
 import shutil
@@ -71,6 +72,7 @@ def serve(tmp_path):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         own = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
+        own["JUPYTERLAB_SETTINGS_DIR"] = str(settings(tmp_path / "settings"))
         # A copy: the page may save the notebook.
         shutil.copy(NOTEBOOK, tmp_path)
         log = open(tmp_path / "server.log", "wb")
@@ -99,6 +101,18 @@ def serve(tmp_path):
         process.terminate()
         process.wait(timeout=30)
         log.close()
+
+
+def settings(folder: Path) -> Path:
+    """JupyterLab keeps every cell in the page, also those out of sight, and asks for no news."""
+    for name, content in (
+        ("notebook-extension/tracker", {"windowingMode": "none"}),
+        ("apputils-extension/notification", {"fetchNews": "false", "checkForUpdates": False}),
+    ):
+        file = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
+    return folder
 
 
 def test_voila(page, serve, screenshots):
@@ -171,11 +185,12 @@ def shown(page) -> tuple[str, str, str]:
     return tuple(
         page.evaluate("""async () => {
         const said = document.querySelector('div[role=status], p[role=alert]');
+        const texts = [said.innerText, said.parentElement.innerText];  // before anything is awaited
         const image = document.querySelector('img.widget-image, .widget-image img');
         const hidden = !image || getComputedStyle(image).display === 'none';
         const bytes = hidden ? '' : new Uint8Array(await (await fetch(image.src)).arrayBuffer());
         const digest = hidden ? '' : [...new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))].join();
-        return [said.innerText, said.parentElement.innerText, digest];
+        return [...texts, digest];
     }""")
     )
 
