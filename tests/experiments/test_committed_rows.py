@@ -30,7 +30,12 @@ def test_table_2_holds_together():
     found = {(s.name, s.clip): s for s in ratio.settings(rows)}
     assert all(s.images == 100 and s.failed == 0 for s in found.values())
     assert found["l2-0.1", False].certified == 99
-    assert found["linf-0.01", False].certified == 99
+    # One below the printed 99: image 92 has another label within 0.01 (papers/chen2021-mondeq/README.md, erratum 2),
+    # at a point outside the pixel range; inside it, all 99 images that are labelled rightly are certified.
+    assert found["linf-0.01", False].certified == 98
+    assert found["linf-0.01", True].certified == 99
+    image_92 = next(r for r in rows if (r["image"], r["norm"], r["epsilon_pixel"], r["clip"]) == (92, "inf", 0.01, False))
+    assert image_92["robustness"] == "falsified"
     assert found["linf-0.05", False].certified in (22, 23, 24)
     assert found["linf-0.05", True].certified >= 74
     assert found["linf-0.1", False].certified == 0
