@@ -214,7 +214,9 @@ def outer_ellipses(panels: Sequence[Mapping]) -> Drawing:
             axes.plot([], [], **blue, label="outer ellipsoid (proven)")[0],
             axes.plot([], [], **line, label=f"$F_{k} = F_{y}$")[0],
             axes.plot([], [], ".", color=MUTED, markersize=6, label="sampled outputs")[0],
-            axes.plot([], [], "x", color=ATTACKED, markersize=6, markeredgewidth=1.6, label="attacks, and on the way there")[0],
+            axes.plot(
+                [], [], "x", color=ATTACKED, markersize=6, markeredgewidth=1.6, label="attacks, and on the way there"
+            )[0],
         ]
         if any(len(panel["published_border"]) for panel in panels):
             handles += [

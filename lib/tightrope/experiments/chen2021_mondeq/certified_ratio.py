@@ -24,8 +24,13 @@ from tightrope.experiments.chen2021_mondeq.common import (
     solved,
 )
 from tightrope.experiments.chen2021_mondeq.ellipsoid_ratio import ellipsoid_cells, kept_ellipsoids
-from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import constants, kept_constants
-from tightrope.experiments.chen2021_mondeq.lipschitz_ratio import count_cells, count_table, counts
+from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import kept_constants
+from tightrope.experiments.chen2021_mondeq.lipschitz_ratio import (
+    count_cells,
+    count_table,
+    kept_counts,
+    solved_counts,
+)
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value
@@ -98,7 +103,7 @@ class Table2:
         row = self.rows[0]
         radii = list(dict.fromkeys((s.norm, s.epsilon_pixel) for s in self.settings))
         images = len({row["image"] for row in self.rows})
-        return count_table(counts(row["network"], images, radii, constants(row["network"], self.profile)))
+        return count_table(solved_counts(row["network"], images, radii, self.profile))
 
     @property
     def images(self) -> Table:
@@ -334,8 +339,10 @@ def table_2_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
     values: dict[str, Value] = {}
     if "network" in parameters:
         known = kept_constants(parameters["network"], parameters["profile"])
-        radii = list(dict.fromkeys((s.norm, s.epsilon_pixel) for s in complete_settings))
-        values |= count_cells(counts(parameters["network"], parameters["images"], radii, known), known)
+        found = [
+            c for c in kept_counts(parameters["network"], parameters["profile"]) if c.images == parameters["images"]
+        ]
+        values |= count_cells(found, known)
         kept = kept_ellipsoids(parameters["network"], parameters["profile"])
         values |= ellipsoid_cells(kept, parameters["images"])
     for s in complete_settings:

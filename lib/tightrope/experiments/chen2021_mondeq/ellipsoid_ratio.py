@@ -238,8 +238,7 @@ def kept_ellipsoids(network: str, profile: str) -> list[dict]:
     """The rows that are kept, without solving."""
     with Store() as store:
         rows = store.rows(ELLIPSOIDS, profile, PAPER)
-    sha256 = entry(network).network.sha256()
-    return [row for row in rows if row["network_sha256"] == sha256]
+    return [row for row in rows if row["network"] == network]
 
 
 def ellipsoid_cells(rows: Sequence[Mapping], images: int) -> dict[str, Value]:

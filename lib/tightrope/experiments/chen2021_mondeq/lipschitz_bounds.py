@@ -127,8 +127,7 @@ def kept_constants(network: str, profile: str) -> dict[tuple[str, object], dict]
     """The same, without solving: those that are kept."""
     with Store() as store:
         rows = store.rows(TABLE_3, profile, PAPER)
-    sha256 = entry(network).network.sha256()
-    return _by_method(row for row in rows if row["network_sha256"] == sha256 and row["method"] in CONSTANTS)
+    return _by_method(row for row in rows if row["network"] == network and row["method"] in CONSTANTS)
 
 
 def make_case(parameters: Mapping, norm: object, method: str, options: Mapping) -> dict:

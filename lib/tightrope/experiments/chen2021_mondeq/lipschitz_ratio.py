@@ -3,19 +3,30 @@
 A global constant holds on the ball and on its part in the pixel range alike, so there is one count for both sets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope.experiments.chen2021_mondeq.common import PAPER, dataset, entry, norm_text, percent
-from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import pair_matrix
+from tightrope.experiments.chen2021_mondeq.common import (
+    PAPER,
+    dataset,
+    entry,
+    make_case,
+    norm_text,
+    percent,
+    solved,
+)
+from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import constants, pair_matrix
 from tightrope.experiments.published import find
+from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value
 from tightrope.experiments.tables import Table
 from tightrope.verifiers import lipschitz
 
 TABLE_2 = "table-2-certified-ratio"
+COUNTS = "table-2-lipschitz"  # under which the counts are kept, so that showing them needs no network
+FIELDS = ("norm", "epsilon_pixel", "images", "printed_criterion", "pairwise", "product")
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,34 @@ def counts(
             )
         )
     return tuple(result)
+
+
+def solved_counts(
+    network: str, images: int, radii: Sequence[tuple[object, float]], profile: str
+) -> tuple[LipschitzCount, ...]:
+    """The counts, kept as rows; the constants of Table 3 are solved first if they are not kept."""
+    parameters = {"network": network, "profile": profile, "seed": 0}
+    cases = []
+    for norm, epsilon_pixel in radii:
+        case = make_case(COUNTS, parameters, norm, epsilon_pixel, False, images, "global-constants")
+        cases.append(case | {"images": case.pop("image")})
+
+    def solve(case: Mapping) -> dict:
+        known = constants(network, profile)
+        (count,) = counts(network, images, [(case["norm"], case["epsilon_pixel"])], known)
+        return {name: getattr(count, name) for name in FIELDS[3:]}
+
+    return _from_rows(solved(cases, solve, None))
+
+
+def kept_counts(network: str, profile: str) -> tuple[LipschitzCount, ...]:
+    """The counts that are kept, without solving."""
+    with Store() as store:
+        return _from_rows(row for row in store.rows(COUNTS, profile, PAPER) if row["network"] == network)
+
+
+def _from_rows(rows: Iterable[Mapping]) -> tuple[LipschitzCount, ...]:
+    return tuple(LipschitzCount(*(row[name] for name in FIELDS)) for row in rows)
 
 
 def count_table(found: Sequence[LipschitzCount]) -> Table:
