@@ -94,7 +94,7 @@ def test_certify_one_label():
         (("run",), "name a result"),
         (("run", "table-2-certified-ratio", "-p", "imagse", "3"), "images"),
         (("run", "table-2-certified-ratio", "--limit", "0"), "limit"),
-        (("run", "chen2021-mondeq/table-1-problem-sizes"), "no notebook yet"),
+        (("run", "chen2020-lipschitz/table-1-random-networks"), "no notebook yet"),
         (("compare", "table-7"), "unknown result"),
         (changed("--network", "digits/nothing"), "unknown network"),
         (changed("--image", "digits:100000"), "out of range"),

@@ -63,7 +63,7 @@ def test_changed_parameters_keep_their_rows_apart(result):
 def test_a_result_without_notebook_says_why():
     """The reason of published.yaml."""
     with pytest.raises(InputError, match="no notebook yet"):
-        runner.prepare(published.find("chen2021-mondeq/table-1-problem-sizes"), "quick")
+        runner.prepare(published.find("chen2020-lipschitz/table-1-random-networks"), "quick")
 
 
 def test_parameter_values_are_yaml():
