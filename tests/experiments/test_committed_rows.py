@@ -34,7 +34,8 @@ def test_table_2_holds_together():
     # at a point outside the pixel range; inside it, all 99 images that are labelled rightly are certified.
     assert found["linf-0.01", False].certified == 98
     assert found["linf-0.01", True].certified == 99
-    image_92 = next(r for r in rows if (r["image"], r["norm"], r["epsilon_pixel"], r["clip"]) == (92, "inf", 0.01, False))
+    names = ("image", "norm", "epsilon_pixel", "clip")
+    (image_92,) = [row for row in rows if tuple(row[name] for name in names) == (92, "inf", 0.01, False)]
     assert image_92["robustness"] == "falsified"
     assert found["linf-0.05", False].certified in (22, 23, 24)
     assert found["linf-0.05", True].certified >= 74
