@@ -208,8 +208,8 @@ def _key(state: Mapping) -> tuple:
 def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
     """Labels to decide together, the closest first.
 
-    Together where one label helps to decide the others, or where all are a matter of a second; one by one where each
-    takes long, to show it when it is there.
+    The cascade starts each label where the one before ended, so only the closest is asked for alone, and only where all
+    would take longer than a second; other methods solve each label anew and show it when it is there.
     """
     targets = sorted(answer.targets, key=lambda k: -answer.nominal[k])
     method, region = state["method"], answer.region
@@ -218,9 +218,8 @@ def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
     if not targets:
         return []
     plain = state.get("order", "1") == "1"
-    helped = region.norm == np.inf or (region.norm == 2 and not region.clipped)
     if method == "reduced-dual" or (method == "cascade" and plain and region.size <= SMALL):
         return [targets]
-    if method == "cascade" and plain and helped:
+    if method == "cascade" and plain:
         return [part for part in (targets[:1], targets[1:]) if part]
     return [[k] for k in targets]
