@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from tests.helpers import ball
 from tightrope import datasets
 from tightrope.errors import RegionError
-from tightrope.regions import INFINITY, Ball, parse_norm, pixel_ball
+from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope, parse_norm, pixel_ball
 
 NORMS = [1.0, 1.5, 2.0, 3.0, 8.0, INFINITY]
 regions = {
@@ -128,3 +128,84 @@ def test_pixel_ball_refuses_epsilon(epsilon):
 def test_pixel_ball_refuses_images(image):
     with pytest.raises(RegionError, match="image"):
         pixel_ball(image, 2, 0.1, datasets.Normalisation(0.1, 0.5), clip=False)
+
+
+SETS = {
+    "zonotope": lambda rng: Zonotope(rng.standard_normal(3), 0.3 * rng.standard_normal((3, 5))),
+    "flat zonotope": lambda rng: Zonotope(rng.standard_normal(3), 0.3 * rng.standard_normal((3, 2))),
+    "ellipsoid": lambda rng: EllipsoidRegion(rng.standard_normal(3), 0.3 * rng.standard_normal((3, 3))),
+    "flat ellipsoid": lambda rng: EllipsoidRegion(rng.standard_normal(3), 0.3 * rng.standard_normal((3, 2))),
+    "wide ellipsoid": lambda rng: EllipsoidRegion(rng.standard_normal(3), 0.3 * rng.standard_normal((3, 6))),
+    "polytope": lambda rng: Polytope(rng.standard_normal((4, 3)), np.full(4, 0.3), -np.ones(3), np.array([1, 1, 2.0])),
+    "flat polytope": lambda rng: Polytope([[1.0, 1, 0]], [0.5], [-1, 0.2, -1], [1, 0.2, 1]),
+    "box": lambda rng: Polytope(np.zeros((0, 3)), [], -np.ones(3), np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_samples_of_other_sets_lie_in_them_and_far_points_do_not(name, rng):
+    region = SETS[name](rng)
+    points = region.sample(200, rng)
+    lower, upper = region.bounding_box()
+    assert points.shape == (200, 3) and region.contains(points).all() and region.contains(region.center)
+    assert ((points >= lower - 1e-9) & (points <= upper + 1e-9)).all()
+    assert len(np.unique(points.round(6), axis=0)) > 150
+    far = region.center + 10 * (points - region.center)
+    outside = ((far < lower - 1e-6) | (far > upper + 1e-6)).any(1)
+    assert outside.any() and not region.contains(far[outside]).any()
+    with pytest.raises(ValueError):
+        region.center[0] = 1
+
+
+def test_other_sets_are_the_balls_that_they_should_be(rng):
+    center, x = rng.standard_normal(3), rng.standard_normal((300, 3))
+    for region, same in (
+        (Zonotope(center, 0.7 * np.eye(3)), Ball(center, 0.7, INFINITY)),
+        (EllipsoidRegion(center, 0.7 * np.eye(3)), Ball(center, 0.7, 2)),
+        (EllipsoidRegion.from_form(np.eye(3) / 0.7, -center / 0.7), Ball(center, 0.7, 2)),
+        (Polytope(np.zeros((0, 3)), [], center - 0.7, center + 0.7), Ball(center, 0.7, INFINITY)),
+    ):
+        np.testing.assert_array_equal(region.contains(x), same.contains(x))
+        np.testing.assert_allclose(region.bounding_box(), same.bounding_box(), atol=1e-12)
+    cross = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [1, -1, -1]])
+    l1 = Polytope(np.vstack([cross, -cross]), np.r_[0.7 + cross @ center, 0.7 - cross @ center], center - 1, center + 1)
+    np.testing.assert_array_equal(l1.contains(x), Ball(center, 0.7, 1).contains(x))
+
+
+def test_zonotopes_with_dependent_generators_by_linear_programs(rng):
+    """[1, 1] twice is [2, 2] once; a point off the line is outside."""
+    region = Zonotope(np.zeros(2), np.ones((2, 2)))
+    assert region.contains(np.array([[2, 2], [-1.9, -1.9], [2.1, 2.1], [0.5, 0.4]])).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_pulling_into_a_polytope_ends_inside(rng):
+    region = SETS["polytope"](rng)
+    x = 5 * rng.standard_normal((100, 3))
+    assert region.contains(region.pull(x)).all()
+    inside = region.sample(50, rng)
+    np.testing.assert_allclose(region.pull(inside), inside, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Zonotope(np.zeros(2), np.ones((3, 2))), "G"),
+        (lambda: Zonotope(np.zeros(2), np.ones((2, 0))), "G"),
+        (lambda: EllipsoidRegion(np.array([0, np.nan]), np.eye(2)), "center"),
+        (lambda: EllipsoidRegion.from_form(np.ones((2, 2)), np.zeros(2)), "Q: singular"),
+        (lambda: EllipsoidRegion.from_form(np.eye(3), np.zeros(2)), "Q, b"),
+        (lambda: Polytope(np.eye(2), [1.0], -np.ones(2), np.ones(2)), "A, b"),
+        (lambda: Polytope(np.eye(2), [1.0, 1.0], -np.ones(2), np.array([1, np.inf])), "lower, upper"),
+        (lambda: Polytope(np.eye(2), [-2.0, 1.0], -np.ones(2), np.ones(2)), "empty"),
+        (lambda: Polytope(np.eye(2), [1.0, 1.0], np.ones(2), -np.ones(2)), "empty"),
+        (lambda: Polytope(np.zeros((1, 2)), [-1.0], -np.ones(2), np.ones(2)), "empty"),
+    ],
+)
+def test_impossible_sets_are_refused(make, message):
+    with pytest.raises(RegionError, match=message):
+        make()
