@@ -1,15 +1,21 @@
 """What the authors published beside the network: 400 ellipsoids, and the points that Figure 1 shows."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.io import loadmat
 
 from tightrope import datasets
 from tightrope.errors import InputError
 from tightrope.experiments.chen2021_mondeq.common import PAPER
 from tightrope.networks import MonDEQ
-from tightrope.regions import Ball
+from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, ellipsoid_model
+from tightrope.regions import Ball, Region
+from tightrope.relaxations.shor import shor_constraints
+from tightrope.solvers.arrow import ArrowData
+from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers.ellipsoid import Ellipsoid
 
 POINT_SETS = ("attack", "border")
@@ -71,3 +77,22 @@ def outer_points(region: Ball, count: int, rng: np.random.Generator) -> np.ndarr
 def reach(ellipsoid: Ellipsoid, network: MonDEQ, points: np.ndarray) -> float:
     """max ||Q F(x) + b|| over points x: at most 1 if the ellipsoid holds their outputs."""
     return float(np.linalg.norm(network.logits(points) @ ellipsoid.Q + ellipsoid.b, axis=1).max())
+
+
+def provable_log_det(ellipsoid: Ellipsoid, network: MonDEQ, region: Region) -> tuple[float, float]:
+    """What multipliers can prove of a given ellipsoid: (y_0, the log det that is left).
+
+    With Q and b fixed, y_0 is the least number for which y_0 - ||Q F + b||^2 - sum y_k g_k is a sum of squares for some
+    multipliers y of region and equilibrium. At most 1: the ellipsoid is feasible for the Ellipsoid Model. Above: only
+    {||Q xi + b||^2 <= y_0} is proven, and log det Q loses K / 2 log y_0.
+    """
+    model = ellipsoid_model(network, region)
+    rows = shor_constraints(model)
+    y = np.zeros(len(rows.equality))
+    y[rows.groups[Q_GROUP]] = ellipsoid.Q[np.triu_indices(model.classes)]
+    y[rows.groups[B_GROUP]] = ellipsoid.b
+    state = tuple(c for c in model.constraints if c.name not in (Q_GROUP, B_GROUP))
+    data = ArrowData(shor_constraints(replace(model, constraints=state)))
+    objective = sp.csr_array(rows.matrix(y) - model.identity())
+    y0 = InteriorPoint(data).solve(objective, tolerance=1e-7)[0].dual_value
+    return y0, float(ellipsoid.log_det - model.classes / 2 * np.log(y0))
