@@ -13,9 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tightrope import __version__, paths
 
-PROMISED = (
-    "jupyterlab papermill numpy scipy cvxpy mosek torch foolbox matplotlib ipywidgets pytest nbval".split()
-)
+PROMISED = "jupyterlab papermill numpy scipy cvxpy mosek torch foolbox matplotlib ipywidgets pytest nbval".split()
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +31,7 @@ def lock() -> dict[str, str]:
     """Name -> pinned version."""
     lines = (paths.ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     pins = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    assert all(re.fullmatch(r"[a-z0-9._-]+==[a-z0-9.]+( ; .*)?", pin) for pin in pins), (
-        "only exact public versions"
-    )
+    assert all(re.fullmatch(r"[a-z0-9._-]+==[a-z0-9.]+( ; .*)?", pin) for pin in pins), "only exact public versions"
     return {canonicalize_name(pin.split("==")[0]): pin.split("==")[1].split(" ")[0] for pin in pins}
 
 
@@ -84,7 +80,7 @@ def test_make_help_lists_every_command():
     text = (paths.ROOT / "Makefile").read_text(encoding="utf-8")
     commands = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()
     shown = subprocess.run(
-        ["make", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "help"], cwd=paths.ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert [line.split()[1] for line in shown.splitlines()] == commands
     assert {"setup", "reproduce", "test", "lab", "data", "bench", "format", "lint", "lock"} < set(commands)
