@@ -33,7 +33,7 @@ def ball(seed: int, p0: int, norm: float, radius: float, clip: bool) -> Ball:
 def linear(seed: int = 0, p0: int = 6, K: int = 3) -> FeedForward:
     """One layer, so that the largest margin over a ball is known."""
     rng = np.random.default_rng(seed)
-    return FeedForward((rng.standard_normal((K, p0)),), (rng.standard_normal(K),))
+    return FeedForward.dense((rng.standard_normal((K, p0)),), (rng.standard_normal(K),))
 
 
 @settings(max_examples=30, deadline=None)

@@ -163,9 +163,7 @@ def test_single_input_batch_and_warm_start_agree():
     z = network.equilibrium(x)
     np.testing.assert_allclose(network.equilibrium(x[2]), z[2], atol=1e-8)
     np.testing.assert_allclose(network.equilibrium(x, z0=z[::-1] + 3.0), z, atol=1e-8)
-    np.testing.assert_array_equal(
-        network.equilibrium(x, z0=z, max_iterations=1), network.equilibrium(x, z0=z)
-    )
+    np.testing.assert_array_equal(network.equilibrium(x, z0=z, max_iterations=1), network.equilibrium(x, z0=z))
     assert network.logits(x[0]).shape == (3,) and isinstance(network.predict(x[0]), int)
     np.testing.assert_array_equal(network.predict(x), network.logits(x).argmax(1))
 
@@ -227,9 +225,7 @@ def test_adjoint_against_dense_algebra():
     active, g = rng.random((6, 7)) < 0.5, rng.standard_normal((6, 7))
     w = network.adjoint(active, g, tolerance=1e-12)
     for D, row, expected in zip(active, g, w, strict=True):
-        np.testing.assert_allclose(
-            D * np.linalg.solve(np.eye(7) - network.W.T * D, row), expected, atol=1e-10
-        )
+        np.testing.assert_allclose(D * np.linalg.solve(np.eye(7) - network.W.T * D, row), expected, atol=1e-10)
 
 
 def test_module_matches_the_arrays_and_their_jacobian():
@@ -255,9 +251,7 @@ def test_module_gradients_of_input_and_weights_by_gradcheck():
         return torch.func.functional_call(module, dict(zip(names, weights, strict=True)), (x,))
 
     x = torch.tensor(inputs(network, 2), requires_grad=True)
-    assert torch.autograd.gradcheck(
-        run, (x, *(getattr(module, name) for name in names)), atol=1e-6, rtol=1e-5
-    )
+    assert torch.autograd.gradcheck(run, (x, *(getattr(module, name) for name in names)), atol=1e-6, rtol=1e-5)
 
 
 def test_implicit_equilibrium_chooses_a_step():
@@ -275,7 +269,7 @@ def feedforward(seed: int = 0, sizes=(4, 6, 5, 3)) -> FeedForward:
     """Random feed-forward network."""
     rng = np.random.default_rng(seed)
     pairs = list(zip(sizes[1:], sizes[:-1], strict=True))
-    return FeedForward(
+    return FeedForward.dense(
         tuple(rng.standard_normal(pair) for pair in pairs),
         tuple(rng.standard_normal(pair[0]) for pair in pairs),
     )
@@ -297,9 +291,9 @@ def test_feedforward_matches_its_module_and_its_files(tmp_path):
 def test_feedforward_errors():
     """Layers must fit together."""
     with pytest.raises(NetworkError, match=r"weights\[1\] has shape \(2, 4\); it must be any x 3"):
-        FeedForward((np.ones((3, 2)), np.ones((2, 4))), (np.ones(3), np.ones(2)))
+        FeedForward.dense((np.ones((3, 2)), np.ones((2, 4))), (np.ones(3), np.ones(2)))
     with pytest.raises(NetworkError, match="1 weights and 0 biases"):
-        FeedForward((np.ones((3, 2)),), ())
+        FeedForward.dense((np.ones((3, 2)),), ())
     with pytest.raises(NetworkError, match="only dense layers"):
         FeedForward.from_state_dict({"0.weight": np.ones((2, 1, 3, 3)), "0.bias": np.ones(2)})
     with pytest.raises(NetworkError, match="without gaps"):

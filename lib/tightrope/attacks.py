@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.errors import InputError, RegionError
-from tightrope.networks import FeedForward, MonDEQ
+from tightrope.networks import Composition, Dense, FeedForward, MonDEQ
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
 
 #: Residual of the equilibria inside the search; what is returned is evaluated to the networks' own tolerance.
@@ -176,9 +176,7 @@ def _checked_targets(network, region, label, targets) -> list[int]:
     targets = [t for t in labels if t != label] if targets is None else [int(t) for t in targets]
     if label not in labels or label in targets or not set(targets) <= set(labels):
         known = f"0 to {network.classes - 1}"
-        raise InputError(
-            f"label={label}, targets={targets}: give labels from {known}, the label not a target."
-        )
+        raise InputError(f"label={label}, targets={targets}: give labels from {known}, the label not a target.")
     return targets
 
 
@@ -191,9 +189,8 @@ def _margins(network, label: int, points: np.ndarray) -> np.ndarray:
 def _of_parameters(network: MonDEQ | FeedForward, region: Zonotope | EllipsoidRegion):
     """The network as a function of w, where x = center + G w."""
     if isinstance(network, FeedForward):
-        first = network.weights[0]
-        weights = (first @ region.G, *network.weights[1:])
-        return FeedForward(weights, (network.biases[0] + first @ region.center, *network.biases[1:]))
+        first, *rest = network.layers
+        return FeedForward((Composition((Dense(region.G, region.center), first)), *rest))
     U, u = network.U @ region.G, network.U @ region.center + network.u
     return MonDEQ(W=network.W, U=U, u=u, C=network.C, c=network.c, m=network.m)
 

@@ -252,7 +252,7 @@ def no_solve(monkeypatch):
         ({"region": Ball(np.zeros(4), 0.1, 2)}, RegionError),
         ({"region": Ball(np.zeros(3), 0.1, 1), "method": "reduced-dual"}, RegionError),
         ({"region": Ball(np.zeros(3), 0.1, 2, -np.ones(3), np.ones(3)), "method": "reduced-dual"}, RegionError),
-        ({"network": FeedForward((np.eye(3),), (np.zeros(3),))}, InputError),
+        ({"network": FeedForward.dense((np.eye(3),), (np.zeros(3),))}, InputError),
     ],
     ids=str,
 )

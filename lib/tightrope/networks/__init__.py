@@ -1,14 +1,20 @@
 """Networks as frozen arrays with a forward pass; as PyTorch modules on request."""
 
 from tightrope.networks.feedforward import FeedForward
+from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 from tightrope.networks.loading import load
 from tightrope.networks.mondeq import EQUILIBRIUM_METHODS, MonDEQ
 
 __all__ = [
     "EQUILIBRIUM_METHODS",
+    "Composition",
+    "Convolution",
+    "Dense",
     "FeedForward",
+    "Layer",
     "MonDEQ",
     "MonDEQModule",
+    "Scaling",
     "implicit_equilibrium",
     "load",
     "to_module",

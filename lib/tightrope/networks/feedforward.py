@@ -1,7 +1,7 @@
-"""Feed-forward ReLU networks with dense layers."""
+"""Feed-forward ReLU networks of affine layers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,48 +9,56 @@ import numpy as np
 
 from tightrope.errors import NetworkError
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
+from tightrope.networks.layers import Dense, Layer, chain, from_named_arrays, named_arrays
 
 
 @dataclass(frozen=True, eq=False)
 class FeedForward:
-    """``x_0 = x, x_{i+1} = ReLU(W_i x_i + b_i)``, the last layer without ReLU.
+    """``x_0 = x, x_{i+1} = ReLU(layer_i(x_i))``, the last layer without ReLU.
 
     Parameters
     ----------
-    weights : tuple of (p_{i+1}, p_i) arrays
-    biases : tuple of (p_{i+1},) arrays
+    layers : tuple of Dense, Convolution, Scaling or Composition
+        Affine maps (:mod:`tightrope.networks.layers`), each with as many inputs as the one before has outputs.
     name : str
         For messages and tables.
 
     Examples
     --------
-    >>> network = FeedForward(weights=([[1.0], [-1.0]], [[1.0, 1.0]]), biases=([0.0, 0.0], [0.0]))
+    >>> network = FeedForward.dense(weights=([[1.0], [-1.0]], [[1.0, 1.0]]), biases=([0.0, 0.0], [0.0]))
     >>> network.logits([[-3.0], [2.0]]).ravel()
     array([3., 2.])
     """
 
-    weights: tuple[np.ndarray, ...]
-    biases: tuple[np.ndarray, ...]
+    layers: tuple[Layer, ...]
     name: str = ""
 
     def __post_init__(self) -> None:
-        if not self.weights or len(self.weights) != len(self.biases):
-            raise NetworkError(
-                f"{len(self.weights)} weights and {len(self.biases)} biases; give one bias for each weight."
-            )
-        weights, biases, size = [], [], None
-        for i, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            weights.append(weight(f"weights[{i}]", W, (None, size)))
-            size = len(weights[-1])
-            biases.append(weight(f"biases[{i}]", b, (size,)))
-        object.__setattr__(self, "weights", tuple(weights))
-        object.__setattr__(self, "biases", tuple(biases))
+        object.__setattr__(self, "layers", chain(self.layers))
+
+    # making one -----------------------------------------------------------------------------------
 
     @classmethod
-    def from_arrays(
-        cls, arrays: Mapping[str, object], name: str = "", source: object = "the file"
-    ) -> "FeedForward":
-        """Build from a mapping with the keys W1, b1, W2, b2, ... (counted from 1, without gaps)."""
+    def dense(cls, weights: Sequence, biases: Sequence, name: str = "") -> "FeedForward":
+        """Build from weights (p_{i+1}, p_i) and biases (p_{i+1},)."""
+        if not weights or len(weights) != len(biases):
+            raise NetworkError(f"{len(weights)} weights and {len(biases)} biases; give one bias for each weight.")
+        layers, size = [], None
+        for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
+            W = weight(f"weights[{i}]", W, (None, size))
+            size = len(W)
+            layers.append(Dense(W, weight(f"biases[{i}]", b, (size,))))
+        return cls(tuple(layers), name)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, object], name: str = "", source: object = "the file") -> "FeedForward":
+        """Build from what an .npz file of :meth:`to_npz` holds.
+
+        Dense networks have the keys W1, b1, W2, b2, ... (counted from 1, without gaps), others 1.convolution.weight,
+        1.convolution.bias, 1.convolution.input_shape, ..., 2.dense.weight, ...
+        """
+        if any(re.match(r"\d+\.", key) for key in arrays):
+            return cls(from_named_arrays(arrays, source), name)
         depth = sum(bool(re.fullmatch(r"W\d+", key)) for key in arrays)
         wanted = {f"{letter}{i}" for i in range(1, depth + 1) for letter in "Wb"}
         if not depth or wanted != {key for key in arrays if re.fullmatch(r"[Wb]\d+", key)}:
@@ -58,20 +66,18 @@ class FeedForward:
                 f"{source} must have W1, b1, W2, b2, ... without gaps; it has {', '.join(sorted(arrays))}."
             )
         layers = range(1, depth + 1)
-        return cls(tuple(arrays[f"W{i}"] for i in layers), tuple(arrays[f"b{i}"] for i in layers), name)
+        return cls.dense([arrays[f"W{i}"] for i in layers], [arrays[f"b{i}"] for i in layers], name)
 
     @classmethod
     def from_npz(cls, path: PathOrName) -> "FeedForward":
-        """Read an .npz file with the keys W1, b1, W2, b2, ..."""
+        """Read an .npz file with the keys of :meth:`from_arrays`."""
         return cls.from_arrays(read_npz(path), Path(path).stem, path)
 
     @classmethod
     def from_state_dict(cls, source: Mapping[str, object] | PathOrName, name: str = "") -> "FeedForward":
         """Read the ``torch.nn.Linear`` layers of a state dictionary, in its order."""
         arrays = read_state_dict(source)
-        prefixes = [
-            key.removesuffix("weight") for key in arrays if key == "weight" or key.endswith(".weight")
-        ]
+        prefixes = [key.removesuffix("weight") for key in arrays if key == "weight" or key.endswith(".weight")]
         other = set(arrays) - {prefix + part for prefix in prefixes for part in ("weight", "bias")}
         if other or any(arrays[prefix + "weight"].ndim != 2 for prefix in prefixes):
             raise NetworkError(
@@ -79,43 +85,92 @@ class FeedForward:
                 + ", ".join(f"{key} {value.shape}" for key, value in arrays.items())
             )
         weights = tuple(arrays[prefix + "weight"] for prefix in prefixes)
-        biases = tuple(
-            arrays.get(p + "bias", np.zeros(len(W))) for p, W in zip(prefixes, weights, strict=True)
-        )
-        return cls(weights, biases, name)
+        biases = tuple(arrays.get(p + "bias", np.zeros(len(W))) for p, W in zip(prefixes, weights, strict=True))
+        return cls.dense(weights, biases, name)
 
     def to_npz(self, path: PathOrName) -> None:
-        """Write W1, b1, W2, b2, ... in float64."""
+        """Write the arrays in float64, W1, b1, W2, b2, ... for a dense network."""
         np.savez_compressed(path, **self._named())
 
     def _named(self) -> dict[str, np.ndarray]:
+        if not self.is_dense:
+            return named_arrays(self.layers)
         pairs = enumerate(zip(self.weights, self.biases, strict=True), start=1)
         return {f"{letter}{i}": array for i, pair in pairs for letter, array in zip("Wb", pair, strict=True)}
+
+    # what it is -----------------------------------------------------------------------------------
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """(p0, p1, ..., K): numbers of inputs, of neurons of each hidden layer, and of labels."""
+        return (self.input_size, *(layer.output_size for layer in self.layers))
 
     @property
     def input_size(self) -> int:
         """p0, the number of inputs."""
-        return self.weights[0].shape[1]
+        return self.layers[0].input_size
 
     @property
     def classes(self) -> int:
         """K, the number of labels."""
-        return len(self.biases[-1])
+        return self.layers[-1].output_size
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every layer is :class:`~tightrope.networks.layers.Dense`, so that `weights` and `biases` exist."""
+        return all(isinstance(layer, Dense) for layer in self.layers)
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """W_i (p_{i+1}, p_i) of a dense network."""
+        return tuple(layer.weight for layer in self._dense_layers("weights"))
+
+    @property
+    def biases(self) -> tuple[np.ndarray, ...]:
+        """b_i (p_{i+1},) of a dense network."""
+        return tuple(layer.bias for layer in self._dense_layers("biases"))
+
+    def _dense_layers(self, asked: str) -> tuple[Dense, ...]:
+        for i, layer in enumerate(self.layers):
+            if not isinstance(layer, Dense):
+                raise NetworkError(
+                    f"{asked}: layers[{i}] of {self!r} is a {type(layer).__name__}, which has no matrix of its own. "
+                    "Use to_dense() for the same network with matrices, or its layers."
+                )
+        return self.layers
+
+    def to_dense(self) -> "FeedForward":
+        """Return the same function with every layer as a matrix; itself if it is dense already.
+
+        Convolutions grow: a row for each output pixel, a column for each input pixel.
+        """
+        if self.is_dense:
+            return self
+        return FeedForward(tuple(Dense(*layer.dense()) for layer in self.layers), self.name)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the weights and biases; the name does not enter."""
+        """Return the SHA-256 of all arrays; the name does not enter."""
         return hash_arrays(self._named())
 
     def __repr__(self) -> str:
-        sizes = [self.input_size, *map(len, self.biases)]
-        return f"FeedForward({self.name!r}, {' -> '.join(map(str, sizes))})"
+        return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))})"
+
+    # what it does ---------------------------------------------------------------------------------
+
+    def preactivations(self, x) -> list[np.ndarray]:
+        """Return layer_i(x_i) for each layer, (N, p_{i+1}) each; the last are the logits."""
+        rows, _ = batch("x", x, self.input_size)
+        values = [self.layers[0].forward(rows)]
+        for layer in self.layers[1:]:
+            values.append(layer.forward(np.maximum(values[-1], 0.0)))
+        return values
 
     def logits(self, x) -> np.ndarray:
         """Return F(x), (K,) or (N, K)."""
         rows, single = batch("x", x, self.input_size)
-        for W, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            rows = np.maximum(rows @ W.T + b, 0.0)
-        out = rows @ self.weights[-1].T + self.biases[-1]
+        for layer in self.layers[:-1]:
+            rows = np.maximum(layer.forward(rows), 0.0)
+        out = self.layers[-1].forward(rows)
         return out[0] if single else out
 
     def predict(self, x) -> int | np.ndarray:

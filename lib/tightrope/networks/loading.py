@@ -13,8 +13,9 @@ SUFFIXES = (".mat", ".npz", ".pt", ".pth")
 def load(path: PathOrName, m: float | None = None) -> MonDEQ | FeedForward:
     """Read a network from a .npz, .mat, .pt or .pth file.
 
-    A monDEQ has the keys W, U, u, C, c (m optional) or A, B, U, u, C, c, m; a feed-forward network has W1,
-    b1, W2, b2, ...; torch files hold a state dictionary. m is for a monDEQ whose file does not state it.
+    A monDEQ has the keys W, U, u, C, c (m optional) or A, B, U, u, C, c, m; a feed-forward network those of
+    :meth:`FeedForward.from_arrays`; torch files hold a state dictionary. m is for a monDEQ whose file does not state
+    it.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -25,11 +26,9 @@ def load(path: PathOrName, m: float | None = None) -> MonDEQ | FeedForward:
         if not any(key.startswith("mon.") for key in arrays):
             return FeedForward.from_state_dict(arrays, path.stem)
         if m is None:
-            raise NetworkError(
-                f"{path} is a monDEQ in factors A, B; its state dictionary does not hold m. Give m=..."
-            )
+            raise NetworkError(f"{path} is a monDEQ in factors A, B; its state dictionary does not hold m. Give m=...")
         return MonDEQ.from_state_dict(arrays, m, path.stem)
     arrays = read_mat(path) if suffix == ".mat" else read_npz(path)
-    if "W1" in arrays:
+    if "W1" in arrays or any(key.startswith("1.") for key in arrays):
         return FeedForward.from_arrays(arrays, path.stem, path)
     return MonDEQ.from_arrays(arrays, m, path.stem, path)

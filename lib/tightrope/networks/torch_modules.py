@@ -5,6 +5,7 @@ from torch import nn
 
 from tightrope.errors import NetworkError
 from tightrope.networks.feedforward import FeedForward
+from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 from tightrope.networks.mondeq import MonDEQ
 from tightrope.networks.splitting import peaceman_rachford
 
@@ -86,11 +87,41 @@ def to_module(network: MonDEQ | FeedForward) -> nn.Module:
         return MonDEQModule(network)
     if not isinstance(network, FeedForward):
         raise NetworkError(f"network is a {type(network).__name__}; give a MonDEQ or a FeedForward.")
-    layers: list[nn.Module] = [nn.Flatten()]
-    for W, b in zip(network.weights, network.biases, strict=True):
-        linear = nn.Linear(W.shape[1], len(W), dtype=torch.float64)
-        with torch.no_grad():
-            linear.weight.copy_(torch.tensor(W))
-            linear.bias.copy_(torch.tensor(b))
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    modules: list[nn.Module] = [nn.Flatten()]
+    for layer in network.layers:
+        modules += [*affine_modules(layer), nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
+
+
+class Scale(nn.Module):
+    """``y_j = scale_j x_j + shift_j`` for rows (N, n), differentiable in both."""
+
+    def __init__(self, scale, shift):
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.tensor(scale)), nn.Parameter(torch.tensor(shift))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the rows scaled and shifted."""
+        return x * self.scale + self.shift
+
+
+def affine_modules(layer: Layer) -> list[nn.Module]:
+    """Return float64 modules that map rows (N, n_in) to (N, n_out) as the layer does."""
+    if isinstance(layer, Composition):
+        return [module for part in layer.layers for module in affine_modules(part)]
+    if isinstance(layer, Scaling):
+        return [Scale(layer.scale, layer.shift)]
+    if isinstance(layer, Dense):
+        return [_filled(nn.Linear(layer.input_size, layer.output_size, dtype=torch.float64), layer)]
+    out, channels, *kernel = layer.weight.shape
+    convolution = nn.Conv2d(
+        channels, out, tuple(kernel), stride=layer.stride, padding=layer.padding, dtype=torch.float64
+    )
+    return [nn.Unflatten(1, layer.input_shape), _filled(convolution, layer), nn.Flatten()]
+
+
+def _filled(module: nn.Module, layer: Dense | Convolution) -> nn.Module:
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor(layer.weight))
+        module.bias.copy_(torch.tensor(layer.bias))
+    return module

@@ -1,0 +1,375 @@
+"""Affine layers as frozen arrays: dense, convolution, scaling, and several of them in a row.
+
+All kinds share one small protocol, so that whoever walks through a network need not know them:
+
+- ``input_size``, ``output_size``: numbers of entries of a row, images flattened channel by channel, row by row;
+- ``forward(rows)``: (N, n_in) -> (N, n_out) in float64;
+- ``dense()``: ``W`` (n_out, n_in) and ``b`` (n_out,) with ``forward(x) = W x + b``; ``sparse()``: the same with
+  W in compressed rows;
+- ``arrays()``: what defines the layer, by name, for files and hashes.
+
+Arrays are float64, read-only, and checked when the layer is made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+import scipy.sparse
+
+from tightrope.errors import NetworkError
+from tightrope.networks.arrays import weight
+
+
+class _Affine:
+    """What follows from ``forward``, ``_matrix`` and ``_offset``."""
+
+    input_size: int
+    output_size: int
+
+    def _matrix(self) -> np.ndarray | scipy.sparse.csr_array:
+        raise NotImplementedError
+
+    def _offset(self) -> np.ndarray:
+        raise NotImplementedError
+
+    def dense(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return W (n_out, n_in) and b (n_out,) as arrays; not the layer's own, except for :class:`Dense`."""
+        W = self._matrix()
+        return (W.toarray() if scipy.sparse.issparse(W) else W), self._offset()
+
+    def sparse(self) -> tuple[scipy.sparse.csr_array, np.ndarray]:
+        """Return W in compressed sparse rows and b (n_out,)."""
+        return scipy.sparse.csr_array(self._matrix()), self._offset()
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(_Affine):
+    """``y = W x + b``.
+
+    Parameters
+    ----------
+    weight : (n_out, n_in)
+    bias : (n_out,)
+
+    Examples
+    --------
+    >>> Dense([[1.0, 2.0]], [3.0]).forward(np.array([[1.0, 1.0]]))
+    array([[6.]])
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", weight("weight", self.weight, (None, None)))
+        object.__setattr__(self, "bias", weight("bias", self.bias, (len(self.weight),)))
+
+    @property
+    def input_size(self) -> int:
+        """n_in."""
+        return self.weight.shape[1]
+
+    @property
+    def output_size(self) -> int:
+        """n_out."""
+        return self.weight.shape[0]
+
+    def forward(self, rows: np.ndarray) -> np.ndarray:
+        """Map rows (N, n_in) to (N, n_out)."""
+        return rows @ self.weight.T + self.bias
+
+    def _matrix(self):
+        return self.weight
+
+    def _offset(self):
+        return self.bias
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return weight and bias."""
+        return {"weight": self.weight, "bias": self.bias}
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(_Affine):
+    """``y[o, i, j] = bias[o] + sum_{c,a,b} weight[o, c, a, b] x[c, i s_h - p_h + a, j s_w - p_w + b]``, zero outside.
+
+    Parameters
+    ----------
+    weight : (c_out, c_in, k_h, k_w)
+    bias : (c_out,)
+    input_shape : (c_in, h, w)
+    stride, padding : int or (int, int)
+        Of rows and columns, as in ``torch.nn.Conv2d``; padding is with zeros.
+
+    Examples
+    --------
+    >>> blur = Convolution(np.ones((1, 1, 2, 2)) / 4, [0.0], input_shape=(1, 4, 4), stride=2)
+    >>> blur.output_shape, blur.output_size
+    ((1, 2, 2), 4)
+    >>> blur.forward(np.arange(16.0)[None])
+    array([[ 2.5,  4.5, 10.5, 12.5]])
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    input_shape: tuple[int, int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", weight("weight", self.weight, (None, None, None, None)))
+        object.__setattr__(self, "bias", weight("bias", self.bias, (len(self.weight),)))
+        object.__setattr__(self, "input_shape", _integers("input_shape", self.input_shape, 3, 1))
+        object.__setattr__(self, "stride", _integers("stride", self.stride, 2, 1))
+        object.__setattr__(self, "padding", _integers("padding", self.padding, 2, 0))
+        if self.input_shape[0] != self.weight.shape[1]:
+            raise NetworkError(
+                f"input_shape {self.input_shape} has {self.input_shape[0]} channels, the weight {self.weight.shape} "
+                f"needs {self.weight.shape[1]}."
+            )
+        if min(self.output_shape) < 1:
+            raise NetworkError(
+                f"the kernel {self.weight.shape[2:]} is larger than the input {self.input_shape[1:]} with "
+                f"padding {self.padding}."
+            )
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(c_out, h_out, w_out)."""
+        height, width = (
+            (size + 2 * padding - kernel) // stride + 1
+            for size, padding, kernel, stride in zip(
+                self.input_shape[1:], self.padding, self.weight.shape[2:], self.stride, strict=True
+            )
+        )
+        return len(self.weight), height, width
+
+    @property
+    def input_size(self) -> int:
+        """c_in h w."""
+        return prod(self.input_shape)
+
+    @property
+    def output_size(self) -> int:
+        """c_out h_out w_out."""
+        return prod(self.output_shape)
+
+    def forward(self, rows: np.ndarray) -> np.ndarray:
+        """Map rows (N, n_in) to (N, n_out)."""
+        import torch  # slow to import; dense networks do not need it
+
+        images = torch.tensor(np.reshape(rows, (-1, *self.input_shape)), dtype=torch.float64)
+        with torch.no_grad():
+            out = torch.nn.functional.conv2d(
+                images, torch.tensor(self.weight), torch.tensor(self.bias), self.stride, self.padding
+            )
+        return out.flatten(1).numpy()
+
+    def _matrix(self):
+        # One entry for each output position and kernel entry; those that fall on the padding are left out.
+        shape = (*self.output_shape, *self.weight.shape[1:])
+        o, i, j, c, a, b = np.indices(shape, sparse=True)
+        row, column = i * self.stride[0] - self.padding[0] + a, j * self.stride[1] - self.padding[1] + b
+        _, height, width = self.input_shape
+        inside = np.broadcast_to((row >= 0) & (row < height) & (column >= 0) & (column < width), shape)
+        values = np.broadcast_to(self.weight[:, None, None], shape)[inside]
+        outputs = np.broadcast_to((o * shape[1] + i) * shape[2] + j, shape)[inside]
+        inputs = np.broadcast_to((c * height + row) * width + column, shape)[inside]
+        return scipy.sparse.csr_array((values, (outputs, inputs)), shape=(self.output_size, self.input_size))
+
+    def _offset(self):
+        return np.repeat(self.bias, prod(self.output_shape[1:]))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return weight, bias, input_shape, stride and padding."""
+        whole = {name: np.array(getattr(self, name)) for name in ("input_shape", "stride", "padding")}
+        return {"weight": self.weight, "bias": self.bias, **whole}
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling(_Affine):
+    """``y_j = scale_j x_j + shift_j``: normalisation of images, batch normalisation, the identity.
+
+    Parameters
+    ----------
+    scale, shift : (n,)
+
+    Examples
+    --------
+    >>> Scaling([2.0, 1.0], [0.0, -1.0]).forward(np.array([[1.0, 1.0]]))
+    array([[2., 0.]])
+    """
+
+    scale: np.ndarray
+    shift: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", weight("scale", self.scale, (None,)))
+        object.__setattr__(self, "shift", weight("shift", self.shift, (len(self.scale),)))
+
+    @property
+    def input_size(self) -> int:
+        """n."""
+        return len(self.scale)
+
+    @property
+    def output_size(self) -> int:
+        """n."""
+        return len(self.scale)
+
+    def forward(self, rows: np.ndarray) -> np.ndarray:
+        """Map rows (N, n) to (N, n)."""
+        return rows * self.scale + self.shift
+
+    def _matrix(self):
+        return scipy.sparse.csr_array(scipy.sparse.diags_array(self.scale))
+
+    def _offset(self):
+        return self.shift
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return scale and shift."""
+        return {"scale": self.scale, "shift": self.shift}
+
+
+@dataclass(frozen=True, eq=False)
+class Composition(_Affine):
+    """Affine layers one after the other, without ReLU between them.
+
+    :meth:`dense` multiplies them in float64, so its W and b are those of ``forward`` up to rounding.
+
+    Parameters
+    ----------
+    layers : tuple of Dense, Convolution, Scaling
+
+    Examples
+    --------
+    >>> Composition((Scaling([2.0], [1.0]), Dense([[3.0]], [0.0]))).dense()
+    (array([[6.]]), array([3.]))
+    """
+
+    layers: "tuple[Layer, ...]"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", chain(self.layers))
+
+    @property
+    def input_size(self) -> int:
+        """Of the first layer."""
+        return self.layers[0].input_size
+
+    @property
+    def output_size(self) -> int:
+        """Of the last layer."""
+        return self.layers[-1].output_size
+
+    def forward(self, rows: np.ndarray) -> np.ndarray:
+        """Map rows (N, n_in) to (N, n_out)."""
+        for layer in self.layers:
+            rows = layer.forward(rows)
+        return rows
+
+    def _matrix(self):
+        W = self.layers[0]._matrix()
+        for layer in self.layers[1:]:
+            W = layer._matrix() @ W
+        return W
+
+    def _offset(self):
+        b = self.layers[0]._offset()
+        for layer in self.layers[1:]:
+            b = layer._matrix() @ b + layer._offset()
+        return b
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays of all layers, as 1.scaling.scale, 2.dense.weight, ..."""
+        return named_arrays(self.layers)
+
+
+Layer: TypeAlias = Dense | Convolution | Scaling | Composition
+KINDS: Mapping[str, type] = {kind.__name__.lower(): kind for kind in (Dense, Convolution, Scaling, Composition)}
+
+
+def chain(layers) -> tuple[Layer, ...]:
+    """Return the layers as a tuple, after checking that each fits the one before it."""
+    layers = tuple(layers)
+    if not layers:
+        raise NetworkError("layers is empty; give at least one layer.")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise NetworkError(
+                f"layers[{i}] is a {type(layer).__name__}; give one of {', '.join(k.__name__ for k in KINDS.values())} "
+                "of tightrope.networks."
+            )
+        if i and layer.input_size != layers[i - 1].output_size:
+            raise NetworkError(
+                f"layers[{i}] ({type(layer).__name__}) needs {layer.input_size} inputs, "
+                f"layers[{i - 1}] has {layers[i - 1].output_size} outputs."
+            )
+    return layers
+
+
+def identity(size: int) -> Scaling:
+    """Return the layer ``y = x``, (size,) -> (size,)."""
+    return Scaling(np.ones(size), np.zeros(size))
+
+
+# files --------------------------------------------------------------------------------------------
+
+
+def named_arrays(layers: tuple[Layer, ...]) -> dict[str, np.ndarray]:
+    """Return the arrays of all layers under `<layer, from 1>.<kind>.<array>`, the form of our .npz files."""
+    return {
+        f"{i}.{type(layer).__name__.lower()}.{name}": array
+        for i, layer in enumerate(layers, start=1)
+        for name, array in layer.arrays().items()
+    }
+
+
+def from_named_arrays(arrays: Mapping[str, object], source: object = "the file") -> tuple[Layer, ...]:
+    """Build the layers from what :func:`named_arrays` returned."""
+    groups: dict[int, dict[str, dict[str, object]]] = {}
+    for key, value in arrays.items():
+        number, _, rest = key.partition(".")
+        kind, _, name = rest.partition(".")
+        if not (number.isdecimal() and kind in KINDS and name):
+            raise NetworkError(
+                f"{source}: {key!r} is not the name of an array of a layer; names are <layer>.<kind>.<array>, counted "
+                f"from 1, with a kind of {', '.join(KINDS)}."
+            )
+        groups.setdefault(int(number), {}).setdefault(kind, {})[name] = value
+    if sorted(groups) != list(range(1, len(groups) + 1)) or any(len(kinds) > 1 for kinds in groups.values()):
+        raise NetworkError(
+            f"{source} must number its layers 1, 2, ... without gaps, one kind each:  {', '.join(sorted(arrays))}."
+        )
+    return tuple(_layer(*next(iter(groups[number].items())), f"{source}, layer {number}") for number in sorted(groups))
+
+
+def _layer(kind: str, arrays: Mapping[str, object], source: str) -> Layer:
+    if kind == "composition":
+        return Composition(from_named_arrays(arrays, source))
+    wanted = tuple(KINDS[kind].__dataclass_fields__)
+    if set(arrays) != set(wanted):
+        raise NetworkError(f"{source}: a {kind} layer has {', '.join(wanted)}; found {', '.join(sorted(arrays))}.")
+    try:
+        return KINDS[kind](**arrays)
+    except NetworkError as error:
+        raise NetworkError(f"{source}: {error}") from error
+
+
+def _integers(name: str, value: object, length: int, least: int) -> tuple[int, ...]:
+    """Return value as `length` integers of at least `least`; a single one stands for a pair."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iu":
+            raise TypeError("not integers")
+        if array.ndim == 0 and length == 2:
+            array = np.repeat(array, 2)
+        if array.shape != (length,) or array.min() < least:
+            raise ValueError("wrong number or too small")
+    except (TypeError, ValueError):
+        raise NetworkError(f"{name}: expected {length} integers of at least {least}, got {value!r}.") from None
+    return tuple(int(v) for v in array)
