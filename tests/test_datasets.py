@@ -74,9 +74,7 @@ def download(monkeypatch):
 def test_normalisation_goes_there_and_back(mean, std, pixel):
     """Pixels survive the round trip."""
     normalisation = Normalisation(mean, std)
-    assert normalisation.to_pixels(normalisation.to_input(np.array([pixel]))) == pytest.approx(
-        pixel, abs=1e-12
-    )
+    assert normalisation.to_pixels(normalisation.to_input(np.array([pixel]))) == pytest.approx(pixel, abs=1e-12)
 
 
 def test_radius_is_the_distance_of_normalised_points():
@@ -313,9 +311,7 @@ def test_packed_files_are_known_by_their_content(files, download, monkeypatch):
     for level in (1, 9):
         write(given, gzip.compress(CONTENT, level))
         assert datasets.fetch(PACKED) == given
-    with pytest.raises(
-        CorruptDataError, match=rf"unpacked content {sha256(CONTENT)}, found {sha256(b'other')}"
-    ):
+    with pytest.raises(CorruptDataError, match=rf"unpacked content {sha256(CONTENT)}, found {sha256(b'other')}"):
         datasets.fetch(write(given, gzip.compress(b"other")) and PACKED)
     for bad in (gzip.compress(CONTENT)[:-9], b"not gzip", b""):
         write(given, bad)

@@ -55,6 +55,12 @@ class Space:
         return v
 
 
+def embedding(small: Space, large: Space) -> sp.csr_array:
+    """The lift (N, N') of a space into a larger one that has its blocks too: coordinates keep their names."""
+    blocks = [small.constant(1).T @ large.constant(1), *(small[name].T @ large[name] for name in small.slices)]
+    return sp.csr_array(sum(blocks))
+
+
 @dataclass(frozen=True, eq=False)
 class Products:
     """k functions sum_r weights[k, r] * left_r(v) * right_r(v).
@@ -74,6 +80,10 @@ class Products:
 
     def __len__(self) -> int:
         return self.weights.shape[0]
+
+    def under(self, lift: sp.csr_array) -> "Products":
+        """The same functions of v = lift v', on the space of v' (N'); lift is (N, N')."""
+        return Products(sp.csr_array(self.left @ lift), sp.csr_array(self.right @ lift), self.weights)
 
 
 def products(left: Forms, right: Forms, weights: sp.sparray | None = None) -> Products:
@@ -103,6 +113,10 @@ class Constraint:
         """How far each constraint of the group is violated at v (..., N): (..., k), 0 where it holds."""
         values = self.body(v)
         return np.abs(values) if self.equality else np.maximum(-values, 0)
+
+    def under(self, lift: sp.csr_array) -> "Constraint":
+        """The same constraint on v' where v = lift v'; lift is (N, N')."""
+        return Constraint(self.name, self.body.under(lift), self.equality)
 
 
 def relu_graph(space: Space, z: Forms, h: Forms) -> list[Constraint]:

@@ -12,18 +12,17 @@ from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotop
 from tightrope.relaxations.shor import shor_constraints
 
 
-def states(model, rng, count=40):
+def states(model, base, rng, count=40):
     """Points (1, z, d) of the model on its region, with random o'."""
-    coords = model.coordinates
+    coords = base.coordinates
     n = coords.V.shape[1]
     d = rng.uniform(-1, 1, (count, n)) / (1 if coords.kind in ("box", "polytope") else n)
     if coords.lower is not None:
         d = np.clip(d, coords.lower, coords.upper)
     if coords.rows is not None:
         d = d[(d @ coords.rows.T <= coords.offsets).all(1)]
-    v = robustness_model(model.network, model.region, 0).point(d)
-    slices = robustness_model(model.network, model.region, 0).space.slices
-    blocks = {name: v[:, where] for name, where in slices.items()}
+    v = base.point(d)
+    blocks = {name: v[:, where] for name, where in base.space.slices.items()}
     return model.space.point(o=rng.standard_normal((len(d), model.classes)), **blocks)
 
 
@@ -42,8 +41,9 @@ REGIONS = {
 def test_products_hold_and_add_up_to_the_ellipsoids_form(name, rng):
     """At a state, the Q and b rows are 2 o'(Q F + b) and the state's constraints have their signs."""
     network = mondeq(2, p=5)
-    model = ellipsoid_model(network, REGIONS[name](np.array([0.1, -0.2, 0.3])))
-    v = states(model, rng)
+    base = robustness_model(network, REGIONS[name](np.array([0.1, -0.2, 0.3])), 0)
+    model = ellipsoid_model(base)
+    v = states(model, base, rng)
     assert len(v)
     groups = {c.name: c for c in model.constraints}
     for constraint in model.constraints:
@@ -63,7 +63,7 @@ def test_o_and_d_make_a_diagonal_block():
     """The tip of the arrow: the size of what has to be factored does not grow with K or the inputs."""
     from tightrope.solvers.arrow import ArrowData
 
-    model = ellipsoid_model(mondeq(0, p=4, p0=6), ball(0, 6, INFINITY, 0.3))
+    model = ellipsoid_model(robustness_model(mondeq(0, p=4, p0=6), ball(0, 6, INFINITY, 0.3), 0))
     data = ArrowData(shor_constraints(model))
     assert data.q == 1 + 4 and data.n == 6 + 3
 
@@ -93,15 +93,15 @@ def test_polytope_rows_are_rounded_outwards_and_idle_ones_left_out(rng):
 def test_sets_without_an_ellipsoid_are_refused_by_name():
     network = mondeq(0)
     with pytest.raises(RegionError, match="single point"):
-        ellipsoid_model(network, Ball(np.zeros(3), 0.0, 2))
+        ellipsoid_model(robustness_model(network, Ball(np.zeros(3), 0.0, 2), 0))
     with pytest.raises(RegionError, match="single point"):
-        ellipsoid_model(network, Ball(np.zeros(3), 1.0, INFINITY, np.zeros(3), np.zeros(3)))
+        ellipsoid_model(robustness_model(network, Ball(np.zeros(3), 1.0, INFINITY, np.zeros(3), np.zeros(3)), 0))
     with pytest.raises(RegionError, match="single point"):
-        ellipsoid_model(network, Zonotope(np.zeros(3), np.zeros((3, 1))))
+        ellipsoid_model(robustness_model(network, Zonotope(np.zeros(3), np.zeros((3, 1))), 0))
     with pytest.raises(RegionError, match="inputs"):
-        ellipsoid_model(network, Ball(np.zeros(5), 1.0, 2))
+        ellipsoid_model(robustness_model(network, Ball(np.zeros(5), 1.0, 2), 0))
     with pytest.raises(InputError, match="2 of the 4 rows"):
-        ellipsoid_model(mondeq(0, p=2, K=4), Ball(np.zeros(3), 0.3, 2))
+        ellipsoid_model(robustness_model(mondeq(0, p=2, K=4), Ball(np.zeros(3), 0.3, 2), 0))
     blind = MonDEQ(W=network.W, U=0 * network.U, u=network.u, C=network.C, c=network.c, m=network.m)
     with pytest.raises(RegionError, match="single point"):
-        ellipsoid_model(blind, Ball(np.zeros(3), 0.3, 2))
+        ellipsoid_model(robustness_model(blind, Ball(np.zeros(3), 0.3, 2), 0))

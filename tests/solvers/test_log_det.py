@@ -6,6 +6,7 @@ import pytest
 from tests.helpers import ball, mondeq
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import ellipsoid_model
+from tightrope.problems.robustness import robustness_model
 from tightrope.regions import INFINITY, Ball, Polytope, Zonotope
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers import conic, log_det
@@ -19,7 +20,7 @@ from tightrope.verifiers.ellipsoid import outer_ellipsoid, proven_ellipsoid
 def test_agrees_with_cvxpy(norm, clip, solver, tolerance):
     network, region = mondeq(0, p=4, K=2), ball(0, 3, norm, 0.3, clip)
     ours = outer_ellipsoid(network, region)
-    model = ellipsoid_model(network, region)
+    model = ellipsoid_model(robustness_model(network, region, 0))
     theirs = conic.solve_log_det(model, solver, tolerance=tolerance)
     assert ours.solve.status is Status.SOLVED and theirs.status is Status.SOLVED
     assert ours.ellipsoid.log_det == pytest.approx(theirs.dual_value, abs=1e-3)
@@ -35,7 +36,7 @@ def test_agrees_with_cvxpy_on_polytopes_and_zonotopes():
         Polytope([[1, 1, 1], [-1, 2, 0]], [center.sum(), 0.0], center - 0.3, center + 0.3),
     ):
         ours = outer_ellipsoid(network, region)
-        theirs = conic.solve_log_det(ellipsoid_model(network, region), "clarabel")
+        theirs = conic.solve_log_det(ellipsoid_model(robustness_model(network, region, 0)), "clarabel")
         assert ours.ellipsoid.log_det == pytest.approx(theirs.dual_value, abs=1e-3)
 
 
@@ -80,7 +81,7 @@ def test_the_same_set_in_other_forms_gives_the_same_size(rng):
 
 def test_limits_leave_what_is_proven_so_far():
     network, region = mondeq(0, p=6), ball(0, 3, INFINITY, 0.3)
-    model = ellipsoid_model(network, region)
+    model = ellipsoid_model(robustness_model(network, region, 0))
     data = ArrowData(shor_constraints(model))
     start = (0.3 * np.eye(3), np.zeros(3))
     full = log_det.solve(model, data, start)

@@ -9,9 +9,10 @@ from tests.problems.test_ellipsoid import REGIONS
 from tightrope import datasets, zoo
 from tightrope.attacks import pgd
 from tightrope.certificates import Verdict
-from tightrope.errors import InputError
+from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, ellipsoid_model
+from tightrope.problems.robustness import robustness_model
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, pixel_ball
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers.arrow import ArrowData
@@ -45,6 +46,28 @@ def test_the_robustness_model_takes_the_same_regions_and_is_tighter(name):
         assert decision.attack_margin - 1e-9 <= decision.bound <= margins[decision.label] + 1e-3
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("norm", [1.0, 2.0, INFINITY])
+def test_cuts_give_smaller_ellipsoids_that_hold_the_outputs(seed, norm, rng):
+    """Stable neurons and triangles: at most the volume of order 1, and still every output inside."""
+    network, region = mondeq(seed, p=6), Ball(np.array([0.1, -0.2, 0.3]), 0.3, norm)
+    plain, tight = (outer_ellipsoid(network, region, order=order) for order in ("1", "1+cuts"))
+    assert tight.ellipsoid.log_det >= plain.ellipsoid.log_det - 1e-3
+    assert tight.ellipsoid.contains(network.logits(region.sample(2000, rng))).all()
+    label = network.predict(region.center)
+    others = np.arange(3) != label
+    found = pgd(network, region, label).best_margin[others]
+    assert (found <= tight.margins(label)[others] + 1e-9).all()
+
+
+def test_an_order_that_does_not_exist_or_a_region_without_bounds_is_refused():
+    network, center = mondeq(0), np.zeros(3)
+    with pytest.raises(UnknownNameError, match="order"):
+        outer_ellipsoid(network, Ball(center, 0.1, 2), order="2")
+    with pytest.raises(RegionError, match="balls"):
+        outer_ellipsoid(network, REGIONS["polytope"](center), order="1+cuts")
+
+
 def test_smaller_regions_give_smaller_ellipsoids():
     network, center = mondeq(1, p=5), np.array([0.1, -0.2, 0.3])
     sizes = [outer_ellipsoid(network, Ball(center, r, INFINITY)).ellipsoid.log_det for r in (0.05, 0.2, 0.8)]
@@ -69,7 +92,7 @@ def test_without_clipping_the_size_scales_and_forgets_the_centre():
 
 def proof(seed=0):
     network, region = mondeq(seed, p=5), ball(seed, 3, INFINITY, 0.3)
-    model = ellipsoid_model(network, region)
+    model = ellipsoid_model(robustness_model(network, region, 0))
     data = ArrowData(shor_constraints(model))
     return network, region, model, data, outer_ellipsoid(network, region)
 

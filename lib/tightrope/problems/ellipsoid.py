@@ -3,7 +3,8 @@
     maximise log det Q  over Q, b and multipliers y  such that, with o = C z + c,
     1 - ||Q o + b||^2 >= sum_k y_k g_k(v)   for all v = (1, z, d),    y_k >= 0 for inequalities g_k >= 0,
 
-where g runs over the state constraints of the Robustness Model. Homogenised, with B v = Q o + b, this is
+where g runs over the state constraints of the Robustness Model, or of a tightened one (relaxations.cuts). Homogenised,
+with B v = Q o + b, this is
 E_00 - sum y_k A_k - B'B >= 0, and by a Schur complement one linear matrix inequality in (y, Q, b):
 
     [ E_00 - sum y_k A_k   -B' ]
@@ -14,17 +15,31 @@ and b are one list of products on the space (1, z, d, o'), and the block of o' i
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
-from tightrope.problems.robustness import Coordinates, coordinates, robustness_model, state_constraints
-from tightrope.regions import Region
-from tightrope.semialgebraic import Constraint, Space, products
+from tightrope.problems.robustness import RobustnessModel
+from tightrope.semialgebraic import Constraint, Forms, Space, embedding, products
 
 Q_GROUP, B_GROUP = "Q", "b"
+
+
+class StateModel(Protocol):
+    """What describes the states of a network on a region: a RobustnessModel, or one with cuts."""
+
+    space: Space
+    constraints: tuple[Constraint, ...]
+    squared_norm: float
+    center: np.ndarray
+    spread: np.ndarray
+
+    @property
+    def states(self) -> Forms:
+        """z of all neurons as forms, (p, N)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +57,6 @@ class EllipsoidModel:
     """
 
     network: MonDEQ
-    region: Region
-    coordinates: Coordinates
     space: Space
     constraints: tuple[Constraint, ...]
     center: np.ndarray
@@ -62,8 +75,15 @@ class EllipsoidModel:
         return sp.csr_array(sp.diags_array(diagonal))
 
 
-def ellipsoid_model(network: MonDEQ, region: Region) -> EllipsoidModel:
-    """The Ellipsoid Model of a network and a region.
+def ellipsoid_model(base: RobustnessModel, state: StateModel | None = None) -> EllipsoidModel:
+    """The Ellipsoid Model of the network and region of a Robustness Model.
+
+    Parameters
+    ----------
+    base
+        Its label plays no part.
+    state
+        Another description of the same states, such as a CutModel of `base`; `base` itself if left out.
 
     Raises
     ------
@@ -72,19 +92,20 @@ def ellipsoid_model(network: MonDEQ, region: Region) -> EllipsoidModel:
     InputError
         If C has fewer than K independent rows: every image lies in a plane, and log det Q is unbounded.
     """
+    network, state = base.network, state or base
     rank = int(np.linalg.matrix_rank(network.C))
     if rank < network.classes:
         raise InputError(
             f"network: only {rank} of the {network.classes} rows of C are independent, so its outputs lie in a "
             "plane and no ellipsoid around them is smallest; drop dependent outputs."
         )
-    coords = coordinates(network.U, region)
-    n, K = coords.V.shape[1], network.classes
-    if n == 0 or not coords.V.any():
+    if not base.coordinates.V.any():
         raise RegionError("region: a single point; the Ellipsoid Model needs a positive radius.")
-    lift = {"e": n} if coords.kind == "l1" else {}
-    space = Space(z=network.width, o=K, d=n, **lift)
-    out = sp.csr_array(network.C) @ space["z"] + space.constant(network.c)
+    K = network.classes
+    sizes = {name: where.stop - where.start for name, where in state.space.slices.items()}
+    space = Space(z=sizes.pop("z"), o=K, **sizes)
+    lift = embedding(state.space, space)
+    out = sp.csr_array(network.C) @ sp.csr_array(state.states @ lift) + space.constant(network.c)
     rows, columns = np.triu_indices(K)
     # Q_ab = Q_ba multiplies 2 sym(o'_a out_b') + 2 sym(o'_b out_a'), once if a = b.
     a, b = np.repeat(np.arange(K), K), np.tile(np.arange(K), K)
@@ -92,13 +113,10 @@ def ellipsoid_model(network: MonDEQ, region: Region) -> EllipsoidModel:
     pair[rows, columns] = pair[columns, rows] = np.arange(len(rows))
     weights = sp.csr_array((np.full(K * K, 2.0), (pair[a, b], np.arange(K * K))), shape=(len(rows), K * K))
     constraints = (
-        *state_constraints(space, network, coords),
+        *(constraint.under(lift) for constraint in state.constraints),
         Constraint(Q_GROUP, products(space["o"][a], out[b], weights), equality=True),
         Constraint(B_GROUP, products(space["o"], space.constant(1), 2 * sp.eye_array(K)), equality=True),
     )
-    base = robustness_model(network, region, 0)
-    center, spread = np.zeros(space.size), np.full(space.size, 0.1)
-    center[0] = 1
-    for name, where in base.space.slices.items():
-        center[space.slices[name]], spread[space.slices[name]] = base.center[where], base.spread[where]
-    return EllipsoidModel(network, region, coords, space, constraints, center, spread, base.squared_norm)
+    center, spread = lift.T @ state.center, lift.T @ state.spread
+    spread[space.slices["o"]] = 0.1
+    return EllipsoidModel(network, space, constraints, center, spread, state.squared_norm)

@@ -30,7 +30,7 @@ from tightrope.problems.lipschitz import l2_problem, linf_problem, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import coordinates, equilibrium_at, state_constraints
 from tightrope.regions import INFINITY, Ball
-from tightrope.semialgebraic import Constraint, Products, Space, products
+from tightrope.semialgebraic import Constraint, Space, embedding, products
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row) -> 
     old = {name: where.stop - where.start for name, where in base.space.slices.items()}
     # The larger diagonal blocks come first, so that a solver finds them.
     space = Space(t=old["t"], d=n, **{name: size for name, size in old.items() if name != "t"}, z=p)
-    lift = _lift(base.space, space)
+    lift = embedding(base.space, space)
     y, z = space["y"], space["z"]
     b = network.U @ coords.origin + network.u
     h = sp.csr_array(network.W) @ z + sp.csr_array(coords.V) @ space["d"] + space.constant(b)
@@ -149,7 +149,7 @@ def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row) -> 
     else:
         r = sp.csr_array(network.W.T) @ y + space.constant(np.asarray(row, float) @ network.C)
     constraints = (
-        *(replace(c, body=_lifted(c.body, lift)) for c in base.constraints),
+        *(c.under(lift) for c in base.constraints),
         *state_constraints(space, network, coords),
         Constraint("z (r - y) = 0", products(z, r - y), equality=True),
         Constraint("y (z - h) = 0", products(y, z - h), equality=True),
@@ -166,20 +166,9 @@ def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row) -> 
     }
     return PolynomialProblem(
         space,
-        _lifted(base.objective, lift),
+        base.objective.under(lift),
         constraints,
         float(base.squared_norm + (z_size**2 + coords.squared_norm) * (1 + 1e-9)),
         space.point(**center),
         space.point(**spread),
     )
-
-
-def _lift(small: Space, large: Space) -> sp.csr_array:
-    """(N, N'): forms on one space as forms on another that has its blocks too."""
-    blocks = [small.constant(1).T @ large.constant(1), *(small[name].T @ large[name] for name in small.slices)]
-    return sp.csr_array(sum(blocks))
-
-
-def _lifted(body: Products, lift: sp.csr_array) -> Products:
-    """Products of forms on a larger space."""
-    return products(body.left @ lift, body.right @ lift, body.weights)

@@ -19,6 +19,7 @@ from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, EllipsoidRegion, Polytope, Region, Zonotope
 from tightrope.semialgebraic import (
     Constraint,
+    Forms,
     Space,
     half_spaces,
     interval,
@@ -135,6 +136,11 @@ class RobustnessModel:
     squared_norm: float
     center: np.ndarray
     spread: np.ndarray
+
+    @property
+    def states(self) -> Forms:
+        """z of all neurons as forms, (p, N)."""
+        return self.space["z"]
 
     def problem(self, target: int) -> PolynomialProblem:
         """max F(x)_target - F(x)_label over the region."""

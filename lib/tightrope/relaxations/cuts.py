@@ -24,7 +24,7 @@ from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import RobustnessModel
 from tightrope.propagation.fixpoint import Bounds
-from tightrope.semialgebraic import Constraint, Forms, Products, Space, products
+from tightrope.semialgebraic import Constraint, Forms, Space, products
 
 NO_PAIRS = np.zeros((0, 2), int)
 PAIRS = "pairs of facts >= 0"
@@ -68,15 +68,13 @@ class CutModel:
 
     def problem(self, target: int) -> PolynomialProblem:
         """max F(x)_target - F(x)_label over the region."""
-        return self._problem(_substituted(self.model.problem(target).objective, self.lift))
-
-    def preactivation_problem(self, neuron: int, sign: int) -> PolynomialProblem:
-        """max sign * h_neuron over the region: what sequential tightening asks."""
-        form = sp.csr_array(sign * _preactivation(self.model)[[neuron]]) @ self.lift
-        return self._problem(products(sp.csr_array(form), self.space.constant(1)))
-
-    def _problem(self, objective: Products) -> PolynomialProblem:
+        objective = self.model.problem(target).objective.under(self.lift)
         return PolynomialProblem(self.space, objective, self.constraints, self.squared_norm, self.center, self.spread)
+
+    @property
+    def states(self) -> Forms:
+        """z of all neurons as forms, (p, N)."""
+        return sp.csr_array(self.model.states @ self.lift)
 
     def point(self, d: np.ndarray) -> np.ndarray:
         """Homogeneous coordinates (..., N) of the network's state at d (..., n)."""
@@ -143,7 +141,7 @@ def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAI
     triangle = sp.diags_array(uu) @ (hu - space.constant(lu)) - sp.diags_array(uu - lu) @ z
     always = sp.csr_array(h[active]) - space.constant(lower[active])
     never = -sp.csr_array(h[dead])
-    region = [_substituted_constraint(c, lift) for c in model.constraints if c.name not in RELU]
+    region = [c.under(lift) for c in model.constraints if c.name not in RELU]
     facts = [z, above, z - hu, triangle, always, never]
     if coords.kind == "box":
         ones = space.constant(np.ones(n))
@@ -210,11 +208,3 @@ def _lift(model: RobustnessModel, space: Space, unstable: np.ndarray, active: np
     z[unstable] = space["z"].toarray()
     others = [space[name] for name in space.slices if name != "z"]
     return sp.vstack([space.constant(1), sp.csr_array(z), *others], format="csr")
-
-
-def _substituted(body: Products, lift: sp.csr_array) -> Products:
-    return Products(sp.csr_array(body.left @ lift), sp.csr_array(body.right @ lift), body.weights)
-
-
-def _substituted_constraint(constraint: Constraint, lift: sp.csr_array) -> Constraint:
-    return Constraint(constraint.name, _substituted(constraint.body, lift), constraint.equality)

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.certificates import Verdict, sound_bound
-from tightrope.errors import InputError
+from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel, ellipsoid_model
-from tightrope.regions import Region
+from tightrope.problems.robustness import robustness_model
+from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.regions import Ball, Region
+from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers import log_det
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.report import SolveReport
+
+ORDERS = ("1", "1+cuts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +131,13 @@ def margins_of(ellipsoid: Ellipsoid, label: int) -> np.ndarray:
 
 
 def outer_ellipsoid(
-    network: MonDEQ, region: Region, *, tolerance: float = 2e-5, time_limit: float | None = None, seed: int = 0
+    network: MonDEQ,
+    region: Region,
+    *,
+    order: str | int = "1",
+    tolerance: float = 2e-5,
+    time_limit: float | None = None,
+    seed: int = 0,
 ) -> EllipsoidReport:
     """The smallest ellipsoid around F(region) that the Ellipsoid Model proves.
 
@@ -134,15 +145,28 @@ def outer_ellipsoid(
     ----------
     network, region
         The network and a region that is no single point, in its input units.
+    order
+        "1": the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
+        eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts).
     tolerance, time_limit
         Of the solve.
     seed
         Of the sampled outputs that set the starting scale; they have no part in the proof.
     """
     began = time.perf_counter()
-    model = ellipsoid_model(network, region)
+    if str(order) not in ORDERS:
+        raise UnknownNameError("order", order, ORDERS)
+    base = robustness_model(network, region, 0)
+    state = None
+    if str(order) == "1+cuts":
+        if not isinstance(region, Ball):
+            raise RegionError(
+                f"order: 1+cuts needs bounds that are known for balls, not for a {type(region).__name__}."
+            )
+        state = cut_model(base, fixpoint_bounds(network, region).h)
+    model = ellipsoid_model(base, state)
     data = ArrowData(shor_constraints(model))
-    report = log_det.solve(model, data, _start(model, seed), tolerance=tolerance, time_limit=time_limit)
+    report = log_det.solve(model, data, _start(network, region, seed), tolerance=tolerance, time_limit=time_limit)
     if report.multipliers is None:
         return EllipsoidReport(None, 0.0, None, report, time.perf_counter() - began)
     ellipsoid, scale = proven_ellipsoid(model, data, report.multipliers)
@@ -174,9 +198,8 @@ def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.nda
     return Ellipsoid(Q, scale * parts[B_GROUP]), scale
 
 
-def _start(model: EllipsoidModel, seed: int, inflation: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
+def _start(network: MonDEQ, region: Region, seed: int, inflation: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
     """Q = (covariance of sampled outputs)^(-1/2) / inflation, b = -Q F(centre)."""
-    network, region = model.network, model.region
     center = network.logits(region.center)
     outputs = network.logits(region.sample(100, np.random.default_rng(seed))) - center
     covariance = outputs.T @ outputs / len(outputs)

@@ -112,7 +112,7 @@ def build(model: str, network: MonDEQ, region: Ball, label: int):
         return lipmon_problem(network, region)
     if model == "lipschitz":
         return lipschitz_problems(network, region.norm)[0]
-    return ellipsoid_model(network, region)
+    return ellipsoid_model(robustness_model(network, region, 0))
 
 
 def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:

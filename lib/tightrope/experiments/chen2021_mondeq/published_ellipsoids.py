@@ -12,6 +12,7 @@ from tightrope.errors import InputError
 from tightrope.experiments.chen2021_mondeq.common import PAPER
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, ellipsoid_model
+from tightrope.problems.robustness import robustness_model
 from tightrope.regions import Ball, Region
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers.arrow import ArrowData
@@ -86,7 +87,7 @@ def provable_log_det(ellipsoid: Ellipsoid, network: MonDEQ, region: Region) -> t
     multipliers y of region and equilibrium. At most 1: the ellipsoid is feasible for the Ellipsoid Model. Above: only
     {||Q xi + b||^2 <= y_0} is proven, and log det Q loses K / 2 log y_0.
     """
-    model = ellipsoid_model(network, region)
+    model = ellipsoid_model(robustness_model(network, region, 0))
     rows = shor_constraints(model)
     y = np.zeros(len(rows.equality))
     y[rows.groups[Q_GROUP]] = ellipsoid.Q[np.triu_indices(model.classes)]
