@@ -19,12 +19,14 @@ from tightrope.experiments.chen2021_mondeq.certified_ratio import (
     table_2_cells,
 )
 from tightrope.experiments.chen2021_mondeq.ellipsoid_ratio import table_2_ellipsoids
+from tightrope.experiments.chen2021_mondeq.fixpoint_ratio import table_2_fixpoints
 from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import (
     TABLE_3,
     table_3,
     table_3_cases,
     table_3_cells,
 )
+from tightrope.experiments.chen2021_mondeq.orders import table_2_orders
 from tightrope.experiments.chen2021_mondeq.outer_ellipsoid import (
     FIGURE_1,
     figure_1,
@@ -39,7 +41,17 @@ from tightrope.experiments.chen2021_mondeq.problem_sizes import (
 )
 from tightrope.experiments.registry import Experiment
 
-__all__ = ["EXPERIMENTS", "figure_1", "figure_2", "table_1", "table_2", "table_2_ellipsoids", "table_3"]
+__all__ = [
+    "EXPERIMENTS",
+    "figure_1",
+    "figure_2",
+    "table_1",
+    "table_2",
+    "table_2_ellipsoids",
+    "table_2_fixpoints",
+    "table_2_orders",
+    "table_3",
+]
 
 EXPERIMENTS = {
     TABLE_1: Experiment(table_1_cases, table_1_cells),

@@ -38,11 +38,12 @@ from tightrope.verifiers.ellipsoid import Ellipsoid, margins_of, outer_ellipsoid
 ELLIPSOIDS = "table-2-ellipsoids"
 TABLE_2 = "table-2-certified-ratio"
 SAMPLES = 50  # of each kind of point at which outputs are checked
+METHODS = {"ellipsoid": "1", "ellipsoid-1+cuts": "1+cuts"}  # as a row names it, with the order of the model
 
 
 @dataclass(frozen=True)
 class EllipsoidSetting:
-    """Counts and means of one norm, radius and set.
+    """Counts and means of one norm, radius, set and order.
 
     Attributes
     ----------
@@ -59,6 +60,7 @@ class EllipsoidSetting:
     norm: object
     epsilon_pixel: float
     clip: bool
+    order: str
     images: int
     certified: int
     failed: int
@@ -118,22 +120,23 @@ def table_2_ellipsoids(
 
 
 def ellipsoid_cases(parameters: Mapping) -> list[dict]:
-    """One case per image, norm, radius and set, image by image."""
+    """One case per image, norm, radius, set and order, image by image."""
     count = checked_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
     sets = [(2, epsilon, False) for epsilon in parameters["epsilons_l2"]]
     sets += [("inf", epsilon, False) for epsilon in parameters["epsilons_linf"]]
     sets += [("inf", epsilon, True) for epsilon in parameters["ellipsoids_clipped"]]
     return [
-        make_case(ELLIPSOIDS, parameters, norm, epsilon, clip, image, "ellipsoid")
+        make_case(ELLIPSOIDS, parameters, norm, epsilon, clip, image, method)
         for image in range(count)
         for norm, epsilon, clip in sets
+        for method in METHODS
     ]
 
 
 def enclose(case: Mapping) -> dict:
     """Solve one case, and check ours and the authors' ellipsoid at sampled points of the set."""
     network, region, label = question(case)
-    report = outer_ellipsoid(network, region)
+    report = outer_ellipsoid(network, region, order=METHODS[case["method"]])
     points = outer_points(region, SAMPLES, np.random.default_rng([case["options"]["seed"], case["image"]]))
     row = {
         "label": label,
@@ -150,7 +153,7 @@ def enclose(case: Mapping) -> dict:
 
 
 def _published(case: Mapping) -> Ellipsoid | None:
-    if case["clip"] or not is_published_network(case["network"]):
+    if case["clip"] or case["method"] != "ellipsoid" or not is_published_network(case["network"]):
         return None
     file = ellipsoid_file(case["image"], case["norm"], case["epsilon_pixel"])
     if file is None or not datasets.available(file):
@@ -170,15 +173,15 @@ def _described(ellipsoid: Ellipsoid | None, network, label: int, points: np.ndar
 
 
 def ellipsoid_settings(rows: Sequence[Mapping]) -> tuple[EllipsoidSetting, ...]:
-    """Counts by norm, radius (largest first) and set."""
+    """Counts by norm, radius (largest first), set and order."""
     groups: dict[tuple, list[Mapping]] = {}
     for row in rows:
-        groups.setdefault((row["norm"], row["epsilon_pixel"], row["clip"]), []).append(row)
-    ordered = sorted(groups.items(), key=lambda item: (str(item[0][0]), -item[0][1], item[0][2]))
+        groups.setdefault((row["norm"], row["epsilon_pixel"], row["clip"], METHODS[row["method"]]), []).append(row)
+    ordered = sorted(groups.items(), key=lambda item: (str(item[0][0]), -item[0][1], *item[0][2:]))
     return tuple(_setting(*key, group) for key, group in ordered)
 
 
-def _setting(norm, epsilon_pixel: float, clip: bool, rows: Sequence[Mapping]) -> EllipsoidSetting:
+def _setting(norm, epsilon_pixel: float, clip: bool, order: str, rows: Sequence[Mapping]) -> EllipsoidSetting:
     def column(name):
         return [row[name] for row in rows if row[name] is not None]
 
@@ -188,6 +191,7 @@ def _setting(norm, epsilon_pixel: float, clip: bool, rows: Sequence[Mapping]) ->
         norm=norm,
         epsilon_pixel=epsilon_pixel,
         clip=clip,
+        order=order,
         images=len(rows),
         certified=sum(row["ellipsoid"] == "certified" for row in rows),
         failed=sum(row["ellipsoid"] == "failed" for row in rows),
@@ -202,28 +206,30 @@ def _setting(norm, epsilon_pixel: float, clip: bool, rows: Sequence[Mapping]) ->
 
 def _printed(s: EllipsoidSetting) -> float | None:
     cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{TABLE_2}").cells}
-    return None if s.clip else cells.get(f"table-2/{s.name}/ellipsoid")
+    return None if s.clip or s.order != "1" else cells.get(f"table-2/{s.name}/ellipsoid")
 
 
 def ratio_table(rows: Sequence[Mapping]) -> Table:
     """Percent certified, the printed ratio, and what the published ellipsoids certify by the same criterion."""
     lines = [
-        (norm_text(s.norm), s.epsilon_pixel, SETS[s.clip], s.images, percent(s.certified, s.images), _printed(s),
+        (norm_text(s.norm), s.epsilon_pixel, SETS[s.clip], s.order, s.images,
+         percent(s.certified, s.images), _printed(s),
          None if s.published_certified is None else percent(s.published_certified, s.images), s.failed)
         for s in ellipsoid_settings(rows)
     ]  # fmt: skip
-    columns = ("norm", "epsilon", "set", "images", "Ellipsoid Model %", "printed", "published ellipsoids %", "failed")
+    columns = ("norm", "epsilon", "set", "order", "images",
+               "Ellipsoid Model %", "printed", "published ellipsoids %", "failed")  # fmt: skip
     return Table(columns, tuple(lines))
 
 
 def size_table(rows: Sequence[Mapping]) -> Table:
     """log det Q (larger is smaller in volume) and how far sampled outputs reach, in units of the ellipsoid."""
     lines = [
-        (norm_text(s.norm), s.epsilon_pixel, SETS[s.clip], _range(s.log_det), _range(s.published_log_det),
+        (norm_text(s.norm), s.epsilon_pixel, SETS[s.clip], s.order, _range(s.log_det), _range(s.published_log_det),
          round(s.sampled, 3), s.published_sampled and round(s.published_sampled, 3))
         for s in ellipsoid_settings(rows)
     ]  # fmt: skip
-    columns = ("norm", "epsilon", "set", "log det Q", "published", "sampled outputs reach", "published ")
+    columns = ("norm", "epsilon", "set", "order", "log det Q", "published", "sampled outputs reach", "published ")
     return Table(columns, tuple(lines))
 
 
@@ -243,17 +249,18 @@ def kept_ellipsoids(network: str, profile: str) -> list[dict]:
 
 def ellipsoid_cells(rows: Sequence[Mapping], images: int) -> dict[str, Value]:
     """Our numbers for the printed cells of the column, of the settings for which every image is solved."""
-    found = {(s.name, s.clip): s for s in ellipsoid_settings(rows) if s.images == images}
+    found = {(s.name, s.clip, s.order): s for s in ellipsoid_settings(rows) if s.images == images}
     values = {}
-    for (name, clip), s in found.items():
-        if clip:
+    for (name, clip, order), s in found.items():
+        if clip or order != "1":
             continue
-        other = found.get((name, True))
-        notes = [f"{percent(other.certified, images)} on the ball clipped to [0, 1]"] if other else []
+        others = (("with cuts", found.get((name, False, "1+cuts"))),
+                  ("on the ball clipped to [0, 1]", found.get((name, True, "1"))))  # fmt: skip
+        notes = [f"{percent(other.certified, images)} {what}" for what, other in others if other]
         if s.published_certified is not None:
             notes.append(f"{percent(s.published_certified, images)} by the published ellipsoids")
         values[f"table-2/{name}/ellipsoid"] = Value(percent(s.certified, images), "; ".join(notes))
-    unclipped = [s for (_, clip), s in found.items() if not clip]
+    unclipped = [s for (_, clip, order), s in found.items() if not clip and order == "1"]
     if len(unclipped) == 4:
         mean = float(np.mean([s.seconds for s in unclipped]))
         values["table-2/seconds/ellipsoid-per-example"] = Value(mean, "mean over the four unclipped settings")
