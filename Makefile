@@ -69,5 +69,5 @@ lock: setup  ## resolve pyproject.toml anew into requirements.lock
 	$(RUN) pip install --quiet -c requirements.lock -e '.[lock]'
 	CUSTOM_COMPILE_COMMAND='make lock' $(RUN) piptools compile --quiet --upgrade --strip-extras --no-emit-index-url \
 	    --no-emit-find-links --no-emit-trusted-host --no-emit-options --upgrade-package '$(TORCH)' \
-	    --extra browser --output-file requirements.lock pyproject.toml
+	    --extra browser --extra cluster --output-file requirements.lock pyproject.toml
 	sed -i.old 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock && rm requirements.lock.old
