@@ -294,7 +294,7 @@ def test_feedforward_errors():
         FeedForward.dense((np.ones((3, 2)), np.ones((2, 4))), (np.ones(3), np.ones(2)))
     with pytest.raises(NetworkError, match="1 weights and 0 biases"):
         FeedForward.dense((np.ones((3, 2)),), ())
-    with pytest.raises(NetworkError, match="only dense layers"):
+    with pytest.raises(NetworkError, match="does not hold strides"):
         FeedForward.from_state_dict({"0.weight": np.ones((2, 1, 3, 3)), "0.bias": np.ones(2)})
     with pytest.raises(NetworkError, match="without gaps"):
         FeedForward.from_arrays({"W1": np.ones((1, 1)), "b2": np.ones(1)})

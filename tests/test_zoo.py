@@ -9,9 +9,14 @@ from tightrope.training import RECIPES
 
 
 def test_names_are_the_published_and_the_shipped_networks():
-    """Every recipe is shipped, every shipped file has a recipe that rebuilds it."""
-    assert set(zoo.names()) == {"chen2021-mondeq/mnist-87", *(recipe.name for recipe in RECIPES)}
+    """Every recipe is shipped, every shipped file has a recipe that rebuilds it; the papers' networks are complete."""
+    shipped = {name for name in zoo.names() if name.startswith("digits/")}
+    assert shipped == {recipe.name for recipe in RECIPES}
     assert list(zoo.names()) == sorted(zoo.names())
+    papers = [name.split("/")[0] for name in zoo.names() if name not in shipped]
+    assert {paper: papers.count(paper) for paper in papers} == {
+        "chen2020-lipschitz": 1, "chen2021-mondeq": 1, "jovanovic2022-paradox": 12, "salman2019-barrier": 28
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.names() if name.startswith("digits/")])
@@ -19,7 +24,8 @@ def test_shipped_entries_are_complete(name):
     """The network fits its data set and carries its name."""
     entry = zoo.get(name)
     assert entry.network.name == name
-    assert entry.network.input_size == datasets.load(entry.dataset).images.shape[1]
+    data = datasets.load(entry.dataset)
+    assert entry.network.input_size == data.images.shape[1] and entry.normalisation == data.normalisation
     assert (paths.ROOT / entry.source).is_file()
     assert f"`{entry.network.sha256()[:16]}`" in (paths.MODELS / "README.md").read_text()
 
@@ -50,3 +56,50 @@ def test_published_entry():
     assert (entry.network.m, entry.dataset, entry.network.width) == (20.0, "mnist", 87)
     x = np.zeros(784)
     assert entry.network.equilibrium(x).shape == (87,)
+    assert entry.normalisation == datasets.NORMALISATIONS["mnist"]
+
+
+# Test errors in per cent as printed: Table 1 of salman2019-barrier (sdp-nn is its ADV-MLP-A); 100 minus the accuracy
+# at epsilon 0.3 of Tables 8 and 9 of jovanovic2022-paradox, which round to one digit (84.95 is printed as 84.9).
+MLP_B = {"adv-mlp-b-0.03": 1.53, "adv-mlp-b-0.05": 1.62, "adv-mlp-b-0.1": 3.33, "nor-mlp-b": 2.05,
+         "lpd-mlp-b-0.1": 4.09, "lpd-mlp-b-0.2": 15.72, "lpd-mlp-b-0.3": 39.22, "lpd-mlp-b-0.4": 67.97}  # fmt: skip
+ACCURACY = {"fc-box": 88.7, "fc-hbox": 89.2, "fc-crown-ibp-r": 92.2, "fc-deepz": 87.4, "fc-crown": 84.9,
+            "fc-crown-ibp": 90.8, "conv-box": 95.9, "conv-hbox": 95.1, "conv-crown-ibp-r": 93.4, "conv-deepz": 92.5,
+            "conv-crown": 92.6, "conv-crown-ibp": 94.8}  # fmt: skip
+PRINTED = {"chen2020-lipschitz/sdp-nn": (4.18, 0.001)}
+PRINTED |= {f"salman2019-barrier/{name}": (error, 0.001) for name, error in MLP_B.items()}
+PRINTED |= {f"jovanovic2022-paradox/{name}": (100 - accuracy, 0.051) for name, accuracy in ACCURACY.items()}
+
+
+def error_percent(name: str, images: int) -> float:
+    """Per cent of the first test images that the network labels wrongly, with the input that its entry states."""
+    if not zoo.available(name):
+        pytest.skip(f"not on this machine: {name}; run `make data` or set TIGHTROPE_DATA")
+    entry, data = zoo.get(name), datasets.load("mnist")
+    predicted = entry.network.predict(entry.normalisation.to_input(data.images[:images]))
+    return 100 * float(np.mean(predicted != data.labels[:images]))
+
+
+@pytest.mark.published
+@pytest.mark.parametrize("name", PRINTED)
+def test_clean_accuracy_is_the_printed_one(name):
+    """All 10,000 test images; the exact count where two digits are printed."""
+    printed, tolerance = PRINTED[name]
+    assert error_percent(name, 10_000) == pytest.approx(printed, abs=tolerance)
+
+
+@pytest.mark.published
+@pytest.mark.parametrize("name", [name for name in zoo.names() if "cnn" in name or "mlp-9" in name])
+def test_networks_of_figure_3(name):
+    """Their errors are not printed; a wrong stride, padding or normalisation would show."""
+    assert error_percent(name, 1_000) < (8 if "mlp" in name else 3)
+
+
+@pytest.mark.published
+def test_networks_that_are_published_twice():
+    """MLP 2x100 of experiment 2 is MLP-B of experiment 1, trained naturally and with LP at 0.1."""
+    for twin, name in (("nor-mlp-2-100", "nor-mlp-b"), ("lpd-mlp-2-100", "lpd-mlp-b-0.1")):
+        if not zoo.available(f"salman2019-barrier/{name}"):
+            pytest.skip("not on this machine: salman2019-barrier; run `make data` or set TIGHTROPE_DATA")
+        pair = [zoo.get(f"salman2019-barrier/{one}").network.sha256() for one in (twin, name)]
+        assert pair[0] == pair[1]

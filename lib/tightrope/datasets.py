@@ -58,6 +58,15 @@ class Normalisation:
         return radius / self.std
 
 
+#: By data set. Networks of the zoo may take other input: see :class:`tightrope.zoo.Entry`.
+NORMALISATIONS: Mapping[str, Normalisation] = {
+    # Mean and standard deviation of the pixels of the training split, to four digits.
+    "digits": Normalisation(mean=0.3052, std=0.3763),
+    # The constants that MNIST networks are usually trained with.
+    "mnist": Normalisation(mean=0.1307, std=0.3081),
+}
+
+
 # ---------------------------------------------------------------------------------------------- data sets
 
 
@@ -143,9 +152,7 @@ def _load_digits(split: str) -> Dataset:
 
     bunch = load_digits()
     chosen = (np.arange(len(bunch.target)) % 5 == 0) == (split == "test")
-    # Mean and standard deviation of the pixels of the training split, to four digits.
-    normalisation = Normalisation(mean=0.3052, std=0.3763)
-    return Dataset("digits", bunch.data[chosen] / 16, bunch.target[chosen], (8, 8), normalisation)
+    return Dataset("digits", bunch.data[chosen] / 16, bunch.target[chosen], (8, 8), NORMALISATIONS["digits"])
 
 
 def _load_mnist(split: str) -> Dataset:
@@ -153,9 +160,7 @@ def _load_mnist(split: str) -> Dataset:
     pixels = read_idx(fetch(f"mnist/{prefix}-images-idx3-ubyte.gz"))
     labels = read_idx(fetch(f"mnist/{prefix}-labels-idx1-ubyte.gz"))
     count, height, width = pixels.shape
-    # The constants that MNIST networks are usually trained with, those of the papers included.
-    normalisation = Normalisation(mean=0.1307, std=0.3081)
-    return Dataset("mnist", pixels.reshape(count, -1) / 255, labels, (height, width), normalisation)
+    return Dataset("mnist", pixels.reshape(count, -1) / 255, labels, (height, width), NORMALISATIONS["mnist"])
 
 
 _LOADERS = {"digits": _load_digits, "mnist": _load_mnist}
@@ -172,9 +177,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorruptDataError(
-            f"{path} is not a whole gzip file ({error}); run `make data` to replace it"
-        ) from None
+        raise CorruptDataError(f"{path} is not a whole gzip file ({error}); run `make data` to replace it") from None
     # Magic number: two zero bytes, 8 = unsigned byte, number of dimensions; then each dimension in 4 bytes.
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
         raise CorruptDataError(f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4]!r}")
@@ -227,9 +230,7 @@ def registry() -> Mapping[str, RegistryEntry]:
             sha256, size, *content = facts.split()
             file = f"{source['folder']}/{name}"
             urls = tuple(base + quote(name) for base in source.get("mirrors", [raw]))
-            entries[file] = RegistryEntry(
-                file, sha256, int(size), urls, repository, commit, licence, *content
-            )
+            entries[file] = RegistryEntry(file, sha256, int(size), urls, repository, commit, licence, *content)
     return entries
 
 
@@ -244,9 +245,7 @@ def fetch(file: str) -> Path:
     if given is not None and given.is_file():
         problem = _mismatch(given, entry)
         if problem:
-            raise CorruptDataError(
-                f"{given}: {problem}. Replace it, or unset {DATA_VARIABLE} and run `make data`."
-            )
+            raise CorruptDataError(f"{given}: {problem}. Replace it, or unset {DATA_VARIABLE} and run `make data`.")
         return given
     cached = cache_folder() / file
     problem = _mismatch(cached, entry) if cached.is_file() else None

@@ -1,12 +1,21 @@
 """Networks by name: the papers' own, the small ones shipped in data/models, and files of the user."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from tightrope import datasets, paths
-from tightrope.errors import UnknownNameError
+from tightrope.datasets import Normalisation
+from tightrope.errors import CorruptDataError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ, load
+from tightrope.networks.arrays import read_npy, read_state_dict
 from tightrope.networks.loading import SUFFIXES
+
+#: Of networks that take pixels in [0, 1] as they are.
+PIXELS = Normalisation(mean=0.0, std=1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,29 +25,19 @@ class Entry:
     Attributes
     ----------
     network : MonDEQ or FeedForward
-        Takes images flattened row by row and normalised as its data set says.
+        Takes images flattened row by row and normalised as `normalisation` says.
     dataset : str or None
         Name of the data set that it was trained on; None for a file, which does not say.
     source : str
         Where the weights come from.
+    normalisation : Normalisation or None
+        From pixels to the network's input, the one to give to :func:`tightrope.regions.pixel_ball`; None for a file.
     """
 
     network: MonDEQ | FeedForward
     dataset: str | None
     source: str
-
-
-@dataclass(frozen=True)
-class _Published:
-    file: str  # in the registry of tightrope.datasets
-    dataset: str
-    m: float | None  # for a monDEQ whose file does not state it
-
-
-_PUBLISHED = {
-    # The file has the factors A and B; m = 20 is in its name only.
-    "chen2021-mondeq/mnist-87": _Published("chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat", "mnist", 20.0),
-}
+    normalisation: Normalisation | None = None
 
 
 def _shipped() -> dict[str, Path]:
@@ -54,8 +53,7 @@ def names() -> tuple[str, ...]:
 def available(name: str) -> bool:
     """Say whether a network of :func:`names` and its test images are on this machine; downloads nothing."""
     if name in _PUBLISHED:
-        published = _PUBLISHED[name]
-        return datasets.available(published.file) and datasets.on_this_machine(published.dataset)
+        return all(map(datasets.available, _PUBLISHED[name].files)) and datasets.on_this_machine("mnist")
     return name in _shipped() and datasets.on_this_machine(name.split("/")[0])
 
 
@@ -65,7 +63,7 @@ def get(name: str) -> Entry:
     Parameters
     ----------
     name : str
-        One of :func:`names`, or the path of a .npz, .mat, .pt or .pth file (see :func:`tightrope.networks.load`).
+        One of :func:`names`, or the path of a file that :func:`tightrope.networks.load` reads.
 
     Raises
     ------
@@ -77,15 +75,94 @@ def get(name: str) -> Entry:
     name = str(name)
     if name in _PUBLISHED:
         published = _PUBLISHED[name]
-        network = load(datasets.fetch(published.file), published.m)
-        return Entry(_named(network, name), published.dataset, published.file)
+        network = published.read(*map(datasets.fetch, published.files))
+        return Entry(replace(network, name=name), "mnist", ", ".join(published.files), published.normalisation)
     shipped = _shipped()
     if name in shipped:
-        return Entry(_named(load(shipped[name]), name), name.split("/")[0], str(shipped[name].relative_to(paths.ROOT)))
+        network, dataset = load(shipped[name]), name.split("/")[0]
+        source = str(shipped[name].relative_to(paths.ROOT))
+        return Entry(replace(network, name=name), dataset, source, datasets.NORMALISATIONS.get(dataset))
     if Path(name).suffix.lower() in SUFFIXES:
         return Entry(load(name), None, name)
     raise UnknownNameError("network", name, names())
 
 
-def _named(network: MonDEQ | FeedForward, name: str) -> MonDEQ | FeedForward:
-    return replace(network, name=name)
+# the papers' networks -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A network of a paper, trained on MNIST."""
+
+    files: tuple[str, ...]  # in the registry of tightrope.datasets
+    read: Callable[..., MonDEQ | FeedForward]  # from their paths
+    normalisation: Normalisation
+
+
+# (stride, padding) of convolutions, which state dictionaries do not hold: the papers state kernels and strides, and
+# the first dense layer has as many inputs as this padding gives. The printed clean accuracies come out (tests).
+_HALVE, _KEEP = (2, 1), (1, 1)
+
+
+def _state_dict(*convolutions: tuple[int, int]) -> Callable[[Path], FeedForward]:
+    return partial(FeedForward.from_state_dict, input_shape=(1, 28, 28), convolutions=convolutions)
+
+
+def _published() -> dict[str, _Published]:
+    """The papers' networks by name."""
+    mnist = datasets.NORMALISATIONS["mnist"]
+    found = {
+        # The file has the factors A and B; m = 20 is in its name only.
+        "chen2021-mondeq/mnist-87": _Published(
+            ("chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat",), partial(load, m=20.0), mnist
+        ),
+        "chen2020-lipschitz/sdp-nn": _Published(
+            tuple(f"chen2020-lipschitz/sdp-nn/{part}.npy" for part in ("W1", "B1", "W2", "B2")), _rows_times_w, PIXELS
+        ),
+    }
+    for name, (file, convolutions) in _salman2019().items():
+        files = (f"salman2019-barrier/{file}.pth",)
+        found[f"salman2019-barrier/{name}"] = _Published(files, _state_dict(*convolutions), PIXELS)
+    trained_with = {"box": "box", "hbox": "hbox", "zono": "deepz", "crown": "crown", "crownibp1to1": "crown-ibp-r",
+                    "crownibp1to0": "crown-ibp"}  # fmt: skip
+    for kind, convolutions in (("FC", ()), ("CONV", (_HALVE,))):
+        for written, relaxation in trained_with.items():
+            files = (f"jovanovic2022-paradox/pretrained/mnist_{kind}_{written}.pt",)
+            read = partial(_normalised_inside, mnist, _state_dict(*convolutions))
+            found[f"jovanovic2022-paradox/{kind.lower()}-{relaxation}"] = _Published(files, read, mnist)
+    return found
+
+
+def _salman2019() -> dict[str, tuple[str, tuple]]:
+    """Name: file and convolutions. Of experiment 1 with the radius of training, of experiment 2 without."""
+    found = {"nor-mlp-b": ("experiment_1/NOR_MLP_B", ())}
+    for training, radii in (("ADV", ("0.03", "0.05", "0.1")), ("LPD", ("0.1", "0.2", "0.3", "0.4"))):
+        for radius in radii:
+            found[f"{training.lower()}-mlp-b-{radius}"] = (f"experiment_1/{training}_MLP_B_{radius}", ())
+    kinds = {"MLP_2_100": (), "MLP_9_100": (), "cnn_deep_2": (_KEEP, _HALVE, _KEEP, _HALVE)}
+    kinds |= dict.fromkeys(("cnn_small", "cnn_wide_1", "cnn_wide_2", "cnn_deep_1"), (_HALVE, _HALVE))
+    for kind, convolutions in kinds.items():
+        for training in ("NOR", "ADV", "LPD"):
+            if (kind, training) != ("cnn_deep_2", "LPD"):  # not published
+                name = f"{training}-{kind}".lower().replace("_", "-")
+                found[name] = (f"experiment_2/mnist_{kind}_{training}", convolutions)
+    return found
+
+
+def _rows_times_w(*files: Path) -> FeedForward:
+    """W1, B1, W2, B2 for networks written as x W + b."""
+    W1, b1, W2, b2 = map(read_npy, files)
+    return FeedForward.dense((W1.T, W2.T), (b1, b2))
+
+
+def _normalised_inside(expected: Normalisation, read: Callable, file: Path) -> FeedForward:
+    """A network whose file starts with the normalisation (mean, sigma), without it."""
+    arrays = read_state_dict(file)
+    found = np.concatenate([arrays.pop(f"layers.0.{name}", np.array([np.nan])).ravel() for name in ("mean", "sigma")])
+    # single precision
+    if len(found) != 2 or not np.allclose(found, (expected.mean, expected.std), rtol=0, atol=1e-6):
+        raise CorruptDataError(f"{file}: it normalises with mean and std {found.tolist()}, not {expected}.")
+    return read(arrays)
+
+
+_PUBLISHED = _published()

@@ -75,9 +75,7 @@ def _first_line(error: Exception) -> str:
 def _existing(path: PathOrName) -> Path:
     path = Path(path)
     if not path.is_file():
-        raise MissingDataError(
-            f"no file {path}. Give the path of a .npz, .mat, .pt or .pth file with weights."
-        )
+        raise MissingDataError(f"no file {path}. Give the path of a .npz, .mat, .pt or .pth file with weights.")
     return path
 
 
@@ -103,15 +101,22 @@ def read_npz(path: PathOrName) -> dict[str, np.ndarray]:
         ) from error
 
 
+def read_npy(path: PathOrName) -> np.ndarray:
+    """Read the array of an .npy file; pickled objects are refused."""
+    path = _existing(path)
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise CorruptDataError(f"{path} cannot be read as an .npy file of plain numbers ({error}).") from error
+
+
 def read_mat(path: PathOrName) -> dict[str, np.ndarray]:
     """Read all matrices of a MATLAB file up to version 7."""
     path = _existing(path)
     try:
         content = scipy.io.loadmat(path)
     except NotImplementedError as error:
-        raise CorruptDataError(
-            f"{path} is a MATLAB 7.3 (HDF5) file; save it again with save(..., '-v7')."
-        ) from error
+        raise CorruptDataError(f"{path} is a MATLAB 7.3 (HDF5) file; save it again with save(..., '-v7').") from error
     except (
         MatReadError,
         ValueError,
@@ -156,7 +161,5 @@ def required(arrays: Mapping[str, object], names: tuple[str, ...], source: objec
     """Return the named arrays, or say which are missing and which are there."""
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise NetworkError(
-            f"{source} lacks {', '.join(missing)}; it has {', '.join(sorted(arrays)) or 'nothing'}."
-        )
+        raise NetworkError(f"{source} lacks {', '.join(missing)}; it has {', '.join(sorted(arrays)) or 'nothing'}.")
     return [arrays[name] for name in names]

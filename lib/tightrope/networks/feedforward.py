@@ -10,6 +10,7 @@ import numpy as np
 from tightrope.errors import NetworkError
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
 from tightrope.networks.layers import Dense, Layer, chain, from_named_arrays, named_arrays
+from tightrope.networks.state_dicts import layers_of_state_dict
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,19 +75,28 @@ class FeedForward:
         return cls.from_arrays(read_npz(path), Path(path).stem, path)
 
     @classmethod
-    def from_state_dict(cls, source: Mapping[str, object] | PathOrName, name: str = "") -> "FeedForward":
-        """Read the ``torch.nn.Linear`` layers of a state dictionary, in its order."""
-        arrays = read_state_dict(source)
-        prefixes = [key.removesuffix("weight") for key in arrays if key == "weight" or key.endswith(".weight")]
-        other = set(arrays) - {prefix + part for prefix in prefixes for part in ("weight", "bias")}
-        if other or any(arrays[prefix + "weight"].ndim != 2 for prefix in prefixes):
-            raise NetworkError(
-                "only dense layers with ReLU between them are read; the state dictionary has "
-                + ", ".join(f"{key} {value.shape}" for key, value in arrays.items())
-            )
-        weights = tuple(arrays[prefix + "weight"] for prefix in prefixes)
-        biases = tuple(arrays.get(p + "bias", np.zeros(len(W))) for p, W in zip(prefixes, weights, strict=True))
-        return cls.dense(weights, biases, name)
+    def from_state_dict(
+        cls,
+        source: Mapping[str, object] | PathOrName,
+        name: str = "",
+        *,
+        input_shape: tuple[int, int, int] | None = None,
+        convolutions: Sequence[tuple] = (),
+    ) -> "FeedForward":
+        """Read a torch state dictionary, or a file of one: its layers in order, with ReLU between them.
+
+        A state dictionary does not say what is between the layers; ReLU is assumed. Where the module is at hand,
+        :meth:`from_torch` knows and checks.
+
+        Parameters
+        ----------
+        source
+            A mapping of tensors or arrays, or a .pt or .pth file of one (`torch.save(module.state_dict(), path)`).
+        input_shape, convolutions
+            (channels, height, width) of the images and (stride, padding) of each convolution, in order; a state
+            dictionary does not hold them. Not needed for dense layers.
+        """
+        return cls(layers_of_state_dict(read_state_dict(source), input_shape, convolutions), name)
 
     def to_npz(self, path: PathOrName) -> None:
         """Write the arrays in float64, W1, b1, W2, b2, ... for a dense network."""

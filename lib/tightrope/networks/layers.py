@@ -343,7 +343,7 @@ def from_named_arrays(arrays: Mapping[str, object], source: object = "the file")
         groups.setdefault(int(number), {}).setdefault(kind, {})[name] = value
     if sorted(groups) != list(range(1, len(groups) + 1)) or any(len(kinds) > 1 for kinds in groups.values()):
         raise NetworkError(
-            f"{source} must number its layers 1, 2, ... without gaps, one kind each:  {', '.join(sorted(arrays))}."
+            f"{source} must number its layers 1, 2, ... without gaps, one kind each; found {', '.join(sorted(arrays))}."
         )
     return tuple(_layer(*next(iter(groups[number].items())), f"{source}, layer {number}") for number in sorted(groups))
 

@@ -109,9 +109,7 @@ class MonDEQ:
         return cls((1 - m) * np.eye(p) - A.T @ A + B - B.T, U, u, C, c, m, name)
 
     @classmethod
-    def from_arrays(
-        cls, arrays: Mapping[str, object], m=None, name: str = "", source: object = "the file"
-    ) -> "MonDEQ":
+    def from_arrays(cls, arrays: Mapping[str, object], m=None, name: str = "", source: object = "the file") -> "MonDEQ":
         """Build from a mapping with the keys W, U, u, C, c or A, B, U, u, C, c, and m if it is not given."""
         m = arrays.get("m") if m is None else m
         rest = required(arrays, ("U", "u", "C", "c"), source)
@@ -119,9 +117,7 @@ class MonDEQ:
             return cls(arrays["W"], *rest, m, name)
         A, B = required(arrays, ("A", "B"), source)
         if m is None:
-            raise NetworkError(
-                f"{source} has A and B but not m, from which W = (1 - m) I - A'A + B - B'. Give m=..."
-            )
+            raise NetworkError(f"{source} has A and B but not m, from which W = (1 - m) I - A'A + B - B'. Give m=...")
         return cls.from_factors(A, B, *rest, m, name)
 
     @classmethod
@@ -187,9 +183,7 @@ class MonDEQ:
 
     def sha256(self) -> str:
         """Return the SHA-256 of the weights and m; the name does not enter."""
-        return hash_arrays(
-            {"W": self.W, "U": self.U, "u": self.u, "C": self.C, "c": self.c, "m": np.array(self.m)}
-        )
+        return hash_arrays({"W": self.W, "U": self.U, "u": self.u, "C": self.C, "c": self.c, "m": np.array(self.m)})
 
     def __repr__(self) -> str:
         return f"MonDEQ({self.name!r}, {self.input_size} -> {self.width} -> {self.classes}, m={self.m:.6g})"
@@ -240,9 +234,7 @@ class MonDEQ:
             z = peaceman_rachford(*self._resolvent, b, _relu, start, tolerance, max_iterations or 1_000)
         elif method == "forward-backward":
             step = self.m / self.lipschitz**2
-            z = forward_backward(
-                self._resolvent[0], step, b, _relu, start, tolerance, max_iterations or 100_000
-            )
+            z = forward_backward(self._resolvent[0], step, b, _relu, start, tolerance, max_iterations or 100_000)
         else:
             raise UnknownNameError("equilibrium method", method, EQUILIBRIUM_METHODS)
         return z[0] if single else z

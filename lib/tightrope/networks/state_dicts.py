@@ -1,0 +1,94 @@
+"""The affine layers of a torch state dictionary, which holds arrays but neither activations nor strides."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tightrope.errors import NetworkError
+from tightrope.networks.arrays import weight
+from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
+
+Shape = tuple[int, int, int]  # channels, height, width
+_WEIGHTED = ({"weight"}, {"weight", "bias"})
+_NORMALISING = ({"mean", "std"}, {"mean", "sigma"})
+
+
+def layers_of_state_dict(
+    arrays: Mapping[str, np.ndarray], input_shape: Shape | None = None, convolutions: Sequence[tuple] = ()
+) -> tuple[Layer, ...]:
+    """Read dense layers, convolutions and normalisations (mean with std or sigma) in the order of the dictionary.
+
+    Parameters
+    ----------
+    arrays
+        By name; a layer is what shares the part of the name before the last dot.
+    input_shape
+        (channels, height, width) of the images, for convolutions.
+    convolutions
+        (stride, padding) of each convolution, in order.
+    """
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for key, value in arrays.items():
+        prefix, _, part = key.rpartition(".")
+        groups.setdefault(prefix, {})[part] = value
+    count = sum(np.ndim(parts.get("weight")) == 4 for parts in groups.values())
+    if count != len(convolutions) or (count and input_shape is None):
+        raise NetworkError(
+            f"a state dictionary does not hold strides and paddings: this one has {count} convolutions, and "
+            f"{len(convolutions)} pairs came with input_shape={input_shape}. Give input_shape=(channels, height, "
+            "width) and convolutions=((stride, padding), ...), or the module itself to FeedForward.from_torch."
+        )
+    settings, layers, before, shape = iter(convolutions), [], [], input_shape
+    for prefix, parts in groups.items():
+        if set(parts) in _NORMALISING:
+            before.append((prefix, parts))
+            continue
+        if set(parts) not in _WEIGHTED or parts["weight"].ndim not in (2, 4):
+            raise _unreadable(arrays)
+        layer = _weighted(prefix, parts, shape, settings)
+        scalings = [_scaling(*one, layer.input_size, shape) for one in before]
+        layers.append(Composition((*scalings, layer)) if scalings else layer)
+        before, shape = [], layer.output_shape if isinstance(layer, Convolution) else None
+    if before or not layers:  # a normalisation of the scores, or nothing
+        raise _unreadable(arrays)
+    return tuple(layers)
+
+
+def _unreadable(arrays: Mapping[str, np.ndarray]) -> NetworkError:
+    listed = ", ".join(f"{key} {np.shape(value)}" for key, value in arrays.items()) or "nothing"
+    return NetworkError(
+        "only dense layers and convolutions (weight, bias) with ReLU between them, and normalisations before them "
+        f"(mean with std or sigma), are read; the state dictionary has {listed}. For anything else give the module "
+        "itself to FeedForward.from_torch, which says what it knows."
+    )
+
+
+def _weighted(prefix: str, parts: Mapping[str, np.ndarray], shape: Shape | None, settings) -> Layer:
+    W = parts["weight"]
+    b = parts.get("bias", np.zeros(len(W)))
+    try:
+        if W.ndim == 2:
+            return Dense(W, b)
+        if shape is None:
+            raise NetworkError("a convolution after a dense layer, whose outputs are not images.")
+        return Convolution(W, b, shape, *next(settings))
+    except NetworkError as error:
+        raise NetworkError(f"{prefix or 'the first layer'}: {error}") from error
+
+
+def _scaling(prefix: str, parts: Mapping[str, np.ndarray], size: int, shape: Shape | None) -> Scaling:
+    std = parts.get("std", parts.get("sigma"))
+    return normalisation(f"{prefix}.", parts["mean"], std, size, shape)
+
+
+def normalisation(prefix: str, mean: object, std: object, size: int, shape: Shape | None) -> Scaling:
+    """Return ``y = (x - mean) / std`` for rows of `size` entries, or images of `shape`; one pair for each channel."""
+    mean, std = (weight(f"{prefix}{name}", np.ravel(value), (None,)) for name, value in (("mean", mean), ("std", std)))
+    channels = 1 if shape is None else shape[0]
+    if len(mean) != len(std) or len(mean) not in (1, channels) or not (std > 0).all():
+        raise NetworkError(
+            f"{prefix}mean, std: {len(mean)} and {len(std)} numbers for {channels} channels; give one positive std and "
+            "one mean for all, or for each channel, and the input_shape (channels, height, width)."
+        )
+    repeats = size // len(mean)
+    return Scaling(np.repeat(1 / std, repeats), np.repeat(-mean / std, repeats))
