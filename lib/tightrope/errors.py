@@ -1,7 +1,7 @@
 """Every error a user can meet, by name.
 
 Messages say which argument, what arrived, and what to write instead. All of them are raised before any solve,
-except :class:`ConvergenceError`.
+except :class:`ConvergenceError` and :class:`StoppedError`.
 """
 
 from collections.abc import Iterable
@@ -51,6 +51,10 @@ class CorruptDataError(TightropeError):
 
 class ConvergenceError(TightropeError, ArithmeticError):
     """An iteration stopped before its residual reached the tolerance."""
+
+
+class StoppedError(TightropeError):
+    """A computation ended because its `stop` said so; what it knew so far is not wanted any more."""
 
 
 class SolverUnavailableError(TightropeError):

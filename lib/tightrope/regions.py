@@ -7,7 +7,6 @@ network-input units. An attack and a certificate for the same claim must be give
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linprog
 
 from tightrope.datasets import Normalisation
 from tightrope.errors import RegionError
@@ -287,6 +286,8 @@ class Zonotope(_AffineImage):
         return (distance <= tolerance * (1 + np.abs(step).max(1))).reshape(x.shape[:-1])
 
     def _distance(self, step: np.ndarray) -> float:
+        from scipy.optimize import linprog  # slow to import, and balls do without it
+
         p0, n = self.G.shape
         slack = np.ones((p0, 1))
         result = linprog(
@@ -414,6 +415,8 @@ def _center(A: np.ndarray, b: np.ndarray, lower: np.ndarray, upper: np.ndarray) 
 
     Coordinates of zero width are left out of the second condition.
     """
+    from scipy.optimize import linprog
+
     p0 = len(lower)
     wide = upper > lower
     eye = np.eye(p0)[wide]

@@ -228,7 +228,7 @@ def no_solve(monkeypatch):
         pytest.fail("a solve was started")
 
     monkeypatch.setattr(InteriorPoint, "solve", solve)
-    monkeypatch.setattr(robustness.reduced_dual, "solve", solve)
+    monkeypatch.setattr("tightrope.solvers.reduced_dual.solve", solve)
     monkeypatch.setattr(robustness.conic, "solve", solve)
     monkeypatch.setattr(robustness, "pgd", solve)
 

@@ -6,13 +6,14 @@ Every solve names its solver: with MOSEK installed but unlicensed, CVXPY's defau
 import importlib.metadata
 import time
 import warnings
+from dataclasses import dataclass
 
-import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import SolverUnavailableError, UnknownNameError
 from tightrope.problems.ellipsoid import Q_GROUP, EllipsoidModel
+from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.lasserre import LasserreProgram, proven_bound
 from tightrope.relaxations.shor import ShorProgram, shor_constraints
 from tightrope.solvers.report import SolveReport, Status
@@ -82,6 +83,8 @@ def solve(
     time_limit
         Seconds, or None.
     """
+    import cvxpy as cp  # slow to import, and only these methods need it
+
     require(solver)
     c = program.constraints
     N = c.size
@@ -158,6 +161,8 @@ def solve_log_det(
     SolveReport
         `multipliers` and values as in :func:`tightrope.solvers.log_det.solve`, `dual_value` unchecked.
     """
+    import cvxpy as cp
+
     require(solver)
     c = shor_constraints(model)
     K = model.classes
@@ -201,10 +206,12 @@ def solve_log_det(
 
 def solve_moments(program: LasserreProgram, solver: str, *, tolerance: float = 1e-9) -> float | None:
     """The bound that the multipliers of a moment problem prove (relaxations.lasserre), or None without any."""
+    import cvxpy as cp
+
     require(solver)
     y = cp.Variable(len(program.objective))
 
-    def square(columns: np.ndarray) -> cp.Expression:
+    def square(columns: np.ndarray):
         side = round(columns.shape[1] ** 0.5)
         return cp.reshape(columns.T @ y, (side, side), order="C")
 
@@ -223,3 +230,83 @@ def solve_moments(program: LasserreProgram, solver: str, *, tolerance: float = 1
     # Either sign of the tau is a valid proposal; the right one (CVXPY's convention) proves the better bound.
     free = -zero[0].dual_value if zero else np.zeros(0)
     return min(proven_bound(program, grams[0], grams[1:], sign * free) for sign in (1.0, -1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class MomentMultipliers:
+    """What a solver proposes as a proof for a program of :mod:`tightrope.relaxations.heuristic`.
+
+    Attributes
+    ----------
+    first_order
+        (k,) multipliers of the Shor constraints.
+    grams
+        For each block, the Gram matrices of its sums of squares.
+    free
+        For each block, the multipliers of its equalities.
+    primal_value, seconds, status
+        Of the solve: information only.
+    """
+
+    first_order: np.ndarray
+    grams: tuple[tuple[np.ndarray, ...], ...]
+    free: tuple[np.ndarray, ...]
+    primal_value: float
+    seconds: float
+    status: Status
+
+
+def solve_moment_program(
+    program: MomentProgram, solver: str, *, tolerance: float = 1e-7, time_limit: float | None = None
+) -> MomentMultipliers | None:
+    """Solve a program with dense first-order and small higher-order matrices; None if there are no multipliers."""
+    import cvxpy as cp
+
+    require(solver)
+    c = program.constraints
+    N = c.size
+    X = cp.Variable((N, N), PSD=True) if program.dense else cp.Variable((N, N), symmetric=True)
+    values = sp.csr_array(sp.vstack([sp.csr_array(A.reshape(1, -1)) for A in c.matrices()])) @ cp.vec(X, order="F")
+    constraints: list = [X[0, 0] == 1]
+    groups = [np.flatnonzero(c.equality), np.flatnonzero(~c.equality)]
+    rows = [values[groups[0]] == 0 if len(groups[0]) else None, values[groups[1]] >= 0 if len(groups[1]) else None]
+    constraints += [row for row in rows if row is not None]
+    psd, zero = [], []
+    for block in program.blocks:
+        unit = sp.csr_array(([1.0], ([0], [0])), shape=(1, N))
+        forms = sp.csr_array(sp.vstack([unit, block.forms])).tocsr()
+        pairs = block.moments()
+        products = [sp.csr_array(forms[[i]].T @ forms[[j]]).reshape(1, -1) for i, j in pairs]
+        known = sp.csr_array(sp.vstack(products)) @ cp.vec(X, order="F")
+        own = len(block.monomials) - block.low
+        moments = cp.hstack([known, cp.Variable(own)]) if own else known
+        sides = [round(A.shape[1] ** 0.5) for A in block.psd]
+        psd.append([cp.reshape(A.T @ moments, (b, b), order="C") >> 0 for A, b in zip(block.psd, sides, strict=True)])
+        zero.append(block.equalities.T @ moments == 0 if block.equalities.shape[1] else None)
+    constraints += [constraint for block in psd for constraint in block] + [z for z in zero if z is not None]
+    objective = sp.csr_array(program.objective.reshape(1, -1)) @ cp.vec(X, order="F")
+    problem = cp.Problem(cp.Maximize(objective), constraints)
+    began = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
+    except cp.SolverError:
+        return None
+    seconds = time.perf_counter() - began
+    if X.value is None or constraints[0].dual_value is None:
+        return None
+    y = np.zeros(len(c.equality))
+    if rows[0] is not None:
+        y[groups[0]] = -rows[0].dual_value
+    if rows[1] is not None:
+        y[groups[1]] = rows[1].dual_value
+    limited = time_limit is not None and seconds >= time_limit
+    return MomentMultipliers(
+        first_order=y,
+        grams=tuple(tuple(np.asarray(constraint.dual_value) for constraint in block) for block in psd),
+        free=tuple(np.zeros(0) if z is None else -np.atleast_1d(z.dual_value) for z in zero),
+        primal_value=float(problem.value),
+        seconds=seconds,
+        status=Status.SOLVED if problem.status == cp.OPTIMAL else Status.TIME_LIMIT if limited else Status.NUMERICAL,
+    )

@@ -38,7 +38,7 @@ from tightrope.solvers.hkm import (
     step_length,
     symmetrised,
 )
-from tightrope.solvers.report import SolveReport, Status
+from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
 from tightrope.solvers.threads import single_thread
 
@@ -127,6 +127,7 @@ class InteriorPoint:
         time_limit: float | None = None,
         sign_only: bool = False,
         start: Iterate | None = None,
+        stop: Stop | None = None,
         log: Callable[[str], None] | None = None,
     ) -> tuple[SolveReport, Iterate]:
         """Solve for one objective (N, N).
@@ -139,6 +140,8 @@ class InteriorPoint:
             Stop as soon as a dual-feasible y_0 < 0 is known, or when the primal value is clearly positive.
         start
             An iterate of another objective of the same constraints: a warm start.
+        stop
+            Asked before every iteration; True ends the solve with a :class:`StoppedError`.
         log
             Receives one line per iteration.
 
@@ -148,9 +151,9 @@ class InteriorPoint:
             `warm` is an iterate at two thirds of the way: still central enough to start another objective from.
         """
         with single_thread():
-            return self._solve(objective, tolerance, max_iterations, time_limit, sign_only, start, log)
+            return self._solve(objective, tolerance, max_iterations, time_limit, sign_only, start, stop, log)
 
-    def _solve(self, objective, tolerance, max_iterations, time_limit, sign_only, start, log):
+    def _solve(self, objective, tolerance, max_iterations, time_limit, sign_only, start, stop, log):
         began = time.perf_counter()
         data, iq = self.data, self.inequality
         C = data.arrow(objective)
@@ -164,6 +167,7 @@ class InteriorPoint:
         primal = dual = gap = primal_residual = dual_residual = np.inf
         iteration = 0
         for iteration in range(max_iterations + 1):
+            end_if(stop)
             try:
                 XX, Zi = Completed(X), Inverted(Z)
             except np.linalg.LinAlgError:

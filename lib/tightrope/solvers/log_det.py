@@ -31,7 +31,7 @@ from tightrope.solvers.hkm import (
     second_order,
     step_length,
 )
-from tightrope.solvers.report import SolveReport, Status
+from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
 from tightrope.solvers.threads import single_thread
 
@@ -72,6 +72,7 @@ def solve(
     tolerance: float = 2e-5,
     max_iterations: int = 80,
     time_limit: float | None = None,
+    stop: Stop | None = None,
     log: Callable[[str], None] | None = None,
 ) -> SolveReport:
     """Solve the Ellipsoid Model.
@@ -86,6 +87,8 @@ def solve(
         Gap relative to 1 + K, and relative residuals.
     time_limit
         Seconds, or None.
+    stop
+        Asked before every iteration; True ends the solve with a :class:`StoppedError`.
     log
         Receives one line per iteration.
 
@@ -97,10 +100,10 @@ def solve(
         the other side: the optimum is at most that, up to the primal residual.
     """
     with single_thread():
-        return _solve(model, data, start, tolerance, max_iterations, time_limit, log)
+        return _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
 
 
-def _solve(model, data, start, tolerance, max_iterations, time_limit, log) -> SolveReport:
+def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log) -> SolveReport:
     began = time.perf_counter()
     complement = SchurComplement(data, fold_constants=False)
     data, iq = complement.data, complement.inequality
@@ -120,6 +123,7 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, log) -> So
     upper = np.inf
     iteration = 0
     for iteration in range(max_iterations + 1):
+        end_if(stop)
         try:
             XX, Zi = Completed(X), Inverted(Z)
             Qi = np.linalg.inv(phi.matrix(y))

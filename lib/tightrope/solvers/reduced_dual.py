@@ -23,7 +23,8 @@ import torch
 import tightrope
 from tightrope.errors import InputError
 from tightrope.problems.robustness import RobustnessModel
-from tightrope.solvers.report import SolveReport, Status
+from tightrope.solvers.report import SolveReport, Status, Stop, end_if
+from tightrope.solvers.transfer import supports
 
 HISTORY = 25
 TAUS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
@@ -40,11 +41,6 @@ class _Data:
     m: float
 
 
-def supports(model: RobustnessModel) -> bool:
-    """Whether the reduced dual covers the model's region: L-infinity, clipped or not, and L2 without clipping."""
-    return model.coordinates.kind in ("box", "l2") and model.coordinates.lower is None
-
-
 def solve(
     model: RobustnessModel,
     targets: list[int],
@@ -53,6 +49,7 @@ def solve(
     stop_at_sign: bool = True,
     time_limit: float | None = None,
     device: str = "cpu",
+    stop: Stop | None = None,
 ) -> list[SolveReport]:
     """Multipliers for several targets of one region.
 
@@ -70,6 +67,8 @@ def solve(
         Seconds for all targets, or None.
     device
         Of torch.
+    stop
+        Asked before every step; True ends the solve with a :class:`StoppedError`.
 
     Returns
     -------
@@ -85,7 +84,7 @@ def solve(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        best, w, steps = _descend(model, targets, iterations, stop_at_sign, time_limit, device)
+        best, w, steps = _descend(model, targets, iterations, stop_at_sign, time_limit, device, stop)
     finally:
         torch.set_num_threads(threads)
     seconds = (time.perf_counter() - began) / len(targets)
@@ -111,7 +110,7 @@ def solve(
     return reports
 
 
-def _descend(model, targets, iterations, stop_at_sign, time_limit, device):
+def _descend(model, targets, iterations, stop_at_sign, time_limit, device, stop):
     """Best bounds (B,), multipliers (B, k) in the model's order, and the number of L-BFGS steps."""
     deadline = None if time_limit is None else time.perf_counter() + time_limit
     network, coords = model.network, model.coordinates
@@ -138,6 +137,7 @@ def _descend(model, targets, iterations, stop_at_sign, time_limit, device):
         value, objective, gradient = _evaluate(data, w, xi[active], c0[active], tau)
         memory = _Memory()
         for _ in range(iterations):
+            end_if(stop)
             better = value < best[active]
             best[active[better]], best_w[active[better]] = value[better], w[better]
             if stop_at_sign:

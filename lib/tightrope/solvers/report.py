@@ -1,9 +1,15 @@
-"""What every solver returns."""
+"""What every solver returns, and how its caller ends it early."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+
+from tightrope.errors import StoppedError
+
+#: Asked between iterations, from the thread that solves: True ends the solve. `threading.Event().is_set` is one.
+Stop = Callable[[], bool]
 
 
 class Status(StrEnum):
@@ -52,3 +58,15 @@ class SolveReport:
     seconds: float
     solver: str
     version: str
+
+
+def end_if(stop: Stop | None) -> None:
+    """Raise :class:`StoppedError` if there is a `stop` and it says True.
+
+    Examples
+    --------
+    >>> end_if(None)
+    >>> end_if(lambda: False)
+    """
+    if stop is not None and stop():
+        raise StoppedError("stop: the computation was ended because its `stop` returned True.")

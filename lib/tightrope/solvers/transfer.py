@@ -15,12 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import lapack
-from scipy.optimize import minimize
 
 from tightrope.problems.robustness import RobustnessModel
-from tightrope.solvers.reduced_dual import supports
 
 SCALES = (1.0, 1.5, 0.6, 3.0)  # of (t, lambda) together, in the order in which they are tried
+
+
+def supports(model: RobustnessModel) -> bool:
+    """Whether the reduced dual covers the model's region: L-infinity, clipped or not, and L2 without clipping.
+
+    Here and not in solvers.reduced_dual, whose PyTorch takes longer to import than most questions take to answer.
+    """
+    return model.coordinates.kind in ("box", "l2") and model.coordinates.lower is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +46,7 @@ class Transfer:
     Parameters
     ----------
     model
-        A Robustness Model that :func:`tightrope.solvers.reduced_dual.supports`.
+        A Robustness Model that :func:`supports`.
     """
 
     def __init__(self, model: RobustnessModel):
@@ -88,6 +94,8 @@ class Transfer:
         return _Fixed(t, lam, Mi, Q, 0.5 * np.block([[Mi, MiQ], [MiQ.T, K + Q.T @ MiQ]]))
 
     def _minimise(self, fixed: _Fixed, xi: np.ndarray, c0: float) -> tuple[float, np.ndarray]:
+        from scipy.optimize import minimize  # slow to import: after the first picture of an explorer
+
         r0 = xi + fixed.t * self.b
         half = 0.5 * fixed.Mi @ r0
         linear = np.concatenate([half, fixed.Q.T @ half - self.b])

@@ -16,7 +16,7 @@ from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers import log_det
 from tightrope.solvers.arrow import ArrowData
-from tightrope.solvers.report import SolveReport
+from tightrope.solvers.report import SolveReport, Stop
 
 ORDERS = ("1", "1+cuts")
 
@@ -138,6 +138,7 @@ def outer_ellipsoid(
     tolerance: float = 2e-5,
     time_limit: float | None = None,
     seed: int = 0,
+    stop: Stop | None = None,
 ) -> EllipsoidReport:
     """The smallest ellipsoid around F(region) that the Ellipsoid Model proves.
 
@@ -152,6 +153,8 @@ def outer_ellipsoid(
         Of the solve.
     seed
         Of the sampled outputs that set the starting scale; they have no part in the proof.
+    stop
+        Asked between iterations; True ends the solve with a :class:`StoppedError`.
     """
     began = time.perf_counter()
     if str(order) not in ORDERS:
@@ -166,7 +169,8 @@ def outer_ellipsoid(
         state = cut_model(base, fixpoint_bounds(network, region).h)
     model = ellipsoid_model(base, state)
     data = ArrowData(shor_constraints(model))
-    report = log_det.solve(model, data, _start(network, region, seed), tolerance=tolerance, time_limit=time_limit)
+    start = _start(network, region, seed)
+    report = log_det.solve(model, data, start, tolerance=tolerance, time_limit=time_limit, stop=stop)
     if report.multipliers is None:
         return EllipsoidReport(None, 0.0, None, report, time.perf_counter() - began)
     ellipsoid, scale = proven_ellipsoid(model, data, report.multipliers)

@@ -17,12 +17,12 @@ from tightrope.regions import INFINITY, Ball, Polytope, Region
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.lasserre import LARGEST, all_pairs, lasserre
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
-from tightrope.solvers import conic, reduced_dual
+from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
-from tightrope.solvers.report import SolveReport, Status
+from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.threads import single_thread
-from tightrope.solvers.transfer import Transfer
+from tightrope.solvers.transfer import Transfer, supports
 from tightrope.verifiers.tightening import Tightening
 
 METHODS = ("cascade", "interior-point", "reduced-dual", *conic.SOLVERS)
@@ -89,6 +89,7 @@ def verify(
     tolerance: float = 1e-5,
     time_limit: float | None = None,
     seed: int = 0,
+    stop: Stop | None = None,
 ) -> RobustnessReport:
     """Decide for each target label whether it can reach the score of `label` on the region.
 
@@ -119,6 +120,9 @@ def verify(
         Seconds for one solve.
     seed
         For the attack.
+    stop
+        Asked between the iterations of a solve and before each target (Clarabel, SCS and MOSEK cannot be asked inside
+        a solve); True ends everything with a :class:`StoppedError`: for a question that nobody waits for any more.
 
     Raises
     ------
@@ -128,10 +132,10 @@ def verify(
     targets = _checked(network, region, label, targets, method, tolerance, time_limit)
     _check_order(order, method, network, region)
     with single_thread():  # the attack's matrices are small too
-        return _verified(network, region, label, targets, method, order, attack, tolerance, time_limit, seed)
+        return _verified(network, region, label, targets, method, order, attack, tolerance, time_limit, seed, stop)
 
 
-def _verified(network, region, label, targets, method, order, attack, tolerance, time_limit, seed) -> RobustnessReport:
+def _verified(network, region, label, targets, method, order, attack, tolerance, time_limit, seed, stop):
     """:func:`verify` with checked arguments."""
     began = time.perf_counter()
     scores = network.logits(region.center)
@@ -149,7 +153,7 @@ def _verified(network, region, label, targets, method, order, attack, tolerance,
         if target != label and nominal[target] >= 0 and target not in found:
             found[target] = Attack(region.center.copy(), target, float(nominal[target]))
     open_targets = [t for t in targets if nominal[t] < 0]
-    decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit, str(order))
+    decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit, str(order), stop)
     decisions = []
     # The closest label first: what proves it proves most of the others too.
     for target in sorted(targets, key=lambda t: -nominal[t]):
@@ -231,9 +235,10 @@ def _combine(decisions: list[LabelDecision]) -> Verdict:
 class _Decider:
     """Decides one target after the other by a relaxation, sharing what the targets of a region share."""
 
-    def __init__(self, network, region, label, targets, method, tolerance, time_limit, order):
+    def __init__(self, network, region, label, targets, method, tolerance, time_limit, order, stop):
         self.network, self.region, self.label, self.targets = network, region, label, targets
         self.method, self.tolerance, self.time_limit, self.order = method, tolerance, time_limit, order
+        self.stop = stop
         self._tightening: Tightening | None = None
         self._solve: Callable | None = None
         self._reports: dict[int, SolveReport] | None = None
@@ -241,6 +246,7 @@ class _Decider:
         self._transfer: Transfer | None = None
 
     def __call__(self, target: int) -> LabelDecision:
+        end_if(self.stop)
         began = time.perf_counter()
         if self._solve is None:  # prepared at the first target that needs it
             self._prepare()
@@ -275,7 +281,9 @@ class _Decider:
         """The decision after rounds of cuts, if they prove more than order 1 did."""
         if self._tightening is None:
             self._tightening = Tightening(self.model)
-        found = self._tightening(target, tolerance=max(self.tolerance, 1e-4), time_limit=self.time_limit)
+        found = self._tightening(
+            target, tolerance=max(self.tolerance, 1e-4), time_limit=self.time_limit, stop=self.stop
+        )
         seconds = time.perf_counter() - began
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
             return replace(decision, seconds=seconds)
@@ -291,7 +299,7 @@ class _Decider:
         else:
             self._interior_point = InteriorPoint(self.data)
             self._solve = self._structured
-            if self.method == "cascade" and reduced_dual.supports(self.model):
+            if self.method == "cascade" and supports(self.model):
                 self._transfer = Transfer(self.model)
 
     def _conic(self, target, objective) -> SolveReport:
@@ -300,14 +308,21 @@ class _Decider:
 
     def _reduced(self, target, objective) -> SolveReport:
         """All targets descend together, at the first one asked for."""
+        from tightrope.solvers import reduced_dual  # PyTorch: seconds to import, and only this method needs it
+
         if self._reports is None:
-            reports = reduced_dual.solve(self.model, self.targets, time_limit=self.time_limit)
+            reports = reduced_dual.solve(self.model, self.targets, time_limit=self.time_limit, stop=self.stop)
             self._reports = dict(zip(self.targets, reports, strict=True))
         return self._reports[target]
 
     def _structured(self, target, objective) -> SolveReport:
         sign_only = self.method == "cascade"
-        options = {"tolerance": self.tolerance, "time_limit": self.time_limit, "sign_only": sign_only}
+        options = {
+            "tolerance": self.tolerance,
+            "time_limit": self.time_limit,
+            "sign_only": sign_only,
+            "stop": self.stop,
+        }
         start = self._warm if sign_only else None
         report, warm = self._interior_point.solve(objective, start=start, **options)
         if start is not None and report.status in (Status.NUMERICAL, Status.FAILED):  # too close to the boundary

@@ -18,7 +18,7 @@ from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
-from tightrope.solvers.report import SolveReport
+from tightrope.solvers.report import SolveReport, Stop
 
 STORED = 1e-7  # by how much stored bounds are wider than computed ones, relative
 
@@ -69,7 +69,9 @@ class Tightening:
         self.base = cut_model(model, self.bounds)
         self.rounds, self.count = rounds, count
 
-    def __call__(self, target: int, *, tolerance: float = 1e-4, time_limit: float | None = None) -> Tightened:
+    def __call__(
+        self, target: int, *, tolerance: float = 1e-4, time_limit: float | None = None, stop: Stop | None = None
+    ) -> Tightened:
         """Solve for one target, stopping at the first bound below 0 or where another round promises nothing."""
         began = time.perf_counter()
         model, best, values, seconds = self.base, None, [], []
@@ -81,7 +83,7 @@ class Tightening:
             data = ArrowData(shor_constraints(model))
             objective = objective_matrix(model.problem(target).objective)
             limit = None if left is None else max(left, 1e-3)
-            report, warm = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=limit)
+            report, warm = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=limit, stop=stop)
             bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
             value = np.inf if bound is None else bound.value
             if best is None or value < min(values):
