@@ -9,7 +9,8 @@ import numpy as np
 
 from tightrope.errors import NetworkError
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
-from tightrope.networks.layers import Dense, Layer, chain, from_named_arrays, named_arrays
+from tightrope.networks.layer_files import from_named_arrays
+from tightrope.networks.layers import Dense, Layer, chain, named_arrays
 from tightrope.networks.state_dicts import layers_of_state_dict
 
 
@@ -97,6 +98,31 @@ class FeedForward:
             dictionary does not hold them. Not needed for dense layers.
         """
         return cls(layers_of_state_dict(read_state_dict(source), input_shape, convolutions), name)
+
+    @classmethod
+    def from_torch(cls, module, input_shape: tuple[int, ...] | None = None, name: str = "") -> "FeedForward":
+        """Read a ``torch.nn.Sequential`` and check on random inputs that it is the same function.
+
+        Weights in single precision are taken as they are; the network computes with them in double precision.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Of the layers that :mod:`tightrope.networks.torch_reader` lists; others are named in the error.
+        input_shape
+            (channels, height, width) of the images, or (p0,); may be left out if the first layer is Linear.
+        name
+            For messages and tables.
+
+        Examples
+        --------
+        >>> from torch import nn
+        >>> FeedForward.from_torch(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3)), (1, 8, 8))
+        FeedForward('', 64 -> 8 -> 3)
+        """
+        from tightrope.networks.torch_reader import layers_of_module  # torch takes seconds to import
+
+        return cls(layers_of_module(module, input_shape), name)
 
     def to_npz(self, path: PathOrName) -> None:
         """Write the arrays in float64, W1, b1, W2, b2, ... for a dense network."""

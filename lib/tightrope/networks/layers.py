@@ -317,7 +317,30 @@ def identity(size: int) -> Scaling:
     return Scaling(np.ones(size), np.zeros(size))
 
 
-# files --------------------------------------------------------------------------------------------
+def assemble(parts: "list[Layer | str]") -> tuple[Layer, ...]:
+    """Group affine layers by the "relu" marks between them, so that ReLU is between layers and nowhere else.
+
+    A ReLU before the first layer or after the last one gets an identity layer on its other side.
+
+    Examples
+    --------
+    >>> [type(layer).__name__ for layer in assemble([Dense([[1.0]], [0.0]), Scaling([2.0], [0.0]), "relu"])]
+    ['Composition', 'Scaling']
+    """
+    groups: list[list[Layer]] = [[]]
+    for part in parts:
+        if part != "relu":
+            groups[-1].append(part)
+        elif groups[-1] or len(groups) == 1:  # ReLU(ReLU(h)) = ReLU(h)
+            groups.append([])
+    known = [layer for group in groups for layer in group]
+    if not known:
+        raise NetworkError("there is no layer with weights.")
+    if not groups[0]:
+        groups[0] = [identity(known[0].input_size)]
+    if not groups[-1]:
+        groups[-1] = [identity(known[-1].output_size)]
+    return tuple(group[0] if len(group) == 1 else Composition(tuple(group)) for group in groups)
 
 
 def named_arrays(layers: tuple[Layer, ...]) -> dict[str, np.ndarray]:
@@ -327,37 +350,6 @@ def named_arrays(layers: tuple[Layer, ...]) -> dict[str, np.ndarray]:
         for i, layer in enumerate(layers, start=1)
         for name, array in layer.arrays().items()
     }
-
-
-def from_named_arrays(arrays: Mapping[str, object], source: object = "the file") -> tuple[Layer, ...]:
-    """Build the layers from what :func:`named_arrays` returned."""
-    groups: dict[int, dict[str, dict[str, object]]] = {}
-    for key, value in arrays.items():
-        number, _, rest = key.partition(".")
-        kind, _, name = rest.partition(".")
-        if not (number.isdecimal() and kind in KINDS and name):
-            raise NetworkError(
-                f"{source}: {key!r} is not the name of an array of a layer; names are <layer>.<kind>.<array>, counted "
-                f"from 1, with a kind of {', '.join(KINDS)}."
-            )
-        groups.setdefault(int(number), {}).setdefault(kind, {})[name] = value
-    if sorted(groups) != list(range(1, len(groups) + 1)) or any(len(kinds) > 1 for kinds in groups.values()):
-        raise NetworkError(
-            f"{source} must number its layers 1, 2, ... without gaps, one kind each; found {', '.join(sorted(arrays))}."
-        )
-    return tuple(_layer(*next(iter(groups[number].items())), f"{source}, layer {number}") for number in sorted(groups))
-
-
-def _layer(kind: str, arrays: Mapping[str, object], source: str) -> Layer:
-    if kind == "composition":
-        return Composition(from_named_arrays(arrays, source))
-    wanted = tuple(KINDS[kind].__dataclass_fields__)
-    if set(arrays) != set(wanted):
-        raise NetworkError(f"{source}: a {kind} layer has {', '.join(wanted)}; found {', '.join(sorted(arrays))}.")
-    try:
-        return KINDS[kind](**arrays)
-    except NetworkError as error:
-        raise NetworkError(f"{source}: {error}") from error
 
 
 def _integers(name: str, value: object, length: int, least: int) -> tuple[int, ...]:
