@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from tightrope import paths
+from tightrope import paths, zoo
 from tightrope.experiments import chen2021_mondeq as paper
 from tightrope.experiments.chen2021_mondeq import lipschitz_bounds as bounds
 from tightrope.experiments.chen2021_mondeq import lipschitz_ratio as ratio
 from tightrope.experiments.records import Store, from_csv
+from tightrope.verifiers.lipschitz import upper_bound
 
 NETWORK = "digits/mondeq-16"
 PARAMETERS = dict(network=NETWORK, images=20, restarts=2, printed_model=True, seed=0, profile="quick")
@@ -24,7 +25,7 @@ def row(method, norm, value, **changes):
 def test_cases_are_norms_by_methods():
     """Options only where they change the outcome."""
     cases = bounds.table_3_cases(PARAMETERS)
-    assert len(cases) == 2 * len(bounds.METHODS)
+    assert len(cases) == 2 * len(bounds.METHODS) + len(bounds.L1_METHODS)
     options = {case["method"]: case["options"] for case in cases}
     assert options["ascent"] == {"images": 20, "restarts": 2, "seed": 0} and options["lipschitz-model"] == {}
     short = bounds.table_3_cases({**PARAMETERS, "printed_model": False})
@@ -65,8 +66,20 @@ def test_real_cases_hold_together(tmp_path):
         arguments = (NETWORK, 20, 2)
         first = paper.table_3(*arguments, store=store, solve=solve)
         again = paper.table_3(*arguments, store=store, solve=pytest.fail)
-    assert first.rows == again.rows and len(first.rows) == 14
+    assert first.rows == again.rows and len(first.rows) == 17
     assert len(first.bounds.rows) == 7
+
+
+def test_local_constants_hold_together(tmp_path):
+    """Jacobians in the ball <= order 1+cuts <= order 1 <= the global constant."""
+    with Store(tmp_path / "records.sqlite") as store:
+        found = paper.table_3_local(NETWORK, 0, (0.1,), (0.01,), store=store)
+    largest = {norm: upper_bound(zoo.get(NETWORK).network, norm).value for norm in (2, "inf")}
+    for plain, tight in zip(found.rows[::2], found.rows[1::2], strict=True):
+        assert (plain["method"], tight["method"]) == ("1", "1+cuts")
+        assert tight["sampled"] <= tight["value"] <= plain["value"] * 1.001 <= largest[plain["norm"]] * 1.002
+        assert tight["undecided"] <= plain["undecided"]
+    assert len(found.bounds.rows) == 2 and len(found.seconds.rows) == 4
 
 
 def test_column_of_table_2():

@@ -5,7 +5,7 @@ import pytest
 
 from tests.problems.test_local_lipschitz import region_of
 from tests.verifiers.test_lipschitz import mondeq
-from tightrope.errors import InputError, RegionError
+from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.regions import Ball
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound, preactivation_constants
@@ -22,12 +22,14 @@ def test_sampled_local_global(norm, clip, seed, rng):
     constants = preactivation_constants(network, norm)
     plain = local_upper_bound(network, region)
     known = local_upper_bound(network, region, constants=constants)
+    cuts = local_upper_bound(network, region, order="1+cuts")
     graph = local_upper_bound(network, region, constants=constants, graph=True)
     slack = 1 + 1e-3
     assert sampled <= graph.value <= known.value * slack
     assert known.value <= plain.value * slack
     assert plain.value <= upper_bound(network, norm).value * slack
-    assert known.undecided <= plain.undecided
+    assert known.undecided <= plain.undecided and cuts.undecided <= plain.undecided
+    assert sampled <= cuts.value <= plain.value * slack
 
 
 @pytest.mark.parametrize("norm", [2, np.inf])
@@ -58,5 +60,7 @@ def test_wrong_arguments_are_named():
         local_upper_bound(network, Ball(np.zeros(6), 1.0, 1))
     with pytest.raises(RegionError, match="2 and inf, not L1"):
         preactivation_constants(network, 1)
+    with pytest.raises(UnknownNameError, match="order"):
+        local_upper_bound(network, Ball(np.zeros(6), 1.0, 2), order="2")
     with pytest.raises(InputError, match="constants"):
         local_upper_bound(network, Ball(np.zeros(6), 1.0, 2), constants=np.ones(2))

@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tightrope.errors import InputError, RegionError
+from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import l2_problem, linf_problem, y_radius
 from tightrope.problems.local_lipschitz import local_problem, preactivation_bounds, reduce
+from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import INFINITY, Ball, parse_norm
 from tightrope.verifiers.lipschitz import PartBound, prove
+
+ORDERS = ("1", "1+cuts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ def local_upper_bound(
     network: MonDEQ,
     region: Ball,
     *,
+    order: str | int = "1",
     constants: np.ndarray | None = None,
     graph: bool = False,
     tolerance: float = 1e-4,
@@ -61,6 +65,9 @@ def local_upper_bound(
 
     Parameters
     ----------
+    order
+        "1": which neurons are stable is known from strong monotonicity (and from `constants`). "1+cuts": from interval
+        and zonotope fixpoints too, which knows many more; the rest of the problem is the same.
     constants
         Of :func:`preactivation_constants`: more neurons are then known to be stable.
     graph
@@ -69,12 +76,17 @@ def local_upper_bound(
     began = time.perf_counter()
     if not isinstance(network, MonDEQ):
         raise InputError(f"network: the Lipschitz Model needs a MonDEQ, got {type(network).__name__}.")
+    if str(order) not in ORDERS:
+        raise UnknownNameError("order", order, ORDERS)
     q = region.norm
     if q not in (2.0, INFINITY):
         raise RegionError(f"region: local Lipschitz bounds are built for L2 and L-infinity balls, not L{q:g}.")
     if constants is not None and np.shape(constants) != (network.width,):
         raise InputError(f"constants: expected shape ({network.width},), got {np.shape(constants)}.")
     lower, upper = preactivation_bounds(network, region, constants)
+    if str(order) == "1+cuts":
+        known = fixpoint_bounds(network, region).h
+        lower, upper = np.maximum(lower, known.lower), np.minimum(upper, known.upper)
     small = reduce(network, lower, upper)
     rows = [None] if q == 2 else list(np.eye(network.classes))
     parts = []

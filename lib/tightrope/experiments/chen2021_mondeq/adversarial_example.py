@@ -9,7 +9,7 @@ from tightrope import attacks
 from tightrope.experiments import figures
 from tightrope.experiments.chen2021_mondeq.common import PAPER, dataset, entry, make_case, question, solved
 from tightrope.experiments.records import Store
-from tightrope.experiments.registry import Value
+from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
 
 FIGURE_2 = "figure-2-adversarial-example"
@@ -61,7 +61,7 @@ class Figure2:
     def draw(self) -> figures.Drawing:
         """Draw original, attack, difference and scores, and write them under figures/."""
         row = self.row
-        name = f"{FIGURE_2}.{row['profile']}"
+        name = f"{FIGURE_2}.{drawn_profile([row])}"
         drawing = figures.adversarial_example(self.pixels, self.attack, self.shape, row)
         drawing.save(PAPER, name, self.pixel_table())
         return drawing

@@ -33,7 +33,7 @@ from tightrope.experiments.chen2021_mondeq.lipschitz_ratio import (
 )
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
-from tightrope.experiments.registry import Value
+from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.statistics import binomial_interval
 from tightrope.experiments.tables import Table, interval
 from tightrope.verifiers import robustness
@@ -80,7 +80,6 @@ class Table2:
     """Rows of Table 2 and what is shown of them."""
 
     rows: tuple[dict, ...]
-    profile: str
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
@@ -103,7 +102,7 @@ class Table2:
         row = self.rows[0]
         radii = list(dict.fromkeys((s.norm, s.epsilon_pixel) for s in self.settings))
         images = len({row["image"] for row in self.rows})
-        return count_table(solved_counts(row["network"], images, radii, self.profile))
+        return count_table(solved_counts(row["network"], images, radii, row["profile"]))
 
     @property
     def images(self) -> Table:
@@ -124,7 +123,7 @@ class Table2:
             for s in self.settings
         ]
         drawing = figures.stacked_ratios(bars, title="certified, undecided and attacked images")
-        drawing.save(PAPER, f"{TABLE_2}.{self.profile}", self.ratios)
+        drawing.save(PAPER, f"{TABLE_2}.{drawn_profile(self.rows)}", self.ratios)
         return drawing
 
 
@@ -154,7 +153,7 @@ def table_2(
     seed
         Of the attacks.
     profile
-        Under which name the rows are kept.
+        Under which name the rows are kept; "custom" if the other parameters are not those of that profile.
     store, solve
         Where rows are kept, and how a case is solved (:func:`decide`); replaced in tests.
 
@@ -176,20 +175,23 @@ def table_2(
     )
     rows = solved(cases, solve or decide, store)
     check_consistent(rows)
-    return Table2(rows, profile)
+    return Table2(rows)
 
 
 def table_2_cases(parameters: Mapping) -> list[dict]:
     """One case per image, norm, radius and set; image by image, so that a stopped run has whole images."""
     count = checked_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
-    radii = [(2, epsilon) for epsilon in parameters["epsilons_l2"]]
-    radii += [("inf", epsilon) for epsilon in parameters["epsilons_linf"]]
     return [
         make_case(TABLE_2, parameters, norm, epsilon, clip, image, parameters["method"])
         for image in range(count)
-        for norm, epsilon in radii
+        for norm, epsilon in radii_of(parameters)
         for clip in (False, True)
     ]
+
+
+def radii_of(parameters: Mapping) -> list[tuple[object, float]]:
+    """The norms and radii of Table 2."""
+    return [(2, r) for r in parameters["epsilons_l2"]] + [("inf", r) for r in parameters["epsilons_linf"]]
 
 
 def decide(case: Mapping) -> dict:

@@ -6,6 +6,7 @@ from functools import cache
 from tightrope import datasets, zoo
 from tightrope.errors import InputError
 from tightrope.experiments.records import KEPT_PROFILES, Store, sweep
+from tightrope.experiments.registry import named
 from tightrope.networks import MonDEQ
 from tightrope.regions import Ball, parse_norm, pixel_ball
 
@@ -31,6 +32,12 @@ def entry(name: str) -> zoo.Entry:
     return found
 
 
+@cache
+def sha256(name: str) -> str:
+    """The SHA-256 of a network's weights, computed once for all cases."""
+    return entry(name).network.sha256()
+
+
 def make_case(
     result: str, parameters: Mapping, norm: object, epsilon_pixel: float, clip: bool, image: int, method: str
 ) -> dict:
@@ -48,7 +55,7 @@ def make_case(
         "result": result,
         "profile": parameters["profile"],
         "network": parameters["network"],
-        "network_sha256": found.network.sha256(),
+        "network_sha256": sha256(parameters["network"]),
         "dataset": found.dataset,
         "norm": int(q) if q.is_integer() else "inf" if q == float("inf") else q,
         "epsilon_pixel": float(epsilon_pixel),
@@ -60,10 +67,13 @@ def make_case(
 
 
 def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:
-    """Rows of these cases of one result: those in the store (this machine's if None), the others solved now."""
+    """Rows of these cases of one kind: those in the store, the others solved now.
+
+    In this machine's store (None) they are kept under the profile that they belong to, `registry.named`.
+    """
     if store is None:
         with Store() as own:
-            return solved(cases, solve, own)
+            return solved(named(cases), solve, own)
     first = cases[0]
     store.import_csv(first["result"], first["profile"], first["paper"])  # a fresh clone solves nothing twice
     rows = tuple(sweep(store, cases, solve))

@@ -10,7 +10,7 @@ from tightrope.experiments import figures
 from tightrope.experiments.chen2021_mondeq.common import PAPER, checked_count, dataset, entry, norm_text, solved
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
-from tightrope.experiments.registry import Value
+from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
 from tightrope.problems.lipmon import lipmon_problem
 from tightrope.regions import Ball
@@ -29,6 +29,7 @@ METHODS = {
     "sampled": ("Jacobians at images", "lower"),
     "pairwise": ("largest pairwise constant (F_i - F_j)", "upper"),
 }
+L1_METHODS = ("lipschitz-model", "ascent", "sampled")  # L1 is not printed; one problem per input
 CONSTANTS = ("product-bound", "lipschitz-model", "pairwise")  # what Table 2 uses
 _PRINTED = {"product-bound": "ub", "reference-model": "semi-ub"}
 
@@ -38,7 +39,6 @@ class Table3:
     """Rows of Table 3 and what is shown of them."""
 
     rows: tuple[dict, ...]
-    profile: str
 
     @property
     def bounds(self) -> Table:
@@ -64,7 +64,7 @@ class Table3:
             if method != "pairwise":
                 groups[norm_text(norm)].append((METHODS[method][0], METHODS[method][1], row["value"]))
         drawing = figures.bounds(groups, title="bounds of the Lipschitz constant")
-        drawing.save(PAPER, f"{TABLE_3}.{self.profile}", self.bounds)
+        drawing.save(PAPER, f"{TABLE_3}.{drawn_profile(self.rows)}", self.bounds)
         return drawing
 
 
@@ -93,18 +93,18 @@ def table_3(
     seed
         Of the random patterns.
     profile
-        Under which name the rows are kept.
+        Under which name the rows are kept; "custom" if the other parameters are not those of that profile.
     store, solve
         Where rows are kept, and how a case is solved (:func:`bound`); replaced in tests.
     """
     parameters = dict(
         network=network, images=images, restarts=restarts, printed_model=printed_model, seed=seed, profile=profile
     )
-    return Table3(solved(table_3_cases(parameters), solve or bound, store), profile)
+    return Table3(solved(table_3_cases(parameters), solve or bound, store))
 
 
 def table_3_cases(parameters: Mapping) -> list[dict]:
-    """One case per norm and method."""
+    """One case per norm and method; the L1 constant, which the paper does not print, comes last."""
     count = checked_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
     sampling = {"images": count}
     options = {
@@ -113,14 +113,18 @@ def table_3_cases(parameters: Mapping) -> list[dict]:
     }
     left_out = () if parameters["printed_model"] else ("printed-model", "reference-model")
     methods = [method for method in METHODS if method not in left_out]
-    return [make_case(parameters, norm, method, options.get(method, {})) for method in methods for norm in NORMS]
+    asked = [(method, norm) for method in methods for norm in NORMS] + [(method, 1) for method in L1_METHODS]
+    return [make_case(parameters, norm, method, options.get(method, {})) for method, norm in asked]
 
 
 def constants(network: str, profile: str, store: Store | None = None) -> dict[tuple[str, object], dict]:
     """The rows of Table 3 that certify images, by method and norm; solved now if they are not kept."""
-    parameters = {"network": network, "profile": profile}
-    cases = [make_case(parameters, norm, method, {}) for method in CONSTANTS for norm in NORMS]
-    return _by_method(solved(cases, bound, store))
+    return _by_method(solved(constants_cases({"network": network, "profile": profile}), bound, store))
+
+
+def constants_cases(parameters: Mapping) -> list[dict]:
+    """Those cases of Table 3."""
+    return [make_case(parameters, norm, method, {}) for method in CONSTANTS for norm in NORMS]
 
 
 def kept_constants(network: str, profile: str) -> dict[tuple[str, object], dict]:
@@ -207,8 +211,8 @@ def bounds_table(rows: Sequence[Mapping]) -> Table:
             row = by_method.get((method, norm))
             line += [None if row is None else f"{row['value']:.5g}", _printed(method, norm)]
         if any(by_method.get((method, norm)) for norm in NORMS):
-            lines.append(tuple(line))
-    return Table(("bound", "proven side", "L2", "printed", "L-infinity", "printed "), tuple(lines))
+            lines.append((*line, f"{l1['value']:.5g}" if (l1 := by_method.get((method, 1))) else None))
+    return Table(("bound", "proven side", "L2", "printed", "L-infinity", "printed ", "L1"), tuple(lines))
 
 
 def seconds_table(rows: Sequence[Mapping]) -> Table:
@@ -221,8 +225,8 @@ def seconds_table(rows: Sequence[Mapping]) -> Table:
             row = by_method.get((method, norm))
             printed = _printed(method, norm, "seconds/") if method == "reference-model" else None
             line += [None if row is None else row["seconds"], printed]
-        lines.append(tuple(line))
-    return Table(("bound", "L2", "printed", "L-infinity", "printed "), tuple(lines))
+        lines.append((*line, l1["seconds"] if (l1 := by_method.get((method, 1))) else None))
+    return Table(("bound", "L2", "printed", "L-infinity", "printed ", "L1"), tuple(lines))
 
 
 def table_3_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:

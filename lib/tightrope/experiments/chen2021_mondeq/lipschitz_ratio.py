@@ -95,18 +95,25 @@ def solved_counts(
     network: str, images: int, radii: Sequence[tuple[object, float]], profile: str
 ) -> tuple[LipschitzCount, ...]:
     """The counts, kept as rows; the constants of Table 3 are solved first if they are not kept."""
-    parameters = {"network": network, "profile": profile, "seed": 0}
+    cases = count_cases({"network": network, "images": images, "profile": profile}, radii)
+    return _from_rows(solved(cases, count, None))
+
+
+def count_cases(parameters: Mapping, radii: Sequence[tuple[object, float]]) -> list[dict]:
+    """One case per norm and radius."""
     cases = []
     for norm, epsilon_pixel in radii:
-        case = make_case(COUNTS, parameters, norm, epsilon_pixel, False, images, "global-constants")
+        images, seedless = parameters["images"], {**parameters, "seed": 0}
+        case = make_case(COUNTS, seedless, norm, epsilon_pixel, False, images, "global-constants")
         cases.append(case | {"images": case.pop("image")})
+    return cases
 
-    def solve(case: Mapping) -> dict:
-        known = constants(network, profile)
-        (count,) = counts(network, images, [(case["norm"], case["epsilon_pixel"])], known)
-        return {name: getattr(count, name) for name in FIELDS[3:]}
 
-    return _from_rows(solved(cases, solve, None))
+def count(case: Mapping) -> dict:
+    """Solve one case, from the constants that are kept (solved now if they are not)."""
+    known = constants(case["network"], case["profile"])
+    (found,) = counts(case["network"], case["images"], [(case["norm"], case["epsilon_pixel"])], known)
+    return {name: getattr(found, name) for name in FIELDS[3:]}
 
 
 def kept_counts(network: str, profile: str) -> tuple[LipschitzCount, ...]:

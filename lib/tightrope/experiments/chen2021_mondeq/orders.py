@@ -124,7 +124,8 @@ def orders_cases(rows: Sequence[Mapping], parameters: Mapping) -> list[dict]:
     for row in rows:
         if row["robustness"] != "unknown" or row["pgd"] == "falsified":
             continue
-        named = {"network": row["network"], "profile": parameters["profile"], "seed": parameters["seed"]}
+        profile = row.get("profile", parameters["profile"])  # the row's own, if its radius is not the profile's
+        named = {"network": row["network"], "profile": profile, "seed": parameters["seed"]}
         case = make_case(ORDERS, named, row["norm"], row["epsilon_pixel"], row["clip"], row["image"], "orders")
         case["options"] |= {name: parameters[name] for name in ("rounds", "count")}
         case["options"]["targets"] = [d["label"] for d in row["labels"] if d["verdict"] == "unknown"]

@@ -15,7 +15,7 @@ from tightrope.experiments.chen2021_mondeq.published_ellipsoids import (
     published_points,
 )
 from tightrope.experiments.records import Store
-from tightrope.experiments.registry import Value
+from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 
@@ -60,7 +60,7 @@ class Figure1:
     def draw(self) -> figures.Drawing:
         """Draw both norms side by side and write them under figures/."""
         drawing = figures.outer_ellipses([_panel(row) for row in self.rows])
-        drawing.save(PAPER, f"{FIGURE_1}.{self.rows[0]['profile']}", point_table(self.rows))
+        drawing.save(PAPER, f"{FIGURE_1}.{drawn_profile(self.rows)}", point_table(self.rows))
         return drawing
 
 
