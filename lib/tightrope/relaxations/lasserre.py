@@ -91,7 +91,7 @@ def lasserre(problem: PolynomialProblem) -> LasserreProgram:
     one = {tuple([0] * n): 1.0}
     localizing, equalities = [], []
     for constraint in problem.constraints:
-        for polynomial in _polynomials(constraint.body, n):
+        for polynomial in polynomials(constraint.body, n):
             scale = max(map(abs, polynomial.values()), default=0.0)
             if scale == 0:
                 continue
@@ -100,7 +100,7 @@ def lasserre(problem: PolynomialProblem) -> LasserreProgram:
                 equalities += [times(polynomial, exponents[i]) for i in mid]
             else:
                 localizing.append(matrix(polynomial, low))
-    objective = times(_polynomials(problem.objective, n)[0], tuple([0] * n))
+    objective = times(polynomials(problem.objective, n)[0], tuple([0] * n))
     radius = np.sqrt(max(problem.squared_norm - 1, 1.0))
     block = np.full(n, radius)
     where = problem.space.slices["d"]
@@ -151,7 +151,7 @@ def _of_degree(n: int, degree: int):
         yield tuple(choice.count(i) for i in range(n))
 
 
-def _polynomials(body: Products, n: int) -> list[dict]:
+def polynomials(body: Products, n: int) -> list[dict]:
     """Each function as exponent -> coefficient."""
     units = [tuple(int(i == j) for j in range(1, n + 1)) for i in range(n + 1)]  # coordinate 0 is the constant 1
     left, right, weights = body.left.toarray(), body.right.toarray(), body.weights.toarray()

@@ -1,0 +1,292 @@
+"""Lipschitz constants of a ReLU network as polynomial problems (LCEP of chen2020-lipschitz, section 2.2).
+
+With h_i = A_i x_{i-1} + b_i, u_i = 1[h_i > 0] and x_i = u_i h_i, the generalised gradient of x -> c'x_m is
+A_1'diag(u_1) ... A_m'diag(u_m) c, and the Lipschitz constant on a convex set is its largest dual norm there:
+
+    max t'A_1'r_1,   r_m = u_m c,   g_i = A_{i+1}'r_{i+1},   r_i = u_i g_i   (i < m),   ||t|| <= 1, x_0 in the set.
+
+For m = 1 nothing is lifted: r_1 = u_1 c is affine. For m >= 2 the objective of the paper has degree m + 1; with the
+p_1 + ... + p_{m-1} variables r_i, backpropagated gradients, everything is of degree 2. (One variable for each product
+u_1^j u_2^k, the lifting that the paper's text suggests, would be p_1 p_2 of them.)
+
+Refinements, each a list of further products of valid inequalities (DESIGN, "HR-2 at Shor's price"):
+
+=============  ========================================================================================
+``printed``    LCEP itself: u (u - 1) = 0, (u - 1/2) h >= 0, x (x - h) = 0, x >= 0, x - h >= 0, r = u g
+``signs``      and u h >= 0, (u - 1) h >= 0: what the second-order matrices of {u_j, h_j} in HR-2 add
+``corners``    and (1 - d_j)(1 - t_j) >= 0 with all four signs (L-infinity): at least what those of {x_j, t_j} add
+``products``   and u (h^ - h), (1 - u)(h - l), h (h^ u + l (1 - u) - h) >= 0 with bounds l <= h <= h^, and the same
+               for g; with u_j constant for neurons that the bounds decide
+=============  ========================================================================================
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.errors import InputError, UnknownNameError
+from tightrope.problems.lipschitz import named
+from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.problems.relu_question import Question, gradient_bounds
+from tightrope.regions import INFINITY, Ball
+from tightrope.semialgebraic import Constraint, Forms, Products, Space, products, unit_box, unit_l2_ball
+
+REFINEMENTS = ("printed", "signs", "corners", "products")
+CORNERS = tuple(f"(1 {a} d)(1 {b} t) >= 0" for a in "+-" for b in "+-")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerForms:
+    """One hidden layer in the variables of a problem.
+
+    Attributes
+    ----------
+    u, h, x, g, r
+        (p, N) forms; x only if another hidden layer follows, and then r is lifted; else None, and r = u c.
+    free
+        Indices of the neurons whose u is a variable.
+    h_scale, g_scale
+        (p,) bounds of |h| and |g|: what forms are divided by, so that all numbers are of size 1.
+    h_bounds, g_bounds
+        Pairs of (p,): lower and upper, in these units.
+    """
+
+    u: Forms
+    h: Forms
+    x: Forms | None
+    g: Forms
+    r: Forms
+    free: np.ndarray
+    h_scale: np.ndarray
+    g_scale: np.ndarray
+    h_bounds: tuple[np.ndarray, np.ndarray]
+    g_bounds: tuple[np.ndarray, np.ndarray]
+
+
+def relu_lipschitz_problem(ask: Question, refinement: str = "products") -> PolynomialProblem:
+    """LCEP with one of the :data:`REFINEMENTS`; the largest dual norm of the gradient is its value.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such refinement.
+    InputError
+        If there is no hidden layer.
+    """
+    if refinement not in REFINEMENTS:
+        raise UnknownNameError("refinement", refinement, REFINEMENTS)
+    if ask.depth == 0:
+        raise InputError("network: it has no hidden layer; its gradient is constant.")
+    level, box = REFINEMENTS.index(refinement), ask.coordinates.kind == "box"
+    tight = refinement == "products"
+    free = free_neurons(ask, tight)
+    n, R = ask.coordinates.V.shape[1], _rows_of_t(ask)
+    space = _space(ask, free, len(R.T))
+    layers = layer_forms(space, ask, free, tight)
+    t = space["t"]
+    constraints = named("t", unit_box(space, t) if box else unit_l2_ball(space, t))
+    if n:
+        constraints += unit_box(space, space["d"]) if box else unit_l2_ball(space, space["d"])
+    for i, layer in enumerate(layers):
+        if len(layer.free):
+            constraints += _neurons(space, layer, i + 1, level)
+            constraints += _lifted(space, layer, i + 1, tight) if layer.x is not None else []
+    if level >= REFINEMENTS.index("corners") and box and n:
+        constraints += _corners(space, space["d"], sp.csr_array(t[wide(ask.region)]))
+    inner = sp.csr_array(sp.csr_array(R.T) @ layers[0].r)
+    objective = products(t, inner, sp.csr_array(np.ones((1, inner.shape[0]))))
+    return PolynomialProblem(space, objective, tuple(constraints), *_sizes(space, ask, free))
+
+
+def free_neurons(ask: Question, tight: bool) -> list[np.ndarray]:
+    """For each layer the neurons whose u is a variable: all, or those that the bounds leave undecided."""
+    if not tight:
+        return [np.arange(len(lo)) for lo in ask.lower]
+    return [np.flatnonzero((lo <= 0) & (hi >= 0)) for lo, hi in zip(ask.lower, ask.upper, strict=True)]
+
+
+def wide(region: Ball) -> np.ndarray:
+    """The inputs that have a coordinate d: those of positive width."""
+    lower, upper = region.bounding_box()
+    return np.flatnonzero(upper > lower)
+
+
+def _rows_of_t(ask: Question) -> np.ndarray:
+    """A_1 as a map from t, (p_1, size of t). L2: t'A_1'r only sees the row space, A_1' = Q R and ||Q't|| <= ||t||."""
+    A = ask.weights[0]
+    reduce = ask.region.norm == 2 and A.shape[1] > len(A)
+    return np.linalg.qr(A.T, mode="r").T if reduce else A
+
+
+def _space(ask: Question, free: list[np.ndarray], size_of_t: int) -> Space:
+    blocks = {"t": size_of_t, "d": ask.coordinates.V.shape[1]}
+    for i, rows in enumerate(free):
+        names = ("u", "x", "r") if i < ask.depth - 1 else ("u",)
+        blocks |= {f"{name}{i + 1}": len(rows) for name in names}
+    return Space(**{name: size for name, size in blocks.items() if size})
+
+
+def layer_forms(space: Space, ask: Question, free: list[np.ndarray], tight: bool) -> list[LayerForms]:
+    """All layers in the variables of a space; u of a neuron that is not free is constant."""
+    coords = ask.coordinates
+    on = [(lo > 0).astype(float) if tight else np.zeros(len(lo)) for lo in ask.lower]
+    us = [_block(space, f"u{i + 1}", rows, len(on[i])) + space.constant(on[i]) for i, rows in enumerate(free)]
+    hs: list[Forms] = []
+    xs: list[Forms | None] = []
+    for i, (A, b) in enumerate(zip(ask.weights, ask.biases, strict=True)):
+        h = space.constant(b + A @ coords.origin if i == 0 else b)
+        if i == 0 and coords.V.shape[1]:
+            h = h + sp.csr_array(coords.V) @ space["d"]
+        elif i:
+            h = h + sp.csr_array(A) @ xs[-1]
+        last = i == ask.depth - 1
+        hs.append(sp.csr_array(h))
+        xs.append(
+            None if last else sp.csr_array(_block(space, f"x{i + 1}", free[i], len(b)) + sp.diags_array(on[i]) @ h)
+        )
+    g = space.constant(ask.c)
+    gs, rs = [g], [sp.csr_array(sp.diags_array(ask.c) @ us[-1])]
+    for i in range(ask.depth - 2, -1, -1):
+        g = sp.csr_array(sp.csr_array(ask.weights[i + 1].T) @ rs[0])
+        gs.insert(0, g)
+        rs.insert(0, sp.csr_array(_block(space, f"r{i + 1}", free[i], g.shape[0]) + sp.diags_array(on[i]) @ g))
+    found = []
+    low, high = gradient_bounds(ask)
+    for i in range(ask.depth):
+        # l <= 0 <= h^ holds for the free neurons of the tight problem; elsewhere these bounds are not used.
+        lo, hi = np.minimum(ask.lower[i], 0), np.maximum(ask.upper[i], 0)
+        s = np.maximum(np.maximum(-lo, hi), 1e-12)
+        q = np.maximum(np.maximum(np.abs(low[i]), np.abs(high[i])), 1e-12)
+        bounds = ((lo / s, hi / s), (low[i] / q, high[i] / q))
+        found.append(LayerForms(sp.csr_array(us[i]), hs[i], xs[i], gs[i], rs[i], free[i], s, q, *bounds))
+    return found
+
+
+def _block(space: Space, name: str, rows: np.ndarray, count: int) -> Forms:
+    """The variables of a block as forms of `count` neurons, 0 for those that have none."""
+    if not len(rows):
+        return sp.csr_array((count, space.size))
+    place = sp.csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=(count, len(rows)))
+    return sp.csr_array(place @ space[name])
+
+
+def _neurons(space: Space, layer: LayerForms, k: int, level: int) -> list[Constraint]:
+    """The constraints on u, h and x of the free neurons of layer k."""
+    rows = layer.free
+    lo, hi = (bound[rows] for bound in layer.h_bounds)
+    divide = sp.diags_array(1 / layer.h_scale[rows])
+    u, one = sp.csr_array(layer.u[rows]), space.constant(np.ones(len(rows)))
+    h = sp.csr_array(divide @ layer.h[rows])
+    found = [Constraint(f"u{k} (u - 1) = 0", _sum((1, u, u), (-1, u, one)), equality=True)]
+    if level == 0:
+        found.append(Constraint(f"(u{k} - 1/2) h >= 0", _sum((1, u, h), (-0.5, h, one))))
+    else:
+        found.append(Constraint(f"u{k} h >= 0", _sum((1, u, h))))
+        found.append(Constraint(f"(u{k} - 1) h >= 0", _sum((1, u, h), (-1, h, one))))
+    x = None if layer.x is None else sp.csr_array(divide @ layer.x[rows])
+    if x is not None:
+        found.append(Constraint(f"x{k} (x - h) = 0", _sum((1, x, x), (-1, x, h)), equality=True))
+        found.append(Constraint(f"x{k} >= 0", _sum((1, x, one))))
+        found.append(Constraint(f"x{k} - h >= 0", _sum((1, x, one), (-1, h, one))))
+    if level == REFINEMENTS.index("products"):
+        below = _sum((1, h, one), (-1, u, h), (-lo, one, one), (lo, u, one))
+        curve = _sum((hi - lo, u, h), (lo, h, one), (-1, h, h))
+        found.append(Constraint(f"u{k} (h^ - h) >= 0", _sum((hi, u, one), (-1, u, h))))
+        found.append(Constraint(f"(1 - u{k})(h - l) >= 0", below))
+        found.append(Constraint(f"h{k} (h^ u + l (1 - u) - h) >= 0", curve))
+        if x is not None:
+            found.append(Constraint(f"x{k} = u h", _sum((1, x, one), (-1, u, h)), equality=True))
+            found.append(Constraint(f"u{k} x = x", _sum((1, u, x), (-1, x, one)), equality=True))
+    return found
+
+
+def _lifted(space: Space, layer: LayerForms, k: int, tight: bool) -> list[Constraint]:
+    """The constraints on the backpropagated gradients g and r of the free neurons of layer k."""
+    rows = layer.free
+    lo, hi = (bound[rows] for bound in layer.g_bounds)
+    divide = sp.diags_array(1 / layer.g_scale[rows])
+    g, r = sp.csr_array(divide @ layer.g[rows]), sp.csr_array(divide @ layer.r[rows])
+    u, one = sp.csr_array(layer.u[rows]), space.constant(np.ones(len(rows)))
+    found = [
+        Constraint(f"r{k} = u g", _sum((1, r, one), (-1, u, g)), equality=True),
+        Constraint(f"r{k} (g - r) = 0", _sum((1, r, g), (-1, r, r)), equality=True),
+    ]
+    if tight:
+        below = _sum((1, g, one), (-1, r, one), (-lo, one, one), (lo, u, one))
+        above = _sum((hi, one, one), (-hi, u, one), (-1, g, one), (1, r, one))
+        found += [
+            Constraint(f"u{k} r = r", _sum((1, u, r), (-1, r, one)), equality=True),
+            Constraint(f"r{k} - l u >= 0", _sum((1, r, one), (-lo, u, one))),
+            Constraint(f"g^ u - r{k} >= 0", _sum((hi, u, one), (-1, r, one))),
+            Constraint(f"(1 - u{k})(g - l) >= 0", below),
+            Constraint(f"(1 - u{k})(g^ - g) >= 0", above),
+            Constraint(f"(r{k} - l u)(g^ u - r) >= 0", _sum((-1, r, r), (hi + lo, r, one), (-lo * hi, u, one))),
+            Constraint(f"(g{k} - l)(g^ - g) >= 0", _sum((-1, g, g), (hi + lo, g, one), (-lo * hi, one, one))),
+        ]
+    return found
+
+
+def _corners(space: Space, d: Forms, t: Forms) -> list[Constraint]:
+    """(1 + a d_j)(1 + b t_j) >= 0 for all signs: with the squares, the hull of a square's second moments."""
+    one = space.constant(np.ones(d.shape[0]))
+    signs = [(a, b) for a in (1, -1) for b in (1, -1)]
+    bodies = [_sum((1, one, one), (a, d, one), (b, t, one), (a * b, d, t)) for a, b in signs]
+    return [Constraint(name, body) for name, body in zip(CORNERS, bodies, strict=True)]
+
+
+def _sum(*terms: tuple[np.ndarray | float, Forms, Forms]) -> Products:
+    """k functions sum_r w_r left_r right_r from terms (w, left, right): few base forms, small Gram matrices."""
+    k = terms[0][1].shape[0]
+    left, right = (sp.vstack([term[side] for term in terms], format="csr") for side in (1, 2))
+    weights = [sp.diags_array(np.broadcast_to(np.asarray(w, float), (k,))) for w, _, _ in terms]
+    return products(left, right, sp.hstack(weights, format="csr"))
+
+
+def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, np.ndarray, np.ndarray]:
+    """R^2 >= ||v||^2 over the set, and a centre with spreads to start from."""
+    low, high = gradient_bounds(ask)
+    box, total = ask.coordinates.kind == "box", 1.0
+    center, spread = {}, {}
+    for name, where in space.slices.items():
+        size = where.stop - where.start
+        if name in ("t", "d"):
+            total += size if box else 1.0
+            center[name] = np.zeros(size)
+            spread[name] = np.full(size, 1 / 3 if box else 1 / size)
+            continue
+        kind, i = name[0], int(name[1:]) - 1
+        lo, hi = {
+            "u": (np.zeros(size), np.ones(size)),
+            "x": (np.zeros(size), np.maximum(ask.upper[i], 0)[free[i]]),
+            "r": (np.minimum(low[i], 0)[free[i]], np.maximum(high[i], 0)[free[i]]),
+        }[kind]
+        total += float(np.sum(np.maximum(lo**2, hi**2)))
+        center[name], spread[name] = (lo + hi) / 2, ((hi - lo) / 2) ** 2 + 1e-6
+    return (1 + 1e-9) * total, space.point(**center), space.point(**spread)
+
+
+def state(ask: Question, problem: PolynomialProblem, d: np.ndarray) -> np.ndarray:
+    """Homogeneous coordinates (N,) of the network's state at d (n,), with the t that attains the dual norm there."""
+    h, u, x = ask.weights[0] @ ask.coordinates.origin + ask.biases[0] + ask.coordinates.V @ d, [], []
+    for i in range(ask.depth):
+        h = h if i == 0 else ask.weights[i] @ x[-1] + ask.biases[i]
+        u.append((h > 0).astype(float))
+        x.append(np.maximum(h, 0))
+    g, r = ask.c, [None] * ask.depth
+    for i in range(ask.depth - 1, -1, -1):
+        r[i] = u[i] * g
+        g = ask.weights[i].T @ r[i]
+    slope = _rows_of_t(ask).T @ r[0]
+    values = {
+        "d": d,
+        "t": np.sign(slope) if ask.region.norm == INFINITY else slope / max(np.linalg.norm(slope), 1e-300),
+    }
+    for name, where in problem.space.slices.items():
+        if name in values:
+            continue
+        i = int(name[1:]) - 1
+        whole = {"u": u, "x": x, "r": r}[name[0]][i]
+        chosen = free_neurons(ask, tight=where.stop - where.start < len(whole))[i]
+        values[name] = whole[chosen]
+    return problem.space.point(**{name: values[name] for name in problem.space.slices})

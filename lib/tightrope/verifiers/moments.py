@@ -1,0 +1,69 @@
+"""Sound bounds from proposed multipliers of HR-d and of the sparse Lasserre hierarchy.
+
+With y_k >= 0 on inequalities, Gram matrices G >= 0 and free tau, every point of the set satisfies
+
+    f <= f + sum_k y_k g_k + sum_b q_b(w),    q_b = sum of squares times constraints + tau (equalities),
+
+since all added terms are >= 0 (or 0) there. The right side is a quadratic form in v = (1, variables) plus monomials of
+degree 3 and more in the forms w of a subset, |w_i| <= 1, which cost their coefficients. The quadratic form is bounded as
+Shor's dual is (:func:`tightrope.certificates.sound_bound`), or entry by entry where no dense matrix is in the relaxation.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.certificates import sound_bound
+from tightrope.relaxations.heuristic import MomentProgram
+from tightrope.solvers.arrow import ArrowData
+from tightrope.solvers.conic import MomentMultipliers
+
+#: Of sums of at most some hundred terms in float64, a hundred times over.
+ROUNDING = 1e-12
+
+
+def proven_bound(program: MomentProgram, found: MomentMultipliers, scale: np.ndarray | None = None) -> float | None:
+    """The upper bound that the multipliers prove, whatever their quality; None if they prove nothing.
+
+    Parameters
+    ----------
+    scale
+        (N,) bounds of |v_i| on the set; needed where the program has no dense matrix.
+    """
+    c = program.constraints
+    total, size = sp.csr_array(program.objective), abs(program.objective)
+    high, noise = 0.0, 0.0
+    for block, grams, free in zip(program.blocks, found.grams, found.free, strict=True):
+        q, magnitude = np.zeros(len(block.monomials)), np.zeros(len(block.monomials))
+        for A, gram in zip(block.psd, grams, strict=True):
+            G = _semidefinite(gram)
+            q += A @ G.ravel()
+            magnitude += abs(A) @ np.abs(G).ravel()
+        if block.equalities.shape[1]:
+            q += block.equalities @ free
+            magnitude += abs(block.equalities) @ np.abs(free)
+        high += float(np.abs(q[block.low :]).sum())
+        noise += ROUNDING * float(magnitude.sum())
+        total, size = total + block.quadratic(q), size + block.quadratic(magnitude)
+    if not np.isfinite(high + noise):
+        return None
+    if program.dense:
+        data = ArrowData(c, core=tuple(c.blocks))
+        bound = sound_bound(data, sp.csr_array(total), found.first_order)
+        if bound is None:
+            return None
+        return float(bound.value + high + noise + ROUNDING * float(np.abs(size.data).sum()) * c.squared_norm)
+    if scale is None:
+        raise ValueError("scale: a program without a dense matrix needs bounds of its variables.")
+    y = np.where(c.equality, found.first_order, np.maximum(found.first_order, 0))
+    rest = (total + c.matrix(y)).toarray()
+    weight = np.outer(scale, scale)
+    spare = np.abs(rest) * weight
+    sizes = (size + c.absolute_matrix(y)).toarray() * weight
+    # v_0 v_0 = 1: its coefficient is the bound, the others cost what they can be.
+    return float(rest[0, 0] + spare.sum() - spare[0, 0] + high + noise + ROUNDING * sizes.sum())
+
+
+def _semidefinite(gram: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    return root @ root.T
