@@ -1,9 +1,11 @@
 """What the papers print (papers/<key>/published.yaml), and at which sizes (papers/<key>/paper.yaml)."""
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import nbformat
 import yaml
 
 from tightrope import paths
@@ -144,6 +146,22 @@ def find(name: str, among: tuple[Result, ...] | None = None) -> Result:
     if len(found) != 1:
         raise UnknownNameError("result", name, [result.key for result in among])
     return found[0]
+
+
+def defaults(result: Result) -> dict:
+    """Return the parameters of a result's notebook with their values: the cell tagged `parameters`."""
+    notebook = nbformat.read(result.notebook, as_version=4)
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    if len(tagged) != 1:
+        raise InputError(f"{result.notebook}: expected one cell tagged `parameters`, found {len(tagged)}")
+    values = {}
+    for statement in ast.parse(tagged[0].source).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        for target in targets:
+            if not isinstance(target, ast.Name) or statement.value is None:
+                raise InputError(f"{result.notebook}: the parameters cell holds only `name: type = constant`")
+            values[target.id] = ast.literal_eval(statement.value)
+    return values
 
 
 def parameters(result: Result, defaults: Mapping, profile: str) -> dict:

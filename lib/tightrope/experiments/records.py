@@ -29,7 +29,10 @@ NOT_IDENTITY = ("network",)
 KEPT_PROFILES = ("paper",)
 
 # Sources that show rows and cannot change one.
-PRESENTATION = ("cli.py", *(f"experiments/{name}.py" for name in ("compare", "figures", "runner", "tables")))
+PRESENTATION = (
+    "cli",
+    *(f"experiments/{name}" for name in ("batch", "compare", "figures", "progress", "runner", "tables", "workers")),
+)
 
 _TABLE = """create table if not exists rows (
     key text primary key, paper text, result text, profile text, code text, row text)"""
@@ -48,7 +51,7 @@ def code_fingerprint() -> str:
     digest = hashlib.sha256()
     for source in sorted(root.rglob("*.py")):
         name = source.relative_to(root).as_posix()
-        if name not in PRESENTATION:
+        if not name.startswith(PRESENTATION):
             digest.update(name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
 
@@ -101,9 +104,15 @@ class Store:
             return None
         return json.loads(found[0])
 
-    def put(self, case: Mapping, outcome: Mapping) -> dict:
-        """Write the row of a solved case, at once, and return it."""
-        row = {**case, **outcome, "versions": dict(versions()), "created": _now(), "key": case_key(case)}
+    def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> dict:
+        """Write the row of a solved case, at once, and return it.
+
+        Parameters
+        ----------
+        by
+            The :func:`versions` where it was solved; this process's if None.
+        """
+        row = {**case, **outcome, "versions": dict(by or versions()), "created": _now(), "key": case_key(case)}
         self._write(row, code_fingerprint())
         return json.loads(_json(row, sort=False))  # what a reader will see
 
@@ -116,9 +125,9 @@ class Store:
         )
         return sort_rows(json.loads(row) for row, code in found if self._current(profile, code))
 
-    def done(self, cases: Iterable[Mapping]) -> int:
-        """Count the cases that have a row."""
-        return sum(self.get(case) is not None for case in cases)
+    def missing(self, cases: Iterable[Mapping]) -> list[Mapping]:
+        """Return the cases that have no row."""
+        return [case for case in cases if self.get(case) is None]
 
     def forget(self, cases: Iterable[Mapping]) -> None:
         """Delete the rows of these cases, here and in the CSV files, so that they are solved again."""

@@ -6,7 +6,6 @@ copy goes to figures/executed/<paper>/<result>.<profile>.ipynb beside a stamp of
 on.
 """
 
-import ast
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,10 @@ import yaml
 
 import tightrope
 from tightrope import paths
-from tightrope.errors import InputError, TightropeError, UnknownParameterError
-from tightrope.experiments.published import Result, parameters
+from tightrope.errors import InputError, MissingDataError, TightropeError, UnknownParameterError
+from tightrope.experiments.published import Result, defaults, parameters
 from tightrope.experiments.records import Store
-from tightrope.experiments.registry import experiment
+from tightrope.experiments.registry import experiment, named
 
 KERNEL = "python3"
 CELL_SECONDS = {"quick": 600, "paper": 7 * 24 * 3600}  # the time limit of one cell
@@ -67,22 +67,6 @@ class Run:
         return self.output.is_file() and self.stamp.is_file() and self.stamp.read_text() == self.digest()
 
 
-def defaults(result: Result) -> dict:
-    """Return the parameters of a result's notebook with their values: the cell tagged `parameters`."""
-    notebook = nbformat.read(result.notebook, as_version=4)
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
-    if len(tagged) != 1:
-        raise InputError(f"{result.notebook}: expected one cell tagged `parameters`, found {len(tagged)}")
-    values = {}
-    for statement in ast.parse(tagged[0].source).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        for target in targets:
-            if not isinstance(target, ast.Name) or statement.value is None:
-                raise InputError(f"{result.notebook}: the parameters cell holds only `name: type = constant`")
-            values[target.id] = ast.literal_eval(statement.value)
-    return values
-
-
 def prepare(
     result: Result,
     profile: str,
@@ -99,8 +83,8 @@ def prepare(
     profile
         "quick" or "paper".
     changes
-        Parameters given by the user; rows are then kept under the profile "custom", since they no longer
-        are those of the profile.
+        Parameters given by the user; rows are kept under the profile "custom" where these make other cases than the
+        profile's (`registry.named`).
     limit
         At most this many images.
     folder
@@ -119,20 +103,30 @@ def prepare(
         if name not in own:
             raise UnknownParameterError("parameter", name, own)
     values = parameters(result, own, profile)
-    if changes:
-        values |= {**changes, "profile": changes.get("profile", "custom")}
+    values |= changes or {}
     if limit is not None:
         if limit < 1:
             raise InputError(f"limit: expected at least 1, got {limit}")
         if "images" in values:
             values["images"] = min(values["images"], limit)
+    if changes or limit is not None:
+        with suppress(MissingDataError):  # said when the run starts, so that others can be prepared
+            values["profile"] = named(experiment(result).cases(values))[0]["profile"]
     name = f"{result.name}.{values['profile']}.ipynb"
     return Run(result, profile, values, (folder or paths.FIGURES / "executed") / result.paper / name)
 
 
 def cases(run: Run) -> list[dict]:
-    """Return every case of a run."""
-    return experiment(run.result).cases(run.parameters)
+    """Return every case of a run, under the profile that its row will have."""
+    return named(experiment(run.result).cases(run.parameters))
+
+
+def missing(run: Run, store: Store) -> list[dict]:
+    """Return the cases of a run that have no row, after the committed rows have been read."""
+    every = cases(run)
+    for paper, kind, profile in dict.fromkeys((case["paper"], case["result"], case["profile"]) for case in every):
+        store.import_csv(kind, profile, paper)
+    return store.missing(every)
 
 
 def execute(run: Run, progress: Callable[[int, int], None] | None = None, force: bool = False) -> str:
@@ -150,13 +144,12 @@ def execute(run: Run, progress: Callable[[int, int], None] | None = None, force:
     NotebookError
         A cell failed, or the process died. Rows that were solved before are kept.
     """
-    todo = cases(run)  # refuses bad values before a kernel starts
+    total = len(cases(run))  # refuses bad values before a kernel starts
     with Store() as store:
-        store.import_csv(run.result.name, str(run.parameters["profile"]), run.result.paper)
-        have = store.done(todo)
+        todo = missing(run, store)
         if progress:
-            progress(have, len(todo))
-        if run.up_to_date() and have == len(todo) and not force:
+            progress(total - len(todo), total)
+        if run.up_to_date() and not todo and not force:
             return UP_TO_DATE
         digest = run.digest()
         run.stamp.unlink(missing_ok=True)
@@ -180,7 +173,8 @@ def execute(run: Run, progress: Callable[[int, int], None] | None = None, force:
         try:
             while process.poll() is None:
                 if progress:
-                    progress(store.done(todo), len(todo))
+                    todo = store.missing(todo)
+                    progress(total - len(todo), total)
                 time.sleep(0.25)
         finally:
             if process.poll() is None:
@@ -188,7 +182,7 @@ def execute(run: Run, progress: Callable[[int, int], None] | None = None, force:
             process.wait()
             reader.join(timeout=5)
         if progress:
-            progress(store.done(todo), len(todo))
+            progress(total - len(store.missing(todo)), total)
     if process.returncode != 0:
         text = "".join(errors).strip() or f"process ended with {process.returncode}"
         raise NotebookError(f"{run.result.key} ({run.profile}): {text.splitlines()[-1]}. See {run.output}")
