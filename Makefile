@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Tightrope needs Python 3.11 or later; name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --disable-pip-version-check -c requirements.lock -e .
+	$(RUN) pip install --disable-pip-version-check -c requirements.lock -e '.[onnx]'
 	@touch $@
 
 reproduce: setup  ## run every notebook on embedded data, then print printed / reproduced / verdict
@@ -69,5 +69,5 @@ lock: setup  ## resolve pyproject.toml anew into requirements.lock
 	$(RUN) pip install --quiet -c requirements.lock -e '.[lock]'
 	CUSTOM_COMPILE_COMMAND='make lock' $(RUN) piptools compile --quiet --upgrade --strip-extras --no-emit-index-url \
 	    --no-emit-find-links --no-emit-trusted-host --no-emit-options --upgrade-package '$(TORCH)' \
-	    --extra browser --extra cluster --output-file requirements.lock pyproject.toml
+	    --extra browser --extra cluster --extra onnx --output-file requirements.lock pyproject.toml
 	sed -i.old 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock && rm requirements.lock.old

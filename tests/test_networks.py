@@ -373,7 +373,7 @@ def test_absent_file_and_unknown_suffix(tmp_path):
     with pytest.raises(MissingDataError, match=r"no file .*n\.npz"):
         load(tmp_path / "n.npz")
     with pytest.raises(UnknownNameError, match="network file type"):
-        load(tmp_path / "n.onnx")
+        load(tmp_path / "n.h5")
 
 
 # the published network ----------------------------------------------------------------------------

@@ -124,6 +124,16 @@ class FeedForward:
 
         return cls(layers_of_module(module, input_shape), name)
 
+    @classmethod
+    def from_onnx(cls, path: PathOrName) -> "FeedForward":
+        """Read an .onnx file (needs the extra ``onnx``) and check that it is the same function.
+
+        The operations that are read are listed in :mod:`tightrope.networks.onnx_reader`; others are named in the error.
+        """
+        from tightrope.networks.onnx_reader import layers_of_onnx
+
+        return cls(layers_of_onnx(path), Path(path).stem)
+
     def to_npz(self, path: PathOrName) -> None:
         """Write the arrays in float64, W1, b1, W2, b2, ... for a dense network."""
         np.savez_compressed(path, **self._named())

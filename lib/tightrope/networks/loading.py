@@ -7,20 +7,23 @@ from tightrope.networks.arrays import PathOrName, read_mat, read_npz, read_state
 from tightrope.networks.feedforward import FeedForward
 from tightrope.networks.mondeq import MonDEQ
 
-SUFFIXES = (".mat", ".npz", ".pt", ".pth")
+SUFFIXES = (".mat", ".npz", ".onnx", ".pt", ".pth")
 
 
 def load(path: PathOrName, m: float | None = None) -> MonDEQ | FeedForward:
-    """Read a network from a .npz, .mat, .pt or .pth file.
+    """Read a network from a .npz, .mat, .onnx, .pt or .pth file.
 
     A monDEQ has the keys W, U, u, C, c (m optional) or A, B, U, u, C, c, m; a feed-forward network those of
-    :meth:`FeedForward.from_arrays`; torch files hold a state dictionary. m is for a monDEQ whose file does not state
-    it.
+    :meth:`FeedForward.from_arrays`; torch files hold a state dictionary (for convolutions see
+    :meth:`FeedForward.from_state_dict`), ONNX files what :meth:`FeedForward.from_onnx` reads. m is for a monDEQ whose
+    file does not state it.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UnknownNameError("network file type", suffix or path.name, SUFFIXES)
+    if suffix == ".onnx":
+        return FeedForward.from_onnx(path)
     if suffix in (".pt", ".pth"):
         arrays = read_state_dict(path)
         if not any(key.startswith("mon.") for key in arrays):
