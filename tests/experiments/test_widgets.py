@@ -1,6 +1,7 @@
 """Explorers without a browser: a control is set, the numbers and the picture are read."""
 
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +14,7 @@ from tightrope.errors import InputError, MissingDataError, UnknownNameError
 from tightrope.experiments.widgets import View, attack, certify
 from tightrope.experiments.widgets.certification import Certification
 from tightrope.experiments.widgets.explorer import Explorer, Memo, choice, number_slider, radius_slider, rounded
+from tightrope.solvers.report import end_if
 
 PNG = b"\x89PNG"
 at_once = partial(certify, background=False, ellipse=False)
@@ -23,7 +25,7 @@ def show(text):
     return View(PNG + text.encode(), f"<b>{text}</b>", text)
 
 
-def square(state):
+def square(state, stop):
     """The smallest stages."""
     yield state["n"] ** 2
 
@@ -42,13 +44,13 @@ def test_a_moved_slider_changes_numbers_and_picture():
     assert "<b>4</b>" in explorer.html.value and repr(explorer) == "square: 4"
     explorer.controls["n"].value = 3
     assert "<b>9</b>" in explorer.html.value and bytes(explorer.image.value) == PNG + b"9"
-    assert repr(explorer.still) == "<picture: square>" and explorer.still._repr_png_() == PNG + b"9"
+    assert repr(explorer.still) == "square: 9" and explorer.still._repr_png_() == PNG + b"9"
 
 
 def test_what_was_answered_is_not_computed_again():
     asked = []
 
-    def stages(state):
+    def stages(state, stop):
         asked.append(state["n"])
         yield state["n"]
 
@@ -62,7 +64,7 @@ def test_a_late_answer_is_dropped_and_states_in_between_are_skipped():
     """1 is computed when 2, 3 and 4 arrive: 1 stops at its next yield, 2 and 3 are never asked for."""
     asked, started, go_on = [], threading.Event(), threading.Event()
 
-    def stages(state):
+    def stages(state, stop):
         asked.append(state["n"])
         if state["n"] == 1:
             started.set()
@@ -82,8 +84,53 @@ def test_a_late_answer_is_dropped_and_states_in_between_are_skipped():
     assert asked == [0, 0, 1, 4, -4] and "<b>4</b>" in explorer.html.value
 
 
+def test_the_first_picture_is_there_before_the_answer_is_complete():
+    """And `still` waits for the complete one; a single answer is drawn once."""
+    go_on, drawn = threading.Event(), []
+
+    def stages(state, stop):
+        yield "part"
+        assert go_on.wait(30)
+        yield "all"
+
+    def draw(text):
+        drawn.append(text)
+        return show(text)
+
+    explorer = Explorer("two", {"n": number_slider(0, 9, "n")}, stages, draw)
+    assert "<b>part</b>" in explorer.html.value and "computing" in explorer.status.value
+    assert "running kernel" in explorer._repr_mimebundle_()["text/plain"]
+    threading.Timer(0.1, go_on.set).start()
+    assert repr(explorer.still) == "two: all" and "<b>all</b>" in explorer.html.value
+    assert drawn == ["part", "all"]
+    drawn.clear()
+    assert repr(Explorer("one", {"n": number_slider(2, 9, "n")}, square, lambda n: draw(str(n))).still) == "one: 4"
+    assert drawn == ["4"]
+
+
+def test_a_solve_that_nobody_waits_for_ends():
+    """1 solves until it is told to stop, which the move to 2 does; its answer is not kept."""
+    asked, started = [], threading.Event()
+
+    def stages(state, stop):
+        asked.append(state["n"])
+        while state["n"] == 1 and len(asked) < 3:
+            started.set()
+            end_if(stop)
+            time.sleep(0.001)
+        yield state["n"]
+
+    explorer = Explorer("", {"n": number_slider(0, 9, "n")}, stages, lambda n: show(str(n)))
+    for value in (1, 2):
+        explorer.controls["n"].value = value
+        assert started.wait(30)
+    assert explorer.wait(30) and asked == [0, 1, 2] and "<b>2</b>" in explorer.html.value
+    explorer.controls["n"].value = 1
+    assert explorer.wait(30) and asked == [0, 1, 2, 1] and "<b>1</b>" in explorer.html.value
+
+
 def test_errors_are_told_to_the_reader_but_not_hidden_at_the_start():
-    def stages(state):
+    def stages(state, stop):
         if state["n"]:
             raise InputError("n: write 0 & nothing else")
         yield 0
@@ -98,8 +145,19 @@ def test_errors_are_told_to_the_reader_but_not_hidden_at_the_start():
         Explorer("", {"n": number_slider(1, 9, "n")}, stages, lambda n: show(str(n)))
 
 
+def test_an_error_after_the_first_picture_is_told_and_ends_a_run():
+    def stages(state, stop):
+        yield 1
+        raise InputError("the second half")
+
+    explorer = Explorer("", {"n": number_slider(1, 9, "n")}, stages, lambda n: show(str(n)))
+    with pytest.raises(InputError, match="second half"):
+        _ = explorer.still
+    assert "the second half" in explorer.html.value
+
+
 def test_an_unexpected_error_does_not_end_the_explorer():
-    def stages(state):
+    def stages(state, stop):
         yield 1 / state["n"]
 
     explorer = Explorer("", {"n": number_slider(1, 9, "n")}, stages, lambda n: show(str(n)))

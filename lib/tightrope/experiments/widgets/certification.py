@@ -12,6 +12,7 @@ from tightrope.datasets import Dataset
 from tightrope.errors import InputError
 from tightrope.experiments.widgets.explorer import Memo
 from tightrope.regions import Ball, pixel_ball
+from tightrope.solvers.report import Stop
 from tightrope.verifiers import robustness
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 
@@ -133,10 +134,11 @@ class Certification:
         self.seed, self.time_limit = seed, time_limit
         self._parts = Memo(512)
 
-    def stages(self, state: Mapping) -> Iterator[Answer | None]:
+    def stages(self, state: Mapping, stop: Stop | None = None) -> Iterator[Answer | None]:
         """Answer network, image, norm, epsilon_pixel, clip; method, order, labels i and j, and ellipse (a bool).
 
-        Each answer yielded knows more than the one before; None only says that this is a good place to stop.
+        Each answer yielded knows more than the one before; None only says that this is a good place to stop. A solve
+        that `stop` ends raises a :class:`StoppedError`; what was solved before it is kept.
         """
         network = entry(state["network"]).network
         answer, question = self._question(state), _key(state)
@@ -149,10 +151,10 @@ class Certification:
         yield replace(answer, open="bounds")
         batches = _batches(answer, state)
         for number, batch in enumerate(batches, 1):
-            answer = self._decided(answer, question, network, batch, state)
+            answer = self._decided(answer, question, network, batch, state, stop)
             ready = number == len(batches)
             yield replace(answer, open="ellipse" if ready else "bounds") if ellipse or not ready else None
-        yield self._enclosed(answer, question, network) if ellipse else answer
+        yield self._enclosed(answer, question, network, stop) if ellipse else answer
 
     def _question(self, state: Mapping) -> Answer:
         found = entry(state["network"])
@@ -181,19 +183,19 @@ class Certification:
         return replace(answer, attack=best, attack_pixels=shown, attack_scores=scores, cloud=cloud,
                        attack_margin=found.best_margin)  # fmt: skip
 
-    def _decided(self, answer: Answer, question: tuple, network, batch: list[int], state: Mapping) -> Answer:
+    def _decided(self, answer: Answer, question: tuple, network, batch: list[int], state: Mapping, stop) -> Answer:
         method, order = state["method"], state.get("order", "1")
 
         def solve():
             return robustness.verify(network, answer.region, answer.label, targets=batch, method=method, order=order,
-                                     attack=False, time_limit=self.time_limit, seed=self.seed)  # fmt: skip
+                                     attack=False, time_limit=self.time_limit, seed=self.seed, stop=stop)  # fmt: skip
 
         report = self._parts.of(("decide", question, method, order, tuple(batch)), solve)
         return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})
 
-    def _enclosed(self, answer: Answer, question: tuple, network) -> Answer:
+    def _enclosed(self, answer: Answer, question: tuple, network, stop) -> Answer:
         def solve():
-            return outer_ellipsoid(network, answer.region, time_limit=self.time_limit, seed=self.seed)
+            return outer_ellipsoid(network, answer.region, time_limit=self.time_limit, seed=self.seed, stop=stop)
 
         report = self._parts.of(("ellipsoid", question), solve)
         note = "" if report.ellipsoid is not None else str(report.solve.status)

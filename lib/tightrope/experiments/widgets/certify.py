@@ -8,6 +8,7 @@ import numpy as np
 from tightrope import zoo
 from tightrope.certificates import Verdict
 from tightrope.experiments import figures
+from tightrope.experiments.figures.drawing import CERTIFIED, INK
 from tightrope.experiments.tables import Table
 from tightrope.experiments.widgets.certification import CLOSEST, TRUE, Answer, Certification
 from tightrope.experiments.widgets.explorer import Explorer, View, check, choice, number_slider, radius_slider
@@ -105,7 +106,9 @@ def _explorer(title, fixed, controls, certification, view, background) -> Explor
     }
     # The order of the page, whatever the order of the names.
     moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
-    return Explorer(title, moved, lambda state: certification.stages({**fixed, **state}), view, background=background)
+    return Explorer(
+        title, moved, lambda state, stop: certification.stages({**fixed, **state}, stop), view, background=background
+    )
 
 
 # --------------------------------------------------------------------------------------------------- views
@@ -226,7 +229,7 @@ def _short(answer: Answer) -> str:
 
 def _page(verdict: Verdict | None, lines: list[str], table: Table, headline: str | None = None) -> str:
     """A headline, lines of text and a table as HTML."""
-    colour = {Verdict.CERTIFIED: figures.CERTIFIED, Verdict.FALSIFIED: "#a8551a"}.get(verdict, figures.INK)
+    colour = {Verdict.CERTIFIED: CERTIFIED, Verdict.FALSIFIED: "#a8551a"}.get(verdict, INK)
     header, *body = table.cells()
     cell = "padding:1px 10px;text-align:right"
     rows = "".join(

@@ -1,8 +1,9 @@
 """The pattern of every explorer: controls, a function from their state to a picture and numbers, nothing else.
 
-Moving a control hands the new state to one worker thread. The thread asks `stages` for answers, shows each as it
-comes, and drops what it is doing at the next yield as soon as the state has changed: a slider that is moved five times
-costs at most two solves. Finished views are kept, so going back costs nothing.
+Moving a control hands the new state to one worker thread. The thread asks `stages` for answers and shows each as it
+comes. When the state changes again, `stop` says True: the solve that runs ends at its next iteration, and a slider that
+is moved five times costs at most two solves. Finished views are kept, so going back costs nothing. The first answer is
+shown as soon as there is one; the rest of it is the thread's work too.
 
 Only sliders, drop-downs, check boxes, an Image and HTML, joined by `observe`: Output, interact and interactive_output
 can leave a kernel that runs without a browser waiting for ever.
@@ -14,14 +15,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import ipywidgets as W
 
-from tightrope.errors import TightropeError
+from tightrope.errors import StoppedError, TightropeError
 
 MISS = object()
 #: Seconds between pictures of an answer that is not complete; drawing one takes a few tenths of that.
 BETWEEN = 0.6
+#: Seconds that a notebook waits for an answer at most.
+PATIENCE = 3600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +48,13 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Still:
-    """A picture that stays in the saved notebook, where a widget would be gone."""
+    """A picture that stays in the saved notebook, where a widget would be gone, and its outcome in one line."""
 
     png: bytes
-    title: str
+    text: str
 
     def __repr__(self) -> str:
-        return f"<picture: {self.title}>"
+        return self.text
 
     def _repr_png_(self) -> bytes:
         return self.png
@@ -102,20 +106,22 @@ class Explorer:
     controls
         Widgets with a `value`, by the name that `stages` knows them by.
     stages
-        State -> answers, each more complete than the one before, the last one complete; None where there is nothing new
-        to see but a good place to stop. A :class:`TightropeError` is shown to the reader, as it is written for one.
+        (state, stop) -> answers, each more complete than the one before, the last one complete; None where there is
+        nothing new to see but a good place to stop. `stop` is for long solves (:data:`tightrope.solvers.report.Stop`):
+        it says True once nobody waits for this answer any more. A :class:`TightropeError` is shown to the reader, as it
+        is written for one.
     render
         Answer -> :class:`View`.
     background
-        Whether a moved control is answered by the worker thread (in front of a browser) or before `control.value = ...`
-        returns (in tests). The first view is always computed at once, so that a run without a browser has it.
+        Whether the worker thread answers (in front of a browser), all but the first picture, or the caller does: then
+        everything is there when `Explorer(...)` or `control.value = ...` returns (in tests).
     """
 
     def __init__(
         self,
         title: str,
         controls: Mapping[str, W.Widget],
-        stages: Callable[[dict], Iterable[object]],
+        stages: Callable[[dict, Callable[[], bool]], Iterable[object]],
         render: Callable[[object], View],
         *,
         background: bool = True,
@@ -131,7 +137,8 @@ class Explorer:
         self.html, self.status = W.HTML(), W.HTML()
         rows = W.Layout(display="flex", flex_flow="row wrap", grid_gap="4px 12px")
         self.widget = W.VBox([W.Box(list(self.controls.values()), layout=rows), self.status, self.image, self.html])
-        self._answer(self.state)
+        self._error: Exception | None = None
+        self._first()
         for control in self.controls.values():
             control.observe(self._changed, "value")
 
@@ -142,11 +149,14 @@ class Explorer:
 
     @property
     def still(self) -> Still:
-        """The picture shown now, to be kept in the saved notebook."""
-        return Still(self.view.png, self.title)
+        """The complete picture, to be kept in the saved notebook; waits for it, and raises what went wrong."""
+        self.wait(PATIENCE)
+        if self._error is not None:
+            raise self._error
+        return Still(self.view.png, repr(self))
 
     def wait(self, seconds: float = 60.0) -> bool:
-        """Wait until every move of a control has been answered; return whether that is so."""
+        """Wait until all there is to answer has been answered; return whether that is so."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with self._lock:
@@ -162,9 +172,24 @@ class Explorer:
     def _repr_mimebundle_(self, **options) -> dict:
         bundle = self.widget._repr_mimebundle_(**options)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
-        return {**(data or {}), "text/plain": repr(self)}
+        # Shown where widgets do not run; no outcome, as the answer may not be complete when the cell is.
+        return {**(data or {}), "text/plain": f"{self.title}: the controls need a running kernel"}
 
     # ---------------------------------------------------------------------------------------------- answering
+
+    def _first(self) -> None:
+        """Answer the first state: errors and the first picture here, the rest in the worker."""
+        if not self._background:
+            self._answer(self.state)
+            return
+        state, began = self.state, time.perf_counter()
+        answers = self._closing(self._stages(state, self._overtaken))
+        answer = next(answer for answer in answers if answer is not None)
+        view = self._render(answer)
+        self._show(view, "computing ...")
+        rest = partial(self._finish, state, answers, began, answer, view)
+        self._worker = threading.Thread(target=self._work, args=(rest,), name="explorer", daemon=True)
+        self._worker.start()
 
     def _changed(self, change) -> None:
         if not self._background:
@@ -176,8 +201,10 @@ class Explorer:
                 self._worker = threading.Thread(target=self._work, name="explorer", daemon=True)
                 self._worker.start()
 
-    def _work(self) -> None:
-        """Answer the newest state until there is none newer."""
+    def _work(self, first: Callable[[], None] | None = None) -> None:
+        """Do `first`, then answer the newest state until there is none newer."""
+        if first is not None:
+            first()
         while True:
             with self._lock:
                 state, self._pending = self._pending, None
@@ -191,36 +218,47 @@ class Explorer:
             return self._pending is not None
 
     def _answer(self, state: dict) -> None:
-        key, began = rounded(state), time.perf_counter()
-        kept = self._views.get(key)
+        began, kept = time.perf_counter(), self._views.get(rounded(state))
         if kept is not MISS:
+            self._error = None
             self._show(kept, "kept from before")
             return
         self.status.value = _small("computing ...")
-        newest, shown = None, began
+        self._finish(state, self._closing(self._stages(state, self._overtaken)), began)
+
+    def _finish(
+        self, state: dict, answers: Iterable[object], began: float, newest: object = None, view: View | None = None
+    ) -> None:
+        """Show the answers as they come, keep the last one; `view` is that of `newest`, if it is shown already."""
+        shown, self._error = time.perf_counter(), None
         try:
-            for answer in self._closing(self._stages(state)):
+            for answer in answers:
                 if self._overtaken():
                     return
                 if answer is None:
                     continue
-                newest = answer
+                newest, view = answer, None
                 if time.perf_counter() - shown > BETWEEN:
-                    self._show(self._render(newest), f"{time.perf_counter() - began:.2f} s so far ...")
+                    view = self._render(newest)
+                    self._show(view, f"{time.perf_counter() - began:.2f} s so far ...")
                     shown = time.perf_counter()
-            view = self._render(newest)
+            view = view or self._render(newest)
+        except StoppedError:  # the state has changed
+            return
         except TightropeError as error:
             if self.view is None:  # the first state is the notebook's own, not the reader's
                 raise
+            self._error = error
             self._show(View(b"", f"<p role='alert'>{html.escape(str(error))}</p>", str(error)), "no answer")
             return
         except Exception as error:  # a thread that dies would leave the reader waiting
             if threading.current_thread() is not self._worker:
                 raise
+            self._error = error
             text = f"{type(error).__name__}: {error}"
             self._show(View(b"", f"<p role='alert'>{html.escape(text)}</p>", text), "failed")
             return
-        self._views.put(key, view)
+        self._views.put(rounded(state), view)
         self._show(view, f"{time.perf_counter() - began:.2f} s")
 
     @staticmethod
