@@ -1,0 +1,193 @@
+"""Bounds of a network's preactivations and margins over a batch of regions, by any relaxation of two lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tightrope.errors import InputError, RegionError
+from tightrope.networks import FeedForward
+from tightrope.propagation.backsubstitution import layer_bounds, upper_bounds
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.lines import Relaxation, relaxation
+from tightrope.propagation.operators import Affine, interval, operators
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """What a relaxation proves about N regions.
+
+    Attributes
+    ----------
+    lower, upper : tuple of (N, n_i) tensors
+        Bounds of the preactivations of each hidden layer.
+    margins : (N, K) tensor or None
+        Upper bounds of F_k - F_label; 0 for the label itself. The region is certified if all others are negative.
+    output_lower, output_upper : (N, K) tensors or None
+        Bounds of the outputs; None if the last layer was elided.
+    """
+
+    lower: tuple[Tensor, ...]
+    upper: tuple[Tensor, ...]
+    margins: Tensor | None = None
+    output_lower: Tensor | None = None
+    output_upper: Tensor | None = None
+
+    def worst_logits(self) -> Tensor:
+        """The logits (N, K) of the worst case that certified training feeds to the cross-entropy.
+
+        Cross-entropy is the same for logits that differ by a constant, so the margins themselves serve: the label's is
+        0, every other's its largest F_k - F_label.
+        """
+        return self.margins
+
+
+def bounds(
+    network: FeedForward | Sequence[Affine],
+    inputs: InputSet,
+    method: str | Relaxation,
+    labels: Tensor | Sequence[int] | None = None,
+    *,
+    elision: bool = True,
+    hidden: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None,
+) -> Bounds:
+    """Bound a network on N regions.
+
+    Parameters
+    ----------
+    network
+        A network, or its operators (differentiable where their tensors need gradients).
+    inputs : InputSet
+        The regions; their dtype is that of the computation.
+    method
+        A relaxation's name: box, hbox, hbox_back, crown_ibp, deepz, crown, crown_0.
+    labels : (N,) integers, optional
+        The true labels; bounds of the margins are then computed.
+    elision : bool
+        Whether F_k - F_label is bounded as one form, merged with the last layer. Otherwise the margin's bound is the
+        upper bound of F_k minus the lower bound of F_label.
+    hidden : (lower, upper), optional
+        Bounds of hidden preactivations that are known already, from the first layer on; only the rest is computed.
+
+    Returns
+    -------
+    Bounds
+        Up to rounding: :func:`tightrope.propagation.rounding.allowance` is what to add for a proof.
+
+    Examples
+    --------
+    >>> network = FeedForward.dense(weights=([[1.0], [1.0]], [[1.0, -1.0]]), biases=([0.0, 0.0], [0.0]))
+    >>> region = InputSet(torch.tensor([[-1.0]], dtype=torch.float64), torch.tensor([[1.0]], dtype=torch.float64))
+    >>> [float(bounds(network, region, name).output_upper) for name in ("box", "deepz", "crown")]
+    [1.0, 0.5, 1.0]
+    """
+    chosen = relaxation(method)
+    layers = operators(network, inputs.lower.dtype, inputs.lower.device.type)
+    if inputs.size != layers[0].inputs:
+        raise RegionError(f"inputs: regions of {inputs.size} inputs; the network has {layers[0].inputs}.")
+    below = hidden_bounds(layers[:-1], inputs, chosen, hidden)
+    last = layers[-1]
+    if labels is None or not elision:
+        low, high = below.next(last)
+        margins = None if labels is None else _from_outputs(low, high, labels)
+        return Bounds(tuple(below.lower), tuple(below.upper), margins, low, high)
+    labels = _checked(labels, len(inputs), last.outputs).to(inputs.lower.device)
+    margins = below.maximum(*specification(last, labels))
+    return Bounds(tuple(below.lower), tuple(below.upper), margins.scatter(1, labels[:, None], 0.0))
+
+
+class Hidden:
+    """Bounds of hidden layers, from the first on, and what bounds the next layer.
+
+    Attributes
+    ----------
+    lower, upper : lists of (N, n_i) tensors
+    """
+
+    def __init__(self, inputs: InputSet, chosen: Relaxation):
+        self.inputs, self.chosen = inputs, chosen
+        self.layers, self.lines, self.lower, self.upper = [], [], [], []
+        self._radius = None  # of the activations, for an uncorrelated relaxation
+
+    def add(self, layer: Affine, known: tuple[Tensor, Tensor] | None = None) -> None:
+        """Put one layer and its ReLU on top, with bounds that are computed here if they are not known."""
+        radius = None if self._radius is None else layer.absolute(self._radius)
+        l, u = known or self.next(layer, hidden=True)
+        self.layers.append(layer)
+        self.lower.append(l)
+        self.upper.append(u)
+        if self.chosen.lines is not None:
+            self.lines.append(self.chosen.lines(l, u))
+        if self.chosen.uncorrelated:
+            stable = torch.zeros_like(u) if radius is None else radius * (l >= 0)
+            self._radius = torch.where((l < 0) & (u > 0), u / 2, stable)
+
+    def next(self, layer: Affine, hidden: bool = False) -> tuple[Tensor, Tensor]:
+        """Bounds (N, outputs) of the layer above these."""
+        if not self.layers:
+            if self.inputs.radius is None:
+                return interval(layer, self.inputs.lower, self.inputs.upper)
+            low, high = self.inputs.range(layer.rows(0, layer.outputs)[None])
+            return low + layer.bias, high + layer.bias
+        if self.chosen.lines is None or (hidden and self.chosen.by_intervals):
+            return interval(layer, self.lower[-1].clamp(min=0), self.upper[-1].clamp(min=0))
+        low, high = layer_bounds(layer, self.layers, self.lines, self.inputs)
+        if self._radius is None:
+            return low, high
+        radius = layer.absolute(self._radius)
+        return low - radius, high + radius
+
+    def maximum(self, A: Tensor, constant: Tensor) -> Tensor:
+        """Upper bounds (N, m) of A z + constant over the activations z of the last layer; A is (N, m, n)."""
+        if not self.layers:
+            return constant + self.inputs.maximum(A)
+        if self.chosen.lines is None:
+            return constant + InputSet(self.lower[-1].clamp(min=0), self.upper[-1].clamp(min=0)).maximum(A)
+        high = upper_bounds(A, constant, self.layers, self.lines, self.inputs)
+        return high if self._radius is None else high + (A.abs() @ self._radius[..., None])[..., 0]
+
+
+def hidden_bounds(layers: Sequence[Affine], inputs: InputSet, chosen: Relaxation, known=None) -> Hidden:
+    """Bound the preactivations of all these layers; known = (lower, upper) gives those of the first ones."""
+    below = Hidden(inputs, chosen)
+    pairs = [] if known is None else list(zip(*known, strict=True))
+    for i, layer in enumerate(layers):
+        below.add(layer, pairs[i] if i < len(pairs) else None)
+    return below
+
+
+def specification(last: Affine, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The forms A (N, K, n) and constants (N, K) with F_k - F_label = A z + constant."""
+    rows = last.rows(0, last.outputs)
+    bias = last.bias
+    return rows[None] - rows[labels][:, None], bias[None] - bias[labels][:, None]
+
+
+def _from_outputs(low: Tensor, high: Tensor, labels) -> Tensor:
+    own = _checked(labels, *low.shape)[:, None]
+    return (high - low.gather(1, own)).scatter(1, own, 0.0)
+
+
+def _checked(labels, count: int, classes: int) -> Tensor:
+    labels = torch.as_tensor(labels)
+    if labels.shape != (count,) or bool(((labels < 0) | (labels >= classes)).any()):
+        raise InputError(f"labels: expected ({count},) integers from 0 to {classes - 1}, got {labels.tolist()!r}.")
+    return labels.long()
+
+
+def hybrid_margins(tight: Tensor, box: Tensor, beta: float) -> Tensor:
+    """The bounds of the CROWN-IBP defence, beta times CROWN-IBP (R)'s margins plus 1 - beta times Box's.
+
+    Both are bounds, so any mixture is. Training moves beta from 1 to 0 and certifies with Box.
+    """
+    if not 0 <= beta <= 1:
+        raise InputError(f"beta: expected a number from 0 to 1, got {beta!r}.")
+    return beta * tight + (1 - beta) * box
+
+
+def certified(margins: Tensor, labels: Tensor | Sequence[int], allowance: Tensor | float = 0.0) -> Tensor:
+    """Whether every margin but the label's is below 0 by more than the allowance: (N,) of bool."""
+    labels = _checked(labels, *margins.shape)
+    negative = margins + allowance < 0
+    return negative.scatter(1, labels[:, None].to(negative.device), True).all(1)

@@ -1,0 +1,119 @@
+"""Batches of input regions, and the extreme values of linear forms on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tightrope.errors import RegionError
+from tightrope.regions import INFINITY, Ball
+
+
+@dataclass(frozen=True, eq=False)
+class InputSet:
+    """N regions {x : lower <= x <= upper, ||x - center||_norm <= radius}, one for each image.
+
+    Attributes
+    ----------
+    lower, upper : (N, n) tensors
+        The bounding boxes.
+    center : (N, n) tensor or None
+    radius : (N,) tensor or None
+        None: the regions are the boxes.
+    norm : float
+        1 or 2 with a radius.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[3.0, 4.0]])
+    >>> InputSet.ball(torch.zeros(1, 2), 1.0, norm=2).maximum(x[None])
+    tensor([[5.]])
+    """
+
+    lower: Tensor
+    upper: Tensor
+    center: Tensor | None = None
+    radius: Tensor | None = None
+    norm: float = INFINITY
+
+    def __post_init__(self):
+        if self.lower.ndim != 2 or self.lower.shape != self.upper.shape:
+            raise RegionError(
+                f"lower, upper: shapes {tuple(self.lower.shape)} and {tuple(self.upper.shape)}; give (N, n) both."
+            )
+        if not bool((self.lower <= self.upper).all()):  # also refuses nan
+            raise RegionError("lower, upper: a lower bound is above its upper bound, or one of them is nan.")
+
+    @classmethod
+    def ball(
+        cls,
+        center: Tensor,
+        radius: float | Tensor,
+        norm: float = INFINITY,
+        clip: tuple[float, float] | None = None,
+    ) -> "InputSet":
+        """Return balls of one norm (1, 2 or inf) around the rows of center (N, n), cut to clip = (lowest, highest)."""
+        reach = torch.as_tensor(radius, dtype=center.dtype, device=center.device).expand(len(center))
+        if not bool((reach >= 0).all()):
+            raise RegionError(f"radius: expected numbers >= 0, got {radius}.")
+        lower, upper = center - reach[:, None], center + reach[:, None]
+        if clip is not None:
+            lower, upper = lower.clamp(min=clip[0]), upper.clamp(max=clip[1])
+        if norm == INFINITY:
+            return cls(lower, upper)
+        if norm not in (1, 2):
+            raise RegionError(f"norm: linear bounds know 1, 2 and inf, not {norm!r}; see regions.Ball.enclosure.")
+        return cls(lower, upper, center, reach, float(norm))
+
+    @classmethod
+    def from_balls(cls, balls: Sequence[Ball], dtype: torch.dtype = torch.float64) -> "InputSet":
+        """Return the regions of a batch; other norms than 1, 2 and inf by their enclosure."""
+        balls = [ball.enclosure()[0] for ball in balls]
+        norms = {ball.norm for ball in balls}
+        if len(norms) != 1:
+            raise RegionError(f"balls: norms {sorted(norms)} in one batch; give balls of one norm.")
+        boxes = [ball.bounding_box() for ball in balls]
+        lower, upper = (torch.tensor(np.stack(side), dtype=dtype) for side in zip(*boxes, strict=True))
+        (norm,) = norms
+        if norm == INFINITY:
+            return cls(lower, upper)
+        center = torch.tensor(np.stack([ball.center for ball in balls]), dtype=dtype)
+        return cls(lower, upper, center, torch.tensor([ball.radius for ball in balls], dtype=dtype), norm)
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+    @property
+    def size(self) -> int:
+        """The number of inputs of one region."""
+        return self.lower.shape[1]
+
+    def rows(self, chosen) -> "InputSet":
+        """The regions of some images: a slice, a mask or indices."""
+        part = [None if t is None else t[chosen] for t in (self.lower, self.upper, self.center, self.radius)]
+        return InputSet(*part, self.norm)
+
+    def double(self) -> "InputSet":
+        """The same regions in float64."""
+        part = [None if t is None else t.double() for t in (self.lower, self.upper, self.center, self.radius)]
+        return InputSet(*part, self.norm)
+
+    def range(self, A: Tensor) -> tuple[Tensor, Tensor]:
+        """Bounds (N, m) of A x for forms A (N or 1, m, n): exact for a box or an unclipped ball.
+
+        A clipped L1 or L2 ball lies in the ball and in its box; the better of both bounds is taken for each form.
+        """
+        middle, reach = (self.lower + self.upper) / 2, (self.upper - self.lower) / 2
+        center = torch.matmul(A, middle[..., None])[..., 0]
+        spread = torch.matmul(A.abs(), reach[..., None])[..., 0]
+        if self.radius is None:
+            return center - spread, center + spread
+        dual = torch.linalg.vector_norm(A, ord=2 if self.norm == 2 else INFINITY, dim=-1) * self.radius[:, None]
+        at = torch.matmul(A, self.center[..., None])[..., 0]
+        return torch.maximum(center - spread, at - dual), torch.minimum(center + spread, at + dual)
+
+    def maximum(self, A: Tensor) -> Tensor:
+        """Upper bounds (N, m) of A x, as :meth:`range`."""
+        return self.range(A)[1]

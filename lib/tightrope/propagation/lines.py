@@ -1,0 +1,146 @@
+"""Relaxations of one ReLU z = max(h, 0) over l <= h <= u by two lines, and the relaxations that use them.
+
+Every relaxation keeps z = 0 where u <= 0 and z = h where l >= 0; they differ where l < 0 < u. Two lines are enough for
+back-substitution; Triangle and Parallelogram have more sides and need a linear program
+(:mod:`tightrope.relaxations.triangle`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from tightrope.errors import UnknownNameError
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """lower_slope h + lower_intercept <= max(h, 0) <= upper_slope h + upper_intercept; tensors (N, n)."""
+
+    lower_slope: Tensor
+    lower_intercept: Tensor
+    upper_slope: Tensor
+    upper_intercept: Tensor
+
+    @property
+    def parallel(self) -> bool:
+        """Whether both lines have one slope, so that one pass of back-substitution gives both bounds."""
+        return self.lower_slope is self.upper_slope
+
+    @property
+    def slopes(self) -> tuple[Tensor, Tensor]:
+        """Mean and half the difference of the slopes."""
+        return (self.upper_slope + self.lower_slope) / 2, (self.upper_slope - self.lower_slope) / 2
+
+    @property
+    def intercepts(self) -> tuple[Tensor, Tensor]:
+        """Mean and half the difference of the intercepts."""
+        return (self.upper_intercept + self.lower_intercept) / 2, (self.upper_intercept - self.lower_intercept) / 2
+
+
+def _chord(l: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Positive, unstable, the chord's slope u / (u - l) and minus its l times slope (0 where not unstable)."""
+    positive = (l >= 0).to(l)
+    unstable = (l < 0) & (u > 0)
+    # The division is only made where it is meant, or its gradient would be nan elsewhere.
+    width = torch.where(unstable, u - l, torch.ones_like(u))
+    slope = torch.where(unstable, u / width, torch.zeros_like(u))
+    return positive, unstable, slope, -slope * l
+
+
+def hbox_lines(l: Tensor, u: Tensor) -> Lines:
+    """0 <= z <= u where unstable."""
+    positive, unstable, _, _ = _chord(l, u)
+    zero = torch.zeros_like(u)
+    return Lines(positive, zero, positive, torch.where(unstable, u, zero))
+
+
+def hbox_middle(l: Tensor, u: Tensor) -> Lines:
+    """z = u / 2 where unstable: the middle of hBox's interval, whose half-width u / 2 is carried by itself."""
+    positive, unstable, _, _ = _chord(l, u)
+    middle = torch.where(unstable, u / 2, torch.zeros_like(u))
+    return Lines(positive, middle, positive, middle)
+
+
+def deepz_lines(l: Tensor, u: Tensor) -> Lines:
+    """The chord, and its parallel through the origin."""
+    positive, _, slope, intercept = _chord(l, u)
+    both = positive + slope
+    return Lines(both, torch.zeros_like(u), both, intercept)
+
+
+def crown_lines(l: Tensor, u: Tensor) -> Lines:
+    """The chord; below it 0 if -l >= u, h otherwise (the smaller triangle)."""
+    positive, unstable, slope, intercept = _chord(l, u)
+    adaptive = (unstable & (u > -l)).to(l)
+    return Lines(positive + adaptive, torch.zeros_like(u), positive + slope, intercept)
+
+
+def crown_0_lines(l: Tensor, u: Tensor) -> Lines:
+    """The chord (h where l >= 0); below it 0 always, even where l >= 0."""
+    positive, _, slope, intercept = _chord(l, u)
+    zero = torch.zeros_like(u)
+    return Lines(zero, zero, positive + slope, intercept)
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """How a network is bounded.
+
+    Attributes
+    ----------
+    name : str
+        Key in :data:`RELAXATIONS`.
+    title : str
+        As the paper writes it.
+    lines : callable (l, u) -> Lines, or None
+        None: intervals only, without back-substitution.
+    by_intervals : bool
+        Whether l and u of the hidden layers come from intervals; back-substitution then bounds the outputs only.
+    uncorrelated : bool
+        Whether the interval of an unstable neuron goes on as a radius of its own, which |W| enlarges layer by layer,
+        as in hybrid zonotopes and symbolic intervals. Otherwise back-substitution first adds up all paths that lead
+        from a neuron to the bound, which is tighter.
+    continuous : bool
+        Whether its bounds are continuous in the weights (a theorem of the paper).
+    """
+
+    name: str
+    title: str
+    lines: Callable[[Tensor, Tensor], Lines] | None
+    by_intervals: bool = False
+    uncorrelated: bool = False
+    continuous: bool = False
+
+
+RELAXATIONS: Mapping[str, Relaxation] = MappingProxyType(
+    {
+        relaxation.name: relaxation
+        for relaxation in (
+            Relaxation("box", "Box", None, by_intervals=True, continuous=True),
+            Relaxation("hbox", "hBox", hbox_middle, uncorrelated=True),
+            Relaxation("hbox_back", "hBox, back-substituted", hbox_lines),
+            Relaxation("crown_ibp", "CROWN-IBP (R)", crown_lines, by_intervals=True),
+            Relaxation("deepz", "DeepZ", deepz_lines, continuous=True),
+            Relaxation("crown", "CROWN", crown_lines),
+            Relaxation("crown_0", "CROWN-0", crown_0_lines, continuous=True),
+        )
+    }
+)
+
+
+def relaxation(name: "str | Relaxation") -> Relaxation:
+    """Return a relaxation by name; box, hbox, hbox_back, crown_ibp, deepz, crown or crown_0.
+
+    Other names of the same bounds: ibp is box; cap, fast_lin and neurify are deepz; deeppoly is crown.
+    """
+    if isinstance(name, Relaxation):
+        return name
+    same = {"ibp": "box", "cap": "deepz", "fast_lin": "deepz", "neurify": "deepz", "deeppoly": "crown"}
+    key = str(name).lower().replace("-", "_")
+    key = same.get(key, key)
+    if key not in RELAXATIONS:
+        raise UnknownNameError("relaxation", name, [*RELAXATIONS, *same])
+    return RELAXATIONS[key]

@@ -1,0 +1,197 @@
+"""The affine layers of a network as torch operators: forward, on intervals, and transposed on batches of linear forms.
+
+Values are (N, n), one flattened row for each image; linear forms are (N, m, n), m forms for each image, or (1, m, n)
+where all images share them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d
+
+from tightrope.errors import NetworkError
+from tightrope.networks import FeedForward
+from tightrope.networks.layers import Convolution, Layer
+
+
+class Affine(Protocol):
+    """x -> W x + b."""
+
+    inputs: int
+    outputs: int
+    bias: Tensor  # (outputs,)
+
+    def linear(self, x: Tensor) -> Tensor:
+        """W x for x (N, inputs): (N, outputs)."""
+
+    def absolute(self, x: Tensor) -> Tensor:
+        """|W| x for x (N, inputs): (N, outputs)."""
+
+    def transpose(self, A: Tensor) -> Tensor:
+        """A W for forms A (N, m, outputs): (N, m, inputs)."""
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """The rows of W from start to stop: (stop - start, inputs)."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenseOperator:
+    """x -> weight x + bias.
+
+    Parameters
+    ----------
+    weight : (outputs, inputs) tensor
+    bias : (outputs,) tensor
+
+    Examples
+    --------
+    >>> layer = DenseOperator(torch.tensor([[1.0, -2.0]]), torch.tensor([0.5]))
+    >>> [bound.tolist() for bound in interval(layer, torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 1.0]]))]
+    [[[-1.5]], [[1.5]]]
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    @property
+    def inputs(self) -> int:
+        """The number of columns."""
+        return self.weight.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        """The number of rows."""
+        return self.weight.shape[0]
+
+    def linear(self, x: Tensor) -> Tensor:
+        """W x."""
+        return x @ self.weight.T
+
+    def absolute(self, x: Tensor) -> Tensor:
+        """|W| x."""
+        return x @ self.weight.abs().T
+
+    def transpose(self, A: Tensor) -> Tensor:
+        """A W. Without gradients, neurons that no form of an image uses are left out of the product."""
+        if A.requires_grad or self.weight.requires_grad or len(A) * A.shape[1] < 32 or A.is_cuda:
+            return A @ self.weight
+        used = (A != 0).any(1)
+        if used.float().mean() > 0.8:
+            return A @ self.weight
+        return torch.stack([form[:, keep] @ self.weight[keep] for form, keep in zip(A, used, strict=True)])
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Rows of the matrix."""
+        return self.weight[start:stop]
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionOperator:
+    """Cross-correlation of flattened images, as torch's conv2d.
+
+    Parameters
+    ----------
+    weight : (channels out, channels in, height, width) tensor
+    filter_bias : (channels out,) tensor
+    input_shape : (int, int, int)
+        Channels, height and width of an input.
+    stride, padding : (int, int)
+    """
+
+    weight: Tensor
+    filter_bias: Tensor
+    input_shape: tuple[int, int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an output."""
+        sizes = zip(self.input_shape[1:], self.weight.shape[2:], self.stride, self.padding, strict=True)
+        return (self.weight.shape[0], *((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes))
+
+    @property
+    def inputs(self) -> int:
+        """Pixels times channels of an input."""
+        channels, height, width = self.input_shape
+        return channels * height * width
+
+    @property
+    def outputs(self) -> int:
+        """Pixels times channels of an output."""
+        channels, height, width = self.output_shape
+        return channels * height * width
+
+    @property
+    def bias(self) -> Tensor:
+        """(outputs,): the filters' biases at every place."""
+        _, height, width = self.output_shape
+        return self.filter_bias.repeat_interleave(height * width)
+
+    def _forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        images = x.reshape(-1, *self.input_shape)
+        return conv2d(images, weight, None, self.stride, self.padding).flatten(1).reshape(*x.shape[:-1], -1)
+
+    def linear(self, x: Tensor) -> Tensor:
+        """W x."""
+        return self._forward(x, self.weight)
+
+    def absolute(self, x: Tensor) -> Tensor:
+        """|W| x."""
+        return self._forward(x, self.weight.abs())
+
+    def transpose(self, A: Tensor) -> Tensor:
+        """A W."""
+        # Input pixels beyond the last whole stride are not seen: conv2d's transpose needs to be told how many.
+        sizes = zip(self.input_shape[1:], self.output_shape[1:], self.weight.shape[2:], self.stride, self.padding,
+                    strict=True)  # fmt: skip
+        rest = [size - ((out - 1) * step - 2 * pad + kernel) for size, out, kernel, step, pad in sizes]
+        forms = A.reshape(-1, *self.output_shape)
+        back = conv_transpose2d(forms, self.weight, None, self.stride, self.padding, output_padding=rest)
+        return back.reshape(*A.shape[:-1], self.inputs)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Rows of the matrix."""
+        unit = torch.zeros(stop - start, self.outputs, dtype=self.weight.dtype, device=self.weight.device)
+        unit[torch.arange(stop - start), torch.arange(start, stop)] = 1.0
+        return self.transpose(unit)
+
+
+def interval(layer: Affine, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the exact bounds (N, outputs) of W x + b over the boxes lower <= x <= upper."""
+    center = layer.linear((lower + upper) / 2) + layer.bias
+    reach = layer.absolute((upper - lower) / 2)
+    return center - reach, center + reach
+
+
+def operators(
+    network: FeedForward | Sequence[Affine], dtype: torch.dtype = torch.float64, device: str = "cpu"
+) -> tuple[Affine, ...]:
+    """Return a network's affine layers; ReLU is between them. Operators are passed through as they are.
+
+    Parameters
+    ----------
+    network : FeedForward, or a sequence of operators (their tensors may need gradients)
+    dtype : torch.float64 or torch.float32
+    """
+    if not isinstance(network, FeedForward):
+        layers = tuple(network)
+        sizes = [(layer.inputs, layer.outputs) for layer in layers]
+        if not layers or any(a[1] != b[0] for a, b in zip(sizes, sizes[1:], strict=False)):
+            raise NetworkError(f"layers of sizes {sizes} do not fit; the outputs of each are the inputs of the next.")
+        return layers
+    return tuple(_operator(layer, dtype, device) for layer in network.layers)
+
+
+def _operator(layer: Layer, dtype: torch.dtype, device: str) -> Affine:
+    def tensor(array) -> Tensor:
+        return torch.tensor(array, dtype=dtype, device=device)
+
+    if isinstance(layer, Convolution):
+        return ConvolutionOperator(
+            tensor(layer.weight), tensor(layer.bias), layer.input_shape, layer.stride, layer.padding
+        )
+    return DenseOperator(*map(tensor, layer.dense()))  # scalings and compositions by their matrix
