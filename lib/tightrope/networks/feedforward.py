@@ -11,6 +11,8 @@ from tightrope.errors import NetworkError
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
 from tightrope.networks.layer_files import from_named_arrays
 from tightrope.networks.layers import Dense, Layer, chain, named_arrays
+from tightrope.networks.mondeq import MonDEQ
+from tightrope.networks.stacking import stack
 from tightrope.networks.state_dicts import layers_of_state_dict
 
 
@@ -193,6 +195,20 @@ class FeedForward:
         if self.is_dense:
             return self
         return FeedForward(tuple(Dense(*layer.dense()) for layer in self.layers), self.name)
+
+    def to_mondeq(self) -> MonDEQ:
+        """Return the same function as a monDEQ (:mod:`tightrope.networks.stacking`), for the tools that take one.
+
+        Layers that are not dense are made dense first; for small networks.
+
+        Examples
+        --------
+        >>> network = FeedForward.dense(([[1.0]], [[2.0]], [[3.0]]), ([0.0], [-1.0], [0.5]))
+        >>> network.logits([2.0]).item(), round(network.to_mondeq().logits([2.0]).item(), 6)
+        (9.5, 9.5)
+        """
+        dense = self.to_dense()
+        return stack(dense.weights, dense.biases, self.name)
 
     def sha256(self) -> str:
         """Return the SHA-256 of all arrays; the name does not enter."""

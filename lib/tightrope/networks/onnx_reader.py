@@ -136,7 +136,10 @@ def _walk(graph, name: str, signal: _Signal, onnx) -> _Signal:
 
 def _tensor(tensor, onnx) -> np.ndarray:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-        raise NetworkError(f"the weights {tensor.name!r} are in another file; save the model as one file.")
+        raise NetworkError(
+            f"the weights {tensor.name!r} are in another file; save the model as one file "
+            "(torch.onnx.export(..., external_data=False))."
+        )
     try:
         array = onnx.numpy_helper.to_array(tensor)
     except Exception as error:  # sizes that do not fit the data, unknown types
