@@ -1,0 +1,315 @@
+"""The best bounds that triangles give, by the dual over lower slopes; split neurons by one more multiplier each.
+
+Over z = ReLU(h), l <= h <= u, the tightest convex set of an unstable neuron is the triangle z >= 0, z >= h, z <= s (h - l)
+with s = u / (u - l). A linear form A z + c above it is bounded by
+
+    A z <= mu h + tau,   mu = A+ s + A- a,   tau = -A+ s l,   h = W x + b,   0 <= a <= 1,
+
+for any lower slope a; the least bound over the a of all layers, one for each form and neuron, is the optimum of the
+linear program over the triangles, by duality (Wong and Kolter 2018; Salman et al. 2019, theorem 4.2). Where a neuron is
+split, sigma h >= 0 with sigma = 1 or -1 is known: z = h or z = 0, and mu gains sigma beta with beta >= 0.
+
+The bound is convex and piecewise linear in each layer's a and beta. Its gradient costs a pass forward: with x a
+maximiser of the form that arrives at the inputs and h the preactivations of the linearised network at x,
+
+    d bound / d a = A- h,     d bound / d beta = sigma h.
+
+Every step gives a bound; the smallest is kept and computed again in float64.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tightrope.errors import InputError
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.operators import Affine, DenseOperator
+
+STEPS = 40
+#: First step of a slope, of a multiplier (relative to its form's size), and what each becomes after every step.
+SLOPE_STEP, SPLIT_STEP, DECAY = 0.15, 0.15, 0.95
+#: Operations for one neuron besides its scalar product, as in :mod:`tightrope.propagation.rounding`.
+PER_NEURON = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Triangles:
+    """The hidden layers below a form, for N problems.
+
+    Attributes
+    ----------
+    layers : tuple of Affine
+        From the input up, a ReLU above each.
+    lower, upper : tuples of (N, n_l) tensors
+        Bounds of the preactivations.
+    split : tuple of (N, n_l) tensors, or None
+        1 where h >= 0 is assumed, -1 where h <= 0 is, else 0.
+    """
+
+    layers: tuple[Affine, ...]
+    lower: tuple[Tensor, ...]
+    upper: tuple[Tensor, ...]
+    split: tuple[Tensor, ...] | None = None
+
+    def __post_init__(self):
+        sizes = [layer.outputs for layer in self.layers]
+        for name in ("lower", "upper", "split"):
+            found = getattr(self, name)
+            if found is not None and [t.shape[-1] for t in found] != sizes:
+                raise InputError(f"{name}: expected sizes {sizes}, got {[tuple(t.shape) for t in found]}.")
+
+    def alive(self) -> tuple["Triangles", tuple[Tensor | slice, ...]]:
+        """The same without neurons that are 0 in every problem, and those of each layer that are kept."""
+        keep, layers, below = [], [], slice(None)
+        for i, layer in enumerate(self.layers):
+            dead = (self.upper[i] <= 0).all(0)
+            if not isinstance(layer, DenseOperator) or not bool(dead.any()):
+                chosen = slice(None)
+            else:
+                chosen = (~dead).nonzero()[:, 0]
+            if isinstance(layer, DenseOperator):
+                layer = DenseOperator(layer.weight[chosen][:, below], layer.bias[chosen])
+            layers.append(layer)
+            keep.append(chosen)
+            below = chosen
+        part = [[t[:, k] for t, k in zip(side, keep, strict=True)] for side in (self.lower, self.upper)]
+        split = None if self.split is None else tuple(t[:, k] for t, k in zip(self.split, keep, strict=True))
+        return Triangles(tuple(layers), tuple(part[0]), tuple(part[1]), split), tuple(keep)
+
+
+@dataclass(frozen=True, eq=False)
+class Dual:
+    """Multipliers of N x m forms: what makes a bound, and what the next solve may start from.
+
+    Attributes
+    ----------
+    slopes : tuple of (N, m, n_l) tensors in [0, 1]
+    multipliers : tuple of (N, m, n_l) tensors >= 0, or None without splits
+    """
+
+    slopes: tuple[Tensor, ...]
+    multipliers: tuple[Tensor, ...] | None = None
+
+    def rows(self, chosen) -> "Dual":
+        """Those of some problems."""
+        more = None if self.multipliers is None else tuple(t[chosen] for t in self.multipliers)
+        return Dual(tuple(t[chosen] for t in self.slopes), more)
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """What :func:`minimise` found.
+
+    Attributes
+    ----------
+    bound : (N, m) tensor of float64
+        Proven upper bounds of the forms, rounding included.
+    dual : Dual
+    points : (N, m, n_0) tensor
+        A maximiser of each last form over the region: an input of the network, where an attack may start.
+    forms : tuple of (N, m, n_l) tensors
+        The forms in the activations of each hidden layer, for branching.
+    """
+
+    bound: Tensor
+    dual: Dual
+    points: Tensor
+    forms: tuple[Tensor, ...]
+
+
+def start(triangles: Triangles, problems: int, forms: int, kind: str = "deepz") -> Dual:
+    """First multipliers: slopes of DeepZ (the chord's) or of CROWN (0 or 1), no split multipliers."""
+    slopes = []
+    for l, u in zip(triangles.lower, triangles.upper, strict=True):
+        chord = (u / (u - l).clamp(min=1e-30)).clamp(0, 1)
+        chosen = chord if kind == "deepz" else (u > -l).to(u)
+        slopes.append(chosen[:, None].expand(problems, forms, -1).clone())
+    more = None if triangles.split is None else tuple(torch.zeros_like(a) for a in slopes)
+    return Dual(tuple(slopes), more)
+
+
+def minimise(
+    A: Tensor,
+    constant: Tensor,
+    triangles: Triangles,
+    inputs: InputSet,
+    *,
+    first: Dual | None = None,
+    steps: int = STEPS,
+    dtype: torch.dtype = torch.float32,
+    goal: float | None = None,
+) -> Solved:
+    """Bound the forms A z + constant over the triangles from above, as tightly as `steps` steps do.
+
+    Parameters
+    ----------
+    A : (N or 1, m, n_L) tensor of float64
+    constant : (N or 1, m) tensor of float64
+    triangles : Triangles
+        Tensors of float64 for N problems.
+    inputs : InputSet
+        N boxes of float64.
+    first : Dual, optional
+        Where to start; DeepZ's slopes if left out.
+    steps : int
+        0 evaluates `first`.
+    dtype
+        Of the search; the result is computed in float64.
+    goal : float, optional
+        Stop as soon as all bounds are below it.
+
+    Examples
+    --------
+    >>> layer = DenseOperator(torch.tensor([[1.0], [-1.0]]).double(), torch.zeros(2).double())
+    >>> one = torch.ones(1, 2, dtype=torch.float64)
+    >>> box = InputSet(-one[:, :1], one[:, :1])
+    >>> found = minimise(-one[None], torch.zeros(1, 1).double(), Triangles((layer,), (-one,), (one,)), box)
+    >>> round(float(found.bound), 6)  # -|x| <= 0
+    0.0
+    """
+    if inputs.radius is not None:
+        raise InputError("inputs: the dual over lower slopes is for boxes; give the L-infinity ball.")
+    if steps < 0:
+        raise InputError(f"steps: expected at least 0, got {steps}.")
+    N, m = len(inputs), A.shape[1]
+    A, constant = A.expand(N, -1, -1), constant.expand(N, -1)
+    dual = first or start(triangles, N, m)
+    if steps:
+        dual = _descend(A, constant, triangles, inputs, dual, steps, dtype, goal)
+    problem = _Problem(A, constant, triangles, inputs, torch.float64)
+    dual = _converted(dual, torch.float64)
+    value, forms, x, _ = problem.bound(dual)
+    extra = allowance(A, constant, triangles, inputs, dual)
+    return Solved(value + extra, dual, x, forms)
+
+
+def _converted(dual: Dual, dtype: torch.dtype) -> Dual:
+    """In another precision, inside the limits."""
+    more = None if dual.multipliers is None else tuple(t.to(dtype).clamp(min=0) for t in dual.multipliers)
+    return Dual(tuple(t.to(dtype).clamp(0, 1) for t in dual.slopes), more)
+
+
+class _Problem:
+    """The bound of forms as a function of the multipliers, and its gradient, in one precision."""
+
+    def __init__(self, A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dtype: torch.dtype):
+        self.A, self.constant = A.to(dtype), constant.to(dtype)
+        self.layers = [_to(layer, dtype) for layer in triangles.layers]
+        self.center = ((inputs.lower + inputs.upper) / 2).to(dtype)[:, None]
+        self.reach = ((inputs.upper - inputs.lower) / 2).to(dtype)[:, None]
+        self.upper_slope, self.intercept, self.free, self.sign = [], [], [], []
+        splits = triangles.split or [None] * len(triangles.layers)
+        for l, u, split in zip(triangles.lower, triangles.upper, splits, strict=True):
+            on, off = l >= 0, u <= 0
+            if split is not None:
+                on, off = on | (split > 0), (off | (split < 0)) & ~(split > 0)
+            free = ~(on | off)
+            slope = torch.where(free, u / torch.where(free, u - l, torch.ones_like(u)), on.to(u))
+            intercept = torch.where(free, -slope * l, torch.zeros_like(u))
+            self.upper_slope.append(slope[:, None].to(dtype))
+            self.intercept.append(intercept[..., None].to(dtype))
+            self.free.append(free[:, None])
+            self.sign.append(None if split is None else split[:, None].to(dtype))
+
+    def bound(self, dual: Dual) -> tuple[Tensor, tuple[Tensor, ...], Tensor, list]:
+        """Values (N, m), the forms above each hidden layer, maximisers (N, m, n_0), and what the gradient needs."""
+        A, constant, forms, kept = self.A, self.constant, [], []
+        for i in reversed(range(len(self.layers))):
+            layer, slope = self.layers[i], self.upper_slope[i]
+            above = A.clamp(min=0)
+            lower_slope = torch.where(self.free[i], dual.slopes[i], slope)
+            constant = constant + torch.matmul(above, self.intercept[i])[..., 0]
+            forms.append(A)
+            mu = above * slope + (A - above) * lower_slope
+            if self.sign[i] is not None:
+                mu = mu + self.sign[i] * dual.multipliers[i]
+            kept.append((A, above, lower_slope))
+            constant = constant + torch.matmul(mu, layer.bias)
+            A = layer.transpose(mu)
+        x = self.center + self.reach * A.sign()
+        # The maximum is computed by itself: A x with the rounded x would be a little different.
+        value = constant + torch.matmul(A, self.center.mT)[..., 0] + torch.matmul(A.abs(), self.reach.mT)[..., 0]
+        return value, tuple(reversed(forms)), x, kept[::-1]
+
+    def gradient(self, x: Tensor, kept: list) -> tuple[list[Tensor], list[Tensor] | None]:
+        """Derivatives by slopes and by split multipliers: (N, m, n_l) each."""
+        slopes, multipliers, z = [], [], x
+        for i, layer in enumerate(self.layers):
+            A, above, lower_slope = kept[i]
+            h = layer.linear(z.flatten(0, 1)).reshape(*z.shape[:2], -1) + layer.bias
+            slopes.append((A - above) * h * self.free[i])
+            if self.sign[i] is not None:
+                multipliers.append(self.sign[i] * h)
+            if i + 1 < len(self.layers):
+                z = torch.where(A > 0, self.upper_slope[i] * h + self.intercept[i].mT, lower_slope * h)
+        return slopes, multipliers or None
+
+
+def _descend(A, constant, triangles, inputs, dual, steps, dtype, goal) -> Dual:
+    """Projected Adam on slopes and multipliers; returns the best ones seen for each form."""
+    with torch.no_grad():
+        problem = _Problem(A, constant, triangles, inputs, dtype)
+        dual = _converted(dual, dtype)
+        variables = [t.clone() for t in (*dual.slopes, *(dual.multipliers or ()))]
+        hidden = len(dual.slopes)
+        size = problem.A.abs().amax(-1, keepdim=True)  # multipliers are of the size of their form
+        lengths = [SLOPE_STEP] * hidden + [SPLIT_STEP * size] * (len(variables) - hidden)
+        first, second = [torch.zeros_like(v) for v in variables], [torch.zeros_like(v) for v in variables]
+        best, best_value = [v.clone() for v in variables], None
+        for k in range(steps + 1):
+            current = Dual(tuple(variables[:hidden]), tuple(variables[hidden:]) if dual.multipliers else None)
+            value, _, x, kept = problem.bound(current)
+            if best_value is None:
+                best_value = value.clone()
+            else:
+                better = value < best_value
+                best_value = torch.where(better, value, best_value)
+                for kept_best, v in zip(best, variables, strict=True):
+                    torch.where(better[..., None], v, kept_best, out=kept_best)
+            if k == steps or (goal is not None and bool((best_value < goal).all())):
+                break
+            slopes, multipliers = problem.gradient(x, kept)
+            gradients = slopes + (multipliers or [])
+            for j, (v, g, length) in enumerate(zip(variables, gradients, lengths, strict=True)):
+                first[j].mul_(0.9).add_(g, alpha=0.1)
+                second[j].mul_(0.99).addcmul_(g, g, value=0.01)
+                move = first[j] / (1 - 0.9 ** (k + 1)) / ((second[j] / (1 - 0.99 ** (k + 1))).sqrt() + 1e-12)
+                v.sub_(move * length * DECAY**k).clamp_(min=0)
+                if j < hidden:
+                    v.clamp_(max=1)
+        return Dual(tuple(best[:hidden]), tuple(best[hidden:]) if dual.multipliers else None)
+
+
+def _to(layer: Affine, dtype: torch.dtype) -> Affine:
+    if layer.bias.dtype == dtype:
+        return layer
+    if isinstance(layer, DenseOperator):
+        return DenseOperator(layer.weight.to(dtype), layer.bias.to(dtype))
+    return type(layer)(layer.weight.to(dtype), layer.filter_bias.to(dtype), layer.input_shape, layer.stride,
+                       layer.padding)  # fmt: skip
+
+
+def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]:
+    """For each hidden layer, what |h| is summed from and a bound on the size of what z stands for, (N, n_l) each.
+
+    As in :func:`tightrope.propagation.rounding.allowance`: absolute values everywhere, and slopes at most 1.
+    """
+    size, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()), []
+    for layer, l, u in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
+        value = layer.absolute(size) + layer.bias.abs()
+        size = value + 2 * torch.maximum(l.abs(), u.abs())
+        found.append((value, size))
+    return found
+
+
+def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dual: Dual | None = None) -> Tensor:
+    """What to add to bounds (N, m) computed in float64 so that rounding cannot have made them too small."""
+    found = sizes(triangles, inputs)
+    operations = 2 * sum(layer.inputs + PER_NEURON for layer in triangles.layers) + A.shape[-1] + PER_NEURON
+    total = torch.matmul(A.abs(), found[-1][1][..., None])[..., 0] + constant.abs()
+    if dual is not None and dual.multipliers is not None:
+        for beta, (value, _) in zip(dual.multipliers, found, strict=True):
+            total = total + torch.matmul(beta, value[..., None])[..., 0]
+    return 4 * operations * (torch.finfo(torch.float64).eps / 2) * total

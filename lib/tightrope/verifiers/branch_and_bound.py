@@ -1,0 +1,288 @@
+"""Branch and bound on ReLU phases: an exact answer for boxes, batched over subproblems.
+
+A subproblem is a target label and a phase, h >= 0 or h <= 0, for some neurons. Its bound is the dual over lower slopes
+with a multiplier for each phase (:mod:`tightrope.propagation.alpha`), started from its parent's multipliers. Bounds of
+the hidden layers are those of the root, LP-ALL's. A subproblem with a negative bound is closed; where the others are
+largest over the region is where the attack looks next. The image is robust when no subproblem is left.
+
+The next neuron is chosen by looking ahead: for those whose triangle costs the bound most, both phases are bounded with
+a few steps, and the neuron with the largest product of gains is taken.
+"""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tightrope import attacks
+from tightrope.attacks import Attack
+from tightrope.certificates import Verdict
+from tightrope.errors import InputError, RegionError
+from tightrope.networks import FeedForward
+from tightrope.propagation.alpha import Dual, Triangles, minimise
+from tightrope.propagation.bounds import specification
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.layerwise import Layerwise, layerwise
+from tightrope.propagation.operators import operators
+from tightrope.regions import INFINITY, Ball
+from tightrope.solvers.report import Stop, end_if
+from tightrope.solvers.threads import single_thread
+from tightrope.verifiers.report import checked_targets
+
+#: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
+BATCH, CANDIDATES, LOOK, STEPS = 48, 6, 6, 16
+#: Steps for a subproblem without an unstable neuron, where the bound is all that is left.
+LAST_STEPS = 400
+
+
+@dataclass(frozen=True, eq=False)
+class BranchAndBound:
+    """What branch and bound found.
+
+    Attributes
+    ----------
+    verdict
+        CERTIFIED, FALSIFIED with the attack, or UNKNOWN with the reason.
+    bound
+        Proven upper bound of the largest margin F_k - F_label over the region; negative if certified. It is not
+        tightened beyond its sign.
+    attack
+        A point of the region with another label, re-checked by :func:`tightrope.attacks.check`, or None.
+    subproblems, seconds
+        Bounds that were computed for subproblems (not counting those of looking ahead), and time.
+    open_subproblems
+        How many were left; 0 if decided.
+    """
+
+    verdict: Verdict
+    bound: float
+    attack: Attack | None
+    subproblems: int
+    open_subproblems: int
+    seconds: float
+    reason: str = ""
+
+
+def branch_and_bound(
+    network: FeedForward,
+    region: Ball,
+    label: int,
+    *,
+    root: Layerwise | None = None,
+    time_limit: float = 60.0,
+    limit: int | None = None,
+    batch: int = BATCH,
+    stop: Stop | None = None,
+) -> BranchAndBound:
+    """Decide whether `label` wins on the whole region.
+
+    Parameters
+    ----------
+    network : FeedForward
+    region : Ball
+        Of the maximum norm, clipped or not.
+    label : int
+        The true label.
+    root : Layerwise, optional
+        Bounds of LP-ALL, if they are known (:func:`tightrope.propagation.layerwise.layerwise`).
+    time_limit : float
+        Seconds; when it is reached the verdict is UNKNOWN.
+    limit : int, optional
+        Most subproblems.
+    batch : int
+        Subproblems that are split together.
+    stop
+        Asked between batches; True ends everything with a :class:`tightrope.errors.StoppedError`.
+    """
+    checked_targets(network, region, label, None)
+    if not isinstance(region, Ball) or region.norm != INFINITY:
+        raise RegionError("region: branch and bound is for boxes; give a Ball of norm inf.")
+    if not time_limit > 0 or batch < 1:
+        raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")
+    began = time.perf_counter()
+    with single_thread(), torch.no_grad():
+        found = attacks.check(network, region, label, region.center)
+        if found is not None:
+            return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, 0, time.perf_counter() - began)
+        inputs = InputSet.from_balls([region])
+        root = root or layerwise(network, inputs, label, "lp-all", decide=True)
+        tree = _Tree(network, region, inputs, label, root, batch)
+        found = tree.attacked(root.points)
+        reason = ""
+        while found is None and len(tree.open):
+            end_if(stop)
+            if time.perf_counter() - began > time_limit:
+                reason = f"time limit of {time_limit:g} s"
+            elif limit is not None and tree.count >= limit:
+                reason = f"limit of {limit} subproblems"
+            if reason:
+                break
+            found = tree.step()
+            if tree.stuck:
+                reason = "a subproblem without unstable neurons has a bound of 0 or more up to rounding"
+                break
+    seconds = time.perf_counter() - began
+    if found is not None:
+        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, tree.count, len(tree.open), seconds)
+    verdict = Verdict.UNKNOWN if reason else Verdict.CERTIFIED
+    worst = float(tree.open.bound.max()) if len(tree.open) else tree.closed
+    return BranchAndBound(verdict, worst, None, tree.count, len(tree.open), seconds, reason)
+
+
+@dataclass(frozen=True, eq=False)
+class _Domains:
+    """Subproblems.
+
+    Attributes
+    ----------
+    target : (D,) integers
+        Row of the margin forms.
+    split : tuple of (D, n_l) tensors
+    dual : Dual
+        Multipliers (D, 1, n_l).
+    bound : (D,) tensor
+    forms : tuple of (D, n_l) tensors
+        The form above each hidden layer at these multipliers.
+    """
+
+    target: Tensor
+    split: tuple[Tensor, ...]
+    dual: Dual
+    bound: Tensor
+    forms: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def rows(self, chosen) -> "_Domains":
+        pick = lambda side: tuple(t[chosen] for t in side)  # noqa: E731
+        return _Domains(self.target[chosen], pick(self.split), self.dual.rows(chosen), self.bound[chosen],
+                        pick(self.forms))  # fmt: skip
+
+    @staticmethod
+    def join(parts: "list[_Domains]") -> "_Domains":
+        first = parts[0]
+        depth = range(len(first.split))
+        cat = lambda get: tuple(torch.cat([get(p)[l] for p in parts]) for l in depth)  # noqa: E731
+        dual = Dual(cat(lambda p: p.dual.slopes), cat(lambda p: p.dual.multipliers))
+        return _Domains(torch.cat([p.target for p in parts]), cat(lambda p: p.split), dual,
+                        torch.cat([p.bound for p in parts]), cat(lambda p: p.forms))  # fmt: skip
+
+
+class _Tree:
+    """Open subproblems of one image."""
+
+    def __init__(self, network, region, inputs, label, root: Layerwise, batch: int):
+        self.network, self.region, self.label, self.batch = network, region, label, batch
+        self.inputs = inputs
+        self.triangles, keep = root.triangles.alive()
+        A, constant = specification(operators(network)[-1], torch.tensor([label]))
+        others = torch.arange(A.shape[1]) != label
+        self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
+        self.count, self.stuck = 0, False
+        margins = root.margins[others]
+        self.closed = float(margins.max())
+        first = (margins >= 0).nonzero()[:, 0]
+        slopes = tuple(a[0][first][:, None][..., k] for a, k in zip(root.dual.slopes, keep, strict=True))
+        split = tuple(torch.zeros(len(first), a.shape[-1], dtype=torch.int8) for a in slopes)
+        self.open = _Domains(first, split, Dual(slopes, tuple(torch.zeros_like(a) for a in slopes)), margins[first],
+                             tuple(a[:, 0] for a in slopes))  # fmt: skip
+        if len(first):  # the forms are not kept by the root: one evaluation
+            self.open, _ = self._bounded(self.open, 0)
+            self.closed = -np.inf
+        else:
+            self.closed = float(margins.max())
+
+    def attacked(self, points: Tensor) -> Attack | None:
+        """The best of these inputs, if it proves that the label does not win."""
+        return attacks.check(self.network, self.region, self.label, self.region.project(points.double().numpy()))
+
+    def step(self) -> Attack | None:
+        """Split the worst subproblems; returns an attack if one was met."""
+        order = torch.argsort(self.open.bound, descending=True)
+        now, later = self.open.rows(order[: self.batch]), self.open.rows(order[self.batch :])
+        children = self._split(now)
+        bounded, points = self._bounded(children, STEPS)
+        self.count += len(children)
+        found = self.attacked(points)
+        closed = bounded.bound < 0
+        if bool(closed.any()):
+            self.closed = max(self.closed, float(bounded.bound[closed].max()))
+        self.open = _Domains.join([bounded.rows(~closed), later])
+        return found
+
+    def _bounded(self, domains: _Domains, steps: int, goal: float | None = 0.0) -> tuple[_Domains, Tensor]:
+        """The same subproblems with new multipliers and bounds, and their maximisers (D, n_0)."""
+        n = len(domains)
+        inputs = InputSet(self.inputs.lower.expand(n, -1), self.inputs.upper.expand(n, -1))
+        triangles = Triangles(
+            self.triangles.layers,
+            tuple(l.expand(n, -1) for l in self.triangles.lower),
+            tuple(u.expand(n, -1) for u in self.triangles.upper),
+            domains.split,
+        )
+        A, constant = self.A[domains.target][:, None], self.constant[domains.target][:, None]
+        found = minimise(A, constant, triangles, inputs, first=domains.dual, steps=steps, goal=goal)
+        bound = torch.minimum(found.bound[:, 0], domains.bound)  # a parent's bound holds for its children
+        dual = Dual(*(tuple(t.float() for t in side) for side in (found.dual.slopes, found.dual.multipliers)))
+        return replace(domains, dual=dual, bound=bound, forms=tuple(f[:, 0] for f in found.forms)), found.points[:, 0]
+
+    def _split(self, domains: _Domains) -> _Domains:
+        """Both children of each subproblem, at the neuron that looking ahead prefers."""
+        scores = torch.cat([self._scores(domains, i) for i in range(len(domains.split))], 1)
+        best, where = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
+        leaves = best[:, 0] <= 0
+        if bool(leaves.any()):
+            return self._with_leaves(domains, leaves)
+        D, k = where.shape
+        repeated = domains.rows(torch.arange(D).repeat_interleave(k))
+        pairs = _Domains.join([_phased(repeated, where.flatten(), sign) for sign in (1, -1)])
+        looked, _ = self._bounded(pairs, LOOK)
+        gains = (domains.bound[:, None] - looked.bound.reshape(2, D, k)).clamp(min=1e-9)
+        # More than what closes a subproblem is no gain.
+        gains = torch.minimum(gains, domains.bound[:, None] + 1e-3)
+        gains = torch.where((best > 0)[None], gains, torch.zeros_like(gains))
+        chosen = (gains[0] * gains[1]).argmax(1)
+        rows = torch.arange(D) * k + chosen
+        both = torch.cat([rows, rows + D * k])
+        children = looked.rows(both)
+        closed = children.bound < 0
+        self.count += int(closed.sum())
+        if bool(closed.any()):
+            self.closed = max(self.closed, float(children.bound[closed].max()))
+        return children.rows(~closed)
+
+    def _with_leaves(self, domains: _Domains, leaves: Tensor) -> _Domains:
+        """Bound subproblems without unstable neurons with many steps; what stays open cannot be split."""
+        done, points = self._bounded(domains.rows(leaves), LAST_STEPS)
+        if bool((done.bound >= 0).any()) and self.attacked(points) is None:
+            self.stuck = True
+        rest = domains.rows(~leaves)
+        left = done.rows(done.bound >= 0)
+        return _Domains.join([left, self._split(rest)]) if len(rest) else left
+
+    def _scores(self, domains: _Domains, i: int) -> Tensor:
+        """What the triangle of each neuron of layer i costs the bound, (D, n_i); 0 where it is a line."""
+        l, u = self.triangles.lower[i], self.triangles.upper[i]
+        free = (l < 0) & (u > 0) & (domains.split[i] == 0)
+        chord = u / (u - l).clamp(min=1e-30)
+        A, a = domains.forms[i], domains.dual.slopes[i][:, 0]
+        # Above: the chord's height at 0. Below: a h misses max(h, 0) by -a l or (1 - a) u at the ends.
+        below = torch.maximum(-a * l, (1 - a) * u).clamp(max=(-chord * l).amax()) / 2
+        cost = A.clamp(min=0) * (-chord * l) - A.clamp(max=0) * torch.minimum(below, -chord * l)
+        return torch.where(free, cost + 1e-12, torch.zeros_like(cost))
+
+
+def _phased(domains: _Domains, where: Tensor, sign: int) -> _Domains:
+    """The subproblems with one more phase each, at position `where` of all hidden neurons."""
+    split, offset = [], 0
+    for layer in domains.split:
+        layer = layer.clone()
+        inside = (where >= offset) & (where < offset + layer.shape[1])
+        rows = inside.nonzero()[:, 0]
+        layer[rows, where[rows] - offset] = sign
+        split.append(layer)
+        offset += layer.shape[1]
+    return replace(domains, split=tuple(split))
