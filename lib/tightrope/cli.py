@@ -9,12 +9,12 @@ import sys
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, Progress
 
 from tightrope import __version__, datasets, zoo
 from tightrope.errors import InputError, TightropeError, UnknownNameError
+from tightrope.experiments import batch, published, runner
 from tightrope.experiments import compare as comparing
-from tightrope.experiments import published, runner
 from tightrope.experiments.records import Store
 from tightrope.experiments.tables import Table
 from tightrope.regions import pixel_ball
@@ -44,6 +44,9 @@ class _Commands(click.Group):
         except TightropeError as error:
             click.echo(f"Error: {' '.join(str(error).split())}", err=True)
             context.exit(2)
+        except KeyboardInterrupt as stop:
+            click.echo(" ".join(["Stopped.", *str(stop).split()]), err=True)
+            context.exit(batch.STOPPED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -101,6 +104,8 @@ def list_(as_json: bool) -> None:
 @click.option("--limit", type=int, metavar="N", help="At most N images.")
 @click.option("--force", is_flag=True, help="Execute notebooks that are up to date; solved cases are kept.")
 @click.option("--fresh", is_flag=True, help="Solve every case again.")
+@click.option("--jobs", type=int, default=1, metavar="N", help="Solve cases in N processes, then run the notebooks.")
+@click.option("--scheduler", metavar="ADDRESS", help="The same on the workers of a Dask scheduler: tcp://host:8786.")
 def run(
     names: tuple[str, ...],
     everything: bool,
@@ -109,37 +114,17 @@ def run(
     limit: int | None,
     force: bool,
     fresh: bool,
+    jobs: int,
+    scheduler: str | None,
 ) -> None:
     """Execute the notebooks of results; what is solved is kept, what is up to date is skipped.
 
-    A run that is stopped, or killed, continues where it was when it is started again.
+    A run that is stopped (Ctrl-C), or killed, continues where it was when it is started again; leave out --fresh then.
     """
     results = _chosen(names, everything)
     changes = runner.parse_parameters(pairs)
     runs = [runner.prepare(result, profile, changes, limit) for result in results]  # all bad input, before any solve
-    if fresh:
-        with Store() as store:
-            for one in runs:
-                store.forget(runner.cases(one))
-    failures = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("cases"),
-               TimeElapsedColumn(), TextColumn("{task.fields[state]}"))  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks = [bar.add_task(one.result.name, total=None, start=False, state="waiting") for one in runs]
-        for one, task in zip(runs, tasks, strict=True):
-            bar.start_task(task)
-            bar.update(task, state="running")
-            try:
-                state = runner.execute(
-                    one,
-                    lambda done, total, task=task: bar.update(task, completed=done, total=total),
-                    force=force or fresh,
-                )
-            except runner.NotebookError as error:
-                failures.append(error)
-                state = "failed"
-            bar.stop_task(task)
-            bar.update(task, state=state)
+    failures = batch.run(runs, force=force, fresh=fresh, jobs=jobs, scheduler=scheduler)
     for one in runs:
         click.echo(f"{one.result.name}: {one.output.relative_to(runner.paths.ROOT)}")
     for error in failures:

@@ -61,5 +61,9 @@ class SolverUnavailableError(TightropeError):
     """A solver asked for by name is not installed or has no licence."""
 
 
+class ClusterError(TightropeError):
+    """Workers that cannot be started or reached, or that run another version of this package."""
+
+
 class CertificateError(TightropeError):
     """A certificate that does not prove what it claims."""

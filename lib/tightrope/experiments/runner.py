@@ -121,12 +121,11 @@ def cases(run: Run) -> list[dict]:
     return named(experiment(run.result).cases(run.parameters))
 
 
-def missing(run: Run, store: Store) -> list[dict]:
-    """Return the cases of a run that have no row, after the committed rows have been read."""
-    every = cases(run)
-    for paper, kind, profile in dict.fromkeys((case["paper"], case["result"], case["profile"]) for case in every):
+def missing(cases: Sequence[Mapping], store: Store) -> list[Mapping]:
+    """Return the cases that have no row, after the committed rows have been read."""
+    for paper, kind, profile in dict.fromkeys((case["paper"], case["result"], case["profile"]) for case in cases):
         store.import_csv(kind, profile, paper)
-    return store.missing(every)
+    return store.missing(cases)
 
 
 def execute(run: Run, progress: Callable[[int, int], None] | None = None, force: bool = False) -> str:
@@ -144,9 +143,10 @@ def execute(run: Run, progress: Callable[[int, int], None] | None = None, force:
     NotebookError
         A cell failed, or the process died. Rows that were solved before are kept.
     """
-    total = len(cases(run))  # refuses bad values before a kernel starts
+    todo = cases(run)  # refuses bad values before a kernel starts
+    total = len(todo)
     with Store() as store:
-        todo = missing(run, store)
+        todo = missing(todo, store)
         if progress:
             progress(total - len(todo), total)
         if run.up_to_date() and not todo and not force:
