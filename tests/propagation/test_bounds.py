@@ -108,8 +108,8 @@ def test_sampled_points_are_inside(make, name):
             x = rng.uniform(region.lower[n], region.upper[n], (300, net.input_size))
             x[:100] = np.where(rng.random((100, net.input_size)) < 0.5, region.lower[n], region.upper[n])
             *hidden, logits = net.preactivations(x)
-            for h, l, u in zip(hidden, elided.lower, elided.upper, strict=True):
-                assert (h >= l[n].numpy() - 1e-9).all() and (h <= u[n].numpy() + 1e-9).all()
+            for h, low, high in zip(hidden, elided.lower, elided.upper, strict=True):
+                assert (h >= low[n].numpy() - 1e-9).all() and (h <= high[n].numpy() + 1e-9).all()
             assert (logits >= plain.output_lower[n].numpy() - 1e-9).all()
             margins = logits - logits[:, [labels[n]]]
             for found in (elided, plain):

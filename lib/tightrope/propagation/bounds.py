@@ -113,15 +113,15 @@ class Hidden:
     def add(self, layer: Affine, known: tuple[Tensor, Tensor] | None = None) -> None:
         """Put one layer and its ReLU on top, with bounds that are computed here if they are not known."""
         radius = None if self._radius is None else layer.absolute(self._radius)
-        l, u = known or self.next(layer, hidden=True)
+        low, high = known or self.next(layer, hidden=True)
         self.layers.append(layer)
-        self.lower.append(l)
-        self.upper.append(u)
+        self.lower.append(low)
+        self.upper.append(high)
         if self.chosen.lines is not None:
-            self.lines.append(self.chosen.lines(l, u))
+            self.lines.append(self.chosen.lines(low, high))
         if self.chosen.uncorrelated:
-            stable = torch.zeros_like(u) if radius is None else radius * (l >= 0)
-            self._radius = torch.where((l < 0) & (u > 0), u / 2, stable)
+            stable = torch.zeros_like(high) if radius is None else radius * (low >= 0)
+            self._radius = torch.where((low < 0) & (high > 0), high / 2, stable)
 
     def next(self, layer: Affine, hidden: bool = False) -> tuple[Tensor, Tensor]:
         """Bounds (N, outputs) of the layer above these."""

@@ -40,48 +40,48 @@ class Lines:
         return (self.upper_intercept + self.lower_intercept) / 2, (self.upper_intercept - self.lower_intercept) / 2
 
 
-def _chord(l: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _chord(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Positive, unstable, the chord's slope u / (u - l) and minus its l times slope (0 where not unstable)."""
-    positive = (l >= 0).to(l)
-    unstable = (l < 0) & (u > 0)
+    positive = (low >= 0).to(low)
+    unstable = (low < 0) & (high > 0)
     # The division is only made where it is meant, or its gradient would be nan elsewhere.
-    width = torch.where(unstable, u - l, torch.ones_like(u))
-    slope = torch.where(unstable, u / width, torch.zeros_like(u))
-    return positive, unstable, slope, -slope * l
+    width = torch.where(unstable, high - low, torch.ones_like(high))
+    slope = torch.where(unstable, high / width, torch.zeros_like(high))
+    return positive, unstable, slope, -slope * low
 
 
-def hbox_lines(l: Tensor, u: Tensor) -> Lines:
+def hbox_lines(low: Tensor, high: Tensor) -> Lines:
     """0 <= z <= u where unstable."""
-    positive, unstable, _, _ = _chord(l, u)
-    zero = torch.zeros_like(u)
-    return Lines(positive, zero, positive, torch.where(unstable, u, zero))
+    positive, unstable, _, _ = _chord(low, high)
+    zero = torch.zeros_like(high)
+    return Lines(positive, zero, positive, torch.where(unstable, high, zero))
 
 
-def hbox_middle(l: Tensor, u: Tensor) -> Lines:
+def hbox_middle(low: Tensor, high: Tensor) -> Lines:
     """z = u / 2 where unstable: the middle of hBox's interval, whose half-width u / 2 is carried by itself."""
-    positive, unstable, _, _ = _chord(l, u)
-    middle = torch.where(unstable, u / 2, torch.zeros_like(u))
+    positive, unstable, _, _ = _chord(low, high)
+    middle = torch.where(unstable, high / 2, torch.zeros_like(high))
     return Lines(positive, middle, positive, middle)
 
 
-def deepz_lines(l: Tensor, u: Tensor) -> Lines:
+def deepz_lines(low: Tensor, high: Tensor) -> Lines:
     """The chord, and its parallel through the origin."""
-    positive, _, slope, intercept = _chord(l, u)
+    positive, _, slope, intercept = _chord(low, high)
     both = positive + slope
-    return Lines(both, torch.zeros_like(u), both, intercept)
+    return Lines(both, torch.zeros_like(high), both, intercept)
 
 
-def crown_lines(l: Tensor, u: Tensor) -> Lines:
+def crown_lines(low: Tensor, high: Tensor) -> Lines:
     """The chord; below it 0 if -l >= u, h otherwise (the smaller triangle)."""
-    positive, unstable, slope, intercept = _chord(l, u)
-    adaptive = (unstable & (u > -l)).to(l)
-    return Lines(positive + adaptive, torch.zeros_like(u), positive + slope, intercept)
+    positive, unstable, slope, intercept = _chord(low, high)
+    adaptive = (unstable & (high > -low)).to(low)
+    return Lines(positive + adaptive, torch.zeros_like(high), positive + slope, intercept)
 
 
-def crown_0_lines(l: Tensor, u: Tensor) -> Lines:
+def crown_0_lines(low: Tensor, high: Tensor) -> Lines:
     """The chord (h where l >= 0); below it 0 always, even where l >= 0."""
-    positive, _, slope, intercept = _chord(l, u)
-    zero = torch.zeros_like(u)
+    positive, _, slope, intercept = _chord(low, high)
+    zero = torch.zeros_like(high)
     return Lines(zero, zero, positive + slope, intercept)
 
 

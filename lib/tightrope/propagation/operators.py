@@ -6,6 +6,7 @@ where all images share them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -180,7 +181,7 @@ def operators(
     if not isinstance(network, FeedForward):
         layers = tuple(network)
         sizes = [(layer.inputs, layer.outputs) for layer in layers]
-        if not layers or any(a[1] != b[0] for a, b in zip(sizes, sizes[1:], strict=False)):
+        if not layers or any(a[1] != b[0] for a, b in pairwise(sizes)):
             raise NetworkError(f"layers of sizes {sizes} do not fit; the outputs of each are the inputs of the next.")
         return layers
     return tuple(_operator(layer, dtype, device) for layer in network.layers)

@@ -3,9 +3,9 @@
 A bound of back-substitution is a sum of products along all paths from the output to the inputs. Replacing every number
 by its absolute value, and every slope (at most 1) by 1, gives the size S of what is summed; a computation with sums of
 at most k terms, one after the other, is off by less than 2 k u S, with u = 2^-53 and k the number of all operations
-along a path (Higham, Accuracy and stability of numerical algorithms, section 3.1). Errors of the hidden bounds enter
-in two ways: their lines may miss a value by as much, which is added to S, and the lines themselves are rounded, which k
-counts.
+along a path (Higham, Accuracy and stability of numerical algorithms, section 3.1); the rounding of the lines themselves
+is counted in k. Hidden bounds that are off by e make lines that miss a value by at most e, which the layers above
+enlarge by at most |W|: so the error of layer i is E_i = |W_i| E_{i-1} + 2 k u S_i.
 
 The allowance is pessimistic, and still small beside any margin: 1e-9 to 1e-7 for the networks here.
 """
@@ -35,13 +35,15 @@ def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds:
         layers = operators(network, dtype, inputs.lower.device.type)
         unit = torch.finfo(dtype).eps / 2
         size = torch.maximum(inputs.lower.abs(), inputs.upper.abs())
+        error = torch.zeros_like(size)
         operations = 0
         for i, layer in enumerate(layers):
             operations += layer.inputs + PER_NEURON
             value = layer.absolute(size) + layer.bias.abs()
+            error = layer.absolute(error) + 2 * operations * unit * value
             if i == len(layers) - 1:
-                # A margin is the difference of two rows.
-                return 2 * 2 * operations * unit * value.max(1, keepdim=True).values
-            reach = torch.maximum(bounds.lower[i].abs(), bounds.upper[i].abs())
-            size = value + 2 * reach + 2 * operations * unit * value
-    raise AssertionError("a network has a last layer")
+                break
+            # slope times preactivation, and an intercept of at most the larger bound
+            size = value + torch.maximum(bounds.lower[i].abs(), bounds.upper[i].abs())
+        # A margin is the difference of two rows; the sums above are rounded themselves.
+        return 2.01 * error.max(1, keepdim=True).values

@@ -1,20 +1,25 @@
-"""Linear programs through HiGHS, in the form  max objective'y : rows y >= offsets, lower <= y <= upper.
+"""Linear programs with HiGHS: one model that grows and changes in place, and a bound that is checked afterwards.
 
-Rows can be added to a program that has been solved, which then starts from its last basis. What a solver returns is a
-proposal: :func:`dual_bound` turns any row multipliers into an upper bound that holds in float64, rounding included.
+    maximise c'x    subject to    row_lower <= A x <= row_upper,   lower <= x <= upper,    lower, upper finite.
+
+For any multipliers y, c'x = y'Ax + (c - A'y)'x is at most the sum of what each row and each column can add by itself.
+So whatever HiGHS returns as row multipliers, even at a time limit, gives a bound (Neumaier and Shcherbina 2004); it is
+evaluated here, with an allowance for its rounding, and the solver's own value is only information.
 """
 
-import importlib.metadata
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import highspy
 import numpy as np
-import scipy.sparse as sp
+import scipy.sparse
 
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.solvers.report import Status
 
-METHODS = ("choose", "simplex", "ipm", "pdlp")
+
+METHODS = ("simplex", "ipm", "pdlp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,134 +28,194 @@ class LinearReport:
 
     Attributes
     ----------
-    status
-        How it ended; SOLVED when HiGHS calls it optimal.
-    point
-        (n,) primal solution, or None.
-    multipliers
-        (rows,) >= 0, or None.
-    value
-        objective'point: information only.
-    seconds, iterations, version
-        Work done, and by whom.
+    status : Status
+        FAILED if HiGHS gave no multipliers; `bound` then comes from the columns alone.
+    bound : float
+        Proven upper bound of the objective (a lower bound after :meth:`LinearProgram.minimise`).
+    value : float
+        The objective at x: information only.
+    x : (columns,) array or None
+        The solver's point.
+    multipliers : (rows,) array
+        y of the bound.
+    reason : str
+        HiGHS's own word for how it ended.
+    iterations : int
+    seconds : float
     """
 
     status: Status
-    point: np.ndarray | None
-    multipliers: np.ndarray | None
+    bound: float
     value: float
-    seconds: float
+    x: np.ndarray | None
+    multipliers: np.ndarray
+    reason: str
     iterations: int
-    version: str
+    seconds: float
 
 
-class LinearSolver:
-    """One program that grows by rows.
-
-    Parameters
-    ----------
-    objective
-        (n,), maximised.
-    lower, upper
-        (n,) bounds of the variables.
-    method
-        "choose", "simplex", "ipm" (without crossover) or "pdlp".
-    tolerance
-        Feasibility and optimality tolerance.
+class LinearProgram:
+    """Columns and rows that can be added and whose bounds can be moved; each solve starts from the last basis.
 
     Examples
     --------
-    >>> solver = LinearSolver(np.array([1.0, 1.0]), np.zeros(2), np.ones(2))
-    >>> solver.add(sp.csr_array([[-1.0, -1.0]]), np.array([-1.0]))  # y_0 + y_1 <= 1
-    >>> float(round(solver.solve().value, 6))
-    1.0
+    >>> program = LinearProgram()
+    >>> x = program.add_columns([0.0, 0.0], [1.0, 1.0])
+    >>> _ = program.add_rows([[1.0, 1.0]], [-np.inf], [1.5])
+    >>> round(program.maximise(x, [1.0, 2.0]).bound, 6)
+    2.5
+    >>> program.set_columns([1], [0.0], [0.25])
+    >>> round(program.maximise(x, [1.0, 2.0]).bound, 6)
+    1.5
     """
 
-    def __init__(
-        self,
-        objective: np.ndarray,
-        lower: np.ndarray,
-        upper: np.ndarray,
-        *,
-        method: str = "choose",
-        tolerance: float = 1e-7,
-    ):
-        import highspy  # here, so that what needs no linear program does not load it
-
+    def __init__(self, time_limit: float | None = None, method: str = "simplex"):
         if method not in METHODS:
             raise UnknownNameError("HiGHS method", method, METHODS)
-        self.objective = np.asarray(objective, float)
-        n = len(self.objective)
-        if np.shape(lower) != (n,) or np.shape(upper) != (n,):
-            raise InputError(f"lower, upper: expected shapes ({n},), got {np.shape(lower)} and {np.shape(upper)}.")
         self._highs = highspy.Highs()
-        self._optimal = highspy.HighsModelStatus.kOptimal
-        self._limit = highspy.HighsModelStatus.kTimeLimit
-        options = {"output_flag": False, "threads": 1, "solver": method, "run_crossover": "off"}
-        options |= {"primal_feasibility_tolerance": tolerance, "dual_feasibility_tolerance": tolerance}
-        for name, value in options.items():
-            self._highs.setOptionValue(name, value)
-        empty = np.empty(0, np.int32)
-        lower, upper = np.asarray(lower, float), np.asarray(upper, float)
-        self._highs.addCols(n, -self.objective, lower, upper, 0, empty, empty, np.empty(0))
+        self._highs.silent()
+        self._highs.setOptionValue("threads", 1)
+        self._highs.setOptionValue("solver", method)
+        self._highs.setOptionValue("run_crossover", "off")  # after "ipm": multipliers are checked, whatever they are
+        self._highs.changeObjectiveSense(highspy.ObjSense.kMaximize)
+        self._time_limit = time_limit
+        self.lower, self.upper = np.zeros(0), np.zeros(0)
+        self.row_lower, self.row_upper = np.zeros(0), np.zeros(0)
+        self._blocks: list[scipy.sparse.csr_array] = []
+        self._matrix: scipy.sparse.csr_array | None = None
+        self._cost = np.zeros(0, dtype=np.int32)  # columns with an objective now
 
-    def add(self, rows: sp.csr_array, offsets: np.ndarray) -> None:
-        """Add the constraints rows y >= offsets, rows (k, n)."""
-        rows = sp.csr_array(rows)
-        k, offsets = rows.shape[0], np.asarray(offsets, float)
-        if rows.shape[1] != len(self.objective) or offsets.shape != (k,):
-            raise InputError(f"rows, offsets: expected (k, {len(self.objective)}) and (k,), got {rows.shape}.")
-        starts, indices = rows.indptr[:-1].astype(np.int32), rows.indices.astype(np.int32)
-        self._highs.addRows(k, offsets, np.full(k, np.inf), rows.nnz, starts, indices, rows.data)
+    def limit_time(self, seconds: float) -> None:
+        """Give each later solve this much time."""
+        self._time_limit = max(float(seconds), 0.0)
 
-    def solve(self, time_limit: float | None = None) -> LinearReport:
-        """Solve what is there now; the limit is in seconds."""
-        began = time.perf_counter()
-        if time_limit is not None:
-            self._highs.setOptionValue("time_limit", self._highs.getRunTime() + max(time_limit, 0.0))
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return len(self.lower)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.row_lower)
+
+    @property
+    def matrix(self) -> scipy.sparse.csr_array:
+        """A, (rows, columns)."""
+        if self._matrix is None or self._matrix.shape != (self.rows, self.columns):
+            blocks = [scipy.sparse.csr_array((b.data, b.indices, b.indptr), (b.shape[0], self.columns))
+                      for b in self._blocks]  # fmt: skip
+            self._matrix = (
+                scipy.sparse.vstack(blocks, format="csr") if blocks else scipy.sparse.csr_array((0, self.columns))
+            )
+        return self._matrix
+
+    def add_columns(self, lower: Sequence[float], upper: Sequence[float]) -> np.ndarray:
+        """Add columns with finite bounds; return their numbers."""
+        lower, upper = _pair("lower, upper", lower, upper)
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+            raise InputError("lower, upper: columns need finite bounds, from which every bound here is built.")
+        first = self.columns
+        self._highs.addVars(len(lower), lower, upper)
+        self.lower, self.upper = np.r_[self.lower, lower], np.r_[self.upper, upper]
+        return np.arange(first, self.columns, dtype=np.int32)
+
+    def add_rows(self, matrix, lower: Sequence[float], upper: Sequence[float]) -> np.ndarray:
+        """Add rows lower <= matrix x <= upper, matrix (m, at most all columns), dense or not; return their numbers."""
+        block = scipy.sparse.csr_array(matrix, dtype=float)
+        lower, upper = _pair("row bounds", lower, upper)
+        if block.shape[0] != len(lower) or block.shape[1] > self.columns or not np.isfinite(block.data).all():
+            raise InputError(
+                f"matrix: shape {block.shape} for {len(lower)} rows and {self.columns} columns; entries must be finite."
+            )
+        first = self.rows
+        self._highs.addRows(len(lower), lower, upper, block.nnz, block.indptr[:-1].astype(np.int32),
+                            block.indices.astype(np.int32), block.data)  # fmt: skip
+        self._blocks.append(block)
+        self.row_lower, self.row_upper = np.r_[self.row_lower, lower], np.r_[self.row_upper, upper]
+        return np.arange(first, self.rows, dtype=np.int32)
+
+    def set_columns(self, columns: Sequence[int], lower: Sequence[float], upper: Sequence[float]) -> None:
+        """Move the bounds of some columns."""
+        lower, upper = _pair("lower, upper", lower, upper)
+        columns = np.asarray(columns, dtype=np.int32)
+        self._highs.changeColsBounds(len(columns), columns, lower, upper)
+        self.lower[columns], self.upper[columns] = lower, upper
+
+    def set_rows(self, rows: Sequence[int], lower: Sequence[float], upper: Sequence[float]) -> None:
+        """Move the bounds of some rows; -inf to inf switches a row off."""
+        lower, upper = _pair("row bounds", lower, upper)
+        for row, low, high in zip(np.asarray(rows), lower, upper, strict=True):
+            self._highs.changeRowBounds(int(row), float(low), float(high))
+            self.row_lower[row], self.row_upper[row] = low, high
+
+    def minimise(self, columns: Sequence[int], cost: Sequence[float]) -> LinearReport:
+        """Minimise cost'x over some columns; `bound` and `value` are those of the minimum."""
+        found = self.maximise(columns, -np.asarray(cost, float))
+        return LinearReport(found.status, -found.bound, -found.value, found.x, -found.multipliers, found.reason,
+                            found.iterations, found.seconds)  # fmt: skip
+
+    def maximise(self, columns: Sequence[int], cost: Sequence[float]) -> LinearReport:
+        """Maximise cost'x over some columns."""
+        start = time.perf_counter()
+        columns, cost = np.asarray(columns, dtype=np.int32), np.asarray(cost, float)
+        if len(self._cost):
+            self._highs.changeColsCost(len(self._cost), self._cost, np.zeros(len(self._cost)))
+        self._highs.changeColsCost(len(columns), columns, cost)
+        self._cost = columns
+        if self._time_limit is not None:
+            # HiGHS counts the time of all runs of a model together.
+            self._highs.setOptionValue("time_limit", self._highs.getRunTime() + self._time_limit)
         self._highs.run()
-        found, info, model = self._highs.getSolution(), self._highs.getInfo(), self._highs.getModelStatus()
-        point = np.array(found.col_value) if found.value_valid else None
-        # HiGHS minimises -objective: the multiplier of a row >= offset is its dual.
-        duals = np.maximum(np.array(found.row_dual), 0) if found.dual_valid else None
-        status = Status.SOLVED if model == self._optimal else Status.NUMERICAL
-        if model == self._limit:
-            status = Status.TIME_LIMIT
+        model, solution = self._highs.getModelStatus(), self._highs.getSolution()
+        status = _STATUS.get(model, Status.FAILED)
+        objective = np.zeros(self.columns)
+        np.add.at(objective, columns, cost)
+        y = np.array(solution.row_dual) if solution.dual_valid else np.zeros(self.rows)
+        if not solution.dual_valid and status is Status.SOLVED:
+            status = Status.FAILED
+        y, bound = self.dual_bound(objective, y)
+        x = np.array(solution.col_value) if solution.value_valid else None
         return LinearReport(
-            status=status if duals is not None else Status.TIME_LIMIT if model == self._limit else Status.FAILED,
-            point=point,
-            multipliers=duals,
-            value=float(self.objective @ point) if point is not None else np.nan,
-            seconds=time.perf_counter() - began,
-            iterations=int(info.simplex_iteration_count + info.ipm_iteration_count),
-            version=importlib.metadata.version("highspy"),
+            status,
+            bound,
+            float(objective @ x) if x is not None else float("nan"),
+            x,
+            y,
+            self._highs.modelStatusToString(model),
+            int(self._highs.getInfo().simplex_iteration_count),
+            time.perf_counter() - start,
         )
 
+    def dual_bound(self, objective: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return y without multipliers that would need an infinite row bound, and the upper bound it proves.
 
-def dual_bound(
-    objective: np.ndarray,
-    rows: sp.csr_array,
-    offsets: np.ndarray,
-    multipliers: np.ndarray,
-    lower: np.ndarray,
-    upper: np.ndarray,
-) -> float:
-    """A proven upper bound of objective'y : rows y >= offsets, lower <= y <= upper, from any multipliers (rows,).
+        The sums have at most rows + columns + 1 terms one after the other, so their rounding is below twice that number
+        of units times the sum of absolute values, which is added.
+        """
+        y = np.where(np.isfinite(y), y, 0.0)
+        # y_i > 0 uses the upper end of a row, y_i < 0 the lower one.
+        end = np.where(y > 0, self.row_upper, self.row_lower)
+        y = np.where(np.isfinite(end), y, 0.0)
+        end = np.where(np.isfinite(end), end, 0.0)
+        A = self.matrix
+        reduced = objective - A.T @ y
+        columns = np.where(reduced > 0, reduced * self.upper, reduced * self.lower)
+        largest = np.maximum(np.abs(self.lower), np.abs(self.upper))
+        size = np.abs(y * end).sum() + ((np.abs(objective) + abs(A).T @ np.abs(y)) * largest).sum()
+        allowance = 2 * (self.rows + self.columns + 4) * np.finfo(float).eps * size
+        return y, float((y * end).sum() + columns.sum() + allowance)
 
-    With lambda = max(multipliers, 0): objective'y <= (objective + rows'lambda)'y - offsets'lambda, and the rest is bounded
-    by the variables' own bounds. Sums are rounded outwards by gamma_n times the sums of absolute values.
 
-    Examples
-    --------
-    >>> rows, offsets, box = sp.csr_array([[-1.0, -1.0]]), np.array([-1.0]), (np.zeros(2), np.ones(2))
-    >>> round(dual_bound(np.ones(2), rows, offsets, np.array([1.0]), *box), 9)
-    1.0
-    """
-    weight = np.maximum(np.nan_to_num(np.asarray(multipliers, float), nan=0.0, posinf=0.0, neginf=0.0), 0)
-    rest = objective + rows.T @ weight
-    size = np.abs(objective) + abs(rows).T @ weight
-    terms = np.maximum(rest * lower, rest * upper)
-    reach = np.maximum(np.abs(lower), np.abs(upper))
-    unit = 2 * np.finfo(float).eps * (rows.shape[0] + len(objective) + 8)
-    noise = unit * (float(size @ reach) + float(np.abs(offsets) @ weight))
-    return float(terms.sum() - offsets @ weight + noise)
+_STATUS = {
+    highspy.HighsModelStatus.kOptimal: Status.SOLVED,
+    highspy.HighsModelStatus.kTimeLimit: Status.TIME_LIMIT,
+    highspy.HighsModelStatus.kIterationLimit: Status.ITERATION_LIMIT,
+}
+
+
+def _pair(name: str, lower, upper) -> tuple[np.ndarray, np.ndarray]:
+    lower, upper = np.asarray(lower, float).ravel(), np.asarray(upper, float).ravel()
+    if lower.shape != upper.shape or not (lower <= upper).all():
+        raise InputError(f"{name}: shapes {lower.shape} and {upper.shape}; give lower <= upper of one length.")
+    return lower, upper

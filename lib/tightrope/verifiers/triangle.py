@@ -1,0 +1,144 @@
+"""Triangle and Parallelogram: bounds of every layer by linear programs, one after the other.
+
+Each neuron's bounds are optima of a linear program over the constraints of all layers below it, which are themselves
+built from such bounds. Neurons that a looser relaxation already proves stable need none: their constraints depend on
+the sign of the bounds only. That relaxation is CROWN or DeepZ for Triangle, back-substituted hBox for Parallelogram,
+whose sides are implied.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tightrope.errors import InputError
+from tightrope.networks import FeedForward
+from tightrope.networks.layers import Layer
+from tightrope.propagation.bounds import bounds
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.operators import operators
+from tightrope.propagation.rounding import allowance
+from tightrope.relaxations.triangle import layer_constraints
+from tightrope.solvers.highs import LinearProgram
+from tightrope.solvers.report import Status
+
+#: What each kind is never looser than, so that its stable neurons are stable.
+LOOSER = {"triangle": ("deepz", "crown"), "parallelogram": ("hbox_back",)}
+
+
+@dataclass(frozen=True, eq=False)
+class LayerwiseBounds:
+    """What linear programs prove about one region.
+
+    Attributes
+    ----------
+    lower, upper : tuple of (n_i,) arrays
+        Bounds of the preactivations of each hidden layer, those of programs where the neuron is unstable.
+    margins : (K,) array
+        Upper bounds of F_k - F_label; 0 for the label.
+    programs : int
+        How many were solved.
+    unfinished : int
+        How many of them ended at a limit; their bounds are valid and looser.
+    """
+
+    lower: tuple[np.ndarray, ...]
+    upper: tuple[np.ndarray, ...]
+    margins: np.ndarray
+    programs: int
+    unfinished: int
+
+    @property
+    def worst(self) -> float:
+        """The largest margin's bound, the label's own 0 not counted; negative: certified."""
+        return float(np.delete(self.margins, np.flatnonzero(self.margins == 0)[:1]).max())
+
+
+def layerwise_bounds(
+    network: FeedForward,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    label: int,
+    kind: str = "triangle",
+    *,
+    time_limit: float | None = None,
+) -> LayerwiseBounds:
+    """Bound the margins of a network over a box by Triangle or Parallelogram.
+
+    Parameters
+    ----------
+    network : FeedForward
+    lower, upper : (p0,)
+        The box, in network-input units.
+    label : int
+    kind : {"triangle", "parallelogram"}
+    time_limit : float, optional
+        Seconds for one program.
+    """
+    if kind not in LOOSER:
+        raise InputError(f"kind: expected one of {', '.join(LOOSER)}, got {kind!r}.")
+    if not 0 <= label < network.classes:
+        raise InputError(f"label: expected an integer from 0 to {network.classes - 1}, got {label!r}.")
+    lower, upper = np.asarray(lower, float), np.asarray(upper, float)
+    before = _looser_bounds(network, lower, upper, kind)
+    program = LinearProgram(time_limit)
+    below = program.add_columns(lower, upper)
+    found_lower, found_upper, solved, unfinished = [], [], 0, 0
+    for i, layer in enumerate(network.layers[:-1]):
+        low, high = (side.copy() for side in before[i])
+        if i:  # the first layer's bounds are exact already
+            matrix, offset = layer.sparse()
+            for j in np.flatnonzero((low < 0) & (high > 0)):
+                row = slice(matrix.indptr[j], matrix.indptr[j + 1])
+                columns, weights = below[matrix.indices[row]], matrix.data[row]
+                least, most = program.minimise(columns, weights), program.maximise(columns, weights)
+                low[j] = max(low[j], np.nextafter(least.bound + offset[j], -np.inf))
+                high[j] = min(high[j], np.nextafter(most.bound + offset[j], np.inf))
+                high[j] = max(low[j], high[j])
+                solved += 2
+                unfinished += (least.status is not Status.SOLVED) + (most.status is not Status.SOLVED)
+        below = add_layer(program, below, kind, layer, low, high)
+        found_lower.append(low)
+        found_upper.append(high)
+    W, b = network.layers[-1].dense()
+    margins = np.zeros(network.classes)
+    for k in range(network.classes):
+        if k != label:
+            found = program.maximise(below, W[k] - W[label])
+            # The difference of two rows is rounded once for each entry.
+            reach = np.maximum(np.abs(program.lower[below]), np.abs(program.upper[below]))
+            slack = 2 * np.finfo(float).eps * ((np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label]))
+            margins[k] = found.bound + (b[k] - b[label]) + slack
+            solved += 1
+            unfinished += found.status is not Status.SOLVED
+    return LayerwiseBounds(tuple(found_lower), tuple(found_upper), margins, solved, unfinished)
+
+
+def add_layer(
+    program: LinearProgram, below: np.ndarray, kind: str, layer: Layer, lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """Add one hidden layer to a program whose columns `below` are its inputs; return the columns of its activations."""
+    constraints = layer_constraints(kind, layer, lower, upper)
+    new = program.add_columns(constraints.lower, constraints.upper)
+    local = constraints.matrix.tocoo()
+    columns = np.r_[below, new][local.col]
+    shape = (local.shape[0], program.columns)
+    matrix = type(constraints.matrix)((local.data, (local.row, columns)), shape=shape)
+    program.add_rows(matrix, constraints.row_lower, constraints.row_upper)
+    return new[len(new) // 2 :]
+
+
+def _looser_bounds(network, lower, upper, kind) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+    """Bounds (low, high) of each hidden layer by the relaxations that the kind is at least as tight as."""
+    layers = operators(network)
+    box = InputSet(torch.tensor(lower)[None], torch.tensor(upper)[None])
+    hidden = range(len(layers) - 1)
+    low, high = [torch.tensor(-torch.inf)] * len(hidden), [torch.tensor(torch.inf)] * len(hidden)
+    for name in LOOSER[kind]:
+        found = bounds(layers, box, name)
+        for i in hidden:
+            extra = allowance(layers[: i + 1], box, found)[0]
+            low[i] = torch.maximum(low[i], found.lower[i][0] - extra)
+            high[i] = torch.minimum(high[i], found.upper[i][0] + extra)
+    return [(a.numpy(), b.numpy()) for a, b in zip(low, high, strict=True)]
