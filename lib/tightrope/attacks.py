@@ -136,6 +136,65 @@ def ascend(
     return _climb(network, region, label, targets, restarts, steps, seed)[0]
 
 
+def batched_pgd(
+    network: FeedForward,
+    center: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    labels: np.ndarray,
+    *,
+    step: float,
+    steps: int = 100,
+    seed: int = 0,
+) -> np.ndarray:
+    """Which of N boxes hold a point with another label, as far as untargeted signed gradient ascent finds out.
+
+    One random start in each box, then steps of one length along the sign of the cross-entropy's gradient, cut to the
+    box. The search is in float32; what it finds counts only if the point, put into the box in float64, is labelled
+    wrongly by :meth:`FeedForward.logits`. An image stops when it is broken.
+
+    Parameters
+    ----------
+    center, lower, upper : (N, p0)
+        Images and boxes in network-input units.
+    labels : (N,)
+    step : float
+        Length of a step in network-input units.
+
+    Returns
+    -------
+    (N,) of bool; true where the image itself is labelled wrongly.
+    """
+    import torch
+
+    from tightrope.networks import to_module
+
+    labels = np.asarray(labels)
+    broken = network.predict(center) != labels
+    module = to_module(network).float().requires_grad_(False)
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(lower, upper)
+    box = [torch.tensor(side, dtype=torch.float32) for side in (lower, upper)]
+    y = torch.tensor(labels)
+    points = torch.tensor(x, dtype=torch.float32)
+    for _ in range(steps):
+        rows = np.flatnonzero(~broken)
+        if not len(rows):
+            break
+        inputs = points[rows].requires_grad_(True)
+        loss = torch.nn.functional.cross_entropy(module(inputs), y[rows], reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, inputs)
+        moved = inputs.detach() + step * gradient.sign()
+        moved = torch.minimum(torch.maximum(moved, box[0][rows]), box[1][rows])
+        points[rows] = moved
+        with torch.no_grad():
+            seen = rows[(module(moved).argmax(1) != y[rows]).numpy()]
+        if len(seen):
+            inside = np.clip(points[seen].double().numpy(), lower[seen], upper[seen])
+            broken[seen] = network.predict(inside) != labels[seen]
+    return broken
+
+
 def _climb(network, region, label, targets, restarts, steps, seed) -> np.ndarray:
     """The best points (targets, restarts, p0) of projected gradient ascent."""
     starts = np.vstack([region.center, region.sample(restarts - 1, np.random.default_rng(seed))])

@@ -1,10 +1,11 @@
-"""Which of many regions a relaxation certifies, rounding included."""
+"""What relaxations prove about many regions, rounding included; arrays in and out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from tightrope.networks import FeedForward
 from tightrope.propagation.bounds import bounds, certified
@@ -22,27 +23,27 @@ class Certified:
 
     Attributes
     ----------
-    certified : (N,) tensor of bool
+    certified : (N,) of bool
         Whether every margin's bound plus its rounding allowance is negative.
-    worst : (N,) tensor
+    worst : (N,)
         The largest bound F_k - F_label, k not the label; nan where nothing was computed.
     allowance : float
         The largest rounding allowance that was added.
     """
 
-    certified: Tensor
-    worst: Tensor
+    certified: np.ndarray
+    worst: np.ndarray
     allowance: float
 
 
 def certify(
     network: FeedForward,
     inputs: InputSet,
-    labels: Tensor | Sequence[int],
+    labels: Sequence[int],
     method: str,
     *,
     elision: bool = True,
-    consider: Tensor | None = None,
+    consider: np.ndarray | None = None,
     batch: int = BATCH,
 ) -> Certified:
     """Certify N regions by one relaxation, in float64.
@@ -51,13 +52,13 @@ def certify(
     ----------
     network, inputs, labels, method, elision
         As in :func:`tightrope.propagation.bounds.bounds`.
-    consider : (N,) tensor of bool, optional
+    consider : (N,) of bool, optional
         The regions to look at; the others are not certified. For images with a known counterexample, which no sound
         relaxation certifies.
     """
     inputs = inputs if inputs.lower.dtype == torch.float64 else inputs.double()
-    labels = torch.as_tensor(labels)
-    chosen = torch.arange(len(inputs)) if consider is None else consider.nonzero()[:, 0]
+    labels = torch.tensor(np.asarray(labels))
+    chosen = torch.arange(len(inputs)) if consider is None else torch.tensor(np.flatnonzero(consider))
     verdict = torch.zeros(len(inputs), dtype=torch.bool)
     worst = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
     largest = 0.0
@@ -71,4 +72,32 @@ def certify(
             others = found.margins.scatter(1, own[:, None], -torch.inf)
             worst[rows] = others.max(1).values
             largest = max(largest, float(extra.max()))
-    return Certified(verdict, worst, largest)
+    return Certified(verdict.numpy(), worst.numpy(), largest)
+
+
+def proven_hidden(
+    network: FeedForward, inputs: InputSet, methods: Sequence[str]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Bounds (N, n_i) of each hidden layer's preactivations, the best of several relaxations, rounding included."""
+    layers = operators(network)
+    hidden = range(len(layers) - 1)
+    low, high = [torch.tensor(-torch.inf)] * len(hidden), [torch.tensor(torch.inf)] * len(hidden)
+    with torch.no_grad():
+        for method in methods:
+            found = bounds(layers, inputs, method)
+            for i in hidden:
+                extra = allowance(layers[: i + 1], inputs, found)
+                low[i] = torch.maximum(low[i], found.lower[i] - extra)
+                high[i] = torch.minimum(high[i], found.upper[i] + extra)
+    return [(a.numpy(), b.numpy()) for a, b in zip(low, high, strict=True)]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: groups of a sweep run beside each other, and sums keep their order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -68,6 +68,11 @@ class InputSet:
         return cls(lower, upper, center, reach, float(norm))
 
     @classmethod
+    def boxes(cls, lower, upper, dtype: torch.dtype = torch.float64) -> "InputSet":
+        """Return the boxes between rows of arrays (N, n), or one box of vectors (n,)."""
+        return cls(*(torch.tensor(np.atleast_2d(side), dtype=dtype) for side in (lower, upper)))
+
+    @classmethod
     def from_balls(cls, balls: Sequence[Ball], dtype: torch.dtype = torch.float64) -> "InputSet":
         """Return the regions of a batch; other norms than 1, 2 and inf by their enclosure."""
         balls = [ball.enclosure()[0] for ball in balls]

@@ -6,19 +6,15 @@ the sign of the bounds only. That relaxation is CROWN or DeepZ for Triangle, bac
 whose sides are implied.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.networks.layers import Layer
-from tightrope.propagation.bounds import bounds
+from tightrope.propagation.certify import proven_hidden
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import operators
-from tightrope.propagation.rounding import allowance
 from tightrope.relaxations.triangle import layer_constraints
 from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.report import Status
@@ -81,12 +77,12 @@ def layerwise_bounds(
     if not 0 <= label < network.classes:
         raise InputError(f"label: expected an integer from 0 to {network.classes - 1}, got {label!r}.")
     lower, upper = np.asarray(lower, float), np.asarray(upper, float)
-    before = _looser_bounds(network, lower, upper, kind)
+    before = proven_hidden(network, InputSet.boxes(lower, upper), LOOSER[kind])
     program = LinearProgram(time_limit)
     below = program.add_columns(lower, upper)
     found_lower, found_upper, solved, unfinished = [], [], 0, 0
     for i, layer in enumerate(network.layers[:-1]):
-        low, high = (side.copy() for side in before[i])
+        low, high = (side[0].copy() for side in before[i])
         if i:  # the first layer's bounds are exact already
             matrix, offset = layer.sparse()
             for j in np.flatnonzero((low < 0) & (high > 0)):
@@ -127,18 +123,3 @@ def add_layer(
     matrix = type(constraints.matrix)((local.data, (local.row, columns)), shape=shape)
     program.add_rows(matrix, constraints.row_lower, constraints.row_upper)
     return new[len(new) // 2 :]
-
-
-def _looser_bounds(network, lower, upper, kind) -> Sequence[tuple[np.ndarray, np.ndarray]]:
-    """Bounds (low, high) of each hidden layer by the relaxations that the kind is at least as tight as."""
-    layers = operators(network)
-    box = InputSet(torch.tensor(lower)[None], torch.tensor(upper)[None])
-    hidden = range(len(layers) - 1)
-    low, high = [torch.tensor(-torch.inf)] * len(hidden), [torch.tensor(torch.inf)] * len(hidden)
-    for name in LOOSER[kind]:
-        found = bounds(layers, box, name)
-        for i in hidden:
-            extra = allowance(layers[: i + 1], box, found)[0]
-            low[i] = torch.maximum(low[i], found.lower[i][0] - extra)
-            high[i] = torch.minimum(high[i], found.upper[i][0] + extra)
-    return [(a.numpy(), b.numpy()) for a, b in zip(low, high, strict=True)]

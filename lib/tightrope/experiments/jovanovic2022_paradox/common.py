@@ -1,0 +1,114 @@
+"""What the results of this paper share: names of networks and relaxations, cases, regions of many images at once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from tightrope import datasets, zoo
+from tightrope.errors import InputError
+from tightrope.experiments.records import KEPT_PROFILES, Store, sweep
+from tightrope.experiments.registry import named
+from tightrope.propagation.lines import RELAXATIONS
+
+PAPER = "jovanovic2022-paradox"
+#: How a network was trained: part of its name -> the paper's words.
+TRAININGS = {
+    "box": "Box",
+    "hbox": "hBox",
+    "crown-ibp-r": "CROWN-IBP (R)",
+    "deepz": "DeepZ",
+    "crown": "CROWN",
+    "crown-ibp": "CROWN-IBP",
+}
+#: The relaxation that certifies a network of each training: CROWN-IBP ends with the loss of Box and is certified by it.
+OWN = {"box": "box", "hbox": "hbox", "crown-ibp-r": "crown_ibp", "deepz": "deepz", "crown": "crown", "crown-ibp": "box"}
+#: The columns of Table 7.
+CERTIFIERS = ("box", "hbox", "crown_ibp", "deepz", "crown")
+
+
+def title(relaxation: str) -> str:
+    """A relaxation as the paper writes it."""
+    return RELAXATIONS[relaxation].title
+
+
+@cache
+def dataset(name: str, split: str = "test") -> datasets.Dataset:
+    """The images of a data set, read once per process."""
+    return datasets.load(name, split)
+
+
+@cache
+def entry(name: str) -> zoo.Entry:
+    """A network of the zoo, read once per process."""
+    found = zoo.get(name)
+    if found.dataset is None:
+        raise InputError(f"network: the file {name} does not say which images it is for; give a name of the zoo.")
+    return found
+
+
+@cache
+def _sha256(name: str) -> str:
+    return entry(name).network.sha256()
+
+
+def make_case(
+    result: str, profile: str, network: str, epsilon_pixel: float, method: str, options: Mapping, **rest
+) -> dict:
+    """One network, one radius, one method: what identifies a row; `rest` names images."""
+    found = entry(network)
+    return {
+        "paper": PAPER,
+        "result": result,
+        "profile": profile,
+        "network": network,
+        "network_sha256": _sha256(network),
+        "dataset": found.dataset,
+        "norm": "inf",
+        "epsilon_pixel": float(epsilon_pixel),
+        "clip": True,
+        "method": method,
+        "options": dict(options),
+        **rest,
+    }
+
+
+def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:
+    """Rows of these cases of one kind: those in the store (this machine's if None), the others solved now."""
+    if store is None:
+        with Store() as own:
+            return solved(named(cases), solve, own)
+    first = cases[0]
+    store.import_csv(first["result"], first["profile"], first["paper"])  # a fresh clone solves nothing twice
+    rows = tuple(sweep(store, cases, solve))
+    if first["profile"] in KEPT_PROFILES:  # the CSV that is committed
+        store.export_csv(first["paper"], first["result"], first["profile"])
+    return rows
+
+
+def chunks(images: int, size: int, data: datasets.Dataset) -> list[dict]:
+    """Split the first images into groups: {"first": ..., "count": ...}."""
+    if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
+        raise InputError(f"images: expected an integer from 1 to {len(data)}, got {images!r}")
+    return [{"first": first, "count": min(size, images - first)} for first in range(0, images, size)]
+
+
+def questions(case: Mapping) -> tuple[zoo.Entry, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The network of a case and, for its images, inputs, lower and upper ends of the boxes, and labels."""
+    found, data = entry(case["network"]), dataset(case["dataset"])
+    rows = slice(case["first"], case["first"] + case["count"])
+    pixels, epsilon = data.images[rows], case["epsilon_pixel"]
+    to_input = found.normalisation.to_input
+    # One box for each image, cut to the pixel range; the map is monotone, so the ends are those of the pixels.
+    lower, upper = np.clip(pixels - epsilon, 0, 1), np.clip(pixels + epsilon, 0, 1)
+    return found, to_input(pixels), to_input(lower), to_input(upper), np.array(data.labels[rows])
+
+
+def to_mask(chosen: np.ndarray) -> str:
+    """Booleans as hexadecimal text, the first one in the highest bit."""
+    return np.packbits(np.asarray(chosen, bool)).tobytes().hex()
+
+
+def from_mask(text: str, count: int) -> np.ndarray:
+    """The booleans of :func:`to_mask`."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(str(text)), np.uint8), count=count).astype(bool)
