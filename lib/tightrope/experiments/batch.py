@@ -47,7 +47,7 @@ def run(
         raise InputError(f"jobs: expected at least 1, got {jobs}")
     if scheduler and jobs > 1:
         raise InputError("jobs, scheduler: give one of them; the workers of a scheduler are started beside it")
-    with _stoppable(), Board([one.result.name for one in runs]) as board:
+    with Board([one.result.name for one in runs]) as board, _stoppable(board):
         try:
             with ExitStack() as stack:
                 # A scheduler is asked for before anything is forgotten; processes are started if there is work.
@@ -64,7 +64,10 @@ def run(
                         errors[number] = error
             return [errors[number] for number in sorted(errors)]
         except KeyboardInterrupt:
-            raise Stopped(f"{board.done} of {board.total} cases have their rows; what is solved is kept") from None
+            raise Stopped(
+                f"{board.done} of {board.total} cases have their rows; "
+                f"the same command{' without --fresh' if fresh else ''} continues there"
+            ) from None
 
 
 def _expect(
@@ -128,14 +131,15 @@ def _execute(number: int, one: Run, board: Board, force: bool) -> NotebookError 
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def _stoppable(board: Board) -> Iterator[None]:
     """Ctrl-C once ends the work in order; twice, at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(*_) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
+        signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))  # what this process started notices and ends
+        board.say("Stopping; Ctrl-C again ends at once.")
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, stop)

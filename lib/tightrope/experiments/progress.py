@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from time import monotonic
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
 WINDOW = 600  # seconds over which the rate is taken: cases of one result differ
+EVERY = 60  # seconds between lines where there is no terminal
 
 
 class Board:
@@ -18,28 +21,31 @@ class Board:
     names
         Of the results, in their order.
     console
-        Where it is shown; stderr if None. Without a terminal only finished results are printed, one line each.
+        Where it is shown; stderr if None. Without a terminal a line is printed every minute and for each result.
     """
 
     def __init__(self, names: Sequence[str], console: Console | None = None):
-        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("cases"),
-                   _Pace(), TextColumn("{task.fields[state]}"))  # fmt: skip
-        self._progress = Progress(*columns, console=console or Console(stderr=True), speed_estimate_period=WINDOW)
+        self._whole = Progress("{task.description}", BarColumn(10), MofNCompleteColumn(), "cases,", _Pace(),
+                               speed_estimate_period=WINDOW)  # fmt: skip
+        self._each = Progress("{task.description}", BarColumn(10), MofNCompleteColumn(), "cases", _Taken(),
+                              "{task.fields[state]}")  # fmt: skip
+        self._console = console or Console(stderr=True)
+        self._live = Live(Group(self._whole, self._each), console=self._console, transient=True)
+        self._names = list(names)
         self._done = [0] * len(names)
         self._totals = [0] * len(names)
         self._finished = 0
-        self._whole = self._progress.add_task("", total=None, state="", whole=True)
-        self._lines = [
-            self._progress.add_task(name, total=None, start=False, state="", visible=False, whole=False)
-            for name in names
-        ]
+        self._said = monotonic()
+        self._whole.add_task("", total=None)
+        self._lines = [self._each.add_task(name, total=None, start=False, state="", visible=False) for name in names]
+        self._show()
 
     def __enter__(self) -> "Board":
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(self, *_) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     @property
     def done(self) -> int:
@@ -51,23 +57,28 @@ class Board:
         """All cases."""
         return sum(self._totals)
 
+    def say(self, words: str) -> None:
+        """Print a line above."""
+        self._console.print(words, markup=False, highlight=False, soft_wrap=True)
+
     def expect(self, number: int, done: int, total: int) -> None:
         """Say how many cases a result has and had before this run: those do not count for the rate."""
         self._done[number], self._totals[number] = done, total
-        self._progress.update(self._lines[number], completed=done, total=total)
-        self._progress.reset(self._whole, completed=self.done, total=self.total)
+        self._each.update(self._lines[number], completed=done, total=total)
+        self._whole.reset(self._whole.task_ids[0], completed=self.done, total=self.total)
         self._show()
 
     def state(self, number: int, words: str) -> None:
         """Say what is done with a result now."""
-        if self._task(self._lines[number]).start_time is None:
-            self._progress.start_task(self._lines[number])
-        self._progress.update(self._lines[number], state=words, visible=True)
+        line = self._lines[number]
+        if self._each.tasks[number].start_time is None:
+            self._each.start_task(line)
+        self._each.update(line, state=words, visible=True)
 
     def solved(self, number: int, done: int) -> None:
         """Say how many cases of a result have a row now."""
         self._done[number] = done
-        self._progress.update(self._lines[number], completed=done)
+        self._each.update(self._lines[number], completed=done)
         self._show()
 
     def more(self, number: int) -> None:
@@ -77,33 +88,39 @@ class Board:
     def finish(self, number: int, words: str) -> None:
         """Say how a result ended."""
         self._finished += 1
-        line = self._lines[number]
-        seconds = self._task(line).elapsed or 0
-        count = f"{self._done[number]}/{self._totals[number]} cases"
-        self._progress.console.print(f"{self._task(line).description}  {count}  {_clock(seconds)}  {words}")
-        self._progress.update(line, visible=False)
+        taken = _clock(self._each.tasks[number].elapsed)
+        self.say(f"{self._names[number]}: {words}, {self._done[number]} of {self._totals[number]} cases, {taken}")
+        self._each.update(self._lines[number], visible=False)
         self._show()
-
-    def _task(self, line: TaskID) -> Task:
-        return next(task for task in self._progress.tasks if task.id == line)
 
     def _show(self) -> None:
         words = f"{self._finished} of {len(self._lines)} results"
-        self._progress.update(self._whole, completed=self.done, total=self.total, description=words,
-                              state=f"{self.total - self.done} left")  # fmt: skip
+        self._whole.update(self._whole.task_ids[0], completed=self.done, description=words)
+        if not self._console.is_terminal and monotonic() - self._said > EVERY:
+            self._said = monotonic()
+            (task,) = self._whole.tasks
+            self.say(f"{words}, {self.done} of {self.total} cases, {_pace(task)}")
 
 
 class _Pace(ProgressColumn):
-    """Rate and time to finish of everything; the time that a single result has taken."""
+    """Cases left, the rate, the time to finish."""
 
     def render(self, task: Task) -> Text:
-        if not task.fields["whole"]:
-            return Text(_clock(task.elapsed or 0))
-        if task.speed is None or task.finished:
-            return Text("")
+        return Text(_pace(task))
+
+
+def _pace(task: Task) -> str:
+    words = [f"{int(task.remaining or 0)} left"]
+    if task.speed and not task.finished:
         rate = f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each"
-        return Text(f"{rate}, {_clock(task.time_remaining or 0)} to finish")
+        words += [rate, f"{_clock(task.time_remaining)} to finish"]
+    return ", ".join(words)
 
 
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=int(seconds)))
+class _Taken(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(_clock(task.elapsed))
+
+
+def _clock(seconds: float | None) -> str:
+    return str(timedelta(seconds=int(seconds or 0)))
