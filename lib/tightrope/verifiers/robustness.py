@@ -1,8 +1,12 @@
-"""Is a monDEQ robust on a region? One decision per target label, each a proof, an attack, or an honest unknown."""
+"""Is a network robust on a region? One decision per target label, each a proof, an attack, or an honest unknown.
+
+:func:`verify` takes every kind of network; what is here is for monDEQs, :mod:`tightrope.verifiers.feedforward` has the
+rest.
+"""
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +14,7 @@ import tightrope
 from tightrope.attacks import Attack, pgd
 from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, region_sha256, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
-from tightrope.networks import MonDEQ
+from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import INFINITY, Ball, Polytope, Region
@@ -23,62 +27,15 @@ from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.threads import single_thread
 from tightrope.solvers.transfer import Transfer, supports
+from tightrope.verifiers.report import LabelDecision, RobustnessReport, checked_targets, combined
 from tightrope.verifiers.tightening import Tightening
 
 METHODS = ("cascade", "interior-point", "reduced-dual", *conic.SOLVERS)
 ORDERS = ("1", "1+cuts", "2")
 
 
-@dataclass(frozen=True, eq=False)
-class LabelDecision:
-    """What is known of max F_label - F_y over the region.
-
-    Attributes
-    ----------
-    label
-        The target label.
-    verdict
-        CERTIFIED (proven below 0), FALSIFIED (an attack is known), UNKNOWN or FAILED; `reason` says why.
-    bound
-        Proven upper bound, or None if none was computed. When a solve stops at the sign it is not the tightest one.
-    nominal_margin
-        F_label - F_y at the region's centre.
-    attack_margin
-        The largest F_label - F_y that the attack found, or None without an attack.
-    method, solver, iterations, gap, seconds
-        Who decided, and at what cost; gap is that of the solver, None without a solve.
-    certificate
-        The proof of `bound`, or None.
-    """
-
-    label: int
-    verdict: Verdict
-    bound: float | None
-    nominal_margin: float
-    attack_margin: float | None
-    method: str
-    solver: str
-    gap: float | None
-    iterations: int
-    seconds: float
-    reason: str = ""
-    certificate: Certificate | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class RobustnessReport:
-    """The decisions of all target labels and what follows from them."""
-
-    verdict: Verdict
-    label: int
-    predicted: int
-    decisions: tuple[LabelDecision, ...]
-    attack: Attack | None
-    seconds: float
-
-
 def verify(
-    network: MonDEQ,
+    network: MonDEQ | FeedForward,
     region: Region,
     label: int,
     *,
@@ -106,6 +63,9 @@ def verify(
         multipliers (solvers.transfer) where they suffice, else by the interior point, warm-started.
         "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by that solver.
         "reduced-dual": multipliers of the reduced dual, all targets together, stopped at the sign.
+        For feed-forward networks "cascade" starts with linear bounds, and the names of
+        :data:`tightrope.propagation.lines.RELAXATIONS` (box, deepz, crown, ...) are methods too; see
+        :func:`tightrope.verifiers.feedforward.verify_feedforward`.
     order
         "1": Shor's relaxation, the paper's model. "1+cuts": what that leaves open (with method interior-point: every
         label) is solved again with bounds on z and h and products of facts (verifiers.tightening); for balls, with the
@@ -129,8 +89,15 @@ def verify(
     UnknownNameError, SolverUnavailableError, InputError
         Before any solve.
     """
-    targets = _checked(network, region, label, targets, method, tolerance, time_limit)
-    _check_order(order, method, network, region)
+    if isinstance(network, FeedForward):
+        from tightrope.verifiers.feedforward import verify_feedforward  # which calls this function in its turn
+
+        return verify_feedforward(
+            network, region, label, targets=targets, method=method, order=order, attack=attack, tolerance=tolerance,
+            time_limit=time_limit, seed=seed, stop=stop,
+        )  # fmt: skip
+    targets = checked(network, region, label, targets, method, tolerance, time_limit)
+    check_order(order, method, network.width, region)
     with single_thread():  # the attack's matrices are small too
         return _verified(network, region, label, targets, method, order, attack, tolerance, time_limit, seed, stop)
 
@@ -170,20 +137,18 @@ def _verified(network, region, label, targets, method, order, attack, tolerance,
         decisions.append(decision)
     decisions.sort(key=lambda decision: decision.label)
     best = max(found.values(), key=lambda a: a.margin, default=None)
-    verdict = Verdict.FALSIFIED if found else _combine(decisions)
+    verdict = Verdict.FALSIFIED if found else combined(decisions)
     return RobustnessReport(verdict, label, predicted, tuple(decisions), best, time.perf_counter() - began)
 
 
-def _checked(network, region, label, targets, method, tolerance, time_limit) -> list[int]:
+def checked(network, region, label, targets, method, tolerance, time_limit) -> list[int]:
     """The list of targets, after every check that needs no solve."""
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
     if method in conic.SOLVERS:
         conic.require(method)
-    if not isinstance(network, MonDEQ):
-        raise InputError(f"network: the Robustness Model needs a MonDEQ, got {type(network).__name__}.")
-    if region.size != network.input_size:
-        raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
+    if not isinstance(network, MonDEQ | FeedForward):
+        raise InputError(f"network: expected a MonDEQ or a FeedForward, got {type(network).__name__}.")
     if method == "reduced-dual" and isinstance(region, Polytope):
         raise RegionError("method: reduced-dual covers no polytopes; use interior-point.")
     if method == "reduced-dual" and not (region.norm == INFINITY or (region.norm == 2 and not region.clipped)):
@@ -195,21 +160,11 @@ def _checked(network, region, label, targets, method, tolerance, time_limit) -> 
         raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
     if time_limit is not None and not time_limit > 0:
         raise InputError(f"time_limit: expected a positive number of seconds or None, got {time_limit!r}.")
-    labels = range(network.classes)
-    if not isinstance(label, int | np.integer) or label not in labels:
-        raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
-    if targets is None:
-        return [j for j in labels if j != label]
-    chosen = list(dict.fromkeys(targets))
-    for target in chosen:
-        if not isinstance(target, int | np.integer) or target not in labels or target == label:
-            raise InputError(f"targets: got {target!r}; write labels in 0..{network.classes - 1} other than {label}.")
-    if not chosen:
-        raise InputError("targets: got none; leave targets out to decide all labels.")
-    return [int(target) for target in chosen]
+    return checked_targets(network, region, label, targets)
 
 
-def _check_order(order: object, method: str, network: MonDEQ, region: Region) -> None:
+def check_order(order: object, method: str, width: int, region: Region) -> None:
+    """Raise unless the order is known and goes with the method, the region and the number of hidden neurons."""
     if str(order) not in ORDERS:
         raise UnknownNameError("order", order, ORDERS)
     order = str(order)
@@ -219,17 +174,8 @@ def _check_order(order: object, method: str, network: MonDEQ, region: Region) ->
         raise RegionError(f"order: {order} needs bounds that are known for balls, not for a {type(region).__name__}.")
     if order == "2":
         conic.require("clarabel")
-        if network.width + region.size > LARGEST:
-            raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {network.width} + {region.size}; use 1+cuts.")
-
-
-def _combine(decisions: list[LabelDecision]) -> Verdict:
-    """One attack falsifies; otherwise all labels must be certified; a failure is reported before an unknown."""
-    verdicts = {decision.verdict for decision in decisions}
-    for verdict in (Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN):
-        if verdict in verdicts:
-            return verdict
-    return Verdict.CERTIFIED
+        if width + region.size > LARGEST:
+            raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {width} + {region.size}; use 1+cuts.")
 
 
 class _Decider:

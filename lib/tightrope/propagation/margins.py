@@ -1,0 +1,50 @@
+"""Proven bounds of the margins of one network on one region of any kind, as arrays: what verifiers ask for."""
+
+import numpy as np
+import torch
+
+from tightrope.networks import Composition, Dense, FeedForward
+from tightrope.propagation.bounds import bounds
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.operators import operators
+from tightrope.propagation.rounding import allowance
+from tightrope.regions import EllipsoidRegion, Polytope, Region, Zonotope
+
+
+def proven_margins(network: FeedForward, region: Region, label: int, method: str) -> np.ndarray:
+    """Return upper bounds of F_k - F_label over the region for all k, rounding included, (K,).
+
+    Parameters
+    ----------
+    region
+        Balls of norm 1, 2, infinity as they are, of other norms by their enclosure; zonotopes and ellipsoids as balls
+        of their parameters; polytopes by their box.
+    method
+        A name of :data:`tightrope.propagation.lines.RELAXATIONS`.
+
+    Examples
+    --------
+    >>> from tightrope.regions import Ball
+    >>> network = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0], [0.0, 0.0]]), ([0.0, 0.0], [0.0, 1.5]))
+    >>> proven_margins(network, Ball([0.0], 1.0, np.inf), 1, "deepz").round(6)  # |x| - 1.5
+    array([-0.5,  0. ])
+    """
+    inputs, network = _question(network, region)
+    layers = operators(network)
+    with torch.no_grad():
+        found = bounds(layers, inputs, method, [label])
+        margins = found.margins + allowance(layers, inputs, found)
+    proven = margins[0].numpy().copy()
+    proven[label] = 0.0
+    return proven
+
+
+def _question(network: FeedForward, region: Region) -> tuple[InputSet, FeedForward]:
+    """The region as a batch of one, and the network on it."""
+    if isinstance(region, Polytope):
+        return InputSet(torch.tensor(region.lower)[None], torch.tensor(region.upper)[None]), network
+    if isinstance(region, Zonotope | EllipsoidRegion):
+        first, *rest = network.layers
+        network = FeedForward((Composition((Dense(region.G, region.center), first)), *rest))
+        region = region.parameters
+    return InputSet.from_balls([region]), network
