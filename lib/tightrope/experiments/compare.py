@@ -1,5 +1,6 @@
 """Each printed number beside ours, and whether they agree."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -146,13 +147,18 @@ def comparison_table(lines: Iterable[Comparison]) -> Table:
 
 
 def summary_table(lines: Iterable[Comparison]) -> Table:
-    """What has been reproduced, for the README: cells of the paper profile only."""
-    rows = [
-        (line.paper, line.cell, line.printed, _rounded(line.reproduced), line.agreement)
-        for line in lines
-        if line.profile == "paper"
-    ]
-    return Table(("paper", "cell", "printed", "reproduced", "verdict"), tuple(rows))
+    """How many printed cells of each result come out how, for the README; times are not counted.
+
+    Results without any row of the paper profile are left out.
+    """
+    counts: dict[tuple[str, str], Counter] = {}
+    for line in lines:
+        counts.setdefault((line.paper, line.result), Counter())
+        if line.kind != "timing":
+            counts[line.paper, line.result][line.agreement] += 1
+    done = {key: count for key, count in counts.items() if any(count[word] for word in AGREEMENTS[:-1])}
+    rows = [(*key, *(count[word] or "" for word in AGREEMENTS)) for key, count in done.items()]
+    return Table(("paper", "result", *AGREEMENTS), tuple(rows))
 
 
 def reasons(lines: Iterable[Comparison]) -> list[str]:
