@@ -53,6 +53,10 @@ class ConvergenceError(TightropeError, ArithmeticError):
     """An iteration stopped before its residual reached the tolerance."""
 
 
+class TrainingError(TightropeError, ArithmeticError):
+    """A training whose loss is no number any more; the message has the step and the configuration."""
+
+
 class StoppedError(TightropeError):
     """A computation ended because its `stop` said so; what it knew so far is not wanted any more."""
 
