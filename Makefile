@@ -14,7 +14,7 @@ NOTEBOOKS := $(wildcard notebooks/*/*.ipynb)
 # A notebook may take this many seconds per cell on a slow machine before it counts as stuck.
 CELL_TIMEOUT ?= 600
 
-.PHONY: help setup reproduce test browser lab data bench lint format lock
+.PHONY: help setup reproduce report test browser lab data bench lint format lock
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ $(STAMP): pyproject.toml requirements.lock
 reproduce: setup  ## run every notebook on embedded data, then print printed / reproduced / verdict
 	$(BIN)/tightrope run --all --profile quick
 	$(BIN)/tightrope compare
+
+report: setup  ## write figures/site: every printed number beside ours; open figures/site/index.html
+	$(BIN)/tightrope report
 
 test: setup  ## lint, unit tests, and the notebooks against their stored outputs
 	$(RUN) ruff check .

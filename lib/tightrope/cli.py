@@ -1,4 +1,4 @@
-"""The command `tightrope`: list, run, compare, certify, train-zoo, data.
+"""The command `tightrope`: list, run, compare, report, certify, train-zoo, data.
 
 Every error that a user can cause is one line on stderr and exit code 2.
 """
@@ -6,6 +6,7 @@ Every error that a user can cause is one line on stderr and exit code 2.
 import json
 import math
 import sys
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -162,6 +163,17 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
     click.echo("\n" + ", ".join(f"{count} {word}" for word, count in counts.items() if count))
     if waiting and not names and not everything:
         click.echo(f"{len(waiting)} results have no notebook yet; `tightrope list` names them.")
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: figures/site.")
+def report(output: Path | None) -> None:
+    """Write a static site with every printed number beside ours; it opens from disk."""
+    from tightrope.experiments import report as reporting  # nbconvert takes a second to import
+
+    site = reporting.write(output)
+    click.echo(", ".join(f"{count} {word}" for word, count in site.counts.most_common()))
+    click.echo(f"{site.index}: {site.pages} pages, {site.size / 1e6:.1f} MB")
 
 
 # ------------------------------------------------------------------------------------------------ one network

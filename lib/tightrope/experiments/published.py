@@ -113,6 +113,24 @@ class Result:
         raise UnknownNameError("cell", id, [cell.id for cell in self.cells])
 
 
+@dataclass(frozen=True)
+class Paper:
+    """A paper: its key, its title, and what its printed times were taken on."""
+
+    key: str
+    title: str
+    hardware: str
+
+
+def papers(folder: Path | None = None) -> tuple[Paper, ...]:
+    """Return every paper, in the order of their keys."""
+    found = []
+    for source in sorted((folder or paths.PAPERS).glob("*/published.yaml")):
+        content = yaml.safe_load(source.read_text(encoding="utf-8"))
+        found.append(Paper(content["paper"], content.get("title", content["paper"]), content.get("hardware", "")))
+    return tuple(found)
+
+
 def read(folder: Path) -> tuple[Result, ...]:
     """Read published.yaml, and paper.yaml if there is one, of one paper's folder."""
     source = folder / "published.yaml"

@@ -29,10 +29,8 @@ NOT_IDENTITY = ("network",)
 KEPT_PROFILES = ("paper",)
 
 # Sources that show rows and cannot change one.
-PRESENTATION = (
-    "cli",
-    *(f"experiments/{name}" for name in ("batch", "compare", "figures", "progress", "runner", "tables", "workers")),
-)
+_SHOWN_BY = ("batch", "compare", "figures", "progress", "report", "runner", "tables", "widgets", "workers")
+PRESENTATION = ("cli", *(f"experiments/{name}" for name in _SHOWN_BY))
 
 _TABLE = """create table if not exists rows (
     key text primary key, paper text, result text, profile text, code text, row text)"""
