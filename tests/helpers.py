@@ -1,6 +1,8 @@
-"""Small random questions that several tests ask."""
+"""Small random questions that several tests ask, and the command line in a process of its own."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 from scipy.optimize import linprog
@@ -83,3 +85,15 @@ def random_arrows(data: ArrowData, rng: np.random.Generator):
         return full
 
     return np.linalg.inv(arrow()), arrow()
+
+
+def tightrope(*arguments: str, **options) -> subprocess.Popen:
+    """Start `tightrope` with these arguments, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tightrope.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )

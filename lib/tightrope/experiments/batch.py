@@ -88,7 +88,7 @@ def _expect(
             missing = runner.missing(every, store)
             board.expect(number, len(every) - len(missing), len(every))
             known = experiment(one.result).solve
-            todo[number] = [workers.Task(one.result.name, case) for case in missing if case["result"] in known]
+            todo[number] = [workers.Task(case, known[case["result"]]) for case in missing if case["result"] in known]
     return errors, todo
 
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from tightrope.errors import ClusterError
 from tightrope.experiments.records import Store, case_key, code_fingerprint, versions
-from tightrope.experiments.registry import experiments
 
 DEATHS = 3  # a case that has taken more workers with it than this is given up
 SECONDS = 15  # within which a scheduler has to answer
@@ -20,10 +21,10 @@ INSTALL = "the package `distributed` is missing; run `pip install -e .` again, o
 
 @dataclass(frozen=True)
 class Task:
-    """A case, and the result whose experiment solves it."""
+    """A case, and what solves it: case -> outcome."""
 
-    result: str
     case: Mapping
+    solve: Callable[[Mapping], Mapping]
 
     @property
     def key(self) -> str:
@@ -126,7 +127,7 @@ def solve(
     code = code_fingerprint()
     # Not pure: a row is asked for because it has to be solved. The name is what a dashboard shows.
     futures = {
-        client.submit(_solve, task.result, dict(task.case), code, key=f"{task.case['result']}-{key}", pure=False): key
+        client.submit(_solve, task.solve, dict(task.case), code, key=f"{task.case['result']}-{key}", pure=False): key
         for key, task in by_key.items()
     }
     failures = []
@@ -146,14 +147,11 @@ def solve(
     return failures
 
 
-def _solve(result: str, case: Mapping, code: str) -> tuple[Mapping, Mapping]:
+def _solve(function: Callable[[Mapping], Mapping], case: Mapping, code: str) -> tuple[Mapping, Mapping]:
     """Solve one case, on a worker: its outcome and the versions that made it."""
     if code_fingerprint() != code:
         raise ClusterError("scheduler: a worker runs another version of Tightrope; start it again from this one")
-    function = experiments(case["paper"])[result].solve[case["result"]]
-    from threadpoolctl import threadpool_limits  # after the import of what is to be limited
-
-    with threadpool_limits(limits=1):  # workers that were started without OMP_NUM_THREADS
+    with threadpool_limits(limits=1):  # for workers that were started without OMP_NUM_THREADS
         return function(case), dict(versions())
 
 
