@@ -1,0 +1,307 @@
+"""Properties in the VNN-LIB format, version 1: boxes of inputs and the outputs that must not be reached.
+
+The file asserts what a counterexample is: bounds on the inputs X_0, X_1, ... and linear constraints on the outputs
+Y_0, Y_1, ..., with `and` and `or`. It is read into separate questions (:class:`Case`); the property holds if none of
+them has a point. Numbers are exact fractions until the end; where a float64 cannot hold one, the box and the set of
+forbidden outputs grow by the last digit, so that a proof for what was read is one for the file. (The package vnnlib
+reads version 2 of the format only.)
+"""
+
+import gzip
+import math
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from tightrope.errors import CorruptDataError, InputError, MissingDataError
+from tightrope.regions import INFINITY, Ball
+
+#: Limits that keep a hostile file from taking the machine down.
+LARGEST_FILE, DEEPEST, MOST_CASES = 2**28, 50, 10_000
+_TOKEN = re.compile(r"\(|\)|[^\s()]+")
+_VARIABLE = re.compile(r"([XY])_(\d+)")
+_FLIPPED = {"<=": ">=", ">=": "<=", "<": ">", ">": "<", "=": "="}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Is there an x in the region with A F(x) <= b?
+
+    Attributes
+    ----------
+    region : Ball
+        A box, in network-input units.
+    A : (k, K)
+    b : (k,)
+    """
+
+    region: Ball
+    A: np.ndarray
+    b: np.ndarray
+
+    def violated(self, outputs: np.ndarray) -> bool:
+        """Whether outputs (K,) are forbidden."""
+        return bool((self.A @ outputs <= self.b).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Property:
+    """The cases of a file; the property holds for a network if none of them has a point.
+
+    Attributes
+    ----------
+    cases : tuple of Case
+        Empty boxes are left out.
+    inputs, outputs : int
+        Numbers of declared X and Y.
+    """
+
+    cases: tuple[Case, ...]
+    inputs: int
+    outputs: int
+
+
+def read_vnnlib(path: str | PathLike[str]) -> Property:
+    """Read a .vnnlib file, or one that is packed as .vnnlib.gz.
+
+    Raises
+    ------
+    MissingDataError, CorruptDataError
+        If the file is not there, or not a whole text.
+    InputError
+        For what the format or this reader does not know, with the expression.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingDataError(f"no file {path}. Give the path of a .vnnlib or .vnnlib.gz file.")
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            content = stream.read(LARGEST_FILE + 1)
+        text = content.decode("utf-8")
+    except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
+        raise CorruptDataError(f"{path} is not a whole VNN-LIB text ({error}); get it again.") from error
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"{path} is larger than {LARGEST_FILE} bytes.")
+    try:
+        return parse_vnnlib(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def parse_vnnlib(text: str) -> Property:
+    """Read a property from the text of a file.
+
+    Examples
+    --------
+    >>> found = parse_vnnlib('''
+    ... (declare-const X_0 Real) (declare-const Y_0 Real) (declare-const Y_1 Real)
+    ... (assert (>= X_0 -1)) (assert (<= X_0 0.5))   ; the box
+    ... (assert (or (<= Y_0 Y_1) (>= Y_0 10)))       ; what must not happen
+    ... ''')
+    >>> [(case.A.tolist(), case.b.tolist()) for case in found.cases]
+    [([[1.0, -1.0]], [0.0]), ([[-1.0, 0.0]], [-10.0])]
+    """
+    declared = {"X": set(), "Y": set()}
+    conjunctions: list[list[tuple]] = [[]]
+    for command in _commands(text):
+        head = command[0] if isinstance(command, list) and command else command
+        if head == "assert" and len(command) == 2:
+            conjunctions = _and(conjunctions, _disjunctive(command[1], declared))
+        elif head in ("declare-const", "declare-fun") and len(command) == (3 if head == "declare-const" else 4):
+            match = _VARIABLE.fullmatch(command[1]) if isinstance(command[1], str) else None
+            if match is None or command[-1] != "Real" or command[2:-1] not in ([], [[]]):
+                raise InputError(f"{_shown(command)}: variables are X_0, X_1, ..., Y_0, Y_1, ..., of sort Real.")
+            declared[match[1]].add(int(match[2]))
+        elif head not in ("set-logic", "set-info", "check-sat", "exit"):
+            raise InputError(f"{_shown(command)} is not known; declare-const and assert of VNN-LIB version 1 are read.")
+    sizes = {}
+    for kind, numbers in declared.items():
+        sizes[kind] = len(numbers)
+        if not numbers or numbers != set(range(len(numbers))):
+            raise InputError(f"{len(numbers)} variables {kind} are declared, not {kind}_0, {kind}_1, ... without gaps.")
+    cases = (_case(atoms, sizes["X"], sizes["Y"]) for atoms in conjunctions)
+    return Property(tuple(case for case in cases if case is not None), sizes["X"], sizes["Y"])
+
+
+# text to expressions ------------------------------------------------------------------------------
+
+
+def _commands(text: str) -> Iterator[list | str]:
+    """The expressions of the file one after the other, as nested lists of words."""
+    stack: list[list] = []
+    for line in text.splitlines():
+        for token in _TOKEN.findall(line.split(";")[0]):
+            if token == "(":
+                stack.append([])
+                if len(stack) > DEEPEST:
+                    raise InputError(f"brackets are nested more than {DEEPEST} deep.")
+            elif token == ")":
+                if not stack:
+                    raise InputError("there is a closing bracket too many.")
+                done = stack.pop()
+                if stack:
+                    stack[-1].append(done)
+                else:
+                    yield done
+            elif stack:
+                stack[-1].append(token)
+            else:
+                raise InputError(f"{token[:40]!r} stands outside brackets.")
+    if stack:
+        raise InputError(f"{len(stack)} brackets are not closed; the file may be truncated.")
+
+
+def _shown(expression: object) -> str:
+    text = f"({' '.join(map(_shown, expression))})" if isinstance(expression, list) else str(expression)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+# expressions to conjunctions of constraints -------------------------------------------------------
+
+
+def _and(left: list[list[tuple]], right: list[list[tuple]]) -> list[list[tuple]]:
+    if len(left) * len(right) > MOST_CASES:
+        raise InputError(f"more than {MOST_CASES} cases after `or` is multiplied out.")
+    if len(right) == 1:  # in place: a file has thousands of bounds, one after the other
+        for atoms in left:
+            atoms.extend(right[0])
+        return left
+    return [a + b for a, b in product(left, right)]
+
+
+def _disjunctive(expression: object, declared: dict[str, set[int]]) -> list[list[tuple]]:
+    """The expression as a disjunction of conjunctions of constraints `sum w_v v <= d`, each (w, d)."""
+    head = expression[0] if isinstance(expression, list) and expression else None
+    if head == "and":
+        found: list[list[tuple]] = [[]]
+        for part in expression[1:]:
+            found = _and(found, _disjunctive(part, declared))
+        return found
+    if head == "or" and len(expression) > 1:
+        found = [atoms for part in expression[1:] for atoms in _disjunctive(part, declared)]
+        if len(found) > MOST_CASES:
+            raise InputError(f"more than {MOST_CASES} cases in one `or`.")
+        return found
+    if not isinstance(head, str) or head not in _FLIPPED or len(expression) != 3:
+        raise InputError(f"{_shown(expression)}: expected (and ...), (or ...), or a comparison <=, >=, <, >, = of two.")
+    left, right = (_linear(side, declared) for side in expression[1:])
+    atoms = []
+    # Strict comparisons are read as not strict: the counterexamples become more, never fewer.
+    if head in ("<=", "<", "="):
+        atoms.append(_difference(left, right))
+    if head in (">=", ">", "="):
+        atoms.append(_difference(right, left))
+    return [atoms]
+
+
+def _difference(small: dict, large: dict) -> tuple[dict, Fraction]:
+    """small <= large as (w, d)."""
+    w = {v: small.get(v, Fraction()) - large.get(v, Fraction()) for v in {**small, **large} if v is not None}
+    return {v: c for v, c in w.items() if c}, large.get(None, Fraction()) - small.get(None, Fraction())
+
+
+def _linear(expression: object, declared: dict[str, set[int]]) -> dict:
+    """A linear expression as coefficients by variable, the constant under None."""
+    if isinstance(expression, str):
+        match = _VARIABLE.fullmatch(expression)
+        if match is None:
+            return {None: _number(expression)}
+        if int(match[2]) not in declared[match[1]]:
+            raise InputError(f"{expression} is not declared.")
+        return {(match[1], int(match[2])): Fraction(1)}
+    head, *arguments = expression or [None]
+    if head not in ("+", "-", "*") or not arguments:
+        raise InputError(f"{_shown(expression)}: expected a number, a variable, or +, -, * of them.")
+    terms = [_linear(argument, declared) for argument in arguments]
+    if head == "*":
+        constants = [term for term in terms if set(term) <= {None}]
+        others = [term for term in terms if not set(term) <= {None}]
+        if len(others) > 1:
+            raise InputError(f"{_shown(expression)} is not linear.")
+        factor = math.prod((term.get(None, Fraction()) for term in constants), start=Fraction(1))
+        return {v: factor * c for v, c in (others[0] if others else {None: Fraction(1)}).items()}
+    total = dict(terms[0])
+    sign = -1 if head == "-" else 1
+    if head == "-" and len(terms) == 1:
+        return {v: -c for v, c in total.items()}
+    for term in terms[1:]:
+        for v, c in term.items():
+            total[v] = total.get(v, Fraction()) + sign * c
+    return total
+
+
+def _number(text: str) -> Fraction:
+    if len(text) > 100 or not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", text):
+        raise InputError(f"{text[:40]!r} is no number and no variable X_i or Y_i.")
+    return Fraction(text)
+
+
+# conjunctions to cases ----------------------------------------------------------------------------
+
+
+def _case(atoms: list[tuple], inputs: int, outputs: int) -> Case | None:
+    """The case of these constraints, or None if its box is empty."""
+    lower: list[Fraction | None] = [None] * inputs
+    upper: list[Fraction | None] = [None] * inputs
+    rows, limits = [], []
+    for w, d in atoms:
+        kinds = {kind for kind, _ in w}
+        if not w:
+            if d < 0:  # 0 <= d does not hold
+                return None
+        elif kinds == {"Y"}:
+            row, limit = _row(w, d, outputs)
+            rows.append(row)
+            limits.append(limit)
+        elif kinds == {"X"} and len(w) == 1:
+            (((_, i), c),) = w.items()
+            if c > 0:
+                upper[i] = d / c if upper[i] is None else min(upper[i], d / c)
+            else:
+                lower[i] = d / c if lower[i] is None else max(lower[i], d / c)
+        else:
+            raise InputError("a constraint joins several inputs, or inputs and outputs; boxes of inputs are read.")
+    open_inputs = [i for i in range(inputs) if lower[i] is None or upper[i] is None]
+    if open_inputs:
+        raise InputError(f"X_{open_inputs[0]} has no {'lower' if lower[open_inputs[0]] is None else 'upper'} bound.")
+    if any(low > high for low, high in zip(lower, upper, strict=True)):
+        return None
+    low, high = np.array([_below(v) for v in lower]), np.array([_above(v) for v in upper])
+    center = np.clip(low + (high - low) / 2, low, high)
+    radius = np.nextafter(np.maximum(high - center, center - low).max(), np.inf)
+    return Case(Ball(center, radius, INFINITY, low, high), np.array(rows).reshape(-1, outputs), np.array(limits))
+
+
+def _row(w: dict, d: Fraction, outputs: int) -> tuple[np.ndarray, float]:
+    """w'y <= d with whole numbers for coefficients, which float64 holds exactly, and d rounded up."""
+    scale = math.lcm(*(c.denominator for c in w.values()))
+    row = np.zeros(outputs)
+    for (_, i), c in w.items():
+        if abs(c * scale) >= 2**53:
+            raise InputError(f"the coefficients of a constraint on Y_{i} have too many digits for float64.")
+        row[i] = int(c * scale)
+    return row, _above(d * scale)
+
+
+def _below(value: Fraction) -> float:
+    """The largest float64 not above value."""
+    nearest = _float(value)
+    return nearest if Fraction(nearest) <= value else math.nextafter(nearest, -math.inf)
+
+
+def _above(value: Fraction) -> float:
+    return 0.0 - _below(-value)
+
+
+def _float(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError("a number is too large for float64.") from None

@@ -1,0 +1,164 @@
+"""VNN-LIB files: read exactly, refused by name."""
+
+import gzip
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tightrope.errors import CorruptDataError, InputError, MissingDataError, TightropeError
+from tightrope.properties import MOST_CASES, parse_vnnlib, read_vnnlib
+
+DECLARED = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)(declare-const Y_1 Real)"
+BOX = "(assert (<= X_0 1))(assert (>= X_0 0))(assert (<= X_1 0.5))(assert (>= X_1 (- 0.5)))"
+
+
+def test_a_file_as_they_are_written(tmp_path):
+    """Comments, line breaks, both declarations, both sides of a comparison, exponents; packed or not."""
+    text = """; ACAS-like
+    (set-logic QF_LRA)
+    (declare-fun X_0 () Real)
+    (declare-const X_1 Real) (declare-const Y_0 Real)
+    (declare-const Y_1 Real)
+    ; unscaled input: [0, 1]
+    (assert (<= X_0 0.679857769)) (assert (>= X_0 6.0e-1))
+    (assert (and (<= -0.5 X_1) (> 0.5 X_1)))
+    (assert (<= (* 2 (- Y_0 Y_1)) (+ 3.0 (* 0.5 Y_1)
+    )))   ; forbidden
+    (check-sat)
+    """
+    (tmp_path / "p.vnnlib").write_text(text)
+    with gzip.open(tmp_path / "p.vnnlib.gz", "wt") as stream:
+        stream.write(text)
+    for name in ("p.vnnlib", "p.vnnlib.gz"):
+        found = read_vnnlib(tmp_path / name)
+        (case,) = found.cases
+        assert (found.inputs, found.outputs) == (2, 2)
+        low, high = case.region.bounding_box()
+        np.testing.assert_allclose(low, [0.6, -0.5], atol=1e-15)
+        np.testing.assert_allclose(high, [0.679857769, 0.5], atol=1e-15)
+        assert case.A.tolist() == [[4.0, -5.0]] and case.b.tolist() == [6.0]  # times 2: whole numbers
+
+
+def test_boxes_and_limits_grow_by_rounding_never_shrink():
+    """0.1 is no float64: the read box holds the written one, and every counterexample stays one."""
+    text = DECLARED + "(assert (<= X_0 0.3))(assert (>= X_0 0.1))(assert (<= X_1 0.7))(assert (>= X_1 0.7))"
+    (case,) = parse_vnnlib(text + "(assert (<= (* 0.1 Y_0) 0.7))").cases
+    low, high = case.region.bounding_box()
+    assert Fraction(low[0]) <= Fraction("0.1") and Fraction("0.3") <= Fraction(high[0])
+    assert Fraction(low[1]) <= Fraction("0.7") <= Fraction(high[1])
+    assert case.region.contains(np.array([0.2, 0.7])) and high[1] - low[1] < 1e-15
+    assert case.A.tolist() == [[1.0, 0.0]] and Fraction(case.b[0]) >= 7
+
+
+def test_or_is_multiplied_out():
+    """Cases of inputs and outputs; boxes that are empty disappear."""
+    text = (
+        DECLARED + "(assert (or (and (<= X_0 1) (>= X_0 0)) (and (<= X_0 3) (>= X_0 2)) (and (<= X_0 3) (>= X_0 4))))"
+    )
+    text += "(assert (and (<= X_1 0) (>= X_1 0)))(assert (or (<= Y_0 Y_1) (and (>= Y_0 5) (<= Y_1 7) (= Y_0 Y_1))))"
+    cases = parse_vnnlib(text).cases
+    assert len(cases) == 4 and [len(case.b) for case in cases] == [1, 4, 1, 4]
+    assert sorted(float(case.region.bounding_box()[0][0]) for case in cases) == [0, 0, 2, 2]
+    equal = cases[1]
+    assert equal.violated(np.array([6.0, 6.0])) and not equal.violated(np.array([6.0, 6.1]))
+    assert not equal.violated(np.array([4.0, 4.0]))
+
+
+def test_the_same_set_as_direct_evaluation(rng):
+    """Random formulas against Python's own and, or and <=."""
+    for _ in range(50):
+        formula, evaluate = _random_formula(rng, depth=3)
+        found = parse_vnnlib(DECLARED + BOX + f"(assert {formula})")
+        for y in rng.integers(-3, 4, size=(30, 2)).astype(float):
+            assert any(case.violated(y) for case in found.cases) == evaluate(y)
+
+
+def _random_formula(rng, depth: int):
+    """Text and function of y, with whole numbers."""
+    if depth and rng.random() < 0.6:
+        parts = [_random_formula(rng, depth - 1) for _ in range(rng.integers(1, 4))]
+        word, combine = (("and", all), ("or", any))[rng.integers(2)]
+        return f"({word} {' '.join(t for t, _ in parts)})", lambda y: combine(f(y) for _, f in parts)
+    a, b, c, d = (int(n) for n in rng.integers(-3, 4, size=4))
+    forms = (f"(+ (* {a} Y_0) (* Y_1 {b}))", f"(- {c} (* {d} Y_1))")
+    if rng.random() < 0.5:
+        return f"(<= {forms[0]} {forms[1]})", lambda y: a * y[0] + b * y[1] <= c - d * y[1]
+    return f"(>= {forms[0]} {forms[1]})", lambda y: a * y[0] + b * y[1] >= c - d * y[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(assert (<= Y_0 Y_1)", "1 brackets are not closed"),
+        ("(assert (<= Y_0 Y_1))) ", "closing bracket too many"),
+        ("assert", "'assert' stands outside brackets"),
+        ("(" * 60, "nested more than 50"),
+        ("(vnnlib-version <2.0>)", "not known; declare-const and assert of VNN-LIB version 1"),
+        ("(declare-const Z_0 Real)", "variables are X_0"),
+        ("(declare-const X_2 Int)", "of sort Real"),
+        ("(declare-const X_3 Real)", "3 variables X are declared, not X_0, X_1, ... without gaps"),
+        ("(assert (<= Y_2 0))", "Y_2 is not declared"),
+        ("(assert (not (<= Y_0 0)))", r"\(not \(<= Y_0 0\)\): expected \(and"),
+        ("(assert (or))", "expected"),
+        ("(assert Y_0)", "expected"),
+        ("(assert (<= (* Y_0 Y_1) 0))", "is not linear"),
+        ("(assert (<= (/ Y_0 2) 0))", r"expected a number, a variable, or \+, -, \*"),
+        ("(assert (<= Y_0 ten))", "'ten' is no number"),
+        ("(assert (<= Y_0 nan))", "'nan' is no number"),
+        ("(assert (<= Y_0 1e9999999999))", "is no number"),
+        ("(assert (<= Y_0 1e999))", "too large for float64"),
+        ("(assert (<= (* 0.12345678901234567 Y_0) Y_1))", "too many digits"),
+        ("(assert (<= (+ X_0 Y_0) 0))", "joins several inputs, or inputs and outputs"),
+        ("(assert (<= (+ X_0 X_1) 0))", "joins several inputs"),
+        ("(assert " + "(and " * 48 + "(<= Y_0 0)" + ")" * 49, None),
+        ("".join("(assert (or (<= Y_0 0) (<= Y_1 0)))" for _ in range(20)), f"more than {MOST_CASES} cases"),
+    ],
+)
+def test_what_is_not_read_is_named(text, message):
+    """The expression and what is expected."""
+    if message is None:
+        assert len(parse_vnnlib(DECLARED + BOX + text).cases) == 1
+        return
+    with pytest.raises(InputError, match=message):
+        parse_vnnlib(DECLARED + BOX + text)
+
+
+def test_inputs_without_bounds_and_without_variables():
+    """A half-line is no box; a file without outputs asks nothing."""
+    with pytest.raises(InputError, match="X_1 has no upper bound"):
+        parse_vnnlib(DECLARED + "(assert (<= X_0 1))(assert (>= X_0 0))(assert (>= X_1 0))")
+    with pytest.raises(InputError, match="0 variables Y are declared"):
+        parse_vnnlib("(declare-const X_0 Real)")
+
+
+def test_files(tmp_path):
+    """Absent, truncated, not text: each has its error, and the path is in it."""
+    with pytest.raises(MissingDataError, match=r"no file .*p\.vnnlib"):
+        read_vnnlib(tmp_path / "p.vnnlib")
+    packed = gzip.compress((DECLARED + BOX).encode())
+    (tmp_path / "p.vnnlib.gz").write_bytes(packed[:-20])
+    with pytest.raises(CorruptDataError, match=r"p\.vnnlib\.gz is not a whole"):
+        read_vnnlib(tmp_path / "p.vnnlib.gz")
+    (tmp_path / "p.vnnlib").write_bytes(b"\xff\xfe(assert")
+    with pytest.raises(CorruptDataError, match="is not a whole VNN-LIB text"):
+        read_vnnlib(tmp_path / "p.vnnlib")
+    (tmp_path / "p.vnnlib").write_text(DECLARED + BOX + "(assert (<= Y_0")
+    with pytest.raises(InputError, match=r"p\.vnnlib: 3 brackets|p\.vnnlib: 2 brackets"):
+        read_vnnlib(tmp_path / "p.vnnlib")
+
+
+def test_damaged_texts_are_named_errors_or_properties(rng):
+    """Characters changed at random never end in another exception."""
+    text = DECLARED + BOX + "(assert (or (<= Y_0 Y_1) (and (>= (* 2 Y_0) 5) (<= Y_1 7.5))))"
+    letters = "()XY_019.+-*<>= eandorst;"
+    refused = 0
+    for _ in range(400):
+        changed = list(text)
+        for place in rng.integers(len(changed), size=2):
+            changed[place] = letters[rng.integers(len(letters))]
+        try:
+            parse_vnnlib("".join(changed))
+        except TightropeError:
+            refused += 1
+    assert refused > 100
