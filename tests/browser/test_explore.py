@@ -1,7 +1,6 @@
 """The explorer in a real browser: in JupyterLab and in Voila, every control moved, numbers and picture read.
 
-Run by `make browser`; needs Debian's chromium and the extra `browser`. Screenshots go to the folder named by the
-environment variable TIGHTROPE_SCREENSHOTS, or to pytest's temporary folder.
+Run by `make browser`; conftest.py says what it needs and where screenshots go.
 """
 
 import json
@@ -22,44 +21,16 @@ from tightrope import paths
 pytestmark = pytest.mark.browser
 
 NOTEBOOK = paths.NOTEBOOKS / "explore" / "certify.ipynb"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 #: Seconds that any step may take on a busy machine; how long it took is printed, not asserted.
 PATIENCE = 120
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def page(open_browser):
     """A page of a fresh browser."""
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
-    with playwright.sync_playwright() as driver:
-        profile = str(tmp_path_factory.mktemp("profile"))
-        size = {"width": 1300, "height": 1100}
-        context = driver.chromium.launch_persistent_context(
-            profile, executable_path=CHROMIUM, headless=True, args=FLAGS, viewport=size
-        )
-        context.set_default_timeout(PATIENCE * 1000)
-        yield context.new_page()
-        context.close()
-
-
-@pytest.fixture(scope="module")
-def screenshots(tmp_path_factory) -> Path:
-    """Where screenshots go."""
-    named = os.environ.get("TIGHTROPE_SCREENSHOTS")
-    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    context = open_browser(1300, 1100)
+    context.set_default_timeout(PATIENCE * 1000)
+    return context.new_page()
 
 
 @pytest.fixture
@@ -144,9 +115,13 @@ def test_jupyterlab(page, serve, screenshots):
 
 def walk(page, screenshots: Path, name: str, began: float) -> None:
     """Move every control; each time the picture or the numbers change, and back they are what they were."""
-    page.wait_for_selector("div[role=status]")
-    settle(page)
+    shown_or_failed = "div[role=status], p[role=alert], [data-mime-type='application/vnd.jupyter.stderr']"
+    page.wait_for_selector(shown_or_failed)
+    failure = page.locator("[data-mime-type='application/vnd.jupyter.stderr']")
+    assert not failure.count(), failure.first.inner_text()[-2000:]
     print(f"\n{name}: first picture after {time.monotonic() - began:.1f} s")
+    settle(page)
+    print(f"{name}: complete after {time.monotonic() - began:.1f} s")
     shot(page, screenshots / f"{name}-0-first.png")
     first = shown(page)
     assert first[0] == "falsified: a point of the region does not have the true label" and "image 0 (a 0" in first[1]
