@@ -20,7 +20,7 @@ Refinements, each a list of further products of valid inequalities (DESIGN, "HR-
 =============  ========================================================================================
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -44,8 +44,8 @@ class LayerForms:
     ----------
     u, h, x, g, r
         (p, N) forms; x only if another hidden layer follows, and then r is lifted; else None, and r = u c.
-    free
-        Indices of the neurons whose u is a variable.
+    free, lifted
+        Indices of the neurons whose u is a variable, and of those among them whose gradient g can differ from 0.
     h_scale, g_scale
         (p,) bounds of |h| and |g|: what forms are divided by, so that all numbers are of size 1.
     h_bounds, g_bounds
@@ -58,6 +58,7 @@ class LayerForms:
     g: Forms
     r: Forms
     free: np.ndarray
+    lifted: np.ndarray
     h_scale: np.ndarray
     g_scale: np.ndarray
     h_bounds: tuple[np.ndarray, np.ndarray]
@@ -91,7 +92,8 @@ def relu_lipschitz_problem(ask: Question, refinement: str = "products") -> Polyn
     for i, layer in enumerate(layers):
         if len(layer.free):
             constraints += _neurons(space, layer, i + 1, level)
-            constraints += _lifted(space, layer, i + 1, tight) if layer.x is not None else []
+        if layer.x is not None and len(layer.lifted):
+            constraints += _gradients(space, layer, i + 1, tight)
     if level >= REFINEMENTS.index("corners") and box and n:
         constraints += _corners(space, space["d"], sp.csr_array(t[wide(ask.region)]))
     inner = sp.csr_array(sp.csr_array(R.T) @ layers[0].r)
@@ -104,6 +106,13 @@ def free_neurons(ask: Question, tight: bool) -> list[np.ndarray]:
     if not tight:
         return [np.arange(len(lo)) for lo in ask.lower]
     return [np.flatnonzero((lo <= 0) & (hi >= 0)) for lo, hi in zip(ask.lower, ask.upper, strict=True)]
+
+
+def lifted_neurons(ask: Question, free: list[np.ndarray]) -> list[np.ndarray]:
+    """For each layer but the last the free neurons whose backpropagated gradient g is not proven to be 0."""
+    low, high = gradient_bounds(ask)
+    moving = [(lo != 0) | (hi != 0) for lo, hi in zip(low, high, strict=True)]
+    return [rows[moving[i][rows]] if i < ask.depth - 1 else rows[:0] for i, rows in enumerate(free)]
 
 
 def wide(region: Ball) -> np.ndarray:
@@ -121,15 +130,16 @@ def _rows_of_t(ask: Question) -> np.ndarray:
 
 def _space(ask: Question, free: list[np.ndarray], size_of_t: int) -> Space:
     blocks = {"t": size_of_t, "d": ask.coordinates.V.shape[1]}
-    for i, rows in enumerate(free):
-        names = ("u", "x", "r") if i < ask.depth - 1 else ("u",)
-        blocks |= {f"{name}{i + 1}": len(rows) for name in names}
+    for i, (rows, lifted) in enumerate(zip(free, lifted_neurons(ask, free), strict=True)):
+        blocks |= {f"u{i + 1}": len(rows)}
+        if i < ask.depth - 1:
+            blocks |= {f"x{i + 1}": len(rows), f"r{i + 1}": len(lifted)}
     return Space(**{name: size for name, size in blocks.items() if size})
 
 
 def layer_forms(space: Space, ask: Question, free: list[np.ndarray], tight: bool) -> list[LayerForms]:
     """All layers in the variables of a space; u of a neuron that is not free is constant."""
-    coords = ask.coordinates
+    coords, lifted = ask.coordinates, lifted_neurons(ask, free)
     on = [(lo > 0).astype(float) if tight else np.zeros(len(lo)) for lo in ask.lower]
     us = [_block(space, f"u{i + 1}", rows, len(on[i])) + space.constant(on[i]) for i, rows in enumerate(free)]
     hs: list[Forms] = []
@@ -150,17 +160,22 @@ def layer_forms(space: Space, ask: Question, free: list[np.ndarray], tight: bool
     for i in range(ask.depth - 2, -1, -1):
         g = sp.csr_array(sp.csr_array(ask.weights[i + 1].T) @ rs[0])
         gs.insert(0, g)
-        rs.insert(0, sp.csr_array(_block(space, f"r{i + 1}", free[i], g.shape[0]) + sp.diags_array(on[i]) @ g))
+        rs.insert(0, sp.csr_array(_block(space, f"r{i + 1}", lifted[i], g.shape[0]) + sp.diags_array(on[i]) @ g))
     found = []
     low, high = gradient_bounds(ask)
     for i in range(ask.depth):
         # l <= 0 <= h^ holds for the free neurons of the tight problem; elsewhere these bounds are not used.
         lo, hi = np.minimum(ask.lower[i], 0), np.maximum(ask.upper[i], 0)
-        s = np.maximum(np.maximum(-lo, hi), 1e-12)
-        q = np.maximum(np.maximum(np.abs(low[i]), np.abs(high[i])), 1e-12)
+        s, q = _scale(lo, hi), _scale(low[i], high[i])
         bounds = ((lo / s, hi / s), (low[i] / q, high[i] / q))
-        found.append(LayerForms(sp.csr_array(us[i]), hs[i], xs[i], gs[i], rs[i], free[i], s, q, *bounds))
+        found.append(LayerForms(sp.csr_array(us[i]), hs[i], xs[i], gs[i], rs[i], free[i], lifted[i], s, q, *bounds))
     return found
+
+
+def _scale(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """The largest absolute value in each interval; 1 where that is 0."""
+    size = np.maximum(np.abs(lower), np.abs(upper))
+    return np.where(size > 1e-12, size, 1.0)
 
 
 def _block(space: Space, name: str, rows: np.ndarray, count: int) -> Forms:
@@ -201,9 +216,9 @@ def _neurons(space: Space, layer: LayerForms, k: int, level: int) -> list[Constr
     return found
 
 
-def _lifted(space: Space, layer: LayerForms, k: int, tight: bool) -> list[Constraint]:
-    """The constraints on the backpropagated gradients g and r of the free neurons of layer k."""
-    rows = layer.free
+def _gradients(space: Space, layer: LayerForms, k: int, tight: bool) -> list[Constraint]:
+    """The constraints on the backpropagated gradients g and r of the lifted neurons of layer k."""
+    rows = layer.lifted
     lo, hi = (bound[rows] for bound in layer.g_bounds)
     divide = sp.diags_array(1 / layer.g_scale[rows])
     g, r = sp.csr_array(divide @ layer.g[rows]), sp.csr_array(divide @ layer.r[rows])
@@ -246,6 +261,7 @@ def _sum(*terms: tuple[np.ndarray | float, Forms, Forms]) -> Products:
 def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, np.ndarray, np.ndarray]:
     """R^2 >= ||v||^2 over the set, and a centre with spreads to start from."""
     low, high = gradient_bounds(ask)
+    lifted = lifted_neurons(ask, free)
     box, total = ask.coordinates.kind == "box", 1.0
     center, spread = {}, {}
     for name, where in space.slices.items():
@@ -259,7 +275,7 @@ def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, 
         lo, hi = {
             "u": (np.zeros(size), np.ones(size)),
             "x": (np.zeros(size), np.maximum(ask.upper[i], 0)[free[i]]),
-            "r": (np.minimum(low[i], 0)[free[i]], np.maximum(high[i], 0)[free[i]]),
+            "r": (np.minimum(low[i], 0)[lifted[i]], np.maximum(high[i], 0)[lifted[i]]),
         }[kind]
         total += float(np.sum(np.maximum(lo**2, hi**2)))
         center[name], spread[name] = (lo + hi) / 2, ((hi - lo) / 2) ** 2 + 1e-6
@@ -282,11 +298,42 @@ def state(ask: Question, problem: PolynomialProblem, d: np.ndarray) -> np.ndarra
         "d": d,
         "t": np.sign(slope) if ask.region.norm == INFINITY else slope / max(np.linalg.norm(slope), 1e-300),
     }
-    for name, where in problem.space.slices.items():
-        if name in values:
-            continue
-        i = int(name[1:]) - 1
-        whole = {"u": u, "x": x, "r": r}[name[0]][i]
-        chosen = free_neurons(ask, tight=where.stop - where.start < len(whole))[i]
-        values[name] = whole[chosen]
+    sizes = {name: where.stop - where.start for name, where in problem.space.slices.items()}
+    tight = any(sizes.get(f"u{i + 1}", 0) != len(ask.biases[i]) for i in range(ask.depth))
+    free = free_neurons(ask, tight)
+    lifted = lifted_neurons(ask, free)
+    for i in range(ask.depth):
+        values |= {f"u{i + 1}": u[i][free[i]], f"x{i + 1}": x[i][free[i]], f"r{i + 1}": r[i][lifted[i]]}
     return problem.space.point(**{name: values[name] for name in problem.space.slices})
+
+
+def slope_problem(ask: Question) -> PolynomialProblem:
+    """The QCQP of LipOpt: derivatives are only known to lie in [0, 1], and x plays no part.
+
+    With r_i = u_i g_i and 0 <= u_i <= 1: r_i (g_i - r_i) >= 0, g_m = c. For one hidden layer its Shor relaxation is
+    the bound with which SDP-NN was trained and certified (grad-cert): max <M, P> : P >= 0, diag P <= 1.
+    """
+    if ask.depth == 0:
+        raise InputError("network: it has no hidden layer; its gradient is constant.")
+    box, R = ask.region.norm == INFINITY, _rows_of_t(ask)
+    loose = replace(
+        ask, lower=tuple(-np.ones(len(b)) for b in ask.biases), upper=tuple(np.ones(len(b)) for b in ask.biases)
+    )
+    low, high = gradient_bounds(loose)
+    scale = [_scale(lo, hi) for lo, hi in zip(low, high, strict=True)]
+    space = Space(t=len(R.T), **{f"r{i + 1}": len(b) for i, b in enumerate(ask.biases)})
+    constraints = named("t", unit_box(space, space["t"]) if box else unit_l2_ball(space, space["t"]))
+    g = space.constant(ask.c)
+    for i in range(ask.depth - 1, -1, -1):
+        r, divide = space[f"r{i + 1}"], sp.diags_array(1 / scale[i])  # the variable is r_i / scale_i
+        h = sp.csr_array(divide @ g)
+        constraints.append(Constraint(f"r{i + 1} (g - r) >= 0", _sum((1, r, h), (-1, r, r))))
+        g = sp.csr_array(sp.csr_array(ask.weights[i].T * scale[i]) @ r) if i else g
+    inner = sp.csr_array(sp.csr_array(R.T * scale[0]) @ space["r1"])
+    objective = products(space["t"], inner, sp.csr_array(np.ones((1, inner.shape[0]))))
+    spread = {name: np.full(w.stop - w.start, 0.1) for name, w in space.slices.items()}
+    total = 1.0 + (len(R.T) if box else 1.0) + sum(len(b) for b in ask.biases)  # |r_i / scale_i| <= 1
+    if box:
+        spread["t"] = np.full(len(R.T), 1 / 3)
+    center = space.point(**{name: np.zeros(w.stop - w.start) for name, w in space.slices.items()})
+    return PolynomialProblem(space, objective, tuple(constraints), (1 + 1e-9) * total, center, space.point(**spread))

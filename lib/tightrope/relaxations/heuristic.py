@@ -5,16 +5,16 @@ small subsets I_k of variables the moment matrix of order d and localizing matri
 I_k. Constraints that destroy this sparsity stay first-order ones. The sparse hierarchy (Waki et al. 2006) has no dense
 matrix, and needs subsets that hold every constraint and every term of the objective.
 
-A subset is given by affine forms w = (w_1, ..., w_s) of the variables, |w_i| <= 1 on the set. So z_j = a_j'x + b_j of the
-paper needs no variable: (z - A x - b)^2 = 0 says exactly that a moment matrix is one of (1, x, t, u) with z substituted.
+A subset is given by affine forms w = (w_1, ..., w_s) of the variables, |w_i| <= 1 on the set. So z_j = a_j'x + b_j of
+the paper needs no variable: (z - A x - b)^2 = 0 says that the moment matrix is one of (1, x, t, u), z substituted.
 Moments of degree <= 2 of the forms are entries of the first-order matrix, those of degree 3, ..., 2 d are variables of
 the subset alone.
 
 For one hidden layer, HR-2 lies between two of the refinements in :mod:`tightrope.problems.relu_lipschitz`:
-``corners <= HR-2 <= signs``. On {u_j, z_j} its second-order matrices say exactly u z >= 0 and (u - 1) z >= 0: both are
-entries of the localizing matrix of (u - 1/2) z, since u^2 = u; and the moments z^3, z^4 are free to be large enough for
-all the rest, as no bound of z_j is among the constraints of the subset. On {x_j, t_j}, (1 - x)(1 - t) >= -0.01124 is what
-order 2 proves, and (1 - x)(1 - t) >= 0 (all four signs) is the hull.
+``corners <= HR-2 <= signs``. On {u_j, z_j} its second-order matrices say exactly u z >= 0 and (u - 1) z >= 0: both
+are entries of the localizing matrix of (u - 1/2) z, since u^2 = u; and the moments z^3, z^4 are free to be large
+enough for all the rest, as no bound of z_j is among the constraints of the subset. On {x_j, t_j}, order 2
+proves (1 - x)(1 - t) >= -0.01124, and (1 - x)(1 - t) >= 0 (all four signs) gives the hull.
 """
 
 import itertools

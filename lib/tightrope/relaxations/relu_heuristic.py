@@ -13,7 +13,7 @@ def hr(ask: Question, order: int) -> MomentProgram:
     """HR-d with the paper's subsets {x_i, t_i} and {u_j, z_j}.
 
     With more hidden layers, the subsets of a layer that another one follows are {u, h, x} (its ReLU) and {u, g, r} (its
-    lifted gradient): the paper's text gives none. For an L2 ball {x_i, t_i} has no constraint of its own and is left out.
+    lifted gradient): the paper's text gives none. For an L2 ball {x_i, t_i} has no constraint of its own; left out.
     """
     problem = relu_lipschitz_problem(ask, "printed")
     layers = layer_forms(problem.space, ask, free_neurons(ask, tight=False), tight=False)
@@ -56,7 +56,7 @@ def _of_layer(layer: LayerForms) -> list[Subset]:
     ]
     slope = [binary, ({(0, 0, 1): 1.0, (1, 1, 0): -1.0}, True), ({(0, 1, 1): 1.0, (0, 0, 2): -1.0}, True)]
     found = [_subset(u[[j]], h[[j]], x[[j]], constraints=relu) for j in rows]
-    return found + [_subset(u[[j]], g[[j]], r[[j]], constraints=slope) for j in rows]
+    return found + [_subset(u[[j]], g[[j]], r[[j]], constraints=slope) for j in layer.lifted]
 
 
 def _subset(*forms: Forms, constraints: list[tuple[Polynomial, bool]]) -> Subset:

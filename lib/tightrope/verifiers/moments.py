@@ -4,9 +4,10 @@ With y_k >= 0 on inequalities, Gram matrices G >= 0 and free tau, every point of
 
     f <= f + sum_k y_k g_k + sum_b q_b(w),    q_b = sum of squares times constraints + tau (equalities),
 
-since all added terms are >= 0 (or 0) there. The right side is a quadratic form in v = (1, variables) plus monomials of
-degree 3 and more in the forms w of a subset, |w_i| <= 1, which cost their coefficients. The quadratic form is bounded as
-Shor's dual is (:func:`tightrope.certificates.sound_bound`), or entry by entry where no dense matrix is in the relaxation.
+since all added terms are >= 0 (or 0) there. The right side is a quadratic form in v = (1, variables) plus monomials
+of degree 3 and more in the forms w of a subset, |w_i| <= 1, which cost their coefficients. The quadratic form is
+bounded as Shor's dual is (:func:`tightrope.certificates.sound_bound`), or entry by entry where no dense matrix is in
+the relaxation.
 """
 
 import numpy as np

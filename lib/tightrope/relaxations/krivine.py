@@ -1,0 +1,231 @@
+"""LipOpt-k: Krivine-Stengle linear programs over the layered sparsity (Latorre, Rolland and Cevher 2020).
+
+The gradient's dual norm is a polynomial with a degree of at most 1 in each variable, the derivatives u of ReLU relaxed
+to [0, 1] and t = 2 s - 1 in the box: for one hidden layer p(s, u) = sum_ij c_j A_ji (2 s_i - 1) u_j. LipOpt-k is the
+smallest lambda with
+
+    lambda - p = sum over subsets I of variables, |alpha| + |beta| <= k, of c_ab x^a (1 - x)^b,   c_ab >= 0, x = x_I.
+
+Its maximum over [0, 1]^n is attained at a vertex, and so squarefree products are enough: where x^2 = x, a product with
+a repeated factor is one with fewer factors, or 0. (A certificate in the ring remains one on the vertices, and p and the
+squarefree products are determined by their values there.) So the linear program's dual has one pseudo-moment y_S for
+each set S of at most k variables of a subset, and the rows say that products of k factors are >= 0.
+
+Two reductions, both exact, keep it small. The four products of three factors with y_ijk (or its complement) can be
+solved for y_ijk wherever it is not in the objective; what remains are the triangle inequalities
+
+    y_i - y_ij - y_ik + y_jk >= 0,    1 - y_i - y_j - y_k + y_ij + y_ik + y_jk >= 0,
+
+each the sum of two products of degree 3. And of these only violated ones, and sums of two of them without y_ij, are
+given to the solver (:mod:`tightrope.relaxations.krivine_cuts`).
+
+Subsets, as in the paper's layered sparsity: for every neuron of the last hidden layer, that neuron and all that it
+depends on. (The authors' first code had a fault in its gradient polynomial; here it is expanded from the definition,
+and tests compare it with the network's own gradient.)
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.errors import InputError, RegionError
+from tightrope.problems.relu_question import Question
+from tightrope.regions import INFINITY
+
+#: Products of a program that is built in one piece (LipOpt-4), beyond which it counts as out of memory.
+LARGEST = 2_000_000
+
+
+class TooLarge(InputError):
+    """A linear program that would not fit into memory; the paper writes OfM."""
+
+
+@dataclass(frozen=True, eq=False)
+class Multilinear:
+    """sum_k values[k] * product of x_i, i in monomials[k], over [0, 1]^n.
+
+    Attributes
+    ----------
+    size
+        n.
+    monomials
+        Sorted tuples of variables; () is the constant.
+    values
+        (len(monomials),).
+    subsets
+        Sets of variables; every monomial lies in one.
+    """
+
+    size: int
+    monomials: tuple[tuple[int, ...], ...]
+    values: np.ndarray
+    subsets: tuple[tuple[int, ...], ...]
+
+    @property
+    def degree(self) -> int:
+        """The largest number of variables in a monomial."""
+        return max(map(len, self.monomials), default=0)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Values (...,) at points (..., n)."""
+        total = np.zeros(np.shape(x)[:-1])
+        for monomial, value in zip(self.monomials, self.values, strict=True):
+            total = total + value * np.prod(x[..., list(monomial)], axis=-1)
+        return total
+
+
+def gradient_polynomial(ask: Question) -> Multilinear:
+    """p(s, u) with max p = max ||A_1'diag(u_1) ... diag(u_m) c||_1 over u in [0, 1] and, locally, decided u fixed.
+
+    Variables: s = (t + 1) / 2 of every input, then the undecided u of every layer, in the order of the layers.
+
+    Raises
+    ------
+    RegionError
+        For a norm other than L-infinity.
+    """
+    if ask.region.norm != INFINITY:
+        raise RegionError(f"region: LipOpt is built for L-infinity here, not L{ask.region.norm:g}.")
+    m = ask.depth
+    count = ask.weights[0].shape[1]
+    names: list[np.ndarray] = [np.arange(count)]
+    fixed: list[np.ndarray] = [np.ones(count)]
+    for lo, hi in zip(ask.lower, ask.upper, strict=True):
+        free = (lo <= 0) & (hi >= 0)
+        name = np.full(len(lo), -1)
+        name[free] = count + np.arange(free.sum())
+        count += int(free.sum())
+        names.append(name)
+        fixed.append(np.where(hi < 0, 0.0, 1.0))
+    # Paths from the input to the output: monomials of u_1, ..., u_m; layer by layer, zero weights left out.
+    paths: list[dict[tuple[int, ...], float]] = []
+    for i in range(ask.weights[0].shape[1]):
+        front: dict[int, dict[tuple[int, ...], float]] = {i: {(i,): 1.0}}
+        for k in range(m):
+            A, after = ask.weights[k], {}
+            for j in np.flatnonzero(np.abs(A[:, list(front)]).sum(1) * fixed[k + 1]):
+                here: dict[tuple[int, ...], float] = {}
+                for source, terms in front.items():
+                    if A[j, source] == 0:
+                        continue
+                    for monomial, value in terms.items():
+                        longer = (*monomial, int(names[k + 1][j])) if names[k + 1][j] >= 0 else monomial
+                        here[longer] = here.get(longer, 0.0) + value * A[j, source]
+                after[int(j)] = here
+            front = after
+        total: dict[tuple[int, ...], float] = {}
+        for j, terms in front.items():
+            for monomial, value in terms.items():
+                total[monomial] = total.get(monomial, 0.0) + value * ask.c[j]
+        paths.append(total)
+    terms: dict[tuple[int, ...], float] = {}
+    for total in paths:  # t_i = 2 s_i - 1
+        for monomial, value in total.items():
+            terms[monomial] = terms.get(monomial, 0.0) + 2 * value
+            terms[monomial[1:]] = terms.get(monomial[1:], 0.0) - value
+    kept = {monomial: value for monomial, value in terms.items() if value}
+    return Multilinear(count, tuple(kept), np.array(list(kept.values())), _layered(ask, names, fixed))
+
+
+def _layered(ask: Question, names: list[np.ndarray], fixed: list[np.ndarray]) -> tuple[tuple[int, ...], ...]:
+    """For each neuron of the last hidden layer: it and all variables that it depends on, without repeats."""
+    found: dict[tuple[int, ...], None] = {}
+    for j in np.flatnonzero(fixed[-1] * np.abs(ask.c)):
+        reached = np.zeros(len(ask.c), bool)
+        reached[j] = True
+        chosen = [names[-1][j]] if names[-1][j] >= 0 else []
+        for k in range(ask.depth - 1, -1, -1):
+            reached = (np.abs(ask.weights[k][reached]).sum(0) > 0) & (fixed[k] > 0)
+            chosen += [v for v in names[k][reached] if v >= 0]
+        found[tuple(sorted(map(int, chosen)))] = None
+    sets = [set(s) for s in found]
+    return tuple(s for s in found if not any(set(s) < other for other in sets))
+
+
+@dataclass(frozen=True, eq=False)
+class KrivineProgram:
+    """max constant + objective'y : rows y >= offsets, 0 <= y <= 1, and for degree 3 cuts that are added when violated.
+
+    Attributes
+    ----------
+    moments
+        Set of variables -> position in y.
+    """
+
+    constant: float
+    objective: np.ndarray
+    rows: sp.csr_array
+    offsets: np.ndarray
+    moments: dict[tuple[int, ...], int]
+
+
+def krivine(p: Multilinear, degree: int) -> KrivineProgram:
+    """LipOpt-k of a polynomial.
+
+    Raises
+    ------
+    InputError
+        If the degree is below that of the polynomial, or not among 2, 3, 4.
+    TooLarge
+        If the program has too many products.
+    """
+    if degree not in (2, 3, 4):
+        raise InputError(f"degree: got {degree!r}; write 2, 3 or 4.")
+    if degree < p.degree:
+        raise InputError(f"degree: {degree} is below that of the gradient polynomial, {p.degree}; write {p.degree}.")
+    if degree == 4:
+        whole = _faces(p.subsets, 4)
+    else:
+        whole = {m for m in p.monomials if len(m) == degree} | _faces(p.subsets, min(degree, 2))
+        if degree == 3:
+            whole |= {s for s in p.subsets if len(s) < 3}
+    products = sum(2 ** len(face) for face in whole)
+    if products > LARGEST:
+        raise TooLarge(f"degree: {degree} needs {products} products, more than {LARGEST} (OfM).")
+    moments: dict[tuple[int, ...], int] = {}
+    for face in itertools.chain(p.monomials, whole):
+        for size in range(1, len(face) + 1):
+            for part in itertools.combinations(face, size):
+                moments.setdefault(part, len(moments))
+    constant, objective = 0.0, np.zeros(len(moments))
+    for monomial, value in zip(p.monomials, p.values, strict=True):
+        if monomial:
+            objective[moments[monomial]] += value
+        else:
+            constant += float(value)
+    rows, offsets = _products(whole, moments)
+    return KrivineProgram(constant, objective, rows, offsets, moments)
+
+
+def _faces(subsets: tuple[tuple[int, ...], ...], size: int) -> set[tuple[int, ...]]:
+    """All sets of `size` variables of a subset (smaller subsets as they are)."""
+    found: set[tuple[int, ...]] = set()
+    for subset in subsets:
+        found.update(itertools.combinations(subset, min(size, len(subset))))
+        if len(found) * 2**size > LARGEST:
+            raise TooLarge(f"degree: {size} needs more than {LARGEST} products (OfM).")
+    return found
+
+
+def _products(faces: set[tuple[int, ...]], moments: dict) -> tuple[sp.csr_array, np.ndarray]:
+    """Rows of L(prod_{i in T} x_i prod_{i in face - T} (1 - x_i)) >= 0 for every T, inclusion and exclusion."""
+    r, c, v, offsets, count = [], [], [], [], 0
+    for face in sorted(faces):
+        for size in range(len(face) + 1):
+            for inside in itertools.combinations(face, size):
+                outside = [i for i in face if i not in inside]
+                constant = 0.0
+                for extra in range(len(outside) + 1):
+                    for more in itertools.combinations(outside, extra):
+                        whole = tuple(sorted(inside + more))
+                        if whole:
+                            r.append(count)
+                            c.append(moments[whole])
+                            v.append((-1.0) ** extra)
+                        else:
+                            constant += 1.0
+                offsets.append(-constant)
+                count += 1
+    return sp.csr_array((v, (r, c)), shape=(count, len(moments))), np.array(offsets)

@@ -1,0 +1,282 @@
+"""Upper and lower bounds of the Lipschitz constant of a ReLU network's output: one function, methods by name.
+
+Every upper bound is a dual bound that has been checked in float64 outside the solver: for semidefinite programs by
+:func:`tightrope.certificates.sound_bound`, for linear ones by :func:`tightrope.solvers.highs.dual_bound`, for HR-d by
+:func:`tightrope.verifiers.moments.proven_bound`. A limit of time or memory is a verdict with a reason, not a number.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.certificates import sound_bound
+from tightrope.errors import InputError, UnknownNameError
+from tightrope.networks import FeedForward
+from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.problems.relu_lipschitz import CORNERS, relu_lipschitz_problem, slope_problem
+from tightrope.problems.relu_question import Question, gradient_bounds, question
+from tightrope.regions import INFINITY, Ball
+from tightrope.relaxations.heuristic import MomentProgram
+from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
+from tightrope.relaxations.krivine_cuts import bipartite, triangles, violated_cycles, violated_triangles
+from tightrope.relaxations.relu_heuristic import hr, sparse
+from tightrope.relaxations.shor import objective_matrix, shor_constraints
+from tightrope.solvers.arrow import ArrowData
+from tightrope.solvers.conic import solve_moment_program
+from tightrope.solvers.highs import LinearProgram
+from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.report import Status
+from tightrope.verifiers import relu_lipschitz_lower as lower
+from tightrope.verifiers.moments import proven_bound
+
+PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
+#: Methods, what they are, and from which side they bound the constant.
+METHODS = {
+    "product-shor": ("Shor with the products of each pair", "upper"),
+    "shor": ("Shor's relaxation of (LCEP)", "upper"),
+    "hr-1": ("first-order heuristic relaxation", "upper"),
+    "hr-2": ("second-order heuristic relaxation", "upper"),
+    "hr-2-products": ("at most HR-2: its pairs as products", "upper"),
+    "hr-2-signs": ("at least HR-2: without the pairs {x, t}", "upper"),
+    "lipopt-3": ("Krivine-Stengle LP of degree 3", "upper"),
+    "lipopt-4": ("Krivine-Stengle LP of degree 4", "upper"),
+    "qcqp": ("Shor of LipOpt's QCQP (grad-cert)", "upper"),
+    "sparse-lasserre": ("sparse Lasserre hierarchy of order 2", "upper"),
+    "intervals": ("intervals of the gradient", "upper"),
+    "lbs": ("gradients at random points", "lower"),
+    "ascent": ("ascent over activation patterns", "lower"),
+    "exact": ("all activation patterns", "exact"),
+}
+REFINEMENT = {"shor": "printed", "hr-1": "printed", "hr-2-signs": "signs", "hr-2-products": "corners",
+              "product-shor": "products"}  # fmt: skip
+#: Above this number of inputs product Shor leaves the products of x and t out, unless told otherwise.
+CORNERS_UP_TO = 200
+#: HR-2: the interior-point solver up to this size of the dense matrix, the first-order one above.
+CLARABEL_UP_TO = 45
+
+
+@dataclass(frozen=True, eq=False)
+class ReluBound:
+    """What one method says about the Lipschitz constant of one output (or difference of two) on a ball.
+
+    Attributes
+    ----------
+    method, part
+        What was asked.
+    value
+        A proven bound from the method's side; None unless the verdict is "proven", or "time" with a bound that holds
+        although the method would have improved it.
+    verdict
+        "proven", "time", "OfM" (memory) or "failed".
+    reason
+        In words, where there is more to say.
+    seconds, iterations
+        Work done.
+    sizes
+        Of the program: what it is made of.
+    """
+
+    method: str
+    part: int | tuple[int, int]
+    value: float | None
+    verdict: str
+    reason: str
+    seconds: float
+    iterations: int
+    sizes: dict[str, int]
+
+
+def lipschitz_bound(
+    network: FeedForward,
+    region: Ball,
+    part: int | tuple[int, int] = 0,
+    method: str = "product-shor",
+    *,
+    tolerance: float = 1e-4,
+    time_limit: float | None = None,
+    memory_limit: float = 12_000,
+    samples: int = 50_000,
+    seed: int = 0,
+    corners: bool | None = None,
+    log: Callable[[str], None] | None = None,
+) -> ReluBound:
+    """Bound the largest dual norm of the gradient of one output on a ball.
+
+    Parameters
+    ----------
+    region
+        L-infinity (clipped or not) or L2; the norm of the inputs is its norm. Global constants of the paper: radius 10.
+    part
+        An output, or a pair (i, j) for F_i - F_j; both count from 0.
+    method
+        One of :data:`METHODS`.
+    tolerance
+        Relative gap of a solve.
+    time_limit, memory_limit
+        Seconds and MiB.
+    samples, seed
+        Of "lbs"; "ascent" starts from the best of `samples / 25` points.
+    corners
+        Whether product Shor has the products of x_j and t_j; default: up to 200 inputs.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such method.
+    InputError
+        If network, region, part or a limit make no sense (see :func:`tightrope.problems.relu_question.question`).
+    """
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+    if not 0 < tolerance < np.inf:
+        raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
+    if time_limit is not None and not time_limit > 0:
+        raise InputError(f"time_limit: expected a positive number of seconds, got {time_limit!r}.")
+    if not memory_limit > 0:
+        raise InputError(f"memory_limit: expected a positive number of MiB, got {memory_limit!r}.")
+    began = time.perf_counter()
+    ask = question(network, region, part)
+    if ask.depth == 0 or not ask.c.any():  # an affine or constant output
+        slope = ask.c if ask.depth == 0 else np.zeros(region.size)
+        value = float(lower.dual_norms(ask, slope)) * (1 + 1e-12)
+        return ReluBound(method, part, value, PROVEN, "constant gradient", time.perf_counter() - began, 0, {})
+    if method in REFINEMENT or method == "qcqp":
+        outcome = _semidefinite(ask, method, tolerance, time_limit, memory_limit, corners, log)
+    elif method in ("hr-2", "sparse-lasserre"):
+        outcome = _moments(ask, method, tolerance, time_limit, memory_limit)
+    elif method.startswith("lipopt"):
+        outcome = _lipopt(ask, int(method[-1]), time_limit, log)
+    elif method == "intervals":
+        outcome = _Outcome(_intervals(ask))
+    elif method == "lbs":
+        outcome = _Outcome(lower.sampled(ask, samples, seed).value)
+    elif method == "ascent":
+        outcome = _Outcome(lower.ascent(ask, max(1, samples // 25), seed=seed).value)
+    else:
+        outcome = _Outcome(lower.exact(ask).value)
+    seconds = time.perf_counter() - began
+    sizes = outcome.sizes or {}
+    return ReluBound(method, part, outcome.value, outcome.verdict, outcome.reason, seconds, outcome.iterations, sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    value: float | None
+    verdict: str = PROVEN
+    reason: str = ""
+    iterations: int = 0
+    sizes: dict[str, int] | None = None
+
+
+def _intervals(ask: Question) -> float:
+    """The dual norm's bound from intervals of g_1 and u_1: every method's bound is worth showing only below it."""
+    low, high = gradient_bounds(ask)
+    on, off = ask.lower[0] > 0, ask.upper[0] < 0
+    rl = np.where(off, 0, np.where(on, low[0], np.minimum(low[0], 0)))
+    rh = np.where(off, 0, np.where(on, high[0], np.maximum(high[0], 0)))
+    A = ask.weights[0].T
+    centre, reach = A @ ((rl + rh) / 2), np.abs(A) @ ((rh - rl) / 2)
+    largest = (np.abs(centre) + reach) * (1 + 1e-12 * len(A))
+    return float(largest.sum() if ask.region.norm == INFINITY else np.linalg.norm(largest)) * (1 + 1e-12)
+
+
+def _semidefinite(ask, method, tolerance, time_limit, memory_limit, corners, log) -> _Outcome:
+    problem = slope_problem(ask) if method == "qcqp" else relu_lipschitz_problem(ask, REFINEMENT[method])
+    reason = ""
+    if method == "product-shor" and ask.region.norm == INFINITY:
+        keep = corners if corners is not None else ask.region.size <= CORNERS_UP_TO
+        if not keep:
+            problem = _without(problem, CORNERS)
+            reason = "without the products of x_j and t_j"
+    constraints = shor_constraints(problem)
+    sizes = {"psd": constraints.size, "constraints": len(constraints.equality)}
+    # Schur complement with its copies, in the products and in the constraints.
+    need = 8 * (5 * len(constraints.left) ** 2 + 4 * len(constraints.equality) ** 2 + 12 * constraints.size**2) / 2**20
+    if need > memory_limit:
+        return _Outcome(None, MEMORY, f"needs about {need:.0f} MiB", sizes=sizes)
+    core = [name for name in problem.space.slices if name not in ("t", "d")]
+    data = ArrowData(constraints, core=core)
+    objective = objective_matrix(problem.objective)
+    report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
+    bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
+    if bound is None or not np.isfinite(bound.value):
+        return _Outcome(None, FAILED, str(report.status), report.iterations, sizes)
+    verdict = TIME if report.status == Status.TIME_LIMIT else PROVEN
+    if report.status not in (Status.SOLVED, Status.TIME_LIMIT):
+        reason = "; ".join(filter(None, (reason, f"gap {report.gap:.1e}: {report.status}")))
+    return _Outcome(bound.value, verdict, reason, report.iterations, sizes)
+
+
+def _without(problem: PolynomialProblem, names) -> PolynomialProblem:
+    return replace(problem, constraints=tuple(c for c in problem.constraints if c.name not in names))
+
+
+def _moments(ask, method, tolerance, time_limit, memory_limit) -> _Outcome:
+    program: MomentProgram
+    if method == "hr-2":
+        program, scale = hr(ask, 2), None
+    else:
+        program, scale = sparse(ask, 2)
+    N = program.constraints.size
+    solver = "clarabel" if program.sizes["largest"] <= CLARABEL_UP_TO else "scs"
+    need = (8 * (N * (N + 1) / 2) ** 2 if solver == "clarabel" else 8 * 60 * N**2) / 2**20
+    if need > memory_limit:
+        return _Outcome(None, MEMORY, f"needs about {need:.0f} MiB", sizes=program.sizes)
+    accuracy = min(tolerance * 1e-2, 1e-6) if solver == "clarabel" else tolerance
+    found = solve_moment_program(program, solver, tolerance=accuracy, time_limit=time_limit)
+    if found is None:
+        late = time_limit is not None
+        return _Outcome(None, TIME if late else FAILED, f"{solver} returned no multipliers", sizes=program.sizes)
+    value = proven_bound(program, found, scale)
+    if value is None:
+        return _Outcome(None, FAILED, "the multipliers prove nothing", sizes=program.sizes)
+    verdict = TIME if found.status == Status.TIME_LIMIT else PROVEN
+    return _Outcome(value, verdict, solver, sizes=program.sizes)
+
+
+def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: int = 6_000) -> _Outcome:
+    began = time.perf_counter()
+    p = gradient_polynomial(ask)
+    if degree < p.degree:
+        raise InputError(f"method: lipopt-{degree} needs a degree of at least {p.degree} for this network.")
+    try:
+        program = krivine(p, degree)
+    except TooLarge as error:
+        return _Outcome(None, MEMORY, str(error))
+    n = len(program.objective)
+    if not n:  # no neuron is undecided and no input matters
+        return _Outcome(program.constant)
+    solver = LinearProgram(method="ipm")
+    columns = solver.add_columns(np.zeros(n), np.ones(n))
+    graph = bipartite(p, program, ask.region.size) if degree == 3 else None
+    where = None
+    cuts = (program.rows, program.offsets)
+    best, iterations = np.inf, 0
+    while True:
+        solver.add_rows(cuts[0], cuts[1], np.full(len(cuts[1]), np.inf))
+        if time_limit is not None:
+            solver.limit_time(time_limit - (time.perf_counter() - began))
+        report = solver.maximise(columns, program.objective)
+        iterations += 1
+        sizes = {"variables": n, "rows": solver.rows}
+        best = min(best, program.constant + report.bound)
+        if log:
+            log(f"rows {sizes['rows']} bound {best:.6f} {report.status.name}")
+        if report.x is None or (time_limit is not None and time.perf_counter() - began > time_limit):
+            late = report.status == Status.TIME_LIMIT or report.x is not None
+            return _Outcome(float(best), TIME if late else FAILED, "cuts were still missing", iterations, sizes)
+        if degree != 3 or (graph is not None and best - graph.floor <= 1e-6 * (1 + abs(best))):
+            break
+        cuts = violated_cycles(graph, report.x, batch) if graph is not None else (sp.csr_array((0, n)), np.zeros(0))
+        if not len(cuts[1]) and not (graph is not None and graph.complete):
+            if where is None:
+                where = triangles(p, program, largest=2_000_000)
+                if where is None:
+                    return _Outcome(best, MEMORY, "too many triangles; the bound is without them", iterations, sizes)
+            cuts = violated_triangles(where, report.x, batch)
+        if not len(cuts[1]):
+            break
+    return _Outcome(float(best), PROVEN, "", iterations, sizes)

@@ -1,0 +1,191 @@
+"""Lower bounds of the Lipschitz constant of a ReLU network: sampling (LBS), ascent, and the exact value of small ones.
+
+All values are dual norms of generalised gradients A_1'diag(u_1) ... diag(u_m) c of the paper, u_i in {0, 1} where
+h_i = 0, at points of the region: lower bounds of the quantity L_F that the upper bounds of the paper are for.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linprog
+
+from tightrope.errors import InputError, RegionError
+from tightrope.problems.relu_question import Question
+from tightrope.regions import INFINITY
+
+#: A preactivation of at most this size counts as 0, where the derivative may be 0 or 1.
+ZERO = 1e-12
+#: Neurons at 0 whose derivatives are tried in all combinations; further ones stay at 0.
+TIED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class LowerBound:
+    """The largest dual norm of a gradient that was found, and where: point (p0,), patterns (p_i,) of every layer."""
+
+    value: float
+    point: np.ndarray | None
+    patterns: tuple[np.ndarray, ...]
+
+
+def preactivations(ask: Question, points: np.ndarray) -> list[np.ndarray]:
+    """h_1, ..., h_m (N, p_i) at points (N, p0)."""
+    x, found = points, []
+    for A, b in zip(ask.weights, ask.biases, strict=True):
+        found.append(x @ A.T + b)
+        x = np.maximum(found[-1], 0)
+    return found
+
+
+def gradients(ask: Question, patterns: list[np.ndarray]) -> np.ndarray:
+    """A_1'diag(u_1) ... diag(u_m) c (N, p0) for patterns (N, p_i)."""
+    g = np.broadcast_to(ask.c, patterns[-1].shape)
+    for A, u in zip(reversed(ask.weights), reversed(patterns), strict=True):
+        g = (g * u) @ A
+    return g
+
+
+def dual_norms(ask: Question, g: np.ndarray) -> np.ndarray:
+    """The dual norm (N,) of gradients (N, p0): L1 for an L-infinity ball, L2 for an L2 ball."""
+    return np.abs(g).sum(-1) if ask.region.norm == INFINITY else np.linalg.norm(g, axis=-1)
+
+
+def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_000) -> LowerBound:
+    """LBS: the largest value at points drawn uniformly from the region."""
+    if samples < 1:
+        raise InputError(f"samples: expected at least 1, got {samples!r}.")
+    rng = np.random.default_rng(seed)
+    best = LowerBound(0.0, None, ())
+    for start in range(0, samples, batch):
+        points = ask.region.sample(min(batch, samples - start), rng)
+        best = max(best, at_points(ask, points), key=lambda b: b.value)
+    return best
+
+
+def at_points(ask: Question, points: np.ndarray) -> LowerBound:
+    """The largest value at given points of the region, ties u in {0, 1} included."""
+    hs = preactivations(ask, points)
+    values = dual_norms(ask, gradients(ask, [h > 0 for h in hs]))
+    tied = np.flatnonzero(np.any([np.any(np.abs(h) <= ZERO, axis=1) for h in hs], axis=0)) if hs else []
+    k = int(np.argmax(values))
+    best = LowerBound(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
+    for row in tied:
+        zeros = [(i, j) for i, h in enumerate(hs) for j in np.flatnonzero(np.abs(h[row]) <= ZERO)][:TIED]
+        for choice in itertools.product((False, True), repeat=len(zeros)):
+            patterns = [h[row] > ZERO for h in hs]
+            for (i, j), u in zip(zeros, choice, strict=True):
+                patterns[i][j] = u
+            value = float(dual_norms(ask, gradients(ask, [u[None] for u in patterns]))[0])
+            if value > best.value:
+                best = LowerBound(value, points[row].copy(), tuple(patterns))
+    return best
+
+
+def ascent(ask: Question, samples: int = 2_000, starts: int = 20, steps: int = 60, seed: int = 0) -> LowerBound:
+    """Climb over activation patterns that points of the region have, from the best samples.
+
+    With t the sign of the gradient at x, neuron j of the first layer adds u_j g_j (A_1 t)_j: the point of the region
+    where sum_j g_j (A_1 t)_j h_j is largest switches neurons in the right direction. Tried are points on the way, and
+    small random steps.
+    """
+    if samples < 1 or starts < 1 or steps < 0:
+        raise InputError(f"samples, starts, steps: expected positive numbers, got {samples!r}, {starts!r}, {steps!r}.")
+    if not ask.depth:
+        return at_points(ask, ask.region.center[None])
+    rng = np.random.default_rng(seed)
+    points = ask.region.sample(samples, rng)
+    values = _values(ask, points)
+    x = points[np.argsort(-values)[:starts]]
+    value = _values(ask, x)
+    shares = np.array([0.003, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 1.0])
+    width = 1.0
+    for _ in range(steps):
+        goals = _goals(ask, x)
+        trials = [x + share * (goals - x) for share in shares]
+        noise = ask.region.sample(len(x) * 6, rng).reshape(6, *x.shape)
+        trials += [
+            x + width * share * (other - x) for other, share in zip(noise, shares[::2].tolist() + [0.06], strict=True)
+        ]
+        trials = np.stack([ask.region.project(trial) for trial in trials])
+        found = _values(ask, trials.reshape(-1, x.shape[1])).reshape(len(trials), -1)
+        k = found.argmax(0)
+        better = found[k, np.arange(len(x))] > value
+        x[better], value[better] = trials[k, np.arange(len(x))][better], found[k, np.arange(len(x))][better]
+        width *= 1.0 if better.any() else 0.8
+    return at_points(ask, x)
+
+
+def _values(ask: Question, points: np.ndarray) -> np.ndarray:
+    return dual_norms(ask, gradients(ask, [h > 0 for h in preactivations(ask, points)]))
+
+
+def _goals(ask: Question, x: np.ndarray) -> np.ndarray:
+    """For each point the point of the region that raises the first layer's preactivations as their gains ask for."""
+    patterns = [h > 0 for h in preactivations(ask, x)]
+    g = np.broadcast_to(ask.c, patterns[-1].shape)
+    for A, u in zip(reversed(ask.weights[1:]), reversed(patterns[1:]), strict=True):
+        g = (g * u) @ A
+    slope = (g * patterns[0]) @ ask.weights[0]
+    t = np.sign(slope) if ask.region.norm == INFINITY else slope / np.maximum(dual_norms(ask, slope)[:, None], 1e-300)
+    direction = (g * (t @ ask.weights[0].T)) @ ask.weights[0]
+    if ask.region.norm == INFINITY:
+        lower, upper = ask.region.bounding_box()
+        return np.where(direction > 0, upper, lower)
+    size = np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-300)
+    return ask.region.center + ask.region.radius * direction / size
+
+
+def exact(ask: Question, largest: int = 20_000) -> LowerBound:
+    """The constant itself, by enumeration of all activation patterns with a point in the (closed) region.
+
+    Neuron by neuron: h is affine where the pattern so far holds, and a linear program says whether both signs occur.
+
+    Raises
+    ------
+    RegionError
+        For a norm other than L-infinity.
+    InputError
+        If there are more than `largest` patterns.
+    """
+    if ask.region.norm != INFINITY:
+        raise RegionError(f"region: patterns are enumerated for L-infinity, not L{ask.region.norm:g}.")
+    n = ask.coordinates.V.shape[1]
+    best = LowerBound(0.0, None, ())
+    # A node: rows G d <= g so far, the patterns of finished layers, and the affine maps d -> h of the current layer.
+    first = (ask.coordinates.V, ask.weights[0] @ ask.coordinates.origin + ask.biases[0]) if ask.depth else None
+    if first is None:
+        return at_points(ask, ask.region.center[None])
+    stack = [(np.zeros((0, n)), np.zeros(0), [], [], first)]
+    leaves = 0
+    while stack:
+        G, g, done, pattern, (H, k) = stack.pop()
+        j = len(pattern)
+        if j == len(k):
+            u = np.array(pattern, bool)
+            done = [*done, u]
+            if len(done) < ask.depth:
+                A, b = ask.weights[len(done)], ask.biases[len(done)]
+                stack.append((G, g, done, [], (A @ (u[:, None] * H), A @ (u * k) + b)))
+                continue
+            leaves += 1
+            if leaves > largest:
+                raise InputError(f"network: more than {largest} activation patterns; use the method ascent.")
+            value = float(dual_norms(ask, gradients(ask, [u[None] for u in done]))[0])
+            best = max(best, LowerBound(value, None, tuple(done)), key=lambda b: b.value)
+            continue
+        for on in (False, True):  # h_j <= 0 or h_j >= 0
+            row, offset = (-H[j], k[j]) if on else (H[j], -k[j])
+            rows, offsets = np.vstack([G, row]), np.append(g, offset)
+            if _feasible(rows, offsets):
+                stack.append((rows, offsets, done, [*pattern, on], (H, k)))
+    return best
+
+
+def _feasible(G: np.ndarray, g: np.ndarray) -> bool:
+    """Whether some d in [-1, 1]^n has G d <= g (up to the solver's tolerance)."""
+    if G.shape[1] == 0:
+        return bool((g >= 0).all())
+    size = np.maximum(np.abs(G).sum(1), 1e-300)
+    result = linprog(np.zeros(G.shape[1]), A_ub=G / size[:, None], b_ub=g / size, bounds=(-1, 1), method="highs")
+    return result.status == 0
