@@ -275,3 +275,15 @@ def test_the_papers_network_is_among_the_choices():
     explorer = certify("chen2021-mondeq/mnist-87", 0, "inf", 0.01, ellipse=False, background=False)
     assert "certified: no point" in explorer.html.value
     assert np.isin("digits/mondeq-16", explorer.controls["network"].options)
+
+
+@pytest.mark.published
+def test_feedforward_networks_are_explored_with_their_own_input():
+    """The region is in the units of the zoo's entry; the ellipse of a network that is too large is refused."""
+    name = "salman2019-barrier/nor-cnn-wide-1"
+    if not zoo.available(name):
+        pytest.skip(f"not on this machine: {name}; run `make data` or set TIGHTROPE_DATA")
+    state = dict(network=name, image=0, norm="inf", epsilon_pixel=0.01, clip=True, method="cascade", ellipse=True)
+    *_, answer = Certification().stages(state)
+    assert answer.region.radius == 0.01 and answer.verdict is Verdict.CERTIFIED
+    assert answer.ellipsoid is None and "at most 300 hidden neurons" in answer.note

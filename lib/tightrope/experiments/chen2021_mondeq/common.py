@@ -86,8 +86,9 @@ def question(case: Mapping) -> tuple[MonDEQ, Ball, int]:
     """The network, region and true label of a case."""
     data = dataset(case["dataset"])
     image = data.image(case["image"])
-    region = pixel_ball(image, case["norm"], case["epsilon_pixel"], data.normalisation, case["clip"])
-    return entry(case["network"]).network, region, data.label(case["image"])
+    found = entry(case["network"])
+    region = pixel_ball(image, case["norm"], case["epsilon_pixel"], found.normalisation, case["clip"])
+    return found.network, region, data.label(case["image"])
 
 
 def checked_count(images: object, data: datasets.Dataset) -> int:

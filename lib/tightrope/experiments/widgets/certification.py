@@ -11,6 +11,7 @@ from tightrope.certificates import Verdict
 from tightrope.datasets import Dataset
 from tightrope.errors import InputError
 from tightrope.experiments.widgets.explorer import Memo
+from tightrope.networks import FeedForward
 from tightrope.regions import Ball, pixel_ball
 from tightrope.solvers.report import Stop
 from tightrope.verifiers import robustness
@@ -160,7 +161,7 @@ class Certification:
         found = entry(state["network"])
         data, index = images(found.dataset), state["image"]
         pixels, label = data.image(index), data.label(index)
-        region = pixel_ball(pixels, state["norm"], state["epsilon_pixel"], data.normalisation, state["clip"])
+        region = pixel_ball(pixels, state["norm"], state["epsilon_pixel"], found.normalisation, state["clip"])
         scores = found.network.logits(region.center)
         nominal = scores - scores[label]
         others = [k for k in np.argsort(-nominal) if k != label]
@@ -178,7 +179,7 @@ class Certification:
 
         found, cloud, scores = self._parts.of(("attack", question), search)
         best = found.best
-        normalisation = images(entry(dict(question)["network"]).dataset).normalisation
+        normalisation = entry(dict(question)["network"]).normalisation
         shown = None if best is None else normalisation.to_pixels(best.point)
         return replace(answer, attack=best, attack_pixels=shown, attack_scores=scores, cloud=cloud,
                        attack_margin=found.best_margin)  # fmt: skip
@@ -194,6 +195,13 @@ class Certification:
         return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})
 
     def _enclosed(self, answer: Answer, question: tuple, network, stop) -> Answer:
+        if isinstance(network, FeedForward):
+            from tightrope.verifiers.feedforward import LARGEST_SDP  # imports PyTorch
+
+            if sum(network.sizes[1:-1]) > LARGEST_SDP:
+                return replace(answer, note=f"it is for networks of at most {LARGEST_SDP} hidden neurons")
+            network = network.to_mondeq()
+
         def solve():
             return outer_ellipsoid(network, answer.region, time_limit=self.time_limit, seed=self.seed, stop=stop)
 
