@@ -1,5 +1,7 @@
 """LCEP of ReLU networks: its points, its objective, its bounds, and bad input by name."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ SIZES = [(3, 4, 1), (5, 3, 2), (3, 4, 3, 1), (3, 3, 2, 2, 1)]
 
 
 def random_network(rng, sizes):
-    weights = [rng.normal(size=(b, a)) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.normal(size=(b, a)) for a, b in itertools.pairwise(sizes)]
     return FeedForward.dense(weights, [0.3 * rng.normal(size=b) for b in sizes[1:]])
 
 

@@ -18,7 +18,7 @@ from tightrope.verifiers.relu_lipschitz_lower import gradients
 
 
 def random_network(rng, sizes):
-    weights = [rng.normal(size=(b, a)) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.normal(size=(b, a)) for a, b in itertools.pairwise(sizes)]
     return FeedForward.dense(weights, [0.3 * rng.normal(size=b) for b in sizes[1:]])
 
 

@@ -1,5 +1,7 @@
 """Lipschitz constants of ReLU networks: lower <= exact <= product Shor <= HR-2 <= SHOR, limits, bad input by name."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ TRIAL = [((2, 3), 0.3, 2.8019, 2.79705), ((3, 4), 0.3, 7.69682, 7.52741), ((4, 6
 
 
 def random_network(rng, sizes):
-    weights = [rng.normal(size=(b, a)) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.normal(size=(b, a)) for a, b in itertools.pairwise(sizes)]
     return FeedForward.dense(weights, [0.3 * rng.normal(size=b) for b in sizes[1:]])
 
 
@@ -42,7 +44,7 @@ def test_order_on_one_hidden_layer(seed, radius):
     part = [0, 1, (0, 1)][seed % 3]
     methods = ("lbs", "ascent", "exact", "product-shor", "hr-2-products", "hr-2", "hr-2-signs", "shor", "qcqp")
     v = values(network, region, part, methods, samples=2_000)
-    for smaller, larger in zip(methods[2:], methods[3:], strict=False):
+    for smaller, larger in itertools.pairwise(methods[2:]):
         assert below(v[smaller], v[larger]), (smaller, larger, v)
     assert v["lbs"] <= v["exact"] * (1 + 1e-9) and v["ascent"] <= v["exact"] * (1 + 1e-9)
     assert v["exact"] <= values(network, region, part, ["intervals"])["intervals"]
@@ -58,7 +60,7 @@ def test_order_on_two_and_three_hidden_layers(seed):
     region = Ball(0.3 * rng.normal(size=sizes[0]), [0.3, 1.0, 0.5, 10.0][seed], "inf")
     methods = ("exact", "product-shor", "hr-2-products", "hr-2-signs", "hr-1", "qcqp")
     v = values(network, region, 0, methods)
-    for smaller, larger in zip(methods, methods[1:], strict=False):
+    for smaller, larger in itertools.pairwise(methods):
         assert below(v[smaller], v[larger]), (smaller, larger, v)
     second = lipschitz_bound(network, region, 0, "hr-2", tolerance=1e-4)
     if second.verdict == "proven":  # the solver may give up; then there is no number

@@ -105,7 +105,7 @@ def ascent(ask: Question, samples: int = 2_000, starts: int = 20, steps: int = 6
         trials = [x + share * (goals - x) for share in shares]
         noise = ask.region.sample(len(x) * 6, rng).reshape(6, *x.shape)
         trials += [
-            x + width * share * (other - x) for other, share in zip(noise, shares[::2].tolist() + [0.06], strict=True)
+            x + width * share * (other - x) for other, share in zip(noise, [*shares[::2].tolist(), 0.06], strict=True)
         ]
         trials = np.stack([ask.region.project(trial) for trial in trials])
         found = _values(ask, trials.reshape(-1, x.shape[1])).reshape(len(trials), -1)
