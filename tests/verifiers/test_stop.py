@@ -8,6 +8,8 @@ from tests.helpers import question
 from tightrope.errors import StoppedError
 from tightrope.regions import INFINITY
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
+from tightrope.verifiers.lipschitz import upper_bound
+from tightrope.verifiers.local_lipschitz import local_upper_bound
 from tightrope.verifiers.robustness import verify
 
 
@@ -27,11 +29,26 @@ def asked(name: str):
     network, region, label, _ = question(0, INFINITY, 0.3)
     if name == "ellipsoid":
         return partial(outer_ellipsoid, network, region)
+    if name == "constant":
+        return partial(upper_bound, network, INFINITY)
+    if name == "local constant":
+        return partial(local_upper_bound, network, region)
     method, _, order = name.partition(" ")
     return partial(verify, network, region, label, method=method, order=order or "1", attack=False)
 
 
-@pytest.mark.parametrize("name", ["cascade", "interior-point", "interior-point 1+cuts", "reduced-dual", "ellipsoid"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cascade",
+        "interior-point",
+        "interior-point 1+cuts",
+        "reduced-dual",
+        "ellipsoid",
+        "constant",
+        "local constant",
+    ],
+)
 def test_a_solve_ends_the_first_time_that_stop_says_true(name):
     solve, never = asked(name), Stop()
     solve(stop=never)

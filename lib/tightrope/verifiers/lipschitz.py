@@ -20,6 +20,7 @@ from tightrope.regions import INFINITY, parse_norm
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.report import Stop
 
 MAPS = ("output", "state")
 NORMS = (1.0, 2.0, INFINITY)
@@ -94,7 +95,13 @@ class PairwiseBounds:
 
 
 def upper_bound(
-    network: MonDEQ, norm: object, *, of: str = "output", parts: Iterable[int] | None = None, tolerance: float = 1e-5
+    network: MonDEQ,
+    norm: object,
+    *,
+    of: str = "output",
+    parts: Iterable[int] | None = None,
+    tolerance: float = 1e-5,
+    stop: Stop | None = None,
 ) -> LipschitzBound:
     """Prove a global Lipschitz constant with respect to `norm` on both sides.
 
@@ -108,6 +115,8 @@ def upper_bound(
         Only these problems, for a bound on a part of the Jacobian; all of them by default.
     tolerance
         Relative gap of a solve.
+    stop
+        Asked between iterations; True ends the solve with a :class:`StoppedError`.
     """
     began = time.perf_counter()
     q, target = _checked(network, norm, of, tolerance)
@@ -118,7 +127,7 @@ def upper_bound(
             raise InputError(f"parts: got {part!r}; write integers in 0..{count - 1}.")
     if not len(chosen):
         raise InputError("parts: got none; leave parts out for all problems.")
-    solved = tuple(_solve(target, q, int(part), tolerance) for part in chosen)
+    solved = tuple(_solve(target, q, int(part), tolerance, stop) for part in chosen)
     value = max(part.value for part in solved)
     return LipschitzBound(q, of, value, solved, network.sha256(), time.perf_counter() - began)
 
@@ -234,12 +243,14 @@ def dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: fl
     return float(y0 + max(0.0, rounding - smallest) * c.squared_norm)
 
 
-def prove(problem: PolynomialProblem, tolerance: float, part=0, closed_form: float = np.inf) -> PartBound:
+def prove(
+    problem: PolynomialProblem, tolerance: float, part=0, closed_form: float = np.inf, stop: Stop | None = None
+) -> PartBound:
     """Solve Shor's relaxation of a problem and prove a bound of its value; at most `closed_form`, itself proven."""
     began = time.perf_counter()
     data = ArrowData(shor_constraints(problem), core=("y", "v"))  # the objective couples y and v with t
     objective = objective_matrix(problem.objective)
-    report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance)
+    report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, stop=stop)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
     common = (report.status.name.lower(), float(report.gap), report.iterations, time.perf_counter() - began)
     if bound is None or not bound.value <= closed_form:
@@ -250,11 +261,13 @@ def prove(problem: PolynomialProblem, tolerance: float, part=0, closed_form: flo
     return PartBound(part, bound.value, bound.y0, bound.shift, multipliers, *common)
 
 
-def _solve(network: MonDEQ, q: float, part: int | tuple[int, int], tolerance: float) -> PartBound:
+def _solve(
+    network: MonDEQ, q: float, part: int | tuple[int, int], tolerance: float, stop: Stop | None = None
+) -> PartBound:
     closed = _closed_form(network, q, part)
     if closed == 0:
         return PartBound(part, 0.0, None, None, None, "constant", None, 0, 0.0)
-    return prove(_problem(network, q, part), tolerance, part, closed)
+    return prove(_problem(network, q, part), tolerance, part, closed, stop)
 
 
 def _problem(network: MonDEQ, q: float, part: int | tuple[int, int]) -> PolynomialProblem:

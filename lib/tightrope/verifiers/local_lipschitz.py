@@ -11,6 +11,7 @@ from tightrope.problems.lipschitz import l2_problem, linf_problem, y_radius
 from tightrope.problems.local_lipschitz import local_problem, preactivation_bounds, reduce
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import INFINITY, Ball, parse_norm
+from tightrope.solvers.report import Stop
 from tightrope.verifiers.lipschitz import PartBound, prove
 
 ORDERS = ("1", "1+cuts")
@@ -60,6 +61,7 @@ def local_upper_bound(
     constants: np.ndarray | None = None,
     graph: bool = False,
     tolerance: float = 1e-4,
+    stop: Stop | None = None,
 ) -> LocalBound:
     """Prove a Lipschitz constant of F on the region with respect to the region's own norm.
 
@@ -72,6 +74,8 @@ def local_upper_bound(
         Of :func:`preactivation_constants`: more neurons are then known to be stable.
     graph
         Whether to keep x and z in the problem: tighter for L-infinity, and several times slower.
+    stop
+        Asked between iterations; True ends the solve with a :class:`StoppedError`.
     """
     began = time.perf_counter()
     if not isinstance(network, MonDEQ):
@@ -101,6 +105,6 @@ def local_upper_bound(
         change = 1.0 if q == 2 else np.sqrt(network.input_size)
         through = y_radius(small.network, np.linalg.norm(C, 2)) * np.linalg.norm(small.network.U, 2) * change
         problem = local_problem(small.network, small.direct, region, row, graph=graph)
-        parts.append(prove(problem, tolerance, k, float((exact + through) * (1 + 1e-9))))
+        parts.append(prove(problem, tolerance, k, float((exact + through) * (1 + 1e-9)), stop))
     value = max(part.value for part in parts)
     return LocalBound(value, int(small.undecided.sum()), tuple(parts), time.perf_counter() - began)
