@@ -58,11 +58,11 @@ class Table3:
 
     def draw(self) -> figures.Drawing:
         """Draw lower and upper bounds on a logarithmic axis; write them under figures/."""
-        groups = {norm_text(norm): [] for norm in NORMS}
+        groups: dict[str, list] = {}
         by_method = _by_method(self.rows)
         for (method, norm), row in by_method.items():
             if method != "pairwise":
-                groups[norm_text(norm)].append((METHODS[method][0], METHODS[method][1], row["value"]))
+                groups.setdefault(norm_text(norm), []).append((METHODS[method][0], METHODS[method][1], row["value"]))
         drawing = figures.bounds(groups, title="bounds of the Lipschitz constant")
         drawing.save(PAPER, f"{TABLE_3}.{drawn_profile(self.rows)}", self.bounds)
         return drawing
