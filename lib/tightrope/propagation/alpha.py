@@ -1,7 +1,7 @@
 """The best bounds that triangles give, by the dual over lower slopes; split neurons by one more multiplier each.
 
-Over z = ReLU(h), l <= h <= u, the tightest convex set of an unstable neuron is the triangle z >= 0, z >= h, z <= s (h - l)
-with s = u / (u - l). A linear form A z + c above it is bounded by
+Over z = ReLU(h), l <= h <= u, the tightest convex set of an unstable neuron is the triangle z >= 0, z >= h,
+z <= s (h - l) with s = u / (u - l). A linear form A z + c above it is bounded by
 
     A z <= mu h + tau,   mu = A+ s + A- a,   tau = -A+ s l,   h = W x + b,   0 <= a <= 1,
 
@@ -17,7 +17,6 @@ maximiser of the form that arrives at the inputs and h the preactivations of the
 Every step gives a bound; the smallest is kept and computed again in float64.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -122,9 +121,9 @@ class Solved:
 def start(triangles: Triangles, problems: int, forms: int, kind: str = "deepz") -> Dual:
     """First multipliers: slopes of DeepZ (the chord's) or of CROWN (0 or 1), no split multipliers."""
     slopes = []
-    for l, u in zip(triangles.lower, triangles.upper, strict=True):
-        chord = (u / (u - l).clamp(min=1e-30)).clamp(0, 1)
-        chosen = chord if kind == "deepz" else (u > -l).to(u)
+    for low, u in zip(triangles.lower, triangles.upper, strict=True):
+        chord = (u / (u - low).clamp(min=1e-30)).clamp(0, 1)
+        chosen = chord if kind == "deepz" else (u > -low).to(u)
         slopes.append(chosen[:, None].expand(problems, forms, -1).clone())
     more = None if triangles.split is None else tuple(torch.zeros_like(a) for a in slopes)
     return Dual(tuple(slopes), more)
@@ -201,13 +200,13 @@ class _Problem:
         self.reach = ((inputs.upper - inputs.lower) / 2).to(dtype)[:, None]
         self.upper_slope, self.intercept, self.free, self.sign = [], [], [], []
         splits = triangles.split or [None] * len(triangles.layers)
-        for l, u, split in zip(triangles.lower, triangles.upper, splits, strict=True):
-            on, off = l >= 0, u <= 0
+        for low, u, split in zip(triangles.lower, triangles.upper, splits, strict=True):
+            on, off = low >= 0, u <= 0
             if split is not None:
                 on, off = on | (split > 0), (off | (split < 0)) & ~(split > 0)
             free = ~(on | off)
-            slope = torch.where(free, u / torch.where(free, u - l, torch.ones_like(u)), on.to(u))
-            intercept = torch.where(free, -slope * l, torch.zeros_like(u))
+            slope = torch.where(free, u / torch.where(free, u - low, torch.ones_like(u)), on.to(u))
+            intercept = torch.where(free, -slope * low, torch.zeros_like(u))
             self.upper_slope.append(slope[:, None].to(dtype))
             self.intercept.append(intercept[..., None].to(dtype))
             self.free.append(free[:, None])
@@ -227,7 +226,7 @@ class _Problem:
                 mu = mu + self.sign[i] * dual.multipliers[i]
             kept.append((A, above, lower_slope))
             constant = constant + torch.matmul(mu, layer.bias)
-            A = layer.transpose(mu)
+            A = _transposed(layer, mu)
         x = self.center + self.reach * A.sign()
         # The maximum is computed by itself: A x with the rounded x would be a little different.
         value = constant + torch.matmul(A, self.center.mT)[..., 0] + torch.matmul(A.abs(), self.reach.mT)[..., 0]
@@ -238,7 +237,7 @@ class _Problem:
         slopes, multipliers, z = [], [], x
         for i, layer in enumerate(self.layers):
             A, above, lower_slope = kept[i]
-            h = layer.linear(z.flatten(0, 1)).reshape(*z.shape[:2], -1) + layer.bias
+            h = layer.linear(z.flatten(0, 1)).reshape(*z.shape[:2], layer.outputs) + layer.bias
             slopes.append((A - above) * h * self.free[i])
             if self.sign[i] is not None:
                 multipliers.append(self.sign[i] * h)
@@ -282,6 +281,13 @@ def _descend(A, constant, triangles, inputs, dual, steps, dtype, goal) -> Dual:
         return Dual(tuple(best[:hidden]), tuple(best[hidden:]) if dual.multipliers else None)
 
 
+def _transposed(layer: Affine, mu: Tensor) -> Tensor:
+    """mu W. The dense operator's own method looks for zeros in each problem: too costly for many problems."""
+    if not isinstance(layer, DenseOperator):
+        return layer.transpose(mu)
+    return (mu.flatten(0, 1) @ layer.weight).reshape(*mu.shape[:2], layer.inputs)
+
+
 def _to(layer: Affine, dtype: torch.dtype) -> Affine:
     if layer.bias.dtype == dtype:
         return layer
@@ -297,9 +303,9 @@ def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]
     As in :func:`tightrope.propagation.rounding.allowance`: absolute values everywhere, and slopes at most 1.
     """
     size, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()), []
-    for layer, l, u in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
+    for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
         value = layer.absolute(size) + layer.bias.abs()
-        size = value + 2 * torch.maximum(l.abs(), u.abs())
+        size = value + 2 * torch.maximum(low.abs(), high.abs())
         found.append((value, size))
     return found
 

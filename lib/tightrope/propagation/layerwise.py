@@ -123,23 +123,23 @@ def tighten(
     triangles: Triangles, i: int, inputs: InputSet, *, steps: int = STEPS, dtype: torch.dtype = torch.float32
 ) -> Triangles:
     """Improve the bounds of the unstable neurons of hidden layer i of one problem by the triangles below it."""
-    layer, l, u = triangles.layers[i], triangles.lower[i].clone(), triangles.upper[i].clone()
+    layer, lower, upper = triangles.layers[i], triangles.lower[i].clone(), triangles.upper[i].clone()
     below = Triangles(triangles.layers[:i], triangles.lower[:i], triangles.upper[:i])
     reduced, keep = below.alive()
-    unstable = ((l[0] < 0) & (u[0] > 0)).nonzero()[:, 0]
+    unstable = ((lower[0] < 0) & (upper[0] > 0)).nonzero()[:, 0]
     widest = max(max(below.inputs, below.outputs) for below in reduced.layers)
     group = max(1, LARGEST // (2 * widest))
     bias = layer.bias
-    for rows in unstable.split(group):
+    for rows in unstable.split(group) if len(unstable) else ():
         W = _rows(layer, rows)[:, keep[-1]]
         found = minimise(torch.cat([W, -W])[None], torch.cat([bias[rows], -bias[rows]])[None], reduced, inputs,
                          steps=steps, dtype=dtype)  # fmt: skip
         high, low = found.bound[0].split(len(rows))
-        u[0, rows] = torch.minimum(u[0, rows], high)
-        l[0, rows] = torch.maximum(l[0, rows], -low)
-    u = torch.maximum(u, l)  # where the neuron is a constant, rounding may have crossed them
+        upper[0, rows] = torch.minimum(upper[0, rows], high)
+        lower[0, rows] = torch.maximum(lower[0, rows], -low)
+    upper = torch.maximum(upper, lower)  # where the neuron is a constant, rounding may have crossed them
     sides = [list(triangles.lower), list(triangles.upper)]
-    sides[0][i], sides[1][i] = l, u
+    sides[0][i], sides[1][i] = lower, upper
     return replace(triangles, lower=tuple(sides[0]), upper=tuple(sides[1]))
 
 
@@ -180,11 +180,11 @@ def _filled(slopes: Tensor, keep, size: int) -> Tensor:
 def _widened(layers: Sequence[Affine], lower, upper, inputs: InputSet) -> Triangles:
     """Bounds of hidden layers, moved apart by what rounding can have cost."""
     low, high = [], []
-    for i, (l, u) in enumerate(zip(lower, upper, strict=True)):
+    for i, (least, most) in enumerate(zip(lower, upper, strict=True)):
         # The allowance of :mod:`rounding` is for the largest margin of the layer above those it is given.
         extra = allowance(layers[: i + 1], inputs, _Some(lower[:i], upper[:i]))
-        low.append(l - extra)
-        high.append(u + extra)
+        low.append(least - extra)
+        high.append(most + extra)
     return Triangles(tuple(layers), tuple(low), tuple(high))
 
 

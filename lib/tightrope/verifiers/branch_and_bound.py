@@ -32,7 +32,7 @@ from tightrope.solvers.threads import single_thread
 from tightrope.verifiers.report import checked_targets
 
 #: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
-BATCH, CANDIDATES, LOOK, STEPS = 48, 6, 6, 16
+BATCH, CANDIDATES, LOOK, STEPS = 48, 3, 5, 12
 #: Steps for a subproblem without an unstable neuron, where the bound is all that is left.
 LAST_STEPS = 400
 
@@ -165,7 +165,7 @@ class _Domains:
     def join(parts: "list[_Domains]") -> "_Domains":
         first = parts[0]
         depth = range(len(first.split))
-        cat = lambda get: tuple(torch.cat([get(p)[l] for p in parts]) for l in depth)  # noqa: E731
+        cat = lambda get: tuple(torch.cat([get(p)[i] for p in parts]) for i in depth)  # noqa: E731
         dual = Dual(cat(lambda p: p.dual.slopes), cat(lambda p: p.dual.multipliers))
         return _Domains(torch.cat([p.target for p in parts]), cat(lambda p: p.split), dual,
                         torch.cat([p.bound for p in parts]), cat(lambda p: p.forms))  # fmt: skip
@@ -204,6 +204,9 @@ class _Tree:
         order = torch.argsort(self.open.bound, descending=True)
         now, later = self.open.rows(order[: self.batch]), self.open.rows(order[self.batch :])
         children = self._split(now)
+        if not len(children):
+            self.open = later
+            return None
         bounded, points = self._bounded(children, STEPS)
         self.count += len(children)
         found = self.attacked(points)
@@ -219,8 +222,8 @@ class _Tree:
         inputs = InputSet(self.inputs.lower.expand(n, -1), self.inputs.upper.expand(n, -1))
         triangles = Triangles(
             self.triangles.layers,
-            tuple(l.expand(n, -1) for l in self.triangles.lower),
-            tuple(u.expand(n, -1) for u in self.triangles.upper),
+            tuple(side.expand(n, -1) for side in self.triangles.lower),
+            tuple(side.expand(n, -1) for side in self.triangles.upper),
             domains.split,
         )
         A, constant = self.A[domains.target][:, None], self.constant[domains.target][:, None]
@@ -265,13 +268,13 @@ class _Tree:
 
     def _scores(self, domains: _Domains, i: int) -> Tensor:
         """What the triangle of each neuron of layer i costs the bound, (D, n_i); 0 where it is a line."""
-        l, u = self.triangles.lower[i], self.triangles.upper[i]
-        free = (l < 0) & (u > 0) & (domains.split[i] == 0)
-        chord = u / (u - l).clamp(min=1e-30)
+        low, u = self.triangles.lower[i], self.triangles.upper[i]
+        free = (low < 0) & (u > 0) & (domains.split[i] == 0)
+        chord = u / (u - low).clamp(min=1e-30)
         A, a = domains.forms[i], domains.dual.slopes[i][:, 0]
         # Above: the chord's height at 0. Below: a h misses max(h, 0) by -a l or (1 - a) u at the ends.
-        below = torch.maximum(-a * l, (1 - a) * u).clamp(max=(-chord * l).amax()) / 2
-        cost = A.clamp(min=0) * (-chord * l) - A.clamp(max=0) * torch.minimum(below, -chord * l)
+        below = torch.maximum(-a * low, (1 - a) * u).clamp(max=(-chord * low).amax()) / 2
+        cost = A.clamp(min=0) * (-chord * low) - A.clamp(max=0) * torch.minimum(below, -chord * low)
         return torch.where(free, cost + 1e-12, torch.zeros_like(cost))
 
 

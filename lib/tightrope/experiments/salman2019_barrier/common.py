@@ -1,0 +1,99 @@
+"""What the results of this paper share: names of networks, cases, regions of many images at once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from tightrope import datasets, zoo
+from tightrope.errors import InputError
+from tightrope.experiments.records import KEPT_PROFILES, Store, sweep
+from tightrope.experiments.registry import named
+from tightrope.regions import Ball, pixel_ball
+
+PAPER = "salman2019-barrier"
+#: Networks that the paper names otherwise. The weights of ADV-MLP-A came with another paper's.
+TITLES = {"chen2020-lipschitz/sdp-nn": "ADV-MLP-A"}
+
+
+def title(network: str) -> str:
+    """A network as the paper's Table 1 writes it.
+
+    Examples
+    --------
+    >>> title("salman2019-barrier/adv-mlp-b-0.03"), title("digits/mlp-2x24")
+    ('ADV-MLP-B', 'digits/mlp-2x24')
+    """
+    if network in TITLES:
+        return TITLES[network]
+    if not network.startswith(f"{PAPER}/"):
+        return network
+    parts = network.removeprefix(f"{PAPER}/").split("-")
+    return "-".join(part.upper() for part in parts if not part.startswith("0."))
+
+
+@cache
+def dataset(name: str) -> datasets.Dataset:
+    """The test images of a data set, read once per process."""
+    return datasets.load(name)
+
+
+@cache
+def entry(name: str) -> zoo.Entry:
+    """A network of the zoo, read once per process."""
+    found = zoo.get(name)
+    if found.dataset is None:
+        raise InputError(f"network: the file {name} does not say which images it is for; give a name of the zoo.")
+    return found
+
+
+@cache
+def _sha256(name: str) -> str:
+    return entry(name).network.sha256()
+
+
+def make_case(
+    result: str, profile: str, network: str, epsilon_pixel: float | None, method: str, options: Mapping, **rest
+) -> dict:
+    """One network, one radius, one method: what identifies a row; `rest` names images."""
+    found = entry(network)
+    return {
+        "paper": PAPER,
+        "result": result,
+        "profile": profile,
+        "network": network,
+        "network_sha256": _sha256(network),
+        "dataset": found.dataset,
+        "norm": "inf",
+        "epsilon_pixel": None if epsilon_pixel is None else float(epsilon_pixel),
+        "clip": True,
+        "method": method,
+        "options": dict(options),
+        **rest,
+    }
+
+
+def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:
+    """Rows of these cases of one kind: those in the store (this machine's if None), the others solved now."""
+    if store is None:
+        with Store() as own:
+            return solved(named(cases), solve, own)
+    first = cases[0]
+    store.import_csv(first["result"], first["profile"], first["paper"])  # a fresh clone solves nothing twice
+    rows = tuple(sweep(store, cases, solve))
+    if first["profile"] in KEPT_PROFILES:  # the CSV that is committed
+        store.export_csv(first["paper"], first["result"], first["profile"])
+    return rows
+
+
+def groups(images: object, size: int, data: datasets.Dataset) -> list[dict]:
+    """Split the first images into groups: {"first": ..., "count": ...}."""
+    if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
+        raise InputError(f"images: expected an integer from 1 to {len(data)}, got {images!r}")
+    return [{"first": first, "count": min(size, images - first)} for first in range(0, images, size)]
+
+
+def questions(case: Mapping) -> tuple[zoo.Entry, list[Ball], list[int]]:
+    """The network of a case, and for its images the balls, cut to the pixel range, and the labels."""
+    found, data = entry(case["network"]), dataset(case["dataset"])
+    rows = range(case["first"], case["first"] + case["count"])
+    balls = [pixel_ball(data.image(i), "inf", case["epsilon_pixel"], found.normalisation, case["clip"]) for i in rows]
+    return found, balls, [data.label(i) for i in rows]

@@ -1,0 +1,114 @@
+"""A ReLU network as a mixed-integer program: one binary for each unstable neuron (Tjeng et al. 2019).
+
+With l <= h <= u, l < 0 < u, and b = 1 where h >= 0,
+
+    z >= 0,   z >= h,   z <= h - l (1 - b),   z <= u b,   b in {0, 1},
+
+is the ReLU exactly, and the triangle when b is any number in [0, 1]. Stable neurons need no binary: z = h or z = 0.
+Columns are the inputs, then for each hidden layer h, z and b.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope.errors import InputError
+from tightrope.networks import FeedForward
+
+
+@dataclass(frozen=True, eq=False)
+class BinaryProgram:
+    """max objective'y over row_lower <= matrix y <= row_upper, lower <= y <= upper, y integer where `integral`.
+
+    Attributes
+    ----------
+    lower, upper : (n,)
+    integral : (n,) of bool
+    matrix : (m, n) sparse
+    row_lower, row_upper : (m,)
+    inputs, activations : (p0,), (n_L,)
+        Columns of the inputs and of the last hidden layer's z.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    integral: np.ndarray
+    matrix: sp.csr_array
+    row_lower: np.ndarray
+    row_upper: np.ndarray
+    inputs: np.ndarray
+    activations: np.ndarray
+
+    @property
+    def binaries(self) -> int:
+        """Number of unstable neurons."""
+        return int(self.integral.sum())
+
+
+def binary_program(
+    network: FeedForward,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    hidden_lower: Sequence[np.ndarray],
+    hidden_upper: Sequence[np.ndarray],
+) -> BinaryProgram:
+    """Return the program of a network on a box.
+
+    Parameters
+    ----------
+    lower, upper : (p0,)
+        The box.
+    hidden_lower, hidden_upper : sequences of (n_l,)
+        Proven bounds of the preactivations; the tighter, the fewer binaries.
+
+    Examples
+    --------
+    >>> network = FeedForward.dense(([[1.0], [1.0]], [[1.0, 1.0]]), ([0.0, 5.0], [0.0]))
+    >>> binary_program(network, [-1.0], [1.0], [[-1.0, 4.0]], [[1.0, 6.0]]).binaries
+    1
+    """
+    hidden = network.layers[:-1]
+    if len(hidden_lower) != len(hidden) or len(hidden_upper) != len(hidden):
+        raise InputError(f"hidden_lower, hidden_upper: expected {len(hidden)} layers of bounds.")
+    lows, highs, integral = [np.asarray(lower, float)], [np.asarray(upper, float)], [np.zeros(len(lower), bool)]
+    blocks: list[tuple[sp.coo_array, np.ndarray]] = []  # rows over some columns
+    row_low, row_high = [], []
+    below, count = np.arange(len(lower)), len(lower)
+    for i, layer in enumerate(hidden):
+        W, b = layer.sparse()
+        n = W.shape[0]
+        least, most = np.asarray(hidden_lower[i], float), np.asarray(hidden_upper[i], float)
+        if least.shape != (n,) or most.shape != (n,) or not (least <= most).all():
+            raise InputError(f"hidden_lower, hidden_upper: layer {i} needs ({n},) bounds with lower <= upper.")
+        on, off = least >= 0, most <= 0
+        free = np.flatnonzero(~on & ~off)
+        k = len(free)
+        h, z, binary = count + np.arange(n), count + n + np.arange(n), count + 2 * n + np.arange(k)
+        count += 2 * n + k
+        lows += [least, np.where(on, least, 0.0), np.zeros(k)]
+        highs += [most, np.where(off, 0.0, most), np.ones(k)]
+        integral += [np.zeros(2 * n, bool), np.ones(k, bool)]
+        unit, eye = sp.eye_array(n, format="csr"), sp.eye_array(k, format="csr")
+        kept = np.flatnonzero(~off)
+        chosen = unit[free]
+
+        def add(parts, columns, low, high):
+            blocks.append((sp.coo_array(sp.hstack(parts)), np.concatenate(columns)))
+            row_low.append(low)
+            row_high.append(high)
+
+        add([W, -unit], [below, h], -b, -b)
+        add([-unit[kept], unit[kept]], [h, z], np.zeros(len(kept)), np.where(on[kept], 0.0, np.inf))
+        if k:
+            l, u = least[free], most[free]  # noqa: E741, the formula's letters
+            add([-chosen, chosen, -eye * l[:, None]], [h, z, binary], np.full(k, -np.inf), -l)
+            add([chosen, -eye * u[:, None]], [z, binary], np.full(k, -np.inf), np.zeros(k))
+        below = z
+    matrix = sp.vstack(
+        [sp.coo_array((b.data, (b.row, columns[b.col])), shape=(b.shape[0], count)) for b, columns in blocks]
+    ) if blocks else sp.coo_array((0, count))  # fmt: skip
+    join = lambda parts: np.concatenate(parts) if parts else np.zeros(0)  # noqa: E731
+    return BinaryProgram(np.concatenate(lows), np.concatenate(highs), np.concatenate(integral), sp.csr_array(matrix),
+                         join(row_low), join(row_high), np.arange(len(lower)), below)  # fmt: skip

@@ -1,0 +1,69 @@
+"""Mixed-integer linear programs through SciPy's HiGHS, with a time limit.
+
+Unlike the dual bounds elsewhere, an optimum or infeasibility is the solver's word here: HiGHS works with tolerances of
+1e-6 and gives no multipliers that could be checked. Whoever states a proof has to say so, or to check the point found.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.optimize as so
+
+from tightrope.errors import InputError
+from tightrope.solvers.report import Status
+
+
+@dataclass(frozen=True, eq=False)
+class MixedReport:
+    """Outcome of one solve.
+
+    Attributes
+    ----------
+    status
+        SOLVED, TIME_LIMIT or FAILED.
+    feasible
+        True with a point, False if HiGHS says that there is none, None if it is not known.
+    bound
+        HiGHS's upper bound of the maximum, -inf if infeasible, inf if there is none.
+    point
+        (n,) or None.
+    """
+
+    status: Status
+    feasible: bool | None
+    bound: float
+    point: np.ndarray | None
+    seconds: float
+    reason: str
+
+
+def maximise(
+    objective, matrix, row_lower, row_upper, lower, upper, integral, *, time_limit: float | None = None
+) -> MixedReport:
+    """Maximise objective'y over row_lower <= matrix y <= row_upper, lower <= y <= upper, some y integer.
+
+    Examples
+    --------
+    >>> found = maximise([1.0, 1.0], [[1.0, 1.0]], [0.0], [1.5], [0.0, 0.0], [1.0, 1.0], [True, True])
+    >>> round(found.bound, 6), found.feasible
+    (1.0, True)
+    """
+    if time_limit is not None and not time_limit > 0:
+        raise InputError(f"time_limit: expected seconds > 0, got {time_limit!r}.")
+    began = time.perf_counter()
+    options = {} if time_limit is None else {"time_limit": float(time_limit)}
+    found = so.milp(
+        -np.asarray(objective, float),
+        integrality=np.asarray(integral, int),
+        bounds=so.Bounds(lower, upper),
+        constraints=so.LinearConstraint(matrix, row_lower, row_upper),
+        options=options,
+    )
+    statuses = {0: Status.SOLVED, 1: Status.TIME_LIMIT, 2: Status.SOLVED}
+    status = statuses.get(found.status, Status.FAILED)
+    infeasible = found.status == 2
+    feasible = True if found.x is not None else False if infeasible else None
+    dual = getattr(found, "mip_dual_bound", None)
+    bound = -np.inf if infeasible else np.inf if dual is None else -float(dual)
+    return MixedReport(status, feasible, bound, found.x, time.perf_counter() - began, str(found.message))

@@ -1,0 +1,119 @@
+"""The exact verifier of Tjeng et al. (2019): a mixed-integer program for each label, with HiGHS.
+
+Robust here means that HiGHS finds no point with a margin above -TOLERANCE: the solver's word, not a proof of ours.
+:mod:`tightrope.verifiers.branch_and_bound` answers the same question with bounds that are proven.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from tightrope import attacks
+from tightrope.attacks import Attack
+from tightrope.certificates import Verdict
+from tightrope.errors import RegionError
+from tightrope.networks import FeedForward
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.layerwise import layerwise
+from tightrope.regions import INFINITY, Ball
+from tightrope.relaxations.binary import binary_program
+from tightrope.solvers.mixed_integer import maximise
+from tightrope.solvers.report import Status
+from tightrope.verifiers.report import checked_targets
+
+#: Margins above minus this count as reached: HiGHS's own tolerances are 1e-6.
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class MixedInteger:
+    """What the programs found.
+
+    Attributes
+    ----------
+    verdict
+        CERTIFIED (HiGHS's word), FALSIFIED with the attack, UNKNOWN or FAILED with the reason.
+    attack
+        Re-checked by :func:`tightrope.attacks.check`, or None.
+    binaries
+        Unstable neurons.
+    bounds
+        HiGHS's upper bound of F_k - F_label by label k; -inf where no point has a margin above -TOLERANCE.
+    """
+
+    verdict: Verdict
+    attack: Attack | None
+    binaries: int
+    bounds: dict[int, float]
+    seconds: float
+    reason: str = ""
+
+
+def mixed_integer(
+    network: FeedForward,
+    region: Ball,
+    label: int,
+    *,
+    hidden: tuple | None = None,
+    sign: bool = True,
+    time_limit: float | None = None,
+) -> MixedInteger:
+    """Decide whether `label` wins on the whole box.
+
+    Parameters
+    ----------
+    network : FeedForward
+    region : Ball
+        Of the maximum norm.
+    label : int
+    hidden : (lower, upper), optional
+        Proven bounds of the hidden layers, sequences of (n_l,); LP-ALL's by the dual if left out.
+    sign : bool
+        Only ask whether a margin of 0 is reached; otherwise the largest margins are computed.
+    time_limit : float, optional
+        Seconds for all labels together. At the limit the verdict is UNKNOWN.
+    """
+    targets = checked_targets(network, region, label, None)
+    if not isinstance(region, Ball) or region.norm != INFINITY:
+        raise RegionError("region: the mixed-integer program is for boxes; give a Ball of norm inf.")
+    began = time.perf_counter()
+
+    def done(verdict: Verdict, attack=None, reason="") -> MixedInteger:
+        return MixedInteger(verdict, attack, program.binaries, bounds, time.perf_counter() - began, reason)
+
+    if hidden is None:
+        triangles = layerwise(network, InputSet.from_balls([region]), label).triangles
+        hidden = [tuple(t[0].numpy() for t in side) for side in (triangles.lower, triangles.upper)]
+    program = binary_program(network, *region.bounding_box(), *hidden)
+    W, b = network.layers[-1].dense()
+    bounds: dict[int, float] = {}
+    verdict, reason = Verdict.CERTIFIED, ""
+    for target in targets:
+        objective = np.zeros(len(program.lower))
+        objective[program.activations] = W[target] - W[label]
+        offset = b[target] - b[label]
+        matrix, low, high = program.matrix, program.row_lower, program.row_upper
+        if sign:
+            matrix = sp.vstack([matrix, sp.csr_array(objective[None])])
+            low, high = np.r_[low, -offset - TOLERANCE], np.r_[high, np.inf]
+        # First any point with a margin of 0; where the one found is none after all, the largest margin.
+        for aim in (np.zeros_like(objective), objective) if sign else (objective,):
+            left = None if time_limit is None else max(1e-3, time_limit - (time.perf_counter() - began))
+            found = maximise(aim, matrix, low, high, program.lower, program.upper, program.integral, time_limit=left)
+            empty = found.feasible is False
+            bounds[target] = -np.inf if empty else found.bound + offset if aim is objective else np.inf
+            if found.point is not None:
+                attack = attacks.check(network, region, label, region.project(found.point[program.inputs]))
+                if attack is not None:
+                    return done(Verdict.FALSIFIED, attack)
+            if empty or found.status is not Status.SOLVED:
+                break
+        if found.status is Status.FAILED:
+            return done(Verdict.FAILED, reason=found.reason)
+        if found.status is Status.TIME_LIMIT:
+            return done(Verdict.UNKNOWN, reason=f"time limit of {time_limit:g} s")
+        if not bounds[target] < 0:
+            verdict, reason = Verdict.UNKNOWN, "a margin within HiGHS's tolerance of 0"
+    return done(verdict, reason=reason)

@@ -1,0 +1,172 @@
+"""Branch and bound, the mixed-integer program and the cascade against each other and against enumeration."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+
+from tightrope import attacks
+from tightrope.certificates import Verdict
+from tightrope.errors import InputError, RegionError, StoppedError
+from tightrope.networks import FeedForward
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.layerwise import layerwise
+from tightrope.regions import Ball
+from tightrope.verifiers import branch_and_bound as tree
+from tightrope.verifiers.branch_and_bound import branch_and_bound
+from tightrope.verifiers.cascade import LP_ALL, By, decide
+from tightrope.verifiers.mixed_integer import mixed_integer
+
+MARGIN = 1e-6  # of linear programs and mixed-integer ones
+
+
+def random_network(seed: int, sizes=(3, 5, 4, 3)) -> FeedForward:
+    rng = np.random.default_rng(seed)
+    shapes = list(zip(sizes[1:], sizes, strict=False))
+    return FeedForward.dense([rng.standard_normal(s) for s in shapes], [rng.standard_normal(s[0]) for s in shapes])
+
+
+def question(seed: int, radius: float):
+    network = random_network(seed)
+    region = Ball(np.random.default_rng(seed + 50).standard_normal(3), radius, np.inf)
+    return network, region, network.predict(region.center)
+
+
+def exact_margin(network: FeedForward, region: Ball, label: int) -> float:
+    """The largest F_k - F_label, by one linear program for each activation pattern that a sample or none has."""
+    (W1, W2, W3), (b1, b2, b3) = network.weights, network.biases
+    lower, upper = region.bounding_box()
+    best = -np.inf
+    for first in itertools.product([0.0, 1.0], repeat=len(b1)):
+        D1 = np.array(first)
+        rows, offsets = [(1 - 2 * D1)[:, None] * W1], [-(1 - 2 * D1) * b1]
+        A2, c2 = W2 @ (D1[:, None] * W1), W2 @ (D1 * b1) + b2
+        center, reach = (lower + upper) / 2, (upper - lower) / 2
+        if (rows[0] @ center - np.abs(rows[0]) @ reach > offsets[0]).any():
+            continue
+        for second in itertools.product([0.0, 1.0], repeat=len(b2)):
+            D2 = np.array(second)
+            A = np.vstack([rows[0], (1 - 2 * D2)[:, None] * A2])
+            b = np.r_[offsets[0], -(1 - 2 * D2) * c2]
+            out, c = W3 @ (D2[:, None] * A2), W3 @ (D2 * c2) + b3
+            for k in range(network.classes):
+                if k != label:
+                    found = linprog(-(out[k] - out[label]), A, b, bounds=list(zip(lower, upper, strict=True)))
+                    if found.status == 0:
+                        best = max(best, -found.fun + c[k] - c[label])
+    return best
+
+
+@pytest.mark.parametrize(("seed", "radius"), [(0, 0.2), (1, 0.5), (2, 0.3), (3, 0.6), (4, 0.4), (5, 0.15)])
+def test_order_on_random_networks(seed, radius):
+    """PGD <= enumeration = mixed-integer program <= branch and bound, LP-ALL <= LP-LAST <= LP-GREEDY."""
+    network, region, label = question(seed, radius)
+    exact = exact_margin(network, region, label)
+    attack = np.nanmax(attacks.pgd(network, region, label, restarts=3).best_margin)
+    program = mixed_integer(network, region, label, sign=False)
+    inputs = InputSet.from_balls([region])
+    bounds = [
+        layerwise(network, inputs, label, method, steps=200).worst for method in ("lp-all", "lp-last", "lp-greedy")
+    ]
+    searched = branch_and_bound(network, region, label)
+    assert attack <= exact + 1e-9
+    if program.verdict is not Verdict.FALSIFIED:  # then the first program may have decided
+        assert max(program.bounds.values()) == pytest.approx(exact, abs=MARGIN)
+    assert exact <= searched.bound + 1e-9
+    assert exact <= bounds[0] + 1e-9
+    assert bounds[0] <= bounds[1] + 1e-4
+    assert bounds[1] <= bounds[2] + 1e-4
+    expected = Verdict.CERTIFIED if exact < 0 else Verdict.FALSIFIED
+    assert searched.verdict is expected
+    assert mixed_integer(network, region, label).verdict is expected
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_decides_near_the_threshold(seed):
+    """Both exact verifiers change their answer where the exact margin changes its sign."""
+    network, region, label = question(seed, 1.0)
+    low, high = 0.0, 1.0
+    for _ in range(7):
+        radius = (low + high) / 2
+        ball = Ball(region.center, radius, np.inf)
+        answers = [branch_and_bound(network, ball, label), mixed_integer(network, ball, label)]
+        assert {answer.verdict for answer in answers} <= {Verdict.CERTIFIED, Verdict.FALSIFIED}
+        assert answers[0].verdict is answers[1].verdict
+        for answer in answers:
+            if answer.verdict is Verdict.FALSIFIED:
+                assert attacks.check(network, ball, label, answer.attack.point) is not None
+        low, high = (radius, high) if answers[0].verdict is Verdict.CERTIFIED else (low, radius)
+
+
+def test_more_subproblems_than_a_batch():
+    network = random_network(11, (5, 16, 12, 4))
+    region = Ball(np.random.default_rng(3).standard_normal(5), 0.35, np.inf)
+    label = network.predict(region.center)
+    answers = {branch_and_bound(network, region, label, batch=size).verdict for size in (1, 4, 64)}
+    assert answers == {mixed_integer(network, region, label).verdict}
+
+
+def test_affine_network():
+    network = FeedForward.dense([[[1.0, 0.0], [0.0, 1.0]]], [[0.5, 0.0]])
+    assert branch_and_bound(network, Ball([0.0, 0.0], 0.2, np.inf), 0).verdict is Verdict.CERTIFIED
+    assert branch_and_bound(network, Ball([0.0, 0.0], 0.3, np.inf), 0).verdict is Verdict.FALSIFIED
+
+
+def test_limits_are_verdicts(monkeypatch):
+    network = random_network(1, (6, 30, 30, 3))
+    region = Ball(np.zeros(6), 0.5, np.inf)
+    label = network.predict(region.center)
+    # Points that are bad starts for an attack, so that the search has to go on.
+    monkeypatch.setattr(tree._Tree, "attacked", lambda self, points: None)
+    timed = branch_and_bound(network, region, label, time_limit=1e-6)
+    assert timed.verdict is Verdict.UNKNOWN
+    assert "time limit" in timed.reason
+    assert timed.bound >= 0
+    counted = branch_and_bound(network, region, label, limit=10)
+    assert counted.verdict is Verdict.UNKNOWN
+    assert "10 subproblems" in counted.reason
+    program = mixed_integer(network, region, label, time_limit=1e-3)
+    assert program.verdict is Verdict.UNKNOWN
+    assert "time limit" in program.reason
+    with pytest.raises(StoppedError):
+        branch_and_bound(network, region, label, stop=lambda: True)
+
+
+def test_bad_input_by_name():
+    network, region, label = question(0, 0.2)
+    with pytest.raises(RegionError, match="norm inf"):
+        branch_and_bound(network, Ball(region.center, 0.2, 2), label)
+    with pytest.raises(RegionError, match="norm inf"):
+        mixed_integer(network, Ball(region.center, 0.2, 2), label)
+    with pytest.raises(InputError, match="label"):
+        branch_and_bound(network, region, 7)
+    with pytest.raises(InputError, match="time_limit"):
+        branch_and_bound(network, region, label, time_limit=0)
+    with pytest.raises(RegionError, match="regions"):
+        decide(network, [Ball(region.center, 0.2, 2)], [label])
+    with pytest.raises(InputError, match="labels"):
+        decide(network, [region], [])
+
+
+def test_cascade_agrees_with_enumeration():
+    seen = set()
+    for seed in range(6):
+        network = random_network(seed)
+        centers = np.random.default_rng(seed + 90).standard_normal((8, 3))
+        regions = [Ball(center, 0.15 + 0.1 * (i % 4), np.inf) for i, center in enumerate(centers)]
+        labels = [network.predict(center) if i != 5 else 0 for i, center in enumerate(centers)]
+        for region, label, decision in zip(regions, labels, decide(network, regions, labels), strict=True):
+            exact = exact_margin(network, region, label)
+            assert decision.by.verdict is (Verdict.CERTIFIED if exact < 0 else Verdict.FALSIFIED)
+            assert decision.greedy >= exact - 1e-9
+            if decision.attack is not None:
+                assert attacks.check(network, region, label, decision.attack.point) is not None
+            if decision.by in LP_ALL:
+                assert layerwise(network, InputSet.from_balls([region]), label, steps=200).worst < 0
+            if decision.by is By.TREE:
+                assert decision.lp_all >= 0
+            seen.add(decision.by)
+    assert {By.GREEDY, By.TREE, By.WRONG} <= seen
+    assert torch.is_grad_enabled()
