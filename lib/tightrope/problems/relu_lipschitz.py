@@ -33,6 +33,8 @@ from tightrope.regions import INFINITY, Ball
 from tightrope.semialgebraic import Constraint, Forms, Products, Space, products, unit_box, unit_l2_ball
 
 REFINEMENTS = ("printed", "signs", "corners", "products")
+#: Groups that couple inputs with each other or with t, so that the block of d is not diagonal.
+CURVE = "h1 (h^ u + l (1 - u) - h) >= 0"
 CORNERS = tuple(f"(1 {a} d)(1 {b} t) >= 0" for a in "+-" for b in "+-")
 
 
@@ -209,7 +211,7 @@ def _neurons(space: Space, layer: LayerForms, k: int, level: int) -> list[Constr
         curve = _sum((hi - lo, u, h), (lo, h, one), (-1, h, h))
         found.append(Constraint(f"u{k} (h^ - h) >= 0", _sum((hi, u, one), (-1, u, h))))
         found.append(Constraint(f"(1 - u{k})(h - l) >= 0", below))
-        found.append(Constraint(f"h{k} (h^ u + l (1 - u) - h) >= 0", curve))
+        found.append(Constraint(CURVE.replace("h1", f"h{k}"), curve))
         if x is not None:
             found.append(Constraint(f"x{k} = u h", _sum((1, x, one), (-1, u, h)), equality=True))
             found.append(Constraint(f"u{k} x = x", _sum((1, u, x), (-1, x, one)), equality=True))
@@ -316,24 +318,25 @@ def slope_problem(ask: Question) -> PolynomialProblem:
     if ask.depth == 0:
         raise InputError("network: it has no hidden layer; its gradient is constant.")
     box, R = ask.region.norm == INFINITY, _rows_of_t(ask)
-    loose = replace(
-        ask, lower=tuple(-np.ones(len(b)) for b in ask.biases), upper=tuple(np.ones(len(b)) for b in ask.biases)
-    )
-    low, high = gradient_bounds(loose)
+    anywhere = tuple(np.full(len(b), np.inf) for b in ask.biases)
+    low, high = gradient_bounds(replace(ask, lower=tuple(-h for h in anywhere), upper=anywhere))
     scale = [_scale(lo, hi) for lo, hi in zip(low, high, strict=True)]
-    space = Space(t=len(R.T), **{f"r{i + 1}": len(b) for i, b in enumerate(ask.biases)})
+    moving = [np.flatnonzero((lo != 0) | (hi != 0)) for lo, hi in zip(low, high, strict=True)]  # r = 0 elsewhere
+    space = Space(t=len(R.T), **{f"r{i + 1}": len(rows) for i, rows in enumerate(moving)})
     constraints = named("t", unit_box(space, space["t"]) if box else unit_l2_ball(space, space["t"]))
+    center, spread = {"t": np.zeros(len(R.T))}, {"t": np.full(len(R.T), 1 / 3 if box else 0.5 / len(R.T))}
     g = space.constant(ask.c)
     for i in range(ask.depth - 1, -1, -1):
-        r, divide = space[f"r{i + 1}"], sp.diags_array(1 / scale[i])  # the variable is r_i / scale_i
-        h = sp.csr_array(divide @ g)
-        constraints.append(Constraint(f"r{i + 1} (g - r) >= 0", _sum((1, r, h), (-1, r, r))))
-        g = sp.csr_array(sp.csr_array(ask.weights[i].T * scale[i]) @ r) if i else g
-    inner = sp.csr_array(sp.csr_array(R.T * scale[0]) @ space["r1"])
-    objective = products(space["t"], inner, sp.csr_array(np.ones((1, inner.shape[0]))))
-    spread = {name: np.full(w.stop - w.start, 0.1) for name, w in space.slices.items()}
-    total = 1.0 + (len(R.T) if box else 1.0) + sum(len(b) for b in ask.biases)  # |r_i / scale_i| <= 1
-    if box:
-        spread["t"] = np.full(len(R.T), 1 / 3)
-    center = space.point(**{name: np.zeros(w.stop - w.start) for name, w in space.slices.items()})
-    return PolynomialProblem(space, objective, tuple(constraints), (1 + 1e-9) * total, center, space.point(**spread))
+        name, rows = f"r{i + 1}", moving[i]
+        r, h = space[name], sp.csr_array(sp.diags_array(1 / scale[i][rows]) @ g[rows])  # the variable is r / scale
+        constraints.append(Constraint(f"{name} (g - r) >= 0", _sum((1, r, h), (-1, r, r))))
+        g = sp.csr_array(sp.csr_array((R if i == 0 else ask.weights[i]).T[:, rows] * scale[i][rows]) @ r)
+        lo, hi = (
+            np.clip(bound[rows] / scale[i][rows], *ends) for bound, ends in ((low[i], (-1, 0)), (high[i], (0, 1)))
+        )
+        center[name], spread[name] = (lo + hi) / 2, 0.8 * ((hi - lo) / 2) ** 2
+    objective = products(space["t"], g, sp.csr_array(np.ones((1, g.shape[0]))))
+    total = 1.0 + (len(R.T) if box else 1.0) + sum(map(len, moving))  # |r / scale| <= 1
+    return PolynomialProblem(
+        space, objective, tuple(constraints), (1 + 1e-9) * total, space.point(**center), space.point(**spread)
+    )

@@ -16,7 +16,7 @@ from tightrope.certificates import sound_bound
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.relu_lipschitz import CORNERS, relu_lipschitz_problem, slope_problem
+from tightrope.problems.relu_lipschitz import CORNERS, CURVE, relu_lipschitz_problem, slope_problem
 from tightrope.problems.relu_question import Question, gradient_bounds, question
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.heuristic import MomentProgram
@@ -28,6 +28,7 @@ from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.conic import solve_moment_program
 from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.low_rank import bipartite_maxcut
 from tightrope.solvers.report import Status
 from tightrope.verifiers import relu_lipschitz_lower as lower
 from tightrope.verifiers.moments import proven_bound
@@ -52,8 +53,8 @@ METHODS = {
 }
 REFINEMENT = {"shor": "printed", "hr-1": "printed", "hr-2-signs": "signs", "hr-2-products": "corners",
               "product-shor": "products"}  # fmt: skip
-#: Above this number of inputs product Shor leaves the products of x and t out, unless told otherwise.
-CORNERS_UP_TO = 200
+#: Above this number of inputs product Shor leaves out the products that couple them, unless told otherwise.
+COUPLED_UP_TO = 200
 #: HR-2: the interior-point solver up to this size of the dense matrix, the first-order one above.
 CLARABEL_UP_TO = 45
 
@@ -100,7 +101,7 @@ def lipschitz_bound(
     memory_limit: float = 12_000,
     samples: int = 50_000,
     seed: int = 0,
-    corners: bool | None = None,
+    coupled: bool | None = None,
     log: Callable[[str], None] | None = None,
 ) -> ReluBound:
     """Bound the largest dual norm of the gradient of one output on a ball.
@@ -119,8 +120,9 @@ def lipschitz_bound(
         Seconds and MiB.
     samples, seed
         Of "lbs"; "ascent" starts from the best of `samples / 25` points.
-    corners
-        Whether product Shor has the products of x_j and t_j; default: up to 200 inputs.
+    coupled
+        Whether product Shor has the products that couple inputs with each other or with t (of x_j and t_j, and
+        h (h^ u + l (1 - u) - h) of the first layer); default: up to 200 inputs. Without them x has a diagonal block.
 
     Raises
     ------
@@ -144,7 +146,7 @@ def lipschitz_bound(
         value = float(lower.dual_norms(ask, slope)) * (1 + 1e-12)
         return ReluBound(method, part, value, PROVEN, "constant gradient", time.perf_counter() - began, 0, {})
     if method in REFINEMENT or method == "qcqp":
-        outcome = _semidefinite(ask, method, tolerance, time_limit, memory_limit, corners, log)
+        outcome = _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log)
     elif method in ("hr-2", "sparse-lasserre"):
         outcome = _moments(ask, method, tolerance, time_limit, memory_limit)
     elif method.startswith("lipopt"):
@@ -183,14 +185,14 @@ def _intervals(ask: Question) -> float:
     return float(largest.sum() if ask.region.norm == INFINITY else np.linalg.norm(largest)) * (1 + 1e-12)
 
 
-def _semidefinite(ask, method, tolerance, time_limit, memory_limit, corners, log) -> _Outcome:
+def _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log) -> _Outcome:
     problem = slope_problem(ask) if method == "qcqp" else relu_lipschitz_problem(ask, REFINEMENT[method])
     reason = ""
     if method == "product-shor" and ask.region.norm == INFINITY:
-        keep = corners if corners is not None else ask.region.size <= CORNERS_UP_TO
+        keep = coupled if coupled is not None else ask.region.size <= COUPLED_UP_TO
         if not keep:
-            problem = _without(problem, CORNERS)
-            reason = "without the products of x_j and t_j"
+            problem = _without(problem, (*CORNERS, CURVE))
+            reason = "without the products that couple inputs"
     constraints = shor_constraints(problem)
     sizes = {"psd": constraints.size, "constraints": len(constraints.equality)}
     # Schur complement with its copies, in the products and in the constraints.
@@ -200,6 +202,11 @@ def _semidefinite(ask, method, tolerance, time_limit, memory_limit, corners, log
     core = [name for name in problem.space.slices if name not in ("t", "d")]
     data = ArrowData(constraints, core=core)
     objective = objective_matrix(problem.objective)
+    if method == "qcqp" and ask.depth == 1 and ask.region.norm == INFINITY:
+        multipliers, sweeps = _low_rank(ask, tolerance)
+        bound = sound_bound(data, objective, multipliers)
+        if bound is not None and np.isfinite(bound.value):
+            return _Outcome(bound.value, PROVEN, "low rank", sweeps, sizes)
     report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
     if bound is None or not np.isfinite(bound.value):
@@ -208,6 +215,15 @@ def _semidefinite(ask, method, tolerance, time_limit, memory_limit, corners, log
     if report.status not in (Status.SOLVED, Status.TIME_LIMIT):
         reason = "; ".join(filter(None, (reason, f"gap {report.gap:.1e}: {report.status}")))
     return _Outcome(bound.value, verdict, reason, report.iterations, sizes)
+
+
+def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
+    """Multipliers of slope_problem from its form max <B, t w'>, w = 2 u - 1 and w_0 = 1: 1 - w^2 = 4 u (1 - u)."""
+    some = ask.c != 0
+    rows = ask.weights[0][some] * ask.c[some][:, None]
+    B = 0.5 * np.concatenate([rows.sum(0)[:, None], rows.T], axis=1)
+    alpha, beta, _, sweeps = bipartite_maxcut(B, tolerance=min(1e-7, 1e-3 * tolerance))
+    return np.concatenate([alpha / 2, 2 * beta[1:]]), sweeps
 
 
 def _without(problem: PolynomialProblem, names) -> PolynomialProblem:
