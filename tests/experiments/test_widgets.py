@@ -1,5 +1,6 @@
 """Explorers without a browser: a control is set, the numbers and the picture are read."""
 
+import re
 import threading
 import time
 from dataclasses import replace
@@ -11,9 +12,11 @@ import pytest
 from tightrope import zoo
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError, MissingDataError, UnknownNameError
-from tightrope.experiments.widgets import View, attack, certify
+from tightrope.experiments.widgets import View, attack, certify, constants, lipschitz, sizes
 from tightrope.experiments.widgets.certification import Certification
-from tightrope.experiments.widgets.explorer import Explorer, Memo, choice, number_slider, radius_slider, rounded
+from tightrope.experiments.widgets.controls import choice, number_slider, radius_slider
+from tightrope.experiments.widgets.explorer import Explorer, Memo, rounded
+from tightrope.networks import Dense, FeedForward
 from tightrope.solvers.report import end_if
 
 PNG = b"\x89PNG"
@@ -244,6 +247,42 @@ def test_the_attack_explorer():
     assert "attack found" in repr(explorer)
     explorer.controls["epsilon_pixel"].value = 0.01
     assert "no attack found" in explorer.html.value and bytes(explorer.image.value).startswith(PNG)
+
+
+@pytest.mark.parametrize(("norm", "clip"), [("inf", False), ("2", True)])
+def test_the_explorer_of_constants(norm, clip):
+    """Everything that is proven is above every Jacobian; tighter knowledge gives smaller constants."""
+    explorer = constants(norm=norm, clip=clip, background=False)
+    values = dict(re.findall(r"<td[^>]*>([^<]*)</td><td[^>]*>(?:upper|lower)</td><td[^>]*>([^<]*)</td>",
+                             explorer.html.value))  # fmt: skip
+    values = {name: float(value) for name, value in values.items()}
+    assert list(values) == list(lipschitz.ROWS)
+    closed, everywhere, order_1, cuts, sampled = values.values()
+    assert sampled <= cuts <= order_1 * 1.001 and order_1 <= everywhere * 1.001 and everywhere <= closed
+    before = explorer.view
+    explorer.controls["epsilon_pixel"].value = 0.001
+    assert explorer.view is not before and "0 of 16 units may switch" in explorer.html.value
+
+
+def test_the_explorer_of_sizes():
+    """The sizes of Table 1, and the reason where a model is not built for a ball."""
+    explorer = sizes(background=False)
+    assert "<td style='padding:1px 10px;text-align:right'>81</td>" in explorer.html.value  # 1 + 64 + 16
+    assert "not built" not in explorer.html.value and "built for" not in explorer.html.value
+    explorer.controls["norm"].value = "2"
+    assert explorer.view.text.startswith("L2 ball around image 0: ")
+    explorer.controls["clip"].value = True
+    assert "the printed model is built for unclipped" in explorer.html.value
+
+
+def test_explorers_of_mondeqs_refuse_layers(monkeypatch):
+    names = constants(background=False).controls["network"].options
+    assert "digits/mondeq-32" in names and not [name for name in names if name.startswith("salman2019")]
+    layered = zoo.Entry(FeedForward((Dense(np.eye(2), np.zeros(2)),)), "digits", "")
+    monkeypatch.setattr("tightrope.experiments.widgets.certification.entry", lambda name: layered)
+    for make in (constants, sizes):
+        with pytest.raises(InputError, match="has layers"):
+            make(background=False)
 
 
 def test_controls_that_are_left_out_keep_their_value():

@@ -6,7 +6,16 @@ from tightrope.experiments.figures.mondeq import (
     bounds,
     certificate,
     outer_ellipses,
+    problem_sizes,
     stacked_ratios,
 )
 
-__all__ = ["Drawing", "adversarial_example", "bounds", "certificate", "outer_ellipses", "stacked_ratios"]
+__all__ = [
+    "Drawing",
+    "adversarial_example",
+    "bounds",
+    "certificate",
+    "outer_ellipses",
+    "problem_sizes",
+    "stacked_ratios",
+]

@@ -167,6 +167,41 @@ def outer_ellipses(panels: Sequence[Mapping]) -> Drawing:
     return Drawing(figure, "outer ellipsoids on two labels")
 
 
+def problem_sizes(bars: Sequence[tuple[str, int, int, int, int]]) -> Drawing:
+    """Draw the sizes of some models on a logarithmic axis.
+
+    Parameters
+    ----------
+    bars
+        (model, rows of the PSD matrix as printed, rows here, rows that are factored densely, rows of the Schur
+        complement).
+    """
+    kinds = (
+        ("PSD matrix, printed formula", UNDECIDED),
+        ("PSD matrix", MUTED),
+        ("of it, factored densely", CERTIFIED),
+        ("Schur complement", ATTACKED),
+    )
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 0.95 * max(1, len(bars)) + 1.1))
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        for place, (_, *counts) in enumerate(bars):
+            for part, (count, (_, colour)) in enumerate(zip(counts, kinds, strict=True)):
+                y = place + 0.2 * (part - 1.5)
+                axes.barh(y, count, height=0.18, color=colour)
+                axes.annotate(f"{count}", (count, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.set_xscale("log")
+        axes.set_xlim(1, 3 * max((max(counts) for _, *counts in bars), default=10))
+        axes.set_ylim(len(bars) - 0.5, -0.5)
+        axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("rows")
+        handles = [Patch(color=colour, label=name) for name, colour in kinds]
+        figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+    return Drawing(figure, "sizes of the models")
+
+
 def _ellipse(axes, panel: Mapping) -> None:
     y, k = panel["labels"]
     ellipse = panel["ellipse"]

@@ -1,6 +1,19 @@
-"""Explorers for notebooks: the pattern (`explorer`), and the one that certifies an image (`certify`)."""
+"""Explorers for notebooks: the pattern (`explorer`), one image (`certify`), constants and sizes of problems."""
 
 from tightrope.experiments.widgets.certify import attack, certify
 from tightrope.experiments.widgets.explorer import Explorer, Still, View
 
-__all__ = ["Explorer", "Still", "View", "attack", "certify"]
+__all__ = ["Explorer", "Still", "View", "attack", "certify", "constants", "sizes"]
+
+
+def __getattr__(name: str):
+    # What these two need on top takes as long to import as all that the others do.
+    if name == "constants":
+        from tightrope.experiments.widgets.lipschitz import constants
+
+        return constants
+    if name == "sizes":
+        from tightrope.experiments.widgets.problem_sizes import sizes
+
+        return sizes
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

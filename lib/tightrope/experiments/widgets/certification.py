@@ -11,7 +11,7 @@ from tightrope.certificates import Verdict
 from tightrope.datasets import Dataset
 from tightrope.errors import InputError
 from tightrope.experiments.widgets.explorer import Memo
-from tightrope.networks import FeedForward
+from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import Ball, pixel_ball
 from tightrope.solvers.report import Stop
 from tightrope.verifiers import robustness
@@ -103,14 +103,22 @@ class Answer:
 
 
 @cache
-def entry(name: str) -> zoo.Entry:
+def entry(name: str | zoo.Entry) -> zoo.Entry:
     """A network of the zoo that says which images it is for."""
-    found = zoo.get(name)
-    if found.dataset is None:
+    found = name if isinstance(name, zoo.Entry) else zoo.get(name)
+    if found.dataset is None or found.normalisation is None:
         raise InputError(
-            f"network: the file {name} does not say which images it is for; copy it to "
-            "data/models/<data set>/<network>.npz and write <data set>/<network>."
+            f"network: the file {found.source} does not say which images it is for; give "
+            "zoo.own(file, data set, normalisation)."
         )
+    return found
+
+
+def mondeq(name: str) -> zoo.Entry:
+    """An entry whose network is a monDEQ, for the questions that are asked of those only."""
+    found = entry(name)
+    if not isinstance(found.network, MonDEQ):
+        raise InputError(f"network: {name} has layers; this explorer is for monDEQs, such as digits/mondeq-16.")
     return found
 
 

@@ -1,22 +1,29 @@
 """Explorers of one image: its certificate (bounds, attack, ellipse), and its attack alone."""
 
-import html
 from collections.abc import Iterable
 
 import numpy as np
 
-from tightrope import zoo
 from tightrope.certificates import Verdict
 from tightrope.experiments import figures
 from tightrope.experiments.figures.drawing import CERTIFIED, INK
 from tightrope.experiments.tables import Table
 from tightrope.experiments.widgets.certification import CLOSEST, TRUE, Answer, Certification
-from tightrope.experiments.widgets.explorer import Explorer, View, check, choice, number_slider, radius_slider
+from tightrope.experiments.widgets.controls import (
+    check,
+    choice,
+    clip_check,
+    network_choice,
+    norm_choice,
+    number_slider,
+    page,
+    radius_slider,
+)
+from tightrope.experiments.widgets.explorer import Explorer, View
 from tightrope.regions import parse_norm
 from tightrope.verifiers import robustness
 
 CONTROLS = ("network", "image", "norm", "epsilon_pixel", "clip", "method", "order", "ellipse", "i", "j")
-_NORMS = (("1", "1"), ("2", "2"), ("infinity", "inf"))
 _WORDS = {
     Verdict.CERTIFIED: "certified: no point of the region has another label",
     Verdict.FALSIFIED: "falsified: a point of the region does not have the true label",
@@ -24,6 +31,7 @@ _WORDS = {
     Verdict.FAILED: "failed: a solver gave no bound",
     None: "open",
 }
+_COLOURS = {Verdict.CERTIFIED: CERTIFIED, Verdict.FALSIFIED: "#a8551a"}
 
 
 def certify(
@@ -47,7 +55,7 @@ def certify(
     Parameters
     ----------
     network
-        A name of the zoo.
+        A name of the zoo, or an entry of one's own (:func:`tightrope.zoo.own`), which has no list to choose from.
     image
         Test image, counted from 0; the slider has the first hundred.
     norm, epsilon_pixel, clip
@@ -63,6 +71,7 @@ def certify(
         Seconds for one solve.
     """
     i, j = labels or (TRUE, CLOSEST)
+    controls = [name for name in controls if name != "network" or isinstance(network, str)]
     fixed = dict(network=network, image=int(image), norm=_norm(norm), epsilon_pixel=float(epsilon_pixel),
                  clip=bool(clip), method=method, order=str(order), ellipse=bool(ellipse), i=i, j=j)  # fmt: skip
     certification = Certification(seed, time_limit)
@@ -93,11 +102,11 @@ def _norm(norm: object) -> str:
 
 def _explorer(title, fixed, controls, certification, view, background) -> Explorer:
     makers = {
-        "network": lambda v: choice(v, sorted({*filter(zoo.available, zoo.names()), v}), "network"),
+        "network": network_choice,
         "image": lambda v: number_slider(v, 99, "image"),
-        "norm": lambda v: choice(v, [*_NORMS, *([] if v in dict(_NORMS).values() else [(v, v)])], "norm"),
+        "norm": norm_choice,
         "epsilon_pixel": radius_slider,
-        "clip": lambda v: check(v, "clip to pixels in [0, 1]"),
+        "clip": clip_check,
         "method": lambda v: choice(v, robustness.METHODS, "method"),
         "order": lambda v: choice(v, robustness.ORDERS, "order"),
         "ellipse": lambda v: check(v, "outer ellipsoid"),
@@ -146,7 +155,11 @@ def certificate_view(answer: Answer) -> View:
     lines = [facts, _ellipse_line(answer)]
     if answer.open:
         lines.append(f"still open: {answer.open}")
-    return View(drawing._repr_png_(), _page(answer.verdict, lines, table), f"{facts}: {_short(answer)}")
+    return View(
+        drawing._repr_png_(),
+        page(_WORDS[answer.verdict], lines, table, _COLOURS.get(answer.verdict, INK)),
+        f"{facts}: {_short(answer)}",
+    )
 
 
 def attack_view(answer: Answer) -> View:
@@ -168,7 +181,7 @@ def attack_view(answer: Answer) -> View:
         found = "no attack found (this proves nothing)"
     else:
         found = f"attack found, label {answer.attack.label}"
-    return View(drawing._repr_png_(), _page(None, [facts, found], table, found), f"{facts}: {found}")
+    return View(drawing._repr_png_(), page(found, [facts], table), f"{facts}: {found}")
 
 
 def _margin(answer: Answer, label: int) -> float | None:
@@ -225,21 +238,3 @@ def _short(answer: Answer) -> str:
     proven = sum(answer.verdict_of(k) is Verdict.CERTIFIED for k in answer.targets)
     reached = sum(answer.verdict_of(k) is Verdict.FALSIFIED for k in answer.targets)
     return f"{verdict}; of {len(answer.targets)} other labels {proven} proven below, {reached} reached by an attack"
-
-
-def _page(verdict: Verdict | None, lines: list[str], table: Table, headline: str | None = None) -> str:
-    """A headline, lines of text and a table as HTML."""
-    colour = {Verdict.CERTIFIED: CERTIFIED, Verdict.FALSIFIED: "#a8551a"}.get(verdict, INK)
-    header, *body = table.cells()
-    cell = "padding:1px 10px;text-align:right"
-    rows = "".join(
-        "<tr>" + "".join(f"<td style='{cell}'>{html.escape(text)}</td>" for text in line) + "</tr>" for line in body
-    )
-    heads = "".join(f"<th style='{cell}' scope='col'>{html.escape(text)}</th>" for text in header)
-    text = "".join(f"<div>{html.escape(line)}</div>" for line in lines if line and line != headline)
-    said = html.escape(headline or _WORDS[verdict])
-    return (
-        f"<div role='status' style='font-weight:bold;color:{colour}'>{said}</div>{text}"
-        "<table style='border-collapse:collapse;line-height:1.35'>"
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    )

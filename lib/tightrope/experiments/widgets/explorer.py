@@ -280,36 +280,3 @@ class Explorer:
 
 def _small(text: str) -> str:
     return f"<small aria-live='polite'>{html.escape(text)}</small>"
-
-
-# ------------------------------------------------------------------------------------------------- controls
-
-_STYLE = {"description_width": "105px"}
-_WIDTH = "345px"  # three to a row beside the picture
-#: Radii in pixel units: eight to a decade, from what no image notices to what no network withstands.
-RADII = tuple(round(m * 10.0**d, 6) for d in (-3, -2, -1, 0) for m in (1, 1.5, 2, 3, 4, 5, 6, 8))
-
-
-def radius_slider(value: float, description: str = "epsilon (pixel)") -> W.SelectionSlider:
-    """A slider over RADII and `value`; it answers when it is let go."""
-    value = round(float(value), 6)
-    options = [(f"{radius:g}", radius) for radius in sorted({*RADII, value})]
-    return W.SelectionSlider(options=options, value=value, description=description, continuous_update=False,
-                             style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
-
-
-def number_slider(value: int, largest: int, description: str) -> W.IntSlider:
-    """A slider over 0..largest."""
-    return W.IntSlider(value=value, min=0, max=max(largest, value), description=description, continuous_update=False,
-                       style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
-
-
-def choice(value: object, options: Iterable, description: str) -> W.Dropdown:
-    """A drop-down; `options` are values or (text, value) pairs."""
-    return W.Dropdown(options=list(options), value=value, description=description, style=_STYLE,
-                      layout=W.Layout(width=_WIDTH))  # fmt: skip
-
-
-def check(value: bool, description: str) -> W.Checkbox:
-    """A check box."""
-    return W.Checkbox(value=value, description=description, style=_STYLE, layout=W.Layout(width=_WIDTH))
