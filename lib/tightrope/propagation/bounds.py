@@ -170,7 +170,7 @@ def _from_outputs(low: Tensor, high: Tensor, labels) -> Tensor:
 
 
 def _checked(labels, count: int, classes: int) -> Tensor:
-    labels = torch.as_tensor(labels)
+    labels = labels if isinstance(labels, Tensor) else torch.tensor(labels)
     if labels.shape != (count,) or bool(((labels < 0) | (labels >= classes)).any()):
         raise InputError(f"labels: expected ({count},) integers from 0 to {classes - 1}, got {labels.tolist()!r}.")
     return labels.long()

@@ -76,7 +76,9 @@ class LinearProgram:
         self._highs.silent()
         self._highs.setOptionValue("threads", 1)
         self._highs.setOptionValue("solver", method)
-        self._highs.setOptionValue("run_crossover", "off")  # after "ipm": multipliers are checked, whatever they are
+        if method != "simplex":  # no basis is needed: the multipliers are checked, whatever they are
+            self._highs.setOptionValue("run_crossover", "off")
+            self._highs.setOptionValue("presolve", "off")
         self._highs.changeObjectiveSense(highspy.ObjSense.kMaximize)
         self._time_limit = time_limit
         self.lower, self.upper = np.zeros(0), np.zeros(0)
@@ -122,7 +124,7 @@ class LinearProgram:
 
     def add_rows(self, matrix, lower: Sequence[float], upper: Sequence[float]) -> np.ndarray:
         """Add rows lower <= matrix x <= upper, matrix (m, at most all columns), dense or not; return their numbers."""
-        block = scipy.sparse.csr_array(matrix, dtype=float)
+        block = scipy.sparse.csr_array(matrix, dtype=float, copy=True)
         lower, upper = _pair("row bounds", lower, upper)
         if block.shape[0] != len(lower) or block.shape[1] > self.columns or not np.isfinite(block.data).all():
             raise InputError(
@@ -149,6 +151,42 @@ class LinearProgram:
             self._highs.changeRowBounds(int(row), float(low), float(high))
             self.row_lower[row], self.row_upper[row] = low, high
 
+    def set_coefficients(self, rows: Sequence[int], columns: Sequence[int], values: Sequence[float]) -> None:
+        """Change entries of A that were given, as nonzero, when their rows were added."""
+        starts = np.cumsum([0, *(block.shape[0] for block in self._blocks)])
+        for row, column, value in zip(rows, columns, values, strict=True):
+            k = int(np.searchsorted(starts, row, side="right")) - 1
+            block, local = self._blocks[k], int(row - starts[k])
+            span = slice(block.indptr[local], block.indptr[local + 1])
+            at = np.flatnonzero(block.indices[span] == column)
+            if not len(at) or not np.isfinite(value):
+                raise InputError(f"row {row}, column {column}: no entry there to be set to {value}.")
+            block.data[span][at] = value
+            self._highs.changeCoeff(int(row), int(column), float(value))
+        self._matrix = None
+
+    def raw(self, columns: Sequence[int], cost: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Maximise cost'x and return HiGHS's x and multipliers of rows and columns as they are; None without any.
+
+        For derivatives, where speed counts and nothing is claimed: a multiplier is the derivative of the optimum in
+        the end of the row or column that holds it.
+        """
+        self._run(np.asarray(columns, dtype=np.int32), np.asarray(cost, float))
+        solution = self._highs.getSolution()
+        if not (solution.dual_valid and solution.value_valid):
+            return None
+        return np.array(solution.col_value), np.array(solution.row_dual), np.array(solution.col_dual)
+
+    def _run(self, columns: np.ndarray, cost: np.ndarray) -> None:
+        if len(self._cost):
+            self._highs.changeColsCost(len(self._cost), self._cost, np.zeros(len(self._cost)))
+        self._highs.changeColsCost(len(columns), columns, cost)
+        self._cost = columns
+        if self._time_limit is not None:
+            # HiGHS counts the time of all runs of a model together.
+            self._highs.setOptionValue("time_limit", self._highs.getRunTime() + self._time_limit)
+        self._highs.run()
+
     def minimise(self, columns: Sequence[int], cost: Sequence[float]) -> LinearReport:
         """Minimise cost'x over some columns; `bound` and `value` are those of the minimum."""
         found = self.maximise(columns, -np.asarray(cost, float))
@@ -159,14 +197,7 @@ class LinearProgram:
         """Maximise cost'x over some columns."""
         start = time.perf_counter()
         columns, cost = np.asarray(columns, dtype=np.int32), np.asarray(cost, float)
-        if len(self._cost):
-            self._highs.changeColsCost(len(self._cost), self._cost, np.zeros(len(self._cost)))
-        self._highs.changeColsCost(len(columns), columns, cost)
-        self._cost = columns
-        if self._time_limit is not None:
-            # HiGHS counts the time of all runs of a model together.
-            self._highs.setOptionValue("time_limit", self._highs.getRunTime() + self._time_limit)
-        self._highs.run()
+        self._run(columns, cost)
         model, solution = self._highs.getModelStatus(), self._highs.getSolution()
         status = _STATUS.get(model, Status.FAILED)
         objective = np.zeros(self.columns)

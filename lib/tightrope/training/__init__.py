@@ -1,0 +1,20 @@
+"""Training: monDEQs of the zoo, and feed-forward networks naturally, adversarially or by any relaxation."""
+
+from tightrope.training.architectures import ARCHITECTURES, Architecture
+from tightrope.training.certified import Configuration, Trained, train
+from tightrope.training.mondeq import RECIPES, Recipe, accuracy, train_mondeq, train_zoo
+from tightrope.training.schedules import Schedule
+
+__all__ = [
+    "ARCHITECTURES",
+    "RECIPES",
+    "Architecture",
+    "Configuration",
+    "Recipe",
+    "Schedule",
+    "Trained",
+    "accuracy",
+    "train",
+    "train_mondeq",
+    "train_zoo",
+]

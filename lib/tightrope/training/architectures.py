@@ -1,0 +1,145 @@
+"""Architectures as the paper writes them: "CONV 16 4x4+2, FC 100, FC 10", with ReLU between the layers."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from tightrope.errors import InputError
+from tightrope.networks import FeedForward
+from tightrope.networks.layers import Convolution, Dense
+from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator
+
+_DENSE = re.compile(r"FC\s+(\d+)")
+_CONVOLUTION = re.compile(r"CONV\s+(\d+)\s+(\d+)x(\d+)\+(\d+)")
+
+#: Table 5, and FC-SMALL of the tightness experiments.
+ARCHITECTURES: Mapping[str, str] = MappingProxyType(
+    {
+        "FC": "FC 400, FC 200, FC 100, FC 100, FC 10",
+        "CONV": "CONV 16 4x4+2, FC 100, FC 10",
+        "CONV+": "CONV 16 4x4+2, CONV 32 4x4+1, FC 100, FC 10",
+        "FC-SMALL": "FC 100, FC 100, FC 10",
+    }
+)
+#: Of every convolution. Not printed; the published weights of CONV show it (FC 100 has 3136 = 16 x 14 x 14 inputs).
+PADDING = 1
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: its neurons or filters, and for a convolution (height, width, stride)."""
+
+    size: int
+    kernel: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Layers and the shape of what they take.
+
+    Attributes
+    ----------
+    text : str
+    layers : tuple of Layer
+    input_shape : (channels, height, width)
+
+    Examples
+    --------
+    >>> Architecture.parse("CONV", (1, 28, 28)).sizes
+    (784, 3136, 100, 10)
+    """
+
+    text: str
+    layers: tuple[Layer, ...]
+    input_shape: tuple[int, int, int]
+
+    @classmethod
+    def parse(cls, text: str, input_shape: tuple[int, int, int]) -> "Architecture":
+        """Read an architecture: a name of :data:`ARCHITECTURES`, or "FC n" and "CONV k wxh+s" with commas between.
+
+        "CONV k wxh+s" has k kernels of width w and height h with stride s, and padding 1.
+        """
+        layers = []
+        for part in ARCHITECTURES.get(str(text), str(text)).split(","):
+            part = part.strip()
+            if dense := _DENSE.fullmatch(part):
+                layers.append(Layer(int(dense[1])))
+            elif (convolution := _CONVOLUTION.fullmatch(part)) and not (layers and layers[-1].kernel is None):
+                size, width, height, stride = map(int, convolution.groups())
+                layers.append(Layer(size, (height, width, stride)))
+            else:
+                raise InputError(
+                    f"architecture {text!r}: cannot read {part!r}. Write 'FC n' and 'CONV k wxh+s', convolutions "
+                    f"first, such as {ARCHITECTURES['CONV']!r}, or a name: {', '.join(ARCHITECTURES)}."
+                )
+        if layers[-1].kernel is not None or any(0 in (layer.size, *(layer.kernel or ())) for layer in layers):
+            raise InputError(f"architecture {text!r}: sizes and strides must be positive, and the last layer an FC.")
+        found = cls(str(text), tuple(layers), tuple(input_shape))
+        found.sizes  # noqa: B018, refuses kernels that do not fit
+        return found
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of the inputs and of each layer's outputs: (channels, height, width) or (n,)."""
+        shapes: list[tuple[int, ...]] = [self.input_shape]
+        for layer in self.layers:
+            if layer.kernel is None:
+                shapes.append((layer.size,))
+                continue
+            height, width, stride = layer.kernel
+            _, h, w = shapes[-1]
+            shape = (layer.size, *((n + 2 * PADDING - k) // stride + 1 for n, k in ((h, height), (w, width))))
+            if min(shape) < 1:
+                raise InputError(f"architecture {self.text!r}: a kernel {width}x{height} on an image {w}x{h}.")
+            shapes.append(shape)
+        return shapes
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of inputs, neurons of each hidden layer, and outputs."""
+        return tuple(int(torch.Size(shape).numel()) for shape in self.shapes)
+
+    def initial(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+        """Random weights and biases, layer after layer, uniform as in torch's own layers."""
+        tensors = []
+        for layer, below in zip(self.layers, self.shapes, strict=False):
+            if layer.kernel is None:
+                shape: tuple[int, ...] = (layer.size, int(torch.Size(below).numel()))
+            else:
+                shape = (layer.size, below[0], *layer.kernel[:2])
+            fan = int(torch.Size(shape[1:]).numel())
+            for size in (shape, (layer.size,)):
+                tensors.append(
+                    (2 * torch.rand(size, generator=generator, dtype=torch.float64) - 1).to(dtype) * fan**-0.5
+                )
+        return tensors
+
+    def operators(self, tensors: Sequence[Tensor]) -> list[Affine]:
+        """The affine layers of these weights and biases."""
+        found: list[Affine] = []
+        for i, (layer, below) in enumerate(zip(self.layers, self.shapes, strict=False)):
+            weight, bias = tensors[2 * i], tensors[2 * i + 1]
+            if layer.kernel is None:
+                found.append(DenseOperator(weight, bias))
+            else:
+                stride = (layer.kernel[2], layer.kernel[2])
+                found.append(ConvolutionOperator(weight, bias, below, stride, (PADDING, PADDING)))
+        return found
+
+    def network(self, tensors: Sequence[Tensor], name: str = "") -> FeedForward:
+        """These weights and biases as a network."""
+        layers = []
+        arrays = [tensor.detach().cpu().double().numpy() for tensor in tensors]
+        for i, (layer, below) in enumerate(zip(self.layers, self.shapes, strict=False)):
+            if layer.kernel is None:
+                layers.append(Dense(arrays[2 * i], arrays[2 * i + 1]))
+            else:
+                stride = layer.kernel[2]
+                layers.append(
+                    Convolution(arrays[2 * i], arrays[2 * i + 1], below, (stride, stride), (PADDING, PADDING))
+                )
+        return FeedForward(tuple(layers), name)

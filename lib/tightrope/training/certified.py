@@ -1,0 +1,249 @@
+"""Certified training: one configuration, one loop, checkpoints that resume to the same weights.
+
+Everything that decides the outcome is in :class:`Configuration`. Random numbers come from the seed, the epoch and the
+batch only, so a run that was interrupted after an epoch continues as if it had not been.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from tightrope.datasets import Dataset, Normalisation
+from tightrope.errors import CorruptDataError, InputError, TrainingError, UnknownNameError
+from tightrope.networks import FeedForward
+from tightrope.propagation.inputs import InputSet
+from tightrope.training.architectures import Architecture
+from tightrope.training.losses import METHODS, training_loss
+from tightrope.training.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything that decides the weights, besides the data.
+
+    Attributes
+    ----------
+    architecture : str
+        As :meth:`Architecture.parse` reads it.
+    method : str
+        One of :data:`tightrope.training.losses.METHODS`.
+    schedule : Schedule
+    batch_size : int
+    l1, l2 : float
+        Strength of the sum of absolute and of squared weights, biases not counted.
+    elision : bool
+        Whether margins are bounded with the last layer merged.
+    attack_steps, attack_step : int, float
+        Of "pgd": steps, and their length in pixel units.
+    clip : bool
+        Whether regions are cut to the pixel range.
+    seed : int
+    """
+
+    architecture: str
+    method: str
+    schedule: Schedule
+    batch_size: int = 100
+    l1: float = 0.0
+    l2: float = 0.0
+    elision: bool = True
+    attack_steps: int = 100
+    attack_step: float = 0.01
+    clip: bool = True
+    seed: int = 10
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise UnknownNameError("training method", self.method, METHODS)
+        if self.batch_size < 1 or self.attack_steps < 0 or min(self.l1, self.l2, self.attack_step) < 0:
+            raise InputError(
+                f"batch_size={self.batch_size}, attack_steps={self.attack_steps}, attack_step={self.attack_step}, "
+                f"l1={self.l1}, l2={self.l2}: batch_size must be at least 1, the others not negative."
+            )
+
+    def as_dict(self) -> dict:
+        """Plain values, for rows and files."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> "Configuration":
+        """What :meth:`as_dict` wrote."""
+        return cls(**{**values, "schedule": Schedule(**values["schedule"])})
+
+    def sha256(self) -> str:
+        """Of all values."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network.
+
+    Attributes
+    ----------
+    network : FeedForward
+        Takes normalised input.
+    configuration : Configuration
+    losses : tuple of float
+        Mean loss of each epoch, regularisation included.
+    """
+
+    network: FeedForward
+    configuration: Configuration
+    losses: tuple[float, ...] = field(default=())
+
+
+def train(
+    configuration: Configuration,
+    data: Dataset,
+    *,
+    checkpoint: Path | None = None,
+    until: int | None = None,
+    progress: Callable[[int, float], None] | None = None,
+    device: str | None = None,
+    name: str = "",
+) -> Trained:
+    """Train a network.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    data : Dataset
+        The training images.
+    checkpoint : Path, optional
+        A file that is written after each epoch, and from which an interrupted run continues.
+    until : int, optional
+        Stop after this many epochs (with a checkpoint: for now).
+    progress : callable, optional
+        Called with the number of the epoch, from 1, and its mean loss.
+    device : str, optional
+        "cpu" or "cuda"; the GPU if there is one. Results are the same to the last bit on one device and version only.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no number; with the step and the configuration.
+    CorruptDataError
+        If the checkpoint is another configuration's.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    shape = (1, *data.shape) if len(data.shape) == 2 else tuple(data.shape)
+    architecture = Architecture.parse(configuration.architecture, shape)
+    start = torch.Generator().manual_seed(configuration.seed)
+    tensors = [t.to(device).requires_grad_() for t in architecture.initial(start)]
+    optimiser = torch.optim.Adam(tensors, lr=configuration.schedule.learning_rate)
+    losses = _resume(checkpoint, configuration, tensors, optimiser)
+    to_input = data.normalisation.to_input
+    images = torch.tensor(data.images, dtype=torch.float32, device=device)
+    x = torch.tensor(to_input(data.images), dtype=torch.float32, device=device)
+    labels = torch.tensor(data.labels, device=device)
+    last = configuration.schedule.epochs if until is None else min(until, configuration.schedule.epochs)
+    threads = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)  # with several, the last bits depend on their number
+    try:
+        for epoch in range(len(losses), last):
+            losses.append(_epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels,
+                                 data.normalisation))  # fmt: skip
+            _save(checkpoint, configuration, tensors, optimiser, losses)
+            if progress is not None:
+                progress(epoch + 1, losses[-1])
+    finally:
+        torch.set_num_threads(threads)
+    return Trained(architecture.network(tensors, name), configuration, tuple(losses))
+
+
+def _epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels, normalisation) -> float:
+    """One pass over the images; the mean loss."""
+    schedule, count, size = configuration.schedule, len(x), configuration.batch_size
+    generator = torch.Generator().manual_seed(_seed(configuration.seed, epoch))
+    for group in optimiser.param_groups:
+        group["lr"] = schedule.learning_rate_at(epoch)
+    weights, total = tensors[::2], 0.0
+    batches = torch.randperm(count, generator=generator).split(size)
+    for number, rows in enumerate(batches):
+        rows = rows.to(x.device)
+        now = epoch + number / len(batches)
+        inputs = boxes(images[rows], schedule.epsilon_at(now), normalisation, configuration.clip)
+        step = normalisation.radius_to_input(configuration.attack_step)
+        loss = training_loss(
+            architecture.operators(tensors),
+            x[rows],
+            inputs,
+            labels[rows],
+            configuration.method,
+            schedule.kappa_at(now),
+            schedule.beta_at(now),
+            configuration.elision,
+            (configuration.attack_steps, step, generator),
+        )
+        if configuration.l1:
+            loss = loss + configuration.l1 * sum(weight.abs().sum() for weight in weights)
+        if configuration.l2:
+            loss = loss + configuration.l2 * sum((weight**2).sum() for weight in weights)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"loss is {value} at epoch {epoch}, batch {number} of {len(batches)} (epsilon "
+                f"{schedule.epsilon_at(now):.4g}, kappa {schedule.kappa_at(now):.4g}): lower the learning rate or "
+                f"lengthen the ramp-up. {configuration}"
+            )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total += value * len(rows)
+    return total / count
+
+
+def boxes(pixels: torch.Tensor, epsilon_pixel: float, normalisation: Normalisation, clip: bool = True) -> InputSet:
+    """L-infinity boxes around rows of pixels, in network-input units."""
+    lower, upper = pixels - epsilon_pixel, pixels + epsilon_pixel
+    if clip:
+        lower, upper = lower.clamp(min=0), upper.clamp(max=1)
+    return InputSet(*((side - normalisation.mean) / normalisation.std for side in (lower, upper)))
+
+
+def _seed(seed: int, epoch: int) -> int:
+    """A seed for one epoch, far from those of other runs and epochs."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:7], "big")
+
+
+def _save(checkpoint, configuration, tensors, optimiser, losses) -> None:
+    if checkpoint is None:
+        return
+    checkpoint = Path(checkpoint)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "configuration": configuration.sha256(),
+        "tensors": [tensor.detach().cpu() for tensor in tensors],
+        "optimiser": optimiser.state_dict(),
+        "losses": losses,
+    }
+    partial = checkpoint.with_name(checkpoint.name + ".part")
+    torch.save(content, partial)
+    partial.replace(checkpoint)  # a killed run leaves the old file or the new one
+
+
+def _resume(checkpoint, configuration, tensors, optimiser) -> list[float]:
+    if checkpoint is None or not Path(checkpoint).is_file():
+        return []
+    content = torch.load(checkpoint, map_location=tensors[0].device, weights_only=True)
+    if content["configuration"] != configuration.sha256():
+        raise CorruptDataError(
+            f"{checkpoint} belongs to another configuration; give each configuration a file of its own."
+        )
+    with torch.no_grad():
+        for tensor, saved in zip(tensors, content["tensors"], strict=True):
+            tensor.copy_(saved)
+    optimiser.load_state_dict(content["optimiser"])
+    return list(content["losses"])
+
+
+def with_seed(configuration: Configuration, seed: int) -> Configuration:
+    """The same configuration with another seed."""
+    return replace(configuration, seed=seed)

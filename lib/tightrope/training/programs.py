@@ -1,0 +1,237 @@
+"""Triangle and Parallelogram as differentiable bounds.
+
+The bound of a linear program is a minimum over its multipliers, and for these programs the multipliers are slopes:
+below an unstable neuron any line a h with 0 <= a <= 1, above it the chord (Triangle) or any line c (h - l) + (1 - c) u
+with 0 <= c <= 1 (Parallelogram). Back-substitution with the best slopes of each bound is the program's optimum (Salman
+et al. 2019), and it is a valid bound with any slopes, whatever the solver returned: HiGHS gives the slopes, and
+back-substitution the value.
+
+The derivative is the envelope theorem's: that of the Lagrangian, point and multipliers held fixed. (Differentiating
+back-substitution at the best slopes would not do: they put coefficients at 0, where |A| has a kink.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tightrope.errors import InputError
+from tightrope.propagation.bounds import bounds
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.operators import Affine, DenseOperator, interval
+from tightrope.solvers.highs import LinearProgram
+
+#: Kinds, each with the looser relaxations whose stable neurons are stable.
+PROGRAMS = {"triangle": ("deepz", "crown"), "parallelogram": ("hbox_back",)}
+#: Distance by which columns are wider than they can be, so that no multiplier sits on their ends.
+WIDE = 1.0
+
+
+def program_margins(layers: Sequence[Affine], inputs: InputSet, labels: Tensor, kind: str) -> Tensor:
+    """Upper bounds of F_k - F_label (N, K) by Triangle or Parallelogram, differentiable in the layers and boxes.
+
+    Parameters
+    ----------
+    layers : sequence of DenseOperator
+    inputs : InputSet
+        Boxes.
+    labels : (N,)
+    kind : {"triangle", "parallelogram"}
+    """
+    if kind not in PROGRAMS:
+        raise InputError(f"kind: expected one of {', '.join(PROGRAMS)}, got {kind!r}.")
+    if not all(isinstance(layer, DenseOperator) for layer in layers) or inputs.radius is not None:
+        raise InputError("Triangle and Parallelogram are trained on dense layers and boxes only.")
+    hidden, last = layers[:-1], layers[-1]
+    lower, upper = [], []
+    program = _Programs(hidden, inputs, kind)
+    for i, layer in enumerate(hidden):
+        if i == 0:
+            low, high = interval(layer, inputs.lower, inputs.upper)
+        else:
+            low, high = _stable(hidden[: i + 1], inputs, kind, lower, upper)
+            image, neuron = ((low < 0) & (high > 0)).nonzero(as_tuple=True)
+            A, offset = layer.weight[neuron], layer.bias[neuron]
+            most = program.maximum(A, offset, image, lower, upper)
+            least = -program.maximum(-A, -offset, image, lower, upper)
+            low = low.index_put((image, neuron), torch.minimum(least, most))
+            high = high.index_put((image, neuron), most)
+        lower.append(low)
+        upper.append(high)
+        program.add(low, high)
+    count, classes = len(inputs), last.outputs
+    others = torch.tensor([[k for k in range(classes) if k != int(y)] for y in labels])
+    image = torch.arange(count).repeat_interleave(classes - 1)
+    rows, own = others.flatten(), labels.repeat_interleave(classes - 1)
+    worst = program.maximum(last.weight[rows] - last.weight[own], last.bias[rows] - last.bias[own], image, lower, upper)
+    return torch.zeros(count, classes, dtype=worst.dtype).index_put((image, rows), worst)
+
+
+def _stable(layers, inputs, kind, lower, upper) -> tuple[Tensor, Tensor]:
+    """Bounds of the last of these layers by looser relaxations on top of the given ones, without gradient."""
+    with torch.no_grad():
+        known = ([t.detach() for t in lower], [t.detach() for t in upper])
+        found = []
+        for name in PROGRAMS[kind]:
+            parts = [
+                *layers,
+                DenseOperator(torch.eye(layers[-1].outputs).to(inputs.lower), torch.zeros(1).to(inputs.lower)),
+            ]
+            one = bounds(parts, inputs, name, hidden=known)
+            found.append((one.lower[-1], one.upper[-1]))
+        low = torch.stack([a for a, _ in found]).amax(0)
+        return low, torch.maximum(low, torch.stack([b for _, b in found]).amin(0))
+
+
+class _Programs:
+    """One linear program whose bounds are moved from image to image, layer by layer.
+
+    Columns: inputs, then h and z of each layer. Rows of each layer: W z' - h = -b; z - h >= 0 (= 0 where stable and
+    on); the upper side z - slope h <= intercept.
+    """
+
+    def __init__(self, layers: Sequence[DenseOperator], inputs: InputSet, kind: str):
+        self.layers, self.inputs, self.kind = layers, inputs, kind
+        self.program = LinearProgram()
+        self.box = [side.detach().double().numpy() for side in (inputs.lower, inputs.upper)]
+        self.below = self.program.add_columns(self.box[0][0], self.box[1][0])
+        self.inputs_columns = self.below
+        self.parts: list[tuple] = []  # columns h, z; first row; bounds (N, n) twice
+
+    def add(self, low: Tensor, high: Tensor) -> None:
+        """Put a layer with these bounds (N, n) on top."""
+        layer = self.layers[len(self.parts)]
+        W, b = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+        n = len(b)
+        h = self.program.add_columns(np.zeros(n), np.zeros(n))
+        z = self.program.add_columns(np.zeros(n), np.zeros(n))
+        rows = np.zeros((3 * n, self.program.columns))
+        i = np.arange(n)
+        rows[:n, self.below] = W
+        rows[i, h] = -1.0
+        rows[n + i, z], rows[n + i, h] = 1.0, -1.0
+        rows[2 * n + i, z], rows[2 * n + i, h] = 1.0, -1.0
+        infinite = np.full(n, np.inf)
+        first = self.program.add_rows(rows, np.r_[-b, np.zeros(n), -infinite], np.r_[-b, infinite, infinite])[0]
+        bounds = [side.detach().double().numpy() for side in (low, high)]
+        self.parts.append((h, z, int(first), *bounds))
+        self.below = z
+
+    def _move(self, image: int) -> None:
+        """Set all bounds to those of one image."""
+        program = self.program
+        program.set_columns(self.inputs_columns, self.box[0][image], self.box[1][image])
+        for h, z, first, lows, highs in self.parts:
+            low, high = lows[image], highs[image]
+            n = len(low)
+            on, off = low >= 0, high <= 0
+            unstable = ~on & ~off
+            program.set_columns(h, low - WIDE, high + WIDE)
+            top = high if self.kind == "parallelogram" else high + WIDE
+            program.set_columns(z, np.where(on, low - WIDE, 0.0), np.where(off, 0.0, np.where(on, high + WIDE, top)))
+            inf = np.inf
+            program.set_rows(
+                range(first + n, first + 3 * n),
+                np.r_[np.where(off, -inf, 0.0), np.full(n, -inf)],
+                np.r_[np.where(on, 0.0, inf), np.where(unstable, self._intercepts(low, high), inf)],
+            )
+            if self.kind == "triangle":
+                rows = first + 2 * n + np.flatnonzero(unstable)
+                slopes = (high / np.where(unstable, high - low, 1.0))[unstable]
+                program.set_coefficients(rows, h[unstable], -slopes)
+
+    def _intercepts(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        if self.kind == "parallelogram":
+            return -low
+        return -low * high / np.where(high > low, high - low, 1.0)
+
+    def maximum(
+        self, A: Tensor, offset: Tensor, image: Tensor, lower: Sequence[Tensor], upper: Sequence[Tensor]
+    ) -> Tensor:
+        """Upper bounds (P,) of A z + offset, problem p over the activations z of image[p]; A is (P, n)."""
+        if not len(image):
+            return offset
+        found = self._solve(A.detach().double().numpy(), image.numpy())
+        with torch.no_grad():
+            value = self._value(A, offset, image, lower, upper, found.slopes)
+        if not torch.is_grad_enabled():
+            return value
+        slope = self._lagrangian(A, offset, image, lower, upper, found)
+        return value + (slope - slope.detach())
+
+    def _value(self, A, offset, image, lower, upper, slopes) -> Tensor:
+        """Back-substitution with the slopes of each problem."""
+        for k in reversed(range(len(self.parts))):
+            low, high = lower[k][image], upper[k][image]
+            below, above = (torch.tensor(side).to(A) for side in slopes[k])
+            on, unstable = (low >= 0).to(A), (low < 0) & (high > 0)
+            if self.kind == "triangle":
+                above = high / torch.where(unstable, high - low, 1.0)
+                intercept = -above * low
+            else:
+                intercept = -above * low + (1 - above) * high
+            up, down = A.clamp(min=0), A.clamp(max=0)
+            offset = offset + (up * torch.where(unstable, intercept, 0.0)).sum(1)
+            A = up * torch.where(unstable, above, on) + down * torch.where(unstable, below, on)
+            layer = self.layers[k]
+            offset = offset + A @ layer.bias
+            A = A @ layer.weight
+        middle, reach = (self.inputs.lower + self.inputs.upper) / 2, (self.inputs.upper - self.inputs.lower) / 2
+        return offset + (A * middle[image]).sum(1) + (A.abs() * reach[image]).sum(1)
+
+    def _lagrangian(self, A, offset, image, lower, upper, found: "_Solved") -> Tensor:
+        """What depends on weights and bounds in cost'x + rows' multipliers (end - row x) + columns' multipliers end."""
+        x, rows, columns = (torch.tensor(array).to(A) for array in (found.x, found.rows, found.columns))
+        inputs = self.inputs_columns
+        ends = torch.where(columns[:, inputs] > 0, self.inputs.upper[image], self.inputs.lower[image])
+        total = offset + (A * x[:, self.below]).sum(1) + (columns[:, inputs] * ends).sum(1)
+        below = inputs
+        for k, (h, z, first, *_) in enumerate(self.parts):
+            layer, n = self.layers[k], len(h)
+            low, high = lower[k][image], upper[k][image]
+            unstable = (low < 0) & (high > 0)
+            total = total - (rows[:, first : first + n] * (layer.linear(x[:, below]) + layer.bias)).sum(1)
+            side = torch.where(unstable, rows[:, first + 2 * n : first + 3 * n], 0.0)
+            if self.kind == "triangle":
+                chord = high / torch.where(unstable, high - low, 1.0)
+                total = total + (side * chord * (x[:, h] - low)).sum(1)
+            else:
+                top = torch.where(unstable, columns[:, z].clamp(min=0), 0.0)
+                total = total - (side * low).sum(1) + (top * high).sum(1)
+            below = z
+        return total
+
+    def _solve(self, A: np.ndarray, image: np.ndarray) -> "_Solved":
+        """The points and multipliers of all problems, and their slopes (P, n), lower and upper, in each layer."""
+        slopes = [tuple(np.full((len(A), len(part[0])), 0.5) for _ in range(2)) for part in self.parts]
+        x, columns = (np.zeros((len(A), self.program.columns)) for _ in range(2))
+        rows = np.zeros((len(A), self.program.rows))
+        before = -1
+        for p in range(len(A)):
+            if image[p] != before:
+                before = image[p]
+                self._move(before)
+            solved = self.program.raw(self.below, A[p])
+            if solved is not None:  # without multipliers any slopes give a bound, with derivative 0
+                x[p], rows[p], columns[p] = solved
+        for (_, z, first, *_), (below, above) in zip(self.parts, slopes, strict=True):
+            n = len(z)
+            diagonal, flat = np.abs(rows[:, first + n : first + 2 * n]), np.maximum(-columns[:, z], 0)
+            side, top = np.abs(rows[:, first + 2 * n : first + 3 * n]), np.maximum(columns[:, z], 0)
+            for slope, one, other in ((below, diagonal, flat), (above, side, top)):
+                total = one + other
+                asked = total > 1e-12
+                slope[asked] = one[asked] / total[asked]
+        return _Solved(x, rows, columns, slopes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """Of P problems: points (P, columns), multipliers of rows and columns, slopes of each layer."""
+
+    x: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    slopes: list[tuple[np.ndarray, np.ndarray]]

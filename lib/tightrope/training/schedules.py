@@ -1,0 +1,88 @@
+"""What changes during training: radius, weight of the natural loss, CROWN-IBP's mixture, learning rate."""
+
+from dataclasses import dataclass
+
+from tightrope.errors import InputError, UnknownNameError
+
+#: Learning rates over 200 epochs: divided by 10 after epochs 130 and 190, or halved every 20; "constant" for neither.
+LEARNING_RATES = ("milestones", "steps", "constant")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Warm-up by natural training, then a linear ramp, then the rest at full strength.
+
+    Attributes
+    ----------
+    epochs : int
+        All of them, N.
+    warm_up, ramp_up : int
+        The first N_w epochs and the N_r after them.
+    epsilon : float
+        epsilon_train, reached at the end of the ramp-up, in pixel units.
+    kappa_start, kappa_end : float
+        Weight of the natural loss at the start and the end of the ramp-up; 1 during the warm-up.
+    learning_rate : float
+        The first one, alpha.
+    learning_rates : str
+        One of :data:`LEARNING_RATES`. For other numbers of epochs than 200 the milestones move in proportion.
+
+    Examples
+    --------
+    >>> schedule = Schedule(epochs=200, warm_up=10, ramp_up=50, epsilon=0.3, kappa_end=0.5)
+    >>> [schedule.epsilon_at(e) for e in (5, 35, 60)], [schedule.kappa_at(e) for e in (5, 35, 60)]
+    ([0.0, 0.15, 0.3], [1.0, 0.75, 0.5])
+    """
+
+    epochs: int
+    warm_up: int = 0
+    ramp_up: int = 0
+    epsilon: float = 0.0
+    kappa_start: float = 1.0
+    kappa_end: float = 0.0
+    learning_rate: float = 5e-4
+    learning_rates: str = "milestones"
+
+    def __post_init__(self):
+        if not 0 <= self.epsilon < float("inf"):
+            raise InputError(f"epsilon: expected a radius >= 0 in pixel units, got {self.epsilon!r}.")
+        if min(self.epochs, self.warm_up, self.ramp_up) < 0 or self.warm_up + self.ramp_up > self.epochs:
+            raise InputError(
+                f"warm_up={self.warm_up}, ramp_up={self.ramp_up}: they must be >= 0 and fit in epochs={self.epochs}."
+            )
+        for name in ("kappa_start", "kappa_end"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)!r}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate!r}.")
+        if self.learning_rates not in LEARNING_RATES:
+            raise UnknownNameError("learning_rates", self.learning_rates, LEARNING_RATES)
+
+    def ramp(self, epoch: float) -> float:
+        """How far the ramp-up is, 0 to 1, at a time counted in epochs from 0, fractions allowed."""
+        if epoch < self.warm_up:
+            return 0.0
+        return min(1.0, (epoch - self.warm_up) / self.ramp_up) if self.ramp_up else 1.0
+
+    def epsilon_at(self, epoch: float) -> float:
+        """The radius."""
+        return self.epsilon * self.ramp(epoch)
+
+    def kappa_at(self, epoch: float) -> float:
+        """The weight of the natural loss."""
+        if epoch < self.warm_up:
+            return 1.0
+        return self.kappa_start + (self.kappa_end - self.kappa_start) * self.ramp(epoch)
+
+    def beta_at(self, epoch: float) -> float:
+        """CROWN-IBP's weight of CROWN-IBP (R), from 1 to 0 along the ramp-up; Box has the rest."""
+        return 1.0 - self.ramp(epoch)
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """The learning rate of a whole epoch."""
+        if self.learning_rates == "steps":
+            return self.learning_rate * 0.5 ** (epoch // 20)
+        if self.learning_rates == "milestones":
+            passed = sum(200 * epoch >= milestone * self.epochs for milestone in (130, 190))
+            return self.learning_rate * 0.1**passed
+        return self.learning_rate
