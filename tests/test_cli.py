@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tightrope import zoo
+from tightrope import paths, zoo
 from tightrope.cli import main
 from tightrope.experiments import published
 
@@ -85,6 +85,54 @@ def test_certify_one_label():
     assert [label["label"] for label in answer["labels"]] == [other]
     text = call(*CERTIFY, "--label", str(other)).stdout
     assert "certified" in text
+
+
+OWN = ("certify", "--network", "data/models/elsewhere/digits-mlp.pt")
+
+
+def test_certify_a_network_of_ones_own(monkeypatch):
+    """A torch file, pixels as they are; the labels that linear bounds decide say so."""
+    monkeypatch.chdir(paths.ROOT)
+    image = ("--image", "digits:0", "--epsilon-pixel", "0.05", "--clip", "--json")
+    answer = json.loads(call(*OWN, *image, "--normalisation", "none").stdout)
+    assert answer["verdict"] == "certified" and answer["normalisation"] == [0.0, 1.0] and answer["norm"] == "inf"
+    assert {label["method"] for label in answer["labels"]} <= {"box", "crown", "deepz", "cascade"}
+    assert json.loads(call(*OWN, *image).stdout)["normalisation"] == [
+        0.3052,
+        0.3763,
+    ]  # the data set's, if nothing is said
+    only = json.loads(call(*OWN, *image, "--normalisation", "0,1", "--method", "crown").stdout)
+    assert {label["method"] for label in only["labels"]} <= {"crown", "attack"}
+
+
+def test_certify_a_property(tmp_path, monkeypatch):
+    """Holds, does not hold with a counterexample, and the mistakes."""
+    monkeypatch.chdir(paths.ROOT)
+    declared = "".join(f"(declare-const X_{i} Real)" for i in range(64)) + "".join(
+        f"(declare-const Y_{i} Real)" for i in range(10)
+    )
+    box = "".join(f"(assert (<= X_{i} 0.01)) (assert (>= X_{i} 0))" for i in range(64))
+    file = tmp_path / "small.vnnlib"
+    file.write_text(declared + box + "(assert (>= Y_0 1000))")
+    answer = json.loads(call(*OWN, "--property", str(file), "--json").stdout)
+    assert (answer["verdict"], answer["cases"], answer["counterexample"]) == ("certified", ["certified"], None)
+    assert "certified" in call(*OWN, "--property", str(file)).stdout
+    file.write_text(declared + box + "(assert (<= Y_0 1000))")
+    answer = json.loads(call(*OWN, "--property", str(file), "--json").stdout)
+    assert answer["verdict"] == "falsified" and len(answer["counterexample"]) == 64 and len(answer["outputs"]) == 10
+    text = call(*OWN, "--property", str(file)).stdout
+    assert "X_63=" in text and "Y_9=" in text
+    for arguments, message in (
+        ((*OWN, "--property", str(file), "--image", "digits:0"), "not both"),
+        ((*OWN, "--property", str(tmp_path / "absent.vnnlib")), "no file"),
+        ((*OWN, "--image", "digits:0"), "--epsilon-pixel"),
+        ((*OWN, "--image", "digits:0", "--epsilon-pixel", "0.1", "--normalisation", "x"), "MEAN,STD"),
+        (("certify", "--network", "digits/mondeq-16", "--property", str(file)), "FeedForward"),
+        (("certify", "--network", "digits/mondeq-16", "--image", "digits:0", "--epsilon-pixel", "0.1", "--method",
+          "crown"), "unknown method"),
+    ):  # fmt: skip
+        done = call(*arguments)
+        assert done.exit_code == 2 and message in done.stderr, done.output
 
 
 @pytest.mark.parametrize(

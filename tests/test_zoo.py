@@ -1,10 +1,14 @@
 """The zoo: names, paths, errors."""
 
+import importlib.util
+
 import numpy as np
 import pytest
+import torch
 
 from tightrope import datasets, paths, zoo
-from tightrope.errors import CorruptDataError, MissingDataError, UnknownNameError
+from tightrope.errors import CorruptDataError, InputError, MissingDataError, UnknownNameError
+from tightrope.networks import FeedForward
 from tightrope.training import RECIPES
 
 
@@ -103,3 +107,57 @@ def test_networks_that_are_published_twice():
             pytest.skip("not on this machine: salman2019-barrier; run `make data` or set TIGHTROPE_DATA")
         pair = [zoo.get(f"salman2019-barrier/{one}").network.sha256() for one in (twin, name)]
         assert pair[0] == pair[1]
+
+
+ELSEWHERE = "data/models/elsewhere"
+
+
+def test_own_networks_from_files_and_objects(tmp_path, monkeypatch):
+    """A path in the repository from any directory, a path of the working directory, a network; its input as stated."""
+    monkeypatch.chdir(tmp_path)
+    entry = zoo.own(f"{ELSEWHERE}/digits-mlp.pt", "digits", "none")
+    assert entry.dataset == "digits" and entry.normalisation is zoo.PIXELS and entry.network.sizes == (64, 32, 10)
+    entry.network.to_npz("mine.npz")
+    again = zoo.own("mine.npz", "digits", "0.5,0.25")
+    assert again.network.sha256() == entry.network.sha256() and again.normalisation.std == 0.25
+    assert zoo.own(entry.network, "digits").normalisation == datasets.NORMALISATIONS["digits"]
+
+
+def test_own_networks_that_do_not_fit():
+    """Each argument has its message."""
+    three = FeedForward.dense([np.eye(3)], [np.zeros(3)], "three")
+    with pytest.raises(InputError, match="network 'three' takes 3 pixels, digits has 64"):
+        zoo.own(three, "digits")
+    with pytest.raises(UnknownNameError, match="data set"):
+        zoo.own(f"{ELSEWHERE}/digits-mlp.pt", "digit")
+    with pytest.raises(InputError, match="expected MEAN,STD such as"):
+        zoo.own(f"{ELSEWHERE}/digits-mlp.pt", "digits", "imagenet")
+    with pytest.raises(InputError, match="std > 0"):
+        zoo.own(f"{ELSEWHERE}/digits-mlp.pt", "digits", "0.1,0")
+    with pytest.raises(MissingDataError, match="no file"):
+        zoo.own("absent.pt", "digits")
+
+
+def test_networks_made_elsewhere(tmp_path):
+    """The script beside them trains such networks anew; the shipped ones have the accuracy that their page states."""
+    script = paths.ROOT / ELSEWHERE / "train.py"
+    spec = importlib.util.spec_from_file_location("train_elsewhere", script)
+    train = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(train)
+    torch.manual_seed(0)
+    module = train.mlp()
+    assert train.train(module, epochs=8) > 0.9
+    torch.save(module.state_dict(), tmp_path / "again.pt")
+    fresh, entry = (zoo.own(f, "digits", "none") for f in (tmp_path / "again.pt", f"{ELSEWHERE}/digits-mlp.pt"))
+    assert fresh.network.sizes == entry.network.sizes
+    x, y = train.images(test=True)
+    assert (fresh.network.predict(x.flatten(1).double().numpy()) == y.numpy()).mean() > 0.9
+    data = datasets.load("digits")
+    assert round(1000 * (entry.network.predict(data.images) == data.labels).mean()) == 964
+
+
+def test_convolutional_network_made_elsewhere():
+    """From ONNX, normalising inside."""
+    pytest.importorskip("onnx", reason="onnx is not installed: pip install 'tightrope[onnx]'")
+    entry, data = zoo.own(f"{ELSEWHERE}/digits-cnn.onnx", "digits", "none"), datasets.load("digits")
+    assert round(1000 * (entry.network.predict(data.images) == data.labels).mean()) == 978

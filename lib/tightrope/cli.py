@@ -180,36 +180,55 @@ def report(output: Path | None) -> None:
 
 
 @main.command()
-@click.option("--network", "network_name", required=True, metavar="NAME|FILE", help="A name of the zoo, .mat or .npz.")
 @click.option(
-    "--image", "image_name", required=True, metavar="SET:INDEX", help="Test image, from 0: mnist:0, digits:3."
+    "--network",
+    "network_name",
+    required=True,
+    metavar="NAME|FILE",
+    help="A name of the zoo, or a .npz, .mat, .onnx, .pt or .pth file.",
 )
-@click.option("--norm", required=True, metavar="Q", help="1, 2, inf or another order q >= 1.")
-@click.option("--epsilon-pixel", required=True, type=float, metavar="R", help="Radius for pixels in [0, 1].")
+@click.option("--image", "image_name", metavar="SET:INDEX", help="Test image, from 0: mnist:0, digits:3.")
+@click.option("--norm", metavar="Q", default="inf", show_default=True, help="1, 2, inf or another order q >= 1.")
+@click.option("--epsilon-pixel", type=float, metavar="R", help="Radius for pixels in [0, 1].")
 @click.option("--clip/--no-clip", default=False, show_default=True, help="Cut the ball to the pixel range.")
+@click.option(
+    "--normalisation",
+    metavar="MEAN,STD|none",
+    help="From pixels to the network's input. By default what the zoo says; for a file, that of the data set.",
+)
 @click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
+@click.option("--property", "property_file", metavar="FILE", help="A .vnnlib or .vnnlib.gz file instead of an image.")
 @click.option("--json", "as_json", is_flag=True)
 def certify(
     network_name: str,
-    image_name: str,
+    image_name: str | None,
     norm: str,
-    epsilon_pixel: float,
+    epsilon_pixel: float | None,
     clip: bool,
+    normalisation: str | None,
     label: int | None,
     method: str,
+    property_file: str | None,
     as_json: bool,
 ) -> None:
-    """Decide whether a network's label is the same on a whole ball around an image.
+    """Decide whether a network's label is the same on a whole ball around an image, or whether a property holds.
 
     METHOD is cascade (attack, then fast bounds, then the SDP), interior-point, reduced-dual, scs, clarabel
-    or mosek.
+    or mosek; for feed-forward networks also box, hbox, crown_ibp, deepz or crown.
     """
+    if property_file is not None:
+        _certify_property(network_name, property_file, image_name, epsilon_pixel, as_json)
+        return
+    if image_name is None or epsilon_pixel is None:
+        raise InputError("write --image and --epsilon-pixel, or --property")
     from tightrope.verifiers import robustness  # pulls in the solvers
 
-    if method not in robustness.METHODS:
-        raise UnknownNameError("method", method, robustness.METHODS)
-    network = zoo.get(network_name).network
+    entry = zoo.get(network_name)
+    network = entry.network
+    methods = robustness.methods(network)
+    if method not in methods:
+        raise UnknownNameError("method", method, methods)
     data, index = _image(image_name)
     pixels, true = data.image(index), data.label(index)
     if pixels.size != network.input_size:
@@ -219,7 +238,8 @@ def certify(
         )
     if label is not None and (not 0 <= label < network.classes or label == true):
         raise InputError(f"label: expected 0 to {network.classes - 1} and not the true label {true}, got {label}")
-    region = pixel_ball(pixels, norm, epsilon_pixel, data.normalisation, clip)
+    scale = zoo.parse_normalisation(normalisation) or entry.normalisation or data.normalisation
+    region = pixel_ball(pixels, norm, epsilon_pixel, scale, clip)
     targets = None if label is None else [label]
     report = robustness.verify(network, region, true, targets=targets, method=method)
     if as_json:
@@ -230,6 +250,7 @@ def certify(
             "norm": "inf" if math.isinf(region.norm) else region.norm,
             "epsilon_pixel": epsilon_pixel,
             "clip": clip,
+            "normalisation": [scale.mean, scale.std],
             "method": method,
             "label": true,
             "predicted": int(report.predicted),
@@ -241,6 +262,35 @@ def certify(
     click.echo(f"{data.name}:{index}, label {true}, predicted {report.predicted}: {report.verdict.value}")
     columns = ("label", "verdict", "bound", "gap", "seconds", "solver", "reason")
     click.echo(Table(columns, tuple(tuple(_cell(d, name) for name in columns) for d in report.decisions)))
+
+
+def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, as_json: bool) -> None:
+    """The answer to `certify --property`."""
+    from tightrope.properties import read_vnnlib
+    from tightrope.verifiers.properties import verify_property  # pulls in the solvers
+
+    if image_name is not None or epsilon_pixel is not None:
+        raise InputError("a property has its own region: write --property, or --image and --epsilon-pixel, not both")
+    question = read_vnnlib(file)
+    report = verify_property(zoo.get(network_name).network, question)
+    point, outputs = (None if v is None else v.tolist() for v in (report.counterexample, report.outputs))
+    if as_json:
+        _print_json({
+            "network": network_name,
+            "property": file,
+            "verdict": report.verdict.value,
+            "cases": [verdict.value for verdict in report.cases],
+            "reason": report.reason,
+            "seconds": report.seconds,
+            "counterexample": point,
+            "outputs": outputs,
+        })  # fmt: skip
+        return
+    click.echo(f"{file}: {report.verdict.value}" + (f" ({report.reason})" if report.reason else ""))
+    click.echo(f"{len(report.cases)} of {len(question.cases)} cases looked at")
+    if point is not None:
+        click.echo("counterexample: " + " ".join(f"X_{i}={v:.17g}" for i, v in enumerate(point)))
+        click.echo("its outputs: " + " ".join(f"Y_{i}={v:.17g}" for i, v in enumerate(outputs)))
 
 
 @main.command("train-zoo")

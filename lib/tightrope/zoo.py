@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from tightrope import datasets, paths
 from tightrope.datasets import Normalisation
-from tightrope.errors import CorruptDataError, UnknownNameError
+from tightrope.errors import CorruptDataError, InputError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ, load
 from tightrope.networks.arrays import read_npy, read_state_dict
 from tightrope.networks.loading import SUFFIXES
@@ -85,6 +86,62 @@ def get(name: str) -> Entry:
     if Path(name).suffix.lower() in SUFFIXES:
         return Entry(load(name), None, name)
     raise UnknownNameError("network", name, names())
+
+
+def own(
+    network: MonDEQ | FeedForward | str | PathLike[str],
+    dataset: str,
+    normalisation: Normalisation | str | None = None,
+) -> Entry:
+    """Return a network of the user as an entry: what it is, which images it is for, and how it takes them.
+
+    Parameters
+    ----------
+    network
+        A network, or the path of a file that :func:`tightrope.networks.load` reads; a relative one is looked for in the
+        working directory, then in the repository.
+    dataset : str
+        Name of the data set, see :func:`tightrope.datasets.load`.
+    normalisation
+        From pixels in [0, 1] to the network's input: "none" if it takes pixels as they are (or normalises inside),
+        "MEAN,STD", a :class:`Normalisation`, or None for that of the data set.
+
+    Raises
+    ------
+    InputError
+        If the network does not take as many pixels as the images have.
+    """
+    source = ""
+    if not isinstance(network, MonDEQ | FeedForward):
+        path = Path(network)
+        source = str(network)
+        network = load(path if path.is_absolute() or path.is_file() else paths.ROOT / path)
+    data = datasets.load(dataset)
+    if network.input_size != data.images.shape[1]:
+        raise InputError(
+            f"network {source or network.name!r} takes {network.input_size} pixels, {dataset} has "
+            f"{data.images.shape[1]}; choose a network and a data set that go together."
+        )
+    return Entry(network, dataset, source, parse_normalisation(normalisation) or data.normalisation)
+
+
+def parse_normalisation(text: Normalisation | str | None) -> Normalisation | None:
+    """Read "none" or "MEAN,STD"; None and a Normalisation are returned as they are.
+
+    Examples
+    --------
+    >>> parse_normalisation("0.1307,0.3081")
+    Normalisation(mean=0.1307, std=0.3081)
+    """
+    if text is None or isinstance(text, Normalisation):
+        return text
+    if str(text).strip().lower() == "none":
+        return PIXELS
+    try:
+        mean, std = map(float, str(text).split(","))
+    except ValueError:
+        raise InputError(f"normalisation: expected MEAN,STD such as 0.1307,0.3081, or none; got {text!r}.") from None
+    return Normalisation(mean, std)
 
 
 # the papers' networks -----------------------------------------------------------------------------

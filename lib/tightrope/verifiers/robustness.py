@@ -34,6 +34,15 @@ METHODS = ("cascade", "interior-point", "reduced-dual", *conic.SOLVERS)
 ORDERS = ("1", "1+cuts", "2")
 
 
+def methods(network: MonDEQ | FeedForward) -> tuple[str, ...]:
+    """Return the names that :func:`verify` takes as `method` for this network."""
+    if isinstance(network, FeedForward):
+        from tightrope.verifiers import feedforward
+
+        return feedforward.METHODS
+    return METHODS
+
+
 def verify(
     network: MonDEQ | FeedForward,
     region: Region,
