@@ -43,7 +43,7 @@ def certify(
     method: str = "cascade",
     order: str = "1",
     ellipse: bool = True,
-    labels: tuple[int, int] | None = None,
+    labels: tuple[int | None, int | None] = (None, None),
     *,
     controls: Iterable[str] = CONTROLS,
     time_limit: float = 20.0,
@@ -63,14 +63,14 @@ def certify(
     method, order
         Of :func:`tightrope.verifiers.robustness.verify`.
     ellipse, labels
-        Whether to compute the outer ellipsoid, and the labels that it is projected onto; the true and the closest label
-        if None.
+        Whether to compute the outer ellipsoid, and the labels that it is projected onto; None stands for the true
+        and for the closest label.
     controls
         Which of these can be moved; the others keep their value.
     time_limit
         Seconds for one solve.
     """
-    i, j = labels or (TRUE, CLOSEST)
+    i, j = (default if label is None else label for label, default in zip(labels, (TRUE, CLOSEST), strict=True))
     controls = [name for name in controls if name != "network" or isinstance(network, str)]
     fixed = dict(network=network, image=int(image), norm=_norm(norm), epsilon_pixel=float(epsilon_pixel),
                  clip=bool(clip), method=method, order=str(order), ellipse=bool(ellipse), i=i, j=j)  # fmt: skip
