@@ -70,7 +70,7 @@ def local_workers(jobs: int) -> Iterator[object]:
             )  # fmt: skip
         except (OSError, TimeoutError, RuntimeError) as error:
             raise ClusterError(f"jobs: {jobs} worker processes could not be started: {_text(error)}") from error
-        with cluster, distributed.Client(cluster) as client:
+        with cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield client
 
 
@@ -131,7 +131,8 @@ def solve(
         for key, task in by_key.items()
     }
     failures = []
-    for future, answer in distributed.as_completed(list(futures), with_results=True, raise_errors=False):
+    arriving = distributed.as_completed(list(futures), loop=client.loop, with_results=True, raise_errors=False)
+    for future, answer in arriving:
         task = by_key[futures.pop(future)]
         if future.status == "finished":
             outcome, by = answer
@@ -170,4 +171,6 @@ def _distributed():
         import distributed
     except ImportError:
         raise ClusterError(INSTALL) from None
+    for handler in logging.getLogger("distributed").handlers:
+        handler.setLevel(logging.CRITICAL)  # what matters of it is in our errors
     return distributed
