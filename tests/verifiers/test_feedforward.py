@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from tests.helpers import exact_margin
-from tightrope import certificates
+from tightrope import attacks, certificates
 from tightrope.attacks import check
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, StoppedError, UnknownNameError
-from tightrope.networks import Convolution, Dense, FeedForward
-from tightrope.propagation.lines import RELAXATIONS
+from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Zonotope
 from tightrope.verifiers import feedforward
 from tightrope.verifiers.robustness import verify
@@ -30,7 +29,7 @@ def question(seed: int, radius: float = 0.2, norm: float = np.inf, clip: bool = 
     return net, Ball(center, radius, norm, *box), net.predict(center)
 
 
-@pytest.mark.parametrize("method", ["cascade", "interior-point", *RELAXATIONS])
+@pytest.mark.parametrize("method", ["cascade", "interior-point", feedforward.TREE, *feedforward.BOUNDS])
 def test_attack_exact_bound(method):
     """attack <= exact <= bound for every label, and no verdict is wrong."""
     verdicts = []
@@ -49,23 +48,42 @@ def test_attack_exact_bound(method):
     assert Verdict.FALSIFIED in verdicts and (Verdict.CERTIFIED in verdicts or method == "box")
 
 
-def wide(seed: int) -> tuple[FeedForward, Ball, int]:
-    """(network 20-20-3, ball, label): linear bounds of some labels stay open."""
-    net = network(seed, 20, 20, 3)
-    region = Ball(np.random.default_rng(seed).standard_normal(20), 0.15, np.inf)
+def wide(norm: float) -> tuple[FeedForward, Ball, int]:
+    """(network 20-30-20-3, ball, label): linear bounds of some labels stay open, no attack is known."""
+    net = network(0, 20, 30, 20, 3)
+    region = Ball(np.random.default_rng(0).standard_normal(20), {np.inf: 0.04, 2: 0.3}[norm], norm)
     return net, region, net.predict(region.center)
 
 
 def test_the_cascade_is_as_good_as_each_of_its_methods():
-    """What linear bounds or Shor's relaxation certify, the cascade certifies; somewhere Shor is needed."""
-    solvers = set()
-    for net, region, label in [wide(1), wide(2), *(question(seed, radius=0.3) for seed in range(4))]:
+    """What one method certifies, the cascade certifies; somewhere each of the expensive ones is needed."""
+    deciders = set()
+    for net, region, label in [wide(2), wide(np.inf), *(question(seed, radius=0.3) for seed in range(4))]:
         report = verify(net, region, label)
-        for method in (*feedforward.CASCADE, "interior-point"):
+        box = region.norm == np.inf
+        for method in ("crown", "deepz", "interior-point", *(("lp-all", feedforward.TREE) if box else ())):
             for one, ours in zip(verify(net, region, label, method=method).decisions, report.decisions, strict=True):
-                assert one.verdict is not Verdict.CERTIFIED or ours.verdict is Verdict.CERTIFIED
-        solvers |= {decision.method for decision in report.decisions if decision.verdict is Verdict.CERTIFIED}
-    assert {"box", "crown", "cascade"} <= solvers
+                assert (one.verdict, ours.verdict) != (Verdict.CERTIFIED, Verdict.FALSIFIED)
+                if report.attack is None:  # otherwise the answer is known and not all labels are pursued
+                    assert one.verdict is not Verdict.CERTIFIED or ours.verdict is Verdict.CERTIFIED
+        deciders |= {decision.method for decision in report.decisions if decision.verdict is Verdict.CERTIFIED}
+    assert {"box", "crown", "cascade"} <= deciders
+
+
+def test_branch_and_bound_decides_every_label(monkeypatch):
+    """Without an attack before it: each label exactly as by enumeration, with points for those that are reached."""
+    monkeypatch.setattr(feedforward, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
+    verdicts = set()
+    for seed in range(6):
+        net, region, label = question(seed, radius=0.4)
+        report = verify(net, region, label, method=("cascade", feedforward.TREE)[seed % 2])
+        for decision in report.decisions:
+            exact = exact_margin(net.to_mondeq(), region, label, decision.label)
+            assert decision.verdict is (Verdict.FALSIFIED if exact >= 0 else Verdict.CERTIFIED)
+            verdicts.add(decision.verdict)
+        if report.verdict is Verdict.FALSIFIED:
+            assert check(net, region, label, report.attack.point).margin == report.attack.margin >= 0
+    assert verdicts == {Verdict.CERTIFIED, Verdict.FALSIFIED}
 
 
 def test_certificate_of_the_relaxation_checks_on_the_mondeq():
@@ -78,11 +96,13 @@ def test_certificate_of_the_relaxation_checks_on_the_mondeq():
 
 
 def convolutional(seed: int = 0) -> FeedForward:
-    """One convolution, one hidden dense layer, on images of 4 x 4."""
+    """Normalisation and two convolutions, one hidden dense layer, on images of 4 x 4."""
     rng = np.random.default_rng(seed)
     layer = Convolution(rng.standard_normal((2, 1, 2, 2)), rng.standard_normal(2), (1, 4, 4), 2, 1)
-    hidden = Dense(rng.standard_normal((5, layer.output_size)) / 3, rng.standard_normal(5))
-    return FeedForward((layer, hidden, Dense(rng.standard_normal((3, 5)), rng.standard_normal(3))))
+    first = Composition((Scaling(np.full(16, 1.5), np.full(16, -0.5)), layer))
+    second = Convolution(rng.standard_normal((2, 2, 2, 2)) / 2, rng.standard_normal(2), layer.output_shape)
+    hidden = Dense(rng.standard_normal((5, second.output_size)) / 3, rng.standard_normal(5))
+    return FeedForward((first, second, hidden, Dense(rng.standard_normal((3, 5)), rng.standard_normal(3))))
 
 
 def test_convolutions_are_decided_as_their_dense_form_is():
@@ -156,12 +176,30 @@ def test_a_network_without_hidden_layer():
 
 
 def test_a_limit_is_a_reason(monkeypatch):
-    """Too many neurons for the SDP: unknown, with the bound that is known and the reason."""
-    net, region, label = wide(1)
-    assert Verdict.CERTIFIED in {decision.verdict for decision in verify(net, region, label).decisions}
-    monkeypatch.setattr(feedforward, "LARGEST_SDP", 19)
+    """Too many neurons for the SDP, no time for the tree: unknown, with the bound that is known and the reason."""
+    net, region, label = wide(2)
+    assert verify(net, region, label).verdict is Verdict.CERTIFIED
+    monkeypatch.setattr(feedforward, "LARGEST_SDP", 49)
     (decision,) = [d for d in verify(net, region, label).decisions if d.verdict is Verdict.UNKNOWN]
-    assert decision.bound >= 0 and decision.reason.endswith("19 hidden neurons, not 20")
+    assert decision.bound >= 0 and decision.reason.endswith("49 hidden neurons, not 50")
+    net, region, label = question(4, radius=0.3)
+    monkeypatch.setattr(feedforward, "CASCADE", ())
+    monkeypatch.setattr(feedforward, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
+    report = verify(net, region, label, method=feedforward.TREE, time_limit=1e-9)
+    assert report.verdict is Verdict.UNKNOWN
+    assert all("branch and bound: time limit" in decision.reason for decision in report.decisions)
+
+
+def test_labels_are_not_pursued_when_the_answer_is_known():
+    """One label is reached: the others keep their linear bounds, unless they are asked for."""
+    net = network(1, 20, 20, 3)
+    region = Ball(np.random.default_rng(1).standard_normal(20), 0.15, np.inf)
+    label = net.predict(region.center)
+    report = verify(net, region, label)
+    (left,) = [d for d in report.decisions if d.verdict is not Verdict.FALSIFIED]
+    assert report.verdict is Verdict.FALSIFIED
+    assert left.verdict is Verdict.CERTIFIED or "another label is reached" in left.reason
+    assert verify(net, region, label, targets=[left.label]).decisions[0].verdict is Verdict.CERTIFIED
 
 
 def test_stop_ends_it():
@@ -183,6 +221,8 @@ def test_stop_ends_it():
         ({"time_limit": 0.0}, InputError, "time_limit"),
         ({"order": "3"}, UnknownNameError, "order"),
         ({"method": "crown", "order": "1+cuts"}, InputError, "goes with Shor's relaxation"),
+        ({"method": "lp-all", "region": Ball(np.zeros(3), 0.1, 2)}, RegionError, "lp-all is for boxes"),
+        ({"method": "branch-and-bound", "region": Ball(np.zeros(3), 0.1, 1)}, RegionError, "is for boxes"),
         ({"network": "mlp"}, InputError, "expected a MonDEQ or a FeedForward, got str"),
     ],
 )

@@ -64,7 +64,9 @@ class Triangles:
         keep, layers, below = [], [], slice(None)
         for i, layer in enumerate(self.layers):
             dead = (self.upper[i] <= 0).all(0)
-            if not isinstance(layer, DenseOperator) or not bool(dead.any()):
+            dead[:1] &= ~dead.all()  # one stays, so that no tensor is empty
+            above = self.layers[i + 1 : i + 2]  # a convolution takes every neuron below it
+            if not all(isinstance(one, DenseOperator) for one in (layer, *above)) or not bool(dead.any()):
                 chosen = slice(None)
             else:
                 chosen = (~dead).nonzero()[:, 0]

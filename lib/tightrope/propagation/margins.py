@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 
+from tightrope.errors import RegionError
 from tightrope.networks import Composition, Dense, FeedForward
+from tightrope.propagation import layerwise
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import operators
@@ -20,7 +22,8 @@ def proven_margins(network: FeedForward, region: Region, label: int, method: str
         Balls of norm 1, 2, infinity as they are, of other norms by their enclosure; zonotopes and ellipsoids as balls
         of their parameters; polytopes by their box.
     method
-        A name of :data:`tightrope.propagation.lines.RELAXATIONS`.
+        A name of :data:`tightrope.propagation.lines.RELAXATIONS`; for L-infinity balls also lp-greedy, lp-last, lp-all
+        (:mod:`tightrope.propagation.layerwise`).
 
     Examples
     --------
@@ -31,6 +34,10 @@ def proven_margins(network: FeedForward, region: Region, label: int, method: str
     """
     inputs, network = _question(network, region)
     layers = operators(network)
+    if method in layerwise.METHODS:
+        if inputs.radius is not None:
+            raise RegionError(f"method: {method} is for boxes; give a Ball of norm inf, or crown or deepz.")
+        return layerwise.layerwise(layers, inputs, label, method).margins.numpy().copy()
     with torch.no_grad():
         found = bounds(layers, inputs, method, [label])
         margins = found.margins + allowance(layers, inputs, found)

@@ -1,4 +1,4 @@
-"""Is a feed-forward network robust on a region? Attack, then linear bounds, then Shor's relaxation where it fits."""
+"""Is a feed-forward network robust on a region? Attack, linear bounds, branch and bound, Shor's relaxation."""
 
 import time
 from collections.abc import Iterable
@@ -7,21 +7,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import tightrope
-from tightrope.attacks import Attack, pgd
+from tightrope.attacks import Attack, check, pgd
 from tightrope.certificates import Verdict
-from tightrope.errors import InputError, UnknownNameError
-from tightrope.networks import FeedForward
+from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.networks import Composition, Dense, FeedForward
+from tightrope.propagation import layerwise
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.margins import proven_margins
-from tightrope.regions import Region
+from tightrope.regions import INFINITY, Ball, Region
 from tightrope.solvers.report import Stop, end_if
 from tightrope.solvers.threads import single_thread
 from tightrope.verifiers import robustness
+from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.report import LabelDecision, RobustnessReport, combined
 
-METHODS = (*robustness.METHODS, *RELAXATIONS)
-#: Relaxations of the cascade, from the cheapest; none is always tighter than another.
-CASCADE = ("box", "crown", "deepz")
+TREE = "branch-and-bound"
+BOUNDS = (*RELAXATIONS, *layerwise.METHODS)
+METHODS = (*robustness.METHODS, *BOUNDS, TREE)
+#: Relaxations of the cascade, from the cheapest; of the first three none is always tighter than another. The last is
+#: for boxes.
+CASCADE = ("box", "crown", "deepz", "lp-all")
+#: Seconds of branch and bound without a time limit.
+PATIENCE = 60.0
 #: Most hidden neurons for which the cascade goes on with Shor's relaxation.
 LARGEST_SDP = 300
 _OPEN = "not certified by this relaxation"
@@ -48,28 +55,35 @@ def verify_feedforward(
     network, region, label, targets, attack, tolerance, time_limit, seed, stop
         As in :func:`tightrope.verifiers.robustness.verify`, which calls this function.
     method
-        "cascade": the labels that the attack does not reach by linear bounds (:data:`CASCADE`); what they leave open
+        "cascade": the labels that the attack does not reach by linear bounds (:data:`CASCADE`). If it reached none and
+        the region is an L-infinity ball, what is open by branch and bound, which is exact given time. What is open then
         by Shor's relaxation of the same function written as a monDEQ (:meth:`FeedForward.to_mondeq`), with at most
-        :data:`LARGEST_SDP` hidden neurons. A name of :data:`tightrope.propagation.lines.RELAXATIONS`: these linear
-        bounds only. The others of :data:`tightrope.verifiers.robustness.METHODS`: Shor's relaxation by that solver.
+        :data:`LARGEST_SDP` hidden neurons. The last two are left out where a label has been reached and the targets are
+        all labels: the answer is known.
+        One of :data:`BOUNDS`: these linear bounds only. "branch-and-bound": that only. The others of
+        :data:`tightrope.verifiers.robustness.METHODS`: Shor's relaxation by that solver.
     order
         Of Shor's relaxation.
 
     Returns
     -------
     RobustnessReport
-        Linear bounds include their rounding (:mod:`tightrope.propagation.rounding`) and come without a certificate;
-        those of Shor's relaxation have one, for the monDEQ. Boxes and balls are taken as they are; a polytope's linear
-        bounds are those of its box, and balls of other norms than 1, 2 and infinity those of an enclosure.
+        Linear bounds include their rounding (:mod:`tightrope.propagation.rounding`) and come without a certificate, as
+        those of branch and bound do; those of Shor's relaxation have one, for the monDEQ. Boxes and balls are taken as
+        they are; a polytope's linear bounds are those of its box, and balls of other norms than 1, 2 and infinity those
+        of an enclosure.
     """
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
-    conic_method = "cascade" if method in RELAXATIONS else method
+    everything = targets is None
+    conic_method = method if method in robustness.METHODS else "cascade"
     targets = robustness.checked(network, region, label, targets, conic_method, tolerance, time_limit)
     robustness.check_order(order, conic_method, sum(network.sizes[1:-1]), region)
-    options = {"method": method, "order": order, "tolerance": tolerance, "time_limit": time_limit, "stop": stop}
-    if method in RELAXATIONS and str(order) != "1":
+    if method not in robustness.METHODS and str(order) != "1":
         raise InputError(f"order: {order} goes with Shor's relaxation, not with {method}.")
+    if method in (TREE, *layerwise.METHODS) and not _is_box(region):
+        raise RegionError(f"method: {method} is for boxes; give a Ball of norm inf, or another method.")
+    options = {"method": method, "order": order, "tolerance": tolerance, "time_limit": time_limit, "stop": stop}
     began = time.perf_counter()
     with single_thread():
         scores = network.logits(region.center)
@@ -81,14 +95,16 @@ def verify_feedforward(
         for target, hit in found.attacks.items():
             if target in decisions and (method == "cascade" or margins[target] >= 0):
                 decisions[target] = _falsified(decisions[target], hit)
-        _prove(network, region, label, decisions, options)
+        answered = everything and bool(found.attacks)
+        hits = _prove(network, region, label, decisions, options, answered)
+        found.attacks.update({hit.label: hit for hit in hits})
     for target, hit in found.attacks.items():
         if target in decisions and decisions[target].verdict is not Verdict.FALSIFIED:
             decisions[target] = replace(
                 decisions[target],
                 verdict=Verdict.FALSIFIED,
                 reason="an attack reaches this label",
-                attack_margin=hit.margin,
+                attack_margin=max(hit.margin, decisions[target].attack_margin or hit.margin),
             )
     ordered = tuple(decisions[target] for target in sorted(decisions))
     best = max(found.attacks.values(), key=lambda hit: hit.margin, default=None)
@@ -125,31 +141,89 @@ def _falsified(decision: LabelDecision, hit: Attack) -> LabelDecision:
     return replace(decision, verdict=Verdict.FALSIFIED, attack_margin=margin, method="attack", solver="pgd", reason="")
 
 
-def _prove(network: FeedForward, region: Region, label: int, decisions: dict[int, LabelDecision], options: dict):
-    """Replace the open decisions by what bounds prove, from the cheapest method to the tightest."""
+def _prove(network, region, label, decisions: dict[int, LabelDecision], options: dict, answered: bool) -> list[Attack]:
+    """Replace the open decisions by what bounds prove, from the cheapest method to the tightest; return new attacks.
+
+    `answered`: an attack has reached a label and no more is asked, so that the expensive methods are left out.
+    """
     method, stop = options["method"], options["stop"]
-    for name in CASCADE if method == "cascade" else (method,) if method in RELAXATIONS else ():
-        if _undecided(decisions):
+    for name in CASCADE if method == "cascade" else (method,) if method in BOUNDS else ():
+        if _undecided(decisions) and (_is_box(region) or name not in layerwise.METHODS):
             end_if(stop)
             _by_lines(network, region, label, name, decisions)
-    undecided = _undecided(decisions)
-    if method in RELAXATIONS or not undecided:
-        return
+    if method in BOUNDS or not _undecided(decisions):
+        return []
+    if method == "cascade" and answered:
+        _because(decisions, "not certified by linear bounds; not pursued, as another label is reached")
+        return []
+    hits = []
+    if method == TREE or (method == "cascade" and _is_box(region)):
+        hits = _by_tree(network, region, label, decisions, options["time_limit"] or PATIENCE, stop)
     neurons = sum(network.sizes[1:-1])
     if method == "cascade" and neurons > LARGEST_SDP:
+        _because(decisions, f"Shor's relaxation is for at most {LARGEST_SDP} hidden neurons, not {neurons}")
+    elif method != TREE and _undecided(decisions):
+        _by_shor(network, region, label, decisions, options)
+    return hits
+
+
+def _is_box(region: Region) -> bool:
+    return isinstance(region, Ball) and region.norm == INFINITY
+
+
+def _because(decisions: dict[int, LabelDecision], reason: str) -> None:
+    """Add a reason to the open decisions."""
+    for target in _undecided(decisions):
+        parts = [part for part in (decisions[target].reason, reason) if part and part != _OPEN]
+        decisions[target] = replace(decisions[target], reason="; ".join(parts))
+
+
+def _by_tree(network, region, label, decisions, patience: float, stop) -> list[Attack]:
+    """Branch and bound on the open targets together, again on the rest after each attack, until the time is up."""
+    hits, ends = [], time.perf_counter() + patience
+    while undecided := _undecided(decisions):
+        left = ends - time.perf_counter()
+        if left <= 0:
+            _because(decisions, f"branch and bound: time limit of {patience:g} s")
+            break
+        outputs = [label, *undecided]
+        select = Dense(np.eye(network.classes)[outputs], np.zeros(len(outputs)))
+        last = network.layers[-1]
+        few = FeedForward((*network.layers[:-1], Composition((last, select))))
+        found = branch_and_bound(few, region, 0, time_limit=left, stop=stop)
+        seconds = found.seconds / len(undecided)
         for target in undecided:
-            reason = (
-                f"not certified by linear bounds; Shor's relaxation is for {LARGEST_SDP} hidden neurons, not {neurons}"
-            )
-            decisions[target] = replace(decisions[target], reason=reason)
-        return
+            decisions[target] = replace(decisions[target], seconds=decisions[target].seconds + seconds)
+        hit = None if found.attack is None else check(network, region, label, found.attack.point)
+        if hit is not None and hit.label in undecided:
+            hits.append(hit)
+            decisions[hit.label] = replace(_falsified(decisions[hit.label], hit), solver=TREE)
+        elif found.verdict is Verdict.CERTIFIED:
+            for target in undecided:
+                bound = found.bound if decisions[target].bound is None else min(found.bound, decisions[target].bound)
+                decisions[target] = replace(
+                    decisions[target], verdict=Verdict.CERTIFIED, bound=bound, method=TREE, reason="",
+                    solver=f"{TREE} {tightrope.__version__}", iterations=found.subproblems,
+                )  # fmt: skip
+        else:
+            _because(decisions, f"branch and bound: {found.reason or 'its attack did not hold'}")
+            break
+    return hits
+
+
+def _by_shor(network, region, label, decisions, options) -> None:
+    """Shor's relaxation of the open targets; a bound is kept where it is the best so far."""
+    undecided = _undecided(decisions)
     report = robustness.verify(network.to_mondeq(), region, label, targets=undecided, attack=False, **options)
     for new in report.decisions:
         old = decisions[new.label]
         if new.bound is None and old.bound is not None:  # a failed solve leaves the linear bound
             decisions[new.label] = replace(old, reason=f"{old.reason}; Shor's relaxation: {new.reason}")
         elif old.bound is None or new.bound < old.bound:
-            decisions[new.label] = replace(new, nominal_margin=old.nominal_margin, attack_margin=old.attack_margin)
+            seconds = old.seconds + new.seconds
+            decisions[new.label] = replace(
+                new, nominal_margin=old.nominal_margin, attack_margin=old.attack_margin, seconds=seconds
+            )
 
 
 def _undecided(decisions: dict[int, LabelDecision]) -> list[int]:
