@@ -9,13 +9,21 @@ from tightrope.experiments.figures.mondeq import (
     problem_sizes,
     stacked_ratios,
 )
+from tightrope.experiments.figures.paradox import curves, matrix, pairs, relu_regions
+from tightrope.experiments.figures.relu import ratio_curves, sweeps
 
 __all__ = [
     "Drawing",
     "adversarial_example",
     "bounds",
     "certificate",
+    "curves",
+    "matrix",
     "outer_ellipses",
+    "pairs",
     "problem_sizes",
+    "ratio_curves",
+    "relu_regions",
     "stacked_ratios",
+    "sweeps",
 ]

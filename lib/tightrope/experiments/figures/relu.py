@@ -1,0 +1,92 @@
+"""Drawings of chen2020-lipschitz: bounds and times over a family of networks, and certified ratios."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tightrope.experiments.figures.drawing import INK, STYLE, Drawing
+
+#: Distinguishable with any colour vision, and by their markers in grey; every method keeps its own.
+LOOK = {
+    "product Shor": ("#1f4e79", "o", "-"),
+    "HR-2, at most": ("#2a9d8f", "s", "-"),
+    "HR-2, at least": ("#2a9d8f", "s", ":"),
+    "HR-1": ("#2a9d8f", "D", "-"),
+    "SHOR": ("#6b7280", "v", "-"),
+    "Shor of LipOpt's QCQP": ("#9aa0a6", "v", ":"),
+    "LipOpt-3": ("#e08a3c", "^", "-"),
+    "LipOpt-4": ("#b5451f", "<", "-"),
+    "LBS": ("#1b1f24", ".", "--"),
+    "ascent": ("#1b1f24", "x", "--"),
+    "exact": ("#1b1f24", "*", "-"),
+}
+
+
+def _look(name: str) -> dict:
+    colour, marker, style = LOOK.get(name, (INK, "+", "-"))
+    return dict(color=colour, marker=marker, linestyle=style, markersize=4.5, linewidth=1.3)
+
+
+def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
+    """Draw medians with a band between the quartiles, two panels to a row.
+
+    Parameters
+    ----------
+    panels
+        title, x, y (labels), log (of the y axis), series: name -> (x, lower quartile, median, upper quartile).
+    """
+    rows = -(-len(panels) // 2)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9.0, 3.0 * rows + 0.5))
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(rows, 2, squeeze=False).ravel()
+        shown = {}
+        for axes, panel in zip(grid, panels, strict=False):
+            for name, points in panel["series"].items():
+                x, low, half, high = zip(*points, strict=True)
+                (line,) = axes.plot(x, half, label=name, **_look(name))
+                if any(a < b for a, b in zip(low, high, strict=True)):
+                    axes.fill_between(x, low, high, color=line.get_color(), alpha=0.13, linewidth=0)
+                shown.setdefault(name, line)
+            axes.set_title(panel["title"])
+            axes.set_xlabel(panel["x"])
+            axes.set_ylabel(panel["y"])
+            if panel["log"]:
+                axes.set_yscale("log")
+            else:
+                axes.set_ylim(bottom=0)
+        for axes in grid[len(panels) :]:
+            axes.axis("off")
+        figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=min(8, max(1, len(shown))),
+                      frameon=False, fontsize=8.5, columnspacing=1.3)  # fmt: skip
+    return Drawing(figure, title)
+
+
+def ratio_curves(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    printed: Mapping[str, Sequence[tuple[float, float]]],
+    title: str,
+) -> Drawing:
+    """Draw percent certified against the radius; printed numbers as marks without a line.
+
+    Parameters
+    ----------
+    series, printed
+        Name -> (epsilon, percent).
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.8))
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        for name, points in series.items():
+            axes.plot(*zip(*points, strict=True), label=name, **_look(name.split(", paper")[0].split(", images")[0]))
+        for (name, points), marker in zip(printed.items(), "PX*", strict=False):
+            axes.plot(*zip(*points, strict=True), linestyle="none", marker=marker, color=INK, markersize=6,
+                      markerfacecolor="none", label=name)  # fmt: skip
+        axes.set_xlabel("radius epsilon, L-infinity")
+        axes.set_ylabel("percent certified")
+        axes.set_ylim(0, 101)
+        axes.legend(frameon=False, fontsize=8.5)
+    return Drawing(figure, title)
