@@ -152,8 +152,10 @@ def intersect(first: Triangles, second: Triangles) -> Triangles:
 
 def _margins(A, constant, triangles, inputs, label, others, steps, dtype, goal) -> Layerwise:
     if not triangles.layers:  # an affine network: exact
-        margin = constant + inputs.maximum(A)
-        dual, points = Dual(()), ((inputs.lower + inputs.upper) / 2).expand(A.shape[1], -1)
+        size = A.abs() @ torch.maximum(inputs.lower.abs(), inputs.upper.abs())[..., None]
+        rounding = (A.shape[-1] + 4) * torch.finfo(torch.float64).eps * (size[..., 0] + constant.abs())
+        margin = constant + inputs.maximum(A) + rounding
+        dual, points = Dual(()), torch.where(A[0] > 0, inputs.upper, inputs.lower)
     else:
         reduced, keep = triangles.alive()
         part = A[..., keep[-1]]

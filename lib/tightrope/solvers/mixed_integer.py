@@ -65,5 +65,7 @@ def maximise(
     infeasible = found.status == 2
     feasible = True if found.x is not None else False if infeasible else None
     dual = getattr(found, "mip_dual_bound", None)
+    if dual is None and found.status == 0:  # a program without integers
+        dual = found.fun
     bound = -np.inf if infeasible else np.inf if dual is None else -float(dual)
     return MixedReport(status, feasible, bound, found.x, time.perf_counter() - began, str(found.message))

@@ -27,14 +27,13 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.propagation.operators import operators
 from tightrope.regions import INFINITY, Ball
+from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.report import Stop, end_if
 from tightrope.solvers.threads import single_thread
 from tightrope.verifiers.report import checked_targets
 
 #: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
-BATCH, CANDIDATES, LOOK, STEPS = 48, 3, 5, 12
-#: Steps for a subproblem without an unstable neuron, where the bound is all that is left.
-LAST_STEPS = 400
+BATCH, CANDIDATES, LOOK, STEPS = 48, 8, 6, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +107,8 @@ def branch_and_bound(
             return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, 0, time.perf_counter() - began)
         inputs = InputSet.from_balls([region])
         root = root or layerwise(network, inputs, label, "lp-all", decide=True)
+        if not root.triangles.layers:
+            return _affine(network, region, label, root, time.perf_counter() - began)
         tree = _Tree(network, region, inputs, label, root, batch)
         found = tree.attacked(root.points)
         reason = ""
@@ -120,15 +121,23 @@ def branch_and_bound(
             if reason:
                 break
             found = tree.step()
-            if tree.stuck:
-                reason = "a subproblem without unstable neurons has a bound of 0 or more up to rounding"
-                break
+            if tree.stuck and found is None:
+                reason = reason or "the margin is 0 up to rounding for some phases"
     seconds = time.perf_counter() - began
     if found is not None:
         return BranchAndBound(Verdict.FALSIFIED, np.inf, found, tree.count, len(tree.open), seconds)
     verdict = Verdict.UNKNOWN if reason else Verdict.CERTIFIED
-    worst = float(tree.open.bound.max()) if len(tree.open) else tree.closed
+    worst = max(float(tree.open.bound.max()) if len(tree.open) else -np.inf, tree.closed)
     return BranchAndBound(verdict, worst, None, tree.count, len(tree.open), seconds, reason)
+
+
+def _affine(network: FeedForward, region: Ball, label: int, root: Layerwise, seconds: float) -> BranchAndBound:
+    """Without hidden layers the bounds are attained."""
+    found = attacks.check(network, region, label, region.project(root.points.numpy()))
+    if found is not None:
+        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, 0, seconds)
+    verdict = Verdict.CERTIFIED if root.worst < 0 else Verdict.UNKNOWN
+    return BranchAndBound(verdict, root.worst, None, 0, 0, seconds, "" if root.worst < 0 else "0 up to rounding")
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +190,7 @@ class _Tree:
         A, constant = specification(operators(network)[-1], torch.tensor([label]))
         others = torch.arange(A.shape[1]) != label
         self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
-        self.count, self.stuck = 0, False
+        self.count, self.stuck, self.met = 0, False, None
         margins = root.margins[others]
         self.closed = float(margins.max())
         first = (margins >= 0).nonzero()[:, 0]
@@ -204,9 +213,9 @@ class _Tree:
         order = torch.argsort(self.open.bound, descending=True)
         now, later = self.open.rows(order[: self.batch]), self.open.rows(order[self.batch :])
         children = self._split(now)
-        if not len(children):
+        if not len(children) or self.met is not None:
             self.open = later
-            return None
+            return self.met
         bounded, points = self._bounded(children, STEPS)
         self.count += len(children)
         found = self.attacked(points)
@@ -258,13 +267,45 @@ class _Tree:
         return children.rows(~closed)
 
     def _with_leaves(self, domains: _Domains, leaves: Tensor) -> _Domains:
-        """Bound subproblems without unstable neurons with many steps; what stays open cannot be split."""
-        done, points = self._bounded(domains.rows(leaves), LAST_STEPS)
-        if bool((done.bound >= 0).any()) and self.attacked(points) is None:
-            self.stuck = True
+        """Decide subproblems without unstable neurons by their linear programs, and split the others."""
+        done = domains.rows(leaves)
+        for row in range(len(done)):
+            self._leaf(done.rows(slice(row, row + 1)))
         rest = domains.rows(~leaves)
-        left = done.rows(done.bound >= 0)
-        return _Domains.join([left, self._split(rest)]) if len(rest) else left
+        return self._split(rest) if len(rest) else rest
+
+    def _leaf(self, domain: _Domains) -> None:
+        """One subproblem in which the network is affine: its maximiser is an attack, or its multipliers close it."""
+        G, o = torch.eye(len(self.inputs.lower[0])).double(), torch.zeros(len(self.inputs.lower[0])).double()
+        rows, offsets, places = [], [], []
+        for i, layer in enumerate(self.triangles.layers):
+            G = torch.stack(list(layer.linear(G.T))).T  # columns of the identity through W
+            o = layer.linear(o[None])[0] + layer.bias
+            sign = domain.split[i][0].double()
+            split = sign.nonzero()[:, 0]
+            rows.append(sign[split, None] * G[split])
+            offsets.append(-sign[split] * o[split])
+            places.append(split)
+            on = ((self.triangles.lower[i][0] >= 0) | (sign > 0)).double()
+            G, o = on[:, None] * G, on * o
+        program = LinearProgram()
+        columns = program.add_columns(self.inputs.lower[0].numpy(), self.inputs.upper[0].numpy())
+        low = torch.cat(offsets).numpy()
+        program.add_rows(torch.cat(rows).numpy(), low, np.full(len(low), np.inf))
+        found = program.maximise(columns, (self.A[domain.target[0]] @ G).numpy())
+        self.count += 1
+        if found.x is not None:
+            self.met = self.met or self.attacked(torch.tensor(found.x)[None])
+        multipliers, start = [], 0
+        for split, slopes in zip(places, domain.dual.slopes, strict=True):
+            beta = torch.zeros_like(slopes, dtype=torch.float64)
+            beta[0, 0, split] = torch.tensor(np.maximum(-found.multipliers[start : start + len(split)], 0))
+            multipliers.append(beta)
+            start += len(split)
+        exact = replace(domain, dual=Dual(domain.dual.slopes, tuple(multipliers)))
+        bound = float(self._bounded(exact, 0)[0].bound)
+        self.closed = max(self.closed, bound)
+        self.stuck = self.stuck or not bound < 0
 
     def _scores(self, domains: _Domains, i: int) -> Tensor:
         """What the triangle of each neuron of layer i costs the bound, (D, n_i); 0 where it is a line."""

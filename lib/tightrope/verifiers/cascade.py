@@ -125,7 +125,8 @@ def decide(
         began = time.perf_counter()
         greedy = certify(network, inputs, labels, "deepz", batch=32)
         between = time.perf_counter()
-        crown = certify(network, inputs, labels, "crown", consider=~greedy.certified, batch=32)
+        left = ~greedy.certified
+        crown = certify(network, inputs, labels, "crown", consider=left, batch=32) if left.any() else greedy
         shared = {By.GREEDY.value: (between - began) / len(regions),
                   By.CROWN.value: (time.perf_counter() - between) / len(regions)}  # fmt: skip
         decisions = []
