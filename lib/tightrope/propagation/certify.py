@@ -92,6 +92,15 @@ def proven_hidden(
     return [(a.numpy(), b.numpy()) for a, b in zip(low, high, strict=True)]
 
 
+def box_bounds(
+    network: FeedForward, lower: np.ndarray, upper: np.ndarray, method: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (N, K) of the outputs over boxes (N, p0) or one box (p0,), up to rounding."""
+    with torch.no_grad():
+        found = bounds(network, InputSet.boxes(lower, upper), method)
+    return found.output_lower.numpy(), found.output_upper.numpy()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """PyTorch on one thread: groups of a sweep run beside each other, and sums keep their order."""

@@ -76,6 +76,34 @@ def layerwise_bounds(
         raise InputError(f"kind: expected one of {', '.join(LOOSER)}, got {kind!r}.")
     if not 0 <= label < network.classes:
         raise InputError(f"label: expected an integer from 0 to {network.classes - 1}, got {label!r}.")
+    program, below, found_lower, found_upper, solved, unfinished = _build(network, lower, upper, kind, time_limit)
+    W, b = network.layers[-1].dense()
+    margins = np.zeros(network.classes)
+    for k in range(network.classes):
+        if k != label:
+            found = program.maximise(below, W[k] - W[label])
+            # The difference of two rows is rounded once for each entry.
+            reach = np.maximum(np.abs(program.lower[below]), np.abs(program.upper[below]))
+            slack = 2 * np.finfo(float).eps * ((np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label]))
+            margins[k] = found.bound + (b[k] - b[label]) + slack
+            solved += 1
+            unfinished += found.status is not Status.SOLVED
+    return LayerwiseBounds(tuple(found_lower), tuple(found_upper), margins, solved, unfinished)
+
+
+def output_bounds(
+    network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str = "triangle"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (K,) of the outputs over a box by Triangle or Parallelogram."""
+    program, below, *_ = _build(network, lower, upper, kind, None)
+    W, b = network.layers[-1].dense()
+    low = np.array([program.minimise(below, row).bound for row in W]) + b
+    high = np.array([program.maximise(below, row).bound for row in W]) + b
+    return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+
+
+def _build(network, lower, upper, kind, time_limit):
+    """The program of all hidden layers, its last columns, bounds, and how many programs were solved and unfinished."""
     lower, upper = np.asarray(lower, float), np.asarray(upper, float)
     before = proven_hidden(network, InputSet.boxes(lower, upper), LOOSER[kind])
     program = LinearProgram(time_limit)
@@ -97,18 +125,7 @@ def layerwise_bounds(
         below = add_layer(program, below, kind, layer, low, high)
         found_lower.append(low)
         found_upper.append(high)
-    W, b = network.layers[-1].dense()
-    margins = np.zeros(network.classes)
-    for k in range(network.classes):
-        if k != label:
-            found = program.maximise(below, W[k] - W[label])
-            # The difference of two rows is rounded once for each entry.
-            reach = np.maximum(np.abs(program.lower[below]), np.abs(program.upper[below]))
-            slack = 2 * np.finfo(float).eps * ((np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label]))
-            margins[k] = found.bound + (b[k] - b[label]) + slack
-            solved += 1
-            unfinished += found.status is not Status.SOLVED
-    return LayerwiseBounds(tuple(found_lower), tuple(found_upper), margins, solved, unfinished)
+    return program, below, found_lower, found_upper, solved, unfinished
 
 
 def add_layer(

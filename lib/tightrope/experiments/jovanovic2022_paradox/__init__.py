@@ -3,6 +3,17 @@
 Every region is an L-infinity box cut to the pixel range [0, 1], radius in pixel units, unless a result says otherwise.
 """
 
+from tightrope.experiments.jovanovic2022_paradox.accuracy import (
+    TABLE_2,
+    TABLE_8,
+    TABLE_9,
+    accuracy_cells,
+    certify_and_attack,
+    certify_own,
+    own_cases,
+    own_certificates,
+    table_2_cells,
+)
 from tightrope.experiments.jovanovic2022_paradox.cross_certification import (
     TABLE_7,
     count_certified,
@@ -10,10 +21,32 @@ from tightrope.experiments.jovanovic2022_paradox.cross_certification import (
     table_7_cases,
     table_7_cells,
 )
+from tightrope.experiments.jovanovic2022_paradox.shapes import (
+    FIGURE_1,
+    FIGURE_3,
+    FIGURE_8,
+    figure_1,
+    figure_1_cases,
+    figure_3,
+    figure_3_cases,
+    figure_3_cells,
+    figure_8,
+    figure_8_cases,
+    figure_8_cells,
+    minimal_curve,
+    shape,
+    toy_bounds,
+)
 from tightrope.experiments.registry import Experiment
 
-__all__ = ["EXPERIMENTS", "table_7"]
+__all__ = ["EXPERIMENTS", "figure_1", "figure_3", "figure_8", "own_certificates", "table_7"]
 
 EXPERIMENTS = {
+    TABLE_2: Experiment(own_cases(TABLE_2), table_2_cells, {TABLE_2: certify_own}),
     TABLE_7: Experiment(table_7_cases, table_7_cells, {TABLE_7: count_certified}),
+    TABLE_8: Experiment(own_cases(TABLE_8), accuracy_cells(8), {TABLE_8: certify_and_attack}),
+    TABLE_9: Experiment(own_cases(TABLE_9), accuracy_cells(9), {TABLE_9: certify_and_attack}),
+    FIGURE_1: Experiment(figure_1_cases, lambda rows, parameters: {}, {FIGURE_1: shape}),
+    FIGURE_3: Experiment(figure_3_cases, figure_3_cells, {FIGURE_3: minimal_curve}),
+    FIGURE_8: Experiment(figure_8_cases, figure_8_cells, {FIGURE_8: toy_bounds}),
 }

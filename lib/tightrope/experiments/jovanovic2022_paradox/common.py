@@ -73,6 +73,11 @@ def make_case(
     }
 
 
+def plain_case(result: str, profile: str, **identity) -> dict:
+    """A case without a network of the zoo."""
+    return {"paper": PAPER, "result": result, "profile": profile, **identity}
+
+
 def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:
     """Rows of these cases of one kind: those in the store (this machine's if None), the others solved now."""
     if store is None:
