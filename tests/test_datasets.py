@@ -116,6 +116,15 @@ def test_digits_splits_are_disjoint_and_complete():
     assert set(test.labels) == set(train.labels) == set(range(10))
 
 
+def test_digits_are_the_same_where_only_scikit_learn_knows_its_file(monkeypatch):
+    """The file that is read without importing scikit-learn holds what scikit-learn loads."""
+    direct = datasets._digits_file()
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
+    loaded = datasets._digits_file()
+    np.testing.assert_array_equal(direct, loaded)
+    assert direct.shape == (1797, 65)
+
+
 def test_digits_constants_are_those_of_the_training_split():
     """The constants in the code are the mean and the standard deviation, to four digits."""
     train = datasets.load("digits", "train")
