@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tightrope import datasets
+from tightrope import attacks, datasets
 from tightrope.attacks import _retract, _steepest, check, foolbox_pgd, pgd
 from tightrope.errors import InputError, RegionError
-from tightrope.networks import FeedForward, MonDEQ
-from tightrope.regions import Ball, pixel_ball
+from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Scaling
+from tightrope.regions import Ball, Zonotope, pixel_ball
 
 NORMS = [1.0, 1.5, 2.0, 3.0, np.inf]
 DUAL = {1.0: np.inf, 1.5: 3.0, 2.0: 2.0, 3.0: 1.5, np.inf: 1.0}
@@ -199,3 +199,39 @@ def test_published_network_is_attacked():
     assert clipped <= unclipped
     assert (len(unclipped), len(clipped)) == (9, 2)
     assert broken(92, 0.01, clip=False)
+
+
+def convolutional() -> FeedForward:
+    """Normalisation and a convolution, a dense layer, on images of 4 x 4."""
+    rng = np.random.default_rng(3)
+    layer = Convolution(rng.standard_normal((2, 1, 3, 3)), rng.standard_normal(2), (1, 4, 4), 1, 1)
+    first = Composition((Scaling(np.full(16, 2.0), np.full(16, -0.5)), layer))
+    return FeedForward((first, Dense(rng.standard_normal((3, 32)), rng.standard_normal(3))))
+
+
+def test_convolutions_are_attacked_as_their_dense_form_is():
+    """Both searches, and sets of parameters; every point is re-checked."""
+    network = convolutional()
+    region = Ball(np.random.default_rng(0).uniform(0, 1, 16), 0.3, np.inf)
+    label = network.predict(region.center)
+    ours, dense = pgd(network, region, label), pgd(network.to_dense(), region, label)
+    np.testing.assert_allclose(ours.best_margin, dense.best_margin, rtol=1e-6)
+    assert check(network, region, label, ours.best.point).margin == pytest.approx(ours.best.margin)
+    hit = foolbox_pgd(network, region, label, steps=40)
+    assert hit is None or check(network, region, label, hit.point) is not None
+    zonotope = Zonotope(region.center, 0.2 * np.random.default_rng(1).standard_normal((16, 5)))
+    ours, dense = pgd(network, zonotope, label), pgd(network.to_dense(), zonotope, label)
+    np.testing.assert_allclose(ours.best_margin, dense.best_margin, rtol=1e-6)
+    assert all(zonotope.contains(hit.point) for hit in ours.attacks.values())
+
+
+def test_gradients_of_a_convolutional_network():
+    """Each attack's step follows the gradient of its own target: against finite differences, in one batch."""
+    network = convolutional()
+    x = np.random.default_rng(2).uniform(0, 1, (2, 16))
+    value, gradient = attacks._ascent(network, 0, np.array([1, 2]))(x)
+    for row, target in enumerate((1, 2)):
+        margin = lambda v, target=target: network.logits(v)[target] - network.logits(v)[0]  # noqa: E731
+        numeric = [(margin(x[row] + e) - margin(x[row] - e)) / 2e-6 for e in 1e-6 * np.eye(16)]
+        np.testing.assert_allclose(gradient[row], numeric, atol=1e-6)
+        assert value[row] == pytest.approx(margin(x[row]))

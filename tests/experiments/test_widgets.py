@@ -326,3 +326,11 @@ def test_feedforward_networks_are_explored_with_their_own_input():
     *_, answer = Certification().stages(state)
     assert answer.region.radius == 0.01 and answer.verdict is Verdict.CERTIFIED
     assert answer.ellipsoid is None and "at most 300 hidden neurons" in answer.note
+
+
+def test_a_network_of_ones_own_is_explored():
+    """An entry instead of a name: its input as stated, and no list of networks."""
+    own = zoo.own("data/models/elsewhere/digits-mlp.pt", "digits", "none")
+    explorer = certify(own, 10, "inf", 0.1, ellipse=False, background=False)
+    assert "network" not in explorer.controls
+    assert "falsified; of 9 other labels 8 proven below, 1 reached" in repr(explorer.still)
