@@ -1,11 +1,13 @@
 """Modules of PyTorch: what is read computes the same, what is not read is named."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tightrope.errors import NetworkError
+from tightrope.errors import CorruptDataError, NetworkError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, load
 
 
@@ -222,3 +224,26 @@ def test_state_dictionaries_with_convolutions():
         FeedForward.from_state_dict(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).state_dict())
     with pytest.raises(NetworkError, match="are read; the state dictionary has nothing"):
         FeedForward.from_state_dict({})
+
+
+class Malicious:
+    """Unpickling it would make a folder."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".npz"])
+def test_a_file_that_would_run_code_does_not(suffix, tmp_path):
+    """Neither as a torch file nor as pickled arrays."""
+    marker, path = tmp_path / "was-here", tmp_path / f"net{suffix}"
+    if suffix == ".npz":
+        np.savez(path, W1=np.array([Malicious(str(marker))], dtype=object), b1=np.zeros(1))
+    else:
+        torch.save({"0.weight": torch.ones(1, 1), "0.bias": Malicious(str(marker))}, path)
+    with pytest.raises(CorruptDataError, match=f"net{suffix} cannot be read"):
+        load(path)
+    assert not marker.exists()
