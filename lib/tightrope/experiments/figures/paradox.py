@@ -101,7 +101,8 @@ def curves(
             axes[row * columns].set_ylabel(labels[1])
         for ax in axes[len(panels) :]:
             ax.set_visible(False)
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(7, len(handles)),
+        wide = {1: 3, 2: 4}.get(columns, 7)
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(wide, len(handles)),
                       frameon=False, fontsize=8.5)  # fmt: skip
     return Drawing(figure, title)
 

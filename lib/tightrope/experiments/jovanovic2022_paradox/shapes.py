@@ -141,10 +141,12 @@ class Figure3:
     def draw(self) -> figures.Drawing:
         """Draw the bounds."""
         panels: dict = {}
+        marks: dict = {}
         for row in self.rows:
             heading = f"lower bound of $x_{{3,{row['output'] + 1}}}$"
-            panels.setdefault(heading, {})[named(row["method"])] = (row["w"], row["values"])
-        drawing = figures.curves(panels, ("$w$", "lower bound"), "lower bounds of the minimal example")
+            panels.setdefault(heading, {})[named(row["method"])] = broken(row["w"], row["values"], row["jumps"])
+            marks.setdefault(heading, []).extend(row["jumps"])
+        drawing = figures.curves(panels, ("$w$", "lower bound"), "lower bounds of the minimal example", marks)
         drawing.save(PAPER, f"{FIGURE_3}.{self.rows[0]['profile']}", self.jumps)
         return drawing
 
@@ -162,6 +164,15 @@ def figure_3_cases(parameters: Mapping) -> list[dict]:
         for output in (0, 1)
         for method in methods
     ]
+
+
+def broken(x: Sequence[float], y: Sequence[float], jumps: Sequence[Sequence[float]]) -> tuple[list, list]:
+    """A curve with both values and a gap at each jump (at, before, after)."""
+    points = sorted([*zip(x, y, strict=True), *((at, None) for at, _, _ in jumps)], key=lambda point: point[0])
+    ends = {at: (before, after) for at, before, after in jumps}
+    found = [q for a, b in points for q in ([(a, b)] if b is not None else
+             [(a, ends[a][0]), (a, float("nan")), (a, ends[a][1])])]  # fmt: skip
+    return [a for a, _ in found], [b for _, b in found]
 
 
 def minimal_curve(case: Mapping) -> dict:
