@@ -179,7 +179,7 @@ def minimise(
     dual = first or start(triangles, N, m)
     if steps:
         dual = _descend(A, constant, triangles, inputs, dual, steps, dtype, goal)
-    problem = _Problem(A, constant, triangles, inputs, torch.float64)
+    problem = DualObjective(A, constant, triangles, inputs, torch.float64)
     dual = _converted(dual, torch.float64)
     value, forms, x, _ = problem.bound(dual)
     extra = allowance(A, constant, triangles, inputs, dual)
@@ -192,7 +192,7 @@ def _converted(dual: Dual, dtype: torch.dtype) -> Dual:
     return Dual(tuple(t.to(dtype).clamp(0, 1) for t in dual.slopes), more)
 
 
-class _Problem:
+class DualObjective:
     """The bound of forms as a function of the multipliers, and its gradient, in one precision."""
 
     def __init__(self, A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dtype: torch.dtype):
@@ -251,7 +251,7 @@ class _Problem:
 def _descend(A, constant, triangles, inputs, dual, steps, dtype, goal) -> Dual:
     """Projected Adam on slopes and multipliers; returns the best ones seen for each form."""
     with torch.no_grad():
-        problem = _Problem(A, constant, triangles, inputs, dtype)
+        problem = DualObjective(A, constant, triangles, inputs, dtype)
         dual = _converted(dual, dtype)
         variables = [t.clone() for t in (*dual.slopes, *(dual.multipliers or ()))]
         hidden = len(dual.slopes)

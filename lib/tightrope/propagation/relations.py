@@ -1,0 +1,116 @@
+"""The same relaxations in the forms of other papers, as oracles: zonotopes, DeepPoly's rule, two duals.
+
+Each returns proven-in-exact-arithmetic upper bounds of F_k - F_label for all k, (K,), 0 for the label itself; rounding
+is not added, since nothing is certified by them. They are written to be compared with the engine, not to be fast.
+"""
+
+import numpy as np
+import torch
+
+from tightrope.networks import FeedForward
+from tightrope.propagation.alpha import Dual, Triangles, DualObjective, minimise, start
+from tightrope.propagation.bounds import bounds, specification
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.layerwise import layerwise
+from tightrope.propagation.operators import operators
+from tightrope.regions import Ball
+
+
+def zonotope_margins(network: FeedForward, region: Ball, label: int) -> np.ndarray:
+    """DeepZ as its authors write it: centre and generators pushed forward, one new generator per unstable neuron."""
+    lower, upper = region.bounding_box()
+    center, G = (lower + upper) / 2, np.diag((upper - lower) / 2)
+    for layer in network.layers[:-1]:
+        W, b = layer.dense()
+        center, G = W @ center + b, W @ G
+        spread = np.abs(G).sum(1)
+        low, high = center - spread, center + spread
+        free = (low < 0) & (high > 0)
+        slope = np.where(free, high / np.where(free, high - low, 1.0), (low >= 0).astype(float))
+        half = np.where(free, -slope * low / 2, 0.0)  # between s h and s h - s l
+        new = np.diag(half)[:, free]
+        center, G = slope * center + half, np.hstack([slope[:, None] * G, new])
+    W, b = network.layers[-1].dense()
+    A, c = W - W[label], b - b[label]
+    return A @ center + c + np.abs(A @ G).sum(1)
+
+
+def deeppoly_margins(network: FeedForward, region: Ball, label: int) -> np.ndarray:
+    """DeepPoly as its authors write it: lower line by the smaller area, dense matrices, one form after the other."""
+    lower, upper = region.bounding_box()
+    below: list[tuple] = []
+
+    def substituted(A, c):
+        """Upper bounds of the rows of A z + c."""
+        A, c = A.copy(), c.copy()
+        for W, b, low_slope, up_slope, up_offset in reversed(below):
+            positive, negative = np.maximum(A, 0), np.minimum(A, 0)
+            c = c + positive @ up_offset
+            A = positive * up_slope + negative * low_slope
+            c, A = c + A @ b, A @ W
+        return c + np.maximum(A, 0) @ upper + np.minimum(A, 0) @ lower
+
+    for layer in network.layers[:-1]:
+        W, b = layer.dense()
+        high, low = substituted(W, b), -substituted(-W, -b)
+        n = len(b)
+        low_slope, up_slope, up_offset = np.zeros(n), np.zeros(n), np.zeros(n)
+        for i in range(n):
+            if low[i] >= 0:
+                low_slope[i] = up_slope[i] = 1.0
+            elif high[i] > 0:
+                up_slope[i] = high[i] / (high[i] - low[i])
+                up_offset[i] = -up_slope[i] * low[i]
+                area_zero, area_identity = high[i] * (high[i] - low[i]) / 2, -low[i] * (high[i] - low[i]) / 2
+                low_slope[i] = 0.0 if area_zero <= area_identity else 1.0
+        below.append((W, b, low_slope, up_slope, up_offset))
+    W, b = network.layers[-1].dense()
+    return substituted(W - W[label], b - b[label])
+
+
+def wong_kolter_margins(network: FeedForward, region: Ball, label: int, slopes: str) -> np.ndarray:
+    """The dual objective with fixed slopes ("deepz" or "crown") and hidden bounds of the same slopes."""
+    inputs, layers = InputSet.from_balls([region]), operators(network)
+    with torch.no_grad():
+        hidden = bounds(layers, inputs, slopes, [label])
+        A, constant = specification(layers[-1], torch.tensor([label]))
+        triangles = Triangles(tuple(layers[:-1]), hidden.lower, hidden.upper)
+        first = start(triangles, 1, A.shape[1], slopes)
+        return minimise(A, constant, triangles, inputs, first=first, steps=0).bound[0].numpy()
+
+
+def lagrangian_margins(network: FeedForward, region: Ball, label: int, steps: int) -> np.ndarray:
+    """The Lagrangian dual of the problem itself (Dvijotham et al. 2018), with no relaxation in it.
+
+    With lambda for z = ReLU(h) and mu for h = W z + b, each neuron is maximised by itself over its bounds,
+
+        max_{l <= h <= u} lambda ReLU(h) - mu h,     attained at l, 0 or u,
+
+    and the inputs over the box. The multipliers are those that the dual of LP-ALL ends with: lambda the form above the
+    neuron, mu the form in h that its lines give. That both values agree there is one half of theorem 4.2; the other is
+    that LP-ALL's dual is optimal, which the linear program shows.
+    """
+    inputs, layers = InputSet.from_balls([region]), operators(network)
+    with torch.no_grad():
+        found = layerwise(network, inputs, label, "lp-all", steps=steps)
+        A, constant = specification(layers[-1], torch.tensor([label]))
+        others = torch.arange(A.shape[1]) != label
+        A, constant = A[:, others], constant[:, others]
+        triangles = found.triangles
+        dual = Dual(tuple(s.double() for s in found.dual.slopes))
+        _, forms, _, kept = DualObjective(A, constant, triangles, inputs, torch.float64).bound(dual)
+        total, problem = constant[0].clone(), DualObjective(A, constant, triangles, inputs, torch.float64)
+        for i in reversed(range(len(triangles.layers))):
+            above, lower_slope = kept[i][1], kept[i][2]
+            lam = forms[i][0]
+            mu = (above * problem.upper_slope[i] + (forms[i] - above) * lower_slope)[0]
+            low, high = triangles.lower[i][0], triangles.upper[i][0]
+            ends = [lam * h.clamp(min=0) - mu * h for h in (low, high)]
+            best = torch.maximum(*ends)
+            inside = (low < 0) & (high > 0)
+            best = torch.where(inside, torch.maximum(best, torch.zeros_like(best)), best)
+            total = total + best.sum(1) + mu @ triangles.layers[i].bias
+        last = triangles.layers[0].transpose(mu[None])
+        margins = np.zeros(network.classes)
+        margins[others.numpy()] = (total + inputs.maximum(last)[0]).numpy()
+        return margins
