@@ -104,7 +104,7 @@ def _solve_ahead(runs: Sequence[Run], todo: dict, client: object, board: Board) 
 
     def solved(task: workers.Task) -> None:
         for number in numbers[task.key]:
-            board.more(number)
+            board.more(number, "solved")
 
     with Store() as store:
         failures = workers.solve(client, [task for tasks in todo.values() for task in tasks], store, solved)

@@ -81,9 +81,11 @@ class Board:
         self._each.update(self._lines[number], completed=done)
         self._show()
 
-    def more(self, number: int) -> None:
-        """Say that one more case of a result has a row."""
+    def more(self, number: int, at_last: str = "") -> None:
+        """Say that one more case of a result has a row, and if it was the last, these words."""
         self.solved(number, self._done[number] + 1)
+        if at_last and self._done[number] == self._totals[number]:
+            self.state(number, at_last)
 
     def finish(self, number: int, words: str) -> None:
         """Say how a result ended."""

@@ -144,7 +144,7 @@ def solve(
                 raise error
             failures.append(Failure(task, _reason(error)))
         else:
-            raise ClusterError(f"scheduler: the connection is lost ({future.status}); start the same command again")
+            raise ClusterError(f"scheduler: the connection is lost ({future.status}); what is solved is kept")
     return failures
 
 
