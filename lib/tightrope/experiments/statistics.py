@@ -1,5 +1,8 @@
 """Intervals for ratios."""
 
+from collections.abc import Sequence
+
+import numpy as np
 from scipy.stats import beta
 
 
@@ -14,4 +17,21 @@ def binomial_interval(successes: int, trials: int, level: float = 0.95) -> tuple
     tail = (1 - level) / 2
     low = beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
     high = beta.isf(tail, successes + 1, trials - successes) if successes < trials else 1.0
+    return float(low), float(high)
+
+
+def bootstrap_interval(
+    values: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the median.
+
+    Examples
+    --------
+    >>> bootstrap_interval([1.0, 1.0, 1.0])
+    (1.0, 1.0)
+    """
+    values = np.asarray(values, float)
+    chosen = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+    medians = np.median(values[chosen], axis=1)
+    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

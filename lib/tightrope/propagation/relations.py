@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tightrope.networks import FeedForward
-from tightrope.propagation.alpha import Dual, Triangles, DualObjective, minimise, start
+from tightrope.propagation.alpha import Dual, DualObjective, Triangles, minimise, start
 from tightrope.propagation.bounds import bounds, specification
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise

@@ -87,7 +87,7 @@ def branch_and_bound(
     root : Layerwise, optional
         Bounds of LP-ALL, if they are known (:func:`tightrope.propagation.layerwise.layerwise`).
     time_limit : float
-        Seconds; when it is reached the verdict is UNKNOWN.
+        Seconds of processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN.
     limit : int, optional
         Most subproblems.
     batch : int
@@ -100,7 +100,7 @@ def branch_and_bound(
         raise RegionError("region: branch and bound is for boxes; give a Ball of norm inf.")
     if not time_limit > 0 or batch < 1:
         raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     with single_thread(), torch.no_grad():
         found = attacks.check(network, region, label, region.center)
         if found is not None:
@@ -114,7 +114,7 @@ def branch_and_bound(
         reason = ""
         while found is None and len(tree.open):
             end_if(stop)
-            if time.perf_counter() - began > time_limit:
+            if time.process_time() - began_cpu > time_limit:
                 reason = f"time limit of {time_limit:g} s"
             elif limit is not None and tree.count >= limit:
                 reason = f"limit of {limit} subproblems"

@@ -1,0 +1,148 @@
+"""The minimum distortion of an image: from below by what certifies, from above by an attack, both by bisection.
+
+A method certifies some radii; whether it certifies a smaller radius too need not be, so nothing is concluded from one
+radius for another: the lower end of a bracket is a radius that was certified itself. The upper end is a radius at
+which the method gave no proof, or the distance of a point with another label, which bounds the distortion itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tightrope import attacks
+from tightrope.errors import InputError, UnknownNameError
+from tightrope.networks import FeedForward
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.layerwise import METHODS, layerwise
+from tightrope.regions import INFINITY, Ball
+from tightrope.solvers.threads import single_thread
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Two radii in network-input units.
+
+    Attributes
+    ----------
+    lower
+        Certified: no point within this distance has another label. For an attack: no point was found within it.
+    upper
+        Not certified. For an attack: the distance of the point found; inf if none was.
+    steps
+        How many radii were tried.
+    """
+
+    lower: float
+    upper: float
+    steps: int
+
+
+def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolerance: float) -> Bracket:
+    """Narrow [lower, upper] to a relative width: `succeeds` is taken as true at lower and false at upper.
+
+    Examples
+    --------
+    >>> found = bisect(lambda radius: radius < 0.3, 0.0, 1.0, 0.1)
+    >>> found.lower < 0.3 <= found.upper <= 1.1 * found.lower
+    True
+    """
+    if not (0 <= lower < upper < INFINITY) or not tolerance > 0:
+        raise InputError(f"lower, upper, tolerance: got {lower!r}, {upper!r}, {tolerance!r}; give 0 <= lower < upper.")
+    steps = 0
+    while upper > lower * (1 + tolerance) and upper > 1e-9:
+        middle = (lower + upper) / 2
+        lower, upper = (middle, upper) if succeeds(middle) else (lower, middle)
+        steps += 1
+    return Bracket(lower, upper, steps)
+
+
+def _ball(center: np.ndarray, radius: float, box: tuple[float, float] | None) -> Ball:
+    sides = (None, None) if box is None else (np.full_like(center, box[0]), np.full_like(center, box[1]))
+    return Ball(center, radius, INFINITY, *sides)
+
+
+def certified_distortion(
+    network: FeedForward,
+    center: np.ndarray,
+    label: int,
+    method: str,
+    upper: float,
+    *,
+    lower: float = 0.0,
+    box: tuple[float, float] | None = None,
+    tolerance: float = 0.01,
+    steps: int = 40,
+) -> Bracket:
+    """The largest radius that a method certifies, within a bracket.
+
+    Parameters
+    ----------
+    network : FeedForward
+    center : (p0,)
+        The image in network-input units.
+    label : int
+    method
+        lp-greedy, lp-last or lp-all.
+    upper
+        A radius at which nothing can be certified: that of an attack.
+    lower
+        A radius that a looser method certifies (0 if none), where the search may start.
+    box
+        (lowest, highest) input, to which balls are cut.
+    tolerance
+        Relative width of the bracket.
+    steps
+        Of the dual ascent.
+    """
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+    center = np.asarray(center, float)
+
+    def certified(radius: float) -> bool:
+        inputs = InputSet.from_balls([_ball(center, radius, box)])
+        return layerwise(network, inputs, label, method, steps=steps, decide=True).worst < 0
+
+    with single_thread():
+        return bisect(certified, lower, upper, tolerance)
+
+
+def attacked_distortion(
+    network: FeedForward,
+    center: np.ndarray,
+    label: int,
+    *,
+    box: tuple[float, float] | None = None,
+    largest: float = 1.0,
+    tolerance: float = 0.01,
+    restarts: int = 2,
+    steps: int = 40,
+    seed: int = 0,
+) -> Bracket:
+    """The smallest distance at which projected gradient ascent finds another label.
+
+    Parameters
+    ----------
+    largest
+        The first radius that is tried; the upper end is inf if nothing is found there.
+    restarts, steps, seed
+        Of :func:`tightrope.attacks.pgd`.
+    """
+    center = np.asarray(center, float)
+    nearest = [INFINITY]
+
+    def survives(radius: float) -> bool:
+        found = attacks.pgd(network, _ball(center, radius, box), label, restarts=restarts, steps=steps, seed=seed)
+        points = np.array([hit.point for hit in found.attacks.values()])
+        if not len(points):
+            return True
+        nearest[0] = min(nearest[0], float(np.abs(points - center).max(1).min()))
+        return False
+
+    with single_thread():
+        if network.predict(center) != label:
+            return Bracket(0.0, 0.0, 0)
+        if survives(largest):
+            return Bracket(largest, INFINITY, 1)
+        found = bisect(survives, 0.0, largest, tolerance)
+    return Bracket(found.lower, nearest[0], found.steps + 1)
