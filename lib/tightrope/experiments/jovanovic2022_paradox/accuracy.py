@@ -22,7 +22,7 @@ from tightrope.experiments.jovanovic2022_paradox.common import (
 )
 from tightrope.experiments.jovanovic2022_paradox.cross_certification import TABLE_7, count_certified, short, standing
 from tightrope.experiments.records import Store
-from tightrope.experiments.registry import Value
+from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
 from tightrope.propagation.certify import certify, one_thread
 from tightrope.propagation.inputs import InputSet
@@ -96,11 +96,11 @@ class OwnCertificates:
 
     def draw(self) -> figures.Drawing:
         """Draw certified, undecided and attacked images of each network."""
-        result, profile = self.rows[0]["result"], self.rows[0]["profile"]
+        result = self.rows[0]["result"]
         bars = [(short(n), t["certified"], t["images"] - t["standing"], t["images"], None, None)
                 for n, t in self.totals.items()]  # fmt: skip
         drawing = figures.stacked_ratios(bars, "certified, undecided and attacked images")
-        drawing.save(PAPER, f"{result}.{profile}", self.accuracies)
+        drawing.save(PAPER, f"{result}.{drawn_profile(self.rows)}", self.accuracies)
         return drawing
 
 

@@ -28,7 +28,7 @@ from tightrope.experiments.jovanovic2022_paradox.common import (
     to_mask,
 )
 from tightrope.experiments.records import Store
-from tightrope.experiments.registry import Value
+from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
 from tightrope.propagation.certify import certify, one_thread
 from tightrope.propagation.inputs import InputSet
@@ -84,14 +84,13 @@ class Table7:
 
     def draw(self, name: str = TABLE_7) -> figures.Drawing:
         """Draw the matrix and write it under figures/."""
-        profile = self.rows[0]["profile"]
         lines = list(dict.fromkeys(count.network for count in self.counts))
         methods = list(dict.fromkeys(count.method for count in self.counts))
         found = {(count.network, count.method): count.percent for count in self.counts}
         values = [[found[line, method] for method in methods] for line in lines]
         drawing = figures.matrix(values, [short(line) for line in lines], [title(m) for m in methods],
                                  "certified images in percent: network (rows) by relaxation (columns)")  # fmt: skip
-        drawing.save(self.rows[0]["paper"], f"{name}.{profile}", self.certified)
+        drawing.save(self.rows[0]["paper"], f"{name}.{drawn_profile(self.rows)}", self.certified)
         return drawing
 
 
@@ -133,7 +132,7 @@ def table_7_cases(parameters: Mapping) -> list[dict]:
         )
         for network in parameters["networks"]
         for part in chunks(parameters["images"], parameters["group"], dataset(entry(network).dataset))
-        for method in parameters["methods"]
+        for method in parameters.get("methods", CERTIFIERS)
     ]
 
 

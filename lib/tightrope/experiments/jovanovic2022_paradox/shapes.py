@@ -8,7 +8,7 @@ import numpy as np
 from tightrope.experiments import figures
 from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case, solved, title
 from tightrope.experiments.records import Store
-from tightrope.experiments.registry import Value
+from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
 from tightrope.networks import FeedForward
 from tightrope.propagation.certify import box_bounds
@@ -67,7 +67,7 @@ class Figure1:
         row = self.rows[0]
         panels = [(named(r["method"]), corners(r["method"], r["lower"], r["upper"])) for r in self.rows]
         drawing = figures.relu_regions(panels, row["lower"], row["upper"], "regions of an unstable ReLU")
-        drawing.save(PAPER, f"{FIGURE_1}.{row['profile']}", self.areas)
+        drawing.save(PAPER, f"{FIGURE_1}.{drawn_profile(self.rows)}", self.areas)
         return drawing
 
 
@@ -147,7 +147,7 @@ class Figure3:
             panels.setdefault(heading, {})[named(row["method"])] = broken(row["w"], row["values"], row["jumps"])
             marks.setdefault(heading, []).extend(row["jumps"])
         drawing = figures.curves(panels, ("$w$", "lower bound"), "lower bounds of the minimal example", marks)
-        drawing.save(PAPER, f"{FIGURE_3}.{self.rows[0]['profile']}", self.jumps)
+        drawing.save(PAPER, f"{FIGURE_3}.{drawn_profile(self.rows)}", self.jumps)
         return drawing
 
 
