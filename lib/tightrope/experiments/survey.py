@@ -67,7 +67,7 @@ class Survey:
 def _who(method: str, solver: str) -> str:
     """In words, without the version."""
     name = solver.split(" ")[0]
-    return method if name in ("", "pgd", "propagation", method) else f"{method}, {name}"
+    return method if name in ("", "pgd", method) else f"{method}, {name}"
 
 
 def survey(

@@ -238,12 +238,14 @@ def _by_lines(network: FeedForward, region: Region, label: int, name: str, decis
     seconds = (time.perf_counter() - began) / len(undecided)
     for target in undecided:
         old, bound = decisions[target], float(proven[target])
-        seconds += old.seconds
+        spent = old.seconds + seconds
         if not np.isfinite(bound):
-            decisions[target] = replace(old, seconds=seconds, reason=f"{name}: the bound is not finite")
+            decisions[target] = replace(old, seconds=spent, reason=f"{name}: the bound is not finite")
         elif old.bound is None or bound < old.bound:
             verdict, reason = (Verdict.CERTIFIED, "") if bound < 0 else (Verdict.UNKNOWN, _OPEN)
             decisions[target] = replace(
-                old, verdict=verdict, bound=bound, method=name, solver=f"propagation {tightrope.__version__}",
-                seconds=seconds, reason=reason,
+                old, verdict=verdict, bound=bound, method=name, solver=f"{name} {tightrope.__version__}", seconds=spent,
+                reason=reason,
             )  # fmt: skip
+        else:
+            decisions[target] = replace(old, seconds=spent)
