@@ -55,7 +55,7 @@ def run(
                 errors, todo = _expect(runs, board, fresh)
                 if jobs > 1 and any(todo.values()):
                     client = stack.enter_context(workers.local_workers(jobs))
-                if client is not None:
+                if client is not None and any(todo.values()):
                     errors |= _solve_ahead(runs, todo, client, board)
             for number, one in enumerate(runs):
                 if number not in errors:
@@ -100,10 +100,12 @@ def _solve_ahead(runs: Sequence[Run], todo: dict, client: object, board: Board) 
         for task in tasks:
             numbers.setdefault(task.key, []).append(number)
         if tasks:
-            board.state(number, f"on {count} workers" if count else "waits for a worker")
+            board.state(number, "solving" if count else "waits for a worker")
+    board.say(f"{len(numbers)} cases to solve, {count} workers")
 
     def solved(task: workers.Task) -> None:
         for number in numbers[task.key]:
+            board.state(number, "solving")
             board.more(number, "solved")
 
     with Store() as store:
