@@ -132,6 +132,24 @@ def test_a_solve_that_nobody_waits_for_ends():
     assert explorer.wait(30) and asked == [0, 1, 2, 1] and "<b>1</b>" in explorer.html.value
 
 
+def test_what_is_kept_is_shown_while_a_solve_runs():
+    go_on = threading.Event()
+
+    def stages(state, stop):
+        if state["n"] == 1:
+            assert go_on.wait(30)
+        yield state["n"]
+
+    explorer = Explorer("", {"n": number_slider(0, 9, "n")}, stages, lambda n: show(str(n)))
+    assert explorer.wait(30)
+    explorer.controls["n"].value = 1
+    assert "computing" in explorer.status.value
+    explorer.controls["n"].value = 0
+    assert "kept" in explorer.status.value and "<b>0</b>" in explorer.html.value
+    go_on.set()
+    assert explorer.wait(30) and "<b>0</b>" in explorer.html.value
+
+
 def test_errors_are_told_to_the_reader_but_not_hidden_at_the_start():
     def stages(state, stop):
         if state["n"]:

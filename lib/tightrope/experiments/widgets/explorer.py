@@ -195,8 +195,14 @@ class Explorer:
         if not self._background:
             self._answer(self.state)
             return
+        state = self.state
+        kept = self._views.get(rounded(state))
+        if kept is MISS:
+            self.status.value = _small("computing ...")
+        else:  # at once, though the worker may need a moment to leave what it does
+            self._show(kept, "kept from before")
         with self._lock:
-            self._pending = self.state
+            self._pending = state
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="explorer", daemon=True)
                 self._worker.start()
