@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import allowance
 
-#: Regions that are bounded together: forms of a few fit in the cache.
-BATCH = 8
+#: Entries of the forms of one layer that are bounded together: what fits in the cache.
+ENTRIES = 2**21
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ def certify(
     *,
     elision: bool = True,
     consider: np.ndarray | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> Certified:
     """Certify N regions by one relaxation, in float64.
 
@@ -55,6 +56,8 @@ def certify(
     consider : (N,) of bool, optional
         The regions to look at; the others are not certified. For images with a known counterexample, which no sound
         relaxation certifies.
+    batch : int, optional
+        How many regions are bounded together; as many as fit in the cache if left out.
     """
     inputs = inputs if inputs.lower.dtype == torch.float64 else inputs.double()
     labels = torch.tensor(np.asarray(labels))
@@ -63,8 +66,9 @@ def certify(
     worst = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
     largest = 0.0
     layers = operators(network)
+    largest_form = max(below.inputs * above.outputs for below, above in pairwise([layers[0], *layers]))
     with torch.no_grad():
-        for rows in chosen.split(batch):
+        for rows in chosen.split(batch or max(1, ENTRIES // largest_form)) if len(chosen) else ():
             part, own = inputs.rows(rows), labels[rows]
             found = bounds(layers, part, method, own, elision=elision)
             extra = allowance(layers, part, found)

@@ -113,9 +113,9 @@ def matrix(values: Sequence[Sequence[float]], lines: Sequence[str], columns: Seq
     with rc_context(STYLE):
         figure = _figure(1.0 * len(columns) + 2.4, 0.32 * len(lines) + 0.7)
         ax = figure.add_subplot()
-        ax.imshow(values, cmap="Blues", vmin=0, vmax=130, aspect="auto")
+        ax.imshow(values, cmap="Blues", vmin=0, vmax=105, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
-            ax.text(column, row, f"{value:.1f}", ha="center", va="center", color="white" if value > 65 else INK)
+            ax.text(column, row, f"{value:.1f}", ha="center", va="center", color="white" if value > 55 else INK)
         ax.set_xticks(range(len(columns)), columns)
         ax.set_yticks(range(len(lines)), lines)
         ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)

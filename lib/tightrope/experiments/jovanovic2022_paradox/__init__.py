@@ -37,16 +37,54 @@ from tightrope.experiments.jovanovic2022_paradox.shapes import (
     shape,
     toy_bounds,
 )
+from tightrope.experiments.jovanovic2022_paradox.tightness import (
+    FIGURE_2,
+    FIGURE_4,
+    FIGURE_9,
+    FIGURE_10,
+    TABLE_1,
+    TABLE_4,
+    count_at_radius,
+    draw_paradox,
+    paradox,
+    shifted_bounds,
+    shifted_cases,
+    shifted_curve,
+    tightness,
+    tightness_cases,
+)
 from tightrope.experiments.registry import Experiment
 
-__all__ = ["EXPERIMENTS", "figure_1", "figure_3", "figure_8", "own_certificates", "table_7"]
+__all__ = [
+    "EXPERIMENTS",
+    "draw_paradox",
+    "figure_1",
+    "figure_3",
+    "figure_8",
+    "own_certificates",
+    "paradox",
+    "shifted_bounds",
+    "table_7",
+    "tightness",
+]
+
+
+def _no_cells(rows, parameters) -> dict:
+    """Nothing printed to compare with: another network, or a drawing."""
+    return {}
+
 
 EXPERIMENTS = {
     TABLE_2: Experiment(own_cases(TABLE_2), table_2_cells, {TABLE_2: certify_own}),
     TABLE_7: Experiment(table_7_cases, table_7_cells, {TABLE_7: count_certified}),
     TABLE_8: Experiment(own_cases(TABLE_8), accuracy_cells(8), {TABLE_8: certify_and_attack}),
     TABLE_9: Experiment(own_cases(TABLE_9), accuracy_cells(9), {TABLE_9: certify_and_attack}),
-    FIGURE_1: Experiment(figure_1_cases, lambda rows, parameters: {}, {FIGURE_1: shape}),
+    FIGURE_1: Experiment(figure_1_cases, _no_cells, {FIGURE_1: shape}),
     FIGURE_3: Experiment(figure_3_cases, figure_3_cells, {FIGURE_3: minimal_curve}),
     FIGURE_8: Experiment(figure_8_cases, figure_8_cells, {FIGURE_8: toy_bounds}),
+    **{
+        name: Experiment(tightness_cases(name), _no_cells, {name: count_at_radius})
+        for name in (TABLE_1, TABLE_4, FIGURE_2, FIGURE_9)
+    },
+    **{name: Experiment(shifted_cases(name), _no_cells, {name: shifted_curve}) for name in (FIGURE_4, FIGURE_10)},
 }

@@ -85,6 +85,11 @@ class OwnCertificates:
         return Table(("trained with", "tightness", "continuous", "sensitivity", *kinds), tuple(lines))
 
     @property
+    def scores(self) -> dict[str, float]:
+        """Certified images in percent by the paper's word for the training."""
+        return {TRAININGS[training_of(n)]: _percent(t["certified"], t) for n, t in self.totals.items()}
+
+    @property
     def accuracies(self) -> Table:
         """Tables 8 and 9: accuracy, images that attacks leave, certified images, in percent."""
         lines = [

@@ -30,8 +30,10 @@ from tightrope.propagation.continuity import jumps, output_gradient, shifted_low
 from tightrope.propagation.inputs import InputSet
 from tightrope.verifiers.triangle import layerwise_bounds
 
-TABLE_4 = "table-4-cr-auc"
-FIGURE_4 = "figure-4-shifted-bias"
+TABLE_1, TABLE_4 = "table-1-paradox", "table-4-cr-auc"
+FIGURE_2, FIGURE_9 = "figure-2-cr-curves-a", "figure-9-cr-curves-f"
+FIGURE_4, FIGURE_10 = "figure-4-shifted-bias", "figure-10-shifted-bias-mnist"
+CURVES = (*CERTIFIERS, "crown_0")
 #: Relaxations of which one is never tighter than another: an image that the first certifies, the second does.
 IMPLIED = {"hbox": ("box",), "parallelogram": ("box", "hbox"), "triangle": CERTIFIERS}
 
@@ -99,11 +101,12 @@ class Tightness:
 
 
 def tightness(
+    result: str,
     networks: Sequence[str],
     images: int,
     largest: Sequence[float],
     count: int = 100,
-    methods: Sequence[str] = (*CERTIFIERS, "crown_0"),
+    methods: Sequence[str] = CURVES,
     group: int = 500,
     profile: str = "quick",
     store: Store | None = None,
@@ -112,6 +115,8 @@ def tightness(
 
     Parameters
     ----------
+    result
+        Table 1 or 4, Figure 2 or 9: under which name the rows are kept.
     networks
         Names of the zoo.
     images
@@ -123,18 +128,45 @@ def tightness(
     """
     parameters = dict(networks=networks, images=images, largest=largest, count=count, methods=methods, group=group,
                       profile=profile)  # fmt: skip
-    return Tightness(solved(tightness_cases(parameters), count_at_radius, store))
+    return Tightness(solved(tightness_cases(result)(parameters), count_at_radius, store))
 
 
-def tightness_cases(parameters: Mapping) -> list[dict]:
-    """One case per network, group of images, radius and relaxation."""
-    return [
-        make_case(TABLE_4, parameters["profile"], network, epsilon, method, {"elision": True}, **part)
-        for network, largest in zip(parameters["networks"], parameters["largest"], strict=True)
-        for part in chunks(parameters["images"], parameters["group"], dataset(entry(network).dataset))
-        for epsilon in np.linspace(0, largest, parameters["count"]).round(9)
-        for method in parameters.get("methods", (*CERTIFIERS, "crown_0"))
-    ]
+def tightness_cases(result: str):
+    """The cases of one of these results: one per network, group of images, radius and relaxation."""
+
+    def cases(parameters: Mapping) -> list[dict]:
+        return [
+            make_case(result, parameters["profile"], network, epsilon, method, {"elision": True}, **part)
+            for network, largest in zip(parameters["networks"], parameters["largest"], strict=True)
+            for part in chunks(parameters["images"], parameters.get("group", 500), dataset(entry(network).dataset))
+            for epsilon in np.linspace(0, largest, parameters["count"]).round(9)
+            for method in parameters.get("methods", CURVES)
+        ]
+
+    return cases
+
+
+def paradox(found: Tightness, scores: Mapping[str, float]) -> Table:
+    """Table 1: tightness on one network, and the certified images (percent) after training with each relaxation.
+
+    Parameters
+    ----------
+    found
+        CR curves of one network.
+    scores
+        Training score by the paper's word for the relaxation.
+    """
+    areas = {line[0]: line[1] for line in found.areas.rows}
+    lines = sorted((areas[name], name, score) for name, score in scores.items() if name in areas)
+    return Table(("relaxation", "tightness (CR-AUC)", "training score"), tuple((n, a, s) for a, n, s in lines))
+
+
+def draw_paradox(table: Table, profile: str) -> figures.Drawing:
+    """Draw Table 1: tightness against training score."""
+    points = [(name, area, score) for name, area, score in table.rows]
+    drawing = figures.pairs(points, ("tightness (CR-AUC)", "certified % after training"), "the paradox")
+    drawing.save(PAPER, f"{TABLE_1}.{profile}", table)
+    return drawing
 
 
 def count_at_radius(case: Mapping) -> dict:
