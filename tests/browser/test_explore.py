@@ -244,9 +244,10 @@ def changed(page, before: tuple, what: str, picture_only: bool = False) -> tuple
     while time.monotonic() < end:
         now = shown(page)
         if now != before:
+            seen = time.monotonic() - began
             line = settle(page)
             now = shown(page)
-            print(f"{what}: {time.monotonic() - began:.1f} s ({line})")
+            print(f"{what}: changed after {seen:.1f} s, complete after {time.monotonic() - began:.1f} s ({line})")
             assert now[2] != before[2]
             return now
         time.sleep(0.05)
