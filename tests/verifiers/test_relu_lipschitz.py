@@ -148,7 +148,7 @@ def test_constant_and_affine_outputs():
 
 
 def test_derivatives_at_zero_take_both_values():
-    """F = |x| - ... at 0: u = (1, 1) is a generalised gradient there that no neighbour has."""
+    """F = max(x, 0) - max(-x, 0) = x; at 0, u = (1, 1) gives a generalised gradient of 2 that no neighbour has."""
     network = FeedForward.dense([np.array([[1.0], [-1.0]]), np.array([[1.0, -1.0]])], [np.zeros(2), np.zeros(1)])
     ask = question(network, Ball(np.zeros(1), 1.0, "inf"), 0)
     away, at_zero = lower.at_points(ask, np.array([[0.5]])), lower.at_points(ask, np.array([[0.5], [0.0]]))

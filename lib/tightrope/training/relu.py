@@ -13,7 +13,7 @@ from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.training.mondeq import _one_thread
 
-SPHERES = "spheres/relu-80"
+SPHERES = {"spheres/relu-80": 80, "spheres/relu-10": 10}  # dimension and width
 DIGITS = "digits/relu-16"
 
 
@@ -47,7 +47,9 @@ def train_relu(
     Adam, a learning rate that falls on a cosine, last weights kept; same seed, same machine: same weights.
     """
     if width < 1 or epochs < 0 or batch_size < 1:
-        raise InputError(f"width, epochs, batch_size: got {width!r}, {epochs!r}, {batch_size!r}; write positive numbers.")
+        raise InputError(
+            f"width, epochs, batch_size: got {width!r}, {epochs!r}, {batch_size!r}; write positive numbers."
+        )
     generator = torch.Generator().manual_seed(seed)
     inputs, targets = torch.tensor(np.asarray(x, float)), torch.tensor(np.asarray(labels))
     classes = int(targets.max()) + 1
@@ -77,13 +79,14 @@ def train_relu(
 
 
 def train_shipped(folder: Path | None = None) -> list[tuple[Path, float]]:
-    """Train both networks, write them, and return their files and test accuracies."""
+    """Train these networks, write them, and return their files and test accuracies."""
     folder = paths.MODELS if folder is None else Path(folder)
     found = []
-    x, labels = spheres(20_000, 80, seed=0)
-    network = train_relu(x, labels, 80, seed=0, name=SPHERES)
-    unseen, truth = spheres(10_000, 80, seed=1)
-    found.append((network, float(np.mean((network.logits(unseen)[:, 0] > 0) == truth))))
+    for name, size in SPHERES.items():
+        x, labels = spheres(20_000, size, seed=0)
+        network = train_relu(x, labels, size, seed=0, name=name)
+        unseen, truth = spheres(10_000, size, seed=1)
+        found.append((network, float(np.mean((network.logits(unseen)[:, 0] > 0) == truth))))
     train, test = datasets.load("digits", "train"), datasets.load("digits", "test")
     x = train.normalisation.to_input(train.images)
     network = train_relu(x, train.labels, 16, seed=0, epochs=40, batch_size=64, learning_rate=1e-2, name=DIGITS)

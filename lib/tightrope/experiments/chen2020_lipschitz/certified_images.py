@@ -15,9 +15,10 @@ from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
 
-TABLE_4 = "table-4-certified-images"
+TABLE_4 = "table-4-certified-ratio-sdp-nn"
 RATIO = "table-4-ratio"
-#: The ball of the constants: the paper's (around 0, radius 2), and the smallest box with all images and a margin of 0.1.
+#: Centre and radius of the ball of the constants, in pixels: the paper's, and the smallest box that holds all images
+#: with a margin of 0.1.
 BALLS = {"paper": (0.0, 2.0), "images": (0.5, 0.6)}
 
 
@@ -105,6 +106,7 @@ def table_4_cases(parameters: Mapping) -> list[dict]:
     """One case per pair of labels, method and ball."""
     classes = network_of(parameters["network"]).classes
     data = datasets.load(zoo.get(parameters["network"]).dataset)
+    normalisation = _normalisation(parameters["network"], data)
     images = parameters["images"]
     if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
         raise InputError(f"images: expected an integer from 1 to {len(data)}, got {images!r}.")
@@ -114,21 +116,26 @@ def table_4_cases(parameters: Mapping) -> list[dict]:
             if ball not in BALLS:
                 raise InputError(f"balls: unknown ball {ball!r}; write {' or '.join(BALLS)}.")
             center, radius = BALLS[ball]
+            reach = normalisation.radius_to_input(radius)
             for pair in itertools.combinations(range(classes), 2):
-                options = {"center": center, "time_limit": parameters["time_limit"]}
+                options = {"center": float(normalisation.to_input(center)), "time_limit": parameters["time_limit"]}
                 found.append(
                     make_case(
                         TABLE_4,
                         parameters["profile"],
                         parameters["network"],
-                        radius,
+                        reach,
                         method,
                         options,
                         list(pair),
                         ball=ball,
-                    )  # fmt: skip
+                    )
                 )
     return found
+
+
+def _normalisation(network: str, data: datasets.Dataset) -> datasets.Normalisation:
+    return zoo.get(network).normalisation or data.normalisation
 
 
 def pair_matrix(rows: Sequence[Mapping], method: str, ball: str, classes: int) -> np.ndarray:
@@ -147,16 +154,16 @@ def ratio(case: Mapping) -> dict:
     network = network_of(case["network"])
     found = zoo.get(case["network"])
     data, count = datasets.load(found.dataset), case["options"]["images"]
-    scores = network.logits((found.normalisation or data.normalisation).to_input(data.images[:count]))
+    normalisation = _normalisation(case["network"], data)
+    scores = network.logits(normalisation.to_input(data.images[:count]))
     L = np.zeros((network.classes,) * 2)
     L[np.triu_indices(network.classes, 1)] = case["options"]["constants"]
     L += L.T
     predicted = scores.argmax(1)
     margins = scores[np.arange(count), predicted][:, None] - scores
     margins[np.arange(count), predicted] = np.inf
-    # A radius in pixels is one in network units divided by the data's standard deviation.
-    scale = 1 / (found.normalisation or data.normalisation).std
-    sure = np.stack([(epsilon * scale * L[predicted] < margins).all(1) for epsilon in EPSILONS])
+    radii = [normalisation.radius_to_input(epsilon) for epsilon in EPSILONS]
+    sure = np.stack([(radius * L[predicted] < margins).all(1) for radius in radii])
     right = predicted == data.labels[:count]
     return {
         "certified": [round(100 * float(row.mean()), 2) for row in sure],
@@ -166,7 +173,7 @@ def ratio(case: Mapping) -> dict:
 
 
 def ratios_table(rows: Sequence[Mapping]) -> Table:
-    """One line per method and ball, then the printed ones; as in the paper, of all images, whatever their true label."""
+    """One line per method and ball, then the printed ones; of all images, rightly labelled or not, as in the paper."""
     lines = [(f"{TITLES[row['method']]}, {row['ball']} ball", *(f"{v:.2f}" for v in row["certified"])) for row in rows]
     lines += [(name, *(f"{v:.2f}" for _, v in some)) for name, some in _printed_series(TABLE_4).items()]
     return Table(("epsilon", *(f"{e:g}" for e in EPSILONS)), tuple(lines))

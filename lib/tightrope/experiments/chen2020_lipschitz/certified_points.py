@@ -22,7 +22,7 @@ from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
 
-TABLE_3 = "table-3-certified-points"
+TABLE_3 = "table-3-certified-ratio-random"
 EPSILONS = tuple(round(0.01 * k, 2) for k in range(1, 11))
 USED = ("product-shor", "hr-2-products", "hr-2-signs", "shor", "lipopt-3", "ascent")
 _PRINTED = {"hr-2-signs": "hr-2", "lipopt-3": "lipopt-3"}
@@ -98,7 +98,7 @@ def table_3_cases(parameters: Mapping) -> list[dict]:
                 method,
                 options,
                 points=sampling,
-            )  # fmt: skip
+            )
         )
     return found
 

@@ -61,7 +61,7 @@ def sha256(name: str) -> str:
 def make_case(
     result: str, profile: str, network: str, radius: float, method: str, options: Mapping, part: object = 0, **rest
 ) -> dict:
-    """One network, one L-infinity ball around `center` (0 if it is not in `rest`), one method: what identifies a row."""
+    """One network, one L-infinity ball around options["center"] (or 0), one method: what identifies a row."""
     if method not in METHODS:
         raise InputError(f"methods: unknown method {method!r}; known are {', '.join(METHODS)}.")
     if not (np.isfinite(radius) and radius > 0):
@@ -120,13 +120,13 @@ def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store:
     return rows
 
 
-def shown(row: Mapping | None, digits: int = 3) -> str | float | None:
+def shown(row: Mapping | None, digits: int = 4) -> str | float | None:
     """A cell of a table: the bound, or the verdict that stands in its place; "(t)" marks one cut short by time."""
     if row is None:
         return None
     if row["value"] is None:
         return row["verdict"]
-    text = f"{row['value']:.{digits}f}"
+    text = f"{row['value']:.{digits}g}"
     return text if row["verdict"] == "proven" else f"{text} ({row['verdict']})"
 
 

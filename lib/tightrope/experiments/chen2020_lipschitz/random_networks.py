@@ -1,4 +1,4 @@
-"""Random networks: Table 1, Figure 1 and the poster's two figures, which differ in sizes, sparsities, draws, methods."""
+"""Random networks: Table 1, Figure 1 and the poster's figures: sizes, sparsities, draws and methods differ."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -183,7 +183,7 @@ def _cases(result, parameters, networks, sets, methods) -> list[dict]:
                             sparsity=band,
                             draw=draw,
                             set=where,
-                        )  # fmt: skip
+                        )
                     )
     return found
 
@@ -231,7 +231,7 @@ def _cell(rows: Sequence[Mapping], what: str) -> str | float | None:
     missing = len(rows) - found["count"]
     late = sum(row["verdict"] == "time" and row["value"] is not None for row in rows)
     note = ", ".join(filter(None, (f"{missing} without" if missing else "", f"{late} time" if late else "")))
-    return f"{found['median']:.3f}" + (f" ({note})" if note else "")
+    return f"{found['median']:.4g}" + (f" ({note})" if note else "")
 
 
 def claims_table(rows: Sequence[Mapping]) -> Table:
@@ -284,7 +284,8 @@ def panels(rows: Sequence[Mapping]) -> list[dict]:
                         points.append((x, *np.quantile(numbers, [0.25, 0.5, 0.75])))
                 if points:
                     series[TITLES[method]] = sorted(points)
-            title = f"{kind[0]} hidden layer{'s' if kind[0] != 1 else ''}" if dense else f"{kind[1]}"
+            layers = f"{kind[0]} hidden layer{'s' if kind[0] != 1 else ''}"
+            title = layers if dense else f"({', '.join(map(str, kind[0]))}), {kind[1]}"
             found.append({"title": title, "x": "neurons and inputs" if dense else "sparsity s", "y": label,
                           "log": what != "value", "series": series})  # fmt: skip
     return found

@@ -96,7 +96,7 @@ def table_2_cases(parameters: Mapping) -> list[dict]:
                     options,
                     parameters["output"],
                     set=where,
-                )  # fmt: skip
+                )
             )
     return found
 
