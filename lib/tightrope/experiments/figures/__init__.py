@@ -1,5 +1,6 @@
 """Drawings of the results, one module per paper; the only package that draws."""
 
+from tightrope.experiments.figures.barrier import envelope_panels, error_bars, gap_bars, relation_map
 from tightrope.experiments.figures.drawing import Drawing
 from tightrope.experiments.figures.mondeq import (
     adversarial_example,
@@ -18,11 +19,15 @@ __all__ = [
     "bounds",
     "certificate",
     "curves",
+    "envelope_panels",
+    "error_bars",
+    "gap_bars",
     "matrix",
     "outer_ellipses",
     "pairs",
     "problem_sizes",
     "ratio_curves",
+    "relation_map",
     "relu_regions",
     "stacked_ratios",
     "sweeps",

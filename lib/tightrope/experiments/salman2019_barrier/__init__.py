@@ -5,7 +5,10 @@ other sets its numbers for LP-GREEDY do not come out.
 """
 
 from tightrope.experiments.registry import Experiment
-from tightrope.experiments.salman2019_barrier import robust_error
+from tightrope.experiments.salman2019_barrier import distortion, nonlinearities, relations, robust_error
+from tightrope.experiments.salman2019_barrier.distortion import FIGURE_3, figure_3, figure_3_cases, figure_3_cells
+from tightrope.experiments.salman2019_barrier.nonlinearities import FIGURE_2, figure_2, figure_2_cases, figure_2_cells
+from tightrope.experiments.salman2019_barrier.relations import FIGURE_1, figure_1, figure_1_cases, figure_1_cells
 from tightrope.experiments.salman2019_barrier.robust_error import (
     GREEDY,
     TABLE_1,
@@ -14,10 +17,13 @@ from tightrope.experiments.salman2019_barrier.robust_error import (
     table_1_cells,
 )
 
-__all__ = ["EXPERIMENTS", "table_1"]
+__all__ = ["EXPERIMENTS", "figure_1", "figure_2", "figure_3", "table_1"]
 
 EXPERIMENTS = {
     TABLE_1: Experiment(
         table_1_cases, table_1_cells, {TABLE_1: robust_error.decide_group, GREEDY: robust_error.greedy_group}
     ),
+    FIGURE_1: Experiment(figure_1_cases, figure_1_cells, {FIGURE_1: relations.measure}),
+    FIGURE_2: Experiment(figure_2_cases, figure_2_cells, {FIGURE_2: nonlinearities.measure}),
+    FIGURE_3: Experiment(figure_3_cases, figure_3_cells, {FIGURE_3: distortion.search}),
 }

@@ -1,0 +1,136 @@
+"""Results of salman2019-barrier: rows to tables, arrows of Figure 1, printed numbers."""
+
+import numpy as np
+import pytest
+
+from tightrope.certificates import Verdict
+from tightrope.errors import InputError, UnknownNameError
+from tightrope.experiments.published import find
+from tightrope.experiments.records import Store
+from tightrope.experiments.salman2019_barrier import distortion, nonlinearities, relations, robust_error, table_1
+from tightrope.experiments.salman2019_barrier.common import PAPER, dataset, entry
+from tightrope.propagation.certify import certify
+from tightrope.propagation.inputs import InputSet
+from tightrope.verifiers.cascade import By
+from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
+
+NETWORK = "digits/fc-deepz"
+FILES = ("mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz")
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "records.sqlite") as own:
+        yield own
+
+
+def test_table_1_counts_and_resumes(store):
+    parameters = dict(networks=[[NETWORK, 0.1]], images=12, profile="custom", store=store)
+    first = table_1(**parameters)
+    (line,) = first.lines
+    assert len(line.letters) == line.images == 12
+    assert line.whole == len(dataset("digits"))
+    assert line.count(By.WRONG) <= line.foolbox <= line.attacked <= line.not_certified
+    assert line.not_certified <= line.not_lp_all <= line.not_lp_greedy
+    solved_again = []
+    table_1(**parameters, solve=lambda case: solved_again.append(case))
+    assert not solved_again
+    assert "(" not in str(first.errors)  # no printed number for another network
+
+
+def test_letters_are_verdicts():
+    assert {by.verdict for by in By} == {Verdict.CERTIFIED, Verdict.FALSIFIED, Verdict.UNKNOWN}
+    assert len({by.value for by in By}) == len(By)
+
+
+def test_every_arrow_holds(store):
+    found = relations.figure_1(NETWORK, images=1, epsilons=[0.05], profile="custom", store=store)
+    for relation in relations.RELATIONS:
+        assert relations.violation(found.rows, relation) <= relation.tolerance, relation
+    assert found.holds
+    assert set(figures_places()) == set(relations.NODES)
+
+
+def figures_places():
+    from tightrope.experiments.figures.barrier import PLACES
+
+    return PLACES
+
+
+def test_a_wrong_arrow_is_seen(store):
+    """The measurement can fail: DeepZ is not never looser than the optimal relaxation."""
+    found = relations.figure_1(NETWORK, images=1, epsilons=[0.08], profile="custom", store=store)
+    wrong = relations.Relation("Box", "CROWN", relations.TIGHTER, 1e-8, "")
+    assert relations.violation(found.rows, wrong) > 0.1
+
+
+def test_figure_2_is_the_hull(store):
+    found = nonlinearities.figure_2(store=store, profile="custom")
+    values = nonlinearities.figure_2_cells(found.rows, {})
+    assert values.keys() == {cell.id for cell in find(f"{PAPER}/{nonlinearities.FIGURE_2}").cells}
+    assert all(value.value == 1 for value in values.values())
+    with pytest.raises(UnknownNameError, match="swish"):
+        nonlinearities.figure_2(functions=["swish"], store=store)
+
+
+def test_brackets_are_sound_and_ordered():
+    found, data = entry(NETWORK), dataset("digits")
+    scale = found.normalisation
+    box = tuple(float(end) for end in scale.to_input(np.array([0.0, 1.0])))
+    center, label = scale.to_input(data.image(1)), data.label(1)
+    attack = attacked_distortion(found.network, center, label, box=box, largest=box[1] - box[0])
+    lower = 0.0
+    for method in distortion.METHODS:
+        bracket = certified_distortion(found.network, center, label, method, attack.upper, lower=lower, box=box)
+        assert lower <= bracket.lower < bracket.upper <= attack.upper
+        lower = bracket.lower
+    x = np.clip(center + np.random.default_rng(0).uniform(-lower, lower, (2000, len(center))), *box)
+    assert (found.network.predict(x) == label).all()
+    with pytest.raises(UnknownNameError, match="lp-al"):
+        certified_distortion(found.network, center, label, "lp-al", 1.0)
+    with pytest.raises(InputError, match="lower"):
+        certified_distortion(found.network, center, label, "lp-all", 0.1, lower=0.2)
+
+
+def test_bad_input_by_name():
+    with pytest.raises(InputError, match="images"):
+        table_1([[NETWORK, 0.1]], images=0)
+    with pytest.raises(UnknownNameError, match="fc-depz"):
+        table_1([["digits/fc-depz", 0.1]], images=1)
+    with pytest.raises(InputError, match="methods"):
+        distortion.figure_3([NETWORK], methods=["lp-some"])
+
+
+PRINTED = [
+    ("salman2019-barrier/adv-mlp-b-0.03", 0.03), ("salman2019-barrier/adv-mlp-b-0.05", 0.05),
+    ("salman2019-barrier/nor-mlp-b", 0.02), ("salman2019-barrier/lpd-mlp-b-0.1", 0.1),
+    ("salman2019-barrier/lpd-mlp-b-0.4", 0.4),
+]  # fmt: skip
+
+
+@pytest.mark.published(*FILES, "salman2019-barrier/experiment_1/NOR_MLP_B.pth")
+@pytest.mark.parametrize(("network", "epsilon"), PRINTED)
+@pytest.mark.slow
+def test_lp_greedy_and_test_error_as_printed(network, epsilon):
+    """All 10,000 images: the printed digits, with the ball cut to [0, 1]."""
+    data, found = dataset("mnist"), entry(network).network
+    line = f"table-1/{robust_error.title(network).lower()}-{epsilon:g}"
+    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{robust_error.TABLE_1}").cells}
+    assert f"{100 * (found.predict(data.images) != data.labels).mean():.2f}" == f"{cells[f'{line}/test-error']:.2f}"
+    inputs = InputSet.boxes(np.clip(data.images - epsilon, 0, 1), np.clip(data.images + epsilon, 0, 1))
+    proven = certify(found, inputs, np.array(data.labels), "deepz", batch=32)
+    assert f"{100 * (~proven.certified).mean():.2f}" == f"{cells[f'{line}/lp-greedy']:.2f}"
+
+
+def test_committed_rows_are_in_order():
+    """In every committed row nothing that an attack refutes is certified, and each image has one letter."""
+    with Store() as kept:
+        rows = kept.rows(robust_error.TABLE_1, "paper", PAPER)
+    if not rows:
+        pytest.skip("no rows of the paper profile are committed")
+    for row in rows:
+        assert len(row["decided_by"]) == row["count"]
+        assert set(row["decided_by"]) <= {by.value for by in By}
+        assert row["decided_by"].count(By.NOTHING.value) == len(row["open"])
+        for _, lp_all, greedy, _ in row["after_lp_all"]:
+            assert 0 <= lp_all <= greedy + 1e-9  # LP-ALL left it open, and is no looser than LP-GREEDY
