@@ -54,7 +54,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as the paper lays it out: lines by row and column, None where it prints nothing.
+    """Numbers as a table: lines by row and column, None where the paper prints nothing.
 
     `unit` is what all numbers are counted in, if they are.
     """
@@ -107,6 +107,8 @@ class Section:
     @property
     def counts(self) -> Counter:
         """How many of its numbers agree in which way."""
+        if self.not_run and not self.lines and not self.times:
+            return Counter(["not run"])
         return Counter(line.agreement for line in (*self.lines, *self.times))
 
 
@@ -119,8 +121,8 @@ class Chapter:
 
     @property
     def counts(self) -> Counter:
-        """How many of its numbers agree in which way; a result without any number counts once."""
-        return sum((section.counts or Counter(["not run"]) for section in self.sections), Counter())
+        """How many of its numbers agree in which way; a result that is not run and prints none counts once."""
+        return sum((section.counts for section in self.sections), Counter())
 
 
 def chapters(
@@ -152,9 +154,8 @@ def chapters(
 def _section(result: Result, compared: Sequence[Comparison], store: Store, figures: Path) -> Section:
     absent = "" if result.runnable else result.not_run or "its notebook does not exist"
     cells = {cell.id: cell for cell in result.cells}
-    every = [_line(result, cells[one.cell], one) for one in compared if one.cell in cells]
-    lines = tuple(line for line in every if line.agreement != TIME)
-    times = tuple(line for line in every if line.agreement == TIME)
+    every = [(_line(result, cells[one.cell], one), one) for one in compared if one.cell in cells]
+    lines, times = (tuple(line for line, one in every if (one.kind == "timing") == timed) for timed in (False, True))
     stem = _stem(result.name)
     return Section(
         result,
@@ -189,7 +190,7 @@ def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
 
 
 def grid(lines: Sequence[Line]) -> Grid | None:
-    """Lay lines out by the two parts of their place, if that makes a table.
+    """Lay lines out by the last part of their place and what is before it, if that makes a table.
 
     Examples
     --------
@@ -200,7 +201,7 @@ def grid(lines: Sequence[Line]) -> Grid | None:
     >>> grid([line("l2"), line("linf")]) is None
     True
     """
-    found = {line.place: line for line in lines if len(line.place) == 2}
+    found = {(" / ".join(line.place[:-1]), line.place[-1]): line for line in lines if len(line.place) > 1}
     rows, columns = (tuple(dict.fromkeys(place[i] for place in found)) for i in (0, 1))
     if min(len(rows), len(columns)) < 2 or len(found) < len(rows) * len(columns) / 2 or len(found) < len(lines) / 2:
         return None

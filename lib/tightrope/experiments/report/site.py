@@ -1,5 +1,6 @@
 """Writing the report: its pages, their style sheet, pictures and notebooks, in one folder that can be moved."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import jinja2
+import markupsafe
 
 import tightrope
 from tightrope import paths
@@ -196,11 +198,24 @@ def _renderer(folder: Path) -> Callable[..., Path]:
         lstrip_blocks=True,
     )
 
+    environment.filters["coded"] = _coded
+
     def render(template: str, page: str, **values) -> Path:
         text = environment.get_template(template).render(root="../" * page.count("/"), mark=MARK, **values)
         return _write(folder / page, text.encode())
 
     return render
+
+
+def _coded(text: str) -> markupsafe.Markup:
+    """Text in which `commands` are marked as such.
+
+    Examples
+    --------
+    >>> _coded("a < b: `tightrope list`")
+    Markup('a &lt; b: <code>tightrope list</code>')
+    """
+    return markupsafe.Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(markupsafe.escape(text))))
 
 
 def _write(path: Path, data: bytes) -> Path:
