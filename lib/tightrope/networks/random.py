@@ -1,6 +1,7 @@
 """Random ReLU networks, dense or banded, from a name: the networks of chen2020-lipschitz and of LipOpt."""
 
 import hashlib
+import itertools
 import operator
 from collections.abc import Sequence
 
@@ -47,7 +48,7 @@ def random_network(sizes: Sequence[int], sparsity: int | None = None, draw: int 
     name = f"random/{'-'.join(map(str, widths))}/{'dense' if band is None else f's{band}'}/{number}"
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
     weights, biases = [], []
-    for k, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for k, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         bound = inputs**-0.5
         W, b = rng.uniform(-bound, bound, (outputs, inputs)), rng.uniform(-bound, bound, outputs)
         if band is not None and k < len(widths) - 2:

@@ -18,7 +18,6 @@ import scipy.sparse
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.solvers.report import Status
 
-
 METHODS = ("simplex", "ipm", "pdlp")
 
 
