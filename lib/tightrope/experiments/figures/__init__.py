@@ -10,7 +10,7 @@ from tightrope.experiments.figures.mondeq import (
     problem_sizes,
     stacked_ratios,
 )
-from tightrope.experiments.figures.paradox import curves, matrix, pairs, relu_regions
+from tightrope.experiments.figures.paradox import curves, matrix, pairs, region_and_bounds, relu_regions
 from tightrope.experiments.figures.relu import ratio_curves, sweeps
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "pairs",
     "problem_sizes",
     "ratio_curves",
+    "region_and_bounds",
     "relation_map",
     "relu_regions",
     "stacked_ratios",

@@ -137,3 +137,54 @@ def pairs(points: Sequence[tuple[str, float, float]], labels: tuple[str, str], t
         ax.set_ylabel(labels[1])
         ax.grid(color=UNDECIDED, linewidth=0.6)
     return Drawing(figure, title)
+
+
+def region_and_bounds(
+    heading: str,
+    corners: Sequence[tuple[float, float]],
+    ends: tuple[float, float],
+    bars: Sequence[tuple[str, float, float]],
+    exact: tuple[float, float],
+    chosen: str,
+    title: str,
+) -> Drawing:
+    """Draw one relaxation's region over the ReLU, and beside it the bounds of an output by every relaxation.
+
+    Parameters
+    ----------
+    corners
+        Of the region; two of them for a stable neuron, whose region is a line.
+    ends
+        l and u.
+    bars
+        (relaxation, lower bound, upper bound).
+    exact
+        The output's smallest and largest value.
+    chosen
+        The relaxation whose bar stands out.
+    """
+    lower, upper = ends
+    with rc_context(STYLE):
+        figure = _figure(9.0, 3.6)
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.35))
+        left.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.4)
+        points = [lower, *([0.0] if lower < 0 < upper else []), upper]
+        left.plot(points, np.maximum(points, 0), color=ATTACKED, linewidth=2.2)
+        left.axhline(0, color=MUTED, linewidth=0.5, zorder=0)
+        left.axvline(0, color=MUTED, linewidth=0.5, zorder=0)
+        left.set_xlim(-3.1, 3.1)
+        left.set_ylim(-1.6, 3.1)
+        left.set_aspect("equal")
+        left.set_xlabel("$h$")
+        left.set_ylabel("$z$", rotation=0)
+        left.set_title(heading)
+        heights = -np.arange(len(bars))
+        for y, (name, low, high) in zip(heights, bars, strict=True):
+            mark = name == chosen
+            right.plot([low, high], [y, y], color=CERTIFIED if mark else MUTED, linewidth=7 if mark else 4,
+                       solid_capstyle="butt")  # fmt: skip
+        right.axvspan(*exact, color=ATTACKED, alpha=0.3, linewidth=0)
+        right.set_yticks(heights, [bar[0] for bar in bars])
+        right.set_ylim(heights[-1] - 0.6, 0.6)
+        right.set_title("bounds of the output; the band is its exact range")
+    return Drawing(figure, title)

@@ -3,7 +3,7 @@
 from tightrope.experiments.widgets.certify import attack, certify
 from tightrope.experiments.widgets.explorer import Explorer, Still, View
 
-__all__ = ["Explorer", "Still", "View", "attack", "certify", "constants", "sizes"]
+__all__ = ["Explorer", "Still", "View", "attack", "certify", "constants", "relaxations", "relu_constants", "sizes"]
 
 
 def __getattr__(name: str):
@@ -12,8 +12,16 @@ def __getattr__(name: str):
         from tightrope.experiments.widgets.lipschitz import constants
 
         return constants
+    if name == "relu_constants":
+        from tightrope.experiments.widgets.relu_lipschitz import relu_constants
+
+        return relu_constants
     if name == "sizes":
         from tightrope.experiments.widgets.problem_sizes import sizes
 
         return sizes
+    if name == "relaxations":
+        from tightrope.experiments.widgets.relu_shapes import relaxations
+
+        return relaxations
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ import ipywidgets as W
 from tightrope import paths, zoo
 from tightrope.experiments.figures.drawing import INK
 from tightrope.experiments.tables import Table
+from tightrope.networks import MonDEQ
 
 NORMS = (("1", "1"), ("2", "2"), ("infinity", "inf"))
 
@@ -31,6 +32,12 @@ def number_slider(value: int, largest: int, description: str) -> W.IntSlider:
                        style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
 
 
+def real_slider(value: float, least: float, most: float, step: float, description: str) -> W.FloatSlider:
+    """A slider over real numbers; it answers when it is let go."""
+    return W.FloatSlider(value=value, min=min(least, value), max=max(most, value), step=step, description=description,
+                         continuous_update=False, style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
+
+
 def choice(value: object, options: Iterable, description: str) -> W.Dropdown:
     """A drop-down; `options` are values or (text, value) pairs."""
     return W.Dropdown(options=list(options), value=value, description=description, style=_STYLE,
@@ -51,7 +58,7 @@ def mondeq_choice(value: str) -> W.Dropdown:
     """The monDEQs among them: the paper's and those of data/models (other papers' networks have layers)."""
     folders = {folder.name for folder in paths.PAPERS.iterdir()} - {"chen2021-mondeq"}
     here = filter(zoo.available, (name for name in zoo.names() if name.split("/")[0] not in folders))
-    return choice(value, sorted({*here, value}), "network")
+    return choice(value, sorted({*(n for n in here if isinstance(zoo.get(n).network, MonDEQ)), value}), "network")
 
 
 def norm_choice(value: str, among: Iterable[tuple[str, str]] = NORMS) -> W.Dropdown:

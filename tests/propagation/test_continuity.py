@@ -1,0 +1,53 @@
+"""Jumps are found where they are, and nowhere else; bounds along a shift are those of the shifted network."""
+
+import numpy as np
+import pytest
+
+from tightrope.networks import FeedForward
+from tightrope.networks.layers import Convolution, Dense
+from tightrope.propagation.certify import box_bounds
+from tightrope.propagation.continuity import jumps, output_gradient, shifted_lower_bounds
+
+
+def test_jumps_of_known_functions():
+    found = jumps(lambda x: np.where(x < 0.3, x, x + 2) - 5 * (x >= 0.7), 0, 1, 11)
+    assert [round(jump.at, 6) for jump in found] == [0.3, 0.7]
+    assert [round(jump.height, 6) for jump in found] == [2, -5]
+    assert jumps(lambda x: 1000 * np.abs(x - 0.5) + np.sqrt(np.abs(x - 0.2)), 0, 1, 7) == []
+    assert jumps(np.sign, -1, 1, 5, smallest=3) == []
+
+
+def networks():
+    rng = np.random.default_rng(0)
+    yield FeedForward.dense(
+        [rng.normal(size=(4, 3)), rng.normal(size=(2, 4))], [rng.normal(size=4), rng.normal(size=2)]
+    )
+    first = Convolution(rng.normal(size=(2, 1, 2, 2)), rng.normal(size=2), (1, 3, 3))
+    yield FeedForward((first, Dense(rng.normal(size=(2, 8)), rng.normal(size=2))))
+
+
+@pytest.mark.parametrize("network", list(networks()))
+def test_the_direction_is_the_gradient(network):
+    """By finite differences in the first weight, up to the scale."""
+    x = np.random.default_rng(1).normal(size=network.input_size)
+    direction = output_gradient(network, x, 1)
+    assert np.abs(direction).max() == pytest.approx(1)
+    first, *rest = network.layers
+    steps = np.zeros_like(first.weight)
+    for index in np.ndindex(steps.shape):
+        moved = np.array(first.weight)
+        moved[index] += 1e-6
+        kind = {k: v for k, v in vars(first).items() if k != "weight"}
+        steps[index] = FeedForward((type(first)(weight=moved, **kind), *rest)).logits(x)[1] - network.logits(x)[1]
+    np.testing.assert_allclose(direction, steps / np.abs(steps).max(), atol=1e-4)
+
+
+def test_shifted_bounds_are_those_of_the_shifted_network():
+    network = next(networks())
+    lower, upper = -np.ones(3), np.ones(3)
+    direction = output_gradient(network, np.zeros(3) + 0.1, 0)
+    found = shifted_lower_bounds(network, lower, upper, 0, direction, [-0.2, 0.0, 0.3], "crown")
+    for shift, value in zip((-0.2, 0.0, 0.3), found, strict=True):
+        W = [network.weights[0] + shift * direction, network.weights[1]]
+        low, _ = box_bounds(FeedForward.dense(W, network.biases), lower, upper, "crown")
+        assert value == pytest.approx(low[0, 0])
