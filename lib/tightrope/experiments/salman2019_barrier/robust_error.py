@@ -337,5 +337,5 @@ def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
                 values[f"table-1/{line.name}/{column}"] = Value(_value(line, column))
         if line.images >= min(LEAST, parameters["images"]):
             gap = 100 * (line.not_certified - line.attacked) / line.images
-            values[f"table-1/{line.name}/milp-gap"] = Value(gap, f"first {line.images} images, branch and bound")
+            values[f"table-1/{line.name}/milp-gap"] = Value(gap, f"{line.images} images, branch and bound")
     return values
