@@ -50,6 +50,7 @@ def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
                 if any(a < b for a, b in zip(low, high, strict=True)):
                     axes.fill_between(x, low, high, color=line.get_color(), alpha=0.13, linewidth=0)
                 shown.setdefault(name, line)
+            axes.set_xticks(sorted({point[0] for points in panel["series"].values() for point in points}))
             axes.set_title(panel["title"])
             axes.set_xlabel(panel["x"])
             axes.set_ylabel(panel["y"])
