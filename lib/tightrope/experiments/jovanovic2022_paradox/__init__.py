@@ -37,6 +37,13 @@ from tightrope.experiments.jovanovic2022_paradox.shapes import (
     shape,
     toy_bounds,
 )
+from tightrope.experiments.jovanovic2022_paradox.small_training import (
+    TABLE_14,
+    table_14,
+    table_14_cases,
+    table_14_cells,
+    train_one,
+)
 from tightrope.experiments.jovanovic2022_paradox.tightness import (
     FIGURE_2,
     FIGURE_4,
@@ -65,6 +72,7 @@ __all__ = [
     "paradox",
     "shifted_bounds",
     "table_7",
+    "table_14",
     "tightness",
 ]
 
@@ -79,6 +87,7 @@ EXPERIMENTS = {
     TABLE_7: Experiment(table_7_cases, table_7_cells, {TABLE_7: count_certified}),
     TABLE_8: Experiment(own_cases(TABLE_8), accuracy_cells(8), {TABLE_8: certify_and_attack}),
     TABLE_9: Experiment(own_cases(TABLE_9), accuracy_cells(9), {TABLE_9: certify_and_attack}),
+    TABLE_14: Experiment(table_14_cases, table_14_cells, {TABLE_14: train_one}),
     FIGURE_1: Experiment(figure_1_cases, _no_cells, {FIGURE_1: shape}),
     FIGURE_3: Experiment(figure_3_cases, figure_3_cells, {FIGURE_3: minimal_curve}),
     FIGURE_8: Experiment(figure_8_cases, figure_8_cells, {FIGURE_8: toy_bounds}),
