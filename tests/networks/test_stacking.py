@@ -10,6 +10,8 @@ from tightrope.errors import NetworkError
 from tightrope.networks import Convolution, Dense, FeedForward
 from tightrope.networks.stacking import LARGEST
 from tightrope.regions import Ball
+from tightrope.verifiers.ellipsoid import outer_ellipsoid
+from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.robustness import verify
 
 
@@ -82,3 +84,29 @@ def test_too_large_networks_are_refused():
     huge = FeedForward.dense([[[1e100]]] * 4, [[0.0]] * 4)
     with pytest.raises(NetworkError, match="2\\^500"):
         huge.to_mondeq()
+
+
+@pytest.mark.parametrize("sizes", [(5, 9, 3), (6, 6, 3), (4, 5, 4, 3)])
+@pytest.mark.parametrize("norm", [2, np.inf])
+def test_every_tool_of_a_mondeq_works_on_the_stacked_network(sizes, norm):
+    """Cascade (warm starts over the labels), interior point, outer ellipsoid, Lipschitz constant; W = 0 included."""
+    network = random_network(np.random.default_rng(1), *sizes)
+    mondeq = network.to_mondeq()
+    region = Ball(np.random.default_rng(2).standard_normal(sizes[0]), 0.1, norm)
+    label = network.predict(region.center)
+    outputs = network.logits(region.sample(300, np.random.default_rng(3)))
+    largest = (outputs - outputs[:, [label]]).max(0)
+    bounds = {}
+    for method in ("cascade", "interior-point"):
+        for decision in verify(mondeq, region, label, attack=False, method=method).decisions:
+            bounds[method, decision.label] = decision.bound
+            assert decision.bound >= largest[decision.label]
+    for target in range(3):
+        if target != label:
+            assert np.sign(bounds["cascade", target]) == np.sign(bounds["interior-point", target])
+    ellipsoid = outer_ellipsoid(mondeq, region).ellipsoid
+    assert np.linalg.norm(outputs @ ellipsoid.Q.T + ellipsoid.b, axis=1).max() <= 1 + 1e-9
+    pairs = np.random.default_rng(4).standard_normal((2, 200, sizes[0]))
+    slope = np.linalg.norm(np.subtract(*map(network.logits, pairs)), norm, axis=1)
+    slope /= np.linalg.norm(pairs[0] - pairs[1], norm, axis=1)
+    assert slope.max() <= upper_bound(mondeq, norm).value

@@ -1,6 +1,7 @@
 """Branch and bound, the mixed-integer program and the cascade against each other and against enumeration."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,3 +171,22 @@ def test_cascade_agrees_with_enumeration():
             seen.add(decision.by)
     assert {By.GREEDY, By.FOOLBOX, By.WRONG} <= seen
     assert torch.is_grad_enabled()
+
+
+def test_the_bound_covers_what_the_root_decided():
+    """A label that the root proves by a hair keeps its bound in the answer, whatever the tree proves of the others."""
+    seen = 0
+    for seed in range(30):
+        network = random_network(seed, (6, 12, 10, 5))
+        region = Ball(np.random.default_rng(seed).standard_normal(6), 0.08, np.inf)
+        label = network.predict(region.center)
+        root = layerwise(network, InputSet.from_balls([region]), label, "lp-all", decide=True)
+        proven = root.margins < 0
+        if not proven.any() or proven.sum() == network.classes - 1:
+            continue
+        root = replace(root, margins=torch.where(proven, torch.full_like(root.margins, -1e-12), root.margins))
+        found = branch_and_bound(network, region, label, root=root, time_limit=20.0)
+        if found.verdict is Verdict.CERTIFIED:
+            seen += 1
+            assert found.bound >= -1e-12
+    assert seen

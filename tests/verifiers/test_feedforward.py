@@ -182,12 +182,16 @@ def test_a_limit_is_a_reason(monkeypatch):
     monkeypatch.setattr(feedforward, "LARGEST_SDP", 49)
     (decision,) = [d for d in verify(net, region, label).decisions if d.verdict is Verdict.UNKNOWN]
     assert decision.bound >= 0 and decision.reason.endswith("49 hidden neurons, not 50")
-    net, region, label = question(4, radius=0.3)
-    monkeypatch.setattr(feedforward, "CASCADE", ())
+    net = network(1, 20, 20, 3)
+    region = Ball(np.random.default_rng(1).standard_normal(20), 0.15, np.inf)
+    label = net.predict(region.center)
     monkeypatch.setattr(feedforward, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
     report = verify(net, region, label, method=feedforward.TREE, time_limit=1e-9)
-    assert report.verdict is Verdict.UNKNOWN
-    assert all("branch and bound: time limit" in decision.reason for decision in report.decisions)
+    reasons = [decision.reason for decision in report.decisions if decision.verdict is Verdict.UNKNOWN]
+    assert reasons and set(reasons) == {"branch and bound: time limit of 1e-09 s"}
+    monkeypatch.setattr(feedforward, "MOST_UNSTABLE", 3)
+    (decision,) = [d for d in verify(net, region, label).decisions if d.verdict is Verdict.UNKNOWN]
+    assert "unstable neurons, more than 3: try method='branch-and-bound'" in decision.reason
 
 
 def test_labels_are_not_pursued_when_the_answer_is_known():

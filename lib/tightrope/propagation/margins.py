@@ -10,7 +10,7 @@ from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import allowance
-from tightrope.regions import EllipsoidRegion, Polytope, Region, Zonotope
+from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
 
 
 def proven_margins(network: FeedForward, region: Region, label: int, method: str) -> np.ndarray:
@@ -44,6 +44,18 @@ def proven_margins(network: FeedForward, region: Region, label: int, method: str
     proven = margins[0].numpy().copy()
     proven[label] = 0.0
     return proven
+
+
+def rooted(network: FeedForward, region: Ball, label: int) -> layerwise.Layerwise:
+    """Return the bounds of LP-ALL on an L-infinity ball, stopped at their signs: the root of branch and bound."""
+    return layerwise.layerwise(network, InputSet.from_balls([region]), label, "lp-all", decide=True)
+
+
+def unstable_neurons(network: FeedForward, region: Ball) -> int:
+    """Return the number of hidden neurons of either sign on an L-infinity ball, as far as CROWN can tell."""
+    with torch.no_grad():
+        found = bounds(operators(network), InputSet.from_balls([region]), "crown")
+    return sum(int(((low < 0) & (high > 0)).sum()) for low, high in zip(found.lower, found.upper, strict=True))
 
 
 def _question(network: FeedForward, region: Region) -> tuple[InputSet, FeedForward]:

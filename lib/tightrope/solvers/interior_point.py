@@ -93,19 +93,19 @@ class InteriorPoint:
         return Iterate(C, X, Z, 0.0, y, w)
 
     def shift(self, point: Iterate, C: Arrow) -> Iterate:
-        """A warm start for the objective C from an iterate of another one that differs in row 0 of the core only.
+        """A warm start for the objective C from an iterate of another one that differs in row 0 only.
 
         X stays feasible. Z must absorb a = -(C - C_old) in row 0: y_0 is raised so that the Schur complement of Z_00 in
         Z, 1 / (Z^-1)_00, keeps its value.
         """
         q = self.data.q
         change = point.C.plus(C, -1.0)
-        if np.abs(change.cc[1:, 1:]).max(initial=0) > 0 or np.abs(change.cd).max(initial=0) > 0 or change.dd.any():
-            raise ValueError("C: differs from the warm start's objective outside row 0 of the core.")
+        if change.cc[1:, 1:].any() or change.cd[1:].any() or change.dd.any():
+            raise ValueError("C: differs from the warm start's objective outside row 0.")
         Zi = Inverted(point.Z)
         Z = point.Z.plus(change)
-        # S = cc - H cd' is the core's Schur complement; row 0 against the rest of it.
-        S = symmetrised(Z.cc - Zi.H @ Z.cd.T)
+        # S = cc - cd dd^-1 cd' is the core's Schur complement; row 0 against the rest of it.
+        S = symmetrised(Z.cc - (Z.cd / Z.dd) @ Z.cd.T)
         rest = S[1:, 1:]
         need = S[0, 1:] @ np.linalg.solve(rest, S[0, 1:]) if q > 1 else 0.0
         raised = 1 / Zi.Si[0, 0] + need - S[0, 0]

@@ -192,7 +192,8 @@ class _Tree:
         self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
         self.count, self.stuck, self.met = 0, False, None
         margins = root.margins[others]
-        self.closed = float(margins.max())
+        decided = margins[margins < 0]  # the root's bounds of the other labels stay part of the answer
+        self.closed = float(decided.max()) if len(decided) else -np.inf
         first = (margins >= 0).nonzero()[:, 0]
         slopes = tuple(a[0][first][:, None][..., k] for a, k in zip(root.dual.slopes, keep, strict=True))
         split = tuple(torch.zeros(len(first), a.shape[-1], dtype=torch.int8) for a in slopes)
@@ -200,9 +201,6 @@ class _Tree:
                              tuple(a[:, 0] for a in slopes))  # fmt: skip
         if len(first):  # the forms are not kept by the root: one evaluation
             self.open, _ = self._bounded(self.open, 0)
-            self.closed = -np.inf
-        else:
-            self.closed = float(margins.max())
 
     def attacked(self, points: Tensor) -> Attack | None:
         """The best of these inputs, if it proves that the label does not win."""

@@ -13,7 +13,7 @@ from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.propagation import layerwise
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.propagation.margins import proven_margins
+from tightrope.propagation.margins import proven_margins, rooted, unstable_neurons
 from tightrope.regions import INFINITY, Ball, Region
 from tightrope.solvers.report import Stop, end_if
 from tightrope.solvers.threads import single_thread
@@ -24,14 +24,15 @@ from tightrope.verifiers.report import LabelDecision, RobustnessReport, combined
 TREE = "branch-and-bound"
 BOUNDS = (*RELAXATIONS, *layerwise.METHODS)
 METHODS = (*robustness.METHODS, *BOUNDS, TREE)
-#: Relaxations of the cascade, from the cheapest; of the first three none is always tighter than another. The last is
-#: for boxes.
-CASCADE = ("box", "crown", "deepz", "lp-all")
+#: Relaxations of the cascade, from the cheapest; none is always tighter than another.
+CASCADE = ("box", "crown", "deepz")
+#: Most neurons of either sign for which the cascade goes on with LP-ALL and branch and bound: about a minute.
+MOST_UNSTABLE = 1500
 #: Seconds of branch and bound without a time limit.
 PATIENCE = 60.0
 #: Most hidden neurons for which the cascade goes on with Shor's relaxation.
 LARGEST_SDP = 300
-_OPEN = "not certified by this relaxation"
+_OPEN, _NOTHING = "not certified by this relaxation", "nothing was tried"
 
 
 def verify_feedforward(
@@ -55,11 +56,11 @@ def verify_feedforward(
     network, region, label, targets, attack, tolerance, time_limit, seed, stop
         As in :func:`tightrope.verifiers.robustness.verify`, which calls this function.
     method
-        "cascade": the labels that the attack does not reach by linear bounds (:data:`CASCADE`). If it reached none and
-        the region is an L-infinity ball, what is open by branch and bound, which is exact given time. What is open then
-        by Shor's relaxation of the same function written as a monDEQ (:meth:`FeedForward.to_mondeq`), with at most
-        :data:`LARGEST_SDP` hidden neurons. The last two are left out where a label has been reached and the targets are
-        all labels: the answer is known.
+        "cascade": the labels that the attack does not reach by linear bounds (:data:`CASCADE`); on an L-infinity ball,
+        what is open then by LP-ALL and branch and bound, which is exact given time, if at most :data:`MOST_UNSTABLE`
+        neurons have either sign; what is open then by Shor's relaxation of the same function written as a monDEQ
+        (:meth:`FeedForward.to_mondeq`), with at most :data:`LARGEST_SDP` hidden neurons. Where an attack has reached a
+        label and the targets are all labels, the answer is known and only the linear bounds are computed.
         One of :data:`BOUNDS`: these linear bounds only. "branch-and-bound": that only. The others of
         :data:`tightrope.verifiers.robustness.METHODS`: Shor's relaxation by that solver.
     order
@@ -133,7 +134,7 @@ def _attacked(network, region, label, targets, scores, attack, seed) -> _Found:
 
 def _open(target: int, nominal: float, best: float) -> LabelDecision:
     margin = float(best) if np.isfinite(best) else None
-    return LabelDecision(target, Verdict.UNKNOWN, None, nominal, margin, "", "", None, 0, 0.0, "nothing was tried")
+    return LabelDecision(target, Verdict.UNKNOWN, None, nominal, margin, "", "", None, 0, 0.0, _NOTHING)
 
 
 def _falsified(decision: LabelDecision, hit: Attack) -> LabelDecision:
@@ -148,7 +149,7 @@ def _prove(network, region, label, decisions: dict[int, LabelDecision], options:
     """
     method, stop = options["method"], options["stop"]
     for name in CASCADE if method == "cascade" else (method,) if method in BOUNDS else ():
-        if _undecided(decisions) and (_is_box(region) or name not in layerwise.METHODS):
+        if _undecided(decisions):
             end_if(stop)
             _by_lines(network, region, label, name, decisions)
     if method in BOUNDS or not _undecided(decisions):
@@ -158,7 +159,12 @@ def _prove(network, region, label, decisions: dict[int, LabelDecision], options:
         return []
     hits = []
     if method == TREE or (method == "cascade" and _is_box(region)):
-        hits = _by_tree(network, region, label, decisions, options["time_limit"] or PATIENCE, stop)
+        end_if(stop)
+        unstable = unstable_neurons(network, region)
+        if method == "cascade" and unstable > MOST_UNSTABLE:
+            _because(decisions, f"{unstable} unstable neurons, more than {MOST_UNSTABLE}: try method={TREE!r}")
+        else:
+            hits = _by_tree(network, region, label, decisions, options["time_limit"] or PATIENCE, stop)
     neurons = sum(network.sizes[1:-1])
     if method == "cascade" and neurons > LARGEST_SDP:
         _because(decisions, f"Shor's relaxation is for at most {LARGEST_SDP} hidden neurons, not {neurons}")
@@ -174,38 +180,30 @@ def _is_box(region: Region) -> bool:
 def _because(decisions: dict[int, LabelDecision], reason: str) -> None:
     """Add a reason to the open decisions."""
     for target in _undecided(decisions):
-        parts = [part for part in (decisions[target].reason, reason) if part and part != _OPEN]
-        decisions[target] = replace(decisions[target], reason="; ".join(parts))
+        decisions[target] = replace(decisions[target], reason=_joined(decisions[target].reason, reason))
 
 
 def _by_tree(network, region, label, decisions, patience: float, stop) -> list[Attack]:
-    """Branch and bound on the open targets together, again on the rest after each attack, until the time is up."""
+    """LP-ALL, then branch and bound on the open targets together; again on the rest after each attack."""
     hits, ends = [], time.perf_counter() + patience
     while undecided := _undecided(decisions):
-        left = ends - time.perf_counter()
-        if left <= 0:
+        began = time.perf_counter()
+        select = Dense(np.eye(network.classes)[[label, *undecided]], np.zeros(len(undecided) + 1))
+        few = FeedForward((*network.layers[:-1], Composition((network.layers[-1], select))))
+        root = rooted(few, region, 0)
+        _bounded(decisions, undecided, root.margins.numpy()[1:], "lp-all", (time.perf_counter() - began))
+        rest, left = _undecided(decisions), ends - time.perf_counter()
+        if not rest or left <= 0:
             _because(decisions, f"branch and bound: time limit of {patience:g} s")
             break
-        outputs = [label, *undecided]
-        select = Dense(np.eye(network.classes)[outputs], np.zeros(len(outputs)))
-        last = network.layers[-1]
-        few = FeedForward((*network.layers[:-1], Composition((last, select))))
-        found = branch_and_bound(few, region, 0, time_limit=left, stop=stop)
-        seconds = found.seconds / len(undecided)
-        for target in undecided:
-            decisions[target] = replace(decisions[target], seconds=decisions[target].seconds + seconds)
+        found = branch_and_bound(few, region, 0, root=root, time_limit=left, stop=stop)
         hit = None if found.attack is None else check(network, region, label, found.attack.point)
-        if hit is not None and hit.label in undecided:
+        proven = found.bound if found.verdict is Verdict.CERTIFIED else np.inf
+        _bounded(decisions, rest, np.full(len(rest), proven), TREE, found.seconds, found.subproblems)
+        if hit is not None and hit.label in rest:
             hits.append(hit)
             decisions[hit.label] = replace(_falsified(decisions[hit.label], hit), solver=TREE)
-        elif found.verdict is Verdict.CERTIFIED:
-            for target in undecided:
-                bound = found.bound if decisions[target].bound is None else min(found.bound, decisions[target].bound)
-                decisions[target] = replace(
-                    decisions[target], verdict=Verdict.CERTIFIED, bound=bound, method=TREE, reason="",
-                    solver=f"{TREE} {tightrope.__version__}", iterations=found.subproblems,
-                )  # fmt: skip
-        else:
+        elif _undecided(decisions):
             _because(decisions, f"branch and bound: {found.reason or 'its attack did not hold'}")
             break
     return hits
@@ -217,13 +215,22 @@ def _by_shor(network, region, label, decisions, options) -> None:
     report = robustness.verify(network.to_mondeq(), region, label, targets=undecided, attack=False, **options)
     for new in report.decisions:
         old = decisions[new.label]
-        if new.bound is None and old.bound is not None:  # a failed solve leaves the linear bound
-            decisions[new.label] = replace(old, reason=f"{old.reason}; Shor's relaxation: {new.reason}")
-        elif old.bound is None or new.bound < old.bound:
-            seconds = old.seconds + new.seconds
-            decisions[new.label] = replace(
-                new, nominal_margin=old.nominal_margin, attack_margin=old.attack_margin, seconds=seconds
-            )
+        kept = {"nominal_margin": old.nominal_margin, "attack_margin": old.attack_margin}
+        kept["seconds"] = old.seconds + new.seconds
+        if new.verdict is Verdict.CERTIFIED:
+            decisions[new.label] = replace(new, **kept)
+        elif new.bound is not None and (old.bound is None or new.bound < old.bound):
+            decisions[new.label] = replace(new, reason=_joined(old.reason, new.reason), **kept)
+        elif old.bound is not None:  # a failed solve leaves the linear bound
+            decisions[new.label] = replace(old, reason=_joined(old.reason, new.reason), seconds=kept["seconds"])
+        else:
+            decisions[new.label] = replace(new, **kept)
+
+
+def _joined(*reasons: str) -> str:
+    """Reasons in one line; that a relaxation was not enough is said only if there is nothing else to say."""
+    parts = [part for part in dict.fromkeys(reasons) if part and part not in (_OPEN, _NOTHING)]
+    return "; ".join(parts) or _OPEN
 
 
 def _undecided(decisions: dict[int, LabelDecision]) -> list[int]:
@@ -231,21 +238,25 @@ def _undecided(decisions: dict[int, LabelDecision]) -> list[int]:
 
 
 def _by_lines(network: FeedForward, region: Region, label: int, name: str, decisions: dict[int, LabelDecision]):
-    """Linear bounds of all open targets at once; a bound is kept where it is the best so far."""
+    """Linear bounds of all open targets at once."""
     began = time.perf_counter()
     proven = proven_margins(network, region, label, name)
     undecided = _undecided(decisions)
-    seconds = (time.perf_counter() - began) / len(undecided)
-    for target in undecided:
-        old, bound = decisions[target], float(proven[target])
-        spent = old.seconds + seconds
-        if not np.isfinite(bound):
-            decisions[target] = replace(old, seconds=spent, reason=f"{name}: the bound is not finite")
-        elif old.bound is None or bound < old.bound:
-            verdict, reason = (Verdict.CERTIFIED, "") if bound < 0 else (Verdict.UNKNOWN, _OPEN)
-            decisions[target] = replace(
-                old, verdict=verdict, bound=bound, method=name, solver=f"{name} {tightrope.__version__}", seconds=spent,
-                reason=reason,
-            )  # fmt: skip
-        else:
+    if not np.isfinite(proven).all():
+        _because(decisions, f"{name}: a bound is not finite")
+    _bounded(decisions, undecided, proven[undecided], name, time.perf_counter() - began)
+
+
+def _bounded(decisions, targets: list[int], proven: np.ndarray, name: str, seconds: float, iterations: int = 0) -> None:
+    """Keep each proven bound that is the best so far; the time is shared by the targets."""
+    for target, bound in zip(targets, map(float, proven), strict=True):
+        old = decisions[target]
+        spent = old.seconds + seconds / len(targets)
+        if not np.isfinite(bound) or (old.bound is not None and old.bound <= bound):
             decisions[target] = replace(old, seconds=spent)
+            continue
+        verdict, reason = (Verdict.CERTIFIED, "") if bound < 0 else (Verdict.UNKNOWN, _OPEN)
+        decisions[target] = replace(
+            old, verdict=verdict, bound=bound, method=name, solver=f"{name} {tightrope.__version__}",
+            iterations=iterations, seconds=spent, reason=reason,
+        )  # fmt: skip
