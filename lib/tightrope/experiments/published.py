@@ -126,17 +126,23 @@ def papers(folder: Path | None = None) -> tuple[Paper, ...]:
     """Return every paper, in the order of their keys."""
     found = []
     for source in sorted((folder or paths.PAPERS).glob("*/published.yaml")):
-        content = yaml.safe_load(source.read_text(encoding="utf-8"))
+        content = _load(source)
         found.append(Paper(content["paper"], content.get("title", content["paper"]), content.get("hardware", "")))
     return tuple(found)
+
+
+def _load(source: Path) -> dict:
+    # libyaml's parser where it is built in, ten times as fast.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(source.read_text(encoding="utf-8"), Loader=loader)
 
 
 def read(folder: Path) -> tuple[Result, ...]:
     """Read published.yaml, and paper.yaml if there is one, of one paper's folder."""
     source = folder / "published.yaml"
-    content = yaml.safe_load(source.read_text(encoding="utf-8"))
+    content = _load(source)
     sizes_file = folder / "paper.yaml"
-    sizes = yaml.safe_load(sizes_file.read_text(encoding="utf-8")) if sizes_file.is_file() else {}
+    sizes = _load(sizes_file) if sizes_file.is_file() else {}
     results = tuple(_result(content["paper"], entry, sizes, source) for entry in content["results"])
     ids = [cell.id for result in results for cell in result.cells] + [result.name for result in results]
     repeated = sorted({id for id in ids if ids.count(id) > 1})

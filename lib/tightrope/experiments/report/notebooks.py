@@ -6,6 +6,7 @@ one. Its `basic` template gives the cells alone, and what is around them is the 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -79,17 +80,21 @@ def notebook(path: Path, name: str, links: Links) -> Page:
         What becomes of the relative links in its text.
     """
     content = _without_widgets(nbformat.read(path, as_version=4))
-    exporter = HTMLExporter(
-        template_name="basic",
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        exclude_anchor_links=True,
-        filters={"markdown2html": lambda text: markdown(text, links)},
-    )
-    files = name + ".{cell_index}-{index}{extension}"
-    exporter.register_preprocessor(ExtractOutputPreprocessor(output_filename_template=files), enabled=True)
-    body, resources = exporter.from_notebook_node(content)
+    exporter = _exporter()
+    exporter.register_filter("markdown2html", lambda text: markdown(text, links))
+    body, resources = exporter.from_notebook_node(content, {"unique_key": name})
     return Page(_title(content, path), body, dict(resources.get("outputs") or {}))
+
+
+@cache
+def _exporter() -> HTMLExporter:
+    """One for all notebooks: its templates take longer to compile than a notebook to render."""
+    exporter = HTMLExporter(
+        template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True
+    )
+    files = "{unique_key}.{cell_index}-{index}{extension}"
+    exporter.register_preprocessor(ExtractOutputPreprocessor(output_filename_template=files), enabled=True)
+    return exporter
 
 
 def _without_widgets(content: nbformat.NotebookNode) -> nbformat.NotebookNode:
