@@ -9,16 +9,16 @@ import torch
 from tightrope import datasets, paths, zoo
 from tightrope.errors import CorruptDataError, InputError, MissingDataError, UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.training import RECIPES
+from tightrope.training import RECIPES, relu
 from tightrope.training.zoo import CERTIFIED_RECIPES
 
 
 def test_names_are_the_published_and_the_shipped_networks():
     """Every recipe is shipped, every shipped file has a recipe that rebuilds it; the papers' networks are complete."""
     shipped = {name for name in zoo.names() if name.startswith("digits/")}
-    assert shipped == {recipe.name for recipe in RECIPES} | set(CERTIFIED_RECIPES)
+    assert shipped == {recipe.name for recipe in RECIPES} | set(CERTIFIED_RECIPES) | {relu.DIGITS}
     assert list(zoo.names()) == sorted(zoo.names())
-    papers = [name.split("/")[0] for name in zoo.names() if name not in shipped]
+    papers = [name.split("/")[0] for name in zoo.names() if name not in shipped | set(relu.SPHERES)]
     assert {paper: papers.count(paper) for paper in papers} == {
         "chen2020-lipschitz": 1, "chen2021-mondeq": 1, "jovanovic2022-paradox": 12, "salman2019-barrier": 28
     }  # fmt: skip
@@ -32,7 +32,10 @@ def test_shipped_entries_are_complete(name):
     data = datasets.load(entry.dataset)
     assert entry.network.input_size == data.images.shape[1] and entry.normalisation == data.normalisation
     assert (paths.ROOT / entry.source).is_file()
-    readme = paths.MODELS / ("digits/README.md" if name in CERTIFIED_RECIPES else "README.md")
+    readme = paths.MODELS / {
+        **dict.fromkeys(CERTIFIED_RECIPES, "digits/README.md"),
+        relu.DIGITS: "spheres/README.md",
+    }.get(name, "README.md")
     assert f"`{entry.network.sha256()[:16]}`" in readme.read_text()
 
 

@@ -15,6 +15,16 @@ from tightrope.training.mondeq import _one_thread
 
 SPHERES = {"spheres/relu-80": 80, "spheres/relu-10": 10}  # dimension and width
 DIGITS = "digits/relu-16"
+README = """# Classifiers of one hidden layer
+
+Dense ReLU networks for the results of chen2020-lipschitz: keys W1, b1, W2, b2 in float64. The points are near the spheres of
+radius 1 (negative output) and 2 (positive output), half of 20,000 each, seed 0; accuracy is that of 10,000 others. Digits are
+normalised as `tightrope.datasets` says. `python -m tightrope.training.relu` trains all three again; elsewhere rounding may
+differ, and with it the hash (SHA-256 of the weights, first 16 digits).
+
+| name | sizes | test accuracy | hash |
+|---|---|---|---|
+"""
 
 
 def spheres(count: int, dimension: int, seed: int, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
@@ -92,12 +102,15 @@ def train_shipped(folder: Path | None = None) -> list[tuple[Path, float]]:
     network = train_relu(x, train.labels, 16, seed=0, epochs=40, batch_size=64, learning_rate=1e-2, name=DIGITS)
     predicted = network.predict(test.normalisation.to_input(test.images))
     found.append((network, float(np.mean(predicted == test.labels))))
-    written = []
+    written, lines = [], []
     for network, accuracy in found:
         file = folder / f"{network.name}.npz"
         file.parent.mkdir(parents=True, exist_ok=True)
         network.to_npz(file)
         written.append((file, accuracy))
+        sizes = " -> ".join(map(str, network.sizes))
+        lines.append(f"| `{network.name}` | {sizes} | {100 * accuracy:.2f} % | `{network.sha256()[:16]}` |")
+    (folder / "spheres" / "README.md").write_text(README + "\n".join(lines) + "\n", encoding="utf-8")
     return written
 
 
