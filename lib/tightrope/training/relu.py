@@ -17,10 +17,10 @@ SPHERES = {"spheres/relu-80": 80, "spheres/relu-10": 10}  # dimension and width
 DIGITS = "digits/relu-16"
 README = """# Classifiers of one hidden layer
 
-Dense ReLU networks for the results of chen2020-lipschitz: keys W1, b1, W2, b2 in float64. The points are near the spheres of
-radius 1 (negative output) and 2 (positive output), half of 20,000 each, seed 0; accuracy is that of 10,000 others. Digits are
-normalised as `tightrope.datasets` says. `python -m tightrope.training.relu` trains all three again; elsewhere rounding may
-differ, and with it the hash (SHA-256 of the weights, first 16 digits).
+Dense ReLU networks for the results of chen2020-lipschitz: keys W1, b1, W2, b2 in float64. The points are near the
+spheres of radius 1 (negative output) and 2 (positive output), half of 20,000 each, seed 0; accuracy is that of 10,000
+others. Digits are normalised as `tightrope.datasets` says. `python -m tightrope.training.relu` trains all three again;
+elsewhere rounding may differ, and with it the hash (SHA-256 of the weights, first 16 digits).
 
 | name | sizes | test accuracy | hash |
 |---|---|---|---|
