@@ -139,8 +139,12 @@ def _stoppable(board: Board) -> Iterator[None]:
         yield
         return
 
+    def leave(*_) -> None:
+        board.leave()
+        os._exit(STOPPED)  # what this process started notices and ends
+
     def stop(*_) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))  # what this process started notices and ends
+        signal.signal(signal.SIGINT, leave)
         board.say("Stopping; Ctrl-C again ends at once.")
         raise KeyboardInterrupt
 

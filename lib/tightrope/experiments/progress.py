@@ -57,6 +57,10 @@ class Board:
         """All cases."""
         return sum(self._totals)
 
+    def leave(self) -> None:
+        """Give the terminal back, before this process ends in the middle of everything."""
+        self._console.show_cursor(True)
+
     def say(self, words: str) -> None:
         """Print a line above."""
         self._console.print(words, markup=False, highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ or a run that is stopped, therefore costs the cases that were being solved and n
 """
 
 import logging
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def local_workers(jobs: int) -> Iterator[object]:
     with dask.config.set(settings):
         try:
             cluster = distributed.LocalCluster(
-                n_workers=jobs, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
+                n_workers=jobs, threads_per_worker=1, processes=True, host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # any free port: with None it is 8787, which warns if it is taken
                 memory_limit=None, silence_logs=logging.CRITICAL, preload=ignore,
             )  # fmt: skip
         except (OSError, TimeoutError, RuntimeError) as error:
@@ -125,15 +127,19 @@ def solve(
     distributed = _distributed()
     by_key = {task.key: task for task in tasks}
     code = code_fingerprint()
-    # Not pure: a row is asked for because it has to be solved. The name is what a dashboard shows.
-    futures = {
-        client.submit(_solve, task.solve, dict(task.case), code, key=f"{task.case['result']}-{key}", pure=False): key
-        for key, task in by_key.items()
-    }
+    # A scheduler's own names, which a dashboard shows: new ones each time, since it may still know those of a run that
+    # was stopped.
+    names = {f"{task.case['result']}-{uuid.uuid4().hex}": task for task in by_key.values()}
+    # Nothing else may hold a future: a scheduler solves again what a worker takes with it, unless it was let go.
+    arriving = distributed.as_completed(
+        [client.submit(_solve, task.solve, dict(task.case), code, key=name) for name, task in names.items()],
+        loop=client.loop,
+        with_results=True,
+        raise_errors=False,
+    )
     failures = []
-    arriving = distributed.as_completed(list(futures), loop=client.loop, with_results=True, raise_errors=False)
     for future, answer in arriving:
-        task = by_key[futures.pop(future)]
+        task = names[future.key]
         if future.status == "finished":
             outcome, by = answer
             store.put(task.case, outcome, by)
