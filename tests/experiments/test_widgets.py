@@ -1,6 +1,8 @@
 """Explorers without a browser: a control is set, the numbers and the picture are read."""
 
 import re
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -325,6 +327,16 @@ def test_a_network_without_its_data_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr("tightrope.experiments.widgets.certification.entry", zoo.get)
     with pytest.raises(MissingDataError):
         list(certification.stages(state))
+
+
+def test_an_explorer_imports_no_package_that_takes_seconds():
+    """PyTorch, CVXPY, scikit-learn and pandas have no part in what the reader waits for."""
+    script = (
+        "import sys; from tightrope.experiments.widgets import certify; repr(certify(epsilon_pixel=0.05).still);"
+        "print(*{name.split('.')[0] for name in sys.modules} & {'torch', 'cvxpy', 'sklearn', 'pandas', 'foolbox'})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.published
