@@ -141,6 +141,15 @@ def test_cases_belong_to_the_profile_whose_they_are():
     assert {c["profile"] for c in registry.named(cases[:3])} == {"quick"}
 
 
+@pytest.mark.parametrize("result", [r for r in published.results() if r.runnable], ids=lambda r: r.key)
+def test_workers_can_solve_the_cases_of_every_result(result):
+    """But for kinds that are made of other rows, which a worker does not have."""
+    experiment = registry.experiment(result)
+    cases = experiment.cases(published.parameters(result, published.defaults(result), "quick"))
+    assert {case["result"] for case in cases} - set(experiment.solve) <= {"table-2-lipschitz"}
+    assert {case["profile"] for case in registry.named(cases)} == {"quick"}
+
+
 def test_a_part_of_a_profile_is_not_drawn_as_the_whole():
     """`--limit 3` does not replace the picture of 100 images."""
     name = "table-2-certified-ratio"

@@ -99,14 +99,12 @@ def _solve_ahead(runs: Sequence[Run], todo: dict, client: object, board: Board) 
     for number, tasks in todo.items():
         for task in tasks:
             numbers.setdefault(task.key, []).append(number)
-        if tasks:
-            board.state(number, "solving" if count else "waits for a worker")
-    board.say(f"{len(numbers)} cases to solve, {count} workers")
+    board.say(f"{len(numbers)} cases to solve, {count} workers{'' if count else ' yet'}")
 
     def solved(task: workers.Task) -> None:
         for number in numbers[task.key]:
             board.state(number, "solving")
-            board.more(number, "solved")
+            board.more(number)
 
     with Store() as store:
         failures = workers.solve(client, [task for tasks in todo.values() for task in tasks], store, solved)

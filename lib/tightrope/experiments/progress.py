@@ -85,11 +85,10 @@ class Board:
         self._each.update(self._lines[number], completed=done)
         self._show()
 
-    def more(self, number: int, at_last: str = "") -> None:
-        """Say that one more case of a result has a row, and if it was the last, these words."""
+    def more(self, number: int) -> None:
+        """Say that one more case of a result has a row; after the last one it is out of the way until it runs."""
         self.solved(number, self._done[number] + 1)
-        if at_last and self._done[number] == self._totals[number]:
-            self.state(number, at_last)
+        self._each.update(self._lines[number], visible=self._done[number] < self._totals[number])
 
     def finish(self, number: int, words: str) -> None:
         """Say how a result ended."""
