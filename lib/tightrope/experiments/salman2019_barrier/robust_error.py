@@ -108,7 +108,7 @@ class Table1:
     @cached_property
     def lines(self) -> tuple[ErrorBounds, ...]:
         """One line for each network and radius."""
-        return error_bounds(self.rows, self.greedy)
+        return tuple(line for line in error_bounds(self.rows, self.greedy) if line.images)
 
     @property
     def errors(self) -> Table:
@@ -242,9 +242,9 @@ def decide_group(case: Mapping) -> dict:
 
 
 def error_bounds(rows: Sequence[Mapping], greedy: Sequence[Mapping] = ()) -> tuple[ErrorBounds, ...]:
-    """One line for each network and radius, in the order of the rows."""
+    """One line for each network and radius, in the order of the rows; those with LP-GREEDY alone come last."""
     lines = []
-    for network, epsilon in dict.fromkeys((row["network"], row["epsilon_pixel"]) for row in rows):
+    for network, epsilon in dict.fromkeys((row["network"], row["epsilon_pixel"]) for row in (*rows, *greedy)):
         own = [row for row in rows if (row["network"], row["epsilon_pixel"]) == (network, epsilon)]
         own.sort(key=lambda row: row["first"])
         whole = [row for row in greedy if (row["network"], row["epsilon_pixel"]) == (network, epsilon)]
@@ -329,14 +329,14 @@ def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
     with Store() as store:
         greedy = store.rows(GREEDY, parameters["profile"], PAPER)
     values = {}
-    data = {row["network"]: row["dataset"] for row in rows}
+    data = {row["network"]: row["dataset"] for row in (*rows, *greedy)}
     for line in error_bounds(rows, greedy):
         every = _test_images(data[line.network])
         for column, (_, _, whole) in COLUMNS.items():
             # What is printed is for all test images: a part of them is no number to put beside it.
             if line.images == every or (whole is not None and line.whole == every):
                 values[f"table-1/{line.name}/{column}"] = Value(_value(line, column))
-        if line.images >= min(LEAST, parameters["images"]):
+        if line.images and line.images >= min(LEAST, parameters["images"]):
             gap = 100 * (line.not_certified - line.attacked) / line.images
             values[f"table-1/{line.name}/milp-gap"] = Value(gap, f"{line.images} images, branch and bound")
     return values
