@@ -197,12 +197,12 @@ class Explorer:
             return
         state = self.state
         kept = self._views.get(rounded(state))
-        if kept is MISS:
-            self.status.value = _small("computing ...")
-        else:  # at once, though the worker may need a moment to leave what it does
-            self._show(kept, "kept from before")
-        with self._lock:
+        with self._lock:  # the worker writes its own status only while nothing newer is asked
             self._pending = state
+            if kept is MISS:
+                self.status.value = _small("computing ...")
+            else:  # at once, though the worker may need a moment to leave what it does
+                self._show(kept, "kept from before")
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="explorer", daemon=True)
                 self._worker.start()
@@ -229,7 +229,10 @@ class Explorer:
             self._error = None
             self._show(kept, "kept from before")
             return
-        self.status.value = _small("computing ...")
+        with self._lock:
+            if self._pending is not None:
+                return
+            self.status.value = _small("computing ...")
         self._finish(state, self._closing(self._stages(state, self._overtaken)), began)
 
     def _finish(
