@@ -113,7 +113,7 @@ def decide(
     Raises
     ------
     CertificateError
-        A method certified an image that its own centre or an attack refutes.
+        A linear bound certified an image that the network labels wrongly. (What is certified is not attacked.)
     """
     if len(regions) != len(labels) or not regions:
         raise InputError(f"regions, labels: got {len(regions)} and {len(labels)}; give one label for each region.")

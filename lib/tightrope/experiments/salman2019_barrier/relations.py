@@ -202,8 +202,8 @@ def bound_table(rows: Sequence[Mapping]) -> Table:
 
 
 def figure_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-    """How many of the arrows hold."""
+    """Share of the arrows that hold."""
     if len(rows) < len(figure_1_cases(parameters)):
         return {}
     kept = sum(violation(rows, relation) <= relation.tolerance for relation in RELATIONS)
-    return {"figure-1/arrows": Value(kept, f"on {len(rows)} regions")}
+    return {"figure-1/arrows": Value(100 * kept / len(RELATIONS), f"{len(RELATIONS)} arrows, {len(rows)} regions")}
