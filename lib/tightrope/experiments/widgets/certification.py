@@ -45,6 +45,8 @@ class Answer:
     decisions : mapping from label to LabelDecision
     enclosure : (K,) or None
         Proven bounds of F_k - F_y by a zonotope fixpoint (monDEQs, balls): there at once, looser than a relaxation's.
+    to_the_sign : bool
+        Whether the decisions' solves stop once the sign is known.
     ellipsoid : Ellipsoid or None
     pair : (int, int)
         The labels that the ellipse is projected onto.
@@ -72,6 +74,7 @@ class Answer:
     attack_margin: np.ndarray | None = None
     decisions: Mapping[int, robustness.LabelDecision] = field(default_factory=dict)
     enclosure: np.ndarray | None = None
+    to_the_sign: bool = False
     ellipsoid: Ellipsoid | None = None
     cloud: np.ndarray | None = None
     open: str = ""
@@ -92,11 +95,16 @@ class Answer:
         return next((verdict for verdict in worst_first if verdict in verdicts), Verdict.CERTIFIED)
 
     def by_enclosure(self, label: int) -> bool:
-        """Whether the enclosure bounds a label: until a relaxation has, and where the enclosure alone proves it."""
+        """Whether the enclosure bounds a label: until a relaxation has, and where the enclosure alone proves it.
+
+        The cascade's bounds are those of solves that stop at the sign, so there the smaller one counts.
+        """
         if self.enclosure is None:
             return False
-        decision = self.decisions.get(label)
-        return decision is None or (self.enclosure[label] < 0 and decision.verdict is not Verdict.CERTIFIED)
+        decision, proven = self.decisions.get(label), self.enclosure[label] < 0
+        if decision is None or (proven and decision.verdict is not Verdict.CERTIFIED):
+            return True
+        return proven and self.to_the_sign and self.enclosure[label] < decision.bound
 
     def bound(self, label: int) -> float | None:
         """The proven upper bound of F_label - F_y, or None."""
@@ -177,7 +185,8 @@ class Certification:
         if isinstance(network, MonDEQ):  # milliseconds, where a relaxation may take half a minute a label
             with single_thread():
                 bounds = self._parts.of(("enclosure", question), lambda: fixpoint_bounds(network, answer.region))
-            answer = replace(answer, enclosure=bounds.margins(network, answer.label))
+            enclosure = bounds.margins(network, answer.label)
+            answer = replace(answer, enclosure=enclosure, to_the_sign=state["method"] == "cascade")
         ellipse = state.get("ellipse", False)
         yield replace(answer, open="bounds")
         batches = _batches(answer, state)
