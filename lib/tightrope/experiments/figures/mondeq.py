@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from tightrope.experiments.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, STYLE, UNDECIDED, Drawing
 
 
-def stacked_ratios(bars: Sequence[tuple], title: str) -> Drawing:
+def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Drawing:
     """Draw one bar per setting: certified, undecided, attacked.
 
     Parameters
@@ -21,13 +21,14 @@ def stacked_ratios(bars: Sequence[tuple], title: str) -> Drawing:
         None.
     title
         What is drawn.
+    together
+        How many bars that follow each other stand closer together; with 1 all are equally far apart.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.44 * len(bars) + 1.4))
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        # The two sets of one norm and radius, which follow each other, stand closer together.
-        heights = -np.arange(len(bars)) - 0.4 * (np.arange(len(bars)) // 2)
+        heights = -np.arange(len(bars)) - 0.4 * (np.arange(len(bars)) // together) * (together > 1)
         line = dict(color=INK, linewidth=1.2, clip_on=False, zorder=5)
         for y, (_, certified, attacked, images, robust, unattacked) in zip(heights, bars, strict=True):
             left = 0.0
