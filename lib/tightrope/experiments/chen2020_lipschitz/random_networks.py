@@ -217,32 +217,36 @@ def _methods_of(rows: Sequence[Mapping]) -> list[str]:
 def sweep_table(rows: Sequence[Mapping], what: str) -> Table:
     """One line per network size, set and method; a column per sparsity (or per size, if all are dense)."""
     groups = _groups(rows)
+    draws = max(map(len, groups.values()))
     bands = list(dict.fromkeys(key[3] for key in groups))
     lines = []
     for head in dict.fromkeys(key[:3] for key in groups):
         for method in _methods_of(rows):
             line = [f"({', '.join(map(str, head[1]))})", head[2], TITLES[method]]
             for band in bands:
-                line.append(_cell(groups.get((*head, band, method), []), what))
+                line.append(_cell(groups.get((*head, band, method), []), what, draws))
             if any(cell not in ("", None) for cell in line[3:]):
                 lines.append(tuple(line))
     names = ["dense" if band is None else f"s = {band}" for band in bands]
     return Table(("network", "set", "method", *names), tuple(lines))
 
 
-def _cell(rows: Sequence[Mapping], what: str) -> str | float | None:
+def _cell(rows: Sequence[Mapping], what: str, draws: int) -> str | float | None:
+    """The median and what to know about it: fewer draws than others, some without a number or cut short."""
     if not rows:
         return None
     if what != "value":
         return float(np.median([row[what] for row in rows]))
+    few = f"{len(rows)} draw{'s' if len(rows) > 1 else ''}" if len(rows) < draws else ""
     if len(rows) == 1:
-        return shown(rows[0])
+        text = shown(rows[0])
+        return text if rows[0]["value"] is None or not few else f"{text} ({few})"
     found = middle(rows)
     if found is None:
         return rows[0]["verdict"]
     missing = len(rows) - found["count"]
     late = sum(row["verdict"] == "time" and row["value"] is not None for row in rows)
-    note = ", ".join(filter(None, (f"{missing} without" if missing else "", f"{late} time" if late else "")))
+    note = ", ".join(filter(None, (few, f"{missing} without" if missing else "", f"{late} time" if late else "")))
     return f"{found['median']:.4g}" + (f" ({note})" if note else "")
 
 
