@@ -68,7 +68,7 @@ def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Draw
 
 
 def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -> Drawing:
-    """Draw lower and upper bounds of one number in each group, on logarithmic axes side by side.
+    """Draw lower and upper bounds of one number in each group, side by side; on logarithmic axes where they are far apart.
 
     Parameters
     ----------
@@ -91,8 +91,11 @@ def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -
                 axes.plot(value, y, marker, color=colour, markersize=7)
                 axes.annotate(f"{value:.4g}", (value, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
             values = [value for _, _, value in group]
-            axes.set_xscale("log")
-            axes.set_xlim(0.85 * min(values), 2.2 * max(values))
+            if max(values) > 4 * min(values):
+                axes.set_xscale("log")
+                axes.set_xlim(0.85 * min(values), 2.2 * max(values))
+            else:
+                axes.set_xlim(0, 1.25 * max(values))
             axes.set_ylim(-len(names) + 0.4, 0.6)
             axes.minorticks_off()
             axes.set_title(heading)
