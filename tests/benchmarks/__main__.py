@@ -25,6 +25,8 @@ from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers.robustness import verify
 
+from .relu import auto_lirpa, exact, lp_all
+
 PUBLISHED = "chen2021-mondeq/mnist-87"
 
 
@@ -125,7 +127,7 @@ def digits() -> dict:
     return row
 
 
-BENCHMARKS = {f.__name__.replace("_", "-"): f for f in (digits, one_sdp, sign, decide)}
+BENCHMARKS = {f.__name__.replace("_", "-"): f for f in (digits, one_sdp, sign, decide, lp_all, exact, auto_lirpa)}
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from tightrope.verifiers.triangle import layerwise_bounds
 NEAR = 3e-3
 #: Steps of the dual's first try, and how far above 0 its bound, relative to 1 + LP-GREEDY's, leaves no doubt that
 #: LP-ALL certifies nothing: several times what more steps gain. A proof is not at stake, only what is left open.
-ROUGH, CLEAR = 10, 0.02
+ROUGH, CLEAR = 5, 0.06
 
 
 class By(StrEnum):
@@ -191,10 +191,9 @@ def _decided(network, region, label, greedy, seconds, limits, seed) -> Decision:
         if exact.worst < 0:
             bound = exact.worst
             return done(By.PROGRAM)
-    aims = [k for k in range(network.classes) if k != label and not root.margins[k] < 0]
-    result = timed(By.PGD, lambda: attacks.pgd(network, region, label, targets=aims, restarts=2, steps=40, seed=seed))
-    if result.best is not None:
-        return done(By.PGD, result.best)
+    found = timed(By.PGD, lambda: _aimed(network, region, label, root, seed, rough=not time_limit))
+    if found is not None:
+        return done(By.PGD, found)
     if not time_limit:
         return done(By.NOTHING, reason="not certified by LP-ALL")
     tree = timed(
@@ -202,6 +201,16 @@ def _decided(network, region, label, greedy, seconds, limits, seed) -> Decision:
     )
     by = {Verdict.CERTIFIED: By.TREE, Verdict.FALSIFIED: By.TREE_ATTACK}.get(tree.verdict, By.NOTHING)
     return done(by, tree.attack, tree.subproblems, tree.reason)
+
+
+def _aimed(network, region, label, root: Layerwise, seed, *, rough: bool) -> Attack | None:
+    """Points where LP-ALL's forms are largest; then PGD aimed at each label that LP-ALL leaves open."""
+    found = attacks.check(network, region, label, region.project(root.points.double().numpy()))
+    if found is None:
+        aims = [k for k in range(network.classes) if k != label and not root.margins[k] < 0]
+        restarts, steps = (1, 20) if rough else (2, 40)
+        found = attacks.pgd(network, region, label, targets=aims, restarts=restarts, steps=steps, seed=seed).best
+    return found
 
 
 def _lp_all(network, region, label, greedy, *, rough: bool) -> Layerwise:
