@@ -343,7 +343,7 @@ def seconds_table(rows: Sequence[Mapping]) -> Table:
             if spent:
                 count, total = sum(s[0] for s in spent), sum(s[1] for s in spent)
                 most = max(s[2] for s in spent)
-                lines.append((title(network), epsilon, name, count, round(total / count, 3), round(most, 2)))
+                lines.append((title(network), epsilon, name, count, round(total / count, 3), round(most, 3)))
     return Table(("network", "epsilon", "method", "images", "mean s", "largest s"), tuple(lines))
 
 
