@@ -146,7 +146,7 @@ def table_1(
     Parameters
     ----------
     networks
-        A name of the zoo and a radius in pixel units each; a third entry is this line's own `time_limit`.
+        A name of the zoo and a radius in pixel units each; then, if wanted, this line's own `time_limit` and `images`.
     images
         How many test images branch and bound decides, from the first on. The columns up to LP-ALL are for all.
     time_limit, subproblems
@@ -177,23 +177,25 @@ def cascade_cases(parameters: Mapping) -> list[dict]:
         make_case(
             TABLE_1, parameters["profile"], network, epsilon, "cascade", {**options, "time_limit": limit}, **group
         )
-        for network, epsilon, limit in _lines(parameters["networks"], parameters["time_limit"])
-        for group in groups(parameters["images"], GROUP, dataset(entry(network).dataset))
+        for network, epsilon, limit, images in _lines(parameters)
+        for group in groups(images, GROUP, dataset(entry(network).dataset))
     ]
 
 
-def _lines(networks: Sequence[Sequence], time_limit: float) -> list[tuple[str, float, float]]:
-    """Network, radius and seconds of branch and bound of each line."""
-    for line in networks:
-        if isinstance(line, str) or len(line) not in (2, 3):
-            raise InputError(f"networks: expected [name, radius] or [name, radius, seconds], got {line!r}.")
-    return [(name, float(epsilon), float(*own or (time_limit,))) for name, epsilon, *own in networks]
+def _lines(parameters: Mapping) -> list[tuple[str, float, float, int]]:
+    """Network, radius, seconds and images of branch and bound of each line."""
+    for line in parameters["networks"]:
+        if isinstance(line, str) or not 2 <= len(line) <= 4:
+            raise InputError(f"networks: expected [name, radius], then seconds, then images, if wanted; got {line!r}.")
+    usual = (parameters["time_limit"], parameters["images"])
+    lines = [(name, epsilon, *own, *usual[len(own) :]) for name, epsilon, *own in parameters["networks"]]
+    return [(name, float(epsilon), float(limit), images) for name, epsilon, limit, images in lines]
 
 
 def cheap_cases(parameters: Mapping) -> list[dict]:
     """One case for each network, radius and group of all test images."""
     found, options = [], {"seed": parameters["seed"]}
-    for network, epsilon, _ in _lines(parameters["networks"], 0):
+    for network, epsilon, *_ in _lines(parameters):
         data = dataset(entry(network).dataset)
         for group in groups(len(data), WHOLE, data):
             found.append(make_case(UP_TO_LP_ALL, parameters["profile"], network, epsilon, "lp-all", options, **group))
@@ -352,6 +354,7 @@ def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
     with Store() as store:
         cheap = store.rows(UP_TO_LP_ALL, parameters["profile"], PAPER)
     values = {}
+    asked = {(network, epsilon): images for network, epsilon, _, images in _lines(parameters)}
     data = {row["network"]: row["dataset"] for row in (*rows, *cheap)}
     for line in error_bounds(rows, cheap):
         every = _test_images(data[line.network])
@@ -363,7 +366,7 @@ def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
                 partly = column == "milp-lower" and line.images < every
                 note = f"attacks on all, branch and bound on the first {line.images} images" if partly else ""
                 values[f"table-1/{line.name}/{column}"] = Value(percent(letters, kinds), note)
-        if line.images and line.images >= min(LEAST, parameters["images"]):
+        if line.images >= min(LEAST, asked.get((line.network, line.epsilon_pixel), LEAST)) > 0:
             gap = percent(line.letters, (By.NOTHING,))
             note = f"first {line.images} images, branch and bound, at most {line.time_limit:g} s an image"
             values[f"table-1/{line.name}/milp-gap"] = Value(gap, note)
