@@ -98,6 +98,19 @@ def test_brackets_are_sound_and_ordered():
         certified_distortion(found.network, center, label, "lp-all", 0.1, lower=0.2)
 
 
+def test_random_networks_keep_their_own_label(store):
+    """The gap of a network that nobody trained: for the label that it gives the image."""
+    name = "random/64-16-10/dense/0"
+    found = distortion.figure_3([name], images=2, steps=10, profile="custom", store=store)
+    own = entry(name).network.predict(dataset("digits").images[:2])
+    assert [row["label"] for row in found.rows] == list(own)
+    for row in found.rows:
+        radii = [row["radii"][method][0] for method in distortion.METHODS]
+        assert 0 < radii[0] and sorted(radii) == radii and radii[-1] < row["pgd"]
+    with pytest.raises(InputError, match="random/64"):
+        distortion.figure_3(["random/64-16-10/s3/0"])
+
+
 def test_bad_input_by_name():
     with pytest.raises(InputError, match="images"):
         table_1([[NETWORK, 0.1]], images=0)
