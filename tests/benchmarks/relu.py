@@ -74,6 +74,7 @@ def auto_lirpa(images: int = 10, iterations: int = 20) -> dict:
                 **{f"ours {method}": float(found.max(1).mean()) for method, found in ours.items()},
             },
             "images_where_lp_all_is_lower": int((ours["lp-all"].max(1) < alpha.max(1)).sum()),
+            "lp_all_most_above_alpha_crown": float((ours["lp-all"].max(1) - alpha.max(1)).max()),
             "seconds": {
                 "auto_LiRPA CROWN": float(theirs["crown-single-seconds"].mean()),
                 "auto_LiRPA alpha-CROWN": float(theirs["alpha-crown-single-seconds"].mean()),
