@@ -27,6 +27,8 @@ from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.robustness import verify
 
+from .relu import auto_lirpa, exact, lp_all
+
 PUBLISHED = "chen2021-mondeq/mnist-87"
 
 
@@ -158,7 +160,10 @@ def trained_network() -> dict:
     return row | {"ratio": row["global_product_shor_cpu_seconds"] / row["global_shor_cpu_seconds"]}
 
 
-BENCHMARKS = {f.__name__.replace("_", "-"): f for f in (digits, one_sdp, sign, decide, product_shor, trained_network)}
+BENCHMARKS = {
+    f.__name__.replace("_", "-"): f
+    for f in (digits, one_sdp, sign, decide, product_shor, trained_network, lp_all, exact, auto_lirpa)
+}
 
 
 def main() -> None:
