@@ -37,6 +37,13 @@ from tightrope.experiments.jovanovic2022_paradox.shapes import (
     shape,
     toy_bounds,
 )
+from tightrope.experiments.jovanovic2022_paradox.shifts import (
+    FIGURE_4,
+    FIGURE_10,
+    shifted_bounds,
+    shifted_cases,
+    shifted_curve,
+)
 from tightrope.experiments.jovanovic2022_paradox.small_training import (
     TABLE_14,
     table_14,
@@ -46,19 +53,22 @@ from tightrope.experiments.jovanovic2022_paradox.small_training import (
 )
 from tightrope.experiments.jovanovic2022_paradox.tightness import (
     FIGURE_2,
-    FIGURE_4,
     FIGURE_9,
-    FIGURE_10,
     TABLE_1,
     TABLE_4,
-    count_at_radius,
+    area_cells,
     draw_paradox,
     paradox,
-    shifted_bounds,
-    shifted_cases,
-    shifted_curve,
+    solve_tightness,
     tightness,
     tightness_cases,
+)
+from tightrope.experiments.jovanovic2022_paradox.trained_networks import (
+    TABLE_3,
+    accuracy_and_robustness,
+    table_3,
+    table_3_cases,
+    table_3_cells,
 )
 from tightrope.experiments.registry import Experiment
 
@@ -71,6 +81,7 @@ __all__ = [
     "own_certificates",
     "paradox",
     "shifted_bounds",
+    "table_3",
     "table_7",
     "table_14",
     "tightness",
@@ -84,6 +95,7 @@ def _no_cells(rows, parameters) -> dict:
 
 EXPERIMENTS = {
     TABLE_2: Experiment(own_cases(TABLE_2), table_2_cells, {TABLE_2: certify_own}),
+    TABLE_3: Experiment(table_3_cases, table_3_cells, {TABLE_3: accuracy_and_robustness}),
     TABLE_7: Experiment(table_7_cases, table_7_cells, {TABLE_7: count_certified}),
     TABLE_8: Experiment(own_cases(TABLE_8), accuracy_cells(8), {TABLE_8: certify_and_attack}),
     TABLE_9: Experiment(own_cases(TABLE_9), accuracy_cells(9), {TABLE_9: certify_and_attack}),
@@ -92,8 +104,13 @@ EXPERIMENTS = {
     FIGURE_3: Experiment(figure_3_cases, figure_3_cells, {FIGURE_3: minimal_curve}),
     FIGURE_8: Experiment(figure_8_cases, figure_8_cells, {FIGURE_8: toy_bounds}),
     **{
-        name: Experiment(tightness_cases(name), _no_cells, {name: count_at_radius})
-        for name in (TABLE_1, TABLE_4, FIGURE_2, FIGURE_9)
+        name: Experiment(tightness_cases(name), cells, {name: solve_tightness(name)})
+        for name, cells in (
+            (TABLE_1, area_cells(1)),
+            (TABLE_4, area_cells(4)),
+            (FIGURE_2, _no_cells),
+            (FIGURE_9, _no_cells),
+        )
     },
     **{name: Experiment(shifted_cases(name), _no_cells, {name: shifted_curve}) for name in (FIGURE_4, FIGURE_10)},
 }

@@ -15,6 +15,7 @@ from tightrope.experiments.jovanovic2022_paradox.common import (
     chunks,
     dataset,
     entry,
+    kept_or_solved,
     make_case,
     questions,
     solved,
@@ -152,11 +153,7 @@ def own_cases(result: str) -> Callable[[Mapping], list[dict]]:
 
 def certify_own(case: Mapping) -> dict:
     """Certify one group of images by the network's own relaxation; Table 7's row if it is kept."""
-    asked = {**case, "result": TABLE_7}
-    with Store() as store:
-        store.import_csv(TABLE_7, case["profile"], PAPER)
-        row = store.get(asked)
-    outcome = row if row is not None else count_certified(asked)
+    outcome = kept_or_solved(case, TABLE_7, count_certified)
     return {name: outcome[name] for name in ("correct", "certified")}
 
 

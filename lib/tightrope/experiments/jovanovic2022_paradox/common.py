@@ -91,6 +91,16 @@ def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store:
     return rows
 
 
+def kept_or_solved(case: Mapping, kind: str, solve: Callable[[Mapping], Mapping]) -> dict:
+    """The outcome of a case that is also one of another kind of row: that row's if it is kept, solved if not."""
+    asked = {**case, "result": kind}
+    with Store() as store:
+        store.import_csv(kind, case["profile"], PAPER)
+        row = store.get(asked)
+    known = {*case, "versions", "created", "key"}
+    return {name: v for name, v in row.items() if name not in known} if row is not None else dict(solve(asked))
+
+
 def chunks(images: int, size: int, data: datasets.Dataset) -> list[dict]:
     """Split the first images into groups: {"first": ..., "count": ...}."""
     if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
