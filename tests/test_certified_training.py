@@ -40,7 +40,11 @@ def configuration(method: str = "box", **changes) -> Configuration:
 def test_architectures_have_the_printed_sizes():
     assert Architecture.parse("FC", (1, 28, 28)).sizes == (784, 400, 200, 100, 100, 10)
     assert Architecture.parse("CONV", (1, 28, 28)).sizes == (784, 3136, 100, 10)
-    assert Architecture.parse("CONV+", (3, 32, 32)).shapes[1:3] == [(16, 16, 16), (32, 15, 15)]
+    assert Architecture.parse("CONV+", (3, 32, 32)).shapes[1:3] == [(16, 15, 15), (32, 12, 12)]
+    assert Architecture.parse("CONV 2 3x3+1 p2, FC 3", (1, 4, 4)).shapes[1] == (2, 6, 6)
+    for text, shape in (("FC", (1, 28, 28)), ("CONV", (1, 28, 28)), ("CONV+", (3, 32, 32))):
+        found = Architecture.parse(text, shape)
+        assert sum(found.parameters) == sum(t.numel() for t in found.initial(torch.Generator()))
     assert Architecture.parse("FC 7, FC 3", (1, 2, 2)).sizes == (4, 7, 3)
 
 

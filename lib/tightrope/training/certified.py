@@ -170,7 +170,7 @@ def _epoch(configuration, architecture, tensors, optimiser, epoch, images, x, la
         rows = rows.to(x.device)
         now = epoch + number / len(batches)
         inputs = boxes(images[rows], schedule.epsilon_at(now), normalisation, configuration.clip)
-        step = normalisation.radius_to_input(configuration.attack_step)
+        step = _tensor(normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
         loss = training_loss(
             architecture.operators(tensors),
             x[rows],
@@ -205,7 +205,13 @@ def boxes(pixels: torch.Tensor, epsilon_pixel: float, normalisation: Normalisati
     lower, upper = pixels - epsilon_pixel, pixels + epsilon_pixel
     if clip:
         lower, upper = lower.clamp(min=0), upper.clamp(max=1)
-    return InputSet(*((side - normalisation.mean) / normalisation.std for side in (lower, upper)))
+    mean, std = (_tensor(value, pixels) for value in normalisation.of(pixels.shape[-1]))
+    return InputSet(*((side - mean) / std for side in (lower, upper)))
+
+
+def _tensor(value, like: torch.Tensor):
+    """Numbers as they are, arrays as tensors of the same kind as another one."""
+    return value if isinstance(value, float) else torch.tensor(value, dtype=like.dtype, device=like.device)
 
 
 def _seed(seed: int, epoch: int) -> int:
