@@ -298,6 +298,15 @@ def available(file: str) -> bool:
     return (given is not None and given.is_file()) or (cache_folder() / file).is_file()
 
 
+def provided(file: str) -> Path | None:
+    """Return the path of a file that the user put into TIGHTROPE_DATA, in the registry or not; None if it is not there.
+
+    Its content is not checked.
+    """
+    given = _given(file)
+    return given if given is not None and given.is_file() else None
+
+
 def on_this_machine(name: str, split: str = "test") -> bool:
     """Say whether a data set can be loaded without a download."""
     if name in image_files.SETS:

@@ -27,6 +27,23 @@ OWN = {"box": "box", "hbox": "hbox", "crown-ibp-r": "crown_ibp", "deepz": "deepz
 CERTIFIERS = ("box", "hbox", "crown_ibp", "deepz", "crown")
 
 
+def parts(network: str) -> tuple[str, str]:
+    """What a network is and how it was trained, by its name.
+
+    Examples
+    --------
+    >>> parts("jovanovic2022-paradox/cifar10-conv-plus-crown-ibp-r"), parts("digits/fc-natural")
+    (('cifar10-conv-plus', 'crown-ibp-r'), ('fc', 'natural'))
+    """
+    name = network.split("/")[-1]
+    known = [training for training in TRAININGS if name.endswith(f"-{training}")]
+    if known:
+        training = max(known, key=len)
+        return name[: -len(training) - 1], training
+    kind, _, training = name.partition("-")
+    return kind, training
+
+
 def title(relaxation: str) -> str:
     """A relaxation as the paper writes it."""
     return RELAXATIONS[relaxation].title

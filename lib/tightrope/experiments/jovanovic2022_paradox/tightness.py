@@ -242,7 +242,7 @@ def broken_from(
         rows = np.flatnonzero(broken > i)
         if len(rows):
             _, _, lower, upper, _ = questions({**case, "epsilon_pixel": values[i]})
-            step = SEARCH_LENGTH * found.normalisation.radius_to_input(values[i])
+            step = SEARCH_LENGTH * found.normalisation.steps_to_input(values[i], x.shape[1])
             with one_thread():
                 fooled = attacks.batched_pgd(found.network, x[rows], lower[rows], upper[rows], labels[rows], step=step,
                                              steps=SEARCH_STEPS, seed=0)  # fmt: skip
