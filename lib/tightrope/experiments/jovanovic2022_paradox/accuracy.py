@@ -32,7 +32,7 @@ from tightrope.propagation.lines import RELAXATIONS
 
 TABLE_2, TABLE_8, TABLE_9 = "table-2-certified-training", "table-8-mnist-fc", "table-9-mnist-conv"
 TABLE_10, TABLE_11 = "table-10-fashionmnist-fc", "table-11-fashionmnist-conv"
-TABLE_12 = "table-12-svhn-and-cifar10"
+TABLE_12 = "table-12-svhn-cifar10"
 #: What the paper says of each relaxation: class of tightness, sensitivity as printed.
 PROPERTIES = {
     "box": ("low", "O(1)"),

@@ -64,7 +64,7 @@ def table_5(
 def table_5_cases(parameters: Mapping) -> list[dict]:
     """One case per architecture."""
     return [
-        plain_case(TABLE_5, parameters["profile"], architecture=text, input_shape=list(shape), network=network)
+        plain_case(TABLE_5, parameters["profile"], architecture=text, input_shape=list(shape), weights=network)
         for text, shape, network in zip(
             parameters["architectures"], parameters["input_shapes"], parameters["networks"], strict=True
         )
@@ -75,8 +75,8 @@ def count_parameters(case: Mapping) -> dict:
     """Shapes and numbers of parameters of one architecture."""
     found = Architecture.parse(case["architecture"], tuple(case["input_shape"]))
     published = None
-    if case["network"] is not None:
-        layers = zoo.get(case["network"]).network.layers
+    if case["weights"] is not None:
+        layers = zoo.get(case["weights"]).network.layers
         published = sum(layer.weight.size + layer.bias.size for layer in layers)
     return {
         "layers": [part.strip() for part in ARCHITECTURES.get(found.text, found.text).split(",")],
@@ -111,7 +111,7 @@ class Table6:
     def settings(self) -> Table:
         """The printed columns, each computed from the configuration's schedules."""
         names = ("epsilon_train", "warm_up", "ramp_up", "kappa_end", "l1", "learning_rate", "learning_rates", "elision")
-        lines = [(row["dataset"], row["network"], f"{row['epsilon_test']:.3g}", TRAININGS[row["training"]],
+        lines = [(row["dataset"], row["architecture"], f"{row['epsilon_test']:.3g}", TRAININGS[row["training"]],
                   *(row[name] for name in names)) for row in self.rows]  # fmt: skip
         head = ("data set", "network", "eps test", "trained with", "eps train", "N_w", "N_r", "kappa end", "lambda",
                 "alpha", "schedule", "elision")  # fmt: skip
@@ -120,7 +120,7 @@ class Table6:
     @property
     def schedules(self) -> Table:
         """What follows from them: epochs, batch size, epochs at full radius, and the last learning rate."""
-        lines = [(row["dataset"], row["network"], f"{row['epsilon_test']:.3g}", TRAININGS[row["training"]],
+        lines = [(row["dataset"], row["architecture"], f"{row['epsilon_test']:.3g}", TRAININGS[row["training"]],
                   row["epochs"], row["batch_size"], row["full"], row["last_rate"]) for row in self.rows]  # fmt: skip
         head = ("data set", "network", "eps test", "trained with", "epochs", "batch", "epochs at full radius",
                 "last learning rate")  # fmt: skip
@@ -147,7 +147,7 @@ def table_6_cases(parameters: Mapping) -> list[dict]:
     """One case per network of the paper."""
     wanted = {f"{epsilon:.4g}" for epsilon in parameters["epsilons"]}
     return [
-        plain_case(TABLE_6, parameters["profile"], dataset=data, network=network, epsilon_test=round(epsilon, 6),
+        plain_case(TABLE_6, parameters["profile"], dataset=data, architecture=network, epsilon_test=round(epsilon, 6),
                    training=training)
         for data in parameters["datasets"]
         for network, epsilon, training in CONFIGURATIONS[data]
@@ -157,7 +157,7 @@ def table_6_cases(parameters: Mapping) -> list[dict]:
 
 def read_configuration(case: Mapping) -> dict:
     """The printed columns as the schedules give them, epoch by epoch."""
-    found = configuration(case["dataset"], case["network"], case["epsilon_test"], case["training"])
+    found = configuration(case["dataset"], case["architecture"], case["epsilon_test"], case["training"])
     schedule, epochs = found.schedule, range(found.schedule.epochs + 1)
     radii = [schedule.epsilon_at(epoch) for epoch in epochs]
     full = next(epoch for epoch in epochs if radii[epoch] == radii[-1])
@@ -183,7 +183,7 @@ def table_6_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
     names = {"eps-train": "epsilon_train", "warm-up": "warm_up", "ramp-up": "ramp_up", "kappa-end": "kappa_end",
              "lambda": "l1", "alpha": "learning_rate"}  # fmt: skip
     return {
-        f"table-6/{row['network']}-{row['epsilon_test']:g}/{row['training']}/{name}": Value(row[column])
+        f"table-6/{row['architecture']}-{row['epsilon_test']:g}/{row['training']}/{name}": Value(row[column])
         for row in rows
         if row["dataset"] == "mnist"
         for name, column in names.items()
