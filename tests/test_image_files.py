@@ -11,7 +11,9 @@ import scipy.io
 
 from tightrope import datasets, image_files
 from tightrope.errors import CorruptDataError, InputError, MissingDataError, RegionError
+from tightrope.networks import FeedForward
 from tightrope.training import Configuration, Schedule, train
+from tightrope.training.printed import train_printed
 
 COUNT = 7
 
@@ -156,3 +158,14 @@ def test_colour_images_train(given, method):
     configuration = Configuration("CONV 2 4x4+4, FC 10", method, schedule, batch_size=4, attack_steps=2)
     found = train(configuration, data, device="cpu")
     assert found.network.input_size == 3072 and found.losses[-1] < found.losses[0]
+
+
+def test_a_printed_configuration_trains_on_files_of_the_user(given, tmp_path):
+    """Two epochs, stopped and continued; its schedule is the printed one."""
+    losses = []
+    arguments = ("fashionmnist", "FC", 0.3, "box", tmp_path / "network.npz")
+    for epochs in (1, 2):
+        found = train_printed(*arguments, until=epochs, progress=lambda epoch, loss: losses.append(loss))
+    assert found.losses == tuple(losses) and len(losses) == 2 and found.configuration.schedule.epochs == 200
+    assert FeedForward.from_npz(tmp_path / "network.npz").sizes == (784, 400, 200, 100, 100, 10)
+    assert (tmp_path / "network.pt").is_file()

@@ -1,14 +1,17 @@
 """The configurations of jovanovic2022-paradox: Table 6 for MNIST and FashionMNIST, Appendix G for SVHN and CIFAR-10.
 
-An owner of the data and a GPU starts one with :func:`tightrope.training.train`. Two things of Table 6's networks are in
-the authors' scripts only: batches of 50 for CONV with DeepZ and CROWN, and the seed, 10 (12 for some).
+`python -m tightrope.training.printed cifar10 CONV+ 0.03137 box network.npz` trains one: data set, network, the radius
+that it is certified at, how it is trained, where its weights go; the checkpoint lies beside them. Two things of Table
+6's networks are in the authors' scripts only: batches of 50 for CONV with DeepZ and CROWN, and the seed, 10 or 12.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
+from tightrope import datasets
 from tightrope.errors import UnknownNameError
-from tightrope.training.certified import Configuration
+from tightrope.training.certified import Configuration, Trained, train
 from tightrope.training.schedules import Schedule
 
 #: How a network was trained, by the last part of its name -> method of tightrope.training.
@@ -141,3 +144,40 @@ def configuration(dataset: str, network: str, epsilon_test: float, training: str
     if wanted not in names:
         raise UnknownNameError(f"network of {dataset}", wanted, names)
     return names[wanted]
+
+
+def train_printed(
+    dataset: str,
+    network: str,
+    epsilon_test: float,
+    training: str,
+    file: Path,
+    *,
+    until: int | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> Trained:
+    """Train a network of the paper on its data set, write its weights, and keep the checkpoint beside them.
+
+    Parameters
+    ----------
+    dataset, network, epsilon_test, training
+        As :func:`configuration` takes them.
+    file
+        An .npz file; the checkpoint is the same name with .pt.
+    until, progress
+        As in :func:`tightrope.training.train`.
+    """
+    file = Path(file)
+    found = train(configuration(dataset, network, epsilon_test, training), datasets.load(dataset, "train"),
+                  checkpoint=file.with_suffix(".pt"), until=until, progress=progress, name=file.stem)  # fmt: skip
+    found.network.to_npz(file)
+    return found
+
+
+if __name__ == "__main__":
+    import sys
+
+    if len(sys.argv) != 6:
+        sys.exit("usage: python -m tightrope.training.printed DATASET NETWORK EPSILON_TEST TRAINING FILE.npz")
+    train_printed(*sys.argv[1:3], float(sys.argv[3]), *sys.argv[4:],
+                  progress=lambda epoch, loss: print(f"epoch {epoch} loss {loss:.4f}", flush=True))  # fmt: skip

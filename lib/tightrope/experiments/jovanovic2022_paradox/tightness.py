@@ -117,6 +117,7 @@ def tightness(
     count: int = 100,
     methods: Sequence[str] = CURVES,
     programs: Sequence[str] = (),
+    program_images: int | None = None,
     group: int = 50,
     profile: str = "quick",
     store: Store | None = None,
@@ -137,11 +138,13 @@ def tightness(
         Relaxations with two lines for each neuron.
     programs
         Those of the networks for which Triangle and Parallelogram are solved as well, by linear programs.
+    program_images
+        How many of the images for these; all if left out.
     group
         Images of one row: what a killed run loses at most.
     """
     parameters = dict(networks=networks, images=images, largest=largest, count=count, methods=methods,
-                      programs=programs, group=group, profile=profile)  # fmt: skip
+                      programs=programs, program_images=program_images, group=group, profile=profile)  # fmt: skip
     return Tightness(solved(tightness_cases(result)(parameters), solve_tightness(result), store))
 
 
@@ -150,16 +153,24 @@ def tightness_cases(result: str) -> Callable[[Mapping], list[dict]]:
 
     def cases(parameters: Mapping) -> list[dict]:
         options = {"elision": True, "radii": parameters["count"]}
-        sizes = zip(parameters["networks"], parameters["images"], parameters["largest"], strict=True)
-        return [
-            make_case(result, parameters["profile"], network, largest, method, options, **part)
-            for network, images, largest in sizes
-            for method in (*parameters.get("methods", CURVES),
-                           *(PROGRAMS if network in parameters.get("programs", ()) else ()))
-            for part in chunks(images, parameters.get("group", 50), dataset(entry(network).dataset))
-        ]  # fmt: skip
+        found = []
+        for network, images, largest in zip(
+            parameters["networks"], parameters["images"], parameters["largest"], strict=True
+        ):
+            programs = PROGRAMS if network in parameters.get("programs", ()) else ()
+            for method in (*parameters.get("methods", CURVES), *programs):
+                count = _images(parameters, images, method)
+                for part in chunks(count, parameters.get("group", 50), dataset(entry(network).dataset)):
+                    found.append(make_case(result, parameters["profile"], network, largest, method, options, **part))
+        return found
 
     return cases
+
+
+def _images(parameters: Mapping, images: int, method: str) -> int:
+    """How many images a relaxation is asked about."""
+    fewer = parameters.get("program_images") if method in PROGRAMS else None
+    return images if fewer is None else min(images, fewer)
 
 
 def solve_tightness(result: str) -> Callable[[Mapping], dict]:
@@ -259,14 +270,15 @@ def area_cells(number: int) -> Callable[[Sequence[Mapping], Mapping], dict[str, 
         for network, method in dict.fromkeys((row["network"], row["method"]) for row in rows):
             part = tuple(row for row in rows if (row["network"], row["method"]) == (network, method))
             letter = letter_of(network)
-            if letter is None or sum(row["count"] for row in part) != sizes.get(network):
+            asked = network in sizes and _images(parameters, sizes[network], method)
+            if letter is None or sum(row["count"] for row in part) != asked:
                 continue
             word = method.replace("_", "-")
             cell = f"table-4/{word}/{letter}" if number == 4 else f"table-1/{word.replace('-ibp', '-ibp-r')}/tightness"
             area = cr_auc(*Tightness(part).curves[network][named(method)])
             trained = TRAINED[letter]
             note = (f"another network of the same kind, trained here for {trained.ours.schedule.epochs} of the printed "
-                    f"{trained.printed.schedule.epochs} epochs; first {sizes[network]} images")  # fmt: skip
+                    f"{trained.printed.schedule.epochs} epochs; first {asked} images")  # fmt: skip
             values[cell] = Value(round(area, 3), note)
         return values
 
