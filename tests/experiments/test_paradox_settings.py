@@ -7,12 +7,13 @@ import pytest
 import scipy.io
 import torch
 
-from tightrope import datasets, image_files
+from tightrope import datasets, image_files, paths
 from tightrope.experiments import jovanovic2022_paradox as paper
 from tightrope.experiments import published
 from tightrope.experiments.compare import agreement
 from tightrope.experiments.jovanovic2022_paradox import common
-from tightrope.experiments.records import Store, case_key
+from tightrope.experiments.jovanovic2022_paradox.tightness import Tightness, cr_auc, letter_of
+from tightrope.experiments.records import Store, case_key, from_csv
 from tightrope.training import Architecture
 
 
@@ -87,3 +88,17 @@ def test_tables_of_other_sets_run_on_files_of_the_user(store, tmp_path, monkeypa
     assert set(found) == {f"{cells}/{part}" for part in ("accuracy", "pgd", "certified")}
     known = {cell.id for cell in printed(name).cells}
     assert set(found) <= known and all(0 <= value.value <= 100 for value in found.values())
+
+
+def test_kept_curves_have_the_printed_order():
+    """Networks of experiments A, F, G and H trained here: the classes of tightness, CROWN-0 with nothing."""
+    file = paths.RESULTS / "jovanovic2022-paradox" / "table-4-cr-auc.paper.csv"
+    found = Tightness(tuple(from_csv(file.read_text(encoding="utf-8"))))
+    assert {letter_of(network) for network in found.curves} >= {"A", "F", "G"}
+    for lines in found.curves.values():
+        area = {name: cr_auc(*curve) for name, curve in lines.items()}
+        middle = [area["hBox"], area["CROWN-IBP (R)"]]
+        assert 0 == area["CROWN-0"] < area["Box"] < min(middle) and max(middle) < area["DeepZ"] < area["CROWN"]
+        if "Triangle" in lines:  # of the first images only: no looser radius by radius than Parallelogram
+            pairs = zip(lines["Triangle"][1], lines["Parallelogram"][1], strict=True)
+            assert all(tight >= loose for tight, loose in pairs)
