@@ -143,7 +143,7 @@ def batched_pgd(
     upper: np.ndarray,
     labels: np.ndarray,
     *,
-    step: float,
+    step: float | np.ndarray,
     steps: int = 100,
     seed: int = 0,
 ) -> np.ndarray:
@@ -158,8 +158,8 @@ def batched_pgd(
     center, lower, upper : (N, p0)
         Images and boxes in network-input units.
     labels : (N,)
-    step : float
-        Length of a step in network-input units.
+    step : float or (p0,)
+        Length of a step in network-input units, in all directions or in each.
 
     Returns
     -------
@@ -177,6 +177,8 @@ def batched_pgd(
     box = [torch.tensor(side, dtype=torch.float32) for side in (lower, upper)]
     y = torch.tensor(labels)
     points = torch.tensor(x, dtype=torch.float32)
+    if np.ndim(step):
+        step = torch.tensor(step, dtype=torch.float32)
     for _ in range(steps):
         rows = np.flatnonzero(~broken)
         if not len(rows):
