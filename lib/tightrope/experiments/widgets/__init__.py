@@ -3,7 +3,18 @@
 from tightrope.experiments.widgets.certify import attack, certify
 from tightrope.experiments.widgets.explorer import Explorer, Still, View
 
-__all__ = ["Explorer", "Still", "View", "attack", "certify", "constants", "relaxations", "relu_constants", "sizes"]
+__all__ = [
+    "Explorer",
+    "Still",
+    "View",
+    "ascents",
+    "attack",
+    "certify",
+    "constants",
+    "relaxations",
+    "relu_constants",
+    "sizes",
+]
 
 
 def __getattr__(name: str):
@@ -20,6 +31,10 @@ def __getattr__(name: str):
         from tightrope.experiments.widgets.problem_sizes import sizes
 
         return sizes
+    if name == "ascents":
+        from tightrope.experiments.widgets.landscapes import ascents
+
+        return ascents
     if name == "relaxations":
         from tightrope.experiments.widgets.relu_shapes import relaxations
 
