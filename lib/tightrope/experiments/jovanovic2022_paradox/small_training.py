@@ -78,6 +78,19 @@ class Table14:
                    "last loss")  # fmt: skip
         return Table(columns, tuple(lines))
 
+    @property
+    def final_losses(self) -> Table:
+        """Training loss of the first seed: where the ramp-up ends, and at the end, from the lowest to the highest."""
+        first: dict = {}
+        for row in self.rows:
+            first.setdefault((row["scaling"], row["method"]), row)
+        lines = [
+            (scaling, named(method), *(round(row["losses"][at], 4) for at in (row["warm_up"] + row["ramp_up"], -1)))
+            for (scaling, method), row in first.items()
+        ]
+        columns = ("components", "relaxation", "loss after the ramp-up", "last loss")
+        return Table(columns, tuple(sorted(lines, key=lambda line: (line[0], line[-1]))))
+
     def draw(self, name: str = TABLE_14) -> figures.Drawing:
         """Draw the loss after the ramp-up, of the first seed, a panel for each scaling."""
         panels: dict = {}
