@@ -33,8 +33,10 @@ PRINTED = {FIGURE_5: ("crown", Steps(0.02, 0.99, 20)), FIGURE_6: ("deepz", Steps
 POINTS = 101
 #: Points of one step between which a jump is looked for.
 CELLS = 9
-#: A path that ends this part of its landscape's height below the highest point is stuck.
-STUCK = 0.1
+#: A path is trapped if its end is this part of the landscape's height below the highest point, and
+TRAPPED = 0.1
+#: a valley of this part of the height lies between them.
+VALLEY = 0.01
 
 
 def random_network(seed: int) -> tuple[FeedForward, np.ndarray, float]:
@@ -67,8 +69,9 @@ class Ascents:
             ("... although its landscape goes above Box's end", sum(r["highest"] > r["box_end"] for r in worse)),
             (f"a step of {tight} falls at a jump", sum(r["fallen"] > 0 for r in rows)),
             ("... and its path ends lower than Box's", sum(r["fallen"] > 0 for r in worse)),
-            (f"{tight} is stuck", sum(r["stuck"] for r in rows)),
-            ("Box is stuck", sum(r["box_stuck"] for r in rows)),
+            (f"{tight} ends below a higher point behind a valley", sum(r["trapped"] for r in rows)),
+            ("... and its path ends lower than Box's", sum(r["trapped"] for r in worse)),
+            ("Box ends below a higher point behind a valley", sum(r["box_trapped"] for r in rows)),
         ]
         return Table(("over all networks", "count"), tuple(lines))
 
@@ -101,11 +104,12 @@ def ascents(result: str, networks: int, first: int = 0, profile: str = "quick", 
     """Figure 5 (CROWN) or 6 (DeepZ) beside Box, on networks of the seeds first, first + 1, and so on.
 
     Drawn is the network with the largest lead of Box at the end, as a part of the height of the tight landscape, among
-    those where the tight landscape goes higher than Box's end; and for Figure 5, where a step falls at a jump.
+    those where the tight landscape goes higher than Box's end, and where a step falls at a jump (Figure 5) or the path
+    ends below a higher point behind a valley (Figure 6).
     """
     rows = solved(ascent_cases(result)(dict(networks=networks, first=first, profile=profile)), climb, store)
     able = [row for row in rows if not row["flat"] and row["highest"] > row["box_end"] > row["end"]]
-    able = [row for row in able if row["fallen"] > 0 or result == FIGURE_6]
+    able = [row for row in able if (row["trapped"] if result == FIGURE_6 else row["fallen"] > 0)]
     if not able:
         return Ascents(rows, None)
     chosen = max(able, key=lambda row: (row["box_end"] - row["end"]) / (row["highest"] - row["lowest"]))
@@ -191,10 +195,12 @@ def climb(case: Mapping) -> dict:
             path, curve = found.paths[name], found.values(name)(grid)
             highest, lowest = float(max(curve.max(), path.values.max())), float(min(curve.min(), path.values.min()))
             end = float(path.values[-1])
-            stuck = bool(highest - end > STUCK * (highest - lowest))
+            between = curve[slice(*sorted((int(curve.argmax()), int(np.searchsorted(grid, path.shifts[-1])))))]
+            valley = end - float(between.min(initial=end))
             for key, value in (("start", path.values[0]), ("end", end), ("highest", highest), ("lowest", lowest)):
                 outcome[prefix + key] = round(float(value), 6)
-            outcome[f"{prefix}stuck"] = stuck
+            far, deep = highest - end > TRAPPED * (highest - lowest), valley > VALLEY * (highest - lowest)
+            outcome[f"{prefix}trapped"] = bool(far and deep)
         outcome["fallen"] = round(found.fallen(), 6)
     return outcome
 
