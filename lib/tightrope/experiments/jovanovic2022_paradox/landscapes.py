@@ -104,12 +104,11 @@ def ascents(result: str, networks: int, first: int = 0, profile: str = "quick", 
     """Figure 5 (CROWN) or 6 (DeepZ) beside Box, on networks of the seeds first, first + 1, and so on.
 
     Drawn is the network with the largest lead of Box at the end, as a part of the height of the tight landscape, among
-    those where the tight landscape goes higher than Box's end, and where a step falls at a jump (Figure 5) or the path
-    ends below a higher point behind a valley (Figure 6).
+    those where the tight landscape goes higher than Box's end; for Figure 5 also a step must fall at a jump.
     """
     rows = solved(ascent_cases(result)(dict(networks=networks, first=first, profile=profile)), climb, store)
     able = [row for row in rows if not row["flat"] and row["highest"] > row["box_end"] > row["end"]]
-    able = [row for row in able if (row["trapped"] if result == FIGURE_6 else row["fallen"] > 0)]
+    able = [row for row in able if row["fallen"] > 0 or result == FIGURE_6]
     if not able:
         return Ascents(rows, None)
     chosen = max(able, key=lambda row: (row["box_end"] - row["end"]) / (row["highest"] - row["lowest"]))
