@@ -67,6 +67,9 @@ def test_figure_3_finds_the_jumps_where_the_theory_has_them(store):
     found = agreements(FIGURE_3, result.rows)
     assert len(found) == 17 and set(found.values()) == {"reproduced"}
     assert {line[-1] for line in result.jumps.rows} == {"continuous", "-l = u", "l = 0"}
+    places = {line[0]: line[2:] for line in result.places.rows}
+    assert places.pop("CROWN") == places.pop("CROWN-IBP (R)") == places.pop("hBox") == (1, 1, 0)
+    assert len(places) == 4 and set(places.values()) == {(0, 0, 0)}
 
 
 def test_figure_1_regions_hold_the_relu(store):

@@ -2,6 +2,7 @@
 
 from tightrope.experiments.figures.barrier import envelope_panels, error_bars, gap_bars, relation_map
 from tightrope.experiments.figures.drawing import Drawing
+from tightrope.experiments.figures.landscapes import ascents, spreads
 from tightrope.experiments.figures.mondeq import (
     adversarial_example,
     bounds,
@@ -16,6 +17,7 @@ from tightrope.experiments.figures.relu import pair_matrices, ratio_curves, swee
 __all__ = [
     "Drawing",
     "adversarial_example",
+    "ascents",
     "bounds",
     "certificate",
     "curves",
@@ -31,6 +33,7 @@ __all__ = [
     "region_and_bounds",
     "relation_map",
     "relu_regions",
+    "spreads",
     "stacked_ratios",
     "sweeps",
 ]
