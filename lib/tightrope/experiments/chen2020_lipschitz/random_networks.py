@@ -286,6 +286,9 @@ def claims_table(rows: Sequence[Mapping]) -> Table:
 def panels(rows: Sequence[Mapping]) -> list[dict]:
     """What is drawn: for each set (or number of hidden layers) the bounds and the times of every method."""
     groups = _groups(rows)
+    draws = {m: max(len(some) for key, some in groups.items() if key[-1] == m) for m in _methods_of(rows)}
+    names = {method: TITLES[method] + (f" ({n} draw{'s' if n > 1 else ''})" if n < max(draws.values()) else "")
+             for method, n in draws.items()}  # fmt: skip
     dense = all(row["sparsity"] is None for row in rows)
     found = []
     kinds = list(dict.fromkeys((key[0], key[2]) if dense else (key[1], key[2]) for key in groups))
@@ -306,7 +309,7 @@ def panels(rows: Sequence[Mapping]) -> list[dict]:
                         x = sum(sizes) if dense else band
                         points.append((x, *np.quantile(numbers, [0.25, 0.5, 0.75])))
                 if points:
-                    series[TITLES[method]] = sorted(points)
+                    series[names[method]] = sorted(points)
             layers = f"{kind[0]} hidden layer{'s' if kind[0] != 1 else ''}"
             title = layers if dense else f"({', '.join(map(str, kind[0]))}), {kind[1]}"
             found.append({"title": title, "x": "neurons and inputs" if dense else "sparsity s", "y": label,
