@@ -12,7 +12,7 @@ from tightrope.networks import FeedForward
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import DenseOperator, operators
-from tightrope.training import Architecture, Configuration, Schedule, accuracy, train
+from tightrope.training import Architecture, Configuration, Schedule, accuracy, certified, train
 from tightrope.training.certified import augmented, boxes
 from tightrope.training.losses import CERTIFIER, METHODS, training_loss
 from tightrope.training.printed import CONFIGURATIONS
@@ -121,6 +121,34 @@ def test_an_interrupted_training_gives_the_same_weights(few, method, tmp_path):
     assert part.losses == whole.losses
     with pytest.raises(CorruptDataError, match="another configuration"):
         train(configuration(method, seed=9), few, checkpoint=file)
+
+
+@pytest.mark.parametrize("batches", [1, 5, 11])
+def test_a_training_that_is_killed_within_an_epoch_gives_the_same_weights(few, batches, tmp_path, monkeypatch):
+    """Four batches an epoch: the file has the last whole epoch, from which the killed one is done again."""
+    whole = train(configuration("crown_ibp_hybrid"), few)
+    file, calls = tmp_path / "run.pt", iter(range(batches))
+
+    def killed(*arguments):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return training_loss(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(certified, "training_loss", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(configuration("crown_ibp_hybrid"), few, checkpoint=file)
+    assert file.is_file() == (batches > 4)
+    again = train(configuration("crown_ibp_hybrid"), few, checkpoint=file)
+    assert again.network.sha256() == whole.network.sha256() and again.losses == whole.losses
+
+
+def test_a_training_with_programs_that_is_interrupted_gives_the_same_weights(few, tmp_path):
+    schedule = Schedule(epochs=3, warm_up=1, epsilon=0.02, learning_rate=2e-2, learning_rates="constant")
+    chosen = configuration("triangle", architecture="FC 6, FC 5, FC 10", schedule=schedule, batch_size=100)
+    train(chosen, few, checkpoint=tmp_path / "run.pt", until=2)
+    resumed = train(chosen, few, checkpoint=tmp_path / "run.pt")
+    assert resumed.network.sha256() == train(chosen, few).network.sha256()
 
 
 def test_configurations_survive_files():

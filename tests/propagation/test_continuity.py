@@ -1,12 +1,16 @@
 """Jumps are found where they are, and nowhere else; bounds along a shift are those of the shifted network."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from tightrope.networks import FeedForward
 from tightrope.networks.layers import Convolution, Dense
+from tightrope.propagation.bounds import bounds
 from tightrope.propagation.certify import box_bounds
 from tightrope.propagation.continuity import jumps, output_gradient, shifted_lower_bounds
+from tightrope.propagation.inputs import InputSet
 
 
 def test_jumps_of_known_functions():
@@ -51,3 +55,23 @@ def test_shifted_bounds_are_those_of_the_shifted_network():
         W = [network.weights[0] + shift * direction, network.weights[1]]
         low, _ = box_bounds(FeedForward.dense(W, network.biases), lower, upper, "crown")
         assert value == pytest.approx(low[0, 0])
+
+
+@pytest.mark.parametrize("method", ["box", "deepz", "crown", "crown_ibp", "hbox"])
+@pytest.mark.parametrize(("radius", "size", "seed"), [(1.0, 0.3, 3), (0.5, 1.0, 1)])
+def test_jumps_are_where_the_theory_names_them(method, radius, size, seed):
+    """At every jump a neuron has -l = u (CROWN, CROWN-IBP) or l = 0 (hBox); Box and DeepZ have none."""
+    rng, sizes = np.random.default_rng(seed), (2, 6, 5, 2)
+    weights = [rng.normal(size=(high, low)) for low, high in pairwise(sizes)]
+    network = FeedForward.dense(weights, [rng.normal(size=n) * size for n in sizes[1:]])
+    lower, upper, direction = -radius * np.ones(2), radius * np.ones(2), rng.normal(size=(6, 2))
+    found = jumps(
+        lambda shifts: shifted_lower_bounds(network, lower, upper, 0, direction, shifts, method), -1.0, 1.0, 61
+    )
+    jumping = ("hbox",) if radius < 1 else ("crown", "crown_ibp")  # what these two networks show
+    assert len(found) > 0 if method in jumping else not (found and method in ("box", "deepz"))
+    for jump in found:
+        moved = FeedForward.dense([network.weights[0] + jump.at * direction, *network.weights[1:]], network.biases)
+        hidden = bounds(moved, InputSet.boxes(lower, upper), method)
+        low, high = (np.concatenate([part[0].numpy() for part in side]) for side in (hidden.lower, hidden.upper))
+        assert (np.abs(low + high) if method.startswith("crown") else np.abs(low)).min() < 1e-6

@@ -9,7 +9,7 @@ import torch
 from tightrope.networks import FeedForward
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import ConvolutionOperator, DenseOperator, operators
+from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator, operators
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def output_gradient(network: FeedForward, x: np.ndarray, output: int) -> np.ndar
     layers = list(operators(network))
     first = layers[0]
     weight = first.weight.clone().requires_grad_()
-    layers[0] = _with_weight(first, weight)
+    layers[0] = with_first_weight(first, weight)
     z = torch.tensor(np.atleast_2d(x))
     for i, layer in enumerate(layers):
         z = layer.linear(z if i == 0 else torch.relu(z)) + layer.bias
@@ -112,12 +112,13 @@ def shifted_lower_bounds(
     found = []
     with torch.no_grad():
         for shift in shifts:
-            moved = [_with_weight(first, first.weight + float(shift) * step), *layers[1:-1], one]
+            moved = [with_first_weight(first, first.weight + float(shift) * step), *layers[1:-1], one]
             found.append(float(bounds(moved, box, method).output_lower))
     return np.array(found)
 
 
-def _with_weight(layer, weight):
+def with_first_weight(layer: Affine, weight: torch.Tensor) -> Affine:
+    """The same layer with another weight."""
     if isinstance(layer, ConvolutionOperator):
         return ConvolutionOperator(weight, layer.filter_bias, layer.input_shape, layer.stride, layer.padding)
     return DenseOperator(weight, layer.bias)

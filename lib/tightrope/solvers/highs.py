@@ -146,9 +146,9 @@ class LinearProgram:
     def set_rows(self, rows: Sequence[int], lower: Sequence[float], upper: Sequence[float]) -> None:
         """Move the bounds of some rows; -inf to inf switches a row off."""
         lower, upper = _pair("row bounds", lower, upper)
-        for row, low, high in zip(np.asarray(rows), lower, upper, strict=True):
-            self._highs.changeRowBounds(int(row), float(low), float(high))
-            self.row_lower[row], self.row_upper[row] = low, high
+        rows = np.asarray(rows, dtype=np.int32)
+        self._highs.changeRowsBounds(len(rows), rows, lower, upper)
+        self.row_lower[rows], self.row_upper[rows] = lower, upper
 
     def set_coefficients(self, rows: Sequence[int], columns: Sequence[int], values: Sequence[float]) -> None:
         """Change entries of A that were given, as nonzero, when their rows were added."""

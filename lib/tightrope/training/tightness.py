@@ -16,9 +16,6 @@ from tightrope.training.certified import Configuration, train
 from tightrope.training.mondeq import accuracy
 from tightrope.training.schedules import Schedule
 
-#: Where unfinished trainings are kept; not committed.
-CHECKPOINTS = paths.DATA / "checkpoints"
-
 
 @dataclass(frozen=True)
 class TightnessNetwork:
@@ -120,7 +117,7 @@ def train_tightness_networks(
         Called with letter, epoch from 1, and loss.
     """
     folder = paths.MODELS if folder is None else Path(folder)
-    checkpoints = CHECKPOINTS if checkpoints is None else Path(checkpoints)
+    checkpoints = paths.CHECKPOINTS if checkpoints is None else Path(checkpoints)
     written = []
     for letter in letters:
         if letter not in TABLE_3:

@@ -2,6 +2,7 @@
 
 from tightrope.experiments.figures.barrier import envelope_panels, error_bars, gap_bars, relation_map
 from tightrope.experiments.figures.drawing import Drawing
+from tightrope.experiments.figures.landscapes import ascents, spreads
 from tightrope.experiments.figures.mondeq import (
     adversarial_example,
     bounds,
@@ -11,11 +12,12 @@ from tightrope.experiments.figures.mondeq import (
     stacked_ratios,
 )
 from tightrope.experiments.figures.paradox import curves, matrix, pairs, region_and_bounds, relu_regions
-from tightrope.experiments.figures.relu import ratio_curves, sweeps
+from tightrope.experiments.figures.relu import pair_matrices, ratio_curves, sweeps
 
 __all__ = [
     "Drawing",
     "adversarial_example",
+    "ascents",
     "bounds",
     "certificate",
     "curves",
@@ -24,12 +26,14 @@ __all__ = [
     "gap_bars",
     "matrix",
     "outer_ellipses",
+    "pair_matrices",
     "pairs",
     "problem_sizes",
     "ratio_curves",
     "region_and_bounds",
     "relation_map",
     "relu_regions",
+    "spreads",
     "stacked_ratios",
     "sweeps",
 ]

@@ -24,6 +24,15 @@ from tightrope.experiments.jovanovic2022_paradox.cross_certification import (
     table_7_cases,
     table_7_cells,
 )
+from tightrope.experiments.jovanovic2022_paradox.degrees import DEGREES, degree_cases, degrees, find_degree
+from tightrope.experiments.jovanovic2022_paradox.landscapes import (
+    FIGURE_5,
+    FIGURE_6,
+    ascent_cases,
+    ascents,
+    climb,
+)
+from tightrope.experiments.jovanovic2022_paradox.new_relaxations import FIGURE_7, figure_7_cases, new_shapes
 from tightrope.experiments.jovanovic2022_paradox.printed_settings import (
     TABLE_5,
     TABLE_6,
@@ -35,6 +44,14 @@ from tightrope.experiments.jovanovic2022_paradox.printed_settings import (
     table_6,
     table_6_cases,
     table_6_cells,
+)
+from tightrope.experiments.jovanovic2022_paradox.seeds import (
+    SPREAD,
+    TABLE_13,
+    table_13_cases,
+    table_13_cells,
+    train_seed,
+    trained_seeds,
 )
 from tightrope.experiments.jovanovic2022_paradox.shapes import (
     FIGURE_1,
@@ -89,10 +106,13 @@ from tightrope.experiments.registry import Experiment
 
 __all__ = [
     "EXPERIMENTS",
+    "ascents",
+    "degrees",
     "draw_paradox",
     "figure_1",
     "figure_3",
     "figure_8",
+    "new_shapes",
     "own_certificates",
     "paradox",
     "shifted_bounds",
@@ -102,12 +122,17 @@ __all__ = [
     "table_7",
     "table_14",
     "tightness",
+    "trained_seeds",
 ]
 
 
 def _no_cells(rows, parameters) -> dict:
     """Nothing printed to compare with: another network, or a drawing."""
     return {}
+
+
+def _figure_6_cases(parameters) -> list[dict]:
+    return ascent_cases(FIGURE_6)(parameters) + degree_cases(parameters)
 
 
 EXPERIMENTS = {
@@ -121,9 +146,13 @@ EXPERIMENTS = {
         name: Experiment(own_cases(name), accuracy_cells(number), {name: certify_and_attack})
         for number, name in ((9, TABLE_9), (10, TABLE_10), (11, TABLE_11), (12, TABLE_12))
     },
+    TABLE_13: Experiment(table_13_cases, table_13_cells, {TABLE_13: train_seed, SPREAD: train_seed}),
     TABLE_14: Experiment(table_14_cases, table_14_cells, {TABLE_14: train_one}),
     FIGURE_1: Experiment(figure_1_cases, _no_cells, {FIGURE_1: shape}),
     FIGURE_3: Experiment(figure_3_cases, figure_3_cells, {FIGURE_3: minimal_curve}),
+    FIGURE_5: Experiment(ascent_cases(FIGURE_5), _no_cells, {FIGURE_5: climb}),
+    FIGURE_6: Experiment(_figure_6_cases, _no_cells, {FIGURE_6: climb, DEGREES: find_degree}),
+    FIGURE_7: Experiment(figure_7_cases, _no_cells, {FIGURE_7: shape, TABLE_14: train_one}),
     FIGURE_8: Experiment(figure_8_cases, figure_8_cells, {FIGURE_8: toy_bounds}),
     **{
         name: Experiment(tightness_cases(name), cells, {name: solve_tightness(name)})

@@ -111,6 +111,14 @@ def minimal_lower(method: str, output: int, w: float) -> float:
     return float(box_bounds(network, *ends, method)[0][0, output])
 
 
+#: Relaxation -> w at which its bounds may jump on the minimal example, and why; the others are continuous.
+THEORY = {
+    "crown": (0.0, "-l = u, w = 0"),
+    "crown_ibp": (0.0, "-l = u, w = 0"),
+    "hbox": (1.0, "l = 0, w = 1"),
+}
+
+
 @dataclass(frozen=True)
 class Figure3:
     """Lower bounds of the minimal example against w, with the jumps that were found."""
@@ -137,6 +145,20 @@ class Figure3:
                 lines.append((named(row["method"]), f"l_3{row['output'] + 1}", round(at, 6) + 0.0, round(before, 4),
                               round(after, 4), why))  # fmt: skip
         return Table(("relaxation", "bound", "w", "before", "after", "where"), tuple(lines))
+
+    @property
+    def places(self) -> Table:
+        """Each relaxation: its jumps, how many of them are where the theory has one, and where that is.
+
+        On this network l = w - 1 and u = w + 1, so -l = u at w = 0 and l = 0 at w = 1.
+        """
+        lines = []
+        for method in dict.fromkeys(row["method"] for row in self.rows):
+            found = [at for row in self.rows if row["method"] == method for at, _, _ in row["jumps"]]
+            place, words = THEORY.get(method, (None, "nowhere"))
+            there = sum(place is not None and abs(at - place) < 1e-6 for at in found)
+            lines.append((named(method), words, len(found), there, len(found) - there))
+        return Table(("relaxation", "theory", "jumps found", "of them there", "elsewhere"), tuple(lines))
 
     def draw(self) -> figures.Drawing:
         """Draw the bounds."""

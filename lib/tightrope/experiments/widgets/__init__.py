@@ -7,6 +7,7 @@ __all__ = [
     "Explorer",
     "Still",
     "View",
+    "ascents",
     "attack",
     "certify",
     "constants",
@@ -31,6 +32,10 @@ def __getattr__(name: str):
         from tightrope.experiments.widgets.problem_sizes import sizes
 
         return sizes
+    if name == "ascents":
+        from tightrope.experiments.widgets.landscapes import ascents
+
+        return ascents
     if name == "radius_curves":
         from tightrope.experiments.widgets.along_radius import radius_curves
 

@@ -1,0 +1,182 @@
+"""Rational functions of one parameter, computed exactly.
+
+What is made of delta by +, -, * and / is a rational function p / q. A :class:`Number` keeps its value at delta = 0, a
+fraction, by which numbers are compared, and its values at many points modulo a prime. Enough of them determine p and q
+modulo the prime, without a common factor: of all pairs that Euclid's algorithm meets, those of the largest quotient
+(Monagan, Maximal quotient rational reconstruction, 2004). The prime can hide a coefficient that it divides, which is
+why a degree is computed with two of them.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from tightrope.errors import InputError
+
+#: Primes below 2^31, so that products of residues fit into 64 bits.
+PRIMES = (2**31 - 1, 2**31 - 19)
+#: Least degree of the quotient that singles out p and q: points more than they need.
+MARGIN = 8
+FIRST = 987654321
+
+
+class TooFewPointsError(InputError):
+    """A function needs more points than it was given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A rational function of delta.
+
+    Attributes
+    ----------
+    value : Fraction
+        At delta = 0.
+    residues : (N,) array of int64
+        At N points, modulo the prime.
+    prime : int
+
+    Examples
+    --------
+    >>> delta = shift(32)
+    >>> function(2 / (delta * delta + 1) + 3)  # (3 delta^2 + 5) / (delta^2 + 1)
+    ([5, 0, 3], [1, 0, 1])
+    """
+
+    value: Fraction
+    residues: np.ndarray
+    prime: int
+
+    def _with(self, other: "Number | Fraction | int") -> "Number":
+        if isinstance(other, Number):
+            return other
+        value = Fraction(other)
+        residue = value.numerator * pow(value.denominator, -1, self.prime) % self.prime
+        return Number(value, np.full_like(self.residues, residue), self.prime)
+
+    def __add__(self, other):
+        other = self._with(other)
+        return Number(self.value + other.value, (self.residues + other.residues) % self.prime, self.prime)
+
+    def __neg__(self):
+        return Number(-self.value, -self.residues % self.prime, self.prime)
+
+    def __sub__(self, other):
+        return self + -self._with(other)
+
+    def __mul__(self, other):
+        other = self._with(other)
+        return Number(self.value * other.value, self.residues * other.residues % self.prime, self.prime)
+
+    def __truediv__(self, other):
+        other = self._with(other)
+        if not other.residues.all():
+            raise ZeroDivisionError("a denominator is 0 at one of the points; take others.")
+        inverse = _power(other.residues, self.prime - 2, self.prime)
+        return Number(self.value / other.value, self.residues * inverse % self.prime, self.prime)
+
+    def __radd__(self, other):
+        return self + other
+
+    __rmul__ = __mul__
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __rtruediv__(self, other):
+        return self._with(other) / self
+
+    @property
+    def sign(self) -> int:
+        """Of the value at 0: -1, 0 or 1. A function that is 0 there and not everywhere has none."""
+        if self.value == 0 and self.residues.any():
+            raise InputError("delta = 0 is on a kink: a choice depends on the sign of something that is 0 there.")
+        return (self.value > 0) - (self.value < 0)
+
+
+def shift(count: int, prime: int = PRIMES[0]) -> Number:
+    """delta itself, at `count` successive points, far from 0 so that denominators of small integers do not vanish."""
+    return Number(Fraction(0), FIRST + np.arange(count, dtype=np.int64), prime)
+
+
+def function(number: Number) -> tuple[list[int], list[int]]:
+    """Coefficients modulo the prime of p and q, constant first, q with leading coefficient 1.
+
+    Raises
+    ------
+    TooFewPointsError
+        If there are too few points for what the number is.
+    """
+    prime = number.prime
+    points = shift(len(number.residues), prime).residues
+    modulus, poly = _interpolate(points, number.residues, prime)
+    older, old = (modulus, np.zeros(1, np.int64)), (poly, np.ones(1, np.int64))
+    best: tuple = (len(points) + 1, old) if not poly.any() else (0, old)
+    while old[0].any():
+        quotient, rest = _divide(older[0], old[0], prime)
+        if len(quotient) - 1 > best[0]:
+            best = len(quotient) - 1, old
+        width = max(len(older[1]), len(quotient) + len(old[1]) - 1)
+        cofactor = (_padded(older[1], width) - _padded(_product(quotient, old[1], prime), width)) % prime
+        older, old = old, (rest, _trimmed(cofactor))
+    if best[0] < MARGIN:
+        raise TooFewPointsError(f"{len(points)} points are too few for this function; give more.")
+    numerator, denominator = best[1]
+    scale = pow(int(denominator[-1]), -1, prime)
+    return [int(c) * scale % prime for c in numerator], [int(c) * scale % prime for c in denominator]
+
+
+def degree(number: Number) -> int:
+    """The larger of the degrees of p and q."""
+    return max(map(len, function(number))) - 1
+
+
+def _power(base: np.ndarray, exponent: int, prime: int) -> np.ndarray:
+    result = np.ones_like(base)
+    while exponent:
+        if exponent & 1:
+            result = result * base % prime
+        base, exponent = base * base % prime, exponent >> 1
+    return result
+
+
+def _interpolate(points: np.ndarray, values: np.ndarray, prime: int) -> tuple[np.ndarray, np.ndarray]:
+    """The product of all x - t and the polynomial through the values, by Newton's differences at successive points."""
+    count, differences = len(points), values.copy()
+    for j in range(1, count):
+        differences[j:] = (differences[j:] - differences[j - 1 : -1]) % prime * pow(j, -1, prime) % prime
+    modulus, poly = np.ones(1, np.int64), differences[-1:]
+    for j in range(count - 1, -1, -1):
+        modulus = _product(modulus, np.array([-points[j] % prime, 1]), prime)
+        if j:
+            poly = _product(poly, np.array([-points[j - 1] % prime, 1]), prime)
+            poly[0] = (poly[0] + differences[j - 1]) % prime
+    return modulus, _trimmed(poly)
+
+
+def _product(a: np.ndarray, b: np.ndarray, prime: int) -> np.ndarray:
+    if len(a) < len(b):
+        a, b = b, a
+    result = np.zeros(len(a) + len(b) - 1, np.int64)
+    for i, factor in enumerate(b):
+        result[i : i + len(a)] = (result[i : i + len(a)] + factor * a) % prime
+    return result
+
+
+def _divide(a: np.ndarray, b: np.ndarray, prime: int) -> tuple[np.ndarray, np.ndarray]:
+    rest, lead = a.copy(), pow(int(b[-1]), -1, prime)
+    quotient = np.zeros(max(len(a) - len(b) + 1, 1), np.int64)
+    for i in range(len(a) - len(b), -1, -1):
+        quotient[i] = int(rest[i + len(b) - 1]) * lead % prime
+        rest[i : i + len(b)] = (rest[i : i + len(b)] - quotient[i] * b) % prime
+    return _trimmed(quotient), _trimmed(rest[: max(len(b) - 1, 1)])
+
+
+def _trimmed(a: np.ndarray) -> np.ndarray:
+    used = np.flatnonzero(a)
+    return a[: used[-1] + 1] if len(used) else np.zeros(1, np.int64)
+
+
+def _padded(a: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(a, (0, width - len(a)))
