@@ -10,10 +10,11 @@ with B = ceil(L / 2) - 1 for L layers, ReLU counted as layers. Its own argument 
 ReLU and has one factor for each later pair of ReLU and linear layer: H - 1 of them with H hidden layers, where B = H.
 Here the degree itself is computed: the same bounds as :func:`tightrope.propagation.bounds.bounds`, in exact numbers.
 
-It is lower, since the neurons of a layer share denominators. Let the coefficients and bounds of a layer have numerators of
-degree a over one denominator of degree a - 1. The slopes u / (u - l) lose it, and have the M denominators u - l of degree
-a (DeepZ, CROWN) or 1 (CROWN-IBP (R), where l and u come from intervals). So the next layer has the one denominator of
-degree a - 1 + M a or a - 1 + M, and with a = 1 at first the outputs have degree (M + 1)^H or H M + 1 at most.
+It is lower, since the neurons of a layer share denominators. Let the coefficients and bounds of a layer have numerators
+of degree a over one denominator of degree a - 1. The slopes u / (u - l) lose it, and have the M denominators u - l of
+degree a (DeepZ, CROWN) or 1 (CROWN-IBP (R), where l and u come from intervals). So the next layer has the one
+denominator of degree a - 1 + M a or a - 1 + M, and with a = 1 at first the outputs have degree (M + 1)^H or H M + 1 at
+most.
 """
 
 from collections.abc import Sequence

@@ -47,8 +47,9 @@ class Degrees:
             formulas = (degree_formula(method, neurons, blocks) for blocks in (hidden - 1, hidden))
             lines.append((neurons, hidden, named(method), len(found), max(found),
                           shared_degree(method, neurons, hidden), *formulas))  # fmt: skip
-        return Table(("M", "hidden layers", "relaxation", "networks", "highest degree", "shared denominators", "formula, B - 1",
-                      "formula as printed"), tuple(lines))  # fmt: skip
+        columns = ("M", "hidden layers", "relaxation", "networks", "highest degree", "shared denominators",
+                   "formula, B - 1", "formula as printed")  # fmt: skip
+        return Table(columns, tuple(lines))
 
 
 def degrees(sizes: Sequence[Sequence[int]], seeds: int, profile: str = "quick", store: Store | None = None) -> Degrees:
