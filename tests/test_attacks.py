@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightrope import attacks, datasets
-from tightrope.attacks import _retract, _steepest, check, foolbox_pgd, pgd
+from tightrope.attacks import _retract, _steepest, check, foolbox_pgd, foolbox_pgd_each, pgd
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Scaling
 from tightrope.regions import Ball, Zonotope, pixel_ball
@@ -158,6 +158,25 @@ def test_foolbox_finds_true_attacks(norm, clip):
             assert region.contains(attack.point) and network.logits(attack.point).argmax() != label
             assert pgd(network, region, label).best is not None
     assert found
+
+
+def test_foolbox_on_many_images():
+    """Balls of different radii and pixel ranges: what is found is in its own ball, and one image alone is the same."""
+    network = mondeq(1)
+    regions = [ball(seed, 4, np.inf, radius, clip) for seed in range(3) for radius in (0.0, 0.5, 2.0)
+               for clip in (False, True)]  # fmt: skip
+    labels = [int(network.predict(region.center)) for region in regions]
+    found = foolbox_pgd_each(network, regions, labels)
+    for region, label, attack in zip(regions, labels, found, strict=True):
+        if attack is not None:
+            assert check(network, region, label, attack.point).margin == attack.margin
+    assert 0 < sum(attack is not None for attack in found) < len(found)
+    alone = foolbox_pgd_each(network, regions[-1:], labels[-1:])[0]
+    same = foolbox_pgd(network, regions[-1], labels[-1])
+    assert (alone is None) == (same is None)
+    if alone is not None:
+        assert np.array_equal(alone.point, same.point)
+    assert foolbox_pgd_each(network, [], []) == []
 
 
 def test_foolbox_leaves_the_global_generator_alone():

@@ -13,8 +13,11 @@ from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import DenseOperator, operators
 from tightrope.training import Architecture, Configuration, Schedule, accuracy, certified, train
-from tightrope.training.certified import boxes
+from tightrope.training.certified import augmented, boxes
 from tightrope.training.losses import CERTIFIER, METHODS, training_loss
+from tightrope.training.printed import CONFIGURATIONS
+from tightrope.training.printed import METHODS as METHODS_BY_NAME
+from tightrope.training.printed import configuration as configuration_of
 from tightrope.training.programs import program_margins
 from tightrope.verifiers.triangle import layerwise_bounds
 
@@ -40,7 +43,11 @@ def configuration(method: str = "box", **changes) -> Configuration:
 def test_architectures_have_the_printed_sizes():
     assert Architecture.parse("FC", (1, 28, 28)).sizes == (784, 400, 200, 100, 100, 10)
     assert Architecture.parse("CONV", (1, 28, 28)).sizes == (784, 3136, 100, 10)
-    assert Architecture.parse("CONV+", (3, 32, 32)).shapes[1:3] == [(16, 16, 16), (32, 15, 15)]
+    assert Architecture.parse("CONV+", (3, 32, 32)).shapes[1:3] == [(16, 15, 15), (32, 12, 12)]
+    assert Architecture.parse("CONV 2 3x3+1 p2, FC 3", (1, 4, 4)).shapes[1] == (2, 6, 6)
+    for text, shape in (("FC", (1, 28, 28)), ("CONV", (1, 28, 28)), ("CONV+", (3, 32, 32))):
+        found = Architecture.parse(text, shape)
+        assert sum(found.parameters) == sum(t.numel() for t in found.initial(torch.Generator()))
     assert Architecture.parse("FC 7, FC 3", (1, 2, 2)).sizes == (4, 7, 3)
 
 
@@ -252,3 +259,46 @@ def test_programs_refuse_convolutions():
     layers = architecture.operators(architecture.initial(torch.Generator().manual_seed(0)))
     with pytest.raises(InputError, match="dense"):
         program_margins(layers, InputSet(torch.zeros(1, 16), torch.ones(1, 16)), torch.tensor([0]), "triangle")
+
+
+# ------------------------------------------------------------------------------------- the printed configurations
+
+
+def test_printed_configurations():
+    """Table 6 has 36 lines; FashionMNIST reuses them, SVHN and CIFAR-10 have six and five networks."""
+    assert {name: len(lines) for name, lines in CONFIGURATIONS.items()} == {
+        "mnist": 36, "fashionmnist": 36, "svhn": 6, "cifar10": 5
+    }  # fmt: skip
+    for (network, epsilon, training), one in CONFIGURATIONS["mnist"].items():
+        assert one.architecture == network and one.schedule.epsilon >= epsilon
+        assert one.elision == (one.schedule.learning_rates == "milestones") and METHODS_BY_NAME[training] == one.method
+    svhn = configuration_of("svhn", "CONV", 8 / 255, "deepz").schedule
+    assert [svhn.epsilon_at(e) for e in (0, 25, 50)] == pytest.approx([0.001, (0.001 + 8 / 255) / 2, 8 / 255])
+    assert [svhn.learning_rate_at(e) for e in (9, 10, 25)] == pytest.approx([1e-3, 5e-4, 2.5e-4])
+    cifar = configuration_of("cifar10", "CONV+", 8 / 255, "crown-ibp").schedule
+    assert [cifar.learning_rate_at(e) for e in (2599, 2600, 3040)] == pytest.approx([5e-4, 5e-5, 5e-6])
+    assert [cifar.kappa_at(e) for e in (0, 319, 320, 3199)] == [1, 1, 0, 0]
+    with pytest.raises(UnknownNameError, match=r"CONV, 0\.3, deepz"):
+        configuration_of("mnist", "CONV", 0.3, "depz")
+    with pytest.raises(InputError, match="epsilon_start"):
+        Schedule(epochs=3, epsilon=0.1, epsilon_start=0.2)
+    with pytest.raises(InputError, match="halving=0"):
+        Schedule(epochs=3, halving=0)
+
+
+def test_augmented_images_are_the_same_images_moved():
+    """Each row is an image shifted by at most 4 pixels, perhaps mirrored; nothing is added to the brightness."""
+    image = torch.zeros(1, 10, 10)
+    image[0, 4, 5] = 1.0
+    rows = augmented(image.flatten().repeat(200, 1), (1, 10, 10), torch.Generator().manual_seed(0))
+    places = {divmod(int(row.argmax()), 10) for row in rows}
+    assert torch.equal(rows.sum(1), torch.ones(200)) and len(places) > 60
+    assert all(0 <= y <= 8 and 0 <= x <= 9 for y, x in places)
+
+
+def test_augmented_training_is_determined_and_resumes(few, tmp_path):
+    one = configuration("box", augment=True)
+    whole = train(one, few)
+    train(one, few, checkpoint=tmp_path / "run.pt", until=2)
+    assert train(one, few, checkpoint=tmp_path / "run.pt").network.sha256() == whole.network.sha256()
+    assert whole.network.sha256() != train(configuration("box"), few).network.sha256()

@@ -142,7 +142,6 @@ def test_certify_a_property(tmp_path, monkeypatch):
         (("run",), "name a result"),
         (("run", "table-2-certified-ratio", "-p", "imagse", "3"), "images"),
         (("run", "table-2-certified-ratio", "--limit", "0"), "limit"),
-        (("run", "jovanovic2022-paradox/table-10-fashionmnist-fc"), "no notebook yet"),
         (("compare", "table-7"), "unknown result"),
         (changed("--network", "digits/nothing"), "unknown network"),
         (changed("--image", "digits:100000"), "out of range"),

@@ -9,7 +9,8 @@ import torch
 from tightrope import datasets, paths, zoo
 from tightrope.errors import CorruptDataError, InputError, MissingDataError, UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.training import RECIPES, relu
+from tightrope.training import RECIPES, Architecture, relu
+from tightrope.training.tightness import TABLE_3
 from tightrope.training.zoo import CERTIFIED_RECIPES
 
 
@@ -18,9 +19,12 @@ def test_names_are_the_published_and_the_shipped_networks():
     shipped = {name for name in zoo.names() if name.startswith("digits/")}
     assert shipped == {recipe.name for recipe in RECIPES} | set(CERTIFIED_RECIPES) | {relu.DIGITS}
     assert list(zoo.names()) == sorted(zoo.names())
-    papers = [name.split("/")[0] for name in zoo.names() if name not in shipped | set(relu.SPHERES)]
+    tightness = {name for name in zoo.names() if name.startswith("mnist/")}
+    assert tightness <= {found.name for found in TABLE_3.values() if found.dataset == "mnist"}
+    others = shipped | tightness | set(relu.SPHERES)
+    papers = [name.split("/")[0] for name in zoo.names() if name not in others]
     assert {paper: papers.count(paper) for paper in papers} == {
-        "chen2020-lipschitz": 1, "chen2021-mondeq": 1, "jovanovic2022-paradox": 12, "salman2019-barrier": 28
+        "chen2020-lipschitz": 1, "chen2021-mondeq": 1, "jovanovic2022-paradox": 35, "salman2019-barrier": 28
     }  # fmt: skip
 
 
@@ -37,6 +41,49 @@ def test_shipped_entries_are_complete(name):
         relu.DIGITS: "spheres/README.md",
     }.get(name, "README.md")
     assert f"`{entry.network.sha256()[:16]}`" in readme.read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.names() if name.startswith("mnist/")])
+def test_networks_of_the_tightness_experiments(name):
+    """Their weights are those that the page beside them names, of the architecture of their experiment."""
+    (found,) = [one for one in TABLE_3.values() if one.name == name]
+    entry = zoo.get(name)
+    assert entry.network.sizes == Architecture.parse(found.ours.architecture, (1, 28, 28)).sizes
+    assert f"`{entry.network.sha256()[:16]}`" in (paths.MODELS / "mnist" / "README.md").read_text()
+    assert (entry.dataset, entry.normalisation) == ("mnist", datasets.NORMALISATIONS["mnist"])
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "architecture", "shape"),
+    [
+        ("fashionmnist-fc-deepz", "fashionmnist_FC_zono", "FC", (1, 28, 28)),
+        ("svhn-conv-crown", "svhn_crown", "CONV", (3, 32, 32)),
+        ("cifar10-conv-plus-crown-ibp-r", "cifar_crowinbp1to1", "CONV+", (3, 32, 32)),
+    ],
+)
+def test_published_networks_that_a_user_provides(tmp_path, monkeypatch, name, file, architecture, shape):
+    """A state dictionary of the published form, normalisation included, made here; missing and foreign ones by name."""
+    name, path = f"jovanovic2022-paradox/{name}", tmp_path / f"jovanovic2022-paradox/pretrained/{file}.pt"
+    monkeypatch.setenv("TIGHTROPE_DATA", str(tmp_path))
+    with pytest.raises(MissingDataError, match=rf"{file}\.pt.*eth-sri/paradox.*TIGHTROPE_DATA"):
+        zoo.get(name)
+    assert not zoo.available(name)
+    wanted = Architecture.parse(architecture, shape)
+    tensors = wanted.initial(torch.Generator().manual_seed(0))
+    parts = dict(zip([f"layers.{i}.{part}" for i in range(2, 20, 2) for part in ("weight", "bias")], tensors,
+                     strict=False))  # fmt: skip
+    colours = datasets.NORMALISATIONS[name.split("/")[1].split("-")[0]]
+    for part, values in (("mean", colours.mean), ("sigma", colours.std)):
+        parts[f"layers.0.{part}"] = torch.tensor(np.ravel(values), dtype=torch.float32).reshape(1, -1, 1, 1)
+    path.parent.mkdir(parents=True)
+    torch.save(parts, path)
+    entry = zoo.get(name)
+    assert entry.network.sizes == wanted.sizes and entry.dataset == name.split("/")[1].split("-")[0]
+    x = np.random.default_rng(0).random((2, wanted.sizes[0]))
+    np.testing.assert_allclose(entry.network.logits(x), wanted.network(tensors).logits(x), rtol=1e-12)
+    torch.save(parts | {"layers.0.mean": torch.tensor([0.5])}, path)
+    with pytest.raises(CorruptDataError, match="it normalises with"):
+        zoo.get(name)
 
 
 def test_a_path_is_a_name_too(tmp_path):

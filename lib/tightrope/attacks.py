@@ -5,7 +5,7 @@ the network, both in float64, and nothing else is returned. Two searches: Foolbo
 descent, as the papers use it, and :func:`pgd`, which aims at every label from several starting points.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,7 +143,7 @@ def batched_pgd(
     upper: np.ndarray,
     labels: np.ndarray,
     *,
-    step: float,
+    step: float | np.ndarray,
     steps: int = 100,
     seed: int = 0,
 ) -> np.ndarray:
@@ -158,8 +158,8 @@ def batched_pgd(
     center, lower, upper : (N, p0)
         Images and boxes in network-input units.
     labels : (N,)
-    step : float
-        Length of a step in network-input units.
+    step : float or (p0,)
+        Length of a step in network-input units, in all directions or in each.
 
     Returns
     -------
@@ -177,6 +177,8 @@ def batched_pgd(
     box = [torch.tensor(side, dtype=torch.float32) for side in (lower, upper)]
     y = torch.tensor(labels)
     points = torch.tensor(x, dtype=torch.float32)
+    if np.ndim(step):
+        step = torch.tensor(step, dtype=torch.float32)
     for _ in range(steps):
         rows = np.flatnonzero(~broken)
         if not len(rows):
@@ -331,62 +333,69 @@ def _ascent_by_autograd(network: FeedForward, label: int, targets: np.ndarray) -
     return ascent
 
 
-def foolbox_pgd(
+def foolbox_pgd(network: MonDEQ | FeedForward, region: Ball, label: int, **options) -> Attack | None:
+    """:func:`foolbox_pgd_each` for one image."""
+    return foolbox_pgd_each(network, [region], [label], **options)[0]
+
+
+def foolbox_pgd_each(
     network: MonDEQ | FeedForward,
-    region: Ball,
-    label: int,
+    regions: Sequence[Ball],
+    labels: Sequence[int],
     *,
     steps: int | None = None,
     relative_step: float | None = None,
     restarts: int = 1,
     seed: int = 0,
-) -> Attack | None:
-    """Run Foolbox's projected gradient descent (untargeted, random start) for norm 1, 2 or infinity.
+) -> list[Attack | None]:
+    """Run Foolbox's projected gradient descent (untargeted, random start) for norm 1, 2 or infinity, image by image.
 
-    Foolbox takes one pair of bounds for all inputs: the clipped region's pixel range, or a box that holds the
-    whole ball when the region is not clipped. What it returns may lie outside by rounding, so it is projected
-    onto the region and re-checked.
+    Foolbox takes one radius and one pair of bounds for all inputs: the clipped region's pixel range, or a box that
+    holds the whole ball when the region is not clipped. Images that share these are one batch. What it returns may lie
+    outside by rounding, so it is projected onto the region and re-checked.
 
     Parameters
     ----------
-    network : MonDEQ or FeedForward
-    region : Ball
-    label : int
-        The true label.
     steps, relative_step : optional
         Number of steps, and their length relative to the radius; Foolbox's defaults if left out.
-    restarts : int
-        Runs with different random starts.
-    seed : int
-        Of the random starts.
+    restarts, seed : int
     """
     import foolbox
     import torch
 
     from tightrope.networks import to_module
 
-    _checked_targets(network, region, label, None)
     kinds = {
         1.0: foolbox.attacks.L1ProjectedGradientDescentAttack,
         2.0: foolbox.attacks.L2ProjectedGradientDescentAttack,
         np.inf: foolbox.attacks.LinfProjectedGradientDescentAttack,
     }
-    if region.norm not in kinds:
-        raise RegionError(f"norm: Foolbox's PGD knows 1, 2 and inf, not {region.norm:g}; use attacks.pgd.")
-    if not region.radius > 0:
-        return check(network, region, label, region.center)
-    lower, upper = (region.lower, region.upper) if region.clipped else region.bounding_box()
-    # A hair wider, so that the bounds hold the centre after rounding; the result is re-checked without it.
-    bounds = (float(lower.min()) - 1e-9, float(upper.max()) + 1e-9)
-    model = foolbox.PyTorchModel(to_module(network).eval(), bounds=bounds, device="cpu")
+    batches: dict[tuple, list[int]] = {}
+    for i, (region, label) in enumerate(zip(regions, labels, strict=True)):
+        _checked_targets(network, region, label, None)
+        if region.norm not in kinds:
+            raise RegionError(f"norm: Foolbox's PGD knows 1, 2 and inf, not {region.norm:g}; use attacks.pgd.")
+        lower, upper = (region.lower, region.upper) if region.clipped else region.bounding_box()
+        # A hair wider, so that the bounds hold the centre after rounding; the result is re-checked without it.
+        bounds = (float(lower.min()) - 1e-9, float(upper.max()) + 1e-9)
+        batches.setdefault((region.norm, region.radius, bounds), []).append(i)
+    module, found = to_module(network).eval(), [None] * len(regions)
     chosen = {"steps": steps, "rel_stepsize": relative_step}
-    attack = kinds[region.norm](**{name: value for name, value in chosen.items() if value is not None})
-    center, labels = torch.tensor(region.center)[None], torch.tensor([label])
-    with torch.random.fork_rng(devices=[]):  # Foolbox draws from torch's global generator
-        torch.manual_seed(seed)
-        for _ in range(restarts):
-            _, points, _ = attack(model, center, foolbox.Misclassification(labels), epsilons=[region.radius])
-            found = check(network, region, label, region.project(points[0].detach().double().numpy()))
-            if found is not None:
-                return found
-    return None
+    for (norm, radius, bounds), rows in batches.items():
+        if not radius > 0:
+            for i in rows:
+                found[i] = check(network, regions[i], labels[i], regions[i].center)
+            continue
+        model = foolbox.PyTorchModel(module, bounds=bounds, device="cpu")
+        attack = kinds[norm](**{name: value for name, value in chosen.items() if value is not None})
+        with torch.random.fork_rng(devices=[]):  # Foolbox draws from torch's global generator
+            torch.manual_seed(seed)
+            for _ in range(restarts):
+                if not (rows := [i for i in rows if found[i] is None]):
+                    break
+                centers = torch.tensor(np.array([regions[i].center for i in rows]))
+                goal = foolbox.Misclassification(torch.tensor([labels[i] for i in rows]))
+                points = attack(model, centers, goal, epsilons=[radius])[1][0].detach().double().numpy()
+                for i, point in zip(rows, points, strict=True):
+                    found[i] = check(network, regions[i], labels[i], regions[i].project(point))
+    return found

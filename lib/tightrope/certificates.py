@@ -71,7 +71,7 @@ def sound_bound(data: ArrowData, objective: sp.csr_array, multipliers: np.ndarra
 def _sound_bound(data: ArrowData, C: Arrow, y: np.ndarray) -> SoundBound | None:
     c = data.constraints
     Z = Arrow(*(-part for part in data.adjoint(y).plus(C)))
-    size = data.absolute_adjoint(y).plus(Arrow(*map(np.abs, C)))
+    size = data.arrow(c.absolute_matrix(y)).plus(Arrow(*map(np.abs, C)))
     shift = max(0.0, -1.01 * float(Z.dd.min(initial=0)))
     best = None
     for _ in range(60):

@@ -15,14 +15,14 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
-from tightrope import paths
+from tightrope import image_files, paths
 from tightrope.errors import CorruptDataError, InputError, MissingDataError, RegionError, UnknownNameError
 
 DATA_VARIABLE = "TIGHTROPE_DATA"
@@ -34,29 +34,52 @@ OFFLINE_VARIABLE = "TIGHTROPE_OFFLINE"
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The affine map from pixels in [0, 1] to network input, ``x = (pixels - mean) / std``."""
+    """The affine map from pixels in [0, 1] to network input, ``x = (pixels - mean) / std``.
 
-    mean: float
-    std: float
+    `mean` and `std` are numbers, or tuples with one for each colour channel; the pixels (..., p0) of a channel are then
+    one after the other.
+    """
+
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
 
     def __post_init__(self):
-        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
+        mean, std = np.ravel(self.mean), np.ravel(self.std)
+        if len(mean) != len(std) or not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise InputError(f"normalisation needs a finite mean and std > 0, got {self.mean} and {self.std}")
+
+    def of(self, size: int) -> tuple[float | np.ndarray, float | np.ndarray]:
+        """Return mean and std for images of p0 = size pixels: numbers, or arrays (p0,) where channels differ."""
+        if not isinstance(self.mean, tuple):
+            return self.mean, self.std
+        if size % len(self.mean):
+            raise InputError(f"{size} pixels are not {len(self.mean)} channels")
+        return tuple(np.repeat(values, size // len(self.mean)) for values in (self.mean, self.std))
 
     def to_input(self, pixels: np.ndarray) -> np.ndarray:
         """Map pixels (any shape) to network input (same shape)."""
-        return (np.asarray(pixels, dtype=np.float64) - self.mean) / self.std
+        pixels = np.asarray(pixels, dtype=np.float64)
+        mean, std = self.of(np.shape(pixels)[-1] if pixels.ndim else 1)
+        return (pixels - mean) / std
 
     def to_pixels(self, x: np.ndarray) -> np.ndarray:
         """Map network input (any shape) to pixels (same shape); no clipping."""
-        return np.asarray(x, dtype=np.float64) * self.std + self.mean
+        x = np.asarray(x, dtype=np.float64)
+        mean, std = self.of(np.shape(x)[-1] if x.ndim else 1)
+        return x * std + mean
 
     def radius_to_input(self, epsilon_pixel: float) -> float:
         """Convert a radius in pixel units, in any norm, to network-input units."""
+        if isinstance(self.std, tuple):
+            raise RegionError("a ball in pixel units is none in network-input units where channels have their own std")
+        return float(self.steps_to_input(epsilon_pixel, 1))
+
+    def steps_to_input(self, epsilon_pixel: float, size: int) -> float | np.ndarray:
+        """Convert the length of a step along each of p0 = size pixels to network-input units: a number, or (p0,)."""
         radius = float(epsilon_pixel)
         if not (math.isfinite(radius) and radius >= 0):
             raise RegionError(f"epsilon_pixel: expected a finite number >= 0, got {epsilon_pixel!r}")
-        return radius / self.std
+        return radius / self.of(size)[1]
 
 
 #: By data set. Networks of the zoo may take other input: see :class:`tightrope.zoo.Entry`.
@@ -65,6 +88,10 @@ NORMALISATIONS: Mapping[str, Normalisation] = {
     "digits": Normalisation(mean=0.3052, std=0.3763),
     # The constants that MNIST networks are usually trained with.
     "mnist": Normalisation(mean=0.1307, std=0.3081),
+    # Those of the published networks of jovanovic2022-paradox (provable_training/networks.py of eth-sri/paradox).
+    "fashionmnist": Normalisation(mean=0.2861, std=0.3530),
+    "svhn": Normalisation(mean=(0.4377, 0.4438, 0.4728), std=(0.1980, 0.2011, 0.1970)),
+    "cifar10": Normalisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)),
 }
 
 
@@ -82,8 +109,8 @@ class Dataset:
         Pixels in [0, 1], flattened row by row.
     labels : (N,) int64, read-only
         Classes, counted from 0.
-    shape : (int, int)
-        Height and width, p0 = height * width.
+    shape : (int, int) or (int, int, int)
+        Height and width, p0 = height * width; channels before them where there are several.
     normalisation : Normalisation
         What the networks trained on this set expect.
     """
@@ -91,13 +118,13 @@ class Dataset:
     name: str
     images: np.ndarray
     labels: np.ndarray
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     normalisation: Normalisation
 
     def __post_init__(self):
         images = np.array(self.images, dtype=np.float64)
         labels = np.array(self.labels, dtype=np.int64)
-        size = self.shape[0] * self.shape[1]
+        size = math.prod(self.shape)
         if images.ndim != 2 or images.shape[1] != size or labels.shape != images.shape[:1]:
             raise InputError(
                 f"data set {self.name!r}: expected images (N, {size}) and labels (N,), "
@@ -135,10 +162,11 @@ def load(name: str, split: str = "test") -> Dataset:
 
     Parameters
     ----------
-    name : {"digits", "mnist"}
-        ``digits`` (8 x 8) comes with scikit-learn; ``mnist`` (28 x 28) is four IDX files of the registry.
+    name : {"digits", "mnist", "fashionmnist", "svhn", "cifar10"}
+        ``digits`` (8 x 8) comes with scikit-learn; ``mnist`` (28 x 28) is four IDX files of the registry. The others
+        are files that a user puts into the folder TIGHTROPE_DATA, as they are published (data/README.md).
     split : {"train", "test"}
-        MNIST's own split. For ``digits``, every fifth image (0, 5, 10, ... in scikit-learn's order, 360 in
+        The set's own split. For ``digits``, every fifth image (0, 5, 10, ... in scikit-learn's order, 360 in
         all) is for testing, the other 1437 are for training.
     """
     if name not in _LOADERS:
@@ -170,35 +198,22 @@ def _digits_file() -> np.ndarray:
 
 def _load_mnist(split: str) -> Dataset:
     prefix = {"train": "train", "test": "t10k"}[split]
-    pixels = read_idx(fetch(f"mnist/{prefix}-images-idx3-ubyte.gz"))
-    labels = read_idx(fetch(f"mnist/{prefix}-labels-idx1-ubyte.gz"))
+    pixels = image_files.read_idx(fetch(f"mnist/{prefix}-images-idx3-ubyte.gz"))
+    labels = image_files.read_idx(fetch(f"mnist/{prefix}-labels-idx1-ubyte.gz"))
     count, height, width = pixels.shape
     return Dataset("mnist", pixels.reshape(count, -1) / 255, labels, (height, width), NORMALISATIONS["mnist"])
 
 
-_LOADERS = {"digits": _load_digits, "mnist": _load_mnist}
+def _load_provided(name: str, split: str) -> Dataset:
+    """A set that only the user can provide, from TIGHTROPE_DATA/<name>."""
+    folder = _given(name) or Path(f"(the folder that {DATA_VARIABLE} names)") / name
+    pixels, labels, shape = image_files.read_set(name, split, folder)
+    return Dataset(name, pixels / 255, labels, shape, NORMALISATIONS[name])
 
 
-def read_idx(path: str | Path) -> np.ndarray:
-    """Read an IDX file of unsigned bytes (MNIST's format), gzipped if its name ends in .gz.
-
-    Returns
-    -------
-    array : uint8, of the shape that the file states
-    """
-    path = Path(path)
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorruptDataError(f"{path} is not a whole gzip file ({error}); run `make data` to replace it") from None
-    # Magic number: two zero bytes, 8 = unsigned byte, number of dimensions; then each dimension in 4 bytes.
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
-        raise CorruptDataError(f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4]!r}")
-    start = 4 + 4 * content[3]
-    shape = tuple(int(n) for n in np.frombuffer(content[4:start], dtype=">u4"))
-    if (size := len(content) - start) != math.prod(shape):
-        raise CorruptDataError(f"{path}: shape {shape} needs {math.prod(shape)} bytes, the file has {size}")
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+_LOADERS = {"digits": _load_digits, "mnist": _load_mnist} | {
+    name: partial(_load_provided, name) for name in image_files.SETS
+}
 
 
 # ---------------------------------------------------------------------------------------------- files
@@ -283,8 +298,19 @@ def available(file: str) -> bool:
     return (given is not None and given.is_file()) or (cache_folder() / file).is_file()
 
 
+def provided(file: str) -> Path | None:
+    """Return the path of a file that the user put into TIGHTROPE_DATA, in the registry or not; None if it is not there.
+
+    Its content is not checked.
+    """
+    given = _given(file)
+    return given if given is not None and given.is_file() else None
+
+
 def on_this_machine(name: str, split: str = "test") -> bool:
     """Say whether a data set can be loaded without a download."""
+    if name in image_files.SETS:
+        return (folder := _given(name)) is not None and image_files.present(name, split, folder)
     if name != "mnist":
         return name in _LOADERS
     prefix = {"train": "train", "test": "t10k"}[split]

@@ -33,6 +33,7 @@ ROOT = find_root()
 DATA = ROOT / "data"
 MODELS = DATA / "models"
 RESULTS = DATA / "results"
+CHECKPOINTS = DATA / "checkpoints"  # of trainings that were stopped; not committed
 FIGURES = ROOT / "figures"
 NOTEBOOKS = ROOT / "notebooks"
 PAPERS = ROOT / "papers"

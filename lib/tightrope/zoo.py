@@ -1,6 +1,6 @@
 """Networks by name: the papers' own, the small ones shipped in data/models, and files of the user."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -10,7 +10,7 @@ import numpy as np
 
 from tightrope import datasets, paths
 from tightrope.datasets import Normalisation
-from tightrope.errors import CorruptDataError, InputError, UnknownNameError
+from tightrope.errors import CorruptDataError, InputError, MissingDataError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ, load
 from tightrope.networks.arrays import read_npy, read_state_dict
 from tightrope.networks.loading import SUFFIXES
@@ -54,7 +54,9 @@ def names() -> tuple[str, ...]:
 def available(name: str) -> bool:
     """Say whether a network of :func:`names` and its test images are on this machine; downloads nothing."""
     if name in _PUBLISHED:
-        return all(map(datasets.available, _PUBLISHED[name].files)) and datasets.on_this_machine("mnist")
+        published = _PUBLISHED[name]
+        there = datasets.provided if published.address else datasets.available
+        return all(map(there, published.files)) and datasets.on_this_machine(published.dataset)
     return name in _shipped() and datasets.on_this_machine(name.split("/")[0])
 
 
@@ -76,8 +78,9 @@ def get(name: str) -> Entry:
     name = str(name)
     if name in _PUBLISHED:
         published = _PUBLISHED[name]
-        network = published.read(*map(datasets.fetch, published.files))
-        return Entry(replace(network, name=name), "mnist", ", ".join(published.files), published.normalisation)
+        find = partial(_from_user, published.address) if published.address else datasets.fetch
+        network, source = published.read(*map(find, published.files)), ", ".join(published.files)
+        return Entry(replace(network, name=name), published.dataset, source, published.normalisation)
     shipped = _shipped()
     if name in shipped:
         network, dataset = load(shipped[name]), name.split("/")[0]
@@ -149,11 +152,13 @@ def parse_normalisation(text: Normalisation | str | None) -> Normalisation | Non
 
 @dataclass(frozen=True)
 class _Published:
-    """A network of a paper, trained on MNIST."""
+    """A network of a paper."""
 
     files: tuple[str, ...]  # in the registry of tightrope.datasets
     read: Callable[..., MonDEQ | FeedForward]  # from their paths
     normalisation: Normalisation
+    dataset: str = "mnist"
+    address: str = ""  # of files that are not in the registry, and that only the user can provide
 
 
 # (stride, padding) of convolutions, which state dictionaries do not hold: the papers state kernels and strides, and
@@ -187,7 +192,43 @@ def _published() -> dict[str, _Published]:
             files = (f"jovanovic2022-paradox/pretrained/mnist_{kind}_{written}.pt",)
             read = partial(_normalised_inside, mnist, _state_dict(*convolutions))
             found[f"jovanovic2022-paradox/{kind.lower()}-{relaxation}"] = _Published(files, read, mnist)
+    return found | _jovanovic2022_other_sets(trained_with)
+
+
+def _jovanovic2022_other_sets(trained_with: Mapping[str, str]) -> dict[str, _Published]:
+    """The published networks for FashionMNIST, SVHN and CIFAR-10, whose SHA-256 is not known here."""
+    kinds = {
+        "fashionmnist-fc": ("fashionmnist_FC_", "fashionmnist", (1, 28, 28), ()),
+        "fashionmnist-conv": ("fashionmnist_CONV_", "fashionmnist", (1, 28, 28), (_HALVE,)),
+        "svhn-conv": ("svhn_", "svhn", (3, 32, 32), (_HALVE,)),
+        "cifar10-conv-plus": ("cifar_", "cifar10", (3, 32, 32), ((2, 0), (1, 0))),
+    }
+    # Of CIFAR-10, DeepZ and hBox were trained with Cauchy projections, CROWN not at all; one name is misspelt there.
+    cifar = {"box": "box", "chbox": "hbox", "czono": "deepz", "crowinbp1to1": "crown-ibp-r",
+             "crownibp1to0": "crown-ibp"}  # fmt: skip
+    found = {}
+    for kind, (prefix, dataset, shape, convolutions) in kinds.items():
+        normalisation = datasets.NORMALISATIONS[dataset]
+        for written, relaxation in (cifar if dataset == "cifar10" else trained_with).items():
+            state = partial(FeedForward.from_state_dict, input_shape=shape, convolutions=convolutions)
+            files = (f"jovanovic2022-paradox/pretrained/{prefix}{written}.pt",)
+            read = partial(_normalised_inside, normalisation, state)
+            address = "github.com/eth-sri/paradox, commit 178b6fc9, folder pretrained"
+            found[f"jovanovic2022-paradox/{kind}-{relaxation}"] = _Published(
+                files, read, normalisation, dataset, address
+            )
     return found
+
+
+def _from_user(address: str, file: str) -> Path:
+    """The path of a file that is in no registry: it is not checked, and rows carry the SHA-256 of its weights."""
+    path = datasets.provided(file)
+    if path is None:
+        raise MissingDataError(
+            f"data file {file!r} is missing, and its SHA-256 is not known here. Put it, from {address}, into the "
+            f"folder that {datasets.DATA_VARIABLE} names, under that name."
+        )
+    return path
 
 
 def _salman2019() -> dict[str, tuple[str, tuple]]:
@@ -216,8 +257,9 @@ def _normalised_inside(expected: Normalisation, read: Callable, file: Path) -> F
     """A network whose file starts with the normalisation (mean, sigma), without it."""
     arrays = read_state_dict(file)
     found = np.concatenate([arrays.pop(f"layers.0.{name}", np.array([np.nan])).ravel() for name in ("mean", "sigma")])
+    wanted = np.concatenate([np.ravel(expected.mean), np.ravel(expected.std)])
     # single precision
-    if len(found) != 2 or not np.allclose(found, (expected.mean, expected.std), rtol=0, atol=1e-6):
+    if found.shape != wanted.shape or not np.allclose(found, wanted, rtol=0, atol=1e-6):
         raise CorruptDataError(f"{file}: it normalises with mean and std {found.tolist()}, not {expected}.")
     return read(arrays)
 

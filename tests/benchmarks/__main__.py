@@ -16,14 +16,18 @@ import numpy as np
 import tightrope
 from tightrope import datasets, zoo
 from tightrope.certificates import Verdict, sound_bound
+from tightrope.networks.random import random_network
 from tightrope.paths import RESULTS
 from tightrope.problems.robustness import robustness_model
-from tightrope.regions import pixel_ball
+from tightrope.regions import Ball, pixel_ball
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic, reduced_dual
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.robustness import verify
+
+from .relu import auto_lirpa, exact, lp_all
 
 PUBLISHED = "chen2021-mondeq/mnist-87"
 
@@ -125,7 +129,41 @@ def digits() -> dict:
     return row
 
 
-BENCHMARKS = {f.__name__.replace("_", "-"): f for f in (digits, one_sdp, sign, decide)}
+def product_shor(repeats: int = 5) -> dict:
+    """Product Shor against SHOR on random (80, 80) networks, s = 80: processor seconds, the better of repeats."""
+    row: dict = {}
+    for where, radius in (("global", 10.0), ("local", 0.1)):
+        region, seconds, bounds = Ball(np.zeros(80), radius, "inf"), {}, {}
+        network = random_network((80, 80, 1), 80)
+        for _ in range(repeats):
+            for method in ("shor", "product-shor"):
+                began = time.process_time()
+                bounds[method] = lipschitz_bound(network, region, 0, method).value
+                seconds[method] = min(time.process_time() - began, seconds.get(method, np.inf))
+        for method, value in seconds.items():
+            name = f"{where}_{method.replace('-', '_')}"
+            row |= {f"{name}_cpu_seconds": value, f"{name}_bound": bounds[method]}
+        row[f"{where}_ratio"] = seconds["product-shor"] / seconds["shor"]
+    return row | {"ratio": max(row["global_ratio"], row["local_ratio"])}
+
+
+def trained_network() -> dict:
+    """SHOR and product Shor of output 1 of SDP-NN (784-500-10), global and local: processor seconds of one thread."""
+    network = zoo.get("chen2020-lipschitz/sdp-nn").network
+    row: dict = {}
+    for where, radius in (("global", 10.0), ("local", 0.1)):
+        for method in ("shor", "product-shor"):
+            began = time.process_time()
+            found = lipschitz_bound(network, Ball(np.zeros(784), radius, "inf"), 1, method)
+            name = f"{where}_{method.replace('-', '_')}"
+            row |= {f"{name}_cpu_seconds": time.process_time() - began, f"{name}_bound": found.value}
+    return row | {"ratio": row["global_product_shor_cpu_seconds"] / row["global_shor_cpu_seconds"]}
+
+
+BENCHMARKS = {
+    f.__name__.replace("_", "-"): f
+    for f in (digits, one_sdp, sign, decide, product_shor, trained_network, lp_all, exact, auto_lirpa)
+}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tightrope import paths
 from tightrope.errors import InputError, NetworkError
 from tightrope.experiments import published
 from tightrope.experiments.chen2020_lipschitz import EXPERIMENTS, certified_images, certified_points, random_networks
@@ -33,6 +34,16 @@ def test_table_1_and_its_claims(store):
     assert [panel["title"] for panel in panels] == ["(4, 4), global"] * 2 + ["(3, 3, 2), global"] * 2
     again = random_networks.table_1(**SMALL, store=store, solve=lambda case: pytest.fail("solved twice"))
     assert again.rows == result.rows
+
+
+def test_linear_programs_come_last_and_degree_4_on_fewer_draws(store):
+    parameters = dict(width=4, sparsities=[3], draws=3, methods=["shor", "lipopt-4", "lbs"], lipopt_4_draws=2,
+                      time_limit=60, samples=200, profile="custom")  # fmt: skip
+    cases = random_networks.figure_1_cases(parameters)
+    assert [case["method"] for case in cases[-4:]] == ["lipopt-4"] * 4 and len(cases) == 2 * (3 + 3 + 2)
+    assert {case["draw"] for case in cases if case["method"] == "lipopt-4"} == {0, 1}
+    table = str(random_networks.figure_1(**parameters, store=store).bounds)
+    assert table.count("(2 draws)") == 2
 
 
 def test_drawings_have_all_series(store, tmp_path):
@@ -73,7 +84,7 @@ def test_table_2(store):
     cells = table_2_cells(result.rows, parameters)
     printed = {cell.id for cell in published.find("chen2020-lipschitz/table-2-sdp-nn").cells}
     assert set(cells) == printed
-    assert len(table_2_cases(parameters)) == len(result.rows) == 14
+    assert len(table_2_cases(parameters)) == len(result.rows) == 16
 
 
 def test_table_3(store):
@@ -100,7 +111,7 @@ def test_certified_points_keep_their_sign(store):
     assert sure.any() and (np.sign(moved) == np.sign(y[sure])).all()
 
 
-def test_table_4(store):
+def test_table_4(store, tmp_path, monkeypatch):
     result = certified_images.table_4("digits/relu-16", images=50, methods=["qcqp"], profile="custom", store=store)
     assert len(result.rows) == 45 and len(result.ratios) == 1
     (ratio,) = result.ratios
@@ -109,6 +120,10 @@ def test_table_4(store):
     L = certified_images.pair_matrix(result.rows, "qcqp", "paper", 10)
     assert (L == L.T).all() and (np.diag(L) == 0).all() and L[0, 1] > 0
     assert str(result.constants("qcqp")).count("\n") == 11
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    assert result.draw_constants()._repr_png_()[:4] == b"\x89PNG"
+    (numbers,) = tmp_path.glob("*/*-constants.*.csv")
+    assert numbers.read_text().count("proven") == 45
     with pytest.raises(InputError, match="images"):
         certified_images.table_4("digits/relu-16", images=0)
     with pytest.raises(InputError, match="balls"):
@@ -130,7 +145,7 @@ def test_cases_of_the_paper_profile_exist():
         if result.paper == "chen2020-lipschitz":
             assert result.name in EXPERIMENTS and result.paper_parameters["profile"] == "paper"
     figure = published.find("chen2020-lipschitz/figure-1-sparsity-sweep").paper_parameters
-    assert len(EXPERIMENTS["figure-1-sparsity-sweep"].cases(figure)) == 8 * 10 * 2 * 6
+    assert len(EXPERIMENTS["figure-1-sparsity-sweep"].cases(figure)) == 8 * 2 * (10 * 6 + 1)
 
 
 def test_bad_input_by_name():

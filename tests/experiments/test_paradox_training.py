@@ -57,7 +57,7 @@ def test_a_setting_that_does_not_exist_is_named(store):
 
 def test_a_killed_training_continues_from_its_checkpoint(monkeypatch, tmp_path):
     """With the weights of an uninterrupted one; the file is gone afterwards."""
-    monkeypatch.setattr("tightrope.paths.RESULTS", tmp_path)
+    monkeypatch.setattr("tightrope.paths.CHECKPOINTS", tmp_path)
     case = seeds.seed_cases([RUN], seeds.SPREAD, "quick")[0]
     whole = seeds.train_seed(case)
     real = seeds.train
@@ -69,11 +69,11 @@ def test_a_killed_training_continues_from_its_checkpoint(monkeypatch, tmp_path):
     monkeypatch.setattr(seeds, "train", killed)
     with pytest.raises(KeyboardInterrupt):
         seeds.train_seed(case)
-    assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 1
+    assert len(list(tmp_path.glob("*.pt"))) == 1
     monkeypatch.setattr(seeds, "train", real)
     again = seeds.train_seed(case)
     assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in whole.items() if k != "seconds"}
-    assert not list((tmp_path / "checkpoints").glob("*.pt"))
+    assert not list(tmp_path.glob("*.pt"))
 
 
 def test_the_printed_seeds_have_the_printed_mean_and_deviation():

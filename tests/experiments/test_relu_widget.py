@@ -41,6 +41,12 @@ def test_impossible_states_are_explained_not_raised(explorer):
     assert "width" in explorer.html.value
 
 
+def test_a_network_of_the_zoo_takes_the_place_of_a_random_one():
+    explorer = relu_constants("SHOR", 1, 0.05, network="spheres/relu-10", time_limit=60, background=False)
+    assert set(explorer.controls) == {"method", "order", "epsilon"}
+    assert "spheres/relu-10, output 0" in explorer.view.text
+
+
 def test_bad_first_state_is_raised():
     with pytest.raises(InputError, match="method"):
         relu_constants(method="LipOp", controls=(), background=False)

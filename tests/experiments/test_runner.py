@@ -62,8 +62,15 @@ def test_changed_parameters_keep_their_rows_apart(result):
 
 def test_a_result_without_notebook_says_why():
     """The reason of published.yaml."""
-    with pytest.raises(InputError, match="no notebook yet"):
-        runner.prepare(published.find("jovanovic2022-paradox/table-10-fashionmnist-fc"), "quick")
+    waiting = replace(published.find("table-2-certified-ratio"), not_run="its network is lost")
+    with pytest.raises(InputError, match="its network is lost"):
+        runner.prepare(waiting, "quick")
+
+
+def test_a_limit_holds_for_each_network():
+    """Of a result that takes a number of images for each network."""
+    limited = runner.prepare(published.find("table-4-cr-auc"), "quick", limit=5)
+    assert limited.parameters["images"] == [5, 5]
 
 
 def test_parameter_values_are_yaml():

@@ -251,15 +251,32 @@ def test_the_ellipse_holds_the_sampled_outputs():
 
 def test_a_verdict_needs_every_label():
     state = dict(
-        network="digits/mondeq-16", image=0, norm="inf", epsilon_pixel=0.05, clip=True, method="interior-point"
+        network="digits/mondeq-16", image=0, norm="inf", epsilon_pixel=0.1, clip=False, method="interior-point"
     )
     stages = Certification().stages(state)
-    part = [next(stages) for _ in range(4)][-1]
+    part = [next(stages) for _ in range(3)][-1]
     assert 0 < len(part.decisions) < 9 and part.verdict is None and part.open == "bounds"
     *_, answer = stages
     assert answer.verdict is Verdict.CERTIFIED
-    unknown = replace(answer.decisions[3], verdict=Verdict.UNKNOWN)
-    assert replace(answer, decisions={**answer.decisions, 3: unknown}).verdict is Verdict.UNKNOWN
+    unknown = replace(answer.decisions[9], verdict=Verdict.UNKNOWN)
+    assert replace(answer, decisions={**answer.decisions, 9: unknown}).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("method", ["cascade", "interior-point"])
+def test_a_fixpoint_bounds_every_label_before_any_relaxation(method):
+    """It gives way to a relaxation's bound, but for what it alone proves; to the cascade's only if that is better."""
+    state = dict(network="digits/mondeq-16", image=0, norm="1", epsilon_pixel=0.5, clip=True, method=method)
+    first, *_, last = [answer for answer in Certification().stages(state) if answer is not None]
+    assert not first.decisions and first.verdict is Verdict.CERTIFIED and first.open == "bounds"
+    for k in first.targets:
+        assert first.nominal[k] <= first.attack_margin[k] <= first.bound(k) < 0
+        assert first.reason(k) == "by a zonotope fixpoint"
+        own = last.decisions[k].bound
+        assert last.bound(k) == (min(own, first.bound(k)) if method == "cascade" else own)
+        assert last.by_enclosure(k) == (last.bound(k) != own)
+    weak = replace(last.decisions[3], verdict=Verdict.UNKNOWN, bound=1.0)
+    kept = replace(last, decisions={**last.decisions, 3: weak})
+    assert kept.bound(3) == first.bound(3) and kept.verdict is Verdict.CERTIFIED and "fixpoint" in kept.reason(3)
 
 
 def test_the_attack_explorer():

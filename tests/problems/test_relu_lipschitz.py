@@ -7,7 +7,14 @@ import pytest
 
 from tightrope.errors import InputError, NetworkError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.problems.relu_lipschitz import REFINEMENTS, relu_lipschitz_problem, slope_problem, state
+from tightrope.problems.relu_lipschitz import (
+    REFINEMENTS,
+    free_neurons,
+    relu_lipschitz_problem,
+    slope_problem,
+    state,
+    variable_bounds,
+)
 from tightrope.problems.relu_question import gradient_bounds, question
 from tightrope.regions import Ball
 from tightrope.verifiers.relu_lipschitz_lower import dual_norms, gradients, preactivations
@@ -38,6 +45,9 @@ def test_states_of_the_network_are_feasible_and_attain_the_dual_norm(sizes, norm
         for refinement in REFINEMENTS:
             problem = relu_lipschitz_problem(ask, refinement)
             v = np.stack([state(ask, problem, row) for row in d])
+            lower, upper = variable_bounds(problem.space, ask, free_neurons(ask, refinement == "products"))
+            assert (lower <= v + 1e-12).all() and (v <= upper + 1e-12).all()
+            assert ((v**2).sum(1) <= problem.squared_norm).all()
             assert max(problem.violations(v).values()) < 1e-9
             assert ((v**2).sum(1) <= problem.squared_norm).all()
             if norm == np.inf:

@@ -1,5 +1,7 @@
 """LP-GREEDY, LP-LAST and LP-ALL by the dual, against linear programs and sampled points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,11 @@ import torch
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import Convolution, Dense, FeedForward
 from tightrope.propagation.alpha import Triangles, minimise
-from tightrope.propagation.bounds import bounds
+from tightrope.propagation.backsubstitution import upper_bounds
+from tightrope.propagation.bounds import bounds, specification
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
+from tightrope.propagation.lines import crown_lines
 from tightrope.propagation.operators import DenseOperator, operators
 from tightrope.solvers.highs import LinearProgram
 from tightrope.verifiers.triangle import add_layer, layerwise_bounds
@@ -97,6 +101,43 @@ def test_convolutions_are_their_matrices():
     for method in METHODS:
         both = [layerwise(n, inputs, 0, method, dtype=torch.float64).margins for n in (network, network.to_dense())]
         np.testing.assert_allclose(*both, atol=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_alpha_crown_has_the_same_optimum(seed):
+    """alpha-CROWN with given hidden bounds: CROWN's back-substitution, lower slopes trained by autograd and Adam."""
+    network = random_network(seed)
+    inputs, label = box(network, seed, 0.3), 0
+    found = layerwise(network, inputs, label, "lp-last", steps=400, dtype=torch.float64)
+    layers, lines = found.triangles.layers, []
+    for low, high in zip(found.triangles.lower, found.triangles.upper, strict=True):
+        lines.append(crown_lines(low, high))
+    alpha = [line.lower_slope.clone().requires_grad_(True) for line in lines]
+    free = [(low < 0) & (high > 0) for low, high in zip(found.triangles.lower, found.triangles.upper, strict=True)]
+    A, constant = specification(operators(network)[-1], torch.tensor([label]))
+    k = int(found.margins[1:].argmax()) + 1
+
+    def bound() -> torch.Tensor:
+        trained = [
+            replace(line, lower_slope=torch.where(f, a.clamp(0, 1), line.lower_slope))
+            for line, a, f in zip(lines, alpha, free, strict=True)
+        ]
+        return upper_bounds(A[:, [k]], constant[:, [k]], layers, trained, inputs)
+
+    first = bound().item()
+    optimiser, best = torch.optim.Adam(alpha, lr=0.05), first
+    for step in range(400):
+        optimiser.param_groups[0]["lr"] = 0.05 * 0.99**step
+        optimiser.zero_grad()
+        value = bound()
+        value.sum().backward()
+        optimiser.step()
+        with torch.no_grad():
+            for a in alpha:
+                a.clamp_(0, 1)
+            best = min(best, bound().item())
+    assert best <= first
+    assert float(found.margins[k]) == pytest.approx(best, abs=2e-3 * (1 + abs(best)))
 
 
 def test_every_step_is_sound_in_single_precision():

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from tests.helpers import program, question, random_arrows
-from tightrope.regions import INFINITY
-from tightrope.solvers import hkm
-from tightrope.solvers.arrow import Arrow
+from tightrope.networks.random import random_network
+from tightrope.problems.relu_lipschitz import relu_lipschitz_problem
+from tightrope.problems.relu_question import question as relu_question
+from tightrope.regions import INFINITY, Ball
+from tightrope.relaxations.shor import shor_constraints
+from tightrope.solvers import hkm, schur
+from tightrope.solvers.arrow import Arrow, ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 
 REGIONS = [(1.0, False), (2.0, False), (2.0, True), (INFINITY, False), (INFINITY, True)]
@@ -42,8 +46,8 @@ def test_completion_and_inverse(setting, rng):
     close(Zi.arrow, np.linalg.inv(Z))
 
 
-def test_schur_complement(setting):
-    data, X, Z, XX, Zi = setting
+def check_schur_complement(data, X, Z):
+    XX, Zi = hkm.Completed(on_pattern(X, data.q)), hkm.Inverted(on_pattern(Z, data.q))
     solver = InteriorPoint(data)
     Z_inverse = np.linalg.inv(Z)
     corner = np.zeros_like(X)
@@ -55,6 +59,30 @@ def test_schur_complement(setting):
     np.testing.assert_allclose(expected, expected.T, atol=1e-9)
     got = np.triu(solver.schur(XX, Zi))
     np.testing.assert_allclose(got, np.triu(expected), atol=1e-10 * np.abs(expected).max())
+
+
+#: Shortest and longest run of products, diagonal blocks of W: as they are, only runs, only short runs, no blocks of W.
+WAYS = [(16, 256, 200), (1, 256, 200), (1, 2, 200), (1, 256, 0)]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_schur_complement(setting, way, monkeypatch):
+    for name, value in zip(("SHORTEST", "LONGEST", "DIAGONALS"), way, strict=True):
+        monkeypatch.setattr(schur, name, value)
+    check_schur_complement(*setting[:3])
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("refinement", ["printed", "products"])
+@pytest.mark.parametrize("sizes", [(4, 17, 1), (3, 5, 4, 1)], ids=str)
+def test_schur_complement_of_sums_of_products(sizes, refinement, way, rng, monkeypatch):
+    for name, value in zip(("SHORTEST", "LONGEST", "DIAGONALS"), way, strict=True):
+        monkeypatch.setattr(schur, name, value)
+    ask = relu_question(random_network(sizes), Ball(np.zeros(sizes[0]), 1.0, INFINITY))
+    problem = relu_lipschitz_problem(ask, refinement)
+    core = [name for name in problem.space.slices if name not in ("t", "d")]
+    data = ArrowData(shor_constraints(problem), core=core)
+    check_schur_complement(data, *random_arrows(data, rng))
 
 
 def test_direction_and_its_second_order_term(setting, rng):

@@ -190,3 +190,79 @@ def test_the_bound_covers_what_the_root_decided():
             seen += 1
             assert found.bound >= -1e-12
     assert seen
+
+
+def leaf(network, region, label, phases, target: int = 0):
+    """A tree whose only subproblem has these phases of the first hidden layer, without multipliers."""
+    inputs = InputSet.from_balls([region])
+    root = layerwise(network, inputs, label)
+    searched = tree._Tree(network, region, inputs, label, root, 8)
+    return searched, replace(searched.open.rows([target]), split=(torch.tensor([phases], dtype=torch.int8),))
+
+
+def test_phases_that_exclude_each_other_are_closed():
+    """x >= 0 and x + 0.5 <= 0: the leaf has no point, and its multipliers prove that."""
+    network = FeedForward.dense([[[1.0], [1.0]], [[1.0, 1.0], [0.0, 0.0]]], [[0.0, 0.5], [0.0, 0.4]])
+    region = Ball([0.0], 1.0, np.inf)
+    searched, domain = leaf(network, region, 1, [1, -1])
+    searched._leaf(domain)
+    assert not searched.stuck and searched.met is None
+    assert searched.closed < 0
+    # Phases that have points where label 0 wins: the leaf gives one.
+    searched, domain = leaf(network, region, 1, [1, 1])
+    searched._leaf(domain)
+    assert attacks.check(network, region, 1, searched.met.point) is not None
+
+
+def test_leaves_close_at_the_optimum_of_their_program():
+    """The bound that a leaf's multipliers prove is the optimum over its phases; below 0 where there is no point."""
+    rng = np.random.default_rng(5)
+    W1, b1, W2, b2 = rng.standard_normal((4, 2)), rng.standard_normal(4) / 2, rng.standard_normal((3, 4)), np.zeros(3)
+    network, region = FeedForward.dense([W1, W2], [b1, b2]), Ball(np.zeros(2), 3.0, np.inf)
+    label, empty, attained = network.predict(region.center), 0, 0
+    for signs in itertools.product([1, -1], repeat=len(b1)):
+        searched, domain = leaf(network, region, label, list(signs))
+        k = [k for k in range(3) if k != label][int(domain.target[0])]
+        out = (W2[k] - W2[label]) * (np.array(signs) > 0)
+        found = linprog(-out @ W1, -np.array(signs)[:, None] * W1, np.array(signs) * b1, bounds=[(-3, 3)] * 2)
+        searched._leaf(domain)
+        if found.status == 0:
+            attained += 1
+            assert searched.closed == pytest.approx(min(-found.fun + out @ b1, float(domain.bound)), abs=1e-6)
+        else:
+            empty += 1
+            assert searched.closed < 0
+    assert empty and attained
+
+
+def test_what_is_not_a_number_is_not_certified():
+    """A root without a bound for a label leaves that label open."""
+    network = random_network(1, (6, 30, 30, 3))
+    region = Ball(np.zeros(6), 0.5, np.inf)
+    label = network.predict(region.center)
+    root = layerwise(network, InputSet.from_balls([region]), label)
+    root = replace(root, margins=torch.full_like(root.margins, torch.nan))
+    found = branch_and_bound(network, region, label, root=root, limit=1)
+    assert found.verdict is not Verdict.CERTIFIED
+
+
+def test_a_rough_lp_all_certifies_the_same():
+    """Without branch and bound the cascade takes fewer steps; what LP-ALL certifies stays the same."""
+    seen = set()
+    for seed in range(3):
+        network = random_network(seed, (6, 16, 12, 4))
+        centers = np.random.default_rng(seed).standard_normal((8, 6))
+        regions = [Ball(center, 0.05 + 0.02 * i, np.inf) for i, center in enumerate(centers)]
+        labels = [network.predict(center) for center in centers]
+        for region, label, found in zip(regions, labels, decide(network, regions, labels, time_limit=0), strict=True):
+            worst = layerwise(network, InputSet.from_balls([region]), label, steps=60).worst
+            if found.by in LP_ALL:
+                assert worst < 1e-3
+            elif found.by.verdict is Verdict.UNKNOWN:
+                assert worst > -1e-3
+            else:
+                assert attacks.check(network, region, label, found.attack.point) is not None
+            seen.add(found.by)
+    assert By.NOTHING in seen and seen & {*LP_ALL} and len(seen) > 3
+    with pytest.raises(InputError, match="time_limit"):
+        decide(network, regions, labels, time_limit=-1)

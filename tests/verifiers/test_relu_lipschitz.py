@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.errors import InputError, NetworkError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.problems.relu_question import question
 from tightrope.regions import Ball
@@ -139,6 +139,32 @@ def test_dead_and_always_active_neurons():
         assert lipschitz_bound(network, region, 0, method).value >= exact * (1 - 1e-7)
 
 
+@pytest.mark.parametrize("sizes", [(2, 3, 1), (2, 3, 2, 1)])
+def test_networks_of_dead_neurons_have_the_constant_zero(sizes):
+    biases = [np.full(sizes[1], -9.0), *(np.ones(size) for size in sizes[2:])]
+    network = FeedForward.dense([np.ones((b, a)) for a, b in itertools.pairwise(sizes)], biases)
+    region = Ball(np.zeros(2), 1.0, "inf")
+    for method in ("product-shor", "lipopt-3", "lipopt-4", "intervals", "lbs", "ascent", "exact"):
+        assert lipschitz_bound(network, region, 0, method).value == pytest.approx(0, abs=1e-4), method
+    for method in ("shor", "hr-1", "hr-2", "hr-2-signs", "hr-2-products", "qcqp"):  # they know less: still bounds
+        assert lipschitz_bound(network, region, 0, method).value >= 0, method
+
+
+@pytest.mark.parametrize("radius", [1e-9, 1e-3, 1e6])
+def test_extreme_radii(radius):
+    network = random_network(np.random.default_rng(13), (4, 6, 1))
+    v = values(network, Ball(0.1 * np.ones(4), radius, "inf"), 0, ("exact", "product-shor", "shor", "lipopt-3"))
+    assert v["exact"] <= min(v.values()) * (1 + 1e-9)
+    assert below(v["product-shor"], v["shor"])
+    if radius < 1e-6:  # nothing switches
+        assert v["product-shor"] == pytest.approx(v["exact"], rel=1e-3)
+
+
+def test_empty_layers_are_refused_by_name():
+    with pytest.raises(NetworkError, match="weights"):
+        FeedForward.dense([np.zeros((0, 3)), np.zeros((1, 0))], [np.zeros(0), np.ones(1)])
+
+
 def test_constant_and_affine_outputs():
     affine = FeedForward.dense([np.array([[1.0, -2.0]])], [np.zeros(1)])
     assert lipschitz_bound(affine, Ball(np.zeros(2), 1.0, "inf"), 0, "shor").value == pytest.approx(3)
@@ -179,8 +205,10 @@ def test_limits_are_verdicts():
     small = lipschitz_bound(network, region, 0, "shor", memory_limit=0.1)
     assert (small.verdict, small.value) == ("OfM", None) and "MiB" in small.reason
     assert lipschitz_bound(network, region, 0, "hr-2", memory_limit=0.1).verdict == "OfM"
-    cut = lipschitz_bound(network, region, 0, "lipopt-3", time_limit=1e-3)
-    assert cut.verdict == "time"
+    for method in ("lipopt-3", "lipopt-4"):  # multipliers of a solver that had no time prove little, or nothing
+        cut = lipschitz_bound(network, region, 0, method, time_limit=1e-3)
+        assert cut.verdict in ("time", "OfM")
+        assert cut.value is None or cut.value < lipschitz_bound(network, region, 0, "intervals").value
 
 
 def test_bad_input_by_name():

@@ -89,9 +89,9 @@ def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Com
 
 
 def _judge(result: Result, cell: Cell, values: Mapping[str, Mapping[str, Value]], solved: int) -> Comparison:
-    if cell.not_run:
-        return _line(result, cell, reason=cell.not_run)
     ours = values["paper"].get(cell.id)
+    if cell.not_run and ours is None:
+        return _line(result, cell, reason=cell.not_run)
     if ours is not None:
         verdict = agreement(cell, ours.value)
         parts = [ours.note]

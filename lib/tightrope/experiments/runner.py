@@ -108,7 +108,8 @@ def prepare(
         if limit < 1:
             raise InputError(f"limit: expected at least 1, got {limit}")
         if "images" in values:
-            values["images"] = min(values["images"], limit)
+            images = values["images"]
+            values["images"] = min(images, limit) if isinstance(images, int) else [min(n, limit) for n in images]
     if changes or limit is not None:
         with suppress(MissingDataError):  # said when the run starts, so that others can be prepared
             values["profile"] = named(experiment(result).cases(values))[0]["profile"]

@@ -136,9 +136,18 @@ class FeedForward:
 
         return cls(layers_of_onnx(path), Path(path).stem)
 
-    def to_npz(self, path: PathOrName) -> None:
-        """Write the arrays in float64, W1, b1, W2, b2, ... for a dense network."""
-        np.savez_compressed(path, **self._named())
+    def to_npz(self, path: PathOrName, dtype: str = "float64") -> None:
+        """Write the arrays, W1, b1, W2, b2, ... for a dense network.
+
+        Parameters
+        ----------
+        path
+            A new file, or one to replace.
+        dtype
+            "float64" gives the same network back, "float32" and "float16" a rounded one in a smaller file.
+        """
+        arrays = {k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in self._named().items()}
+        np.savez_compressed(path, **arrays)
 
     def _named(self) -> dict[str, np.ndarray]:
         if not self.is_dense:

@@ -35,6 +35,8 @@ from tightrope.semialgebraic import Constraint, Forms, Products, Space, products
 REFINEMENTS = ("printed", "signs", "corners", "products")
 #: Groups that couple inputs with each other or with t, so that the block of d is not diagonal.
 CURVE = "h1 (h^ u + l (1 - u) - h) >= 0"
+#: Share of a variable's spread that the interior point starts with: product Shor takes two iterations less than with 1.
+START = 0.7
 CORNERS = tuple(f"(1 {a} d)(1 {b} t) >= 0" for a in "+-" for b in "+-")
 
 
@@ -260,28 +262,38 @@ def _sum(*terms: tuple[np.ndarray | float, Forms, Forms]) -> Products:
     return products(left, right, sp.hstack(weights, format="csr"))
 
 
-def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, np.ndarray, np.ndarray]:
-    """R^2 >= ||v||^2 over the set, and a centre with spreads to start from."""
+def variable_bounds(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (N,) of every variable over the set; the constant 1 first."""
     low, high = gradient_bounds(ask)
     lifted = lifted_neurons(ask, free)
-    box, total = ask.coordinates.kind == "box", 1.0
-    center, spread = {}, {}
+    lower, upper = {}, {}
     for name, where in space.slices.items():
         size = where.stop - where.start
         if name in ("t", "d"):
-            total += size if box else 1.0
-            center[name] = np.zeros(size)
-            spread[name] = np.full(size, 1 / 3 if box else 1 / size)
+            lower[name], upper[name] = np.full(size, -1.0), np.ones(size)
             continue
         kind, i = name[0], int(name[1:]) - 1
-        lo, hi = {
+        lower[name], upper[name] = {
             "u": (np.zeros(size), np.ones(size)),
             "x": (np.zeros(size), np.maximum(ask.upper[i], 0)[free[i]]),
             "r": (np.minimum(low[i], 0)[lifted[i]], np.maximum(high[i], 0)[lifted[i]]),
         }[kind]
-        total += float(np.sum(np.maximum(lo**2, hi**2)))
-        center[name], spread[name] = (lo + hi) / 2, ((hi - lo) / 2) ** 2 + 1e-6
-    return (1 + 1e-9) * total, space.point(**center), space.point(**spread)
+    return space.point(**lower), space.point(**upper)
+
+
+def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, np.ndarray, np.ndarray]:
+    """R^2 >= ||v||^2 over the set, and a centre with spreads to start from."""
+    lower, upper = variable_bounds(space, ask, free)
+    squares = np.maximum(lower**2, upper**2)
+    spread = ((upper - lower) / 2) ** 2 + 1e-6
+    spread[0] = 1.0
+    for name in ("t", "d"):
+        where = space.slices.get(name, slice(0, 0))
+        size = where.stop - where.start
+        spread[where] = 1 / 3 if ask.coordinates.kind == "box" else 1 / max(size, 1)
+        if size and ask.coordinates.kind != "box":
+            squares[where] = 1 / size  # a ball: the squares add up to 1
+    return (1 + 1e-9) * float(squares.sum()), (lower + upper) / 2, START * spread
 
 
 def state(ask: Question, problem: PolynomialProblem, d: np.ndarray) -> np.ndarray:

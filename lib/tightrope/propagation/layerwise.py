@@ -202,8 +202,6 @@ def _rows(layer: Affine, rows: Tensor) -> Tensor:
     """Some rows of W."""
     if isinstance(layer, DenseOperator):
         return layer.weight[rows]
-    unit = torch.zeros(len(rows), layer.outputs, dtype=torch.float64)
-    unit[torch.arange(len(rows)), rows] = 1.0
-    return (
-        layer.transpose(unit[None])[0] if not hasattr(layer, "weight") or layer.weight.ndim != 2 else layer.weight[rows]
-    )
+    unit = torch.zeros(1, len(rows), layer.outputs, dtype=torch.float64)
+    unit[0, torch.arange(len(rows)), rows] = 1.0
+    return layer.transpose(unit)[0]

@@ -3,7 +3,14 @@
 import numpy as np
 import scipy.sparse as sp
 
-from tightrope.problems.relu_lipschitz import LayerForms, free_neurons, layer_forms, relu_lipschitz_problem, wide
+from tightrope.problems.relu_lipschitz import (
+    LayerForms,
+    free_neurons,
+    layer_forms,
+    relu_lipschitz_problem,
+    variable_bounds,
+    wide,
+)
 from tightrope.problems.relu_question import Question
 from tightrope.relaxations.heuristic import MomentProgram, Polynomial, Subset, heuristic, sparse_lasserre
 from tightrope.semialgebraic import Forms
@@ -30,10 +37,8 @@ def hr(ask: Question, order: int) -> MomentProgram:
 def sparse(ask: Question, order: int, largest: int = 10) -> tuple[MomentProgram, np.ndarray]:
     """The sparse Lasserre hierarchy of a network with narrow bands, and bounds (N,) of its variables."""
     problem = relu_lipschitz_problem(ask, "signs")
-    scale = np.maximum(np.abs(problem.center) + np.sqrt(problem.spread), 1e-12)  # x and r: centre and half-width
-    for name in ("t", "d"):
-        scale[problem.space.slices.get(name, slice(0, 0))] = 1.0
-    scale[0] = 1.0
+    lower, upper = variable_bounds(problem.space, ask, free_neurons(ask, tight=False))
+    scale = np.maximum(np.maximum(-lower, upper), 1e-12)
     return sparse_lasserre(problem, order, scale, largest), scale
 
 

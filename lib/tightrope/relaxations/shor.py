@@ -4,6 +4,7 @@ A product f(v) g(v) becomes <A, X> with A = sym(f g') = (f g' + g f') / 2. The p
 their forms, because a structured solver works with these, and gives matrices only on demand.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +97,8 @@ def _symmetric(forms: sp.csr_array, left: np.ndarray, right: np.ndarray, w: np.n
 def shor_constraints(problem: PolynomialProblem | RobustnessModel) -> ShorConstraints:
     """Relax the constraints of a problem (or of a model that several problems share).
 
-    Products and forms that occur several times are kept once.
+    Products and forms that occur several times are kept once, in the order in which they occur first, so that the
+    products of a group stay together (solvers.schur uses that).
     """
     groups = problem.constraints
     lefts = sp.vstack([g.body.left for g in groups], format="csr")
@@ -105,8 +107,10 @@ def shor_constraints(problem: PolynomialProblem | RobustnessModel) -> ShorConstr
     count = lefts.shape[0]
     forms, index = _distinct_rows(sp.vstack([lefts, rights], format="csr"))
     pairs = np.sort(np.stack([index[:count], index[count:]], axis=1), axis=1)  # f g = g f
-    pairs, where = np.unique(pairs, axis=0, return_inverse=True)
-    merge = sp.csr_array((np.ones(count), (np.arange(count), where.ravel())), shape=(count, len(pairs)))
+    pairs, first, where = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place, pairs = np.argsort(order)[where.ravel()], pairs[order]
+    merge = sp.csr_array((np.ones(count), (np.arange(count), place)), shape=(count, len(pairs)))
     sizes = np.cumsum([0] + [len(g.body) for g in groups])
     return ShorConstraints(
         forms=forms,
@@ -139,12 +143,14 @@ def _distinct_rows(rows: sp.csr_array) -> tuple[sp.csr_array, np.ndarray]:
     """Distinct rows of a CSR array in order of first appearance, and the index of each row among them."""
     rows.sum_duplicates()
     rows.eliminate_zeros()
+    where, what = rows.indices.tobytes(), rows.data.tobytes()
+    wide, long = rows.indices.itemsize, rows.data.itemsize
+    ends = rows.indptr.tolist()
     seen: dict[tuple[bytes, bytes], int] = {}
     index = np.empty(rows.shape[0], int)
     first = []
-    for i in range(rows.shape[0]):
-        part = slice(rows.indptr[i], rows.indptr[i + 1])
-        key = (rows.indices[part].tobytes(), rows.data[part].tobytes())
+    for i, (a, b) in enumerate(itertools.pairwise(ends)):
+        key = (where[a * wide : b * wide], what[a * long : b * long])
         if key not in seen:
             seen[key] = len(first)
             first.append(i)

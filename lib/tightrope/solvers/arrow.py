@@ -70,14 +70,11 @@ class ArrowData:
         self.q, self.n = len(self.core), len(self.tip)
         self.order = np.concatenate([self.core, self.tip])
         self._double = np.concatenate([np.ones(self.q**2), np.full(self.q * self.n, 2.0), np.ones(self.n)])
-        entries, sizes = self._entries()  # (stored entries, P): the matrices of the products
-        self._set(sp.csr_array(entries @ constraints.weights.T))
-        self._sizes = sp.csr_array(sizes @ abs(constraints.weights).T)
+        self._set(sp.csr_array(self._entries() @ constraints.weights.T))
 
     def reordered(self, order: np.ndarray, constants: np.ndarray) -> "ArrowData":
         """A copy with the constraints in another order, and constants (k,) added to the entry (0, 0) of each A_k."""
         other = copy.copy(self)
-        other._sizes = sp.csr_array(self._sizes[:, order])
         corner = sp.csr_array(([1.0], ([0], [0])), shape=(self._adjoint.shape[0], 1))
         other._set(sp.csr_array(self._adjoint[:, order] + corner @ sp.csr_array(constants[None])))
         return other
@@ -87,10 +84,6 @@ class ArrowData:
         self._forward = sp.csr_array(adjoint.T)
         squares = adjoint.multiply(adjoint)
         self.norms = np.sqrt(np.maximum(squares.T @ self._double, 1e-300))  # Frobenius norms of the A_k
-
-    def absolute_adjoint(self, y: np.ndarray) -> Arrow:
-        """sum_k |y_k| |A_k|, before anything cancels: what rounding errors are proportional to."""
-        return self.unpack(self._sizes @ np.abs(y))
 
     def adjoint(self, y: np.ndarray) -> Arrow:
         """sum_k y_k A_k."""
@@ -116,8 +109,8 @@ class ArrowData:
             raise ValueError("matrix: couples two coordinates of the tip; it does not have the arrow pattern.")
         return Arrow(ordered[:q, :q].toarray(), ordered[:q, q:].toarray(), diagonal)
 
-    def _entries(self) -> tuple[sp.csr_array, sp.csr_array]:
-        """Stored entries of sym(f g') and of sym(|f| |g|') for each product, as columns (q^2 + q n + n, P)."""
+    def _entries(self) -> sp.csr_array:
+        """Stored entries of sym(f g') for each product, as columns (q^2 + q n + n, P)."""
         c = self.constraints
         q, n = self.q, self.n
         place = np.empty(c.size, int)
@@ -125,11 +118,12 @@ class ArrowData:
         f, g = c.forms[c.left], c.forms[c.right]
         nf, ng = np.diff(f.indptr), np.diff(g.indptr)
         # All pairs (i in support of f_r, j in support of g_r): each f entry is repeated ng times, g entries are tiled.
-        r = np.repeat(np.arange(len(nf)), nf * ng)
-        offset = np.arange(len(r)) - np.repeat(np.cumsum(nf * ng) - nf * ng, nf * ng)
-        fi, gi = f.indptr[:-1][r] + offset // ng[r], g.indptr[:-1][r] + offset % ng[r]
-        i, j = place[f.indices[fi]], place[g.indices[gi]]
-        value = f.data[fi] * g.data[gi]
+        owner = np.repeat(np.arange(len(nf)), nf)  # of each entry of f
+        times = ng[owner]
+        ends = np.cumsum(times)
+        gi = np.arange(ends[-1] if len(ends) else 0) + np.repeat(g.indptr[owner] - ends + times, times)
+        r, i, j = np.repeat(owner, times), np.repeat(place[f.indices], times), place[g.indices][gi]
+        value = np.repeat(f.data, times) * g.data[gi]
         i, j = np.minimum(i, j), np.maximum(i, j)
         in_core, in_tip = j < q, i >= q
         cross = ~in_core & ~in_tip
@@ -144,7 +138,7 @@ class ArrowData:
         values = np.concatenate([value[in_core] / 2, value[in_core] / 2, value[cross] / 2, value[in_tip]])
         columns = np.concatenate([r[in_core], r[in_core], r[cross], r[in_tip]])
         shape = (q * q + q * n + n, len(c.left))
-        return tuple(sp.csr_array((v, (rows, columns)), shape=shape) for v in (values, np.abs(values)))
+        return sp.csr_array((values, (rows, columns)), shape=shape)
 
 
 def _tip(constraints: ShorConstraints, core: set[str]) -> np.ndarray:

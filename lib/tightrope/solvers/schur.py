@@ -5,14 +5,24 @@ For products A = sym(f g'):
     4 M_kl = (g_k'X f_l)(g_l'Z^-1 f_k) + (g_k'X g_l)(f_l'Z^-1 f_k)
            + (f_k'X f_l)(g_l'Z^-1 g_k) + (f_k'X g_l)(f_l'Z^-1 g_k),
 
-so M is a sum of Hadamard products; sums of products take W M W' with their weights in W.
+so M is a sum of Hadamard products; sums of products take W M W' with their weights in W. Products of one kind, such as
+u_j h_j for all j, have forms that follow each other: their Gram entries are blocks of G, used in place. M is made in
+blocks, which go where W puts them while they are in the cache.
 """
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.hkm import Completed, Inverted
+
+#: Products of a run that is worth a block of its own, and of a block that stays in the processor's cache.
+SHORTEST, LONGEST = 16, 256
+#: Diagonal blocks of W up to which W M W' is added up from them, block of M by block.
+DIAGONALS = 200
 
 
 class SchurComplement:
@@ -65,16 +75,21 @@ class SchurComplement:
         dense = forms[used].toarray()
         self._Fc, self._Fd = np.ascontiguousarray(dense[:, : data.q]), np.ascontiguousarray(dense[:, data.q :])
         self._tips = tip[c.left[square]]
+        self._runs = _runs(self._left, self._right)
+        self._all = [run.where for run in self._runs]  # of all products, with the squares of the tip last
+        if len(self._tips):
+            self._all.append(slice(len(self._left), len(self._left) + len(self._tips)))
         # Constraints in the order of their products, so that in the common case (one product each, used once) M is the
         # matrix of the products, entry for entry; otherwise M = W M_products W'.
         self._W = sp.csr_array(sp.hstack([c.weights[:, core], c.weights[:, square]]))
         simple = (np.diff(self._W.indptr) == 1).all() and len(np.unique(self._W.indices)) == self._W.shape[0]
-        self._scale = None
+        self._scale, self._pieces = None, None
         if simple and self._W.shape[0] == self._W.shape[1]:
             self.order = np.argsort(self._W.indices)
             self._scale = self._W.data[self.order]
         else:
             self.order = np.arange(self._W.shape[0])
+            self._pieces = _pieces(self._W, self._all)
         self.b = self.b[self.order]
         self.inequality = ~c.equality[self.order]
         self.data = data.reordered(self.order, self.b)
@@ -89,53 +104,122 @@ class SchurComplement:
         GX = FXc @ Fc.T + FXd @ Fd.T
         GZ = FZc @ Fc.T + FZd @ Fd.T
 
-        def grams(G):
-            rows_left, rows_right = G[left], G[right]
-            return rows_left[:, left], rows_left[:, right], rows_right[:, right]
-
-        Xff, Xfg, Xgg = grams(GX)
-        Zff, Zfg, Zgg = grams(GZ)
         # The bordered matrix [[corner, -zero'], [-zero, M]]: row 0 belongs to A_0 = e_0 e_0', the product of the form 1
         # with itself; its sign comes from dZ = dy_0 E_00 - sum dy_k A_k. Only the upper triangle is filled.
-        c, n = len(left), len(self._tips)
-        bordered = np.empty((1 + c + n, 1 + c + n))
+        border = -0.5 * (FXc[left, 0] * FZc[right, 0] + FXc[right, 0] * FZc[left, 0])
+        border = np.concatenate([border, -X.R[0, self._tips] * Zi.arrow.cd[0, self._tips]])
+        blocks = self._blocks(X, Zi, GX, GZ, FXd, FZd)
+        k = len(self.b)
+        bordered = np.zeros((1 + k, 1 + k))
         bordered[0, 0] = X.Y[0, 0] * Zi.Si[0, 0]
-        bordered[0, 1 : 1 + c] = -0.5 * (FXc[left, 0] * FZc[right, 0] + FXc[right, 0] * FZc[left, 0])
-        cc, cd, dd = bordered[1 : 1 + c, 1 : 1 + c], bordered[1 : 1 + c, 1 + c :], bordered[1 + c :, 1 + c :]
-        np.multiply(Xgg, Zff, out=cc)
-        cc += Xff * Zgg
-        cc += Xfg.T * Zfg
-        cc += Xfg * Zfg.T
-        cc *= 0.25
-        if n:
-            tips = self._tips if n != self.data.n or (self._tips != np.arange(n)).any() else slice(None)
-            K, B, FXt, FZt = X.K[:, tips], Zi.B[:, tips], FXd[:, tips], FZd[:, tips]
-            bordered[0, 1 + c :] = -X.R[0, tips] * Zi.arrow.cd[0, tips]
-            np.multiply(FXt[right], FZt[left], out=cd)
-            cd += FXt[left] * FZt[right]
-            cd *= 0.5
-            np.matmul(K.T, K, out=dd)
-            dd[np.diag_indices(n)] = X.dd[tips]
-            ZiDD = B.T @ B
-            ZiDD[np.diag_indices(n)] = Zi.arrow.dd[tips]
-            dd *= ZiDD
+        inner = bordered[1:, 1:]
         if self._scale is not None:
-            head, tail = self._scale[:c], self._scale[c:]
-            bordered[0, 1:] *= self._scale
-            _rescale(cc, head, head)
-            _rescale(cd, head, tail)
-            _rescale(dd, tail, tail)
+            bordered[0, 1:] = border * self._scale
+            for a, b, block in blocks:
+                rows, columns = self._all[a], self._all[b]
+                np.multiply(block, self._scale[rows, None] * self._scale[columns], out=inner[rows, columns])
             return bordered
-        W = sp.block_array([[sp.csr_array([[1.0]]), None], [None, self._W]], format="csr")
-        whole = np.triu(bordered) + np.triu(bordered, 1).T
-        return W @ (W @ whole).T
+        bordered[0, 1:] = self._W @ border
+        if self._pieces is not None:
+            for a, b, block in blocks:
+                _scatter(inner, block, self._pieces[a], self._pieces[b], a == b)
+            return bordered
+        whole = np.empty((len(border),) * 2)
+        for a, b, block in blocks:
+            whole[self._all[a], self._all[b]] = block
+            whole[self._all[b], self._all[a]] = block.T
+        inner[:] = self._W @ (self._W @ whole).T
+        return bordered
+
+    def _blocks(self, X: Completed, Zi: Inverted, GX, GZ, FXd, FZd) -> Iterator[tuple[int, int, np.ndarray]]:
+        """M of the products in blocks (a, b, entries), a <= b indices into `_all`; squares of the tip come last."""
+        for a, (_, left, right) in enumerate(self._runs):
+            Xl, Xr, Zl, Zr = GX[left], GX[right], GZ[left], GZ[right]
+            for b, (_, f, g) in enumerate(self._runs[a:], a):
+                Xlg, Zlg = Xl[:, g], Zl[:, g]
+                Xrf, Zrf = (Xlg.T, Zlg.T) if a == b else (Xr[:, f], Zr[:, f])
+                block = Xr[:, g] * Zl[:, f] + Xl[:, f] * Zr[:, g]
+                block = block + Xrf * Zlg + Xlg * Zrf
+                block *= 0.25
+                yield a, b, block
+        n, last = len(self._tips), len(self._runs)
+        if not n:
+            return
+        tips = self._tips if n != self.data.n or (self._tips != np.arange(n)).any() else slice(None)
+        K, B, FXt, FZt = X.K[:, tips], Zi.B[:, tips], FXd[:, tips], FZd[:, tips]
+        for a, (_, left, right) in enumerate(self._runs):
+            block = FXt[right] * FZt[left] + FXt[left] * FZt[right]
+            block *= 0.5
+            yield a, last, block
+        block, other = K.T @ K, B.T @ B
+        block[np.diag_indices(n)] = X.dd[tips]
+        other[np.diag_indices(n)] = Zi.arrow.dd[tips]
+        block *= other
+        yield last, last, block
 
 
-def _rescale(block: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
-    """diag(rows) block diag(columns) in place, without a pass where that is the identity."""
-    if block.size and (rows == rows[0]).all() and (columns == columns[0]).all():
-        if rows[0] * columns[0] != 1:
-            block *= rows[0] * columns[0]
-    else:
-        block *= rows[:, None]
-        block *= columns
+def _scatter(target: np.ndarray, block: np.ndarray, rows: list, columns: list, same: bool) -> None:
+    """Add W_a block W_b' and its transpose (once if a and b are the `same`) to the upper triangle of `target`."""
+    for i, inside, w in rows:
+        scaled = block[inside] if w is None else block[inside] * w[:, None]
+        for j, where, v in columns:
+            part = scaled[:, where] if v is None else scaled[:, where] * v
+            if i.start < j.stop:
+                target[i, j] += part
+            if not same and j.start < i.stop:
+                target[j, i] += part.T
+
+
+class _Run(NamedTuple):
+    """Products `where`, and their forms: slices (of length 1 if all products have the same one) or indices."""
+
+    where: slice
+    left: slice | np.ndarray
+    right: slice | np.ndarray
+
+
+def _runs(left: np.ndarray, right: np.ndarray) -> list[_Run]:
+    """Split products (c,) into runs of forms that stay or advance by one together; ragged ones become one block."""
+    steps = np.stack([np.diff(left), np.diff(right)])
+    kind = np.where(((steps == 0) | (steps == 1)).all(0), 2 * steps[0] + steps[1], -1)
+    pieces, start = [], 0
+    while start < len(left):
+        stop = start + 1
+        while stop < len(left) and kind[stop - 1] == kind[start] >= 0 and stop - start < LONGEST:
+            stop += 1
+        ragged = stop - start < SHORTEST
+        if ragged and pieces and pieces[-1][2]:
+            pieces[-1] = (pieces[-1][0], stop, True)
+        else:
+            pieces.append((start, stop, ragged))
+        start = stop
+    return [_Run(slice(a, b), _span(left[a:b]), _span(right[a:b])) for a, b, _ in pieces]
+
+
+def _span(index: np.ndarray) -> slice | np.ndarray:
+    """Indices as a slice where they are all the same (length 1) or consecutive."""
+    first = int(index[0])
+    if (index == first).all():
+        return slice(first, first + 1)
+    return slice(first, first + len(index)) if (np.diff(index) == 1).all() else index
+
+
+def _pieces(W: sp.csr_array, runs: list[slice]) -> list[list[tuple[slice, slice, np.ndarray | None]]] | None:
+    """For each run of products the diagonal blocks of W on it: constraints, products within the run, weights or None.
+
+    None in place of weights that are all one; None for a W that would take too many blocks.
+    """
+    entries = W.tocoo()
+    starts = np.array([run.start for run in runs])
+    owner = np.searchsorted(starts, entries.col, side="right") - 1
+    order = np.lexsort((entries.row, entries.col - entries.row, owner))
+    i, j, value, owner = entries.row[order], entries.col[order], entries.data[order], owner[order]
+    cuts = np.flatnonzero((np.diff(i) != 1) | (np.diff(j) != 1) | (np.diff(owner) != 0)) + 1
+    if len(cuts) >= DIAGONALS or not len(i):
+        return None
+    found: list[list] = [[] for _ in runs]
+    for a, b in zip([0, *cuts.tolist()], [*cuts.tolist(), len(i)], strict=True):
+        first, inside = int(i[a]), int(j[a] - starts[owner[a]])
+        weights = None if (value[a:b] == 1).all() else value[a:b]
+        found[owner[a]].append((slice(first, first + b - a), slice(inside, inside + b - a), weights))
+    return found

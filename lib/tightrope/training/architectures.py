@@ -1,4 +1,7 @@
-"""Architectures as the paper writes them: "CONV 16 4x4+2, FC 100, FC 10", with ReLU between the layers."""
+"""Architectures as the paper writes them: "CONV 16 4x4+2, FC 100, FC 10", with ReLU between the layers.
+
+The paper does not print the padding of convolutions. It is written here as a last word, "p0"; without it, it is 1.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,27 +17,28 @@ from tightrope.networks.layers import Convolution, Dense
 from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator
 
 _DENSE = re.compile(r"FC\s+(\d+)")
-_CONVOLUTION = re.compile(r"CONV\s+(\d+)\s+(\d+)x(\d+)\+(\d+)")
+_CONVOLUTION = re.compile(r"CONV\s+(\d+)\s+(\d+)x(\d+)\+(\d+)(?:\s+p(\d+))?")
 
-#: Table 5, and FC-SMALL of the tightness experiments.
+#: Table 5, and FC-SMALL of the tightness experiments. The padding of CONV shows in its published weights (FC 100 has
+#: 3136 = 16 x 14 x 14 inputs); that of CONV+ is 0 in the authors' code, as in the network of Gowal et al. that it is.
 ARCHITECTURES: Mapping[str, str] = MappingProxyType(
     {
         "FC": "FC 400, FC 200, FC 100, FC 100, FC 10",
         "CONV": "CONV 16 4x4+2, FC 100, FC 10",
-        "CONV+": "CONV 16 4x4+2, CONV 32 4x4+1, FC 100, FC 10",
+        "CONV+": "CONV 16 4x4+2 p0, CONV 32 4x4+1 p0, FC 100, FC 10",
         "FC-SMALL": "FC 100, FC 100, FC 10",
     }
 )
-#: Of every convolution. Not printed; the published weights of CONV show it (FC 100 has 3136 = 16 x 14 x 14 inputs).
+#: Of a convolution that states none.
 PADDING = 1
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its neurons or filters, and for a convolution (height, width, stride)."""
+    """One layer: its neurons or filters, and for a convolution (height, width, stride, padding)."""
 
     size: int
-    kernel: tuple[int, int, int] | None = None
+    kernel: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Architecture:
     def parse(cls, text: str, input_shape: tuple[int, int, int]) -> "Architecture":
         """Read an architecture: a name of :data:`ARCHITECTURES`, or "FC n" and "CONV k wxh+s" with commas between.
 
-        "CONV k wxh+s" has k kernels of width w and height h with stride s, and padding 1.
+        "CONV k wxh+s" has k kernels of width w and height h with stride s, and padding 1; "CONV k wxh+s pP" padding P.
         """
         layers = []
         for part in ARCHITECTURES.get(str(text), str(text)).split(","):
@@ -69,14 +73,14 @@ class Architecture:
             if dense := _DENSE.fullmatch(part):
                 layers.append(Layer(int(dense[1])))
             elif (convolution := _CONVOLUTION.fullmatch(part)) and not (layers and layers[-1].kernel is None):
-                size, width, height, stride = map(int, convolution.groups())
-                layers.append(Layer(size, (height, width, stride)))
+                size, width, height, stride, padding = map(int, convolution.groups(default=str(PADDING)))
+                layers.append(Layer(size, (height, width, stride, padding)))
             else:
                 raise InputError(
                     f"architecture {text!r}: cannot read {part!r}. Write 'FC n' and 'CONV k wxh+s', convolutions "
                     f"first, such as {ARCHITECTURES['CONV']!r}, or a name: {', '.join(ARCHITECTURES)}."
                 )
-        if layers[-1].kernel is not None or any(0 in (layer.size, *(layer.kernel or ())) for layer in layers):
+        if layers[-1].kernel is not None or any(0 in (layer.size, *(layer.kernel or ())[:3]) for layer in layers):
             raise InputError(f"architecture {text!r}: sizes and strides must be positive, and the last layer an FC.")
         found = cls(str(text), tuple(layers), tuple(input_shape))
         found.sizes  # noqa: B018, refuses kernels that do not fit
@@ -90,9 +94,9 @@ class Architecture:
             if layer.kernel is None:
                 shapes.append((layer.size,))
                 continue
-            height, width, stride = layer.kernel
+            height, width, stride, padding = layer.kernel
             _, h, w = shapes[-1]
-            shape = (layer.size, *((n + 2 * PADDING - k) // stride + 1 for n, k in ((h, height), (w, width))))
+            shape = (layer.size, *((n + 2 * padding - k) // stride + 1 for n, k in ((h, height), (w, width))))
             if min(shape) < 1:
                 raise InputError(f"architecture {self.text!r}: a kernel {width}x{height} on an image {w}x{h}.")
             shapes.append(shape)
@@ -102,6 +106,21 @@ class Architecture:
     def sizes(self) -> tuple[int, ...]:
         """Numbers of inputs, neurons of each hidden layer, and outputs."""
         return tuple(int(torch.Size(shape).numel()) for shape in self.shapes)
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """Numbers of weights and biases of each layer.
+
+        Examples
+        --------
+        >>> Architecture.parse("FC-SMALL", (1, 28, 28)).parameters
+        (78500, 10100, 1010)
+        """
+        found = []
+        for layer, below in zip(self.layers, self.shapes, strict=False):
+            each = below[0] * layer.kernel[0] * layer.kernel[1] if layer.kernel else int(torch.Size(below).numel())
+            found.append(layer.size * (each + 1))
+        return tuple(found)
 
     def initial(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """Random weights and biases, layer after layer, uniform as in torch's own layers."""
@@ -126,8 +145,8 @@ class Architecture:
             if layer.kernel is None:
                 found.append(DenseOperator(weight, bias))
             else:
-                stride = (layer.kernel[2], layer.kernel[2])
-                found.append(ConvolutionOperator(weight, bias, below, stride, (PADDING, PADDING)))
+                stride, padding = ((n, n) for n in layer.kernel[2:])
+                found.append(ConvolutionOperator(weight, bias, below, stride, padding))
         return found
 
     def network(self, tensors: Sequence[Tensor], name: str = "") -> FeedForward:
@@ -138,8 +157,6 @@ class Architecture:
             if layer.kernel is None:
                 layers.append(Dense(arrays[2 * i], arrays[2 * i + 1]))
             else:
-                stride = layer.kernel[2]
-                layers.append(
-                    Convolution(arrays[2 * i], arrays[2 * i + 1], below, (stride, stride), (PADDING, PADDING))
-                )
+                stride, padding = ((n, n) for n in layer.kernel[2:])
+                layers.append(Convolution(arrays[2 * i], arrays[2 * i + 1], below, stride, padding))
         return FeedForward(tuple(layers), name)

@@ -42,6 +42,8 @@ class Configuration:
         Of "pgd": steps, and their length in pixel units.
     clip : bool
         Whether regions are cut to the pixel range.
+    augment : bool
+        Whether images are mirrored at random and moved by up to 4 pixels.
     seed : int
     """
 
@@ -55,6 +57,7 @@ class Configuration:
     attack_steps: int = 100
     attack_step: float = 0.01
     clip: bool = True
+    augment: bool = False
     seed: int = 10
 
     def __post_init__(self):
@@ -138,9 +141,8 @@ def train(
     tensors = [t.to(device).requires_grad_() for t in architecture.initial(start)]
     optimiser = torch.optim.Adam(tensors, lr=configuration.schedule.learning_rate)
     losses = _resume(checkpoint, configuration, tensors, optimiser)
-    to_input = data.normalisation.to_input
     images = torch.tensor(data.images, dtype=torch.float32, device=device)
-    x = torch.tensor(to_input(data.images), dtype=torch.float32, device=device)
+    x = torch.tensor(data.normalisation.to_input(data.images), dtype=torch.float32, device=device)
     labels = torch.tensor(data.labels, device=device)
     last = configuration.schedule.epochs if until is None else min(until, configuration.schedule.epochs)
     threads = torch.get_num_threads()
@@ -169,11 +171,15 @@ def _epoch(configuration, architecture, tensors, optimiser, epoch, images, x, la
     for number, rows in enumerate(batches):
         rows = rows.to(x.device)
         now = epoch + number / len(batches)
-        inputs = boxes(images[rows], schedule.epsilon_at(now), normalisation, configuration.clip)
-        step = normalisation.radius_to_input(configuration.attack_step)
+        pixels, natural = images[rows], x[rows]
+        if configuration.augment:
+            pixels = augmented(pixels, architecture.input_shape, generator)
+            natural = boxes(pixels, 0.0, normalisation).lower
+        inputs = boxes(pixels, schedule.epsilon_at(now), normalisation, configuration.clip)
+        step = _tensor(normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
         loss = training_loss(
             architecture.operators(tensors),
-            x[rows],
+            natural,
             inputs,
             labels[rows],
             configuration.method,
@@ -205,7 +211,24 @@ def boxes(pixels: torch.Tensor, epsilon_pixel: float, normalisation: Normalisati
     lower, upper = pixels - epsilon_pixel, pixels + epsilon_pixel
     if clip:
         lower, upper = lower.clamp(min=0), upper.clamp(max=1)
-    return InputSet(*((side - normalisation.mean) / normalisation.std for side in (lower, upper)))
+    mean, std = (_tensor(value, pixels) for value in normalisation.of(pixels.shape[-1]))
+    return InputSet(*((side - mean) / std for side in (lower, upper)))
+
+
+def augmented(pixels: torch.Tensor, shape: tuple[int, int, int], generator: torch.Generator) -> torch.Tensor:
+    """Images (N, p0) mirrored with probability 1/2 and moved by up to 4 pixels, with black where nothing was."""
+    images = torch.nn.functional.pad(pixels.reshape(-1, *shape), (4, 4, 4, 4))
+    _, height, width = shape
+    moves = torch.randint(0, 9, (len(images), 2), generator=generator).tolist()
+    mirrored = (torch.rand(len(images), generator=generator) < 0.5).tolist()
+    parts = [image[:, i : i + height, j : j + width] for image, (i, j) in zip(images, moves, strict=True)]
+    parts = [part.flip(2) if flip else part for part, flip in zip(parts, mirrored, strict=True)]
+    return torch.stack(parts).flatten(1)
+
+
+def _tensor(value, like: torch.Tensor):
+    """Numbers as they are, arrays as tensors of the same kind as another one."""
+    return value if isinstance(value, float) else torch.tensor(value, dtype=like.dtype, device=like.device)
 
 
 def _seed(seed: int, epoch: int) -> int:

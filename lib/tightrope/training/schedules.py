@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tightrope.errors import InputError, UnknownNameError
 
-#: Learning rates over 200 epochs: divided by 10 after epochs 130 and 190, or halved every 20; "constant" for neither.
+#: Learning rates: divided by 10 at each of `milestones`, halved every `halving` epochs, or "constant" for neither.
 LEARNING_RATES = ("milestones", "steps", "constant")
 
 
@@ -25,7 +25,13 @@ class Schedule:
     learning_rate : float
         The first one, alpha.
     learning_rates : str
-        One of :data:`LEARNING_RATES`. For other numbers of epochs than 200 the milestones move in proportion.
+        One of :data:`LEARNING_RATES`.
+    epsilon_start : float
+        The radius at the start of the ramp-up.
+    milestones : tuple of float
+        Counted in 200ths of the epochs: for other numbers of epochs than 200 they move in proportion.
+    halving : int
+        Epochs.
 
     Examples
     --------
@@ -42,8 +48,12 @@ class Schedule:
     kappa_end: float = 0.0
     learning_rate: float = 5e-4
     learning_rates: str = "milestones"
+    epsilon_start: float = 0.0
+    milestones: tuple[float, ...] = (130, 190)
+    halving: int = 20
 
     def __post_init__(self):
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # a list in files
         if not 0 <= self.epsilon < float("inf"):
             raise InputError(f"epsilon: expected a radius >= 0 in pixel units, got {self.epsilon!r}.")
         if min(self.epochs, self.warm_up, self.ramp_up) < 0 or self.warm_up + self.ramp_up > self.epochs:
@@ -57,6 +67,12 @@ class Schedule:
             raise InputError(f"learning_rate: expected a positive number, got {self.learning_rate!r}.")
         if self.learning_rates not in LEARNING_RATES:
             raise UnknownNameError("learning_rates", self.learning_rates, LEARNING_RATES)
+        if not 0 <= self.epsilon_start <= self.epsilon:
+            raise InputError(f"epsilon_start: expected a radius from 0 to epsilon={self.epsilon:g}, got "
+                             f"{self.epsilon_start!r}.")  # fmt: skip
+        if self.halving < 1 or not all(0 < milestone <= 200 for milestone in self.milestones):
+            raise InputError(f"halving={self.halving}, milestones={self.milestones}: halving must be at least 1, "
+                             "milestones from 0 to 200.")  # fmt: skip
 
     def ramp(self, epoch: float) -> float:
         """How far the ramp-up is, 0 to 1, at a time counted in epochs from 0, fractions allowed."""
@@ -65,8 +81,10 @@ class Schedule:
         return min(1.0, (epoch - self.warm_up) / self.ramp_up) if self.ramp_up else 1.0
 
     def epsilon_at(self, epoch: float) -> float:
-        """The radius."""
-        return self.epsilon * self.ramp(epoch)
+        """The radius; 0 during the warm-up."""
+        if epoch < self.warm_up:
+            return 0.0
+        return self.epsilon_start + (self.epsilon - self.epsilon_start) * self.ramp(epoch)
 
     def kappa_at(self, epoch: float) -> float:
         """The weight of the natural loss."""
@@ -81,8 +99,8 @@ class Schedule:
     def learning_rate_at(self, epoch: int) -> float:
         """The learning rate of a whole epoch."""
         if self.learning_rates == "steps":
-            return self.learning_rate * 0.5 ** (epoch // 20)
+            return self.learning_rate * 0.5 ** (epoch // self.halving)
         if self.learning_rates == "milestones":
-            passed = sum(200 * epoch >= milestone * self.epochs for milestone in (130, 190))
+            passed = sum(200 * epoch >= milestone * self.epochs for milestone in self.milestones)
             return self.learning_rate * 0.1**passed
         return self.learning_rate

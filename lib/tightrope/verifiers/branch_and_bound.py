@@ -27,7 +27,7 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.propagation.operators import operators
 from tightrope.regions import INFINITY, Ball
-from tightrope.solvers.highs import LinearProgram
+from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Stop, end_if
 from tightrope.solvers.threads import single_thread
 from tightrope.verifiers.report import checked_targets
@@ -194,7 +194,7 @@ class _Tree:
         margins = root.margins[others]
         decided = margins[margins < 0]  # the root's bounds of the other labels stay part of the answer
         self.closed = float(decided.max()) if len(decided) else -np.inf
-        first = (margins >= 0).nonzero()[:, 0]
+        first = (~(margins < 0)).nonzero()[:, 0]  # what is not a number is not decided either
         slopes = tuple(a[0][first][:, None][..., k] for a, k in zip(root.dual.slopes, keep, strict=True))
         split = tuple(torch.zeros(len(first), a.shape[-1], dtype=torch.int8) for a in slopes)
         self.open = _Domains(first, split, Dual(slopes, tuple(torch.zeros_like(a) for a in slopes)), margins[first],
@@ -235,7 +235,7 @@ class _Tree:
         )
         A, constant = self.A[domains.target][:, None], self.constant[domains.target][:, None]
         found = minimise(A, constant, triangles, inputs, first=domains.dual, steps=steps, goal=goal)
-        bound = torch.minimum(found.bound[:, 0], domains.bound)  # a parent's bound holds for its children
+        bound = torch.fmin(found.bound[:, 0], domains.bound)  # a parent's bound holds for its children
         dual = Dual(*(tuple(t.float() for t in side) for side in (found.dual.slopes, found.dual.multipliers)))
         return replace(domains, dual=dual, bound=bound, forms=tuple(f[:, 0] for f in found.forms)), found.points[:, 0]
 
@@ -286,24 +286,41 @@ class _Tree:
             places.append(split)
             on = ((self.triangles.lower[i][0] >= 0) | (sign > 0)).double()
             G, o = on[:, None] * G, on * o
-        program = LinearProgram()
-        columns = program.add_columns(self.inputs.lower[0].numpy(), self.inputs.upper[0].numpy())
-        low = torch.cat(offsets).numpy()
-        program.add_rows(torch.cat(rows).numpy(), low, np.full(len(low), np.inf))
-        found = program.maximise(columns, (self.A[domain.target[0]] @ G).numpy())
+        low, matrix, form = torch.cat(offsets).numpy(), torch.cat(rows).numpy(), (self.A[domain.target[0]] @ G).numpy()
+        constant = float(self.A[domain.target[0]] @ o + self.constant[domain.target[0]])
+        found, scale = self._leaf_program(matrix, low, form, constant)
         self.count += 1
         if found.x is not None:
-            self.met = self.met or self.attacked(torch.tensor(found.x)[None])
+            self.met = self.met or self.attacked(torch.tensor(found.x[: len(form)])[None])
         multipliers, start = [], 0
         for split, slopes in zip(places, domain.dual.slopes, strict=True):
             beta = torch.zeros_like(slopes, dtype=torch.float64)
-            beta[0, 0, split] = torch.tensor(np.maximum(-found.multipliers[start : start + len(split)], 0))
+            beta[0, 0, split] = torch.tensor(np.maximum(-scale * found.multipliers[start : start + len(split)], 0))
             multipliers.append(beta)
             start += len(split)
         exact = replace(domain, dual=Dual(domain.dual.slopes, tuple(multipliers)))
         bound = float(self._bounded(exact, 0)[0].bound)
         self.closed = max(self.closed, bound)
         self.stuck = self.stuck or not bound < 0
+
+    def _leaf_program(self, matrix, low, form, constant: float) -> tuple[LinearReport, float]:
+        """Maximise form x + constant over matrix x >= low in the box; and by how much to scale the rows' multipliers.
+
+        Phases that exclude each other have no point. Then the multipliers are those of the least violation: any
+        multiple of them lowers the form's bound by as much again.
+        """
+        lower, upper = self.inputs.lower[0].numpy(), self.inputs.upper[0].numpy()
+        program = LinearProgram()
+        columns = program.add_columns(lower, upper)
+        least = np.where(matrix > 0, matrix * lower, matrix * upper).sum(1)
+        (slack,) = program.add_columns([0.0], [1 + max(0.0, float((low - least).max(initial=0.0)))])
+        program.add_rows(np.c_[matrix, np.ones(len(low))], low, np.full(len(low), np.inf))
+        apart = program.maximise([slack], [-1.0])
+        if apart.bound < 0:
+            most = abs(constant) + np.abs(form) @ np.maximum(np.abs(lower), np.abs(upper)) + 1
+            return apart, 2 * most / -apart.bound
+        program.set_columns([slack], [0.0], [0.0])
+        return program.maximise(columns, form), 1.0
 
     def _scores(self, domains: _Domains, i: int) -> Tensor:
         """What the triangle of each neuron of layer i costs the bound, (D, n_i); 0 where it is a line."""

@@ -242,9 +242,10 @@ def _moments(ask, method, tolerance, time_limit, memory_limit) -> _Outcome:
     if need > memory_limit:
         return _Outcome(None, MEMORY, f"needs about {need:.0f} MiB", sizes=program.sizes)
     accuracy = min(tolerance * 1e-2, 1e-6) if solver == "clarabel" else tolerance
+    began = time.perf_counter()
     found = solve_moment_program(program, solver, tolerance=accuracy, time_limit=time_limit)
     if found is None:
-        late = time_limit is not None
+        late = time_limit is not None and time.perf_counter() - began >= time_limit
         return _Outcome(None, TIME if late else FAILED, f"{solver} returned no multipliers", sizes=program.sizes)
     value = proven_bound(program, found, scale)
     if value is None:
@@ -283,7 +284,9 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: in
             log(f"rows {sizes['rows']} bound {best:.6f} {report.status.name}")
         if report.x is None or (time_limit is not None and time.perf_counter() - began > time_limit):
             late = report.status == Status.TIME_LIMIT or report.x is not None
-            return _Outcome(float(best), TIME if late else FAILED, "cuts were still missing", iterations, sizes)
+            value = float(best) if best < _intervals(ask) else None  # multipliers that are far from optimal
+            reason = "cuts were still missing" if degree == 3 else "stopped before the optimum"
+            return _Outcome(value, TIME if late else FAILED, reason, iterations, sizes)
         if degree != 3 or (graph is not None and best - graph.floor <= 1e-6 * (1 + abs(best))):
             break
         cuts = violated_cycles(graph, report.x, batch) if graph is not None else (sp.csr_array((0, n)), np.zeros(0))
@@ -295,4 +298,7 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: in
             cuts = violated_triangles(where, report.x, batch)
         if not len(cuts[1]):
             break
-    return _Outcome(float(best), PROVEN, "", iterations, sizes)
+    if report.status != Status.SOLVED and not best < _intervals(ask):
+        return _Outcome(None, FAILED, f"HiGHS: {report.reason}", iterations, sizes)
+    reason = "" if report.status == Status.SOLVED else f"HiGHS: {report.reason}; the bound holds"
+    return _Outcome(float(best), PROVEN, reason, iterations, sizes)

@@ -34,9 +34,14 @@ class Table4:
         """Percent of the images certified at each radius, beside the printed ones."""
         return ratios_table(self.ratios)
 
+    @property
+    def classes(self) -> int:
+        """K, the number of labels."""
+        return 1 + max(row["part"][1] for row in self.rows)
+
     def constants(self, method: str, ball: str = "paper") -> Table:
         """The matrix L of the paper's appendix: constants of F_i - F_j."""
-        classes = 1 + max(row["part"][1] for row in self.rows)
+        classes = self.classes
         L = pair_matrix(self.rows, method, ball, classes)
         lines = [(i, *("" if i == j or np.isnan(L[i, j]) else f"{L[i, j]:.3f}" for j in range(classes)))
                  for i in range(classes)]  # fmt: skip
@@ -52,8 +57,19 @@ class Table4:
             lines.append((TITLES[method], ball, f"{len(known)} of {len(some)}", max(known, default=None)))
         return Table(("constants by", "ball", "pairs", "largest"), tuple(lines))
 
+    def draw_constants(self) -> figures.Drawing:
+        """Draw the matrices L; write them, and every pair with its verdict as CSV, under figures/."""
+        kinds = dict.fromkeys((row["method"], row["ball"]) for row in self.rows)
+        matrices = {f"{TITLES[method]}, {ball} ball": pair_matrix(self.rows, method, ball, self.classes)
+                    for method, ball in kinds}  # fmt: skip
+        drawing = figures.pair_matrices(matrices, title="constants of pairs of labels")
+        lines = [(TITLES[r["method"]], r["ball"], *r["part"], r["value"], r["verdict"]) for r in self.rows]
+        numbers = Table(("constants by", "ball", "i", "j", "L", "verdict"), tuple(lines))
+        drawing.save(PAPER, f"{TABLE_4}-constants.{drawn_profile(self.rows)}", numbers)
+        return drawing
+
     def draw(self) -> figures.Drawing:
-        """Draw the ratios; write them and the matrices under figures/."""
+        """Draw the ratios; write them under figures/."""
         series = {
             f"{TITLES[row['method']]}, {row['ball']} ball": list(zip(EPSILONS, row["certified"], strict=True))
             for row in self.ratios

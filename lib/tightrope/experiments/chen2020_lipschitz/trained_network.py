@@ -21,7 +21,7 @@ from tightrope.experiments.tables import Table
 from tightrope.verifiers.relu_lipschitz import METHODS
 
 TABLE_2 = "table-2-sdp-nn"
-USED = ("product-shor", "hr-2-signs", "shor", "qcqp", "lipopt-3", "lbs", "ascent")
+USED = ("product-shor", "hr-2-products", "hr-2-signs", "shor", "qcqp", "lipopt-3", "lbs", "ascent")
 _PRINTED = {"hr-2-signs": "hr-2", "shor": "shor", "lbs": "lbs"}
 
 

@@ -122,7 +122,8 @@ class Table2:
             )
             for s in self.settings
         ]
-        drawing = figures.stacked_ratios(bars, title="certified, undecided and attacked images")
+        # Both sets of a radius stand together.
+        drawing = figures.stacked_ratios(bars, "certified, undecided and attacked images", together=2)
         drawing.save(PAPER, f"{TABLE_2}.{drawn_profile(self.rows)}", self.ratios)
         return drawing
 

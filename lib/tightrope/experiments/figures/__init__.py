@@ -12,7 +12,7 @@ from tightrope.experiments.figures.mondeq import (
     stacked_ratios,
 )
 from tightrope.experiments.figures.paradox import curves, matrix, pairs, region_and_bounds, relu_regions
-from tightrope.experiments.figures.relu import ratio_curves, sweeps
+from tightrope.experiments.figures.relu import pair_matrices, ratio_curves, sweeps
 
 __all__ = [
     "Drawing",
@@ -26,6 +26,7 @@ __all__ = [
     "gap_bars",
     "matrix",
     "outer_ellipses",
+    "pair_matrices",
     "pairs",
     "problem_sizes",
     "ratio_curves",

@@ -44,7 +44,7 @@ def error_bars(bars: Sequence[tuple], title: str) -> Drawing:
         axes.set_yticks(heights, [bar[0] for bar in bars])
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(0, 100)
-        axes.set_xlabel("percent of the images")
+        axes.set_xlabel("percent of the images of the exact verifier, the first test images")
         axes.spines["left"].set_visible(False)
         handles = [Patch(color=colour, label=name) for name, colour in parts]
         figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8)

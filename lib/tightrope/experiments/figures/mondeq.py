@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from tightrope.experiments.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, STYLE, UNDECIDED, Drawing
 
 
-def stacked_ratios(bars: Sequence[tuple], title: str) -> Drawing:
+def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Drawing:
     """Draw one bar per setting: certified, undecided, attacked.
 
     Parameters
@@ -21,13 +21,14 @@ def stacked_ratios(bars: Sequence[tuple], title: str) -> Drawing:
         None.
     title
         What is drawn.
+    together
+        How many bars that follow each other stand closer together; with 1 all are equally far apart.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.44 * len(bars) + 1.4))
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        # The two sets of one norm and radius, which follow each other, stand closer together.
-        heights = -np.arange(len(bars)) - 0.4 * (np.arange(len(bars)) // 2)
+        heights = -np.arange(len(bars)) - 0.4 * (np.arange(len(bars)) // together) * (together > 1)
         line = dict(color=INK, linewidth=1.2, clip_on=False, zorder=5)
         for y, (_, certified, attacked, images, robust, unattacked) in zip(heights, bars, strict=True):
             left = 0.0
@@ -67,7 +68,7 @@ def stacked_ratios(bars: Sequence[tuple], title: str) -> Drawing:
 
 
 def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -> Drawing:
-    """Draw lower and upper bounds of one number in each group, on logarithmic axes side by side.
+    """Draw lower and upper bounds of one number in each group, side by side; on logarithmic axes where they are far apart.
 
     Parameters
     ----------
@@ -90,8 +91,11 @@ def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -
                 axes.plot(value, y, marker, color=colour, markersize=7)
                 axes.annotate(f"{value:.4g}", (value, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
             values = [value for _, _, value in group]
-            axes.set_xscale("log")
-            axes.set_xlim(0.85 * min(values), 2.2 * max(values))
+            if max(values) > 4 * min(values):
+                axes.set_xscale("log")
+                axes.set_xlim(0.85 * min(values), 2.2 * max(values))
+            else:
+                axes.set_xlim(0, 1.25 * max(values))
             axes.set_ylim(-len(names) + 0.4, 0.6)
             axes.minorticks_off()
             axes.set_title(heading)

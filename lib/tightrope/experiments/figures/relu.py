@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -90,4 +91,24 @@ def ratio_curves(
         axes.set_ylabel("percent certified")
         axes.set_ylim(0, 101)
         axes.legend(frameon=False, fontsize=8.5)
+    return Drawing(figure, title)
+
+
+def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
+    """Draw symmetric (K, K) matrices of constants of pairs side by side; a pair without a number stays white."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.6 * len(matrices), 4.4))
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(1, len(matrices), squeeze=False).ravel()
+        for axes, (name, L) in zip(grid, matrices.items(), strict=True):
+            shown = np.where(np.eye(len(L), dtype=bool), np.nan, L)
+            low, high = (np.nanmin(shown), np.nanmax(shown)) if np.isfinite(shown).any() else (0, 1)
+            axes.imshow(shown, cmap="Blues", vmin=low - 0.5 * (high - low), vmax=high + 0.5 * (high - low))
+            for i, j in np.argwhere(np.isfinite(shown)):
+                axes.text(j, i, f"{shown[i, j]:#.3g}", ha="center", va="center", fontsize=6.5)
+            axes.set_xticks(range(len(L)))
+            axes.set_yticks(range(len(L)))
+            axes.set_title(name)
+            axes.set_xlabel("label")
+        grid[0].set_ylabel("label")
     return Drawing(figure, title)

@@ -7,6 +7,9 @@ from tightrope.experiments.jovanovic2022_paradox.accuracy import (
     TABLE_2,
     TABLE_8,
     TABLE_9,
+    TABLE_10,
+    TABLE_11,
+    TABLE_12,
     accuracy_cells,
     certify_and_attack,
     certify_own,
@@ -30,6 +33,18 @@ from tightrope.experiments.jovanovic2022_paradox.landscapes import (
     climb,
 )
 from tightrope.experiments.jovanovic2022_paradox.new_relaxations import FIGURE_7, figure_7_cases, new_shapes
+from tightrope.experiments.jovanovic2022_paradox.printed_settings import (
+    TABLE_5,
+    TABLE_6,
+    count_parameters,
+    read_configuration,
+    table_5,
+    table_5_cases,
+    table_5_cells,
+    table_6,
+    table_6_cases,
+    table_6_cells,
+)
 from tightrope.experiments.jovanovic2022_paradox.seeds import (
     SPREAD,
     TABLE_13,
@@ -54,6 +69,13 @@ from tightrope.experiments.jovanovic2022_paradox.shapes import (
     shape,
     toy_bounds,
 )
+from tightrope.experiments.jovanovic2022_paradox.shifts import (
+    FIGURE_4,
+    FIGURE_10,
+    shifted_bounds,
+    shifted_cases,
+    shifted_curve,
+)
 from tightrope.experiments.jovanovic2022_paradox.small_training import (
     TABLE_14,
     table_14,
@@ -63,19 +85,22 @@ from tightrope.experiments.jovanovic2022_paradox.small_training import (
 )
 from tightrope.experiments.jovanovic2022_paradox.tightness import (
     FIGURE_2,
-    FIGURE_4,
     FIGURE_9,
-    FIGURE_10,
     TABLE_1,
     TABLE_4,
-    count_at_radius,
+    area_cells,
     draw_paradox,
     paradox,
-    shifted_bounds,
-    shifted_cases,
-    shifted_curve,
+    solve_tightness,
     tightness,
     tightness_cases,
+)
+from tightrope.experiments.jovanovic2022_paradox.trained_networks import (
+    TABLE_3,
+    accuracy_and_robustness,
+    table_3,
+    table_3_cases,
+    table_3_cells,
 )
 from tightrope.experiments.registry import Experiment
 
@@ -91,6 +116,9 @@ __all__ = [
     "own_certificates",
     "paradox",
     "shifted_bounds",
+    "table_3",
+    "table_5",
+    "table_6",
     "table_7",
     "table_14",
     "tightness",
@@ -109,9 +137,15 @@ def _figure_6_cases(parameters) -> list[dict]:
 
 EXPERIMENTS = {
     TABLE_2: Experiment(own_cases(TABLE_2), table_2_cells, {TABLE_2: certify_own}),
+    TABLE_3: Experiment(table_3_cases, table_3_cells, {TABLE_3: accuracy_and_robustness}),
+    TABLE_5: Experiment(table_5_cases, table_5_cells, {TABLE_5: count_parameters}),
+    TABLE_6: Experiment(table_6_cases, table_6_cells, {TABLE_6: read_configuration}),
     TABLE_7: Experiment(table_7_cases, table_7_cells, {TABLE_7: count_certified}),
     TABLE_8: Experiment(own_cases(TABLE_8), accuracy_cells(8), {TABLE_8: certify_and_attack}),
-    TABLE_9: Experiment(own_cases(TABLE_9), accuracy_cells(9), {TABLE_9: certify_and_attack}),
+    **{
+        name: Experiment(own_cases(name), accuracy_cells(number), {name: certify_and_attack})
+        for number, name in ((9, TABLE_9), (10, TABLE_10), (11, TABLE_11), (12, TABLE_12))
+    },
     TABLE_13: Experiment(table_13_cases, table_13_cells, {TABLE_13: train_seed, SPREAD: train_seed}),
     TABLE_14: Experiment(table_14_cases, table_14_cells, {TABLE_14: train_one}),
     FIGURE_1: Experiment(figure_1_cases, _no_cells, {FIGURE_1: shape}),
@@ -121,8 +155,13 @@ EXPERIMENTS = {
     FIGURE_7: Experiment(figure_7_cases, _no_cells, {FIGURE_7: shape, TABLE_14: train_one}),
     FIGURE_8: Experiment(figure_8_cases, figure_8_cells, {FIGURE_8: toy_bounds}),
     **{
-        name: Experiment(tightness_cases(name), _no_cells, {name: count_at_radius})
-        for name in (TABLE_1, TABLE_4, FIGURE_2, FIGURE_9)
+        name: Experiment(tightness_cases(name), cells, {name: solve_tightness(name)})
+        for name, cells in (
+            (TABLE_1, area_cells(1)),
+            (TABLE_4, area_cells(4)),
+            (FIGURE_2, _no_cells),
+            (FIGURE_9, _no_cells),
+        )
     },
     **{name: Experiment(shifted_cases(name), _no_cells, {name: shifted_curve}) for name in (FIGURE_4, FIGURE_10)},
 }

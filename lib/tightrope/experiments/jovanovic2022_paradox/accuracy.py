@@ -1,4 +1,4 @@
-"""Tables 2, 8 and 9: each network certified by the relaxation that it was trained with; accuracy and attacks beside."""
+"""Tables 2 and 8 to 12: each network certified by the relaxation of its training; accuracy and attacks beside."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,9 @@ from tightrope.experiments.jovanovic2022_paradox.common import (
     chunks,
     dataset,
     entry,
+    kept_or_solved,
     make_case,
+    parts,
     questions,
     solved,
     title,
@@ -29,6 +31,8 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS
 
 TABLE_2, TABLE_8, TABLE_9 = "table-2-certified-training", "table-8-mnist-fc", "table-9-mnist-conv"
+TABLE_10, TABLE_11 = "table-10-fashionmnist-fc", "table-11-fashionmnist-conv"
+TABLE_12 = "table-12-svhn-cifar10"
 #: What the paper says of each relaxation: class of tightness, sensitivity as printed.
 PROPERTIES = {
     "box": ("low", "O(1)"),
@@ -41,7 +45,7 @@ PROPERTIES = {
 
 def training_of(network: str) -> str:
     """`digits/fc-crown-ibp` -> `crown-ibp`."""
-    training = network.split("/")[-1].partition("-")[2]
+    _, training = parts(network)
     if training not in OWN:
         known = ", ".join(OWN)
         raise ValueError(f"network {network!r}: its name must end with how it was trained, one of {known}.")
@@ -50,7 +54,7 @@ def training_of(network: str) -> str:
 
 @dataclass(frozen=True)
 class OwnCertificates:
-    """Rows of Table 2, 8 or 9."""
+    """Rows of Table 2 or 8 to 12."""
 
     rows: tuple[dict, ...]
 
@@ -68,7 +72,7 @@ class OwnCertificates:
     @property
     def properties(self) -> Table:
         """Table 2: tightness, continuity and sensitivity of the relaxation, and the certified images in percent."""
-        kinds = list(dict.fromkeys(network.split("/")[-1].partition("-")[0].upper() for network in self.totals))
+        kinds = list(dict.fromkeys(parts(network)[0].upper() for network in self.totals))
         lines = []
         for training, words in TRAININGS.items():
             own = OWN[training]
@@ -77,7 +81,7 @@ class OwnCertificates:
             continuous = "" if hybrid else "yes" if RELAXATIONS[own].continuous else "no"
             shares = [
                 next((_percent(t["certified"], t) for n, t in self.totals.items()
-                      if training_of(n) == training and n.split("/")[-1].partition("-")[0].upper() == kind), None)
+                      if parts(n) == (kind.lower(), training)), None)
                 for kind in kinds
             ]  # fmt: skip
             if any(share is not None for share in shares):
@@ -91,7 +95,7 @@ class OwnCertificates:
 
     @property
     def accuracies(self) -> Table:
-        """Tables 8 and 9: accuracy, images that attacks leave, certified images, in percent."""
+        """Tables 8 to 12: accuracy, images that attacks leave, certified images, in percent."""
         lines = [
             (short(network), title(OWN[training_of(network)]),
              *(_percent(total[name], total) for name in ("correct", "standing", "certified")))
@@ -122,7 +126,7 @@ def own_certificates(
     profile: str = "quick",
     store: Store | None = None,
 ) -> OwnCertificates:
-    """Tables 2, 8 and 9 (`result` says which): accuracy, attacked (not Table 2) and certified images of each network.
+    """Tables 2 and 8 to 12 (`result` says which): accuracy, attacks (not Table 2) and certified images of each network.
 
     Parameters
     ----------
@@ -137,7 +141,7 @@ def own_certificates(
 
 
 def own_cases(result: str) -> Callable[[Mapping], list[dict]]:
-    """The cases of one of the three tables: one per network and group of images."""
+    """The cases of one of these tables: one per network and group of images."""
 
     def cases(parameters: Mapping) -> list[dict]:
         return [
@@ -152,11 +156,7 @@ def own_cases(result: str) -> Callable[[Mapping], list[dict]]:
 
 def certify_own(case: Mapping) -> dict:
     """Certify one group of images by the network's own relaxation; Table 7's row if it is kept."""
-    asked = {**case, "result": TABLE_7}
-    with Store() as store:
-        store.import_csv(TABLE_7, case["profile"], PAPER)
-        row = store.get(asked)
-    outcome = row if row is not None else count_certified(asked)
+    outcome = kept_or_solved(case, TABLE_7, count_certified)
     return {name: outcome[name] for name in ("correct", "certified")}
 
 
@@ -179,7 +179,7 @@ def certify_and_attack(case: Mapping) -> dict:
         rows = np.flatnonzero(left & ~safe)
         broken = left & False
         if len(rows):
-            step = found.normalisation.radius_to_input(0.01)
+            step = found.normalisation.steps_to_input(0.01, x.shape[1])
             part = [array[rows] for array in (x, lower, upper, labels)]
             broken[rows] = attacks.batched_pgd(found.network, *part, step=step, steps=100, seed=1)
     return {
@@ -195,21 +195,24 @@ def table_2_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
     values = {}
     for network, total in OwnCertificates(tuple(rows)).totals.items():
         if total["images"] == parameters["images"]:
-            kind = network.split("/")[-1].partition("-")[0]
-            cell = f"table-2/{entry(network).dataset}-{kind}/{training_of(network)}"
+            data, (kind, training) = entry(network).dataset, parts(network)
+            kind = kind.removeprefix(f"{data}-").replace("-plus", "+")
+            cell = f"table-2/{data}-{kind}/{training}"
             values[cell] = Value(_percent(total["certified"], total), f"of {total['images']} images")
     return values
 
 
 def accuracy_cells(number: int) -> Callable[[Sequence[Mapping], Mapping], dict[str, Value]]:
-    """`table-8/0.3/box/accuracy` and so on."""
+    """`table-8/0.3/box/accuracy` and so on; `table-12/svhn/box/accuracy` where the table has one radius."""
 
     def cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
         values = {}
         for network, total in OwnCertificates(tuple(rows)).totals.items():
             if total["images"] != parameters["images"]:
                 continue
-            prefix = f"table-{number}/{parameters['epsilon_pixel']:g}/{training_of(network)}"
+            radius = parameters["epsilon_pixel"]
+            part = entry(network).dataset if number == 12 else f"{radius:g}"
+            prefix = f"table-{number}/{part}/{training_of(network)}"
             for name, source in (("accuracy", "correct"), ("pgd", "standing"), ("certified", "certified")):
                 values[f"{prefix}/{name}"] = Value(_percent(total[source], total), f"of {total['images']} images")
         return values

@@ -11,7 +11,7 @@ from tightrope.experiments.records import case_key
 @contextmanager
 def checkpoint(case: Mapping) -> Iterator[Path]:
     """A file for the training of this case; removed when the case is done, kept when it is interrupted."""
-    file = paths.RESULTS / "checkpoints" / f"{case_key(case)}.pt"
+    file = paths.CHECKPOINTS / f"{case_key(case)}.pt"
     file.parent.mkdir(parents=True, exist_ok=True)
     yield file
     file.unlink(missing_ok=True)

@@ -27,6 +27,23 @@ OWN = {"box": "box", "hbox": "hbox", "crown-ibp-r": "crown_ibp", "deepz": "deepz
 CERTIFIERS = ("box", "hbox", "crown_ibp", "deepz", "crown")
 
 
+def parts(network: str) -> tuple[str, str]:
+    """What a network is and how it was trained, by its name.
+
+    Examples
+    --------
+    >>> parts("jovanovic2022-paradox/cifar10-conv-plus-crown-ibp-r"), parts("digits/fc-natural")
+    (('cifar10-conv-plus', 'crown-ibp-r'), ('fc', 'natural'))
+    """
+    name = network.split("/")[-1]
+    known = [training for training in TRAININGS if name.endswith(f"-{training}")]
+    if known:
+        training = max(known, key=len)
+        return name[: -len(training) - 1], training
+    kind, _, training = name.partition("-")
+    return kind, training
+
+
 def title(relaxation: str) -> str:
     """A relaxation as the paper writes it."""
     return RELAXATIONS[relaxation].title
@@ -89,6 +106,16 @@ def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store:
     if first["profile"] in KEPT_PROFILES:  # the CSV that is committed
         store.export_csv(first["paper"], first["result"], first["profile"])
     return rows
+
+
+def kept_or_solved(case: Mapping, kind: str, solve: Callable[[Mapping], Mapping]) -> dict:
+    """The outcome of a case that is also one of another kind of row: that row's if it is kept, solved if not."""
+    asked = {**case, "result": kind}
+    with Store() as store:
+        store.import_csv(kind, case["profile"], PAPER)
+        row = store.get(asked)
+    known = {*case, "versions", "created", "key"}
+    return {name: v for name, v in row.items() if name not in known} if row is not None else dict(solve(asked))
 
 
 def chunks(images: int, size: int, data: datasets.Dataset) -> list[dict]:

@@ -22,6 +22,7 @@ from tightrope.experiments.jovanovic2022_paradox.common import (
     entry,
     from_mask,
     make_case,
+    parts,
     questions,
     solved,
     title,
@@ -175,7 +176,7 @@ def standing(network: str, data: str, epsilon_pixel: float, first: int, count: i
     case = dict(network=network, dataset=data, epsilon_pixel=epsilon_pixel, first=first, count=count)
     found, x, lower, upper, labels = questions(case)
     correct = found.network.predict(x) == labels
-    step = SEARCH_LENGTH * found.normalisation.radius_to_input(epsilon_pixel)
+    step = SEARCH_LENGTH * found.normalisation.steps_to_input(epsilon_pixel, x.shape[1])
     with one_thread():
         broken = attacks.batched_pgd(found.network, x, lower, upper, labels, step=step, steps=SEARCH_STEPS, seed=0)
     return correct, ~broken
@@ -203,7 +204,7 @@ def masks(rows: Sequence[Mapping], name: str = "certified_mask") -> dict[tuple[s
 
 def short(network: str) -> str:
     """`jovanovic2022-paradox/fc-crown-ibp-r` as `FC, CROWN-IBP (R)`."""
-    kind, _, training = network.split("/")[-1].partition("-")
+    kind, training = parts(network)
     return f"{kind.upper()}, {TRAININGS.get(training, training)}"
 
 
@@ -224,7 +225,7 @@ def best_table(found: Sequence[Count]) -> Table:
     """The relaxation that certifies most images of each network, beside the one that it was trained with."""
     lines = []
     for network in dict.fromkeys(count.network for count in found):
-        own = OWN.get(network.split("/")[-1].partition("-")[2])
+        own = OWN.get(parts(network)[1])
         of_network = {count.method: count for count in found if count.network == network}
         best = max(of_network.values(), key=lambda count: count.certified)
         trained = of_network.get(own)
@@ -239,7 +240,7 @@ def table_7_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
     for count in counts(rows):
         if count.images != parameters["images"]:
             continue
-        kind, _, training = count.network.split("/")[-1].partition("-")
+        kind, training = parts(count.network)
         cell = f"table-7/{kind}-{count.epsilon_pixel:g}/{training}/{count.method.replace('_', '-')}"
         values[cell] = Value(round(count.percent, 2), f"{count.certified} of {count.images} images")
     return values

@@ -1,14 +1,13 @@
-"""Tables 1, 3 and 4, Figures 2 and 9: images that each relaxation certifies as the radius grows, and the area below.
-
-Figures 4 and 10: the bound of one output as the first layer's weights move.
-"""
+"""Tables 1 and 4, Figures 2 and 9: images that each relaxation certifies as the radius grows, and the area below."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from tightrope import attacks
 from tightrope.experiments import figures
 from tightrope.experiments.jovanovic2022_paradox.common import (
     CERTIFIERS,
@@ -16,26 +15,29 @@ from tightrope.experiments.jovanovic2022_paradox.common import (
     chunks,
     dataset,
     entry,
+    kept_or_solved,
     make_case,
     questions,
     solved,
 )
 from tightrope.experiments.jovanovic2022_paradox.cross_certification import SEARCH_LENGTH, SEARCH_STEPS, short
-from tightrope.experiments.jovanovic2022_paradox.shapes import PROGRAMS, broken, named
+from tightrope.experiments.jovanovic2022_paradox.shapes import PROGRAMS, named
 from tightrope.experiments.records import Store
-from tightrope.experiments.registry import drawn_profile
+from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
 from tightrope.propagation.certify import certify, one_thread
-from tightrope.propagation.continuity import jumps, output_gradient, shifted_lower_bounds
 from tightrope.propagation.inputs import InputSet
+from tightrope.training.tightness import TABLE_3 as TRAINED
 from tightrope.verifiers.triangle import layerwise_bounds
 
 TABLE_1, TABLE_4 = "table-1-paradox", "table-4-cr-auc"
 FIGURE_2, FIGURE_9 = "figure-2-cr-curves-a", "figure-9-cr-curves-f"
-FIGURE_4, FIGURE_10 = "figure-4-shifted-bias", "figure-10-shifted-bias-mnist"
 CURVES = (*CERTIFIERS, "crown_0")
-#: Relaxations of which one is never tighter than another: an image that the first certifies, the second does.
-IMPLIED = {"hbox": ("box",), "parallelogram": ("box", "hbox"), "triangle": CERTIFIERS}
+#: Relaxations whose region grows with the radius, so that what is certified at one radius is at every smaller one:
+#: their set for l <= h <= u is inside that for wider l, u. The lower lines of DeepZ and CROWN move, and theirs is not.
+MONOTONE = ("box", "hbox", "crown_0", *PROGRAMS)
+#: What a monotone relaxation is never looser than: what these certify, it certifies.
+IMPLIED = {"hbox": ("box",), "parallelogram": ("hbox",), "triangle": ("box", "deepz", "crown")}
 
 
 def cr_auc(radii: Sequence[float], percent: Sequence[float]) -> float:
@@ -49,6 +51,21 @@ def cr_auc(radii: Sequence[float], percent: Sequence[float]) -> float:
     return float(np.trapezoid(percent, radii))
 
 
+def letter_of(network: str) -> str | None:
+    """The experiment of Table 3 that a network of the zoo belongs to."""
+    return next((letter for letter, found in TRAINED.items() if found.name == network), None)
+
+
+def label(network: str) -> str:
+    """`mnist/fc-small-natural` as `F: FC-SMALL, natural`; others as in Table 7."""
+    letter = letter_of(network)
+    if letter is None:
+        return short(network)
+    found = TRAINED[letter].printed
+    training = found.method if found.method == "natural" else f"PGD {found.schedule.epsilon:g}"
+    return f"{letter}: {found.architecture}, {training}"
+
+
 @dataclass(frozen=True)
 class Tightness:
     """Rows of CR curves."""
@@ -59,21 +76,12 @@ class Tightness:
     def curves(self) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
         """Network -> relaxation -> (radii, certified images in percent)."""
         found: dict = {}
-        for row in self.rows:
-            count, certified = (
-                found.setdefault(row["network"], {})
-                .setdefault(row["method"], {})
-                .setdefault(row["epsilon_pixel"], (0, 0))
-            )
-            found[row["network"]][row["method"]][row["epsilon_pixel"]] = (
-                count + row["count"], certified + row["certified"])  # fmt: skip
-        return {
-            network: {
-                named(method): (sorted(radii), [100 * radii[e][1] / radii[e][0] for e in sorted(radii)])
-                for method, radii in methods.items()
-            }
-            for network, methods in found.items()
-        }
+        for network, method in dict.fromkeys((row["network"], row["method"]) for row in self.rows):
+            part = [row for row in self.rows if (row["network"], row["method"]) == (network, method)]
+            certified = sum(np.array(row["certified"]) for row in part)
+            percent = 100 * certified / sum(row["count"] for row in part)
+            found.setdefault(network, {})[named(method)] = (radii_of(part[0]).tolist(), percent.tolist())
+        return found
 
     @property
     def areas(self) -> Table:
@@ -84,16 +92,17 @@ class Tightness:
             (name, *(round(cr_auc(*lines[name]), 3) if name in lines else None for lines in curves.values()))
             for name in methods
         ]
-        return Table(("relaxation", *(short(network) for network in curves)), tuple(lines))
+        return Table(("relaxation", *(label(network) for network in curves)), tuple(lines))
 
     @property
     def order(self) -> list[str]:
-        """The relaxations from loose to tight, by the sum of their areas."""
-        return [line[0] for line in sorted(self.areas.rows, key=lambda line: sum(filter(None, line[1:])))]
+        """The relaxations of all networks from loose to tight, by the sum of their areas."""
+        everywhere = [line for line in self.areas.rows if None not in line]
+        return [line[0] for line in sorted(everywhere, key=lambda line: sum(line[1:]))]
 
     def draw(self, name: str) -> figures.Drawing:
         """Draw the curves and write them under figures/."""
-        panels = {short(network): lines for network, lines in self.curves.items()}
+        panels = {label(network): lines for network, lines in self.curves.items()}
         drawing = figures.curves(panels, ("radius, pixel units", "certified %"), "certified images over the radius",
                                  shared=True)  # fmt: skip
         drawing.save(PAPER, f"{name}.{drawn_profile(self.rows)}", self.areas)
@@ -103,11 +112,13 @@ class Tightness:
 def tightness(
     result: str,
     networks: Sequence[str],
-    images: int,
+    images: Sequence[int],
     largest: Sequence[float],
     count: int = 100,
     methods: Sequence[str] = CURVES,
-    group: int = 500,
+    programs: Sequence[str] = (),
+    program_images: int | None = None,
+    group: int = 50,
     profile: str = "quick",
     store: Store | None = None,
 ) -> Tightness:
@@ -120,30 +131,158 @@ def tightness(
     networks
         Names of the zoo.
     images
-        The first test images.
+        How many of the first test images for each network.
     largest
         The largest radius for each network; the radii are `count` numbers from 0 to it.
     methods
-        Relaxations; "triangle" and "parallelogram" solve linear programs.
+        Relaxations with two lines for each neuron.
+    programs
+        Those of the networks for which Triangle and Parallelogram are solved as well, by linear programs.
+    program_images
+        How many of the images for these; all if left out.
+    group
+        Images of one row: what a killed run loses at most.
     """
-    parameters = dict(networks=networks, images=images, largest=largest, count=count, methods=methods, group=group,
-                      profile=profile)  # fmt: skip
-    return Tightness(solved(tightness_cases(result)(parameters), count_at_radius, store))
+    parameters = dict(networks=networks, images=images, largest=largest, count=count, methods=methods,
+                      programs=programs, program_images=program_images, group=group, profile=profile)  # fmt: skip
+    return Tightness(solved(tightness_cases(result)(parameters), solve_tightness(result), store))
 
 
-def tightness_cases(result: str):
-    """The cases of one of these results: one per network, group of images, radius and relaxation."""
+def tightness_cases(result: str) -> Callable[[Mapping], list[dict]]:
+    """The cases of one of these results: one per network, relaxation and group of images."""
 
     def cases(parameters: Mapping) -> list[dict]:
-        return [
-            make_case(result, parameters["profile"], network, epsilon, method, {"elision": True}, **part)
-            for network, largest in zip(parameters["networks"], parameters["largest"], strict=True)
-            for part in chunks(parameters["images"], parameters.get("group", 500), dataset(entry(network).dataset))
-            for epsilon in np.linspace(0, largest, parameters["count"]).round(9)
-            for method in parameters.get("methods", CURVES)
-        ]
+        options = {"elision": True, "radii": parameters["count"]}
+        found = []
+        for network, images, largest in zip(
+            parameters["networks"], parameters["images"], parameters["largest"], strict=True
+        ):
+            programs = PROGRAMS if network in parameters.get("programs", ()) else ()
+            for method in (*parameters.get("methods", CURVES), *programs):
+                count = _images(parameters, images, method)
+                for part in chunks(count, parameters.get("group", 50), dataset(entry(network).dataset)):
+                    found.append(make_case(result, parameters["profile"], network, largest, method, options, **part))
+        return found
 
     return cases
+
+
+def _images(parameters: Mapping, images: int, method: str) -> int:
+    """How many images a relaxation is asked about."""
+    fewer = parameters.get("program_images") if method in PROGRAMS else None
+    return images if fewer is None else min(images, fewer)
+
+
+def solve_tightness(result: str) -> Callable[[Mapping], dict]:
+    """How the rows of one of these results are solved: those of Table 4 are the others', where they are kept."""
+    if result == TABLE_4:
+        return count_along_radii
+    return lambda case: kept_or_solved(case, TABLE_4, count_along_radii)
+
+
+def radii_of(case: Mapping) -> np.ndarray:
+    """The radii of a case in pixel units; its own is the largest."""
+    return np.linspace(0, case["epsilon_pixel"], case["options"]["radii"]).round(9)
+
+
+def count_along_radii(case: Mapping) -> dict:
+    """Count the certified images of one group at each radius.
+
+    Images with an adversarial point at some radius are not asked about at that radius and larger ones, where no sound
+    relaxation certifies them. For relaxations of :data:`MONOTONE` the largest certified radius of an image is found by
+    bisection and certifies it at all smaller ones.
+    """
+    start = time.process_time()
+    radii, broken = radii_of(case), broken_from(*(case[name] for name in (
+        "network", "dataset", "epsilon_pixel", "first", "count")), case["options"]["radii"])  # fmt: skip
+    programs = 0
+    if case["method"] in MONOTONE:
+        below = np.full(len(broken), -1)
+        for method in (*IMPLIED.get(case["method"], ()), case["method"]):
+            below, solved_now = _bisect(case, method, below, broken)
+            programs += solved_now
+        counts = [int((below >= i).sum()) for i in range(len(radii))]
+    else:
+        counts = [int(_certified(case, case["method"], np.full(len(broken), i), broken > i)[0].sum())
+                  for i in range(len(radii))]  # fmt: skip
+    spent = {"programs": programs} if case["method"] in PROGRAMS else {}
+    return {"certified": counts, **spent, "processor_seconds": round(time.process_time() - start, 2)}
+
+
+def _bisect(case: Mapping, method: str, below: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, int]:
+    """Raise the certified index `below` (N,) of each image towards the refuted index `above`; programs solved."""
+    below, above, programs = below.copy(), above.copy(), 0
+    while (open_ := above - below > 1).any():
+        middle = (below + above) // 2
+        # The first question of an image is its smallest radius: many images end there.
+        middle = np.where(below < 0, 0, middle)
+        proven, solved_now = _certified(case, method, middle, open_)
+        programs += solved_now
+        below, above = np.where(proven, middle, below), np.where(open_ & ~proven, middle, above)
+    return below, programs
+
+
+def _certified(case: Mapping, method: str, index: np.ndarray, consider: np.ndarray) -> tuple[np.ndarray, int]:
+    """Which images (N,) the relaxation certifies at the radius of this index of each; programs solved."""
+    found, _, lower, upper, labels = questions({**case, "epsilon_pixel": radii_of(case)[index][:, None]})
+    with one_thread():
+        if method not in PROGRAMS:
+            boxes = InputSet.boxes(lower, upper)
+            return certify(found.network, boxes, labels, method, consider=consider).certified, 0
+        proven, programs = np.zeros(len(labels), bool), 0
+        for n in np.flatnonzero(consider):
+            bounds = layerwise_bounds(found.network, lower[n], upper[n], int(labels[n]), method)
+            proven[n] = (np.delete(bounds.margins, labels[n]) < 0).all()
+            programs += bounds.programs
+    return proven, programs
+
+
+@lru_cache(maxsize=16)
+def broken_from(
+    network: str, data: str, largest: float, first: int, count: int, radii: int, tried: int = 10
+) -> np.ndarray:
+    """The index of a radius from which on each image (N,) is known not to be robust; `radii` where there is none.
+
+    0 for an image that is labelled wrongly. A short search for adversarial points is made at about `tried` radii.
+    """
+    case = {"network": network, "dataset": data, "first": first, "count": count}
+    found, x, _, _, labels = questions({**case, "epsilon_pixel": 0.0})
+    broken = np.where(found.network.predict(x) == labels, radii, 0)
+    values = np.linspace(0, largest, radii)
+    for i in range(1, radii, max(1, radii // tried)):
+        rows = np.flatnonzero(broken > i)
+        if len(rows):
+            _, _, lower, upper, _ = questions({**case, "epsilon_pixel": values[i]})
+            step = SEARCH_LENGTH * found.normalisation.steps_to_input(values[i], x.shape[1])
+            with one_thread():
+                fooled = attacks.batched_pgd(found.network, x[rows], lower[rows], upper[rows], labels[rows], step=step,
+                                             steps=SEARCH_STEPS, seed=0)  # fmt: skip
+            broken[rows[fooled]] = i
+    return broken
+
+
+def area_cells(number: int) -> Callable[[Sequence[Mapping], Mapping], dict[str, Value]]:
+    """Table 4: `table-4/crown-ibp/A` and so on; Table 1: `table-1/crown-ibp-r/tightness`."""
+
+    def cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
+        values = {}
+        sizes = dict(zip(parameters["networks"], parameters["images"], strict=True))
+        for network, method in dict.fromkeys((row["network"], row["method"]) for row in rows):
+            part = tuple(row for row in rows if (row["network"], row["method"]) == (network, method))
+            letter = letter_of(network)
+            asked = network in sizes and _images(parameters, sizes[network], method)
+            if letter is None or sum(row["count"] for row in part) != asked:
+                continue
+            word = method.replace("_", "-")
+            cell = f"table-4/{word}/{letter}" if number == 4 else f"table-1/{word.replace('-ibp', '-ibp-r')}/tightness"
+            area = cr_auc(*Tightness(part).curves[network][named(method)])
+            trained = TRAINED[letter]
+            note = (f"another network of the same kind, trained here for {trained.ours.schedule.epochs} of the printed "
+                    f"{trained.printed.schedule.epochs} epochs; first {asked} images")  # fmt: skip
+            values[cell] = Value(round(area, 3), note)
+        return values
+
+    return cells
 
 
 def paradox(found: Tightness, scores: Mapping[str, float]) -> Table:
@@ -167,122 +306,3 @@ def draw_paradox(table: Table, profile: str) -> figures.Drawing:
     drawing = figures.pairs(points, ("tightness (CR-AUC)", "certified % after training"), "the paradox")
     drawing.save(PAPER, f"{TABLE_1}.{profile}", table)
     return drawing
-
-
-def count_at_radius(case: Mapping) -> dict:
-    """Count the certified images of one group at one radius."""
-    start = time.perf_counter()
-    found, x, lower, upper, labels = questions(case)
-    asked = found.network.predict(x) == labels
-    done = np.zeros_like(asked)
-    with one_thread():
-        boxes = InputSet.boxes(lower, upper)
-        for method in IMPLIED.get(case["method"], ()):
-            done |= certify(found.network, boxes, labels, method, consider=asked & ~done).certified
-        rows = asked & ~done
-        if case["method"] in PROGRAMS:
-            from tightrope import attacks
-
-            step = SEARCH_LENGTH * found.normalisation.radius_to_input(case["epsilon_pixel"])
-            fooled = attacks.batched_pgd(found.network, x, lower, upper, labels, step=step, steps=SEARCH_STEPS, seed=0)
-            for n in np.flatnonzero(rows & ~fooled):
-                worst = layerwise_bounds(found.network, lower[n], upper[n], int(labels[n]), case["method"]).margins
-                done[n] = (np.delete(worst, labels[n]) < 0).all()
-        else:
-            done |= certify(found.network, boxes, labels, case["method"], consider=rows).certified
-    return {"certified": int(done.sum()), "seconds": round(time.perf_counter() - start, 3)}
-
-
-# ------------------------------------------------------------------------------------------------- Figures 4, 10
-
-
-@dataclass(frozen=True)
-class ShiftedBounds:
-    """Lower bounds of one output against a shift of the first layer."""
-
-    rows: tuple[dict, ...]
-
-    @property
-    def jumps(self) -> Table:
-        """Jumps of each curve: how many, the largest, and whether the relaxation is continuous by theorem."""
-        lines = []
-        for row in self.rows:
-            sizes = [abs(after - before) for _, before, after in row["jumps"]]
-            lines.append((short(row["network"]), named(row["method"]), len(sizes), round(max(sizes, default=0.0), 3),
-                          round(float(np.max(row["values"])), 3)))  # fmt: skip
-        return Table(("network", "relaxation", "jumps", "largest", "highest bound"), tuple(lines))
-
-    def draw(self, name: str) -> figures.Drawing:
-        """Draw the curves with their jumps."""
-        panels: dict = {}
-        for row in self.rows:
-            panels.setdefault(short(row["network"]), {})[named(row["method"])] = broken(
-                row["shifts"], row["values"], row["jumps"]
-            )
-        drawing = figures.curves(
-            panels, (r"$\delta$", "lower bound of one output"), "bounds along a shift of the weights"
-        )
-        drawing.save(PAPER, f"{name}.{drawn_profile(self.rows)}", self.jumps)
-        return drawing
-
-
-def shifted_bounds(
-    result: str,
-    networks: Sequence[str],
-    image: int,
-    epsilon_pixel: float,
-    reach: float,
-    points: int = 201,
-    methods: Sequence[str] = CERTIFIERS,
-    profile: str = "quick",
-    store: Store | None = None,
-) -> ShiftedBounds:
-    """Figures 4 and 10: the first layer's weights move by delta along the gradient of the true label's output.
-
-    Parameters
-    ----------
-    reach
-        delta runs from -reach to reach; the gradient is scaled so that its largest entry is 1.
-    points
-        Of the grid in delta; a jump has to show between two of them.
-    """
-    parameters = dict(result=result, networks=networks, image=image, epsilon_pixel=epsilon_pixel, reach=reach,
-                      points=points, methods=methods, profile=profile)  # fmt: skip
-    return ShiftedBounds(solved(shifted_cases(result)(parameters), shifted_curve, store))
-
-
-def shifted_cases(result: str):
-    """The cases of Figure 4 or 10: one per network and relaxation."""
-
-    def cases(parameters: Mapping) -> list[dict]:
-        options = {"reach": float(parameters["reach"]), "points": int(parameters["points"])}
-        return [
-            make_case(result, parameters["profile"], network, parameters["epsilon_pixel"], method, options,
-                      first=int(parameters["image"]), count=1)
-            for network in parameters["networks"]
-            for method in parameters.get("methods", CERTIFIERS)
-        ]  # fmt: skip
-
-    return cases
-
-
-def shifted_curve(case: Mapping) -> dict:
-    """One curve and its jumps."""
-    found, x, lower, upper, labels = questions(case)
-    reach, points = case["options"]["reach"], case["options"]["points"]
-    output = int(labels[0])
-    direction = output_gradient(found.network, x[0], output)
-
-    def values(shifts):
-        with one_thread():
-            return shifted_lower_bounds(found.network, lower[0], upper[0], output, direction, shifts, case["method"])
-
-    grid = np.linspace(-reach, reach, points)
-    curve = values(grid)
-    smallest = 1e-4 * max(1.0, float(np.ptp(curve)))
-    jumped = jumps(values, -reach, reach, points, smallest)
-    return {
-        "shifts": grid.round(9).tolist(),
-        "values": curve.round(6).tolist(),
-        "jumps": [[jump.at, round(jump.before, 6), round(jump.after, 6)] for jump in jumped],
-    }

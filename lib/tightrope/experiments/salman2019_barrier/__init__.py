@@ -10,8 +10,8 @@ from tightrope.experiments.salman2019_barrier.distortion import FIGURE_3, figure
 from tightrope.experiments.salman2019_barrier.nonlinearities import FIGURE_2, figure_2, figure_2_cases, figure_2_cells
 from tightrope.experiments.salman2019_barrier.relations import FIGURE_1, figure_1, figure_1_cases, figure_1_cells
 from tightrope.experiments.salman2019_barrier.robust_error import (
-    GREEDY,
     TABLE_1,
+    UP_TO_LP_ALL,
     table_1,
     table_1_cases,
     table_1_cells,
@@ -21,7 +21,7 @@ __all__ = ["EXPERIMENTS", "figure_1", "figure_2", "figure_3", "table_1"]
 
 EXPERIMENTS = {
     TABLE_1: Experiment(
-        table_1_cases, table_1_cells, {TABLE_1: robust_error.decide_group, GREEDY: robust_error.greedy_group}
+        table_1_cases, table_1_cells, {TABLE_1: robust_error.decide_group, UP_TO_LP_ALL: robust_error.cheap_group}
     ),
     FIGURE_1: Experiment(figure_1_cases, figure_1_cells, {FIGURE_1: relations.measure}),
     FIGURE_2: Experiment(figure_2_cases, figure_2_cells, {FIGURE_2: nonlinearities.measure}),

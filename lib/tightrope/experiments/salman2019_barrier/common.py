@@ -7,6 +7,7 @@ from tightrope import datasets, zoo
 from tightrope.errors import InputError
 from tightrope.experiments.records import KEPT_PROFILES, Store, sweep
 from tightrope.experiments.registry import named
+from tightrope.networks.random import random_network
 from tightrope.regions import Ball, pixel_ball
 
 PAPER = "salman2019-barrier"
@@ -19,9 +20,11 @@ def title(network: str) -> str:
 
     Examples
     --------
-    >>> title("salman2019-barrier/adv-mlp-b-0.03"), title("digits/mlp-2x24")
-    ('ADV-MLP-B', 'digits/mlp-2x24')
+    >>> title("salman2019-barrier/adv-mlp-b-0.03"), title("digits/mlp-2x24"), title("random/784-100-10/dense/0")
+    ('ADV-MLP-B', 'digits/mlp-2x24', 'random 784-100-10, 0')
     """
+    if is_drawn(network):
+        return network.replace("random/", "random ").replace("/dense/", ", ")
     if network in TITLES:
         return TITLES[network]
     if not network.startswith(f"{PAPER}/"):
@@ -38,11 +41,31 @@ def dataset(name: str) -> datasets.Dataset:
 
 @cache
 def entry(name: str) -> zoo.Entry:
-    """A network of the zoo, read once per process."""
+    """A network of the zoo, or one that is drawn from its name, read once per process."""
+    if is_drawn(name):
+        return _drawn(name)
     found = zoo.get(name)
     if found.dataset is None:
         raise InputError(f"network: the file {name} does not say which images it is for; give a name of the zoo.")
     return found
+
+
+def is_drawn(name: str) -> bool:
+    """Whether a network is a random one: its own label of an image is the one to keep."""
+    return name.startswith("random/")
+
+
+def _drawn(name: str) -> zoo.Entry:
+    """A network such as ``random/784-100-100-10/dense/0``, for the images of its input size."""
+    try:
+        _, sizes, kind, draw = name.split("/")
+        widths, number = [int(size) for size in sizes.split("-")], int(draw)
+    except ValueError:
+        widths, kind, number = [], "", 0
+    data = {784: "mnist", 64: "digits"}.get(widths[0] if widths else 0)
+    if kind != "dense" or data is None or len(widths) < 2:
+        raise InputError(f"network: expected random/784-100-10/dense/0 or random/64-24-10/dense/0, got {name!r}.")
+    return zoo.Entry(random_network(widths, draw=number), data, "drawn from its name", zoo.PIXELS)
 
 
 @cache

@@ -1,8 +1,8 @@
 """Table 1: lower and upper bounds of the robust error by attacks, LP-GREEDY, LP-ALL and an exact verifier.
 
-Two kinds of rows. Test error and LP-GREEDY cost milliseconds an image and are for all test images; the cascade
-(:mod:`tightrope.verifiers.cascade`) decides the first images, group by group, and a row keeps one letter for each of
-them: what decided it. Every column of the table follows from the letters.
+Two kinds of rows, both made by the cascade (:mod:`tightrope.verifiers.cascade`), group by group of images; a row keeps
+one letter for each image: what decided it. Up to LP-ALL an image costs some hundredths of a second, and all test images
+are done; with branch and bound the first ones are. Every column of the table follows from the letters.
 """
 
 import time
@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
+from tightrope.errors import InputError
 from tightrope.experiments import figures
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
@@ -27,13 +26,11 @@ from tightrope.experiments.salman2019_barrier.common import (
     title,
 )
 from tightrope.experiments.tables import Table
-from tightrope.propagation.certify import certify
-from tightrope.propagation.inputs import InputSet
-from tightrope.verifiers.cascade import LP_ALL, By, decide
+from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, decide
 
 TABLE_1 = "table-1-robust-error"
-GREEDY = "table-1-lp-greedy"
-GROUP, WHOLE = 50, 1000  # images of one row of the cascade, and of LP-GREEDY
+UP_TO_LP_ALL = "table-1-lp-all"
+GROUP, WHOLE = 50, 500  # images of one row with branch and bound, and up to LP-ALL
 LEAST = 1000  # images, the first ones, for which a line's gap is put beside the printed one
 
 
@@ -43,23 +40,19 @@ class ErrorBounds:
 
     Attributes
     ----------
-    images : int
-        Decided by the cascade, from the first on.
     letters : str
-        What decided each (:class:`tightrope.verifiers.cascade.By`).
-    whole : int
-        Images of the two columns that follow; 0 if they were not computed.
-    wrong, not_greedy : int
-        Labelled wrongly; not certified by LP-GREEDY.
+        What decided each image (:class:`tightrope.verifiers.cascade.By`), from the first on, with branch and bound.
+    whole : str
+        The same up to LP-ALL, of all test images as far as they are done.
+    time_limit : float
+        Of branch and bound, seconds an image.
     """
 
     network: str
     epsilon_pixel: float
-    images: int
     letters: str
-    whole: int
-    wrong: int
-    not_greedy: int
+    whole: str
+    time_limit: float
     seconds: float
     slowest: float
 
@@ -68,34 +61,34 @@ class ErrorBounds:
         """The line in a cell's id, such as ``adv-mlp-b-0.03``."""
         return f"{title(self.network).lower()}-{self.epsilon_pixel:g}"
 
-    def count(self, *kinds: By) -> int:
-        """How many were decided by these."""
-        return sum(self.letters.count(kind.value) for kind in kinds)
+    @property
+    def images(self) -> int:
+        """How many images branch and bound was asked about, those that something cheaper decided included."""
+        return len(self.letters)
 
     @property
-    def foolbox(self) -> int:
-        """Images that are labelled wrongly or that Foolbox's PGD attacks."""
-        return self.count(By.WRONG, By.FOOLBOX)
+    def every(self) -> str:
+        """The best letter that is known of each image."""
+        return self.letters + self.whole[len(self.letters) :]
 
-    @property
-    def attacked(self) -> int:
-        """Images with a known adversarial point: the exact verifier's lower bound."""
-        return self.count(By.WRONG, By.FOOLBOX, By.PGD, By.TREE_ATTACK)
 
-    @property
-    def not_certified(self) -> int:
-        """The exact verifier's upper bound: with an adversarial point, or open."""
-        return self.attacked + self.count(By.NOTHING)
+#: Columns -> what is counted.
+NOT_LP_ALL = tuple(by for by in By if by not in LP_ALL)
+NOT_LP_GREEDY = tuple(by for by in By if by is not By.GREEDY)
+FOOLBOX = (By.WRONG, By.FOOLBOX)
+ATTACKED = (*FOOLBOX, By.PGD, By.TREE_ATTACK)
+NOT_CERTIFIED = (*ATTACKED, By.NOTHING)
 
-    @property
-    def not_lp_all(self) -> int:
-        """Images that LP-ALL does not certify."""
-        return self.images - self.count(*LP_ALL)
 
-    @property
-    def not_lp_greedy(self) -> int:
-        """Of the cascade's images, those that LP-GREEDY does not certify."""
-        return self.images - self.count(By.GREEDY)
+def percent(letters: str, kinds: Sequence[By]) -> float:
+    """The share of images that were decided by these.
+
+    Examples
+    --------
+    >>> percent("ggwp", ATTACKED)
+    50.0
+    """
+    return 100 * sum(letters.count(kind.value) for kind in kinds) / len(letters)
 
 
 @dataclass(frozen=True)
@@ -103,12 +96,12 @@ class Table1:
     """Rows of Table 1 and what is shown of them."""
 
     rows: tuple[dict, ...]
-    greedy: tuple[dict, ...]
+    cheap: tuple[dict, ...]
 
     @cached_property
     def lines(self) -> tuple[ErrorBounds, ...]:
         """One line for each network and radius."""
-        return tuple(line for line in error_bounds(self.rows, self.greedy) if line.images)
+        return error_bounds(self.rows, self.cheap)
 
     @property
     def errors(self) -> Table:
@@ -126,14 +119,14 @@ class Table1:
         return seconds_table(self.rows)
 
     def draw(self) -> figures.Drawing:
-        """Draw the bounds of each line; write the picture under figures/."""
+        """Draw the bounds of each line, over the images of branch and bound; write the picture under figures/."""
+        shown = ((By.WRONG,), FOOLBOX, ATTACKED, NOT_CERTIFIED, NOT_LP_ALL, NOT_LP_GREEDY)
         bars = [
-            (f"{title(line.network)}  {line.epsilon_pixel:g}",
-             *(100 * n / line.images for n in (line.count(By.WRONG), line.foolbox, line.attacked, line.not_certified,
-                                               line.not_lp_all, line.not_lp_greedy)))
+            (f"{title(line.network)}  {line.epsilon_pixel:g}", *(percent(line.letters, kinds) for kinds in shown))
             for line in self.lines
-        ]  # fmt: skip
-        drawing = figures.error_bars(bars, title="bounds of the robust error")
+            if line.letters
+        ]
+        drawing = figures.error_bars(bars, title="bounds of the robust error, first test images")
         drawing.save(PAPER, f"{TABLE_1}.{drawn_profile(self.rows)}", self.errors)
         return drawing
 
@@ -153,11 +146,11 @@ def table_1(
     Parameters
     ----------
     networks
-        Pairs of a name of the zoo and a radius in pixel units.
+        A name of the zoo and a radius in pixel units each; then, if wanted, this line's own `time_limit` and `images`.
     images
-        How many test images the cascade decides, from the first on. LP-GREEDY and the test error are for all.
+        How many test images branch and bound decides, from the first on. The columns up to LP-ALL are for all.
     time_limit, subproblems
-        Limits of branch and bound for one image: seconds, and a number that is the same on every machine.
+        Limits of branch and bound for one image: processor seconds, and a number that is the same on every machine.
     seed
         Of the attacks.
     profile
@@ -168,64 +161,71 @@ def table_1(
     parameters = dict(
         networks=networks, images=images, time_limit=time_limit, subproblems=subproblems, seed=seed, profile=profile
     )
-    greedy = solved(greedy_cases(parameters), greedy_group, store)
-    return Table1(solved(cascade_cases(parameters), solve or decide_group, store), greedy)
+    cheap = solved(cheap_cases(parameters), cheap_group, store)
+    return Table1(solved(cascade_cases(parameters), solve or decide_group, store), cheap)
 
 
 def table_1_cases(parameters: Mapping) -> list[dict]:
     """The cases of both kinds."""
-    return greedy_cases(parameters) + cascade_cases(parameters)
+    return cheap_cases(parameters) + cascade_cases(parameters)
 
 
 def cascade_cases(parameters: Mapping) -> list[dict]:
-    """One case for each network, radius and group of images."""
+    """One case for each network, radius and group of the first images."""
     options = {name: parameters[name] for name in ("seed", "subproblems")}
-    options["time_limit"] = float(parameters["time_limit"])
     return [
-        make_case(TABLE_1, parameters["profile"], network, epsilon, "cascade", options, **group)
-        for network, epsilon in parameters["networks"]
-        for group in groups(parameters["images"], GROUP, dataset(entry(network).dataset))
+        make_case(
+            TABLE_1, parameters["profile"], network, epsilon, "cascade", {**options, "time_limit": limit}, **group
+        )
+        for network, epsilon, limit, images in _lines(parameters)
+        for group in groups(images, GROUP, dataset(entry(network).dataset))
     ]
 
 
-def greedy_cases(parameters: Mapping) -> list[dict]:
-    """One case for each network, radius and thousand of all test images."""
-    found = []
-    for network, epsilon in parameters["networks"]:
+def _lines(parameters: Mapping) -> list[tuple[str, float, float, int]]:
+    """Network, radius, seconds and images of branch and bound of each line."""
+    for line in parameters["networks"]:
+        if isinstance(line, str) or not 2 <= len(line) <= 4:
+            raise InputError(f"networks: expected [name, radius], then seconds, then images, if wanted; got {line!r}.")
+    usual = (parameters["time_limit"], parameters["images"])
+    lines = [(name, epsilon, *own, *usual[len(own) :]) for name, epsilon, *own in parameters["networks"]]
+    return [(name, float(epsilon), float(limit), images) for name, epsilon, limit, images in lines]
+
+
+def cheap_cases(parameters: Mapping) -> list[dict]:
+    """One case for each network, radius and group of all test images."""
+    found, options = [], {"seed": parameters["seed"]}
+    for network, epsilon, *_ in _lines(parameters):
         data = dataset(entry(network).dataset)
         for group in groups(len(data), WHOLE, data):
-            found.append(make_case(GREEDY, parameters["profile"], network, epsilon, "lp-greedy", {}, **group))
+            found.append(make_case(UP_TO_LP_ALL, parameters["profile"], network, epsilon, "lp-all", options, **group))
     return found
 
 
-def greedy_group(case: Mapping) -> dict:
-    """Count wrong labels, and images that LP-GREEDY does not certify."""
-    found, balls, labels = questions(case)
-    began = time.perf_counter()
-    wrong = int((found.network.predict(np.stack([ball.center for ball in balls])) != np.array(labels)).sum())
-    inputs = InputSet.from_balls(balls)
-    proven = certify(found.network, inputs, labels, "deepz", batch=32)
-    others = np.asarray(proven.worst)
+def cheap_group(case: Mapping) -> dict:
+    """Decide each image of a group as far as LP-ALL can."""
+    decisions, outcome = _decide(case, time_limit=0)
+    # The images for which LP-ALL, or LP-GREEDY, is closest to certifying or to not certifying.
     return {
-        "wrong": wrong,
-        "not_certified": int((~proven.certified).sum()),
-        "closest_to_0": float(others[np.abs(others).argmin()]),
-        "seconds": round(time.perf_counter() - began, 3),
+        "decided_by": outcome["decided_by"],
+        "near_lp_all": [
+            [case["first"] + i, round(d.lp_all, 6)]
+            for i, d in enumerate(decisions)
+            if d.lp_all is not None and abs(d.lp_all) < NEAR
+        ],
+        "near_lp_greedy": [
+            [case["first"] + i, round(d.greedy, 6)] for i, d in enumerate(decisions) if abs(d.greedy) < NEAR
+        ],
+        "seconds_by": outcome["seconds_by"],
+        "seconds": outcome["seconds"],
     }
 
 
 def decide_group(case: Mapping) -> dict:
-    """Decide each image of a group by the cascade."""
-    found, balls, labels = questions(case)
-    options = case["options"]
-    began = time.perf_counter()
-    decisions = decide(found.network, balls, labels, **options)
-    spent: dict[str, list[float]] = {}
-    for decision in decisions:
-        for by, seconds in decision.seconds.items():
-            spent.setdefault(by, []).append(seconds)
+    """Decide each image of a group by the whole cascade."""
+    decisions, outcome = _decide(case)
     return {
-        "decided_by": "".join(decision.by.value for decision in decisions),
+        "decided_by": outcome["decided_by"],
         # Open after LP-ALL: image, its bound, the greedy one, and subproblems of branch and bound.
         "after_lp_all": [
             [case["first"] + i, round(d.lp_all, 5), round(d.greedy, 5), d.subproblems]
@@ -233,63 +233,87 @@ def decide_group(case: Mapping) -> dict:
             if d.lp_all is not None and d.by not in LP_ALL
         ],
         "open": [[case["first"] + i, d.reason] for i, d in enumerate(decisions) if d.by is By.NOTHING],
+        "seconds_by": outcome["seconds_by"],
+        "seconds": outcome["seconds"],
+    }
+
+
+def _decide(case: Mapping, **more) -> tuple[list[Decision], dict]:
+    """The decisions of a case, and what every row says of them."""
+    found, balls, labels = questions(case)
+    began = time.process_time()
+    decisions = decide(found.network, balls, labels, **case["options"], **more)
+    spent: dict[str, list[float]] = {}
+    for decision in decisions:
+        for by, seconds in decision.seconds.items():
+            spent.setdefault(by, []).append(seconds)
+    return decisions, {
+        "decided_by": "".join(decision.by.value for decision in decisions),
+        # By method: images that were asked, their processor seconds together, those of the slowest.
         "seconds_by": {by: [len(s), round(sum(s), 3), round(max(s), 3)] for by, s in sorted(spent.items())},
-        "seconds": round(time.perf_counter() - began, 3),
+        "seconds": round(time.process_time() - began, 3),
     }
 
 
 # ------------------------------------------------------------------------------------ pure functions of rows
 
 
-def error_bounds(rows: Sequence[Mapping], greedy: Sequence[Mapping] = ()) -> tuple[ErrorBounds, ...]:
-    """One line for each network and radius, in the order of the rows; those with LP-GREEDY alone come last."""
+def error_bounds(rows: Sequence[Mapping], cheap: Sequence[Mapping] = ()) -> tuple[ErrorBounds, ...]:
+    """One line for each network and radius, in the order of the rows that go up to LP-ALL."""
     lines = []
-    for network, epsilon in dict.fromkeys((row["network"], row["epsilon_pixel"]) for row in (*rows, *greedy)):
-        own = [row for row in rows if (row["network"], row["epsilon_pixel"]) == (network, epsilon)]
-        own.sort(key=lambda row: row["first"])
-        whole = [row for row in greedy if (row["network"], row["epsilon_pixel"]) == (network, epsilon)]
-        letters = "".join(row["decided_by"] for row in own)
-        slowest = max((row["seconds_by"].get(By.TREE.value, [0, 0, 0])[2] for row in own), default=0.0)
-        lines.append(
-            ErrorBounds(
-                network, epsilon, len(letters), letters, sum(row["count"] for row in whole),
-                sum(row["wrong"] for row in whole), sum(row["not_certified"] for row in whole),
-                sum(row["seconds"] for row in own), slowest,
+    for line in dict.fromkeys((row["network"], row["epsilon_pixel"]) for row in (*cheap, *rows)):
+        own, whole = (
+            sorted(
+                (row for row in kind if (row["network"], row["epsilon_pixel"]) == line), key=lambda row: row["first"]
             )
+            for kind in (rows, cheap)
+        )
+        slowest = max((row["seconds_by"].get(By.TREE.value, [0, 0, 0])[2] for row in own), default=0.0)
+        limits = {row["options"]["time_limit"] for row in own}
+        lines.append(
+            ErrorBounds(*line, _letters(own), _letters(whole), max(limits, default=0.0),
+                        sum(row["seconds"] for row in own), slowest)
         )  # fmt: skip
     return tuple(lines)
 
 
-#: Column -> (title, images by count, all images by count or None).
+def _letters(rows: Sequence[Mapping]) -> str:
+    """Those of the images from the first on, up to the first group that is missing."""
+    letters = ""
+    for row in rows:
+        if row["first"] == len(letters):
+            letters += row["decided_by"]
+    return letters
+
+
+#: Column -> (title, letters that are counted, whether branch and bound is needed).
 COLUMNS = {
-    "test-error": ("test error", lambda line: line.count(By.WRONG), lambda line: line.wrong),
-    "pgd": ("PGD", lambda line: line.foolbox, None),
-    "milp-lower": ("exact, lower", lambda line: line.attacked, None),
-    "milp-upper": ("exact, upper", lambda line: line.not_certified, None),
-    "lp-all": ("LP-ALL", lambda line: line.not_lp_all, None),
-    "lp-greedy": ("LP-GREEDY", lambda line: line.not_lp_greedy, lambda line: line.not_greedy),
+    "test-error": ("test error", (By.WRONG,), False),
+    "pgd": ("PGD", FOOLBOX, False),
+    "milp-lower": ("exact, lower", ATTACKED, True),
+    "milp-upper": ("exact, upper", NOT_CERTIFIED, True),
+    "lp-all": ("LP-ALL", NOT_LP_ALL, False),
+    "lp-greedy": ("LP-GREEDY", NOT_LP_GREEDY, False),
 }
 
 
-def _value(line: ErrorBounds, column: str) -> float:
-    """In percent: of all test images where they were all looked at, else of the cascade's."""
-    _, part, whole = COLUMNS[column]
-    if whole is not None and line.whole:
-        return 100 * whole(line) / line.whole
-    return 100 * part(line) / line.images
-
-
 def error_table(lines: Sequence[ErrorBounds]) -> Table:
-    """Every column in percent, the printed number in brackets where there is one."""
+    """Every column in percent, the printed number in brackets where there is one.
+
+    Bounds of the exact verifier are for the first images, the other columns for all.
+    """
     printed = {cell.id: cell.printed for cell in find(f"{PAPER}/{TABLE_1}").cells}
     rows = []
     for line in lines:
         shown = []
-        for column in COLUMNS:
+        for column, (_, kinds, by_tree) in COLUMNS.items():
             paper = printed.get(f"table-1/{line.name}/{column}")
-            shown.append(f"{_value(line, column):.2f}" + (f" ({paper:.2f})" if paper is not None else ""))
-        rows.append((title(line.network), line.epsilon_pixel, line.images, *shown))
-    return Table(("network", "epsilon", "images", *(head for head, _, _ in COLUMNS.values())), tuple(rows))
+            letters = line.letters if by_tree else line.whole
+            ours = f"{percent(letters, kinds):.2f}" if letters else "-"
+            shown.append(ours + (f" ({paper:.2f})" if paper is not None else ""))
+        rows.append((title(line.network), line.epsilon_pixel, len(line.whole), *shown, line.images))
+    heads = (head for head, _, _ in COLUMNS.values())
+    return Table(("network", "epsilon", "images", *heads, "images of exact"), tuple(rows))
 
 
 _METHODS = {
@@ -300,11 +324,12 @@ _METHODS = {
 
 
 def method_table(lines: Sequence[ErrorBounds]) -> Table:
-    """How many images each method decided, the cheapest first."""
+    """How many of the first images each method decided, the cheapest first."""
     rows = [
-        (title(line.network), line.epsilon_pixel, line.images, *(line.count(*kinds) for kinds in _METHODS.values()))
+        (title(line.network), line.epsilon_pixel, line.images,
+         *(sum(line.letters.count(kind) for kind in kinds) for kinds in _METHODS.values()))
         for line in lines
-    ]
+    ]  # fmt: skip
     return Table(("network", "epsilon", "images", *_METHODS), tuple(rows))
 
 
@@ -320,25 +345,31 @@ def seconds_table(rows: Sequence[Mapping]) -> Table:
             if spent:
                 count, total = sum(s[0] for s in spent), sum(s[1] for s in spent)
                 most = max(s[2] for s in spent)
-                lines.append((title(network), epsilon, name, count, round(total / count, 3), round(most, 2)))
+                lines.append((title(network), epsilon, name, count, round(total / count, 3), round(most, 3)))
     return Table(("network", "epsilon", "method", "images", "mean s", "largest s"), tuple(lines))
 
 
 def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-    """Our numbers for the printed cells, of the lines whose test images are all decided; gaps for the first ones."""
+    """Our numbers for the printed cells: of the lines that are done for all test images; gaps for the first ones."""
     with Store() as store:
-        greedy = store.rows(GREEDY, parameters["profile"], PAPER)
+        cheap = store.rows(UP_TO_LP_ALL, parameters["profile"], PAPER)
     values = {}
-    data = {row["network"]: row["dataset"] for row in (*rows, *greedy)}
-    for line in error_bounds(rows, greedy):
+    asked = {(network, epsilon): images for network, epsilon, _, images in _lines(parameters)}
+    data = {row["network"]: row["dataset"] for row in (*rows, *cheap)}
+    for line in error_bounds(rows, cheap):
         every = _test_images(data[line.network])
-        for column, (_, _, whole) in COLUMNS.items():
-            # What is printed is for all test images: a part of them is no number to put beside it.
-            if line.images == every or (whole is not None and line.whole == every):
-                values[f"table-1/{line.name}/{column}"] = Value(_value(line, column))
-        if line.images and line.images >= min(LEAST, parameters["images"]):
-            gap = 100 * (line.not_certified - line.attacked) / line.images
-            values[f"table-1/{line.name}/milp-gap"] = Value(gap, f"{line.images} images, branch and bound")
+        for column, (_, kinds, _) in COLUMNS.items():
+            # What is printed is for all test images: a part of them is no number to put beside it. An upper bound of
+            # the exact verifier needs it for each of them; a lower bound is one whatever attacks found it.
+            letters = line.every if column == "milp-lower" else line.letters if column == "milp-upper" else line.whole
+            if len(letters) == every:
+                partly = column == "milp-lower" and line.images < every
+                note = f"attacks on all, branch and bound on the first {line.images} images" if partly else ""
+                values[f"table-1/{line.name}/{column}"] = Value(percent(letters, kinds), note)
+        if line.images >= min(LEAST, asked.get((line.network, line.epsilon_pixel), LEAST)) > 0:
+            gap = percent(line.letters, (By.NOTHING,))
+            note = f"first {line.images} images, branch and bound, at most {line.time_limit:g} s an image"
+            values[f"table-1/{line.name}/milp-gap"] = Value(gap, note)
     return values
 
 

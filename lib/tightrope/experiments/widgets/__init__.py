@@ -11,6 +11,7 @@ __all__ = [
     "attack",
     "certify",
     "constants",
+    "radius_curves",
     "relaxations",
     "relu_constants",
     "sizes",
@@ -35,6 +36,10 @@ def __getattr__(name: str):
         from tightrope.experiments.widgets.landscapes import ascents
 
         return ascents
+    if name == "radius_curves":
+        from tightrope.experiments.widgets.along_radius import radius_curves
+
+        return radius_curves
     if name == "relaxations":
         from tightrope.experiments.widgets.relu_shapes import relaxations
 

@@ -12,8 +12,10 @@ from tightrope.datasets import Dataset
 from tightrope.errors import InputError
 from tightrope.experiments.widgets.explorer import Memo
 from tightrope.networks import FeedForward, MonDEQ
+from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import Ball, pixel_ball
 from tightrope.solvers.report import Stop
+from tightrope.solvers.threads import single_thread
 from tightrope.verifiers import robustness
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 
@@ -41,6 +43,10 @@ class Answer:
     attack_margin : (K,)
         The largest F_k - F_y that was found in the region; nan where nothing was looked for.
     decisions : mapping from label to LabelDecision
+    enclosure : (K,) or None
+        Proven bounds of F_k - F_y by a zonotope fixpoint (monDEQs, balls): there at once, looser than a relaxation's.
+    to_the_sign : bool
+        Whether the decisions' solves stop once the sign is known.
     ellipsoid : Ellipsoid or None
     pair : (int, int)
         The labels that the ellipse is projected onto.
@@ -67,6 +73,8 @@ class Answer:
     attack_scores: np.ndarray | None = None
     attack_margin: np.ndarray | None = None
     decisions: Mapping[int, robustness.LabelDecision] = field(default_factory=dict)
+    enclosure: np.ndarray | None = None
+    to_the_sign: bool = False
     ellipsoid: Ellipsoid | None = None
     cloud: np.ndarray | None = None
     open: str = ""
@@ -82,24 +90,42 @@ class Answer:
         """FALSIFIED with an attack, CERTIFIED when every label is, None while labels are open."""
         if self.attack is not None:
             return Verdict.FALSIFIED
-        if len(self.decisions) < len(self.targets):
-            return None
-        verdicts = {decision.verdict for decision in self.decisions.values()}
-        worst_first = (Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN)
+        verdicts = {self.verdict_of(k) for k in self.targets}
+        worst_first = (None, Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN)
         return next((verdict for verdict in worst_first if verdict in verdicts), Verdict.CERTIFIED)
+
+    def by_enclosure(self, label: int) -> bool:
+        """Whether the enclosure bounds a label: until a relaxation has, and where the enclosure alone proves it.
+
+        The cascade's bounds are those of solves that stop at the sign, so there the smaller one counts.
+        """
+        if self.enclosure is None:
+            return False
+        decision, proven = self.decisions.get(label), self.enclosure[label] < 0
+        if decision is None or (proven and decision.verdict is not Verdict.CERTIFIED):
+            return True
+        return proven and self.to_the_sign and self.enclosure[label] < decision.bound
 
     def bound(self, label: int) -> float | None:
         """The proven upper bound of F_label - F_y, or None."""
-        decision = self.decisions.get(label)
-        return None if decision is None else decision.bound
+        if self.by_enclosure(label):
+            return float(self.enclosure[label])
+        return None if label not in self.decisions else self.decisions[label].bound
+
+    def reason(self, label: int) -> str:
+        """What there is to say about a decision."""
+        if self.by_enclosure(label):
+            return "by a zonotope fixpoint"
+        return "" if label not in self.decisions else self.decisions[label].reason
 
     def verdict_of(self, label: int) -> Verdict | None:
         """What is decided about one label."""
         margin = np.nan if self.attack_margin is None else self.attack_margin[label]
         if self.nominal[label] >= 0 or margin >= 0:
             return Verdict.FALSIFIED
-        decision = self.decisions.get(label)
-        return None if decision is None else decision.verdict
+        if self.by_enclosure(label) and self.enclosure[label] < 0:
+            return Verdict.CERTIFIED
+        return None if label not in self.decisions else self.decisions[label].verdict
 
 
 @cache
@@ -156,6 +182,11 @@ class Certification:
         if state["method"] is None:
             yield answer
             return
+        if isinstance(network, MonDEQ):  # milliseconds, where a relaxation may take half a minute a label
+            with single_thread():
+                bounds = self._parts.of(("enclosure", question), lambda: fixpoint_bounds(network, answer.region))
+            enclosure = bounds.margins(network, answer.label)
+            answer = replace(answer, enclosure=enclosure, to_the_sign=state["method"] == "cascade")
         ellipse = state.get("ellipse", False)
         yield replace(answer, open="bounds")
         batches = _batches(answer, state)

@@ -136,9 +136,10 @@ def certificate_view(answer: Answer) -> View:
         label=answer.label,
         projection=_projection(answer),
     )
-    reasons = any(decision.reason for decision in answer.decisions.values())
+    reasons = {k: answer.reason(k) for k in answer.targets}
+    explained = any(reasons.values())
     table = Table(
-        ("label", "nominal margin", "attack margin", "certified bound", "verdict", *(["reason"] if reasons else [])),
+        ("label", "nominal margin", "attack margin", "certified bound", "verdict", *(["reason"] if explained else [])),
         tuple(
             (
                 k,
@@ -146,7 +147,7 @@ def certificate_view(answer: Answer) -> View:
                 _two(_margin(answer, k)),
                 _two(answer.bound(k)),
                 "open" if answer.verdict_of(k) is None else answer.verdict_of(k).value,
-                *([answer.decisions[k].reason if k in answer.decisions else ""] if reasons else []),
+                *([reasons[k]] if explained else []),
             )
             for k in answer.targets
         ),

@@ -1,20 +1,22 @@
-"""Explorer of Lipschitz constants of random ReLU networks: method, order, radius, band and width on sliders."""
+"""Explorer of Lipschitz constants of ReLU networks: method, order and radius, and of random ones band and width."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tightrope.errors import InputError
 from tightrope.experiments import figures
-from tightrope.experiments.chen2020_lipschitz.common import TITLES
+from tightrope.experiments.chen2020_lipschitz.common import TITLES, network_of
 from tightrope.experiments.tables import Table
 from tightrope.experiments.widgets.controls import choice, number_slider, page, radius_slider
 from tightrope.experiments.widgets.explorer import Explorer, View
+from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
 from tightrope.regions import Ball
 from tightrope.solvers.report import Stop
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 
-CONTROLS = ("method", "order", "epsilon", "sparsity", "width", "layers", "draw")
+DRAWN = ("sparsity", "width", "layers", "draw")  # what makes a random network
+CONTROLS = ("method", "order", "epsilon", *DRAWN)
 #: What can be asked, and which of the methods it is at each order (of HR: moments; of LipOpt: degree).
 FAMILIES = {
     "product Shor": {1: "product-shor", 2: "product-shor", 3: "product-shor", 4: "product-shor"},
@@ -52,11 +54,13 @@ def relu_constants(
     layers: int = 1,
     draw: int = 0,
     *,
+    network: str | None = None,
+    output: int = 0,
     controls: Iterable[str] = CONTROLS,
     time_limit: float = 20.0,
     background: bool = True,
 ) -> Explorer:
-    """Explore bounds of the Lipschitz constant of a random banded network on the L-infinity ball around 0.
+    """Explore bounds of the Lipschitz constant of an output on the L-infinity ball around 0.
 
     Parameters
     ----------
@@ -66,13 +70,16 @@ def relu_constants(
         Radius; 10 stands for everywhere in the paper.
     sparsity, width, layers, draw
         Of :func:`tightrope.networks.random.random_network`: (width, ..., width), one output.
+    network, output
+        A network of the zoo in place of a random one, and which of its outputs.
     controls
         Which of these can be moved.
     time_limit
         Seconds for one bound.
     """
     fixed = dict(method=method, order=int(order), epsilon=float(epsilon), sparsity=int(sparsity), width=int(width),
-                 layers=int(layers), draw=int(draw))  # fmt: skip
+                 layers=int(layers), draw=int(draw), network=network, output=output)  # fmt: skip
+    wanted = set(controls) - set(DRAWN if network else ())
     makers = {
         "method": lambda v: choice(v, FAMILIES, "method"),
         "order": lambda v: choice(v, (1, 2, 3, 4), "order (HR, LipOpt)"),
@@ -82,7 +89,7 @@ def relu_constants(
         "layers": lambda v: choice(v, (1, 2), "hidden layers"),
         "draw": lambda v: number_slider(v, 19, "draw"),
     }
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
+    moved = {name: make(fixed[name]) for name, make in makers.items() if name in wanted}
     return Explorer(
         "Lipschitz constants of ReLU networks",
         moved,
@@ -99,23 +106,30 @@ def _stages(state: Mapping, time_limit: float, stop: Stop) -> Iterator[Constants
         raise InputError(f"method: got {state['method']!r}; write {', '.join(FAMILIES)}.")
     if state["order"] not in orders:
         raise InputError(f"order: {state['method']} has the orders {', '.join(map(str, orders))}; move the control.")
-    width, band = state["width"], state["sparsity"]
-    if width < 1 or band < 1:
-        raise InputError("width, sparsity: both must be at least 1; move the control.")
-    network = random_network((*[width] * (state["layers"] + 1), 1), band, state["draw"])
-    region = Ball([0.0] * width, state["epsilon"], "inf")
+    network, about = _network(state)
+    region = Ball([0.0] * network.input_size, state["epsilon"], "inf")
     chosen = orders[state["order"]]
-    shape = "-".join(map(str, network.sizes))
-    answer = Constants(f"{shape}, s = {band}, epsilon {state['epsilon']:g}, draw {state['draw']}", chosen)
+    answer = Constants(f"{about}, epsilon {state['epsilon']:g}", chosen)
     others = [method for method in ALWAYS if method != chosen]
     for method in (*others[:2], chosen, *others[2:]):
         if stop():
             return
-        found = lipschitz_bound(network, region, 0, method, samples=5_000, time_limit=time_limit)
+        found = lipschitz_bound(network, region, state["output"], method, samples=5_000, time_limit=time_limit)
         bound = (method, METHODS[method][1], found.value, found.verdict)
         answer = replace(answer, bounds=(*answer.bounds, bound), open="" if method == others[-1] else "other methods")
         if method not in others[:1]:
             yield answer
+
+
+def _network(state: Mapping) -> tuple[FeedForward, str]:
+    """The network that is asked for, and what it is called."""
+    if state["network"]:
+        return network_of(state["network"]), f"{state['network']}, output {state['output']}"
+    width, band = state["width"], state["sparsity"]
+    if width < 1 or band < 1:
+        raise InputError("width, sparsity: both must be at least 1; move the control.")
+    network = random_network((*[width] * (state["layers"] + 1), 1), band, state["draw"])
+    return network, f"{'-'.join(map(str, network.sizes))}, s = {band}, draw {state['draw']}"
 
 
 def constants_view(answer: Constants) -> View:

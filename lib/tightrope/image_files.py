@@ -1,0 +1,191 @@
+"""Image sets in their own published formats: files in, arrays of bytes out. No file is trusted to be whole.
+
+IDX (MNIST, FashionMNIST), the binary version of CIFAR-10 (the Python version is a pickle, which could run code), MATLAB
+files of SVHN's cropped digits. For the sets that only a user can provide no SHA-256 is known here: that files unpack,
+and sizes, shapes, numbers of images and the range of labels are checked.
+"""
+
+import gzip
+import math
+import tarfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from tightrope.errors import CorruptDataError, MissingDataError
+
+#: Sets that a user provides: images of each split.
+SETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "fashionmnist": {"train": 60_000, "test": 10_000},
+        "svhn": {"train": 73_257, "test": 26_032},
+        "cifar10": {"train": 50_000, "test": 10_000},
+    }
+)
+#: Bytes of one image of CIFAR-10's binary version: its label, then 32 x 32 red, green and blue values, row by row.
+CIFAR_RECORD = 1 + 3 * 32 * 32
+CIFAR_ARCHIVE, CIFAR_FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """Read an IDX file of unsigned bytes (MNIST's format), gzipped if its name ends in .gz.
+
+    Returns
+    -------
+    array : uint8, of the shape that the file states
+    """
+    path = Path(path)
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorruptDataError(f"{path} is not a whole gzip file ({error}); run `make data` to replace it") from None
+    # Magic number: two zero bytes, 8 = unsigned byte, number of dimensions; then each dimension in 4 bytes.
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
+        raise CorruptDataError(f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4]!r}")
+    start = 4 + 4 * content[3]
+    shape = tuple(int(n) for n in np.frombuffer(content[4:start], dtype=">u4"))
+    if (size := len(content) - start) != math.prod(shape):
+        raise CorruptDataError(f"{path}: shape {shape} needs {math.prod(shape)} bytes, the file has {size}")
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def files_of(name: str, split: str) -> tuple[str, ...]:
+    """The names of the published files of one of :data:`SETS`, "train" or "test"."""
+    if name == "svhn":
+        return (f"{split}_32x32.mat",)
+    if name == "cifar10":
+        return tuple(f"data_batch_{i}.bin" for i in range(1, 6)) if split == "train" else ("test_batch.bin",)
+    prefix = {"train": "train", "test": "t10k"}[split]
+    return f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"
+
+
+def present(name: str, split: str, folder: Path) -> bool:
+    """Say whether the files of one of :data:`SETS` are in a folder; does not read them."""
+    if name == "cifar10" and (folder / CIFAR_ARCHIVE).is_file():
+        return True
+    inside = folder / CIFAR_FOLDER if name == "cifar10" else folder
+    return all((inside / file).is_file() for file in files_of(name, split))
+
+
+def read_set(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Read one of :data:`SETS` from the folder with its files.
+
+    Returns
+    -------
+    pixels : (N, p0) uint8
+    labels : (N,) uint8
+        0 to 9.
+    shape : (28, 28) or (3, 32, 32)
+
+    Raises
+    ------
+    MissingDataError, CorruptDataError
+        Naming the file, and where to put it.
+    """
+    files = files_of(name, split)
+    if not present(name, split, folder):
+        wanted = f"{CIFAR_ARCHIVE} (the binary version)" if name == "cifar10" else " and ".join(files)
+        raise MissingDataError(f"{name} is missing: put {wanted}, as it is published, into {folder}.")
+    if name == "cifar10":
+        pixels, labels = read_cifar10(folder, files)
+    elif name == "svhn":
+        pixels, labels = read_svhn(folder / files[0])
+    else:
+        pixels, labels = (read_idx(folder / file) for file in files)
+        _check_labels(str(folder / files[1]), labels.ravel(), 0, 9)
+    shape = (3, 32, 32) if name in ("cifar10", "svhn") else (28, 28)
+    count = SETS[name][split]
+    if labels.shape != (count,) or pixels.size != count * math.prod(shape):
+        raise CorruptDataError(
+            f"{folder}, {', '.join(files)}: pixels {pixels.shape} and labels {labels.shape}; expected {count} images "
+            f"of shape {shape}. Get the files again."
+        )
+    return pixels.reshape(count, -1), labels, shape
+
+
+def read_cifar10(folder: str | Path, batches: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Read batches of CIFAR-10's binary version, from its archive or from the folder that unpacking it gives.
+
+    Parameters
+    ----------
+    folder
+        Holds cifar-10-binary.tar.gz, or cifar-10-batches-bin with the .bin files.
+    batches
+        Such as "data_batch_1.bin".
+
+    Returns
+    -------
+    pixels : (N, 3072) uint8
+        Red, green, blue, each row by row.
+    labels : (N,) uint8
+    """
+    records = [_cifar10_batch(Path(folder), batch) for batch in batches]
+    rows = np.concatenate(records)
+    return rows[:, 1:], rows[:, 0]
+
+
+def _cifar10_batch(folder: Path, batch: str) -> np.ndarray:
+    """(N, 3073) uint8, label first."""
+    plain, archive = folder / CIFAR_FOLDER / batch, folder / CIFAR_ARCHIVE
+    if plain.is_file():
+        content, source = plain.read_bytes(), str(plain)
+    elif archive.is_file():
+        content, source = _member(archive, f"{CIFAR_FOLDER}/{batch}"), f"{archive}, {batch}"
+    else:
+        raise MissingDataError(f"there is neither {archive} nor {plain}; the Python version (a pickle) is not read.")
+    if not content or len(content) % CIFAR_RECORD:
+        raise CorruptDataError(
+            f"{source}: {len(content)} bytes are no whole number of images of {CIFAR_RECORD} bytes; get it again."
+        )
+    rows = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
+    _check_labels(source, rows[:, 0], 0, 9)
+    return rows
+
+
+def _member(archive: Path, name: str) -> bytes:
+    try:
+        with tarfile.open(archive, "r:gz") as opened:
+            stream = opened.extractfile(name)
+            content = b"" if stream is None else stream.read()
+    except KeyError:
+        raise CorruptDataError(f"{archive} holds no {name}; is it CIFAR-10's binary version?") from None
+    except (EOFError, zlib.error, OSError, tarfile.TarError) as error:
+        raise CorruptDataError(f"{archive} is not a whole .tar.gz file ({error}); get it again.") from None
+    return content
+
+
+def read_svhn(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a MATLAB file of SVHN's cropped digits: X (32, 32, 3, N) and y (N, 1), where 10 stands for the digit 0.
+
+    Returns
+    -------
+    pixels : (N, 3072) uint8
+        Red, green, blue, each row by row.
+    labels : (N,) uint8
+        The digits.
+    """
+    import scipy.io  # a slow import that the other sets do not need
+
+    path = Path(path)
+    try:
+        content = scipy.io.loadmat(path)
+        X, y = content["X"], content["y"].ravel()
+    except KeyError as error:
+        raise CorruptDataError(f"{path}: no matrix {error}; the cropped digits (Format 2) hold X and y.") from None
+    except Exception as error:  # scipy's reader meets damaged bytes with errors of many kinds
+        raise CorruptDataError(f"{path} cannot be read as a .mat file ({error}); get it again.") from None
+    if X.shape != (32, 32, 3, len(y)) or X.dtype != np.uint8:
+        raise CorruptDataError(f"{path}: X is {X.dtype} {X.shape} for {len(y)} labels; expected uint8 (32, 32, 3, N).")
+    _check_labels(str(path), y, 1, 10)
+    return X.transpose(3, 2, 0, 1).reshape(len(y), -1), (y % 10).astype(np.uint8)
+
+
+def _check_labels(source: str, labels: np.ndarray, least: int, most: int) -> None:
+    wrong = np.flatnonzero((labels < least) | (labels > most))
+    if len(wrong):
+        raise CorruptDataError(
+            f"{source}: image {wrong[0]} has the label {labels[wrong[0]]}; they run from {least} to {most}."
+        )
