@@ -7,18 +7,10 @@ from tightrope import datasets, zoo
 from tightrope.errors import InputError
 from tightrope.experiments import jovanovic2022_paradox as paper
 from tightrope.experiments import published
+from tightrope.experiments.cases import dataset, entry
 from tightrope.experiments.compare import agreement
 from tightrope.experiments.jovanovic2022_paradox.accuracy import OwnCertificates, own_cases
-from tightrope.experiments.jovanovic2022_paradox.common import (
-    CERTIFIERS,
-    OWN,
-    dataset,
-    entry,
-    from_mask,
-    make_case,
-    questions,
-    to_mask,
-)
+from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, OWN, from_mask, make_case, questions, to_mask
 from tightrope.experiments.jovanovic2022_paradox.cross_certification import TABLE_7, count_certified, masks
 from tightrope.experiments.jovanovic2022_paradox.shapes import FIGURE_3, FIGURE_8, corners
 from tightrope.experiments.jovanovic2022_paradox.tightness import (

@@ -8,10 +8,9 @@ import scipy.io
 import torch
 
 from tightrope import datasets, image_files, paths
+from tightrope.experiments import cases, published
 from tightrope.experiments import jovanovic2022_paradox as paper
-from tightrope.experiments import published
 from tightrope.experiments.compare import agreement
-from tightrope.experiments.jovanovic2022_paradox import common
 from tightrope.experiments.jovanovic2022_paradox.tightness import Tightness, cr_auc, letter_of
 from tightrope.experiments.records import Store, case_key, from_csv
 from tightrope.training import Architecture
@@ -27,7 +26,7 @@ def store(tmp_path):
 def forget_files():
     """Data sets and networks are read once per process; those made here must not stay."""
     yield
-    for function in (common.dataset, common.entry, common._sha256):
+    for function in (cases.dataset, cases.entry, cases.network_sha256):
         function.cache_clear()
 
 

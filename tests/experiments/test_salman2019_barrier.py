@@ -6,10 +6,11 @@ import torch
 
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError, UnknownNameError
+from tightrope.experiments.cases import dataset
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.salman2019_barrier import distortion, nonlinearities, relations, robust_error, table_1
-from tightrope.experiments.salman2019_barrier.common import PAPER, dataset, entry
+from tightrope.experiments.salman2019_barrier.common import PAPER, entry
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet

@@ -9,8 +9,9 @@ import numpy as np
 from tightrope import datasets, zoo
 from tightrope.errors import InputError
 from tightrope.experiments import figures
+from tightrope.experiments.cases import solved
 from tightrope.experiments.chen2020_lipschitz.certified_points import EPSILONS, _printed_series
-from tightrope.experiments.chen2020_lipschitz.common import PAPER, TITLES, bound, make_case, network_of, solved
+from tightrope.experiments.chen2020_lipschitz.common import PAPER, TITLES, bound, make_case, network_of
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table

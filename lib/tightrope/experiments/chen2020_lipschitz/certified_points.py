@@ -8,15 +8,8 @@ import numpy as np
 
 from tightrope.errors import InputError
 from tightrope.experiments import figures
-from tightrope.experiments.chen2020_lipschitz.common import (
-    PAPER,
-    TITLES,
-    bound,
-    make_case,
-    network_of,
-    shown,
-    solved,
-)
+from tightrope.experiments.cases import solved
+from tightrope.experiments.chen2020_lipschitz.common import PAPER, TITLES, bound, make_case, network_of, shown
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile

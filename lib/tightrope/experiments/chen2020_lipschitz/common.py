@@ -1,15 +1,13 @@
 """What the results of this paper share: networks, cases, and the bound that a case asks for."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
 
 from tightrope import zoo
 from tightrope.errors import InputError
-from tightrope.experiments.records import KEPT_PROFILES, Store, sweep
-from tightrope.experiments.registry import named
 from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
 from tightrope.regions import Ball
@@ -102,22 +100,6 @@ def bound(case: Mapping) -> dict:
         }
     seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
     return outcome | {name: round(value, 4) for name, value in seconds.items()}
-
-
-def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:
-    """Rows of these cases of one kind: those in the store, the others solved now.
-
-    In this machine's store (None) they are kept under the profile that they belong to, `registry.named`.
-    """
-    if store is None:
-        with Store() as own:
-            return solved(named(cases), solve, own)
-    first = cases[0]
-    store.import_csv(first["result"], first["profile"], first["paper"])  # a fresh clone solves nothing twice
-    rows = tuple(sweep(store, cases, solve))
-    if first["profile"] in KEPT_PROFILES:  # the CSV that is committed
-        store.export_csv(first["paper"], first["result"], first["profile"])
-    return rows
 
 
 def shown(row: Mapping | None, digits: int = 4) -> str | float | None:

@@ -7,17 +7,8 @@ import numpy as np
 
 from tightrope.errors import InputError
 from tightrope.experiments import figures
-from tightrope.experiments.chen2020_lipschitz.common import (
-    PAPER,
-    SETS,
-    TITLES,
-    bound,
-    make_case,
-    middle,
-    shown,
-    solved,
-    values,
-)
+from tightrope.experiments.cases import solved
+from tightrope.experiments.chen2020_lipschitz.common import PAPER, SETS, TITLES, bound, make_case, middle, shown, values
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table

@@ -7,7 +7,8 @@ import numpy as np
 
 from tightrope import attacks
 from tightrope.experiments import figures
-from tightrope.experiments.chen2021_mondeq.common import PAPER, dataset, entry, make_case, question, solved
+from tightrope.experiments.cases import dataset, entry, solved
+from tightrope.experiments.chen2021_mondeq.common import PAPER, make_case, question
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table

@@ -11,18 +11,8 @@ from tightrope import attacks
 from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError
 from tightrope.experiments import figures
-from tightrope.experiments.chen2021_mondeq.common import (
-    PAPER,
-    SETS,
-    checked_count,
-    dataset,
-    entry,
-    make_case,
-    norm_text,
-    percent,
-    question,
-    solved,
-)
+from tightrope.experiments.cases import dataset, entry, image_count, solved
+from tightrope.experiments.chen2021_mondeq.common import PAPER, SETS, make_case, norm_text, percent, question
 from tightrope.experiments.chen2021_mondeq.ellipsoid_ratio import ellipsoid_cells, kept_ellipsoids
 from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import kept_constants
 from tightrope.experiments.chen2021_mondeq.lipschitz_ratio import (
@@ -181,7 +171,7 @@ def table_2(
 
 def table_2_cases(parameters: Mapping) -> list[dict]:
     """One case per image, norm, radius and set; image by image, so that a stopped run has whole images."""
-    count = checked_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
+    count = image_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
     return [
         make_case(TABLE_2, parameters, norm, epsilon, clip, image, parameters["method"])
         for image in range(count)

@@ -10,18 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import datasets
-from tightrope.experiments.chen2021_mondeq.common import (
-    PAPER,
-    SETS,
-    checked_count,
-    dataset,
-    entry,
-    make_case,
-    norm_text,
-    percent,
-    question,
-    solved,
-)
+from tightrope.experiments.cases import dataset, entry, image_count, solved
+from tightrope.experiments.chen2021_mondeq.common import PAPER, SETS, make_case, norm_text, percent, question
 from tightrope.experiments.chen2021_mondeq.published_ellipsoids import (
     ellipsoid_file,
     is_published_network,
@@ -121,7 +111,7 @@ def table_2_ellipsoids(
 
 def ellipsoid_cases(parameters: Mapping) -> list[dict]:
     """One case per image, norm, radius, set and order, image by image."""
-    count = checked_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
+    count = image_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
     sets = [(2, epsilon, False) for epsilon in parameters["epsilons_l2"]]
     sets += [("inf", epsilon, False) for epsilon in parameters["epsilons_linf"]]
     sets += [("inf", epsilon, True) for epsilon in parameters["ellipsoids_clipped"]]

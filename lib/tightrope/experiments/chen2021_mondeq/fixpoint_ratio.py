@@ -12,17 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.certificates import Verdict
-from tightrope.experiments.chen2021_mondeq.common import (
-    SETS,
-    checked_count,
-    dataset,
-    entry,
-    make_case,
-    norm_text,
-    percent,
-    question,
-    solved,
-)
+from tightrope.experiments.cases import dataset, entry, image_count, solved
+from tightrope.experiments.chen2021_mondeq.common import SETS, make_case, norm_text, percent, question
 from tightrope.experiments.records import Store
 from tightrope.experiments.tables import Table
 from tightrope.propagation.fixpoint import fixpoint_bounds
@@ -82,7 +73,7 @@ def table_2_fixpoints(
 
 def fixpoint_cases(parameters: Mapping) -> list[dict]:
     """One case per image, norm, radius, set and abstraction."""
-    count = checked_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
+    count = image_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
     radii = [(2, epsilon) for epsilon in parameters["epsilons_l2"]]
     radii += [("inf", epsilon) for epsilon in parameters["epsilons_linf"]]
     cases = [

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.experiments import figures
-from tightrope.experiments.chen2021_mondeq.common import PAPER, checked_count, dataset, entry, norm_text, solved
+from tightrope.experiments.cases import dataset, entry, image_count, solved
+from tightrope.experiments.chen2021_mondeq.common import PAPER, norm_text
 from tightrope.experiments.published import PROFILES, find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import CUSTOM, Value, drawn_profile, named
@@ -105,7 +106,7 @@ def table_3(
 
 def table_3_cases(parameters: Mapping) -> list[dict]:
     """One case per norm and method; the L1 constant, which the paper does not print, comes last."""
-    count = checked_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
+    count = image_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
     sampling = {"images": count}
     options = {
         "ascent": sampling | {"restarts": parameters["restarts"], "seed": parameters["seed"]},

@@ -8,15 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope.experiments.chen2021_mondeq.common import (
-    PAPER,
-    dataset,
-    entry,
-    make_case,
-    norm_text,
-    percent,
-    solved,
-)
+from tightrope.experiments.cases import dataset, entry, solved
+from tightrope.experiments.chen2021_mondeq.common import PAPER, make_case, norm_text, percent
 from tightrope.experiments.chen2021_mondeq.lipschitz_bounds import constants, pair_matrix
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store

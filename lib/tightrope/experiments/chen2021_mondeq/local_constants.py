@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope.experiments.chen2021_mondeq.common import make_case, norm_text, question, solved
+from tightrope.experiments.cases import solved
+from tightrope.experiments.chen2021_mondeq.common import make_case, norm_text, question
 from tightrope.experiments.records import Store
 from tightrope.experiments.tables import Table
 from tightrope.verifiers import lipschitz_lower

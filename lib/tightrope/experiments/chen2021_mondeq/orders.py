@@ -14,7 +14,8 @@ import numpy as np
 
 from tightrope.attacks import pgd
 from tightrope.certificates import Verdict, sound_bound
-from tightrope.experiments.chen2021_mondeq.common import SETS, make_case, norm_text, question, solved
+from tightrope.experiments.cases import solved
+from tightrope.experiments.chen2021_mondeq.common import SETS, make_case, norm_text, question
 from tightrope.experiments.records import Store
 from tightrope.experiments.tables import Table
 from tightrope.networks import MonDEQ

@@ -8,7 +8,8 @@ import numpy as np
 from tightrope import attacks
 from tightrope.errors import InputError
 from tightrope.experiments import figures
-from tightrope.experiments.chen2021_mondeq.common import PAPER, dataset, entry, make_case, norm_text, question, solved
+from tightrope.experiments.cases import dataset, entry, solved
+from tightrope.experiments.chen2021_mondeq.common import PAPER, make_case, norm_text, question
 from tightrope.experiments.chen2021_mondeq.published_ellipsoids import (
     is_published_network,
     outer_points,

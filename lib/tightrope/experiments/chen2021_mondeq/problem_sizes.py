@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tightrope.experiments.chen2021_mondeq.common import dataset, entry, make_case, norm_text, question, solved
+from tightrope.experiments.cases import dataset, entry, solved
+from tightrope.experiments.chen2021_mondeq.common import make_case, norm_text, question
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value
 from tightrope.experiments.tables import Table

@@ -8,18 +8,15 @@ import numpy as np
 
 from tightrope import attacks
 from tightrope.experiments import figures
+from tightrope.experiments.cases import dataset, entry, groups, solved
 from tightrope.experiments.jovanovic2022_paradox.common import (
     OWN,
     PAPER,
     TRAININGS,
-    chunks,
-    dataset,
-    entry,
     kept_or_solved,
     make_case,
     parts,
     questions,
-    solved,
     title,
 )
 from tightrope.experiments.jovanovic2022_paradox.cross_certification import TABLE_7, count_certified, short, standing
@@ -148,7 +145,7 @@ def own_cases(result: str) -> Callable[[Mapping], list[dict]]:
             make_case(result, parameters["profile"], network, parameters["epsilon_pixel"], OWN[training_of(network)],
                       {"elision": True}, **part)
             for network in parameters["networks"]
-            for part in chunks(parameters["images"], parameters["group"], dataset(entry(network).dataset))
+            for part in groups(parameters["images"], parameters["group"], dataset(entry(network).dataset))
         ]  # fmt: skip
 
     return cases

@@ -1,14 +1,12 @@
 """What the results of this paper share: names of networks and relaxations, cases, regions of many images at once."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tightrope import datasets, zoo
-from tightrope.errors import InputError
-from tightrope.experiments.records import KEPT_PROFILES, Store, sweep
-from tightrope.experiments.registry import named
+from tightrope import zoo
+from tightrope.experiments.cases import dataset, entry, network_sha256
+from tightrope.experiments.records import Store
 from tightrope.propagation.lines import RELAXATIONS
 
 PAPER = "jovanovic2022-paradox"
@@ -49,26 +47,6 @@ def title(relaxation: str) -> str:
     return RELAXATIONS[relaxation].title
 
 
-@cache
-def dataset(name: str, split: str = "test") -> datasets.Dataset:
-    """The images of a data set, read once per process."""
-    return datasets.load(name, split)
-
-
-@cache
-def entry(name: str) -> zoo.Entry:
-    """A network of the zoo, read once per process."""
-    found = zoo.get(name)
-    if found.dataset is None:
-        raise InputError(f"network: the file {name} does not say which images it is for; give a name of the zoo.")
-    return found
-
-
-@cache
-def _sha256(name: str) -> str:
-    return entry(name).network.sha256()
-
-
 def make_case(
     result: str, profile: str, network: str, epsilon_pixel: float, method: str, options: Mapping, **rest
 ) -> dict:
@@ -79,7 +57,7 @@ def make_case(
         "result": result,
         "profile": profile,
         "network": network,
-        "network_sha256": _sha256(network),
+        "network_sha256": network_sha256(network),
         "dataset": found.dataset,
         "norm": "inf",
         "epsilon_pixel": float(epsilon_pixel),
@@ -95,19 +73,6 @@ def plain_case(result: str, profile: str, **identity) -> dict:
     return {"paper": PAPER, "result": result, "profile": profile, **identity}
 
 
-def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:
-    """Rows of these cases of one kind: those in the store (this machine's if None), the others solved now."""
-    if store is None:
-        with Store() as own:
-            return solved(named(cases), solve, own)
-    first = cases[0]
-    store.import_csv(first["result"], first["profile"], first["paper"])  # a fresh clone solves nothing twice
-    rows = tuple(sweep(store, cases, solve))
-    if first["profile"] in KEPT_PROFILES:  # the CSV that is committed
-        store.export_csv(first["paper"], first["result"], first["profile"])
-    return rows
-
-
 def kept_or_solved(case: Mapping, kind: str, solve: Callable[[Mapping], Mapping]) -> dict:
     """The outcome of a case that is also one of another kind of row: that row's if it is kept, solved if not."""
     asked = {**case, "result": kind}
@@ -116,13 +81,6 @@ def kept_or_solved(case: Mapping, kind: str, solve: Callable[[Mapping], Mapping]
         row = store.get(asked)
     known = {*case, "versions", "created", "key"}
     return {name: v for name, v in row.items() if name not in known} if row is not None else dict(solve(asked))
-
-
-def chunks(images: int, size: int, data: datasets.Dataset) -> list[dict]:
-    """Split the first images into groups: {"first": ..., "count": ...}."""
-    if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
-        raise InputError(f"images: expected an integer from 1 to {len(data)}, got {images!r}")
-    return [{"first": first, "count": min(size, images - first)} for first in range(0, images, size)]
 
 
 def questions(case: Mapping) -> tuple[zoo.Entry, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -13,18 +13,15 @@ import numpy as np
 
 from tightrope import attacks
 from tightrope.experiments import figures
+from tightrope.experiments.cases import dataset, entry, groups, solved
 from tightrope.experiments.jovanovic2022_paradox.common import (
     CERTIFIERS,
     OWN,
     TRAININGS,
-    chunks,
-    dataset,
-    entry,
     from_mask,
     make_case,
     parts,
     questions,
-    solved,
     title,
     to_mask,
 )
@@ -132,7 +129,7 @@ def table_7_cases(parameters: Mapping) -> list[dict]:
             TABLE_7, parameters["profile"], network, parameters["epsilon_pixel"], method, {"elision": True}, **part
         )
         for network in parameters["networks"]
-        for part in chunks(parameters["images"], parameters["group"], dataset(entry(network).dataset))
+        for part in groups(parameters["images"], parameters["group"], dataset(entry(network).dataset))
         for method in parameters.get("methods", CERTIFIERS)
     ]
 
@@ -184,12 +181,12 @@ def standing(network: str, data: str, epsilon_pixel: float, first: int, count: i
 
 def counts(rows: Sequence[Mapping]) -> tuple[Count, ...]:
     """Add up the rows of each network and relaxation."""
-    groups: dict[tuple, list[Mapping]] = {}
+    together: dict[tuple, list[Mapping]] = {}
     for row in rows:
-        groups.setdefault((row["network"], row["method"], row["epsilon_pixel"]), []).append(row)
+        together.setdefault((row["network"], row["method"], row["epsilon_pixel"]), []).append(row)
     return tuple(
         Count(*key, *(sum(row[name] for row in part) for name in ("count", "correct", "certified")))
-        for key, part in groups.items()
+        for key, part in together.items()
     )
 
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, plain_case, solved
+from tightrope.experiments.cases import solved
+from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import named
 from tightrope.experiments.records import Store
 from tightrope.experiments.tables import Table

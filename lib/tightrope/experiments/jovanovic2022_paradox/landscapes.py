@@ -14,7 +14,8 @@ import numpy as np
 
 from tightrope.errors import InputError
 from tightrope.experiments import figures
-from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case, solved
+from tightrope.experiments.cases import solved
+from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import broken, named
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import drawn_profile

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tightrope.experiments import figures
-from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case, solved
+from tightrope.experiments.cases import solved
+from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import PROGRAMS, corners, named, shape
 from tightrope.experiments.jovanovic2022_paradox.small_training import table_14_cases
 from tightrope.experiments.records import Store

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tightrope import zoo
-from tightrope.experiments.jovanovic2022_paradox.common import TRAININGS, plain_case, solved
+from tightrope.experiments.cases import solved
+from tightrope.experiments.jovanovic2022_paradox.common import TRAININGS, plain_case
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value
 from tightrope.experiments.tables import Table

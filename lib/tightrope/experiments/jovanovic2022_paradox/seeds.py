@@ -8,8 +8,9 @@ import numpy as np
 
 from tightrope.errors import UnknownNameError
 from tightrope.experiments import figures
+from tightrope.experiments.cases import dataset, solved
 from tightrope.experiments.jovanovic2022_paradox.checkpoints import checkpoint
-from tightrope.experiments.jovanovic2022_paradox.common import PAPER, dataset, plain_case, solved
+from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import named
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.experiments import figures
-from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case, solved, title
+from tightrope.experiments.cases import solved
+from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case, title
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.experiments import figures
-from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, PAPER, make_case, questions, solved
+from tightrope.experiments.cases import solved
+from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, PAPER, make_case, questions
 from tightrope.experiments.jovanovic2022_paradox.cross_certification import short
 from tightrope.experiments.jovanovic2022_paradox.shapes import broken, named
 from tightrope.experiments.records import Store

@@ -10,8 +10,9 @@ import numpy as np
 from tightrope.datasets import Dataset, Normalisation
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.experiments import figures
+from tightrope.experiments.cases import dataset, solved
 from tightrope.experiments.jovanovic2022_paradox.checkpoints import checkpoint
-from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, PAPER, dataset, plain_case, solved
+from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, PAPER, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import PROGRAMS, named
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile

@@ -9,17 +9,8 @@ import numpy as np
 
 from tightrope import attacks
 from tightrope.experiments import figures
-from tightrope.experiments.jovanovic2022_paradox.common import (
-    CERTIFIERS,
-    PAPER,
-    chunks,
-    dataset,
-    entry,
-    kept_or_solved,
-    make_case,
-    questions,
-    solved,
-)
+from tightrope.experiments.cases import dataset, entry, groups, solved
+from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, PAPER, kept_or_solved, make_case, questions
 from tightrope.experiments.jovanovic2022_paradox.cross_certification import SEARCH_LENGTH, SEARCH_STEPS, short
 from tightrope.experiments.jovanovic2022_paradox.shapes import PROGRAMS, named
 from tightrope.experiments.records import Store
@@ -160,7 +151,7 @@ def tightness_cases(result: str) -> Callable[[Mapping], list[dict]]:
             programs = PROGRAMS if network in parameters.get("programs", ()) else ()
             for method in (*parameters.get("methods", CURVES), *programs):
                 count = _images(parameters, images, method)
-                for part in chunks(count, parameters.get("group", 50), dataset(entry(network).dataset)):
+                for part in groups(count, parameters.get("group", 50), dataset(entry(network).dataset)):
                     found.append(make_case(result, parameters["profile"], network, largest, method, options, **part))
         return found
 

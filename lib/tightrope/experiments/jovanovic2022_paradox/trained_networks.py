@@ -4,16 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tightrope.experiments import figures
+from tightrope.experiments.cases import dataset, entry, groups, solved
 from tightrope.experiments.jovanovic2022_paradox.accuracy import certify_and_attack
-from tightrope.experiments.jovanovic2022_paradox.common import (
-    PAPER,
-    chunks,
-    dataset,
-    entry,
-    make_case,
-    questions,
-    solved,
-)
+from tightrope.experiments.jovanovic2022_paradox.common import PAPER, make_case, questions
 from tightrope.experiments.jovanovic2022_paradox.tightness import TRAINED, label, letter_of
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
@@ -96,7 +89,7 @@ def table_3_cases(parameters: Mapping) -> list[dict]:
         for network, images, epsilon in zip(
             parameters["networks"], parameters["images"], parameters["epsilon_pixel"], strict=True
         )
-        for part in chunks(images, parameters["group"], dataset(entry(network).dataset))
+        for part in groups(images, parameters["group"], dataset(entry(network).dataset))
     ]
 
 

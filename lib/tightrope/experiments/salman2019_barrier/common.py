@@ -1,12 +1,12 @@
 """What the results of this paper share: names of networks, cases, regions of many images at once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
-from tightrope import datasets, zoo
+from tightrope import zoo
 from tightrope.errors import InputError
-from tightrope.experiments.records import KEPT_PROFILES, Store, sweep
-from tightrope.experiments.registry import named
+from tightrope.experiments import cases
+from tightrope.experiments.cases import dataset
 from tightrope.networks.random import random_network
 from tightrope.regions import Ball, pixel_ball
 
@@ -34,20 +34,9 @@ def title(network: str) -> str:
 
 
 @cache
-def dataset(name: str) -> datasets.Dataset:
-    """The test images of a data set, read once per process."""
-    return datasets.load(name)
-
-
-@cache
 def entry(name: str) -> zoo.Entry:
     """A network of the zoo, or one that is drawn from its name, read once per process."""
-    if is_drawn(name):
-        return _drawn(name)
-    found = zoo.get(name)
-    if found.dataset is None:
-        raise InputError(f"network: the file {name} does not say which images it is for; give a name of the zoo.")
-    return found
+    return _drawn(name) if is_drawn(name) else cases.entry(name)
 
 
 def is_drawn(name: str) -> bool:
@@ -92,26 +81,6 @@ def make_case(
         "options": dict(options),
         **rest,
     }
-
-
-def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:
-    """Rows of these cases of one kind: those in the store (this machine's if None), the others solved now."""
-    if store is None:
-        with Store() as own:
-            return solved(named(cases), solve, own)
-    first = cases[0]
-    store.import_csv(first["result"], first["profile"], first["paper"])  # a fresh clone solves nothing twice
-    rows = tuple(sweep(store, cases, solve))
-    if first["profile"] in KEPT_PROFILES:  # the CSV that is committed
-        store.export_csv(first["paper"], first["result"], first["profile"])
-    return rows
-
-
-def groups(images: object, size: int, data: datasets.Dataset) -> list[dict]:
-    """Split the first images into groups: {"first": ..., "count": ...}."""
-    if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
-        raise InputError(f"images: expected an integer from 1 to {len(data)}, got {images!r}")
-    return [{"first": first, "count": min(size, images - first)} for first in range(0, images, size)]
 
 
 def questions(case: Mapping) -> tuple[zoo.Entry, list[Ball], list[int]]:

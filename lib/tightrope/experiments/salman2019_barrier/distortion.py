@@ -10,9 +10,10 @@ import numpy as np
 from tightrope import datasets
 from tightrope.errors import InputError
 from tightrope.experiments import figures
+from tightrope.experiments.cases import dataset, solved
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
-from tightrope.experiments.salman2019_barrier.common import PAPER, dataset, entry, is_drawn, make_case, solved, title
+from tightrope.experiments.salman2019_barrier.common import PAPER, entry, is_drawn, make_case, title
 from tightrope.experiments.statistics import bootstrap_interval
 from tightrope.experiments.tables import Table
 from tightrope.verifiers.distortion import attacked_distortion, certified_distortion

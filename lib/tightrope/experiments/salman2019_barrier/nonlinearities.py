@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.experiments import figures
+from tightrope.experiments.cases import solved
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
-from tightrope.experiments.salman2019_barrier.common import PAPER, solved
+from tightrope.experiments.salman2019_barrier.common import PAPER
 from tightrope.experiments.tables import Table
 from tightrope.relaxations.envelopes import (
     ACTIVATIONS,

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.experiments import figures
+from tightrope.experiments.cases import dataset, solved
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
-from tightrope.experiments.salman2019_barrier.common import PAPER, dataset, entry, make_case, questions, solved
+from tightrope.experiments.salman2019_barrier.common import PAPER, entry, make_case, questions
 from tightrope.experiments.tables import Table
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet

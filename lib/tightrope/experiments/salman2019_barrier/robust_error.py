@@ -12,19 +12,11 @@ from functools import cached_property
 
 from tightrope.errors import InputError
 from tightrope.experiments import figures
+from tightrope.experiments.cases import dataset, groups, solved
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
-from tightrope.experiments.salman2019_barrier.common import (
-    PAPER,
-    dataset,
-    entry,
-    groups,
-    make_case,
-    questions,
-    solved,
-    title,
-)
+from tightrope.experiments.salman2019_barrier.common import PAPER, entry, make_case, questions, title
 from tightrope.experiments.tables import Table
 from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, decide
 

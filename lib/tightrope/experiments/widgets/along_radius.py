@@ -8,7 +8,8 @@ import numpy as np
 from tightrope import zoo
 from tightrope.errors import InputError
 from tightrope.experiments import figures
-from tightrope.experiments.jovanovic2022_paradox.common import dataset, entry, title
+from tightrope.experiments.cases import dataset, entry
+from tightrope.experiments.jovanovic2022_paradox.common import title
 from tightrope.experiments.jovanovic2022_paradox.tightness import CURVES, label
 from tightrope.experiments.tables import Table
 from tightrope.experiments.widgets.controls import choice, number_slider, page, radius_slider
