@@ -271,6 +271,9 @@ def claims_table(rows: Sequence[Mapping]) -> Table:
     count("HR-2 tighter than SHOR by more than 0.05 %, global", "hr-2-signs", "shor", "global", 1 - 5e-4)
     count("HR-2 (its upper end) <= LipOpt-3", "hr-2-signs", "lipopt-3", None, loose)
     count("HR-1 <= LipOpt-3", "hr-1", "lipopt-3", None, loose)
+    count("LipOpt-4 <= LipOpt-3", "lipopt-4", "lipopt-3", None, loose)
+    count("LipOpt-4 <= HR-2 (its upper end)", "lipopt-4", "hr-2-signs", None, loose)
+    count("LipOpt-4 <= HR-1", "lipopt-4", "hr-1", None, loose)
     return Table(("claim", "holds in", "of"), tuple(lines))
 
 

@@ -61,8 +61,9 @@ def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
                 axes.set_ylim(bottom=0)
         for axes in grid[len(panels) :]:
             axes.axis("off")
-        figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=min(8, max(1, len(shown))),
-                      frameon=False, fontsize=8.5, columnspacing=1.3)  # fmt: skip
+        wide = len(shown) if len(shown) <= 8 else -(-len(shown) // 2)
+        figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=max(1, wide), frameon=False,
+                      fontsize=8.5, columnspacing=1.3)  # fmt: skip
     return Drawing(figure, title)
 
 
