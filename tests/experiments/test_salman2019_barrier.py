@@ -153,6 +153,9 @@ def test_adv_mlp_a_is_not_a_matter_of_rounding():
     worst = [bounds(found, sets, "deepz", labels).margins.double() for sets in (inputs, single)]
     worst = [margins.scatter(1, labels[:, None].long(), -torch.inf).max(1).values for margins in worst]
     assert (worst[0] > 2e-5).all() and float((worst[0] - worst[1]).abs().max()) < 2e-6
+    every = InputSet.boxes(np.clip(data.images - 0.1, 0, 1), np.clip(data.images + 0.1, 0, 1))
+    assert (found.predict(data.images) != data.labels).sum() == 418
+    assert (~certify(found, every, np.array(data.labels), "deepz", batch=32).certified).sum() == 6752
     # A radius of 0.099983 would certify these two and not the next.
     smaller = InputSet.boxes(np.clip(x - 0.099983, 0, 1), np.clip(x + 0.099983, 0, 1))
     assert list(certify(found, smaller, data.labels[images], "deepz").certified) == [True, True, False]

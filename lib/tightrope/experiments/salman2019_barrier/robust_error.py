@@ -346,7 +346,6 @@ def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
     with Store() as store:
         cheap = store.rows(UP_TO_LP_ALL, parameters["profile"], PAPER)
     values = {}
-    asked = {(network, epsilon): images for network, epsilon, _, images in _lines(parameters)}
     data = {row["network"]: row["dataset"] for row in (*rows, *cheap)}
     for line in error_bounds(rows, cheap):
         every = _test_images(data[line.network])
@@ -356,9 +355,9 @@ def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Val
             letters = line.every if column == "milp-lower" else line.letters if column == "milp-upper" else line.whole
             if len(letters) == every:
                 partly = column == "milp-lower" and line.images < every
-                note = f"attacks on all, branch and bound on the first {line.images} images" if partly else ""
+                note = f"attacks on all images, branch and bound on the first {line.images}" if partly else ""
                 values[f"table-1/{line.name}/{column}"] = Value(percent(letters, kinds), note)
-        if line.images >= min(LEAST, asked.get((line.network, line.epsilon_pixel), LEAST)) > 0:
+        if line.images >= min(LEAST, parameters["images"]):
             gap = percent(line.letters, (By.NOTHING,))
             note = f"first {line.images} images, branch and bound, at most {line.time_limit:g} s an image"
             values[f"table-1/{line.name}/milp-gap"] = Value(gap, note)
