@@ -5,7 +5,7 @@ import pytest
 
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.experiments import jovanovic2022_paradox as paper
-from tightrope.experiments import published
+from tightrope.experiments import published, widgets
 from tightrope.experiments.compare import agreement
 from tightrope.experiments.jovanovic2022_paradox import seeds
 from tightrope.experiments.jovanovic2022_paradox.degrees import DEGREES
@@ -185,6 +185,15 @@ def test_kept_degrees_are_below_the_formulas():
         pytest.skip("no rows of the paper profile are kept")
     from tightrope.experiments.jovanovic2022_paradox.degrees import Degrees
 
-    for neurons, hidden, name, _, highest, fewer, printed in Degrees(tuple(rows)).table.rows:
-        assert highest <= fewer <= printed
+    for neurons, hidden, name, _, highest, shared, fewer, printed in Degrees(tuple(rows)).table.rows:
+        assert highest <= shared <= fewer <= printed
         assert highest == {"DeepZ": (neurons + 1) ** hidden, "Box": 1, "hBox": 1}.get(name, highest)
+
+
+def test_the_explorer_of_ascents_says_where_both_end():
+    explorer = widgets.ascents(170, "crown", background=False)
+    assert explorer.view.text == "network 170: Box from -2 to -2, CROWN from -38.4 to -70.2"
+    assert explorer.view.png.startswith(b"\x89PNG")
+    explorer.controls["seed"].value = 1
+    assert "does not depend" in explorer.view.text and not explorer.view.png
+    assert set(widgets.ascents(1, controls=("rate",), background=False).controls) == {"rate"}

@@ -9,6 +9,12 @@ q(delta); its degree is the larger one of p and q. The paper bounds it by formul
 with B = ceil(L / 2) - 1 for L layers, ReLU counted as layers. Its own argument starts with degree 2 M above the first
 ReLU and has one factor for each later pair of ReLU and linear layer: H - 1 of them with H hidden layers, where B = H.
 Here the degree itself is computed: the same bounds as :func:`tightrope.propagation.bounds.bounds`, in exact numbers.
+
+It is lower, since the neurons of a layer share denominators. Let the coefficients and bounds of a layer have numerators
+of degree a over one denominator of degree a - 1. The slopes u / (u - l) lose it, and have the M denominators u - l of
+degree a (DeepZ, CROWN) or 1 (CROWN-IBP (R), where l and u come from intervals). So the next layer has the one
+denominator of degree a - 1 + M a or a - 1 + M, and with a = 1 at first the outputs have degree (M + 1)^H or H M + 1 at
+most.
 """
 
 from collections.abc import Sequence
@@ -44,6 +50,21 @@ def degree_formula(method: str, neurons: int, blocks: int) -> int:
             found = (found + 1) * neurons
         return found
     return 2 * 3**blocks * neurons ** (blocks + 1)
+
+
+def shared_degree(method: str, neurons: int, hidden: int) -> int:
+    """The bound of the degree that counts the denominators which the neurons of a layer share once.
+
+    Examples
+    --------
+    >>> [shared_degree(name, 3, 2) for name in ("box", "crown_ibp", "crown", "deepz")]
+    [1, 7, 16, 16]
+    """
+    if method not in METHODS:
+        raise UnknownNameError("relaxation", method, METHODS)
+    if method in ("box", "hbox"):
+        return 1
+    return hidden * neurons + 1 if method == "crown_ibp" else (neurons + 1) ** hidden
 
 
 def bound_degrees(

@@ -11,7 +11,7 @@ from tightrope.experiments.jovanovic2022_paradox.shapes import named
 from tightrope.experiments.records import Store
 from tightrope.experiments.tables import Table
 from tightrope.networks import FeedForward
-from tightrope.propagation.sensitivity import bound_degrees, degree_formula
+from tightrope.propagation.sensitivity import bound_degrees, degree_formula, shared_degree
 
 DEGREES = "sensitivity-degrees"
 INPUTS = 3
@@ -39,15 +39,17 @@ class Degrees:
 
     @property
     def table(self) -> Table:
-        """The highest degree of a lower bound over the networks beside the formulas, as printed and with B - 1."""
+        """The highest degree of a lower bound over the networks beside bounds of it: ours, and the paper's."""
         lines = []
         for neurons, hidden, method in dict.fromkeys((r["neurons"], r["hidden"], r["method"]) for r in self.rows):
             found = [r["degree"] for r in self.rows
                      if (r["neurons"], r["hidden"], r["method"]) == (neurons, hidden, method)]  # fmt: skip
             formulas = (degree_formula(method, neurons, blocks) for blocks in (hidden - 1, hidden))
-            lines.append((neurons, hidden, named(method), len(found), max(found), *formulas))
-        return Table(("M", "hidden layers", "relaxation", "networks", "highest degree", "formula, B - 1",
-                      "formula as printed"), tuple(lines))  # fmt: skip
+            lines.append((neurons, hidden, named(method), len(found), max(found),
+                          shared_degree(method, neurons, hidden), *formulas))  # fmt: skip
+        columns = ("M", "hidden layers", "relaxation", "networks", "highest degree", "shared denominators",
+                   "formula, B - 1", "formula as printed")  # fmt: skip
+        return Table(columns, tuple(lines))
 
 
 def degrees(sizes: Sequence[Sequence[int]], seeds: int, profile: str = "quick", store: Store | None = None) -> Degrees:
