@@ -129,6 +129,8 @@ def test_triangle_is_the_tightest_of_all_curves(store):
     result = paper.tightness("table-4-cr-auc", networks, [6], [0.08], 3, ("deepz", "crown"), networks, store=store)
     areas = {line[0]: line[1] for line in result.areas.rows}
     assert areas["Triangle"] == max(areas.values()) > areas["Parallelogram"] > 0
+    fewer = paper.tightness("table-4-cr-auc", networks, [6], [0.08], 3, ("deepz", "crown"), networks, 3, 3, store=store)
+    assert {row["first"] for row in fewer.rows} == {0, 3} and {row["first"] for row in fewer.shared.rows} == {0}
 
 
 @pytest.mark.parametrize("method", ["box", "hbox", "crown", "triangle", "parallelogram"])

@@ -97,6 +97,7 @@ def curves(
                 ax.plot([x, x], [before, after], "o", color=INK, markersize=3)
             ax.set_title(heading)
             ax.set_xlabel(labels[0])
+            ax.locator_params(axis="x", nbins=5)  # long numbers do not run into each other
         for row in range(rows):
             axes[row * columns].set_ylabel(labels[1])
         for ax in axes[len(panels) :]:

@@ -8,8 +8,8 @@ import numpy as np
 from tightrope.experiments import figures
 from tightrope.experiments.cases import solved
 from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, PAPER, make_case, questions
-from tightrope.experiments.jovanovic2022_paradox.cross_certification import short
 from tightrope.experiments.jovanovic2022_paradox.shapes import broken, named
+from tightrope.experiments.jovanovic2022_paradox.tightness import label
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import drawn_profile
 from tightrope.experiments.tables import Table
@@ -31,7 +31,7 @@ class ShiftedBounds:
         lines = []
         for row in self.rows:
             sizes = [abs(after - before) for _, before, after in row["jumps"]]
-            lines.append((short(row["network"]), named(row["method"]), len(sizes), round(max(sizes, default=0.0), 3),
+            lines.append((label(row["network"]), named(row["method"]), len(sizes), round(max(sizes, default=0.0), 3),
                           round(float(np.max(row["values"])), 3)))  # fmt: skip
         return Table(("network", "relaxation", "jumps", "largest", "highest bound"), tuple(lines))
 
@@ -39,7 +39,7 @@ class ShiftedBounds:
         """Draw the curves with their jumps."""
         panels: dict = {}
         for row in self.rows:
-            panels.setdefault(short(row["network"]), {})[named(row["method"])] = broken(
+            panels.setdefault(label(row["network"]), {})[named(row["method"])] = broken(
                 row["shifts"], row["values"], row["jumps"]
             )
         drawing = figures.curves(

@@ -86,17 +86,31 @@ class Tightness:
         return Table(("relaxation", *(label(network) for network in curves)), tuple(lines))
 
     @property
+    def shared(self) -> "Tightness":
+        """The same for the images of each network that every relaxation was asked about."""
+        seen: dict = {}
+        for row in self.rows:
+            methods = seen.setdefault(row["network"], {}).setdefault((row["first"], row["count"]), set())
+            methods.add(row["method"])
+        every = {network: set().union(*groups.values()) for network, groups in seen.items()}
+        return Tightness(tuple(
+            row for row in self.rows
+            if seen[row["network"]][row["first"], row["count"]] == every[row["network"]]
+        ))  # fmt: skip
+
+    @property
     def order(self) -> list[str]:
         """The relaxations of all networks from loose to tight, by the sum of their areas."""
         everywhere = [line for line in self.areas.rows if None not in line]
         return [line[0] for line in sorted(everywhere, key=lambda line: sum(line[1:]))]
 
-    def draw(self, name: str) -> figures.Drawing:
-        """Draw the curves and write them under figures/."""
-        panels = {label(network): lines for network, lines in self.curves.items()}
+    def draw(self, name: str, shared: bool = False) -> figures.Drawing:
+        """Draw the curves (those of :attr:`shared` if asked) and write them under figures/."""
+        shown = self.shared if shared else self
+        panels = {label(network): lines for network, lines in shown.curves.items()}
         drawing = figures.curves(panels, ("radius, pixel units", "certified %"), "certified images over the radius",
                                  shared=True)  # fmt: skip
-        drawing.save(PAPER, f"{name}.{drawn_profile(self.rows)}", self.areas)
+        drawing.save(PAPER, f"{name}.{drawn_profile(self.rows)}", shown.areas)
         return drawing
 
 
