@@ -9,8 +9,6 @@ import time
 
 import numpy as np
 import torch
-from auto_LiRPA import BoundedModule, BoundedTensor
-from auto_LiRPA.perturbations import PerturbationLpNorm
 
 #: With sparse multipliers this version stops at an assertion of its own on dense networks.
 OPTIONS = {"sparse_spec_alpha": False, "sparse_features_alpha": False, "sparse_intermediate_bounds": False}
@@ -48,6 +46,10 @@ def sequential(given, dtype) -> torch.nn.Sequential:
 
 def bound(module, lower, upper, label, method, iterations, dtype) -> np.ndarray:
     """Upper bounds of F_k - F_label: minus the lower bounds of F_label - F_k."""
+    # Here, so that the file can be read (by pytest, which looks for examples) where the package is not.
+    from auto_LiRPA import BoundedModule, BoundedTensor
+    from auto_LiRPA.perturbations import PerturbationLpNorm
+
     low, high = torch.tensor(lower).to(dtype)[None], torch.tensor(upper).to(dtype)[None]
     center = (low + high) / 2
     bounded = BoundedModule(module, center, bound_opts={**OPTIONS, "optimize_bound_args": {"iteration": iterations}})

@@ -69,7 +69,7 @@ class ReluBound:
         What was asked.
     value
         A proven bound from the method's side; None unless the verdict is "proven", or "time" with a bound that holds
-        although the method would have improved it.
+        and is below that of intervals, although the method would have improved it.
     verdict
         "proven", "time", "OfM" (memory) or "failed".
     reason
@@ -159,9 +159,12 @@ def lipschitz_bound(
         outcome = _Outcome(lower.ascent(ask, max(1, samples // 25), seed=seed).value)
     else:
         outcome = _Outcome(lower.exact(ask).value)
+    value = outcome.value
+    if outcome.verdict == FAILED or (outcome.verdict == TIME and value is not None and value >= _intervals(ask)):
+        value = None  # a failure is no number, and multipliers far from optimal prove less than intervals do
     seconds = time.perf_counter() - began
     sizes = outcome.sizes or {}
-    return ReluBound(method, part, outcome.value, outcome.verdict, outcome.reason, seconds, outcome.iterations, sizes)
+    return ReluBound(method, part, value, outcome.verdict, outcome.reason, seconds, outcome.iterations, sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,9 +287,8 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: in
             log(f"rows {sizes['rows']} bound {best:.6f} {report.status.name}")
         if report.x is None or (time_limit is not None and time.perf_counter() - began > time_limit):
             late = report.status == Status.TIME_LIMIT or report.x is not None
-            value = float(best) if best < _intervals(ask) else None  # multipliers that are far from optimal
             reason = "cuts were still missing" if degree == 3 else "stopped before the optimum"
-            return _Outcome(value, TIME if late else FAILED, reason, iterations, sizes)
+            return _Outcome(float(best), TIME if late else FAILED, reason, iterations, sizes)
         if degree != 3 or (graph is not None and best - graph.floor <= 1e-6 * (1 + abs(best))):
             break
         cuts = violated_cycles(graph, report.x, batch) if graph is not None else (sp.csr_array((0, n)), np.zeros(0))
@@ -298,7 +300,6 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: in
             cuts = violated_triangles(where, report.x, batch)
         if not len(cuts[1]):
             break
-    if report.status != Status.SOLVED and not best < _intervals(ask):
-        return _Outcome(None, FAILED, f"HiGHS: {report.reason}", iterations, sizes)
-    reason = "" if report.status == Status.SOLVED else f"HiGHS: {report.reason}; the bound holds"
-    return _Outcome(float(best), PROVEN, reason, iterations, sizes)
+    if report.status != Status.SOLVED:
+        return _Outcome(float(best), FAILED, f"HiGHS: {report.reason}", iterations, sizes)
+    return _Outcome(float(best), PROVEN, "", iterations, sizes)

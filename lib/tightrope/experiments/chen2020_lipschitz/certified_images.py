@@ -58,14 +58,17 @@ class Table4:
         return Table(("constants by", "ball", "pairs", "largest"), tuple(lines))
 
     def draw_constants(self) -> figures.Drawing:
-        """Draw the matrices L; write them, and every pair with its verdict as CSV, under figures/."""
+        """Draw the matrices L; write them, and every pair with its verdict as CSV, under figures/.
+
+        A part of a profile is drawn under the profile's name: what is missing is seen as white.
+        """
         kinds = dict.fromkeys((row["method"], row["ball"]) for row in self.rows)
         matrices = {f"{TITLES[method]}, {ball} ball": pair_matrix(self.rows, method, ball, self.classes)
                     for method, ball in kinds}  # fmt: skip
         drawing = figures.pair_matrices(matrices, title="constants of pairs of labels")
         lines = [(TITLES[r["method"]], r["ball"], *r["part"], r["value"], r["verdict"]) for r in self.rows]
         numbers = Table(("constants by", "ball", "i", "j", "L", "verdict"), tuple(lines))
-        drawing.save(PAPER, f"{TABLE_4}-constants.{drawn_profile(self.rows)}", numbers)
+        drawing.save(PAPER, f"{TABLE_4}-constants.{self.rows[0]['profile']}", numbers)
         return drawing
 
     def draw(self) -> figures.Drawing:

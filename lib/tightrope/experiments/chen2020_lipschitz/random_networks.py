@@ -106,7 +106,8 @@ def figure_1(
     sparsities: Sequence[int],
     draws: int = 10,
     methods: Sequence[str] = ("product-shor", *HR_2, "shor", "lipopt-3", "lipopt-4", "lbs"),
-    lipopt_4_draws: int = 1,
+    lipopt_3_draws: int | None = None,
+    lipopt_4_draws: int | None = None,
     time_limit: float = 600,
     samples: int = 50_000,
     profile: str = "quick",
@@ -117,11 +118,13 @@ def figure_1(
 
     Parameters
     ----------
-    lipopt_4_draws
-        LipOpt-4 mostly ends at a limit; it is tried on this many of the draws.
+    lipopt_3_draws, lipopt_4_draws
+        Linear programs take most of the time; they are solved for this many of the draws (None: all).
     """
-    parameters = dict(width=width, sparsities=sparsities, draws=draws, methods=list(methods), profile=profile,
-                      lipopt_4_draws=lipopt_4_draws, time_limit=time_limit, samples=samples)  # fmt: skip
+    parameters = dict(
+        width=width, sparsities=sparsities, draws=draws, methods=list(methods), lipopt_3_draws=lipopt_3_draws,
+        lipopt_4_draws=lipopt_4_draws, time_limit=time_limit, samples=samples, profile=profile,
+    )  # fmt: skip
     return Sweep(FIGURE_1, solved(figure_1_cases(parameters), solve or bound, store))
 
 
@@ -129,7 +132,8 @@ def poster(
     one_layer: Sequence[Sequence[int]],
     two_layers: Sequence[Sequence[int]],
     draws: int = 5,
-    lipopt_4_draws: int = 1,
+    lipopt_3_draws: int | None = None,
+    lipopt_4_draws: int | None = None,
     time_limit: float = 300,
     samples: int = 50_000,
     profile: str = "quick",
@@ -137,8 +141,10 @@ def poster(
     solve: Callable[[Mapping], Mapping] | None = None,
 ) -> Sweep:
     """The poster's figures: global bounds and times of dense networks of growing size; see :func:`figure_1`."""
-    parameters = dict(one_layer=one_layer, two_layers=two_layers, draws=draws, lipopt_4_draws=lipopt_4_draws,
-                      time_limit=time_limit, samples=samples, profile=profile)  # fmt: skip
+    parameters = dict(
+        one_layer=one_layer, two_layers=two_layers, draws=draws, lipopt_3_draws=lipopt_3_draws,
+        lipopt_4_draws=lipopt_4_draws, time_limit=time_limit, samples=samples, profile=profile,
+    )  # fmt: skip
     return Sweep(POSTER, solved(poster_cases(parameters), solve or bound, store))
 
 
@@ -165,7 +171,8 @@ def _cases(result, parameters, networks, sets, methods) -> list[dict]:
     draws = parameters["draws"]
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         raise InputError(f"draws: expected an integer of at least 1, got {draws!r}.")
-    found, of_degree_4 = [], parameters.get("lipopt_4_draws", draws)
+    programs = {f"lipopt-{degree}": parameters.get(f"lipopt_{degree}_draws") for degree in (3, 4)}
+    found = []
     for draw in range(draws):
         for sizes, band in networks:
             depth = len(sizes) - 1
@@ -174,7 +181,7 @@ def _cases(result, parameters, networks, sets, methods) -> list[dict]:
             name = f"random/{'-'.join(map(str, (*sizes, 1)))}/{'dense' if band is None else f's{band}'}/{draw}"
             for where in sets:
                 for method in methods[depth]:
-                    if method == "lipopt-4" and draw >= of_degree_4:
+                    if programs.get(method) is not None and draw >= programs[method]:
                         continue
                     options = {"tolerance": 1e-4}
                     if method in LOWER:
@@ -196,8 +203,8 @@ def _cases(result, parameters, networks, sets, methods) -> list[dict]:
                         )
                     )
     # Linear programs last: a run that is stopped has everything else.
-    return sorted(found, key=lambda case: ("lipopt-3", "lipopt-4").index(case["method"]) + 1
-                  if case["method"].startswith("lipopt") else 0)  # fmt: skip
+    order = ("lipopt-3", "lipopt-4")
+    return sorted(found, key=lambda case: 1 + order.index(case["method"]) if case["method"] in order else 0)
 
 
 def _groups(rows: Sequence[Mapping]) -> dict[tuple, list[Mapping]]:
@@ -279,6 +286,9 @@ def claims_table(rows: Sequence[Mapping]) -> Table:
 def panels(rows: Sequence[Mapping]) -> list[dict]:
     """What is drawn: for each set (or number of hidden layers) the bounds and the times of every method."""
     groups = _groups(rows)
+    draws = {m: max(len(some) for key, some in groups.items() if key[-1] == m) for m in _methods_of(rows)}
+    names = {method: TITLES[method] + (f" ({n} draw{'s' if n > 1 else ''})" if n < max(draws.values()) else "")
+             for method, n in draws.items()}  # fmt: skip
     dense = all(row["sparsity"] is None for row in rows)
     found = []
     kinds = list(dict.fromkeys((key[0], key[2]) if dense else (key[1], key[2]) for key in groups))
@@ -299,7 +309,7 @@ def panels(rows: Sequence[Mapping]) -> list[dict]:
                         x = sum(sizes) if dense else band
                         points.append((x, *np.quantile(numbers, [0.25, 0.5, 0.75])))
                 if points:
-                    series[TITLES[method]] = sorted(points)
+                    series[names[method]] = sorted(points)
             layers = f"{kind[0]} hidden layer{'s' if kind[0] != 1 else ''}"
             title = layers if dense else f"({', '.join(map(str, kind[0]))}), {kind[1]}"
             found.append({"title": title, "x": "neurons and inputs" if dense else "sparsity s", "y": label,

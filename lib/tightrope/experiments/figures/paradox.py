@@ -129,10 +129,13 @@ def pairs(points: Sequence[tuple[str, float, float]], labels: tuple[str, str], t
     with rc_context(STYLE):
         figure = _figure(4.8, 3.2)
         ax = figure.add_subplot()
+        wide, high = (np.ptp([point[i] for point in points]) for i in (1, 2))
         for name, x, y in points:
             ax.plot(x, y, "o", color=LINES.get(name, (INK, "-"))[0], markersize=7)
-            ax.annotate(name, (x, y), textcoords="offset points", xytext=(7, 4))
-        ax.margins(0.18)
+            # Below the point where the name would run into the next one.
+            crowded = any(0 < a - x < 0.25 * wide and abs(b - y) < 0.1 * high for _, a, b in points)
+            ax.annotate(name, (x, y), textcoords="offset points", xytext=(7, -13 if crowded else 4))
+        ax.margins(0.2)
         ax.set_xlabel(labels[0])
         ax.set_ylabel(labels[1])
         ax.grid(color=UNDECIDED, linewidth=0.6)

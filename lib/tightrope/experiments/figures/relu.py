@@ -26,7 +26,7 @@ LOOK = {
 
 
 def _look(name: str) -> dict:
-    colour, marker, style = LOOK.get(name, (INK, "+", "-"))
+    colour, marker, style = LOOK.get(name.split(" (")[0], (INK, "+", "-"))  # "LipOpt-3 (1 draw)"
     return dict(color=colour, marker=marker, linestyle=style, markersize=4.5, linewidth=1.3)
 
 

@@ -40,7 +40,8 @@ class Figure3:
 
     def draw(self) -> figures.Drawing:
         """Draw the medians with their intervals; write the picture under figures/."""
-        drawing = figures.gap_bars(gaps(self.rows), title="gap between PGD's radius and the certified ones")
+        bars = [(title(network), *rest) for network, *rest in gaps(self.rows)]
+        drawing = figures.gap_bars(bars, title="gap between PGD's radius and the certified ones")
         drawing.save(PAPER, f"{FIGURE_3}.{drawn_profile(self.rows)}", self.gaps)
         return drawing
 
