@@ -44,8 +44,7 @@ class Figure2:
 
     def draw(self) -> figures.Drawing:
         """Draw the hulls; write the picture under figures/."""
-        panels = [_panel(row) for row in self.rows]
-        drawing = figures.envelope_panels(panels, title="optimal convex relaxations")
+        drawing = figures.envelope_panels([panel(row) for row in self.rows], title="optimal convex relaxations")
         drawing.save(PAPER, f"{FIGURE_2}.{drawn_profile(self.rows)}", self.checks)
         return drawing
 
@@ -88,8 +87,8 @@ def figure_2_cases(parameters: Mapping) -> list[dict]:
 
 def measure(case: Mapping) -> dict:
     """Sample one function: whether a point lies outside, and how far the envelopes are from the sample's own hull."""
-    panel = _panel(case)
-    x, z, below, above = (panel[name] for name in ("x", "value", "below", "above"))
+    curves = panel(case)
+    x, z, below, above = (curves[name] for name in ("x", "value", "below", "above"))
     sound = bool((below <= z + 1e-12).all() and (z <= above + 1e-12).all())
     gap = 0.0
     if case["function"] not in POOLS:
@@ -100,7 +99,7 @@ def measure(case: Mapping) -> dict:
     area = float(np.trapezoid(above - below, x))
     cited = None
     if case["function"] == "max pooling":
-        cited = float(np.trapezoid(panel["cited"] - below, x))
+        cited = float(np.trapezoid(curves["cited"] - below, x))
     return {"sound": sound, "gap_to_hull": float(gap), "area": area, "area_cited": cited}
 
 
@@ -121,7 +120,7 @@ def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
 
 
-def _panel(row: Mapping) -> dict:
+def panel(row: Mapping) -> dict:
     """The curves of one function; of pooling, along x with the second input in its middle."""
     name, lower, upper = row["function"], row["lower"], row["upper"]
     x = np.unique(np.r_[np.linspace(lower, upper, 801), 0.0 if lower < 0 < upper else lower])

@@ -267,6 +267,8 @@ def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
     if not targets:
         return []
     plain = state.get("order", "1") == "1"
+    if method not in robustness.METHODS:  # linear bounds of layers serve all labels
+        return [targets]
     if method == "reduced-dual" or (method == "cascade" and plain and region.size <= SMALL):
         return [targets]
     if method == "cascade" and plain:

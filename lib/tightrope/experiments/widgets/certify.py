@@ -8,7 +8,7 @@ from tightrope.certificates import Verdict
 from tightrope.experiments import figures
 from tightrope.experiments.figures.drawing import CERTIFIED, INK
 from tightrope.experiments.tables import Table
-from tightrope.experiments.widgets.certification import CLOSEST, TRUE, Answer, Certification
+from tightrope.experiments.widgets.certification import CLOSEST, TRUE, Answer, Certification, entry
 from tightrope.experiments.widgets.controls import (
     check,
     choice,
@@ -61,7 +61,7 @@ def certify(
     norm, epsilon_pixel, clip
         The region: 1, 2 or inf; radius for pixels in [0, 1]; whether it is cut to the pixel range.
     method, order
-        Of :func:`tightrope.verifiers.robustness.verify`.
+        Of :func:`tightrope.verifiers.robustness.verify`; the methods for layers can be chosen where network is fixed.
     ellipse, labels
         Whether to compute the outer ellipsoid, and the labels that it is projected onto; None stands for the true
         and for the closest label.
@@ -100,6 +100,11 @@ def _norm(norm: object) -> str:
     return "inf" if q == float("inf") else f"{q:g}"
 
 
+def _methods(network: object, controls: Iterable[str]) -> tuple[str, ...]:
+    """What verifies the network: of layers, if it is fixed and has some; what every network knows otherwise."""
+    return robustness.METHODS if "network" in controls else robustness.methods(entry(network).network)
+
+
 def _explorer(title, fixed, controls, certification, view, background) -> Explorer:
     makers = {
         "network": network_choice,
@@ -107,7 +112,7 @@ def _explorer(title, fixed, controls, certification, view, background) -> Explor
         "norm": norm_choice,
         "epsilon_pixel": radius_slider,
         "clip": clip_check,
-        "method": lambda v: choice(v, robustness.METHODS, "method"),
+        "method": lambda v: choice(v, _methods(fixed["network"], controls), "method"),
         "order": lambda v: choice(v, robustness.ORDERS, "order"),
         "ellipse": lambda v: check(v, "outer ellipsoid"),
         "i": lambda v: choice(v, [("true label", TRUE), *((str(k), k) for k in range(10))], "ellipse of"),
