@@ -7,8 +7,8 @@ import re
 import pytest
 
 from tightrope import paths
+from tightrope.experiments import cases, published, runner
 from tightrope.experiments import compare as comparing
-from tightrope.experiments import published, runner
 from tightrope.experiments.records import Store
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,8 +25,12 @@ def test_the_example_runs():
     assert said.getvalue().startswith(("certified", "falsified", "unknown"))
 
 
-def test_the_results_are_those_of_the_committed_rows(tmp_path):
-    """`tightrope compare --markdown` writes the table; data/results is what it is made of."""
+def test_the_results_are_those_of_the_committed_rows(tmp_path, monkeypatch):
+    """`tightrope compare --markdown` writes the table from data/results alone: no network and no image is read."""
+    monkeypatch.setenv("TIGHTROPE_DATA", str(tmp_path))
+    monkeypatch.setenv("TIGHTROPE_OFFLINE", "1")
+    for read in (cases.dataset, cases.entry, cases.network_sha256):
+        read.cache_clear()
     block = re.search(r"<!-- results: .*?-->\n(.*?)\n?<!-- end of results -->", README, re.DOTALL).group(1)
     results = published.results()
     defaults = {result.key: runner.defaults(result) for result in results if result.runnable}

@@ -189,10 +189,10 @@ def certify_and_attack(case: Mapping) -> dict:
 
 def table_2_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
     """`table-2/mnist-fc/box` and so on."""
-    values = {}
+    values, of = {}, {row["network"]: row["dataset"] for row in rows}
     for network, total in OwnCertificates(tuple(rows)).totals.items():
         if total["images"] == parameters["images"]:
-            data, (kind, training) = entry(network).dataset, parts(network)
+            data, (kind, training) = of[network], parts(network)
             kind = kind.removeprefix(f"{data}-").replace("-plus", "+")
             cell = f"table-2/{data}-{kind}/{training}"
             values[cell] = Value(_percent(total["certified"], total), f"of {total['images']} images")
@@ -203,12 +203,12 @@ def accuracy_cells(number: int) -> Callable[[Sequence[Mapping], Mapping], dict[s
     """`table-8/0.3/box/accuracy` and so on; `table-12/svhn/box/accuracy` where the table has one radius."""
 
     def cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-        values = {}
+        values, of = {}, {row["network"]: row["dataset"] for row in rows}
         for network, total in OwnCertificates(tuple(rows)).totals.items():
             if total["images"] != parameters["images"]:
                 continue
             radius = parameters["epsilon_pixel"]
-            part = entry(network).dataset if number == 12 else f"{radius:g}"
+            part = of[network] if number == 12 else f"{radius:g}"
             prefix = f"table-{number}/{part}/{training_of(network)}"
             for name, source in (("accuracy", "correct"), ("pgd", "standing"), ("certified", "certified")):
                 values[f"{prefix}/{name}"] = Value(_percent(total[source], total), f"of {total['images']} images")

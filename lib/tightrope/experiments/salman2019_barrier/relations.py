@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.experiments import figures
-from tightrope.experiments.cases import dataset, solved
+from tightrope.experiments.cases import dataset, image_count, solved
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.salman2019_barrier.common import PAPER, entry, make_case, questions
@@ -160,7 +160,7 @@ def figure_1_cases(parameters: Mapping) -> list[dict]:
     return [
         make_case(FIGURE_1, parameters["profile"], parameters["network"], epsilon, "all nodes", {"steps": STEPS},
                   first=image, count=1)
-        for image in range(min(parameters["images"], len(data)))
+        for image in range(image_count(parameters["images"], data))
         for epsilon in parameters["epsilons"]
     ]  # fmt: skip
 
@@ -204,7 +204,7 @@ def bound_table(rows: Sequence[Mapping]) -> Table:
 
 def figure_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
     """Share of the arrows that hold."""
-    if len(rows) < len(figure_1_cases(parameters)):
+    if len(rows) < parameters["images"] * len(parameters["epsilons"]):
         return {}
     kept = sum(violation(rows, relation) <= relation.tolerance for relation in RELATIONS)
     return {"figure-1/arrows": Value(100 * kept / len(RELATIONS), f"{len(RELATIONS)} arrows, {len(rows)} regions")}
