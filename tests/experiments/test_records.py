@@ -94,6 +94,19 @@ def test_a_fresh_clone_has_the_committed_rows_of_the_paper_profile(store, tmp_pa
         assert clone.rows("r", "quick") == []
 
 
+def test_rows_of_a_csv_leave_with_it(store, tmp_path):
+    """An updated clone shows the rows of its CSV, and those that were solved on the machine."""
+    for image in (0, 1):
+        store.put(make_case(image, "paper"), {"value": 0.5})
+    path = store.export_csv("p", "r", "paper")
+    with Store(tmp_path / "clone.sqlite", folder=tmp_path) as clone:
+        assert len(clone.rows("r", "paper", "p")) == 2
+        clone.put(make_case(2, "paper"), {"value": 0.5})
+        path.write_text(to_csv(row for row in store.rows("r", "paper") if row["image"] == 1), encoding="utf-8")
+        assert [row["image"] for row in clone.rows("r", "paper", "p")] == [1, 2]
+        assert clone.get(make_case(0, "paper")) is None
+
+
 def test_forgotten_rows_do_not_come_back_from_the_csv(store):
     """`--fresh` solves again, also after a kill; the other rows of the file stay."""
     for image in (0, 1):

@@ -28,6 +28,9 @@ NOT_IDENTITY = ("network",)
 # those of the other profiles cost seconds and are solved again.
 KEPT_PROFILES = ("paper",)
 
+# What stands for the code of a row that was read from a CSV file.
+IMPORTED = ""
+
 # Sources that show rows and cannot change one.
 _SHOWN_BY = ("batch", "compare", "figures", "progress", "report", "runner", "tables", "widgets", "workers")
 PRESENTATION = ("cli", *(f"experiments/{name}" for name in _SHOWN_BY))
@@ -153,16 +156,26 @@ class Store:
         return path
 
     def import_csv(self, result: str, profile: str, paper: str | None = None) -> int:
-        """Add the committed rows that the store lacks, if their profile is kept; return their number."""
+        """Add the committed rows that the store lacks, if their profile is kept; return their number.
+
+        Rows that came from a CSV file leave with it: those that a newer version of it lacks are deleted.
+        """
         if profile not in KEPT_PROFILES:
             return 0
-        added = 0
+        added, committed = 0, set()
         for path in sorted(self.folder.glob(f"{paper or '*'}/{result}.{profile}.csv")):
             for row in from_csv(path.read_text(encoding="utf-8"), str(path)):
+                committed.add(row["key"])
                 have = self._connection.execute("select 1 from rows where key = ?", (row["key"],))
                 if have.fetchone() is None:
-                    self._write(row, "")
+                    self._write(row, IMPORTED)
                     added += 1
+        imported = self._connection.execute(
+            "select key from rows where code = ? and result = ? and profile = ? and (? is null or paper = ?)",
+            (IMPORTED, result, profile, paper, paper),
+        ).fetchall()
+        gone = [found for found in imported if found[0] not in committed]
+        self._connection.executemany("delete from rows where key = ?", gone)
         return added
 
     def _current(self, profile: str, code: str) -> bool:
