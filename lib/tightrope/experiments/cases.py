@@ -50,7 +50,14 @@ def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store:
     """Rows of these cases of one kind: those in the store, the others solved now.
 
     In this machine's store (None) they are kept under the profile that they belong to, `registry.named`.
+
+    Raises
+    ------
+    InputError
+        If there is no case.
     """
+    if not cases:
+        raise InputError("nothing to solve: no case is left with these parameters.")
     if store is None:
         with Store() as own:
             return solved(named(cases), solve, own)

@@ -9,9 +9,10 @@ import numpy as np
 from tightrope import datasets, zoo
 from tightrope.errors import InputError
 from tightrope.experiments import figures
-from tightrope.experiments.cases import solved
+from tightrope.experiments.cases import image_count, solved
 from tightrope.experiments.chen2020_lipschitz.certified_points import EPSILONS, _printed_series
 from tightrope.experiments.chen2020_lipschitz.common import PAPER, TITLES, bound, make_case, network_of
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -122,14 +123,13 @@ def table_4(
     return Table4(rows, solved(cases, ratio, store) if cases else ())
 
 
+@checked()
 def table_4_cases(parameters: Mapping) -> list[dict]:
     """One case per pair of labels, method and ball."""
     classes = network_of(parameters["network"]).classes
     data = datasets.load(zoo.get(parameters["network"]).dataset)
     normalisation = _normalisation(parameters["network"], data)
-    images = parameters["images"]
-    if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
-        raise InputError(f"images: expected an integer from 1 to {len(data)}, got {images!r}.")
+    image_count(parameters["images"], data)
     found = []
     for method in parameters["methods"]:
         for ball in parameters["balls"]:

@@ -10,6 +10,7 @@ from tightrope.errors import InputError
 from tightrope.experiments import figures
 from tightrope.experiments.cases import solved
 from tightrope.experiments.chen2020_lipschitz.common import PAPER, TITLES, bound, make_case, network_of, shown
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
@@ -72,6 +73,7 @@ def table_3(
     return Table3(solved(table_3_cases(parameters), solve or certified, store))
 
 
+@checked()
 def table_3_cases(parameters: Mapping) -> list[dict]:
     """One case per method."""
     if parameters["radius"] - parameters["box"] < EPSILONS[-1] - 1e-9:

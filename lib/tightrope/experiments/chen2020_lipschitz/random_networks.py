@@ -9,6 +9,7 @@ from tightrope.errors import InputError
 from tightrope.experiments import figures
 from tightrope.experiments.cases import solved
 from tightrope.experiments.chen2020_lipschitz.common import PAPER, SETS, TITLES, bound, make_case, middle, shown, values
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -139,12 +140,14 @@ def poster(
     return Sweep(POSTER, solved(poster_cases(parameters), solve or bound, store))
 
 
+@checked()
 def table_1_cases(parameters: Mapping) -> list[dict]:
     """One case per network and method."""
     networks = [(tuple(s), band) for s in parameters["sizes"] for band in parameters["sparsities"]]
     return _cases(TABLE_1, parameters, networks, ("global",), METHODS)
 
 
+@checked()
 def figure_1_cases(parameters: Mapping) -> list[dict]:
     """One case per network, set and method: all sparsities of the first draw first, so that a part is a sample too."""
     width = parameters["width"]
@@ -152,6 +155,7 @@ def figure_1_cases(parameters: Mapping) -> list[dict]:
     return _cases(FIGURE_1, parameters, networks, tuple(SETS), {1: tuple(parameters["methods"])})
 
 
+@checked()
 def poster_cases(parameters: Mapping) -> list[dict]:
     """One case per network and method."""
     networks = [(tuple(s), None) for s in (*parameters["one_layer"], *parameters["two_layers"])]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tightrope.experiments import figures
 from tightrope.experiments.cases import solved
 from tightrope.experiments.chen2020_lipschitz.common import PAPER, SETS, TITLES, bound, make_case, network_of, shown
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
@@ -67,6 +68,7 @@ def table_2(
     return Table2(solved(table_2_cases(parameters), solve or bound, store))
 
 
+@checked()
 def table_2_cases(parameters: Mapping) -> list[dict]:
     """One case per set and method."""
     found = []

@@ -9,6 +9,7 @@ from tightrope import attacks
 from tightrope.experiments import figures
 from tightrope.experiments.cases import dataset, entry, solved
 from tightrope.experiments.chen2021_mondeq.common import PAPER, make_case, question
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -109,6 +110,7 @@ def figure_2(
     return Figure2(row, tuple(data.shape), data.image(image))
 
 
+@checked()
 def figure_2_cases(parameters: Mapping) -> list[dict]:
     """The one case of Figure 2."""
     image = parameters["image"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from tightrope import attacks
 from tightrope.certificates import Verdict
-from tightrope.errors import CertificateError
+from tightrope.errors import CertificateError, UnknownNameError
 from tightrope.experiments import figures
 from tightrope.experiments.cases import dataset, entry, image_count, solved
 from tightrope.experiments.chen2021_mondeq.common import PAPER, SETS, make_case, norm_text, percent, question
@@ -21,6 +21,7 @@ from tightrope.experiments.chen2021_mondeq.lipschitz_ratio import (
     kept_counts,
     solved_counts,
 )
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
@@ -169,9 +170,12 @@ def table_2(
     return Table2(rows)
 
 
+@checked()
 def table_2_cases(parameters: Mapping) -> list[dict]:
     """One case per image, norm, radius and set; image by image, so that a stopped run has whole images."""
     count = image_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
+    if parameters["method"] not in robustness.METHODS:
+        raise UnknownNameError("method", parameters["method"], robustness.METHODS)
     return [
         make_case(TABLE_2, parameters, norm, epsilon, clip, image, parameters["method"])
         for image in range(count)

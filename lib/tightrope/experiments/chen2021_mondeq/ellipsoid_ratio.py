@@ -19,6 +19,7 @@ from tightrope.experiments.chen2021_mondeq.published_ellipsoids import (
     published_ellipsoid,
     reach,
 )
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value
@@ -109,6 +110,7 @@ def table_2_ellipsoids(
     return EllipsoidColumn(solved(ellipsoid_cases(parameters), solve or enclose, store))
 
 
+@checked()
 def ellipsoid_cases(parameters: Mapping) -> list[dict]:
     """One case per image, norm, radius, set and order, image by image."""
     count = image_count(parameters["images"], dataset(entry(parameters["network"]).dataset))

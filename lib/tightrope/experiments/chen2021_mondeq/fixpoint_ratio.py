@@ -14,6 +14,7 @@ import numpy as np
 from tightrope.certificates import Verdict
 from tightrope.experiments.cases import dataset, entry, image_count, solved
 from tightrope.experiments.chen2021_mondeq.common import SETS, make_case, norm_text, percent, question
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.tables import Table
 from tightrope.propagation.fixpoint import fixpoint_bounds
@@ -71,6 +72,7 @@ def table_2_fixpoints(
     return FixpointColumn(solved(fixpoint_cases(parameters), solve or enclose, store))
 
 
+@checked()
 def fixpoint_cases(parameters: Mapping) -> list[dict]:
     """One case per image, norm, radius, set and abstraction."""
     count = image_count(parameters["images"], dataset(entry(parameters["network"]).dataset))

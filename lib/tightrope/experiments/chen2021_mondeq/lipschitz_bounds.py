@@ -9,6 +9,7 @@ import numpy as np
 from tightrope.experiments import figures
 from tightrope.experiments.cases import dataset, entry, image_count, solved
 from tightrope.experiments.chen2021_mondeq.common import PAPER, norm_text
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.published import PROFILES, find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import CUSTOM, Value, drawn_profile, named
@@ -104,6 +105,7 @@ def table_3(
     return Table3(solved(table_3_cases(parameters), solve or bound, store))
 
 
+@checked()
 def table_3_cases(parameters: Mapping) -> list[dict]:
     """One case per norm and method; the L1 constant, which the paper does not print, comes last."""
     count = image_count(parameters["images"], dataset(entry(parameters["network"]).dataset))
@@ -132,6 +134,7 @@ def constants(network: str, profile: str, store: Store | None = None) -> dict[tu
     return _by_method(solved(cases, bound, store))
 
 
+@checked()
 def constants_cases(parameters: Mapping) -> list[dict]:
     """Those cases of Table 3."""
     return [make_case(parameters, norm, method, {}) for method in CONSTANTS for norm in NORMS]

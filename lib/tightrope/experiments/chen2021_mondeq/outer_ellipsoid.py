@@ -15,6 +15,7 @@ from tightrope.experiments.chen2021_mondeq.published_ellipsoids import (
     outer_points,
     published_points,
 )
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -94,6 +95,7 @@ def figure_1(
     return Figure1(solved(figure_1_cases(parameters), solve or enclose, store))
 
 
+@checked()
 def figure_1_cases(parameters: Mapping) -> list[dict]:
     """One case per norm; neither ball is clipped, as in the paper."""
     found = entry(parameters["network"])

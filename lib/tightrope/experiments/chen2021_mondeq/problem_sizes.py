@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tightrope.experiments.cases import dataset, entry, solved
 from tightrope.experiments.chen2021_mondeq.common import make_case, norm_text, question
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value
 from tightrope.experiments.tables import Table
@@ -69,6 +70,7 @@ def table_1(
     return Table1(solved(table_1_cases(parameters), solve or count, store))
 
 
+@checked()
 def table_1_cases(parameters: Mapping) -> list[dict]:
     """One case per model and norm."""
     image = parameters["image"]

@@ -20,6 +20,7 @@ from tightrope.experiments.jovanovic2022_paradox.common import (
     title,
 )
 from tightrope.experiments.jovanovic2022_paradox.cross_certification import TABLE_7, count_certified, short, standing
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -140,6 +141,7 @@ def own_certificates(
 def own_cases(result: str) -> Callable[[Mapping], list[dict]]:
     """The cases of one of these tables: one per network and group of images."""
 
+    @checked()
     def cases(parameters: Mapping) -> list[dict]:
         return [
             make_case(result, parameters["profile"], network, parameters["epsilon_pixel"], OWN[training_of(network)],

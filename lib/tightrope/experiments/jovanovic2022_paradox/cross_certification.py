@@ -25,6 +25,7 @@ from tightrope.experiments.jovanovic2022_paradox.common import (
     title,
     to_mask,
 )
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -122,6 +123,7 @@ def table_7(
     return Table7(solved(table_7_cases(parameters), solve or count_certified, store))
 
 
+@checked()
 def table_7_cases(parameters: Mapping) -> list[dict]:
     """One case per network, group of images and relaxation."""
     return [

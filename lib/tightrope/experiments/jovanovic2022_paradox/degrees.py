@@ -6,9 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from tightrope.errors import InputError
 from tightrope.experiments.cases import solved
 from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import named
+from tightrope.experiments.parameter_checks import COUNT, checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.tables import Table
 from tightrope.networks import FeedForward
@@ -66,8 +68,12 @@ def degrees(sizes: Sequence[Sequence[int]], seeds: int, profile: str = "quick", 
     return Degrees(solved(degree_cases(dict(sizes=sizes, seeds=seeds, profile=profile)), find_degree, store))
 
 
+@checked(networks=COUNT, seeds=COUNT)
 def degree_cases(parameters: Mapping) -> list[dict]:
     """One case for each size, relaxation and network."""
+    for size in parameters["sizes"]:
+        if not isinstance(size, (list, tuple)) or len(size) != 2:
+            raise InputError(f"sizes: expected [neurons, hidden layers] each, got {size!r}.")
     return [
         plain_case(DEGREES, parameters["profile"], neurons=neurons, hidden=hidden, method=method, seed=seed)
         for neurons, hidden in parameters["sizes"]

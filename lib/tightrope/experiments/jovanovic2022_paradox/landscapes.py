@@ -17,6 +17,7 @@ from tightrope.experiments import figures
 from tightrope.experiments.cases import solved
 from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import broken, named
+from tightrope.experiments.parameter_checks import COUNT, checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import drawn_profile
 from tightrope.experiments.tables import Table
@@ -120,6 +121,7 @@ def ascents(result: str, networks: int, first: int = 0, profile: str = "quick", 
 def ascent_cases(result: str):
     """One case for each network."""
 
+    @checked(networks=COUNT)
     def cases(parameters: Mapping) -> list[dict]:
         method = PRINTED[result][0]
         return [

@@ -8,6 +8,7 @@ from tightrope.experiments.cases import solved
 from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import PROGRAMS, corners, named, shape
 from tightrope.experiments.jovanovic2022_paradox.small_training import table_14_cases
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import drawn_profile
 from tightrope.experiments.tables import Table
@@ -50,6 +51,7 @@ def shape_cases(profile: str) -> list[dict]:
     return [plain_case(FIGURE_7, profile, method=method, **ENDS) for method in (*PROGRAMS, "deepz")]
 
 
+@checked()
 def figure_7_cases(parameters: Mapping) -> list[dict]:
     """The regions, and the trainings, which are those of Table 14."""
     return shape_cases(parameters["profile"]) + table_14_cases(parameters)

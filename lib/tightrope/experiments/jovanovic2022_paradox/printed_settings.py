@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tightrope import zoo
+from tightrope.errors import UnknownNameError
 from tightrope.experiments.cases import solved
 from tightrope.experiments.jovanovic2022_paradox.common import TRAININGS, plain_case
+from tightrope.experiments.parameter_checks import checked, rows_of
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value
 from tightrope.experiments.tables import Table
@@ -62,13 +64,12 @@ def table_5(
     return Table5(solved(table_5_cases(parameters), count_parameters, store))
 
 
+@checked()
 def table_5_cases(parameters: Mapping) -> list[dict]:
     """One case per architecture."""
     return [
         plain_case(TABLE_5, parameters["profile"], architecture=text, input_shape=list(shape), weights=network)
-        for text, shape, network in zip(
-            parameters["architectures"], parameters["input_shapes"], parameters["networks"], strict=True
-        )
+        for text, shape, network in rows_of(parameters, "architectures", "input_shapes", "networks")
     ]
 
 
@@ -144,8 +145,12 @@ def table_6(
     return Table6(solved(table_6_cases(parameters), read_configuration, store))
 
 
+@checked()
 def table_6_cases(parameters: Mapping) -> list[dict]:
     """One case per network of the paper."""
+    for data in parameters["datasets"]:
+        if data not in CONFIGURATIONS:
+            raise UnknownNameError("dataset", data, CONFIGURATIONS)
     wanted = {f"{epsilon:.4g}" for epsilon in parameters["epsilons"]}
     return [
         plain_case(TABLE_6, parameters["profile"], dataset=data, architecture=network, epsilon_test=round(epsilon, 6),

@@ -12,6 +12,7 @@ from tightrope.experiments.cases import dataset, solved
 from tightrope.experiments.jovanovic2022_paradox.checkpoints import checkpoint
 from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import named
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -121,6 +122,7 @@ def seed_cases(runs: Sequence[Mapping], kind: str, profile: str) -> list[dict]:
     ]  # fmt: skip
 
 
+@checked()
 def table_13_cases(parameters: Mapping) -> list[dict]:
     """The cases of the notebook of Table 13: our sizes, then the printed ones."""
     ours = seed_cases(parameters["runs"], SPREAD, parameters["profile"])

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tightrope.errors import InputError
 from tightrope.experiments import figures
 from tightrope.experiments.cases import solved
 from tightrope.experiments.jovanovic2022_paradox.common import PAPER, plain_case, title
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -77,9 +79,14 @@ def figure_1(lower: float = -1.0, upper: float = 1.5, profile: str = "quick", st
     return Figure1(solved(figure_1_cases(dict(lower=lower, upper=upper, profile=profile)), shape, store))
 
 
+@checked()
 def figure_1_cases(parameters: Mapping) -> list[dict]:
     """One case per relaxation."""
     ends = {name: float(parameters[name]) for name in ("lower", "upper")}
+    if not ends["lower"] < 0 < ends["upper"]:
+        raise InputError(
+            f"lower, upper: an unstable ReLU has lower < 0 < upper, got {ends['lower']:g}, {ends['upper']:g}."
+        )
     return [plain_case(FIGURE_1, parameters["profile"], method=method, **ends) for method in SHAPES]
 
 
@@ -179,6 +186,7 @@ def figure_3(points: int = 121, profile: str = "quick", store: Store | None = No
     return Figure3(solved(figure_3_cases(dict(points=points, profile=profile)), minimal_curve, store))
 
 
+@checked()
 def figure_3_cases(parameters: Mapping) -> list[dict]:
     """One case per relaxation and output."""
     methods = ("box", "hbox", "crown_ibp", "deepz", "crown", *PROGRAMS)
@@ -262,6 +270,7 @@ def figure_8(profile: str = "quick", store: Store | None = None) -> Figure8:
     return Figure8(solved(figure_8_cases(dict(profile=profile)), toy_bounds, store))
 
 
+@checked()
 def figure_8_cases(parameters: Mapping) -> list[dict]:
     """DeepZ layer by layer; the others for the outputs."""
     steps = [

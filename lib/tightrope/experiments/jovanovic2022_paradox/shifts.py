@@ -10,6 +10,7 @@ from tightrope.experiments.cases import solved
 from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, PAPER, make_case, questions
 from tightrope.experiments.jovanovic2022_paradox.shapes import broken, named
 from tightrope.experiments.jovanovic2022_paradox.tightness import label
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import drawn_profile
 from tightrope.experiments.tables import Table
@@ -77,6 +78,7 @@ def shifted_bounds(
 def shifted_cases(result: str):
     """The cases of Figure 4 or 10: one per network and relaxation."""
 
+    @checked()
     def cases(parameters: Mapping) -> list[dict]:
         options = {"reach": float(parameters["reach"]), "points": int(parameters["points"])}
         return [

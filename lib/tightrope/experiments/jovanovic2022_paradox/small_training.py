@@ -14,6 +14,7 @@ from tightrope.experiments.cases import dataset, solved
 from tightrope.experiments.jovanovic2022_paradox.checkpoints import checkpoint
 from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, PAPER, plain_case
 from tightrope.experiments.jovanovic2022_paradox.shapes import PROGRAMS, named
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -145,10 +146,14 @@ def table_14(
     return Table14(solved(table_14_cases(parameters), train_one, store))
 
 
+@checked()
 def table_14_cases(parameters: Mapping) -> list[dict]:
     """One case per seed and relaxation."""
     names = ("dataset", "images", "components", "neurons", "epsilon", "epochs", "warm_up", "ramp_up", "batch_size",
              "learning_rate")  # fmt: skip
+    for scaling in parameters["scalings"]:
+        if scaling not in SCALINGS:
+            raise UnknownNameError("scaling", scaling, SCALINGS)
     return [
         plain_case(
             TABLE_14, parameters["profile"], **{name: parameters[name] for name in names}, scaling=scaling,

@@ -8,11 +8,13 @@ from functools import lru_cache
 import numpy as np
 
 from tightrope import attacks
+from tightrope.errors import InputError
 from tightrope.experiments import figures
 from tightrope.experiments.cases import dataset, entry, groups, solved
 from tightrope.experiments.jovanovic2022_paradox.common import CERTIFIERS, PAPER, kept_or_solved, make_case, questions
 from tightrope.experiments.jovanovic2022_paradox.cross_certification import SEARCH_LENGTH, SEARCH_STEPS, short
 from tightrope.experiments.jovanovic2022_paradox.shapes import PROGRAMS, named
+from tightrope.experiments.parameter_checks import COUNT, checked, many, rows_of
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -156,12 +158,14 @@ def tightness(
 def tightness_cases(result: str) -> Callable[[Mapping], list[dict]]:
     """The cases of one of these results: one per network, relaxation and group of images."""
 
+    @checked(images=many(COUNT))
     def cases(parameters: Mapping) -> list[dict]:
+        unknown = set(parameters.get("programs", ())) - set(parameters["networks"])
+        if unknown:
+            raise InputError(f"programs: expected some of networks, got {', '.join(sorted(unknown))}.")
         options = {"elision": True, "radii": parameters["count"]}
         found = []
-        for network, images, largest in zip(
-            parameters["networks"], parameters["images"], parameters["largest"], strict=True
-        ):
+        for network, images, largest in rows_of(parameters, "networks", "images", "largest"):
             programs = PROGRAMS if network in parameters.get("programs", ()) else ()
             for method in (*parameters.get("methods", CURVES), *programs):
                 count = _images(parameters, images, method)

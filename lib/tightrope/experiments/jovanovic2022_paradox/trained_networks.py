@@ -8,6 +8,7 @@ from tightrope.experiments.cases import dataset, entry, groups, solved
 from tightrope.experiments.jovanovic2022_paradox.accuracy import certify_and_attack
 from tightrope.experiments.jovanovic2022_paradox.common import PAPER, make_case, questions
 from tightrope.experiments.jovanovic2022_paradox.tightness import TRAINED, label, letter_of
+from tightrope.experiments.parameter_checks import COUNT, RADIUS, checked, many, rows_of
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.tables import Table
@@ -82,13 +83,12 @@ def table_3(
     return Table3(solved(table_3_cases(parameters), accuracy_and_robustness, store))
 
 
+@checked(images=many(COUNT), epsilon_pixel=many(RADIUS))
 def table_3_cases(parameters: Mapping) -> list[dict]:
     """One case per network and group of images."""
     return [
         make_case(TABLE_3, parameters["profile"], network, epsilon, "crown", {"elision": True}, **part)
-        for network, images, epsilon in zip(
-            parameters["networks"], parameters["images"], parameters["epsilon_pixel"], strict=True
-        )
+        for network, images, epsilon in rows_of(parameters, "networks", "images", "epsilon_pixel")
         for part in groups(images, parameters["group"], dataset(entry(network).dataset))
     ]
 

@@ -11,6 +11,7 @@ from tightrope import datasets
 from tightrope.errors import InputError
 from tightrope.experiments import figures
 from tightrope.experiments.cases import dataset, solved
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.salman2019_barrier.common import PAPER, entry, is_drawn, make_case, title
@@ -77,6 +78,7 @@ def figure_3(
     return Figure3(solved(figure_3_cases(parameters), search, store))
 
 
+@checked()
 def figure_3_cases(parameters: Mapping) -> list[dict]:
     """One case for each network and image: the attack and all methods, each starting where the looser one ended."""
     options = {name: parameters[name] for name in ("seed", "steps")}

@@ -7,6 +7,7 @@ import numpy as np
 
 from tightrope.experiments import figures
 from tightrope.experiments.cases import solved
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.salman2019_barrier.common import PAPER
@@ -72,6 +73,7 @@ def figure_2(
     return Figure2(solved(figure_2_cases(parameters), measure, store))
 
 
+@checked()
 def figure_2_cases(parameters: Mapping) -> list[dict]:
     """One case for each function."""
     cases = []

@@ -12,6 +12,7 @@ import numpy as np
 
 from tightrope.experiments import figures
 from tightrope.experiments.cases import dataset, image_count, solved
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
 from tightrope.experiments.salman2019_barrier.common import PAPER, entry, make_case, questions
@@ -154,6 +155,7 @@ def figure_1(
     return Figure1(solved(figure_1_cases(parameters), measure, store))
 
 
+@checked()
 def figure_1_cases(parameters: Mapping) -> list[dict]:
     """One case for each image and radius."""
     data = dataset(entry(parameters["network"]).dataset)

@@ -13,6 +13,7 @@ from functools import cached_property
 from tightrope.errors import InputError
 from tightrope.experiments import figures
 from tightrope.experiments.cases import dataset, groups, solved
+from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.published import find
 from tightrope.experiments.records import Store
 from tightrope.experiments.registry import Value, drawn_profile
@@ -162,6 +163,7 @@ def table_1_cases(parameters: Mapping) -> list[dict]:
     return cheap_cases(parameters) + cascade_cases(parameters)
 
 
+@checked()
 def cascade_cases(parameters: Mapping) -> list[dict]:
     """One case for each network, radius and group of the first images."""
     options = {name: parameters[name] for name in ("seed", "subproblems")}
@@ -184,6 +186,7 @@ def _lines(parameters: Mapping) -> list[tuple[str, float, float, int]]:
     return [(name, float(epsilon), float(limit), images) for name, epsilon, limit, images in lines]
 
 
+@checked()
 def cheap_cases(parameters: Mapping) -> list[dict]:
     """One case for each network, radius and group of all test images."""
     found, options = [], {"seed": parameters["seed"]}

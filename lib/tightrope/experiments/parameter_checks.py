@@ -1,0 +1,181 @@
+"""Parameters of notebooks, checked by their names before any case is made of them.
+
+A name means the same in every notebook, so that its rule has one home. What depends on data (an image that the data set
+has, a label that the network has) is checked where cases are made.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import wraps
+from math import isfinite
+from numbers import Integral, Real
+
+from tightrope.errors import InputError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a parameter has to be.
+
+    Attributes
+    ----------
+    words : str
+        As an error says it.
+    accepts : callable
+        A value -> whether it is one.
+    depth : int
+        0 for a value alone, 1 for a list of them, 2 for a list of lists.
+    empty : bool
+        Whether a list of none is a choice.
+    """
+
+    words: str
+    accepts: Callable[[object], bool]
+    depth: int = 0
+    empty: bool = False
+
+
+def many(rule: Rule, depth: int = 1, empty: bool = False) -> Rule:
+    """The rule for a list of values."""
+    return replace(rule, depth=depth, empty=empty)
+
+
+def _real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+
+
+def _integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _network(value: object) -> bool:
+    """A name, none, or a name with numbers behind it (radius, limits)."""
+    if isinstance(value, (list, tuple)):
+        return len(value) > 1 and _text(value[0]) and all(_real(number) and number >= 0 for number in value[1:])
+    return value is None or _text(value)
+
+
+COUNT = Rule("an integer of at least 1", lambda v: _integer(v) and v >= 1)
+INDEX = Rule("an integer of at least 0", lambda v: _integer(v) and v >= 0)
+RADIUS = Rule("a finite number >= 0", lambda v: _real(v) and v >= 0)
+_AT_MOST = Rule("an integer of at least 0, or None for all", lambda v: v is None or INDEX.accepts(v))
+_POSITIVE = Rule("a finite number > 0", lambda v: _real(v) and v > 0)
+_NUMBER = Rule("a finite number", _real)
+_NAME = Rule("a name", _text)
+_NETWORK = Rule("a name, or a list of a name and numbers >= 0", _network)
+_SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
+_NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, Real) and v >= 1))
+
+_RULES = (
+    (COUNT, "images test_images certified_images program_images group count points draws samples restarts steps"),
+    (COUNT, "subproblems width components neurons epochs batch_size"),
+    (many(COUNT), "sparsities"),
+    (many(COUNT, 2), "sizes input_shapes"),
+    (many(COUNT, 2, empty=True), "one_layer two_layers"),
+    (INDEX, "image first output other seed warm_up ramp_up"),
+    (many(INDEX), "seeds program_seeds"),
+    (_AT_MOST, "lipopt_3_draws lipopt_4_draws"),
+    (RADIUS, "epsilon epsilon_pixel kappa_end"),
+    (many(RADIUS), "epsilons largest"),
+    (many(RADIUS, empty=True), "epsilons_l2 epsilons_linf ellipsoids_clipped"),
+    (_POSITIVE, "time_limit learning_rate radius box reach"),
+    (_NUMBER, "lower upper"),
+    (_NAME, "profile network dataset architecture method"),
+    (many(_NAME), "methods balls scalings trained datasets architectures"),
+    (many(_NAME, empty=True), "programs"),
+    (many(_NETWORK), "networks"),
+    (_SWITCH, "clip printed_model"),
+    (_NORM, "norm"),
+)
+#: Parameter -> its rule.
+RULES: Mapping[str, Rule] = {name: rule for rule, names in _RULES for name in names.split()}
+
+#: Lists of parameters by name, checked entry by entry.
+LISTS_OF_PARAMETERS = ("runs", "printed_runs")
+
+
+def check(parameters: Mapping, **own: Rule) -> None:
+    """Refuse parameters that cannot be what their names say.
+
+    Parameters
+    ----------
+    own
+        Rules of one result, instead of those of :data:`RULES`.
+
+    Raises
+    ------
+    InputError
+        With the parameter's name, what arrived and what is expected.
+
+    Examples
+    --------
+    >>> check({"epsilon_pixel": -0.1})
+    Traceback (most recent call last):
+    ...
+    tightrope.errors.InputError: epsilon_pixel: expected a finite number >= 0, got -0.1.
+    """
+    rules = {**RULES, **own}
+    for name, value in parameters.items():
+        if name in rules:
+            _require(name, value, rules[name])
+        elif name in LISTS_OF_PARAMETERS:
+            for entry in _list(name, value, "parameters by name"):
+                if not isinstance(entry, Mapping):
+                    raise InputError(f"{name}: expected parameters by name, got {entry!r}.")
+                check(entry)
+    lower, upper = (parameters.get(name) for name in ("lower", "upper"))
+    if lower is not None and upper is not None and not lower < upper:
+        raise InputError(f"lower, upper: lower must be below upper, got {lower!r} and {upper!r}.")
+
+
+def _require(name: str, value: object, rule: Rule) -> None:
+    values = [value]
+    for level in range(rule.depth):
+        for found in values:
+            if not _list(name, found, rule.words) and (level or not rule.empty):
+                raise InputError(f"{name}: expected at least one entry, got {value!r}.")
+        values = [entry for found in values for entry in found]
+    for entry in values:
+        if not rule.accepts(entry):
+            raise InputError(f"{name}: expected {rule.words}, got {entry!r}.")
+
+
+def _list(name: str, value: object, words: str) -> list | tuple:
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"{name}: expected a list, each entry {words}; got {value!r}.")
+    return value
+
+
+Cases = Callable[[Mapping], list[dict]]
+
+
+def checked(**own: Rule) -> Callable[[Cases], Cases]:
+    """Check the parameters that cases are made of, by :data:`RULES` and a result's own rules."""
+
+    def decorate(cases: Cases) -> Cases:
+        @wraps(cases)
+        def of_checked(parameters: Mapping) -> list[dict]:
+            check(parameters, **own)
+            return cases(parameters)
+
+        return of_checked
+
+    return decorate
+
+
+def rows_of(parameters: Mapping, *names: str) -> Iterator[Sequence]:
+    """Pair the entries of lists that belong together, refusing lists of different lengths.
+
+    Raises
+    ------
+    InputError
+    """
+    lists = [_list(name, parameters[name], "of the others' number") for name in names]
+    if len({len(value) for value in lists}) > 1:
+        found = ", ".join(f"{len(value)} {name}" for name, value in zip(names, lists, strict=True))
+        raise InputError(f"{', '.join(names)}: expected as many entries of each, got {found}.")
+    return zip(*lists, strict=True)
