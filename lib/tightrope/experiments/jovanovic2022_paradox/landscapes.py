@@ -121,7 +121,7 @@ def ascents(result: str, networks: int, first: int = 0, profile: str = "quick", 
 def ascent_cases(result: str):
     """One case for each network."""
 
-    @checked(networks=COUNT)
+    @checked(networks=COUNT, seeds=COUNT)  # seeds: of the degrees of Figure 6
     def cases(parameters: Mapping) -> list[dict]:
         method = PRINTED[result][0]
         return [
