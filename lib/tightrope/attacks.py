@@ -58,10 +58,17 @@ class PGDResult:
         return max(self.attacks.values(), key=lambda attack: attack.margin, default=None)
 
 
-def check(network: MonDEQ | FeedForward, region: Region, label: int, points) -> Attack | None:
+def check(
+    network: MonDEQ | FeedForward, region: Region, label: int, points, targets: Iterable[int] | None = None
+) -> Attack | None:
     """Return the row of points (N, p0) that proves most clearly that label does not win, or None.
 
-    Points outside the region do not count; the margins are computed anew in float64.
+    Points outside the region do not count, nor do scores that are not finite; the margins are computed anew in float64.
+
+    Parameters
+    ----------
+    targets : iterable of int, optional
+        The labels that may win instead; all others if left out.
     """
     points = np.atleast_2d(np.asarray(points, dtype=np.float64))
     points = points[np.isfinite(points).all(-1)]
@@ -69,7 +76,9 @@ def check(network: MonDEQ | FeedForward, region: Region, label: int, points) -> 
     if not len(points):
         return None
     margins = _margins(network, label, points)
-    margins[:, label] = -np.inf
+    asked = np.isin(np.arange(margins.shape[1]), range(margins.shape[1]) if targets is None else list(targets))
+    asked[label] = False
+    margins = np.where(asked & np.isfinite(margins), margins, -np.inf)
     row, target = np.unravel_index(np.argmax(margins), margins.shape)
     if margins[row, target] < 0:
         return None
@@ -170,7 +179,7 @@ def batched_pgd(
     from tightrope.networks import to_module
 
     labels = np.asarray(labels)
-    broken = network.predict(center) != labels
+    broken = _mislabelled(network, center, labels)
     module = to_module(network).float().requires_grad_(False)
     rng = np.random.default_rng(seed)
     x = rng.uniform(lower, upper)
@@ -193,8 +202,14 @@ def batched_pgd(
             seen = rows[(module(moved).argmax(1) != y[rows]).numpy()]
         if len(seen):
             inside = np.clip(points[seen].double().numpy(), lower[seen], upper[seen])
-            broken[seen] = network.predict(inside) != labels[seen]
+            broken[seen] = _mislabelled(network, inside, labels[seen])
     return broken
+
+
+def _mislabelled(network, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Rows (N, p0) that get another label, (N,) of bool; scores that are not finite show nothing."""
+    scores = network.logits(points)
+    return np.isfinite(scores).all(1) & (scores.argmax(1) != labels)
 
 
 def _climb(network, region, label, targets, restarts, steps, seed) -> np.ndarray:
@@ -221,7 +236,8 @@ def _collect(network, region, label, targets, points) -> PGDResult:
     inside = region.contains(flat).reshape(points.shape[:2])
     attacks, best_margin = {}, np.full(network.classes, np.nan)
     for i, target in enumerate(targets):
-        margin = np.where(inside[i], margins[i, :, target], -np.inf)
+        margin = margins[i, :, target]
+        margin = np.where(inside[i] & np.isfinite(margin), margin, -np.inf)
         row = int(np.argmax(margin))
         if np.isfinite(margin[row]):
             best_margin[target] = margin[row]

@@ -25,12 +25,11 @@ from torch import Tensor
 from tightrope.errors import InputError
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import Affine, DenseOperator
+from tightrope.propagation.rounding import PER_NEURON, TINY
 
 STEPS = 40
 #: First step of a slope, of a multiplier (relative to its form's size), and what each becomes after every step.
 SLOPE_STEP, SPLIT_STEP, DECAY = 0.15, 0.15, 0.95
-#: Operations for one neuron besides its scalar product, as in :mod:`tightrope.propagation.rounding`.
-PER_NEURON = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,7 +305,7 @@ def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]
     """
     size, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()), []
     for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
-        value = layer.absolute(size) + layer.bias.abs()
+        value = layer.absolute(size) + layer.bias.abs() + TINY
         size = value + 2 * torch.maximum(low.abs(), high.abs())
         found.append((value, size))
     return found
@@ -320,4 +319,4 @@ def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSe
     if dual is not None and dual.multipliers is not None:
         for beta, (value, _) in zip(dual.multipliers, found, strict=True):
             total = total + torch.matmul(beta, value[..., None])[..., 0]
-    return 4 * operations * (torch.finfo(torch.float64).eps / 2) * total
+    return 4 * operations * (torch.finfo(torch.float64).eps / 2) * (total + TINY)

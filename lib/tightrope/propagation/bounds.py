@@ -9,7 +9,7 @@ from torch import Tensor
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import FeedForward
 from tightrope.propagation.backsubstitution import layer_bounds, upper_bounds
-from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.inputs import InputSet, box_range
 from tightrope.propagation.lines import Relaxation, relaxation
 from tightrope.propagation.operators import Affine, interval, operators
 
@@ -143,7 +143,7 @@ class Hidden:
         if not self.layers:
             return constant + self.inputs.maximum(A)
         if self.chosen.lines is None:
-            return constant + InputSet(self.lower[-1].clamp(min=0), self.upper[-1].clamp(min=0)).maximum(A)
+            return constant + box_range(A, self.lower[-1].clamp(min=0), self.upper[-1].clamp(min=0))[1]
         high = upper_bounds(A, constant, self.layers, self.lines, self.inputs)
         return high if self._radius is None else high + (A.abs() @ self._radius[..., None])[..., 0]
 

@@ -73,7 +73,7 @@ def certify(
             found = bounds(layers, part, method, own, elision=elision)
             extra = allowance(layers, part, found)
             verdict[rows] = certified(found.margins, own, extra)
-            others = found.margins.scatter(1, own[:, None], -torch.inf)
+            others = (found.margins + extra).scatter(1, own[:, None], -torch.inf)
             worst[rows] = others.max(1).values
             largest = max(largest, float(extra.max()))
     return Certified(verdict.numpy(), worst.numpy(), largest)

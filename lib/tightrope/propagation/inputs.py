@@ -110,15 +110,21 @@ class InputSet:
 
         A clipped L1 or L2 ball lies in the ball and in its box; the better of both bounds is taken for each form.
         """
-        middle, reach = (self.lower + self.upper) / 2, (self.upper - self.lower) / 2
-        center = torch.matmul(A, middle[..., None])[..., 0]
-        spread = torch.matmul(A.abs(), reach[..., None])[..., 0]
+        low, high = box_range(A, self.lower, self.upper)
         if self.radius is None:
-            return center - spread, center + spread
+            return low, high
         dual = torch.linalg.vector_norm(A, ord=2 if self.norm == 2 else INFINITY, dim=-1) * self.radius[:, None]
         at = torch.matmul(A, self.center[..., None])[..., 0]
-        return torch.maximum(center - spread, at - dual), torch.minimum(center + spread, at + dual)
+        return torch.maximum(low, at - dual), torch.minimum(high, at + dual)
 
     def maximum(self, A: Tensor) -> Tensor:
         """Upper bounds (N, m) of A x, as :meth:`range`."""
         return self.range(A)[1]
+
+
+def box_range(A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds (N, m) of A x over lower <= x <= upper, (N, n) each; nan where a bound is."""
+    middle, reach = (lower + upper) / 2, (upper - lower) / 2
+    center = torch.matmul(A, middle[..., None])[..., 0]
+    spread = torch.matmul(A.abs(), reach[..., None])[..., 0]
+    return center - spread, center + spread

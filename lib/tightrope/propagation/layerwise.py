@@ -24,7 +24,7 @@ from tightrope.propagation.backsubstitution import LARGEST
 from tightrope.propagation.bounds import bounds, specification
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import Affine, DenseOperator, operators
-from tightrope.propagation.rounding import allowance
+from tightrope.propagation.rounding import allowance, composed
 
 METHODS = ("lp-greedy", "lp-last", "lp-all")
 
@@ -102,6 +102,7 @@ def layerwise(
         loose = bounds(layers, inputs, "deepz", labels)
         widened = _widened(layers[:-1], loose.lower, loose.upper, inputs)
         A, constant = specification(layers[-1], labels)
+        constant = constant + 2.01 * composed(layers, inputs, widened.upper).max(1, keepdim=True).values
         others = torch.arange(layers[-1].outputs) != label
         A, constant = A[:, others], constant[:, others]
         if method == "lp-greedy":

@@ -9,7 +9,7 @@ from tightrope.propagation import layerwise
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import operators
-from tightrope.propagation.rounding import allowance
+from tightrope.propagation.rounding import allowance, composed
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
 
 
@@ -44,6 +44,15 @@ def proven_margins(network: FeedForward, region: Region, label: int, method: str
     proven = margins[0].numpy().copy()
     proven[label] = 0.0
     return proven
+
+
+def composition_error(network: FeedForward, region: Region | InputSet) -> np.ndarray:
+    """Return how far each output can be from its value by a network whose compositions are one matrix each, (K,)."""
+    inputs, network = (region, network) if isinstance(region, InputSet) else _question(network, region)
+    layers = operators(network)
+    with torch.no_grad():
+        error = composed(layers, inputs, bounds(layers, inputs, "box").upper)
+    return 1.01 * error[0].numpy()
 
 
 def rooted(network: FeedForward, region: Ball, label: int) -> layerwise.Layerwise:

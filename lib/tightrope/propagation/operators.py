@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from tightrope.errors import NetworkError
 from tightrope.networks import FeedForward
-from tightrope.networks.layers import Convolution, Layer
+from tightrope.networks.layers import Composition, Convolution, Layer
 
 
 class Affine(Protocol):
@@ -46,6 +46,8 @@ class DenseOperator:
     ----------
     weight : (outputs, inputs) tensor
     bias : (outputs,) tensor
+    parts : tuple of Affine
+        What they were multiplied from, in float64; empty if they are the layer's own.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class DenseOperator:
 
     weight: Tensor
     bias: Tensor
+    parts: "tuple[Affine, ...]" = ()
 
     @property
     def inputs(self) -> int:
@@ -195,4 +198,10 @@ def _operator(layer: Layer, dtype: torch.dtype, device: str) -> Affine:
         return ConvolutionOperator(
             tensor(layer.weight), tensor(layer.bias), layer.input_shape, layer.stride, layer.padding
         )
-    return DenseOperator(*map(tensor, layer.dense()))  # scalings and compositions by their matrix
+    parts = tuple(_operator(part, dtype, device) for part in _leaves(layer)) if isinstance(layer, Composition) else ()
+    return DenseOperator(*map(tensor, layer.dense()), parts)  # scalings and compositions by their matrix
+
+
+def _leaves(layer: Layer) -> list[Layer]:
+    """The layers that a composition, of compositions perhaps, was multiplied from."""
+    return [leaf for part in layer.layers for leaf in _leaves(part)] if isinstance(layer, Composition) else [layer]

@@ -7,6 +7,9 @@ along a path (Higham, Accuracy and stability of numerical algorithms, section 3.
 is counted in k. Hidden bounds that are off by e make lines that miss a value by at most e, which the layers above
 enlarge by at most |W|: so the error of layer i is E_i = |W_i| E_{i-1} + 2 k u S_i.
 
+A layer that stands for several, W = W_2 W_1, has entries that are rounded sums themselves: the network that is bounded
+is not quite the one that was given. :func:`composed` bounds how far their outputs are apart.
+
 The allowance is pessimistic, and still small beside any margin: 1e-9 to 1e-7 for the networks here.
 """
 
@@ -22,6 +25,8 @@ from tightrope.propagation.operators import Affine, operators
 
 #: Operations for one neuron besides its scalar product: slope, intercept, bias, products with them.
 PER_NEURON = 12
+#: Products below the smallest normal number lose up to 2^-1075 each, whatever their size.
+TINY = torch.finfo(torch.float64).tiny
 
 
 def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds: Bounds) -> Tensor:
@@ -39,11 +44,41 @@ def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds:
         operations = 0
         for i, layer in enumerate(layers):
             operations += layer.inputs + PER_NEURON
-            value = layer.absolute(size) + layer.bias.abs()
+            value = layer.absolute(size) + layer.bias.abs() + TINY
             error = layer.absolute(error) + 2 * operations * unit * value
             if i == len(layers) - 1:
                 break
             # slope times preactivation, and an intercept of at most the larger bound
             size = value + torch.maximum(bounds.lower[i].abs(), bounds.upper[i].abs())
         # A margin is the difference of two rows; the sums above are rounded themselves.
+        error = error + composed(layers, inputs, bounds.upper)
         return 2.01 * error.max(1, keepdim=True).values
+
+
+def composed(layers: Sequence[Affine], inputs: InputSet, upper: Sequence[Tensor]) -> Tensor:
+    """How far the outputs (N, K) can be from those of the layers that some of these were multiplied from.
+
+    ReLU brings values no further apart, so each layer's own error, 2 k u |W_2| |W_1| |z|, goes through the absolute
+    values of the layers above.
+
+    Parameters
+    ----------
+    upper : (N, n_i) for each hidden layer
+        Upper bounds of the preactivations.
+    """
+    size = torch.maximum(inputs.lower.abs(), inputs.upper.abs())
+    error = torch.zeros_like(size)
+    if not any(getattr(layer, "parts", ()) for layer in layers):
+        return torch.zeros(len(size), layers[-1].outputs, dtype=size.dtype, device=size.device)
+    for i, layer in enumerate(layers):
+        error = layer.absolute(error)
+        parts = getattr(layer, "parts", ())
+        if parts:
+            value = size
+            for part in parts:
+                value = part.absolute(value) + part.bias.abs()
+            operations = sum(part.inputs for part in parts) + PER_NEURON
+            error = error + 2 * operations * (torch.finfo(size.dtype).eps / 2) * (value + TINY)
+        if i < len(layers) - 1:
+            size = upper[i].clamp(min=0) + error
+    return error

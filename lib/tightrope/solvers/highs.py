@@ -172,7 +172,7 @@ class LinearProgram:
         """
         self._run(np.asarray(columns, dtype=np.int32), np.asarray(cost, float))
         solution = self._highs.getSolution()
-        if not (solution.dual_valid and solution.value_valid):
+        if not (solution.dual_valid and solution.value_valid and len(solution.row_dual) == self.rows):
             return None
         return np.array(solution.col_value), np.array(solution.row_dual), np.array(solution.col_dual)
 
@@ -201,11 +201,13 @@ class LinearProgram:
         status = _STATUS.get(model, Status.FAILED)
         objective = np.zeros(self.columns)
         np.add.at(objective, columns, cost)
-        y = np.array(solution.row_dual) if solution.dual_valid else np.zeros(self.rows)
-        if not solution.dual_valid and status is Status.SOLVED:
+        # HiGHS refuses rows with entries that are too large for it; the bound holds with any multipliers.
+        dual = solution.dual_valid and len(solution.row_dual) == self.rows
+        if not dual and status is Status.SOLVED:
             status = Status.FAILED
-        y, bound = self.dual_bound(objective, y)
-        x = np.array(solution.col_value) if solution.value_valid else None
+        y, bound = self.dual_bound(objective, np.array(solution.row_dual) if dual else np.zeros(self.rows))
+        whole = solution.value_valid and self._highs.getNumRow() == self.rows
+        x = np.array(solution.col_value) if whole and len(solution.col_value) == self.columns else None
         return LinearReport(
             status,
             bound,

@@ -26,6 +26,7 @@ from tightrope.propagation.bounds import specification
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.propagation.operators import operators
+from tightrope.propagation.rounding import composed
 from tightrope.regions import INFINITY, Ball
 from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Stop, end_if
@@ -187,7 +188,9 @@ class _Tree:
         self.network, self.region, self.label, self.batch = network, region, label, batch
         self.inputs = inputs
         self.triangles, keep = root.triangles.alive()
-        A, constant = specification(operators(network)[-1], torch.tensor([label]))
+        layers = operators(network)
+        A, constant = specification(layers[-1], torch.tensor([label]))
+        constant = constant + 2.01 * composed(layers, inputs, root.triangles.upper).max(1, keepdim=True).values
         others = torch.arange(A.shape[1]) != label
         self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
         self.count, self.stuck, self.met = 0, False, None
@@ -300,7 +303,7 @@ class _Tree:
             start += len(split)
         exact = replace(domain, dual=Dual(domain.dual.slopes, tuple(multipliers)))
         bound = float(self._bounded(exact, 0)[0].bound)
-        self.closed = max(self.closed, bound)
+        self.closed = max(self.closed, bound if bound == bound else np.inf)
         self.stuck = self.stuck or not bound < 0
 
     def _leaf_program(self, matrix, low, form, constant: float) -> tuple[LinearReport, float]:

@@ -9,11 +9,11 @@ import numpy as np
 import tightrope
 from tightrope.attacks import Attack, check, pgd
 from tightrope.certificates import Verdict
-from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.errors import InputError, NetworkError, RegionError, UnknownNameError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.propagation import layerwise
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.propagation.margins import proven_margins, rooted, unstable_neurons
+from tightrope.propagation.margins import composition_error, proven_margins, rooted, unstable_neurons
 from tightrope.regions import INFINITY, Ball, Region
 from tightrope.solvers.report import Stop, end_if
 from tightrope.solvers.threads import single_thread
@@ -197,10 +197,10 @@ def _by_tree(network, region, label, decisions, patience: float, stop) -> list[A
             _because(decisions, f"branch and bound: time limit of {patience:g} s")
             break
         found = branch_and_bound(few, region, 0, root=root, time_limit=left, stop=stop)
-        hit = None if found.attack is None else check(network, region, label, found.attack.point)
+        hit = None if found.attack is None else check(network, region, label, found.attack.point, rest)
         proven = found.bound if found.verdict is Verdict.CERTIFIED else np.inf
         _bounded(decisions, rest, np.full(len(rest), proven), TREE, found.seconds, found.subproblems)
-        if hit is not None and hit.label in rest:
+        if hit is not None:
             hits.append(hit)
             decisions[hit.label] = replace(_falsified(decisions[hit.label], hit), solver=TREE)
         elif _undecided(decisions):
@@ -212,8 +212,15 @@ def _by_tree(network, region, label, decisions, patience: float, stop) -> list[A
 def _by_shor(network, region, label, decisions, options) -> None:
     """Shor's relaxation of the open targets; a bound is kept where it is the best so far."""
     undecided = _undecided(decisions)
-    report = robustness.verify(network.to_mondeq(), region, label, targets=undecided, attack=False, **options)
+    try:
+        mondeq = network.to_mondeq()
+    except NetworkError as error:  # its scales have no common one
+        _because(decisions, f"Shor's relaxation: {error}")
+        return
+    report = robustness.verify(mondeq, region, label, targets=undecided, attack=False, **options)
+    inexact = composition_error(network, region)
     for new in report.decisions:
+        new = _loosened(new, float(inexact[new.label] + inexact[label]))
         old = decisions[new.label]
         kept = {"nominal_margin": old.nominal_margin, "attack_margin": old.attack_margin}
         kept["seconds"] = old.seconds + new.seconds
@@ -225,6 +232,16 @@ def _by_shor(network, region, label, decisions, options) -> None:
             decisions[new.label] = replace(old, reason=_joined(old.reason, new.reason), seconds=kept["seconds"])
         else:
             decisions[new.label] = replace(new, **kept)
+
+
+def _loosened(decision: LabelDecision, error: float) -> LabelDecision:
+    """The decision for a network whose margins are off by at most the error."""
+    if error == 0 or decision.bound is None:
+        return decision
+    bound = float(np.nextafter(decision.bound + error, np.inf))
+    if decision.verdict is Verdict.CERTIFIED and not bound < 0:
+        return replace(decision, bound=bound, verdict=Verdict.UNKNOWN, reason="0 up to the rounding of composed layers")
+    return replace(decision, bound=bound)
 
 
 def _joined(*reasons: str) -> str:

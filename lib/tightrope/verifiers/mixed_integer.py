@@ -25,6 +25,8 @@ from tightrope.verifiers.report import checked_targets
 
 #: Margins above minus this count as reached: HiGHS's own tolerances are 1e-6.
 TOLERANCE = 1e-5
+#: Entries that HiGHS may take for 0, and those with which its 1e-6 is no longer small.
+SMALL, LARGE = 1e-7, 1e5
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,8 @@ class MixedInteger:
     binaries
         Unstable neurons.
     bounds
-        HiGHS's upper bound of F_k - F_label by label k; -inf where no point has a margin above -TOLERANCE.
+        HiGHS's upper bound of F_k - F_label by label k; -inf where no point has a margin above -TOLERANCE. CERTIFIED
+        needs bounds below -TOLERANCE.
     """
 
     verdict: Verdict
@@ -89,6 +92,8 @@ def mixed_integer(
     program = binary_program(network, *region.bounding_box(), *hidden)
     W, b = network.layers[-1].dense()
     bounds: dict[int, float] = {}
+    if _beyond(program, W):
+        return done(Verdict.UNKNOWN, reason="numbers beyond HiGHS's tolerances; scale the network's layers")
     verdict, reason = Verdict.CERTIFIED, ""
     for target in targets:
         objective = np.zeros(len(program.lower))
@@ -114,6 +119,21 @@ def mixed_integer(
             return done(Verdict.FAILED, reason=found.reason)
         if found.status is Status.TIME_LIMIT:
             return done(Verdict.UNKNOWN, reason=f"time limit of {time_limit:g} s")
-        if not bounds[target] < 0:
+        if not bounds[target] < -TOLERANCE:
             verdict, reason = Verdict.UNKNOWN, "a margin within HiGHS's tolerance of 0"
     return done(verdict, reason=reason)
+
+
+def _beyond(program, W: np.ndarray) -> bool:
+    """Whether HiGHS's tolerances, 1e-6 of a row and 1e-9 of an entry, can hide a margin of TOLERANCE.
+
+    A row is met up to 1e-6, so entries that are large enlarge that; entries that are small are dropped or not priced,
+    together with whatever the column's values make of them.
+    """
+    reach = np.maximum(np.abs(program.lower), np.abs(program.upper))
+    matrix = abs(sp.csr_array(program.matrix))
+    small = matrix.copy()
+    small.data = np.where(small.data <= SMALL, small.data, 0.0)
+    last = np.abs(W)
+    hidden = np.where(last <= SMALL, last, 0.0) @ reach[program.activations]
+    return bool(matrix.max() > LARGE or last.max() > LARGE or max((small @ reach).max(), hidden.max()) > TOLERANCE / 10)

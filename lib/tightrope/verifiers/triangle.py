@@ -15,6 +15,7 @@ from tightrope.networks import FeedForward
 from tightrope.networks.layers import Layer
 from tightrope.propagation.certify import proven_hidden
 from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.margins import composition_error
 from tightrope.relaxations.triangle import layer_constraints
 from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.report import Status
@@ -78,6 +79,7 @@ def layerwise_bounds(
         raise InputError(f"label: expected an integer from 0 to {network.classes - 1}, got {label!r}.")
     program, below, found_lower, found_upper, solved, unfinished = _build(network, lower, upper, kind, time_limit)
     W, b = network.layers[-1].dense()
+    inexact = composition_error(network, InputSet.boxes(lower, upper))
     margins = np.zeros(network.classes)
     for k in range(network.classes):
         if k != label:
@@ -85,7 +87,7 @@ def layerwise_bounds(
             # The difference of two rows is rounded once for each entry.
             reach = np.maximum(np.abs(program.lower[below]), np.abs(program.upper[below]))
             slack = 2 * np.finfo(float).eps * ((np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label]))
-            margins[k] = found.bound + (b[k] - b[label]) + slack
+            margins[k] = found.bound + (b[k] - b[label]) + slack + inexact[k] + inexact[label]
             solved += 1
             unfinished += found.status is not Status.SOLVED
     return LayerwiseBounds(tuple(found_lower), tuple(found_upper), margins, solved, unfinished)
@@ -97,8 +99,9 @@ def output_bounds(
     """Bounds (K,) of the outputs over a box by Triangle or Parallelogram."""
     program, below, *_ = _build(network, lower, upper, kind, None)
     W, b = network.layers[-1].dense()
-    low = np.array([program.minimise(below, row).bound for row in W]) + b
-    high = np.array([program.maximise(below, row).bound for row in W]) + b
+    inexact = composition_error(network, InputSet.boxes(lower, upper))
+    low = np.array([program.minimise(below, row).bound for row in W]) + b - inexact
+    high = np.array([program.maximise(below, row).bound for row in W]) + b + inexact
     return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
 
 
