@@ -215,7 +215,9 @@ def table_14_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Va
             }  # fmt: skip
             plain, white = (shares[scaling] for scaling in SCALINGS)
             if plain:
-                note = f"mean of {len(plain)} seeds, from {min(plain):.2f} to {max(plain):.2f}"
+                note = "one seed"
+                if len(plain) > 1:
+                    note = f"mean of {len(plain)} seeds, from {min(plain):.2f} to {max(plain):.2f}"
                 note += f"; {np.mean(white):.2f} with whitened components" if white else ""
                 cell = f"table-14/{method.replace('_ibp', '-ibp-r')}/{name}"
                 values[cell] = Value(round(float(np.mean(plain)), 2), note)
