@@ -54,12 +54,12 @@ def test_every_attack_is_in_the_region_and_fools_the_network(seed, norm, radius,
         assert region.contains(attack.point)
         assert attack.label == target != label
         assert logits[target] >= logits[label]
-        assert attack.margin == pytest.approx(logits[target] - logits[label], abs=1e-8)
+        assert attack.margin == pytest.approx(logits[target] - logits[label], abs=1e-7)
         assert result.best_margin[target] == attack.margin
     assert np.isnan(result.best_margin[label])
     nominal = network.logits(region.center) - network.logits(region.center)[label]
     others = np.arange(network.classes) != label
-    assert (result.best_margin[others] >= nominal[others] - 1e-8).all()
+    assert (result.best_margin[others] >= nominal[others] - 1e-7).all()  # less what the equilibrium may be off by
 
 
 @pytest.mark.parametrize("norm", NORMS)

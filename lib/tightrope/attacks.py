@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope.errors import InputError, RegionError
+from tightrope.errors import ConvergenceError, InputError, RegionError
 from tightrope.networks import Composition, Dense, FeedForward, MonDEQ
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
 
@@ -35,6 +35,10 @@ class Attack:
     point: np.ndarray
     label: int
     margin: float
+
+
+#: Residuals of a monDEQ's equilibrium, relative as in :meth:`MonDEQ.equilibrium`: the next one where a sign is open.
+RESIDUALS = (1e-10, 1e-13, 1e-16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,11 @@ def check(
     if margins[row, target] < 0:
         return None
     return Attack(points[row].copy(), int(target), float(margins[row, target]))
+
+
+def margins_at(network: MonDEQ | FeedForward, label: int, point: np.ndarray) -> np.ndarray:
+    """F_k - F_label (K,) at a point (p0,), or for a monDEQ a lower bound: less its equilibrium's error."""
+    return _margins(network, label, np.asarray(point, float)[None])[0]
 
 
 def pgd(
@@ -258,9 +267,31 @@ def _checked_targets(network, region, label, targets) -> list[int]:
 
 
 def _margins(network, label: int, points: np.ndarray) -> np.ndarray:
-    """F_k - F_label for all k, (N, K)."""
-    logits = network.logits(points)
-    return logits - logits[:, [label]]
+    """F_k - F_label for all k, (N, K); of a monDEQ less what its computed equilibrium may be off by.
+
+    Where that leaves the sign open, the equilibrium is computed again to a smaller residual.
+    """
+    if not isinstance(network, MonDEQ):
+        logits = network.logits(points)
+        return logits - logits[:, [label]]
+    distance = np.linalg.norm(network.C - network.C[label], axis=1)
+    least = np.empty((len(points), network.classes))
+    rows = np.arange(len(points))
+    for tolerance in RESIDUALS:
+        try:
+            z = network.equilibrium(points[rows], tolerance=tolerance)
+        except ConvergenceError:
+            if tolerance == RESIDUALS[0]:
+                raise
+            break
+        logits = z @ network.C.T + network.c
+        margins = logits - logits[:, [label]]
+        error = network.equilibrium_error(points[rows], z)[:, None] * distance
+        least[rows] = margins - error
+        rows = rows[((margins + error >= 0) & (margins - error < 0)).any(1)]
+        if not len(rows):
+            break
+    return least
 
 
 def _of_parameters(network: MonDEQ | FeedForward, region: Zonotope | EllipsoidRegion):

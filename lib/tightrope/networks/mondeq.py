@@ -239,6 +239,17 @@ class MonDEQ:
             raise UnknownNameError("equilibrium method", method, EQUILIBRIUM_METHODS)
         return z[0] if single else z
 
+    def equilibrium_error(self, x, z) -> np.ndarray:
+        """A bound of ||z - z*|| for the equilibrium z* of x, from the residual of z: (N,) for rows (N, p0) and (N, p).
+
+        z - r with r = z - ReLU(W z + U x + u) is the equilibrium for the bias u + W r, and m ||z - z'|| is at most the
+        distance of the biases. The residual itself is evaluated in float64.
+        """
+        r = z - np.maximum(z @ self.W.T + x @ self.U.T + self.u, 0)
+        noise = 4 * self.width * np.finfo(float).eps * self.lipschitz / self.m
+        m = self.m * (1 - 2 * MONOTONICITY_SLACK - min(0.5, noise))
+        return np.linalg.norm(r, axis=-1) * (1 + (1 + self.lipschitz) / m)  # ||W|| <= 1 + ||I - W||
+
     def logits(self, x, **options) -> np.ndarray:
         """Return F(x) = C z + c, (K,) or (N, K); options go to :meth:`equilibrium`."""
         return self.equilibrium(x, **options) @ self.C.T + self.c

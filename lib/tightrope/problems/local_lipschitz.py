@@ -78,7 +78,10 @@ def preactivation_bounds(
     reach = np.linalg.norm(network.W, axis=1) * rho + (np.linalg.norm(V, ord=dual, axis=1) if n else 0.0)
     if constants is not None:
         factor = 1.0 if np.array_equal(coords.origin, region.center) else 2.0
-        reach = np.minimum(reach, factor * region.radius * np.asarray(constants) + 1e-9)
+        # h_0 is that of the computed z_0, which is this far from the equilibrium of the centre.
+        drift = y_radius(network, np.linalg.norm(network.W, 2) * residual) + residual
+        by_constants = factor * region.radius * np.asarray(constants) + np.linalg.norm(network.W, axis=1) * drift
+        reach = np.minimum(reach, by_constants + 1e-9)
     slack = 1e-9 * (1 + np.abs(h0))
     return h0 - reach - slack, h0 + reach + slack
 
@@ -156,7 +159,9 @@ def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row) -> 
     )
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
     spread_z = np.linalg.norm(coords.V, 2) * np.sqrt(coords.squared_norm) if n else 0.0
-    z_size = np.linalg.norm(z0) + y_radius(network, spread_z) + 1e-6 * (1 + np.linalg.norm(z0))
+    rho = np.linalg.norm(z0 - np.maximum(network.W @ z0 + b, 0))  # as in problems.robustness, squared norm
+    z_size = np.linalg.norm(z0) + rho + y_radius(network, spread_z + np.linalg.norm(network.W, 2) * rho)
+    z_size += 1e-6 * (1 + np.linalg.norm(z0))
     center = {name: base.center[where] for name, where in base.space.slices.items()}
     spread = {name: base.spread[where] for name, where in base.space.slices.items()}
     center |= {"d": np.zeros(n), "z": z0}

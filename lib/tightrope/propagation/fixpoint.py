@@ -102,7 +102,8 @@ class Inputs:
             return np.zeros(len(rows))
         if np.isinf(self.dual):
             return np.abs(rows).max(1)
-        return np.linalg.norm(rows, ord=self.dual, axis=1)
+        size = np.abs(rows).max(1)  # taken out, so that high powers neither overflow nor vanish
+        return size * np.linalg.norm(rows / np.where(size > 0, size, 1.0)[:, None], ord=self.dual, axis=1)
 
 
 @dataclass(frozen=True, eq=False)

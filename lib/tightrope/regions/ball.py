@@ -177,7 +177,12 @@ class Ball:
             lower, upper = self.bounding_box()
             return rng.uniform(lower, upper, (count, p0))
         # exp(-|g|^q) directions are uniform on the L_q sphere; the radius u^(1/p0) makes them uniform in the ball.
-        g = rng.gamma(1 / self.norm, size=(count, p0)) ** (1 / self.norm) * rng.choice([-1.0, 1.0], (count, p0))
+        if self.norm in (1, 2):
+            g = rng.gamma(1 / self.norm, size=(count, p0)) ** (1 / self.norm)
+        else:  # the same law without underflow: a gamma variable of shape a is one of shape a + 1 times u^(1/a)
+            g = rng.gamma(1 + 1 / self.norm, size=(count, p0)) ** (1 / self.norm) * rng.uniform(size=(count, p0))
+            g /= g.max(1, keepdims=True)
+        g = g * rng.choice([-1.0, 1.0], (count, p0))
         g /= np.linalg.norm(g, ord=self.norm, axis=1, keepdims=True)
         points = self.center + self.radius * rng.uniform(size=(count, 1)) ** (1 / p0) * g
         return np.clip(points, self.lower, self.upper) if self.clipped else points

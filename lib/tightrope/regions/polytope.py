@@ -37,8 +37,15 @@ class Polytope:
         p0 = A.shape[1]
         if lower.shape != (p0,) or upper.shape != (p0,) or not np.isfinite([lower, upper]).all():
             raise RegionError(f"lower, upper: expected finite vectors ({p0},), got {lower.shape} and {upper.shape}.")
-        center = _center(A, b, lower, upper)
-        for name, array in (("A", A), ("b", b), ("lower", lower), ("upper", upper), ("center", center)):
+        length = np.linalg.norm(A, axis=1)
+        if (b[length == 0] < 0).any():
+            raise RegionError("A, b: a row of zeros has a negative end; the polytope is empty.")
+        unit, end = A[length > 0] / length[length > 0, None], b[length > 0] / length[length > 0]
+        center = _center(unit, end, lower, upper)
+        rows, ends = np.vstack([unit, np.eye(p0), -np.eye(p0)]), np.concatenate([end, upper, -lower])
+        # All inequalities, the box's too, as rows of length 1: derived, so no part of what the polytope is.
+        arrays = dict(A=A, b=b, lower=lower, upper=upper, center=center, _rows=rows, _ends=ends)
+        for name, array in arrays.items():
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
@@ -52,18 +59,18 @@ class Polytope:
         return self.lower, self.upper
 
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether each row of x (..., p0) fulfils every inequality up to `tolerance`."""
+        """Whether each row of x (..., p0) is at most `tolerance` (times a width below 1) beyond every inequality."""
+        reach = tolerance * min(1.0, float((self.upper - self.lower).max(initial=0.0)))
         x = np.asarray(x, float)
-        inside = ((x >= self.lower - tolerance) & (x <= self.upper + tolerance)).all(-1)
-        return inside & (x @ self.A.T <= self.b + tolerance * (1 + np.abs(self.b))).all(-1)
+        rounding = 4 * np.finfo(float).eps * (np.abs(x) @ np.abs(self._rows).T + np.abs(self._ends))
+        return (x @ self._rows.T <= self._ends + reach + rounding).all(-1)
 
     def _reach(self, x: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """The largest t >= 0 (...,) with x + t direction inside, for x inside."""
-        rows = np.concatenate([self.A, np.eye(self.size), -np.eye(self.size)])
-        room = np.concatenate([self.b, self.upper, -self.lower]) - x @ rows.T
-        speed = direction @ rows.T
+        room, speed = self._ends - x @ self._rows.T, direction @ self._rows.T
+        slow = 1e-14 * np.linalg.norm(direction, axis=-1, keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore"):
-            times = np.where(speed > 1e-14, np.maximum(room, 0) / speed, np.inf)
+            times = np.where(speed > slow, np.maximum(room, 0) / speed, np.inf)
         return times.min(-1)
 
     def sample(self, count: int, rng: np.random.Generator, steps: int = 60) -> np.ndarray:
@@ -85,9 +92,10 @@ class Polytope:
 
 
 def _center(A: np.ndarray, b: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """The point x with the largest r such that a'x + ||a|| r <= b for every row, and the box shrunk by r holds x.
+    """The point x with the largest r such that a'x + r <= b for every row of length 1, and the box shrunk by r holds x.
 
-    Coordinates of zero width are left out of the second condition.
+    Coordinates of zero width are left out of the second condition. The program is in units of the box's width, as its
+    solver's tolerance is absolute.
     """
     from scipy.optimize import linprog
 
@@ -95,14 +103,15 @@ def _center(A: np.ndarray, b: np.ndarray, lower: np.ndarray, upper: np.ndarray) 
     wide = upper > lower
     eye = np.eye(p0)[wide]
     one = np.ones((wide.sum(), 1))
-    widest = float((upper - lower).max(initial=0))
+    middle, unit = (lower + upper) / 2, float((upper - lower).max(initial=0)) or 1.0
+    room, half = (b - A @ middle) / unit, (upper - lower) / (2 * unit)
     result = linprog(
         np.r_[np.zeros(p0), -1.0],
-        A_ub=np.block([[A, np.linalg.norm(A, axis=1)[:, None]], [eye, one], [-eye, one]]),
-        b_ub=np.concatenate([b, upper[wide], -lower[wide]]),
-        bounds=[*zip(lower, upper, strict=True), (0, widest)],
+        A_ub=np.block([[A, np.ones((len(A), 1))], [eye, one], [-eye, one]]),
+        b_ub=np.concatenate([room, half[wide], half[wide]]),
+        bounds=[*zip(-half, half, strict=True), (0, 1)],
         method="highs",
     ) if (lower <= upper).all() else None  # fmt: skip
     if result is None or result.status != 0:
         raise RegionError("A, b, lower, upper: no point fulfils them all; the polytope is empty.")
-    return np.clip(result.x[:-1], lower, upper)
+    return np.clip(middle + unit * result.x[:-1], lower, upper)

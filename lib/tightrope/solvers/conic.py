@@ -109,9 +109,8 @@ def solve(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate": the status says so
             problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
-    except BaseException as error:  # a failed solve is a verdict, not a crash; Clarabel's panic is no Exception
-        own = isinstance(error, cp.SolverError) or type(error).__module__.split(".")[0] in ("mosek", "pyo3_runtime")
-        if not own:
+    except BaseException as error:
+        if not _of_solver(error):
             raise
         return failed
     seconds = time.perf_counter() - began
@@ -184,7 +183,9 @@ def solve_log_det(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
-    except cp.SolverError:
+    except BaseException as error:
+        if not _of_solver(error):
+            raise
         return failed
     if y.value is None:
         return failed
@@ -204,7 +205,9 @@ def solve_log_det(
     )
 
 
-def solve_moments(program: LasserreProgram, solver: str, *, tolerance: float = 1e-9) -> float | None:
+def solve_moments(
+    program: LasserreProgram, solver: str, *, tolerance: float = 1e-9, time_limit: float | None = None
+) -> float | None:
     """The bound that the multipliers of a moment problem prove (relaxations.lasserre), or None without any."""
     import cvxpy as cp
 
@@ -221,15 +224,18 @@ def solve_moments(program: LasserreProgram, solver: str, *, tolerance: float = 1
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, None))
-    except cp.SolverError:
+            problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
+    except BaseException as error:
+        if not _of_solver(error):
+            raise
         return None
     if psd[0].dual_value is None:
         return None
     grams = [constraint.dual_value for constraint in psd]
     # Either sign of the tau is a valid proposal; the right one (CVXPY's convention) proves the better bound.
     free = -zero[0].dual_value if zero else np.zeros(0)
-    return min(proven_bound(program, grams[0], grams[1:], sign * free) for sign in (1.0, -1.0))
+    bounds = [proven_bound(program, grams[0], grams[1:], sign * free) for sign in (1.0, -1.0)]
+    return min((bound for bound in bounds if np.isfinite(bound)), default=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +297,9 @@ def solve_moment_program(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
-    except cp.SolverError:
+    except BaseException as error:
+        if not _of_solver(error):
+            raise
         return None
     seconds = time.perf_counter() - began
     if X.value is None or constraints[0].dual_value is None:
@@ -310,3 +318,10 @@ def solve_moment_program(
         seconds=seconds,
         status=Status.SOLVED if problem.status == cp.OPTIMAL else Status.TIME_LIMIT if limited else Status.NUMERICAL,
     )
+
+
+def _of_solver(error: BaseException) -> bool:
+    """Whether a solve has failed: a verdict, not a crash. Clarabel's panic is no Exception."""
+    import cvxpy as cp
+
+    return isinstance(error, cp.SolverError) or type(error).__module__.split(".")[0] in ("mosek", "pyo3_runtime")

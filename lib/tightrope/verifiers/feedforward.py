@@ -127,7 +127,7 @@ def _attacked(network, region, label, targets, scores, attack, seed) -> _Found:
         attacks, best = dict(result.attacks), result.best_margin
     for target in range(network.classes):
         margin = float(scores[target] - scores[label])
-        if target != label and margin >= 0 and target not in attacks:
+        if target != label and margin >= 0 and target not in attacks and region.contains(region.center):
             attacks[target] = Attack(region.center.copy(), target, margin)
     return _Found(attacks, best)
 

@@ -67,6 +67,8 @@ class LipschitzBound:
         The problems whose largest value is `value`.
     network_sha256
         What the proof is about.
+    whole
+        Whether these are all problems; if not, `value` is for a part of the Jacobian only.
     """
 
     norm: float
@@ -75,6 +77,7 @@ class LipschitzBound:
     parts: tuple[PartBound, ...]
     network_sha256: str
     seconds: float
+    whole: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,7 @@ def upper_bound(
     """
     began = time.perf_counter()
     q, target = _checked(network, norm, of, tolerance)
-    count = {1.0: target.input_size, 2.0: 1, INFINITY: target.classes}[q]
+    count = _part_count(target, q)
     chosen = range(count) if parts is None else list(parts)
     for part in chosen:
         if not isinstance(part, int | np.integer) or not 0 <= part < count:
@@ -129,7 +132,8 @@ def upper_bound(
         raise InputError("parts: got none; leave parts out for all problems.")
     solved = tuple(_solve(target, q, int(part), tolerance, stop) for part in chosen)
     value = max(part.value for part in solved)
-    return LipschitzBound(q, of, value, solved, network.sha256(), time.perf_counter() - began)
+    whole = set(chosen) == set(range(count))
+    return LipschitzBound(q, of, value, solved, network.sha256(), time.perf_counter() - began, whole)
 
 
 def pairwise_bounds(network: MonDEQ, norm: object, *, tolerance: float = 1e-5) -> PairwiseBounds:
@@ -160,7 +164,7 @@ def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float
     """
     q, target = _checked(network, norm, of, 1.0)
     change = {1.0: np.sqrt(network.width), 2.0: 1.0, INFINITY: np.sqrt(network.input_size)}[q]
-    return float(np.linalg.norm(target.C, q) * change * np.linalg.norm(network.U, 2) / network.m)
+    return y_radius(network, float(np.linalg.norm(target.C, q) * change * np.linalg.norm(network.U, 2)))
 
 
 def certified(scores: np.ndarray, labels: np.ndarray, radius: float, bound: LipschitzBound | float) -> np.ndarray:
@@ -174,7 +178,14 @@ def certified(scores: np.ndarray, labels: np.ndarray, radius: float, bound: Lips
         In network-input units, in the norm of the bound.
     bound
         A Lipschitz constant of F.
+
+    Raises
+    ------
+    InputError
+        If the bound is for the states, or for a part of the Jacobian.
     """
+    if isinstance(bound, LipschitzBound) and not (bound.of == "output" and bound.whole):
+        raise InputError("bound: expected one of the outputs and of all parts; call upper_bound without of and parts.")
     L = bound.value if isinstance(bound, LipschitzBound) else float(bound)
     return 2 * _radius(radius) * L < _margins(scores, labels).min(-1)
 
@@ -198,6 +209,7 @@ def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
     if bound.network_sha256 != network.sha256():
         raise CertificateError("network: not the one that the bound is for (SHA-256 differs).")
     target = _states(network) if getattr(bound, "of", "output") == "state" else network
+    _check_parts(bound, target)
     largest = 0.0
     for part in bound.parts:
         if part.multipliers is None:
@@ -212,6 +224,28 @@ def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
     if not claimed >= parts:
         raise CertificateError(f"bound: claims {claimed!r}, below the largest of its parts, {parts!r}.")
     return max(largest, claimed)
+
+
+def _check_parts(bound: LipschitzBound | PairwiseBounds, target: MonDEQ) -> None:
+    """Refuse reports that lack a part, or whose values are below their parts'."""
+    pairwise = isinstance(bound, PairwiseBounds)
+    every = set(
+        itertools.combinations(range(target.classes), 2) if pairwise else range(_part_count(target, bound.norm))
+    )
+    found = [part.part for part in bound.parts]
+    if len(set(found)) < len(found) or not found or not set(found) <= every:
+        raise CertificateError(f"bound: parts {found} are not some of its problems.")
+    if (pairwise or bound.whole) and set(found) != every:
+        raise CertificateError(f"bound: {len(every) - len(found)} of {len(every)} parts are missing.")
+    for part in bound.parts if pairwise else ():
+        if np.shape(bound.values) != (target.classes,) * 2 or not (
+            bound.values[part.part] >= part.value and bound.values[part.part[::-1]] >= part.value
+        ):
+            raise CertificateError(f"bound: its value for {part.part} is below that of the part, {part.value!r}.")
+
+
+def _part_count(target: MonDEQ, q: float) -> int:
+    return {1.0: target.input_size, 2.0: 1, INFINITY: target.classes}[q]
 
 
 def dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: float) -> float:

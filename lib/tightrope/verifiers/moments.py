@@ -61,7 +61,8 @@ def proven_bound(program: MomentProgram, found: MomentMultipliers, scale: np.nda
     spare = np.abs(rest) * weight
     sizes = (size + c.absolute_matrix(y)).toarray() * weight
     # v_0 v_0 = 1: its coefficient is the bound, the others cost what they can be.
-    return float(rest[0, 0] + spare.sum() - spare[0, 0] + high + noise + ROUNDING * sizes.sum())
+    bound = float(rest[0, 0] + spare.sum() - spare[0, 0] + high + noise + ROUNDING * sizes.sum())
+    return bound if np.isfinite(bound) else None
 
 
 def _semidefinite(gram: np.ndarray) -> np.ndarray:

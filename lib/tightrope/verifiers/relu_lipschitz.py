@@ -184,7 +184,8 @@ def _intervals(ask: Question) -> float:
     rh = np.where(off, 0, np.where(on, high[0], np.maximum(high[0], 0)))
     A = ask.weights[0].T
     centre, reach = A @ ((rl + rh) / 2), np.abs(A) @ ((rh - rl) / 2)
-    largest = (np.abs(centre) + reach) * (1 + 1e-12 * len(A))
+    noise = 4 * (A.shape[1] + 4) * np.finfo(float).eps * (np.abs(A) @ np.maximum(np.abs(rl), np.abs(rh)))
+    largest = (np.abs(centre) + reach) * (1 + 1e-12 * len(A)) + noise
     return float(largest.sum() if ask.region.norm == INFINITY else np.linalg.norm(largest)) * (1 + 1e-12)
 
 

@@ -14,8 +14,6 @@ from tightrope.errors import InputError, RegionError
 from tightrope.problems.relu_question import Question
 from tightrope.regions import INFINITY
 
-#: A preactivation of at most this size counts as 0, where the derivative may be 0 or 1.
-ZERO = 1e-12
 #: Neurons at 0 whose derivatives are tried in all combinations; further ones stay at 0.
 TIED = 10
 
@@ -35,6 +33,16 @@ def preactivations(ask: Question, points: np.ndarray) -> list[np.ndarray]:
     for A, b in zip(ask.weights, ask.biases, strict=True):
         found.append(x @ A.T + b)
         x = np.maximum(found[-1], 0)
+    return found
+
+
+def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> list[np.ndarray]:
+    """Which preactivations (N, p_i) are 0 up to rounding, where the derivative may be 0 or 1."""
+    size, found, terms = np.abs(points), [], 0
+    for A, b, h in zip(ask.weights, ask.biases, hs, strict=True):
+        terms += A.shape[1] + 1
+        size = size @ np.abs(A).T + np.abs(b)
+        found.append(np.abs(h) <= 2 * terms * np.finfo(float).eps * size)
     return found
 
 
@@ -67,13 +75,14 @@ def at_points(ask: Question, points: np.ndarray) -> LowerBound:
     """The largest value at given points of the region, ties u in {0, 1} included."""
     hs = preactivations(ask, points)
     values = dual_norms(ask, gradients(ask, [h > 0 for h in hs]))
-    tied = np.flatnonzero(np.any([np.any(np.abs(h) <= ZERO, axis=1) for h in hs], axis=0)) if hs else []
+    zero = at_zero(ask, points, hs)
+    tied = np.flatnonzero(np.any([layer.any(1) for layer in zero], axis=0)) if hs else []
     k = int(np.argmax(values))
     best = LowerBound(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
     for row in tied:
-        zeros = [(i, j) for i, h in enumerate(hs) for j in np.flatnonzero(np.abs(h[row]) <= ZERO)][:TIED]
+        zeros = [(i, j) for i, layer in enumerate(zero) for j in np.flatnonzero(layer[row])][:TIED]
         for choice in itertools.product((False, True), repeat=len(zeros)):
-            patterns = [h[row] > ZERO for h in hs]
+            patterns = [(h[row] > 0) & ~layer[row] for h, layer in zip(hs, zero, strict=True)]
             for (i, j), u in zip(zeros, choice, strict=True):
                 patterns[i][j] = u
             value = float(dual_norms(ask, gradients(ask, [u[None] for u in patterns]))[0])
@@ -186,6 +195,9 @@ def _feasible(G: np.ndarray, g: np.ndarray) -> bool:
     """Whether some d in [-1, 1]^n has G d <= g (up to the solver's tolerance)."""
     if G.shape[1] == 0:
         return bool((g >= 0).all())
-    size = np.maximum(np.abs(G).sum(1), 1e-300)
+    size = np.abs(G).sum(1)
+    if (g[size == 0] < 0).any():
+        return False
+    G, g, size = G[size > 0], g[size > 0], size[size > 0]
     result = linprog(np.zeros(G.shape[1]), A_ub=G / size[:, None], b_ub=g / size, bounds=(-1, 1), method="highs")
     return result.status == 0

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 import tightrope
-from tightrope.attacks import Attack, pgd
+from tightrope.attacks import Attack, margins_at, pgd
 from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, region_sha256, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
@@ -125,16 +125,20 @@ def _verified(network, region, label, targets, method, order, attack, tolerance,
         result = pgd(network, region, label, targets=targets, restarts=2, steps=20, seed=seed)
         found, best_margin = dict(result.attacks), result.best_margin
     # The centre itself may be labelled wrongly, whatever the targets are; a tie counts against the label.
+    at_center = margins_at(network, label, region.center)
+    reached = (at_center >= 0) & (np.arange(network.classes) != label)
+    if reached.any():
+        reached &= bool(region.contains(region.center))
     for target in range(network.classes):
-        if target != label and nominal[target] >= 0 and target not in found:
-            found[target] = Attack(region.center.copy(), target, float(nominal[target]))
-    open_targets = [t for t in targets if nominal[t] < 0]
+        if reached[target] and target not in found:
+            found[target] = Attack(region.center.copy(), target, float(at_center[target]))
+    open_targets = [t for t in targets if not reached[t]]
     decide = _Decider(network, region, label, open_targets, method, tolerance, time_limit, str(order), stop)
     decisions = []
     # The closest label first: what proves it proves most of the others too.
     for target in sorted(targets, key=lambda t: -nominal[t]):
         margin = float(best_margin[target]) if np.isfinite(best_margin[target]) else None
-        if target in found and (method == "cascade" or nominal[target] >= 0):
+        if target in found and (method == "cascade" or reached[target]):
             margin = max(found[target].margin, -np.inf if margin is None else margin)
             decision = LabelDecision(
                 target, Verdict.FALSIFIED, None, float(nominal[target]), margin, "attack", "pgd", None, 0, 0.0
@@ -221,12 +225,12 @@ class _Decider:
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """The decision by Lasserre's order 2, if it proves more than order 1 did."""
         model = all_pairs(cut_model(self.model, fixpoint_bounds(self.network, self.region).h))
-        bound = conic.solve_moments(lasserre(model.problem(target)), "clarabel")
-        if bound is None or (decision.bound is not None and bound >= decision.bound):
+        bound = conic.solve_moments(lasserre(model.problem(target)), "clarabel", time_limit=self.time_limit)
+        if bound is None or not np.isfinite(bound) or (decision.bound is not None and bound >= decision.bound):
             return replace(decision, seconds=time.perf_counter() - began)
-        verdict, reason = Verdict.CERTIFIED, "order 2: proven here, without a certificate"
-        if bound >= 0:
-            verdict, reason = Verdict.UNKNOWN, "not certified by this relaxation"
+        verdict, reason = Verdict.UNKNOWN, "not certified by this relaxation"
+        if bound < 0:
+            verdict, reason = Verdict.CERTIFIED, "order 2: proven here, without a certificate"
         seconds, solver = time.perf_counter() - began, "clarabel"
         return replace(
             decision, verdict=verdict, bound=bound, solver=solver, seconds=seconds, reason=reason, certificate=None
