@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tightrope import paths
-from tightrope.errors import InputError, NetworkError
+from tightrope.errors import InputError
 from tightrope.experiments import published
 from tightrope.experiments.chen2020_lipschitz import EXPERIMENTS, certified_images, certified_points, random_networks
 from tightrope.experiments.chen2020_lipschitz.common import bound, make_case, network_of, shown
@@ -153,7 +153,7 @@ def test_bad_input_by_name():
         random_networks.table_1([[4, 4]], [3], draws=0)
     with pytest.raises(InputError, match="hidden layers"):
         random_networks.table_1([[4, 4, 4, 4]], [3])
-    with pytest.raises(NetworkError, match="sparsity"):
+    with pytest.raises(InputError, match="sparsities"):
         random_networks.table_1([[4, 4]], [0])
     with pytest.raises(InputError, match="unknown method"):
         random_networks.figure_1(4, [3], 1, ["hr-9"])

@@ -63,6 +63,7 @@ COUNT = Rule("an integer of at least 1", lambda v: _integer(v) and v >= 1)
 INDEX = Rule("an integer of at least 0", lambda v: _integer(v) and v >= 0)
 RADIUS = Rule("a finite number >= 0", lambda v: _real(v) and v >= 0)
 _AT_MOST = Rule("an integer of at least 0, or None for all", lambda v: v is None or INDEX.accepts(v))
+_SOME = Rule("an integer of at least 1, or None for all", lambda v: v is None or COUNT.accepts(v))
 _POSITIVE = Rule("a finite number > 0", lambda v: _real(v) and v > 0)
 _NUMBER = Rule("a finite number", _real)
 _NAME = Rule("a name", _text)
@@ -71,13 +72,14 @@ _SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
 _NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, Real) and v >= 1))
 
 _RULES = (
-    (COUNT, "images test_images certified_images program_images group count points draws samples restarts steps"),
+    (COUNT, "images test_images certified_images group count points draws samples restarts steps"),
     (COUNT, "subproblems width components neurons epochs batch_size"),
     (many(COUNT), "sparsities"),
     (many(COUNT, 2), "sizes input_shapes"),
     (many(COUNT, 2, empty=True), "one_layer two_layers"),
     (INDEX, "image first output other seed warm_up ramp_up"),
     (many(INDEX), "seeds program_seeds"),
+    (_SOME, "program_images"),
     (_AT_MOST, "lipopt_3_draws lipopt_4_draws"),
     (RADIUS, "epsilon epsilon_pixel kappa_end"),
     (many(RADIUS), "epsilons largest"),
