@@ -54,6 +54,11 @@ MODULES = {
         (1, 4, 4),
         (1, 4, 4),
     ),
+    "images into dense, their shape unknown": (
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 3)),
+        None,
+        (1, 4, 4),
+    ),
     "normalised convolutions": (
         lambda: nn.Sequential(
             Normalize([0.1, 0.2], [0.5, 0.25]),

@@ -99,6 +99,8 @@ class _Reader:
         elif kind is nn.Conv2d:
             self._convolution(module)
         elif kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+            if self.shape is None and not self.parts:
+                return  # rows are flat already, whatever the images were; the next layer says how long
             self._need(where)
             self.shape = (prod(self.shape),)
         elif kind is nn.Unflatten and module.dim == 1 and isinstance(module.unflattened_size, tuple):
