@@ -145,7 +145,7 @@ def test_cases_of_the_paper_profile_exist():
         if result.paper == "chen2020-lipschitz":
             assert result.name in EXPERIMENTS and result.paper_parameters["profile"] == "paper"
     figure = published.find("chen2020-lipschitz/figure-1-sparsity-sweep").paper_parameters
-    assert len(EXPERIMENTS["figure-1-sparsity-sweep"].cases(figure)) == 8 * 2 * (10 * 5 + 1)
+    assert len(EXPERIMENTS["figure-1-sparsity-sweep"].cases(figure)) == 8 * 2 * 10 * 6
 
 
 def test_bad_input_by_name():

@@ -228,8 +228,8 @@ def size_table(rows: Sequence[Mapping]) -> Table:
 def _range(values: tuple[float, float] | None) -> str:
     if values is None:
         return ""
-    low, high = (f"{value:.2f}" for value in values)
-    return low if low == high else f"{low} to {high}"
+    low, high = values
+    return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.1f} to {high:.1f}"
 
 
 def kept_ellipsoids(network: str, profile: str) -> list[dict]:
