@@ -86,6 +86,14 @@ def test_the_mixed_integer_program_refuses_what_highs_cannot_resolve(scale, sign
     assert mixed_integer(tiny, Ball([0.0], 1.0, np.inf), 0, sign=sign).verdict is not Verdict.CERTIFIED
 
 
+@pytest.mark.parametrize("sign", [True, False])
+def test_the_mixed_integer_program_takes_a_network_without_hidden_layers(sign):
+    """Its program has no rows."""
+    network = FeedForward.dense([np.eye(2)], [[1.0, 0.0]])
+    assert mixed_integer(network, Ball(np.zeros(2), 0.1, np.inf), 0, sign=sign).verdict is Verdict.CERTIFIED
+    assert mixed_integer(network, Ball(np.zeros(2), 0.9, np.inf), 0, sign=sign).verdict is Verdict.FALSIFIED
+
+
 def test_a_tree_asked_about_one_label_keeps_its_attack():
     """The point that reaches the asked label may reach another one by more."""
     rng, reached = np.random.default_rng(1), 0

@@ -135,5 +135,6 @@ def _beyond(program, W: np.ndarray) -> bool:
     small = matrix.copy()
     small.data = np.where(small.data <= SMALL, small.data, 0.0)
     last = np.abs(W)
-    hidden = np.where(last <= SMALL, last, 0.0) @ reach[program.activations]
-    return bool(matrix.max() > LARGE or last.max() > LARGE or max((small @ reach).max(), hidden.max()) > TOLERANCE / 10)
+    lost = np.r_[small @ reach, np.where(last <= SMALL, last, 0.0) @ reach[program.activations]]
+    largest = max(matrix.data.max(initial=0.0), last.max())  # without hidden layers the matrix has no rows
+    return bool(largest > LARGE or lost.max() > TOLERANCE / 10)
