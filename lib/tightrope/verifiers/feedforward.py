@@ -240,9 +240,7 @@ def _loosened(decision: LabelDecision, error: float) -> LabelDecision:
         return decision
     bound = float(np.nextafter(decision.bound + error, np.inf))
     if not np.isfinite(bound):
-        return replace(
-            decision, bound=None, verdict=Verdict.UNKNOWN, reason="composed layers: rounding overflows"
-        )
+        return replace(decision, bound=None, verdict=Verdict.UNKNOWN, reason="composed layers: rounding overflows")
     if decision.verdict is Verdict.CERTIFIED and not bound < 0:
         return replace(decision, bound=bound, verdict=Verdict.UNKNOWN, reason="0 up to the rounding of composed layers")
     return replace(decision, bound=bound)
