@@ -31,8 +31,8 @@ class LayerwiseBounds:
     Attributes
     ----------
     lower, upper : tuple of (n_i,) arrays
-        Bounds of the preactivations of each hidden layer, those of programs where the neuron is unstable; of the network
-        whose compositions are one matrix each. The margins include what that costs.
+        Bounds of the preactivations of each hidden layer, those of programs where the neuron is unstable; of the
+        network whose compositions are one matrix each. The margins include what that costs.
     margins : (K,) array
         Upper bounds of F_k - F_label; 0 for the label.
     programs : int
