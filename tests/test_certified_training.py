@@ -12,7 +12,7 @@ from tightrope.networks import FeedForward
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import DenseOperator, operators
-from tightrope.training import Architecture, Configuration, Schedule, accuracy, certified, gradients, train
+from tightrope.training import Architecture, Configuration, Schedule, accuracy, certified, train
 from tightrope.training.certified import augmented, boxes
 from tightrope.training.losses import CERTIFIER, METHODS, training_loss
 from tightrope.training.printed import CONFIGURATIONS
@@ -123,22 +123,6 @@ def test_an_interrupted_training_gives_the_same_weights(few, method, tmp_path):
         train(configuration(method, seed=9), few, checkpoint=file)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("method", gradients.CAPTURED)
-def test_a_replayed_graph_is_the_same_training(few, method, monkeypatch):
-    """With warm-up and ramp-up: both graphs are used, and the radius and the weight of the loss change in them."""
-    few = replace(few, images=few.images[:180], labels=few.labels[:180])  # the last batch is smaller
-    settings = configuration(method, attack_steps=5)
-    eager = train(settings, few, device="cpu")
-    replayed = train(settings, few, device="cuda")
-    monkeypatch.setattr(gradients, "CAPTURED", ())
-    unreplayed = train(settings, few, device="cuda")
-    np.testing.assert_allclose(replayed.losses, unreplayed.losses, rtol=1e-5)
-    np.testing.assert_allclose(replayed.losses, eager.losses, rtol=2e-3)
-    for ours, theirs in zip(replayed.network.layers, unreplayed.network.layers, strict=True):
-        np.testing.assert_allclose(ours.weight, theirs.weight, atol=1e-4)
-
-
 @pytest.mark.parametrize("batches", [1, 5, 11])
 def test_a_training_that_is_killed_within_an_epoch_gives_the_same_weights(few, batches, tmp_path, monkeypatch):
     """Four batches an epoch: the file has the last whole epoch, from which the killed one is done again."""
@@ -151,7 +135,7 @@ def test_a_training_that_is_killed_within_an_epoch_gives_the_same_weights(few, b
         return training_loss(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(gradients, "training_loss", killed)
+        patched.setattr(certified, "training_loss", killed)
         with pytest.raises(KeyboardInterrupt):
             train(configuration("crown_ibp_hybrid"), few, checkpoint=file)
     assert file.is_file() == (batches > 4)

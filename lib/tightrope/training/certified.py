@@ -18,8 +18,7 @@ from tightrope.errors import CorruptDataError, InputError, TrainingError, Unknow
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.training.architectures import Architecture
-from tightrope.training.gradients import Batch, gradients_of
-from tightrope.training.losses import METHODS
+from tightrope.training.losses import METHODS, training_loss
 from tightrope.training.schedules import Schedule
 
 
@@ -145,15 +144,14 @@ def train(
     images = torch.tensor(data.images, dtype=torch.float32, device=device)
     x = torch.tensor(data.normalisation.to_input(data.images), dtype=torch.float32, device=device)
     labels = torch.tensor(data.labels, device=device)
-    step = _tensor(data.normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
-    gradients = gradients_of(configuration, architecture, tensors, step)
     last = configuration.schedule.epochs if until is None else min(until, configuration.schedule.epochs)
     threads = torch.get_num_threads()
     if device == "cpu":
         torch.set_num_threads(1)  # with several, the last bits depend on their number
     try:
         for epoch in range(len(losses), last):
-            losses.append(_epoch(configuration, gradients, optimiser, epoch, images, x, labels, data.normalisation))
+            losses.append(_epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels,
+                                 data.normalisation))  # fmt: skip
             _save(checkpoint, configuration, tensors, optimiser, losses)
             if progress is not None:
                 progress(epoch + 1, losses[-1])
@@ -162,31 +160,47 @@ def train(
     return Trained(architecture.network(tensors, name), configuration, tuple(losses))
 
 
-def _epoch(configuration, gradients, optimiser, epoch, images, x, labels, normalisation) -> float:
+def _epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels, normalisation) -> float:
     """One pass over the images; the mean loss."""
     schedule, count, size = configuration.schedule, len(x), configuration.batch_size
     generator = torch.Generator().manual_seed(_seed(configuration.seed, epoch))
     for group in optimiser.param_groups:
         group["lr"] = schedule.learning_rate_at(epoch)
-    total = 0.0
-    batches = torch.randperm(count, generator=generator).to(x.device).split(size)
+    weights, total = tensors[::2], 0.0
+    batches = torch.randperm(count, generator=generator).split(size)
     for number, rows in enumerate(batches):
+        rows = rows.to(x.device)
         now = epoch + number / len(batches)
         pixels, natural = images[rows], x[rows]
         if configuration.augment:
-            pixels = augmented(pixels, gradients.architecture.input_shape, generator)
+            pixels = augmented(pixels, architecture.input_shape, generator)
             natural = boxes(pixels, 0.0, normalisation).lower
         inputs = boxes(pixels, schedule.epsilon_at(now), normalisation, configuration.clip)
-        kappa, noise = schedule.kappa_at(now), None
-        if configuration.method == "pgd" and kappa != 1:
-            noise = torch.rand(natural.shape, generator=generator, dtype=torch.float64).to(natural)
-        value = gradients(Batch(natural, inputs, labels[rows], kappa, schedule.beta_at(now), noise))
+        step = _tensor(normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
+        loss = training_loss(
+            architecture.operators(tensors),
+            natural,
+            inputs,
+            labels[rows],
+            configuration.method,
+            schedule.kappa_at(now),
+            schedule.beta_at(now),
+            configuration.elision,
+            (configuration.attack_steps, step, generator),
+        )
+        if configuration.l1:
+            loss = loss + configuration.l1 * sum(weight.abs().sum() for weight in weights)
+        if configuration.l2:
+            loss = loss + configuration.l2 * sum((weight**2).sum() for weight in weights)
+        value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
                 f"loss is {value} at epoch {epoch}, batch {number} of {len(batches)} (epsilon "
-                f"{schedule.epsilon_at(now):.4g}, kappa {kappa:.4g}): lower the learning rate or "
+                f"{schedule.epsilon_at(now):.4g}, kappa {schedule.kappa_at(now):.4g}): lower the learning rate or "
                 f"lengthen the ramp-up. {configuration}"
             )
+        optimiser.zero_grad()
+        loss.backward()
         optimiser.step()
         total += value * len(rows)
     return total / count

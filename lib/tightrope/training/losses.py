@@ -45,12 +45,14 @@ def adversarial(
     inputs: InputSet,
     labels: Tensor,
     steps: int,
-    step: float | Tensor,
-    noise: Tensor,
+    step: float,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Points (N, n) of the boxes that raise the cross-entropy, by signed gradient steps from where noise says."""
+    """Points (N, n) of the boxes that raise the cross-entropy: a random start and signed gradient steps."""
     layers = [_detached(layer) for layer in layers]
-    x = inputs.lower + (inputs.upper - inputs.lower) * noise
+    width = inputs.upper - inputs.lower
+    noise = torch.rand(width.shape, generator=generator, dtype=torch.float64).to(width)
+    x = inputs.lower + width * noise
     for _ in range(steps):
         x = x.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(cross_entropy(logits(layers, x), labels, reduction="sum"), x)
@@ -69,10 +71,10 @@ def training_loss(
     inputs: InputSet,
     labels: Tensor,
     method: str,
-    kappa: float | Tensor,
+    kappa: float,
     beta: float = 0.0,
     elision: bool = True,
-    attack: tuple[int, float | Tensor, Tensor] | None = None,
+    attack: tuple[int, float, torch.Generator] | None = None,
 ) -> Tensor:
     """kappa times the natural cross-entropy plus 1 - kappa times that of the worst case of the method.
 
@@ -81,13 +83,11 @@ def training_loss(
     x, labels : (N, n), (N,)
     inputs : InputSet
         The regions around x.
-    kappa
-        A number, or a tensor without axes where it is not known to be 1.
-    attack : (steps, length, noise)
-        For "pgd": as :func:`adversarial` takes them.
+    attack : (steps, length, generator)
+        For "pgd".
     """
     natural = cross_entropy(logits(layers, x), labels)
-    if method == "natural" or (not isinstance(kappa, Tensor) and kappa == 1):
+    if kappa == 1 or method == "natural":
         return natural
     if method == "pgd":
         robust = cross_entropy(logits(layers, adversarial(layers, inputs, labels, *attack)), labels)

@@ -60,9 +60,13 @@ def _pgd(architecture: str, epsilon: float) -> Configuration:
     return Configuration(architecture, "pgd", Schedule(200, warm, ramp, epsilon), l2=5e-5)
 
 
-def _fewer_steps(printed: Configuration) -> Configuration:
-    """The same with an attack of 30 steps, longer ones for the larger radius."""
-    return replace(printed, attack_steps=30, attack_step=printed.schedule.epsilon / 10)
+def _shorter(printed: Configuration, epochs: int, steps: int, step: float) -> Configuration:
+    """The same with fewer epochs, warm-up and ramp-up in proportion, and a shorter attack with longer steps."""
+    schedule = printed.schedule
+    part = epochs / schedule.epochs
+    fewer = replace(schedule, epochs=epochs, warm_up=round(schedule.warm_up * part),
+                    ramp_up=round(schedule.ramp_up * part))  # fmt: skip
+    return replace(printed, schedule=fewer, attack_steps=steps, attack_step=step)
 
 
 def _networks() -> dict[str, TightnessNetwork]:
@@ -70,14 +74,14 @@ def _networks() -> dict[str, TightnessNetwork]:
     small, small_mild, small_strong = _natural("FC-SMALL"), _pgd("FC-SMALL", 0.1), _pgd("FC-SMALL", 0.3)
     cifar = _natural("CONV+", l2=5e-3)
     lines = [
-        ("A", "mnist", natural, natural, 0.07),
-        ("B", "mnist", mild, _fewer_steps(mild), 0.15),
-        ("C", "mnist", strong, _fewer_steps(strong), 0.4),
+        ("A", "mnist", natural, _shorter(natural, 30, 100, 0.01), 0.07),
+        ("B", "mnist", mild, _shorter(mild, 6, 5, 0.04), 0.15),
+        ("C", "mnist", strong, _shorter(strong, 12, 5, 0.12), 0.4),
         ("D", "fashionmnist", natural, natural, 0.07),
         ("E", "cifar10", cifar, cifar, 0.07),
-        ("F", "mnist", small, small, 0.07),
-        ("G", "mnist", small_mild, _fewer_steps(small_mild), 0.15),
-        ("H", "mnist", small_strong, _fewer_steps(small_strong), 0.4),
+        ("F", "mnist", small, _shorter(small, 60, 100, 0.01), 0.07),
+        ("G", "mnist", small_mild, _shorter(small_mild, 20, 10, 0.02), 0.15),
+        ("H", "mnist", small_strong, _shorter(small_strong, 40, 10, 0.06), 0.4),
     ]
     return {line[0]: TightnessNetwork(*line) for line in lines}
 
