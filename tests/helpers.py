@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 from scipy.optimize import linprog
@@ -97,3 +98,16 @@ def tightrope(*arguments: str, **options) -> subprocess.Popen:
         start_new_session=True,
         **options,
     )
+
+
+exact = np.vectorize(Fraction, otypes=[object])  #: arrays of floats as rational numbers
+
+
+def exactly_solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The solution of a system in rational numbers; the matrix has a positive definite symmetric part: no pivots."""
+    table, k = np.hstack([matrix, right]), len(matrix)
+    for i in range(k):
+        table[i] = table[i] / table[i, i]
+        for j in set(range(k)) - {i}:
+            table[j] = table[j] - table[j, i] * table[i]
+    return table[:, k:]

@@ -6,8 +6,8 @@ For max <C, X> : <A_k, X> {= or >=} 0, X_00 = 1, X >= 0, any y with y_k >= 0 on 
 
 whatever solver proposed y. Nothing here trusts a solver: y is clipped to its signs, y_0 is recomputed, and positive
 definiteness is established by a Cholesky factorisation of a matrix shifted by a bound on all rounding errors, from the
-numbers of the Shor program on. Not covered is the rounding of these numbers themselves, such as of b = U x_0 + u and
-of V (about 1e-15 of their size).
+numbers of the Shor program on. The rounding of these numbers themselves, such as of b = U x_0 + u and of V, is in the
+problems: see :attr:`tightrope.problems.robustness.RobustnessModel.rounding`.
 """
 
 import hashlib

@@ -10,12 +10,12 @@ from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import l1_problem, l2_problem, linf_problem, lipschitz_problems
 
 
-def mondeq(seed: int, p: int = 4, p0: int = 3, K: int = 3) -> MonDEQ:
+def mondeq(seed: int, p: int = 4, p0: int = 3, K: int = 3, m: float = 1.0) -> MonDEQ:
     """Random monDEQ."""
     rng = np.random.default_rng(seed)
     A, B, U = (rng.standard_normal(shape) for shape in [(p, p), (p, p), (p, p0)])
     u, C, c = (rng.standard_normal(shape) for shape in [p, (K, p), K])
-    return MonDEQ.from_factors(A, B, U, u, C, c, m=1.0)
+    return MonDEQ.from_factors(A, B, U, u, C, c, m=m)
 
 
 def slopes(network, s, g):
@@ -95,3 +95,15 @@ def test_wrong_arguments_are_named():
     with pytest.raises(InputError, match="column: got 3"):
         l1_problem(network, 3)
     assert [len(lipschitz_problems(network, q)) for q in (1, 2, np.inf)] == [3, 1, 3]
+
+
+@pytest.mark.parametrize("norm", [2, np.inf])
+def test_rounding_of_the_problem_is_in_its_objective(norm, rng):
+    """Where nothing moves, the objective is what the rounding of QR and of differences of rows can cost: little."""
+    network = mondeq(0, p0=7)
+    size = np.linalg.norm(network.C) * np.linalg.norm(network.U)
+    whole = l2_problem(network) if norm == 2 else linf_problem(network, np.eye(3)[0])
+    difference = l2_problem(network, [[1, -1, 0]]) if norm == 2 else linf_problem(network, [1, -1, 0])
+    constants = [problem.objective(np.eye(problem.space.size)[0])[0] for problem in (whole, difference)]
+    assert (constants[0] > 0) == (norm == 2)  # only L2 takes a factor of U'
+    assert constants[1] > 0 and max(constants) < 1e-11 * size

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from tests.helpers import exact, exactly_solved
 from tests.problems.test_lipschitz import mondeq, slopes
 from tightrope.errors import InputError
-from tightrope.problems.local_lipschitz import local_problem, preactivation_bounds, reduce
+from tightrope.networks import MonDEQ
+from tightrope.problems.local_lipschitz import Rounding, local_problem, preactivation_bounds, reduce
 from tightrope.problems.robustness import coordinates
 from tightrope.regions import Ball
 
@@ -89,3 +91,44 @@ def test_wrong_arguments_are_named():
         local_problem(network, direct, Ball(np.zeros(3), 1.0, np.inf))
     with pytest.raises(InputError, match="not L1"):
         local_problem(network, direct, Ball(np.zeros(3), 1.0, 1))
+
+
+def exactly_reduced(network: MonDEQ, A: np.ndarray, B: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of the reduced network in rational numbers."""
+    W, U, u, C = (exact(a) for a in (network.W, network.U, network.u, network.C))
+    k, b = int(A.sum()), int(B.sum())
+    right = np.hstack([W[np.ix_(A, B)], U[A], u[A, None]])
+    solved = exactly_solved(np.eye(k, dtype=int) - W[np.ix_(A, A)], right)
+    through, forward, bias = solved[:, :b], solved[:, b:-1], solved[:, -1:]
+    W_BA = W[np.ix_(B, A)]
+    return {
+        "W": W[np.ix_(B, B)] + W_BA @ through,
+        "U": U[B] + W_BA @ forward,
+        "u": u[B, None] + W_BA @ bias,
+        "C": C[:, B] + C[:, A] @ through,
+        "direct": C[:, A] @ forward,
+    }
+
+
+@pytest.mark.parametrize("m", [1.0, 0.1])
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_of_the_reduction_against_rational_numbers(seed, m, rng):
+    """Bounds of the error hold, and are not far from it; the smaller m, the larger they are."""
+    network = mondeq(seed, p=8, p0=5, m=m)
+    A, B = np.arange(8) < 4, np.arange(8) > 4
+    small = reduce(network, np.where(A, 1.0, -1.0), np.where(A | B, 1.0, -0.5))
+    assert (small.active == A).all() and (small.undecided == B).all()
+    ours = {"W": small.network.W, "U": small.network.U, "u": small.network.u[:, None], "C": small.network.C,
+            "direct": small.direct}  # fmt: skip
+    for name, true in exactly_reduced(network, A, B).items():
+        error = float(((exact(ours[name]) - true) ** 2).sum()) ** 0.5
+        assert error <= getattr(small.rounding, name) <= 1e-12 / m**2
+
+
+def test_neurons_stay_where_eliminating_them_is_inaccurate():
+    """A network that is hardly monotone: (I - W_AA)^-1 may be 1e9 times larger than the residual."""
+    network = mondeq(0, p=8, p0=5, m=1e-9)
+    A = np.arange(8) < 4
+    small = reduce(network, np.where(A, 1.0, -1.0), np.where(np.arange(8) == 7, -0.5, 1.0))
+    assert not small.active.any() and small.undecided.sum() == 7
+    assert small.rounding == Rounding(0.0, 0.0, 0.0, 0.0, 0.0)

@@ -1,21 +1,27 @@
 """LCEP of ReLU networks: its points, its objective, its bounds, and bad input by name."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from tests.helpers import exact
 from tightrope.errors import InputError, NetworkError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.problems.relu_lipschitz import (
     REFINEMENTS,
     free_neurons,
+    layer_forms,
+    lifted_neurons,
+    relative_rounding,
     relu_lipschitz_problem,
     slope_problem,
     state,
     variable_bounds,
 )
-from tightrope.problems.relu_question import gradient_bounds, question
+from tightrope.problems.relu_question import gradient_bounds, gradient_rounding, question
+from tightrope.problems.robustness import _box
 from tightrope.regions import Ball
 from tightrope.verifiers.relu_lipschitz_lower import dual_norms, gradients, preactivations
 
@@ -91,6 +97,48 @@ def test_slopes_hold_at_points():
     assert problem.objective(point)[0] == pytest.approx(np.abs(ask.weights[0].T @ r1).sum())
     assert point @ point <= problem.squared_norm
     assert (np.abs(low[0]) <= scale1 + 1e-9).all() and (np.abs(high[0]) <= scale1 + 1e-9).all()
+
+
+@pytest.mark.parametrize("norm", [2, np.inf])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_rounding_of_forms_and_gradients_against_rational_numbers(sizes, norm):
+    """At exact states of small regions, where most neurons are decided and their forms are multiplied out."""
+    if norm == 2 and sizes[0] > sizes[1]:
+        pytest.skip("coordinates in the row space of A_1 are not those of x")
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        ask = question(random_network(rng, sizes), Ball(rng.normal(size=sizes[0]), 0.05, norm), 0)
+        space = relu_lipschitz_problem(ask, "products").space
+        free = free_neurons(ask, tight=True)
+        lifted = lifted_neurons(ask, free)
+        layers = layer_forms(space, ask, free, tight=True)
+        d = exact(drawn(rng, norm, ask.coordinates.V.shape[1], 1)[0])
+        center, half = (
+            _box(*ask.region.bounding_box()) if norm == np.inf else (ask.region.center, np.full(sizes[0], 0.05))
+        )
+        x, hs, us, blocks = exact(center) + exact(half) * d, [], [], {"d": d}
+        for i, (A, b) in enumerate(zip(ask.weights, ask.biases, strict=True)):
+            hs.append(exact(A) @ x + exact(b))
+            us.append((hs[-1] > 0).astype(int))
+            x = us[-1] * hs[-1]
+            blocks |= {f"x{i + 1}": x[free[i]], f"u{i + 1}": us[i][free[i]]}
+        g, gs = exact(ask.c), []
+        for i in range(ask.depth - 1, -1, -1):
+            gs.insert(0, g)
+            blocks[f"r{i + 1}"] = (us[i] * g)[lifted[i]]
+            g = exact(ask.weights[i]).T @ (us[i] * g)
+        v = exact(np.eye(space.size)[0])
+        for name, where in space.slices.items():
+            v[where] = blocks.get(name, 0)
+        allowed = relative_rounding(ask)
+        assert 0 < allowed < 1e-12
+        for layer, h, slope in zip(layers, hs, gs, strict=True):
+            for form, true, scale in ((layer.h, h, layer.h_scale), (layer.g, slope, layer.g_scale)):
+                assert (np.abs(exact(form.toarray()) @ v - true) <= Fraction(allowed) * exact(scale)).all()
+        found = exact(gradients(ask, [u[None] for u in us])[0])
+        off = np.abs(found - g)
+        size = off.sum() if norm == np.inf else float((off**2).sum()) ** 0.5
+        assert size <= gradient_rounding(ask) < 1e-10
 
 
 def test_pairs_of_outputs_are_differences():

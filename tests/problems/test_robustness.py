@@ -1,14 +1,16 @@
 """The Robustness Model holds at every state of the network over the region, and so does its trace bound."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import ball, mondeq, question
+from tests.helpers import ball, exact, mondeq, question
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
-from tightrope.problems.robustness import coordinates, robustness_model
+from tightrope.problems.robustness import _box, coordinates, preactivation_rounding, robustness_model
 from tightrope.regions import INFINITY, Ball
 
 NORMS = [1.0, 1.5, 2.0, 3.0, INFINITY]
@@ -86,6 +88,42 @@ def test_l2_ball_shrinks_to_the_row_space_and_keeps_the_reachable_set(rng):
     assert coords.V.shape == (2, 2)
     # U (unit ball) is the same ellipsoid: V V' = radius^2 U U'.
     np.testing.assert_allclose(coords.V @ coords.V.T, 0.09 * network.U @ network.U.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", [1.0, 2.0, INFINITY])
+@pytest.mark.parametrize("clip", [False, True])
+def test_rounding_of_preactivations_against_rational_numbers(norm, clip):
+    """V d + b at an exact x of the region, d exact too; the clipped sides are outwards."""
+    for seed in range(10):
+        network, region, *_ = question(seed, norm, 0.7, clip, p=4, p0=3)
+        coords = coordinates(network.U, region)
+        center, half = region.center, np.full(3, region.radius)
+        if norm == INFINITY:
+            center, half = _box(*region.bounding_box())
+        wide = (region.upper > region.lower) if clip else np.ones(3, bool)
+        d = exact(np.random.default_rng(seed).uniform(-1, 1, int(wide.sum())))
+        x = exact(center)
+        x[wide] = x[wide] + exact(half[wide]) * d
+        true = exact(network.U) @ x + exact(network.u)
+        ours = exact(coords.V) @ d + exact(network.U @ coords.origin + network.u)
+        allowed = preactivation_rounding(network, coords)
+        assert (np.abs(ours - true) <= exact(allowed)).all() and (allowed < 1e-13).all()
+        if coords.lower is not None:
+            sides = [exact(side[wide]) - exact(center[wide]) for side in (region.lower, region.upper)]
+            assert (exact(coords.lower) * Fraction(region.radius) <= sides[0]).all()
+            assert (exact(coords.upper) * Fraction(region.radius) >= sides[1]).all()
+
+
+@pytest.mark.parametrize("sizes", [(2, 7), (20, 30)])
+def test_rounding_of_the_row_space_against_rational_numbers(sizes):
+    """V = r U Q + E with ||E_i|| at most what is allowed: then V V' - r^2 U U' is as small."""
+    network, region, *_ = question(1, 2.0, 0.3, p=sizes[0], p0=sizes[1])
+    coords = coordinates(network.U, region)
+    V, U, r = exact(coords.V), exact(network.U), Fraction(region.radius)
+    off = np.abs(V @ V.T - r**2 * (U @ U.T)).astype(float)
+    size, allowed = region.radius * np.linalg.norm(network.U, axis=1), coords.rounding
+    both = np.outer(size, allowed)
+    assert 0 < off.max() and (off <= both + both.T + np.outer(allowed, allowed)).all()
 
 
 def test_flat_pixels_disappear_and_the_box_is_rounded_outwards():

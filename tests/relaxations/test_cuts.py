@@ -1,13 +1,14 @@
 """Order 1+cuts: true states satisfy every cut, and attack <= exact <= cuts <= Shor on networks small enough for LPs."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import exact_margin, question
+from tests.helpers import exact, exact_margin, exactly_solved, question
 from tightrope.attacks import pgd
 from tightrope.certificates import Certificate, Verdict, check
 from tightrope.errors import CertificateError, InputError, UnknownNameError
@@ -51,6 +52,23 @@ def test_every_product_holds_at_true_states(seed, norm, radius, clip):
     assert np.allclose(v @ model.lift.T.toarray(), base.point(d), atol=1e-7 * size)
     assert np.allclose(problem.objective(v), base.problem(target).objective(base.point(d)), atol=1e-7 * size)
     assert (np.sum(v**2, axis=1) <= model.squared_norm * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rounding_of_eliminated_neurons_against_rational_numbers(seed):
+    """z_A as a form in z_U and d, whatever these are, beside the exact solution."""
+    network, region, label, _ = question(seed, INFINITY, 0.05, p=8)
+    base = robustness_model(network, region, label)
+    model = cut_model(base, fixpoint_bounds(network, region).h)
+    active = np.flatnonzero(model.bounds.lower >= 0)
+    W, V, b = network.W, base.coordinates.V, network.U @ base.coordinates.origin + network.u
+    right = np.hstack([b[active, None], W[np.ix_(active, model.unstable)], V[active]])
+    true = exactly_solved(np.eye(len(active), dtype=int) - exact(W[np.ix_(active, active)]), exact(right))
+    ours = exact(model.lift.toarray()[base.space.slices["z"]][active])
+    v = exact(np.random.default_rng(seed).standard_normal(ours.shape[1]))
+    v = v * Fraction(float(np.sqrt(base.squared_norm) / np.linalg.norm(v.astype(float)) / 1.01))
+    off = float((((ours - true) @ v) ** 2).sum()) ** 0.5
+    assert off <= model.rounding - base.rounding < 1e-11
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -1,6 +1,7 @@
 """LipOpt: the gradient polynomial against the network's own gradient, and the programs against brute force."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -39,6 +40,31 @@ def test_polynomial_is_the_gradient_at_every_vertex(sizes):
     expected = (t * gradients(ask, parts[1:])).sum(1)
     assert p(points) == pytest.approx(expected, abs=1e-12)
     assert all(any(set(m) <= set(s) for s in p.subsets) for m in p.monomials)
+
+
+@pytest.mark.parametrize("method", ["lipopt-3", "lipopt-4"])
+def test_a_gradient_that_cancels_in_floating_point_is_not_lost(method):
+    """Three active neurons: 1e16 + 1 - 1e16 is 0 in float64, where the gradient is 1."""
+    network = FeedForward.dense([np.array([[1e16], [1.0], [-1e16]]), np.ones((1, 3))], [np.full(3, 1e18), np.zeros(1)])
+    region = Ball(np.zeros(1), 1.0, "inf")
+    p = gradient_polynomial(question(network, region, 0))
+    assert p.size == 1 and abs(p(np.ones(1))) < 1 <= p.rounding < 1e3
+    assert lipschitz_bound(network, region, 0, method).value >= 1
+
+
+@pytest.mark.parametrize("sizes", [(3, 4, 1), (2, 3, 2, 1)])
+def test_rounding_of_the_polynomial_against_rational_numbers(sizes):
+    rng = np.random.default_rng(2)
+    ask = question(random_network(rng, sizes), Ball(np.zeros(sizes[0]), 100.0, "inf"), 0)
+    p, exact = gradient_polynomial(ask), np.vectorize(Fraction, otypes=[object])
+    for point in vertices(p.size).astype(int):
+        x, *slopes = np.split(point, np.cumsum(sizes[:-1])[:-1])
+        row = exact(ask.c)
+        for A, s in zip(ask.weights[::-1], slopes[::-1], strict=True):
+            row = (row * s) @ exact(A)
+        ours = sum(Fraction(value) * int(point[list(m)].prod()) for m, value in zip(p.monomials, p.values, strict=True))
+        assert abs(ours - row @ (2 * x - 1)) <= p.rounding
+    assert p.rounding < 1e-12
 
 
 def test_decided_derivatives_are_constants():

@@ -15,6 +15,7 @@ from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.cascade import By, decide
 from tightrope.verifiers.feedforward import verify_feedforward
 from tightrope.verifiers.mixed_integer import mixed_integer
+from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 from tightrope.verifiers.triangle import layerwise_bounds
 
 OVERFLOWS = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -118,3 +119,22 @@ def test_rows_that_highs_refuses_leave_a_bound():
     program.add_rows([[1e16, 1.0]], [0.0], [0.0])
     found = program.maximise(columns, [1.0, 1.0])
     assert found.status is Status.FAILED and found.bound >= 3.0
+
+
+@pytest.mark.parametrize("norm", [2, np.inf])
+@pytest.mark.parametrize("method", [name for name, (_, side) in METHODS.items() if side == "upper"])
+def test_a_gradient_that_cancels_in_float64_is_bounded(method, norm):
+    """Three active neurons: 1e16 + 1 - 1e16 is 0 in float64, where the gradient is 1."""
+    network = FeedForward.dense([np.array([[1e16], [1.0], [-1e16]]), np.ones((1, 3))], [np.full(3, 1e18), np.zeros(1)])
+    if method.startswith("lipopt") and norm == 2:
+        pytest.skip("built for L-infinity")
+    found = lipschitz_bound(network, Ball(np.zeros(1), 1.0, norm), 0, method)
+    assert found.value is None or found.value >= 1
+
+
+@pytest.mark.parametrize("method", ["lbs", "ascent"])
+def test_a_gradient_that_is_0_has_no_positive_lower_bound(method):
+    """1e16 + 1 - 1e16 - 1 is -1 in float64."""
+    weights = [np.array([[1e16], [1.0], [-1e16], [-1.0]]), np.ones((1, 4))]
+    network = FeedForward.dense(weights, [np.full(4, 1e18), np.zeros(1)])
+    assert lipschitz_bound(network, Ball(np.zeros(1), 1.0, np.inf), 0, method).value == 0

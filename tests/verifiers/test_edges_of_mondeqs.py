@@ -9,8 +9,10 @@ from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.local_lipschitz import preactivation_bounds
+from tightrope.propagation.fixpoint import METHODS, fixpoint_bounds
 from tightrope.regions import Ball, Polytope
 from tightrope.verifiers import lipschitz, relu_lipschitz
+from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.local_lipschitz import preactivation_constants
 from tightrope.verifiers.robustness import verify
 
@@ -102,3 +104,19 @@ def test_lower_bounds_of_small_networks_stay_below_the_constant():
         assert found["intervals"] >= found["exact"]
     dead = FeedForward.dense([[[0.0], [1.0]], [[1.0, 1.0]]], [[1e9, 0.0], [0.0]])
     assert relu_lipschitz.lipschitz_bound(dead, Ball(np.zeros(1), 1.0, np.inf), 0, "exact").value == 1.0
+
+
+@pytest.mark.parametrize("norm", [1, 2, np.inf])
+@pytest.mark.parametrize("order", ["1", "1+cuts", "2"])
+def test_a_bias_that_cancels_certifies_nothing(order, norm):
+    """1e16 + 1 - 1e16 is 0 in float64: the first state seems to be 0, where it is 1 and wins by 0.499."""
+    network = MonDEQ(np.zeros((2, 2)), [[1e16, 1.0], [0, 1.0]], [-1e16, 0.0], [[1.0, 0], [0, 1e-3]], [0, 0.5])
+    region = Ball(np.ones(2), 1e-20, norm)
+    assert network.predict(np.ones(2)) == 1  # as float64 sees it
+    assert verify(network, region, 1, order=order).verdict == Verdict.UNKNOWN
+    for method in METHODS:
+        found = fixpoint_bounds(network, region, method)
+        assert found.margins(network, 1)[0] >= 0.499
+        assert found.z.lower[0] <= 1 <= found.z.upper[0] and found.h.lower[0] <= 1 <= found.h.upper[0]
+    if norm != np.inf:  # this radius vanishes beside the centre, and the box is a point
+        assert outer_ellipsoid(network, region).verdict(1) != Verdict.CERTIFIED

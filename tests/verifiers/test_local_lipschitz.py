@@ -1,12 +1,16 @@
 """Local Lipschitz bounds: Jacobians on the ball <= local bound <= global bound; exact where nothing switches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.problems.test_local_lipschitz import region_of
 from tests.verifiers.test_lipschitz import mondeq
 from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.problems.local_lipschitz import Rounding, exact_excess, preactivation_bounds, reduce
 from tightrope.regions import Ball
+from tightrope.verifiers import local_lipschitz
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound, preactivation_constants
 
@@ -64,3 +68,30 @@ def test_wrong_arguments_are_named():
         local_upper_bound(network, Ball(np.zeros(6), 1.0, 2), order="2")
     with pytest.raises(InputError, match="constants"):
         local_upper_bound(network, Ball(np.zeros(6), 1.0, 2), constants=np.ones(2))
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("norm", [2, np.inf])
+def test_a_reduction_that_is_off_is_allowed_for(norm, graph, rng, monkeypatch):
+    """Arrays that are 0.1 % too small, with errors that say so: the bound without the excess is too small."""
+    network, region = mondeq(0), Ball(np.random.default_rng(3).standard_normal(6), 0.05, norm)
+    rows = [None] if norm == 2 else list(np.eye(network.classes))
+    exact = reduce(network, *preactivation_bounds(network, region))
+    assert exact.network is not None and exact.active.any()
+    part = 0.999
+    smaller = replace(exact.network, U=part * exact.network.U, C=part * exact.network.C, u=part * exact.network.u)
+    errors = {name: 0.001 * np.linalg.norm(getattr(exact.network, name)) for name in ("U", "C", "u")}
+    off = replace(exact, network=smaller, direct=part * exact.direct,
+                  rounding=Rounding(W=0.0, direct=0.001 * np.linalg.norm(exact.direct), **errors))  # fmt: skip
+    bounds = {}
+    for found in (exact, off):
+        monkeypatch.setattr(local_lipschitz, "reduce", lambda *_, found=found: found)
+        bounds[found is off] = local_upper_bound(network, region, graph=graph, tolerance=1e-6)
+    true, allowed = bounds[False], bounds[True]
+    assert all(one.multipliers is not None for one in (*true.parts, *allowed.parts))
+    for row, one, other in zip(rows, allowed.parts, true.parts, strict=True):
+        bare = one.value - exact_excess(off, region, row, one.multipliers)
+        assert bare < other.value * 0.999 and one.value >= other.value
+    assert allowed.value < 2 * true.value
+    sampled = np.linalg.norm(network.jacobian(region.sample(300, rng)), ord=norm, axis=(1, 2)).max()
+    assert sampled <= true.value <= allowed.value

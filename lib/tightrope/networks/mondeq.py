@@ -95,6 +95,12 @@ class MonDEQ:
             )
         return m
 
+    @property
+    def proven_m(self) -> float:
+        """A number below the true constant of strong monotonicity: m less its slack and an eigenvalue's rounding."""
+        noise = 4 * self.width * np.finfo(float).eps * self.lipschitz / self.m
+        return self.m * (1 - 2 * MONOTONICITY_SLACK - min(0.5, noise))
+
     # construction ---------------------------------------------------------------------------------
 
     @classmethod
@@ -246,9 +252,7 @@ class MonDEQ:
         distance of the biases. The residual itself is evaluated in float64.
         """
         r = z - np.maximum(z @ self.W.T + x @ self.U.T + self.u, 0)
-        noise = 4 * self.width * np.finfo(float).eps * self.lipschitz / self.m
-        m = self.m * (1 - 2 * MONOTONICITY_SLACK - min(0.5, noise))
-        return np.linalg.norm(r, axis=-1) * (1 + (1 + self.lipschitz) / m)  # ||W|| <= 1 + ||I - W||
+        return np.linalg.norm(r, axis=-1) * (1 + (1 + self.lipschitz) / self.proven_m)  # ||W|| <= 1 + ||I - W||
 
     def logits(self, x, **options) -> np.ndarray:
         """Return F(x) = C z + c, (K,) or (N, K); options go to :meth:`equilibrium`."""

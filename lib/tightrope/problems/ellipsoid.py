@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
-from tightrope.problems.robustness import RobustnessModel
+from tightrope.problems.robustness import EPS, RobustnessModel
 from tightrope.semialgebraic import Constraint, Forms, Space, embedding, products
 
 Q_GROUP, B_GROUP = "Q", "b"
@@ -36,6 +36,7 @@ class StateModel(Protocol):
     squared_norm: float
     center: np.ndarray
     spread: np.ndarray
+    rounding: float
 
     @property
     def states(self) -> Forms:
@@ -54,6 +55,8 @@ class EllipsoidModel:
         (N,) a feasible state with o' = 0, and variances around it.
     squared_norm
         Bound on ||(1, z, d)||^2 over the region.
+    rounding
+        How far its outputs can be from the network's own, in the L2 norm.
     """
 
     network: MonDEQ
@@ -62,6 +65,7 @@ class EllipsoidModel:
     center: np.ndarray
     spread: np.ndarray
     squared_norm: float
+    rounding: float
 
     @property
     def classes(self) -> int:
@@ -119,4 +123,6 @@ def ellipsoid_model(base: RobustnessModel, state: StateModel | None = None) -> E
     )
     center, spread = lift.T @ state.center, lift.T @ state.spread
     spread[space.slices["o"]] = 0.1
-    return EllipsoidModel(network, space, constraints, center, spread, state.squared_norm)
+    size = np.linalg.norm(network.C) * np.sqrt(state.squared_norm) + np.linalg.norm(network.c)
+    rounding = np.linalg.norm(network.C) * state.rounding + (network.width + 3) * EPS * size
+    return EllipsoidModel(network, space, constraints, center, spread, state.squared_norm, float(rounding))

@@ -21,10 +21,11 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
-from tightrope.networks.mondeq import MONOTONICITY_SLACK
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, parse_norm
 from tightrope.semialgebraic import Constraint, Space, products, unit_box, unit_l2_ball
+
+EPS = np.finfo(float).eps
 
 
 def slope_products(space: Space, y, r) -> Constraint:
@@ -46,7 +47,8 @@ def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarr
     C = rows @ network.C
     # Only the row space of U (and direct) matters: with U' = Q R, t'U'y = (Q't)'R y and ||Q't|| <= ||t||.
     through = network.U if direct is None else np.vstack([network.U, rows @ direct])
-    R = np.linalg.qr(through.T, mode="r") if network.input_size > len(through) else through.T
+    p0, k = network.input_size, len(through)
+    R = np.linalg.qr(through.T, mode="r") if p0 > k else through.T
     space = Space(y=network.width, v=len(C), t=len(R))
     y, v, t = space["y"], space["v"], space["t"]
     r = sp.csr_array(network.W.T) @ y + sp.csr_array(C.T) @ v
@@ -57,7 +59,11 @@ def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarr
         *named("t", unit_l2_ball(space, t)),
     )
     reach = y_radius(network, np.linalg.norm(C, 2))
-    return _problem(space, t, sp.csr_array(R) @ inner, constraints, reach, t=(1.0, 1 / len(R)), v=(1.0, 0.1))
+    rounding = _of_rows(network, rows, direct)
+    if p0 > k:  # Householder's R is that of a matrix this far from U' (Higham, Accuracy and stability, theorem 19.4)
+        rounding += 10 * p0 * k * EPS * np.linalg.norm(through) * (1 + reach)
+    sets = {"t": (1.0, 1 / len(R)), "v": (1.0, 0.1)}
+    return _problem(space, t, sp.csr_array(R) @ inner, constraints, reach, rounding, **sets)
 
 
 def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = None) -> PolynomialProblem:
@@ -81,7 +87,8 @@ def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = N
     inner = sp.csr_array(network.U.T) @ y
     if direct is not None:
         inner = inner + space.constant(row @ direct)
-    return _problem(space, t, inner, constraints, y_radius(network, np.linalg.norm(g)), t=(float(p0), 1 / 3))
+    rounding = np.sqrt(p0) * _of_rows(network, row[None], direct)
+    return _problem(space, t, inner, constraints, y_radius(network, np.linalg.norm(g)), rounding, t=(float(p0), 1 / 3))
 
 
 def l1_problem(network: MonDEQ, column: int) -> PolynomialProblem:
@@ -95,7 +102,7 @@ def l1_problem(network: MonDEQ, column: int) -> PolynomialProblem:
     constraints = (slope_products(space, y, r), *named("v", unit_box(space, v)))
     inner = sp.csr_array(network.U[:, column][None]) @ y
     reach = y_radius(network, np.linalg.norm(network.C, 2) * np.sqrt(K))
-    return _problem(space, space.constant(1), inner, constraints, reach, v=(float(K), 1 / 3))
+    return _problem(space, space.constant(1), inner, constraints, reach, 0.0, v=(float(K), 1 / 3))
 
 
 def lipschitz_problems(network: MonDEQ, norm: object) -> list[PolynomialProblem]:
@@ -119,9 +126,8 @@ def checked_rows(network: MonDEQ, rows: np.ndarray) -> np.ndarray:
 
 
 def y_radius(network: MonDEQ, size: float) -> float:
-    """||y|| <= ||C'v|| / m for ||C'v|| <= size, with what m may exceed the true constant by taken off."""
-    noise = 4 * network.width * np.finfo(float).eps * network.lipschitz / network.m
-    return float(size * (1 + 1e-9) / (network.m * (1 - 2 * MONOTONICITY_SLACK - min(0.5, noise))))
+    """||y|| <= ||C'v|| / m for ||C'v|| <= size."""
+    return float(size * (1 + 1e-9) / network.proven_m)
 
 
 def named(name: str, constraints: list[Constraint]) -> list[Constraint]:
@@ -129,8 +135,25 @@ def named(name: str, constraints: list[Constraint]) -> list[Constraint]:
     return [Constraint(c.name.replace("d", name), c.body, c.equality) for c in constraints]
 
 
-def _problem(space, outer, inner, constraints, reach, **sets: tuple[float, float]) -> PolynomialProblem:
-    """The objective sum_j outer_j inner_j; `reach` bounds ||y||, `sets` other variables' squares, with spreads."""
+def _of_rows(network: MonDEQ, rows: np.ndarray, direct: np.ndarray | None) -> float:
+    """How far rows C K U + rows direct, with ||K|| <= 1 / m, is in the L2 norm from that of the rounded products.
+
+    Rows with one entry, 1, are exact, and so are their products.
+    """
+    if (np.count_nonzero(rows, axis=1) <= 1).all() and np.isin(rows, (0, 1)).all():
+        return 0.0
+    unit = (network.classes + 1) * EPS
+    through = y_radius(network, unit * np.linalg.norm(abs(rows) @ abs(network.C))) * np.linalg.norm(network.U)
+    return float(through + (0.0 if direct is None else unit * np.linalg.norm(abs(rows) @ abs(direct))))
+
+
+def _problem(space, outer, inner, constraints, reach, rounding, **sets: tuple[float, float]) -> PolynomialProblem:
+    """The objective sum_j outer_j inner_j + rounding.
+
+    `reach` bounds ||y||, `sets` the squares of other variables' norms, with spreads.
+    """
+    if rounding:
+        outer, inner = (sp.vstack([side, space.constant(last)]) for side, last in ((outer, 1.0), (inner, rounding)))
     objective = products(outer, inner, sp.csr_array(np.ones((1, inner.shape[0]))))
     spreads = {"y": reach**2 / space["y"].shape[0]} | {name: spread for name, (_, spread) in sets.items()}
     sizes = {name: where.stop - where.start for name, where in space.slices.items()}

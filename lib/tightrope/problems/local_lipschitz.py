@@ -17,8 +17,13 @@ Two things are known on a ball that are not known everywhere:
 
 Which neurons are stable is decided by ||z(x) - z_0|| <= ||V|| ||d|| / m and, neuron by neuron, by Lipschitz constants
 of h that the caller may give.
+
+Arithmetic: eliminating neurons solves a linear system, so the reduced network is not quite that of the formula.
+:class:`Rounding` bounds how far, from the residual and strong monotonicity, and :func:`exact_excess` what that can add
+to a bound.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,11 +31,25 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
-from tightrope.problems.lipschitz import l2_problem, linf_problem, y_radius
+from tightrope.problems.lipschitz import EPS, l2_problem, linf_problem, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.robustness import coordinates, equilibrium_at, state_constraints
+from tightrope.problems.robustness import coordinates, equilibrium_at, preactivation_rounding, state_constraints
 from tightrope.regions import INFINITY, Ball
 from tightrope.semialgebraic import Constraint, Space, embedding, products
+
+#: Relative to the network's own numbers, the largest rounding with which neurons are eliminated.
+ACCURATE = 1e-10
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """Bounds of the Frobenius norm of what exact arithmetic would change in the arrays of a :class:`Reduced`."""
+
+    W: float
+    U: float
+    u: float
+    C: float
+    direct: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +64,15 @@ class Reduced:
         (K, p0), E above.
     active, undecided
         (p,) bool; the neurons in neither are inactive on the region.
+    rounding
+        How far these arrays are from those of exact arithmetic.
     """
 
     network: MonDEQ | None
     direct: np.ndarray
     active: np.ndarray
     undecided: np.ndarray
+    rounding: Rounding
 
 
 def preactivation_bounds(
@@ -87,26 +109,82 @@ def preactivation_bounds(
 
 
 def reduce(network: MonDEQ, lower: np.ndarray, upper: np.ndarray) -> Reduced:
-    """Eliminate the neurons whose preactivation bounds (p,) have a sign."""
+    """Eliminate the neurons whose preactivation bounds (p,) have a sign.
+
+    Active ones stay where eliminating them is too inaccurate. Inactive ones are left out, which rounds nothing.
+    """
     active, inactive = lower > 0, upper < 0
-    B = ~active & ~inactive
+    small = _eliminated(network, active, ~active & ~inactive)
+    errors, size = small.rounding, np.linalg.norm(network.U) + np.linalg.norm(network.C) + np.linalg.norm(network.u)
+    if not max(errors.W / network.m, max(errors.U, errors.u, errors.C, errors.direct) / (1 + size)) <= ACCURATE:
+        return _eliminated(network, np.zeros_like(active), ~inactive)
+    return small
+
+
+def _eliminated(network: MonDEQ, A: np.ndarray, B: np.ndarray) -> Reduced:
+    """The network on B without its active neurons A."""
     W, U, C = network.W, network.U, network.C
-    A = active
-    solve = np.linalg.solve(np.eye(A.sum()) - W[np.ix_(A, A)], np.hstack([W[np.ix_(A, B)], U[A], network.u[A, None]]))
-    through, forward, bias = solve[:, : B.sum()], solve[:, B.sum() : -1], solve[:, -1]  # z_A as a function of z_B and x
-    direct = C[:, A] @ forward
-    if not B.any():
-        return Reduced(None, direct, active, B)
-    W_BA = W[np.ix_(B, A)]
-    smaller = MonDEQ(
-        W[np.ix_(B, B)] + W_BA @ through,
-        U[B] + W_BA @ forward,
-        network.u[B] + W_BA @ bias,
-        C[:, B] + C[:, A] @ through,
-        network.c + C[:, A] @ bias,
+    W_AA, W_BA, k = W[np.ix_(A, A)], W[np.ix_(B, A)], int(A.sum())
+    right = np.hstack([W[np.ix_(A, B)], U[A], network.u[A, None]])
+    solve = np.linalg.solve(np.eye(k) - W_AA, right)
+    # (I - W_AA)(solve - exact) is the residual, and ||(I - W_AA)^-1|| <= 1 / m. Sums of k products are off by k u of
+    # the sum of their sizes.
+    unit = (k + 3) * EPS
+    residual = np.abs((np.eye(k) - W_AA) @ solve - right)
+    residual += unit * ((np.eye(k) + np.abs(W_AA)) @ np.abs(solve) + np.abs(right))
+    parts = slice(0, B.sum()), slice(B.sum(), -1), slice(-1, None)  # z_A as a function of z_B, x and 1
+    (through, forward, bias), errors = zip(
+        *((solve[:, part], y_radius(network, np.linalg.norm(residual[:, part]))) for part in parts), strict=True
     )
+
+    def composed(base: np.ndarray, factor: np.ndarray, part: int) -> tuple[np.ndarray, float]:
+        """base + factor (z_A's part), and how far it is from exact."""
+        found = (through, forward, bias)[part]
+        sizes = np.abs(base) + np.abs(factor) @ np.abs(found)
+        error = np.linalg.norm(factor) * errors[part] + unit * np.linalg.norm(sizes)
+        return base + factor @ found, float(error) if k else 0.0
+
+    direct, direct_error = composed(np.zeros((len(C), U.shape[1])), C[:, A], 1)
+    if not B.any():
+        return Reduced(None, direct, A, B, Rounding(0.0, 0.0, 0.0, 0.0, direct_error))
+    W_B, W_error = composed(W[np.ix_(B, B)], W_BA, 0)
+    U_B, U_error = composed(U[B], W_BA, 1)
+    u_B, u_error = composed(network.u[B, None], W_BA, 2)
+    C_B, C_error = composed(C[:, B], C[:, A], 0)
+    smaller = MonDEQ(W_B, U_B, u_B[:, 0], C_B, network.c + C[:, A] @ bias[:, 0])
     # Rounding may put m of the smaller network a little below; the larger of the two is not needed.
-    return Reduced(replace(smaller, m=min(smaller.m, network.m)), direct, active, B)
+    smaller = replace(smaller, m=min(smaller.m, network.m))
+    return Reduced(smaller, direct, A, B, Rounding(W_error, U_error, u_error, C_error, direct_error))
+
+
+def exact_excess(small: Reduced, region: Ball, row: np.ndarray | None, multipliers: Mapping[str, np.ndarray]) -> float:
+    """By how much the maximum for exact arithmetic may exceed a bound that these multipliers prove for `small`.
+
+    Where the proof says objective <= bound - sum_k multiplier_k constraint_k, a point that violates constraint k by e_k
+    has an objective of at most bound + sum_k |multiplier_k| e_k. The points of exact arithmetic have r off by
+    ||dr|| <= ||dW|| ||y|| + ||dC|| and h by ||dh|| <= ||dW|| ||z|| + ||dU|| ||x|| + ||du||. A product of y_i or z_i
+    with one of these, summed over i, is at most that of the norms (Cauchy-Schwarz), and the objective misses
+    ||t|| (||dU|| ||y|| + ||dE||).
+    """
+    network, e = small.network, small.rounding
+    C = network.C if row is None else row[None] @ network.C
+    y = y_radius(network, np.linalg.norm(C, 2) + e.C)
+    t = np.sqrt(region.size) if region.norm == INFINITY else 1.0
+    x = np.linalg.norm(region.center) + region.radius * t
+    # ||h|| >= ||z|| for z = ReLU(h), and m ||z|| <= ||U x + u||, as z'(I - W)z = z'(U x + u).
+    injected = np.linalg.norm(network.U) * x + np.linalg.norm(network.u)
+    z = y_radius(network, injected + e.U * x + e.u)
+    off_r = e.W * y + e.C
+    off_h = e.W * z + e.U * x + e.u
+    off_h += float(np.linalg.norm(preactivation_rounding(network, coordinates(network.U, region))))
+    each = {"y (r - y) >= 0": y * off_r, "z (r - y) = 0": z * off_r, "y (z - h) = 0": y * off_h,
+            "z (z - h) = 0": z * off_h}  # fmt: skip
+    excess = t * (e.U * y + e.direct)
+    for name, values in multipliers.items():
+        excess += float(np.abs(values).max(initial=0.0)) * each.get(name, 0.0)
+        if name == "z - h >= 0":
+            excess += float(np.linalg.norm(values)) * off_h
+    return float(excess * (1 + 1e-9))
 
 
 def local_problem(

@@ -176,6 +176,30 @@ def layer_forms(space: Space, ask: Question, free: list[np.ndarray], tight: bool
     return found
 
 
+def relative_rounding(ask: Question) -> float:
+    """How far the forms h and g of :func:`layer_forms` can be from exact ones, relative to their bounds.
+
+    Forms of neurons that are not free are multiplied out, layer by layer; errors pass through as in
+    :mod:`tightrope.propagation.rounding`.
+    """
+    eps, coords, largest = np.finfo(float).eps, ask.coordinates, 0.0
+    low, high = gradient_bounds(ask)
+    error = np.zeros(ask.region.size)
+    size = np.abs(coords.origin)
+    for i, (A, b, lo, hi) in enumerate(zip(ask.weights, ask.biases, ask.lower, ask.upper, strict=True)):
+        error = np.abs(A) @ error + (A.shape[1] + 4) * eps * (np.abs(A) @ size + np.abs(b))
+        error += 0.0 if i else coords.rounding
+        largest = max(largest, float((error / _scale(np.minimum(lo, 0), np.maximum(hi, 0))).max(initial=0.0)))
+        size = np.maximum(hi, 0)
+    error = eps * np.abs(ask.c)
+    for i in range(ask.depth - 1, -1, -1):
+        largest = max(largest, float((error / _scale(low[i], high[i])).max(initial=0.0)))
+        if i:
+            A = np.abs(ask.weights[i]).T
+            error = A @ error + (A.shape[1] + 4) * eps * (A @ np.maximum(np.abs(low[i]), np.abs(high[i])))
+    return largest
+
+
 def _scale(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
     """The largest absolute value in each interval; 1 where that is 0."""
     size = np.maximum(np.abs(lower), np.abs(upper))

@@ -124,3 +124,20 @@ def gradient_bounds(ask: Question) -> tuple[tuple[np.ndarray, ...], tuple[np.nda
         low.insert(0, centre - reach - noise)
         high.insert(0, centre + reach + noise)
     return tuple(low), tuple(high)
+
+
+def gradient_rounding(ask: Question) -> float:
+    """How far the dual norm of a float64 gradient A_1'diag(u_1) ... diag(u_m) c can be from the exact one, u in [0, 1].
+
+    Sums of K products along all layers are off by K u times the sum of the sizes, |A_1|' ... |A_m|' |c|. For L2 also
+    what the QR factor of A_1' adds, where it stands for A_1' (Higham, Accuracy and stability, theorem 19.4).
+    """
+    size, eps = np.abs(ask.c), np.finfo(float).eps
+    for A in reversed(ask.weights):
+        size = np.abs(A).T @ size
+    terms = sum(len(A) + 2 for A in ask.weights) + ask.region.size + 2
+    if ask.region.norm == INFINITY:
+        return float(terms * eps * size.sum())
+    first, (low, high) = ask.weights[0], (bound[0] for bound in gradient_bounds(ask))
+    factor = 10 * first.size * np.linalg.norm(first) * np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
+    return float(eps * (terms * np.linalg.norm(size) + factor))

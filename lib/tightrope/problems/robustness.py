@@ -14,7 +14,6 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
-from tightrope.networks.mondeq import MONOTONICITY_SLACK
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, EllipsoidRegion, Polytope, Region, Zonotope
 from tightrope.semialgebraic import (
@@ -29,6 +28,8 @@ from tightrope.semialgebraic import (
     unit_l1_ball,
     unit_l2_ball,
 )
+
+EPS = np.finfo(float).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,8 @@ class Coordinates:
         (n,) bounds on d of a clipped L2 or L1 ball, else None.
     squared_norm
         Bound on ||d||^2.
+    rounding
+        (p,) how far V d can be, neuron by neuron, from U times the exact basis times d.
     rows, offsets
         (k, n) and (k,) of a polytope, rows d <= offsets, else None.
     """
@@ -57,6 +60,7 @@ class Coordinates:
     lower: np.ndarray | None
     upper: np.ndarray | None
     squared_norm: float
+    rounding: np.ndarray
     rows: np.ndarray | None = None
     offsets: np.ndarray | None = None
 
@@ -76,28 +80,39 @@ def coordinates(U: np.ndarray, region: Region) -> Coordinates:
         return _polytope(U, region)
     if isinstance(region, (Zonotope, EllipsoidRegion)):
         inner = coordinates(U @ region.G, region.parameters)
-        return replace(inner, origin=region.center)
+        product = (p0 + 2) * EPS * (np.abs(U) @ np.abs(region.G)).sum(1)  # |d_j| <= 1
+        return replace(inner, origin=region.center, rounding=inner.rounding + product)
     region, _ = region.enclosure()
     if region.norm == INFINITY:
         origin, half = _box(*region.bounding_box())
         wide = half > 0
-        return Coordinates(origin, U[:, wide] * half[wide], "box", None, None, float(wide.sum()))
+        V = U[:, wide] * half[wide]
+        return Coordinates(origin, V, "box", None, None, float(wide.sum()), _products(V))
     radius = region.radius
     if radius == 0:
-        return Coordinates(region.center, U[:, :0], "l2", None, None, 0.0)
+        return Coordinates(region.center, U[:, :0], "l2", None, None, 0.0, _products(U[:, :0]))
     kind = "l2" if region.norm == 2 else "l1"
     if kind == "l2" and not region.clipped:
-        V = U
+        V, qr = U, 0.0
         if p0 > U.shape[0]:
-            V = np.linalg.qr(U.T, mode="r").T
-        return Coordinates(region.center, radius * V, kind, None, None, 1.0)
+            # Householder's R is that of a matrix this far from U' (Higham, Accuracy and stability, theorem 19.4).
+            V, qr = np.linalg.qr(U.T, mode="r").T, 10 * U.size * EPS
+        rounding = radius * qr * np.linalg.norm(U, axis=1) + _products(radius * V)
+        return Coordinates(region.center, radius * V, kind, None, None, 1.0, rounding)
     if not region.clipped:
-        return Coordinates(region.center, radius * U, kind, None, None, 1.0)
+        return Coordinates(region.center, radius * U, kind, None, None, 1.0, _products(radius * U))
     wide = region.upper > region.lower  # a flat pixel stays at the centre's
     if not wide.any():
-        return Coordinates(region.center, U[:, :0], "l2", None, None, 0.0)
+        return Coordinates(region.center, U[:, :0], "l2", None, None, 0.0, _products(U[:, :0]))
     lower, upper = ((bound - region.center)[wide] / radius for bound in (region.lower, region.upper))
-    return Coordinates(region.center, radius * U[:, wide], kind, lower, upper, 1.0)
+    lower, upper = lower - 2 * EPS * np.abs(lower), upper + 2 * EPS * np.abs(upper)  # outwards by their rounding
+    V = radius * U[:, wide]
+    return Coordinates(region.center, V, kind, lower, upper, 1.0, _products(V))
+
+
+def _products(V: np.ndarray) -> np.ndarray:
+    """The rounding (p,) of V d for |d_j| <= 1, where each entry of V is one rounded product."""
+    return EPS * np.abs(V).sum(1)
 
 
 def _box(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +132,8 @@ def _polytope(U: np.ndarray, region: Polytope) -> Coordinates:
     rows = A[:, wide] * half[wide]
     cuts = np.abs(rows).sum(1) > offsets  # the others hold on the whole box
     squared_norm = float(wide.sum())
-    return Coordinates(origin, U[:, wide] * half[wide], "polytope", None, None, squared_norm, rows[cuts], offsets[cuts])
+    V = U[:, wide] * half[wide]
+    return Coordinates(origin, V, "polytope", None, None, squared_norm, _products(V), rows[cuts], offsets[cuts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +141,12 @@ class RobustnessModel:
     """What the problems of all targets of one region share: variables (1, z, d[, e]) and constraints.
 
     Build it with :func:`robustness_model`; :meth:`problem` adds the objective of one target.
+
+    Attributes
+    ----------
+    rounding
+        How far its states can be from the network's own, ||z - z'||, at the same input: V and b = U x_0 + u are
+        rounded, and states whose h differ by e for the same z differ by at most ||e|| / m.
     """
 
     network: MonDEQ
@@ -136,6 +158,7 @@ class RobustnessModel:
     squared_norm: float
     center: np.ndarray
     spread: np.ndarray
+    rounding: float
 
     @property
     def states(self) -> Forms:
@@ -143,13 +166,14 @@ class RobustnessModel:
         return self.space["z"]
 
     def problem(self, target: int) -> PolynomialProblem:
-        """max F(x)_target - F(x)_label over the region."""
+        """max F(x)_target - F(x)_label over the region, with what the model's rounding can take off."""
         classes = self.network.classes
         if not (0 <= target < classes and target != self.label):
             raise InputError(f"target: got {target!r}; write one of 0..{classes - 1} other than {self.label}.")
         C, c = self.network.C, self.network.c
-        xi = C[target] - C[self.label]
-        form = sp.csr_array(xi[None]) @ self.space["z"] + self.space.constant(c[target] - c[self.label])
+        xi, constant = C[target] - C[self.label], c[target] - c[self.label]
+        rounding = np.linalg.norm(xi) * (self.rounding + EPS * np.sqrt(self.squared_norm)) + EPS * abs(constant)
+        form = sp.csr_array(xi[None]) @ self.space["z"] + self.space.constant(constant + 1.01 * rounding)
         objective = products(form, self.space.constant(1))
         return PolynomialProblem(self.space, objective, self.constraints, self.squared_norm, self.center, self.spread)
 
@@ -228,7 +252,14 @@ def robustness_model(network: MonDEQ, region: Region, label: int) -> RobustnessM
         _squared_norm(network, coords, b, z0, bool(lift)),
         space.point(z=z0, **zeros),
         spread,
+        np.linalg.norm(preactivation_rounding(network, coords)) / network.proven_m,
     )
+
+
+def preactivation_rounding(network: MonDEQ, coords: Coordinates) -> np.ndarray:
+    """How far V d + b, with the rounded V and b = U x_0 + u, can be from U x + u, neuron by neuron, (p,)."""
+    size = np.abs(network.U) @ np.abs(coords.origin) + np.abs(network.u)
+    return coords.rounding + (network.input_size + 3) * EPS * size
 
 
 def _squared_norm(network: MonDEQ, coords: Coordinates, b: np.ndarray, z0: np.ndarray, lifted: bool) -> float:
@@ -236,12 +267,9 @@ def _squared_norm(network: MonDEQ, coords: Coordinates, b: np.ndarray, z0: np.nd
 
     z_0, the computed state at d = 0, misses its equation by rho = z_0 - ReLU(W z_0 + b). So z_0 - rho is the exact
     state for the bias b + W rho; strong monotonicity, m ||z - z'|| <= ||difference of the affine parts||, gives
-    ||z|| <= ||z_0|| + ||rho|| + (||V|| ||d|| + ||W|| ||rho||) / m. What networks allow m to exceed the true constant
-    by (its slack and the rounding of an eigenvalue) is taken off m, and rounding here is added to the result.
+    ||z|| <= ||z_0|| + ||rho|| + (||V|| ||d|| + ||W|| ||rho||) / m. Rounding here is added to the result.
     """
     rho = np.linalg.norm(z0 - np.maximum(network.W @ z0 + b, 0))
     spread = np.linalg.norm(coords.V, 2) * np.sqrt(coords.squared_norm) if coords.V.size else 0.0
-    noise = 4 * network.width * np.finfo(float).eps * network.lipschitz / network.m
-    m = network.m * (1 - 2 * MONOTONICITY_SLACK - min(0.5, noise))
-    z_bound = np.linalg.norm(z0) + rho + (spread + np.linalg.norm(network.W, 2) * rho) / m
+    z_bound = np.linalg.norm(z0) + rho + (spread + np.linalg.norm(network.W, 2) * rho) / network.proven_m
     return float((1 + 1e-9) * (1 + z_bound**2 + coords.squared_norm * (2 if lifted else 1)))

@@ -23,7 +23,8 @@ w -> R (2 ReLU(w) - w) + 2 alpha V b, R = (I - alpha G)(I + alpha G)^-1, G = I -
 
 **Rounding.** Containment is asked for with a margin of 1e-6, and every bound is moved outwards by 1e-9 times the sum of
 absolute values that it is computed from: several thousand times what sums of that length can lose in float64. Inverses
-are checked by their residual. This is a stated tolerance, not interval arithmetic.
+are checked by their residual. This is a stated tolerance, not interval arithmetic. The rounding of b = U x_0 + u and V,
+which may cancel, is bounded by itself: states whose h differ by e for the same z differ by at most ||e|| / m.
 """
 
 from dataclasses import dataclass
@@ -32,11 +33,11 @@ import numpy as np
 
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
-from tightrope.networks.mondeq import MONOTONICITY_SLACK
 from tightrope.regions import INFINITY, Ball
 
 METHODS = ("monotone", "interval", "zonotope")
 MARGIN = 1e-6  # with which containment has to hold
+EPS = np.finfo(float).eps
 PADDING = 1e-9  # relative to the absolute values summed
 STEPS = 5  # Peaceman-Rachford steps of one abstract transformer
 ATTEMPTS = 40  # at containment
@@ -90,11 +91,20 @@ class Zonotope:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The ball as h = W z + b + V e with ||e||_q <= 1; `dual` is the order of the dual norm."""
+    """The ball as h = W z + b + V e with ||e||_q <= 1.
+
+    Attributes
+    ----------
+    dual
+        The order of the dual norm.
+    rounding
+        (p,) how far V e + b can be from U x + u, neuron by neuron.
+    """
 
     b: np.ndarray
     V: np.ndarray
     dual: float
+    rounding: np.ndarray
 
     def reach(self, rows: np.ndarray) -> np.ndarray:
         """max rows @ e over the ball: (k,) for rows (k, n)."""
@@ -120,6 +130,9 @@ class FixpointBounds:
         Whether a containment check succeeded; if not, the bounds come from strong monotonicity and contraction alone.
     zonotope, inputs
         z as a zonotope over the ball, or None.
+    off
+        How far, ||z - z'||, the states of these inputs' rounded b and V can be from the network's: the bounds are for
+        the network, the zonotope is for the rounded numbers.
     """
 
     z: Bounds
@@ -127,7 +140,8 @@ class FixpointBounds:
     method: str
     contained: bool
     inputs: Inputs
-    zonotope: Zonotope | None = None
+    zonotope: Zonotope | None
+    off: float
 
     def margins(self, network: MonDEQ, label: int) -> np.ndarray:
         """Proven upper bounds of F_j - F_label over the ball, (K,); nan at the label."""
@@ -138,6 +152,7 @@ class FixpointBounds:
         upper = np.maximum(xi, 0) @ self.z.upper + np.minimum(xi, 0) @ self.z.lower + c
         if self.zonotope is not None:
             center, radius, total = _reach(self.zonotope, self.inputs, xi)
+            radius = radius + np.linalg.norm(xi, axis=1) * self.off
             upper, size = np.minimum(upper, center + radius + c), size + total
         upper = upper + PADDING * (1 + size)
         upper[label] = np.nan
@@ -155,13 +170,23 @@ def inputs_of(network: MonDEQ, region: Ball) -> Inputs:
         origin = (lower + upper) / 2
         wide = upper > lower
         half = np.nextafter(np.maximum(upper - origin, origin - lower), np.inf)
-        return Inputs(network.U @ origin + network.u, network.U[:, wide] * half[wide], 1.0)
+        V = network.U[:, wide] * half[wide]
+        return Inputs(network.U @ origin + network.u, V, 1.0, _rounding(network, origin, V))
     q = region.norm
     dual = INFINITY if q == 1 else q / (q - 1)
     V = region.radius * (network.U if region.radius > 0 else network.U[:, :0])
+    rounding = _rounding(network, region.center, V)
     if q == 2 and V.shape[1] > V.shape[0]:  # only the row space of U matters
+        # Householder's R is that of a matrix this far from V' (Higham, Accuracy and stability, theorem 19.4).
+        rounding += 10 * V.size * EPS * np.linalg.norm(V, axis=1)
         V = np.linalg.qr(V.T, mode="r").T
-    return Inputs(network.U @ region.center + network.u, V, dual)
+    return Inputs(network.U @ region.center + network.u, V, dual, rounding)
+
+
+def _rounding(network: MonDEQ, origin: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """Of V e + b: each entry of V is a rounded product, b a sum of p0 + 1 terms."""
+    size = np.abs(network.U) @ np.abs(origin) + np.abs(network.u)
+    return EPS * (np.abs(V).sum(1) + (network.input_size + 3) * size)
 
 
 def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> FixpointBounds:
@@ -187,7 +212,11 @@ def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> 
         contained = found is not None
         h = h.intersect(found) if contained else h
         z, h, shape = _implicit(network, inputs, z, h)
-    return FixpointBounds(z, h, method, contained, inputs, shape)
+    off = np.linalg.norm(inputs.rounding) / network.proven_m
+    further = inputs.rounding + np.linalg.norm(network.W, axis=1) * off
+    h = Bounds(h.lower - further, h.upper + further)
+    z = Bounds(np.maximum(z.lower - off, 0), np.minimum(z.upper + off, np.maximum(h.upper, 0)))  # z = ReLU(h)
+    return FixpointBounds(z, h, method, contained, inputs, shape, float(off))
 
 
 def _center(network: MonDEQ, inputs: Inputs) -> np.ndarray:
@@ -207,9 +236,7 @@ def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Bounds, 
         stretch = n ** max(0.0, 1 / 2 - (1 - 1 / inputs.dual))
         spread = min(np.linalg.norm(V, 2) * stretch, np.linalg.norm(inputs.reach(V)))
     rho = np.linalg.norm(z0 - np.maximum(W @ z0 + inputs.b, 0))
-    noise = 4 * network.width * np.finfo(float).eps * network.lipschitz / network.m
-    m = network.m * (1 - 2 * MONOTONICITY_SLACK - min(0.5, noise))
-    radius = (1 + PADDING) * ((spread + network.lipschitz * rho) / m + rho) + PADDING
+    radius = (1 + PADDING) * ((spread + network.lipschitz * rho) / network.proven_m + rho) + PADDING
     z = Bounds(np.maximum(z0 - radius, 0), np.maximum(z0 + radius, 0))
     h0 = W @ z0 + inputs.b
     size = np.abs(W) @ np.abs(z0) + np.abs(inputs.b)

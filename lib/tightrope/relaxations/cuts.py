@@ -11,18 +11,18 @@ Known bounds l <= h <= u (propagation.fixpoint) make Shor's relaxation tighter i
 3. Products of two facts. One factor is always z_i or u_i - z_i, so that the matrices keep the arrow pattern: no two
    perturbations d meet. There are thousands; :meth:`CutModel.violated` finds those that a moment matrix breaks.
 
-Everything here holds at every state of the network if the bounds do, which is for the caller to prove. As in the model
-of order 1, what is not covered is the rounding of the numbers themselves, here of the inverse in 1.
+Everything here holds at every state of the network if the bounds do, which is for the caller to prove. The inverse in 1
+is rounded: then z_A is the state of a network whose h differs by the residual, which is in :attr:`CutModel.rounding`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.robustness import RobustnessModel
+from tightrope.problems.robustness import EPS, RobustnessModel
 from tightrope.propagation.fixpoint import Bounds
 from tightrope.semialgebraic import Constraint, Forms, Space, products
 
@@ -51,6 +51,8 @@ class CutModel:
         (r, 2): which facts are multiplied (rows of `core_facts`, rows of `facts`).
     core_facts, facts
         Forms that are nonnegative at every state: z_i and u_i - z_i, (2 k, N); and all, (f, N), these first.
+    rounding
+        As in a Robustness Model.
     """
 
     model: RobustnessModel
@@ -65,10 +67,11 @@ class CutModel:
     squared_norm: float
     center: np.ndarray
     spread: np.ndarray
+    rounding: float
 
     def problem(self, target: int) -> PolynomialProblem:
-        """max F(x)_target - F(x)_label over the region."""
-        objective = self.model.problem(target).objective.under(self.lift)
+        """max F(x)_target - F(x)_label over the region, with what the model's rounding can take off."""
+        objective = replace(self.model, rounding=self.rounding).problem(target).objective.under(self.lift)
         return PolynomialProblem(self.space, objective, self.constraints, self.squared_norm, self.center, self.spread)
 
     @property
@@ -187,7 +190,19 @@ def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAI
         float(squared_norm),
         space.point(z=z0, **rest),
         variance,
+        _rounding(model, lift, h, active),
     )
+
+
+def _rounding(model: RobustnessModel, lift: sp.csr_array, h: Forms, active: np.ndarray) -> float:
+    """Of the model's states: z_A misses h_A by a residual, other h and outputs are rounded sums of products."""
+    z = sp.csr_array(lift[model.space.slices["z"]])
+    unit = (sum(model.coordinates.V.shape) + 6) * EPS
+    sizes = abs(_preactivation(model)) @ abs(lift) + abs(z)
+    off = sp.linalg.norm(z[active] - h[active]) if active.any() else 0.0
+    off += 3 * unit * sp.linalg.norm(sizes)
+    reach = np.sqrt(model.squared_norm)
+    return float(model.rounding + reach * (off / model.network.proven_m + unit * sp.linalg.norm(z)))
 
 
 def _preactivation(model: RobustnessModel) -> Forms:

@@ -56,12 +56,15 @@ class Multilinear:
         (len(monomials),).
     subsets
         Sets of variables; every monomial lies in one.
+    rounding
+        How far its values over [0, 1]^n can be from those with coefficients of exact arithmetic.
     """
 
     size: int
     monomials: tuple[tuple[int, ...], ...]
     values: np.ndarray
     subsets: tuple[tuple[int, ...], ...]
+    rounding: float = 0.0
 
     @property
     def degree(self) -> int:
@@ -126,7 +129,22 @@ def gradient_polynomial(ask: Question) -> Multilinear:
             terms[monomial] = terms.get(monomial, 0.0) + 2 * value
             terms[monomial[1:]] = terms.get(monomial[1:], 0.0) - value
     kept = {monomial: value for monomial, value in terms.items() if value}
-    return Multilinear(count, tuple(kept), np.array(list(kept.values())), _layered(ask, names, fixed))
+    values = np.array(list(kept.values()))
+    return Multilinear(count, tuple(kept), values, _layered(ask, names, fixed), _rounding(ask, fixed))
+
+
+def _rounding(ask: Question, fixed: list[np.ndarray]) -> float:
+    """What rounding can change in all coefficients of the gradient polynomial together.
+
+    A coefficient is a sum over paths, each a product of weights that is taken at most three times (2 value, -value);
+    the sum of K products of d factors is off by at most (K + d) u times the sum of their sizes, and no coefficient has
+    more than 3 K of them, K the number of all paths.
+    """
+    size, count = np.ones(ask.weights[0].shape[1]), np.ones(ask.weights[0].shape[1])
+    for A, here in zip((*ask.weights, ask.c[None]), (*fixed[1:], np.ones(1)), strict=True):
+        size, count = here * (np.abs(A) @ size), here * ((A != 0) @ count)
+    unit = np.finfo(float).eps / 2
+    return float(3 * 1.01 * (3 * count[0] + ask.depth + 3) * unit * size[0])
 
 
 def _layered(ask: Question, names: list[np.ndarray], fixed: list[np.ndarray]) -> tuple[tuple[int, ...], ...]:

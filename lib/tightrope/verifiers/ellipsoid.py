@@ -183,7 +183,7 @@ def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.nda
     sound_bound proves y_0 E_00 + E_oo - sum y_k A_k + delta I >= 0 (Q and b among the y_k). At (v, o') with the state v
     and the minimising o' = B v / (1 + delta) this reads ||B v||^2 <= (1 + delta) (y_0 + delta ||v||^2), because the
     state's own terms are nonnegative. So Q and b, divided by the root of the right-hand side at ||v||^2 <= R^2, are
-    proven.
+    proven for the model; for outputs that are off by e, ||Q (o + e) + b|| <= 1 + ||Q|| ||e||, which divides them again.
     """
     bound = sound_bound(data, -model.identity(), multipliers)
     if bound is None:
@@ -199,7 +199,8 @@ def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.nda
     Q = scale * (Q + np.triu(Q, 1).T)
     if np.linalg.eigvalsh(Q)[0] <= 0:
         return None, 0.0
-    return Ellipsoid(Q, scale * parts[B_GROUP]), scale
+    shrink = 1 / (1 + 1.01 * np.linalg.norm(Q) * model.rounding)
+    return Ellipsoid(shrink * Q, shrink * scale * parts[B_GROUP]), float(shrink * scale)
 
 
 def _start(network: MonDEQ, region: Region, seed: int, inflation: float = 10.0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import l2_problem, linf_problem, y_radius
-from tightrope.problems.local_lipschitz import local_problem, preactivation_bounds, reduce
+from tightrope.problems.local_lipschitz import exact_excess, local_problem, preactivation_bounds, reduce
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import INFINITY, Ball, parse_norm
 from tightrope.solvers.report import Stop
@@ -96,15 +96,18 @@ def local_upper_bound(
     parts = []
     for k, row in enumerate(rows):
         E = small.direct if row is None else row[None] @ small.direct
-        exact = float(np.linalg.norm(E, 2) if q == 2 else np.abs(E).sum())
+        change = 1.0 if q == 2 else np.sqrt(network.input_size)
+        affine = float(np.linalg.norm(E, 2) if q == 2 else np.abs(E).sum()) + change * small.rounding.direct
         if small.network is None:
-            value = exact * (1 + 1e-9)
-            parts.append(PartBound(k, value, None, None, None, "affine", None, 0, 0.0))
+            parts.append(PartBound(k, affine * (1 + 1e-9), None, None, None, "affine", None, 0, 0.0))
             continue
         C = small.network.C if row is None else row[None] @ small.network.C
-        change = 1.0 if q == 2 else np.sqrt(network.input_size)
-        through = y_radius(small.network, np.linalg.norm(C, 2)) * np.linalg.norm(small.network.U, 2) * change
+        size = np.linalg.norm(small.network.U, 2) + small.rounding.U
+        through = y_radius(small.network, np.linalg.norm(C, 2) + small.rounding.C) * size * change
         problem = local_problem(small.network, small.direct, region, row, graph=graph)
-        parts.append(prove(problem, tolerance, k, float((exact + through) * (1 + 1e-9)), stop))
+        part = prove(problem, tolerance, k, float((affine + through) * (1 + 1e-9)), stop)
+        if part.multipliers is not None:  # the closed form is for exact arithmetic already
+            part = replace(part, value=part.value + exact_excess(small, region, row, part.multipliers))
+        parts.append(part)
     value = max(part.value for part in parts)
     return LocalBound(value, int(small.undecided.sum()), tuple(parts), time.perf_counter() - began)

@@ -16,8 +16,14 @@ from tightrope.certificates import sound_bound
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.relu_lipschitz import CORNERS, CURVE, relu_lipschitz_problem, slope_problem
-from tightrope.problems.relu_question import Question, gradient_bounds, question
+from tightrope.problems.relu_lipschitz import (
+    CORNERS,
+    CURVE,
+    relative_rounding,
+    relu_lipschitz_problem,
+    slope_problem,
+)
+from tightrope.problems.relu_question import Question, gradient_bounds, gradient_rounding, question
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
@@ -31,7 +37,7 @@ from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.low_rank import bipartite_maxcut
 from tightrope.solvers.report import Status
 from tightrope.verifiers import relu_lipschitz_lower as lower
-from tightrope.verifiers.moments import proven_bound
+from tightrope.verifiers.moments import ROUNDING, proven_bound
 
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
 #: Methods, what they are, and from which side they bound the constant.
@@ -159,7 +165,11 @@ def lipschitz_bound(
         outcome = _Outcome(lower.ascent(ask, max(1, samples // 25), seed=seed).value)
     else:
         outcome = _Outcome(lower.exact(ask).value)
+    side = METHODS[method][1]
     value = outcome.value
+    if value is not None and side != "exact":
+        rounding = gradient_rounding(ask)
+        value = _raised(value, rounding) if side == "upper" else max(0.0, -_raised(-value, rounding))
     if outcome.verdict == FAILED or (outcome.verdict == TIME and value is not None and value >= _intervals(ask)):
         value = None  # a failure is no number, and multipliers far from optimal prove less than intervals do
     seconds = time.perf_counter() - began
@@ -210,7 +220,7 @@ def _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log
         multipliers, sweeps = _low_rank(ask, tolerance)
         bound = sound_bound(data, objective, multipliers)
         if bound is not None and np.isfinite(bound.value):
-            return _Outcome(bound.value, PROVEN, "low rank", sweeps, sizes)
+            return _Outcome(bound.value + _of_forms(ask, multipliers), PROVEN, "low rank", sweeps, sizes)
     report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
     if bound is None or not np.isfinite(bound.value):
@@ -218,7 +228,17 @@ def _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log
     verdict = TIME if report.status == Status.TIME_LIMIT else PROVEN
     if report.status not in (Status.SOLVED, Status.TIME_LIMIT):
         reason = "; ".join(filter(None, (reason, f"gap {report.gap:.1e}: {report.status}")))
-    return _Outcome(bound.value, verdict, reason, report.iterations, sizes)
+    value = bound.value + _of_forms(ask, report.multipliers)
+    return _Outcome(value, verdict, reason, report.iterations, sizes)
+
+
+def _of_forms(ask: Question, multipliers: np.ndarray) -> float:
+    """What exact forms h and g may add to a bound that these multipliers prove.
+
+    A constraint is a product of forms of size at most 1 and 2, or a sum of such: with forms that are off by e it is off
+    by at most 4 e, and the bound by the multiplier as often.
+    """
+    return float(4 * 1.01 * relative_rounding(ask) * np.abs(multipliers).sum())
 
 
 def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
@@ -245,6 +265,8 @@ def _moments(ask, method, tolerance, time_limit, memory_limit) -> _Outcome:
     need = (8 * (N * (N + 1) / 2) ** 2 if solver == "clarabel" else 8 * 60 * N**2) / 2**20
     if need > memory_limit:
         return _Outcome(None, MEMORY, f"needs about {need:.0f} MiB", sizes=program.sizes)
+    if relative_rounding(ask) > ROUNDING / 8:  # of monomials up to degree 4; what is counted below has room for it
+        return _Outcome(None, FAILED, "weights of too different sizes for float64", sizes=program.sizes)
     accuracy = min(tolerance * 1e-2, 1e-6) if solver == "clarabel" else tolerance
     began = time.perf_counter()
     found = solve_moment_program(program, solver, tolerance=accuracy, time_limit=time_limit)
@@ -258,6 +280,11 @@ def _moments(ask, method, tolerance, time_limit, memory_limit) -> _Outcome:
     return _Outcome(value, verdict, solver, sizes=program.sizes)
 
 
+def _raised(a: float, b: float) -> float:
+    """A number that is at least a + b."""
+    return float(np.nextafter(a + b, np.inf))
+
+
 def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: int = 6_000) -> _Outcome:
     began = time.perf_counter()
     p = gradient_polynomial(ask)
@@ -269,7 +296,7 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: in
         return _Outcome(None, MEMORY, str(error))
     n = len(program.objective)
     if not n:  # no neuron is undecided and no input matters
-        return _Outcome(program.constant)
+        return _Outcome(_raised(program.constant, p.rounding))
     solver = LinearProgram(method="ipm")
     columns = solver.add_columns(np.zeros(n), np.ones(n))
     graph = bipartite(p, program, ask.region.size) if degree == 3 else None
@@ -283,7 +310,7 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: in
         report = solver.maximise(columns, program.objective)
         iterations += 1
         sizes = {"variables": n, "rows": solver.rows}
-        best = min(best, program.constant + report.bound)
+        best = min(best, _raised(_raised(program.constant, report.bound), p.rounding))
         if log:
             log(f"rows {sizes['rows']} bound {best:.6f} {report.status.name}")
         if report.x is None or (time_limit is not None and time.perf_counter() - began > time_limit):
