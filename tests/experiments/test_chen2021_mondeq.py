@@ -8,7 +8,9 @@ import pytest
 from tightrope import zoo
 from tightrope.errors import CertificateError, InputError
 from tightrope.experiments import chen2021_mondeq as paper
+from tightrope.experiments import registry
 from tightrope.experiments.chen2021_mondeq import certified_ratio as ratio
+from tightrope.experiments.chen2021_mondeq import lipschitz_bounds
 from tightrope.experiments.records import Store
 
 NETWORK = next(name for name in zoo.names() if name.startswith("digits/"))
@@ -175,3 +177,16 @@ def test_figure_2_without_an_attack(tmp_path):
     assert ("attack found", False) in result.numbers.rows
     cells = paper.EXPERIMENTS["figure-2-adversarial-example"].cells([result.row], {})
     assert cells["figure-2/attacks-found"].value == 0
+
+
+def test_constants_of_a_custom_run_are_the_quick_ones_with_and_without_the_papers_data(tmp_path, monkeypatch):
+    """A profile whose data are not there has not this network either."""
+    asked = []
+    monkeypatch.setattr(lipschitz_bounds, "solved", lambda cases, solve, store: asked.extend(cases) or ())
+    lipschitz_bounds.constants("digits/mondeq-16", registry.CUSTOM)
+    monkeypatch.setenv("TIGHTROPE_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    registry.profile_cases.cache_clear()
+    lipschitz_bounds.constants("digits/mondeq-16", registry.CUSTOM)
+    registry.profile_cases.cache_clear()
+    assert {case["profile"] for case in asked} == {"quick"} and len(asked) == 12

@@ -11,8 +11,8 @@ from tightrope.experiments.cases import dataset, entry, image_count, solved
 from tightrope.experiments.chen2021_mondeq.common import PAPER, norm_text
 from tightrope.experiments.parameter_checks import checked
 from tightrope.experiments.published import PROFILES, find
-from tightrope.experiments.records import Store
-from tightrope.experiments.registry import CUSTOM, Value, drawn_profile, named
+from tightrope.experiments.records import Store, case_key
+from tightrope.experiments.registry import CUSTOM, Value, drawn_profile, profile_cases
 from tightrope.experiments.tables import Table
 from tightrope.problems.lipmon import lipmon_problem
 from tightrope.regions import Ball
@@ -129,7 +129,7 @@ def constants(network: str, profile: str, store: Store | None = None) -> dict[tu
     if profile == CUSTOM:
         for known in PROFILES:
             asked = constants_cases({"network": network, "profile": known})
-            if named(asked)[0]["profile"] == known:
+            if {case_key(case) for case in asked} <= profile_cases(PAPER, TABLE_3, known).keys():
                 cases = asked
     return _by_method(solved(cases, bound, store))
 
