@@ -176,12 +176,14 @@ def unit_l1_ball(space: Space, d: Forms, e: Forms) -> list[Constraint]:
 
 
 def interval(space: Space, x: Forms, lower: np.ndarray, upper: np.ndarray, name: str) -> list[Constraint]:
-    """lower <= x <= upper as (x - lower)(upper - x) = -x^2 + (lower + upper) x - lower upper >= 0."""
+    """lower <= x <= upper as (x - lower)(upper - x) = -x^2 + (lower + upper) x - lower upper >= 0, less rounding."""
     k = x.shape[0]
     one = space.constant(np.ones(k))
     left = sp.vstack([x, one, one], format="csr")
     right = sp.vstack([x, x, one], format="csr")
-    weights = sp.hstack([-sp.eye_array(k), sp.diags_array(lower + upper), sp.diags_array(-lower * upper)], format="csr")
+    # The sum and the product are off by u times their sizes, at |x| <= max(|lower|, |upper|).
+    constant = 2 * np.finfo(float).eps * (np.abs(lower) + np.abs(upper)) ** 2 - lower * upper
+    weights = sp.hstack([-sp.eye_array(k), sp.diags_array(lower + upper), sp.diags_array(constant)], format="csr")
     return [Constraint(f"({name} - lower)(upper - {name}) >= 0", products(left, right, weights))]
 
 

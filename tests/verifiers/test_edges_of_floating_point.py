@@ -138,3 +138,37 @@ def test_a_gradient_that_is_0_has_no_positive_lower_bound(method):
     weights = [np.array([[1e16], [1.0], [-1e16], [-1.0]]), np.ones((1, 4))]
     network = FeedForward.dense(weights, [np.full(4, 1e18), np.zeros(1)])
     assert lipschitz_bound(network, Ball(np.zeros(1), 1.0, np.inf), 0, method).value == 0
+
+
+COMPOSED = Composition((Dense([[1e16], [1.0], [-1e16]], np.zeros(3)), Dense(np.ones((1, 3)), [0.0])))  # x -> x
+
+
+@pytest.mark.parametrize("method", ["intervals", "product-shor", "shor", "hr-2-signs", "lipopt-3", "qcqp"])
+@pytest.mark.parametrize(
+    "layers", [(COMPOSED,), (COMPOSED, Dense([[1.0]], [0.0])), (Dense([[1.0]], [5.0]), COMPOSED)], ids=len
+)
+def test_layers_that_cancel_when_they_are_multiplied(layers, method):
+    """The gradient is 1 for positive x, where float64 multiplies the two layers to 0."""
+    found = lipschitz_bound(FeedForward(layers), Ball([1.0], 1.0, np.inf), 0, method)
+    assert found.value is None or found.value >= 1
+
+
+@pytest.mark.parametrize("method", ["lbs", "ascent"])
+@pytest.mark.parametrize(("weight", "bias"), [(1e16, -(1e16 + 2)), (1e8, -(1e8 + 1.5 + 1e-8))])
+def test_a_preactivation_that_is_0_in_float64_alone_is_no_tie(method, weight, bias):
+    """h <= -0.4, or -1.5e-8 at the corner: the output is 0 on the region."""
+    network = FeedForward.dense([[[weight, 1.0]], [[1.0]]], [[bias], [0.0]])
+    region = Ball([1.0, 1.25], 0.25, np.inf, [1.0, 1.0], [1.0, 1.5])
+    assert lipschitz_bound(network, region, 0, method, samples=500).value == 0
+
+
+def test_a_lower_bound_of_an_affine_output_is_below_it():
+    network = FeedForward.dense([[[1.0, 1.0]]], [[0.0]])
+    low, high = (lipschitz_bound(network, Ball([0.0, 0.0], 1.0, np.inf), 0, m).value for m in ("lbs", "shor"))
+    assert 2 - 1e-12 < low <= 2 <= high < 2 + 1e-12
+
+
+def test_overflow_of_a_lipschitz_bound_is_a_failure():
+    network = FeedForward.dense([[[1e200]], [[1e200]]], [[0.0], [0.0]])
+    found = lipschitz_bound(network, Ball([1.0], 2.0, np.inf), 0, "intervals")
+    assert (found.value, found.verdict, found.reason) == (None, "failed", "overflow")

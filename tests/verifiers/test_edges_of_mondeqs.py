@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.helpers import exact, exactly_solved
 from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import FeedForward, MonDEQ
@@ -13,7 +14,7 @@ from tightrope.propagation.fixpoint import METHODS, fixpoint_bounds
 from tightrope.regions import Ball, Polytope
 from tightrope.verifiers import lipschitz, relu_lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
-from tightrope.verifiers.local_lipschitz import preactivation_constants
+from tightrope.verifiers.local_lipschitz import local_upper_bound, preactivation_constants
 from tightrope.verifiers.robustness import verify
 
 
@@ -120,3 +121,36 @@ def test_a_bias_that_cancels_certifies_nothing(order, norm):
         assert found.z.lower[0] <= 1 <= found.z.upper[0] and found.h.lower[0] <= 1 <= found.h.upper[0]
     if norm != np.inf:  # this radius vanishes beside the centre, and the box is a point
         assert outer_ellipsoid(network, region).verdict(1) != Verdict.CERTIFIED
+
+
+def test_the_distance_of_a_computed_state_from_the_exact_one():
+    """A residual of r in z = ReLU(W z + b) is one of W r in the bias, not of (I - W) r; with rational numbers."""
+    m, L, a = 1e-6, 1e-3, 2e-5
+    W = np.array([[1 - m, a], [-a, 1 - L]])
+    u = (np.eye(2) - W) @ [1000.0, 800.0]
+    network = MonDEQ(W, np.eye(2) * 1e-3, u, [[1.0, 0], [0, 0]], [0, 999.98])
+    true = exactly_solved(np.eye(2, dtype=int) - exact(W), exact(u[:, None]))[:, 0]
+    for shift in ([0.0, 0.0], [0.05, 0.0], [-0.02, 0.3]):
+        z = np.array([1000.0, 800.0]) + shift
+        off = float(((exact(z) - true) ** 2).sum()) ** 0.5
+        assert off <= network.distance(z, u)
+    for method in METHODS:
+        z = fixpoint_bounds(network, Ball(np.zeros(2), 0.0, 2), method).z
+        assert (exact(z.lower) <= true).all() and (true <= exact(z.upper)).all()
+    region = Ball(np.zeros(2), 5.6e-5, 2)  # at (-5.5e-5, 0) label 1 wins by 0.019
+    for order in ("1", "1+cuts"):
+        assert verify(network, region, 0, order=order, attack=False).verdict != Verdict.CERTIFIED
+
+
+@pytest.mark.parametrize("norm", [2, np.inf])
+@pytest.mark.parametrize("order", ["1", "1+cuts"])
+def test_neurons_whose_bias_cancels_are_not_stable(order, norm):
+    """z_1 = 1 switches z_2 on; in float64 z_1 = 0, and z_2 seems to be off."""
+    network = MonDEQ([[0, 0], [1, 0]], [[1e16, 1, 0], [0, 0, 1.0]], [-1e16, -0.5], [[0, 1.0], [0, 0]], [0, 0])
+    assert local_upper_bound(network, Ball([1.0, 1.0, 0.0], 1e-20, norm), order=order).value >= 1e16
+
+
+def test_cuts_of_a_point_whose_neurons_are_stable():
+    """No variable is left, and nothing to cut."""
+    network = MonDEQ([[0.0]], [[2.0**40]], [3 - 2.0**40], [[0.0], [1.0]], [3.0000001, 0])
+    assert verify(network, Ball([1.0], 0.0, 2), 0, order="1+cuts").verdict in (Verdict.UNKNOWN, Verdict.CERTIFIED)

@@ -246,13 +246,21 @@ class MonDEQ:
         return z[0] if single else z
 
     def equilibrium_error(self, x, z) -> np.ndarray:
-        """A bound of ||z - z*|| for the equilibrium z* of x, from the residual of z: (N,) for rows (N, p0) and (N, p).
+        """A bound of ||z - z*|| for the equilibrium z* of x, (N,) for rows x (N, p0) and z (N, p)."""
+        sizes = np.abs(x) @ np.abs(self.U).T + np.abs(self.u)
+        rounding = (self.input_size + 3) * np.finfo(float).eps * np.linalg.norm(sizes, axis=-1)
+        return self.distance(z, x @ self.U.T + self.u) + rounding / self.proven_m
 
-        z - r with r = z - ReLU(W z + U x + u) is the equilibrium for the bias u + W r, and m ||z - z'|| is at most the
-        distance of the biases. The residual itself is evaluated in float64.
+    def distance(self, z, b) -> np.ndarray:
+        """A bound of ||z - z*|| for the solution z* of z = ReLU(W z + b): (N,) for rows z and b (N, p), or a number.
+
+        z - r with r = z - ReLU(W z + b) is the solution for the bias b + W r, and m ||z - z'|| is at most the distance
+        of the biases. The residual is evaluated in float64, with a rounding of its own.
         """
-        r = z - np.maximum(z @ self.W.T + x @ self.U.T + self.u, 0)
-        return np.linalg.norm(r, axis=-1) * (1 + (1 + self.lipschitz) / self.proven_m)  # ||W|| <= 1 + ||I - W||
+        r = z - np.maximum(z @ self.W.T + b, 0)
+        sizes = np.abs(z) @ np.abs(self.W).T + np.abs(b) + np.abs(z)
+        off = np.linalg.norm(r, axis=-1) + (self.width + 4) * np.finfo(float).eps * np.linalg.norm(sizes, axis=-1)
+        return off * (1 + np.linalg.norm(self.W, 2) / self.proven_m) * (1 + 1e-9)
 
     def logits(self, x, **options) -> np.ndarray:
         """Return F(x) = C z + c, (K,) or (N, K); options go to :meth:`equilibrium`."""

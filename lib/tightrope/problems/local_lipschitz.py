@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from tightrope.errors import InputError
+from tightrope.errors import InputError, NetworkError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import EPS, l2_problem, linf_problem, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
@@ -95,16 +95,16 @@ def preactivation_bounds(
     size = {"box": np.inf, "l2": 2.0, "l1": 1.0}[coords.kind]
     dual = {np.inf: 1, 2.0: 2, 1.0: np.inf}[size]
     spread = np.linalg.norm(V, 2) * np.sqrt(coords.squared_norm) if n else 0.0
-    residual = np.linalg.norm(z0 - np.maximum(h0, 0))
-    rho = y_radius(network, spread + np.linalg.norm(network.W, 2) * residual) + residual
+    rounding = preactivation_rounding(network, coords)
+    # Of the computed z_0 from the equilibrium of the centre.
+    drift = network.distance(z0, network.U @ coords.origin + network.u) + y_radius(network, np.linalg.norm(rounding))
+    rho = y_radius(network, spread) + drift
     reach = np.linalg.norm(network.W, axis=1) * rho + (np.linalg.norm(V, ord=dual, axis=1) if n else 0.0)
     if constants is not None:
         factor = 1.0 if np.array_equal(coords.origin, region.center) else 2.0
-        # h_0 is that of the computed z_0, which is this far from the equilibrium of the centre.
-        drift = y_radius(network, np.linalg.norm(network.W, 2) * residual) + residual
         by_constants = factor * region.radius * np.asarray(constants) + np.linalg.norm(network.W, axis=1) * drift
         reach = np.minimum(reach, by_constants + 1e-9)
-    slack = 1e-9 * (1 + np.abs(h0))
+    slack = 1e-9 * (1 + np.abs(h0)) + rounding
     return h0 - reach - slack, h0 + reach + slack
 
 
@@ -114,10 +114,14 @@ def reduce(network: MonDEQ, lower: np.ndarray, upper: np.ndarray) -> Reduced:
     Active ones stay where eliminating them is too inaccurate. Inactive ones are left out, which rounds nothing.
     """
     active, inactive = lower > 0, upper < 0
-    small = _eliminated(network, active, ~active & ~inactive)
+    kept = np.zeros_like(active), ~inactive
+    try:
+        small = _eliminated(network, active, ~active & ~inactive)
+    except NetworkError:  # what is left is not monotone, by rounding
+        return _eliminated(network, *kept)
     errors, size = small.rounding, np.linalg.norm(network.U) + np.linalg.norm(network.C) + np.linalg.norm(network.u)
     if not max(errors.W / network.m, max(errors.U, errors.u, errors.C, errors.direct) / (1 + size)) <= ACCURATE:
-        return _eliminated(network, np.zeros_like(active), ~inactive)
+        return _eliminated(network, *kept)
     return small
 
 
@@ -237,8 +241,7 @@ def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row) -> 
     )
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
     spread_z = np.linalg.norm(coords.V, 2) * np.sqrt(coords.squared_norm) if n else 0.0
-    rho = np.linalg.norm(z0 - np.maximum(network.W @ z0 + b, 0))  # as in problems.robustness, squared norm
-    z_size = np.linalg.norm(z0) + rho + y_radius(network, spread_z + np.linalg.norm(network.W, 2) * rho)
+    z_size = np.linalg.norm(z0) + network.distance(z0, b) + y_radius(network, spread_z)  # as in problems.robustness
     z_size += 1e-6 * (1 + np.linalg.norm(z0))
     center = {name: base.center[where] for name, where in base.space.slices.items()}
     spread = {name: base.spread[where] for name, where in base.space.slices.items()}

@@ -185,19 +185,18 @@ def relative_rounding(ask: Question) -> float:
     eps, coords, largest = np.finfo(float).eps, ask.coordinates, 0.0
     low, high = gradient_bounds(ask)
     error = np.zeros(ask.region.size)
-    size = np.abs(coords.origin)
-    for i, (A, b, lo, hi) in enumerate(zip(ask.weights, ask.biases, ask.lower, ask.upper, strict=True)):
-        error = np.abs(A) @ error + (A.shape[1] + 4) * eps * (np.abs(A) @ size + np.abs(b))
-        error += 0.0 if i else coords.rounding
-        largest = max(largest, float((error / _scale(np.minimum(lo, 0), np.maximum(hi, 0))).max(initial=0.0)))
+    size = np.abs(coords.origin) + ask.region.radius
+    for i, ((A, b), lo, hi) in enumerate(zip(ask.sizes[:-1], ask.lower, ask.upper, strict=True)):
+        error = A @ error + (A.shape[1] + 4) * eps * (A @ size + b) + (0.0 if i else coords.rounding)
+        largest = np.maximum(largest, (error / _scale(np.minimum(lo, 0), np.maximum(hi, 0))).max(initial=0.0))
         size = np.maximum(hi, 0)
-    error = eps * np.abs(ask.c)
+    error = (len(ask.c) + 4) * eps * ask.sizes[-1][0][0]
     for i in range(ask.depth - 1, -1, -1):
-        largest = max(largest, float((error / _scale(low[i], high[i])).max(initial=0.0)))
+        largest = np.maximum(largest, (error / _scale(low[i], high[i])).max(initial=0.0))
         if i:
-            A = np.abs(ask.weights[i]).T
-            error = A @ error + (A.shape[1] + 4) * eps * (A @ np.maximum(np.abs(low[i]), np.abs(high[i])))
-    return largest
+            A = ask.sizes[i][0].T
+            error = A @ error + (sum(A.shape) + 4) * eps * (A @ np.maximum(np.abs(low[i]), np.abs(high[i])))
+    return float(largest)
 
 
 def _scale(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:

@@ -1,11 +1,12 @@
 """The question that a Lipschitz constant answers: a ReLU network's output, a ball, and intervals of its neurons."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tightrope.errors import InputError, NetworkError, RegionError
-from tightrope.networks import FeedForward
+from tightrope.networks import Composition, FeedForward, Layer
 from tightrope.problems.robustness import Coordinates, coordinates
 from tightrope.regions import INFINITY, Ball
 
@@ -28,6 +29,9 @@ class Question:
         x_0 = origin + basis d.
     lower, upper
         m arrays (p_i,): proven bounds on h_i.
+    sizes
+        (|A_i|, |b_i|) of every hidden layer, then (|c|', 0): at least that, and where a layer was multiplied from
+        several the product of their absolute values. What rounding can cost is counted in them.
     """
 
     weights: tuple[np.ndarray, ...]
@@ -37,6 +41,7 @@ class Question:
     coordinates: Coordinates
     lower: tuple[np.ndarray, ...]
     upper: tuple[np.ndarray, ...]
+    sizes: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @property
     def depth(self) -> int:
@@ -77,8 +82,26 @@ def question(network: FeedForward, region: Ball, part: int | tuple[int, int] = 0
     weights, biases = W.weights[:-1], W.biases[:-1]
     first = weights[0] if weights else np.zeros((0, network.input_size))
     coords = coordinates(first, region)
-    lower, upper = preactivation_bounds(weights, biases, coords)
-    return Question(weights, biases, c, region, coords, lower, upper)
+    sizes = [_sizes(layer) for layer in network.layers]
+    last = sizes.pop()[0][list(np.atleast_1d(part))].sum(0)
+    lower, upper = preactivation_bounds(weights, biases, sizes, region, coords)
+    return Question(weights, biases, c, region, coords, lower, upper, (*sizes, (last[None], np.zeros(1))))
+
+
+def _sizes(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """|W| and |b| of a layer; of a composition |W_2| |W_1| and |W_2| |b_1| + |b_2|, as often as it has more products.
+
+    Rounding is counted as the number of columns times u times these: the factor makes up for the columns between.
+    """
+    if not isinstance(layer, Composition):
+        return tuple(np.abs(array) for array in layer.dense())
+    W, b = _sizes(layer.layers[0])
+    products = layer.input_size
+    for part in layer.layers[1:]:
+        A, a = _sizes(part)
+        W, b, products = A @ W, A @ b + a, products + part.input_size + 4
+    factor = 1 + products / max(1, layer.input_size)
+    return factor * W, factor * b
 
 
 def _row(C: np.ndarray, part: object) -> np.ndarray:
@@ -92,19 +115,24 @@ def _row(C: np.ndarray, part: object) -> np.ndarray:
 
 
 def preactivation_bounds(
-    weights: tuple[np.ndarray, ...], biases: tuple[np.ndarray, ...], coords: Coordinates
+    weights: tuple[np.ndarray, ...],
+    biases: tuple[np.ndarray, ...],
+    sizes: Sequence[tuple[np.ndarray, np.ndarray]],
+    region: Ball,
+    coords: Coordinates,
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Bounds (p_i,) on h_i: exact for the first layer, intervals for the others, outwards by their rounding."""
     lower, upper = [], []
-    for i, (A, b) in enumerate(zip(weights, biases, strict=True)):
+    for i, (A, b, (A_size, b_size)) in enumerate(zip(weights, biases, sizes, strict=True)):
         if i == 0:
             centre = A @ coords.origin + b
             reach = np.abs(coords.V).sum(1) if coords.kind == "box" else np.linalg.norm(coords.V, axis=1)
-            size = np.abs(A) @ np.abs(coords.origin) + np.abs(b) + reach
+            size = A_size @ (np.abs(coords.origin) + region.radius) + b_size + reach
+            reach = reach + coords.rounding
         else:
             low, high = np.maximum(lower[-1], 0), np.maximum(upper[-1], 0)
             centre, reach = A @ ((low + high) / 2) + b, np.abs(A) @ ((high - low) / 2)
-            size = np.abs(A) @ high + np.abs(b) + reach
+            size = A_size @ high + b_size + reach
         noise = 4 * (A.shape[1] + 4) * np.finfo(float).eps * size
         lower.append(centre - reach - noise)
         upper.append(centre + reach + noise)
@@ -113,17 +141,23 @@ def preactivation_bounds(
 
 def gradient_bounds(ask: Question) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Bounds (p_i,) on the backpropagated gradients g_1, ..., g_m, by intervals; g_m = c."""
-    low, high = [ask.c], [ask.c]
+    noise = 4 * (len(ask.c) + 4) * np.finfo(float).eps * ask.sizes[-1][0][0] * _inexact(ask)
+    low, high = [ask.c - noise], [ask.c + noise]
     for i in range(ask.depth - 1, 0, -1):
-        A = ask.weights[i]
+        A, size = ask.weights[i], ask.sizes[i][0].T
         on, off = ask.lower[i] > 0, ask.upper[i] < 0
         rl = np.where(off, 0, np.where(on, low[0], np.minimum(low[0], 0)))
         rh = np.where(off, 0, np.where(on, high[0], np.maximum(high[0], 0)))
         centre, reach = A.T @ ((rl + rh) / 2), np.abs(A.T) @ ((rh - rl) / 2)
-        noise = 4 * (len(A) + 4) * np.finfo(float).eps * (np.abs(A.T) @ np.maximum(np.abs(rl), np.abs(rh)))
+        noise = 4 * (sum(A.shape) + 4) * np.finfo(float).eps * (size @ np.maximum(np.abs(rl), np.abs(rh)))
         low.insert(0, centre - reach - noise)
         high.insert(0, centre + reach + noise)
     return tuple(low), tuple(high)
+
+
+def _inexact(ask: Question) -> bool:
+    """Whether c is not exact: a difference of rows, or of a layer that was multiplied from several."""
+    return not np.array_equal(np.abs(ask.c), ask.sizes[-1][0][0])
 
 
 def gradient_rounding(ask: Question) -> float:
@@ -132,12 +166,14 @@ def gradient_rounding(ask: Question) -> float:
     Sums of K products along all layers are off by K u times the sum of the sizes, |A_1|' ... |A_m|' |c|. For L2 also
     what the QR factor of A_1' adds, where it stands for A_1' (Higham, Accuracy and stability, theorem 19.4).
     """
-    size, eps = np.abs(ask.c), np.finfo(float).eps
-    for A in reversed(ask.weights):
-        size = np.abs(A).T @ size
-    terms = sum(len(A) + 2 for A in ask.weights) + ask.region.size + 2
+    size, eps = ask.sizes[-1][0][0], np.finfo(float).eps
+    for A, _ in reversed(ask.sizes[:-1]):
+        size = A.T @ size
+    terms = sum(sum(A.shape) + 4 for A, _ in ask.sizes)
     if ask.region.norm == INFINITY:
         return float(terms * eps * size.sum())
-    first, (low, high) = ask.weights[0], (bound[0] for bound in gradient_bounds(ask))
-    factor = 10 * first.size * np.linalg.norm(first) * np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
+    factor = 0.0
+    if ask.depth:
+        first, (low, high) = ask.weights[0], (bound[0] for bound in gradient_bounds(ask))
+        factor = 10 * first.size * np.linalg.norm(first) * np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
     return float(eps * (terms * np.linalg.norm(size) + factor))

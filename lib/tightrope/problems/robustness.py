@@ -265,11 +265,9 @@ def preactivation_rounding(network: MonDEQ, coords: Coordinates) -> np.ndarray:
 def _squared_norm(network: MonDEQ, coords: Coordinates, b: np.ndarray, z0: np.ndarray, lifted: bool) -> float:
     """R^2 >= 1 + ||z||^2 + ||d||^2 (+ ||e||^2) over the region.
 
-    z_0, the computed state at d = 0, misses its equation by rho = z_0 - ReLU(W z_0 + b). So z_0 - rho is the exact
-    state for the bias b + W rho; strong monotonicity, m ||z - z'|| <= ||difference of the affine parts||, gives
-    ||z|| <= ||z_0|| + ||rho|| + (||V|| ||d|| + ||W|| ||rho||) / m. Rounding here is added to the result.
+    ||z|| <= ||z_0|| + how far this computed state at d = 0 is from the exact one + ||V|| ||d|| / m, by strong
+    monotonicity, m ||z - z'|| <= ||difference of the affine parts||. Rounding here is added to the result.
     """
-    rho = np.linalg.norm(z0 - np.maximum(network.W @ z0 + b, 0))
     spread = np.linalg.norm(coords.V, 2) * np.sqrt(coords.squared_norm) if coords.V.size else 0.0
-    z_bound = np.linalg.norm(z0) + rho + (spread + np.linalg.norm(network.W, 2) * rho) / network.proven_m
+    z_bound = np.linalg.norm(z0) + network.distance(z0, b) + spread / network.proven_m
     return float((1 + 1e-9) * (1 + z_bound**2 + coords.squared_norm * (2 if lifted else 1)))

@@ -227,7 +227,7 @@ def _center(network: MonDEQ, inputs: Inputs) -> np.ndarray:
 
 
 def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Bounds, Bounds]:
-    """m ||z - z_0|| <= ||V e|| + ||I - W|| rho, rho the residual of z_0 (see problems.robustness._squared_norm)."""
+    """||z - z_0|| <= ||V e|| / m + how far z_0 is from the state at e = 0 (:meth:`MonDEQ.distance`)."""
     V, W = inputs.V, network.W
     n = V.shape[1]
     spread = 0.0
@@ -235,8 +235,7 @@ def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Bounds, 
         # ||V e|| <= ||V||_2 ||e||_2, and <= the norm of the row-wise maxima.
         stretch = n ** max(0.0, 1 / 2 - (1 - 1 / inputs.dual))
         spread = min(np.linalg.norm(V, 2) * stretch, np.linalg.norm(inputs.reach(V)))
-    rho = np.linalg.norm(z0 - np.maximum(W @ z0 + inputs.b, 0))
-    radius = (1 + PADDING) * ((spread + network.lipschitz * rho) / network.proven_m + rho) + PADDING
+    radius = (1 + PADDING) * (spread / network.proven_m + network.distance(z0, inputs.b)) + PADDING
     z = Bounds(np.maximum(z0 - radius, 0), np.maximum(z0 + radius, 0))
     h0 = W @ z0 + inputs.b
     size = np.abs(W) @ np.abs(z0) + np.abs(inputs.b)

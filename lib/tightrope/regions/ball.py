@@ -123,7 +123,7 @@ class Ball:
             return self, ""
         if q < 2:
             return Ball(self.center, self.radius, 2, self.lower, self.upper), f"L{q:g} ball enclosed in the L2 ball"
-        radius = self.radius * self.size ** (0.5 - 1 / q)
+        radius = self.radius * self.size ** (0.5 - 1 / q) * (1 + 1e-12)  # a power is rounded
         return Ball(self.center, radius, 2, *self.bounding_box()), f"L{q:g} ball enclosed in an L2 ball and a box"
 
     def project(self, x: np.ndarray) -> np.ndarray:

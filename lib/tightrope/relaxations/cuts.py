@@ -94,6 +94,8 @@ class CutModel:
         X
             (q, N): the rows of a moment matrix for the coordinates 1, z, which is all that a core fact touches.
         """
+        if not len(self.unstable):
+            return NO_PAIRS
         q = X.shape[0]
         core = self.core_facts[:, :q].toarray()
         values = (core @ X) @ self.facts.T.toarray()

@@ -140,11 +140,11 @@ def _rounding(ask: Question, fixed: list[np.ndarray]) -> float:
     the sum of K products of d factors is off by at most (K + d) u times the sum of their sizes, and no coefficient has
     more than 3 K of them, K the number of all paths.
     """
-    size, count = np.ones(ask.weights[0].shape[1]), np.ones(ask.weights[0].shape[1])
-    for A, here in zip((*ask.weights, ask.c[None]), (*fixed[1:], np.ones(1)), strict=True):
-        size, count = here * (np.abs(A) @ size), here * ((A != 0) @ count)
+    size, count, inner = np.ones(ask.weights[0].shape[1]), np.ones(ask.weights[0].shape[1]), 0
+    for (A, _), here in zip(ask.sizes, (*fixed[1:], np.ones(1)), strict=True):
+        size, count, inner = here * (A @ size), here * ((A != 0) @ count), inner + A.shape[1]
     unit = np.finfo(float).eps / 2
-    return float(3 * 1.01 * (3 * count[0] + ask.depth + 3) * unit * size[0])
+    return float(3 * 1.01 * (3 * count[0] + inner + ask.depth + 3) * unit * size[0])
 
 
 def _layered(ask: Question, names: list[np.ndarray], fixed: list[np.ndarray]) -> tuple[tuple[int, ...], ...]:

@@ -129,12 +129,12 @@ def proven_bound(
     equalities
         (s,) coefficients of the tau.
     """
-    parts = [program.gram @ _semidefinite(gram).ravel()]
-    parts += [A @ _semidefinite(Q).ravel() for A, Q in zip(program.localizing, localizing, strict=True)]
-    parts.append(program.equalities @ equalities)
+    pairs = [(program.gram, _semidefinite(gram).ravel())]
+    pairs += [(A, _semidefinite(Q).ravel()) for A, Q in zip(program.localizing, localizing, strict=True)]
+    pairs.append((program.equalities, equalities))
     # r = gamma - f - sum of the parts; gamma cancels its constant term.
-    rest = -program.objective - sum(parts)
-    size = np.abs(program.objective) + sum(np.abs(part) for part in parts)
+    rest = -program.objective - sum(A @ x for A, x in pairs)
+    size = np.abs(program.objective) + sum(np.abs(A) @ np.abs(x) for A, x in pairs)
     noise = 1e-12 * float(size @ program.magnitude)  # of these sums in float64
     return float(-rest[0] + np.abs(rest[1:]) @ program.magnitude[1:] + noise)
 

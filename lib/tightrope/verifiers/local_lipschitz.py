@@ -49,7 +49,7 @@ def preactivation_constants(network: MonDEQ, norm: object, *, tolerance: float =
         # The closed form: ||W_i|| ||U|| / m for the part through z, and the direct part exactly.
         direct = np.linalg.norm(network.U[i], ord=2 if q == 2 else 1)
         through = y_radius(network, np.linalg.norm(network.W[i])) * np.linalg.norm(network.U, 2) * change
-        values[i] = prove(build(inner, row, network.U), tolerance, i, float(direct + through)).value
+        values[i] = prove(build(inner, row, network.U), tolerance, i, float((direct + through) * (1 + 1e-9))).value
     return values
 
 

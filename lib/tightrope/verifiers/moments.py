@@ -22,14 +22,20 @@ from tightrope.solvers.conic import MomentMultipliers
 ROUNDING = 1e-12
 
 
-def proven_bound(program: MomentProgram, found: MomentMultipliers, scale: np.ndarray | None = None) -> float | None:
+def proven_bound(
+    program: MomentProgram, found: MomentMultipliers, scale: np.ndarray | None = None, off: float = 0.0
+) -> float | None:
     """The upper bound that the multipliers prove, whatever their quality; None if they prove nothing.
 
     Parameters
     ----------
     scale
         (N,) bounds of |v_i| on the set; needed where the program has no dense matrix.
+    off
+        How far the program's forms, of size at most 1, can be from exact ones: monomials of degree 4 are off by 4 times
+        as much, and so is every term.
     """
+    rounding = ROUNDING + 4.1 * off
     c = program.constraints
     total, size = sp.csr_array(program.objective), abs(program.objective)
     high, noise = 0.0, 0.0
@@ -43,7 +49,7 @@ def proven_bound(program: MomentProgram, found: MomentMultipliers, scale: np.nda
             q += block.equalities @ free
             magnitude += abs(block.equalities) @ np.abs(free)
         high += float(np.abs(q[block.low :]).sum())
-        noise += ROUNDING * float(magnitude.sum())
+        noise += rounding * float(magnitude.sum())
         total, size = total + block.quadratic(q), size + block.quadratic(magnitude)
     if not np.isfinite(high + noise):
         return None
@@ -52,7 +58,8 @@ def proven_bound(program: MomentProgram, found: MomentMultipliers, scale: np.nda
         bound = sound_bound(data, sp.csr_array(total), found.first_order)
         if bound is None:
             return None
-        return float(bound.value + high + noise + ROUNDING * float(np.abs(size.data).sum()) * c.squared_norm)
+        noise += 4.1 * off * float(np.abs(found.first_order).sum())
+        return float(bound.value + high + noise + rounding * float(np.abs(size.data).sum()) * c.squared_norm)
     if scale is None:
         raise ValueError("scale: a program without a dense matrix needs bounds of its variables.")
     y = np.where(c.equality, found.first_order, np.maximum(found.first_order, 0))
@@ -61,7 +68,7 @@ def proven_bound(program: MomentProgram, found: MomentMultipliers, scale: np.nda
     spare = np.abs(rest) * weight
     sizes = (size + c.absolute_matrix(y)).toarray() * weight
     # v_0 v_0 = 1: its coefficient is the bound, the others cost what they can be.
-    bound = float(rest[0, 0] + spare.sum() - spare[0, 0] + high + noise + ROUNDING * sizes.sum())
+    bound = float(rest[0, 0] + spare.sum() - spare[0, 0] + high + noise + rounding * sizes.sum())
     return bound if np.isfinite(bound) else None
 
 

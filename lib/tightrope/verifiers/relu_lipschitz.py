@@ -37,7 +37,7 @@ from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.low_rank import bipartite_maxcut
 from tightrope.solvers.report import Status
 from tightrope.verifiers import relu_lipschitz_lower as lower
-from tightrope.verifiers.moments import ROUNDING, proven_bound
+from tightrope.verifiers.moments import proven_bound
 
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
 #: Methods, what they are, and from which side they bound the constant.
@@ -96,6 +96,7 @@ class ReluBound:
     sizes: dict[str, int]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what overflows is a verdict
 def lipschitz_bound(
     network: FeedForward,
     region: Ball,
@@ -147,11 +148,13 @@ def lipschitz_bound(
         raise InputError(f"memory_limit: expected a positive number of MiB, got {memory_limit!r}.")
     began = time.perf_counter()
     ask = question(network, region, part)
+    rounding = gradient_rounding(ask)
+    if not np.isfinite(rounding):
+        return ReluBound(method, part, None, FAILED, "overflow", time.perf_counter() - began, 0, {})
     if ask.depth == 0 or not ask.c.any():  # an affine or constant output
         slope = ask.c if ask.depth == 0 else np.zeros(region.size)
-        value = float(lower.dual_norms(ask, slope)) * (1 + 1e-12)
-        return ReluBound(method, part, value, PROVEN, "constant gradient", time.perf_counter() - began, 0, {})
-    if method in REFINEMENT or method == "qcqp":
+        outcome = _Outcome(float(lower.dual_norms(ask, slope)), PROVEN, "constant gradient")
+    elif method in REFINEMENT or method == "qcqp":
         outcome = _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log)
     elif method in ("hr-2", "sparse-lasserre"):
         outcome = _moments(ask, method, tolerance, time_limit, memory_limit)
@@ -168,7 +171,6 @@ def lipschitz_bound(
     side = METHODS[method][1]
     value = outcome.value
     if value is not None and side != "exact":
-        rounding = gradient_rounding(ask)
         value = _raised(value, rounding) if side == "upper" else max(0.0, -_raised(-value, rounding))
     if outcome.verdict == FAILED or (outcome.verdict == TIME and value is not None and value >= _intervals(ask)):
         value = None  # a failure is no number, and multipliers far from optimal prove less than intervals do
@@ -192,9 +194,9 @@ def _intervals(ask: Question) -> float:
     on, off = ask.lower[0] > 0, ask.upper[0] < 0
     rl = np.where(off, 0, np.where(on, low[0], np.minimum(low[0], 0)))
     rh = np.where(off, 0, np.where(on, high[0], np.maximum(high[0], 0)))
-    A = ask.weights[0].T
+    A, size = ask.weights[0].T, ask.sizes[0][0].T
     centre, reach = A @ ((rl + rh) / 2), np.abs(A) @ ((rh - rl) / 2)
-    noise = 4 * (A.shape[1] + 4) * np.finfo(float).eps * (np.abs(A) @ np.maximum(np.abs(rl), np.abs(rh)))
+    noise = 4 * (sum(A.shape) + 4) * np.finfo(float).eps * (size @ np.maximum(np.abs(rl), np.abs(rh)))
     largest = (np.abs(centre) + reach) * (1 + 1e-12 * len(A)) + noise
     return float(largest.sum() if ask.region.norm == INFINITY else np.linalg.norm(largest)) * (1 + 1e-12)
 
@@ -265,15 +267,13 @@ def _moments(ask, method, tolerance, time_limit, memory_limit) -> _Outcome:
     need = (8 * (N * (N + 1) / 2) ** 2 if solver == "clarabel" else 8 * 60 * N**2) / 2**20
     if need > memory_limit:
         return _Outcome(None, MEMORY, f"needs about {need:.0f} MiB", sizes=program.sizes)
-    if relative_rounding(ask) > ROUNDING / 8:  # of monomials up to degree 4; what is counted below has room for it
-        return _Outcome(None, FAILED, "weights of too different sizes for float64", sizes=program.sizes)
     accuracy = min(tolerance * 1e-2, 1e-6) if solver == "clarabel" else tolerance
     began = time.perf_counter()
     found = solve_moment_program(program, solver, tolerance=accuracy, time_limit=time_limit)
     if found is None:
         late = time_limit is not None and time.perf_counter() - began >= time_limit
         return _Outcome(None, TIME if late else FAILED, f"{solver} returned no multipliers", sizes=program.sizes)
-    value = proven_bound(program, found, scale)
+    value = proven_bound(program, found, scale, relative_rounding(ask))
     if value is None:
         return _Outcome(None, FAILED, "the multipliers prove nothing", sizes=program.sizes)
     verdict = TIME if found.status == Status.TIME_LIMIT else PROVEN
@@ -282,7 +282,7 @@ def _moments(ask, method, tolerance, time_limit, memory_limit) -> _Outcome:
 
 def _raised(a: float, b: float) -> float:
     """A number that is at least a + b."""
-    return float(np.nextafter(a + b, np.inf))
+    return float(np.nextafter(a + b, np.inf)) if b else a
 
 
 def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: int = 6_000) -> _Outcome:

@@ -6,6 +6,7 @@ h_i = 0, at points of the region: lower bounds of the quantity L_F that the uppe
 
 import itertools
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from scipy.optimize import linprog
@@ -71,23 +72,48 @@ def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_
     return best
 
 
+def exact_signs(ask: Question, point: np.ndarray) -> list[np.ndarray]:
+    """The signs -1, 0, 1 of h_1, ..., h_m at a point (p0,), in rational numbers: in float64 a small h may be 0."""
+    exact = np.vectorize(Fraction, otypes=[object])
+    x, found = exact(point), []
+    for A, b in zip(ask.weights, ask.biases, strict=True):
+        h = exact(A) @ x + exact(b)
+        found.append((h > 0).astype(int) - (h < 0).astype(int))
+        x = np.maximum(h, 0)
+    return found
+
+
 def at_points(ask: Question, points: np.ndarray) -> LowerBound:
     """The largest value at given points of the region, ties u in {0, 1} included."""
     hs = preactivations(ask, points)
     values = dual_norms(ask, gradients(ask, [h > 0 for h in hs]))
     zero = at_zero(ask, points, hs)
-    tied = np.flatnonzero(np.any([layer.any(1) for layer in zero], axis=0)) if hs else []
-    k = int(np.argmax(values))
-    best = LowerBound(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
-    for row in tied:
-        zeros = [(i, j) for i, layer in enumerate(zero) for j in np.flatnonzero(layer[row])][:TIED]
-        for choice in itertools.product((False, True), repeat=len(zeros)):
-            patterns = [(h[row] > 0) & ~layer[row] for h, layer in zip(hs, zero, strict=True)]
-            for (i, j), u in zip(zeros, choice, strict=True):
-                patterns[i][j] = u
-            value = float(dual_norms(ask, gradients(ask, [u[None] for u in patterns]))[0])
-            if value > best.value:
-                best = LowerBound(value, points[row].copy(), tuple(patterns))
+    near = np.any([layer.any(1) for layer in zero], axis=0) if hs else np.zeros(len(points), bool)
+    best = LowerBound(0.0, None, ())
+    if not near.all():
+        k = int(np.argmax(np.where(near, -np.inf, values)))
+        best = LowerBound(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
+    for row in np.flatnonzero(near):
+        found = _at_ties(ask, points[row], [layer[row] for layer in zero], [h[row] for h in hs], best.value)
+        if found is not None:  # with u of either value where h may be 0; is it 0?
+            signs = exact_signs(ask, points[row])
+            zeros = [sign == 0 for sign in signs]
+            found = _at_ties(ask, points[row], zeros, signs, best.value)
+        best = found or best
+    return best
+
+
+def _at_ties(ask: Question, point, zero, hs, least: float) -> LowerBound | None:
+    """The largest value above `least` over both values of u at the first :data:`TIED` neurons of `zero`, if any."""
+    ties = [(i, j) for i, layer in enumerate(zero) for j in np.flatnonzero(layer)][:TIED]
+    best = None
+    for choice in itertools.product((False, True), repeat=len(ties)):
+        patterns = [(h > 0) & ~layer for h, layer in zip(hs, zero, strict=True)]
+        for (i, j), u in zip(ties, choice, strict=True):
+            patterns[i][j] = u
+        value = float(dual_norms(ask, gradients(ask, [u[None] for u in patterns]))[0])
+        if value > (best.value if best else least):
+            best = LowerBound(value, point.copy(), tuple(patterns))
     return best
 
 
@@ -148,7 +174,8 @@ def _goals(ask: Question, x: np.ndarray) -> np.ndarray:
 def exact(ask: Question, largest: int = 20_000) -> LowerBound:
     """The constant itself, by enumeration of all activation patterns with a point in the (closed) region.
 
-    Neuron by neuron: h is affine where the pattern so far holds, and a linear program says whether both signs occur.
+    Neuron by neuron: h is affine where the pattern so far holds, and a linear program says whether both signs occur, up
+    to the solver's tolerance: no proof, in neither direction.
 
     Raises
     ------
