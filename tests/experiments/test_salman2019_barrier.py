@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tightrope import attacks
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.experiments.cases import dataset
@@ -14,6 +15,7 @@ from tightrope.experiments.salman2019_barrier.common import PAPER, entry
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
+from tightrope.regions import pixel_ball
 from tightrope.verifiers.cascade import LP_ALL, By
 from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
 
@@ -181,17 +183,45 @@ def test_committed_rows_up_to_lp_all():
     assert done or not rows[1]
 
 
-def test_committed_rows_of_lpd_networks_are_exact():
-    """Every image has a proof or a re-checked point; the error is the MILP's, but for one image of 10,000."""
+def test_committed_rows_with_branch_and_bound_over_all_images():
+    """The LPD lines are decided, as the MILP decides them but for one image; others are bounded closer than printed."""
     with Store() as kept:
         lines = robust_error.error_bounds(kept.rows(robust_error.TABLE_1, "paper", PAPER))
     cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{robust_error.TABLE_1}").cells}
-    exact = [line for line in lines if len(line.letters) == 10_000]
-    for line in exact:
-        assert By.NOTHING.value not in line.letters
-        error = robust_error.percent(line.letters, robust_error.ATTACKED)
-        assert error == pytest.approx(cells[f"table-1/{line.name}/milp-upper"], abs=0.0101)
-    assert len(exact) in (0, 4)
+    whole = [line for line in lines if len(line.letters) == 10_000]
+    for line in whole:
+        lower, upper = (robust_error.percent(line.letters, robust_error.COLUMNS[f"milp-{side}"][1])
+                        for side in ("lower", "upper"))  # fmt: skip
+        printed = [cells[f"table-1/{line.name}/milp-{side}"] for side in ("lower", "upper")]
+        assert lower <= printed[1] + 0.0101 and upper >= printed[0] - 0.0101  # both hold the true error
+        if line.name.startswith("lpd"):
+            assert lower == upper == pytest.approx(printed[1], abs=0.0101)
+        elif line.name.startswith("adv-mlp-b"):
+            assert upper - lower < 0.3 * (printed[1] - printed[0])
+    assert sum(line.name.startswith("lpd") for line in whole) in (0, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.published(*FILES, distortion.TEN, "salman2019-barrier/experiment_2/mnist_cnn_wide_2_ADV.pth")
+def test_the_gap_of_figure_3_depends_on_the_attack():
+    """ADV CNN wide 2: 1.44 times with the attack aimed at each label, at least 1.5 as printed with Foolbox's PGD."""
+    name = "salman2019-barrier/adv-cnn-wide-2"
+    with Store() as kept:
+        rows = [row for row in kept.rows(distortion.FIGURE_3, "paper", PAPER) if row["network"] == name]
+    if not rows:
+        pytest.skip("no rows of the paper profile are committed")
+    found, data, ratios = entry(name), dataset("mnist"), []
+    for row in rows:
+        certified = low = row["radii"]["lp-all"][0]
+        high = 3 * row["pgd"]
+        for _ in range(9):
+            middle = (low + high) / 2
+            region = pixel_ball(data.image(row["image"]), "inf", middle, found.normalisation, True)
+            missed = attacks.foolbox_pgd_each(found.network, [region], [row["label"]], seed=0)[0] is None
+            low, high = (middle, high) if missed else (low, middle)
+        ratios.append(high / certified)
+    ours = np.median([row["pgd"] / row["radii"]["lp-all"][0] for row in rows])
+    assert 1.35 < ours < 1.5 <= np.median(ratios) < 2
 
 
 def test_committed_rows_are_in_order():
