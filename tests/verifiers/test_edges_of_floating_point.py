@@ -172,3 +172,25 @@ def test_overflow_of_a_lipschitz_bound_is_a_failure():
     network = FeedForward.dense([[[1e200]], [[1e200]]], [[0.0], [0.0]])
     found = lipschitz_bound(network, Ball([1.0], 2.0, np.inf), 0, "intervals")
     assert (found.value, found.verdict, found.reason) == (None, "failed", "overflow")
+
+
+@pytest.mark.parametrize("method", ["lbs", "ascent"])
+def test_the_sign_of_a_preactivation_that_cancels_between_layers(method):
+    """h = x - 1 < 0 on the region; multiplied in float64 it is x."""
+    first = Composition((Dense([[1.0], [0.0], [0.0]], [1e16, -1.0, -1e16]), Dense([[1.0, 1.0, 1.0]], [0.0])))
+    network = FeedForward((first, Dense([[1.0]], [0.0])))
+    assert lipschitz_bound(network, Ball([0.5], 0.25, np.inf), 0, method).value == 0
+
+
+def test_pairs_of_outputs_with_an_equal_weight():
+    network = FeedForward.dense([[[1.0], [2.0]], [[1.0, 2.0], [1.0, -1.0]]], [[0.0, 0.0], [0.0, 0.0]])
+    assert lipschitz_bound(network, Ball([0.0], 1.0, np.inf), (0, 1), "qcqp").value == pytest.approx(6, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_overflow_of_preactivations_is_a_failure(method):
+    b = 1e308
+    weights = [[[1.0, 0.0], [0.0, 1.0]], [[10.0, -10.0], [10.0, -10.0]], [[1.0, -1.0]]]
+    network = FeedForward.dense(weights, [[b, b], [0.0, -1e300], [0.0]])
+    found = lipschitz_bound(network, Ball([0.0, 0.0], 1.0, np.inf), 0, method)
+    assert (found.value, found.verdict, found.reason) == (None, "failed", "overflow")

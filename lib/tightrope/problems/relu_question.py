@@ -30,8 +30,11 @@ class Question:
     lower, upper
         m arrays (p_i,): proven bounds on h_i.
     sizes
-        (|A_i|, |b_i|) of every hidden layer, then (|c|', 0): at least that, and where a layer was multiplied from
-        several the product of their absolute values. What rounding can cost is counted in them.
+        (|A_i|, |b_i|) of every hidden layer: at least that, and where a layer was multiplied from several the product
+        of their absolute values. What rounding can cost is counted in them. Then the same of c, (|c|', how far c can be
+        from exact).
+    network
+        Whose question it is; its layers may be several matrices each.
     """
 
     weights: tuple[np.ndarray, ...]
@@ -42,6 +45,7 @@ class Question:
     lower: tuple[np.ndarray, ...]
     upper: tuple[np.ndarray, ...]
     sizes: tuple[tuple[np.ndarray, np.ndarray], ...]
+    network: FeedForward
 
     @property
     def depth(self) -> int:
@@ -84,8 +88,12 @@ def question(network: FeedForward, region: Ball, part: int | tuple[int, int] = 0
     coords = coordinates(first, region)
     sizes = [_sizes(layer) for layer in network.layers]
     last = sizes.pop()[0][list(np.atleast_1d(part))].sum(0)
-    lower, upper = preactivation_bounds(weights, biases, sizes, region, coords)
-    return Question(weights, biases, c, region, coords, lower, upper, (*sizes, (last[None], np.zeros(1))))
+    # A difference is rounded once, and 0 only if it is; a row that was multiplied from several layers is a sum.
+    multiplied = isinstance(network.layers[-1], Composition)
+    inexact = 4 * (len(c) + 4) * last if multiplied else np.abs(c) * (np.size(part) > 1)
+    sizes.append((last[None], np.finfo(float).eps * inexact))
+    lower, upper = preactivation_bounds(weights, biases, sizes[:-1], region, coords)
+    return Question(weights, biases, c, region, coords, lower, upper, tuple(sizes), network)
 
 
 def _sizes(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
@@ -141,8 +149,7 @@ def preactivation_bounds(
 
 def gradient_bounds(ask: Question) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Bounds (p_i,) on the backpropagated gradients g_1, ..., g_m, by intervals; g_m = c."""
-    noise = 4 * (len(ask.c) + 4) * np.finfo(float).eps * ask.sizes[-1][0][0] * _inexact(ask)
-    low, high = [ask.c - noise], [ask.c + noise]
+    low, high = [ask.c - ask.sizes[-1][1]], [ask.c + ask.sizes[-1][1]]
     for i in range(ask.depth - 1, 0, -1):
         A, size = ask.weights[i], ask.sizes[i][0].T
         on, off = ask.lower[i] > 0, ask.upper[i] < 0
@@ -155,16 +162,11 @@ def gradient_bounds(ask: Question) -> tuple[tuple[np.ndarray, ...], tuple[np.nda
     return tuple(low), tuple(high)
 
 
-def _inexact(ask: Question) -> bool:
-    """Whether c is not exact: a difference of rows, or of a layer that was multiplied from several."""
-    return not np.array_equal(np.abs(ask.c), ask.sizes[-1][0][0])
-
-
-def gradient_rounding(ask: Question) -> float:
+def gradient_rounding(ask: Question, factored: bool = True) -> float:
     """How far the dual norm of a float64 gradient A_1'diag(u_1) ... diag(u_m) c can be from the exact one, u in [0, 1].
 
     Sums of K products along all layers are off by K u times the sum of the sizes, |A_1|' ... |A_m|' |c|. For L2 also
-    what the QR factor of A_1' adds, where it stands for A_1' (Higham, Accuracy and stability, theorem 19.4).
+    what the QR factor of A_1' adds, if it stands for A_1' (`factored`; Higham, Accuracy and stability, theorem 19.4).
     """
     size, eps = ask.sizes[-1][0][0], np.finfo(float).eps
     for A, _ in reversed(ask.sizes[:-1]):
@@ -173,7 +175,7 @@ def gradient_rounding(ask: Question) -> float:
     if ask.region.norm == INFINITY:
         return float(terms * eps * size.sum())
     factor = 0.0
-    if ask.depth:
+    if ask.depth and factored:
         first, (low, high) = ask.weights[0], (bound[0] for bound in gradient_bounds(ask))
         factor = 10 * first.size * np.linalg.norm(first) * np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
     return float(eps * (terms * np.linalg.norm(size) + factor))

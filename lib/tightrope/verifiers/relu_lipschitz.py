@@ -148,8 +148,10 @@ def lipschitz_bound(
         raise InputError(f"memory_limit: expected a positive number of MiB, got {memory_limit!r}.")
     began = time.perf_counter()
     ask = question(network, region, part)
-    rounding = gradient_rounding(ask)
-    if not np.isfinite(rounding):
+    side = METHODS[method][1]
+    rounding = gradient_rounding(ask, factored=side == "upper" and method != "intervals")
+    numbers = (rounding, relative_rounding(ask), *map(np.sum, (*ask.lower, *ask.upper)))
+    if not np.isfinite(numbers).all():
         return ReluBound(method, part, None, FAILED, "overflow", time.perf_counter() - began, 0, {})
     if ask.depth == 0 or not ask.c.any():  # an affine or constant output
         slope = ask.c if ask.depth == 0 else np.zeros(region.size)
@@ -168,10 +170,11 @@ def lipschitz_bound(
         outcome = _Outcome(lower.ascent(ask, max(1, samples // 25), seed=seed).value)
     else:
         outcome = _Outcome(lower.exact(ask).value)
-    side = METHODS[method][1]
     value = outcome.value
     if value is not None and side != "exact":
         value = _raised(value, rounding) if side == "upper" else max(0.0, -_raised(-value, rounding))
+    if value is not None and not np.isfinite(value):
+        outcome = replace(outcome, verdict=FAILED, reason="overflow")
     if outcome.verdict == FAILED or (outcome.verdict == TIME and value is not None and value >= _intervals(ask)):
         value = None  # a failure is no number, and multipliers far from optimal prove less than intervals do
     seconds = time.perf_counter() - began
@@ -245,7 +248,8 @@ def _of_forms(ask: Question, multipliers: np.ndarray) -> float:
 
 def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
     """Multipliers of slope_problem from its form max <B, t w'>, w = 2 u - 1 and w_0 = 1: 1 - w^2 = 4 u (1 - u)."""
-    some = ask.c != 0
+    low, high = gradient_bounds(ask)
+    some = (low[0] != 0) | (high[0] != 0)  # as in slope_problem
     rows = ask.weights[0][some] * ask.c[some][:, None]
     B = 0.5 * np.concatenate([rows.sum(0)[:, None], rows.T], axis=1)
     alpha, beta, _, sweeps = bipartite_maxcut(B, tolerance=min(1e-7, 1e-3 * tolerance))

@@ -12,11 +12,14 @@ import numpy as np
 from scipy.optimize import linprog
 
 from tightrope.errors import InputError, RegionError
+from tightrope.networks import Composition, Layer
 from tightrope.problems.relu_question import Question
 from tightrope.regions import INFINITY
 
 #: Neurons at 0 whose derivatives are tried in all combinations; further ones stay at 0.
 TIED = 10
+#: Points of one batch at which preactivations near 0 are computed in rational numbers: the most promising ones.
+ASKED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +40,20 @@ def preactivations(ask: Question, points: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> list[np.ndarray]:
-    """Which preactivations (N, p_i) are 0 up to rounding, where the derivative may be 0 or 1."""
-    size, found, terms = np.abs(points), [], 0
-    for A, b, h in zip(ask.weights, ask.biases, hs, strict=True):
+def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Which preactivations (N, p_i) are 0 up to rounding, and at which points (N,) that is not certain.
+
+    It is certain where every product is 0: at the origin without biases, and for neurons without weights.
+    """
+    size, some, terms = np.abs(points), points != 0, 0
+    found, doubt = [], np.zeros(len(points), bool)
+    for (A, b), h in zip(ask.sizes[:-1], hs, strict=True):
         terms += A.shape[1] + 1
-        size = size @ np.abs(A).T + np.abs(b)
+        some = (some @ (A != 0).T.astype(float) > 0) | (b != 0)
+        size = size @ A.T + b
         found.append(np.abs(h) <= 2 * terms * np.finfo(float).eps * size)
-    return found
+        doubt |= (found[-1] & some).any(1)
+    return found, doubt
 
 
 def gradients(ask: Question, patterns: list[np.ndarray]) -> np.ndarray:
@@ -68,38 +77,57 @@ def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_
     best = LowerBound(0.0, None, ())
     for start in range(0, samples, batch):
         points = ask.region.sample(min(batch, samples - start), rng)
-        best = max(best, at_points(ask, points), key=lambda b: b.value)
+        best = max(best, at_points(ask, points, best.value), key=lambda b: b.value)
     return best
 
 
 def exact_signs(ask: Question, point: np.ndarray) -> list[np.ndarray]:
     """The signs -1, 0, 1 of h_1, ..., h_m at a point (p0,), in rational numbers: in float64 a small h may be 0."""
-    exact = np.vectorize(Fraction, otypes=[object])
-    x, found = exact(point), []
-    for A, b in zip(ask.weights, ask.biases, strict=True):
-        h = exact(A) @ x + exact(b)
+    x, found = _rational(point), []
+    for layer in ask.network.layers[:-1]:
+        h = _applied(layer, x)
         found.append((h > 0).astype(int) - (h < 0).astype(int))
         x = np.maximum(h, 0)
     return found
 
 
-def at_points(ask: Question, points: np.ndarray) -> LowerBound:
-    """The largest value at given points of the region, ties u in {0, 1} included."""
+_rational = np.vectorize(Fraction, otypes=[object])
+
+
+def _applied(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """A layer at a rational point, one matrix after the other."""
+    if isinstance(layer, Composition):
+        for part in layer.layers:
+            x = _applied(part, x)
+        return x
+    A, b = layer.dense()
+    seen = x != 0  # zeros of ReLU and black pixels cost nothing
+    return _rational(A[:, seen]) @ x[seen] + _rational(b) if seen.any() else _rational(b)
+
+
+def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LowerBound:
+    """The largest value above `least` at given points of the region, ties u in {0, 1} included; or `least`."""
     hs = preactivations(ask, points)
     values = dual_norms(ask, gradients(ask, [h > 0 for h in hs]))
-    zero = at_zero(ask, points, hs)
-    near = np.any([layer.any(1) for layer in zero], axis=0) if hs else np.zeros(len(points), bool)
-    best = LowerBound(0.0, None, ())
-    if not near.all():
-        k = int(np.argmax(np.where(near, -np.inf, values)))
-        best = LowerBound(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
-    for row in np.flatnonzero(near):
-        found = _at_ties(ask, points[row], [layer[row] for layer in zero], [h[row] for h in hs], best.value)
-        if found is not None:  # with u of either value where h may be 0; is it 0?
+    zero, doubt = at_zero(ask, points, hs)
+    tied = np.any([layer.any(1) for layer in zero], axis=0) if hs else np.zeros(len(points), bool)
+    best = LowerBound(least, None, ())
+    if not tied.all():
+        k = int(np.argmax(np.where(tied, -np.inf, values)))
+        if values[k] > least or not least:
+            best = LowerBound(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
+    found = {row: _at_ties(ask, points[row], [layer[row] for layer in zero], [h[row] for h in hs], best.value)
+             for row in np.flatnonzero(tied)}  # fmt: skip
+    asked = 0
+    for row in sorted((row for row in found if found[row]), key=lambda row: -found[row].value):
+        if found[row].value <= best.value:
+            break
+        if not doubt[row]:
+            best = found[row]
+        elif asked < ASKED:  # with u of either value where h may be 0; is it 0?
+            asked += 1
             signs = exact_signs(ask, points[row])
-            zeros = [sign == 0 for sign in signs]
-            found = _at_ties(ask, points[row], zeros, signs, best.value)
-        best = found or best
+            best = _at_ties(ask, points[row], [sign == 0 for sign in signs], signs, best.value) or best
     return best
 
 
