@@ -22,7 +22,8 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
-from tightrope.problems.robustness import EPS, RobustnessModel
+from tightrope.problems.robustness import RobustnessModel
+from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Forms, Space, embedding, products
 
 Q_GROUP, B_GROUP = "Q", "b"

@@ -23,9 +23,8 @@ from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, parse_norm
+from tightrope.regions.row_space import EPS, row_space
 from tightrope.semialgebraic import Constraint, Space, products, unit_box, unit_l2_ball
-
-EPS = np.finfo(float).eps
 
 
 def slope_products(space: Space, y, r) -> Constraint:
@@ -47,8 +46,8 @@ def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarr
     C = rows @ network.C
     # Only the row space of U (and direct) matters: with U' = Q R, t'U'y = (Q't)'R y and ||Q't|| <= ||t||.
     through = network.U if direct is None else np.vstack([network.U, rows @ direct])
-    p0, k = network.input_size, len(through)
-    R = np.linalg.qr(through.T, mode="r") if p0 > k else through.T
+    R, off = row_space(through) if network.input_size > len(through) else (through, 0.0)
+    R = R.T
     space = Space(y=network.width, v=len(C), t=len(R))
     y, v, t = space["y"], space["v"], space["t"]
     r = sp.csr_array(network.W.T) @ y + sp.csr_array(C.T) @ v
@@ -59,9 +58,7 @@ def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarr
         *named("t", unit_l2_ball(space, t)),
     )
     reach = y_radius(network, np.linalg.norm(C, 2))
-    rounding = _of_rows(network, rows, direct)
-    if p0 > k:  # Householder's R is that of a matrix this far from U' (Higham, Accuracy and stability, theorem 19.4)
-        rounding += 10 * p0 * k * EPS * np.linalg.norm(through) * (1 + reach)
+    rounding = _of_rows(network, rows, direct) + np.linalg.norm(off) * (1 + reach)
     sets = {"t": (1.0, 1 / len(R)), "v": (1.0, 0.1)}
     return _problem(space, t, sp.csr_array(R) @ inner, constraints, reach, rounding, **sets)
 

@@ -31,10 +31,11 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, NetworkError
 from tightrope.networks import MonDEQ
-from tightrope.problems.lipschitz import EPS, l2_problem, linf_problem, y_radius
+from tightrope.problems.lipschitz import l2_problem, linf_problem, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import coordinates, equilibrium_at, preactivation_rounding, state_constraints
 from tightrope.regions import INFINITY, Ball
+from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Space, embedding, products
 
 #: Relative to the network's own numbers, the largest rounding with which neurons are eliminated.

@@ -30,6 +30,7 @@ from tightrope.problems.lipschitz import named
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.relu_question import Question, gradient_bounds
 from tightrope.regions import INFINITY, Ball
+from tightrope.regions.row_space import EPS, row_space
 from tightrope.semialgebraic import Constraint, Forms, Products, Space, products, unit_box, unit_l2_ball
 
 REFINEMENTS = ("printed", "signs", "corners", "products")
@@ -129,7 +130,7 @@ def _rows_of_t(ask: Question) -> np.ndarray:
     """A_1 as a map from t, (p_1, size of t). L2: t'A_1'r only sees the row space, A_1' = Q R and ||Q't|| <= ||t||."""
     A = ask.weights[0]
     reduce = ask.region.norm == 2 and A.shape[1] > len(A)
-    return np.linalg.qr(A.T, mode="r").T if reduce else A
+    return row_space(A)[0] if reduce else A
 
 
 def _space(ask: Question, free: list[np.ndarray], size_of_t: int) -> Space:
@@ -182,20 +183,20 @@ def relative_rounding(ask: Question) -> float:
     Forms of neurons that are not free are multiplied out, layer by layer; errors pass through as in
     :mod:`tightrope.propagation.rounding`.
     """
-    eps, coords, largest = np.finfo(float).eps, ask.coordinates, 0.0
+    coords, largest = ask.coordinates, 0.0
     low, high = gradient_bounds(ask)
     error = np.zeros(ask.region.size)
     size = np.abs(coords.origin) + ask.region.radius
     for i, ((A, b), lo, hi) in enumerate(zip(ask.sizes[:-1], ask.lower, ask.upper, strict=True)):
-        error = A @ error + (A.shape[1] + 4) * eps * (A @ size + b) + (0.0 if i else coords.rounding)
+        error = A @ error + (A.shape[1] + 4) * EPS * (A @ size + b) + (0.0 if i else coords.rounding)
         largest = np.maximum(largest, (error / _scale(np.minimum(lo, 0), np.maximum(hi, 0))).max(initial=0.0))
         size = np.maximum(hi, 0)
-    error = (len(ask.c) + 4) * eps * ask.sizes[-1][0][0]
+    error = (len(ask.c) + 4) * EPS * ask.sizes[-1][0][0]
     for i in range(ask.depth - 1, -1, -1):
         largest = np.maximum(largest, (error / _scale(low[i], high[i])).max(initial=0.0))
         if i:
             A = ask.sizes[i][0].T
-            error = A @ error + (sum(A.shape) + 4) * eps * (A @ np.maximum(np.abs(low[i]), np.abs(high[i])))
+            error = A @ error + (sum(A.shape) + 4) * EPS * (A @ np.maximum(np.abs(low[i]), np.abs(high[i])))
     return float(largest)
 
 

@@ -9,6 +9,7 @@ from tightrope.errors import InputError, NetworkError, RegionError
 from tightrope.networks import Composition, FeedForward, Layer
 from tightrope.problems.robustness import Coordinates, coordinates
 from tightrope.regions import INFINITY, Ball
+from tightrope.regions.row_space import EPS, row_space
 
 NORMS = (2.0, INFINITY)
 
@@ -91,7 +92,7 @@ def question(network: FeedForward, region: Ball, part: int | tuple[int, int] = 0
     # A difference is rounded once, and 0 only if it is; a row that was multiplied from several layers is a sum.
     multiplied = isinstance(network.layers[-1], Composition)
     inexact = 4 * (len(c) + 4) * last if multiplied else np.abs(c) * (np.size(part) > 1)
-    sizes.append((last[None], np.finfo(float).eps * inexact))
+    sizes.append((last[None], EPS * inexact))
     lower, upper = preactivation_bounds(weights, biases, sizes[:-1], region, coords)
     return Question(weights, biases, c, region, coords, lower, upper, tuple(sizes), network)
 
@@ -141,7 +142,7 @@ def preactivation_bounds(
             low, high = np.maximum(lower[-1], 0), np.maximum(upper[-1], 0)
             centre, reach = A @ ((low + high) / 2) + b, np.abs(A) @ ((high - low) / 2)
             size = A_size @ high + b_size + reach
-        noise = 4 * (A.shape[1] + 4) * np.finfo(float).eps * size
+        noise = 4 * (A.shape[1] + 4) * EPS * size
         lower.append(centre - reach - noise)
         upper.append(centre + reach + noise)
     return tuple(lower), tuple(upper)
@@ -156,7 +157,7 @@ def gradient_bounds(ask: Question) -> tuple[tuple[np.ndarray, ...], tuple[np.nda
         rl = np.where(off, 0, np.where(on, low[0], np.minimum(low[0], 0)))
         rh = np.where(off, 0, np.where(on, high[0], np.maximum(high[0], 0)))
         centre, reach = A.T @ ((rl + rh) / 2), np.abs(A.T) @ ((rh - rl) / 2)
-        noise = 4 * (sum(A.shape) + 4) * np.finfo(float).eps * (size @ np.maximum(np.abs(rl), np.abs(rh)))
+        noise = 4 * (sum(A.shape) + 4) * EPS * (size @ np.maximum(np.abs(rl), np.abs(rh)))
         low.insert(0, centre - reach - noise)
         high.insert(0, centre + reach + noise)
     return tuple(low), tuple(high)
@@ -166,16 +167,16 @@ def gradient_rounding(ask: Question, factored: bool = True) -> float:
     """How far the dual norm of a float64 gradient A_1'diag(u_1) ... diag(u_m) c can be from the exact one, u in [0, 1].
 
     Sums of K products along all layers are off by K u times the sum of the sizes, |A_1|' ... |A_m|' |c|. For L2 also
-    what the QR factor of A_1' adds, if it stands for A_1' (`factored`; Higham, Accuracy and stability, theorem 19.4).
+    what the QR factor of A_1' adds, if it stands for A_1' (`factored`).
     """
-    size, eps = ask.sizes[-1][0][0], np.finfo(float).eps
+    size = ask.sizes[-1][0][0]
     for A, _ in reversed(ask.sizes[:-1]):
         size = A.T @ size
     terms = sum(sum(A.shape) + 4 for A, _ in ask.sizes)
     if ask.region.norm == INFINITY:
-        return float(terms * eps * size.sum())
-    factor = 0.0
-    if ask.depth and factored:
-        first, (low, high) = ask.weights[0], (bound[0] for bound in gradient_bounds(ask))
-        factor = 10 * first.size * np.linalg.norm(first) * np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
-    return float(eps * (terms * np.linalg.norm(size) + factor))
+        return float(terms * EPS * size.sum())
+    off = 0.0
+    if factored and ask.depth and ask.region.size > len(ask.weights[0]):
+        low, high = (bound[0] for bound in gradient_bounds(ask))
+        off = np.linalg.norm(row_space(ask.weights[0])[1]) * np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
+    return float(terms * EPS * np.linalg.norm(size) + off)

@@ -16,6 +16,7 @@ from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, EllipsoidRegion, Polytope, Region, Zonotope
+from tightrope.regions.row_space import EPS, row_space
 from tightrope.semialgebraic import (
     Constraint,
     Forms,
@@ -28,8 +29,6 @@ from tightrope.semialgebraic import (
     unit_l1_ball,
     unit_l2_ball,
 )
-
-EPS = np.finfo(float).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +92,8 @@ def coordinates(U: np.ndarray, region: Region) -> Coordinates:
         return Coordinates(region.center, U[:, :0], "l2", None, None, 0.0, _products(U[:, :0]))
     kind = "l2" if region.norm == 2 else "l1"
     if kind == "l2" and not region.clipped:
-        V, qr = U, 0.0
-        if p0 > U.shape[0]:
-            # Householder's R is that of a matrix this far from U' (Higham, Accuracy and stability, theorem 19.4).
-            V, qr = np.linalg.qr(U.T, mode="r").T, 10 * U.size * EPS
-        rounding = radius * qr * np.linalg.norm(U, axis=1) + _products(radius * V)
+        V, off = row_space(U) if p0 > U.shape[0] else (U, np.zeros(len(U)))
+        rounding = radius * off + _products(radius * V)
         return Coordinates(region.center, radius * V, kind, None, None, 1.0, rounding)
     if not region.clipped:
         return Coordinates(region.center, radius * U, kind, None, None, 1.0, _products(radius * U))

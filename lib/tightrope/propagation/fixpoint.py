@@ -34,10 +34,10 @@ import numpy as np
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.regions import INFINITY, Ball
+from tightrope.regions.row_space import EPS, row_space
 
 METHODS = ("monotone", "interval", "zonotope")
 MARGIN = 1e-6  # with which containment has to hold
-EPS = np.finfo(float).eps
 PADDING = 1e-9  # relative to the absolute values summed
 STEPS = 5  # Peaceman-Rachford steps of one abstract transformer
 ATTEMPTS = 40  # at containment
@@ -177,9 +177,8 @@ def inputs_of(network: MonDEQ, region: Ball) -> Inputs:
     V = region.radius * (network.U if region.radius > 0 else network.U[:, :0])
     rounding = _rounding(network, region.center, V)
     if q == 2 and V.shape[1] > V.shape[0]:  # only the row space of U matters
-        # Householder's R is that of a matrix this far from V' (Higham, Accuracy and stability, theorem 19.4).
-        rounding += 10 * V.size * EPS * np.linalg.norm(V, axis=1)
-        V = np.linalg.qr(V.T, mode="r").T
+        V, off = row_space(V)
+        rounding += off
     return Inputs(network.U @ region.center + network.u, V, dual, rounding)
 
 

@@ -22,8 +22,9 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.robustness import EPS, RobustnessModel
+from tightrope.problems.robustness import RobustnessModel
 from tightrope.propagation.fixpoint import Bounds
+from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Forms, Space, products
 
 NO_PAIRS = np.zeros((0, 2), int)

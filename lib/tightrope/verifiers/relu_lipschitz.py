@@ -74,8 +74,9 @@ class ReluBound:
     method, part
         What was asked.
     value
-        A proven bound from the method's side; None unless the verdict is "proven", or "time" with a bound that holds
-        and is below that of intervals, although the method would have improved it.
+        A proven bound from the method's side; of "exact" the constant itself, up to the tolerance of linear programs.
+        None unless the verdict is "proven", or "time" with a bound that holds and is below that of intervals, although
+        the method would have improved it.
     verdict
         "proven", "time", "OfM" (memory) or "failed".
     reason

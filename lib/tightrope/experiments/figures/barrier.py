@@ -127,7 +127,7 @@ def gap_bars(gaps: Sequence[tuple], title: str) -> Drawing:
         for level, name in ((50, "1.5×"), (400, "5×")):
             if level < 1.1 * axes.get_ylim()[1]:
                 axes.axhline(level, color=MUTED, linewidth=0.8, linestyle="--")
-                axes.text(-0.95, level, name, va="bottom", ha="left", color=MUTED)
+                axes.text(1.01, level, name, va="center", ha="left", color=MUTED, transform=axes.get_yaxis_transform())
         axes.set_xlim(-1, len(networks) - 0.4)
         names = [network.split("/")[-1] for network in networks]
         axes.set_xticks(

@@ -1,0 +1,20 @@
+"""An L2 ball seen through a matrix: only the row space matters."""
+
+import numpy as np
+
+EPS = np.finfo(float).eps
+
+
+def row_space(U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R' (p, p) and rounding (p,): U t, for ||t||_2 <= 1 and p0 > p, takes the values R' s, ||s||_2 <= 1.
+
+    With U' = Q R, U t = R'(Q't). Householder's R is that of a matrix whose columns are off by less than 10 p0 p u times
+    their length (Higham, Accuracy and stability, theorem 19.4), which is the rounding of each row.
+
+    Examples
+    --------
+    >>> R, rounding = row_space(np.array([[3.0, 4.0]]))
+    >>> abs(R.round(12)), bool((rounding < 1e-13).all())
+    (array([[5.]]), True)
+    """
+    return np.linalg.qr(U.T, mode="r").T, 10 * U.size * EPS * np.linalg.norm(U, axis=1)
