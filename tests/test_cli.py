@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from tightrope import paths, zoo
 from tightrope.cli import main
-from tightrope.experiments import published
+from tightrope.workbench import published
 
 NETWORK = next(name for name in zoo.names() if name.startswith("digits/"))
 CERTIFY = ("certify", "--network", NETWORK, "--image", "digits:0", "--norm", "inf", "--epsilon-pixel", "0.01")

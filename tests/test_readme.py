@@ -7,9 +7,9 @@ import re
 import pytest
 
 from tightrope import paths
-from tightrope.experiments import cases, published, runner
-from tightrope.experiments import compare as comparing
-from tightrope.experiments.records import Store
+from tightrope.workbench import cases, published, runner
+from tightrope.workbench import compare as comparing
+from tightrope.workbench.records import Store
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -14,11 +14,11 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from tightrope import __version__, datasets, zoo
 from tightrope.errors import InputError, TightropeError, UnknownNameError
-from tightrope.experiments import batch, published, runner
-from tightrope.experiments import compare as comparing
-from tightrope.experiments.records import Store
-from tightrope.experiments.tables import Table
 from tightrope.regions import pixel_ball
+from tightrope.workbench import batch, published, runner
+from tightrope.workbench import compare as comparing
+from tightrope.workbench.records import Store
+from tightrope.workbench.tables import Table
 
 # What `certify --json` tells of one label.
 _DECISION = (
@@ -169,7 +169,7 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: figures/site.")
 def report(output: Path | None) -> None:
     """Write a static site with every printed number beside ours; it opens from disk."""
-    from tightrope.experiments import report as reporting  # nbconvert takes a second to import
+    from tightrope import report as reporting  # nbconvert takes a second to import
 
     site = reporting.write(output)
     click.echo(", ".join(f"{count} {word}" for word, count in site.counts.most_common()))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tightrope.experiments.report import site
+from tightrope.report import site
 
 pytestmark = pytest.mark.browser
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tightrope.errors import InputError
-from tightrope.experiments.jovanovic2022_paradox.landscapes import Climb
 from tightrope.networks import FeedForward
 from tightrope.propagation.ascent import Steps, ascend
 from tightrope.propagation.continuity import output_gradient, shifted_lower_bounds
+from tightrope.results.jovanovic2022_paradox.landscapes import Climb
 
 
 def network(seed: int) -> tuple[FeedForward, np.ndarray]:

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.experiments.jovanovic2022_paradox.degrees import INPUTS, random_question
 from tightrope.networks import FeedForward
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.rational import PRIMES, TooFewPointsError, degree, function, shift
 from tightrope.propagation.sensitivity import METHODS, bound_degrees, degree_formula, exact_bounds, shared_degree
+from tightrope.results.jovanovic2022_paradox.degrees import INPUTS, random_question
 
 BOX = ([-1] * INPUTS, [1] * INPUTS)
 

@@ -238,7 +238,7 @@ def test_published_sizes(norm, epsilon, published_mondeq):
 @pytest.mark.published
 def test_published_ellipsoids_hold_sampled_outputs(published_mondeq):
     """A handful of the authors' 400 ellipsoids; the rows of Table 2 have them all."""
-    from tightrope.experiments.chen2021_mondeq.published_ellipsoids import outer_points, published_ellipsoid, reach
+    from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_ellipsoid, reach
 
     network, data = published_mondeq
     for image in (0, 57, 99):

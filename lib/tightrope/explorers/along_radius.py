@@ -1,0 +1,137 @@
+"""Explorer of one image: what each relaxation proves of it as the radius grows."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tightrope import figures, zoo
+from tightrope.errors import InputError
+from tightrope.explorers.controls import choice, number_slider, page, radius_slider
+from tightrope.explorers.explorer import Explorer, View
+from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.inputs import InputSet
+from tightrope.results.jovanovic2022_paradox.common import title
+from tightrope.results.jovanovic2022_paradox.tightness import CURVES, label
+from tightrope.solvers.report import Stop
+from tightrope.workbench.cases import dataset, entry
+from tightrope.workbench.tables import Table
+
+CONTROLS = ("network", "image", "epsilon")
+#: Radii of a curve, from 0 to the chosen one.
+RADII = 41
+
+
+@dataclass(frozen=True, eq=False)
+class Proofs:
+    """Bounds of one image.
+
+    Attributes
+    ----------
+    about : str
+    right : bool
+        Whether the image is labelled rightly: otherwise nothing can be certified.
+    radii : (R,) array
+        In pixel units.
+    margins : dict
+        Relaxation -> (R,) upper bounds of the largest F_k - F_label, rounding not included.
+    certified : dict
+        Relaxation -> (R,) of bool, rounding included.
+    """
+
+    about: str
+    right: bool
+    radii: np.ndarray
+    margins: Mapping[str, np.ndarray]
+    certified: Mapping[str, np.ndarray]
+
+
+def radius_curves(
+    network: str = "digits/fc-natural",
+    image: int = 0,
+    epsilon: float = 0.05,
+    *,
+    controls: Iterable[str] = CONTROLS,
+    background: bool = True,
+) -> Explorer:
+    """Explore what six relaxations prove about one image for radii up to epsilon.
+
+    Parameters
+    ----------
+    network
+        A feed-forward network of the zoo.
+    image
+        Test image, counted from 0.
+    epsilon
+        The largest radius, for pixels in [0, 1].
+    controls
+        Which of these can be moved.
+    """
+    fixed = {"network": network, "image": int(image), "epsilon": float(epsilon)}
+    known = [name for name in zoo.names() if name.startswith(("digits/fc-", "mnist/")) and zoo.available(name)]
+    makers = {
+        "network": lambda v: choice(v, sorted({*known, v}), "network"),
+        "image": lambda v: number_slider(v, 359, "test image"),
+        "epsilon": lambda v: radius_slider(v),
+    }
+    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
+    return Explorer(
+        "Certificates along the radius",
+        moved,
+        lambda state, stop: _stages({**fixed, **state}, stop),
+        proofs_view,
+        background=background,
+    )
+
+
+def _stages(state: Mapping, stop: Stop) -> Iterator[Proofs]:
+    """One relaxation after the other, cheapest first."""
+    found = entry(state["network"])
+    data = dataset(found.dataset)
+    if not 0 <= state["image"] < len(data):
+        raise InputError(f"image: {state['image']} is out of range; {data.name} has test images 0 to {len(data) - 1}.")
+    pixels, true = data.image(state["image"]), data.label(state["image"])
+    radii = np.linspace(0, state["epsilon"], RADII)
+    lower, upper = (np.clip(pixels + sign * radii[:, None], 0, 1) for sign in (-1, 1))
+    boxes = InputSet.boxes(*map(found.normalisation.to_input, (lower, upper)))
+    right = int(found.network.predict(found.normalisation.to_input(pixels))) == true
+    answer = Proofs(f"{label(state['network'])}: test image {state['image']}, a {true}", right, radii, {}, {})
+    for method in CURVES:
+        if stop():
+            return
+        with one_thread():
+            proof = certify(found.network, boxes, np.full(RADII, true), method)
+        answer = replace(
+            answer,
+            margins={**answer.margins, method: proof.worst},
+            certified={**answer.certified, method: proof.certified},
+        )
+        yield answer
+
+
+def proofs_view(answer: Proofs) -> View:
+    """Draw the bounds over the radius, as far as they are near 0, and list how far each relaxation certifies."""
+    high = max(1.0, *(abs(margins[0]) for method, margins in answer.margins.items() if method != "crown_0"))
+    lines = {
+        title(method): (answer.radii, np.where(margins > high, np.nan, margins))
+        for method, margins in answer.margins.items()
+    }
+    lines["0"] = (answer.radii[[0, -1]], [0.0, 0.0])
+    labels = ("radius, pixel units", "bound of the largest margin")
+    png = figures.curves({answer.about: lines}, labels, "bounds over the radius")._repr_png_()
+    rows, words = [], []
+    for method, certified in answer.certified.items():
+        reach = _reach(answer.radii, certified)
+        rows.append((title(method), "none" if reach is None else f"{reach:.4g}", f"{answer.margins[method][-1]:.4g}"))
+        words.append(f"{title(method)} {'none' if reach is None else format(reach, '.3g')}")
+    table = Table(("relaxation", "certified up to radius", "bound at the largest radius"), tuple(rows))
+    headline = "certified where the bound is below 0" if answer.right else "labelled wrongly: nothing to certify"
+    text = f"{answer.about}: certified up to " + ", ".join(words)
+    return View(png, page(headline, [answer.about], table), text)
+
+
+def _reach(radii: np.ndarray, certified: np.ndarray) -> float | None:
+    """The largest radius up to which all are certified."""
+    if not certified[0]:
+        return None
+    return float(radii[np.argmin(certified) - 1 if not certified.all() else -1])

@@ -1,0 +1,276 @@
+"""The questions that the explorers ask: what is known of one image, part by part, each part solved once."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
+
+from tightrope import attacks, datasets, zoo
+from tightrope.certificates import Verdict
+from tightrope.datasets import Dataset
+from tightrope.errors import InputError
+from tightrope.explorers.explorer import Memo
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.regions import Ball, pixel_ball
+from tightrope.solvers.report import Stop
+from tightrope.solvers.threads import single_thread
+from tightrope.verifiers import robustness
+from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
+
+#: Inputs up to which the cascade decides all labels in about a second.
+SMALL = 100
+TRUE, CLOSEST = -1, -2  # labels of the ellipse that depend on the image
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What is known of one image and region so far.
+
+    Attributes
+    ----------
+    image : int
+    pixels : (p0,)
+    shape : (height, width)
+    label, predicted : int
+        The true label y, and the network's at the image.
+    nominal : (K,)
+        F_k - F_y at the image.
+    attack : Attack or None
+        The clearest point with another label.
+    attack_pixels : (p0,) or None
+    attack_margin : (K,)
+        The largest F_k - F_y that was found in the region; nan where nothing was looked for.
+    decisions : mapping from label to LabelDecision
+    enclosure : (K,) or None
+        Proven bounds of F_k - F_y by a zonotope fixpoint (monDEQs, balls): there at once, looser than a relaxation's.
+    to_the_sign : bool
+        Whether the decisions' solves stop once the sign is known.
+    ellipsoid : Ellipsoid or None
+    pair : (int, int)
+        The labels that the ellipse is projected onto.
+    scores, cloud, attack_scores : (K,), (n, K), (K,) or None
+        Outputs at the image, at random points of the region and at the attack.
+    open : str
+        What is still being computed; empty when nothing is.
+    note : str
+        Why there is no ellipsoid.
+    """
+
+    image: int
+    region: Ball
+    epsilon_pixel: float
+    pixels: np.ndarray
+    shape: tuple[int, int]
+    label: int
+    predicted: int
+    nominal: np.ndarray
+    scores: np.ndarray
+    pair: tuple[int, int]
+    attack: attacks.Attack | None = None
+    attack_pixels: np.ndarray | None = None
+    attack_scores: np.ndarray | None = None
+    attack_margin: np.ndarray | None = None
+    decisions: Mapping[int, robustness.LabelDecision] = field(default_factory=dict)
+    enclosure: np.ndarray | None = None
+    to_the_sign: bool = False
+    ellipsoid: Ellipsoid | None = None
+    cloud: np.ndarray | None = None
+    open: str = ""
+    note: str = ""
+
+    @property
+    def targets(self) -> list[int]:
+        """All labels but the true one."""
+        return [k for k in range(len(self.nominal)) if k != self.label]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """FALSIFIED with an attack, CERTIFIED when every label is, None while labels are open."""
+        if self.attack is not None:
+            return Verdict.FALSIFIED
+        verdicts = {self.verdict_of(k) for k in self.targets}
+        worst_first = (None, Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN)
+        return next((verdict for verdict in worst_first if verdict in verdicts), Verdict.CERTIFIED)
+
+    def by_enclosure(self, label: int) -> bool:
+        """Whether the enclosure bounds a label: until a relaxation has, and where the enclosure alone proves it.
+
+        The cascade's bounds are those of solves that stop at the sign, so there the smaller one counts.
+        """
+        if self.enclosure is None:
+            return False
+        decision, proven = self.decisions.get(label), self.enclosure[label] < 0
+        if decision is None or (proven and decision.verdict is not Verdict.CERTIFIED):
+            return True
+        return proven and self.to_the_sign and self.enclosure[label] < decision.bound
+
+    def bound(self, label: int) -> float | None:
+        """The proven upper bound of F_label - F_y, or None."""
+        if self.by_enclosure(label):
+            return float(self.enclosure[label])
+        return None if label not in self.decisions else self.decisions[label].bound
+
+    def reason(self, label: int) -> str:
+        """What there is to say about a decision."""
+        if self.by_enclosure(label):
+            return "by a zonotope fixpoint"
+        return "" if label not in self.decisions else self.decisions[label].reason
+
+    def verdict_of(self, label: int) -> Verdict | None:
+        """What is decided about one label."""
+        margin = np.nan if self.attack_margin is None else self.attack_margin[label]
+        if self.nominal[label] >= 0 or margin >= 0:
+            return Verdict.FALSIFIED
+        if self.by_enclosure(label) and self.enclosure[label] < 0:
+            return Verdict.CERTIFIED
+        return None if label not in self.decisions else self.decisions[label].verdict
+
+
+@cache
+def entry(name: str | zoo.Entry) -> zoo.Entry:
+    """A network of the zoo that says which images it is for."""
+    found = name if isinstance(name, zoo.Entry) else zoo.get(name)
+    if found.dataset is None or found.normalisation is None:
+        raise InputError(
+            f"network: the file {found.source} does not say which images it is for; give "
+            "zoo.own(file, data set, normalisation)."
+        )
+    return found
+
+
+def mondeq(name: str) -> zoo.Entry:
+    """An entry whose network is a monDEQ, for the questions that are asked of those only."""
+    found = entry(name)
+    if not isinstance(found.network, MonDEQ):
+        raise InputError(f"network: {name} has layers; this explorer is for monDEQs, such as digits/mondeq-16.")
+    return found
+
+
+@cache
+def images(name: str) -> Dataset:
+    """The test images of a data set."""
+    return datasets.load(name)
+
+
+class Certification:
+    """Answers to states of an explorer; each part of an answer is solved once and kept.
+
+    Parameters
+    ----------
+    seed
+        Of the attack and of the sampled outputs.
+    time_limit
+        Seconds for one solve.
+    """
+
+    def __init__(self, seed: int = 0, time_limit: float = 20.0):
+        self.seed, self.time_limit = seed, time_limit
+        self._parts = Memo(512)
+
+    def stages(self, state: Mapping, stop: Stop | None = None) -> Iterator[Answer | None]:
+        """Answer network, image, norm, epsilon_pixel, clip; method, order, labels i and j, and ellipse (a bool).
+
+        Each answer yielded knows more than the one before; None only says that this is a good place to stop. A solve
+        that `stop` ends raises a :class:`StoppedError`; what was solved before it is kept.
+        """
+        network = entry(state["network"]).network
+        answer, question = self._question(state), _key(state)
+        yield None
+        answer = self._attacked(answer, question, network)
+        if state["method"] is None:
+            yield answer
+            return
+        if isinstance(network, MonDEQ):  # milliseconds, where a relaxation may take half a minute a label
+            with single_thread():
+                bounds = self._parts.of(("enclosure", question), lambda: fixpoint_bounds(network, answer.region))
+            enclosure = bounds.margins(network, answer.label)
+            answer = replace(answer, enclosure=enclosure, to_the_sign=state["method"] == "cascade")
+        ellipse = state.get("ellipse", False)
+        yield replace(answer, open="bounds")
+        batches = _batches(answer, state)
+        for number, batch in enumerate(batches, 1):
+            answer = self._decided(answer, question, network, batch, state, stop)
+            ready = number == len(batches)
+            yield replace(answer, open="ellipse" if ready else "bounds") if ellipse or not ready else None
+        yield self._enclosed(answer, question, network, stop) if ellipse else answer
+
+    def _question(self, state: Mapping) -> Answer:
+        found = entry(state["network"])
+        data, index = images(found.dataset), state["image"]
+        pixels, label = data.image(index), data.label(index)
+        region = pixel_ball(pixels, state["norm"], state["epsilon_pixel"], found.normalisation, state["clip"])
+        scores = found.network.logits(region.center)
+        nominal = scores - scores[label]
+        others = [k for k in np.argsort(-nominal) if k != label]
+        named = {TRUE: label, CLOSEST: int(others[0])}
+        i, j = state.get("i", TRUE), state.get("j", CLOSEST)
+        pair = (named.get(i, i), named.get(j, j))
+        return Answer(index, region, float(state["epsilon_pixel"]), pixels, tuple(data.shape), label,
+                      int(np.argmax(scores)), nominal, scores, pair)  # fmt: skip
+
+    def _attacked(self, answer: Answer, question: tuple, network) -> Answer:
+        def search():
+            found = attacks.pgd(network, answer.region, answer.label, restarts=2, steps=20, seed=self.seed)
+            points = answer.region.sample(300, np.random.default_rng(self.seed))
+            return found, network.logits(points), None if found.best is None else network.logits(found.best.point)
+
+        found, cloud, scores = self._parts.of(("attack", question), search)
+        best = found.best
+        normalisation = entry(dict(question)["network"]).normalisation
+        shown = None if best is None else normalisation.to_pixels(best.point)
+        return replace(answer, attack=best, attack_pixels=shown, attack_scores=scores, cloud=cloud,
+                       attack_margin=found.best_margin)  # fmt: skip
+
+    def _decided(self, answer: Answer, question: tuple, network, batch: list[int], state: Mapping, stop) -> Answer:
+        method, order = state["method"], state.get("order", "1")
+
+        def solve():
+            return robustness.verify(network, answer.region, answer.label, targets=batch, method=method, order=order,
+                                     attack=False, time_limit=self.time_limit, seed=self.seed, stop=stop)  # fmt: skip
+
+        report = self._parts.of(("decide", question, method, order, tuple(batch)), solve)
+        return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})
+
+    def _enclosed(self, answer: Answer, question: tuple, network, stop) -> Answer:
+        if isinstance(network, FeedForward):
+            from tightrope.verifiers.feedforward import LARGEST_SDP  # imports PyTorch
+
+            if sum(network.sizes[1:-1]) > LARGEST_SDP:
+                return replace(answer, note=f"it is for networks of at most {LARGEST_SDP} hidden neurons")
+            network = network.to_mondeq()
+
+        def solve():
+            return outer_ellipsoid(network, answer.region, time_limit=self.time_limit, seed=self.seed, stop=stop)
+
+        report = self._parts.of(("ellipsoid", question), solve)
+        note = "" if report.ellipsoid is not None else str(report.solve.status)
+        return replace(answer, ellipsoid=report.ellipsoid, note=note)
+
+
+def _key(state: Mapping) -> tuple:
+    names = ("network", "image", "norm", "epsilon_pixel", "clip")
+    return tuple((name, round(state[name], 6) if name == "epsilon_pixel" else state[name]) for name in names)
+
+
+def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
+    """Labels to decide together, the closest first.
+
+    The cascade starts each label where the one before ended, so only the closest is asked for alone, and only where all
+    would take longer than a second; other methods solve each label anew and show it when it is there.
+    """
+    targets = sorted(answer.targets, key=lambda k: -answer.nominal[k])
+    method, region = state["method"], answer.region
+    if method == "cascade":  # as in verify: what an attack reaches is decided
+        targets = [k for k in targets if answer.verdict_of(k) is not Verdict.FALSIFIED]
+    if not targets:
+        return []
+    plain = state.get("order", "1") == "1"
+    if method not in robustness.METHODS:  # linear bounds of layers serve all labels
+        return [targets]
+    if method == "reduced-dual" or (method == "cascade" and plain and region.size <= SMALL):
+        return [targets]
+    if method == "cascade" and plain:
+        return [part for part in (targets[:1], targets[1:]) if part]
+    return [[k] for k in targets]

@@ -1,0 +1,246 @@
+"""Explorers of one image: its certificate (bounds, attack, ellipse), and its attack alone."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tightrope import figures
+from tightrope.certificates import Verdict
+from tightrope.explorers.certification import CLOSEST, TRUE, Answer, Certification, entry
+from tightrope.explorers.controls import (
+    check,
+    choice,
+    clip_check,
+    network_choice,
+    norm_choice,
+    number_slider,
+    page,
+    radius_slider,
+)
+from tightrope.explorers.explorer import Explorer, View
+from tightrope.figures.drawing import CERTIFIED, INK
+from tightrope.regions import parse_norm
+from tightrope.verifiers import robustness
+from tightrope.workbench.tables import Table
+
+CONTROLS = ("network", "image", "norm", "epsilon_pixel", "clip", "method", "order", "ellipse", "i", "j")
+_WORDS = {
+    Verdict.CERTIFIED: "certified: no point of the region has another label",
+    Verdict.FALSIFIED: "falsified: a point of the region does not have the true label",
+    Verdict.UNKNOWN: "unknown: neither a proof nor an attack",
+    Verdict.FAILED: "failed: a solver gave no bound",
+    None: "open",
+}
+_COLOURS = {Verdict.CERTIFIED: CERTIFIED, Verdict.FALSIFIED: "#a8551a"}
+
+
+def certify(
+    network: str = "digits/mondeq-16",
+    image: int = 0,
+    norm: object = "inf",
+    epsilon_pixel: float = 0.05,
+    clip: bool = True,
+    method: str = "cascade",
+    order: str = "1",
+    ellipse: bool = True,
+    labels: tuple[int | None, int | None] = (None, None),
+    *,
+    controls: Iterable[str] = CONTROLS,
+    time_limit: float = 20.0,
+    seed: int = 0,
+    background: bool = True,
+) -> Explorer:
+    """Explore what is known of one image: attack, a proven bound per label, verdict, outer ellipse.
+
+    Parameters
+    ----------
+    network
+        A name of the zoo, or an entry of one's own (:func:`tightrope.zoo.own`), which has no list to choose from.
+    image
+        Test image, counted from 0; the slider has the first hundred.
+    norm, epsilon_pixel, clip
+        The region: 1, 2 or inf; radius for pixels in [0, 1]; whether it is cut to the pixel range.
+    method, order
+        Of :func:`tightrope.verifiers.robustness.verify`; the methods for layers can be chosen where network is fixed.
+    ellipse, labels
+        Whether to compute the outer ellipsoid, and the labels that it is projected onto; None stands for the true
+        and for the closest label.
+    controls
+        Which of these can be moved; the others keep their value.
+    time_limit
+        Seconds for one solve.
+    """
+    i, j = (default if label is None else label for label, default in zip(labels, (TRUE, CLOSEST), strict=True))
+    controls = [name for name in controls if name != "network" or isinstance(network, str)]
+    fixed = dict(network=network, image=int(image), norm=_norm(norm), epsilon_pixel=float(epsilon_pixel),
+                 clip=bool(clip), method=method, order=str(order), ellipse=bool(ellipse), i=i, j=j)  # fmt: skip
+    certification = Certification(seed, time_limit)
+    return _explorer("certificate", fixed, controls, certification, certificate_view, background)
+
+
+def attack(
+    network: str = "digits/mondeq-16",
+    image: int = 0,
+    norm: object = "inf",
+    epsilon_pixel: float = 0.15,
+    clip: bool = True,
+    *,
+    controls: Iterable[str] = ("image", "norm", "epsilon_pixel", "clip"),
+    seed: int = 0,
+    background: bool = True,
+) -> Explorer:
+    """Explore targeted attacks on one image; the parameters are those of :func:`certify`."""
+    fixed = dict(network=network, image=int(image), norm=_norm(norm), epsilon_pixel=float(epsilon_pixel),
+                 clip=bool(clip), method=None)  # fmt: skip
+    return _explorer("attack", fixed, controls, Certification(seed), attack_view, background)
+
+
+def _norm(norm: object) -> str:
+    q = parse_norm(norm)
+    return "inf" if q == float("inf") else f"{q:g}"
+
+
+def _methods(network: object, controls: Iterable[str]) -> tuple[str, ...]:
+    """What verifies the network: of layers, if it is fixed and has some; what every network knows otherwise."""
+    return robustness.METHODS if "network" in controls else robustness.methods(entry(network).network)
+
+
+def _explorer(title, fixed, controls, certification, view, background) -> Explorer:
+    makers = {
+        "network": network_choice,
+        "image": lambda v: number_slider(v, 99, "image"),
+        "norm": norm_choice,
+        "epsilon_pixel": radius_slider,
+        "clip": clip_check,
+        "method": lambda v: choice(v, _methods(fixed["network"], controls), "method"),
+        "order": lambda v: choice(v, robustness.ORDERS, "order"),
+        "ellipse": lambda v: check(v, "outer ellipsoid"),
+        "i": lambda v: choice(v, [("true label", TRUE), *((str(k), k) for k in range(10))], "ellipse of"),
+        "j": lambda v: choice(v, [("closest label", CLOSEST), *((str(k), k) for k in range(10))], "and of"),
+    }
+    # The order of the page, whatever the order of the names.
+    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
+    return Explorer(
+        title, moved, lambda state, stop: certification.stages({**fixed, **state}, stop), view, background=background
+    )
+
+
+# --------------------------------------------------------------------------------------------------- views
+
+
+def certificate_view(answer: Answer) -> View:
+    """Show an answer: the picture, a table with a row per label, and the verdict in a line."""
+    drawing = figures.certificate(
+        answer.pixels,
+        answer.attack_pixels,
+        answer.shape,
+        titles=_titles(answer),
+        margins=[
+            (k, answer.nominal[k], _margin(answer, k), answer.bound(k), answer.verdict_of(k)) for k in answer.targets
+        ],
+        label=answer.label,
+        projection=_projection(answer),
+    )
+    reasons = {k: answer.reason(k) for k in answer.targets}
+    explained = any(reasons.values())
+    table = Table(
+        ("label", "nominal margin", "attack margin", "certified bound", "verdict", *(["reason"] if explained else [])),
+        tuple(
+            (
+                k,
+                _two(answer.nominal[k]),
+                _two(_margin(answer, k)),
+                _two(answer.bound(k)),
+                "open" if answer.verdict_of(k) is None else answer.verdict_of(k).value,
+                *([reasons[k]] if explained else []),
+            )
+            for k in answer.targets
+        ),
+    )
+    facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
+    lines = [facts, _ellipse_line(answer)]
+    if answer.open:
+        lines.append(f"still open: {answer.open}")
+    return View(
+        drawing._repr_png_(),
+        page(_WORDS[answer.verdict], lines, table, _COLOURS.get(answer.verdict, INK)),
+        f"{facts}: {_short(answer)}",
+    )
+
+
+def attack_view(answer: Answer) -> View:
+    """Show an attack: image, attacked image, difference, scores."""
+    row = {
+        "predicted": answer.predicted,
+        "label": answer.label,
+        "scores": answer.scores.tolist(),
+        "attack_label": None if answer.attack is None else answer.attack.label,
+        "attack_scores": None if answer.attack_scores is None else np.ravel(answer.attack_scores).tolist(),
+    }
+    drawing = figures.adversarial_example(answer.pixels, answer.attack_pixels, answer.shape, row)
+    table = Table(
+        ("label", "nominal margin", "attack margin"),
+        tuple((k, _two(answer.nominal[k]), _two(_margin(answer, k))) for k in answer.targets),
+    )
+    facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
+    if answer.attack is None:
+        found = "no attack found (this proves nothing)"
+    else:
+        found = f"attack found, label {answer.attack.label}"
+    return View(drawing._repr_png_(), page(found, [facts], table), f"{facts}: {found}")
+
+
+def _margin(answer: Answer, label: int) -> float | None:
+    margins = answer.attack_margin
+    return None if margins is None or not np.isfinite(margins[label]) else float(margins[label])
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value + 0.0:.2f}"
+
+
+def _titles(answer: Answer) -> tuple[str, str]:
+    before = f"image {answer.image}: a {answer.label}"
+    if answer.predicted != answer.label:
+        before += f", seen as a {answer.predicted}"
+    if answer.attack_margin is None:
+        return before, "attacking ..."
+    return before, "no attack found" if answer.attack is None else f"attack: seen as a {answer.attack.label}"
+
+
+def _projection(answer: Answer) -> dict:
+    """What is drawn of the outputs at two labels."""
+    i, j = answer.pair
+    names = [f"{'true ' if k == answer.label else ''}label {k}" for k in (i, j)]
+    if i == j:
+        return {"names": names, "note": "choose two different labels"}
+    take = [i, j]
+    return {
+        "names": names,
+        "center": answer.scores[take],
+        "cloud": None if answer.cloud is None else answer.cloud[:, take],
+        "attack": None if answer.attack_scores is None else np.ravel(answer.attack_scores)[take],
+        "boundary": None if answer.ellipsoid is None else answer.ellipsoid.projection(i, j),
+        "true": take.index(answer.label) if answer.label in take else None,
+        "note": answer.note,
+    }
+
+
+def _ellipse_line(answer: Answer) -> str:
+    if answer.ellipsoid is None:
+        return f"no outer ellipsoid: {answer.note}" if answer.note else ""
+    i, j = answer.pair
+    text = f"outer ellipsoid: log det Q = {answer.ellipsoid.log_det:.1f}"
+    if answer.label in (i, j) and i != j:
+        other = j if i == answer.label else i
+        direction = np.eye(len(answer.scores))[other] - np.eye(len(answer.scores))[answer.label]
+        text += f"; it proves F_{other} - F_{answer.label} <= {answer.ellipsoid.support(direction):.2f}"
+    return text
+
+
+def _short(answer: Answer) -> str:
+    """The outcome without numbers that depend on the machine."""
+    verdict = "open" if answer.verdict is None else answer.verdict.value
+    proven = sum(answer.verdict_of(k) is Verdict.CERTIFIED for k in answer.targets)
+    reached = sum(answer.verdict_of(k) is Verdict.FALSIFIED for k in answer.targets)
+    return f"{verdict}; of {len(answer.targets)} other labels {proven} proven below, {reached} reached by an attack"

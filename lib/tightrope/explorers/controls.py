@@ -1,0 +1,91 @@
+"""Controls of the explorers, and how they say what they found: a headline, lines, a table."""
+
+import html
+from collections.abc import Iterable
+
+import ipywidgets as W
+
+from tightrope import paths, zoo
+from tightrope.figures.drawing import INK
+from tightrope.networks import MonDEQ
+from tightrope.workbench.tables import Table
+
+NORMS = (("1", "1"), ("2", "2"), ("infinity", "inf"))
+
+_STYLE = {"description_width": "105px"}
+_WIDTH = "345px"  # three to a row beside the picture
+#: Radii in pixel units: eight to a decade, from what no image notices to what no network withstands.
+RADII = tuple(round(m * 10.0**d, 6) for d in (-3, -2, -1, 0) for m in (1, 1.5, 2, 3, 4, 5, 6, 8))
+
+
+def radius_slider(value: float, description: str = "epsilon (pixel)") -> W.SelectionSlider:
+    """A slider over RADII and `value`; it answers when it is let go."""
+    value = round(float(value), 6)
+    options = [(f"{radius:g}", radius) for radius in sorted({*RADII, value})]
+    return W.SelectionSlider(options=options, value=value, description=description, continuous_update=False,
+                             style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
+
+
+def number_slider(value: int, largest: int, description: str) -> W.IntSlider:
+    """A slider over 0..largest."""
+    return W.IntSlider(value=value, min=0, max=max(largest, value), description=description, continuous_update=False,
+                       style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
+
+
+def real_slider(value: float, least: float, most: float, step: float, description: str) -> W.FloatSlider:
+    """A slider over real numbers; it answers when it is let go."""
+    return W.FloatSlider(value=value, min=min(least, value), max=max(most, value), step=step, description=description,
+                         continuous_update=False, style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
+
+
+def choice(value: object, options: Iterable, description: str) -> W.Dropdown:
+    """A drop-down; `options` are values or (text, value) pairs."""
+    return W.Dropdown(options=list(options), value=value, description=description, style=_STYLE,
+                      layout=W.Layout(width=_WIDTH))  # fmt: skip
+
+
+def check(value: bool, description: str) -> W.Checkbox:
+    """A check box."""
+    return W.Checkbox(value=value, description=description, style=_STYLE, layout=W.Layout(width=_WIDTH))
+
+
+def network_choice(value: str) -> W.Dropdown:
+    """The networks whose files are here, and `value`."""
+    return choice(value, sorted({*filter(zoo.available, zoo.names()), value}), "network")
+
+
+def mondeq_choice(value: str) -> W.Dropdown:
+    """The monDEQs among them: the paper's and those of data/models (other papers' networks have layers)."""
+    folders = {folder.name for folder in paths.PAPERS.iterdir()} - {"chen2021-mondeq"}
+    here = filter(zoo.available, (name for name in zoo.names() if name.split("/")[0] not in folders))
+    return choice(value, sorted({*(n for n in here if isinstance(zoo.get(n).network, MonDEQ)), value}), "network")
+
+
+def norm_choice(value: str, among: Iterable[tuple[str, str]] = NORMS) -> W.Dropdown:
+    """Norms by their usual names, and `value`."""
+    among = list(among)
+    return choice(value, [*among, *([] if value in dict(among).values() else [(value, value)])], "norm")
+
+
+def clip_check(value: bool) -> W.Checkbox:
+    """Whether the ball is cut to the pixel range."""
+    return check(value, "clip to pixels in [0, 1]")
+
+
+# ------------------------------------------------------------------------------------------------- what is said
+
+
+def page(headline: str, lines: Iterable[str], table: Table, colour: str = INK) -> str:
+    """A headline, lines of text and a table as HTML."""
+    header, *body = table.cells()
+    cell = "padding:1px 10px;text-align:right"
+    rows = "".join(
+        "<tr>" + "".join(f"<td style='{cell}'>{html.escape(text)}</td>" for text in line) + "</tr>" for line in body
+    )
+    heads = "".join(f"<th style='{cell}' scope='col'>{html.escape(text)}</th>" for text in header)
+    text = "".join(f"<div>{html.escape(line)}</div>" for line in lines if line and line != headline)
+    return (
+        f"<div role='status' style='font-weight:bold;color:{colour}'>{html.escape(headline)}</div>{text}"
+        "<table style='border-collapse:collapse;line-height:1.35'>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    )

@@ -1,0 +1,80 @@
+"""Explorer of gradient ascent on bounds: Figures 5 and 6 for any network, relaxation and steps."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tightrope.explorers.controls import choice, number_slider, page, real_slider
+from tightrope.explorers.explorer import Explorer, View
+from tightrope.propagation.ascent import Steps
+from tightrope.results.jovanovic2022_paradox.landscapes import POINTS, Climb, drawn
+from tightrope.results.jovanovic2022_paradox.shapes import named
+from tightrope.workbench.tables import Table
+
+CONTROLS = ("seed", "method", "rate", "count")
+METHODS = ("hbox", "crown_ibp", "deepz", "crown")
+DECAY = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class Climbed:
+    """The paths and landscapes of one network; no landscape where its output does not depend on the first layer."""
+
+    seed: int
+    method: str
+    landscape: Mapping | None
+
+
+def ascents(
+    seed: int = 0,
+    method: str = "crown",
+    rate: float = 0.02,
+    count: int = 20,
+    *,
+    controls: Iterable[str] = CONTROLS,
+    background: bool = True,
+) -> Explorer:
+    """Explore gradient ascent on the bound of one relaxation, Box beside it, on one random network.
+
+    Parameters
+    ----------
+    seed
+        Of the network.
+    method
+        hbox, crown_ibp, deepz or crown.
+    rate, count
+        The first step's rate and the number of steps.
+    controls
+        Which of these can be moved.
+    """
+    fixed = dict(seed=int(seed), method=method, rate=float(rate), count=int(count))
+    makers = {
+        "seed": lambda v: number_slider(v, 199, "seed"),
+        "method": lambda v: choice(v, [(named(m), m) for m in METHODS], "relaxation"),
+        "rate": lambda v: real_slider(v, 0.001, 0.03, 0.001, "rate"),
+        "count": lambda v: number_slider(v, 100, "steps"),
+    }
+    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
+    return Explorer("ascent", moved, lambda state, stop: _stages({**fixed, **state}), climb_view,
+                    background=background)  # fmt: skip
+
+
+def _stages(state: Mapping) -> Iterator[Climbed]:
+    steps = Steps(state["rate"], DECAY, max(1, state["count"]))
+    found = Climb(state["method"], steps, state["seed"])
+    yield Climbed(state["seed"], state["method"], None if found.flat else found.landscape(POINTS))
+
+
+def climb_view(answer: Climbed) -> View:
+    """Both landscapes with the paths on them, and where they end."""
+    if answer.landscape is None:
+        text = f"network {answer.seed}: the output does not depend on the first layer's weights at this input"
+        return View(b"", f"<p>{text}</p>", text)
+    paths, falls = answer.landscape["paths"], answer.landscape["jumps"]
+    lines = [
+        (named(m), round(values[0], 1), round(values[-1], 1), round(shifts[-1], 3), len(falls[m]))
+        for m, (shifts, values) in paths.items()
+    ]
+    ends = ", ".join(f"{line[0]} from {line[1]:g} to {line[2]:g}" for line in lines)
+    text = f"network {answer.seed}: {ends}"
+    table = Table(("relaxation", "bound at the start", "at the end", "delta at the end", "jumps"), tuple(lines))
+    return View(drawn(answer.landscape)._repr_png_(), page(text, [], table), text)

@@ -1,0 +1,144 @@
+"""Explorer of the relaxations of one ReLU: its region, its area, and what it does to a small network's bounds."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tightrope import figures
+from tightrope.errors import InputError
+from tightrope.explorers.controls import choice, page, real_slider
+from tightrope.explorers.explorer import Explorer, View
+from tightrope.networks import FeedForward
+from tightrope.propagation.certify import box_bounds
+from tightrope.relaxations.triangle import area
+from tightrope.results.jovanovic2022_paradox.shapes import PROGRAMS, SHAPES, corners, named
+from tightrope.verifiers.triangle import output_bounds
+from tightrope.workbench.tables import Table
+
+CONTROLS = ("relaxation", "lower", "upper", "weight")
+METHODS = ("box", "hbox", "crown_ibp", "deepz", "crown", "crown_0", *PROGRAMS)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One relaxation for one l and u, and bounds of the small network's output by all.
+
+    Attributes
+    ----------
+    bounds : mapping from relaxation to (lower, upper)
+    exact : (float, float)
+    """
+
+    relaxation: str
+    lower: float
+    upper: float
+    weight: float
+    area: float
+    bounds: Mapping[str, tuple[float, float]]
+    exact: tuple[float, float]
+
+
+def small_network(lower: float, upper: float, weight: float) -> FeedForward:
+    """x in [-1, 1] to h_1 in [l, u] and h_2 = its mirror image, then two neurons more, then one output.
+
+    The first neuron's preactivation runs exactly from l to u, so that moving l and u moves its region.
+    """
+    middle, half = (lower + upper) / 2, (upper - lower) / 2
+    first = ([[half], [-half]], [middle, middle])
+    second = ([[1.0, -weight], [weight, 1.0]], [0.0, -0.5])
+    return FeedForward.dense((first[0], second[0], [[1.0, -1.0]]), (first[1], second[1], [0.0]))
+
+
+def relaxations(
+    relaxation: str = "crown",
+    lower: float = -1.0,
+    upper: float = 1.5,
+    weight: float = 0.7,
+    *,
+    controls: Iterable[str] = CONTROLS,
+    background: bool = True,
+) -> Explorer:
+    """Explore the region of a relaxation between l and u, and the bounds of a network of four neurons.
+
+    Parameters
+    ----------
+    relaxation
+        One of Box, hBox, DeepZ, CROWN, CROWN-0, Triangle, Parallelogram, by its name in the library.
+    lower, upper
+        l < u, the bounds of the first neuron's preactivation.
+    weight
+        Of the second layer.
+    controls
+        Which of these can be moved.
+    """
+    if relaxation not in SHAPES:
+        raise InputError(f"relaxation: expected one of {', '.join(SHAPES)}, got {relaxation!r}.")
+    fixed = dict(relaxation=relaxation, lower=float(lower), upper=float(upper), weight=float(weight))
+    makers = {
+        "relaxation": lambda v: choice(v, [(named(m), m) for m in SHAPES], "relaxation"),
+        "lower": lambda v: real_slider(v, -3.0, 1.0, 0.05, "l"),
+        "upper": lambda v: real_slider(v, -1.0, 3.0, 0.05, "u"),
+        "weight": lambda v: real_slider(v, -2.0, 2.0, 0.05, "weight"),
+    }
+    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
+    return Explorer("relaxations", moved, lambda state, stop: _stages({**fixed, **state}), shape_view,
+                    background=background)  # fmt: skip
+
+
+def _stages(state: Mapping) -> Iterator[Shape]:
+    lower, upper = state["lower"], state["upper"]
+    if not lower < upper:
+        raise InputError(f"l = {lower:g}, u = {upper:g}: l must be below u.")
+    network, ends = small_network(lower, upper, state["weight"]), (np.array([-1.0]), np.array([1.0]))
+    # The output is linear between the points where a neuron's sign changes: a fine grid and its ends hold the extremes
+    # up to the grid's width.
+    values = network.logits(np.linspace(-1, 1, 4001)[:, None])
+    found = {}
+    for method in METHODS:
+        low, high = (output_bounds if method in PROGRAMS else box_bounds)(network, *ends, method)
+        found[method] = (float(np.ravel(low)[0]), float(np.ravel(high)[0]))
+    yield Shape(state["relaxation"], lower, upper, state["weight"], area(state["relaxation"], lower, upper), found,
+                (float(values.min()), float(values.max())))  # fmt: skip
+
+
+def shape_view(answer: Shape) -> View:
+    """The region, the bounds of every relaxation, and the area in a line."""
+    lower, upper, method = answer.lower, answer.upper, answer.relaxation
+    unstable = lower < 0 < upper
+    line = [(lower, max(lower, 0.0)), (upper, max(upper, 0.0))]
+    region = corners(method, lower, upper) if unstable else _stable_region(method, lower, upper) or line
+    drawing = figures.region_and_bounds(
+        named(method),
+        region,
+        (lower, upper),
+        [(named(m), *ends) for m, ends in answer.bounds.items()],
+        answer.exact,
+        named(method),
+        "a relaxation and what it proves",
+    )
+    hull = area("triangle", lower, upper)
+    text = f"{named(method)}, l = {lower:g}, u = {upper:g}: "
+    text += (
+        f"area {answer.area:.3f}, {answer.area / hull:.2f} times the convex hull's" if unstable else "stable, no area"
+    )
+    low, high = answer.bounds[method]
+    proven, exact = (f"[{a:.3f}, {b:.3f}]" for a, b in ((low, high), answer.exact))
+    lines = [f"output of the network: proven in {proven}, exact in {exact}"]
+    table = Table(
+        ("relaxation", "lower", "upper", "width over exact"),
+        tuple(
+            (named(m), round(a, 3), round(b, 3), round((b - a) / max(answer.exact[1] - answer.exact[0], 1e-9), 2))
+            for m, (a, b) in answer.bounds.items()
+        ),
+    )
+    return View(drawing._repr_png_(), page(text, lines, table), f"{text}; {lines[0]}")
+
+
+def _stable_region(method: str, lower: float, upper: float) -> list[tuple[float, float]] | None:
+    """Box keeps a box where z = h, CROWN-0 all below it; the others have the line itself."""
+    if lower >= 0 and method == "box":
+        return [(lower, lower), (upper, lower), (upper, upper), (lower, upper)]
+    if lower >= 0 and method == "crown_0":
+        return [(lower, 0.0), (upper, 0.0), (upper, upper), (lower, lower)]
+    return None

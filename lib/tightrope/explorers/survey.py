@@ -1,0 +1,113 @@
+"""What is known of one network on the first images of its data set: accuracy, certified, attacked, open."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tightrope import datasets, zoo
+from tightrope.certificates import Verdict
+from tightrope.errors import InputError
+from tightrope.regions import pixel_ball
+from tightrope.verifiers.report import RobustnessReport
+from tightrope.verifiers.robustness import verify
+from tightrope.workbench.tables import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Reports of the first images.
+
+    Attributes
+    ----------
+    accuracy : float
+        Share of all test images that the network labels rightly.
+    images : int
+        How many test images that is.
+    reports : tuple of RobustnessReport
+        Of the first images, in order.
+    """
+
+    accuracy: float
+    images: int
+    reports: tuple[RobustnessReport, ...]
+
+    @property
+    def numbers(self) -> Table:
+        """Accuracy, and how many of the first images are certified, falsified, unknown."""
+        count = len(self.reports)
+        verdicts = Counter(report.verdict for report in self.reports)
+        wrong = sum(report.predicted != report.label for report in self.reports)
+        rows = [
+            (f"accuracy on {self.images} test images", f"{100 * self.accuracy:.1f} %"),
+            (f"of the first {count}: labelled wrongly", wrong),
+            *((f"of the first {count}: {verdict.value}", verdicts[verdict]) for verdict in Verdict),
+        ]
+        return Table(("quantity", "value"), tuple(rows))
+
+    def labels(self, image: int) -> Table:
+        """What is known of each other label of one image: nominal margin, attack, bound, who decided."""
+        if not 0 <= image < len(self.reports):
+            raise InputError(f"image: expected 0 to {len(self.reports) - 1}, got {image}; survey more images.")
+        rows = [
+            (
+                decision.label,
+                round(decision.nominal_margin, 2),
+                None if decision.attack_margin is None else round(decision.attack_margin, 2),
+                None if decision.bound is None else round(decision.bound, 2),
+                decision.verdict.value,
+                _who(decision.method, decision.solver),
+            )
+            for decision in self.reports[image].decisions
+        ]
+        return Table(("label", "at the image", "attack", "bound", "verdict", "by"), tuple(rows))
+
+
+def _who(method: str, solver: str) -> str:
+    """In words, without the version."""
+    name = solver.split(" ")[0]
+    return method if name in ("", "pgd", method) else f"{method}, {name}"
+
+
+def survey(
+    entry: zoo.Entry,
+    images: int,
+    norm: object,
+    epsilon_pixel: float,
+    clip: bool,
+    *,
+    method: str = "cascade",
+    seed: int = 0,
+    time_limit: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Survey:
+    """Decide the first test images, one ball each.
+
+    Parameters
+    ----------
+    entry
+        From :func:`tightrope.zoo.get` or :func:`tightrope.zoo.own`.
+    images
+        How many, from the first test image on.
+    norm, epsilon_pixel, clip
+        The ball, see :func:`tightrope.regions.pixel_ball`.
+    method, seed, time_limit
+        Of :func:`tightrope.verifiers.robustness.verify`.
+    progress
+        Called with the number of images done and their total.
+    """
+    if entry.dataset is None or entry.normalisation is None:
+        raise InputError("entry: it does not say which images it is for; give zoo.own(file, data set, normalisation).")
+    data = datasets.load(entry.dataset)
+    if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
+        raise InputError(f"images: expected an integer from 1 to {len(data)}, got {images!r}.")
+    predicted = entry.network.predict(entry.normalisation.to_input(data.images))
+    reports = []
+    for index in range(images):
+        region = pixel_ball(data.image(index), norm, epsilon_pixel, entry.normalisation, clip)
+        options = {"method": method, "seed": seed, "time_limit": time_limit}
+        reports.append(verify(entry.network, region, data.label(index), **options))
+        if progress is not None:
+            progress(index + 1, images)
+    return Survey(float(np.mean(predicted == data.labels)), len(data), tuple(reports))

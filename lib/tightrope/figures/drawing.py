@@ -1,0 +1,69 @@
+"""What every drawing has: colours, style, and how it is shown and written.
+
+A :class:`Drawing` shows itself in a notebook and writes PNG, PDF and the numbers behind it as CSV. The same
+numbers give the same bytes: no dates, no program names in the files.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from tightrope import paths
+from tightrope.workbench.tables import Table
+
+# Distinguishable with any colour vision and in grey: dark blue, light grey, orange.
+CERTIFIED, UNDECIDED, ATTACKED = "#1f4e79", "#d5d8dc", "#e08a3c"
+INK, MUTED = "#1b1f24", "#6b7280"
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": INK,
+    "xtick.labelcolor": INK,
+    "savefig.dpi": 150,
+    "pdf.fonttype": 42,
+    "figure.constrained_layout.use": True,
+}
+_BARE = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A finished figure with its title."""
+
+    figure: Figure
+    title: str
+
+    def __repr__(self) -> str:
+        return f"<drawing: {self.title}>"
+
+    def _repr_png_(self) -> bytes:
+        return self._render("png")
+
+    def save(self, paper: str, name: str, numbers: Table, folder: Path | None = None) -> tuple[Path, ...]:
+        """Write figures/<paper>/<name>.png, .pdf and .csv; return the three paths."""
+        target = (folder or paths.FIGURES) / paper
+        target.mkdir(parents=True, exist_ok=True)
+        content = {"png": self._render("png"), "pdf": self._render("pdf"), "csv": numbers.to_csv().encode()}
+        written = []
+        for ending, data in content.items():
+            path = target / f"{name}.{ending}"
+            if not path.is_file() or path.read_bytes() != data:
+                path.write_bytes(data)
+            written.append(path)
+        return tuple(written)
+
+    def _render(self, ending: str) -> bytes:
+        out = io.BytesIO()
+        with rc_context(STYLE):
+            self.figure.savefig(out, format=ending, metadata=_BARE[ending])
+        return out.getvalue()

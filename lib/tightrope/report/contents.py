@@ -1,0 +1,258 @@
+"""What the report says, without a word of HTML: papers, their results, and each printed number beside ours."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tightrope import paths
+from tightrope.workbench.compare import AGREEMENTS, TIMING, Comparison
+from tightrope.workbench.published import PROFILES, Cell, Paper, Result
+from tightrope.workbench.records import Store
+from tightrope.workbench.tables import number
+
+TIME = "time"  # what stands in the place of an agreement where none is asserted
+SYMBOLS = {"reproduced": "=", "tighter": "▲", "looser": "▼", "disagrees": "≠", "not run": "·", TIME: "t"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One printed number beside ours, as text.
+
+    Attributes
+    ----------
+    place : tuple of str
+        Where it stands in the table: the id without the result, such as ("linf-0.05", "robustness").
+    printed, ours : str
+        Numbers alone; empty where there is none.
+    unit : str
+    interval : str
+        The 95 % interval of the printed number, such as "[16, 34]".
+    quick : bool
+        Whether ours is of the quick profile: another network and data set.
+    agreement : str
+        One of :data:`~tightrope.workbench.compare.AGREEMENTS`, or TIME.
+    reason : str
+    """
+
+    anchor: str
+    place: tuple[str, ...]
+    claim: str
+    printed: str
+    ours: str
+    agreement: str
+    reason: str
+    unit: str = ""
+    interval: str = ""
+    quick: bool = False
+
+    @property
+    def symbol(self) -> str:
+        """The agreement as one character."""
+        return SYMBOLS[self.agreement]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Numbers as a table: lines by row and column, None where the paper prints nothing.
+
+    `unit` is what all numbers are counted in, if they are.
+    """
+
+    unit: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Line | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing with the files beside it (PNG, PDF, the numbers as CSV) and its size in pixels."""
+
+    files: tuple[Path, ...]
+    profile: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where our numbers come from: so many rows of a profile, made by these versions on these dates."""
+
+    profile: str
+    count: int
+    seconds: float
+    first: str
+    last: str
+    made_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table or figure."""
+
+    result: Result
+    anchor: str
+    lines: tuple[Line, ...]
+    times: tuple[Line, ...]
+    grid: Grid | None
+    pictures: tuple[Picture, ...]
+    origin: Origin | None
+    not_run: str
+
+    @property
+    def notes(self) -> tuple[Line, ...]:
+        """What a reader should not miss."""
+        return tuple(line for line in self.lines if line.agreement in ("looser", "disagrees"))
+
+    @property
+    def counts(self) -> Counter:
+        """How many of its numbers agree in which way."""
+        if self.not_run and not self.lines and not self.times:
+            return Counter(["not run"])
+        return Counter(line.agreement for line in (*self.lines, *self.times))
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One paper."""
+
+    paper: Paper
+    sections: tuple[Section, ...]
+
+    @property
+    def counts(self) -> Counter:
+        """How many of its numbers agree in which way; a result that is not run and prints none counts once."""
+        return sum((section.counts for section in self.sections), Counter())
+
+
+def chapters(
+    papers: Iterable[Paper],
+    results: Iterable[Result],
+    lines: Iterable[Comparison],
+    store: Store,
+    figures: Path | None = None,
+) -> tuple[Chapter, ...]:
+    """Arrange what :func:`~tightrope.workbench.compare.compare` found by paper and result.
+
+    Parameters
+    ----------
+    figures
+        Where the drawings are; figures if None.
+    """
+    results, lines = tuple(results), tuple(lines)
+    by_result: dict[str, list[Comparison]] = {}
+    for line in lines:
+        by_result.setdefault(f"{line.paper}/{line.result}", []).append(line)
+    found = []
+    for paper in papers:
+        own = [result for result in results if result.paper == paper.key]
+        sections = [_section(result, by_result.get(result.key, []), store, figures or paths.FIGURES) for result in own]
+        found.append(Chapter(paper, tuple(sections)))
+    return tuple(found)
+
+
+def _section(result: Result, compared: Sequence[Comparison], store: Store, figures: Path) -> Section:
+    absent = "" if result.runnable else result.not_run or "its notebook does not exist"
+    cells = {cell.id: cell for cell in result.cells}
+    every = [(_line(result, cells[one.cell], one), one) for one in compared if one.cell in cells]
+    lines, times = (tuple(line for line, one in every if (one.kind == "timing") == timed) for timed in (False, True))
+    stem = _stem(result.name)
+    return Section(
+        result,
+        f"{result.paper}-{result.name}",
+        lines,
+        times,
+        grid(lines),
+        pictures(figures / result.paper, result.name, stem),
+        _origin(result, stem, store),
+        absent,
+    )
+
+
+def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
+    place = tuple(part for part in cell.id.split("/")[1:]) or (cell.id,)
+    timed = cell.kind == "timing"
+    agreement = TIME if timed and compared.agreement != "not run" else compared.agreement
+    if agreement not in (*AGREEMENTS, TIME):
+        raise ValueError(f"agreement: {agreement!r} has no symbol")
+    return Line(
+        anchor=f"{result.paper}-{cell.id.replace('/', '-')}",
+        place=place,
+        claim=cell.claim,
+        printed=number(cell.printed),
+        ours=number(compared.reproduced),
+        agreement=agreement,
+        reason="; ".join(part for part in compared.reason.split("; ") if not (timed and part == TIMING)),
+        unit=cell.unit or ("s" if timed else ""),
+        interval=f"[{number(cell.interval[0])}, {number(cell.interval[1])}]" if cell.interval else "",
+        quick=compared.profile == "quick",
+    )
+
+
+def grid(lines: Sequence[Line]) -> Grid | None:
+    """Lay lines out by the last part of their place and what is before it, if that makes a table.
+
+    Examples
+    --------
+    >>> def line(*place):
+    ...     return Line("", place, "", "1", "1", "reproduced", "")
+    >>> grid([line("l2", "sdp"), line("l2", "pgd"), line("linf", "sdp"), line("linf", "pgd")]).columns
+    ('sdp', 'pgd')
+    >>> grid([line("l2"), line("linf")]) is None
+    True
+    """
+    found = {(" / ".join(line.place[:-1]), line.place[-1]): line for line in lines if len(line.place) > 1}
+    rows, columns = (tuple(dict.fromkeys(place[i] for place in found)) for i in (0, 1))
+    if min(len(rows), len(columns)) < 2 or len(found) < len(rows) * len(columns) / 2 or len(found) < len(lines) / 2:
+        return None
+    units = {line.unit for line in found.values()}
+    unit = units.pop() if len(units) == 1 else ""
+    return Grid(unit, columns, tuple((row, tuple(found.get((row, column)) for column in columns)) for row in rows))
+
+
+def pictures(folder: Path, name: str, stem: str) -> tuple[Picture, ...]:
+    """Return the drawings of a result: those of the paper profile if there are any, else of the quick one."""
+    for profile in reversed(PROFILES):
+        own = folder / f"{name}.{profile}.png"
+        every = sorted(folder.glob(f"{stem}*.{profile}.png"), key=lambda path: (path != own, path.name))
+        if every:
+            return tuple(_picture(path, profile) for path in every)
+    return ()
+
+
+def _picture(path: Path, profile: str) -> Picture:
+    width, height = (int.from_bytes(path.read_bytes()[at : at + 4]) for at in (16, 20))  # the header of every PNG
+    beside = [path.with_suffix(ending) for ending in (".pdf", ".csv")]
+    return Picture((path, *(file for file in beside if file.is_file())), profile, width, height)
+
+
+def _stem(name: str) -> str:
+    """What the names of everything about one table or figure begin with.
+
+    Examples
+    --------
+    >>> _stem("table-2-certified-ratio")
+    'table-2-'
+    """
+    return "-".join(name.split("-")[:2]) + "-"
+
+
+def _origin(result: Result, stem: str, store: Store) -> Origin | None:
+    """Tell of the rows behind a result, those of kinds of their own (table-2-ellipsoids) included."""
+    for profile in reversed(PROFILES):
+        kinds = {result.name}
+        kinds |= {path.name.split(".")[0] for path in (store.folder / result.paper).glob(f"{stem}*.{profile}.csv")}
+        rows = [row for kind in sorted(kinds) for row in store.rows(kind, profile, result.paper)]
+        if rows:
+            dates = sorted(row["created"][:10] for row in rows if row.get("created"))
+            seconds = sum(row["seconds"] for row in rows if isinstance(row.get("seconds"), int | float))
+            made_by = tuple(sorted({_made_by(row.get("versions") or {}) for row in rows}))
+            return Origin(profile, len(rows), seconds, dates[0], dates[-1], made_by)
+    return None
+
+
+def _made_by(versions: Mapping) -> str:
+    names = sorted((name for name in versions if name != "processors"), key=lambda n: (n not in ("tightrope",), n))
+    text = ", ".join(f"{name} {versions[name]}" for name in names if versions[name])
+    processors = versions.get("processors")
+    return f"{processors} processors; {text}" if processors else text

@@ -1,0 +1,170 @@
+"""Each printed number beside ours, and whether they agree."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from tightrope.workbench.published import PROFILES, Cell, Result, parameters
+from tightrope.workbench.records import Store
+from tightrope.workbench.registry import Value, experiment
+from tightrope.workbench.tables import Table
+
+AGREEMENTS = ("reproduced", "tighter", "looser", "disagrees", "not run")
+TIMING = "a time on another machine and with other solvers: shown, never asserted"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One printed number and ours; the names of its fields are the keys of `tightrope compare --json`."""
+
+    paper: str
+    result: str
+    cell: str
+    kind: str
+    printed: float | None
+    reproduced: float | None
+    agreement: str
+    reason: str
+    profile: str | None
+
+    def as_dict(self) -> dict:
+        """The fields in this order."""
+        return asdict(self)
+
+
+def agreement(cell: Cell, value: float) -> str:
+    """Say how our number stands to the printed one, by the cell's kind.
+
+    Examples
+    --------
+    >>> agreement(Cell("t/a", printed=24, kind="deterministic", tolerance=1, better="higher"), 23)
+    'reproduced'
+    >>> agreement(Cell("t/b", printed=82, kind="bound", side="upper", tolerance=1), 75)
+    'tighter'
+    >>> agreement(Cell("t/c", printed=7, kind="deterministic"), 3)
+    'disagrees'
+    """
+    if cell.kind == "statistical":
+        low, high = cell.interval
+        same = low <= value <= high
+    elif cell.kind == "timing":
+        same = value <= cell.printed  # what the paper does in its time is done in that time
+    else:
+        same = abs(value - cell.printed) <= cell.tolerance + 1e-9 * abs(cell.printed)
+    if same:
+        return "reproduced"
+    better = cell.better or {"upper": "lower", "lower": "higher"}.get(cell.side, "")
+    if not better:
+        return "disagrees"
+    return "tighter" if (value > cell.printed) == (better == "higher") else "looser"
+
+
+def compare(results: Iterable[Result], store: Store, defaults: Mapping[str, Mapping]) -> list[Comparison]:
+    """Compare every printed cell of these results.
+
+    Parameters
+    ----------
+    results
+        A result without cells gives one line, under its own name.
+    store
+        Where the rows are.
+    defaults
+        Notebook parameters of the quick profile, by result key; results without a notebook are absent.
+    """
+    return [line for result in results for line in _compare(result, store, defaults.get(result.key))]
+
+
+def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Comparison]:
+    cells = result.cells or (Cell(result.name, printed=None, kind=result.kind, side="upper", interval=(0, 0)),)
+    if result.not_run or defaults is None:
+        why = result.not_run or "its notebook does not exist"
+        return [_line(result, cell, reason=cell.not_run or why) for cell in cells]
+    functions = experiment(result)
+    values, solved = {}, {}
+    for profile in PROFILES:
+        rows = store.rows(result.name, profile, result.paper)
+        solved[profile] = len(rows)
+        values[profile] = functions.cells(rows, parameters(result, defaults, profile)) if rows else {}
+    return [_judge(result, cell, values, solved["paper"]) for cell in cells]
+
+
+def _judge(result: Result, cell: Cell, values: Mapping[str, Mapping[str, Value]], solved: int) -> Comparison:
+    ours = values["paper"].get(cell.id)
+    if cell.not_run and ours is None:
+        return _line(result, cell, reason=cell.not_run)
+    if ours is not None:
+        verdict = agreement(cell, ours.value)
+        parts = [ours.note]
+        if cell.kind == "timing":
+            parts.append(TIMING)
+        elif ours.value != cell.printed:
+            parts.append(cell.erratum)
+        return _line(result, cell, ours.value, verdict, "; ".join(filter(None, parts)), "paper")
+    partly = f"only {solved} cases of the paper profile are solved; " if solved else ""
+    missing = f"{partly}run `tightrope run {result.name} --profile paper`"
+    quick = values["quick"].get(cell.id)
+    if quick is None:
+        return _line(result, cell, reason=missing)
+    return _line(
+        result,
+        cell,
+        quick.value,
+        "not run",
+        f"quick profile: another network and data set, so no comparison; {missing}",
+        "quick",
+    )
+
+
+def _line(
+    result: Result,
+    cell: Cell,
+    reproduced: float | None = None,
+    agreement: str = "not run",
+    reason: str = "",
+    profile: str | None = None,
+) -> Comparison:
+    return Comparison(
+        result.paper, result.name, cell.id, cell.kind, cell.printed, reproduced, agreement, reason, profile
+    )
+
+
+def comparison_table(lines: Iterable[Comparison]) -> Table:
+    """Printed, reproduced and verdict, one line per cell; the number of its reason in :func:`reasons`."""
+    lines = list(lines)
+    notes = reasons(lines)
+    rows = [
+        (
+            line.cell,
+            line.printed,
+            _rounded(line.reproduced),
+            line.agreement,
+            line.profile or "",
+            f"({notes.index(line.reason) + 1})" if line.reason else "",
+        )
+        for line in lines
+    ]
+    return Table(("cell", "printed", "reproduced", "verdict", "profile", "why"), tuple(rows))
+
+
+def summary_table(lines: Iterable[Comparison]) -> Table:
+    """How many printed cells of each result come out how, for the README; times are not counted.
+
+    Results without any row of the paper profile are left out.
+    """
+    counts: dict[tuple[str, str], Counter] = {}
+    for line in lines:
+        counts.setdefault((line.paper, line.result), Counter())
+        if line.kind != "timing":
+            counts[line.paper, line.result][line.agreement] += 1
+    done = {key: count for key, count in counts.items() if any(count[word] for word in AGREEMENTS[:-1])}
+    rows = [(*key, *(count[word] or "" for word in AGREEMENTS)) for key, count in done.items()]
+    return Table(("paper", "result", *AGREEMENTS), tuple(rows))
+
+
+def reasons(lines: Iterable[Comparison]) -> list[str]:
+    """The different reasons, in the order in which they first occur."""
+    return list(dict.fromkeys(line.reason for line in lines if line.reason))
+
+
+def _rounded(value: float | None) -> float | None:
+    return float(f"{value:.4g}") if isinstance(value, float) else value

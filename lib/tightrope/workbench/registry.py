@@ -1,0 +1,106 @@
+"""Which functions compute which printed result."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from tightrope import paths
+from tightrope.errors import MissingDataError, UnknownNameError
+from tightrope.workbench.published import PROFILES, Result, defaults, parameters, read
+from tightrope.workbench.records import case_key
+
+CUSTOM = "custom"  # under which rows are kept that are of no profile
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number of ours, and what a reader has to know about it."""
+
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """How one printed result is computed; `cases` and `cells` take the parameters of its notebook.
+
+    Attributes
+    ----------
+    cases : callable
+        Parameters -> the cases of a full run, of every kind of row that the notebook asks for.
+    cells : callable
+        Rows, parameters -> :class:`Value` by cell id; a cell whose cases are not all there is left out.
+    solve : dict
+        By kind of row (a case's ``result``), case -> outcome: what `tightrope run --jobs` does on its workers. A worker
+        reads no rows, so a kind that is made of other rows is left out, and solved when the notebook asks for it.
+    """
+
+    cases: Callable[[Mapping], list[dict]]
+    cells: Callable[[Sequence[Mapping], Mapping], dict[str, Value]]
+    solve: Mapping[str, Callable[[Mapping], Mapping]] = field(default_factory=dict)
+
+
+def experiment(result: Result) -> Experiment:
+    """Return the experiment of a result from the module of its paper."""
+    known = experiments(result.paper)
+    if result.name not in known:
+        raise UnknownNameError("experiment", result.name, known)
+    return known[result.name]
+
+
+def experiments(paper: str) -> Mapping[str, Experiment]:
+    """Return the experiments of a paper by the names of their results."""
+    name = f"tightrope.results.{paper.replace('-', '_')}"
+    try:
+        return importlib.import_module(name).EXPERIMENTS
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return {}
+
+
+def named(cases: Sequence[Mapping]) -> list[dict]:
+    """Return these cases, of one paper, under the profile that those of their kind belong to.
+
+    A notebook that papermill or a person gives another radius still says ``profile="quick"``; its rows are not those of
+    the quick profile, and must not be drawn or compared as if they were. They become :data:`CUSTOM`.
+    """
+    kinds = dict.fromkeys(case["result"] for case in cases)
+    return [case for kind in kinds for case in _named([case for case in cases if case["result"] == kind])]
+
+
+def _named(cases: Sequence[Mapping]) -> list[dict]:
+    paper, kind, profile = (cases[0][name] for name in ("paper", "result", "profile"))
+    if profile not in PROFILES:
+        return [dict(case) for case in cases]
+    keys, known = {case_key(case) for case in cases}, {}
+    for name in sorted(experiments(paper), key=lambda name: name != kind):  # its own first: often enough
+        known |= profile_cases(paper, name, profile)
+        if keys <= known.keys():
+            return [dict(case) for case in cases]
+    # A kind that is made of other rows is in no list of cases, and says itself to which profile it belongs.
+    return [{**case, "profile": CUSTOM} if kind in known.values() else dict(case) for case in cases]
+
+
+def drawn_profile(rows: Sequence[Mapping]) -> str:
+    """Return the profile under which a drawing of these rows is kept: :data:`CUSTOM` for a part of a profile's."""
+    paper, kind, profile = (rows[0][name] for name in ("paper", "result", "profile"))
+    keys = {row.get("key") for row in rows}
+    whole = profile_cases(paper, kind, profile)
+    return CUSTOM if any(whole[key] == kind for key in set(whole) - keys) else profile
+
+
+@cache
+def profile_cases(paper: str, name: str, profile: str) -> Mapping[str, str]:
+    """Return key -> kind of row for all cases of a result in a profile; none if it cannot be run here."""
+    folder = paths.PAPERS / paper
+    known = read(folder) if (folder / "published.yaml").is_file() else ()
+    for result in known:
+        if result.name == name and result.runnable and profile in PROFILES:
+            try:
+                cases = experiment(result).cases(parameters(result, defaults(result), profile))
+            except MissingDataError:  # another result's: a case without its data cannot have been asked for
+                return {}
+            return {case_key(case): case["result"] for case in cases}
+    return {}

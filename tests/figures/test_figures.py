@@ -1,0 +1,43 @@
+"""Drawings: written as PNG, PDF and numbers, the same bytes for the same numbers."""
+
+import numpy as np
+
+from tightrope import figures
+from tightrope.workbench.tables import Table
+
+BARS = [("L2  0.1  ball", 8, 1, 10, 99, None), ("L-infinity  0.1  ball", 0, 4, 10, None, 15)]
+
+
+def example(attacked=True):
+    """A made-up image and its attack."""
+    original = np.linspace(0, 1, 16)
+    row = dict(label=0, predicted=0, attack_label=1, scores=[1.0, -1.0], attack_scores=[0.0, 0.5])
+    if not attacked:
+        row |= dict(attack_label=None, attack_scores=None)
+    return figures.adversarial_example(original, original[::-1] if attacked else None, (4, 4), row)
+
+
+def test_the_same_numbers_give_the_same_files(tmp_path):
+    """No dates, no random identifiers: a second run leaves the repository unchanged."""
+    numbers = Table(("a",), ((0.1,),))
+    contents = []
+    for folder in ("one", "two"):
+        drawing = figures.stacked_ratios(BARS, "bars")
+        written = drawing.save("paper", "table", numbers, tmp_path / folder)
+        contents.append([path.read_bytes() for path in written])
+        assert [path.name for path in written] == ["table.png", "table.pdf", "table.csv"]
+    assert contents[0] == contents[1]
+    assert contents[0][0].startswith(b"\x89PNG") and contents[0][1].startswith(b"%PDF")
+    assert contents[0][2] == b"a\n0.1\n"
+
+
+def test_what_a_notebook_keeps_of_a_drawing():
+    """A picture, and text without addresses or paths."""
+    drawing = example()
+    assert drawing._repr_png_().startswith(b"\x89PNG")
+    assert repr(drawing) == "<drawing: original, attacked image, difference and scores>"
+
+
+def test_a_failed_attack_is_drawn_too():
+    """The picture says that nothing was found."""
+    assert example(attacked=False)._repr_png_().startswith(b"\x89PNG")

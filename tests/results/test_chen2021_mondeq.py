@@ -1,0 +1,192 @@
+"""Tables and figures as functions of rows, and the sweeps that fill them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tightrope import zoo
+from tightrope.errors import CertificateError, InputError
+from tightrope.results import chen2021_mondeq as paper
+from tightrope.results.chen2021_mondeq import certified_ratio as ratio
+from tightrope.results.chen2021_mondeq import lipschitz_bounds
+from tightrope.workbench import registry
+from tightrope.workbench.records import Store
+
+NETWORK = next(name for name in zoo.names() if name.startswith("digits/"))
+PARAMETERS = dict(epsilons_l2=[0.1], epsilons_linf=[0.1, 0.05], images=2, method="cascade", seed=0)
+
+
+def row(image=0, robustness="certified", pgd="unknown", **changes):
+    """A row of Table 2."""
+    base = dict(image=image, norm="inf", epsilon_pixel=0.05, clip=False, label=7, predicted=7)
+    base |= dict(robustness=robustness, pgd=pgd, foolbox="unknown", seconds=2.0)
+    return {**base, "labels": [{"bound": -1.0, "seconds": 0.5}, {"bound": None, "seconds": 0.0}], **changes}
+
+
+def test_counts_by_setting():
+    """Certified, attacked, Foolbox's share, times; largest radius first."""
+    rows = [
+        row(0),
+        row(1, "falsified", "falsified", foolbox="falsified", seconds=4.0),
+        row(2, "falsified", "falsified"),
+        row(0, "unknown", epsilon_pixel=0.1),
+    ]
+    large, small = ratio.settings(rows)
+    assert (large.name, large.images, large.certified, large.not_attacked) == ("linf-0.1", 1, 0, 1)
+    assert (small.name, small.images, small.certified, small.attacked, small.foolbox) == (
+        "linf-0.05",
+        3,
+        1,
+        2,
+        1,
+    )
+    assert small.seconds == pytest.approx(8 / 3)
+    assert small.seconds_per_problem == 0.5
+
+
+def test_ratio_table_stands_beside_the_printed_numbers():
+    """24 % is printed for the ball, 82 % for the clipped ball."""
+    rows = [row(i, clip=clip) for i in range(2) for clip in (False, True)]
+    table = ratio.ratio_table(ratio.settings(rows))
+    ball, clipped = (dict(zip(table.columns, line, strict=True)) for line in table.rows)
+    assert (ball["certified %"], ball["printed"], ball["printed "]) == (100, 24, None)
+    assert (clipped["not attacked %"], clipped["printed"], clipped["printed "]) == (100, None, 82)
+    assert ball["95 %"] == "[16, 100]"
+
+
+@pytest.mark.parametrize(
+    ("attacked", "wrong"),
+    [
+        (dict(), True),  # the same set
+        (dict(clip=True), True),  # a smaller set
+        (dict(epsilon_pixel=0.01), True),
+        (dict(norm=2), True),  # the L2 ball lies in the L-infinity ball of its radius
+        (dict(epsilon_pixel=0.1), False),  # a larger set
+        (dict(image=1), False),
+    ],
+)
+def test_no_image_is_certified_on_a_set_that_holds_an_attack(attacked, wrong):
+    """Also across sets: what is inside a certified set cannot hold an attack."""
+    rows = [row(), row(**{"robustness": "falsified", "pgd": "falsified", **attacked})]
+    assert bool(ratio.contradictions(rows)) is wrong
+    if wrong:
+        with pytest.raises(CertificateError, match="images 0"):
+            ratio.check_consistent(rows)
+    else:
+        ratio.check_consistent(rows)
+
+
+def test_an_attack_on_the_unclipped_ball_does_not_contradict_the_clipped_certificate():
+    """The attack may lie outside the pixel range."""
+    ratio.check_consistent([row(clip=True), row(pgd="falsified", robustness="falsified")])
+
+
+def test_cells_are_those_of_whole_settings():
+    """A setting with an image missing has no cell; the clipped set feeds PGD, the ball the certificates."""
+    rows = [row(i, epsilon_pixel=0.05, clip=clip) for i in range(2) for clip in (False, True)]
+    rows.append(row(0, epsilon_pixel=0.1))
+    cells = ratio.table_2_cells(rows, PARAMETERS)
+    assert set(cells) == {"table-2/linf-0.05/robustness", "table-2/linf-0.05/pgd"}
+    assert cells["table-2/linf-0.05/robustness"].value == 100
+    radii = [(2, 0.1), ("inf", 0.1), ("inf", 0.05)]
+    rows = [
+        row(i, norm=norm, epsilon_pixel=e, clip=clip) for i in range(2) for norm, e in radii for clip in (False, True)
+    ]
+    cells = ratio.table_2_cells(rows, PARAMETERS)
+    assert cells["table-2/certified-and-attacked"].value == 0
+    assert cells["table-2/seconds/robustness-per-example"].value == 2.0
+    assert len(cells) == 9
+
+
+def test_table_2_solves_each_case_once(tmp_path):
+    """Three radii, two sets, two images; the second call finds all rows."""
+    solved = []
+
+    def solve(case):
+        solved.append(case)
+        return {k: v for k, v in row().items() if k not in case}
+
+    with Store(tmp_path / "records.sqlite") as store:
+        arguments = (NETWORK, 2, [0.1], [0.1, 0.05])
+        first = paper.table_2(*arguments, store=store, solve=solve)
+        again = paper.table_2(*arguments, store=store, solve=solve)
+    assert len(solved) == len(first.rows) == 12
+    assert again.rows == first.rows
+    assert [case["image"] for case in solved] == [0] * 6 + [1] * 6
+    assert {(c["norm"], c["epsilon_pixel"], c["clip"]) for c in solved} == {
+        (n, e, c) for n, e in ((2, 0.1), ("inf", 0.1), ("inf", 0.05)) for c in (False, True)
+    }
+    assert json.loads(json.dumps(first.rows)) == list(first.rows)
+    assert not list(tmp_path.glob("*/*.csv"))  # only rows of the paper profile are for committing
+    assert len(first.images.rows) == 2
+    assert "printed" in str(first.seconds)
+
+
+def test_a_fresh_clone_solves_nothing_of_the_paper_profile(tmp_path):
+    """The committed CSV is enough."""
+
+    def solve(case):
+        return {k: v for k, v in row().items() if k not in case}
+
+    arguments = (NETWORK, 1, [0.1], [], "cascade", 0, "paper")
+    with Store(tmp_path / "records.sqlite") as store:
+        first = paper.table_2(*arguments, store=store, solve=solve)
+    with Store(tmp_path / "clone.sqlite") as clone:
+        again = paper.table_2(*arguments, store=clone, solve=pytest.fail)
+    assert again.rows == first.rows
+
+
+@pytest.mark.parametrize("images", [0, -1, 10**6, 2.5, True])
+def test_a_wrong_number_of_images_is_refused(images):
+    """Before anything is solved."""
+    with pytest.raises(InputError, match="images"):
+        ratio.table_2_cases({**PARAMETERS, "network": NETWORK, "profile": "quick", "images": images})
+
+
+def test_a_decided_case_holds_together():
+    """A real case: the verdicts agree with the bounds, and the row survives JSON."""
+    (case, *_) = ratio.table_2_cases({**PARAMETERS, "network": NETWORK, "profile": "quick", "images": 1})
+    outcome = ratio.decide(case)
+    assert json.loads(json.dumps(outcome)) == outcome
+    assert outcome["robustness"] in ("certified", "falsified", "unknown")
+    if outcome["robustness"] == "certified":
+        assert outcome["pgd"] == "unknown"
+        assert all(label["bound"] is not None and label["bound"] < 0 for label in outcome["labels"])
+    assert len({label["label"] for label in outcome["labels"]}) == len(outcome["labels"]) == 9
+
+
+def test_figure_2_shows_an_attack_in_its_set(tmp_path):
+    """A radius at which the digits network falls: the pixels of the row are in the set and lose the label."""
+    with Store(tmp_path / "records.sqlite") as store:
+        result = paper.figure_2(NETWORK, 0, "inf", 0.3, True, store=store)
+    change = result.attack - result.pixels
+    assert np.abs(change).max() <= 0.3 + 1e-9
+    assert (result.attack >= -1e-9).all() and (result.attack <= 1 + 1e-9).all()
+    assert result.row["attack_label"] != result.row["label"]
+    margins = [line[4] for line in result.scores.rows]
+    assert max(margins) == margins[result.row["attack_label"]] >= 0
+    assert len(result.pixel_table().rows) == 64
+
+
+def test_figure_2_without_an_attack(tmp_path):
+    """A radius of almost nothing: no attack, which the tables say."""
+    with Store(tmp_path / "records.sqlite") as store:
+        result = paper.figure_2(NETWORK, 0, "inf", 1e-6, True, store=store)
+    assert result.attack is None
+    assert ("attack found", False) in result.numbers.rows
+    cells = paper.EXPERIMENTS["figure-2-adversarial-example"].cells([result.row], {})
+    assert cells["figure-2/attacks-found"].value == 0
+
+
+def test_constants_of_a_custom_run_are_the_quick_ones_with_and_without_the_papers_data(tmp_path, monkeypatch):
+    """A profile whose data are not there has not this network either."""
+    asked = []
+    monkeypatch.setattr(lipschitz_bounds, "solved", lambda cases, solve, store: asked.extend(cases) or ())
+    lipschitz_bounds.constants("digits/mondeq-16", registry.CUSTOM)
+    monkeypatch.setenv("TIGHTROPE_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    registry.profile_cases.cache_clear()
+    lipschitz_bounds.constants("digits/mondeq-16", registry.CUSTOM)
+    registry.profile_cases.cache_clear()
+    assert {case["profile"] for case in asked} == {"quick"} and len(asked) == 12

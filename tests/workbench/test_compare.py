@@ -1,0 +1,117 @@
+"""Printed beside reproduced: the verdict of each kind of cell, and what counts as a comparison at all."""
+
+import pytest
+
+from tightrope.workbench import compare as comparing
+from tightrope.workbench.published import Cell, Result
+from tightrope.workbench.records import Store
+from tightrope.workbench.registry import Experiment, Value
+
+RESULT = Result("p", "r", "Table 1", "t", "deterministic", paper_parameters={"images": 2})
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "expected"),
+    [
+        (dict(printed=24, kind="deterministic", tolerance=1, better="higher"), 23, "reproduced"),
+        (dict(printed=24, kind="deterministic", tolerance=1, better="higher"), 26, "tighter"),
+        (dict(printed=24, kind="deterministic", tolerance=1, better="higher"), 20, "looser"),
+        (dict(printed=7, kind="deterministic"), 3, "disagrees"),
+        (dict(printed=0.1 + 0.2, kind="deterministic"), 0.3, "reproduced"),
+        (dict(printed=82, kind="bound", side="upper", tolerance=1), 75, "tighter"),
+        (dict(printed=82, kind="bound", side="upper", tolerance=1), 84, "looser"),
+        (dict(printed=1.65, kind="bound", side="lower"), 1.7, "tighter"),
+        (dict(printed=74, kind="statistical", interval=(66, 76)), 70.7, "reproduced"),
+        (dict(printed=74, kind="statistical", interval=(66, 76), better="higher"), 80, "tighter"),
+        (dict(printed=74, kind="statistical", interval=(66, 76)), 80, "disagrees"),
+        (dict(printed=98.2, kind="trained", tolerance=0.5), 98.0, "reproduced"),
+        (dict(printed=1350, kind="timing", better="lower"), 3.0, "reproduced"),
+        (dict(printed=1350, kind="timing", better="lower"), 2000.0, "looser"),
+    ],
+)
+def test_agreement(cell, value, expected):
+    """Each kind of number has its own rule."""
+    assert comparing.agreement(Cell("c", **cell), value) == expected
+
+
+@pytest.fixture
+def compare(tmp_path, monkeypatch):
+    """Compare one cell of RESULT after writing rows; its value is the mean of the rows' values."""
+
+    def cells(rows, parameters):
+        if len(rows) < parameters["images"]:
+            return {}
+        return {"c": Value(sum(row["value"] for row in rows) / len(rows), "of the rows")}
+
+    monkeypatch.setattr(comparing, "experiment", lambda result: Experiment(lambda parameters: [], cells))
+
+    def run(cell, rows, result=RESULT, defaults=None):
+        from dataclasses import replace
+
+        with Store(tmp_path / "records.sqlite") as store:
+            for number, (profile, value) in enumerate(rows):
+                case = dict(paper="p", result="r", profile=profile, network_sha256="ab", image=number)
+                store.put(case, {"value": value})
+            given = {"p/r": {"images": 1}} if defaults is None else defaults
+            (line,) = comparing.compare([replace(result, cells=(cell,))], store, given)
+        return line
+
+    return run
+
+
+CELL = Cell("c", printed=24, kind="deterministic", tolerance=1, better="higher", erratum="bias left out")
+
+
+def test_rows_of_the_paper_profile_are_compared(compare):
+    """The line has the value, its note, and the erratum where the numbers differ."""
+    line = compare(CELL, [("paper", 22), ("paper", 24), ("quick", 99)])
+    assert line.as_dict() == {
+        "paper": "p",
+        "result": "r",
+        "cell": "c",
+        "kind": "deterministic",
+        "printed": 24,
+        "reproduced": 23.0,
+        "agreement": "reproduced",
+        "reason": "of the rows; bias left out",
+        "profile": "paper",
+    }
+
+
+def test_the_quick_profile_is_no_comparison(compare):
+    """Another network: its number is shown, and nothing is claimed."""
+    line = compare(CELL, [("quick", 24.0)])
+    assert (line.reproduced, line.agreement, line.profile) == (24.0, "not run", "quick")
+    assert "another network" in line.reason
+
+
+def test_an_unfinished_run_is_no_comparison(compare):
+    """One of two images: nothing is claimed, and the reason says so."""
+    line = compare(CELL, [("paper", 24)])
+    assert (line.reproduced, line.agreement, line.profile) == (None, "not run", None)
+    assert "only 1 cases" in line.reason
+
+
+def test_what_cannot_be_run_says_why(compare):
+    """A result without a notebook, and a column that nothing computes yet."""
+    from dataclasses import replace
+
+    waiting = replace(RESULT, not_run="no notebook yet")
+    assert compare(CELL, [], waiting).reason == "no notebook yet"
+    assert compare(CELL, [], defaults={}).agreement == "not run"
+    column = Cell("d", printed=1, kind="deterministic", not_run="not written")
+    line = compare(column, [("paper", 24), ("paper", 24)])
+    assert (line.agreement, line.reason) == ("not run", "not written")
+
+
+def test_a_timing_is_shown_and_says_so(compare):
+    """Its reason tells that nothing depends on it."""
+    line = compare(Cell("c", printed=1350, kind="timing", better="lower"), [("paper", 2.0), ("paper", 4.0)])
+    assert "never asserted" in line.reason
+
+
+def test_results_without_cells_have_one_line():
+    """A table whose numbers are not cells yet keeps its row."""
+    waiting = Result("p", "r", "Table 9", "t", "trained", not_run="no notebook yet")
+    (line,) = comparing.compare([waiting], None, {})
+    assert (line.cell, line.printed, line.agreement, line.kind) == ("r", None, "not run", "trained")

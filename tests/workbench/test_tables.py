@@ -1,0 +1,30 @@
+"""Tables as text, Markdown and CSV; intervals of ratios."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from tightrope.workbench.statistics import binomial_interval
+from tightrope.workbench.tables import Table
+
+TABLE = Table(("name", "value"), (("a", 0.1 + 0.2), ("b|c", None), ("d", 12)))
+
+
+def test_text_aligns_numbers_to_the_right():
+    assert str(TABLE).splitlines() == ["name  value", "-----------", "a       0.3", "b|c", "d        12"]
+    assert repr(TABLE) == str(TABLE)
+
+
+def test_markdown_escapes_bars():
+    assert TABLE.to_markdown().splitlines()[3] == "| b\\|c |  |"
+
+
+def test_csv_has_every_digit():
+    assert TABLE.to_csv() == "name,value\na,0.30000000000000004\nb|c,\nd,12\n"
+
+
+@pytest.mark.parametrize("successes", [0, 1, 24, 82, 99, 100])
+def test_binomial_interval_is_the_exact_one(successes):
+    """Against SciPy's test, and the printed intervals of 24 % and 82 %."""
+    expected = binomtest(successes, 100).proportion_ci(method="exact")
+    assert np.allclose(binomial_interval(successes, 100), (expected.low, expected.high), atol=1e-12)
