@@ -84,7 +84,7 @@ def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Com
     for profile in PROFILES:
         rows = store.rows(result.name, profile, result.paper)
         solved[profile] = len(rows)
-        values[profile] = functions.cells(rows, parameters(result, defaults, profile)) if rows else {}
+        values[profile] = functions.values(rows, parameters(result, defaults, profile)) if rows else {}
     return [_judge(result, cell, values, solved["paper"]) for cell in cells]
 
 

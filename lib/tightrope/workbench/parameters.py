@@ -4,9 +4,8 @@ A name means the same in every notebook, so that its rule has one home. What dep
 has, a label that the network has) is checked where cases are made.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
 from math import isfinite
 from numbers import Integral, Real
 
@@ -99,14 +98,24 @@ RULES: Mapping[str, Rule] = {name: rule for rule, names in _RULES for name in na
 #: Lists of parameters by name, checked entry by entry.
 LISTS_OF_PARAMETERS = ("runs", "printed_runs")
 
+#: Rows of another kind, of which a kind is made.
+ROWS = "rows"
 
-def check(parameters: Mapping, **own: Rule) -> None:
-    """Refuse parameters that cannot be what their names say.
 
-    Parameters
-    ----------
-    own
-        Rules of one result, instead of those of :data:`RULES`.
+def require_rules(names: Iterable[str], where: str) -> None:
+    """Refuse names of parameters that nothing says the meaning of.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in names:
+        if name not in RULES and name not in LISTS_OF_PARAMETERS and name != ROWS:
+            raise InputError(f"{where}: the parameter {name} has no rule; give it one in workbench/parameters.py.")
+
+
+def check(parameters: Mapping) -> None:
+    """Refuse parameters that cannot be what their names say, and names without a rule.
 
     Raises
     ------
@@ -120,10 +129,10 @@ def check(parameters: Mapping, **own: Rule) -> None:
     ...
     tightrope.errors.InputError: epsilon_pixel: expected a finite number >= 0, got -0.1.
     """
-    rules = {**RULES, **own}
+    require_rules(parameters, "parameters")
     for name, value in parameters.items():
-        if name in rules:
-            _require(name, value, rules[name])
+        if name in RULES:
+            _require(name, value, RULES[name])
         elif name in LISTS_OF_PARAMETERS:
             for entry in _list(name, value, "parameters by name"):
                 if not isinstance(entry, Mapping):
@@ -150,23 +159,6 @@ def _list(name: str, value: object, words: str) -> list | tuple:
     if not isinstance(value, (list, tuple)):
         raise InputError(f"{name}: expected a list, each entry {words}; got {value!r}.")
     return value
-
-
-Cases = Callable[[Mapping], list[dict]]
-
-
-def checked(**own: Rule) -> Callable[[Cases], Cases]:
-    """Check the parameters that cases are made of, by :data:`RULES` and a result's own rules."""
-
-    def decorate(cases: Cases) -> Cases:
-        @wraps(cases)
-        def of_checked(parameters: Mapping) -> list[dict]:
-            check(parameters, **own)
-            return cases(parameters)
-
-        return of_checked
-
-    return decorate
 
 
 def rows_of(parameters: Mapping, *names: str) -> Iterator[Sequence]:

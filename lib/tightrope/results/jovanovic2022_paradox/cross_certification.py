@@ -26,7 +26,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     to_mask,
 )
 from tightrope.workbench.cases import dataset, entry, groups, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

@@ -16,7 +16,7 @@ from tightrope.results.jovanovic2022_paradox.shapes import named
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.losses import CERTIFIER
 from tightrope.workbench.cases import dataset, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

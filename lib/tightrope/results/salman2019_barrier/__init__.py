@@ -15,7 +15,7 @@ from tightrope.results.salman2019_barrier.robust_error import (
     table_1_cases,
     table_1_cells,
 )
-from tightrope.workbench.registry import Experiment
+from tightrope.workbench.legacy import Experiment
 
 __all__ = ["EXPERIMENTS", "figure_1", "figure_2", "figure_3", "table_1"]
 

@@ -12,7 +12,7 @@ from tightrope.errors import InputError
 from tightrope.results.salman2019_barrier.common import PAPER, entry, is_drawn, make_case, title
 from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
 from tightrope.workbench.cases import dataset, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.statistics import bootstrap_interval

@@ -16,7 +16,7 @@ from tightrope.relaxations.envelopes import (
 )
 from tightrope.results.salman2019_barrier.common import PAPER
 from tightrope.workbench.cases import solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

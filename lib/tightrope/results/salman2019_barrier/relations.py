@@ -20,7 +20,7 @@ from tightrope.regions import Ball
 from tightrope.results.salman2019_barrier.common import PAPER, entry, make_case, questions
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset, image_count, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

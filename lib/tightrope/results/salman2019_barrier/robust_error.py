@@ -15,7 +15,7 @@ from tightrope.errors import InputError
 from tightrope.results.salman2019_barrier.common import PAPER, entry, make_case, questions, title
 from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, decide
 from tightrope.workbench.cases import dataset, groups, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.published import find
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
