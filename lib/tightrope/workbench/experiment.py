@@ -46,14 +46,25 @@ class Experiment:
     paper, name
         The paper's key, and the name of the kind of row; that of the printed result (`published.yaml`) for its main
         kind.
+    needs
+        Kinds of row without which its tables cannot be made: they are solved with it, and their rows follow its own.
     also
         Other kinds of row that belong to the same printed result: a full run solves them too.
     may_be_empty
         Whether it is no error if the parameters leave no case.
     """
 
-    def __init__(self, paper: str, name: str, *, also: Sequence["Experiment"] = (), may_be_empty: bool = False):
-        self.paper, self.name, self.also, self.may_be_empty = paper, name, tuple(also), may_be_empty
+    def __init__(
+        self,
+        paper: str,
+        name: str,
+        *,
+        needs: Sequence["Experiment"] = (),
+        also: Sequence["Experiment"] = (),
+        may_be_empty: bool = False,
+    ):
+        self.paper, self.name, self.may_be_empty = paper, name, may_be_empty
+        self.needs, self.also = tuple(needs), tuple(also)
         self.solver: Callable[[Case], Mapping] | None = None
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
@@ -117,7 +128,7 @@ class Experiment:
     def part(self, cases: Callable[..., Sequence[Case]]) -> "Experiment":
         """Return the same kind of row with fewer cases, for a result that needs only these."""
         fewer = Experiment.__new__(Experiment)
-        fewer.__dict__ |= self.__dict__ | {"also": (), "_cells": None}
+        fewer.__dict__ |= self.__dict__ | {"needs": (), "also": (), "_cells": None}
         fewer.cases(cases)
         return fewer
 
@@ -129,8 +140,11 @@ class Experiment:
     @property
     def solvers(self) -> dict[str, Callable[[Case], Mapping]]:
         """By kind of row, what turns a case into an outcome on a worker."""
-        kinds = (self, *self.also)
-        return {kind.name: kind.solver for kind in kinds if kind.on_workers}
+        return {kind.name: kind.solver for kind in self._kinds if kind.on_workers}
+
+    @property
+    def _kinds(self) -> tuple["Experiment", ...]:
+        return (self, *self.needs, *self.also)
 
     def own_cases(self, profile: str, parameters: Mapping[str, Any]) -> list[dict]:
         """Return the cases of this kind alone, as rows are identified.
@@ -160,17 +174,18 @@ class Experiment:
         """
         check({name: value for name, value in parameters.items() if name != "profile"})
         cases = []
-        for kind in (self, *self.also):
+        for kind in self._kinds:
             own = {name: parameters[name] for name in kind.parameters if name in parameters}
             cases += kind.own_cases(parameters["profile"], own)
         return cases
 
     def values(self, rows: Iterable[dict], parameters: Mapping[str, Any]) -> Mapping[str, Value]:
-        """Return our numbers by the id of a printed cell, from rows of a profile with these parameters."""
+        """Return our numbers by the id of a printed cell, from rows of this kind and the notebook's parameters."""
         if self._cells is None:
             return {}
+        needed = [row for kind in self.needs for row in kind.kept(parameters["profile"])]
         names = list(signature(self._cells).parameters)[1:]
-        return self._cells(Rows(rows), **{name: parameters[name] for name in names})
+        return self._cells(Rows((*rows, *needed)), **{name: parameters[name] for name in names})
 
     def kept(self, profile: str, **equal: object) -> Rows:
         """Return the rows that are kept and have these values, without solving."""
@@ -178,7 +193,7 @@ class Experiment:
             return Rows(store.rows(self.name, profile, self.paper)).where(**equal)
 
     def __call__(self, profile: str = "quick", store: Store | None = None, **parameters: Any) -> "Solved":
-        """Return the rows of all cases of this kind; those without one are solved now, and kept one by one.
+        """Return the rows of all cases; those without one are solved now, and kept one by one.
 
         Parameters
         ----------
@@ -187,15 +202,24 @@ class Experiment:
         store
             Where rows are kept; this machine's if None.
         parameters
-            Those of the function that makes the cases, all of them.
+            Those of the function that makes the cases (and of the kinds that it needs), all of them.
         """
-        cases = self.own_cases(profile, parameters)
-        if not cases and not self.may_be_empty:
-            raise InputError(f"{self.name}: nothing to solve, no case is left with these parameters.")
-        if store is not None:
-            return Solved(self, self._rows(cases, store))
-        with Store() as own:
-            return Solved(self, self._rows(named(cases), own))
+        kinds = (self, *self.needs)
+        known = dict.fromkeys(name for kind in kinds for name in kind.parameters)
+        for name in parameters:
+            if name not in known:
+                raise UnknownParameterError(f"parameter of {self.name}", name, known)
+        rows = []
+        for kind in kinds:
+            cases = kind.own_cases(profile, {n: v for n, v in parameters.items() if n in kind.parameters})
+            if not cases and not kind.may_be_empty:
+                raise InputError(f"{kind.name}: nothing to solve, no case is left with these parameters.")
+            if store is not None:
+                rows += kind._rows(cases, store)
+            else:
+                with Store() as own:
+                    rows += kind._rows(named(cases), own)
+        return Solved(self, rows)
 
     def _rows(self, cases: Sequence[Case], store: Store) -> list[dict]:
         profiles = dict.fromkeys(case["profile"] for case in cases)

@@ -58,6 +58,13 @@ def _network(value: object) -> bool:
     return value is None or _text(value)
 
 
+def _line(value: object) -> bool:
+    """Whether it is a network's name, a radius, and perhaps a time limit and a number of images."""
+    if not isinstance(value, (list, tuple)) or not 2 <= len(value) <= 4:
+        return False
+    return _text(value[0]) and all(_real(number) and number >= 0 for number in value[1:])
+
+
 COUNT = Rule("an integer of at least 1", lambda v: _integer(v) and v >= 1)
 INDEX = Rule("an integer of at least 0", lambda v: _integer(v) and v >= 0)
 RADIUS = Rule("a finite number >= 0", lambda v: _real(v) and v >= 0)
@@ -67,6 +74,7 @@ _POSITIVE = Rule("a finite number > 0", lambda v: _real(v) and v > 0)
 _NUMBER = Rule("a finite number", _real)
 _NAME = Rule("a name", _text)
 _NETWORK = Rule("a name, or a list of a name and numbers >= 0", _network)
+_LINE = Rule("a list [name, radius], then seconds, then images, if wanted", _line)
 _SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
 _NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, Real) and v >= 1))
 
@@ -89,6 +97,7 @@ _RULES = (
     (many(_NAME), "methods balls scalings trained datasets architectures"),
     (many(_NAME, empty=True), "programs"),
     (many(_NETWORK), "networks"),
+    (many(_LINE), "lines"),
     (_SWITCH, "clip printed_model"),
     (_NORM, "norm"),
 )
