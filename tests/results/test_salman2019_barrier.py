@@ -64,7 +64,7 @@ def test_every_arrow_holds(store):
 
 
 def figures_places():
-    from tightrope.figures.barrier import PLACES
+    from tightrope.figures.maps import PLACES
 
     return PLACES
 
