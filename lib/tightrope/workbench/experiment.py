@@ -65,10 +65,11 @@ class Experiment:
     ):
         self.paper, self.name, self.may_be_empty = paper, name, may_be_empty
         self.needs, self.also = tuple(needs), tuple(also)
-        self.solver: Callable[[Case], Mapping] | None = None
+        self.solver: Callable[[Case], Mapping] = _undeclared
+        self.on_workers = True
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
-        self._cases: Callable[..., Sequence[Case]] | None = None
+        self._cases: Callable[..., Sequence[Case]] = _undeclared
         self._cells: Callable[..., Mapping[str, Value]] | None = None
         registry.register(self)
 
@@ -230,6 +231,10 @@ class Experiment:
             if profile in KEPT_PROFILES:  # the CSV that is committed
                 store.export_csv(self.paper, self.name, profile)
         return rows
+
+
+def _undeclared(*_: object, **__: object) -> Any:
+    raise NotImplementedError("declare the cases and the solver of this experiment with its decorators")
 
 
 class Solved:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Integral, Real
+from typing import Any
 
 from tightrope.errors import InputError
 
@@ -29,7 +30,7 @@ class Rule:
     """
 
     words: str
-    accepts: Callable[[object], bool]
+    accepts: Callable[[Any], bool]
     depth: int = 0
     empty: bool = False
 
@@ -39,7 +40,7 @@ def many(rule: Rule, depth: int = 1, empty: bool = False) -> Rule:
     return replace(rule, depth=depth, empty=empty)
 
 
-def _real(value: object) -> bool:
+def _real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
 
 
@@ -76,7 +77,7 @@ _NAME = Rule("a name", _text)
 _NETWORK = Rule("a name, or a list of a name and numbers >= 0", _network)
 _LINE = Rule("a list [name, radius], then seconds, then images, if wanted", _line)
 _SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
-_NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, Real) and v >= 1))
+_NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, (int, float)) and v >= 1))
 
 _RULES = (
     (COUNT, "images test_images certified_images group count points draws samples restarts steps"),
@@ -152,7 +153,7 @@ def check(parameters: Mapping) -> None:
         raise InputError(f"lower, upper: lower must be below upper, got {lower!r} and {upper!r}.")
 
 
-def _require(name: str, value: object, rule: Rule) -> None:
+def _require(name: str, value: Any, rule: Rule) -> None:
     values = [value]
     for level in range(rule.depth):
         for found in values:

@@ -70,7 +70,8 @@ def _named(cases: Sequence[Mapping]) -> list[dict]:
     paper, kind, profile = (cases[0][name] for name in ("paper", "result", "profile"))
     if profile not in PROFILES:
         return [dict(case) for case in cases]
-    keys, known = {case_key(case) for case in cases}, {}
+    keys = {case_key(case) for case in cases}
+    known: dict[str, str] = {}
     for name in sorted(experiments(paper), key=lambda name: name != kind):  # its own first: often enough
         known |= profile_cases(paper, name, profile)
         if keys <= known.keys():
