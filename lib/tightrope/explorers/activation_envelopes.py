@@ -29,9 +29,9 @@ def envelopes(
         "lower": lambda v: real_slider(v, -4.0, 3.0, 0.1, "l"),
         "upper": lambda v: real_slider(v, -3.0, 4.0, 0.1, "u"),
     }
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
-    return Explorer("envelopes", moved, lambda state, stop: _stages({**fixed, **state}), envelopes_view,
-                    background=background)  # fmt: skip
+    return Explorer.around(
+        fixed, makers, controls, "envelopes", lambda state, stop: _stages(state), envelopes_view, background
+    )
 
 
 def _stages(state: Mapping) -> Iterator[Solved]:

@@ -67,10 +67,15 @@ def local_workers(jobs: int) -> Iterator[Any]:
     with dask.config.set(settings):
         try:
             cluster = distributed.LocalCluster(
-                n_workers=jobs, threads_per_worker=1, processes=True, host="127.0.0.1",
+                n_workers=jobs,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",  # any free port: with None it is 8787, which warns if it is taken
-                memory_limit=None, silence_logs=logging.CRITICAL, preload=ignore,
-            )  # fmt: skip
+                memory_limit=None,
+                silence_logs=logging.CRITICAL,
+                preload=ignore,
+            )
         except (OSError, TimeoutError, RuntimeError) as error:
             raise ClusterError(f"jobs: {jobs} worker processes could not be started: {_text(error)}") from error
         with cluster, distributed.Client(cluster, set_as_default=False) as client:
