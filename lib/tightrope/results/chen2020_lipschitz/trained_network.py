@@ -49,15 +49,15 @@ def _beside_printed(rows: Rows, method: str, seconds: bool = False) -> list:
     cells = []
     for name in SETS:
         row = rows.one(method=method, set=name)
-        id = f"table-2/{'seconds/' if seconds else ''}{name}/{PRINTED.get(method)}"
-        cells += [row and row["cpu_seconds"] if seconds else shown(row), printed.get(id)]
+        cell = f"table-2/{'seconds/' if seconds else ''}{name}/{PRINTED.get(method)}"
+        cells += [row and row["cpu_seconds"] if seconds else shown(row), printed.get(cell)]
     return cells
 
 
 @table_2.drawing(bounds)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw lower and upper bounds on both sets."""
-    groups = {name: [] for name in SETS}
+    groups: dict[str, list[tuple[str, str, float]]] = {name: [] for name in SETS}
     for row in rows:
         if row["value"] is not None:
             method = METHODS[row["method"]]
