@@ -3,7 +3,7 @@
 import numpy as np
 
 from tightrope import figures
-from tightrope.figures.relu import LOOK
+from tightrope.figures.curves import LOOK
 from tightrope.verifiers.relu_lipschitz import METHODS
 from tightrope.workbench.tables import Table
 
