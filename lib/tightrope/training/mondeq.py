@@ -4,8 +4,7 @@ The recipe is plain: cross-entropy, Adam, mini-batches in a seeded order, a lear
 the last weights kept. Nothing is chosen by looking at the test split.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tightrope.datasets import Dataset
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.networks.torch_modules import implicit_equilibrium
+from tightrope.threads import one_torch_thread
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def train_mondeq(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, epochs))
     for epoch in range(1, epochs + 1):
         total = 0.0
-        with _one_thread():
+        with one_torch_thread():
             for rows in torch.randperm(len(x), generator=generator).split(batch_size):
                 W = (1 - m) * identity - A.T @ A + B - B.T
                 z = implicit_equilibrium(W, m * (x[rows] @ U.T + u), tolerance=1e-6)
@@ -130,17 +130,6 @@ def train_mondeq(
             progress(epoch, total / len(x))
     A, B, U, u, C, c = (tensor.detach().numpy() for tensor in (A, B, U, u, C, c))
     return MonDEQ.from_factors(A, B, m * U, m * u, C, c, m, name)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run PyTorch on one thread: with several, sums are split and the last bits depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def accuracy(network, dataset: Dataset) -> float:

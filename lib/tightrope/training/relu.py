@@ -11,7 +11,7 @@ import torch
 from tightrope import datasets, paths
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
-from tightrope.training.mondeq import _one_thread
+from tightrope.threads import one_torch_thread
 
 SPHERES = {"spheres/relu-80": 80, "spheres/relu-10": 10}  # dimension and width
 DIGITS = "digits/relu-16"
@@ -73,7 +73,7 @@ def train_relu(
     optimiser = torch.optim.Adam([A, b, C, k], lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, epochs))
     for _ in range(epochs):
-        with _one_thread():
+        with one_torch_thread():
             for rows in torch.randperm(len(inputs), generator=generator).split(batch_size):
                 logits = torch.relu(inputs[rows] @ A.T + b) @ C.T + k
                 if outputs == 1:
