@@ -9,9 +9,7 @@ import torch
 from tightrope import datasets, paths, zoo
 from tightrope.errors import CorruptDataError, InputError, MissingDataError, UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.training import Architecture, relu
-from tightrope.training.tightness import TABLE_3
-from tightrope.training.zoo import CERTIFIED_RECIPES
+from tightrope.training import Architecture
 
 LISTED = dict(line.split() for line in (paths.ROOT / "tests/zoo_names.txt").read_text().splitlines()[1:])
 
@@ -58,21 +56,6 @@ def test_shipped_entries_are_complete(name):
     data = datasets.load(entry.dataset)
     assert entry.network.input_size == data.images.shape[1] and entry.normalisation == data.normalisation
     assert (paths.ROOT / entry.source).is_file()
-    readme = paths.MODELS / {
-        **dict.fromkeys(CERTIFIED_RECIPES, "digits/README.md"),
-        relu.DIGITS: "spheres/README.md",
-    }.get(name, "README.md")
-    assert f"`{entry.network.sha256()[:16]}`" in readme.read_text()
-
-
-@pytest.mark.parametrize("name", [name for name in zoo.names() if name.startswith("mnist/")])
-def test_networks_of_the_tightness_experiments(name):
-    """Their weights are those that the page beside them names, of the architecture of their experiment."""
-    (found,) = [one for one in TABLE_3.values() if one.name == name]
-    entry = zoo.get(name)
-    assert entry.network.sizes == Architecture.parse(found.ours.architecture, (1, 28, 28)).sizes
-    assert f"`{entry.network.sha256()[:16]}`" in (paths.MODELS / "mnist" / "README.md").read_text()
-    assert (entry.dataset, entry.normalisation) == ("mnist", datasets.NORMALISATIONS["mnist"])
 
 
 @pytest.mark.parametrize(
