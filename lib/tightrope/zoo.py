@@ -163,7 +163,8 @@ class _Published:
     dataset : str
     normalisation : Normalisation
     input_shape, convolutions
-        Of a state dictionary: (channels, height, width) of the images, and (stride, padding) of each convolution.
+        What a state dictionary does not hold: (channels, height, width) of the images, and (stride, padding) of each
+        convolution.
     m : float or None
         The constant of strong monotonicity of a monDEQ.
     address : str

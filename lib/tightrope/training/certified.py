@@ -7,7 +7,7 @@ batch only, so a run that was interrupted after an epoch continues as if it had 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Configuration:
     elision : bool
         Whether margins are bounded with the last layer merged.
     attack_steps, attack_step : int, float
-        Of "pgd": steps, and their length in pixel units.
+        For "pgd": steps, and their length in pixel units.
     clip : bool
         Whether regions are cut to the pixel range.
     augment : bool
@@ -74,13 +74,8 @@ class Configuration:
         """Plain values, for rows and files."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping) -> "Configuration":
-        """What :meth:`as_dict` wrote."""
-        return cls(**{**values, "schedule": Schedule(**values["schedule"])})
-
     def sha256(self) -> str:
-        """Of all values."""
+        """Return the SHA-256 of all values, as hexadecimal digits."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
 

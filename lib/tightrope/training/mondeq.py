@@ -40,12 +40,12 @@ def train_mondeq(
     m : float
         Strong monotonicity constant, positive.
     seed : int
-        Of the first weights and of the order of the images. Same seed, same machine: same weights to the last bit.
+        For the first weights and the order of the images. Same seed, same machine: same weights to the last bit.
     epochs, batch_size : int
     learning_rate : float
-        Of Adam; it falls to zero on a cosine.
+        The first one of Adam; it falls to zero on a cosine.
     name : str
-        Of the network.
+        The name of the network.
     progress : callable, optional
         Called with the number of the epoch, from 1, and its mean loss.
 

@@ -215,7 +215,7 @@ def train_zoo(
     Parameters
     ----------
     names : sequence of str
-        Of :data:`RECIPES`; the quick ones if left out.
+        Names of :data:`RECIPES`; the quick ones if left out.
     folder, checkpoints : Path, optional
         data/models and data/checkpoints if left out.
     printed : bool

@@ -62,7 +62,7 @@ def _pgd(architecture: str, epsilon: float) -> Configuration:
 
 
 def _shorter(printed: Configuration, epochs: int, steps: int, step: float) -> Configuration:
-    """The same with fewer epochs, warm-up and ramp-up in proportion, and a shorter attack with longer steps."""
+    """Return it with fewer epochs, warm-up and ramp-up in proportion, and a shorter attack with longer steps."""
     schedule = printed.schedule
     part = epochs / schedule.epochs
     warm_up, ramp_up = round(schedule.warm_up * part), round(schedule.ramp_up * part)
