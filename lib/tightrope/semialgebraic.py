@@ -10,13 +10,14 @@ sparse arithmetic, so that code reads like the formula:
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError
 
-Forms = sp.csr_array  # (k, N): k affine forms on homogeneous coordinates
+Forms: TypeAlias = sp.csr_array  # (k, N): k affine forms on homogeneous coordinates
 
 
 class Space:
@@ -25,7 +26,7 @@ class Space:
     `Space(z=87, d=784)` has N = 872 coordinates: 1, then z, then d.
     """
 
-    def __init__(self, **blocks: int):
+    def __init__(self, **blocks: int) -> None:
         self.slices: dict[str, slice] = {}
         start = 1
         for name, size in blocks.items():
