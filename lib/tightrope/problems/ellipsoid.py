@@ -33,17 +33,28 @@ class StateModel(Protocol):
     """What describes the states of a network on a region: a RobustnessModel, or one with cuts."""
 
     @property
-    def space(self) -> Space: ...
+    def space(self) -> Space:
+        """The variables."""
+
     @property
-    def constraints(self) -> tuple[Constraint, ...]: ...
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What holds of every state."""
+
     @property
-    def squared_norm(self) -> float: ...
+    def squared_norm(self) -> float:
+        """A bound on the squared length of homogeneous coordinates."""
+
     @property
-    def center(self) -> np.ndarray: ...
+    def center(self) -> np.ndarray:
+        """(N,) a state."""
+
     @property
-    def spread(self) -> np.ndarray: ...
+    def spread(self) -> np.ndarray:
+        """(N,) variances around it."""
+
     @property
-    def rounding(self) -> float: ...
+    def rounding(self) -> float:
+        """How far its states can be from the network's own, in the L2 norm."""
 
     @property
     def states(self) -> Forms:
