@@ -75,6 +75,8 @@ def differences(stored: str, now: str, tolerance: dict[str, float] | float | Non
     if len(old) != len(new):
         return [f"{len(old)} lines stored, {len(new)} now"]
     found = []
+    if isinstance(tolerance, dict):
+        tolerance = {name.strip(): value for name, value in tolerance.items()}  # cells have no white space around them
     header, row = None, 0
     for before, after in zip(old, new, strict=True):
         if not before.startswith("|"):

@@ -90,6 +90,13 @@ def test_a_header_is_compared_as_text():
     assert differences(stored, now, 10.0) == ["header: epsilon | 0.01 stored, epsilon | 0.02 now"]
 
 
+def test_names_of_columns_may_hold_bars_and_end_in_a_space():
+    stored, now = (Table(("|x|", "printed "), [(1.5, value)]).to_markdown() for value in (2.0, 2.4))
+    assert differences(stored, now) == ["row 1, printed: 2 stored, 2.4 now"]
+    assert not differences(stored, now, {"printed ": 0.5, "|x|": 0.0})
+    assert differences(stored, now, {"|x|": 0.5})
+
+
 @pytest.mark.parametrize(
     "stored, now",
     [
