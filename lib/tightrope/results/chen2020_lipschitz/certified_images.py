@@ -77,7 +77,7 @@ def certify_images(case: Mapping) -> dict:
 @ratios.table
 def certified(rows: Rows) -> Table:
     """Return percent of the images certified at each radius, beside the printed ones."""
-    return ratio_table(_by_name(rows), TABLE_4)
+    return ratio_table(_by_name(rows), TABLE_4, rows[0]["options"]["images"])
 
 
 def _by_name(rows: Rows) -> dict[str, list[float]]:
