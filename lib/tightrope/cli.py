@@ -215,7 +215,7 @@ def certify(
     """Decide whether a network's label is the same on a whole ball around an image, or whether a property holds.
 
     METHOD is cascade (everything below, from the cheapest to the tightest, until the answer is known),
-    interior-point, reduced-dual, scs, clarabel or mosek; for feed-forward networks also box, hbox, crown_ibp,
+    interior-point, scs, clarabel or mosek; for feed-forward networks also box, hbox, crown_ibp,
     deepz, crown, lp-greedy, lp-last, lp-all and branch-and-bound.
     """
     if property_file is not None:

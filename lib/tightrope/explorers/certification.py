@@ -269,7 +269,7 @@ def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
     plain = state.get("order", "1") == "1"
     if method not in robustness.METHODS:  # linear bounds of layers serve all labels
         return [targets]
-    if method == "reduced-dual" or (method == "cascade" and plain and region.size <= SMALL):
+    if method == "cascade" and plain and region.size <= SMALL:
         return [targets]
     if method == "cascade" and plain:
         return [part for part in (targets[:1], targets[1:]) if part]

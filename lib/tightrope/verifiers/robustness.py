@@ -17,7 +17,7 @@ from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import fixpoint_bounds
-from tightrope.regions import INFINITY, Ball, Polytope, Region
+from tightrope.regions import Ball, Region
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.lasserre import LARGEST, all_pairs, lasserre
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
@@ -30,7 +30,7 @@ from tightrope.solvers.transfer import Transfer, supports
 from tightrope.verifiers.report import LabelDecision, RobustnessReport, checked_targets, combined
 from tightrope.verifiers.tightening import Tightening
 
-METHODS = ("cascade", "interior-point", "reduced-dual", *conic.SOLVERS)
+METHODS = ("cascade", "interior-point", *conic.SOLVERS)
 ORDERS = ("1", "1+cuts", "2")
 
 
@@ -71,7 +71,6 @@ def verify(
         "cascade": the closest label by the interior point, stopped at the first proof of the sign; the others by its
         multipliers (solvers.transfer) where they suffice, else by the interior point, warm-started.
         "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by that solver.
-        "reduced-dual": multipliers of the reduced dual, all targets together, stopped at the sign.
         For feed-forward networks "cascade" starts with linear bounds, and the names of
         :data:`tightrope.propagation.lines.RELAXATIONS` (box, deepz, crown, ...) are methods too; see
         :func:`tightrope.verifiers.feedforward.verify_feedforward`.
@@ -162,13 +161,6 @@ def checked(network, region, label, targets, method, tolerance, time_limit) -> l
         conic.require(method)
     if not isinstance(network, MonDEQ | FeedForward):
         raise InputError(f"network: expected a MonDEQ or a FeedForward, got {type(network).__name__}.")
-    if method == "reduced-dual" and isinstance(region, Polytope):
-        raise RegionError("method: reduced-dual covers no polytopes; use interior-point.")
-    if method == "reduced-dual" and not (region.norm == INFINITY or (region.norm == 2 and not region.clipped)):
-        raise RegionError(
-            f"method: reduced-dual covers L-infinity balls and L2 balls without clipping, not L{region.norm:g}"
-            f"{' with clipping' if region.clipped else ''}; use interior-point."
-        )
     if not 0 < tolerance < np.inf:
         raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
     if time_limit is not None and not time_limit > 0:
@@ -200,7 +192,6 @@ class _Decider:
         self.stop = stop
         self._tightening: Tightening | None = None
         self._solve: Callable | None = None
-        self._reports: dict[int, SolveReport] | None = None
         self._warm: Iterate | None = None
         self._transfer: Transfer | None = None
 
@@ -253,8 +244,6 @@ class _Decider:
         self.data = ArrowData(shor_constraints(self.model))
         if self.method in conic.SOLVERS:
             self._solve = self._conic
-        elif self.method == "reduced-dual":
-            self._solve = self._reduced
         else:
             self._interior_point = InteriorPoint(self.data)
             self._solve = self._structured
@@ -264,15 +253,6 @@ class _Decider:
     def _conic(self, target, objective) -> SolveReport:
         program = ShorProgram(objective, self.data.constraints)
         return conic.solve(program, self.method, tolerance=self.tolerance, time_limit=self.time_limit)
-
-    def _reduced(self, target, objective) -> SolveReport:
-        """All targets descend together, at the first one asked for."""
-        from tightrope.solvers import reduced_dual  # PyTorch: seconds to import, and only this method needs it
-
-        if self._reports is None:
-            reports = reduced_dual.solve(self.model, self.targets, time_limit=self.time_limit, stop=self.stop)
-            self._reports = dict(zip(self.targets, reports, strict=True))
-        return self._reports[target]
 
     def _structured(self, target, objective) -> SolveReport:
         sign_only = self.method == "cascade"
