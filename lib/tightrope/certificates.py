@@ -34,9 +34,13 @@ TINY = 1e-150  # what is smaller is taken for 0, so that no product underflows
 
 
 class Verdict(StrEnum):
-    """The answer to a yes-or-no question. A failure is never a number."""
+    """The answer to a yes-or-no question. A failure is never a number.
+
+    CERTIFIED is proven; COMPUTED is the same answer by the word of a floating-point solver, which nothing has checked.
+    """
 
     CERTIFIED = "certified"
+    COMPUTED = "computed"
     FALSIFIED = "falsified"
     UNKNOWN = "unknown"
     FAILED = "failed"
@@ -160,6 +164,8 @@ class Cuts:
 
     def model(self, base: RobustnessModel) -> CutModel:
         """The tightened model, if the bounds follow from the fixpoint bounds; else a CertificateError."""
+        if not isinstance(base.region, Ball):
+            raise CertificateError(f"cuts: they are for balls, not for a {type(base.region).__name__}.")
         proven = fixpoint_bounds(base.network, base.region).h
         if self.lower.shape != proven.lower.shape or self.upper.shape != proven.upper.shape:
             raise CertificateError(f"cuts: expected bounds of {len(proven.lower)} neurons.")

@@ -216,7 +216,7 @@ def certify(
 
     METHOD is cascade (everything below, from the cheapest to the tightest, until the answer is known),
     interior-point, scs, clarabel or mosek; for feed-forward networks also box, hbox, crown_ibp,
-    deepz, crown, lp-greedy, lp-last, lp-all and branch-and-bound.
+    deepz, crown, lp-greedy, lp-last, lp-all, branch-and-bound and milp, whose verdict is never certified but computed.
     """
     if property_file is not None:
         _certify_property(network_name, property_file, image_name, epsilon_pixel, as_json)

@@ -10,13 +10,14 @@ sparse arithmetic, so that code reads like the formula:
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError
 
-Forms = sp.csr_array  # (k, N): k affine forms on homogeneous coordinates
+Forms: TypeAlias = sp.csr_array  # (k, N): k affine forms on homogeneous coordinates
 
 
 class Space:

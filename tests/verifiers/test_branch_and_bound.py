@@ -21,6 +21,7 @@ from tightrope.verifiers.cascade import LP_ALL, By, decide
 from tightrope.verifiers.mixed_integer import mixed_integer
 
 MARGIN = 1e-6  # of linear programs and mixed-integer ones
+ROBUST = {Verdict.CERTIFIED: Verdict.COMPUTED}  # what branch and bound proves, the program computes
 
 
 def random_network(seed: int, sizes=(3, 5, 4, 3)) -> FeedForward:
@@ -81,7 +82,7 @@ def test_order_on_random_networks(seed, radius):
     assert bounds[1] <= bounds[2] + 1e-4
     expected = Verdict.CERTIFIED if exact < 0 else Verdict.FALSIFIED
     assert searched.verdict is expected
-    assert mixed_integer(network, region, label).verdict is expected
+    assert mixed_integer(network, region, label).verdict is ROBUST.get(expected, expected)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -93,8 +94,8 @@ def test_decides_near_the_threshold(seed):
         radius = (low + high) / 2
         ball = Ball(region.center, radius, np.inf)
         answers = [branch_and_bound(network, ball, label), mixed_integer(network, ball, label)]
-        assert {answer.verdict: answer.reason for answer in answers}.keys() <= {Verdict.CERTIFIED, Verdict.FALSIFIED}
-        assert answers[0].verdict is answers[1].verdict
+        assert answers[0].verdict in (Verdict.CERTIFIED, Verdict.FALSIFIED), answers[0].reason
+        assert ROBUST.get(answers[0].verdict, answers[0].verdict) is answers[1].verdict, answers[1].reason
         for answer in answers:
             if answer.verdict is Verdict.FALSIFIED:
                 assert attacks.check(network, ball, label, answer.attack.point) is not None
@@ -106,7 +107,7 @@ def test_more_subproblems_than_a_batch():
     region = Ball(np.random.default_rng(3).standard_normal(5), 0.35, np.inf)
     label = network.predict(region.center)
     answers = {branch_and_bound(network, region, label, batch=size).verdict for size in (1, 4, 64)}
-    assert answers == {mixed_integer(network, region, label).verdict}
+    assert {ROBUST.get(answer, answer) for answer in answers} == {mixed_integer(network, region, label).verdict}
 
 
 def test_affine_network():

@@ -1,6 +1,7 @@
 """The verifier: nothing is certified that is not, and every other outcome says why."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tightrope.regions import INFINITY, Ball, pixel_ball
 from tightrope.solvers import conic
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.report import SolveReport, Status
-from tightrope.verifiers import robustness
+from tightrope.verifiers import report as frame
 from tightrope.verifiers.report import combined
 from tightrope.verifiers.robustness import METHODS, verify
 
@@ -171,6 +172,8 @@ def test_a_failure_is_reported_before_an_unknown_and_after_an_attack():
     verdicts = {
         (Verdict.CERTIFIED, Verdict.CERTIFIED): Verdict.CERTIFIED,
         (Verdict.CERTIFIED, Verdict.UNKNOWN): Verdict.UNKNOWN,
+        (Verdict.CERTIFIED, Verdict.COMPUTED): Verdict.COMPUTED,
+        (Verdict.COMPUTED, Verdict.UNKNOWN): Verdict.UNKNOWN,
         (Verdict.UNKNOWN, Verdict.FAILED): Verdict.FAILED,
         (Verdict.FAILED, Verdict.FALSIFIED): Verdict.FALSIFIED,
         (Verdict.CERTIFIED, Verdict.FAILED): Verdict.FAILED,
@@ -179,7 +182,7 @@ def test_a_failure_is_reported_before_an_unknown_and_after_an_attack():
     one = verify(network, region, label, targets=[(label + 1) % 3]).decisions[0]
     for pair, expected in verdicts.items():
         for order in itertools.permutations(pair):
-            decisions = [robustness.replace(one, verdict=verdict) for verdict in order]
+            decisions = [replace(one, verdict=verdict) for verdict in order]
             assert combined(decisions) is expected
 
 
@@ -192,7 +195,7 @@ def test_a_broken_warm_start_is_started_again_cold(monkeypatch):
         starts.append(start)
         report, warm = original(self, objective, **options)
         if start is not None:
-            report = robustness.replace(report, status=Status.NUMERICAL, multipliers=None)
+            report = replace(report, status=Status.NUMERICAL, multipliers=None)
         return report, warm
 
     monkeypatch.setattr(InteriorPoint, "solve", solve)
@@ -225,8 +228,8 @@ def no_solve(monkeypatch):
         pytest.fail("a solve was started")
 
     monkeypatch.setattr(InteriorPoint, "solve", solve)
-    monkeypatch.setattr(robustness.conic, "solve", solve)
-    monkeypatch.setattr(robustness, "pgd", solve)
+    monkeypatch.setattr(conic, "solve", solve)
+    monkeypatch.setattr(frame, "pgd", solve)
 
 
 @pytest.mark.parametrize(

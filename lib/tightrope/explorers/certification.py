@@ -91,7 +91,7 @@ class Answer:
         if self.attack is not None:
             return Verdict.FALSIFIED
         verdicts = {self.verdict_of(k) for k in self.targets}
-        worst_first = (None, Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN)
+        worst_first = (None, Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN, Verdict.COMPUTED)
         return next((verdict for verdict in worst_first if verdict in verdicts), Verdict.CERTIFIED)
 
     def by_enclosure(self, label: int) -> bool:

@@ -148,11 +148,11 @@ def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAI
     always = sp.csr_array(h[active]) - space.constant(lower[active])
     never = -sp.csr_array(h[dead])
     region = [c.under(lift) for c in model.constraints if c.name not in RELU]
-    facts = [z, above, z - hu, triangle, always, never]
+    forms = [z, above, z - hu, triangle, always, never]
     if coords.kind == "box":
         ones = space.constant(np.ones(n))
-        facts += [ones - space["d"], ones + space["d"]]
-    facts = sp.vstack([sp.csr_array(f) for f in facts], format="csr")
+        forms += [ones - space["d"], ones + space["d"]]
+    facts = sp.vstack([sp.csr_array(f) for f in forms], format="csr")
     core_facts = sp.csr_array(facts[: 2 * k])
     pairs = np.asarray(pairs, int).reshape(-1, 2)
     limits = np.array([2 * k, facts.shape[0]])

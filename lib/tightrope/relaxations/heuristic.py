@@ -18,8 +18,9 @@ proves (1 - x)(1 - t) >= -0.01124, and (1 - x)(1 - t) >= 0 (all four signs) give
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,7 +31,7 @@ from tightrope.relaxations.lasserre import polynomials
 from tightrope.relaxations.shor import ShorConstraints, objective_matrix, shor_constraints
 from tightrope.semialgebraic import Forms
 
-Polynomial = dict[tuple[int, ...], float]  # exponents -> coefficient
+Polynomial: TypeAlias = dict[tuple[int, ...], float]  # exponents -> coefficient
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +176,7 @@ def chordal_cliques(n: int, supports: Sequence[set[int]]) -> list[tuple[int, ...
     for support in supports:
         for i in support:
             neighbours[i] |= support - {i}
-    left, cliques = set(range(n)), []
+    left, cliques = set(range(n)), list[frozenset[int]]()
     while left:
         v = min(left, key=lambda i: (len(neighbours[i] & left), i))
         around = neighbours[v] & left
@@ -218,7 +219,7 @@ def moment_block(subset: Subset, order: int) -> MomentBlock:
     return MomentBlock(subset.forms, np.array(exponents), int((degree <= 2).sum()), tuple(psd), equalities)
 
 
-def _of_degree(s: int, degree: int):
+def _of_degree(s: int, degree: int) -> Iterator[tuple[int, ...]]:
     for choice in itertools.combinations_with_replacement(range(s), degree):
         yield tuple(choice.count(i) for i in range(s))
 

@@ -110,17 +110,17 @@ def gradient_polynomial(ask: Question) -> Multilinear:
             A, after = ask.weights[k], {}
             for j in np.flatnonzero(np.abs(A[:, list(front)]).sum(1) * fixed[k + 1]):
                 here: dict[tuple[int, ...], float] = {}
-                for source, terms in front.items():
+                for source, reached in front.items():
                     if A[j, source] == 0:
                         continue
-                    for monomial, value in terms.items():
+                    for monomial, value in reached.items():
                         longer = (*monomial, int(names[k + 1][j])) if names[k + 1][j] >= 0 else monomial
                         here[longer] = here.get(longer, 0.0) + value * A[j, source]
                 after[int(j)] = here
             front = after
         total: dict[tuple[int, ...], float] = {}
-        for j, terms in front.items():
-            for monomial, value in terms.items():
+        for j, reached in front.items():
+            for monomial, value in reached.items():
                 total[monomial] = total.get(monomial, 0.0) + value * ask.c[j]
         paths.append(total)
     terms: dict[tuple[int, ...], float] = {}

@@ -13,6 +13,7 @@ bound of 1+cuts: its constant sigma_k are the multipliers there.
 """
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,7 +146,7 @@ def _semidefinite(Q: np.ndarray) -> np.ndarray:
     return root @ root.T
 
 
-def _of_degree(n: int, degree: int):
+def _of_degree(n: int, degree: int) -> Iterator[tuple[int, ...]]:
     """Exponents of the monomials of one degree in n variables."""
     for choice in itertools.combinations_with_replacement(range(n), degree):
         yield tuple(choice.count(i) for i in range(n))

@@ -5,14 +5,15 @@ their forms, because a structured solver works with these, and gives matrices on
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.robustness import RobustnessModel
-from tightrope.semialgebraic import Products
+from tightrope.semialgebraic import Constraint, Products, Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +95,23 @@ def _symmetric(forms: sp.csr_array, left: np.ndarray, right: np.ndarray, w: np.n
     return sp.csr_array((product + product.T) / 2)
 
 
-def shor_constraints(problem: PolynomialProblem | RobustnessModel) -> ShorConstraints:
-    """Relax the constraints of a problem (or of a model that several problems share).
+class Constrained(Protocol):
+    """What has constraints to relax: a polynomial problem, or a model that several problems share."""
+
+    @property
+    def space(self) -> Space: ...
+    @property
+    def constraints(self) -> Sequence[Constraint]: ...
+    @property
+    def squared_norm(self) -> float: ...
+    @property
+    def center(self) -> np.ndarray: ...
+    @property
+    def spread(self) -> np.ndarray: ...
+
+
+def shor_constraints(problem: Constrained) -> ShorConstraints:
+    """Relax the constraints of a problem.
 
     Products and forms that occur several times are kept once, in the order in which they occur first, so that the
     products of a group stay together (solvers.schur uses that).
@@ -148,7 +164,7 @@ def _distinct_rows(rows: sp.csr_array) -> tuple[sp.csr_array, np.ndarray]:
     ends = rows.indptr.tolist()
     seen: dict[tuple[bytes, bytes], int] = {}
     index = np.empty(rows.shape[0], int)
-    first = []
+    first: list[int] = []
     for i, (a, b) in enumerate(itertools.pairwise(ends)):
         key = (where[a * wide : b * wide], what[a * long : b * long])
         if key not in seen:

@@ -118,6 +118,7 @@ class InteriorPoint:
         y[self.order] = point.y
         return y
 
+    @single_thread()
     def solve(
         self,
         objective: sp.csr_array,
@@ -150,10 +151,6 @@ class InteriorPoint:
         report, warm
             `warm` is an iterate at two thirds of the way: still central enough to start another objective from.
         """
-        with single_thread():
-            return self._solve(objective, tolerance, max_iterations, time_limit, sign_only, start, stop, log)
-
-    def _solve(self, objective, tolerance, max_iterations, time_limit, sign_only, start, stop, log):
         began = time.perf_counter()
         data, iq = self.data, self.inequality
         C = data.arrow(objective)
@@ -189,8 +186,8 @@ class InteriorPoint:
                 best = (proven, y.copy())
             gap = max(_gap(primal, dual), _gap(primal, best[0]))
             if log:
-                log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} rp {primal_residual:.1e} "
-                    f"rd {dual_residual:.1e} mu {mu:.1e}")  # fmt: skip
+                residuals = f"rp {primal_residual:.1e} rd {dual_residual:.1e}"
+                log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} {residuals} mu {mu:.1e}")
             if sign_only and best[0] < 0:
                 status = Status.SIGN_KNOWN
                 break

@@ -64,6 +64,7 @@ class _LogDet:
         return 2 * both * weight[:, None] * weight
 
 
+@single_thread()
 def solve(
     model: EllipsoidModel,
     data: ArrowData,
@@ -99,11 +100,6 @@ def solve(
         they prove (:func:`tightrope.verifiers.ellipsoid.proven_ellipsoid` checks it), `primal_value` the value from
         the other side: the optimum is at most that, up to the primal residual.
     """
-    with single_thread():
-        return _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
-
-
-def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log) -> SolveReport:
     began = time.perf_counter()
     complement = SchurComplement(data, fold_constants=False)
     data, iq = complement.data, complement.inequality
@@ -119,8 +115,8 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
     status = Status.ITERATION_LIMIT
     best: tuple[float, np.ndarray] | None = None
     gaps: list[float] = []
-    gap = primal_residual = dual_residual = np.inf
-    upper = np.inf
+    gap: float = np.inf
+    primal_residual = dual_residual = upper = gap
     iteration = 0
     for iteration in range(max_iterations + 1):
         end_if(stop)
@@ -136,7 +132,7 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
         r = b - data.forward(X)
         r[iq] += w
         scale = 1 + np.linalg.norm(b / data.norms)
-        primal_residual = float(np.linalg.norm(r / data.norms)) / scale
+        primal_residual = float(np.linalg.norm(r / data.norms) / scale)
         mu = (X.inner(Z) + w @ y[iq]) / rank
         value = float(np.linalg.slogdet(phi.matrix(y))[1])
         # Any y proves Q and b divided by the root of the y_0 that makes y_0 E_00 + E_oo - sum y_k A_k semidefinite.
@@ -151,8 +147,8 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
         if best is not None and primal_residual < 1e-4:
             gap = max(gap, (upper - best[0]) / (1 + K))
         if log:
-            log(f"{iteration:3d} log det {value:.6f} proven {proven:.6f} gap {gap:.1e} rp {primal_residual:.1e} "
-                f"rd {dual_residual:.1e}")  # fmt: skip
+            residuals = f"rp {primal_residual:.1e} rd {dual_residual:.1e}"
+            log(f"{iteration:3d} log det {value:.6f} proven {proven:.6f} gap {gap:.1e} {residuals}")
         if best is not None and gap < tolerance and primal_residual < max(1e-5, 10 * tolerance):
             status = Status.SOLVED
             break
@@ -219,7 +215,12 @@ def _corner(slack: Arrow) -> float | None:
     return corner if corner > 0 else None
 
 
-def _lengths(phi: _LogDet, iq, point, step) -> tuple[float, float]:
+def _lengths(
+    phi: _LogDet,
+    iq: np.ndarray,
+    point: tuple[Arrow, Arrow, np.ndarray, np.ndarray],
+    step: tuple[Arrow, Arrow, np.ndarray, np.ndarray],
+) -> tuple[float, float]:
     """Primal and dual step lengths; the dual one also keeps Q positive definite."""
     (X, Z, y, w), (dX, dZ, dy, dw) = point, step
     dual = step_length(dual_inside, Z, dZ, y[iq], dy[iq])
@@ -228,7 +229,14 @@ def _lengths(phi: _LogDet, iq, point, step) -> tuple[float, float]:
     return step_length(primal_inside, X, dX, w, dw), dual
 
 
-def _start(model, data, phi, b_positions, iq, start):
+def _start(
+    model: EllipsoidModel,
+    data: ArrowData,
+    phi: _LogDet,
+    b_positions: np.ndarray,
+    iq: np.ndarray,
+    start: tuple[np.ndarray, np.ndarray],
+) -> tuple[Arrow, Arrow, np.ndarray, np.ndarray]:
     """X ~ K / 2 times the moments of states (its trace at the optimum), Z = mu X^-1, Q and b as given."""
     Q, b = start
     q, n = data.q, data.n

@@ -4,7 +4,8 @@ Their matrices are small (about 100 x 1000); on a machine where something else r
 other make an iteration several times slower than one thread does. Parallelism belongs to the cases of a sweep.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from threadpoolctl import ThreadpoolController
@@ -15,6 +16,8 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def single_thread() -> AbstractContextManager:
-    """A context in which BLAS uses one thread."""
-    return _controller().limit(limits=1, user_api="blas")
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """A context, or a decorator of functions, in which BLAS uses one thread."""
+    with _controller().limit(limits=1, user_api="blas"):
+        yield

@@ -105,7 +105,7 @@ class Transfer:
         linear = np.concatenate([half, fixed.Q.T @ half - self.b])
         constant = c0 + fixed.lam.sum() + 0.5 * r0 @ half
 
-        def quadratic(x):
+        def quadratic(x: np.ndarray) -> tuple[float, np.ndarray]:
             slope = fixed.hessian @ x
             return constant + linear @ x + 0.5 * x @ slope, linear + slope
 

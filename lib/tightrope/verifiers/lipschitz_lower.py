@@ -94,7 +94,7 @@ def jacobian_norms(J: np.ndarray, q: float) -> np.ndarray:
     return np.linalg.norm(J, ord=q, axis=(-2, -1))
 
 
-def _climb(network, patterns, q, row, steps) -> np.ndarray:
+def _climb(network: MonDEQ, patterns: np.ndarray, q: float, row: np.ndarray | None, steps: int) -> np.ndarray:
     """Patterns (n, p) that no single flip improves, or the last ones after `steps`."""
     s = patterns.copy()
     value, gain = _evaluate(network, s, q, row)

@@ -55,11 +55,11 @@ def proven_bound(
         return None
     if program.dense:
         data = ArrowData(c, core=tuple(c.blocks))
-        bound = sound_bound(data, sp.csr_array(total), found.first_order)
-        if bound is None:
+        shor = sound_bound(data, sp.csr_array(total), found.first_order)
+        if shor is None:
             return None
         noise += 4.1 * off * float(np.abs(found.first_order).sum())
-        return float(bound.value + high + noise + rounding * float(np.abs(size.data).sum()) * c.squared_norm)
+        return float(shor.value + high + noise + rounding * float(np.abs(size.data).sum()) * c.squared_norm)
     if scale is None:
         raise ValueError("scale: a program without a dense matrix needs bounds of its variables.")
     y = np.where(c.equality, found.first_order, np.maximum(found.first_order, 0))

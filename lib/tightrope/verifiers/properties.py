@@ -90,7 +90,9 @@ def verify_property(
     return PropertyReport(verdict, tuple(verdicts), None, None, reason, time.perf_counter() - began)
 
 
-def _decide(network: FeedForward, case: Case, time_limit, seed) -> tuple[Verdict, np.ndarray | None, str]:
+def _decide(
+    network: FeedForward, case: Case, time_limit: float | None, seed: int
+) -> tuple[Verdict, np.ndarray | None, str]:
     """The verdict of one case, its counterexample, and the reason of an unknown."""
     point = _counterexample(network, case, case.region.center[None])  # also without constraints on outputs
     if point is None:  # few inputs have local maxima in which gradients end and of which samples see more
@@ -106,8 +108,8 @@ def _decide(network: FeedForward, case: Case, time_limit, seed) -> tuple[Verdict
         return Verdict.FALSIFIED, point, ""
     # It is enough that one constraint cannot be met; the one that is furthest from it at the centre first.
     margins = apart.logits(case.region.center)
-    decision: LabelDecision | None = None
     questions = [(apart, int(target), "1") for target in np.argsort(margins) if target != 0]
+    decision: LabelDecision
     for asked, target, order in [*questions, (together, 1, "1+cuts")]:
         report = verify(asked, case.region, 0, targets=[target], order=order, attack=False, time_limit=time_limit)
         (decision,) = report.decisions
