@@ -122,7 +122,7 @@ def pgd(
     restarts, steps : int
         Starting points for each target, and steps from each.
     seed : int
-        Of the random starting points.
+        The seed of the random starting points.
     """
     targets = _checked_targets(network, region, label, targets)
     if restarts < 1 or steps < 0:

@@ -110,7 +110,7 @@ class FeedForward:
         Parameters
         ----------
         module : torch.nn.Module
-            Of the layers that :mod:`tightrope.networks.torch_reader` lists; others are named in the error.
+            A module of the layers that :mod:`tightrope.networks.torch_reader` lists; others are named in the error.
         input_shape
             (channels, height, width) of the images, or (p0,); may be left out if the first layer is Linear.
         name

@@ -102,7 +102,7 @@ class Convolution(_Affine):
     bias : (c_out,)
     input_shape : (c_in, h, w)
     stride, padding : int or (int, int)
-        Of rows and columns, as in ``torch.nn.Conv2d``; padding is with zeros.
+        Those of rows and columns, as in ``torch.nn.Conv2d``; padding is with zeros.
 
     Examples
     --------
@@ -258,12 +258,12 @@ class Composition(_Affine):
 
     @property
     def input_size(self) -> int:
-        """Of the first layer."""
+        """p_0, the number of inputs of the first layer."""
         return self.layers[0].input_size
 
     @property
     def output_size(self) -> int:
-        """Of the last layer."""
+        """The number of outputs of the last layer."""
         return self.layers[-1].output_size
 
     def forward(self, rows: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
     max t'U'y :  x in S, ||t||_q <= 1, w'v <= 1, ||w||_q <= 1, r = W'y + C'v, y = s r,
                  s in the subgradient of ReLU at h = W z + U x + u, z = ReLU(h).
 
-As printed it has no finite value: w = 0 leaves v free, and y and the objective grow with v (:func:`unbounded_ray`).
+As printed it has no finite value: w = 0 leaves v free, and y and the objective grow with v.
 What was meant is sup over ||w||_q <= 1 of w'v <= 1, the dual ball of v. Two ways to close the model:
 
 * sound (the default): ||v||_2 <= 1, which the dual ball implies for q = 2 and q = infinity, and what then follows,
@@ -88,34 +88,6 @@ def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool
     return PolynomialProblem(
         space, objective, constraints, float(squared_norm), space.point(**center), space.point(**spread)
     )
-
-
-def unbounded_ray(network: MonDEQ, region: Ball, scale: float) -> tuple[dict[str, np.ndarray], float]:
-    """A point of the printed model and its objective, which grows like `scale` >= 0: the model has no finite value.
-
-    x is the region's centre, s the slopes there, w = 0 and v = scale v_1 with v_1, t the best unit directions.
-    """
-    x = region.center
-    z = network.equilibrium(x)
-    h = network.preactivation(x, z)
-    s = (h > 0).astype(float)
-    left, _, right = np.linalg.svd(network.jacobian(x))
-    v = scale * left[:, 0]
-    y = s * np.linalg.solve(np.eye(network.width) - network.W.T * s, network.C.T @ v)
-    r = network.W.T @ y + network.C.T @ v
-    point = {"x": x, "z": z, "s": s, "t": right[0], "v": v, "w": np.zeros_like(v), "y": y, "r": r}
-    return point, float(right[0] @ network.U.T @ y)
-
-
-def adjoint_lengths(network: MonDEQ, x: np.ndarray) -> tuple[float, float]:
-    """The largest ||r|| and ||y|| over inputs x (N, p0) and ||v||_2 <= 1; the reference code assumes ||r|| <= 1."""
-    x = np.atleast_2d(x)
-    active = network.preactivation(x, network.equilibrium(x)) > 0
-    longest = np.zeros(2)
-    for s in active.astype(float):
-        r = np.linalg.solve(np.eye(network.width) - network.W.T * s, network.C.T)
-        longest = np.maximum(longest, [np.linalg.norm(r, 2), np.linalg.norm(s[:, None] * r, 2)])
-    return float(longest[0]), float(longest[1])
 
 
 def _with_one(space: Space, forms):

@@ -9,7 +9,7 @@ For m = 1 nothing is lifted: r_1 = u_1 c is affine. For m >= 2 the objective of 
 p_1 + ... + p_{m-1} variables r_i, backpropagated gradients, everything is of degree 2. (One variable for each product
 u_1^j u_2^k, the lifting that the paper's text suggests, would be p_1 p_2 of them.)
 
-Refinements, each a list of further products of valid inequalities (DESIGN, "HR-2 at Shor's price"):
+Refinements, each a list of further products of valid inequalities, at the price of Shor's relaxation:
 
 =============  ========================================================================================
 ``printed``    LCEP itself: u (u - 1) = 0, (u - 1/2) h >= 0, x (x - h) = 0, x >= 0, x - h >= 0, r = u g

@@ -59,7 +59,7 @@ class Triangles:
                 raise InputError(f"{name}: expected sizes {sizes}, got {[tuple(t.shape) for t in found]}.")
 
     def alive(self) -> tuple["Triangles", tuple[Tensor | slice, ...]]:
-        """The same without neurons that are 0 in every problem, and those of each layer that are kept."""
+        """Leave out the neurons that are 0 in every problem; also return those of each layer that are kept."""
         keep, layers, below = [], [], slice(None)
         for i, layer in enumerate(self.layers):
             dead = (self.upper[i] <= 0).all(0)
@@ -156,7 +156,7 @@ def minimise(
     steps : int
         0 evaluates `first`.
     dtype
-        Of the search; the result is computed in float64.
+        The type of the search's numbers; the result is computed in float64.
     goal : float, optional
         Stop as soon as all bounds are below it.
 

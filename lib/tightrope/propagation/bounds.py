@@ -34,14 +34,6 @@ class Bounds:
     output_lower: Tensor | None = None
     output_upper: Tensor | None = None
 
-    def worst_logits(self) -> Tensor:
-        """The logits (N, K) of the worst case that certified training feeds to the cross-entropy.
-
-        Cross-entropy is the same for logits that differ by a constant, so the margins themselves serve: the label's is
-        0, every other's its largest F_k - F_label.
-        """
-        return self.margins
-
 
 def bounds(
     network: FeedForward | Sequence[Affine],

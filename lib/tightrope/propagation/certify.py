@@ -1,7 +1,6 @@
 """What relaxations prove about many regions, rounding included; arrays in and out."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -103,14 +102,3 @@ def box_bounds(
     with torch.no_grad():
         found = bounds(network, InputSet.boxes(lower, upper), method)
     return found.output_lower.numpy(), found.output_upper.numpy()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: groups of a sweep run beside each other, and sums keep their order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

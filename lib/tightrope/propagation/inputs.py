@@ -101,7 +101,7 @@ class InputSet:
         return InputSet(*part, self.norm)
 
     def double(self) -> "InputSet":
-        """The same regions in float64."""
+        """Return these regions in float64."""
         part = [None if t is None else t.double() for t in (self.lower, self.upper, self.center, self.radius)]
         return InputSet(*part, self.norm)
 

@@ -81,9 +81,9 @@ def layerwise(
     method
         lp-greedy, lp-last or lp-all.
     steps
-        Of the ascent for each layer's forms. More steps are tighter; any number is sound.
+        Steps of the ascent for each layer's forms. More steps are tighter; any number is sound.
     dtype
-        Of the ascent.
+        The type of the ascent's numbers.
     decide
         Stop where the sign is known: with the bounds of CROWN and DeepZ where these suffice.
 

@@ -89,7 +89,7 @@ class Number:
 
     @property
     def sign(self) -> int:
-        """Of the value at 0: -1, 0 or 1. A function that is 0 there and not everywhere has none."""
+        """Return the sign of the value at 0: -1, 0 or 1. A function that is 0 there and not everywhere has none."""
         if self.value == 0 and self.residues.any():
             raise InputError("delta = 0 is on a kink: a choice depends on the sign of something that is 0 there.")
         return (self.value > 0) - (self.value < 0)

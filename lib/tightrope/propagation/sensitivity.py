@@ -98,7 +98,7 @@ def bound_degrees(
 
 
 def _degrees(network, direction, lower, upper, method, prime) -> list[list[int]]:
-    """Of the lower and of the upper bounds; points are doubled until they are enough."""
+    """Return the degrees of the lower and of the upper bounds; points are doubled until they are enough."""
     count = POINTS[0]
     while True:
         sides = exact_bounds(network, direction, lower, upper, method, count, prime)

@@ -40,7 +40,7 @@ from tightrope.solvers.hkm import (
 )
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ class InteriorPoint:
         y[self.order] = point.y
         return y
 
-    @single_thread()
+    @one_blas_thread()
     def solve(
         self,
         objective: sp.csr_array,

@@ -33,7 +33,7 @@ from tightrope.solvers.hkm import (
 )
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 UNBOUNDED = 40.0  # log det Q per dimension from which on the image counts as flat: half-axes of e^-40
 
@@ -64,7 +64,7 @@ class _LogDet:
         return 2 * both * weight[:, None] * weight
 
 
-@single_thread()
+@one_blas_thread()
 def solve(
     model: EllipsoidModel,
     data: ArrowData,

@@ -29,7 +29,7 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "FC-SMALL": "FC 100, FC 100, FC 10",
     }
 )
-#: Of a convolution that states none.
+#: The padding of a convolution that states none.
 PADDING = 1
 
 
@@ -88,7 +88,7 @@ class Architecture:
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the inputs and of each layer's outputs: (channels, height, width) or (n,)."""
+        """Shapes of the inputs and of each layer's outputs: (channels, height, width) or (n,)."""
         shapes: list[tuple[int, ...]] = [self.input_shape]
         for layer in self.layers:
             if layer.kernel is None:

@@ -7,8 +7,8 @@ batch only, so a run that was interrupted after an epoch continues as if it had 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from tightrope.datasets import Dataset, Normalisation
 from tightrope.errors import CorruptDataError, InputError, TrainingError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
+from tightrope.threads import one_torch_thread
 from tightrope.training.architectures import Architecture
 from tightrope.training.losses import METHODS, training_loss
 from tightrope.training.schedules import Schedule
@@ -39,7 +40,7 @@ class Configuration:
     elision : bool
         Whether margins are bounded with the last layer merged.
     attack_steps, attack_step : int, float
-        Of "pgd": steps, and their length in pixel units.
+        For "pgd": steps, and their length in pixel units.
     clip : bool
         Whether regions are cut to the pixel range.
     augment : bool
@@ -73,13 +74,8 @@ class Configuration:
         """Plain values, for rows and files."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping) -> "Configuration":
-        """What :meth:`as_dict` wrote."""
-        return cls(**{**values, "schedule": Schedule(**values["schedule"])})
-
     def sha256(self) -> str:
-        """Of all values."""
+        """Return the SHA-256 of all values, as hexadecimal digits."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
 
@@ -145,18 +141,13 @@ def train(
     x = torch.tensor(data.normalisation.to_input(data.images), dtype=torch.float32, device=device)
     labels = torch.tensor(data.labels, device=device)
     last = configuration.schedule.epochs if until is None else min(until, configuration.schedule.epochs)
-    threads = torch.get_num_threads()
-    if device == "cpu":
-        torch.set_num_threads(1)  # with several, the last bits depend on their number
-    try:
+    with one_torch_thread():
         for epoch in range(len(losses), last):
-            losses.append(_epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels,
-                                 data.normalisation))  # fmt: skip
+            loss = _epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels, data.normalisation)
+            losses.append(loss)
             _save(checkpoint, configuration, tensors, optimiser, losses)
             if progress is not None:
-                progress(epoch + 1, losses[-1])
-    finally:
-        torch.set_num_threads(threads)
+                progress(epoch + 1, loss)
     return Trained(architecture.network(tensors, name), configuration, tuple(losses))
 
 
@@ -265,8 +256,3 @@ def _resume(checkpoint, configuration, tensors, optimiser) -> list[float]:
             tensor.copy_(saved)
     optimiser.load_state_dict(content["optimiser"])
     return list(content["losses"])
-
-
-def with_seed(configuration: Configuration, seed: int) -> Configuration:
-    """The same configuration with another seed."""
-    return replace(configuration, seed=seed)

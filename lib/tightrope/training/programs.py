@@ -229,7 +229,7 @@ class _Programs:
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    """Of P problems: points (P, columns), multipliers of rows and columns, slopes of each layer."""
+    """Solutions of P problems: points (P, columns), multipliers of rows and columns, slopes of each layer."""
 
     x: np.ndarray
     rows: np.ndarray

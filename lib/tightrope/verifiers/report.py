@@ -11,7 +11,7 @@ from tightrope.certificates import Certificate, Verdict
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import Region
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 #: Reasons of decisions on which nothing better can be said.
 NOTHING, NOT_CERTIFIED = "nothing was tried", "not certified by this relaxation"
@@ -142,7 +142,7 @@ def attack_then_prove(
         If the scores at the region's centre are not finite.
     """
     began = time.perf_counter()
-    with single_thread():  # the attack's matrices are small too
+    with one_blas_thread():  # the attack's matrices are small too
         scores = network.logits(region.center)
         if not np.isfinite(scores).all():
             raise InputError("network: its scores at the region's centre are not finite; scale its weights down.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import attacks, figures
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.results.jovanovic2022_paradox.common import (
@@ -21,6 +21,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     title,
 )
 from tightrope.results.jovanovic2022_paradox.cross_certification import TABLE_7, count_certified, short, standing
+from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import dataset, entry, groups, solved
 from tightrope.workbench.parameters import checked
 from tightrope.workbench.records import Store
@@ -169,7 +170,7 @@ def certify_and_attack(case: Mapping) -> dict:
     found, x, lower, upper, labels = questions(case)
     _, left = standing(*(case[name] for name in ("network", "dataset", "epsilon_pixel", "first", "count")))
     safe = np.zeros_like(left)
-    with one_thread():
+    with one_torch_thread():
         for method in ("box", "crown_ibp"):
             safe |= certify(
                 found.network, InputSet.boxes(lower, upper), labels, method, consider=left & ~safe

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from tightrope import attacks, figures
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import (
     CERTIFIERS,
@@ -25,6 +25,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     title,
     to_mask,
 )
+from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import dataset, entry, groups, solved
 from tightrope.workbench.parameters import checked
 from tightrope.workbench.records import Store
@@ -150,7 +151,7 @@ def count_certified(case: Mapping) -> dict:
     correct, left = standing(*(case[name] for name in ("network", "dataset", "epsilon_pixel", "first", "count")))
     boxes, elision = InputSet.boxes(lower, upper), case["options"]["elision"]
     known, asked = np.zeros_like(left), left
-    with one_thread():
+    with one_torch_thread():
         if case["method"] == "hbox":  # at least as tight as Box, neuron by neuron (the paper's Theorem 2)
             known = certify(found.network, boxes, labels, "box", elision=elision, consider=left).certified
             asked = left & ~known
@@ -175,7 +176,7 @@ def standing(network: str, data: str, epsilon_pixel: float, first: int, count: i
     found, x, lower, upper, labels = questions(case)
     correct = found.network.predict(x) == labels
     step = SEARCH_LENGTH * found.normalisation.steps_to_input(epsilon_pixel, x.shape[1])
-    with one_thread():
+    with one_torch_thread():
         broken = attacks.batched_pgd(found.network, x, lower, upper, labels, step=step, steps=SEARCH_STEPS, seed=0)
     return correct, ~broken
 

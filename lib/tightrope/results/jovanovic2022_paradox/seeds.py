@@ -8,11 +8,12 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.errors import UnknownNameError
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.checkpoints import checkpoint
 from tightrope.results.jovanovic2022_paradox.common import PAPER, plain_case
 from tightrope.results.jovanovic2022_paradox.shapes import named
+from tightrope.threads import one_torch_thread
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.losses import CERTIFIER
 from tightrope.workbench.cases import dataset, solved
@@ -151,7 +152,7 @@ def train_seed(case: Mapping) -> dict:
     to_input = test.normalisation.to_input
     ends = (np.clip(test.images + side * case["epsilon_pixel"], 0, 1) for side in (-1, 1))
     boxes, right = InputSet.boxes(*map(to_input, ends)), trained.network.predict(to_input(test.images)) == test.labels
-    with one_thread():
+    with one_torch_thread():
         found = certify(trained.network, boxes, test.labels, CERTIFIER[case["method"]], elision=case["elision"],
                         consider=right, batch=100)  # fmt: skip
     return {

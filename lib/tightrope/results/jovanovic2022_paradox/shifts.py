@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import figures
-from tightrope.propagation.certify import one_thread
 from tightrope.propagation.continuity import jumps, output_gradient, shifted_lower_bounds
 from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, make_case, questions
 from tightrope.results.jovanovic2022_paradox.shapes import broken, named
 from tightrope.results.jovanovic2022_paradox.tightness import label
+from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import solved
 from tightrope.workbench.parameters import checked
 from tightrope.workbench.records import Store
@@ -99,7 +99,7 @@ def shifted_curve(case: Mapping) -> dict:
     direction = output_gradient(found.network, x[0], output)
 
     def values(shifts):
-        with one_thread():
+        with one_torch_thread():
             return shifted_lower_bounds(found.network, lower[0], upper[0], output, direction, shifts, case["method"])
 
     grid = np.linspace(-reach, reach, points)

@@ -9,11 +9,12 @@ import numpy as np
 
 from tightrope import attacks, figures
 from tightrope.errors import InputError
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, kept_or_solved, make_case, questions
 from tightrope.results.jovanovic2022_paradox.cross_certification import SEARCH_LENGTH, SEARCH_STEPS, short
 from tightrope.results.jovanovic2022_paradox.shapes import PROGRAMS, named
+from tightrope.threads import one_torch_thread
 from tightrope.training.tightness import TABLE_3 as TRAINED
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset, entry, groups, solved
@@ -233,7 +234,7 @@ def _bisect(case: Mapping, method: str, below: np.ndarray, above: np.ndarray) ->
 def _certified(case: Mapping, method: str, index: np.ndarray, consider: np.ndarray) -> tuple[np.ndarray, int]:
     """Which images (N,) the relaxation certifies at the radius of this index of each; programs solved."""
     found, _, lower, upper, labels = questions({**case, "epsilon_pixel": radii_of(case)[index][:, None]})
-    with one_thread():
+    with one_torch_thread():
         if method not in PROGRAMS:
             boxes = InputSet.boxes(lower, upper)
             return certify(found.network, boxes, labels, method, consider=consider).certified, 0
@@ -262,7 +263,7 @@ def broken_from(
         if len(rows):
             _, _, lower, upper, _ = questions({**case, "epsilon_pixel": values[i]})
             step = SEARCH_LENGTH * found.normalisation.steps_to_input(values[i], x.shape[1])
-            with one_thread():
+            with one_torch_thread():
                 fooled = attacks.batched_pgd(found.network, x[rows], lower[rows], upper[rows], labels[rows], step=step,
                                              steps=SEARCH_STEPS, seed=0)  # fmt: skip
             broken[rows[fooled]] = i
