@@ -56,9 +56,10 @@ data: setup  ## fetch the papers' networks and MNIST, and check every SHA-256
 bench: setup  ## time the solvers against each other on this machine
 	$(RUN) tests.benchmarks
 
-lint: setup  ## style, formatting and layers, without the tests
+lint: setup  ## style, formatting, types and layers, without the tests
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) mypy
 	$(BIN)/lint-imports
 
 format: setup  ## format the code

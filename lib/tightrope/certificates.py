@@ -239,11 +239,13 @@ class Certificate:
 
 def region_sha256(region: Region) -> str:
     """SHA-256 of a region's numbers."""
+    head: tuple[object, ...]
+    arrays: tuple[np.ndarray | None, ...]
     if isinstance(region, Ball):
         head, arrays = (region.radius, region.norm, region.clipped), (region.center, region.lower, region.upper)
     else:
-        arrays = tuple(getattr(region, field.name) for field in fields(region))
-        head = (type(region).__name__, *(array.shape for array in arrays))
+        parts = [getattr(region, field.name) for field in fields(region)]
+        head, arrays = (type(region).__name__, *(part.shape for part in parts)), tuple(parts)
     digest = hashlib.sha256(repr(head).encode())
     for array in arrays:
         if array is not None:
@@ -265,24 +267,11 @@ def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
         raise CertificateError("network: not the one that the certificate is for (SHA-256 differs).")
     if certificate.region_sha256 != region_sha256(region):
         raise CertificateError("region: not the one that the certificate is for (SHA-256 differs).")
-    model = robustness_model(network, region, certificate.label)
-    if certificate.cuts is not None:
-        model = certificate.cuts.model(model)
-    program = shor(model.problem(certificate.target))
-    c = program.constraints
-    if not np.isfinite([certificate.bound, certificate.y0]).all():
-        raise CertificateError(f"bound, y0: got {certificate.bound!r}, {certificate.y0!r}; both must be finite.")
-    if set(certificate.multipliers) != set(c.groups):
-        raise CertificateError(f"multipliers: expected the groups {sorted(c.groups)}.")
-    y = np.empty(len(c.equality))
-    for name, where in c.groups.items():
-        part = certificate.multipliers[name]
-        if part.shape != (where.stop - where.start,) or not np.isfinite(part).all():
-            raise CertificateError(f"multipliers: group {name!r} has a wrong length or a number that is not finite.")
-        y[where] = part
-    if (y[~c.equality] < 0).any():
-        raise CertificateError("multipliers: negative for an inequality.")
-    proven, slack = _proven(program, y, certificate.y0)
+    base = robustness_model(network, region, certificate.label)
+    model = base if certificate.cuts is None else certificate.cuts.model(base)
+    if not np.isfinite(certificate.bound):
+        raise CertificateError(f"bound: got {certificate.bound!r}; it must be finite.")
+    proven, slack = _dense_bound(shor(model.problem(certificate.target)), certificate.multipliers, certificate.y0)
     if not certificate.bound >= proven - slack - 1e-9 * (1 + abs(certificate.bound)):
         raise CertificateError(f"bound: the certificate claims {certificate.bound!r}, but proves only {proven!r}.")
     if certificate.bound < 0 <= proven:
@@ -290,9 +279,33 @@ def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
     return max(proven, certificate.bound)
 
 
-def _proven(program: ShorProgram, y: np.ndarray, y0: float) -> tuple[float, float]:
-    """The bound that y_0 and y prove by the smallest eigenvalue of Z, and how much of it is rounding (inf if all)."""
+def dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: float) -> float:
+    """Return y_0 + R^2 max(0, -lambda_min(Z)) with Z = y_0 E_00 - C - sum_k y_k A_k as one dense matrix.
+
+    The multipliers come by name of constraint group; the rounding of the eigenvalue counts as negative. What overflows
+    proves nothing: inf.
+
+    Raises
+    ------
+    CertificateError
+        If a group is missing, of a wrong length, not finite, or negative where the constraint is an inequality.
+    """
+    return _dense_bound(program, multipliers, y0)[0]
+
+
+def _dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: float) -> tuple[float, float]:
+    """:func:`dense_bound`, and how much of it is rounding."""
     c = program.constraints
+    if set(multipliers) != set(c.groups):
+        raise CertificateError(f"multipliers: expected the groups {sorted(c.groups)}.")
+    y = np.empty(len(c.equality))
+    for name, where in c.groups.items():
+        part = np.asarray(multipliers[name], float)
+        if part.shape != (where.stop - where.start,) or not np.isfinite(part).all():
+            raise CertificateError(f"multipliers: group {name!r} has a wrong length or a number that is not finite.")
+        y[where] = part
+    if (y[~c.equality] < 0).any() or not np.isfinite(y0):
+        raise CertificateError("multipliers: negative for an inequality, or y_0 is not finite.")
     with np.errstate(all="ignore"):
         Z = -(program.objective + c.matrix(y)).toarray()
         Z[0, 0] += y0

@@ -22,6 +22,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
+from tightrope.problems.polynomial import Constrained
 from tightrope.problems.robustness import RobustnessModel
 from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Forms, Space, embedding, products
@@ -29,15 +30,11 @@ from tightrope.semialgebraic import Constraint, Forms, Space, embedding, product
 Q_GROUP, B_GROUP = "Q", "b"
 
 
-class StateModel(Protocol):
+class StateModel(Constrained, Protocol):
     """What describes the states of a network on a region: a RobustnessModel, or one with cuts."""
 
-    space: Space
-    constraints: tuple[Constraint, ...]
-    squared_norm: float
-    center: np.ndarray
-    spread: np.ndarray
-    rounding: float
+    @property
+    def rounding(self) -> float: ...
 
     @property
     def states(self) -> Forms:

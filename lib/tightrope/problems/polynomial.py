@@ -1,10 +1,27 @@
 """A polynomial problem: maximise a sum of products of affine forms subject to such sums."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from tightrope.semialgebraic import Constraint, Products, Space
+
+
+class Constrained(Protocol):
+    """What has constraints to relax: a polynomial problem, or a model that several problems share."""
+
+    @property
+    def space(self) -> Space: ...
+    @property
+    def constraints(self) -> Sequence[Constraint]: ...
+    @property
+    def squared_norm(self) -> float: ...
+    @property
+    def center(self) -> np.ndarray: ...
+    @property
+    def spread(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,7 +97,7 @@ def envelopes(name: str, x: np.ndarray, lower: float, upper: float) -> tuple[np.
     return _below(chosen, x, lower, upper), -_below(mirrored, -x, -upper, -lower)
 
 
-def _line(x, a: float, b: float, at_a: float, at_b: float) -> np.ndarray:
+def _line(x: np.ndarray, a: float, b: float, at_a: float, at_b: float) -> np.ndarray:
     return at_a + (at_b - at_a) / (b - a) * (x - a)
 
 

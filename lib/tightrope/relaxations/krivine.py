@@ -92,7 +92,7 @@ def gradient_polynomial(ask: Question) -> Multilinear:
     if ask.region.norm != INFINITY:
         raise RegionError(f"region: LipOpt is built for L-infinity here, not L{ask.region.norm:g}.")
     m = ask.depth
-    count = ask.weights[0].shape[1]
+    count = int(ask.weights[0].shape[1])
     names: list[np.ndarray] = [np.arange(count)]
     fixed: list[np.ndarray] = [np.ones(count)]
     for lo, hi in zip(ask.lower, ask.upper, strict=True):
@@ -107,8 +107,8 @@ def gradient_polynomial(ask: Question) -> Multilinear:
     for i in range(ask.weights[0].shape[1]):
         front: dict[int, dict[tuple[int, ...], float]] = {i: {(i,): 1.0}}
         for k in range(m):
-            A, after = ask.weights[k], {}
-            for j in np.flatnonzero(np.abs(A[:, list(front)]).sum(1) * fixed[k + 1]):
+            A, after = ask.weights[k], dict[int, dict[tuple[int, ...], float]]()
+            for j in map(int, np.flatnonzero(np.abs(A[:, list(front)]).sum(1) * fixed[k + 1])):
                 here: dict[tuple[int, ...], float] = {}
                 for source, reached in front.items():
                     if A[j, source] == 0:
@@ -116,7 +116,7 @@ def gradient_polynomial(ask: Question) -> Multilinear:
                     for monomial, value in reached.items():
                         longer = (*monomial, int(names[k + 1][j])) if names[k + 1][j] >= 0 else monomial
                         here[longer] = here.get(longer, 0.0) + value * A[j, source]
-                after[int(j)] = here
+                after[j] = here
             front = after
         total: dict[tuple[int, ...], float] = {}
         for j, reached in front.items():

@@ -5,15 +5,13 @@ their forms, because a structured solver works with these, and gives matrices on
 """
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
-from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.semialgebraic import Constraint, Products, Space
+from tightrope.problems.polynomial import Constrained, PolynomialProblem
+from tightrope.semialgebraic import Products
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,21 +91,6 @@ def _symmetric(forms: sp.csr_array, left: np.ndarray, right: np.ndarray, w: np.n
     coupling = sp.csr_array((w, (left, right)), shape=(D, D))
     product = forms.T @ (coupling @ forms)
     return sp.csr_array((product + product.T) / 2)
-
-
-class Constrained(Protocol):
-    """What has constraints to relax: a polynomial problem, or a model that several problems share."""
-
-    @property
-    def space(self) -> Space: ...
-    @property
-    def constraints(self) -> Sequence[Constraint]: ...
-    @property
-    def squared_norm(self) -> float: ...
-    @property
-    def center(self) -> np.ndarray: ...
-    @property
-    def spread(self) -> np.ndarray: ...
 
 
 def shor_constraints(problem: Constrained) -> ShorConstraints:

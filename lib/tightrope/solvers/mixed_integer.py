@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize as so
+from numpy.typing import ArrayLike
 
 from tightrope.errors import InputError
 from tightrope.solvers.report import Status
@@ -39,7 +40,15 @@ class MixedReport:
 
 
 def maximise(
-    objective, matrix, row_lower, row_upper, lower, upper, integral, *, time_limit: float | None = None
+    objective: ArrayLike,
+    matrix: ArrayLike,
+    row_lower: ArrayLike,
+    row_upper: ArrayLike,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    integral: ArrayLike,
+    *,
+    time_limit: float | None = None,
 ) -> MixedReport:
     """Maximise objective'y over row_lower <= matrix y <= row_upper, lower <= y <= upper, some y integer.
 

@@ -10,6 +10,7 @@ a few steps, and the neuron with the largest product of gains is taken.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,15 +53,12 @@ class BranchAndBound:
         A point of the region with another label, re-checked by :func:`tightrope.attacks.check`, or None.
     subproblems, seconds
         Bounds that were computed for subproblems (not counting those of looking ahead), and time.
-    open_subproblems
-        How many were left; 0 if decided.
     """
 
     verdict: Verdict
     bound: float
     attack: Attack | None
     subproblems: int
-    open_subproblems: int
     seconds: float
     reason: str = ""
 
@@ -105,7 +103,7 @@ def branch_and_bound(
     with one_blas_thread(), torch.no_grad():
         found = attacks.check(network, region, label, region.center)
         if found is not None:
-            return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, 0, time.perf_counter() - began)
+            return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, time.perf_counter() - began)
         inputs = InputSet.from_balls([region])
         root = root or layerwise(network, inputs, label, "lp-all", decide=True)
         if not root.triangles.layers:
@@ -126,19 +124,19 @@ def branch_and_bound(
                 reason = reason or "the margin is 0 up to rounding for some phases"
     seconds = time.perf_counter() - began
     if found is not None:
-        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, tree.count, len(tree.open), seconds)
+        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, tree.count, seconds)
     verdict = Verdict.UNKNOWN if reason else Verdict.CERTIFIED
     worst = max(float(tree.open.bound.max()) if len(tree.open) else -np.inf, tree.closed)
-    return BranchAndBound(verdict, worst, None, tree.count, len(tree.open), seconds, reason)
+    return BranchAndBound(verdict, worst, None, tree.count, seconds, reason)
 
 
 def _affine(network: FeedForward, region: Ball, label: int, root: Layerwise, seconds: float) -> BranchAndBound:
     """Without hidden layers the bounds are attained."""
     found = attacks.check(network, region, label, region.project(root.points.numpy()))
     if found is not None:
-        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, 0, seconds)
+        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, seconds)
     verdict = Verdict.CERTIFIED if root.worst < 0 else Verdict.UNKNOWN
-    return BranchAndBound(verdict, root.worst, None, 0, 0, seconds, "" if root.worst < 0 else "0 up to rounding")
+    return BranchAndBound(verdict, root.worst, None, 0, seconds, "" if root.worst < 0 else "0 up to rounding")
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,25 +164,26 @@ class _Domains:
     def __len__(self) -> int:
         return len(self.target)
 
-    def rows(self, chosen) -> "_Domains":
-        pick = lambda side: tuple(t[chosen] for t in side)  # noqa: E731
-        return _Domains(self.target[chosen], pick(self.split), self.dual.rows(chosen), self.bound[chosen],
-                        pick(self.forms))  # fmt: skip
+    def rows(self, chosen: Tensor | slice | list[int]) -> "_Domains":
+        split, forms = (tuple(t[chosen] for t in side) for side in (self.split, self.forms))
+        return _Domains(self.target[chosen], split, self.dual.rows(chosen), self.bound[chosen], forms)
 
     @staticmethod
     def join(parts: "list[_Domains]") -> "_Domains":
-        first = parts[0]
-        depth = range(len(first.split))
-        cat = lambda get: tuple(torch.cat([get(p)[i] for p in parts]) for i in depth)  # noqa: E731
-        dual = Dual(cat(lambda p: p.dual.slopes), cat(lambda p: p.dual.multipliers))
-        return _Domains(torch.cat([p.target for p in parts]), cat(lambda p: p.split), dual,
-                        torch.cat([p.bound for p in parts]), cat(lambda p: p.forms))  # fmt: skip
+        def cat(sides: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+            return tuple(torch.cat(layer) for layer in zip(*sides, strict=True))
+
+        dual = Dual(cat(p.dual.slopes for p in parts), cat(p.dual.multipliers or () for p in parts))
+        target, bound = torch.cat([p.target for p in parts]), torch.cat([p.bound for p in parts])
+        return _Domains(target, cat(p.split for p in parts), dual, bound, cat(p.forms for p in parts))
 
 
 class _Tree:
     """Open subproblems of one image."""
 
-    def __init__(self, network, region, inputs, label, root: Layerwise, batch: int):
+    def __init__(
+        self, network: FeedForward, region: Ball, inputs: InputSet, label: int, root: Layerwise, batch: int
+    ) -> None:
         self.network, self.region, self.label, self.batch = network, region, label, batch
         self.inputs = inputs
         self.triangles, keep = root.triangles.alive()
@@ -193,15 +192,16 @@ class _Tree:
         constant = constant + 2.01 * composed(layers, inputs, root.triangles.upper).max(1, keepdim=True).values
         others = torch.arange(A.shape[1]) != label
         self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
-        self.count, self.stuck, self.met = 0, False, None
+        self.count, self.stuck = 0, False
+        self.met: Attack | None = None
         margins = root.margins[others]
         decided = margins[margins < 0]  # the root's bounds of the other labels stay part of the answer
         self.closed = float(decided.max()) if len(decided) else -np.inf
         first = (~(margins < 0)).nonzero()[:, 0]  # what is not a number is not decided either
         slopes = tuple(a[0][first][:, None][..., k] for a, k in zip(root.dual.slopes, keep, strict=True))
         split = tuple(torch.zeros(len(first), a.shape[-1], dtype=torch.int8) for a in slopes)
-        self.open = _Domains(first, split, Dual(slopes, tuple(torch.zeros_like(a) for a in slopes)), margins[first],
-                             tuple(a[:, 0] for a in slopes))  # fmt: skip
+        dual = Dual(slopes, tuple(torch.zeros_like(a) for a in slopes))
+        self.open = _Domains(first, split, dual, margins[first], tuple(a[:, 0] for a in slopes))
         if len(first):  # the forms are not kept by the root: one evaluation
             self.open, _ = self._bounded(self.open, 0)
 
@@ -239,7 +239,10 @@ class _Tree:
         A, constant = self.A[domains.target][:, None], self.constant[domains.target][:, None]
         found = minimise(A, constant, triangles, inputs, first=domains.dual, steps=steps, goal=goal)
         bound = torch.fmin(found.bound[:, 0], domains.bound)  # a parent's bound holds for its children
-        dual = Dual(*(tuple(t.float() for t in side) for side in (found.dual.slopes, found.dual.multipliers)))
+        slopes, multipliers = (
+            tuple(t.float() for t in side or ()) for side in (found.dual.slopes, found.dual.multipliers)
+        )
+        dual = Dual(slopes, multipliers)
         return replace(domains, dual=dual, bound=bound, forms=tuple(f[:, 0] for f in found.forms)), found.points[:, 0]
 
     def _split(self, domains: _Domains) -> _Domains:
@@ -306,7 +309,9 @@ class _Tree:
         self.closed = max(self.closed, bound if bound == bound else np.inf)
         self.stuck = self.stuck or not bound < 0
 
-    def _leaf_program(self, matrix, low, form, constant: float) -> tuple[LinearReport, float]:
+    def _leaf_program(
+        self, matrix: np.ndarray, low: np.ndarray, form: np.ndarray, constant: float
+    ) -> tuple[LinearReport, float]:
         """Maximise form x + constant over matrix x >= low in the box; and by how much to scale the rows' multipliers.
 
         Phases that exclude each other have no point. Then the multipliers are those of the least violation: any

@@ -17,7 +17,7 @@ KINK = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class LowerBound:
+class LargestJacobian:
     """The largest norm of a Jacobian that was found, and where.
 
     Attributes
@@ -33,13 +33,13 @@ class LowerBound:
     point: np.ndarray | None
 
 
-def sampled(network: MonDEQ, norm: object, points: np.ndarray, *, batch: int = 100) -> LowerBound:
+def sampled(network: MonDEQ, norm: object, points: np.ndarray, *, batch: int = 100) -> LargestJacobian:
     """The largest Jacobian at given inputs (N, p0)."""
     q = _checked(norm)
     points = np.atleast_2d(np.asarray(points, float))
     if points.ndim != 2 or points.shape[1] != network.input_size or not np.isfinite(points).all():
         raise InputError(f"points: expected finite inputs (N, {network.input_size}), got shape {points.shape}.")
-    best = LowerBound(q, 0.0, None)
+    best = LargestJacobian(q, 0.0, None)
     moving = np.abs(network.W).sum(1) + np.abs(network.U).sum(1) > 0  # a constant preactivation has no kink
     for start in range(0, len(points), batch):
         x = points[start : start + batch]
@@ -48,13 +48,13 @@ def sampled(network: MonDEQ, norm: object, points: np.ndarray, *, batch: int = 1
         values[(np.abs(h) <= KINK * (1 + np.abs(h).max(-1, keepdims=True, initial=0))).any(-1)] = 0
         k = int(np.argmax(values))
         if values[k] > best.value:
-            best = LowerBound(q, float(values[k]), x[k].copy())
+            best = LargestJacobian(q, float(values[k]), x[k].copy())
     return best
 
 
 def ascent(
     network: MonDEQ, norm: object, points: np.ndarray, *, restarts: int = 10, seed: int = 0, steps: int = 200
-) -> LowerBound:
+) -> LargestJacobian:
     """Climb over activation patterns, from those of `points` with the largest Jacobians and from random ones.
 
     With t and v fixed, t'U'y as a function of one s_i is (a + b s_i) / (c + d s_i), so what a flip of s_i gains is

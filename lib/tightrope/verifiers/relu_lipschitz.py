@@ -6,8 +6,9 @@ Every upper bound is a dual bound that has been checked in float64 outside the s
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -39,6 +40,8 @@ from tightrope.solvers.report import Status
 from tightrope.verifiers import relu_lipschitz_lower as lower
 from tightrope.verifiers.moments import proven_bound
 
+Log: TypeAlias = Callable[[str], None]  # receives lines of progress
+
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
 #: Methods, what they are, and from which side they bound the constant.
 METHODS = {
@@ -57,8 +60,14 @@ METHODS = {
     "ascent": ("ascent over activation patterns", "lower"),
     "exact": ("all activation patterns", "exact"),
 }
-REFINEMENT = {"shor": "printed", "hr-1": "printed", "hr-2-signs": "signs", "hr-2-products": "corners",
-              "product-shor": "products"}  # fmt: skip
+#: The constraints of the methods that are Shor's relaxation (problems.relu_lipschitz).
+REFINEMENT = {
+    "shor": "printed",
+    "hr-1": "printed",
+    "hr-2-signs": "signs",
+    "hr-2-products": "corners",
+    "product-shor": "products",
+}
 #: Above this number of inputs product Shor leaves out the products that couple them, unless told otherwise.
 COUPLED_UP_TO = 200
 #: HR-2: the interior-point solver up to this size of the dense matrix, the first-order one above.
@@ -110,7 +119,7 @@ def lipschitz_bound(
     samples: int = 50_000,
     seed: int = 0,
     coupled: bool | None = None,
-    log: Callable[[str], None] | None = None,
+    log: Log | None = None,
 ) -> ReluBound:
     """Bound the largest dual norm of the gradient of one output on a ball.
 
@@ -205,7 +214,15 @@ def _intervals(ask: Question) -> float:
     return float(largest.sum() if ask.region.norm == INFINITY else np.linalg.norm(largest)) * (1 + 1e-12)
 
 
-def _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log) -> _Outcome:
+def _semidefinite(
+    ask: Question,
+    method: str,
+    tolerance: float,
+    time_limit: float | None,
+    memory_limit: float,
+    coupled: bool | None,
+    log: Log | None,
+) -> _Outcome:
     problem = slope_problem(ask) if method == "qcqp" else relu_lipschitz_problem(ask, REFINEMENT[method])
     reason = ""
     if method == "product-shor" and ask.region.norm == INFINITY:
@@ -229,7 +246,7 @@ def _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log
             return _Outcome(bound.value + _of_forms(ask, multipliers), PROVEN, "low rank", sweeps, sizes)
     report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
-    if bound is None or not np.isfinite(bound.value):
+    if bound is None or report.multipliers is None or not np.isfinite(bound.value):
         return _Outcome(None, FAILED, str(report.status), report.iterations, sizes)
     verdict = TIME if report.status == Status.TIME_LIMIT else PROVEN
     if report.status not in (Status.SOLVED, Status.TIME_LIMIT):
@@ -257,12 +274,13 @@ def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
     return np.concatenate([alpha / 2, 2 * beta[1:]]), sweeps
 
 
-def _without(problem: PolynomialProblem, names) -> PolynomialProblem:
+def _without(problem: PolynomialProblem, names: Collection[str]) -> PolynomialProblem:
     return replace(problem, constraints=tuple(c for c in problem.constraints if c.name not in names))
 
 
-def _moments(ask, method, tolerance, time_limit, memory_limit) -> _Outcome:
+def _moments(ask: Question, method: str, tolerance: float, time_limit: float | None, memory_limit: float) -> _Outcome:
     program: MomentProgram
+    scale: np.ndarray | None
     if method == "hr-2":
         program, scale = hr(ask, 2), None
     else:
@@ -290,7 +308,7 @@ def _raised(a: float, b: float) -> float:
     return float(np.nextafter(a + b, np.inf)) if b else a
 
 
-def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: int = 6_000) -> _Outcome:
+def _lipopt(ask: Question, degree: int, time_limit: float | None, log: Log | None, batch: int = 6_000) -> _Outcome:
     began = time.perf_counter()
     p = gradient_polynomial(ask)
     if degree < p.degree:

@@ -106,7 +106,9 @@ def output_bounds(
     return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
 
 
-def _build(network, lower, upper, kind, time_limit):
+def _build(
+    network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str, time_limit: float | None
+) -> tuple[LinearProgram, np.ndarray, list[np.ndarray], list[np.ndarray], int, int]:
     """The program of all hidden layers, its last columns, bounds, and how many programs were solved and unfinished."""
     lower, upper = np.asarray(lower, float), np.asarray(upper, float)
     before = proven_hidden(network, InputSet.boxes(lower, upper), LOOSER[kind])
