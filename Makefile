@@ -56,11 +56,11 @@ data: setup  ## fetch the papers' networks and MNIST, and check every SHA-256
 bench: setup  ## time the solvers against each other on this machine
 	$(RUN) tests.benchmarks
 
-lint: setup  ## style, formatting, types and layers, without the tests
+lint: setup  ## style, formatting, layers and types, without the tests
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy
 	$(BIN)/lint-imports
+	$(RUN) mypy
 
 format: setup  ## format the code
 	$(RUN) ruff check --fix --exit-zero --quiet .

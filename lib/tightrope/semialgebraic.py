@@ -26,7 +26,7 @@ class Space:
     `Space(z=87, d=784)` has N = 872 coordinates: 1, then z, then d.
     """
 
-    def __init__(self, **blocks: int):
+    def __init__(self, **blocks: int) -> None:
         self.slices: dict[str, slice] = {}
         start = 1
         for name, size in blocks.items():

@@ -1,11 +1,12 @@
 """Networks by name: the papers' own, the small ones shipped in data/models, and files of the user."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import yaml
@@ -257,15 +258,15 @@ def _group(
     networks: Mapping[str, str | list[str]],
     format: str,
     normalisation: Mapping[str, float | list[float]],
-    convolutions: list[list[int]] | tuple[()] = (),
-    input_shape: list[int] | None = None,
-    **values: object,
+    convolutions: Sequence[Sequence[int]] = (),
+    input_shape: Sequence[int] | None = None,
+    **values: Any,
 ) -> dict[str, _Published]:
     """Return the networks of one group: name and file, or files, of each, and what all of them share."""
     if format not in _FORMATS:
         raise ValueError(f"format {format!r} is none of {', '.join(_FORMATS)}")
     numbers = {key: tuple(v) if isinstance(v, list) else v for key, v in normalisation.items()}
-    shared = {
+    shared: dict[str, Any] = {
         "format": format,
         "normalisation": Normalisation(**numbers),
         "convolutions": tuple(map(tuple, convolutions)),

@@ -107,7 +107,8 @@ def reduce(network: MonDEQ, lower: np.ndarray, upper: np.ndarray) -> Reduced:
         small = _eliminated(network, active, ~active & ~inactive)
     except NetworkError:  # what is left is not monotone, by rounding
         return _eliminated(network, *kept)
-    errors, size = small.rounding, np.linalg.norm(network.U) + np.linalg.norm(network.C) + np.linalg.norm(network.u)
+    errors = small.rounding
+    size = float(np.linalg.norm(network.U) + np.linalg.norm(network.C) + np.linalg.norm(network.u))
     if not max(errors.W / network.m, max(errors.U, errors.u, errors.C, errors.direct) / (1 + size)) <= ACCURATE:
         return _eliminated(network, *kept)
     return small
@@ -159,12 +160,14 @@ def exact_excess(small: Reduced, region: Ball, row: np.ndarray | None, multiplie
     ||t|| (||dU|| ||y|| + ||dE||).
     """
     network, e = small.network, small.rounding
+    if network is None:
+        raise InputError("small: every neuron is stable, and there are no multipliers of a bound.")
     C = network.C if row is None else row[None] @ network.C
     y = y_radius(network, np.linalg.norm(C, 2) + e.C)
-    t = np.sqrt(region.size) if region.norm == INFINITY else 1.0
-    x = np.linalg.norm(region.center) + region.radius * t
+    t = float(np.sqrt(region.size)) if region.norm == INFINITY else 1.0
+    x = float(np.linalg.norm(region.center)) + region.radius * t
     # ||h|| >= ||z|| for z = ReLU(h), and m ||z|| <= ||U x + u||, as z'(I - W)z = z'(U x + u).
-    injected = np.linalg.norm(network.U) * x + np.linalg.norm(network.u)
+    injected = float(np.linalg.norm(network.U) * x + np.linalg.norm(network.u))
     z = y_radius(network, injected + e.U * x + e.u)
     off_r = e.W * y + e.C
     off_h = e.W * z + e.U * x + e.u
@@ -209,7 +212,7 @@ def local_problem(
     return _with_graph(base, network, region, row) if graph else base
 
 
-def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row) -> PolynomialProblem:
+def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row: np.ndarray | None) -> PolynomialProblem:
     """Add x, z and the products above to a problem in y, t and v."""
     coords = coordinates(network.U, region)
     p, n = network.width, coords.V.shape[1]

@@ -322,12 +322,14 @@ def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, 
 
 def state(ask: Question, problem: PolynomialProblem, d: np.ndarray) -> np.ndarray:
     """Homogeneous coordinates (N,) of the network's state at d (n,), with the t that attains the dual norm there."""
-    h, u, x = ask.weights[0] @ ask.coordinates.origin + ask.biases[0] + ask.coordinates.V @ d, [], []
+    h = ask.weights[0] @ ask.coordinates.origin + ask.biases[0] + ask.coordinates.V @ d
+    u: list[np.ndarray] = []
+    x: list[np.ndarray] = []
     for i in range(ask.depth):
         h = h if i == 0 else ask.weights[i] @ x[-1] + ask.biases[i]
         u.append((h > 0).astype(float))
         x.append(np.maximum(h, 0))
-    g, r = ask.c, [None] * ask.depth
+    g, r = ask.c, [ask.c] * ask.depth
     for i in range(ask.depth - 1, -1, -1):
         r[i] = u[i] * g
         g = ask.weights[i].T @ r[i]

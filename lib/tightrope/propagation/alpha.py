@@ -51,7 +51,7 @@ class Triangles:
     upper: tuple[Tensor, ...]
     split: tuple[Tensor, ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sizes = [layer.outputs for layer in self.layers]
         for name in ("lower", "upper", "split"):
             found = getattr(self, name)
@@ -194,7 +194,7 @@ def _converted(dual: Dual, dtype: torch.dtype) -> Dual:
 class DualObjective:
     """The bound of forms as a function of the multipliers, and its gradient, in one precision."""
 
-    def __init__(self, A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dtype: torch.dtype):
+    def __init__(self, A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dtype: torch.dtype) -> None:
         self.A, self.constant = A.to(dtype), constant.to(dtype)
         self.layers = [_to(layer, dtype) for layer in triangles.layers]
         self.center = ((inputs.lower + inputs.upper) / 2).to(dtype)[:, None]
@@ -294,8 +294,9 @@ def _to(layer: Affine, dtype: torch.dtype) -> Affine:
         return layer
     if isinstance(layer, DenseOperator):
         return DenseOperator(layer.weight.to(dtype), layer.bias.to(dtype))
-    return type(layer)(layer.weight.to(dtype), layer.filter_bias.to(dtype), layer.input_shape, layer.stride,
-                       layer.padding)  # fmt: skip
+    return type(layer)(
+        layer.weight.to(dtype), layer.filter_bias.to(dtype), layer.input_shape, layer.stride, layer.padding
+    )
 
 
 def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]:

@@ -97,7 +97,7 @@ class Hidden:
     lower, upper : lists of (N, n_i) tensors
     """
 
-    def __init__(self, inputs: InputSet, chosen: Relaxation):
+    def __init__(self, inputs: InputSet, chosen: Relaxation) -> None:
         self.inputs, self.chosen = inputs, chosen
         self.layers, self.lines, self.lower, self.upper = [], [], [], []
         self._radius = None  # of the activations, for an uncorrelated relaxation

@@ -51,7 +51,7 @@ class Box:
     lower: np.ndarray
     upper: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lower, upper = np.array(self.lower, float), np.array(self.upper, float)
         if lower.ndim != 1 or lower.shape != upper.shape or not (lower <= upper).all():
             raise InputError(f"lower, upper: expected vectors with lower <= upper, got {lower.shape}, {upper.shape}.")

@@ -38,7 +38,7 @@ class InputSet:
     radius: Tensor | None = None
     norm: float = INFINITY
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.lower.ndim != 2 or self.lower.shape != self.upper.shape:
             raise RegionError(
                 f"lower, upper: shapes {tuple(self.lower.shape)} and {tuple(self.upper.shape)}; give (N, n) both."

@@ -133,8 +133,14 @@ def tighten(
     bias = layer.bias
     for rows in unstable.split(group) if len(unstable) else ():
         W = _rows(layer, rows)[:, keep[-1]]
-        found = minimise(torch.cat([W, -W])[None], torch.cat([bias[rows], -bias[rows]])[None], reduced, inputs,
-                         steps=steps, dtype=dtype)  # fmt: skip
+        found = minimise(
+            torch.cat([W, -W])[None],
+            torch.cat([bias[rows], -bias[rows]])[None],
+            reduced,
+            inputs,
+            steps=steps,
+            dtype=dtype,
+        )
         high, low = found.bound[0].split(len(rows))
         upper[0, rows] = torch.minimum(upper[0, rows], high)
         lower[0, rows] = torch.maximum(lower[0, rows], -low)

@@ -150,8 +150,9 @@ class ConvolutionOperator:
     def transpose(self, A: Tensor) -> Tensor:
         """A W."""
         # Input pixels beyond the last whole stride are not seen: conv2d's transpose needs to be told how many.
-        sizes = zip(self.input_shape[1:], self.output_shape[1:], self.weight.shape[2:], self.stride, self.padding,
-                    strict=True)  # fmt: skip
+        sizes = zip(
+            self.input_shape[1:], self.output_shape[1:], self.weight.shape[2:], self.stride, self.padding, strict=True
+        )
         rest = [size - ((out - 1) * step - 2 * pad + kernel) for size, out, kernel, step, pad in sizes]
         forms = A.reshape(-1, *self.output_shape)
         back = conv_transpose2d(forms, self.weight, None, self.stride, self.padding, output_padding=rest)

@@ -187,10 +187,14 @@ def _highest(A, constant: Number, below: Sequence[tuple], lower, upper) -> Numbe
 
 
 def _interval(W, b, lower, upper) -> tuple[list[Number], list[Number]]:
-    low = [_sum(c, (a * (x if a.sign >= 0 else y) for a, x, y in zip(row, lower, upper, strict=True)))
-           for row, c in zip(W, b, strict=True)]  # fmt: skip
-    high = [_sum(c, (a * (y if a.sign >= 0 else x) for a, x, y in zip(row, lower, upper, strict=True)))
-            for row, c in zip(W, b, strict=True)]  # fmt: skip
+    low = [
+        _sum(c, (a * (x if a.sign >= 0 else y) for a, x, y in zip(row, lower, upper, strict=True)))
+        for row, c in zip(W, b, strict=True)
+    ]
+    high = [
+        _sum(c, (a * (y if a.sign >= 0 else x) for a, x, y in zip(row, lower, upper, strict=True)))
+        for row, c in zip(W, b, strict=True)
+    ]
     return low, high
 
 

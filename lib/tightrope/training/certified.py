@@ -61,7 +61,7 @@ class Configuration:
     augment: bool = False
     seed: int = 10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UnknownNameError("training method", self.method, METHODS)
         if self.batch_size < 1 or self.attack_steps < 0 or min(self.l1, self.l2, self.attack_step) < 0:

@@ -92,7 +92,7 @@ class _Programs:
     on); the upper side z - slope h <= intercept.
     """
 
-    def __init__(self, layers: Sequence[DenseOperator], inputs: InputSet, kind: str):
+    def __init__(self, layers: Sequence[DenseOperator], inputs: InputSet, kind: str) -> None:
         self.layers, self.inputs, self.kind = layers, inputs, kind
         self.program = LinearProgram()
         self.box = [side.detach().double().numpy() for side in (inputs.lower, inputs.upper)]

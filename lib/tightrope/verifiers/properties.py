@@ -80,7 +80,7 @@ def verify_property(
     for number, case in enumerate(question.cases):
         verdict, point, why = _decide(network, case, time_limit, seed)
         verdicts.append(verdict)
-        if verdict is Verdict.FALSIFIED:
+        if point is not None:
             seconds = time.perf_counter() - began
             return PropertyReport(verdict, tuple(verdicts), point, network.logits(point), "", seconds)
         if why and not reason:
