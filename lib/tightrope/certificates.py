@@ -57,7 +57,7 @@ class SoundBound:
 
 
 def sound_bound(data: ArrowData, objective: sp.csr_array, multipliers: np.ndarray) -> SoundBound | None:
-    """The bound that the multipliers (k,) prove, or None if they are not finite numbers or prove nothing.
+    """Return the bound that the multipliers (k,) prove, or None if they are not finite numbers or prove nothing.
 
     The multiplier y_0 is chosen here: the smallest for which Z + shift I is proven positive definite.
     """
@@ -94,7 +94,7 @@ def _sound_bound(data: ArrowData, C: Arrow, y: np.ndarray) -> SoundBound | None:
 
 
 def _corner(Z: Arrow, size: Arrow, shift: float, terms: int) -> float | None:
-    """The smallest proven y_0 with Z + y_0 E_00 + shift I positive definite, or None.
+    """Return the smallest proven y_0 with Z + y_0 E_00 + shift I positive definite, or None.
 
     With S = cc - cd (dd)^-1 cd' the core's Schur complement, it suffices that dd > 0 and S > 0. Rounding: an entry of Z
     is off by at most gamma_(terms + 4) < g / 2 times the same sum of absolute values (`size`). With dd > 2 g size_dd,
@@ -163,7 +163,7 @@ class Cuts:
     pairs: np.ndarray
 
     def model(self, base: RobustnessModel) -> CutModel:
-        """The tightened model, if the bounds follow from the fixpoint bounds; else a CertificateError."""
+        """Return the tightened model, if the bounds follow from the fixpoint bounds; else a CertificateError."""
         if not isinstance(base.region, Ball):
             raise CertificateError(f"cuts: they are for balls, not for a {type(base.region).__name__}.")
         proven = fixpoint_bounds(base.network, base.region).h
@@ -209,7 +209,7 @@ class Certificate:
         return Verdict.CERTIFIED if self.bound < 0 else Verdict.UNKNOWN
 
     def to_json(self) -> str:
-        """Everything, as text; floats keep all digits."""
+        """Return everything as JSON text, in which floats keep all digits."""
         content = asdict(self)
         content["multipliers"] = {name: list(map(float, y)) for name, y in self.multipliers.items()}
         if self.cuts is not None:
@@ -218,7 +218,7 @@ class Certificate:
 
     @classmethod
     def from_json(cls, text: str) -> "Certificate":
-        """The inverse of :meth:`to_json`."""
+        """Return the inverse of :meth:`to_json`."""
         try:
             content = json.loads(text)
             content["multipliers"] = {name: np.array(y, float) for name, y in content["multipliers"].items()}
@@ -238,7 +238,7 @@ class Certificate:
 
 
 def region_sha256(region: Region) -> str:
-    """SHA-256 of a region's numbers."""
+    """Return the SHA-256 of a region's numbers."""
     head: tuple[object, ...]
     arrays: tuple[np.ndarray | None, ...]
     if isinstance(region, Ball):
@@ -254,7 +254,7 @@ def region_sha256(region: Region) -> str:
 
 
 def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
-    """The bound that a certificate proves, recomputed from network and region by another route than the solver's.
+    """Return the bound that a certificate proves, recomputed by another route than the solver's.
 
     The problem is rebuilt, Z is formed as one dense (N, N) matrix, and its smallest eigenvalue is computed.
 

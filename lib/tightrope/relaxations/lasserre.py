@@ -55,14 +55,14 @@ class LasserreProgram:
 
 
 def all_pairs(model: CutModel) -> CutModel:
-    """The tightened model with every product of facts: small networks only."""
+    """Return the tightened model with every product of facts: small networks only."""
     rows, columns = np.meshgrid(np.arange(model.core_facts.shape[0]), np.arange(model.facts.shape[0]), indexing="ij")
     once = rows <= columns
     return model.with_pairs(np.stack([rows[once], columns[once]], axis=1))
 
 
 def lasserre(problem: PolynomialProblem) -> LasserreProgram:
-    """Order 2 of a problem whose objective and constraints are products of affine forms.
+    """Return Lasserre's order 2 of a problem whose objective and constraints are products of affine forms.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def lasserre(problem: PolynomialProblem) -> LasserreProgram:
 def proven_bound(
     program: LasserreProgram, gram: np.ndarray, localizing: list[np.ndarray], equalities: np.ndarray
 ) -> float:
-    """The bound that proposed multipliers prove: Gram matrices are made semidefinite, r is formed and paid for.
+    """Return the bound that proposed multipliers prove: Gram matrices are made semidefinite, r is formed and paid for.
 
     Parameters
     ----------
@@ -147,13 +147,13 @@ def _semidefinite(Q: np.ndarray) -> np.ndarray:
 
 
 def _of_degree(n: int, degree: int) -> Iterator[tuple[int, ...]]:
-    """Exponents of the monomials of one degree in n variables."""
+    """Return exponents of the monomials of one degree in n variables."""
     for choice in itertools.combinations_with_replacement(range(n), degree):
         yield tuple(choice.count(i) for i in range(n))
 
 
 def polynomials(body: Products, n: int) -> list[dict]:
-    """Each function as exponent -> coefficient."""
+    """Return each function as exponent -> coefficient."""
     units = [tuple(int(i == j) for j in range(1, n + 1)) for i in range(n + 1)]  # coordinate 0 is the constant 1
     left, right, weights = body.left.toarray(), body.right.toarray(), body.weights.toarray()
     found = []

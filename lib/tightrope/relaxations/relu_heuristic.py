@@ -21,7 +21,7 @@ Condition: TypeAlias = tuple[Polynomial, bool]  # of a subset: the polynomial, a
 
 
 def hr(ask: Question, order: int) -> MomentProgram:
-    """HR-d with the paper's subsets {x_i, t_i} and {u_j, z_j}.
+    """Return HR-d with the paper's subsets {x_i, t_i} and {u_j, z_j}.
 
     With more hidden layers, the subsets of a layer that another one follows are {u, h, x} (its ReLU) and {u, g, r} (its
     lifted gradient): the paper's text gives none. For an L2 ball {x_i, t_i} has no constraint of its own; left out.
@@ -39,7 +39,7 @@ def hr(ask: Question, order: int) -> MomentProgram:
 
 
 def sparse(ask: Question, order: int, largest: int = 10) -> tuple[MomentProgram, np.ndarray]:
-    """The sparse Lasserre hierarchy of a network with narrow bands, and bounds (N,) of its variables."""
+    """Return the sparse Lasserre hierarchy of a network with narrow bands, and bounds (N,) of its variables."""
     problem = relu_lipschitz_problem(ask, "signs")
     lower, upper = variable_bounds(problem.space, ask, free_neurons(ask, tight=False))
     scale = np.maximum(np.maximum(-lower, upper), 1e-12)
@@ -47,7 +47,7 @@ def sparse(ask: Question, order: int, largest: int = 10) -> tuple[MomentProgram,
 
 
 def _of_layer(layer: LayerForms) -> list[Subset]:
-    """The subsets of each neuron of a layer, h and x in units of the bound of |h|, g and r in units of |g|'s."""
+    """Return the subsets of each neuron of a layer, h and x in units of the bound of |h|, g and r in units of |g|'s."""
     u, h = layer.u, sp.csr_array(sp.diags_array(1 / layer.h_scale) @ layer.h)
     rows = range(u.shape[0])
     if layer.x is None:

@@ -36,7 +36,7 @@ class Completed:
             raise np.linalg.LinAlgError("X is not positive definite")
 
     def times(self, core: np.ndarray, tip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """X [core; tip] for blocks (q, j) and (n, j)."""
+        """Return X [core; tip] for blocks (q, j) and (n, j)."""
         return self.Y @ core + self.R @ tip, self.R.T @ core + self.K.T @ (self.K @ tip) + self.D[:, None] * tip
 
 
@@ -201,7 +201,7 @@ def second_order(X: Completed, Zi: Inverted, dZ: Arrow, pieces: Factors) -> Arro
 
 
 def step_length(inside: Callable[[Arrow], bool], V: Arrow, dV: Arrow, v: np.ndarray, dv: np.ndarray) -> float:
-    """The largest tried step in (0, 1] that keeps V + step dV > 0 and v + step dv > 0, with a margin."""
+    """Return the largest tried step in (0, 1] that keeps V + step dV > 0 and v + step dv > 0, with a margin."""
     alpha = 1.0
     falling = dv < 0
     if falling.any():

@@ -46,18 +46,20 @@ class _LogDet:
     K: int
 
     def matrix(self, y: np.ndarray) -> np.ndarray:
+        """Return Q (K, K) of the multipliers y (k,)."""
         Q = np.zeros((self.K, self.K))
         Q[np.triu_indices(self.K)] = y[self.q]
         return Q + np.triu(Q, 1).T
 
     def negative_gradient(self, Qi: np.ndarray, size: int) -> np.ndarray:
+        """Return -dphi/dy (size,) from Q^-1 (K, K)."""
         rows, columns = np.triu_indices(self.K)
         gradient = np.zeros(size)
         gradient[self.q] = np.where(rows == columns, 1, 2) * Qi[rows, columns]
         return gradient
 
     def hessian(self, Qi: np.ndarray) -> np.ndarray:
-        """tr(Q^-1 E_ab Q^-1 E_cd) = 2 (Qi_ac Qi_bd + Qi_ad Qi_bc), halved for each of a = b and c = d."""
+        """Return tr(Q^-1 E_ab Q^-1 E_cd): 2 (Qi_ac Qi_bd + Qi_ad Qi_bc), halved for each of a = b and c = d."""
         a, b = np.triu_indices(self.K)
         both = Qi[np.ix_(a, a)] * Qi[np.ix_(b, b)] + Qi[np.ix_(a, b)] * Qi[np.ix_(b, a)]
         weight = np.where(a == b, 0.5, 1.0)
@@ -203,7 +205,7 @@ def solve(
 
 
 def _corner(slack: Arrow) -> float | None:
-    """The smallest y_0 for which slack + (y_0 - 1) E_00 is semidefinite, or None if there is none."""
+    """Return the smallest y_0 for which slack + (y_0 - 1) E_00 is semidefinite, or None if there is none."""
     if not (slack.dd > 0).all():
         return None
     S = slack.cc - (slack.cd / slack.dd) @ slack.cd.T
@@ -237,7 +239,7 @@ def _start(
     iq: np.ndarray,
     start: tuple[np.ndarray, np.ndarray],
 ) -> tuple[Arrow, Arrow, np.ndarray, np.ndarray]:
-    """X ~ K / 2 times the moments of states (its trace at the optimum), Z = mu X^-1, Q and b as given."""
+    """Return X, K / 2 times the moments of states (its trace at the optimum), Z = mu X^-1, Q and b as given."""
     Q, b = start
     q, n = data.q, data.n
     v, s = model.center[data.order], model.spread[data.order]

@@ -95,7 +95,7 @@ class SchurComplement:
         self.data = data.reordered(self.order, self.b)
 
     def matrix(self, X: Completed, Zi: Inverted) -> np.ndarray:
-        """M_kl = <A_k, X A_l Z^-1>, bordered by A_0 = -E_00: (1 + k, 1 + k), upper triangle."""
+        """Return M_kl = <A_k, X A_l Z^-1> with a border for A_0 = -E_00, (1 + k, 1 + k); the upper triangle only."""
         Fc, Fd, left, right = self._Fc, self._Fd, self._left, self._right
         FXc = Fc @ X.Y + Fd @ X.R.T
         FXd = Fc @ X.R + (Fd @ X.K.T) @ X.K + Fd * X.D
@@ -207,7 +207,7 @@ def _span(index: np.ndarray) -> slice | np.ndarray:
 
 
 def _pieces(W: sp.csr_array, runs: list[slice]) -> list[list[tuple[slice, slice, np.ndarray | None]]] | None:
-    """For each run of products the diagonal blocks of W on it: constraints, products within the run, weights or None.
+    """Return for each run of products the diagonal blocks of W on it: constraints, products of the run, weights.
 
     None in place of weights that are all one; None for a W that would take too many blocks.
     """

@@ -68,7 +68,7 @@ class Transfer:
         self._sources.insert(0, [part for part in fixed if part is not None])
 
     def __call__(self, target: int) -> tuple[float, np.ndarray]:
-        """The best bound (not yet checked) and its multipliers (k,); stops at the first negative one."""
+        """Return the best bound (not yet checked) and its multipliers (k,); stops at the first negative one."""
         network, label = self.model.network, self.model.label
         xi, c0 = network.C[target] - network.C[label], network.c[target] - network.c[label]
         best = (np.inf, np.zeros(0))

@@ -80,7 +80,7 @@ def branch_and_bound(
     ----------
     network : FeedForward
     region : Ball
-        Of the maximum norm, clipped or not.
+        A ball of the maximum norm, clipped or not.
     label : int
         The true label.
     root : Layerwise, optional
@@ -206,7 +206,7 @@ class _Tree:
             self.open, _ = self._bounded(self.open, 0)
 
     def attacked(self, points: Tensor) -> Attack | None:
-        """The best of these inputs, if it proves that the label does not win."""
+        """Return the best of these inputs, if it proves that the label does not win."""
         return attacks.check(self.network, self.region, self.label, self.region.project(points.double().numpy()))
 
     def step(self) -> Attack | None:
@@ -227,7 +227,7 @@ class _Tree:
         return found
 
     def _bounded(self, domains: _Domains, steps: int, goal: float | None = 0.0) -> tuple[_Domains, Tensor]:
-        """The same subproblems with new multipliers and bounds, and their maximisers (D, n_0)."""
+        """Return the subproblems with new multipliers and bounds, and their maximisers (D, n_0)."""
         n = len(domains)
         inputs = InputSet(self.inputs.lower.expand(n, -1), self.inputs.upper.expand(n, -1))
         triangles = Triangles(
@@ -246,7 +246,7 @@ class _Tree:
         return replace(domains, dual=dual, bound=bound, forms=tuple(f[:, 0] for f in found.forms)), found.points[:, 0]
 
     def _split(self, domains: _Domains) -> _Domains:
-        """Both children of each subproblem, at the neuron that looking ahead prefers."""
+        """Return both children of each subproblem, at the neuron that looking ahead prefers."""
         scores = torch.cat([self._scores(domains, i) for i in range(len(domains.split))], 1)
         best, where = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
         leaves = best[:, 0] <= 0
@@ -331,7 +331,7 @@ class _Tree:
         return program.maximise(columns, form), 1.0
 
     def _scores(self, domains: _Domains, i: int) -> Tensor:
-        """What the triangle of each neuron of layer i costs the bound, (D, n_i); 0 where it is a line."""
+        """Return what the triangle of each neuron of layer i costs the bound, (D, n_i); 0 where it is a line."""
         low, u = self.triangles.lower[i], self.triangles.upper[i]
         free = (low < 0) & (u > 0) & (domains.split[i] == 0)
         chord = u / (u - low).clamp(min=1e-30)
@@ -343,7 +343,7 @@ class _Tree:
 
 
 def _phased(domains: _Domains, where: Tensor, sign: int) -> _Domains:
-    """The subproblems with one more phase each, at position `where` of all hidden neurons."""
+    """Return the subproblems with one more phase each, at position `where` of all hidden neurons."""
     split, offset = [], 0
     for layer in domains.split:
         layer = layer.clone()

@@ -79,7 +79,7 @@ class Decision:
     attack
         The point with another label, or None.
     subproblems
-        Of branch and bound.
+        How many branch and bound needed.
     seconds
         Processor time by the method's letter; that of what is done for all images at once is shared among them.
     reason
@@ -111,7 +111,7 @@ def decide(
     ----------
     network : FeedForward
     regions : sequence of Ball
-        Of the maximum norm.
+        Balls of the maximum norm.
     labels : sequence of int
         The true labels.
     time_limit : float
@@ -120,7 +120,7 @@ def decide(
     subproblems : int, optional
         Most subproblems of branch and bound for one image: a limit that is the same on every machine.
     seed : int
-        Of the attacks.
+        The seed of the attacks.
     progress
         Called with the number of decided images.
 
@@ -167,7 +167,7 @@ def decide(
 def _fooled(
     network: FeedForward, regions: Sequence[Ball], labels: Sequence[int], certified: np.ndarray, seed: int
 ) -> tuple[dict[int, tuple[By, Attack | None]], float]:
-    """What attacks say of the images that are not certified, and seconds of Foolbox for each."""
+    """Return what attacks say of the images that are not certified, and seconds of Foolbox for each."""
     found: dict[int, tuple[By, Attack | None]] = {}
     for i, (region, label) in enumerate(zip(regions, labels, strict=True)):
         at_center = attacks.check(network, region, label, region.center)
@@ -223,7 +223,7 @@ def _decided(
 
 
 def _aimed(network: FeedForward, region: Ball, label: int, root: Layerwise, seed: int, *, rough: bool) -> Attack | None:
-    """Points where LP-ALL's forms are largest; then PGD aimed at each label that LP-ALL leaves open.
+    """Return points where LP-ALL's forms are largest; then PGD aimed at each label that LP-ALL leaves open.
 
     With `rough`, PGD is shorter, and left out where these points are further below 0 than LP-ALL's bound is above.
     """

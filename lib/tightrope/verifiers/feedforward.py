@@ -76,7 +76,7 @@ def verify_feedforward(
         (:mod:`tightrope.verifiers.mixed_integer`). The others of :data:`tightrope.verifiers.mondeq.METHODS`: Shor's
         relaxation by that solver.
     order
-        Of Shor's relaxation.
+        The order of Shor's relaxation.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def verify_feedforward(
         raise RegionError(f"method: {method} is for boxes; give a Ball of norm inf, or another method.")
 
     def prove(decisions: dict[int, LabelDecision], attacked: bool) -> list[Attack]:
-        """From the cheapest method to the tightest; the expensive ones only where no label is known to be reached."""
+        """Go from the cheapest method to the tightest; the expensive ones only where no label is reached."""
         for name in CASCADE if method == "cascade" else (method,) if method in BOUNDS else ():
             if undecided(decisions):
                 end_if(stop)
@@ -155,7 +155,7 @@ def _by_milp(
     time_limit: float,
     stop: Stop | None,
 ) -> list[Attack]:
-    """The mixed-integer program of each open target: COMPUTED at best, without a bound, which nothing has proven."""
+    """Decide the open targets by mixed-integer programs: COMPUTED at best, and without a bound, as none is proven."""
     hits, hidden = [], hidden_bounds(network, region, label)
     for target in undecided(decisions):
         end_if(stop)
@@ -176,7 +176,7 @@ def _by_tree(
     patience: float,
     stop: Stop | None,
 ) -> list[Attack]:
-    """LP-ALL, then branch and bound on the open targets together; again on the rest after each attack."""
+    """Decide by LP-ALL, then branch and bound on the open targets together; again on the rest after each attack."""
     hits, ends = [], time.perf_counter() + patience
     while still := undecided(decisions):
         began = time.perf_counter()
@@ -208,7 +208,7 @@ def _by_shor(
     decisions: dict[int, LabelDecision],
     shor: Callable[..., RobustnessReport],
 ) -> None:
-    """Shor's relaxation of the open targets; a bound is kept where it is the best so far."""
+    """Decide the open targets by Shor's relaxation; a bound is kept where it is the best so far."""
     try:
         same = network.to_mondeq()
     except NetworkError as error:  # its scales have no common one
@@ -232,7 +232,7 @@ def _by_shor(
 
 
 def _loosened(decision: LabelDecision, error: float) -> LabelDecision:
-    """The decision for a network whose margins are off by at most the error."""
+    """Return the decision for a network whose margins are off by at most the error."""
     if error == 0 or decision.bound is None:
         return decision
     bound = float(np.nextafter(decision.bound + error, np.inf))
@@ -250,7 +250,7 @@ def _joined(*reasons: str) -> str:
 
 
 def _by_lines(network: FeedForward, region: Region, label: int, name: str, decisions: dict[int, LabelDecision]) -> None:
-    """Linear bounds of all open targets at once."""
+    """Decide all open targets at once by linear bounds."""
     began = time.perf_counter()
     proven = proven_margins(network, region, label, name)
     left = undecided(decisions)

@@ -44,7 +44,7 @@ class PartBound:
     status
         How the solve ended.
     gap, iterations, seconds
-        Of the solve.
+        What the solve ended with and cost.
     """
 
     part: int | tuple[int, int]
@@ -159,7 +159,7 @@ def pairwise_bounds(network: MonDEQ, norm: object, *, tolerance: float = 1e-5) -
 
 
 def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float:
-    """UB_F^q of Pabbaraju, Winston and Kolter (2021), in closed form: ||C||_q ||U||_2 / m, times a change of norms.
+    """Return UB_F^q of Pabbaraju, Winston and Kolter (2021): ||C||_q ||U||_2 / m, times a change of norms.
 
     ||z - z'||_2 <= ||U||_2 ||x - x'||_2 / m. For q = inf, ||.||_inf <= ||.||_2 and ||x||_2 <= sqrt(p0) ||x||_inf; for
     q = 1, ||z||_1 <= sqrt(p) ||z||_2 and ||.||_2 <= ||.||_1.
@@ -170,7 +170,7 @@ def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float
 
 
 def certified(scores: np.ndarray, labels: np.ndarray, radius: float, bound: LipschitzBound | float) -> np.ndarray:
-    """The printed criterion: 2 radius L < F_y - max_(k != y) F_k at the centre. True for each image that it certifies.
+    """Return for which images the printed criterion holds: 2 radius L < F_y - max_(k != y) F_k at the centre.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def certified(scores: np.ndarray, labels: np.ndarray, radius: float, bound: Lips
 
 
 def certified_pairwise(scores: np.ndarray, labels: np.ndarray, radius: float, values: np.ndarray) -> np.ndarray:
-    """The sharper criterion: radius L_yk < F_y - F_k for every k != y, with values (K, K) of F_y - F_k."""
+    """Return for which images the sharper criterion holds: radius L_yk < F_y - F_k for all k; values (K, K) of L."""
     margins = _margins(scores, labels)
     if np.shape(values) != (margins.shape[1],) * 2:
         raise InputError(f"values: expected shape {(margins.shape[1],) * 2}, got {np.shape(values)}.")
@@ -201,7 +201,7 @@ def certified_pairwise(scores: np.ndarray, labels: np.ndarray, radius: float, va
 
 
 def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
-    """The constant that the report's multipliers prove, from problems built anew and dense eigenvalues.
+    """Return the constant that the report's multipliers prove, from problems built anew and dense eigenvalues.
 
     Raises
     ------
@@ -292,7 +292,7 @@ def _problem(network: MonDEQ, q: float, part: int | tuple[int, int]) -> Polynomi
 
 
 def _closed_form(network: MonDEQ, q: float, part: int | tuple[int, int]) -> float:
-    """A bound of the same quantity by m ||y|| <= ||C'v||, valid without a solve; 0 where the map is constant."""
+    """Return a bound of the same quantity by m ||y|| <= ||C'v||, valid without a solve; 0 where the map is constant."""
     if q == 1:  # |v'C ...| with ||v||_2 <= sqrt(K)
         size = float(np.linalg.norm(network.C, 2) * np.sqrt(network.classes))
         return y_radius(network, size) * float(np.linalg.norm(network.U[:, part]))
@@ -307,7 +307,7 @@ def _row(network: MonDEQ, part: int | tuple[int, int]) -> np.ndarray:
 
 
 def _states(network: MonDEQ) -> MonDEQ:
-    """The network whose outputs are its states z."""
+    """Return the network whose outputs are its states z."""
     return replace(network, C=np.eye(network.width), c=np.zeros(network.width))
 
 

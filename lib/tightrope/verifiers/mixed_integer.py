@@ -73,7 +73,7 @@ def mixed_integer(
     ----------
     network : FeedForward
     region : Ball
-        Of the maximum norm.
+        A ball of the maximum norm, clipped or not.
     label : int
     targets : iterable of int, optional
         The labels that may win instead; all others if left out.
@@ -147,7 +147,7 @@ def hidden_bounds(network: FeedForward, region: Ball, label: int) -> tuple[list[
 
 
 def _beyond(program: BinaryProgram, W: np.ndarray) -> bool:
-    """Whether HiGHS's tolerances, 1e-6 of a row and 1e-9 of an entry, can hide a margin of TOLERANCE.
+    """Return whether HiGHS's tolerances, 1e-6 of a row and 1e-9 of an entry, can hide a margin of TOLERANCE.
 
     A row is met up to 1e-6, so entries that are large enlarge that; entries that are small are dropped or not priced,
     together with whatever the column's values make of them.

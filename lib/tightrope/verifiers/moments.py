@@ -25,7 +25,7 @@ ROUNDING = 1e-12
 def proven_bound(
     program: MomentProgram, found: MomentMultipliers, scale: np.ndarray | None = None, off: float = 0.0
 ) -> float | None:
-    """The upper bound that the multipliers prove, whatever their quality; None if they prove nothing.
+    """Return the upper bound that the multipliers prove, whatever their quality; None if they prove nothing.
 
     Parameters
     ----------

@@ -165,7 +165,7 @@ class _Decider:
         return decision
 
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
-        """The decision by Lasserre's order 2, if it proves more than order 1 did."""
+        """Return the decision by Lasserre's order 2, if it proves more than order 1 did."""
         ball = cast(Ball, self.region)  # by check_order
         model = all_pairs(cut_model(self.model, fixpoint_bounds(self.network, ball).h))
         bound = conic.solve_moments(lasserre(model.problem(target)), "clarabel", time_limit=self.time_limit)
@@ -180,7 +180,7 @@ class _Decider:
         )
 
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
-        """The decision after rounds of cuts, if they prove more than order 1 did."""
+        """Return the decision after rounds of cuts, if they prove more than order 1 did."""
         if self._tightening is None:
             self._tightening = Tightening(self.model)
         found = self._tightening(

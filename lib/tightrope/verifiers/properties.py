@@ -93,7 +93,7 @@ def verify_property(
 def _decide(
     network: FeedForward, case: Case, time_limit: float | None, seed: int
 ) -> tuple[Verdict, np.ndarray | None, str]:
-    """The verdict of one case, its counterexample, and the reason of an unknown."""
+    """Return the verdict of one case, its counterexample, and the reason of an unknown."""
     point = _counterexample(network, case, case.region.center[None])  # also without constraints on outputs
     if point is None:  # few inputs have local maxima in which gradients end and of which samples see more
         point = _counterexample(network, case, case.region.sample(SAMPLES, np.random.default_rng(seed)))
@@ -120,7 +120,7 @@ def _decide(
 
 
 def _counterexample(network: FeedForward, case: Case, points: np.ndarray) -> np.ndarray | None:
-    """The first of the points (N, p0) whose outputs are forbidden."""
+    """Return the first of the points (N, p0) whose outputs are forbidden."""
     points = np.clip(points, case.region.lower, case.region.upper)
     outputs = network.logits(points)
     forbidden = np.flatnonzero((outputs @ case.A.T <= case.b).all(1))
@@ -128,14 +128,14 @@ def _counterexample(network: FeedForward, case: Case, points: np.ndarray) -> np.
 
 
 def slacks(network: FeedForward, case: Case) -> FeedForward:
-    """The network x -> (0, b - A F(x)): a counterexample has no negative entry."""
+    """Return the network x -> (0, b - A F(x)): a counterexample has no negative entry."""
     zeros = np.zeros((1, network.classes))
     after = Dense(np.vstack([zeros, -case.A]), np.concatenate([[0.0], case.b]))
     return _then(network, after)
 
 
 def smallest(network: FeedForward, region: Ball) -> FeedForward:
-    """The network x -> (0, min_i F_i(x)) of (0, F_1, F_2, ...), the same function on the region.
+    """Return the network x -> (0, min_i F_i(x)) of (0, F_1, F_2, ...), the same function on the region.
 
     Level by level min(a, b) = b - ReLU(b - a), where b goes through the ReLU as ReLU(b + s) - s with a proven bound
     b + s >= 0 on the region: a neuron that is always active is relaxed exactly, ReLU(b) - ReLU(-b) would not be.

@@ -93,7 +93,7 @@ class ReluBound:
     seconds, iterations
         Work done.
     sizes
-        Of the program: what it is made of.
+        What the program is made of: numbers by name.
     """
 
     method: str
@@ -136,7 +136,7 @@ def lipschitz_bound(
     time_limit, memory_limit
         Seconds and MiB.
     samples, seed
-        Of "lbs"; "ascent" starts from the best of `samples / 25` points.
+        Points of "lbs", and the seed of all methods that draw; "ascent" starts from the best of `samples / 25` points.
     coupled
         Whether product Shor has the products that couple inputs with each other or with t (of x_j and t_j, and
         h (h^ u + l (1 - u) - h) of the first layer); default: up to 200 inputs. Without them x has a diagonal block.
@@ -202,7 +202,7 @@ class _Outcome:
 
 
 def _intervals(ask: Question) -> float:
-    """The dual norm's bound from intervals of g_1 and u_1: every method's bound is worth showing only below it."""
+    """Return the dual norm's bound from intervals of g_1 and u_1; a method's bound is worth showing only below it."""
     low, high = gradient_bounds(ask)
     on, off = ask.lower[0] > 0, ask.upper[0] < 0
     rl = np.where(off, 0, np.where(on, low[0], np.minimum(low[0], 0)))
@@ -256,7 +256,7 @@ def _semidefinite(
 
 
 def _of_forms(ask: Question, multipliers: np.ndarray) -> float:
-    """What exact forms h and g may add to a bound that these multipliers prove.
+    """Return what exact forms h and g may add to a bound that these multipliers prove.
 
     A constraint is a product of forms of size at most 1 and 2, or a sum of such: with forms that are off by e it is off
     by at most 4 e, and the bound by the multiplier as often.
@@ -265,7 +265,7 @@ def _of_forms(ask: Question, multipliers: np.ndarray) -> float:
 
 
 def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
-    """Multipliers of slope_problem from its form max <B, t w'>, w = 2 u - 1 and w_0 = 1: 1 - w^2 = 4 u (1 - u)."""
+    """Return multipliers of slope_problem by its form max <B, t w'>, w = 2 u - 1, w_0 = 1: 1 - w^2 = 4 u (1 - u)."""
     low, high = gradient_bounds(ask)
     some = (low[0] != 0) | (high[0] != 0)  # as in slope_problem
     rows = ask.weights[0][some] * ask.c[some][:, None]
@@ -304,7 +304,7 @@ def _moments(ask: Question, method: str, tolerance: float, time_limit: float | N
 
 
 def _raised(a: float, b: float) -> float:
-    """A number that is at least a + b."""
+    """Return a number that is at least a + b."""
     return float(np.nextafter(a + b, np.inf)) if b else a
 
 

@@ -37,7 +37,7 @@ class LargestGradient:
 
 
 def preactivations(ask: Question, points: np.ndarray) -> list[np.ndarray]:
-    """h_1, ..., h_m (N, p_i) at points (N, p0)."""
+    """Return the preactivations h_1, ..., h_m (N, p_i) at points (N, p0)."""
     x, found = points, []
     for A, b in zip(ask.weights, ask.biases, strict=True):
         found.append(x @ A.T + b)
@@ -46,7 +46,7 @@ def preactivations(ask: Question, points: np.ndarray) -> list[np.ndarray]:
 
 
 def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Which preactivations (N, p_i) are 0 up to rounding, and at which points (N,) that is not certain.
+    """Return which preactivations (N, p_i) are 0 up to rounding, and at which points (N,) that is not certain.
 
     It is certain where every product is 0: at the origin without biases, and for neurons without weights.
     """
@@ -62,7 +62,7 @@ def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> tuple[li
 
 
 def gradients(ask: Question, patterns: list[np.ndarray]) -> np.ndarray:
-    """A_1'diag(u_1) ... diag(u_m) c (N, p0) for patterns (N, p_i)."""
+    """Return the gradients A_1'diag(u_1) ... diag(u_m) c (N, p0) for patterns (N, p_i)."""
     g = np.broadcast_to(ask.c, patterns[-1].shape)
     for A, u in zip(reversed(ask.weights), reversed(patterns), strict=True):
         g = (g * u) @ A
@@ -70,12 +70,12 @@ def gradients(ask: Question, patterns: list[np.ndarray]) -> np.ndarray:
 
 
 def dual_norms(ask: Question, g: np.ndarray) -> np.ndarray:
-    """The dual norm (N,) of gradients (N, p0): L1 for an L-infinity ball, L2 for an L2 ball."""
+    """Return the dual norm (N,) of gradients (N, p0): L1 for an L-infinity ball, L2 for an L2 ball."""
     return np.abs(g).sum(-1) if ask.region.norm == INFINITY else np.linalg.norm(g, axis=-1)
 
 
 def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_000) -> LargestGradient:
-    """LBS: the largest value at points drawn uniformly from the region."""
+    """Return the largest value at points drawn uniformly from the region (LBS)."""
     if samples < 1:
         raise InputError(f"samples: expected at least 1, got {samples!r}.")
     rng = np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_
 
 
 def exact_signs(ask: Question, point: np.ndarray) -> list[np.ndarray]:
-    """The signs -1, 0, 1 of h_1, ..., h_m at a point (p0,), in rational numbers: in float64 a small h may be 0."""
+    """Return the signs of h_1, ..., h_m at a point (p0,), in rational numbers: in float64 a small h may be 0."""
     x, found = _rational(point), []
     for layer in ask.network.layers[:-1]:
         h = _applied(layer, x)
@@ -100,7 +100,7 @@ _rational = np.vectorize(Fraction, otypes=[object])
 
 
 def _applied(layer: Layer, x: np.ndarray) -> np.ndarray:
-    """A layer at a rational point, one matrix after the other."""
+    """Return the outputs of a layer at a rational point, one matrix after the other."""
     if isinstance(layer, Composition):
         for part in layer.layers:
             x = _applied(part, x)
@@ -111,7 +111,7 @@ def _applied(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 
 def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LargestGradient:
-    """The largest value above `least` at given points of the region, ties u in {0, 1} included; or `least`."""
+    """Return the largest value above `least` at given points of the region, ties u in {0, 1} included; or `least`."""
     hs = preactivations(ask, points)
     values = dual_norms(ask, gradients(ask, [h > 0 for h in hs]))
     zero, doubt = at_zero(ask, points, hs)
@@ -142,7 +142,7 @@ def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LargestG
 def _at_ties(
     ask: Question, point: np.ndarray, zero: list[np.ndarray], hs: list[np.ndarray], least: float
 ) -> LargestGradient | None:
-    """The largest value above `least` over both values of u at the first :data:`TIED` neurons of `zero`, if any."""
+    """Return the largest value above `least` over both u at the first :data:`TIED` neurons of `zero`, if any."""
     ties = [(i, j) for i, layer in enumerate(zero) for j in np.flatnonzero(layer)][:TIED]
     best = None
     for choice in itertools.product((False, True), repeat=len(ties)):
@@ -193,7 +193,7 @@ def _values(ask: Question, points: np.ndarray) -> np.ndarray:
 
 
 def _goals(ask: Question, x: np.ndarray) -> np.ndarray:
-    """For each point the point of the region that raises the first layer's preactivations as their gains ask for."""
+    """Return for each point that of the region which raises the first layer's preactivations as their gains ask for."""
     patterns = [h > 0 for h in preactivations(ask, x)]
     g = np.broadcast_to(ask.c, patterns[-1].shape)
     for A, u in zip(reversed(ask.weights[1:]), reversed(patterns[1:]), strict=True):
@@ -209,7 +209,7 @@ def _goals(ask: Question, x: np.ndarray) -> np.ndarray:
 
 
 def exact(ask: Question, largest: int = 20_000) -> LargestGradient:
-    """The constant itself, by enumeration of all activation patterns with a point in the (closed) region.
+    """Return the constant itself, by enumeration of all activation patterns with a point in the (closed) region.
 
     Neuron by neuron: h is affine where the pattern so far holds, and a linear program says whether both signs occur, up
     to the solver's tolerance: no proof, in neither direction.
@@ -255,7 +255,7 @@ def exact(ask: Question, largest: int = 20_000) -> LargestGradient:
 
 
 def _feasible(G: np.ndarray, g: np.ndarray) -> bool:
-    """Whether some d in [-1, 1]^n has G d <= g (up to the solver's tolerance)."""
+    """Return whether some d in [-1, 1]^n has G d <= g (up to the solver's tolerance)."""
     if G.shape[1] == 0:
         return bool((g >= 0).all())
     size = np.abs(G).sum(1)

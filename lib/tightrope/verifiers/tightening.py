@@ -34,7 +34,7 @@ class Tightened:
     bound
         Proven, or None.
     report
-        Of the solve behind it.
+        The solve behind the bound.
     multipliers
         By name of the constraint group.
     cuts
@@ -42,7 +42,7 @@ class Tightened:
     values
         The proven bound after each round, from the bounds alone on.
     seconds
-        Of each round.
+        The time of each round.
     """
 
     bound: SoundBound | None
@@ -61,7 +61,7 @@ class Tightening:
     model
         The model of order 1.
     rounds
-        Of products, at most.
+        How often products are added, at most.
     count
         Products added in each round.
     """
@@ -113,7 +113,7 @@ def _hopeless(values: list[float], rounds: int) -> bool:
 
 
 def _rows(data: ArrowData, point: Iterate) -> np.ndarray | None:
-    """The rows of the moment matrix for 1 and z (q, N), in the order of the coordinates; None if z is in the tip."""
+    """Return the moment matrix's rows for 1 and z (q, N), in the order of the coordinates; None if z is in the tip."""
     q = data.constraints.blocks["z"].stop
     place = np.empty(data.constraints.size, int)
     place[data.order] = np.arange(len(place))
