@@ -11,13 +11,14 @@ from tightrope.propagation.bounds import bounds
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.regions import pixel_ball
-from tightrope.results.salman2019_barrier import distortion, nonlinearities, relations, robust_error, table_1
-from tightrope.results.salman2019_barrier.common import PAPER, entry
+from tightrope.results.salman2019_barrier import distortion, nonlinearities, relations, robust_error
+from tightrope.results.salman2019_barrier.common import PAPER, title
 from tightrope.verifiers.cascade import LP_ALL, By
 from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
-from tightrope.workbench.cases import dataset
+from tightrope.workbench.cases import dataset, entry
 from tightrope.workbench.published import find
 from tightrope.workbench.records import Store
+from tightrope.workbench.rows import Rows
 
 NETWORK = "digits/fc-deepz"
 FILES = ("mnist/t10k-images-idx3-ubyte.gz", "mnist/t10k-labels-idx1-ubyte.gz")
@@ -29,10 +30,13 @@ def store(tmp_path):
         yield own
 
 
-def test_table_1_counts_and_resumes(store):
-    parameters = dict(networks=[[NETWORK, 0.1]], images=12, profile="custom", store=store)
-    first = table_1(**parameters)
-    (line,) = first.lines
+LIMITS = dict(time_limit=60.0, subproblems=60_000, seed=0)
+
+
+def test_table_1_counts_and_resumes(store, monkeypatch):
+    parameters = dict(lines=[[NETWORK, 0.1]], images=12, profile="custom", store=store, **LIMITS)
+    first = robust_error.table_1(**parameters)
+    (line,) = robust_error.error_bounds(first.rows)
     assert len(line.letters) == line.images == 12
     assert len(line.whole) == len(dataset("digits"))
     shares = [robust_error.percent(line.letters, kinds) for _, kinds, _ in robust_error.COLUMNS.values()]
@@ -40,9 +44,9 @@ def test_table_1_counts_and_resumes(store):
     # Both kinds of rows agree on what LP-ALL certifies and LP-GREEDY certifies.
     for kinds in (robust_error.NOT_LP_ALL, robust_error.NOT_LP_GREEDY, (By.WRONG,)):
         assert robust_error.percent(line.letters, kinds) == robust_error.percent(line.whole[:12], kinds)
-    solved_again = []
-    table_1(**parameters, solve=lambda case: solved_again.append(case))
-    assert not solved_again
+    for kind in (robust_error.table_1, robust_error.up_to_lp_all):
+        monkeypatch.setattr(kind, "solver", None)  # a second run solves nothing
+    assert robust_error.table_1(**parameters).rows == first.rows
     assert "(" not in str(first.errors)  # no printed number for another network
 
 
@@ -52,33 +56,33 @@ def test_letters_are_verdicts():
 
 
 def test_every_arrow_holds(store):
-    found = relations.figure_1(NETWORK, images=1, epsilons=[0.05], profile="custom", store=store)
+    arrows = relations.figure_1(network=NETWORK, images=1, epsilons=[0.05], profile="custom", store=store)
     for relation in relations.RELATIONS:
-        assert relations.violation(found.rows, relation) <= relation.tolerance, relation
-    assert found.holds
+        assert relations.violation(arrows.rows, relation) <= relation.tolerance, relation
+    assert arrows.holds
     assert set(figures_places()) == set(relations.NODES)
 
 
 def figures_places():
-    from tightrope.figures.barrier import PLACES
+    from tightrope.figures.maps import PLACES
 
     return PLACES
 
 
 def test_a_wrong_arrow_is_seen(store):
     """The measurement can fail: DeepZ is not never looser than the optimal relaxation."""
-    found = relations.figure_1(NETWORK, images=1, epsilons=[0.08], profile="custom", store=store)
+    arrows = relations.figure_1(network=NETWORK, images=1, epsilons=[0.08], profile="custom", store=store)
     wrong = relations.Relation("Box", "CROWN", relations.TIGHTER, 1e-8, "")
-    assert relations.violation(found.rows, wrong) > 0.1
+    assert relations.violation(arrows.rows, wrong) > 0.1
 
 
 def test_figure_2_is_the_hull(store):
-    found = nonlinearities.figure_2(store=store, profile="custom")
-    values = nonlinearities.figure_2_cells(found.rows, {})
-    assert values.keys() == {cell.id for cell in find(f"{PAPER}/{nonlinearities.FIGURE_2}").cells}
+    hulls = nonlinearities.figure_2(lower=-2.0, upper=1.5, store=store, profile="custom")
+    values = nonlinearities.cells(hulls.rows)
+    assert values.keys() == {cell.id for cell in find(f"{PAPER}/{nonlinearities.figure_2.name}").cells}
     assert all(value.value == 1 for value in values.values())
-    with pytest.raises(UnknownNameError, match="swish"):
-        nonlinearities.figure_2(functions=["swish"], store=store)
+    with pytest.raises(UnknownNameError, match="functions"):
+        nonlinearities.figure_2(lower=-2.0, upper=1.5, functions=["swish"], store=store)
 
 
 def test_brackets_are_sound_and_ordered():
@@ -104,30 +108,37 @@ def test_brackets_are_sound_and_ordered():
 def test_random_networks_keep_their_own_label(store):
     """The gap of a network that nobody trained: for the label that it gives the image."""
     name = "random/64-16-10/dense/0"
-    found = distortion.figure_3([name], images=2, steps=10, profile="custom", store=store)
-    own = entry(name).network.predict(dataset("digits").images[:2])
-    assert [row["label"] for row in found.rows] == list(own)
+    own = dict(methods=distortion.METHODS, steps=10, seed=0, profile="custom", store=store)
+    found = distortion.figure_3(networks=[name], images=2, **own)
+    predicted = entry(name).network.predict(dataset("digits").images[:2])
+    assert [row["label"] for row in found.rows] == list(predicted)
     for row in found.rows:
         radii = [row["radii"][method][0] for method in distortion.METHODS]
         assert 0 < radii[0] and sorted(radii) == radii and radii[-1] < row["pgd"]
     with pytest.raises(InputError, match="random/64"):
-        distortion.figure_3(["random/64-16-10/s3/0"])
+        distortion.figure_3(networks=["random/64-16-10/s3/0"], images=2, **own)
 
 
 def test_bad_input_by_name():
     with pytest.raises(InputError, match="images"):
-        table_1([[NETWORK, 0.1]], images=0)
+        robust_error.table_1(lines=[[NETWORK, 0.1]], images=0, **LIMITS)
     with pytest.raises(UnknownNameError, match="fc-depz"):
-        table_1([["digits/fc-depz", 0.1]], images=1)
+        robust_error.table_1(lines=[["digits/fc-depz", 0.1]], images=1, **LIMITS)
+    with pytest.raises(InputError, match="name, radius"):
+        robust_error.table_1(lines=[["digits/fc-deepz"]], images=1, **LIMITS)
+    with pytest.raises(InputError, match="a value of seed"):
+        distortion.figure_3(networks=[NETWORK], images=1, methods=["lp-all"], steps=1)
     with pytest.raises(InputError, match="methods"):
-        distortion.figure_3([NETWORK], methods=["lp-some"])
+        distortion.figure_3(networks=[NETWORK], images=1, methods=["lp-some"], steps=1, seed=0)
 
 
 PRINTED = [
-    ("salman2019-barrier/adv-mlp-b-0.03", 0.03), ("salman2019-barrier/adv-mlp-b-0.05", 0.05),
-    ("salman2019-barrier/nor-mlp-b", 0.02), ("salman2019-barrier/lpd-mlp-b-0.1", 0.1),
+    ("salman2019-barrier/adv-mlp-b-0.03", 0.03),
+    ("salman2019-barrier/adv-mlp-b-0.05", 0.05),
+    ("salman2019-barrier/nor-mlp-b", 0.02),
+    ("salman2019-barrier/lpd-mlp-b-0.1", 0.1),
     ("salman2019-barrier/lpd-mlp-b-0.4", 0.4),
-]  # fmt: skip
+]
 
 
 @pytest.mark.published(*FILES, "salman2019-barrier/experiment_1/NOR_MLP_B.pth")
@@ -136,8 +147,8 @@ PRINTED = [
 def test_lp_greedy_and_test_error_as_printed(network, epsilon):
     """All 10,000 images: the printed digits, with the ball cut to [0, 1]."""
     data, found = dataset("mnist"), entry(network).network
-    line = f"table-1/{robust_error.title(network).lower()}-{epsilon:g}"
-    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{robust_error.TABLE_1}").cells}
+    line = f"table-1/{title(network).lower()}-{epsilon:g}"
+    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{robust_error.table_1.name}").cells}
     assert f"{100 * (found.predict(data.images) != data.labels).mean():.2f}" == f"{cells[f'{line}/test-error']:.2f}"
     inputs = InputSet.boxes(np.clip(data.images - epsilon, 0, 1), np.clip(data.images + epsilon, 0, 1))
     proven = certify(found, inputs, np.array(data.labels), "deepz", batch=32)
@@ -165,33 +176,31 @@ def test_adv_mlp_a_is_not_a_matter_of_rounding():
 
 def test_committed_rows_up_to_lp_all():
     """Test error, LP-ALL and LP-GREEDY as printed on the lines that are done; both kinds of rows agree."""
-    with Store() as kept:
-        rows = [kept.rows(kind, "paper", PAPER) for kind in (robust_error.TABLE_1, robust_error.UP_TO_LP_ALL)]
-    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{robust_error.TABLE_1}").cells}
+    by_tree, cheap = robust_error.table_1.kept("paper"), robust_error.up_to_lp_all.kept("paper")
+    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{robust_error.table_1.name}").cells}
     done = 0
-    for line in robust_error.error_bounds(*rows):
+    for line in robust_error.error_bounds(Rows((*by_tree, *cheap))):
         certified = [[letter in {by.value for by in LP_ALL} for letter in one] for one in (line.letters, line.whole)]
         assert all(a == b for a, b in zip(*certified, strict=False))
         if len(line.whole) == 10_000:
             done += 1
-            ours = {column: robust_error.percent(line.whole, robust_error.COLUMNS[column][1])
-                    for column in ("test-error", "lp-all", "lp-greedy")}  # fmt: skip
+            columns = ("test-error", "lp-all", "lp-greedy")
+            ours = {name: robust_error.percent(line.whole, robust_error.COLUMNS[name][1]) for name in columns}
             printed = {column: cells[f"table-1/{line.name}/{column}"] for column in ours}
             assert ours["test-error"] == pytest.approx(printed["test-error"], abs=1e-9)
             assert ours["lp-all"] == pytest.approx(printed["lp-all"], abs=0.2)
             assert ours["lp-greedy"] == pytest.approx(printed["lp-greedy"], abs=0.03 if "mlp-a" in line.name else 1e-9)
-    assert done or not rows[1]
+    assert done or not cheap
 
 
 def test_committed_rows_with_branch_and_bound_over_all_images():
     """The LPD lines are decided, as the MILP decides them but for one image; others are bounded closer than printed."""
-    with Store() as kept:
-        lines = robust_error.error_bounds(kept.rows(robust_error.TABLE_1, "paper", PAPER))
-    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{robust_error.TABLE_1}").cells}
+    lines = robust_error.error_bounds(robust_error.table_1.kept("paper"))
+    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{robust_error.table_1.name}").cells}
     whole = [line for line in lines if len(line.letters) == 10_000]
     for line in whole:
-        lower, upper = (robust_error.percent(line.letters, robust_error.COLUMNS[f"milp-{side}"][1])
-                        for side in ("lower", "upper"))  # fmt: skip
+        ends = (robust_error.COLUMNS[f"milp-{side}"][1] for side in ("lower", "upper"))
+        lower, upper = (robust_error.percent(line.letters, kinds) for kinds in ends)
         printed = [cells[f"table-1/{line.name}/milp-{side}"] for side in ("lower", "upper")]
         assert lower <= printed[1] + 0.0101 and upper >= printed[0] - 0.0101  # both hold the true error
         if line.name.startswith("lpd"):
@@ -206,8 +215,7 @@ def test_committed_rows_with_branch_and_bound_over_all_images():
 def test_the_gap_of_figure_3_depends_on_the_attack():
     """ADV CNN wide 2: 1.44 times with the attack aimed at each label, at least 1.5 as printed with Foolbox's PGD."""
     name = "salman2019-barrier/adv-cnn-wide-2"
-    with Store() as kept:
-        rows = [row for row in kept.rows(distortion.FIGURE_3, "paper", PAPER) if row["network"] == name]
+    rows = distortion.figure_3.kept("paper", network=name)
     assert len(rows) == 10
     found, data, ratios = entry(name), dataset("mnist"), []
     for row in rows:
@@ -225,8 +233,7 @@ def test_the_gap_of_figure_3_depends_on_the_attack():
 
 def test_committed_rows_are_in_order():
     """In every committed row nothing that an attack refutes is certified, and each image has one letter."""
-    with Store() as kept:
-        rows = kept.rows(robust_error.TABLE_1, "paper", PAPER)
+    rows = robust_error.table_1.kept("paper")
     if not rows:
         pytest.skip("no rows of the paper profile are committed")
     for row in rows:

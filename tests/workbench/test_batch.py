@@ -129,14 +129,14 @@ def test_cases_belong_to_the_profile_whose_they_are():
     """A part is the profile's, another radius is not, and a kind that is in no list says itself what it is."""
     experiment = registry.experiments("chen2021-mondeq")[FIGURE]
     values = published.parameters(published.find(FIGURE), published.defaults(published.find(FIGURE)), "quick")
-    (case,) = experiment.cases(values)
-    (other,) = experiment.cases(values | {"epsilon_pixel": 0.02})
+    (case,) = experiment.all_cases(values)
+    (other,) = experiment.all_cases(values | {"epsilon_pixel": 0.02})
     assert registry.named([case]) == [case]
     assert registry.named([other]) == [other | {"profile": "custom"}]
     assert registry.named([other | {"profile": "mine"}]) == [other | {"profile": "mine"}]
     assert registry.named([other | {"result": "made-of-others"}]) == [other | {"result": "made-of-others"}]
     table = published.find("table-2-certified-ratio")
-    cases = registry.experiment(table).cases(published.parameters(table, published.defaults(table), "quick"))
+    cases = registry.experiment(table).all_cases(published.parameters(table, published.defaults(table), "quick"))
     assert registry.named(cases) == cases
     assert {c["profile"] for c in registry.named(cases[:3])} == {"quick"}
 
@@ -145,8 +145,8 @@ def test_cases_belong_to_the_profile_whose_they_are():
 def test_workers_can_solve_the_cases_of_every_result(result):
     """But for kinds that are made of other rows, which a worker does not have."""
     experiment = registry.experiment(result)
-    cases = experiment.cases(published.parameters(result, published.defaults(result), "quick"))
-    assert {case["result"] for case in cases} - set(experiment.solve) <= {"table-2-lipschitz"}
+    cases = experiment.all_cases(published.parameters(result, published.defaults(result), "quick"))
+    assert {case["result"] for case in cases} - set(experiment.solvers) <= {"table-2-lipschitz"}
     assert {case["profile"] for case in registry.named(cases)} == {"quick"}
 
 

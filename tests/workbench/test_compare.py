@@ -3,9 +3,11 @@
 import pytest
 
 from tightrope.workbench import compare as comparing
+from tightrope.workbench import registry
+from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import Cell, Result
 from tightrope.workbench.records import Store
-from tightrope.workbench.registry import Experiment, Value
+from tightrope.workbench.registry import Value
 
 RESULT = Result("p", "r", "Table 1", "t", "deterministic", paper_parameters={"images": 2})
 
@@ -38,12 +40,14 @@ def test_agreement(cell, value, expected):
 def compare(tmp_path, monkeypatch):
     """Compare one cell of RESULT after writing rows; its value is the mean of the rows' values."""
 
-    def cells(rows, parameters):
-        if len(rows) < parameters["images"]:
-            return {}
-        return {"c": Value(sum(row["value"] for row in rows) / len(rows), "of the rows")}
+    monkeypatch.setattr(registry, "_REGISTERED", {})
+    of_rows = Experiment("p", "r")
 
-    monkeypatch.setattr(comparing, "experiment", lambda result: Experiment(lambda parameters: [], cells))
+    @of_rows.cells
+    def cells(rows, images):
+        return {"c": Value(rows.mean("value"), "of the rows")} if len(rows) >= images else {}
+
+    monkeypatch.setattr(comparing, "experiment", lambda result: of_rows)
 
     def run(cell, rows, result=RESULT, defaults=None):
         from dataclasses import replace

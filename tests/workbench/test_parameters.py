@@ -15,11 +15,11 @@ WRONG = (-3, 0.5, float("nan"), float("inf"), True, None, "nope", "", [], ["nope
 def test_whatever_a_parameter_is_given_is_taken_or_refused_by_name(result):
     """No TypeError, KeyError or zip() from inside; one parameter is wrong at a time."""
     defaults = runner.defaults(result)
-    assert experiment(result).cases(defaults)
+    assert experiment(result).all_cases(defaults)
     for name in set(defaults) - {"profile"}:
         for wrong in WRONG:
             try:
-                experiment(result).cases({**defaults, name: wrong})
+                experiment(result).all_cases({**defaults, name: wrong})
             except (InputError, MissingDataError) as error:
                 assert str(error)
 

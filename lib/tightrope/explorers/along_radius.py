@@ -75,14 +75,7 @@ def radius_curves(
         "image": lambda v: number_slider(v, 359, "test image"),
         "epsilon": lambda v: radius_slider(v),
     }
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
-    return Explorer(
-        "Certificates along the radius",
-        moved,
-        lambda state, stop: _stages({**fixed, **state}, stop),
-        proofs_view,
-        background=background,
-    )
+    return Explorer.around(fixed, makers, controls, "Certificates along the radius", _stages, proofs_view, background)
 
 
 def _stages(state: Mapping, stop: Stop) -> Iterator[Proofs]:

@@ -207,8 +207,18 @@ class Certification:
         named = {TRUE: label, CLOSEST: int(others[0])}
         i, j = state.get("i", TRUE), state.get("j", CLOSEST)
         pair = (named.get(i, i), named.get(j, j))
-        return Answer(index, region, float(state["epsilon_pixel"]), pixels, tuple(data.shape), label,
-                      int(np.argmax(scores)), nominal, scores, pair)  # fmt: skip
+        return Answer(
+            index,
+            region,
+            float(state["epsilon_pixel"]),
+            pixels,
+            tuple(data.shape),
+            label,
+            int(np.argmax(scores)),
+            nominal,
+            scores,
+            pair,
+        )
 
     def _attacked(self, answer: Answer, question: tuple, network) -> Answer:
         def search():
@@ -220,15 +230,26 @@ class Certification:
         best = found.best
         normalisation = entry(dict(question)["network"]).normalisation
         shown = None if best is None else normalisation.to_pixels(best.point)
-        return replace(answer, attack=best, attack_pixels=shown, attack_scores=scores, cloud=cloud,
-                       attack_margin=found.best_margin)  # fmt: skip
+        return replace(
+            answer, attack=best, attack_pixels=shown, attack_scores=scores, cloud=cloud, attack_margin=found.best_margin
+        )
 
     def _decided(self, answer: Answer, question: tuple, network, batch: list[int], state: Mapping, stop) -> Answer:
         method, order = state["method"], state.get("order", "1")
 
         def solve():
-            return robustness.verify(network, answer.region, answer.label, targets=batch, method=method, order=order,
-                                     attack=False, time_limit=self.time_limit, seed=self.seed, stop=stop)  # fmt: skip
+            return robustness.verify(
+                network,
+                answer.region,
+                answer.label,
+                targets=batch,
+                method=method,
+                order=order,
+                attack=False,
+                time_limit=self.time_limit,
+                seed=self.seed,
+                stop=stop,
+            )
 
         report = self._parts.of(("decide", question, method, order, tuple(batch)), solve)
         return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})

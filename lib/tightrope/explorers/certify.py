@@ -73,8 +73,18 @@ def certify(
     """
     i, j = (default if label is None else label for label, default in zip(labels, (TRUE, CLOSEST), strict=True))
     controls = [name for name in controls if name != "network" or isinstance(network, str)]
-    fixed = dict(network=network, image=int(image), norm=_norm(norm), epsilon_pixel=float(epsilon_pixel),
-                 clip=bool(clip), method=method, order=str(order), ellipse=bool(ellipse), i=i, j=j)  # fmt: skip
+    fixed = dict(
+        network=network,
+        image=int(image),
+        norm=_norm(norm),
+        epsilon_pixel=float(epsilon_pixel),
+        clip=bool(clip),
+        method=method,
+        order=str(order),
+        ellipse=bool(ellipse),
+        i=i,
+        j=j,
+    )
     certification = Certification(seed, time_limit)
     return _explorer("certificate", fixed, controls, certification, certificate_view, background)
 
@@ -91,8 +101,14 @@ def attack(
     background: bool = True,
 ) -> Explorer:
     """Explore targeted attacks on one image; the parameters are those of :func:`certify`."""
-    fixed = dict(network=network, image=int(image), norm=_norm(norm), epsilon_pixel=float(epsilon_pixel),
-                 clip=bool(clip), method=None)  # fmt: skip
+    fixed = dict(
+        network=network,
+        image=int(image),
+        norm=_norm(norm),
+        epsilon_pixel=float(epsilon_pixel),
+        clip=bool(clip),
+        method=None,
+    )
     return _explorer("attack", fixed, controls, Certification(seed), attack_view, background)
 
 
@@ -119,11 +135,7 @@ def _explorer(title, fixed, controls, certification, view, background) -> Explor
         "i": lambda v: choice(v, [("true label", TRUE), *((str(k), k) for k in range(10))], "ellipse of"),
         "j": lambda v: choice(v, [("closest label", CLOSEST), *((str(k), k) for k in range(10))], "and of"),
     }
-    # The order of the page, whatever the order of the names.
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
-    return Explorer(
-        title, moved, lambda state, stop: certification.stages({**fixed, **state}, stop), view, background=background
-    )
+    return Explorer.around(fixed, makers, controls, title, certification.stages, view, background)
 
 
 # --------------------------------------------------------------------------------------------------- views

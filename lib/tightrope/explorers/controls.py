@@ -22,26 +22,48 @@ def radius_slider(value: float, description: str = "epsilon (pixel)") -> W.Selec
     """A slider over RADII and `value`; it answers when it is let go."""
     value = round(float(value), 6)
     options = [(f"{radius:g}", radius) for radius in sorted({*RADII, value})]
-    return W.SelectionSlider(options=options, value=value, description=description, continuous_update=False,
-                             style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
+    return W.SelectionSlider(
+        options=options,
+        value=value,
+        description=description,
+        continuous_update=False,
+        style=_STYLE,
+        layout=W.Layout(width=_WIDTH),
+    )
 
 
 def number_slider(value: int, largest: int, description: str) -> W.IntSlider:
     """A slider over 0..largest."""
-    return W.IntSlider(value=value, min=0, max=max(largest, value), description=description, continuous_update=False,
-                       style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
+    return W.IntSlider(
+        value=value,
+        min=0,
+        max=max(largest, value),
+        description=description,
+        continuous_update=False,
+        style=_STYLE,
+        layout=W.Layout(width=_WIDTH),
+    )
 
 
 def real_slider(value: float, least: float, most: float, step: float, description: str) -> W.FloatSlider:
     """A slider over real numbers; it answers when it is let go."""
-    return W.FloatSlider(value=value, min=min(least, value), max=max(most, value), step=step, description=description,
-                         continuous_update=False, style=_STYLE, layout=W.Layout(width=_WIDTH))  # fmt: skip
+    return W.FloatSlider(
+        value=value,
+        min=min(least, value),
+        max=max(most, value),
+        step=step,
+        description=description,
+        continuous_update=False,
+        style=_STYLE,
+        layout=W.Layout(width=_WIDTH),
+    )
 
 
 def choice(value: object, options: Iterable, description: str) -> W.Dropdown:
     """A drop-down; `options` are values or (text, value) pairs."""
-    return W.Dropdown(options=list(options), value=value, description=description, style=_STYLE,
-                      layout=W.Layout(width=_WIDTH))  # fmt: skip
+    return W.Dropdown(
+        options=list(options), value=value, description=description, style=_STYLE, layout=W.Layout(width=_WIDTH)
+    )
 
 
 def check(value: bool, description: str) -> W.Checkbox:

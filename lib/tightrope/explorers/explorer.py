@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import ipywidgets as W
 
@@ -122,7 +123,7 @@ class Explorer:
         title: str,
         controls: Mapping[str, W.Widget],
         stages: Callable[[dict, Callable[[], bool]], Iterable[object]],
-        render: Callable[[object], View],
+        render: Callable[[Any], View],
         *,
         background: bool = True,
     ):
@@ -141,6 +142,28 @@ class Explorer:
         self._first()
         for control in self.controls.values():
             control.observe(self._changed, "value")
+
+    @classmethod
+    def around(
+        cls,
+        fixed: Mapping[str, Any],
+        makers: Mapping[str, Callable[[Any], W.Widget]],
+        wanted: Iterable[str],
+        title: str,
+        stages: Callable[[dict, Callable[[], bool]], Iterable[object]],
+        render: Callable[[Any], View],
+        background: bool,
+    ) -> "Explorer":
+        """Return an explorer that starts at `fixed`, of which the `wanted` values can be moved.
+
+        Parameters
+        ----------
+        makers
+            Name -> a control for a value, in the order of the page, whatever the order of the names wanted.
+        """
+        names = set(wanted)
+        moved = {name: make(fixed[name]) for name, make in makers.items() if name in names}
+        return cls(title, moved, lambda state, stop: stages({**fixed, **state}, stop), render, background=background)
 
     @property
     def state(self) -> dict:

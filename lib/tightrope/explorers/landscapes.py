@@ -53,9 +53,9 @@ def ascents(
         "rate": lambda v: real_slider(v, 0.001, 0.03, 0.001, "rate"),
         "count": lambda v: number_slider(v, 100, "steps"),
     }
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
-    return Explorer("ascent", moved, lambda state, stop: _stages({**fixed, **state}), climb_view,
-                    background=background)  # fmt: skip
+    return Explorer.around(
+        fixed, makers, controls, "ascent", lambda state, stop: _stages(state), climb_view, background
+    )
 
 
 def _stages(state: Mapping) -> Iterator[Climbed]:

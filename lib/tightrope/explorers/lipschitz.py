@@ -91,14 +91,15 @@ def constants(
         "epsilon_pixel": radius_slider,
         "clip": clip_check,
     }
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
     memo = Memo(64)
-    return Explorer(
+    return Explorer.around(
+        fixed,
+        makers,
+        controls,
         "Lipschitz constants",
-        moved,
-        lambda state, stop: _stages({**fixed, **state}, memo, seed, stop),
+        lambda state, stop: _stages(state, memo, seed, stop),
         constants_view,
-        background=background,
+        background,
     )
 
 

@@ -51,14 +51,9 @@ def sizes(
         "clip": clip_check,
         "image": lambda v: number_slider(v, 99, "image"),
     }
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
     memo = Memo(64)
-    return Explorer(
-        "problem sizes",
-        moved,
-        lambda state, stop: _stages({**fixed, **state}, memo),
-        sizes_view,
-        background=background,
+    return Explorer.around(
+        fixed, makers, controls, "problem sizes", lambda state, stop: _stages(state, memo), sizes_view, background
     )
 
 

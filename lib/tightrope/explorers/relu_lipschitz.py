@@ -77,8 +77,17 @@ def relu_constants(
     time_limit
         Seconds for one bound.
     """
-    fixed = dict(method=method, order=int(order), epsilon=float(epsilon), sparsity=int(sparsity), width=int(width),
-                 layers=int(layers), draw=int(draw), network=network, output=output)  # fmt: skip
+    fixed = dict(
+        method=method,
+        order=int(order),
+        epsilon=float(epsilon),
+        sparsity=int(sparsity),
+        width=int(width),
+        layers=int(layers),
+        draw=int(draw),
+        network=network,
+        output=output,
+    )
     wanted = set(controls) - set(DRAWN if network else ())
     makers = {
         "method": lambda v: choice(v, FAMILIES, "method"),
@@ -89,13 +98,14 @@ def relu_constants(
         "layers": lambda v: choice(v, (1, 2), "hidden layers"),
         "draw": lambda v: number_slider(v, 19, "draw"),
     }
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in wanted}
-    return Explorer(
+    return Explorer.around(
+        fixed,
+        makers,
+        wanted,
         "Lipschitz constants of ReLU networks",
-        moved,
-        lambda state, stop: _stages({**fixed, **state}, time_limit, stop),
+        lambda state, stop: _stages(state, time_limit, stop),
         constants_view,
-        background=background,
+        background,
     )
 
 

@@ -81,9 +81,9 @@ def relaxations(
         "upper": lambda v: real_slider(v, -1.0, 3.0, 0.05, "u"),
         "weight": lambda v: real_slider(v, -2.0, 2.0, 0.05, "weight"),
     }
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
-    return Explorer("relaxations", moved, lambda state, stop: _stages({**fixed, **state}), shape_view,
-                    background=background)  # fmt: skip
+    return Explorer.around(
+        fixed, makers, controls, "relaxations", lambda state, stop: _stages(state), shape_view, background
+    )
 
 
 def _stages(state: Mapping) -> Iterator[Shape]:
@@ -98,8 +98,15 @@ def _stages(state: Mapping) -> Iterator[Shape]:
     for method in METHODS:
         low, high = (output_bounds if method in PROGRAMS else box_bounds)(network, *ends, method)
         found[method] = (float(np.ravel(low)[0]), float(np.ravel(high)[0]))
-    yield Shape(state["relaxation"], lower, upper, state["weight"], area(state["relaxation"], lower, upper), found,
-                (float(values.min()), float(values.max())))  # fmt: skip
+    yield Shape(
+        state["relaxation"],
+        lower,
+        upper,
+        state["weight"],
+        area(state["relaxation"], lower, upper),
+        found,
+        (float(values.min()), float(values.max())),
+    )
 
 
 def shape_view(answer: Shape) -> View:

@@ -51,9 +51,9 @@ def schedules(
         "network": lambda v: choice(v, [(f"{n}, {radius:.4g}", (n, radius)) for n, radius in networks], "network"),
         "training": lambda v: choice(v, [(words, name) for name, words in TRAININGS.items()], "trained with"),
     }
-    moved = {name: make(fixed[name]) for name, make in makers.items() if name in set(controls)}
-    return Explorer("training", moved, lambda state, stop: _stages({**fixed, **state}), course_view,
-                    background=background)  # fmt: skip
+    return Explorer.around(
+        fixed, makers, controls, "training", lambda state, stop: _stages(state), course_view, background
+    )
 
 
 def _stages(state: Mapping) -> Iterator[Course]:

@@ -1,18 +1,17 @@
-"""Drawings of the results, one module per paper; the only package that draws."""
+"""Drawings by kind: bars, curves, maps, networks; the only package that draws."""
 
-from tightrope.figures.barrier import envelope_panels, error_bars, gap_bars, relation_map
+from tightrope.figures.bars import bounds, error_bars, gap_bars, problem_sizes, stacked_ratios
+from tightrope.figures.curves import ascents, curves, pairs, ratio_curves, spreads, sweeps
 from tightrope.figures.drawing import Drawing
-from tightrope.figures.landscapes import ascents, spreads
-from tightrope.figures.mondeq import (
-    adversarial_example,
-    bounds,
-    certificate,
-    outer_ellipses,
-    problem_sizes,
-    stacked_ratios,
+from tightrope.figures.maps import (
+    envelope_panels,
+    matrix,
+    pair_matrices,
+    region_and_bounds,
+    relation_map,
+    relu_regions,
 )
-from tightrope.figures.paradox import curves, matrix, pairs, region_and_bounds, relu_regions
-from tightrope.figures.relu import pair_matrices, ratio_curves, sweeps
+from tightrope.figures.networks import adversarial_example, certificate, outer_ellipses
 
 __all__ = [
     "Drawing",

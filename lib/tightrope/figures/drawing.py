@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tightrope import paths
@@ -34,6 +35,13 @@ STYLE = {
     "figure.constrained_layout.use": True,
 }
 _BARE = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+
+
+def blank_figure(width: float, height: float) -> Figure:
+    """Return a figure of this size in inches, without a window."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
 
 
 @dataclass(frozen=True, eq=False)

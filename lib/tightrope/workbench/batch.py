@@ -87,7 +87,7 @@ def _expect(
                 store.forget(every)
             missing = runner.missing(every, store)
             board.expect(number, len(every) - len(missing), len(every))
-            known = experiment(one.result).solve
+            known = experiment(one.result).solvers
             todo[number] = [workers.Task(case, known[case["result"]]) for case in missing if case["result"] in known]
     return errors, todo
 

@@ -1,10 +1,11 @@
-"""What the results of every paper share: data sets and networks by name, groups of images, the rows of cases."""
+"""What the results of every paper share: data sets and networks by name, groups of images, cases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from tightrope import datasets, zoo
 from tightrope.errors import InputError
+from tightrope.networks.random import random_network
 from tightrope.workbench.records import KEPT_PROFILES, Store, sweep
 from tightrope.workbench.registry import named
 
@@ -17,7 +18,15 @@ def dataset(name: str, split: str = "test") -> datasets.Dataset:
 
 @cache
 def entry(name: str) -> zoo.Entry:
-    """A network of the zoo that says which images it is for, read once per process."""
+    """Return a network that says which images it is for, read once per process.
+
+    Parameters
+    ----------
+    name
+        Of the zoo, or of a random network: ``random/784-100-100-10/dense/0``, the last number a draw.
+    """
+    if is_drawn(name):
+        return _drawn(name)
     found = zoo.get(name)
     if found.dataset is None:
         raise InputError(
@@ -25,6 +34,23 @@ def entry(name: str) -> zoo.Entry:
             "data/models/<data set>/<network>.npz and write <data set>/<network>"
         )
     return found
+
+
+def is_drawn(name: str) -> bool:
+    """Whether a network is a random one: its own label of an image is the one to keep."""
+    return name.startswith("random/")
+
+
+def _drawn(name: str) -> zoo.Entry:
+    try:
+        _, sizes, kind, draw = name.split("/")
+        widths, number = [int(size) for size in sizes.split("-")], int(draw)
+    except ValueError:
+        widths, kind, number = [], "", 0
+    data = {784: "mnist", 64: "digits"}.get(widths[0] if widths else 0)
+    if kind != "dense" or data is None or len(widths) < 2:
+        raise InputError(f"network: expected random/784-100-10/dense/0 or random/64-24-10/dense/0, got {name!r}.")
+    return zoo.Entry(random_network(widths, draw=number), data, "drawn from its name", zoo.PIXELS)
 
 
 @cache
@@ -44,6 +70,29 @@ def groups(images: object, size: int, data: datasets.Dataset) -> list[dict]:
     """Split the first images into groups: {"first": ..., "count": ...}."""
     count = image_count(images, data)
     return [{"first": first, "count": min(size, count - first)} for first in range(0, count, size)]
+
+
+def box_case(network: str, epsilon_pixel: float | None, method: str, options: Mapping, **rest: object) -> dict:
+    """Return one network, one L-infinity ball cut to the pixel range, one method: what identifies a row.
+
+    Parameters
+    ----------
+    epsilon_pixel
+        The radius in pixel units; None where the radius is what is asked for.
+    rest
+        Names images.
+    """
+    return {
+        "network": network,
+        "network_sha256": network_sha256(network),
+        "dataset": entry(network).dataset,
+        "norm": "inf",
+        "epsilon_pixel": None if epsilon_pixel is None else float(epsilon_pixel),
+        "clip": True,
+        "method": method,
+        "options": dict(options),
+        **rest,
+    }
 
 
 def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:

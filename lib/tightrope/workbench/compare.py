@@ -44,7 +44,7 @@ def agreement(cell: Cell, value: float) -> str:
     >>> agreement(Cell("t/c", printed=7, kind="deterministic"), 3)
     'disagrees'
     """
-    if cell.kind == "statistical":
+    if cell.kind == "statistical" and cell.interval is not None:
         low, high = cell.interval
         same = low <= value <= high
     elif cell.kind == "timing":
@@ -75,7 +75,8 @@ def compare(results: Iterable[Result], store: Store, defaults: Mapping[str, Mapp
 
 
 def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Comparison]:
-    cells = result.cells or (Cell(result.name, printed=None, kind=result.kind, side="upper", interval=(0, 0)),)
+    nothing_printed = Cell(result.name, None, result.kind, side="upper", interval=(0, 0))  # type: ignore[arg-type]
+    cells = result.cells or (nothing_printed,)
     if result.not_run or defaults is None:
         why = result.not_run or "its notebook does not exist"
         return [_line(result, cell, reason=cell.not_run or why) for cell in cells]
@@ -84,7 +85,7 @@ def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Com
     for profile in PROFILES:
         rows = store.rows(result.name, profile, result.paper)
         solved[profile] = len(rows)
-        values[profile] = functions.cells(rows, parameters(result, defaults, profile)) if rows else {}
+        values[profile] = functions.values(rows, parameters(result, defaults, profile)) if rows else {}
     return [_judge(result, cell, values, solved["paper"]) for cell in cells]
 
 

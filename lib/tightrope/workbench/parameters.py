@@ -4,11 +4,11 @@ A name means the same in every notebook, so that its rule has one home. What dep
 has, a label that the network has) is checked where cases are made.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
 from math import isfinite
 from numbers import Integral, Real
+from typing import Any
 
 from tightrope.errors import InputError
 
@@ -30,7 +30,7 @@ class Rule:
     """
 
     words: str
-    accepts: Callable[[object], bool]
+    accepts: Callable[[Any], bool]
     depth: int = 0
     empty: bool = False
 
@@ -40,7 +40,7 @@ def many(rule: Rule, depth: int = 1, empty: bool = False) -> Rule:
     return replace(rule, depth=depth, empty=empty)
 
 
-def _real(value: object) -> bool:
+def _real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
 
 
@@ -59,6 +59,13 @@ def _network(value: object) -> bool:
     return value is None or _text(value)
 
 
+def _line(value: object) -> bool:
+    """Whether it is a network's name, a radius, and perhaps a time limit and a number of images."""
+    if not isinstance(value, (list, tuple)) or not 2 <= len(value) <= 4:
+        return False
+    return _text(value[0]) and all(_real(number) and number >= 0 for number in value[1:])
+
+
 COUNT = Rule("an integer of at least 1", lambda v: _integer(v) and v >= 1)
 INDEX = Rule("an integer of at least 0", lambda v: _integer(v) and v >= 0)
 RADIUS = Rule("a finite number >= 0", lambda v: _real(v) and v >= 0)
@@ -68,8 +75,9 @@ _POSITIVE = Rule("a finite number > 0", lambda v: _real(v) and v > 0)
 _NUMBER = Rule("a finite number", _real)
 _NAME = Rule("a name", _text)
 _NETWORK = Rule("a name, or a list of a name and numbers >= 0", _network)
+_LINE = Rule("a list [name, radius], then seconds, then images, if wanted", _line)
 _SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
-_NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, Real) and v >= 1))
+_NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, (int, float)) and v >= 1))
 
 _RULES = (
     (COUNT, "images test_images certified_images group count points draws samples restarts steps"),
@@ -90,6 +98,7 @@ _RULES = (
     (many(_NAME), "methods balls scalings trained datasets architectures"),
     (many(_NAME, empty=True), "programs"),
     (many(_NETWORK), "networks"),
+    (many(_LINE), "lines"),
     (_SWITCH, "clip printed_model"),
     (_NORM, "norm"),
 )
@@ -99,14 +108,24 @@ RULES: Mapping[str, Rule] = {name: rule for rule, names in _RULES for name in na
 #: Lists of parameters by name, checked entry by entry.
 LISTS_OF_PARAMETERS = ("runs", "printed_runs")
 
+#: Rows of another kind, of which a kind is made.
+ROWS = "rows"
 
-def check(parameters: Mapping, **own: Rule) -> None:
-    """Refuse parameters that cannot be what their names say.
 
-    Parameters
-    ----------
-    own
-        Rules of one result, instead of those of :data:`RULES`.
+def require_rules(names: Iterable[str], where: str) -> None:
+    """Refuse names of parameters that nothing says the meaning of.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in names:
+        if name not in RULES and name not in LISTS_OF_PARAMETERS and name != ROWS:
+            raise InputError(f"{where}: the parameter {name} has no rule; give it one in workbench/parameters.py.")
+
+
+def check(parameters: Mapping) -> None:
+    """Refuse parameters that cannot be what their names say, and names without a rule.
 
     Raises
     ------
@@ -120,10 +139,10 @@ def check(parameters: Mapping, **own: Rule) -> None:
     ...
     tightrope.errors.InputError: epsilon_pixel: expected a finite number >= 0, got -0.1.
     """
-    rules = {**RULES, **own}
+    require_rules(parameters, "parameters")
     for name, value in parameters.items():
-        if name in rules:
-            _require(name, value, rules[name])
+        if name in RULES:
+            _require(name, value, RULES[name])
         elif name in LISTS_OF_PARAMETERS:
             for entry in _list(name, value, "parameters by name"):
                 if not isinstance(entry, Mapping):
@@ -134,7 +153,7 @@ def check(parameters: Mapping, **own: Rule) -> None:
         raise InputError(f"lower, upper: lower must be below upper, got {lower!r} and {upper!r}.")
 
 
-def _require(name: str, value: object, rule: Rule) -> None:
+def _require(name: str, value: Any, rule: Rule) -> None:
     values = [value]
     for level in range(rule.depth):
         for found in values:
@@ -150,23 +169,6 @@ def _list(name: str, value: object, words: str) -> list | tuple:
     if not isinstance(value, (list, tuple)):
         raise InputError(f"{name}: expected a list, each entry {words}; got {value!r}.")
     return value
-
-
-Cases = Callable[[Mapping], list[dict]]
-
-
-def checked(**own: Rule) -> Callable[[Cases], Cases]:
-    """Check the parameters that cases are made of, by :data:`RULES` and a result's own rules."""
-
-    def decorate(cases: Cases) -> Cases:
-        @wraps(cases)
-        def of_checked(parameters: Mapping) -> list[dict]:
-            check(parameters, **own)
-            return cases(parameters)
-
-        return of_checked
-
-    return decorate
 
 
 def rows_of(parameters: Mapping, *names: str) -> Iterator[Sequence]:

@@ -25,10 +25,12 @@ class Board:
     """
 
     def __init__(self, names: Sequence[str], console: Console | None = None):
-        self._whole = Progress("{task.description}", BarColumn(10), MofNCompleteColumn(), "cases,", _Pace(),
-                               speed_estimate_period=WINDOW)  # fmt: skip
-        self._each = Progress("{task.description}", BarColumn(10), MofNCompleteColumn(), "cases", _Taken(),
-                              "{task.fields[state]}")  # fmt: skip
+        self._whole = Progress(
+            "{task.description}", BarColumn(10), MofNCompleteColumn(), "cases,", _Pace(), speed_estimate_period=WINDOW
+        )
+        self._each = Progress(
+            "{task.description}", BarColumn(10), MofNCompleteColumn(), "cases", _Taken(), "{task.fields[state]}"
+        )
         self._console = console or Console(stderr=True)
         self._live = Live(Group(self._whole, self._each), console=self._console, transient=True)
         self._names = list(names)
@@ -44,7 +46,7 @@ class Board:
         self._live.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     @property

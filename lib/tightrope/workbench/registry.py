@@ -1,16 +1,22 @@
-"""Which functions compute which printed result."""
+"""Which experiments there are, and to which profile cases belong."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 from tightrope import paths
 from tightrope.errors import MissingDataError, UnknownNameError
 from tightrope.workbench.published import PROFILES, Result, defaults, parameters, read
 from tightrope.workbench.records import case_key
 
+if TYPE_CHECKING:
+    from tightrope.workbench.experiment import Experiment
+
 CUSTOM = "custom"  # under which rows are kept that are of no profile
+_REGISTERED: dict[str, dict[str, "Experiment"]] = {}
 
 
 @dataclass(frozen=True)
@@ -21,43 +27,33 @@ class Value:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """How one printed result is computed; `cases` and `cells` take the parameters of its notebook.
-
-    Attributes
-    ----------
-    cases : callable
-        Parameters -> the cases of a full run, of every kind of row that the notebook asks for.
-    cells : callable
-        Rows, parameters -> :class:`Value` by cell id; a cell whose cases are not all there is left out.
-    solve : dict
-        By kind of row (a case's ``result``), case -> outcome: what `tightrope run --jobs` does on its workers. A worker
-        reads no rows, so a kind that is made of other rows is left out, and solved when the notebook asks for it.
-    """
-
-    cases: Callable[[Mapping], list[dict]]
-    cells: Callable[[Sequence[Mapping], Mapping], dict[str, Value]]
-    solve: Mapping[str, Callable[[Mapping], Mapping]] = field(default_factory=dict)
+def register(experiment: "Experiment") -> None:
+    """Make an experiment known by its paper and name."""
+    _REGISTERED.setdefault(experiment.paper, {})[experiment.name] = experiment
 
 
-def experiment(result: Result) -> Experiment:
-    """Return the experiment of a result from the module of its paper."""
+def experiment(result: Result) -> "Experiment":
+    """Return the experiment of a printed result from the modules of its paper."""
     known = experiments(result.paper)
     if result.name not in known:
         raise UnknownNameError("experiment", result.name, known)
     return known[result.name]
 
 
-def experiments(paper: str) -> Mapping[str, Experiment]:
-    """Return the experiments of a paper by the names of their results."""
+def experiments(paper: str) -> Mapping[str, "Experiment"]:
+    """Return the experiments of a paper by name: every module of its package in `tightrope.results` is imported."""
     name = f"tightrope.results.{paper.replace('-', '_')}"
     try:
-        return importlib.import_module(name).EXPERIMENTS
+        package = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
         return {}
+    if hasattr(package, "EXPERIMENTS"):
+        return package.EXPERIMENTS
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{name}.{module.name}")
+    return _REGISTERED.get(paper, {})
 
 
 def named(cases: Sequence[Mapping]) -> list[dict]:
@@ -74,7 +70,8 @@ def _named(cases: Sequence[Mapping]) -> list[dict]:
     paper, kind, profile = (cases[0][name] for name in ("paper", "result", "profile"))
     if profile not in PROFILES:
         return [dict(case) for case in cases]
-    keys, known = {case_key(case) for case in cases}, {}
+    keys = {case_key(case) for case in cases}
+    known: dict[str, str] = {}
     for name in sorted(experiments(paper), key=lambda name: name != kind):  # its own first: often enough
         known |= profile_cases(paper, name, profile)
         if keys <= known.keys():
@@ -99,7 +96,7 @@ def profile_cases(paper: str, name: str, profile: str) -> Mapping[str, str]:
     for result in known:
         if result.name == name and result.runnable and profile in PROFILES:
             try:
-                cases = experiment(result).cases(parameters(result, defaults(result), profile))
+                cases = experiment(result).all_cases(parameters(result, defaults(result), profile))
             except MissingDataError:  # another result's: a case without its data cannot have been asked for
                 return {}
             return {case_key(case): case["result"] for case in cases}

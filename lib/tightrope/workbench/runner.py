@@ -113,14 +113,14 @@ def prepare(
             values["images"] = min(images, limit) if isinstance(images, int) else [min(n, limit) for n in images]
     if changes or limit is not None:
         with suppress(MissingDataError):  # said when the run starts, so that others can be prepared
-            values["profile"] = named(experiment(result).cases(values))[0]["profile"]
+            values["profile"] = named(experiment(result).all_cases(values))[0]["profile"]
     name = f"{result.name}.{values['profile']}.ipynb"
     return Run(result, profile, values, (folder or paths.FIGURES / "executed") / result.paper / name)
 
 
 def cases(run: Run) -> list[dict]:
     """Return every case of a run, under the profile that its row will have."""
-    return named(experiment(run.result).cases(run.parameters))
+    return named(experiment(run.result).all_cases(run.parameters))
 
 
 def missing(cases: Sequence[Mapping], store: Store) -> list[Mapping]:

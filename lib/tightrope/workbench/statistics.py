@@ -30,8 +30,8 @@ def bootstrap_interval(
     >>> bootstrap_interval([1.0, 1.0, 1.0])
     (1.0, 1.0)
     """
-    values = np.asarray(values, float)
-    chosen = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    medians = np.median(values[chosen], axis=1)
+    sample = np.asarray(values, float)
+    chosen = np.random.default_rng(seed).integers(len(sample), size=(draws, len(sample)))
+    medians = np.median(sample[chosen], axis=1)
     low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

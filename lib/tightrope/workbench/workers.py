@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -42,7 +43,7 @@ class Failure:
 
 
 @contextmanager
-def local_workers(jobs: int) -> Iterator[object]:
+def local_workers(jobs: int) -> Iterator[Any]:
     """Start this many worker processes on this machine; they end with the context, or with this process.
 
     Yields
@@ -66,10 +67,15 @@ def local_workers(jobs: int) -> Iterator[object]:
     with dask.config.set(settings):
         try:
             cluster = distributed.LocalCluster(
-                n_workers=jobs, threads_per_worker=1, processes=True, host="127.0.0.1",
+                n_workers=jobs,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",  # any free port: with None it is 8787, which warns if it is taken
-                memory_limit=None, silence_logs=logging.CRITICAL, preload=ignore,
-            )  # fmt: skip
+                memory_limit=None,
+                silence_logs=logging.CRITICAL,
+                preload=ignore,
+            )
         except (OSError, TimeoutError, RuntimeError) as error:
             raise ClusterError(f"jobs: {jobs} worker processes could not be started: {_text(error)}") from error
         with cluster, distributed.Client(cluster, set_as_default=False) as client:
@@ -77,7 +83,7 @@ def local_workers(jobs: int) -> Iterator[object]:
 
 
 @contextmanager
-def remote_workers(address: str) -> Iterator[object]:
+def remote_workers(address: str) -> Iterator[Any]:
     """Connect to a Dask scheduler, whose workers may come and go.
 
     Raises
@@ -97,13 +103,13 @@ def remote_workers(address: str) -> Iterator[object]:
         yield client
 
 
-def count(client: object) -> int:
+def count(client: Any) -> int:
     """Return the number of workers now."""
     return len(client.nthreads())
 
 
 def solve(
-    client: object, tasks: Iterable[Task], store: Store, solved: Callable[[Task], None] = lambda task: None
+    client: Any, tasks: Iterable[Task], store: Store, solved: Callable[[Task], None] = lambda task: None
 ) -> list[Failure]:
     """Solve these on the workers and write each row as it arrives.
 
@@ -162,7 +168,7 @@ def _solve(function: Callable[[Mapping], Mapping], case: Mapping, code: str) -> 
         return function(case), dict(versions())
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: Any) -> str:
     if type(error).__name__ == "KilledWorker":
         return f"{error.allowed_failures + 1} workers died while they solved it (out of memory, or killed)"
     return f"{type(error).__name__}: {_text(error)}"
@@ -172,7 +178,7 @@ def _text(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _distributed():
+def _distributed() -> Any:
     try:
         import distributed
     except ImportError:

@@ -23,7 +23,7 @@ from tightrope.results.chen2020_lipschitz.random_networks import (
     table_1_cells,
 )
 from tightrope.results.chen2020_lipschitz.trained_network import TABLE_2, table_2, table_2_cases, table_2_cells
-from tightrope.workbench.registry import Experiment
+from tightrope.workbench.legacy import Experiment
 
 __all__ = ["EXPERIMENTS", "figure_1", "poster", "table_1", "table_2", "table_3", "table_4"]
 

@@ -11,7 +11,7 @@ from tightrope.errors import InputError
 from tightrope.results.chen2020_lipschitz.certified_points import EPSILONS, _printed_series
 from tightrope.results.chen2020_lipschitz.common import PAPER, TITLES, bound, make_case, network_of
 from tightrope.workbench.cases import image_count, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

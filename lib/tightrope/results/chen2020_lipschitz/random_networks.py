@@ -9,7 +9,7 @@ from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, TITLES, bound, make_case, middle, shown, values
 from tightrope.workbench.cases import solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

@@ -7,7 +7,7 @@ from tightrope import figures
 from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, TITLES, bound, make_case, network_of, shown
 from tightrope.verifiers.relu_lipschitz import METHODS
 from tightrope.workbench.cases import solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.published import find
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile

@@ -54,7 +54,7 @@ from tightrope.results.chen2021_mondeq.problem_sizes import (
     table_1_cases,
     table_1_cells,
 )
-from tightrope.workbench.registry import Experiment
+from tightrope.workbench.legacy import Experiment
 
 __all__ = [
     "EXPERIMENTS",

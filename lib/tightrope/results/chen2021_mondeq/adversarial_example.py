@@ -8,7 +8,7 @@ import numpy as np
 from tightrope import attacks, figures
 from tightrope.results.chen2021_mondeq.common import PAPER, make_case, question
 from tightrope.workbench.cases import dataset, entry, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

@@ -21,7 +21,7 @@ from tightrope.results.chen2021_mondeq.lipschitz_ratio import (
 )
 from tightrope.verifiers import robustness
 from tightrope.workbench.cases import dataset, entry, image_count, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.published import find
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile

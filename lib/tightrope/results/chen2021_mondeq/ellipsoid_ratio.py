@@ -20,7 +20,7 @@ from tightrope.results.chen2021_mondeq.published_ellipsoids import (
 )
 from tightrope.verifiers.ellipsoid import Ellipsoid, margins_of, outer_ellipsoid
 from tightrope.workbench.cases import dataset, entry, image_count, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.published import find
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value

@@ -15,7 +15,7 @@ from tightrope.certificates import Verdict
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.results.chen2021_mondeq.common import SETS, make_case, norm_text, percent, question
 from tightrope.workbench.cases import dataset, entry, image_count, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.tables import Table
 

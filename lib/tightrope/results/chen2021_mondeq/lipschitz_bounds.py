@@ -13,7 +13,7 @@ from tightrope.relaxations.shor import shor
 from tightrope.results.chen2021_mondeq.common import PAPER, norm_text
 from tightrope.verifiers import lipschitz, lipschitz_lower
 from tightrope.workbench.cases import dataset, entry, image_count, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.published import PROFILES, find
 from tightrope.workbench.records import Store, case_key
 from tightrope.workbench.registry import CUSTOM, Value, drawn_profile, profile_cases

@@ -15,7 +15,7 @@ from tightrope.results.chen2021_mondeq.published_ellipsoids import (
 )
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 from tightrope.workbench.cases import dataset, entry, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

@@ -13,7 +13,7 @@ from tightrope.relaxations.shor import shor_constraints
 from tightrope.results.chen2021_mondeq.common import make_case, norm_text, question
 from tightrope.solvers.arrow import ArrowData
 from tightrope.workbench.cases import dataset, entry, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value
 from tightrope.workbench.tables import Table

@@ -102,7 +102,7 @@ from tightrope.results.jovanovic2022_paradox.trained_networks import (
     table_3_cases,
     table_3_cells,
 )
-from tightrope.workbench.registry import Experiment
+from tightrope.workbench.legacy import Experiment
 
 __all__ = [
     "EXPERIMENTS",

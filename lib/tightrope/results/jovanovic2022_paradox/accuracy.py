@@ -23,7 +23,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
 from tightrope.results.jovanovic2022_paradox.cross_certification import TABLE_7, count_certified, short, standing
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import dataset, entry, groups, solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

@@ -12,7 +12,8 @@ from tightrope.propagation.sensitivity import bound_degrees, degree_formula, sha
 from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, plain_case
 from tightrope.results.jovanovic2022_paradox.shapes import named
 from tightrope.workbench.cases import solved
-from tightrope.workbench.parameters import COUNT, checked
+from tightrope.workbench.legacy import checked
+from tightrope.workbench.parameters import COUNT
 from tightrope.workbench.records import Store
 from tightrope.workbench.tables import Table
 

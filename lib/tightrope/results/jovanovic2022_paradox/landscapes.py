@@ -21,7 +21,8 @@ from tightrope.results.jovanovic2022_paradox.common import PAPER, plain_case
 from tightrope.results.jovanovic2022_paradox.shapes import broken, named
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import solved
-from tightrope.workbench.parameters import COUNT, checked
+from tightrope.workbench.legacy import checked
+from tightrope.workbench.parameters import COUNT
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import drawn_profile
 from tightrope.workbench.tables import Table

@@ -8,7 +8,7 @@ from tightrope.results.jovanovic2022_paradox.common import PAPER, plain_case
 from tightrope.results.jovanovic2022_paradox.shapes import PROGRAMS, corners, named, shape
 from tightrope.results.jovanovic2022_paradox.small_training import table_14_cases
 from tightrope.workbench.cases import solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import drawn_profile
 from tightrope.workbench.tables import Table

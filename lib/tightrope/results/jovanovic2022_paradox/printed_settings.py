@@ -9,7 +9,8 @@ from tightrope.results.jovanovic2022_paradox.common import TRAININGS, plain_case
 from tightrope.training import ARCHITECTURES, Architecture
 from tightrope.training.printed import CONFIGURATIONS, configuration
 from tightrope.workbench.cases import solved
-from tightrope.workbench.parameters import checked, rows_of
+from tightrope.workbench.legacy import checked
+from tightrope.workbench.parameters import rows_of
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value
 from tightrope.workbench.tables import Table

@@ -14,7 +14,7 @@ from tightrope.relaxations.triangle import area
 from tightrope.results.jovanovic2022_paradox.common import PAPER, plain_case, title
 from tightrope.verifiers.triangle import output_bounds
 from tightrope.workbench.cases import solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

@@ -12,7 +12,7 @@ from tightrope.results.jovanovic2022_paradox.shapes import broken, named
 from tightrope.results.jovanovic2022_paradox.tightness import label
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import solved
-from tightrope.workbench.parameters import checked
+from tightrope.workbench.legacy import checked
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import drawn_profile
 from tightrope.workbench.tables import Table

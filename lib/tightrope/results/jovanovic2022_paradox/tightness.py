@@ -18,7 +18,8 @@ from tightrope.threads import one_torch_thread
 from tightrope.training.tightness import TABLE_3 as TRAINED
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset, entry, groups, solved
-from tightrope.workbench.parameters import COUNT, checked, many, rows_of
+from tightrope.workbench.legacy import checked
+from tightrope.workbench.parameters import COUNT, many, rows_of
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

@@ -8,7 +8,8 @@ from tightrope.results.jovanovic2022_paradox.accuracy import certify_and_attack
 from tightrope.results.jovanovic2022_paradox.common import PAPER, make_case, questions
 from tightrope.results.jovanovic2022_paradox.tightness import TRAINED, label, letter_of
 from tightrope.workbench.cases import dataset, entry, groups, solved
-from tightrope.workbench.parameters import COUNT, RADIUS, checked, many, rows_of
+from tightrope.workbench.legacy import checked
+from tightrope.workbench.parameters import COUNT, RADIUS, many, rows_of
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, drawn_profile
 from tightrope.workbench.tables import Table

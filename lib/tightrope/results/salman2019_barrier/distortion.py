@@ -2,99 +2,46 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from tightrope import datasets, figures
 from tightrope.errors import InputError
-from tightrope.results.salman2019_barrier.common import PAPER, entry, is_drawn, make_case, title
+from tightrope.results.salman2019_barrier.common import PAPER, title
 from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
-from tightrope.workbench.cases import dataset, solved
-from tightrope.workbench.parameters import checked
-from tightrope.workbench.records import Store
-from tightrope.workbench.registry import Value, drawn_profile
+from tightrope.workbench.cases import box_case, dataset, entry, is_drawn
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.statistics import bootstrap_interval
 from tightrope.workbench.tables import Table
 
-FIGURE_3 = "figure-3-epsilon-gap"
+figure_3 = Experiment(PAPER, "figure-3-epsilon-gap")
 METHODS = ("lp-greedy", "lp-last", "lp-all")
 TEN = f"{PAPER}/experiment_2/ten_test_images.npy"
 
 
-@dataclass(frozen=True)
-class Figure3:
-    """Rows, one for each network, image and method, and what is shown of them."""
+@figure_3.cases
+def cases(networks: Sequence[str], images: int, methods: Sequence[str], steps: int, seed: int) -> list[dict]:
+    """Return one case for each network and image: the attack and all methods, each from where the looser one ended.
 
-    rows: tuple[dict, ...]
-
-    @property
-    def gaps(self) -> Table:
-        """Median gap in percent with bootstrap intervals."""
-        return gap_table(self.rows)
-
-    @property
-    def images(self) -> Table:
-        """The radii of each image."""
-        return image_table(self.rows)
-
-    def draw(self) -> figures.Drawing:
-        """Draw the medians with their intervals; write the picture under figures/."""
-        bars = [(title(network), *rest) for network, *rest in gaps(self.rows)]
-        drawing = figures.gap_bars(bars, title="gap between PGD's radius and the certified ones")
-        drawing.save(PAPER, f"{FIGURE_3}.{drawn_profile(self.rows)}", self.gaps)
-        return drawing
-
-
-def figure_3(
-    networks: Sequence[str],
-    images: int = 10,
-    methods: Sequence[str] = METHODS,
-    steps: int = 40,
-    seed: int = 0,
-    profile: str = "quick",
-    store: Store | None = None,
-) -> Figure3:
-    """Figure 3: minimum distortions by bisection, and the gaps between them.
-
-    Parameters
-    ----------
-    networks
-        Names of the zoo, or of random networks: ``random/784-100-100-10/dense/0`` and so on, the last number a draw.
-    images
-        How many images: of MNIST the paper's ten, of other data sets the first test images.
-    methods
-        Some of lp-greedy, lp-last, lp-all.
-    steps
-        Of the dual ascent.
-    seed
-        Of the attack.
-    profile, store
-        Under which name and where the rows are kept.
+    `images` counts the paper's ten for MNIST and the first test images of other data sets; `steps` are the dual's.
     """
-    parameters = dict(networks=networks, images=images, methods=methods, steps=steps, seed=seed, profile=profile)
-    return Figure3(solved(figure_3_cases(parameters), search, store))
-
-
-@checked()
-def figure_3_cases(parameters: Mapping) -> list[dict]:
-    """One case for each network and image: the attack and all methods, each starting where the looser one ended."""
-    options = {name: parameters[name] for name in ("seed", "steps")}
-    methods = list(parameters["methods"])
     for method in methods:
         if method not in METHODS:
             raise InputError(f"methods: expected some of {', '.join(METHODS)}, got {method!r}.")
+    options = {"seed": seed, "steps": steps}
     return [
-        make_case(FIGURE_3, parameters["profile"], network, None, "+".join(methods), options, image=image)
-        for network in parameters["networks"]
-        for image in image_numbers(entry(network).dataset, parameters["images"])
+        box_case(network, None, "+".join(methods), options, image=image)
+        for network in networks
+        for image in image_numbers(entry(network).dataset, images)
     ]
 
 
 @cache
 def image_numbers(name: str, count: int) -> tuple[int, ...]:
-    """Numbers of the test images: the paper's ten for MNIST, the first ones otherwise."""
+    """Return numbers of test images: the paper's ten for MNIST, the first ones otherwise."""
     data = dataset(name)
     if name != "mnist":
         return tuple(range(min(count, len(data))))
@@ -105,8 +52,9 @@ def image_numbers(name: str, count: int) -> tuple[int, ...]:
     return tuple(found[:count])
 
 
-def search(case: Mapping) -> dict:
-    """The radii of one image, in pixel units."""
+@figure_3.solve
+def minimum_distortions(case: Mapping) -> dict:
+    """Return the radii of one image, in pixel units: of the attack, and the bisection's bracket of each method."""
     found, data = entry(case["network"]), dataset(case["dataset"])
     scale = found.normalisation
     center, label = scale.to_input(data.image(case["image"])), data.label(case["image"])
@@ -121,8 +69,8 @@ def search(case: Mapping) -> dict:
     for method in METHODS:
         if method in case["method"].split("+") and 0 < attack.upper < np.inf:
             began = time.perf_counter()
-            bracket = certified_distortion(found.network, center, label, method, attack.upper, lower=lower, box=box,
-                                           steps=options["steps"])  # fmt: skip
+            limits = dict(lower=lower, box=box, steps=options["steps"])
+            bracket = certified_distortion(found.network, center, label, method, attack.upper, **limits)
             lower = bracket.lower
             radii[method] = [bracket.lower * scale.std, bracket.upper * scale.std]
             seconds[method] = round(time.perf_counter() - began, 3)
@@ -130,54 +78,59 @@ def search(case: Mapping) -> dict:
     return {"label": label, "pgd": upper, "radii": radii, "seconds": seconds}
 
 
-# ------------------------------------------------------------------------------------ pure functions of rows
-
-
-def gaps(rows: Sequence[Mapping]) -> list[tuple[str, str, float, float, float, int]]:
-    """Network, method, median gap, both ends of its 95 % interval, and number of images.
+def gaps_of(rows: Rows) -> list[tuple[str, str, float, float, float, int]]:
+    """Return network, method, median gap, both ends of its 95 % interval, and number of images.
 
     The gap of an image is 100 (epsilon of PGD / certified epsilon - 1): 50 % where PGD's is 1.5 times larger.
     """
-    found = []
-    for network in dict.fromkeys(row["network"] for row in rows):
+    gaps = []
+    for (network,), own in rows.by("network"):
         for method in METHODS:
-            own = [row for row in rows if row["network"] == network and method in row["radii"]]
-            values = [100 * (row["pgd"] / row["radii"][method][0] - 1) for row in own if row["radii"][method][0] > 0]
+            pairs = [(row["pgd"], row["radii"][method][0]) for row in own if method in row["radii"]]
+            values = [100 * (attacked / certified - 1) for attacked, certified in pairs if certified > 0]
             if values:
-                found.append((network, method, float(np.median(values)), *bootstrap_interval(values), len(values)))
-    return found
+                gaps.append((network, method, float(np.median(values)), *bootstrap_interval(values), len(values)))
+    return gaps
 
 
-def gap_table(rows: Sequence[Mapping]) -> Table:
-    """Median gaps in percent."""
+@figure_3.table
+def gaps(rows: Rows) -> Table:
+    """Return the median gaps in percent with bootstrap intervals."""
     lines = [
         (title(network), method.upper(), round(middle, 1), f"[{low:.1f}, {high:.1f}]", round(1 + middle / 100, 2), n)
-        for network, method, middle, low, high, n in gaps(rows)
+        for network, method, middle, low, high, n in gaps_of(rows)
     ]
-    return Table(("network", "method", "median gap %", "95 %", "PGD / certified", "images"), tuple(lines))
+    return Table(("network", "method", "median gap %", "95 %", "PGD / certified", "images"), lines)
 
 
-def image_table(rows: Sequence[Mapping]) -> Table:
-    """The radii of each image in pixel units."""
-    lines = [
-        (title(row["network"]), row["image"], row["label"],
-         *(round(row["radii"][m][0], 4) if m in row["radii"] else None for m in METHODS),
-         None if row["pgd"] is None else round(row["pgd"], 4))
-        for row in rows
-    ]  # fmt: skip
-    return Table(("network", "image", "label", *(m.upper() for m in METHODS), "PGD"), tuple(lines))
+@figure_3.table
+def images(rows: Rows) -> Table:
+    """Return the radii of each image in pixel units."""
+    lines = []
+    for row in rows:
+        certified = (round(row["radii"][m][0], 4) if m in row["radii"] else None for m in METHODS)
+        attacked = None if row["pgd"] is None else round(row["pgd"], 4)
+        lines.append((title(row["network"]), row["image"], row["label"], *certified, attacked))
+    return Table(("network", "image", "label", *(m.upper() for m in METHODS), "PGD"), lines)
 
 
-def figure_3_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-    """Share of networks for which what the paper says of the gaps holds with LP-ALL."""
-    ratios = {network: 1 + middle / 100 for network, method, middle, *_ in gaps(rows) if method == "lp-all"}
+@figure_3.drawing(gaps)
+def draw(rows: Rows) -> figures.Drawing:
+    """Draw the medians with their intervals."""
+    bars = [(title(network), *rest) for network, *rest in gaps_of(rows)]
+    return figures.gap_bars(bars, title="gap between PGD's radius and the certified ones")
+
+
+@figure_3.cells
+def cells(rows: Rows) -> dict[str, Value]:
+    """Return the share of networks for which what the paper says of the gaps holds with LP-ALL."""
+    ratios = {network: 1 + middle / 100 for network, method, middle, *_ in gaps_of(rows) if method == "lp-all"}
     lpd = {network: r for network, r in ratios.items() if network.endswith("-lpd") or "/lpd-" in network}
     other = {network: r for network, r in ratios.items() if "/nor-" in network or "/adv-" in network}
     values = {}
-    if other:
-        note = ", ".join(f"{title(network)} {ratio:.2f}" for network, ratio in other.items())
-        values["figure-3/nor-adv"] = Value(100 * float(np.mean([1.5 <= r <= 5 for r in other.values()])), note)
-    if lpd:
-        note = ", ".join(f"{title(network)} {ratio:.2f}" for network, ratio in lpd.items())
-        values["figure-3/lpd"] = Value(100 * float(np.mean([r < 1.5 for r in lpd.values()])), note)
+    for cell, own, low, high in (("nor-adv", other, 1.5, 5.0), ("lpd", lpd, 0.0, np.nextafter(1.5, 0))):
+        if own:
+            note = ", ".join(f"{title(network)} {ratio:.2f}" for network, ratio in own.items())
+            share = 100 * float(np.mean([low <= ratio <= high for ratio in own.values()]))
+            values[f"figure-3/{cell}"] = Value(share, note)
     return values

@@ -17,27 +17,27 @@ from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.margins import proven_margins
 from tightrope.propagation.relations import deeppoly_margins, lagrangian_margins, wong_kolter_margins, zonotope_margins
 from tightrope.regions import Ball
-from tightrope.results.salman2019_barrier.common import PAPER, entry, make_case, questions
+from tightrope.results.salman2019_barrier.common import PAPER, questions
 from tightrope.verifiers.triangle import layerwise_bounds
-from tightrope.workbench.cases import dataset, image_count, solved
-from tightrope.workbench.parameters import checked
-from tightrope.workbench.records import Store
-from tightrope.workbench.registry import Value, drawn_profile
+from tightrope.workbench.cases import box_case, dataset, entry, image_count
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-FIGURE_1 = "figure-1-relations"
+figure_1 = Experiment(PAPER, "figure-1-relations")
 EQUAL, TIGHTER = "equal", "never looser"
 #: Differences of float64, of the dual's ascent (relative to 1 + |bound|).
 ROUNDING, ASCENT = 1e-8, 5e-3
 STEPS = 300
 
 
-def _lines(method: str) -> Callable:
+def _lines(method: str) -> Callable[[FeedForward, Ball, int], np.ndarray]:
     return lambda network, region, label: proven_margins(network, region, label, method)
 
 
-def _dual(method: str) -> Callable:
-    def margins(network, region, label):
+def _dual(method: str) -> Callable[[FeedForward, Ball, int], np.ndarray]:
+    def margins(network: FeedForward, region: Ball, label: int) -> np.ndarray:
         return layerwise(network, InputSet.from_balls([region]), label, method, steps=STEPS).margins.numpy()
 
     return margins
@@ -102,80 +102,26 @@ RELATIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Figure1:
-    """Rows, one for each network and radius, and what is shown of them."""
-
-    rows: tuple[dict, ...]
-
-    @property
-    def relations(self) -> Table:
-        """Each arrow, with the largest difference that contradicts it."""
-        return relation_table(self.rows)
-
-    @property
-    def bounds(self) -> Table:
-        """The mean of the largest margins' bound of each node, by radius."""
-        return bound_table(self.rows)
-
-    @property
-    def holds(self) -> bool:
-        """Whether every arrow holds within its tolerance."""
-        return all(violation(self.rows, relation) <= relation.tolerance for relation in RELATIONS)
-
-    def draw(self) -> figures.Drawing:
-        """Draw the map from the table of relations; write it under figures/."""
-        arrows = [(r.tighter, r.looser, r.kind, violation(self.rows, r) <= r.tolerance) for r in RELATIONS]
-        drawing = figures.relation_map(arrows, title="relaxations and how they are related")
-        drawing.save(PAPER, f"{FIGURE_1}.{drawn_profile(self.rows)}", self.relations)
-        return drawing
-
-
-def figure_1(
-    network: str,
-    images: int = 3,
-    epsilons: Sequence[float] = (0.02, 0.05),
-    profile: str = "quick",
-    store: Store | None = None,
-) -> Figure1:
-    """Figure 1: measure every arrow on the first images of a network.
-
-    Parameters
-    ----------
-    network
-        A name of the zoo.
-    images
-        How many test images.
-    epsilons
-        Radii in pixel units.
-    profile, store
-        Under which name and where the rows are kept.
-    """
-    parameters = dict(network=network, images=images, epsilons=epsilons, profile=profile)
-    return Figure1(solved(figure_1_cases(parameters), measure, store))
-
-
-@checked()
-def figure_1_cases(parameters: Mapping) -> list[dict]:
-    """One case for each image and radius."""
-    data = dataset(entry(parameters["network"]).dataset)
+@figure_1.cases
+def cases(network: str, images: int, epsilons: Sequence[float]) -> list[dict]:
+    """Return one case for each of the first test images and each radius in pixel units."""
     return [
-        make_case(FIGURE_1, parameters["profile"], parameters["network"], epsilon, "all nodes", {"steps": STEPS},
-                  first=image, count=1)
-        for image in range(image_count(parameters["images"], data))
-        for epsilon in parameters["epsilons"]
-    ]  # fmt: skip
+        box_case(network, epsilon, "all nodes", {"steps": STEPS}, first=image, count=1)
+        for image in range(image_count(images, dataset(entry(network).dataset)))
+        for epsilon in epsilons
+    ]
 
 
-def measure(case: Mapping) -> dict:
+@figure_1.solve
+def margins_by_node(case: Mapping) -> dict:
     """Bound the margins of one image by every node."""
-    found, (region,), (label,) = questions(case)
-    margins = {name: np.delete(bound(found.network, region, label), label) for name, bound in NODES.items()}
+    network, (region,), (label,) = questions(case)
+    margins = {name: np.delete(node(network.network, region, label), label) for name, node in NODES.items()}
     return {"label": label, "margins": {name: [float(v) for v in values] for name, values in margins.items()}}
 
 
-def violation(rows: Sequence[Mapping], relation: Relation) -> float:
-    """The largest difference that contradicts an arrow, relative to 1 + |bound|."""
+def violation(rows: Rows, relation: Relation) -> float:
+    """Return the largest difference that contradicts an arrow, relative to 1 + |bound|."""
     worst = 0.0
     for row in rows:
         a, b = (np.array(row["margins"][name]) for name in (relation.tighter, relation.looser))
@@ -184,29 +130,47 @@ def violation(rows: Sequence[Mapping], relation: Relation) -> float:
     return worst
 
 
-def relation_table(rows: Sequence[Mapping]) -> Table:
-    """One line for each arrow."""
-    lines = [
-        (r.tighter, r.kind, r.looser, violation(rows, r) <= r.tolerance, r.tolerance, len(rows), r.why)
-        for r in RELATIONS
-    ]
-    return Table(("bound", "is", "than / to", "holds", "tolerance", "regions", "because"), tuple(lines))
+def is_kept(rows: Rows, relation: Relation) -> bool:
+    """Return whether an arrow holds within its tolerance."""
+    return violation(rows, relation) <= relation.tolerance
 
 
-def bound_table(rows: Sequence[Mapping]) -> Table:
-    """Mean over images of the largest margin's bound: smaller is tighter."""
-    radii = sorted({row["epsilon_pixel"] for row in rows})
-    lines = [
-        (name, *(round(float(np.mean([max(row["margins"][name]) for row in rows if row["epsilon_pixel"] == r])), 3)
-                 for r in radii))
-        for name in NODES
-    ]  # fmt: skip
-    return Table(("bound", *(f"epsilon {radius:g}" for radius in radii)), tuple(lines))
+@figure_1.table
+def relations(rows: Rows) -> Table:
+    """Return each arrow, and whether it holds."""
+    lines = [(r.tighter, r.kind, r.looser, is_kept(rows, r), r.tolerance, len(rows), r.why) for r in RELATIONS]
+    return Table(("bound", "is", "than / to", "holds", "tolerance", "regions", "because"), lines)
 
 
-def figure_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-    """Share of the arrows that hold."""
-    if len(rows) < parameters["images"] * len(parameters["epsilons"]):
+@figure_1.table
+def bounds(rows: Rows) -> Table:
+    """Return the mean over images of the largest margin's bound of each node: smaller is tighter."""
+    radii = sorted(rows.different("epsilon_pixel"))
+    of_radius = {radius: rows.where(epsilon_pixel=radius) for radius in radii}
+    lines = []
+    for name in NODES:
+        means = [np.mean([max(row["margins"][name]) for row in of_radius[radius]]) for radius in radii]
+        lines.append((name, *(round(float(mean), 3) for mean in means)))
+    return Table(("bound", *(f"epsilon {radius:g}" for radius in radii)), lines)
+
+
+@figure_1.table
+def holds(rows: Rows) -> bool:
+    """Return whether every arrow holds within its tolerance."""
+    return all(is_kept(rows, relation) for relation in RELATIONS)
+
+
+@figure_1.drawing(relations)
+def draw(rows: Rows) -> figures.Drawing:
+    """Draw the map from the table of relations."""
+    arrows = [(r.tighter, r.looser, r.kind, is_kept(rows, r)) for r in RELATIONS]
+    return figures.relation_map(arrows, title="relaxations and how they are related")
+
+
+@figure_1.cells
+def cells(rows: Rows, images: int, epsilons: Sequence[float]) -> dict[str, Value]:
+    """Return the share of the arrows that hold."""
+    if len(rows) < images * len(epsilons):
         return {}
-    kept = sum(violation(rows, relation) <= relation.tolerance for relation in RELATIONS)
+    kept = sum(is_kept(rows, relation) for relation in RELATIONS)
     return {"figure-1/arrows": Value(100 * kept / len(RELATIONS), f"{len(RELATIONS)} arrows, {len(rows)} regions")}

@@ -1,0 +1,226 @@
+"""Curves and points: bounds against sparsity, radius or steps, one look for each method and relaxation."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, STYLE, UNDECIDED, Drawing, blank_figure
+
+#: One colour and one dash for each relaxation, wherever it is drawn; distinguishable without colour.
+LINES = {
+    "Box": ("#1f4e79", "-"),
+    "hBox": ("#6b7280", "--"),
+    "CROWN-IBP (R)": ("#8e6c1f", "-."),
+    "DeepZ": ("#2e8b57", (0, (5, 1, 1, 1))),
+    "CROWN": ("#e08a3c", ":"),
+    "Triangle": ("#7b3f8c", (0, (3, 1))),
+    "Parallelogram": ("#b0413e", (0, (1, 1))),
+    "CROWN-0": ("#4b4b4b", (0, (1, 3))),
+    "CROWN-IBP": ("#17828a", (0, (7, 2))),
+}
+
+
+#: Distinguishable with any colour vision, and by their markers in grey; every method keeps its own.
+LOOK = {
+    "product Shor": ("#1f4e79", "o", "-"),
+    "HR-2, at most": ("#2a9d8f", "s", "-"),
+    "HR-2, at least": ("#2a9d8f", "s", ":"),
+    "HR-1": ("#2a9d8f", "D", "-"),
+    "SHOR": ("#6b7280", "v", "-"),
+    "Shor of LipOpt's QCQP": ("#9aa0a6", "v", ":"),
+    "LipOpt-3": ("#e08a3c", "^", "-"),
+    "LipOpt-4": ("#b5451f", "<", "-"),
+    "LBS": ("#1b1f24", ".", "--"),
+    "ascent": ("#1b1f24", "x", "--"),
+    "exact": ("#1b1f24", "*", "-"),
+}
+
+
+def _line(name: str) -> dict:
+    colour, dash = LINES.get(name, (INK, "-"))
+    return {"color": colour, "linestyle": dash}
+
+
+def _look(name: str) -> dict:
+    colour, marker, style = LOOK.get(name.split(" (")[0], (INK, "+", "-"))  # "LipOpt-3 (1 draw)"
+    return dict(color=colour, marker=marker, linestyle=style, markersize=4.5, linewidth=1.3)
+
+
+def curves(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    labels: tuple[str, str],
+    title: str,
+    marks: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
+    shared: bool = False,
+) -> Drawing:
+    """Draw curves, one for each relaxation, in one panel or several side by side.
+
+    Parameters
+    ----------
+    panels
+        Heading -> name -> (x, y); nan in y breaks a curve.
+    labels
+        Of the axes.
+    marks
+        Heading -> (x, value before, value after) of jumps.
+    shared
+        Whether the panels have one y axis.
+    """
+    with rc_context(STYLE):
+        columns = min(3, len(panels))
+        rows = -(-len(panels) // columns)
+        figure = blank_figure(3.4 * columns + (1.4 if columns == 1 else 0), 2.7 * rows + 0.4)
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=shared).ravel()
+        handles = {}
+        for ax, (heading, lines) in zip(axes, panels.items(), strict=False):
+            for name, (x, y) in lines.items():
+                handles[name] = ax.plot(x, y, linewidth=1.6, **_line(name))[0]
+            for x, before, after in (marks or {}).get(heading, ()):
+                ax.plot([x, x], [before, after], color=INK, linewidth=0.8)
+                ax.plot([x, x], [before, after], "o", color=INK, markersize=3)
+            ax.set_title(heading)
+            ax.set_xlabel(labels[0])
+            ax.locator_params(axis="x", nbins=5)  # long numbers do not run into each other
+        for row in range(rows):
+            axes[row * columns].set_ylabel(labels[1])
+        for ax in axes[len(panels) :]:
+            ax.set_visible(False)
+        wide = {1: 3, 2: 4}.get(columns, 7)
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(wide, len(handles)),
+                      frameon=False, fontsize=8.5)
+    return Drawing(figure, title)
+
+
+def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
+    """Draw medians with a band between the quartiles, two panels to a row.
+
+    Parameters
+    ----------
+    panels
+        title, x, y (labels), log (of the y axis), series: name -> (x, lower quartile, median, upper quartile).
+    """
+    rows = -(-len(panels) // 2)
+    with rc_context(STYLE):
+        figure = blank_figure(9.0, 3.0 * rows + 0.5)
+        grid = figure.subplots(rows, 2, squeeze=False).ravel()
+        shown = {}
+        for axes, panel in zip(grid, panels, strict=False):
+            for name, points in panel["series"].items():
+                x, low, half, high = zip(*points, strict=True)
+                (line,) = axes.plot(x, half, label=name, **_look(name))
+                if any(a < b for a, b in zip(low, high, strict=True)):
+                    axes.fill_between(x, low, high, color=line.get_color(), alpha=0.13, linewidth=0)
+                shown.setdefault(name, line)
+            axes.set_xticks(sorted({point[0] for points in panel["series"].values() for point in points}))
+            axes.set_title(panel["title"])
+            axes.set_xlabel(panel["x"])
+            axes.set_ylabel(panel["y"])
+            if panel["log"]:
+                axes.set_yscale("log")
+            else:
+                axes.set_ylim(bottom=0)
+        for axes in grid[len(panels) :]:
+            axes.axis("off")
+        wide = len(shown) if len(shown) <= 8 else -(-len(shown) // 2)
+        figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=max(1, wide), frameon=False,
+                      fontsize=8.5, columnspacing=1.3)
+    return Drawing(figure, title)
+
+
+def ratio_curves(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    printed: Mapping[str, Sequence[tuple[float, float]]],
+    title: str,
+) -> Drawing:
+    """Draw percent certified against the radius; printed numbers as marks without a line.
+
+    Parameters
+    ----------
+    series, printed
+        Name -> (epsilon, percent).
+    """
+    with rc_context(STYLE):
+        figure = blank_figure(6.4, 3.8)
+        axes = figure.add_subplot()
+        for name, points in series.items():
+            axes.plot(*zip(*points, strict=True), label=name, **_look(name.split(", paper")[0].split(", images")[0]))
+        for (name, points), marker in zip(printed.items(), "PX*", strict=False):
+            axes.plot(*zip(*points, strict=True), linestyle="none", marker=marker, color=INK, markersize=6,
+                      markerfacecolor="none", label=name)
+        axes.set_xlabel("radius epsilon, L-infinity")
+        axes.set_ylabel("percent certified")
+        axes.set_ylim(0, 101)
+        axes.legend(frameon=False, fontsize=8.5)
+    return Drawing(figure, title)
+
+
+def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]], label: str, title: str) -> Drawing:
+    """Draw one point for each seed and a bar at their mean, a column for each training, a panel for each network."""
+    with rc_context(STYLE):
+        figure = blank_figure(0.75 * sum(len(part) + 1 for part in panels.values()) + 0.6, 3.3)
+        widths = [len(part) for part in panels.values()]
+        axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
+        for ax, (heading, columns) in zip(axes, panels.items(), strict=True):
+            for at, (name, values) in enumerate(columns.items()):
+                colour = LINES.get(name, (INK, "-"))[0]
+                beside = at + 0.12 * np.linspace(-1, 1, len(values)) if len(values) > 1 else [at]
+                ax.plot(beside, values, "o", color=colour, markersize=5, alpha=0.8)
+                ax.plot([at - 0.3, at + 0.3], [np.mean(values)] * 2, color=colour, linewidth=2)
+            ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right")
+            ax.set_xlim(-0.6, len(columns) - 0.4)
+            ax.set_title(heading)
+            ax.grid(axis="y", color=UNDECIDED, linewidth=0.6)
+        axes[0].set_ylabel(label)
+    return Drawing(figure, title)
+
+
+def ascents(
+    landscapes: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    paths: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    title: str,
+) -> Drawing:
+    """Draw bounds along a shift of the weights and the steps of gradient ascent on them.
+
+    Parameters
+    ----------
+    landscapes
+        Relaxation -> (shifts, bounds); nan breaks a curve.
+    paths
+        Relaxation -> (shifts, bounds) of the steps, the start first.
+    """
+    with rc_context(STYLE):
+        figure = blank_figure(6.4, 3.6)
+        ax = figure.add_subplot()
+        for name, (x, y) in landscapes.items():
+            ax.plot(x, y, linewidth=1.4, label=name, **_line(name))
+        for name, (x, y) in paths.items():
+            colour = _line(name)["color"]
+            ax.plot(x, y, "o", color=colour, markersize=3.5, alpha=0.55)
+            ax.plot(x[:1], y[:1], "o", color="white", markeredgecolor=colour, markersize=7)
+            ax.plot(x[-1:], y[-1:], "*", color=colour, markeredgecolor=INK, markeredgewidth=0.6, markersize=13)
+        ax.set_xlabel(r"$\delta$")
+        ax.set_ylabel("lower bound of one output")
+        ax.legend(frameon=False, title="circle: start, star: end")
+    return Drawing(figure, title)
+
+
+def pairs(points: Sequence[tuple[str, float, float]], labels: tuple[str, str], title: str) -> Drawing:
+    """Draw one point for each relaxation with its name: tightness against result."""
+    with rc_context(STYLE):
+        figure = blank_figure(4.8, 3.2)
+        ax = figure.add_subplot()
+        wide, high = (np.ptp([point[i] for point in points]) for i in (1, 2))
+        for name, x, y in points:
+            ax.plot(x, y, "o", color=LINES.get(name, (INK, "-"))[0], markersize=7)
+            # Below the point where the name would run into the next one.
+            crowded = any(0 < a - x < 0.25 * wide and abs(b - y) < 0.1 * high for _, a, b in points)
+            ax.annotate(name, (x, y), textcoords="offset points", xytext=(7, -13 if crowded else 4))
+        ax.margins(0.2)
+        ax.set_xlabel(labels[0])
+        ax.set_ylabel(labels[1])
+        ax.grid(color=UNDECIDED, linewidth=0.6)
+    return Drawing(figure, title)

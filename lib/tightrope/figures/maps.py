@@ -1,0 +1,188 @@
+"""Maps: matrices, relations between relaxations, and regions of the plane."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from tightrope.figures.curves import LINES, _line
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, STYLE, UNDECIDED, Drawing, blank_figure
+
+#: Node -> place; the tighter, the higher.
+PLACES: Mapping[str, tuple[float, float]] = {
+    "Lagrangian dual": (0.0, 4.0),
+    "optimal relaxation, dual": (2.1, 4.0),
+    "optimal relaxation, primal": (4.5, 4.0),
+    "LP-LAST": (0.4, 3.0),
+    "LP-GREEDY": (0.0, 2.0),
+    "Wong & Kolter, chord": (1.45, 1.45),
+    "Wong & Kolter, 0 or 1": (2.6, 2.1),
+    "CROWN": (2.6, 3.0),
+    "DeepPoly": (3.6, 3.0),
+    "Fast-Lin": (0.0, 0.6),
+    "DeepZ": (1.3, 0.6),
+    "Box": (4.6, 0.6),
+}
+
+
+def matrix(values: Sequence[Sequence[float]], lines: Sequence[str], columns: Sequence[str], title: str) -> Drawing:
+    """Draw percentages as a table whose cells are the darker the larger they are."""
+    values = np.array(values, dtype=float)
+    with rc_context(STYLE):
+        figure = blank_figure(1.0 * len(columns) + 2.4, 0.32 * len(lines) + 0.7)
+        ax = figure.add_subplot()
+        ax.imshow(values, cmap="Blues", vmin=0, vmax=105, aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            ax.text(column, row, f"{value:.1f}", ha="center", va="center", color="white" if value > 55 else INK)
+        ax.set_xticks(range(len(columns)), columns)
+        ax.set_yticks(range(len(lines)), lines)
+        ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+        for side in ax.spines.values():
+            side.set_visible(False)
+    return Drawing(figure, title)
+
+
+def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
+    """Draw symmetric (K, K) matrices of constants of pairs side by side; a pair without a number stays white."""
+    with rc_context(STYLE):
+        figure = blank_figure(4.6 * len(matrices), 4.4)
+        grid = figure.subplots(1, len(matrices), squeeze=False).ravel()
+        for axes, (name, L) in zip(grid, matrices.items(), strict=True):
+            shown = np.where(np.eye(len(L), dtype=bool), np.nan, L)
+            low, high = (np.nanmin(shown), np.nanmax(shown)) if np.isfinite(shown).any() else (0, 1)
+            axes.imshow(shown, cmap="Blues", vmin=low - 0.5 * (high - low), vmax=high + 0.5 * (high - low))
+            for i, j in np.argwhere(np.isfinite(shown)):
+                axes.text(j, i, f"{shown[i, j]:#.3g}", ha="center", va="center", fontsize=6.5)
+            axes.set_xticks(range(len(L)))
+            axes.set_yticks(range(len(L)))
+            axes.set_title(name)
+            axes.set_xlabel("label")
+        grid[0].set_ylabel("label")
+    return Drawing(figure, title)
+
+
+def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Drawing:
+    """Draw nodes and arrows (tighter, looser, kind, whether it was seen to hold)."""
+    with rc_context(STYLE):
+        figure = blank_figure(7.2, 4.3)
+        axes = figure.add_subplot()
+        for tighter, looser, kind, holds in arrows:
+            style = "<->" if kind == "equal" else "-|>"
+            colour = ATTACKED if not holds else MUTED if kind == "equal" else CERTIFIED
+            axes.annotate("", PLACES[looser], PLACES[tighter], zorder=1,
+                          arrowprops=dict(arrowstyle=style, color=colour, shrinkA=15, shrinkB=15, linewidth=1.3,
+                                          linestyle="--" if kind == "equal" else "-"))
+        for name, (x, y) in PLACES.items():
+            axes.text(x, y, name.replace(", ", ",\n"), ha="center", va="center", fontsize=8.5, zorder=2,
+                      bbox=dict(boxstyle="round,pad=0.3", facecolor="white", edgecolor=INK, linewidth=0.8))
+        axes.set_xlim(-0.8, 5.1)
+        axes.set_ylim(0.2, 4.5)
+        axes.axis("off")
+        handles = [
+            Line2D([], [], color=CERTIFIED, label="never looser (tail) than (head)"),
+            Line2D([], [], color=MUTED, linestyle="--", label="equal"),
+            Line2D([], [], color=ATTACKED, label="contradicted by a measurement"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return Drawing(figure, title)
+
+
+def relu_regions(
+    panels: Sequence[tuple[str, Sequence[tuple[float, float]]]], lower: float, upper: float, title: str
+) -> Drawing:
+    """Draw the region of each relaxation over the ReLU.
+
+    Parameters
+    ----------
+    panels
+        (heading, corners of the region) for each.
+    """
+    with rc_context(STYLE):
+        columns = min(4, len(panels))
+        rows = -(-len(panels) // columns)
+        figure = blank_figure(2.25 * columns, 1.9 * rows + 0.1)
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for ax, (heading, corners) in zip(axes, panels, strict=False):
+            ax.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.2)
+            ax.plot([lower, 0, upper], [0, 0, upper], color=ATTACKED, linewidth=2.0)
+            ax.axhline(0, color=MUTED, linewidth=0.5, zorder=0)
+            ax.axvline(0, color=MUTED, linewidth=0.5, zorder=0)
+            ax.set_title(heading)
+            ax.set_xticks([lower, 0, upper], ["$l$", "0", "$u$"])
+            ax.set_yticks([0, upper], ["0", "$u$"])
+            ax.set_aspect("equal")
+        for ax in axes[len(panels) :]:
+            ax.set_visible(False)
+    return Drawing(figure, title)
+
+
+def envelope_panels(panels: Sequence[dict], title: str) -> Drawing:
+    """Draw activations with their convex hulls: x, value, below, above (arrays), name, lower, upper."""
+    columns = 4
+    lines = -(-len(panels) // columns)
+    with rc_context(STYLE):
+        figure = blank_figure(7.2, 1.9 * lines)
+        for number, panel in enumerate(panels):
+            axes = figure.add_subplot(lines, columns, number + 1)
+            axes.fill_between(panel["x"], panel["below"], panel["above"], color="#bcd0e4", linewidth=0)
+            axes.plot(panel["x"], panel["below"], color=CERTIFIED, linewidth=1.2)
+            axes.plot(panel["x"], panel["above"], color=CERTIFIED, linewidth=1.2)
+            axes.plot(panel["x"], panel["value"], color=ATTACKED, linewidth=1.2)
+            axes.set_title(panel["name"])
+            axes.set_xticks([panel["x"][0], panel["x"][-1]])
+            axes.locator_params(axis="y", nbins=3)
+    return Drawing(figure, title)
+
+
+def region_and_bounds(
+    heading: str,
+    corners: Sequence[tuple[float, float]],
+    ends: tuple[float, float],
+    bars: Sequence[tuple[str, float, float]],
+    exact: tuple[float, float],
+    chosen: str,
+    title: str,
+) -> Drawing:
+    """Draw one relaxation's region over the ReLU, and beside it the bounds of an output by every relaxation.
+
+    Parameters
+    ----------
+    corners
+        Of the region; two of them for a stable neuron, whose region is a line.
+    ends
+        l and u.
+    bars
+        (relaxation, lower bound, upper bound).
+    exact
+        The output's smallest and largest value.
+    chosen
+        The relaxation whose bar stands out.
+    """
+    lower, upper = ends
+    with rc_context(STYLE):
+        figure = blank_figure(9.0, 3.6)
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.35))
+        left.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.4)
+        points = [lower, *([0.0] if lower < 0 < upper else []), upper]
+        left.plot(points, np.maximum(points, 0), color=ATTACKED, linewidth=2.2)
+        left.axhline(0, color=MUTED, linewidth=0.5, zorder=0)
+        left.axvline(0, color=MUTED, linewidth=0.5, zorder=0)
+        left.set_xlim(-3.1, 3.1)
+        left.set_ylim(-1.6, 3.1)
+        left.set_aspect("equal")
+        left.set_xlabel("$h$")
+        left.set_ylabel("$z$", rotation=0)
+        left.set_title(heading)
+        heights = -np.arange(len(bars))
+        for y, (name, low, high) in zip(heights, bars, strict=True):
+            mark = name == chosen
+            right.plot([low, high], [y, y], color=CERTIFIED if mark else MUTED, linewidth=7 if mark else 4,
+                       solid_capstyle="butt")
+        right.axvspan(*exact, color=ATTACKED, alpha=0.3, linewidth=0)
+        right.set_yticks(heights, [bar[0] for bar in bars])
+        right.set_ylim(heights[-1] - 0.6, 0.6)
+        right.set_title("bounds of the output; the band is its exact range")
+    return Drawing(figure, title)

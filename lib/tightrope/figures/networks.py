@@ -1,0 +1,247 @@
+"""What is seen of one image and a network: the attack, the outer ellipsoid of the outputs, the certificate."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from tightrope.figures.curves import LINES, _line
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, STYLE, UNDECIDED, Drawing, blank_figure
+
+def adversarial_example(
+    original: np.ndarray, attacked: np.ndarray | None, shape: tuple[int, int], row: Mapping
+) -> Drawing:
+    """Draw an image, its attack, their difference, and the scores of all labels.
+
+    Parameters
+    ----------
+    original, attacked
+        (p0,) pixels; `attacked` None if no attack succeeded.
+    shape
+        Height and width.
+    row
+        The row of Figure 2: label, attack_label, scores, attack_scores, epsilon_pixel, norm.
+    """
+    with rc_context(STYLE):
+        figure = blank_figure(9.6, 2.9)
+        panels = figure.subplots(1, 5, width_ratios=[1, 1, 1, 0.05, 1.3])
+        _image(panels[0], original.reshape(shape), f"original: {row['predicted']}")
+        if attacked is None:
+            for axes in panels[1:4]:
+                axes.axis("off")
+            panels[1].text(0.5, 0.5, "no attack found", ha="center", va="center", transform=panels[1].transAxes)
+        else:
+            _image(panels[1], attacked.reshape(shape), f"attacked: {row['attack_label']}")
+            _difference(figure, panels[2], panels[3], (attacked - original).reshape(shape))
+        _scores(panels[4], row)
+    return Drawing(figure, "original, attacked image, difference and scores")
+
+
+def outer_ellipses(panels: Sequence[Mapping]) -> Drawing:
+    """Draw outer ellipsoids on two labels: boundary, threshold line, sampled outputs and attacks.
+
+    Parameters
+    ----------
+    panels
+        title, labels (the true one, another), ellipse (count, 2), and points (count, 2), possibly none: samples,
+        attacks, published_border, published_attack.
+    """
+    with rc_context(STYLE):
+        figure = blank_figure(4.3 * len(panels), 5.0)
+        for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+            _ellipse(axes, panel)
+        blue, line = dict(color=CERTIFIED, linewidth=1.6), dict(color=INK, linewidth=1, linestyle="--")
+        y, k = panels[0]["labels"]
+        handles = [
+            axes.plot([], [], **blue, label="outer ellipsoid (proven)")[0],
+            axes.plot([], [], **line, label=f"$F_{k} = F_{y}$")[0],
+            axes.plot([], [], ".", color=MUTED, markersize=6, label="sampled outputs")[0],
+            axes.plot(
+                [], [], "x", color=ATTACKED, markersize=6, markeredgewidth=1.6, label="attacks, and on the way there"
+            )[0],
+        ]
+        if any(len(panel["published_border"]) for panel in panels):
+            handles += [
+                axes.plot([], [], "+", color="#2a9d8f", markersize=6, label="published: border points")[0],
+                axes.plot([], [], "o", markerfacecolor="none", markeredgecolor=INK, markersize=6,
+                          label="published: attacks")[0],
+            ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=8.5,
+                      handlelength=1.6, columnspacing=1.6)
+    return Drawing(figure, "outer ellipsoids on two labels")
+
+
+def certificate(
+    pixels: np.ndarray,
+    attacked: np.ndarray | None,
+    shape: tuple[int, int],
+    titles: tuple[str, str],
+    margins: Sequence[tuple],
+    label: int,
+    projection: Mapping,
+) -> Drawing:
+    """Draw an image, its attack, what is known of each margin, and the outputs at two labels.
+
+    Parameters
+    ----------
+    pixels, attacked
+        (p0,) each; `attacked` None without an attack.
+    shape
+        Height and width.
+    titles
+        Of the two images.
+    margins
+        (label k, nominal F_k - F_y, largest one found, proven upper bound, verdict or None), the last three or None.
+    label
+        The true label y.
+    projection
+        names of the two labels; center (2,), cloud (n, 2), attack (2,), boundary (m, 2), each or None; true, the axis
+        of the true label or None; note.
+    """
+    with rc_context({**STYLE, "figure.constrained_layout.use": False}):  # fixed places: quick, and nothing jumps
+        figure = blank_figure(12, 3.7)
+        grid = figure.add_gridspec(1, 4, width_ratios=[1, 1, 1.7, 1.25], left=0.01, right=0.99, bottom=0.2, top=0.9,
+                                   wspace=0.22)
+        before, after, bars, outputs = (figure.add_subplot(part) for part in grid)
+        _image(before, pixels.reshape(shape), titles[0])
+        if attacked is None:
+            _image(after, np.zeros(shape), "")
+            after.text(0.5, 0.5, titles[1], ha="center", va="center", color=MUTED, transform=after.transAxes)
+        else:
+            _image(after, attacked.reshape(shape), titles[1])
+        _margins(bars, margins, label)
+        _outputs(outputs, projection)
+    return Drawing(figure, "image, attack, margins and outputs")
+
+
+def _image(axes, pixels: np.ndarray, title: str) -> None:
+    axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_title(title)
+    _frame(axes)
+
+
+def _difference(figure: Figure, axes, beside, change: np.ndarray) -> None:
+    limit = float(np.abs(change).max()) or 1.0
+    shown = axes.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    axes.set_title("difference")
+    _frame(axes)
+    bar = figure.colorbar(shown, cax=beside, ticks=[-limit, 0, limit])
+    bar.ax.set_yticklabels([f"\N{MINUS SIGN}{limit:.2g}", "0", f"{limit:.2g}"], fontsize=8)
+    bar.outline.set_visible(False)
+    beside.set_box_aspect(20)
+
+
+def _scores(axes, row: Mapping) -> None:
+    labels = np.arange(len(row["scores"]))
+    after = row["attack_scores"]
+    axes.barh(labels - 0.2, row["scores"], height=0.4, color=CERTIFIED, label="original")
+    if after is not None:
+        axes.barh(labels + 0.2, after, height=0.4, color=ATTACKED, label="attacked")
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    axes.set_yticks(labels, [str(k) for k in labels])
+    for tick, k in zip(axes.get_yticklabels(), labels, strict=True):
+        tick.set_fontweight("bold" if k in (row["label"], row["attack_label"]) else "normal")
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.set_ylabel("label")
+    axes.set_title("score of each label")
+    axes.spines["left"].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
+
+
+def _frame(axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_linewidth(0.6)
+
+
+def _ellipse(axes, panel: Mapping) -> None:
+    y, k = panel["labels"]
+    ellipse = panel["ellipse"]
+    axes.fill(*ellipse.T, facecolor=CERTIFIED, alpha=0.08, zorder=1)
+    axes.plot(*ellipse.T, color=CERTIFIED, linewidth=1.6, zorder=2)
+    axes.plot(*panel["samples"].T, ".", color=MUTED, markersize=2.5, zorder=3)
+    axes.plot(*panel["published_border"].T, "+", color="#2a9d8f", markersize=4, alpha=0.6, zorder=2)
+    axes.plot(*panel["published_attack"].T, "o", markerfacecolor="none", markeredgecolor=INK, markersize=5, zorder=6)
+    axes.plot(*panel["attacks"].T, "x", color=ATTACKED, markersize=5, markeredgewidth=1.4, zorder=5)
+    # One scale on both axes, and the threshold line in sight.
+    low, high = ellipse.min(0), ellipse.max(0)
+    centre, half = (low + high) / 2, 0.58 * float((high - low).max())
+    gap = centre[0] - centre[1]  # how far the centre is below the line
+    shift = max(0.0, gap / 2 - 0.8 * half) / 1.8
+    half += shift
+    axes.set_xlim(centre[0] - shift - half, centre[0] - shift + half)
+    axes.set_ylim(centre[1] + shift - half, centre[1] + shift + half)
+    ends = np.array([min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])])
+    axes.fill_between(ends, ends, ends[1], color=ATTACKED, alpha=0.08, linewidth=0, zorder=0)
+    axes.plot(ends, ends, "--", color=INK, linewidth=1, zorder=2)
+    axes.set_box_aspect(1)
+    axes.set_xlabel(f"score of label {y}, the true one")
+    axes.set_ylabel(f"score of label {k}")
+    axes.set_title(panel["title"])
+
+
+def _margins(axes, margins: Sequence[tuple], label: int) -> None:
+    """A bar from the largest margin found to the proven bound: the true maximum is inside."""
+    colours = {"certified": CERTIFIED, "falsified": ATTACKED}
+    axes.axvline(0, color=INK, linewidth=1)
+    for y, (_, nominal, found, bound, verdict) in enumerate(margins):
+        colour = colours.get(verdict, "#9aa1ab")
+        low = nominal if found is None else found
+        if bound is not None:
+            axes.barh(y, max(bound - low, 0.0), left=low, height=0.62, color=colour)
+            axes.plot([bound, bound], [y - 0.4, y + 0.4], color=colour, linewidth=2.2)
+        if found is not None:
+            axes.plot(found, y, "x", color=INK if verdict != "falsified" else ATTACKED, markersize=6, markeredgewidth=2)
+        axes.plot(nominal, y, "o", markerfacecolor="white", markeredgecolor=INK, markersize=5)
+    axes.set_yticks(range(len(margins)), [str(row[0]) for row in margins])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(margins) - 0.4, -0.6)
+    axes.margins(x=0.08)
+    axes.set_ylabel("label k")
+    axes.set_title(f"margin $F_k - F_{label}$ over the region")
+    axes.spines["left"].set_visible(False)
+    handles = [
+        axes.plot([], [], "o", markerfacecolor="white", markeredgecolor=INK, markersize=5, label="at the image")[0],
+        axes.plot([], [], "x", color=INK, markersize=6, markeredgewidth=2, label="largest found")[0],
+        axes.plot([], [], "|", color=INK, markersize=9, markeredgewidth=2.2, label="proven bound")[0],
+    ]
+    axes.legend(handles=handles, frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3,
+                columnspacing=1.2, handletextpad=0.3)
+
+
+def _outputs(axes, projection: Mapping) -> None:
+    """Outputs at two labels: sampled ones, the ellipse that provably holds all, and where the labels tie."""
+    axes.set_title("outputs at two labels")
+    note = projection.get("note")
+    if note:
+        axes.text(0.5, 1.0, note, ha="center", va="top", fontsize=8, color=MUTED, transform=axes.transAxes, wrap=True)
+    if projection.get("center") is None:
+        axes.axis("off")
+        return
+    axes.set_xlabel(f"$F$ of {projection['names'][0]}")
+    axes.set_ylabel(f"$F$ of {projection['names'][1]}")
+    cloud, boundary, found = (projection.get(name) for name in ("cloud", "boundary", "attack"))
+    if cloud is not None:
+        axes.plot(*cloud.T, ".", color=MUTED, markersize=2.5, zorder=2)
+    if boundary is not None:
+        axes.fill(*boundary.T, facecolor=CERTIFIED, alpha=0.12, zorder=1)
+        axes.plot(*boundary.T, color=CERTIFIED, linewidth=1.6, zorder=3)
+    axes.plot(*projection["center"], "o", markerfacecolor="white", markeredgecolor=INK, markersize=5, zorder=4)
+    if found is not None:
+        axes.plot(*found, "x", color=ATTACKED, markersize=7, markeredgewidth=2, zorder=4)
+    axes.margins(0.12)
+    axes.autoscale_view()
+    left, right, bottom, top = *axes.get_xlim(), *axes.get_ylim()
+    tie = np.array([min(left, bottom), max(right, top)])
+    axes.plot(tie, tie, "--", color=INK, linewidth=1)
+    if projection.get("true") is not None:  # where the true label does not win
+        reach = max(tie[1], top) if projection["true"] == 0 else min(tie[0], bottom)
+        axes.fill_between(tie, tie, [reach, reach], color=ATTACKED, alpha=0.1, linewidth=0, zorder=0)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)

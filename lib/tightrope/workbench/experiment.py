@@ -1,0 +1,277 @@
+"""One shape for every kind of row: its cases, how a case is solved, and what is shown of the rows.
+
+The module of a printed result declares an :class:`Experiment` and its parts by decorators::
+
+    table_1 = Experiment("demo2027-clean", "table-1-clean-accuracy")
+
+    @table_1.cases                        # its signature is the list of parameters; values come from the notebook
+    def cases(networks, images): ...      # parameters -> what identifies each piece of work
+
+    @table_1.solve
+    def count_correct(case): ...          # case -> outcome
+
+    @table_1.table
+    def accuracies(rows): ...             # rows -> Table, shown as `solved.accuracies`
+
+    @table_1.drawing(accuracies)
+    def draw(rows): ...                   # rows -> Drawing, shown and written by `solved.draw()`
+
+    @table_1.cells
+    def cells(rows, images): ...          # rows -> Value by the id of a printed cell
+
+A call, ``table_1(profile=profile, networks=networks, images=images)``, solves the cases that have no row yet.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from inspect import signature
+from typing import Any
+
+from tightrope.errors import InputError, UnknownNameError, UnknownParameterError
+from tightrope.workbench import registry
+from tightrope.workbench.parameters import check, require_rules
+from tightrope.workbench.records import KEPT_PROFILES, Store, sweep
+from tightrope.workbench.registry import Value, drawn_profile, named
+from tightrope.workbench.rows import Rows
+from tightrope.workbench.tables import Table
+
+Case = Mapping[str, Any]
+
+
+class Experiment:
+    """One kind of row of one paper.
+
+    Parameters
+    ----------
+    paper, name
+        The paper's key, and the name of the kind of row; that of the printed result (`published.yaml`) for its main
+        kind.
+    needs
+        Kinds of row without which its tables cannot be made: they are solved with it, and their rows follow its own.
+    also
+        Other kinds of row that belong to the same printed result: a full run solves them too.
+    may_be_empty
+        Whether it is no error if the parameters leave no case.
+    """
+
+    def __init__(
+        self,
+        paper: str,
+        name: str,
+        *,
+        needs: Sequence["Experiment"] = (),
+        also: Sequence["Experiment"] = (),
+        may_be_empty: bool = False,
+    ):
+        self.paper, self.name, self.may_be_empty = paper, name, may_be_empty
+        self.needs, self.also = tuple(needs), tuple(also)
+        self.solver: Callable[[Case], Mapping] = _undeclared
+        self.on_workers = True
+        self.tables: dict[str, Callable] = {}
+        self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
+        self._cases: Callable[..., Sequence[Case]] = _undeclared
+        self._cells: Callable[..., Mapping[str, Value]] | None = None
+        registry.register(self)
+
+    def cases(self, function: Callable[..., Sequence[Case]]) -> Callable[..., Sequence[Case]]:
+        """Register parameters -> cases; each is what identifies a piece of work, without paper, kind and profile.
+
+        Raises
+        ------
+        InputError
+            A parameter has no rule in :data:`tightrope.workbench.parameters.RULES`.
+        """
+        require_rules(signature(function).parameters, function.__qualname__)
+        self._cases = function
+        return function
+
+    def solve(self, function: Callable[[Case], Mapping]) -> Callable[[Case], Mapping]:
+        """Register case -> outcome: plain data, as it is kept in the row.
+
+        A kind whose solver reads other rows registers it with :meth:`solve_here`: workers read no rows.
+        """
+        self.solver, self.on_workers = function, True
+        return function
+
+    def solve_here(self, function: Callable[[Case], Mapping]) -> Callable[[Case], Mapping]:
+        """Register case -> outcome for a kind that is made of other rows: never solved by workers."""
+        self.solver, self.on_workers = function, False
+        return function
+
+    def table(self, function: Callable) -> Callable:
+        """Register rows -> Table under the function's name; one that takes more is shown as a function of the rest."""
+        self.tables[function.__name__] = function
+        return function
+
+    def drawing(self, numbers: Callable[[Rows], Table]) -> Callable[[Callable], Callable]:
+        """Register rows -> Drawing under the function's name, ``draw`` or ``draw_<part>``.
+
+        Parameters
+        ----------
+        numbers
+            rows -> the numbers that are written beside it.
+        """
+
+        def register(function: Callable[[Rows], Any]) -> Callable[[Rows], Any]:
+            self.drawings[function.__name__] = function, numbers
+            return function
+
+        return register
+
+    def cells(self, function: Callable[..., Mapping[str, Value]]) -> Callable[..., Mapping[str, Value]]:
+        """Register rows and some of the notebook's parameters (by name) -> Value by the id of a printed cell.
+
+        A cell whose cases are not all there is left out.
+        """
+        self._cells = function
+        return function
+
+    def part(self, cases: Callable[..., Sequence[Case]]) -> "Experiment":
+        """Return the same kind of row with fewer cases, for a result that needs only these."""
+        fewer = Experiment.__new__(Experiment)
+        fewer.__dict__ |= self.__dict__ | {"needs": (), "also": (), "_cells": None}
+        fewer.cases(cases)
+        return fewer
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of what its cases are made of."""
+        return tuple(signature(self._cases).parameters)
+
+    @property
+    def solvers(self) -> dict[str, Callable[[Case], Mapping]]:
+        """By kind of row, what turns a case into an outcome on a worker."""
+        return {kind.name: kind.solver for kind in self._kinds if kind.on_workers}
+
+    @property
+    def _kinds(self) -> tuple["Experiment", ...]:
+        return (self, *self.needs, *self.also)
+
+    def own_cases(self, profile: str, parameters: Mapping[str, Any]) -> list[dict]:
+        """Return the cases of this kind alone, as rows are identified.
+
+        Raises
+        ------
+        UnknownParameterError, InputError
+            A parameter that it does not have, that is missing, or whose value cannot be what its name says.
+        """
+        for name in parameters:
+            if name not in self.parameters:
+                raise UnknownParameterError(f"parameter of {self.name}", name, self.parameters)
+        missing = [name for name in self.parameters if name not in parameters]
+        if missing:
+            raise InputError(f"{self.name}: expected a value of {', '.join(missing)}.")
+        check(parameters)
+        head = {"paper": self.paper, "result": self.name, "profile": profile}
+        return [{**head, **case} for case in self._cases(**parameters)]
+
+    def all_cases(self, parameters: Mapping[str, Any]) -> list[dict]:
+        """Return the cases of a full run: of this kind and of those beside it that are known before any is solved.
+
+        Parameters
+        ----------
+        parameters
+            All parameters of the notebook, `profile` among them; each kind takes those that it has.
+        """
+        check({name: value for name, value in parameters.items() if name != "profile"})
+        cases = []
+        for kind in self._kinds:
+            own = {name: parameters[name] for name in kind.parameters if name in parameters}
+            cases += kind.own_cases(parameters["profile"], own)
+        return cases
+
+    def values(self, rows: Iterable[dict], parameters: Mapping[str, Any]) -> Mapping[str, Value]:
+        """Return our numbers by the id of a printed cell, from rows of this kind and the notebook's parameters."""
+        if self._cells is None:
+            return {}
+        needed = [row for kind in self.needs for row in kind.kept(parameters["profile"])]
+        names = list(signature(self._cells).parameters)[1:]
+        return self._cells(Rows((*rows, *needed)), **{name: parameters[name] for name in names})
+
+    def kept(self, profile: str, **equal: object) -> Rows:
+        """Return the rows that are kept and have these values, without solving."""
+        with Store() as store:
+            return Rows(store.rows(self.name, profile, self.paper)).where(**equal)
+
+    def __call__(self, profile: str = "quick", store: Store | None = None, **parameters: Any) -> "Solved":
+        """Return the rows of all cases; those without one are solved now, and kept one by one.
+
+        Parameters
+        ----------
+        profile
+            Under which name the rows are kept; "custom" if the parameters are not those of that profile.
+        store
+            Where rows are kept; this machine's if None.
+        parameters
+            Those of the function that makes the cases (and of the kinds that it needs), all of them.
+        """
+        kinds = (self, *self.needs)
+        known = dict.fromkeys(name for kind in kinds for name in kind.parameters)
+        for name in parameters:
+            if name not in known:
+                raise UnknownParameterError(f"parameter of {self.name}", name, known)
+        rows = []
+        for kind in kinds:
+            cases = kind.own_cases(profile, {n: v for n, v in parameters.items() if n in kind.parameters})
+            if not cases and not kind.may_be_empty:
+                raise InputError(f"{kind.name}: nothing to solve, no case is left with these parameters.")
+            if store is not None:
+                rows += kind._rows(cases, store)
+            else:
+                with Store() as own:
+                    rows += kind._rows(named(cases), own)
+        return Solved(self, rows)
+
+    def _rows(self, cases: Sequence[Case], store: Store) -> list[dict]:
+        profiles = dict.fromkeys(case["profile"] for case in cases)
+        for profile in profiles:
+            store.import_csv(self.name, profile, self.paper)  # a fresh clone solves nothing twice
+        rows = list(sweep(store, cases, self.solver))
+        for profile in profiles:
+            if profile in KEPT_PROFILES:  # the CSV that is committed
+                store.export_csv(self.paper, self.name, profile)
+        return rows
+
+
+def _undeclared(*_: object, **__: object) -> Any:
+    raise NotImplementedError("declare the cases and the solver of this experiment with its decorators")
+
+
+class Solved:
+    """Rows of an experiment; its tables are attributes, its drawings methods that also write them under figures/.
+
+    Attributes
+    ----------
+    rows : Rows
+        One for each case.
+    """
+
+    def __init__(self, experiment: Experiment, rows: Iterable[dict]):
+        self.experiment, self.rows = experiment, Rows(rows)
+
+    def __getattr__(self, name: str) -> Any:
+        experiment = self.__dict__.get("experiment")
+        if experiment is None or name.startswith("_"):
+            raise AttributeError(name)
+        if name in experiment.drawings:
+            return partial(self._draw, name)
+        if name not in experiment.tables:
+            raise AttributeError(str(UnknownNameError(f"table of {experiment.name}", name, self._shown())))
+        function = experiment.tables[name]
+        return function(self.rows) if len(signature(function).parameters) == 1 else partial(function, self.rows)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._shown()]
+
+    def __repr__(self) -> str:
+        return f"<{self.experiment.name}: {len(self.rows)} rows; shows {', '.join(self._shown())}>"
+
+    def _shown(self) -> list[str]:
+        return [*self.experiment.tables, *self.experiment.drawings]
+
+    def _draw(self, name: str) -> Any:
+        function, numbers = self.experiment.drawings[name]
+        drawing = function(self.rows)
+        file = self.experiment.name + name.removeprefix("draw").replace("_", "-")
+        drawing.save(self.experiment.paper, f"{file}.{drawn_profile(self.rows)}", numbers(self.rows))
+        return drawing

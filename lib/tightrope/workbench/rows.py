@@ -1,0 +1,79 @@
+"""Rows of one kind as a table that can be filtered and grouped."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class Rows(tuple[dict, ...]):
+    """Rows of one kind.
+
+    Examples
+    --------
+    >>> rows = Rows([{"norm": 2, "ok": True}, {"norm": "inf", "ok": False}, {"norm": 2, "ok": False}])
+    >>> [(key, len(some), some.percent(ok=True)) for key, some in rows.by("norm")]
+    [((2,), 2, 50), (('inf',), 1, 0)]
+    """
+
+    def where(self, **equal: object) -> "Rows":
+        """Return the rows that have these values."""
+        return Rows(row for row in self if _has(row, equal))
+
+    def one(self, **equal: object) -> dict | None:
+        """Return the first row that has these values, or None."""
+        return next((row for row in self if _has(row, equal)), None)
+
+    def by(self, *names: str) -> list[tuple[tuple, "Rows"]]:
+        """Return the groups of rows with the same values, in the order in which these first occur; lists as tuples."""
+        groups: dict[tuple, list[dict]] = {}
+        for row in self:
+            groups.setdefault(tuple(_hashable(row[name]) for name in names), []).append(row)
+        return [(key, Rows(some)) for key, some in groups.items()]
+
+    def different(self, name: str) -> list:
+        """Return the different values of a column, in the order in which they first occur."""
+        return list(dict.fromkeys(_hashable(row[name]) for row in self))
+
+    def column(self, name: str) -> list:
+        """Return the values of a column; None is left out."""
+        return [row[name] for row in self if row[name] is not None]
+
+    def total(self, name: str) -> Any:
+        """Return the sum of a column."""
+        return sum(self.column(name))
+
+    def mean(self, name: str) -> float:
+        """Return the mean of a column; NaN if it has no value."""
+        values = self.column(name)
+        return sum(values) / len(values) if values else float("nan")
+
+    def count(self, **equal: object) -> int:  # type: ignore[override]
+        """Return how many rows have these values."""
+        return len(self.where(**equal))
+
+    def percent(self, **equal: object) -> int | float:
+        """Return how many rows have these values, in percent with one digit."""
+        return percent(self.count(**equal), len(self))
+
+    def percent_of(self, holds: Iterable[bool]) -> int | float:
+        """Return for how many rows a condition holds, in percent with one digit."""
+        return percent(sum(holds), len(self))
+
+
+def percent(count: int, total: int) -> int | float:
+    """Return a ratio in percent, rounded to one digit; an integer where it is one.
+
+    Examples
+    --------
+    >>> percent(1, 4), percent(1, 3)
+    (25, 33.3)
+    """
+    ratio = 100 * count / total
+    return int(ratio) if ratio == int(ratio) else round(ratio, 1)
+
+
+def _has(row: dict, equal: dict[str, object]) -> bool:
+    return all(row[name] == value for name, value in equal.items())
+
+
+def _hashable(value: object) -> object:
+    return tuple(_hashable(part) for part in value) if isinstance(value, list) else value

@@ -1,0 +1,153 @@
+"""The shape of a result: parameters, kinds of row, tables as attributes; and a fifth paper in forty lines."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tightrope import paths
+from tightrope.errors import InputError, UnknownParameterError
+from tightrope.workbench import published, registry, runner
+from tightrope.workbench.compare import compare
+from tightrope.workbench.experiment import Experiment, Solved
+from tightrope.workbench.records import Store, case_key, from_csv
+from tightrope.workbench.rows import Rows
+from tightrope.workbench.tables import Table
+
+FIFTH = Path(__file__).parent / "fifth_paper" / "table_1.py"
+FILES = sorted(paths.RESULTS.glob("*/*.csv"))
+
+
+@pytest.fixture
+def squares(monkeypatch):
+    """A kind of row that squares numbers, and one that it needs."""
+    monkeypatch.setattr(registry, "_REGISTERED", {})
+    doubles = Experiment("p", "doubles")
+    squares = Experiment("p", "squares", needs=[doubles])
+    doubles.cases(lambda count: [{"number": n} for n in range(count)])
+    doubles.solve(lambda case: {"double": 2 * case["number"]})
+    squares.cases(lambda count, seed: [{"number": n, "seed": seed} for n in range(count)])
+    squares.solve(lambda case: {"square": case["number"] ** 2})
+
+    @squares.table
+    def numbers(rows: Rows) -> Table:
+        return Table(("square",), [(row["square"],) for row in rows.where(result="squares")])
+
+    @squares.table
+    def above(rows: Rows, least: int) -> int:
+        return sum(row["square"] >= least for row in rows.where(result="squares"))
+
+    return squares
+
+
+def test_a_call_solves_what_is_missing_and_shows_it(squares, tmp_path):
+    with Store(tmp_path / "records.sqlite") as store:
+        solved = squares(profile="custom", store=store, count=3, seed=0)
+        assert solved.numbers.rows == ((0,), (1,), (4,))
+        assert solved.above(1) == 2
+        assert [row["double"] for row in solved.rows.where(result="doubles")] == [0, 2, 4]
+        assert {"numbers", "above"} <= set(dir(solved)) and "numbers" in repr(solved)
+        squares.solver = None  # nothing is solved again
+        assert squares(profile="custom", store=store, count=3, seed=0).rows == solved.rows
+    with pytest.raises(AttributeError, match=r"numbrs.*Did you mean 'numbers'"):
+        _ = solved.numbrs
+
+
+def test_parameters_are_those_of_the_cases(squares, tmp_path):
+    with Store(tmp_path / "records.sqlite") as store:
+        with pytest.raises(UnknownParameterError, match="squares 'cont'"):
+            squares(store=store, cont=3, seed=0)
+        with pytest.raises(InputError, match="expected a value of seed"):
+            squares(store=store, count=3)
+        with pytest.raises(InputError, match="count: expected an integer of at least 1, got -1"):
+            squares(store=store, count=-1, seed=0)
+    with pytest.raises(InputError, match="banana has no rule"):
+        squares.cases(lambda banana: [])
+
+
+def test_a_part_has_the_same_rows(squares):
+    few = squares.part(lambda count: [{"number": n, "seed": 0} for n in range(count)])
+    keys = [case_key(case) for case in few.own_cases("custom", {"count": 2})]
+    assert keys == [case_key(case) for case in squares.own_cases("custom", {"count": 3, "seed": 0})][:2]
+    assert registry.experiments("p") == {}  # no such package
+    assert registry._REGISTERED["p"]["squares"] is squares
+
+
+def test_nothing_to_solve_is_named(squares, tmp_path):
+    squares.cases(lambda seed: [])
+    with Store(tmp_path / "records.sqlite") as store, pytest.raises(InputError, match="squares: nothing to solve"):
+        squares(store=store, seed=0, count=1)
+
+
+def test_a_kept_profile_is_exported(squares, tmp_path):
+    with Store(tmp_path / "records.sqlite") as store:
+        squares(profile="paper", store=store, count=2, seed=0)
+        assert len(from_csv(store.csv_path("p", "squares", "paper").read_text())) == 2
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_committed_row_has_the_key_of_its_case(path):
+    """The columns before the first of the outcome are the case: some prefix of a row has the row's key."""
+    for row in from_csv(path.read_text(encoding="utf-8"), str(path)):
+        names, case = list(row), {}
+        for name in names:
+            case[name] = row[name]
+            if case_key({n: v for n, v in case.items() if v is not None}) == row["key"] or case_key(case) == row["key"]:
+                break
+        else:
+            pytest.fail(f"{path.name}: no prefix of the row {row['key']} is its case")
+
+
+def test_a_fifth_paper_takes_forty_lines(home, monkeypatch):
+    """Its files in a repository of its own: listed, run by the notebook's parameters, compared."""
+    assert len(FIFTH.read_text().splitlines()) <= 40
+    import tightrope.results as results
+
+    package = home / "results"
+    (package / "demo2027_clean").mkdir(parents=True)
+    (package / "demo2027_clean" / "__init__.py").touch()
+    shutil.copy(FIFTH, package / "demo2027_clean")
+    monkeypatch.setattr(results, "__path__", [*results.__path__, str(package)])
+    monkeypatch.setattr(paths, "PAPERS", home / "papers", raising=False)
+    monkeypatch.setattr(paths, "NOTEBOOKS", home / "notebooks", raising=False)
+    paper = home / "papers" / "demo2027-clean"
+    paper.mkdir()
+    (paper / "published.yaml").write_text(PUBLISHED)
+    (paper / "paper.yaml").write_text("table-1-clean-accuracy: {images: 300}\n")
+    notebook = home / "notebooks" / "demo2027-clean" / "table-1-clean-accuracy.ipynb"
+    notebook.parent.mkdir()
+    cell = {
+        "cell_type": "code",
+        "id": "a",
+        "metadata": {"tags": ["parameters"]},
+        "outputs": [],
+        "execution_count": None,
+    }
+    content = {"cells": [cell | {"source": PARAMETERS}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    notebook.write_text(json.dumps(content))
+
+    result = published.find("table-1-clean-accuracy")
+    run = runner.prepare(result, "paper")
+    (case,) = runner.cases(run)
+    assert case["images"] == 300 and case["profile"] == "paper"
+    experiment = registry.experiment(result)
+    with Store(home / "records.sqlite") as store:
+        solved = experiment(profile="paper", store=store, networks=["digits/fc-natural"], images=300)
+        assert isinstance(solved, Solved) and solved.accuracies.rows[0][1] > 90
+        (line,) = compare([result], store, {result.key: published.defaults(result)})
+    assert (line.cell, line.printed, line.agreement) == ("table-1/accuracy", 96.0, "reproduced")
+
+
+PARAMETERS = 'networks: list = ["digits/fc-natural"]\nimages: int = 20\nprofile: str = "quick"'
+PUBLISHED = """
+paper: demo2027-clean
+title: Clean
+results:
+  - name: table-1-clean-accuracy
+    number: Table 1
+    title: Clean accuracy
+    kind: deterministic
+    cells:
+      - {id: table-1/accuracy, printed: 96.0, kind: deterministic, tolerance: 3}
+"""
