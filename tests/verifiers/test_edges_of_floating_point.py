@@ -13,7 +13,7 @@ from tightrope.regions import Ball
 from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.report import Status
 from tightrope.verifiers.branch_and_bound import branch_and_bound
-from tightrope.verifiers.cascade import By, decide
+from tightrope.verifiers.cascade import By, verify_boxes
 from tightrope.verifiers.feedforward import verify_feedforward
 from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
@@ -64,7 +64,7 @@ def test_scores_that_are_not_numbers_prove_nothing():
     assert not attacks.batched_pgd(network, np.ones((1, 2)), *np.ones((2, 1, 2)), [0], step=0.1, steps=2).any()
     found = branch_and_bound(network, region, 0, time_limit=5)
     assert found.verdict is Verdict.UNKNOWN and found.bound == np.inf
-    (decision,) = decide(network, [region], [0], time_limit=5)
+    (decision,) = verify_boxes(network, [region], [0], time_limit=5)
     assert decision.by is By.NOTHING
 
 

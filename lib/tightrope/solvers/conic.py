@@ -177,7 +177,7 @@ def solve(
     )
 
 
-def solve_moments(
+def solve_lasserre(
     program: LasserreProgram, solver: str, *, tolerance: float = 1e-9, time_limit: float | None = None
 ) -> float | None:
     """Return the bound that the multipliers of a moment problem prove (relaxations.lasserre), or None without any."""

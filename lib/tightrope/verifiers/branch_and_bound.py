@@ -101,17 +101,17 @@ def branch_and_bound(
         raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")
     began, began_cpu = time.perf_counter(), time.process_time()
     with one_blas_thread(), torch.no_grad():
-        found = attacks.check(network, region, label, region.center)
-        if found is not None:
-            return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, time.perf_counter() - began)
+        attack = attacks.check(network, region, label, region.center)
+        if attack is not None:
+            return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, time.perf_counter() - began)
         inputs = InputSet.from_balls([region])
         root = root or layerwise(network, inputs, label, "lp-all", decide=True)
         if not root.triangles.layers:
             return _affine(network, region, label, root, time.perf_counter() - began)
         tree = _Tree(network, region, inputs, label, root, batch)
-        found = tree.attacked(root.points)
+        attack = tree.attacked(root.points)
         reason = ""
-        while found is None and len(tree.open):
+        while attack is None and len(tree.open):
             end_if(stop)
             if time.process_time() - began_cpu > time_limit:
                 reason = f"time limit of {time_limit:g} s"
@@ -119,12 +119,12 @@ def branch_and_bound(
                 reason = f"limit of {limit} subproblems"
             if reason:
                 break
-            found = tree.step()
-            if tree.stuck and found is None:
+            attack = tree.step()
+            if tree.stuck and attack is None:
                 reason = reason or "the margin is 0 up to rounding for some phases"
     seconds = time.perf_counter() - began
-    if found is not None:
-        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, tree.count, seconds)
+    if attack is not None:
+        return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, tree.count, seconds)
     verdict = Verdict.UNKNOWN if reason else Verdict.CERTIFIED
     worst = max(float(tree.open.bound.max()) if len(tree.open) else -np.inf, tree.closed)
     return BranchAndBound(verdict, worst, None, tree.count, seconds, reason)
@@ -132,9 +132,9 @@ def branch_and_bound(
 
 def _affine(network: FeedForward, region: Ball, label: int, root: Layerwise, seconds: float) -> BranchAndBound:
     """Without hidden layers the bounds are attained."""
-    found = attacks.check(network, region, label, region.project(root.points.numpy()))
-    if found is not None:
-        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, seconds)
+    attack = attacks.check(network, region, label, region.project(root.points.numpy()))
+    if attack is not None:
+        return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, seconds)
     verdict = Verdict.CERTIFIED if root.worst < 0 else Verdict.UNKNOWN
     return BranchAndBound(verdict, root.worst, None, 0, seconds, "" if root.worst < 0 else "0 up to rounding")
 

@@ -95,7 +95,7 @@ class Decision:
     reason: str = ""
 
 
-def decide(
+def verify_boxes(
     network: FeedForward,
     regions: Sequence[Ball],
     labels: Sequence[int],
@@ -105,7 +105,7 @@ def decide(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[Decision]:
-    """Decide each region.
+    """Verify each box, by the cheapest method that decides it.
 
     Parameters
     ----------

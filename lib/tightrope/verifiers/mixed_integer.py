@@ -122,18 +122,18 @@ def mixed_integer(
         # First any point with a margin of 0; where the one found is none after all, the largest margin.
         for aim in (np.zeros_like(objective), objective) if sign else (objective,):
             left = None if time_limit is None else max(1e-3, time_limit - (time.perf_counter() - began))
-            found = maximise(aim, matrix, low, high, program.lower, program.upper, program.integral, time_limit=left)
-            empty = found.feasible is False
-            bounds[target] = -np.inf if empty else found.bound + offset if aim is objective else np.inf
-            if found.point is not None:
-                attack = attacks.check(network, region, label, region.project(found.point[program.inputs]), targets)
+            report = maximise(aim, matrix, low, high, program.lower, program.upper, program.integral, time_limit=left)
+            empty = report.feasible is False
+            bounds[target] = -np.inf if empty else report.bound + offset if aim is objective else np.inf
+            if report.point is not None:
+                attack = attacks.check(network, region, label, region.project(report.point[program.inputs]), targets)
                 if attack is not None:
                     return done(Verdict.FALSIFIED, attack)
-            if empty or found.status is not Status.SOLVED:
+            if empty or report.status is not Status.SOLVED:
                 break
-        if found.status is Status.FAILED:
-            return done(Verdict.FAILED, reason=found.reason)
-        if found.status is Status.TIME_LIMIT:
+        if report.status is Status.FAILED:
+            return done(Verdict.FAILED, reason=report.reason)
+        if report.status is Status.TIME_LIMIT:
             return done(Verdict.UNKNOWN, reason=f"time limit of {time_limit:g} s")
         if not bounds[target] < -TOLERANCE:
             verdict, reason = Verdict.UNKNOWN, "a margin within HiGHS's tolerance of 0"

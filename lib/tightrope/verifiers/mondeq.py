@@ -168,7 +168,7 @@ class _Decider:
         """Return the decision by Lasserre's order 2, if it proves more than order 1 did."""
         ball = cast(Ball, self.region)  # by check_order
         model = all_pairs(cut_model(self.model, fixpoint_bounds(self.network, ball).h))
-        bound = conic.solve_moments(lasserre(model.problem(target)), "clarabel", time_limit=self.time_limit)
+        bound = conic.solve_lasserre(lasserre(model.problem(target)), "clarabel", time_limit=self.time_limit)
         if bound is None or not np.isfinite(bound) or (decision.bound is not None and bound >= decision.bound):
             return replace(decision, seconds=time.perf_counter() - began)
         verdict, reason = Verdict.UNKNOWN, NOT_CERTIFIED

@@ -38,11 +38,11 @@ class LargestGradient:
 
 def preactivations(ask: Question, points: np.ndarray) -> list[np.ndarray]:
     """Return the preactivations h_1, ..., h_m (N, p_i) at points (N, p0)."""
-    x, found = points, []
+    x, hs = points, []
     for A, b in zip(ask.weights, ask.biases, strict=True):
-        found.append(x @ A.T + b)
-        x = np.maximum(found[-1], 0)
-    return found
+        hs.append(x @ A.T + b)
+        x = np.maximum(hs[-1], 0)
+    return hs
 
 
 def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
@@ -88,12 +88,12 @@ def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_
 
 def exact_signs(ask: Question, point: np.ndarray) -> list[np.ndarray]:
     """Return the signs of h_1, ..., h_m at a point (p0,), in rational numbers: in float64 a small h may be 0."""
-    x, found = _rational(point), []
+    x, signs = _rational(point), []
     for layer in ask.network.layers[:-1]:
         h = _applied(layer, x)
-        found.append((h > 0).astype(int) - (h < 0).astype(int))
+        signs.append((h > 0).astype(int) - (h < 0).astype(int))
         x = np.maximum(h, 0)
-    return found
+    return signs
 
 
 _rational = np.vectorize(Fraction, otypes=[object])
