@@ -61,7 +61,7 @@ class Box:
 
     def contains(self, v: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
         """Whether each row of v (..., p) lies within the bounds, up to `tolerance`."""
-        return ((v >= self.lower - tolerance) & (v <= self.upper + tolerance)).all(-1)
+        return np.all((v >= self.lower - tolerance) & (v <= self.upper + tolerance), axis=-1)
 
     def outward(self, relative: float) -> "Box":
         """Wider bounds, by `relative` times 1 + |bound| on each side."""
@@ -204,12 +204,12 @@ def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> 
     if method == "interval":
         box = _interval_containment(network, inputs, z0)
         contained = box is not None
-        z = z.intersect(box) if contained else z
+        z = z if box is None else z.intersect(box)
         z, h = _interval_contraction(network, inputs, z, h)
     elif method == "zonotope":
         found = _zonotope_containment(network, inputs, z0)
         contained = found is not None
-        h = h.intersect(found) if contained else h
+        h = h if found is None else h.intersect(found)
         z, h, shape = _implicit(network, inputs, z, h)
     off = np.linalg.norm(inputs.rounding) / network.proven_m
     further = inputs.rounding + np.linalg.norm(network.W, axis=1) * off

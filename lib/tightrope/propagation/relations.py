@@ -40,7 +40,7 @@ def deeppoly_margins(network: FeedForward, region: Ball, label: int) -> np.ndarr
     lower, upper = region.bounding_box()
     below: list[tuple] = []
 
-    def substituted(A, c):
+    def substituted(A: np.ndarray, c: np.ndarray) -> np.ndarray:
         """Upper bounds of the rows of A z + c."""
         A, c = A.copy(), c.copy()
         for W, b, low_slope, up_slope, up_offset in reversed(below):

@@ -18,7 +18,7 @@ proves (1 - x)(1 - t) >= -0.01124, and (1 - x)(1 - t) >= 0 (all four signs) give
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -27,7 +27,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.relaxations.lasserre import polynomials
+from tightrope.relaxations.lasserre import exponents_of_degree, polynomials
 from tightrope.relaxations.shor import ShorConstraints, objective_matrix, shor_constraints
 from tightrope.semialgebraic import Forms
 
@@ -194,7 +194,7 @@ def chordal_cliques(n: int, supports: Sequence[set[int]]) -> list[tuple[int, ...
 def moment_block(subset: Subset, order: int) -> MomentBlock:
     """Return the moment matrix of order d and localizing matrices of order d - 1: all constraints are quadratic."""
     s = subset.forms.shape[0]
-    exponents = [e for degree in range(2 * order + 1) for e in _of_degree(s, degree)]
+    exponents = [e for degree in range(2 * order + 1) for e in exponents_of_degree(s, degree)]
     index = {e: i for i, e in enumerate(exponents)}
     degree = np.array([sum(e) for e in exponents])
     basis, inner = [[e for e, k in zip(exponents, degree, strict=True) if k <= top] for top in (order, order - 1)]
@@ -219,11 +219,6 @@ def moment_block(subset: Subset, order: int) -> MomentBlock:
             psd.append(columns(scaled, [_add(a, b) for a, b in itertools.product(inner, repeat=2)]))
     equalities = sp.csr_array(sp.hstack(equal)) if equal else sp.csr_array((len(exponents), 0))
     return MomentBlock(subset.forms, np.array(exponents), int((degree <= 2).sum()), tuple(psd), equalities)
-
-
-def _of_degree(s: int, degree: int) -> Iterator[tuple[int, ...]]:
-    for choice in itertools.combinations_with_replacement(range(s), degree):
-        yield tuple(choice.count(i) for i in range(s))
 
 
 def _add(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:

@@ -72,7 +72,7 @@ def lasserre(problem: PolynomialProblem) -> LasserreProgram:
     n = problem.space.size - 1
     if n > LARGEST:
         raise InputError(f"order: 2 is for at most {LARGEST} variables in all, this problem has {n}; use 1+cuts.")
-    exponents = [e for degree in range(5) for e in _of_degree(n, degree)]
+    exponents = [e for degree in range(5) for e in exponents_of_degree(n, degree)]
     index = {e: i for i, e in enumerate(exponents)}
     degree = np.array([sum(e) for e in exponents])
     low, mid = np.flatnonzero(degree <= 1), np.flatnonzero(degree <= 2)
@@ -130,8 +130,8 @@ def proven_bound(
     equalities
         (s,) coefficients of the tau.
     """
-    pairs = [(program.gram, _semidefinite(gram).ravel())]
-    pairs += [(A, _semidefinite(Q).ravel()) for A, Q in zip(program.localizing, localizing, strict=True)]
+    pairs = [(program.gram, semidefinite_part(gram).ravel())]
+    pairs += [(A, semidefinite_part(Q).ravel()) for A, Q in zip(program.localizing, localizing, strict=True)]
     pairs.append((program.equalities, equalities))
     # r = gamma - f - sum of the parts; gamma cancels its constant term.
     rest = -program.objective - sum(A @ x for A, x in pairs)
@@ -140,14 +140,15 @@ def proven_bound(
     return float(-rest[0] + np.abs(rest[1:]) @ program.magnitude[1:] + noise)
 
 
-def _semidefinite(Q: np.ndarray) -> np.ndarray:
+def semidefinite_part(Q: np.ndarray) -> np.ndarray:
+    """Return the positive semidefinite part of the symmetric part of Q (b, b)."""
     values, vectors = np.linalg.eigh((Q + Q.T) / 2)
     root = vectors * np.sqrt(np.maximum(values, 0))
     return root @ root.T
 
 
-def _of_degree(n: int, degree: int) -> Iterator[tuple[int, ...]]:
-    """Return exponents of the monomials of one degree in n variables."""
+def exponents_of_degree(n: int, degree: int) -> Iterator[tuple[int, ...]]:
+    """Yield the exponents of the monomials of one degree in n variables."""
     for choice in itertools.combinations_with_replacement(range(n), degree):
         yield tuple(choice.count(i) for i in range(n))
 

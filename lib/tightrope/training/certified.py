@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from tightrope.datasets import Dataset, Normalisation
@@ -131,8 +133,8 @@ def train(
         If the checkpoint is another configuration's.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    shape = (1, *data.shape) if len(data.shape) == 2 else tuple(data.shape)
-    architecture = Architecture.parse(configuration.architecture, shape)
+    channels, height, width = (1, *data.shape) if len(data.shape) == 2 else data.shape
+    architecture = Architecture.parse(configuration.architecture, (channels, height, width))
     start = torch.Generator().manual_seed(configuration.seed)
     tensors = [t.to(device).requires_grad_() for t in architecture.initial(start)]
     optimiser = torch.optim.Adam(tensors, lr=configuration.schedule.learning_rate)
@@ -151,7 +153,17 @@ def train(
     return Trained(architecture.network(tensors, name), configuration, tuple(losses))
 
 
-def _epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels, normalisation) -> float:
+def _epoch(
+    configuration: Configuration,
+    architecture: Architecture,
+    tensors: list[torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    epoch: int,
+    images: torch.Tensor,
+    x: torch.Tensor,
+    labels: torch.Tensor,
+    normalisation: Normalisation,
+) -> float:
     """One pass over the images; the mean loss."""
     schedule, count, size = configuration.schedule, len(x), configuration.batch_size
     generator = torch.Generator().manual_seed(_seed(configuration.seed, epoch))
@@ -203,7 +215,7 @@ def boxes(pixels: torch.Tensor, epsilon_pixel: float, normalisation: Normalisati
     if clip:
         lower, upper = lower.clamp(min=0), upper.clamp(max=1)
     mean, std = (_tensor(value, pixels) for value in normalisation.of(pixels.shape[-1]))
-    return InputSet(*((side - mean) / std for side in (lower, upper)))
+    return InputSet((lower - mean) / std, (upper - mean) / std)
 
 
 def augmented(pixels: torch.Tensor, shape: tuple[int, int, int], generator: torch.Generator) -> torch.Tensor:
@@ -217,7 +229,7 @@ def augmented(pixels: torch.Tensor, shape: tuple[int, int, int], generator: torc
     return torch.stack(parts).flatten(1)
 
 
-def _tensor(value, like: torch.Tensor):
+def _tensor(value: float | np.ndarray, like: torch.Tensor) -> Any:
     """Numbers as they are, arrays as tensors of the same kind as another one."""
     return value if isinstance(value, float) else torch.tensor(value, dtype=like.dtype, device=like.device)
 
@@ -227,7 +239,13 @@ def _seed(seed: int, epoch: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:7], "big")
 
 
-def _save(checkpoint, configuration, tensors, optimiser, losses) -> None:
+def _save(
+    checkpoint: Path | None,
+    configuration: Configuration,
+    tensors: list[torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    losses: list[float],
+) -> None:
     if checkpoint is None:
         return
     checkpoint = Path(checkpoint)
@@ -243,7 +261,12 @@ def _save(checkpoint, configuration, tensors, optimiser, losses) -> None:
     partial.replace(checkpoint)  # a killed run leaves the old file or the new one
 
 
-def _resume(checkpoint, configuration, tensors, optimiser) -> list[float]:
+def _resume(
+    checkpoint: Path | None,
+    configuration: Configuration,
+    tensors: list[torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+) -> list[float]:
     if checkpoint is None or not Path(checkpoint).is_file():
         return []
     content = torch.load(checkpoint, map_location=tensors[0].device, weights_only=True)

@@ -91,5 +91,5 @@ def train_mondeq(
         schedule.step()
         if progress is not None:
             progress(epoch, total / len(x))
-    A, B, U, u, C, c = (tensor.detach().numpy() for tensor in (A, B, U, u, C, c))
-    return MonDEQ.from_factors(A, B, m * U, m * u, C, c, m, name)
+    trained = {"A": A, "B": B, "U": m * U, "u": m * u, "C": C, "c": c}
+    return MonDEQ.from_arrays({key: tensor.detach().numpy() for key, tensor in trained.items()}, m, name)

@@ -194,9 +194,9 @@ if __name__ == "__main__":
 
     if len(sys.argv) != 6:
         sys.exit("usage: python -m tightrope.training.printed DATASET NETWORK EPSILON_TEST TRAINING FILE.npz")
-    train_printed(
-        *sys.argv[1:3],
-        float(sys.argv[3]),
-        *sys.argv[4:],
-        progress=lambda epoch, loss: print(f"epoch {epoch} loss {loss:.4f}", flush=True),
-    )
+    dataset, network, radius, training, path = sys.argv[1:]
+
+    def tell(epoch: int, loss: float) -> None:
+        print(f"epoch {epoch} loss {loss:.4f}", flush=True)
+
+    train_printed(dataset, network, float(radius), training, Path(path), progress=tell)

@@ -65,5 +65,5 @@ def train_relu(
                 loss.backward()
                 optimiser.step()
         schedule.step()
-    A, b, C, k = (tensor.detach().numpy() for tensor in (A, b, C, k))
-    return FeedForward.dense([A, C], [b, k], name)
+    weights, biases = ([tensor.detach().numpy() for tensor in pair] for pair in ((A, C), (b, k)))
+    return FeedForward.dense(weights, biases, name)

@@ -164,7 +164,7 @@ class _Domains:
     def __len__(self) -> int:
         return len(self.target)
 
-    def rows(self, chosen: Tensor | slice | list[int]) -> "_Domains":
+    def rows(self, chosen: Tensor | slice) -> "_Domains":
         split, forms = (tuple(t[chosen] for t in side) for side in (self.split, self.forms))
         return _Domains(self.target[chosen], split, self.dual.rows(chosen), self.bound[chosen], forms)
 

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from tightrope.certificates import sound_bound
 from tightrope.relaxations.heuristic import MomentProgram
+from tightrope.relaxations.lasserre import semidefinite_part
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.conic import MomentMultipliers
 
@@ -42,7 +43,7 @@ def proven_bound(
     for block, grams, free in zip(program.blocks, found.grams, found.free, strict=True):
         q, magnitude = np.zeros(len(block.monomials)), np.zeros(len(block.monomials))
         for A, gram in zip(block.psd, grams, strict=True):
-            G = _semidefinite(gram)
+            G = semidefinite_part(gram)
             q += A @ G.ravel()
             magnitude += abs(A) @ np.abs(G).ravel()
         if block.equalities.shape[1]:
@@ -70,9 +71,3 @@ def proven_bound(
     # v_0 v_0 = 1: its coefficient is the bound, the others cost what they can be.
     bound = float(rest[0, 0] + spare.sum() - spare[0, 0] + high + noise + rounding * sizes.sum())
     return bound if np.isfinite(bound) else None
-
-
-def _semidefinite(gram: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
-    root = vectors * np.sqrt(np.maximum(values, 0))
-    return root @ root.T
