@@ -39,8 +39,7 @@ test: setup  ## lint, unit tests, and the notebooks against their stored outputs
 	$(RUN) ruff check .
 	$(RUN) pytest -m 'not browser'
 ifneq ($(NOTEBOOKS),)
-	$(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
-	    --nbval-sanitize-with tests/nbval.cfg notebooks
+	$(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) notebooks
 endif
 
 browser: setup  ## drive the explorers in Chromium (apt-get install chromium), in JupyterLab and in Voila

@@ -34,7 +34,8 @@ class StateModel(Constrained, Protocol):
     """What describes the states of a network on a region: a RobustnessModel, or one with cuts."""
 
     @property
-    def rounding(self) -> float: ...
+    def rounding(self) -> float:
+        """How far its states can be from the network's own, in the L2 norm."""
 
     @property
     def states(self) -> Forms:

@@ -13,15 +13,24 @@ class Constrained(Protocol):
     """What has constraints to relax: a polynomial problem, or a model that several problems share."""
 
     @property
-    def space(self) -> Space: ...
+    def space(self) -> Space:
+        """The variables."""
+
     @property
-    def constraints(self) -> Sequence[Constraint]: ...
+    def constraints(self) -> Sequence[Constraint]:
+        """What holds of every point."""
+
     @property
-    def squared_norm(self) -> float: ...
+    def squared_norm(self) -> float:
+        """A bound on the squared length of homogeneous coordinates."""
+
     @property
-    def center(self) -> np.ndarray: ...
+    def center(self) -> np.ndarray:
+        """(N,) a feasible point."""
+
     @property
-    def spread(self) -> np.ndarray: ...
+    def spread(self) -> np.ndarray:
+        """(N,) variances around it."""
 
 
 @dataclass(frozen=True, eq=False)
