@@ -119,7 +119,7 @@ def layer_constraints(kind: str, layer: Layer, lower: np.ndarray, upper: np.ndar
 
 
 def area(kind: str, lower: float, upper: float) -> float:
-    """The area of the region of one neuron with l < 0 < u in the plane of h and z; 0 where it is stable.
+    """Return the area of the region of one neuron with l < 0 < u in the plane of h and z; 0 where it is stable.
 
     Examples
     --------
