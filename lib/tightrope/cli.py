@@ -64,7 +64,7 @@ def main() -> None:
 def list_(as_json: bool) -> None:
     """List every table and figure of the papers, and which profiles have rows."""
     entries = []
-    with Store() as store:
+    with Store(read_only=True) as store:
         for result in published.results():
             have = [p for p in published.PROFILES if result.runnable and store.rows(result.name, p, result.paper)]
             entries.append((result, have))
@@ -143,7 +143,7 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
     """Put each printed number beside ours."""
     results = _chosen(names, True, runnable=False)
     defaults = {result.key: runner.defaults(result) for result in results if result.runnable}
-    with Store() as store:
+    with Store(read_only=True) as store:
         lines = comparing.compare(results, store, defaults)
     if as_json:
         _print_json([line.as_dict() for line in lines])
