@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tightrope.arguments import require_network, require_region
 from tightrope.errors import ConvergenceError, InputError, RegionError
 from tightrope.networks import Composition, Dense, FeedForward, MonDEQ
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
@@ -256,6 +257,8 @@ def _collect(network, region, label, targets, points) -> PGDResult:
 
 
 def _checked_targets(network, region, label, targets) -> list[int]:
+    require_network(network)
+    require_region(region)
     if region.size != network.input_size:
         raise RegionError(f"region has {region.size} inputs, the network {network.input_size}.")
     labels = range(network.classes)

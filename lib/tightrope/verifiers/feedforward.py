@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import tightrope
+from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack, check, pgd
 from tightrope.certificates import Verdict
-from tightrope.errors import InputError, NetworkError, RegionError, UnknownNameError
+from tightrope.errors import InputError, NetworkError, RegionError
 from tightrope.networks import Composition, Dense, FeedForward
-from tightrope.propagation import layerwise
-from tightrope.propagation.lines import RELAXATIONS
+from tightrope.propagation import layerwise, lines
 from tightrope.propagation.margins import composition_error, proven_margins, rooted, unstable_neurons
 from tightrope.regions import INFINITY, Ball, Region
 from tightrope.solvers.report import Stop, end_if
@@ -22,8 +22,10 @@ from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.report import LabelDecision, RobustnessReport, combined
 
 TREE = "branch-and-bound"
-BOUNDS = (*RELAXATIONS, *layerwise.METHODS)
+BOUNDS = (*lines.RELAXATIONS, *layerwise.METHODS)
 METHODS = (*robustness.METHODS, *BOUNDS, TREE)
+#: Other names of some of them.
+SAME = {**robustness.SAME, **lines.SAME}
 #: Relaxations of the cascade, from the cheapest; none is always tighter than another.
 CASCADE = ("box", "crown", "deepz")
 #: Most neurons of either sign for which the cascade goes on with LP-ALL and branch and bound: about a minute.
@@ -74,8 +76,9 @@ def verify_feedforward(
         they are; a polytope's linear bounds are those of its box, and balls of other norms than 1, 2 and infinity those
         of an enclosure.
     """
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    require_network(network, FeedForward)
+    require_region(region)
+    method = robustness.known_method(network, method)
     everything = targets is None
     conic_method = method if method in robustness.METHODS else "cascade"
     targets = robustness.checked(network, region, label, targets, conic_method, tolerance, time_limit)

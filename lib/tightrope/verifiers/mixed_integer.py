@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope import attacks
+from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
 from tightrope.errors import RegionError
@@ -78,8 +79,10 @@ def mixed_integer(
     time_limit : float, optional
         Seconds for all labels together. At the limit the verdict is UNKNOWN.
     """
+    require_network(network, FeedForward)
+    require_region(region, Ball)
     targets = checked_targets(network, region, label, None)
-    if not isinstance(region, Ball) or region.norm != INFINITY:
+    if region.norm != INFINITY:
         raise RegionError("region: the mixed-integer program is for boxes; give a Ball of norm inf.")
     began = time.perf_counter()
 

@@ -11,9 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 import tightrope
+from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack, margins_at, pgd
 from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, region_sha256, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.names import known_name
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import fixpoint_bounds
@@ -31,6 +33,8 @@ from tightrope.verifiers.report import LabelDecision, RobustnessReport, checked_
 from tightrope.verifiers.tightening import Tightening
 
 METHODS = ("cascade", "interior-point", "reduced-dual", *conic.SOLVERS)
+#: Other names of some of them.
+SAME = {"shor": "interior-point"}
 ORDERS = ("1", "1+cuts", "2")
 
 
@@ -41,6 +45,22 @@ def methods(network: MonDEQ | FeedForward) -> tuple[str, ...]:
 
         return feedforward.METHODS
     return METHODS
+
+
+def known_method(network: MonDEQ | FeedForward, method: str) -> str:
+    """Return the one of :func:`methods` that is meant, however it is written: LP-ALL, lp_all, lp-all.
+
+    Raises
+    ------
+    UnknownNameError
+    """
+    require_network(network)
+    same = SAME
+    if isinstance(network, FeedForward):
+        from tightrope.verifiers import feedforward
+
+        same = feedforward.SAME
+    return known_name("method", method, methods(network), same)
 
 
 def verify(
@@ -105,6 +125,7 @@ def verify(
             network, region, label, targets=targets, method=method, order=order, attack=attack, tolerance=tolerance,
             time_limit=time_limit, seed=seed, stop=stop,
         )  # fmt: skip
+    method = known_method(network, method)
     targets = checked(network, region, label, targets, method, tolerance, time_limit)
     check_order(order, method, network.width, region)
     with single_thread():  # the attack's matrices are small too
@@ -156,12 +177,9 @@ def _verified(network, region, label, targets, method, order, attack, tolerance,
 
 def checked(network, region, label, targets, method, tolerance, time_limit) -> list[int]:
     """The list of targets, after every check that needs no solve."""
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    require_region(region)
     if method in conic.SOLVERS:
         conic.require(method)
-    if not isinstance(network, MonDEQ | FeedForward):
-        raise InputError(f"network: expected a MonDEQ or a FeedForward, got {type(network).__name__}.")
     if method == "reduced-dual" and isinstance(region, Polytope):
         raise RegionError("method: reduced-dual covers no polytopes; use interior-point.")
     if method == "reduced-dual" and not (region.norm == INFINITY or (region.norm == 2 and not region.clipped)):

@@ -101,7 +101,7 @@ def prepare(
     given = {**(result.paper_parameters or {}), **(changes or {})}
     for name in given:
         if name not in own:
-            raise UnknownParameterError("parameter", name, own)
+            raise UnknownParameterError(f"parameter of {result.name}:", name, own)
     values = parameters(result, own, profile)
     values |= changes or {}
     if limit is not None:
