@@ -183,7 +183,7 @@ def _load_digits(split: str) -> Dataset:
 
 def _digits_file() -> np.ndarray:
     """scikit-learn's digits (1797, 65): pixels 0..16, label."""
-    # The file alone, where it lies: importing scikit-learn, with pandas and scipy.stats, takes longer than everything
+    # The file alone, where it lies: importing scikit-learn, with scipy.stats, takes longer than everything
     # else that the first picture of an explorer needs.
     package = find_spec("sklearn")
     file = package and Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"

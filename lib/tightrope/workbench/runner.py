@@ -112,7 +112,10 @@ def prepare(
             values["images"] = min(images, limit) if isinstance(images, int) else [min(n, limit) for n in images]
     if changes or limit is not None:
         with suppress(MissingDataError):  # said when the run starts, so that others can be prepared
-            values["profile"] = named(experiment(result).cases(values))[0]["profile"]
+            asked = named(experiment(result).cases(values))
+            if not asked:
+                raise InputError(f"{result.name}: no case is left with these parameters.")
+            values["profile"] = asked[0]["profile"]
     name = f"{result.name}.{values['profile']}.ipynb"
     return Run(result, profile, values, (folder or paths.FIGURES / "executed") / result.paper / name)
 

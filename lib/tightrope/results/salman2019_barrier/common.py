@@ -41,7 +41,7 @@ def entry(name: str) -> zoo.Entry:
 
 def is_drawn(name: str) -> bool:
     """Whether a network is a random one: its own label of an image is the one to keep."""
-    return name.startswith("random/")
+    return str(name).startswith("random/")
 
 
 def _drawn(name: str) -> zoo.Entry:

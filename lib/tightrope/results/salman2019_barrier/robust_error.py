@@ -179,7 +179,7 @@ def cascade_cases(parameters: Mapping) -> list[dict]:
 def _lines(parameters: Mapping) -> list[tuple[str, float, float, int]]:
     """Network, radius, seconds and images of branch and bound of each line."""
     for line in parameters["networks"]:
-        if isinstance(line, str) or not 2 <= len(line) <= 4:
+        if not isinstance(line, list | tuple) or not 2 <= len(line) <= 4:
             raise InputError(f"networks: expected [name, radius], then seconds, then images, if wanted; got {line!r}.")
     usual = (parameters["time_limit"], parameters["images"])
     lines = [(name, epsilon, *own, *usual[len(own) :]) for name, epsilon, *own in parameters["networks"]]
