@@ -45,7 +45,7 @@ def test_a_module_and_a_path_are_no_networks(function):
     """Each has a way to become one."""
     with pytest.raises(NetworkError, match=r"network: expected a .*, got Sequential; write FeedForward.from_torch"):
         ask(function, MODULE)
-    with pytest.raises(NetworkError, match="got str; write networks.load"):
+    with pytest.raises(NetworkError, match=r"got str; write networks\.load"):
         ask(function, "net.npz")
 
 

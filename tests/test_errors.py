@@ -19,8 +19,8 @@ from tightrope.workbench import published
 from tightrope.workbench.records import Store
 
 PACKAGE = paths.ROOT / "lib" / "tightrope"
-# What Python itself asks for: an attribute that is not there, an iterator's end, a method that a subclass has to give, a
-# division of numbers.
+# What Python itself asks for: an attribute that is not there, an iterator's end, a method that a subclass has to give,
+# a division of numbers.
 PROTOCOLS = {"AttributeError", "StopIteration", "NotImplementedError", "ZeroDivisionError"}
 BUILTIN = {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}
 

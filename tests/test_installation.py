@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def installed(tmp_path_factory) -> Path:
     ABSOLUTE.to_npz(place / "absolute.npz")
     rng = np.random.default_rng(0)
     sizes = (64, 10, 10)
-    W = [rng.normal(size=(b, a)) / a for a, b in zip(sizes, sizes[1:], strict=False)]
+    W = [rng.normal(size=(b, a)) / a for a, b in pairwise(sizes)]
     FeedForward.dense(W, [np.zeros(10), np.eye(10)[0]]).to_npz(place / "digits.npz")
     (place / "small.vnnlib").write_text(PROPERTY, encoding="utf-8")
     return place
