@@ -2,7 +2,6 @@
 
 import re
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -137,13 +136,6 @@ def test_the_command(monkeypatch, written, tmp_path):
     done = CliRunner().invoke(cli.main, ["report", "--output", str(tmp_path / "site")])
     assert done.exit_code == 0 and "index.html" in done.output and " MB" in done.output
     assert asked == [tmp_path / "site"]
-
-
-def test_templates_are_part_of_the_package():
-    """Also of an installed one: pyproject.toml names them."""
-    names = {path.name for path in files("tightrope.report").joinpath("templates").iterdir()}
-    assert names == {"index.html.j2", "page.html.j2", "style.css"}
-    assert 'tightrope = ["experiments/report/templates/*"]' in (paths.ROOT / "pyproject.toml").read_text()
 
 
 # ------------------------------------------------------------------------------------------------ contents

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from tightrope.errors import CorruptDataError, InputError, TightropeError, Unkno
 
 KINDS = ("deterministic", "statistical", "trained", "timing", "bound")
 PROFILES = ("quick", "paper")
+_ONLY = "the parameters cell holds only `name: type = constant`"
 
 
 @dataclass(frozen=True)
@@ -190,10 +191,21 @@ def defaults(result: Result) -> dict:
         for statement in ast.parse("".join(tagged[0]["source"])).body:
             targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
             for target in targets:
-                if not isinstance(target, ast.Name) or statement.value is None:
-                    raise InputError(f"{result.notebook}: the parameters cell holds only `name: type = constant`")
-                values[target.id] = ast.literal_eval(statement.value)
+                values[_name(target, result)] = _constant(statement.value, result)
         return values
+
+
+def _name(target: ast.AST | None, result: Result) -> str:
+    if isinstance(target, ast.Name):
+        return target.id
+    raise InputError(f"{result.notebook}: {_ONLY}")
+
+
+def _constant(value: ast.AST | None, result: Result) -> object:
+    if value is not None:
+        with suppress(ValueError):
+            return ast.literal_eval(value)
+    raise InputError(f"{result.notebook}: {_ONLY}")
 
 
 def parameters(result: Result, defaults: Mapping, profile: str) -> dict:
