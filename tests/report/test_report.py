@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tightrope import cli, paths
-from tightrope.errors import InputError
+from tightrope.errors import CorruptDataError, InputError
 from tightrope.report import contents, notebooks, site
 from tightrope.workbench import compare, published
 from tightrope.workbench.published import Cell, Paper, Result
@@ -249,3 +249,12 @@ def test_a_formula_that_cannot_be_read_stays(monkeypatch):
 
     monkeypatch.setattr(notebooks, "convert", fail)
     assert notebooks.mathml("a < b", "inline") == "<code>a &lt; b</code>"
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]"])
+def test_a_damaged_notebook_is_named(tmp_path, text):
+    """An executed copy that was cut off, for instance."""
+    path = tmp_path / "cut.ipynb"
+    path.write_text(text)
+    with pytest.raises(CorruptDataError, match=r"cut\.ipynb is not a notebook"):
+        notebooks.notebook(path, "cut", lambda url: None)

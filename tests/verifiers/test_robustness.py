@@ -237,7 +237,7 @@ def no_solve(monkeypatch):
 @pytest.mark.parametrize(
     "arguments, error",
     [
-        ({"method": "interior_point"}, UnknownNameError),
+        ({"method": "interior-points"}, UnknownNameError),
         ({"label": 3}, InputError),
         ({"label": -1}, InputError),
         ({"label": 0.0}, InputError),
