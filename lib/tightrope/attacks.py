@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tightrope.arguments import require_network, require_region
 from tightrope.errors import ConvergenceError, InputError, RegionError
 from tightrope.networks import Composition, Dense, FeedForward, MonDEQ
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
@@ -283,6 +284,8 @@ def _evaluated(
 def _checked_targets(
     network: MonDEQ | FeedForward, region: Region, label: int, targets: Iterable[int] | None
 ) -> list[int]:
+    require_network(network)
+    require_region(region)
     if region.size != network.input_size:
         raise RegionError(f"region has {region.size} inputs, the network {network.input_size}.")
     labels = range(network.classes)

@@ -7,7 +7,6 @@ TIGHTROPE_OFFLINE=1 forbids the last step. Pixels are in [0, 1] everywhere; imag
 
 import gzip
 import hashlib
-import json
 import math
 import operator
 import os
@@ -23,7 +22,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tightrope import image_files, paths
+from tightrope import files, image_files, paths
 from tightrope.errors import CorruptDataError, InputError, MissingDataError, RegionError, UnknownNameError
 
 DATA_VARIABLE = "TIGHTROPE_DATA"
@@ -186,7 +185,7 @@ def _load_digits(split: str) -> Dataset:
 
 def _digits_file() -> np.ndarray:
     """scikit-learn's digits (1797, 65): pixels 0..16, label."""
-    # The file alone, where it lies: importing scikit-learn, with pandas and scipy.stats, takes longer than everything
+    # The file alone, where it lies: importing scikit-learn, with scipy.stats, takes longer than everything
     # else that the first picture of an explorer needs.
     package = find_spec("sklearn")
     file = Path(package.origin or "") if package else Path()
@@ -254,7 +253,7 @@ class RegistryEntry:
 def registry() -> Mapping[str, RegistryEntry]:
     """Return every known file by name, for instance ``mnist/t10k-images-idx3-ubyte.gz``."""
     entries = {}
-    for source in json.loads((paths.DATA / "registry.json").read_text(encoding="utf-8")):
+    for source in files.read_json(paths.DATA / "registry.json"):
         repository, commit, licence = source["repository"], source["commit"], source["licence"]
         raw = f"https://raw.githubusercontent.com/{repository}/{commit}/{source.get('path', '')}"
         for name, facts in source["files"].items():

@@ -85,6 +85,8 @@ def get(name: str) -> Entry:
         If its file is not there or is damaged.
     """
     name = str(name)
+    if Path(name).suffix.lower() in SUFFIXES:  # before the names, which need the repository
+        return Entry(load(name), None, name)
     if published := _published().get(name):
         source = ", ".join(published.files)
         network = replace(published.read(), name=name)
@@ -94,8 +96,6 @@ def get(name: str) -> Entry:
         network, dataset = load(shipped[name]), name.split("/")[0]
         source = str(shipped[name].relative_to(paths.ROOT))
         return Entry(replace(network, name=name), dataset, source, datasets.NORMALISATIONS.get(dataset))
-    if Path(name).suffix.lower() in SUFFIXES:
-        return Entry(load(name), None, name)
     raise UnknownNameError("network", name, names())
 
 

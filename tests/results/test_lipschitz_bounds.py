@@ -120,3 +120,10 @@ def test_committed_rows():
         lower, upper = rows["ascent", norm]["value"], rows["lipschitz-model", norm]["value"]
         assert rows["sampled", norm]["value"] < lower < upper <= rows["product-bound", norm]["value"]
         assert rows["lipschitz-model", norm]["checked"] == pytest.approx(upper, rel=1e-5)
+
+
+def test_a_custom_choice_of_images_counts_the_constants_that_are_kept():
+    """Constants know no images: the cases are those of the profile that has the network, not new ones."""
+    asked = {"network": "digits/mondeq-16", "profile": "custom"}
+    assert {case["profile"] for case in bounds.constants_cases(asked)} == {"quick"}
+    assert {case["profile"] for case in bounds.constants_cases(asked | {"network": "digits/mondeq-32"})} == {"custom"}

@@ -233,7 +233,7 @@ def test_stop_ends_it():
         ({"method": "crown", "order": "1+cuts"}, InputError, "goes with Shor's relaxation"),
         ({"method": "lp-all", "region": Ball(np.zeros(3), 0.1, 2)}, RegionError, "lp-all is for boxes"),
         ({"method": "branch-and-bound", "region": Ball(np.zeros(3), 0.1, 1)}, RegionError, "is for boxes"),
-        ({"network": "mlp"}, InputError, "expected a MonDEQ or a FeedForward, got str"),
+        ({"network": "mlp"}, InputError, "expected a FeedForward or a MonDEQ, got str"),
     ],
 )
 def test_bad_input_is_named(change, error, message):

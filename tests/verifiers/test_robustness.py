@@ -235,7 +235,7 @@ def no_solve(monkeypatch):
 @pytest.mark.parametrize(
     "arguments, error",
     [
-        ({"method": "interior_point"}, UnknownNameError),
+        ({"method": "interior-points"}, UnknownNameError),
         ({"method": "reduced-dual"}, UnknownNameError),
         ({"label": 3}, InputError),
         ({"label": -1}, InputError),

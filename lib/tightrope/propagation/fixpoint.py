@@ -31,7 +31,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.errors import InputError, RegionError
+from tightrope.names import known_name
 from tightrope.networks import MonDEQ
 from tightrope.regions import INFINITY, Ball
 from tightrope.regions.row_space import EPS, row_space
@@ -195,8 +196,7 @@ def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> 
     ------
     UnknownNameError, RegionError
     """
-    if method not in METHODS:
-        raise UnknownNameError("fixpoint method", method, METHODS)
+    method = known_name("fixpoint method", method, METHODS)
     inputs = inputs_of(network, region)
     z0 = _center(network, inputs)
     z, h = _monotone(network, inputs, z0)

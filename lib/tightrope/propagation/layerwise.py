@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tightrope.errors import UnknownNameError
+from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.propagation.alpha import STEPS, Dual, Triangles, minimise, start
 from tightrope.propagation.backsubstitution import LARGEST
@@ -94,8 +94,7 @@ def layerwise(
     >>> [round(float(layerwise(network, box, 1, name).margins[0]), 6) for name in METHODS]
     [0.3, 0.3, 0.3]
     """
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    method = known_name("method", method, METHODS)
     layers = operators(network)
     labels = torch.tensor([label])
     with torch.no_grad():

@@ -22,9 +22,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope.errors import InputError, UnknownNameError
+from tightrope.errors import InputError
+from tightrope.names import known_name
 from tightrope.networks import FeedForward
-from tightrope.propagation.lines import Relaxation, relaxation
+from tightrope.propagation.lines import SAME, Relaxation, relaxation
 from tightrope.propagation.rational import PRIMES, Number, TooFewPointsError, degree, shift
 
 METHODS = ("box", "hbox", "crown_ibp", "deepz", "crown")
@@ -40,8 +41,7 @@ def degree_formula(method: str, neurons: int, blocks: int) -> int:
     >>> [degree_formula(name, 3, blocks) for name in ("deepz", "crown_ibp") for blocks in (0, 1)]
     [6, 54, 6, 21]
     """
-    if method not in METHODS:
-        raise UnknownNameError("relaxation", method, METHODS)
+    method = known_name("relaxation", method, METHODS, SAME)
     if method in ("box", "hbox"):
         return 1
     if method == "crown_ibp":  # the geometric series, without its division by M - 1
@@ -60,8 +60,7 @@ def shared_degree(method: str, neurons: int, hidden: int) -> int:
     >>> [shared_degree(name, 3, 2) for name in ("box", "crown_ibp", "crown", "deepz")]
     [1, 7, 16, 16]
     """
-    if method not in METHODS:
-        raise UnknownNameError("relaxation", method, METHODS)
+    method = known_name("relaxation", method, METHODS, SAME)
     if method in ("box", "hbox"):
         return 1
     return hidden * neurons + 1 if method == "crown_ibp" else (neurons + 1) ** hidden
@@ -130,8 +129,7 @@ def exact_bounds(
     prime: int = PRIMES[0],
 ) -> tuple[list[Number], list[Number]]:
     """Lower and upper bounds of the outputs, each as a :class:`tightrope.propagation.rational.Number`."""
-    if method not in METHODS:
-        raise UnknownNameError("relaxation", method, METHODS)
+    method = known_name("relaxation", method, METHODS, SAME)
     if np.shape(direction) != network.weights[0].shape:
         raise InputError(f"direction: shape {np.shape(direction)}; the first weight's is {network.weights[0].shape}.")
     delta = shift(count, prime)

@@ -19,7 +19,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tightrope.errors import InputError, UnknownNameError
+from tightrope.errors import InputError
+from tightrope.names import known_name
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 
 def activation(name: str) -> Activation:
     """Return an activation by name: relu, elu, sigmoid, tanh, arctan or step."""
-    if name not in ACTIVATIONS:
-        raise UnknownNameError("activation", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
+    return ACTIVATIONS[known_name("activation", name, ACTIVATIONS)]
 
 
 def envelopes(name: str, x: np.ndarray, lower: float, upper: float) -> tuple[np.ndarray, np.ndarray]:

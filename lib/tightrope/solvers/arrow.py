@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from tightrope.errors import InputError
 from tightrope.relaxations.shor import ShorConstraints
 
 
@@ -106,7 +107,7 @@ class ArrowData:
         dd = ordered[q:, q:]
         diagonal = dd.diagonal()
         if abs(dd - sp.diags_array(diagonal)).sum() > 0:
-            raise ValueError("matrix: couples two coordinates of the tip; it does not have the arrow pattern.")
+            raise InputError("matrix: couples two coordinates of the tip; it does not have the arrow pattern.")
         return Arrow(ordered[:q, :q].toarray(), ordered[:q, q:].toarray(), diagonal)
 
     def _entries(self) -> sp.csr_array:

@@ -26,6 +26,7 @@ import scipy.sparse as sp
 from scipy.linalg import lapack
 
 import tightrope
+from tightrope.errors import InputError
 from tightrope.solvers.arrow import Arrow, ArrowData
 from tightrope.solvers.hkm import (
     Completed,
@@ -101,7 +102,7 @@ class InteriorPoint:
         q = self.data.q
         change = point.C.plus(C, -1.0)
         if change.cc[1:, 1:].any() or change.cd[1:].any() or change.dd.any():
-            raise ValueError("C: differs from the warm start's objective outside row 0.")
+            raise InputError("C: differs from the warm start's objective outside row 0.")
         Zi = Inverted(point.Z)
         Z = point.Z.plus(change)
         # S = cc - cd dd^-1 cd' is the core's Schur complement; row 0 against the rest of it.

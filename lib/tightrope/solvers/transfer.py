@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import lapack
 
+from tightrope.errors import InputError
 from tightrope.problems.robustness import RobustnessModel
 
 SCALES = (1.0, 1.5, 0.6, 3.0)  # of (t, lambda) together, in the order in which they are tried
@@ -55,7 +56,7 @@ class Transfer:
 
     def __init__(self, model: RobustnessModel):
         if not supports(model):
-            raise ValueError("model: transfer is for a box or an L2 ball without clipping.")
+            raise InputError("model: transfer is for a box or an L2 ball without clipping.")
         self.model = model
         self.b = model.network.U @ model.coordinates.origin + model.network.u
         self._sources: list[list[_Fixed]] = []

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import attacks
-from tightrope.errors import InputError, UnknownNameError
+from tightrope.errors import InputError
+from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
@@ -95,8 +96,7 @@ def certified_distortion(
     steps
         How many the dual ascent takes.
     """
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    method = known_name("method", method, METHODS)
     center = np.asarray(center, float)
 
     def certified(radius: float) -> bool:

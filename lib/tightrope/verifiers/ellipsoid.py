@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tightrope.arguments import require_network, require_region
 from tightrope.certificates import Verdict, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
@@ -95,9 +96,10 @@ class EllipsoidReport:
     Attributes
     ----------
     ellipsoid
-        Holds F(region), proven: the solver's Q and b, shrunk by `scale` <= 1 to what its multipliers prove.
+        Holds F(region), proven: the solver's Q and b, with Q and b times `scale`, which its multipliers prove.
     scale
-        1 when the multipliers prove the solver's own ellipsoid.
+        1 when the multipliers prove just the solver's own ellipsoid; below 1 they prove a larger one, above 1 (where
+        the solver's had slack) a smaller one. 0 if none is proven.
     multipliers
         (k,) in the order of the model's constraints: the proof, with Q and b before scaling.
     solve
@@ -157,6 +159,8 @@ def outer_ellipsoid(
         Asked between iterations; True ends the solve with a :class:`StoppedError`.
     """
     began = time.perf_counter()
+    require_network(network, MonDEQ, instead="write outer_ellipsoid(network.to_mondeq(), region)")
+    require_region(region)
     if str(order) not in ORDERS:
         raise UnknownNameError("order", order, ORDERS)
     base = robustness_model(network, region, 0)

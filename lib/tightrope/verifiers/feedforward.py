@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 
 import tightrope
+from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack, check
 from tightrope.certificates import Verdict
-from tightrope.errors import InputError, NetworkError, RegionError, UnknownNameError
+from tightrope.errors import InputError, NetworkError, RegionError
+from tightrope.names import known_name
 from tightrope.networks import Composition, Dense, FeedForward
-from tightrope.propagation import layerwise
-from tightrope.propagation.lines import RELAXATIONS
+from tightrope.propagation import layerwise, lines
 from tightrope.propagation.margins import composition_error, proven_margins, rooted, unstable_neurons
 from tightrope.regions import INFINITY, Ball, Region
 from tightrope.solvers.report import Stop, end_if
@@ -31,8 +32,10 @@ from tightrope.verifiers.report import (
 )
 
 TREE, MILP = "branch-and-bound", "milp"
-BOUNDS = (*RELAXATIONS, *layerwise.METHODS)
+BOUNDS = (*lines.RELAXATIONS, *layerwise.METHODS)
 METHODS = (*mondeq.METHODS, *BOUNDS, TREE, MILP)
+#: Other names of some of them.
+SAME = {**mondeq.SAME, **lines.SAME}
 #: Relaxations of the cascade, from the cheapest; none is always tighter than another.
 CASCADE = ("box", "crown", "deepz")
 #: Most neurons of either sign for which the cascade goes on with LP-ALL and branch and bound: about a minute.
@@ -86,8 +89,9 @@ def verify_feedforward(
         they are; a polytope's linear bounds are those of its box, and balls of other norms than 1, 2 and infinity those
         of an enclosure.
     """
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    require_network(network, FeedForward)
+    require_region(region)
+    method = known_name("method", method, METHODS, SAME)
     conic_method = method if method in mondeq.METHODS else "cascade"
     everything = targets is None
     chosen = mondeq.checked(network, region, label, targets, conic_method, tolerance, time_limit)

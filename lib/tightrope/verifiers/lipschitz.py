@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from tightrope.arguments import require_network
 from tightrope.certificates import dense_bound, sound_bound
 from tightrope.errors import CertificateError, InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
@@ -96,6 +97,10 @@ class PairwiseBounds:
     parts: tuple[PartBound, ...]
     network_sha256: str
     seconds: float
+
+
+#: What to write for a network that is no monDEQ.
+RELU = "write relu_lipschitz.lipschitz_bound(network, region), or give network.to_mondeq()"
 
 
 def upper_bound(
@@ -312,8 +317,7 @@ def _states(network: MonDEQ) -> MonDEQ:
 
 
 def _checked(network: MonDEQ, norm: object, of: str, tolerance: float) -> tuple[float, MonDEQ]:
-    if not isinstance(network, MonDEQ):
-        raise InputError(f"network: the Lipschitz Model needs a MonDEQ, got {type(network).__name__}.")
+    require_network(network, MonDEQ, instead=RELU)
     q = parse_norm(norm)
     if q not in NORMS:
         raise RegionError(f"norm: Lipschitz bounds are built for 1, 2 and inf, not L{q:g}.")

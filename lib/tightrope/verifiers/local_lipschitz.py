@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.arguments import require_network, require_region
+from tightrope.errors import RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import y_radius
 from tightrope.problems.local_lipschitz import exact_excess, local_problem, preactivation_bounds, reduce
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import INFINITY, Ball
 from tightrope.solvers.report import Stop
-from tightrope.verifiers.lipschitz import PartBound, prove
+from tightrope.verifiers.lipschitz import RELU, PartBound, prove
 
 ORDERS = ("1", "1+cuts")
 
@@ -58,8 +59,8 @@ def local_upper_bound(
         Asked between iterations; True ends the solve with a :class:`StoppedError`.
     """
     began = time.perf_counter()
-    if not isinstance(network, MonDEQ):
-        raise InputError(f"network: the Lipschitz Model needs a MonDEQ, got {type(network).__name__}.")
+    require_network(network, MonDEQ, instead=RELU)
+    require_region(region, Ball)
     if str(order) not in ORDERS:
         raise UnknownNameError("order", order, ORDERS)
     q = region.norm

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope import attacks
+from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
 from tightrope.errors import RegionError
@@ -89,6 +90,8 @@ def mixed_integer(
     RegionError
         If the region is no box.
     """
+    require_network(network, FeedForward)
+    require_region(region, Ball)
     targets = checked_targets(network, region, label, targets)
     if not isinstance(region, Ball) or region.norm != INFINITY:
         raise RegionError("region: the mixed-integer program is for boxes; give a Ball of norm inf.")

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.certificates import sound_bound
+from tightrope.errors import InputError
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.lasserre import semidefinite_part
 from tightrope.solvers.arrow import ArrowData
@@ -62,7 +63,7 @@ def proven_bound(
         noise += 4.1 * off * float(np.abs(found.first_order).sum())
         return float(shor.value + high + noise + rounding * float(np.abs(size.data).sum()) * c.squared_norm)
     if scale is None:
-        raise ValueError("scale: a program without a dense matrix needs bounds of its variables.")
+        raise InputError("scale: a program without a dense matrix needs bounds of its variables.")
     y = np.where(c.equality, found.first_order, np.maximum(found.first_order, 0))
     rest = (total + c.matrix(y)).toarray()
     weight = np.outer(scale, scale)

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import tightrope
+from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack
 from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, region_sha256, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
@@ -36,6 +37,8 @@ from tightrope.verifiers.report import (
 from tightrope.verifiers.tightening import Tightening
 
 METHODS = ("cascade", "interior-point", *conic.SOLVERS)
+#: Other names of some of them.
+SAME = {"shor": "interior-point"}
 ORDERS = ("1", "1+cuts", "2")
 #: Restarts and steps of the attack.
 RESTARTS, STEPS = 2, 20
@@ -101,8 +104,8 @@ def checked(
         raise UnknownNameError("method", method, METHODS)
     if method in conic.SOLVERS:
         conic.require(method)
-    if not isinstance(network, MonDEQ | FeedForward):
-        raise InputError(f"network: expected a MonDEQ or a FeedForward, got {type(network).__name__}.")
+    require_network(network)
+    require_region(region)
     if not 0 < tolerance < np.inf:
         raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
     if time_limit is not None and not time_limit > 0:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tightrope.arguments import require_network
 from tightrope.attacks import pgd
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError
@@ -69,8 +70,7 @@ def verify_property(
     >>> [verify_property(network, parse_vnnlib(text + f"(assert (>= Y_0 {y}))")).verdict.value for y in ("0.9", "1.1")]
     ['falsified', 'certified']
     """
-    if not isinstance(network, FeedForward):
-        raise InputError(f"network: expected a FeedForward, got {type(network).__name__}.")
+    require_network(network, FeedForward)
     if (question.inputs, question.outputs) != (network.input_size, network.classes):
         raise InputError(
             f"property: {question.inputs} inputs and {question.outputs} outputs, the network has {network.input_size} "

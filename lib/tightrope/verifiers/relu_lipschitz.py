@@ -14,7 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.certificates import sound_bound
-from tightrope.errors import InputError, UnknownNameError
+from tightrope.errors import InputError
+from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.relu_lipschitz import (
@@ -169,8 +170,7 @@ def lipschitz_bound(
     InputError
         If network, region, part or a limit make no sense (see :func:`tightrope.problems.relu_question.question`).
     """
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    method = known_name("method", method, METHODS)
     if not 0 < tolerance < np.inf:
         raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
     if time_limit is not None and not time_limit > 0:

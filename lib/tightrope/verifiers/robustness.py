@@ -7,10 +7,12 @@
 from collections.abc import Iterable
 from functools import partial
 
+from tightrope.arguments import require_network
+from tightrope.names import known_name
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import Region
 from tightrope.solvers.report import Stop
-from tightrope.verifiers.mondeq import METHODS, ORDERS, verify_mondeq
+from tightrope.verifiers.mondeq import METHODS, ORDERS, SAME, verify_mondeq
 from tightrope.verifiers.report import LabelDecision, RobustnessReport
 
 __all__ = ["METHODS", "ORDERS", "LabelDecision", "RobustnessReport", "methods", "verify"]
@@ -23,6 +25,22 @@ def methods(network: MonDEQ | FeedForward) -> tuple[str, ...]:
 
         return feedforward.METHODS
     return METHODS
+
+
+def known_method(network: MonDEQ | FeedForward, method: str) -> str:
+    """Return the one of :func:`methods` that is meant, however it is written: LP-ALL, lp_all, lp-all.
+
+    Raises
+    ------
+    UnknownNameError
+    """
+    require_network(network)
+    same = SAME
+    if isinstance(network, FeedForward):
+        from tightrope.verifiers import feedforward
+
+        same = feedforward.SAME
+    return known_name("method", method, methods(network), same)
 
 
 def verify(
@@ -79,6 +97,7 @@ def verify(
     UnknownNameError, SolverUnavailableError, InputError
         Before any solve.
     """
+    method = known_method(network, method)
     if isinstance(network, FeedForward):
         from tightrope.verifiers.feedforward import verify_feedforward
 

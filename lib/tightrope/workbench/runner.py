@@ -102,7 +102,7 @@ def prepare(
     given = {**(result.paper_parameters or {}), **(changes or {})}
     for name in given:
         if name not in own:
-            raise UnknownParameterError("parameter", name, own)
+            raise UnknownParameterError(f"parameter of {result.name}:", name, own)
     values = parameters(result, own, profile)
     values |= changes or {}
     if limit is not None:
@@ -113,7 +113,10 @@ def prepare(
             values["images"] = min(images, limit) if isinstance(images, int) else [min(n, limit) for n in images]
     if changes or limit is not None:
         with suppress(MissingDataError):  # said when the run starts, so that others can be prepared
-            values["profile"] = named(experiment(result).all_cases(values))[0]["profile"]
+            asked = named(experiment(result).all_cases(values))
+            if not asked:
+                raise InputError(f"{result.name}: no case is left with these parameters.")
+            values["profile"] = asked[0]["profile"]
     name = f"{result.name}.{values['profile']}.ipynb"
     return Run(result, profile, values, (folder or paths.FIGURES / "executed") / result.paper / name)
 

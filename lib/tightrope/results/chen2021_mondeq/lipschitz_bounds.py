@@ -121,23 +121,22 @@ def table_3_cases(parameters: Mapping) -> list[dict]:
 
 
 def constants(network: str, profile: str, store: Store | None = None) -> dict[tuple[str, object], dict]:
-    """The rows of Table 3 that certify images, by method and norm; solved now if they are not kept.
-
-    Constants know no images, so a custom choice of images takes those of the profile that has this network.
-    """
-    cases = constants_cases({"network": network, "profile": profile})
-    if profile == CUSTOM:
-        for known in PROFILES:
-            asked = constants_cases({"network": network, "profile": known})
-            if {case_key(case) for case in asked} <= profile_cases(PAPER, TABLE_3, known).keys():
-                cases = asked
-    return _by_method(solved(cases, bound, store))
+    """The rows of Table 3 that certify images, by method and norm; solved now if they are not kept."""
+    return _by_method(solved(constants_cases({"network": network, "profile": profile}), bound, store))
 
 
 @checked()
 def constants_cases(parameters: Mapping) -> list[dict]:
-    """Those cases of Table 3."""
-    return [make_case(parameters, norm, method, {}) for method in CONSTANTS for norm in NORMS]
+    """Those cases of Table 3.
+
+    Constants know no images, so a custom choice of images takes those of the profile that has this network.
+    """
+    cases = [make_case(parameters, norm, method, {}) for method in CONSTANTS for norm in NORMS]
+    for profile in PROFILES if parameters["profile"] == CUSTOM else ():
+        asked = [{**case, "profile": profile} for case in cases]
+        if {case_key(case) for case in asked} <= profile_cases(PAPER, TABLE_3, profile).keys():
+            return asked
+    return cases
 
 
 def kept_constants(network: str, profile: str) -> dict[tuple[str, object], dict]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import attacks, figures
+from tightrope.errors import InputError
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS
@@ -46,7 +47,7 @@ def training_of(network: str) -> str:
     _, training = parts(network)
     if training not in OWN:
         known = ", ".join(OWN)
-        raise ValueError(f"network {network!r}: its name must end with how it was trained, one of {known}.")
+        raise InputError(f"network {network!r}: its name must end with how it was trained, one of {known}.")
     return training
 
 

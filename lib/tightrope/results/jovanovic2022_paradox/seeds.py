@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tightrope import figures
-from tightrope.errors import UnknownNameError
+from tightrope.errors import InputError, UnknownNameError
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.checkpoints import checkpoint
@@ -114,6 +114,9 @@ def seed_cases(runs: Sequence[Mapping], kind: str, profile: str) -> list[dict]:
     for name in (name for run in runs for name in run):
         if name not in NAMES:
             raise UnknownNameError("setting of a run", name, NAMES)
+    for run in runs:
+        if lacking := [name for name in ("dataset", "architecture", "methods", "seeds") if name not in run]:
+            raise InputError(f"runs: a run lacks {', '.join(lacking)}, got {run!r}.")
     return [
         plain_case(kind, profile, dataset=run["dataset"], architecture=run["architecture"], method=method, seed=seed,
                    **{name: run.get(name, value) for name, value in SETTINGS.items()})

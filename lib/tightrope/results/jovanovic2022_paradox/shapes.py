@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import figures
-from tightrope.errors import InputError
+from tightrope.errors import CertificateError, InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.certify import box_bounds
 from tightrope.propagation.continuity import jumps
@@ -97,7 +97,7 @@ def shape(case: Mapping) -> dict:
     polygon = abs(np.dot(h, np.roll(z, -1)) - np.dot(z, np.roll(h, -1))) / 2
     exact = area(method, lower, upper)
     if abs(polygon - exact) > 1e-9:
-        raise AssertionError(f"{method}: area {exact} by formula, {polygon} by corners")
+        raise CertificateError(f"{method}: area {exact} by formula, {polygon} by corners")
     words = {"deepz": "parallel", "box": "parallel, no slope", "hbox": "parallel, no slope", "crown": "adaptive",
              "crown_0": "0 below", "triangle": "three sides", "parallelogram": "four sides"}  # fmt: skip
     return {"area": exact, "parallel": words[method]}
