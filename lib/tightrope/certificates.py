@@ -23,7 +23,7 @@ from scipy.linalg import lapack
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import RobustnessModel, robustness_model
-from tightrope.propagation.fixpoint import Bounds, fixpoint_bounds
+from tightrope.propagation.fixpoint import Box, fixpoint_bounds
 from tightrope.regions import Ball, Region
 from tightrope.relaxations.cuts import CutModel, cut_model
 from tightrope.relaxations.shor import ShorProgram, shor
@@ -166,7 +166,7 @@ class Cuts:
         if not ((self.lower <= proven.lower) & (proven.upper <= self.upper)).all():
             raise CertificateError("cuts: bounds on h that are narrower than the fixpoint bounds prove.")
         try:
-            return cut_model(base, Bounds(self.lower, self.upper), self.pairs)
+            return cut_model(base, Box(self.lower, self.upper), self.pairs)
         except InputError as error:
             raise CertificateError(f"cuts: {error}") from error
 

@@ -295,11 +295,29 @@ def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, a
 
 
 @main.command("train-zoo")
-def train_zoo() -> None:
-    """Train the networks of data/models again, with their seeds."""
+@click.argument("names", nargs=-1)
+@click.option("--list", "listing", is_flag=True, help="List the networks and how each is trained; train nothing.")
+@click.option("--printed", is_flag=True, help="With the printed epochs and attack (mnist/conv-pgd-0.1 and the like).")
+def train_zoo(names: tuple[str, ...], listing: bool, printed: bool) -> None:
+    """Train networks of data/models again, with their seeds: NAMES, or all that take minutes."""
     from tightrope import training  # torch, which nothing else here needs at once
 
-    training.train_zoo()
+    if listing:
+        for name, recipe in training.RECIPES.items():
+            cost = "minutes" if recipe.quick else "up to hours; by name only"
+            click.echo(f"{name}: {' -> '.join(map(str, recipe.sizes))}, {recipe.words} ({cost})")
+        for name, reason in training.WITHOUT_RECIPE.items():
+            click.echo(f"{name}: not trained here: {reason}")
+        return
+
+    def tell(name: str, epoch: int, loss: float) -> None:
+        click.echo(f"{name} epoch {epoch} loss {loss:.4f}", err=True)
+
+    for file in training.train_zoo(names, printed=printed, progress=tell):
+        click.echo(file)
+    left = [name for name, recipe in training.RECIPES.items() if not recipe.quick]
+    if not names:
+        click.echo(f"not trained, since they may take hours (write their names): {', '.join(left)}")
 
 
 @main.command()

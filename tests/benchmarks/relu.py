@@ -15,7 +15,7 @@ from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
 from tightrope.regions import pixel_ball
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.triangle import layerwise_bounds
@@ -49,7 +49,7 @@ def auto_lirpa(images: int = 10, iterations: int = 20) -> dict:
         theirs = _lirpa(python, network, balls, labels, iterations)
         inputs = InputSet.from_balls(balls)
         ours, seconds = {}, {}
-        with single_thread(), torch.no_grad():
+        with one_blas_thread(), torch.no_grad():
             for method in ("crown", "lp-last", "lp-all"):
                 found = []
                 began = time.process_time()
@@ -103,7 +103,7 @@ def lp_all(images: int = 10) -> dict:
     network, balls, labels = questions(f"{PAPER}/adv-mlp-b-0.1", 0.1, list(range(images)))
     ours, theirs, apart, programs = [], [], [], 0
     for ball, label in zip(balls, labels, strict=True):
-        with single_thread():
+        with one_blas_thread():
             dual, seconds = _timed(lambda: layerwise(network, InputSet.from_balls([ball]), label))  # noqa: B023
         ours.append(seconds)
         exact, seconds = _timed(lambda: layerwise_bounds(network, *ball.bounding_box(), label))  # noqa: B023

@@ -123,7 +123,7 @@ def test_rows_that_highs_refuses_leave_a_bound():
 
 
 @pytest.mark.parametrize("norm", [2, np.inf])
-@pytest.mark.parametrize("method", [name for name, (_, side) in METHODS.items() if side == "upper"])
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.side == "upper"])
 def test_a_gradient_that_cancels_in_float64_is_bounded(method, norm):
     """Three active neurons: 1e16 + 1 - 1e16 is 0 in float64, where the gradient is 1."""
     network = FeedForward.dense([np.array([[1e16], [1.0], [-1e16]]), np.ones((1, 3))], [np.full(3, 1e18), np.zeros(1)])

@@ -9,11 +9,12 @@ from tightrope import figures, zoo
 from tightrope.errors import InputError
 from tightrope.explorers.controls import choice, number_slider, page, radius_slider
 from tightrope.explorers.explorer import Explorer, View
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import TITLES, label
 from tightrope.results.jovanovic2022_paradox.tightness import CURVES
 from tightrope.solvers.report import Stop
+from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import dataset, entry
 from tightrope.workbench.tables import Table
 
@@ -92,7 +93,7 @@ def _stages(state: Mapping, stop: Stop) -> Iterator[Proofs]:
     for method in CURVES:
         if stop():
             return
-        with one_thread():
+        with one_torch_thread():
             proof = certify(found.network, boxes, np.full(RADII, true), method)
         answer = replace(
             answer,

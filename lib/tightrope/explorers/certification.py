@@ -15,7 +15,7 @@ from tightrope.networks import FeedForward, MonDEQ
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import Ball, pixel_ball
 from tightrope.solvers.report import Stop
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers import robustness
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 
@@ -183,7 +183,7 @@ class Certification:
             yield answer
             return
         if isinstance(network, MonDEQ):  # milliseconds, where a relaxation may take half a minute a label
-            with single_thread():
+            with one_blas_thread():
                 bounds = self._parts.of(("enclosure", question), lambda: fixpoint_bounds(network, answer.region))
             enclosure = bounds.margins(network, answer.label)
             answer = replace(answer, enclosure=enclosure, to_the_sign=state["method"] == "cascade")

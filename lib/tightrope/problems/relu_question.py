@@ -131,7 +131,8 @@ def preactivation_bounds(
     coords: Coordinates,
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Bounds (p_i,) on h_i: exact for the first layer, intervals for the others, outwards by their rounding."""
-    lower, upper = [], []
+    lower: list[np.ndarray] = []
+    upper: list[np.ndarray] = []
     for i, (A, b, (A_size, b_size)) in enumerate(zip(weights, biases, sizes, strict=True)):
         if i == 0:
             centre = A @ coords.origin + b
@@ -178,5 +179,6 @@ def gradient_rounding(ask: Question, factored: bool = True) -> float:
     off = 0.0
     if factored and ask.depth and ask.region.size > len(ask.weights[0]):
         low, high = (bound[0] for bound in gradient_bounds(ask))
-        off = np.linalg.norm(row_space(ask.weights[0])[1]) * np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
+        size_of_r = np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
+        off = float(np.linalg.norm(row_space(ask.weights[0])[1]) * size_of_r)
     return float(terms * EPS * np.linalg.norm(size) + off)

@@ -55,7 +55,7 @@ class Ball:
     lower: np.ndarray | None = None
     upper: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         center = np.array(self.center, dtype=float)
         if center.ndim != 1 or not np.isfinite(center).all():
             raise RegionError(f"center: expected a finite vector (p0,), got shape {center.shape}.")
@@ -101,14 +101,14 @@ class Ball:
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
         """Whether each row of x (..., p0) lies in the ball, up to `tolerance` in each inequality."""
         inside = self.distance(x) <= self.radius + tolerance
-        if self.clipped:
+        if self.lower is not None and self.upper is not None:
             inside &= ((x >= self.lower - tolerance) & (x <= self.upper + tolerance)).all(-1)
         return inside
 
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
         """The smallest box (lower, upper) that holds the ball; exact for every norm, clipped or not."""
         lower, upper = self.center - self.radius, self.center + self.radius
-        if self.clipped:
+        if self.lower is not None and self.upper is not None:
             lower, upper = np.maximum(lower, self.lower), np.minimum(upper, self.upper)
         return lower, upper
 
@@ -137,18 +137,18 @@ class Ball:
             return np.clip(x, *self.bounding_box())
         if self.norm == 2.0:
 
-            def shrink(step, tau):
+            def shrink(step: np.ndarray, tau: np.ndarray) -> np.ndarray:
                 return step / (1 + tau)
 
         elif self.norm == 1.0:
 
-            def shrink(step, tau):
+            def shrink(step: np.ndarray, tau: np.ndarray) -> np.ndarray:
                 return np.sign(step) * np.maximum(np.abs(step) - tau, 0)
 
         else:
             raise RegionError(f"norm: no projection onto the L{self.norm:g} ball; use Ball.enclosure() or 1, 2, inf.")
 
-        def candidate(tau):
+        def candidate(tau: np.ndarray) -> np.ndarray:
             moved = self.center + shrink(x - self.center, tau)
             return np.clip(moved, self.lower, self.upper) if self.clipped else moved
 

@@ -23,7 +23,7 @@ import scipy.sparse as sp
 from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import RobustnessModel
-from tightrope.propagation.fixpoint import Bounds
+from tightrope.propagation.fixpoint import Box
 from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Forms, Space, products
 
@@ -57,7 +57,7 @@ class CutModel:
     """
 
     model: RobustnessModel
-    bounds: Bounds
+    bounds: Box
     unstable: np.ndarray
     lift: sp.csr_array
     space: Space
@@ -120,7 +120,7 @@ class CutModel:
         return cut_model(self.model, self.bounds, pairs)
 
 
-def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAIRS) -> CutModel:
+def cut_model(model: RobustnessModel, bounds: Box, pairs: np.ndarray = NO_PAIRS) -> CutModel:
     """Tighten a Robustness Model by bounds on h, and by products of pairs of facts.
 
     Raises

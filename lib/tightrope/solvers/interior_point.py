@@ -40,7 +40,7 @@ from tightrope.solvers.hkm import (
 )
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +150,7 @@ class InteriorPoint:
         report, warm
             `warm` is an iterate at two thirds of the way: still central enough to start another objective from.
         """
-        with single_thread():
+        with one_blas_thread():
             return self._solve(objective, tolerance, max_iterations, time_limit, sign_only, start, stop, log)
 
     def _solve(self, objective, tolerance, max_iterations, time_limit, sign_only, start, stop, log):

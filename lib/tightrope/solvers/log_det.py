@@ -33,7 +33,7 @@ from tightrope.solvers.hkm import (
 )
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 UNBOUNDED = 40.0  # log det Q per dimension from which on the image counts as flat: half-axes of e^-40
 
@@ -99,7 +99,7 @@ def solve(
         they prove (:func:`tightrope.verifiers.ellipsoid.proven_ellipsoid` checks it), `primal_value` the value from
         the other side: the optimum is at most that, up to the primal residual.
     """
-    with single_thread():
+    with one_blas_thread():
         return _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
 
 

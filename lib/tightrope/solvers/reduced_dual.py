@@ -25,6 +25,7 @@ from tightrope.errors import InputError
 from tightrope.problems.robustness import RobustnessModel
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.transfer import supports
+from tightrope.threads import one_torch_thread
 
 HISTORY = 25
 TAUS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
@@ -81,12 +82,8 @@ def solve(
             "region: the reduced dual covers L-infinity balls and L2 balls without clipping; use interior-point."
         )
     began = time.perf_counter()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_torch_thread():
         best, w, steps = _descend(model, targets, iterations, stop_at_sign, time_limit, device, stop)
-    finally:
-        torch.set_num_threads(threads)
     seconds = (time.perf_counter() - began) / len(targets)
     reports = []
     for value, row in zip(best, w, strict=True):

@@ -30,7 +30,7 @@ from tightrope.propagation.rounding import composed
 from tightrope.regions import INFINITY, Ball
 from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Stop, end_if
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers.report import checked_targets
 
 #: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
@@ -102,7 +102,7 @@ def branch_and_bound(
     if not time_limit > 0 or batch < 1:
         raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")
     began, began_cpu = time.perf_counter(), time.process_time()
-    with single_thread(), torch.no_grad():
+    with one_blas_thread(), torch.no_grad():
         found = attacks.check(network, region, label, region.center)
         if found is not None:
             return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, 0, time.perf_counter() - began)

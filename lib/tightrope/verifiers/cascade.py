@@ -22,7 +22,7 @@ from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.regions import INFINITY, Ball
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.triangle import layerwise_bounds
 
@@ -132,7 +132,7 @@ def decide(
             raise RegionError(f"regions: expected balls of norm inf with {network.input_size} inputs, got {region!r}.")
     if not time_limit >= 0:
         raise InputError(f"time_limit: expected seconds >= 0, got {time_limit!r}.")
-    with single_thread():
+    with one_blas_thread():
         inputs = InputSet.from_balls(regions)
         began = time.process_time()
         greedy = certify(network, inputs, labels, "deepz", batch=32)

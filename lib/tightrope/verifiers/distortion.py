@@ -16,7 +16,7 @@ from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.regions import INFINITY, Ball
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def certified_distortion(
         inputs = InputSet.from_balls([_ball(center, radius, box)])
         return layerwise(network, inputs, label, method, steps=steps, decide=True).worst < 0
 
-    with single_thread():
+    with one_blas_thread():
         return bisect(certified, lower, upper, tolerance)
 
 
@@ -139,7 +139,7 @@ def attacked_distortion(
         nearest[0] = min(nearest[0], float(np.abs(points - center).max(1).min()))
         return False
 
-    with single_thread():
+    with one_blas_thread():
         if network.predict(center) != label:
             return Bracket(0.0, 0.0, 0)
         if survives(largest):

@@ -16,7 +16,7 @@ from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.margins import composition_error, proven_margins, rooted, unstable_neurons
 from tightrope.regions import INFINITY, Ball, Region
 from tightrope.solvers.report import Stop, end_if
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers import robustness
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.report import LabelDecision, RobustnessReport, combined
@@ -86,7 +86,7 @@ def verify_feedforward(
         raise RegionError(f"method: {method} is for boxes; give a Ball of norm inf, or another method.")
     options = {"method": method, "order": order, "tolerance": tolerance, "time_limit": time_limit, "stop": stop}
     began = time.perf_counter()
-    with single_thread():
+    with one_blas_thread():
         scores = network.logits(region.center)
         if not np.isfinite(scores).all():
             raise InputError("network: its scores at the region's centre are not finite; scale its weights down.")

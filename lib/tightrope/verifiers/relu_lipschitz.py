@@ -6,7 +6,7 @@ Every upper bound is a dual bound that has been checked in float64 outside the s
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,22 +40,43 @@ from tightrope.verifiers import relu_lipschitz_lower as lower
 from tightrope.verifiers.moments import proven_bound
 
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
-#: Methods, what they are, and from which side they bound the constant.
-METHODS = {
-    "product-shor": ("Shor with the products of each pair", "upper"),
-    "shor": ("Shor's relaxation of (LCEP)", "upper"),
-    "hr-1": ("first-order heuristic relaxation", "upper"),
-    "hr-2": ("second-order heuristic relaxation", "upper"),
-    "hr-2-products": ("at most HR-2: its pairs as products", "upper"),
-    "hr-2-signs": ("at least HR-2: without the pairs {x, t}", "upper"),
-    "lipopt-3": ("Krivine-Stengle LP of degree 3", "upper"),
-    "lipopt-4": ("Krivine-Stengle LP of degree 4", "upper"),
-    "qcqp": ("Shor of LipOpt's QCQP (grad-cert)", "upper"),
-    "sparse-lasserre": ("sparse Lasserre hierarchy of order 2", "upper"),
-    "intervals": ("intervals of the gradient", "upper"),
-    "lbs": ("gradients at random points", "lower"),
-    "ascent": ("ascent over activation patterns", "lower"),
-    "exact": ("all activation patterns", "exact"),
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to bound the constant.
+
+    Attributes
+    ----------
+    title
+        What tables call it.
+    about
+        What it is.
+    side
+        From which side it bounds: "upper", "lower", or "exact".
+    """
+
+    title: str
+    about: str
+    side: str
+
+
+#: Methods by name, in the order of a table.
+METHODS: Mapping[str, Method] = {
+    "product-shor": Method("product Shor", "Shor with the products of each pair", "upper"),
+    "shor": Method("SHOR", "Shor's relaxation of (LCEP)", "upper"),
+    "hr-1": Method("HR-1", "first-order heuristic relaxation", "upper"),
+    "hr-2-signs": Method("HR-2, at most", "at least HR-2: without the pairs {x, t}", "upper"),
+    "hr-2-products": Method("HR-2, at least", "at most HR-2: its pairs as products", "upper"),
+    "hr-2": Method("HR-2 (moments)", "second-order heuristic relaxation", "upper"),
+    "lipopt-3": Method("LipOpt-3", "Krivine-Stengle LP of degree 3", "upper"),
+    "lipopt-4": Method("LipOpt-4", "Krivine-Stengle LP of degree 4", "upper"),
+    "qcqp": Method("Shor of LipOpt's QCQP", "Shor of LipOpt's QCQP (grad-cert)", "upper"),
+    "lbs": Method("LBS", "gradients at random points", "lower"),
+    "ascent": Method("ascent", "ascent over activation patterns", "lower"),
+    "exact": Method("exact", "all activation patterns", "exact"),
+    "intervals": Method("intervals", "intervals of the gradient", "upper"),
+    "sparse-lasserre": Method("sparse Lasserre", "sparse Lasserre hierarchy of order 2", "upper"),
 }
 REFINEMENT = {"shor": "printed", "hr-1": "printed", "hr-2-signs": "signs", "hr-2-products": "corners",
               "product-shor": "products"}  # fmt: skip
@@ -149,7 +170,7 @@ def lipschitz_bound(
         raise InputError(f"memory_limit: expected a positive number of MiB, got {memory_limit!r}.")
     began = time.perf_counter()
     ask = question(network, region, part)
-    side = METHODS[method][1]
+    side = METHODS[method].side
     rounding = gradient_rounding(ask, factored=side == "upper" and method != "intervals")
     numbers = (rounding, relative_rounding(ask), *map(np.sum, (*ask.lower, *ask.upper)))
     if not np.isfinite(numbers).all():

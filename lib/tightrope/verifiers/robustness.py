@@ -25,8 +25,8 @@ from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
-from tightrope.solvers.threads import single_thread
 from tightrope.solvers.transfer import Transfer, supports
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers.report import LabelDecision, RobustnessReport, checked_targets, combined
 from tightrope.verifiers.tightening import Tightening
 
@@ -107,7 +107,7 @@ def verify(
         )  # fmt: skip
     targets = checked(network, region, label, targets, method, tolerance, time_limit)
     check_order(order, method, network.width, region)
-    with single_thread():  # the attack's matrices are small too
+    with one_blas_thread():  # the attack's matrices are small too
         return _verified(network, region, label, targets, method, order, attack, tolerance, time_limit, seed, stop)
 
 
@@ -293,7 +293,7 @@ class _Decider:
 
     def _transferred(self, target: int, began: float) -> SolveReport | None:
         """Multipliers of the targets solved so far, adapted to this one; None if there are none."""
-        with single_thread():
+        with one_blas_thread():
             value, multipliers = self._transfer(target)
         if not np.isfinite(value):
             return None

@@ -82,6 +82,8 @@ def _named(cases: Sequence[Mapping]) -> list[dict]:
 
 def drawn_profile(rows: Sequence[Mapping]) -> str:
     """Return the profile under which a drawing of these rows is kept: :data:`CUSTOM` for a part of a profile's."""
+    if not rows:
+        return CUSTOM
     paper, kind, profile = (rows[0][name] for name in ("paper", "result", "profile"))
     keys, kinds = {row.get("key") for row in rows}, {row["result"] for row in rows}
     whole = profile_cases(paper, kind, profile)

@@ -55,8 +55,9 @@ class Run:
         """SHA-256 of what the outputs depend on: notebook, parameters, library, printed numbers, data."""
         digest = hashlib.sha256(json.dumps([self.parameters, sys.version], sort_keys=True).encode())
         library = Path(tightrope.__file__).parent
-        sources = [self.result.notebook, *sorted(library.rglob("*.py")), *sorted(paths.MODELS.glob("*.npz"))]
+        sources = [self.result.notebook, *sorted(library.rglob("*.py")), *sorted(paths.MODELS.rglob("*.npz"))]
         sources += [paths.PAPERS / self.result.paper / "published.yaml", paths.DATA / "registry.json"]
+        sources += sorted(paths.PAPERS.glob("*/networks.yaml"))
         for source in sources:
             if source.is_file():
                 digest.update(source.name.encode() + b"\0" + source.read_bytes())

@@ -7,7 +7,7 @@ import numpy as np
 
 from tightrope import attacks, figures
 from tightrope.errors import InputError
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.results.jovanovic2022_paradox.common import (
@@ -22,6 +22,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     share,
 )
 from tightrope.results.jovanovic2022_paradox.cross_certification import certify_group, standing, table_7
+from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
@@ -102,7 +103,7 @@ def certify_and_attack(case: Mapping) -> dict:
     found, x, lower, upper, labels = questions(case)
     _, left = standing(*(case[name] for name in ("network", "dataset", "epsilon_pixel", "first", "count")))
     boxes, safe, broken = InputSet.boxes(lower, upper), np.zeros_like(left), np.zeros_like(left)
-    with one_thread():
+    with one_torch_thread():
         for method in ("box", "crown_ibp"):
             safe |= certify(found.network, boxes, labels, method, consider=left & ~safe).certified
         asked = np.flatnonzero(left & ~safe)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from tightrope import attacks, figures, zoo
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import (
     CERTIFIERS,
@@ -23,6 +23,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     questions,
     share,
 )
+from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
@@ -61,7 +62,7 @@ def certify_group(case: Mapping) -> dict:
     correct, left = standing(*(case[name] for name in ("network", "dataset", "epsilon_pixel", "first", "count")))
     boxes, elision = InputSet.boxes(lower, upper), case["options"]["elision"]
     known, asked = np.zeros_like(left), left
-    with one_thread():
+    with one_torch_thread():
         if case["method"] == "hbox":  # at least as tight as Box, neuron by neuron (the paper's Theorem 2)
             known = certify(found.network, boxes, labels, "box", elision=elision, consider=left).certified
             asked = left & ~known
@@ -98,7 +99,7 @@ def short_search(
 ) -> np.ndarray:
     """Return for which images (N,) a short search finds an adversarial point in the box."""
     step = SEARCH_LENGTH * found.normalisation.steps_to_input(epsilon_pixel, x.shape[1])
-    with one_thread():
+    with one_torch_thread():
         return attacks.batched_pgd(found.network, x, lower, upper, labels, step=step, steps=SEARCH_STEPS, seed=0)
 
 

@@ -15,10 +15,10 @@ from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.ascent import Path, Steps, ascend
-from tightrope.propagation.certify import one_thread
 from tightrope.propagation.continuity import jumps, output_gradient, shifted_lower_bounds
 from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, broken
 from tightrope.results.jovanovic2022_paradox.degrees import sensitivity_degrees
+from tightrope.threads import one_torch_thread
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
@@ -59,7 +59,7 @@ class Ascents:
         self.flat = not self.direction.any()
         self.paths: dict[str, Path] = {}
         if not self.flat:
-            with one_thread():
+            with one_torch_thread():
                 for name in dict.fromkeys(("box", method)):
                     self.paths[name] = ascend(self.network, *self.ends, 0, self.direction, name, steps)
 
@@ -87,7 +87,7 @@ class Ascents:
         """Return both bounds along the shift with their jumps, and the paths."""
         grid = np.linspace(*self.span(), points)
         outcome: dict = {"shifts": grid.round(6).tolist(), "jumps": {}, "paths": {}}
-        with one_thread():
+        with one_torch_thread():
             for name, path in self.paths.items():
                 curve = self.values(name)(grid)
                 outcome[name] = curve.round(4).tolist()
@@ -104,7 +104,7 @@ def ascend_on_both(case: Mapping) -> dict:
         return {"flat": True}
     outcome: dict = {"flat": False}
     grid = np.linspace(*found.span(), POINTS)
-    with one_thread():
+    with one_torch_thread():
         for name, prefix in ((found.method, ""), ("box", "box_")):
             path, curve = found.paths[name], found.values(name)(grid)
             highest, lowest = float(max(curve.max(), path.values.max())), float(min(curve.min(), path.values.min()))

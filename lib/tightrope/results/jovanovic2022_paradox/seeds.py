@@ -8,9 +8,10 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, checkpoint
+from tightrope.threads import one_torch_thread
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.losses import CERTIFIER
 from tightrope.workbench.cases import dataset
@@ -90,7 +91,7 @@ def train_and_certify(case: Mapping) -> dict:
     ends = (np.clip(test.images + side * case["epsilon_pixel"], 0, 1) for side in (-1, 1))
     boxes, right = InputSet.boxes(*map(to_input, ends)), trained.network.predict(to_input(test.images)) == test.labels
     options = dict(elision=case["elision"], consider=right, batch=100)
-    with one_thread():
+    with one_torch_thread():
         found = certify(trained.network, boxes, test.labels, CERTIFIER[case["method"]], **options)
     return {
         "correct": round(accuracy(trained.network, test) * len(test)),

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tightrope import figures
-from tightrope.propagation.certify import one_thread
 from tightrope.propagation.continuity import jumps as find_jumps
 from tightrope.propagation.continuity import output_gradient, shifted_lower_bounds
 from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES, broken, label, questions
+from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.rows import Rows
@@ -37,7 +37,7 @@ def bound_along_shift(case: Mapping) -> dict:
     direction = output_gradient(found.network, x[0], output)
 
     def values(shifts: Sequence[float]) -> np.ndarray:
-        with one_thread():
+        with one_torch_thread():
             return shifted_lower_bounds(found.network, lower[0], upper[0], output, direction, shifts, case["method"])
 
     grid = np.linspace(-reach, reach, points)

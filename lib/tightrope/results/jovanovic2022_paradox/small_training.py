@@ -9,9 +9,10 @@ import numpy as np
 from tightrope import figures
 from tightrope.datasets import Dataset, Normalisation
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES, checkpoint
+from tightrope.threads import one_torch_thread
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.programs import PROGRAMS
 from tightrope.verifiers.triangle import layerwise_bounds
@@ -105,7 +106,7 @@ def train_and_certify(case: Mapping) -> dict:
     x = data.normalisation.to_input(data.images)
     correct = trained.network.predict(x) == data.labels
     lower, upper = x - case["epsilon"], x + case["epsilon"]
-    with one_thread():
+    with one_torch_thread():
         if method in PROGRAMS:
             certified = np.zeros_like(correct)
             for n in np.flatnonzero(correct):
