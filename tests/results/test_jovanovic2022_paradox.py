@@ -7,11 +7,12 @@ from tightrope import datasets, zoo
 from tightrope.errors import InputError
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
+from tightrope.relaxations.triangle import corners
 from tightrope.results.jovanovic2022_paradox import accuracy, tightness
 from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, OWN, PAPER, questions
 from tightrope.results.jovanovic2022_paradox.cross_certification import certify_group, table_7
 from tightrope.results.jovanovic2022_paradox.discontinuity import figure_3
-from tightrope.results.jovanovic2022_paradox.relu_regions import corners, figure_1
+from tightrope.results.jovanovic2022_paradox.relu_regions import figure_1
 from tightrope.results.jovanovic2022_paradox.shifts import figure_4
 from tightrope.results.jovanovic2022_paradox.trained_networks import table_3
 from tightrope.results.jovanovic2022_paradox.worked_example import figure_8

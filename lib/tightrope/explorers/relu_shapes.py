@@ -11,9 +11,9 @@ from tightrope.explorers.controls import choice, page, real_slider
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.networks import FeedForward
 from tightrope.propagation.certify import box_bounds
-from tightrope.relaxations.triangle import area
+from tightrope.relaxations.triangle import area, corners
 from tightrope.results.jovanovic2022_paradox.common import TITLES
-from tightrope.results.jovanovic2022_paradox.relu_regions import SHAPES, corners
+from tightrope.results.jovanovic2022_paradox.relu_regions import SHAPES
 from tightrope.training.programs import PROGRAMS
 from tightrope.verifiers.triangle import output_bounds
 from tightrope.workbench.tables import Table

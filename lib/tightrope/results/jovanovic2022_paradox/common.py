@@ -7,10 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from tightrope import paths, zoo
+from tightrope.networks import FeedForward
+from tightrope.propagation.certify import certify
+from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS
+from tightrope.threads import one_torch_thread
 from tightrope.training.losses import CERTIFIER
 from tightrope.training.printed import METHODS
+from tightrope.training.programs import PROGRAMS
 from tightrope.training.tightness import TABLE_3 as TRAINED_HERE
+from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset, entry
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.records import Store, case_key
@@ -94,6 +100,21 @@ def questions(case: Mapping) -> tuple[zoo.Entry, np.ndarray, np.ndarray, np.ndar
     # One box for each image, cut to the pixel range; the map is monotone, so the ends are those of the pixels.
     lower, upper = np.clip(pixels - epsilon, 0, 1), np.clip(pixels + epsilon, 0, 1)
     return found, to_input(pixels), to_input(lower), to_input(upper), np.array(data.labels[rows])
+
+
+def certified_boxes(
+    network: FeedForward, lower: np.ndarray, upper: np.ndarray, labels: np.ndarray, method: str, consider: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Return which boxes (N,), of those to consider, a relaxation certifies; how many linear programs it solved."""
+    with one_torch_thread():
+        if method not in PROGRAMS:
+            return certify(network, InputSet.boxes(lower, upper), labels, method, consider=consider).certified, 0
+        certified, programs = np.zeros(len(labels), bool), 0
+        for n in np.flatnonzero(consider):
+            bounds = layerwise_bounds(network, lower[n], upper[n], int(labels[n]), method)
+            certified[n] = (np.delete(bounds.margins, labels[n]) < 0).all()
+            programs += bounds.programs
+    return certified, programs
 
 
 def kept_or_solved(case: Mapping, other: Experiment) -> dict:

@@ -1,9 +1,10 @@
 """Figure 7: Triangle and Parallelogram (a, b), and the training losses of Table 14 (c)."""
 
 from tightrope import figures
+from tightrope.relaxations.triangle import corners
 from tightrope.results.jovanovic2022_paradox import small_training
 from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES
-from tightrope.results.jovanovic2022_paradox.relu_regions import area_of_region, corners, regions
+from tightrope.results.jovanovic2022_paradox.relu_regions import area_of_region, regions
 from tightrope.results.jovanovic2022_paradox.small_training import table_14
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.rows import Rows

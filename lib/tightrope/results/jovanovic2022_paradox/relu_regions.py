@@ -6,7 +6,7 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.errors import CertificateError, InputError
-from tightrope.relaxations.triangle import area
+from tightrope.relaxations.triangle import area, corners
 from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.rows import Rows
@@ -31,22 +31,6 @@ def cases(lower: float, upper: float) -> list[dict]:
     if not lower < 0 < upper:
         raise InputError(f"lower, upper: an unstable ReLU has lower < 0 < upper, got {lower:g}, {upper:g}.")
     return [{"method": method, "lower": float(lower), "upper": float(upper)} for method in SHAPES]
-
-
-def corners(method: str, lower: float, upper: float) -> list[tuple[float, float]]:
-    """Return the corners (h, z) of a relaxation's region over l <= h <= u, l < 0 < u, in order around it."""
-    slope = upper / (upper - lower)
-    chord = [(upper, upper), (lower, 0.0)]
-    if method in ("box", "hbox"):
-        return [(lower, 0.0), (upper, 0.0), (upper, upper), (lower, upper)]
-    if method == "deepz":
-        return [(lower, slope * lower), (upper, slope * upper), *chord]
-    if method in ("crown", "crown_ibp", "crown_0"):
-        flat = method == "crown_0" or -lower >= upper
-        return [(lower, 0.0), (upper, 0.0), (upper, upper)] if flat else [(lower, lower), *chord]
-    if method == "parallelogram":
-        return [(lower, 0.0), (0.0, 0.0), (upper, upper), (upper + lower, upper)]
-    return [(lower, 0.0), (0.0, 0.0), (upper, upper)]
 
 
 @figure_1.solve

@@ -9,13 +9,9 @@ import numpy as np
 from tightrope import figures
 from tightrope.datasets import Dataset, Normalisation
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.propagation.certify import certify
-from tightrope.propagation.inputs import InputSet
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES, checkpoint
-from tightrope.threads import one_torch_thread
+from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES, certified_boxes, checkpoint
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.programs import PROGRAMS
-from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench import cases as workbench_cases
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
@@ -105,17 +101,8 @@ def train_and_certify(case: Mapping) -> dict:
         trained = train(configuration, data, checkpoint=file, device="cpu")
     x = data.normalisation.to_input(data.images)
     correct = trained.network.predict(x) == data.labels
-    lower, upper = x - case["epsilon"], x + case["epsilon"]
-    with one_torch_thread():
-        if method in PROGRAMS:
-            certified = np.zeros_like(correct)
-            for n in np.flatnonzero(correct):
-                label = int(data.labels[n])
-                margins = layerwise_bounds(trained.network, lower[n], upper[n], label, method).margins
-                certified[n] = (np.delete(margins, label) < 0).all()
-        else:
-            boxes = InputSet.boxes(lower, upper)
-            certified = certify(trained.network, boxes, data.labels, method, consider=correct).certified
+    ends = x - case["epsilon"], x + case["epsilon"]
+    certified, _ = certified_boxes(trained.network, *ends, data.labels, method, consider=correct)
     return {
         "correct": round(accuracy(trained.network, data) * len(data)),
         "certified": int(certified.sum()),

@@ -8,12 +8,11 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.errors import InputError
-from tightrope.propagation.certify import certify
-from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import (
     CERTIFIERS,
     PAPER,
     TITLES,
+    certified_boxes,
     kept_or_solved,
     label,
     letter_of,
@@ -21,9 +20,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     trained_here,
 )
 from tightrope.results.jovanovic2022_paradox.cross_certification import short_search
-from tightrope.threads import one_torch_thread
 from tightrope.training.programs import PROGRAMS
-from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.parameters import rows_of
@@ -128,16 +125,7 @@ def _bisect(case: Mapping, method: str, below: np.ndarray, above: np.ndarray) ->
 def certified_at(case: Mapping, method: str, index: np.ndarray, consider: np.ndarray) -> tuple[np.ndarray, int]:
     """Return which images (N,) the relaxation certifies at the radius of this index of each; programs solved."""
     found, _, lower, upper, labels = questions({**case, "epsilon_pixel": radii_of(case)[index][:, None]})
-    with one_torch_thread():
-        if method not in PROGRAMS:
-            boxes = InputSet.boxes(lower, upper)
-            return certify(found.network, boxes, labels, method, consider=consider).certified, 0
-        proven, programs = np.zeros(len(labels), bool), 0
-        for n in np.flatnonzero(consider):
-            bounds = layerwise_bounds(found.network, lower[n], upper[n], int(labels[n]), method)
-            proven[n] = (np.delete(bounds.margins, labels[n]) < 0).all()
-            programs += bounds.programs
-    return proven, programs
+    return certified_boxes(found.network, lower, upper, labels, method, consider)
 
 
 @lru_cache(maxsize=16)
