@@ -59,7 +59,7 @@ def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int
     ]
 
 
-@table_2.solve_here
+@table_2.solve
 def certify_by_own_relaxation(case: Mapping) -> dict:
     """Certify one group of images by the relaxation of its network's training; Table 7's row if it is kept."""
     outcome = kept_or_solved(case, table_7)

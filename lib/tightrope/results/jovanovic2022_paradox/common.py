@@ -118,7 +118,10 @@ def certified_boxes(
 
 
 def kept_or_solved(case: Mapping, other: Experiment) -> dict:
-    """Return the outcome of a case that is also one of another kind of row: that row's if it is kept, else solved."""
+    """Return the outcome of a case that is also one of another kind of row: that row's if it is kept here.
+
+    A worker on another machine has no rows, and solves it.
+    """
     asked = {**case, "result": other.name}
     with Store() as store:
         store.import_csv(other.name, case["profile"], PAPER)
