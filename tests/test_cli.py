@@ -103,6 +103,8 @@ def test_certify_a_network_of_ones_own(monkeypatch):
     ]  # the data set's, if nothing is said
     only = json.loads(call(*OWN, *image, "--normalisation", "0,1", "--method", "crown").stdout)
     assert {label["method"] for label in only["labels"]} <= {"crown", "attack"}
+    text = call(*OWN, *image[:-1], "--normalisation", "0,1", "--method", "milp", "--label", "1").stdout
+    assert "computed" in text and "highs" in text and "certified" not in text
 
 
 def test_certify_a_property(tmp_path, monkeypatch):

@@ -215,8 +215,8 @@ def certify(
     """Decide whether a network's label is the same on a whole ball around an image, or whether a property holds.
 
     METHOD is cascade (everything below, from the cheapest to the tightest, until the answer is known),
-    interior-point, reduced-dual, scs, clarabel or mosek; for feed-forward networks also box, hbox, crown_ibp,
-    deepz, crown, lp-greedy, lp-last, lp-all and branch-and-bound.
+    interior-point, scs, clarabel or mosek; for feed-forward networks also box, hbox, crown_ibp,
+    deepz, crown, lp-greedy, lp-last, lp-all, branch-and-bound and milp, whose verdict is never certified but computed.
     """
     if property_file is not None:
         _certify_property(network_name, property_file, image_name, epsilon_pixel, as_json)

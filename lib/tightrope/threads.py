@@ -6,7 +6,7 @@ its threads, and the last bits of a result depend on their number. Parallelism b
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache
 
 from threadpoolctl import ThreadpoolController
@@ -17,9 +17,11 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_blas_thread() -> AbstractContextManager:
-    """Return a context in which BLAS uses one thread."""
-    return _controller().limit(limits=1, user_api="blas")
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Return a context, which is a decorator of functions too, in which BLAS uses one thread."""
+    with _controller().limit(limits=1, user_api="blas"):
+        yield
 
 
 @contextmanager

@@ -36,12 +36,20 @@ class Entry:
         Where the weights come from.
     normalisation : Normalisation or None
         From pixels to the network's input, the one to give to :func:`tightrope.regions.pixel_ball`; None for a file.
+    known_as : str
+        See :attr:`identity`; empty for almost every network.
     """
 
     network: MonDEQ | FeedForward
     dataset: str | None
     source: str
     normalisation: Normalisation | None = None
+    known_as: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 by which rows know the network: that of its weights, unless its description states another."""
+        return self.known_as or self.network.sha256()
 
 
 def _shipped() -> dict[str, Path]:
@@ -79,7 +87,8 @@ def get(name: str) -> Entry:
     name = str(name)
     if published := _published().get(name):
         source = ", ".join(published.files)
-        return Entry(replace(published.read(), name=name), published.dataset, source, published.normalisation)
+        network = replace(published.read(), name=name)
+        return Entry(network, published.dataset, source, published.normalisation, published.known_as)
     shipped = _shipped()
     if name in shipped:
         network, dataset = load(shipped[name]), name.split("/")[0]
@@ -170,6 +179,8 @@ class _Published:
         The constant of strong monotonicity of a monDEQ.
     address : str
         Where files are published whose SHA-256 is not known here, and that only the user can provide.
+    known_as : str
+        The SHA-256 by which rows know the network, if it is not that of its weights as they are computed now.
     """
 
     files: tuple[str, ...]
@@ -180,6 +191,7 @@ class _Published:
     convolutions: tuple[tuple[int, int], ...] = ()
     m: float | None = None
     address: str = ""
+    known_as: str = ""
 
     def available(self) -> bool:
         """Say whether its files are on this machine."""

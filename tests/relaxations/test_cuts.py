@@ -154,7 +154,7 @@ def test_errors():
     with pytest.raises(UnknownNameError, match="order"):
         verify(network, region, label, order="1+cut")
     with pytest.raises(InputError, match="cascade"):
-        verify(network, region, label, order="1+cuts", method="reduced-dual")
+        verify(network, region, label, order="1+cuts", method="scs")
     model = robustness_model(network, region, label)
     with pytest.raises(InputError, match="neurons"):
         cut_model(model, Box(np.zeros(2), np.ones(2)))

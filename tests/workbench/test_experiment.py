@@ -1,5 +1,6 @@
 """The shape of a result: parameters, kinds of row, tables as attributes; and a fifth paper in forty lines."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tightrope import paths
-from tightrope.errors import InputError, UnknownParameterError
+from tightrope.errors import CorruptDataError, InputError, UnknownParameterError
 from tightrope.workbench import published, registry, runner
 from tightrope.workbench.compare import compare
 from tightrope.workbench.experiment import Experiment, Solved
@@ -126,6 +127,24 @@ def test_every_committed_row_has_the_key_of_its_case(path):
                 break
         else:
             pytest.fail(f"{path.name}: no prefix of the row {row['key']} is its case")
+
+
+@pytest.mark.published
+@pytest.mark.parametrize("paper", sorted({path.parent.name for path in FILES}))
+def test_committed_rows_are_found_again(paper):
+    """On this machine too, whatever its processor, the cases of the paper profile have the keys of the rows."""
+    known = {}
+    for result in published.results():
+        if result.paper == paper and result.runnable:
+            with contextlib.suppress(CorruptDataError):  # a network's file that is refused
+                for key, kind in registry.profile_cases(paper, result.name, "paper").items():
+                    known.setdefault(kind, set()).add(key)
+    assert known
+    for kind, keys in known.items():
+        path = paths.RESULTS / paper / f"{kind}.paper.csv"
+        if path.is_file():
+            committed = {row["key"] for row in from_csv(path.read_text(encoding="utf-8"))}
+            assert keys <= committed or len(committed & keys) > 0.9 * len(committed), kind
 
 
 def test_a_fifth_paper_takes_forty_lines(home, monkeypatch):

@@ -91,7 +91,7 @@ class Answer:
         if self.attack is not None:
             return Verdict.FALSIFIED
         verdicts = {self.verdict_of(k) for k in self.targets}
-        worst_first = (None, Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN)
+        worst_first = (None, Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN, Verdict.COMPUTED)
         return next((verdict for verdict in worst_first if verdict in verdicts), Verdict.CERTIFIED)
 
     def by_enclosure(self, label: int) -> bool:
@@ -290,7 +290,7 @@ def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
     plain = state.get("order", "1") == "1"
     if method not in robustness.METHODS:  # linear bounds of layers serve all labels
         return [targets]
-    if method == "reduced-dual" or (method == "cascade" and plain and region.size <= SMALL):
+    if method == "cascade" and plain and region.size <= SMALL:
         return [targets]
     if method == "cascade" and plain:
         return [part for part in (targets[:1], targets[1:]) if part]

@@ -124,7 +124,7 @@ class MonDEQ:
         m = float(weight("m", np.ravel(m), (1,))[0])
         if m <= 0:
             raise NetworkError(f"m is {m:.6g}; it must be positive.")
-        return cls((1 - m) * np.eye(p) - A.T @ A + B - B.T, U, u, C, c, m, name)
+        return cls((1 - m) * np.eye(p) - _gram(A) + B - B.T, U, u, C, c, m, name)
 
     @classmethod
     def from_arrays(
@@ -334,3 +334,15 @@ class MonDEQ:
 
 def _relu(h: np.ndarray) -> np.ndarray:
     return np.maximum(h, 0.0)
+
+
+def _gram(A: np.ndarray) -> np.ndarray:
+    """Return A'A (p, p) for A (n, p), row after row.
+
+    The last bits of a BLAS product depend on the processor; those of single products and sums do not. The weights, and
+    with them the identity of every row, must be the same on every machine.
+    """
+    total = np.zeros((A.shape[1], A.shape[1]))
+    for row in A:
+        total += row[:, None] * row[None, :]
+    return total

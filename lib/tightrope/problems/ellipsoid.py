@@ -22,6 +22,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
+from tightrope.problems.polynomial import Constrained
 from tightrope.problems.robustness import RobustnessModel
 from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Forms, Space, embedding, products
@@ -29,28 +30,8 @@ from tightrope.semialgebraic import Constraint, Forms, Space, embedding, product
 Q_GROUP, B_GROUP = "Q", "b"
 
 
-class StateModel(Protocol):
+class StateModel(Constrained, Protocol):
     """What describes the states of a network on a region: a RobustnessModel, or one with cuts."""
-
-    @property
-    def space(self) -> Space:
-        """The variables."""
-
-    @property
-    def constraints(self) -> tuple[Constraint, ...]:
-        """What holds of every state."""
-
-    @property
-    def squared_norm(self) -> float:
-        """A bound on the squared length of homogeneous coordinates."""
-
-    @property
-    def center(self) -> np.ndarray:
-        """(N,) a state."""
-
-    @property
-    def spread(self) -> np.ndarray:
-        """(N,) variances around it."""
 
     @property
     def rounding(self) -> float:

@@ -141,7 +141,7 @@ def corners(kind: str, lower: float, upper: float) -> list[tuple[float, float]]:
 
 
 def area(kind: str, lower: float, upper: float) -> float:
-    """The area of the region of one neuron with l < 0 < u in the plane of h and z; 0 where it is stable.
+    """Return the area of the region of one neuron with l < 0 < u in the plane of h and z; 0 where it is stable.
 
     Examples
     --------

@@ -65,6 +65,6 @@ def bipartite_maxcut(
 
 
 def _normalised(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1; a row of zeros stays one, which changes no value."""
+    """Return rows of length 1; a row of zeros stays one, which changes no value."""
     size = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(size > 0, size, 1.0)

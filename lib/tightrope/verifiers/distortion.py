@@ -74,7 +74,7 @@ def certified_distortion(
     tolerance: float = 0.01,
     steps: int = 40,
 ) -> Bracket:
-    """The largest radius that a method certifies, within a bracket.
+    """Return the largest radius that a method certifies, within a bracket.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def certified_distortion(
     tolerance
         Relative width of the bracket.
     steps
-        Of the dual ascent.
+        How many the dual ascent takes.
     """
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
@@ -119,14 +119,14 @@ def attacked_distortion(
     steps: int = 40,
     seed: int = 0,
 ) -> Bracket:
-    """The smallest distance at which projected gradient ascent finds another label.
+    """Return the smallest distance at which projected gradient ascent finds another label.
 
     Parameters
     ----------
     largest
         The first radius that is tried; the upper end is inf if nothing is found there.
     restarts, steps, seed
-        Of :func:`tightrope.attacks.pgd`.
+        Those of :func:`tightrope.attacks.pgd`.
     """
     center = np.asarray(center, float)
     nearest = [INFINITY]

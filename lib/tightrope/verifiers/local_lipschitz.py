@@ -81,7 +81,7 @@ def local_upper_bound(
             continue
         C = small.network.C if row is None else row[None] @ small.network.C
         size = np.linalg.norm(small.network.U, 2) + small.rounding.U
-        through = y_radius(small.network, np.linalg.norm(C, 2) + small.rounding.C) * size * change
+        through = y_radius(small.network, float(np.linalg.norm(C, 2)) + small.rounding.C) * size * change
         problem = local_problem(small.network, small.direct, region, row, graph=graph)
         part = prove(problem, tolerance, k, float((affine + through) * (1 + 1e-9)), stop)
         if part.multipliers is not None:  # the closed form is for exact arithmetic already

@@ -77,7 +77,8 @@ def certify_images(case: Mapping) -> dict:
 @ratios.table
 def certified(rows: Rows) -> Table:
     """Return percent of the images certified at each radius, beside the printed ones."""
-    return ratio_table(_by_name(rows), TABLE_4)
+    images = min((row["options"]["images"] for row in rows), default=1)
+    return ratio_table(_by_name(rows), TABLE_4, images)
 
 
 def _by_name(rows: Rows) -> dict[str, list[float]]:

@@ -49,7 +49,7 @@ def progress(rows: Rows) -> Table:
     for (method, ball), own in rows.by("method", "ball"):
         known = own.column("value")
         lines.append((METHODS[method].title, ball, f"{len(known)} of {len(own)}", max(known, default=None)))
-    return Table(("constants by", "ball", "pairs", "largest"), lines)
+    return Table(("constants by", "ball", "pairs", "largest"), lines, tolerance={"largest": 0.01})
 
 
 @table_4.table
@@ -61,7 +61,7 @@ def matrix(rows: Rows, method: str, ball: str) -> Table:
     L = pair_matrix(own)
     unknown = np.isnan(L) | np.eye(len(L), dtype=bool)
     lines = [(i, *("" if unknown[i, j] else f"{L[i, j]:.3f}" for j in range(len(L)))) for i in range(len(L))]
-    return Table(("L", *map(str, range(len(L)))), lines)
+    return Table(("L", *map(str, range(len(L)))), lines, tolerance=0.01)  # proven to 1e-4 relative
 
 
 @table_4.table

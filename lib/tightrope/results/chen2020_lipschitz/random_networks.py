@@ -139,7 +139,7 @@ def _by_sparsity(rows: Rows, cell: Callable[[Rows], str | float]) -> Table:
             cells = [cell(group) if group else None for group in groups]
             lines.append((f"({', '.join(map(str, sizes))})", name, METHODS[method].title, *cells))
     names = ["dense" if band is None else f"s = {band}" for band in bands]
-    return Table(("network", "set", "method", *names), lines)
+    return Table(("network", "set", "method", *names), lines, tolerance=5e-4)  # proven to 1e-4 relative
 
 
 def _methods(rows: Rows) -> list[str]:

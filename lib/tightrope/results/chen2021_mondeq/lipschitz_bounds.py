@@ -155,7 +155,7 @@ def make_case(parameters: Mapping, norm: object, method: str, options: Mapping) 
         "result": TABLE_3,
         "profile": parameters["profile"],
         "network": parameters["network"],
-        "network_sha256": found.network.sha256(),
+        "network_sha256": found.identity,
         "dataset": found.dataset,
         "norm": norm,
         "method": method,
