@@ -55,6 +55,35 @@ def test_a_call_solves_what_is_missing_and_shows_it(squares, tmp_path):
         _ = solved.numbrs
 
 
+class Recorded:
+    """A drawing that only remembers under which names it was written, with which numbers."""
+
+    def __init__(self):
+        self.saved = []
+
+    def save(self, paper: str, name: str, numbers: Table) -> None:
+        self.saved.append((name, numbers.rows))
+
+
+def test_a_drawing_of_two_kinds_has_the_profile_of_both(squares, tmp_path):
+    """It may take more than its rows; the kind that is needed is solved first."""
+    order, (doubles,) = [], squares.needs
+    doubles.solve(lambda case: order.append("doubles") or {"double": 2 * case["number"]})
+    squares.solve(lambda case: order.append("squares") or {"square": case["number"] ** 2})
+
+    @squares.drawing(lambda rows, drawing: Table(("square",), [(row["square"],) for row in rows[:1]]))
+    def draw_part(rows: Rows, drawing: Recorded) -> Recorded:
+        return drawing
+
+    with Store(tmp_path / "records.sqlite") as store:
+        solved = squares(profile="quick", store=store, count=1, seed=0)
+    assert order == ["doubles", "squares"]
+    drawing = solved.draw_part(Recorded())
+    own, other = solved.rows
+    Solved(squares, [own, {**other, "profile": "custom"}]).draw_part(drawing)
+    assert drawing.saved == [("squares-part.quick", ((0,),)), ("squares-part.custom", ((0,),))]
+
+
 def test_parameters_are_those_of_the_cases(squares, tmp_path):
     with Store(tmp_path / "records.sqlite") as store:
         with pytest.raises(UnknownParameterError, match="squares 'cont'"):
