@@ -51,6 +51,7 @@ def test_no_bare_builtin_exception_is_raised():
     found = [
         f"{path.relative_to(PACKAGE)}:{line}: {name}"
         for path in sorted(PACKAGE.rglob("*.py"))
+        if "checker" not in path.parts  # imports nothing of the library, its errors neither
         for line, name in bare_raises(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not found, "raise an error of tightrope.errors instead"

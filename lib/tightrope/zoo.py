@@ -276,7 +276,7 @@ def _group(
 ) -> dict[str, _Published]:
     """Return the networks of one group: name and file, or files, of each, and what all of them share."""
     if format not in _FORMATS:
-        raise ValueError(f"format {format!r} is none of {', '.join(_FORMATS)}")
+        raise InputError(f"format {format!r} is none of {', '.join(_FORMATS)}")
     numbers = {key: tuple(v) if isinstance(v, list) else v for key, v in normalisation.items()}
     shared: dict[str, Any] = {
         "format": format,

@@ -70,7 +70,7 @@ def test_a_result_without_notebook_says_why():
 def test_a_limit_holds_for_each_network():
     """Of a result that takes a number of images for each network."""
     limited = runner.prepare(published.find("table-4-cr-auc"), "quick", limit=5)
-    assert limited.parameters["images"] == [5, 5]
+    assert limited.parameters["image_counts"] == [5, 5]
 
 
 def test_parameter_values_are_yaml():

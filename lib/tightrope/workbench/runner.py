@@ -109,8 +109,9 @@ def prepare(
         if limit < 1:
             raise InputError(f"limit: expected at least 1, got {limit}")
         if "images" in values:
-            images = values["images"]
-            values["images"] = min(images, limit) if isinstance(images, int) else [min(n, limit) for n in images]
+            values["images"] = min(values["images"], limit)
+        if "image_counts" in values:
+            values["image_counts"] = [min(count, limit) for count in values["image_counts"]]
     if changes or limit is not None:
         with suppress(MissingDataError):  # said when the run starts, so that others can be prepared
             asked = named(experiment(result).all_cases(values))
