@@ -30,11 +30,11 @@ class Table:
     L2    0.9 to 17.2
     """
 
-    columns: tuple[str, ...]
-    rows: tuple[tuple, ...]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
     tolerance: Mapping[str, float] | float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "rows", tuple(tuple(row) for row in self.rows))
         if isinstance(self.tolerance, Mapping):

@@ -83,6 +83,11 @@ def trained_here(letter: str, images: int) -> str:
     return f"another network of the same kind, trained here for {epochs}; first {images} images"
 
 
+def one_image(rows: Rows) -> float:
+    """Return one image in percent: an attack may end on its other side on another processor."""
+    return round(100 / min(own.total("count") for _, own in rows.by("network")), 2)
+
+
 def share(rows: Rows, name: str) -> float:
     """Return the sum of a column in percent of the images, with two digits."""
     return round(100 * rows.total(name) / rows.total("count"), 2)
