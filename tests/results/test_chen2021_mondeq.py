@@ -9,7 +9,7 @@ from tightrope import zoo
 from tightrope.errors import CertificateError, InputError
 from tightrope.results.chen2021_mondeq import adversarial_example, lipschitz_bounds
 from tightrope.results.chen2021_mondeq import certified_ratio as ratio
-from tightrope.workbench import registry
+from tightrope.workbench import published, registry
 from tightrope.workbench.records import Store
 from tightrope.workbench.rows import Rows
 
@@ -140,6 +140,14 @@ def test_a_wrong_number_of_images_is_refused(images):
     """Before anything is solved."""
     with pytest.raises(InputError, match="images"):
         ratio.table_2.own_cases("quick", {**PARAMETERS, "images": images})
+
+
+@pytest.mark.parametrize("name", ["table-1-problem-sizes", "table-2-certified-ratio", "table-3-lipschitz-bounds"])
+def test_a_network_with_layers_is_refused(name):
+    """Before anything is solved; Figure 2, and Table 2 without the columns beside it, take one."""
+    values = published.parameters(published.find(name), published.defaults(published.find(name)), "quick")
+    with pytest.raises(InputError, match=r"digits/relu-16 has layers"):
+        registry.experiment(published.find(name)).all_cases(values | {"network": "digits/relu-16"})
 
 
 def test_a_decided_case_holds_together():

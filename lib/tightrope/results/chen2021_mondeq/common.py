@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.regions import Ball, pixel_ball
 from tightrope.workbench.cases import dataset, entry, image_count
@@ -16,6 +17,14 @@ SETS = {False: "ball", True: "ball in [0, 1]"}
 def is_published_network(name: str) -> bool:
     """Return whether what the authors print and published belongs to this network."""
     return name.startswith(f"{PAPER}/")
+
+
+def mondeq(name: str) -> MonDEQ:
+    """Return a network, refusing one with layers: most results are for monDEQs only."""
+    network = entry(name).network
+    if not isinstance(network, MonDEQ):
+        raise InputError(f"network: {name} has layers; write the name of a monDEQ, such as digits/mondeq-16.")
+    return network
 
 
 def first_images(network: str, images: int) -> range:

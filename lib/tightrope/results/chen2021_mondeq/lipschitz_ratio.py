@@ -12,13 +12,14 @@ from tightrope.results.chen2021_mondeq.common import (
     ball_name,
     by_ball,
     first_images,
+    mondeq,
     norm_text,
     printed_ratio,
     radii,
 )
 from tightrope.results.chen2021_mondeq.lipschitz_bounds import NORMS, constants_of
 from tightrope.verifiers import lipschitz
-from tightrope.workbench.cases import ball_case, dataset, entry
+from tightrope.workbench.cases import ball_case, dataset
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows, percent
@@ -52,7 +53,7 @@ def certified_counts(case: Mapping, constants: Rows) -> dict:
         `printed_criterion`: by 2 radius L < tau with the proven constant; `pairwise`: by radius L_yk < F_y - F_k for
         every k; `product`: by the first criterion with the closed form of Pabbaraju, Winston and Kolter.
     """
-    network, data, images = entry(case["network"]).network, dataset(case["dataset"]), case["images"]
+    network, data, images = mondeq(case["network"]), dataset(case["dataset"]), case["images"]
     scores, labels = network.logits(data.normalisation.to_input(data.images[:images])), data.labels[:images]
     radius = data.normalisation.radius_to_input(case["epsilon_pixel"])
     value = {row["method"]: row["value"] for row in constants.where(norm=case["norm"])}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, norm_text, question
+from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, mondeq, norm_text, question
 from tightrope.verifiers import lipschitz_lower
 from tightrope.verifiers.local_lipschitz import ORDERS, local_upper_bound
 from tightrope.workbench.cases import ball_case
@@ -26,6 +26,7 @@ SAMPLES = 300  # Jacobians in the ball
 @table_3_local.cases
 def cases(network: str) -> list[dict]:
     """Return one case for each ball and order."""
+    mondeq(network)  # refuses others before anything is solved
     return [
         ball_case(network, norm, epsilon, False, order, {"seed": 0}, image=IMAGE)
         for norm, epsilon in BALLS

@@ -7,7 +7,7 @@ import numpy as np
 
 from tightrope import attacks, figures
 from tightrope.errors import InputError
-from tightrope.results.chen2021_mondeq.common import PAPER, is_published_network, norm_text, question
+from tightrope.results.chen2021_mondeq.common import PAPER, is_published_network, mondeq, norm_text, question
 from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_points, reach
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 from tightrope.workbench.cases import ball_case, dataset, entry
@@ -28,8 +28,7 @@ def cases(network: str, image: int, other: int, epsilon_pixel: float, samples: i
     `other` is the label on the vertical axis, the image's own is on the horizontal one; `samples` counts points of each
     kind: inside, on the boundary, extreme.
     """
-    found = entry(network)
-    label, classes = dataset(found.dataset).label(image), found.network.classes
+    label, classes = dataset(entry(network).dataset).label(image), mondeq(network).classes
     if other == label or other >= classes:
         raise InputError(f"other: got {other!r}; write a label 0..{classes - 1} other than {label}.")
     options = {"seed": seed, "other": other, "samples": samples}

@@ -10,7 +10,7 @@ from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.regions import Ball
 from tightrope.relaxations.shor import shor_constraints
-from tightrope.results.chen2021_mondeq.common import PAPER, norm_text, question
+from tightrope.results.chen2021_mondeq.common import PAPER, mondeq, norm_text, question
 from tightrope.solvers.arrow import ArrowData
 from tightrope.workbench.cases import ball_case, dataset, entry
 from tightrope.workbench.experiment import Experiment
@@ -42,7 +42,8 @@ def printed_sizes(p0: int, p: int, K: int) -> dict[str, tuple[int, int]]:
 @table_1.cases
 def cases(network: str, image: int, epsilon_pixel: float) -> list[dict]:
     """Return one case for each model and norm."""
-    dataset(entry(network).dataset).image(image)  # refuses an image out of range before anything is built
+    mondeq(network)  # refuses others, and an image out of range, before anything is built
+    dataset(entry(network).dataset).image(image)
     return [
         ball_case(network, norm, epsilon_pixel, False, model, {"seed": 0}, image=image)
         for model in MODELS
