@@ -39,8 +39,7 @@ test: setup  ## lint, unit tests, and the notebooks against their stored outputs
 	$(RUN) ruff check .
 	$(RUN) pytest -m 'not browser'
 ifneq ($(NOTEBOOKS),)
-	$(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
-	    --nbval-sanitize-with tests/nbval.cfg notebooks
+	$(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) notebooks
 endif
 
 browser: setup  ## drive the explorers in Chromium (apt-get install chromium), in JupyterLab and in Voila
@@ -56,10 +55,11 @@ data: setup  ## fetch the papers' networks and MNIST, and check every SHA-256
 bench: setup  ## time the solvers against each other on this machine
 	$(RUN) tests.benchmarks
 
-lint: setup  ## style, formatting and layers, without the tests
+lint: setup  ## style, formatting, layers and types, without the tests
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(BIN)/lint-imports
+	$(RUN) mypy
 
 format: setup  ## format the code
 	$(RUN) ruff check --fix --exit-zero --quiet .

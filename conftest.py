@@ -1,6 +1,9 @@
-"""What tests and notebooks share: one thread, no downloads, and what nbval leaves out."""
+"""What tests and notebooks share: one thread, no downloads, and how nbval compares."""
 
+import functools
 import os
+
+from tests import notebook_outputs
 
 # Before numpy and torch are imported; the kernels that nbval and papermill start inherit it.
 os.environ["TIGHTROPE_OFFLINE"] = "1"
@@ -12,3 +15,9 @@ def pytest_collectstart(collector):
     """Tell nbval what not to compare: rendered tables repeat the text, and warnings are not results."""
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += ("text/html", "stderr")
+
+
+def pytest_itemcollected(item):
+    """Let nbval compare the numbers of its cells within tolerances."""
+    if hasattr(item, "compare_outputs"):
+        item.compare_outputs = functools.partial(notebook_outputs.compare_outputs, item)

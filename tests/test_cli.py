@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from tightrope import paths, zoo
 from tightrope.cli import main
+from tightrope.verifiers import robustness
 from tightrope.workbench import published
 
 NETWORK = next(name for name in zoo.names() if name.startswith("digits/"))
@@ -103,6 +104,8 @@ def test_certify_a_network_of_ones_own(monkeypatch):
     ]  # the data set's, if nothing is said
     only = json.loads(call(*OWN, *image, "--normalisation", "0,1", "--method", "crown").stdout)
     assert {label["method"] for label in only["labels"]} <= {"crown", "attack"}
+    text = call(*OWN, *image[:-1], "--normalisation", "0,1", "--method", "milp", "--label", "1").stdout
+    assert "computed" in text and "highs" in text and "certified" not in text
 
 
 def test_certify_a_property(tmp_path, monkeypatch):
@@ -153,6 +156,12 @@ def test_certify_a_property(tmp_path, monkeypatch):
         (changed("--epsilon-pixel", "nan"), "epsilon_pixel"),
         ((*CERTIFY, "--label", "10"), "label"),
         ((*CERTIFY, "--method", "simplex"), "unknown method"),
+        (("run", "table-2"), "or 'chen2021-mondeq/table-2-certified-ratio'"),
+        (("run", "--all", "figure-1-relations"), "--all"),
+        (("compare", "--all", "figure-1-relations"), "--all"),
+        (("compare", "--json", "--markdown"), "one of them"),
+        (("run", "figure-1-relations", "table-4-cr-auc", "-p", "foo", "3"), "parameter of figure-1-relations: 'foo'"),
+        (("run", "table-8-mnist-fc", "-p", "networks", "[digits/fc-natural]"), "must end with how it was trained"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, message):
@@ -162,3 +171,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message):
     assert done.stdout == ""
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("written", "meant"), [("LP-ALL", "lp-all"), ("lp_all", "lp-all"), ("CROWN-IBP", "crown_ibp")])
+def test_methods_are_written_as_one_likes(written, meant):
+    """As the papers write them, with hyphens or underscores; the answer has the name that rows have."""
+    question = ("certify", "--network", "digits/relu-16", "--image", "digits:0", "--epsilon-pixel", "0.005", "--json")
+    assert json.loads(call(*question, "--method", written).stdout)["method"] == meant
+
+
+def test_certify_help_lists_every_method():
+    """All that `robustness.methods` knows, and what --json does."""
+    text = "".join(call("certify", "--help").stdout.split())  # lines break at hyphens
+    listed = text[text.index("METHODis") : text.index("Case,hyphens")]
+    assert all(method in listed for method in robustness.methods(zoo.get("digits/relu-16").network))
+    assert "Oneobject:question" in text

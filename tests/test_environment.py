@@ -1,8 +1,10 @@
 """pyproject.toml, requirements.lock, environment.yml and the Makefile describe the same installation."""
 
+import ast
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -12,8 +14,17 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tightrope import __version__, paths
+from tightrope.workbench import published
 
 PROMISED = "jupyterlab papermill numpy scipy cvxpy mosek torch foolbox matplotlib ipywidgets pytest nbval".split()
+# Modules whose package has another name.
+PACKAGES = {"yaml": "pyyaml", "sklearn": "scikit-learn"}
+# Declared for notebooks, as solvers of CVXPY, and as checks.
+NOT_IMPORTED = {
+    *("ipykernel", "jupyterlab", "clarabel", "scs"),
+    *("hypothesis", "import-linter", "mypy", "nbval", "packaging", "pytest", "pytest-xdist", "ruff"),
+}
+NIGHTLY = ["make data", "make test", "make test-long"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +76,56 @@ def test_conda_environment_installs_the_same(project):
     assert environment["name"] == project["name"]
     assert python.split("=")[0] == "python" and pip == "pip"
     assert python.split("=")[1] in SpecifierSet(project["requires-python"])
-    assert installed == {"pip": ["-c requirements.lock", "-e ."]}
+    makefile = (paths.ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "-c requirements.lock -e '.[onnx]'" in makefile
+    assert installed == {"pip": ["-c requirements.lock", "-e .[onnx]"]}
+
+
+def test_every_import_is_a_dependency_and_no_other(project):
+    """What lib imports is declared, in the main list or an extra; what is declared there is imported."""
+    imported = set()
+    for path in (paths.ROOT / "lib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.partition(".")[0])
+    imported -= {*sys.stdlib_module_names, "tightrope"}
+    packages = {PACKAGES.get(name, name) for name in imported}
+    lines = [*project["dependencies"], *project["optional-dependencies"]["onnx"]]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    assert packages <= declared, "imported and not declared"
+    assert declared - packages <= NOT_IMPORTED, "declared and not imported"
+
+
+def test_version_changelog_and_citation_agree():
+    """The newest released version is the package's, with its date, in all three."""
+    changelog = (paths.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)$", changelog, re.MULTILINE)
+    assert changelog.index("## [Unreleased]") < changelog.index(f"## [{released[0][0]}]")
+    citation = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], str(citation["date-released"])) == released[0]
+    assert citation["cff-version"] == "1.2.0" and citation["license"] == "MIT"
+    assert {"title", "message", "authors"} <= citation.keys()
+    # Between releases the version is the next one's, in development.
+    release, _, development = __version__.partition(".dev")
+    assert release == released[0][0] if not development else release > released[0][0]
+
+
+def test_citation_names_the_papers():
+    """One reference for each paper that is reproduced, with its title."""
+    citation = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    titles = {reference["title"] for reference in citation["references"]}
+    assert titles == {paper.title for paper in published.papers()}
+
+
+@pytest.mark.parametrize(("name", "commands"), [("test", ["make test"]), ("nightly", NIGHTLY)])
+def test_workflows_call_the_makefile(name, commands):
+    """What a public forge runs is what a person runs."""
+    workflow = yaml.safe_load((paths.ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
+    (job,) = workflow["jobs"].values()
+    run = [step["run"] for step in job["steps"] if "run" in step]
+    assert [line for line in run if line.startswith("make ")] == commands
 
 
 def test_version_is_the_packages_own(project):

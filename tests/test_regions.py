@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 from tests.helpers import ball
 from tightrope import datasets
+from tightrope.datasets import Normalisation
 from tightrope.errors import RegionError
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope, parse_norm, pixel_ball
 
@@ -209,3 +210,19 @@ def test_pulling_into_a_polytope_ends_inside(rng):
 def test_impossible_sets_are_refused(make, message):
     with pytest.raises(RegionError, match=message):
         make()
+
+
+@pytest.mark.parametrize("radius", [None, "0.1", True, np.array([0.1]), [0.1], np.nan, -0.1, np.inf])
+def test_a_radius_is_one_number(radius):
+    """Anything else is refused by name, also where pixels are meant; numbers of NumPy are numbers."""
+    with pytest.raises(RegionError, match="radius: expected a finite number"):
+        Ball([0.0], radius, 2)
+    with pytest.raises(RegionError, match="epsilon_pixel: expected a finite number"):
+        pixel_ball(np.zeros(1), 2, radius, Normalisation(0.0, 1.0), False)
+    assert Ball([0.0], np.float32(0.5), 2).radius == Ball([0.0], np.array(0.5), 2).radius == 0.5
+
+
+def test_a_normalisation_is_no_tuple():
+    """The message says what to write."""
+    with pytest.raises(RegionError, match=r"write Normalisation\(mean, std\)"):
+        pixel_ball(np.zeros(1), 2, 0.1, (0.0, 1.0), False)

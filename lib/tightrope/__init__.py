@@ -3,4 +3,4 @@
 CONTRIBUTING.md lists the modules in the order in which data flows; each imports only from those before it.
 """
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0.dev0"

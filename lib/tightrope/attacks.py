@@ -7,12 +7,18 @@ descent, as the papers use it, and :func:`pgd`, which aims at every label from s
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from tightrope.arguments import require_network, require_region
 from tightrope.errors import ConvergenceError, InputError, RegionError
 from tightrope.networks import Composition, Dense, FeedForward, MonDEQ
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
+
+#: From x (N, p0) to values (N,) and their gradients (N, p0).
+_Ascent = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 #: Residual of the equilibria inside the search; what is returned is evaluated to the networks' own tolerance.
 SEARCH_TOLERANCE = 1e-6
@@ -63,7 +69,11 @@ class PGDResult:
 
 
 def check(
-    network: MonDEQ | FeedForward, region: Region, label: int, points, targets: Iterable[int] | None = None
+    network: MonDEQ | FeedForward,
+    region: Region,
+    label: int,
+    points: ArrayLike,
+    targets: Iterable[int] | None = None,
 ) -> Attack | None:
     """Return the row of points (N, p0) that proves most clearly that label does not win, or None.
 
@@ -74,19 +84,19 @@ def check(
     targets : iterable of int, optional
         The labels that may win instead; all others if left out.
     """
-    points = np.atleast_2d(np.asarray(points, dtype=np.float64))
-    points = points[np.isfinite(points).all(-1)]
-    points = points[region.contains(points)]
-    if not len(points):
+    rows = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    rows = rows[np.isfinite(rows).all(-1)]
+    rows = rows[region.contains(rows)]
+    if not len(rows):
         return None
-    margins = _margins(network, label, points)
-    asked = np.isin(np.arange(margins.shape[1]), range(margins.shape[1]) if targets is None else list(targets))
+    margins = _margins(network, label, rows)
+    asked = np.isin(np.arange(margins.shape[1]), list(range(margins.shape[1]) if targets is None else targets))
     asked[label] = False
     margins = np.where(asked & np.isfinite(margins), margins, -np.inf)
     row, target = np.unravel_index(np.argmax(margins), margins.shape)
     if margins[row, target] < 0:
         return None
-    return Attack(points[row].copy(), int(target), float(margins[row, target]))
+    return Attack(rows[row].copy(), int(target), float(margins[row, target]))
 
 
 def margins_at(network: MonDEQ | FeedForward, label: int, point: np.ndarray) -> np.ndarray:
@@ -122,7 +132,7 @@ def pgd(
     restarts, steps : int
         Starting points for each target, and steps from each.
     seed : int
-        Of the random starting points.
+        The seed of the random starting points.
     """
     targets = _checked_targets(network, region, label, targets)
     if restarts < 1 or steps < 0:
@@ -131,12 +141,19 @@ def pgd(
     if not targets:
         return PGDResult({}, best_margin)
     if isinstance(region, (Zonotope, EllipsoidRegion)):
-        inner = pgd(_of_parameters(network, region), region.parameters, label, targets=targets,
-                    restarts=restarts, steps=steps, seed=seed)  # fmt: skip
+        inner = pgd(
+            _of_parameters(network, region),
+            region.parameters,
+            label,
+            targets=targets,
+            restarts=restarts,
+            steps=steps,
+            seed=seed,
+        )
         found = {target: check(network, region, label, region.at(hit.point)) for target, hit in inner.attacks.items()}
         return PGDResult({target: hit for target, hit in found.items() if hit is not None}, inner.best_margin)
-    points = _climb(network, region, label, targets, restarts, steps, seed)
-    return _collect(network, region, label, targets, points)
+    points = _gradient_ascent(network, region, label, targets, restarts, steps, seed)
+    return _evaluated(network, region, label, targets, points)
 
 
 def ascend(
@@ -151,7 +168,7 @@ def ascend(
 ) -> np.ndarray:
     """The best point of each start of :func:`pgd` for one target, (restarts, p0), successful or not."""
     targets = _checked_targets(network, region, label, [target])
-    return _climb(network, region, label, targets, restarts, steps, seed)[0]
+    return _gradient_ascent(network, region, label, targets, restarts, steps, seed)[0]
 
 
 def batched_pgd(
@@ -195,8 +212,7 @@ def batched_pgd(
     box = [torch.tensor(side, dtype=torch.float32) for side in (lower, upper)]
     y = torch.tensor(labels)
     points = torch.tensor(x, dtype=torch.float32)
-    if np.ndim(step):
-        step = torch.tensor(step, dtype=torch.float32)
+    length: Any = torch.tensor(step, dtype=torch.float32) if np.ndim(step) else step
     for _ in range(steps):
         rows = np.flatnonzero(~broken)
         if not len(rows):
@@ -204,7 +220,7 @@ def batched_pgd(
         inputs = points[rows].requires_grad_(True)
         loss = torch.nn.functional.cross_entropy(module(inputs), y[rows], reduction="sum")
         (gradient,) = torch.autograd.grad(loss, inputs)
-        moved = inputs.detach() + step * gradient.sign()
+        moved = inputs.detach() + length * gradient.sign()
         moved = torch.minimum(torch.maximum(moved, box[0][rows]), box[1][rows])
         points[rows] = moved
         with torch.no_grad():
@@ -215,14 +231,22 @@ def batched_pgd(
     return broken
 
 
-def _mislabelled(network, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _mislabelled(network: FeedForward, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Rows (N, p0) that get another label, (N,) of bool; scores that are not finite show nothing."""
     scores = network.logits(points)
     return np.isfinite(scores).all(1) & (scores.argmax(1) != labels)
 
 
-def _climb(network, region, label, targets, restarts, steps, seed) -> np.ndarray:
-    """The best points (targets, restarts, p0) of projected gradient ascent."""
+def _gradient_ascent(
+    network: MonDEQ | FeedForward,
+    region: Ball | Polytope,
+    label: int,
+    targets: list[int],
+    restarts: int,
+    steps: int,
+    seed: int,
+) -> np.ndarray:
+    """Return the best points (targets, restarts, p0) of projected gradient ascent."""
     starts = np.vstack([region.center, region.sample(restarts - 1, np.random.default_rng(seed))])
     x = np.tile(starts, (len(targets), 1))  # row r of target i: i * restarts + r
     ascent = _ascent(network, label, np.repeat(targets, restarts))
@@ -238,7 +262,9 @@ def _climb(network, region, label, targets, restarts, steps, seed) -> np.ndarray
     return best_x.reshape(len(targets), restarts, -1)
 
 
-def _collect(network, region, label, targets, points) -> PGDResult:
+def _evaluated(
+    network: MonDEQ | FeedForward, region: Ball | Polytope, label: int, targets: list[int], points: np.ndarray
+) -> PGDResult:
     """Re-evaluate the best points (targets, restarts, p0) to full accuracy."""
     flat = points.reshape(-1, points.shape[-1])
     margins = _margins(network, label, flat).reshape(*points.shape[:2], -1)
@@ -255,7 +281,11 @@ def _collect(network, region, label, targets, points) -> PGDResult:
     return PGDResult(attacks, best_margin)
 
 
-def _checked_targets(network, region, label, targets) -> list[int]:
+def _checked_targets(
+    network: MonDEQ | FeedForward, region: Region, label: int, targets: Iterable[int] | None
+) -> list[int]:
+    require_network(network)
+    require_region(region)
     if region.size != network.input_size:
         raise RegionError(f"region has {region.size} inputs, the network {network.input_size}.")
     labels = range(network.classes)
@@ -266,7 +296,7 @@ def _checked_targets(network, region, label, targets) -> list[int]:
     return targets
 
 
-def _margins(network, label: int, points: np.ndarray) -> np.ndarray:
+def _margins(network: MonDEQ | FeedForward, label: int, points: np.ndarray) -> np.ndarray:
     """F_k - F_label for all k, (N, K); of a monDEQ less what its computed equilibrium may be off by.
 
     Where that leaves the sign open, the equilibrium is computed again to a smaller residual.
@@ -294,8 +324,8 @@ def _margins(network, label: int, points: np.ndarray) -> np.ndarray:
     return least
 
 
-def _of_parameters(network: MonDEQ | FeedForward, region: Zonotope | EllipsoidRegion):
-    """The network as a function of w, where x = center + G w."""
+def _of_parameters(network: MonDEQ | FeedForward, region: Zonotope | EllipsoidRegion) -> MonDEQ | FeedForward:
+    """Return the network as a function of w, where x = center + G w."""
     if isinstance(network, FeedForward):
         first, *rest = network.layers
         return FeedForward((Composition((Dense(region.G, region.center), first)), *rest))
@@ -332,7 +362,7 @@ def _steepest(region: Ball | Polytope, x: np.ndarray, gradient: np.ndarray) -> n
     """
     if isinstance(region, Polytope):
         return gradient / np.maximum(np.linalg.norm(gradient, axis=-1, keepdims=True), 1e-300)
-    if region.clipped:
+    if region.lower is not None and region.upper is not None:
         held = ((x <= region.lower) & (gradient < 0)) | ((x >= region.upper) & (gradient > 0))
         gradient = np.where(held, 0.0, gradient)
     if region.norm == np.inf:
@@ -346,14 +376,15 @@ def _steepest(region: Ball | Polytope, x: np.ndarray, gradient: np.ndarray) -> n
     return direction / np.maximum(length, 1e-300)
 
 
-def _ascent(network, label: int, targets: np.ndarray) -> Callable:
+def _ascent(network: MonDEQ | FeedForward, label: int, targets: np.ndarray) -> _Ascent:
     """Return a function of x (N, p0): F_t - F_label (N,) and its gradient (N, p0), row i for targets[i]."""
     if isinstance(network, FeedForward):
         return _ascent_by_autograd(network, label, targets)
     g, offset = network.C[targets] - network.C[label], network.c[targets] - network.c[label]
-    z = w = None
+    z: np.ndarray | None = None
+    w: np.ndarray | None = None
 
-    def ascent(x):
+    def ascent(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # The equilibrium and its adjoint move little from step to step: start both where they were.
         nonlocal z, w
         z = network.equilibrium(x, z0=z, tolerance=SEARCH_TOLERANCE)
@@ -363,14 +394,14 @@ def _ascent(network, label: int, targets: np.ndarray) -> Callable:
     return ascent
 
 
-def _ascent_by_autograd(network: FeedForward, label: int, targets: np.ndarray) -> Callable:
+def _ascent_by_autograd(network: FeedForward, label: int, targets: np.ndarray) -> _Ascent:
     import torch
 
     from tightrope.networks import to_module
 
     module, rows = to_module(network), torch.arange(len(targets))
 
-    def ascent(x):
+    def ascent(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inputs = torch.tensor(x, requires_grad=True)
         logits = module(inputs)
         value = logits[rows, torch.as_tensor(targets)] - logits[:, label]
@@ -380,8 +411,8 @@ def _ascent_by_autograd(network: FeedForward, label: int, targets: np.ndarray) -
     return ascent
 
 
-def foolbox_pgd(network: MonDEQ | FeedForward, region: Ball, label: int, **options) -> Attack | None:
-    """:func:`foolbox_pgd_each` for one image."""
+def foolbox_pgd(network: MonDEQ | FeedForward, region: Ball, label: int, **options: Any) -> Attack | None:
+    """Run :func:`foolbox_pgd_each` for one image."""
     return foolbox_pgd_each(network, [region], [label], **options)[0]
 
 
@@ -412,7 +443,7 @@ def foolbox_pgd_each(
 
     from tightrope.networks import to_module
 
-    kinds = {
+    kinds: dict[float, Any] = {
         1.0: foolbox.attacks.L1ProjectedGradientDescentAttack,
         2.0: foolbox.attacks.L2ProjectedGradientDescentAttack,
         np.inf: foolbox.attacks.LinfProjectedGradientDescentAttack,
@@ -422,11 +453,14 @@ def foolbox_pgd_each(
         _checked_targets(network, region, label, None)
         if region.norm not in kinds:
             raise RegionError(f"norm: Foolbox's PGD knows 1, 2 and inf, not {region.norm:g}; use attacks.pgd.")
-        lower, upper = (region.lower, region.upper) if region.clipped else region.bounding_box()
+        lower, upper = region.lower, region.upper
+        if lower is None or upper is None:
+            lower, upper = region.bounding_box()
         # A hair wider, so that the bounds hold the centre after rounding; the result is re-checked without it.
         bounds = (float(lower.min()) - 1e-9, float(upper.max()) + 1e-9)
         batches.setdefault((region.norm, region.radius, bounds), []).append(i)
-    module, found = to_module(network).eval(), [None] * len(regions)
+    module = to_module(network).eval()
+    found: list[Attack | None] = [None] * len(regions)
     chosen = {"steps": steps, "rel_stepsize": relative_step}
     for (norm, radius, bounds), rows in batches.items():
         if not radius > 0:

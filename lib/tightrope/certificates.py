@@ -23,7 +23,7 @@ from scipy.linalg import lapack
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import RobustnessModel, robustness_model
-from tightrope.propagation.fixpoint import Bounds, fixpoint_bounds
+from tightrope.propagation.fixpoint import Box, fixpoint_bounds
 from tightrope.regions import Ball, Region
 from tightrope.relaxations.cuts import CutModel, cut_model
 from tightrope.relaxations.shor import ShorProgram, shor
@@ -34,9 +34,13 @@ TINY = 1e-150  # what is smaller is taken for 0, so that no product underflows
 
 
 class Verdict(StrEnum):
-    """The answer to a yes-or-no question. A failure is never a number."""
+    """The answer to a yes-or-no question. A failure is never a number.
+
+    CERTIFIED is proven; COMPUTED is the same answer by the word of a floating-point solver, which nothing has checked.
+    """
 
     CERTIFIED = "certified"
+    COMPUTED = "computed"
     FALSIFIED = "falsified"
     UNKNOWN = "unknown"
     FAILED = "failed"
@@ -53,7 +57,7 @@ class SoundBound:
 
 
 def sound_bound(data: ArrowData, objective: sp.csr_array, multipliers: np.ndarray) -> SoundBound | None:
-    """The bound that the multipliers (k,) prove, or None if they are not finite numbers or prove nothing.
+    """Return the bound that the multipliers (k,) prove, or None if they are not finite numbers or prove nothing.
 
     The multiplier y_0 is chosen here: the smallest for which Z + shift I is proven positive definite.
     """
@@ -90,7 +94,7 @@ def _sound_bound(data: ArrowData, C: Arrow, y: np.ndarray) -> SoundBound | None:
 
 
 def _corner(Z: Arrow, size: Arrow, shift: float, terms: int) -> float | None:
-    """The smallest proven y_0 with Z + y_0 E_00 + shift I positive definite, or None.
+    """Return the smallest proven y_0 with Z + y_0 E_00 + shift I positive definite, or None.
 
     With S = cc - cd (dd)^-1 cd' the core's Schur complement, it suffices that dd > 0 and S > 0. Rounding: an entry of Z
     is off by at most gamma_(terms + 4) < g / 2 times the same sum of absolute values (`size`). With dd > 2 g size_dd,
@@ -159,14 +163,16 @@ class Cuts:
     pairs: np.ndarray
 
     def model(self, base: RobustnessModel) -> CutModel:
-        """The tightened model, if the bounds follow from the fixpoint bounds; else a CertificateError."""
+        """Return the tightened model, if the bounds follow from the fixpoint bounds; else a CertificateError."""
+        if not isinstance(base.region, Ball):
+            raise CertificateError(f"cuts: they are for balls, not for a {type(base.region).__name__}.")
         proven = fixpoint_bounds(base.network, base.region).h
         if self.lower.shape != proven.lower.shape or self.upper.shape != proven.upper.shape:
             raise CertificateError(f"cuts: expected bounds of {len(proven.lower)} neurons.")
         if not ((self.lower <= proven.lower) & (proven.upper <= self.upper)).all():
             raise CertificateError("cuts: bounds on h that are narrower than the fixpoint bounds prove.")
         try:
-            return cut_model(base, Bounds(self.lower, self.upper), self.pairs)
+            return cut_model(base, Box(self.lower, self.upper), self.pairs)
         except InputError as error:
             raise CertificateError(f"cuts: {error}") from error
 
@@ -203,7 +209,7 @@ class Certificate:
         return Verdict.CERTIFIED if self.bound < 0 else Verdict.UNKNOWN
 
     def to_json(self) -> str:
-        """Everything, as text; floats keep all digits."""
+        """Return everything as JSON text, in which floats keep all digits."""
         content = asdict(self)
         content["multipliers"] = {name: list(map(float, y)) for name, y in self.multipliers.items()}
         if self.cuts is not None:
@@ -212,7 +218,7 @@ class Certificate:
 
     @classmethod
     def from_json(cls, text: str) -> "Certificate":
-        """The inverse of :meth:`to_json`."""
+        """Return the inverse of :meth:`to_json`."""
         try:
             content = json.loads(text)
             content["multipliers"] = {name: np.array(y, float) for name, y in content["multipliers"].items()}
@@ -232,12 +238,14 @@ class Certificate:
 
 
 def region_sha256(region: Region) -> str:
-    """SHA-256 of a region's numbers."""
+    """Return the SHA-256 of a region's numbers."""
+    head: tuple[object, ...]
+    arrays: tuple[np.ndarray | None, ...]
     if isinstance(region, Ball):
         head, arrays = (region.radius, region.norm, region.clipped), (region.center, region.lower, region.upper)
     else:
-        arrays = tuple(getattr(region, field.name) for field in fields(region))
-        head = (type(region).__name__, *(array.shape for array in arrays))
+        parts = [getattr(region, field.name) for field in fields(region)]
+        head, arrays = (type(region).__name__, *(part.shape for part in parts)), tuple(parts)
     digest = hashlib.sha256(repr(head).encode())
     for array in arrays:
         if array is not None:
@@ -246,7 +254,7 @@ def region_sha256(region: Region) -> str:
 
 
 def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
-    """The bound that a certificate proves, recomputed from network and region by another route than the solver's.
+    """Return the bound that a certificate proves, recomputed by another route than the solver's.
 
     The problem is rebuilt, Z is formed as one dense (N, N) matrix, and its smallest eigenvalue is computed.
 
@@ -259,24 +267,11 @@ def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
         raise CertificateError("network: not the one that the certificate is for (SHA-256 differs).")
     if certificate.region_sha256 != region_sha256(region):
         raise CertificateError("region: not the one that the certificate is for (SHA-256 differs).")
-    model = robustness_model(network, region, certificate.label)
-    if certificate.cuts is not None:
-        model = certificate.cuts.model(model)
-    program = shor(model.problem(certificate.target))
-    c = program.constraints
-    if not np.isfinite([certificate.bound, certificate.y0]).all():
-        raise CertificateError(f"bound, y0: got {certificate.bound!r}, {certificate.y0!r}; both must be finite.")
-    if set(certificate.multipliers) != set(c.groups):
-        raise CertificateError(f"multipliers: expected the groups {sorted(c.groups)}.")
-    y = np.empty(len(c.equality))
-    for name, where in c.groups.items():
-        part = certificate.multipliers[name]
-        if part.shape != (where.stop - where.start,) or not np.isfinite(part).all():
-            raise CertificateError(f"multipliers: group {name!r} has a wrong length or a number that is not finite.")
-        y[where] = part
-    if (y[~c.equality] < 0).any():
-        raise CertificateError("multipliers: negative for an inequality.")
-    proven, slack = _proven(program, y, certificate.y0)
+    base = robustness_model(network, region, certificate.label)
+    model = base if certificate.cuts is None else certificate.cuts.model(base)
+    if not np.isfinite(certificate.bound):
+        raise CertificateError(f"bound: got {certificate.bound!r}; it must be finite.")
+    proven, slack = _dense_bound(shor(model.problem(certificate.target)), certificate.multipliers, certificate.y0)
     if not certificate.bound >= proven - slack - 1e-9 * (1 + abs(certificate.bound)):
         raise CertificateError(f"bound: the certificate claims {certificate.bound!r}, but proves only {proven!r}.")
     if certificate.bound < 0 <= proven:
@@ -284,9 +279,33 @@ def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
     return max(proven, certificate.bound)
 
 
-def _proven(program: ShorProgram, y: np.ndarray, y0: float) -> tuple[float, float]:
-    """The bound that y_0 and y prove by the smallest eigenvalue of Z, and how much of it is rounding (inf if all)."""
+def dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: float) -> float:
+    """Return y_0 + R^2 max(0, -lambda_min(Z)) with Z = y_0 E_00 - C - sum_k y_k A_k as one dense matrix.
+
+    The multipliers come by name of constraint group; the rounding of the eigenvalue counts as negative. What overflows
+    proves nothing: inf.
+
+    Raises
+    ------
+    CertificateError
+        If a group is missing, of a wrong length, not finite, or negative where the constraint is an inequality.
+    """
+    return _dense_bound(program, multipliers, y0)[0]
+
+
+def _dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: float) -> tuple[float, float]:
+    """:func:`dense_bound`, and how much of it is rounding."""
     c = program.constraints
+    if set(multipliers) != set(c.groups):
+        raise CertificateError(f"multipliers: expected the groups {sorted(c.groups)}.")
+    y = np.empty(len(c.equality))
+    for name, where in c.groups.items():
+        part = np.asarray(multipliers[name], float)
+        if part.shape != (where.stop - where.start,) or not np.isfinite(part).all():
+            raise CertificateError(f"multipliers: group {name!r} has a wrong length or a number that is not finite.")
+        y[where] = part
+    if (y[~c.equality] < 0).any() or not np.isfinite(y0):
+        raise CertificateError("multipliers: negative for an inequality, or y_0 is not finite.")
     with np.errstate(all="ignore"):
         Z = -(program.objective + c.matrix(y)).toarray()
         Z[0, 0] += y0

@@ -13,12 +13,17 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from tightrope import __version__, datasets, zoo
-from tightrope.errors import InputError, TightropeError, UnknownNameError
+from tightrope.errors import InputError, TightropeError
 from tightrope.regions import pixel_ball
 from tightrope.workbench import batch, published, runner
 from tightrope.workbench import compare as comparing
 from tightrope.workbench.records import Store
 from tightrope.workbench.tables import Table
+
+
+def _fail(message: str) -> None:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+
 
 # What `certify --json` tells of one label.
 _DECISION = (
@@ -43,7 +48,13 @@ class _Commands(click.Group):
         try:
             return super().invoke(context)
         except TightropeError as error:
-            click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            _fail(str(error))
+            context.exit(2)
+        except BrokenPipeError:  # whoever reads has read enough; Click ends quietly
+            raise
+        except OSError as error:
+            where = "" if error.filename is None else f"{error.filename}: "
+            _fail(f"{where}{error.strerror or error}")
             context.exit(2)
         except KeyboardInterrupt as stop:
             click.echo(" ".join(["Stopped.", *str(stop).split()]), err=True)
@@ -64,7 +75,7 @@ def main() -> None:
 def list_(as_json: bool) -> None:
     """List every table and figure of the papers, and which profiles have rows."""
     entries = []
-    with Store() as store:
+    with Store(read_only=True) as store:
         for result in published.results():
             have = [p for p in published.PROFILES if result.runnable and store.rows(result.name, p, result.paper)]
             entries.append((result, have))
@@ -129,7 +140,7 @@ def run(
     for one in runs:
         click.echo(f"{one.result.name}: {one.output.relative_to(runner.paths.ROOT)}")
     for error in failures:
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        _fail(str(error))
     if failures:
         sys.exit(1)
 
@@ -141,9 +152,11 @@ def run(
 @click.option("--all", "everything", is_flag=True, help="Include the results that have no notebook yet.")
 def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: bool) -> None:
     """Put each printed number beside ours."""
-    results = _chosen(names, True, runnable=False)
+    if as_json and markdown:
+        raise InputError("json, markdown: write one of them")
+    results = _chosen(names, everything or not names, runnable=False)
     defaults = {result.key: runner.defaults(result) for result in results if result.runnable}
-    with Store() as store:
+    with Store(read_only=True) as store:
         lines = comparing.compare(results, store, defaults)
     if as_json:
         _print_json([line.as_dict() for line in lines])
@@ -199,7 +212,7 @@ def report(output: Path | None) -> None:
 @click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
 @click.option("--property", "property_file", metavar="FILE", help="A .vnnlib or .vnnlib.gz file instead of an image.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="One object: question, verdict, and the bound of each label.")
 def certify(
     network_name: str,
     image_name: str | None,
@@ -215,8 +228,9 @@ def certify(
     """Decide whether a network's label is the same on a whole ball around an image, or whether a property holds.
 
     METHOD is cascade (everything below, from the cheapest to the tightest, until the answer is known),
-    interior-point, reduced-dual, scs, clarabel or mosek; for feed-forward networks also box, hbox, crown_ibp,
-    deepz, crown, lp-greedy, lp-last, lp-all and branch-and-bound.
+    interior-point (or shor), scs, clarabel or mosek; for feed-forward networks also box, hbox, hbox_back,
+    crown_ibp (CROWN-IBP (R)), deepz, crown, crown_0, lp-greedy, lp-last, lp-all, branch-and-bound and milp, whose
+    verdict is never certified but computed. Case, hyphens and underscores make no difference: LP-ALL is lp-all.
     """
     if property_file is not None:
         _certify_property(network_name, property_file, image_name, epsilon_pixel, as_json)
@@ -227,9 +241,7 @@ def certify(
 
     entry = zoo.get(network_name)
     network = entry.network
-    methods = robustness.methods(network)
-    if method not in methods:
-        raise UnknownNameError("method", method, methods)
+    method = robustness.known_method(network, method)
     data, index = _image(image_name)
     pixels, true = data.image(index), data.label(index)
     if pixels.size != network.input_size:
@@ -295,11 +307,29 @@ def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, a
 
 
 @main.command("train-zoo")
-def train_zoo() -> None:
-    """Train the networks of data/models again, with their seeds."""
+@click.argument("names", nargs=-1)
+@click.option("--list", "listing", is_flag=True, help="List the networks and how each is trained; train nothing.")
+@click.option("--printed", is_flag=True, help="With the printed epochs and attack (mnist/conv-pgd-0.1 and the like).")
+def train_zoo(names: tuple[str, ...], listing: bool, printed: bool) -> None:
+    """Train networks of data/models again, with their seeds: NAMES, or all that take minutes."""
     from tightrope import training  # torch, which nothing else here needs at once
 
-    training.train_zoo()
+    if listing:
+        for name, recipe in training.RECIPES.items():
+            cost = "minutes" if recipe.quick else "up to hours; by name only"
+            click.echo(f"{name}: {' -> '.join(map(str, recipe.sizes))}, {recipe.words} ({cost})")
+        for name, reason in training.WITHOUT_RECIPE.items():
+            click.echo(f"{name}: not trained here: {reason}")
+        return
+
+    def tell(name: str, epoch: int, loss: float) -> None:
+        click.echo(f"{name} epoch {epoch} loss {loss:.4f}", err=True)
+
+    for file in training.train_zoo(names, printed=printed, progress=tell):
+        click.echo(file)
+    left = [name for name, recipe in training.RECIPES.items() if not recipe.quick]
+    if not names:
+        click.echo(f"not trained, since they may take hours (write their names): {', '.join(left)}")
 
 
 @main.command()
@@ -326,6 +356,8 @@ def data() -> None:
 def _chosen(names: tuple[str, ...], everything: bool, runnable: bool = True) -> list[published.Result]:
     """The results named, or all of them (all that can be run)."""
     known = published.results()
+    if names and everything:
+        raise InputError("--all is every result: leave it out, or the names")
     if names:
         return [published.find(name, known) for name in names]
     if not everything:

@@ -7,7 +7,6 @@ TIGHTROPE_OFFLINE=1 forbids the last step. Pixels are in [0, 1] everywhere; imag
 
 import gzip
 import hashlib
-import json
 import math
 import operator
 import os
@@ -18,11 +17,12 @@ from difflib import get_close_matches
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import numpy as np
 
-from tightrope import image_files, paths
+from tightrope import files, image_files, paths
 from tightrope.errors import CorruptDataError, InputError, MissingDataError, RegionError, UnknownNameError
 
 DATA_VARIABLE = "TIGHTROPE_DATA"
@@ -43,7 +43,7 @@ class Normalisation:
     mean: float | tuple[float, ...]
     std: float | tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         mean, std = np.ravel(self.mean), np.ravel(self.std)
         if len(mean) != len(std) or not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise InputError(f"normalisation needs a finite mean and std > 0, got {self.mean} and {self.std}")
@@ -51,10 +51,11 @@ class Normalisation:
     def of(self, size: int) -> tuple[float | np.ndarray, float | np.ndarray]:
         """Return mean and std for images of p0 = size pixels: numbers, or arrays (p0,) where channels differ."""
         if not isinstance(self.mean, tuple):
-            return self.mean, self.std
+            return cast(float, self.mean), cast(float, self.std)
         if size % len(self.mean):
             raise InputError(f"{size} pixels are not {len(self.mean)} channels")
-        return tuple(np.repeat(values, size // len(self.mean)) for values in (self.mean, self.std))
+        repeats = size // len(self.mean)
+        return np.repeat(self.mean, repeats), np.repeat(self.std, repeats)
 
     def to_input(self, pixels: np.ndarray) -> np.ndarray:
         """Map pixels (any shape) to network input (same shape)."""
@@ -121,7 +122,7 @@ class Dataset:
     shape: tuple[int, ...]
     normalisation: Normalisation
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         images = np.array(self.images, dtype=np.float64)
         labels = np.array(self.labels, dtype=np.int64)
         size = math.prod(self.shape)
@@ -184,11 +185,12 @@ def _load_digits(split: str) -> Dataset:
 
 def _digits_file() -> np.ndarray:
     """scikit-learn's digits (1797, 65): pixels 0..16, label."""
-    # The file alone, where it lies: importing scikit-learn, with pandas and scipy.stats, takes longer than everything
+    # The file alone, where it lies: importing scikit-learn, with scipy.stats, takes longer than everything
     # else that the first picture of an explorer needs.
     package = find_spec("sklearn")
-    file = package and Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    if file and file.is_file():
+    file = Path(package.origin or "") if package else Path()
+    file = file.parent / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
         return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
 
@@ -251,7 +253,7 @@ class RegistryEntry:
 def registry() -> Mapping[str, RegistryEntry]:
     """Return every known file by name, for instance ``mnist/t10k-images-idx3-ubyte.gz``."""
     entries = {}
-    for source in json.loads((paths.DATA / "registry.json").read_text(encoding="utf-8")):
+    for source in files.read_json(paths.DATA / "registry.json"):
         repository, commit, licence = source["repository"], source["commit"], source["licence"]
         raw = f"https://raw.githubusercontent.com/{repository}/{commit}/{source.get('path', '')}"
         for name, facts in source["files"].items():

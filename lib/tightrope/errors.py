@@ -29,12 +29,23 @@ class UnknownNameError(InputError, KeyError):
 
     def __init__(self, kind: str, name: object, known: Iterable[str]):
         known = sorted(str(k) for k in known)
-        close = get_close_matches(str(name), known, n=3)
+        close = _close(str(name), known)
         hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
         super().__init__(f"unknown {kind} {name!r}. {hint}Known: {', '.join(known) or 'none'}.")
 
     def __str__(self) -> str:  # KeyError would print the repr
         return self.args[0]
+
+
+def _close(name: str, known: list[str]) -> list[str]:
+    """What a name may have been meant to be: the names that hold it, then those spelt much like it.
+
+    The part before the last "/" of a known name may be left out.
+    """
+    holding = [full for full in known if len(name) > 2 and name.lower() in full.lower()]
+    last = {full.rpartition("/")[2]: full for full in known}
+    alike = [*get_close_matches(name, known, n=3), *(last[found] for found in get_close_matches(name, last, n=3))]
+    return list(dict.fromkeys([*holding, *alike]))[:8]
 
 
 class UnknownParameterError(UnknownNameError):
@@ -43,6 +54,10 @@ class UnknownParameterError(UnknownNameError):
 
 class MissingDataError(TightropeError, FileNotFoundError):
     """A data file that is neither in TIGHTROPE_DATA nor in the cache, and could not be fetched."""
+
+
+class FileAccessError(TightropeError, OSError):
+    """A file or folder that cannot be read or written: no permission, no space, in use by another program."""
 
 
 class CorruptDataError(TightropeError):

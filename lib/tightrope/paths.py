@@ -1,6 +1,7 @@
 """Where things are: the only module that knows the repository's folders."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 from tightrope.errors import MissingDataError
@@ -29,11 +30,25 @@ def find_root() -> Path:
     )
 
 
-ROOT = find_root()
-DATA = ROOT / "data"
-MODELS = DATA / "models"
-RESULTS = DATA / "results"
-CHECKPOINTS = DATA / "checkpoints"  # of trainings that were stopped; not committed
-FIGURES = ROOT / "figures"
-NOTEBOOKS = ROOT / "notebooks"
-PAPERS = ROOT / "papers"
+_FOLDERS = {
+    "ROOT": Path(),
+    "DATA": Path("data"),
+    "MODELS": Path("data") / "models",
+    "RESULTS": Path("data") / "results",
+    "CHECKPOINTS": Path("data") / "checkpoints",  # of trainings that were stopped; not committed
+    "FIGURES": Path("figures"),
+    "NOTEBOOKS": Path("notebooks"),
+    "PAPERS": Path("papers"),
+}
+
+
+def __getattr__(name: str) -> Path:
+    """Return a folder when it is first asked for, so that what needs no repository works without one."""
+    if name not in _FOLDERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _root() / _FOLDERS[name]
+
+
+@cache
+def _root() -> Path:
+    return find_root()

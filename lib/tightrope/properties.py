@@ -17,6 +17,7 @@ from fractions import Fraction
 from itertools import product
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def parse_vnnlib(text: str) -> Property:
     >>> [(case.A.tolist(), case.b.tolist()) for case in found.cases]
     [([[1.0, -1.0]], [0.0]), ([[-1.0, 0.0]], [-10.0])]
     """
-    declared = {"X": set(), "Y": set()}
+    declared: dict[str, set[int]] = {"X": set(), "Y": set()}
     conjunctions: list[list[tuple]] = [[]]
     for command in _commands(text):
         head = command[0] if isinstance(command, list) and command else command
@@ -176,7 +177,7 @@ def _and(left: list[list[tuple]], right: list[list[tuple]]) -> list[list[tuple]]
     return [a + b for a, b in product(left, right)]
 
 
-def _disjunctive(expression: object, declared: dict[str, set[int]]) -> list[list[tuple]]:
+def _disjunctive(expression: Any, declared: dict[str, set[int]]) -> list[list[tuple]]:
     """The expression as a disjunction of conjunctions of constraints `sum w_v v <= d`, each (w, d)."""
     head = expression[0] if isinstance(expression, list) and expression else None
     if head == "and":
@@ -207,7 +208,7 @@ def _difference(small: dict, large: dict) -> tuple[dict, Fraction]:
     return {v: c for v, c in w.items() if c}, large.get(None, Fraction()) - small.get(None, Fraction())
 
 
-def _linear(expression: object, declared: dict[str, set[int]]) -> dict:
+def _linear(expression: Any, declared: dict[str, set[int]]) -> dict:
     """A linear expression as coefficients by variable, the constant under None."""
     if isinstance(expression, str):
         match = _VARIABLE.fullmatch(expression)
@@ -248,8 +249,8 @@ def _number(text: str) -> Fraction:
 
 def _case(atoms: list[tuple], inputs: int, outputs: int) -> Case | None:
     """The case of these constraints, or None if its box is empty."""
-    lower: list[Fraction | None] = [None] * inputs
-    upper: list[Fraction | None] = [None] * inputs
+    lower: dict[int, Fraction] = {}
+    upper: dict[int, Fraction] = {}
     rows, limits = [], []
     for w, d in atoms:
         kinds = {kind for kind, _ in w}
@@ -263,17 +264,18 @@ def _case(atoms: list[tuple], inputs: int, outputs: int) -> Case | None:
         elif kinds == {"X"} and len(w) == 1:
             (((_, i), c),) = w.items()
             if c > 0:
-                upper[i] = d / c if upper[i] is None else min(upper[i], d / c)
+                upper[i] = min(upper.get(i, d / c), d / c)
             else:
-                lower[i] = d / c if lower[i] is None else max(lower[i], d / c)
+                lower[i] = max(lower.get(i, d / c), d / c)
         else:
             raise InputError("a constraint joins several inputs, or inputs and outputs; boxes of inputs are read.")
-    open_inputs = [i for i in range(inputs) if lower[i] is None or upper[i] is None]
+    open_inputs = [i for i in range(inputs) if i not in lower or i not in upper]
     if open_inputs:
-        raise InputError(f"X_{open_inputs[0]} has no {'lower' if lower[open_inputs[0]] is None else 'upper'} bound.")
-    if any(low > high for low, high in zip(lower, upper, strict=True)):
+        raise InputError(f"X_{open_inputs[0]} has no {'upper' if open_inputs[0] in lower else 'lower'} bound.")
+    if any(lower[i] > upper[i] for i in range(inputs)):
         return None
-    low, high = np.array([_below(v) for v in lower]), np.array([_above(v) for v in upper])
+    low = np.array([_below(lower[i]) for i in range(inputs)])
+    high = np.array([_above(upper[i]) for i in range(inputs)])
     center = np.clip(low + (high - low) / 2, low, high)
     radius = np.nextafter(np.maximum(high - center, center - low).max(), np.inf)
     return Case(Ball(center, radius, INFINITY, low, high), np.array(rows).reshape(-1, outputs), np.array(limits))

@@ -1,4 +1,4 @@
-"""Sets and functions as products of affine forms (DESIGN: one small class describes every problem).
+"""Sets and functions as products of affine forms (one small class describes every problem).
 
 With homogeneous coordinates v = (1, variables), a constraint is `sum_r w_r f_r(v) g_r(v) {= or >=} 0` with affine f
 and g. An affine form is a row of a sparse matrix: (k, N) rows act on v of shape (N,). Forms are built with ordinary
@@ -10,13 +10,14 @@ sparse arithmetic, so that code reads like the formula:
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError
 
-Forms = sp.csr_array  # (k, N): k affine forms on homogeneous coordinates
+Forms: TypeAlias = sp.csr_array  # (k, N): k affine forms on homogeneous coordinates
 
 
 class Space:
@@ -25,7 +26,7 @@ class Space:
     `Space(z=87, d=784)` has N = 872 coordinates: 1, then z, then d.
     """
 
-    def __init__(self, **blocks: int):
+    def __init__(self, **blocks: int) -> None:
         self.slices: dict[str, slice] = {}
         start = 1
         for name, size in blocks.items():
@@ -82,7 +83,7 @@ class Products:
         return self.weights.shape[0]
 
     def under(self, lift: sp.csr_array) -> "Products":
-        """The same functions of v = lift v', on the space of v' (N'); lift is (N, N')."""
+        """Return these functions of v = lift v' as functions of v' (N'); lift is (N, N')."""
         return Products(sp.csr_array(self.left @ lift), sp.csr_array(self.right @ lift), self.weights)
 
 
@@ -115,7 +116,7 @@ class Constraint:
         return np.abs(values) if self.equality else np.maximum(-values, 0)
 
     def under(self, lift: sp.csr_array) -> "Constraint":
-        """The same constraint on v' where v = lift v'; lift is (N, N')."""
+        """Return this constraint on v = lift v' as one on v'; lift is (N, N')."""
         return Constraint(self.name, self.body.under(lift), self.equality)
 
 

@@ -1,12 +1,15 @@
 """Networks by name: the papers' own, the small ones shipped in data/models, and files of the user."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+import yaml
 
 from tightrope import datasets, paths
 from tightrope.datasets import Normalisation
@@ -15,7 +18,7 @@ from tightrope.networks import FeedForward, MonDEQ, load
 from tightrope.networks.arrays import read_npy, read_state_dict
 from tightrope.networks.loading import SUFFIXES
 
-#: Of networks that take pixels in [0, 1] as they are.
+#: The normalisation of networks that take pixels in [0, 1] as they are.
 PIXELS = Normalisation(mean=0.0, std=1.0)
 
 
@@ -33,12 +36,20 @@ class Entry:
         Where the weights come from.
     normalisation : Normalisation or None
         From pixels to the network's input, the one to give to :func:`tightrope.regions.pixel_ball`; None for a file.
+    known_as : str
+        See :attr:`identity`; empty for almost every network.
     """
 
     network: MonDEQ | FeedForward
     dataset: str | None
     source: str
     normalisation: Normalisation | None = None
+    known_as: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 by which rows know the network: that of its weights, unless its description states another."""
+        return self.known_as or self.network.sha256()
 
 
 def _shipped() -> dict[str, Path]:
@@ -48,15 +59,13 @@ def _shipped() -> dict[str, Path]:
 
 def names() -> tuple[str, ...]:
     """Return the names of all networks, sorted; the published ones may have to be fetched first."""
-    return tuple(sorted({*_PUBLISHED, *_shipped()}))
+    return tuple(sorted({*_published(), *_shipped()}))
 
 
 def available(name: str) -> bool:
     """Say whether a network of :func:`names` and its test images are on this machine; downloads nothing."""
-    if name in _PUBLISHED:
-        published = _PUBLISHED[name]
-        there = datasets.provided if published.address else datasets.available
-        return all(map(there, published.files)) and datasets.on_this_machine(published.dataset)
+    if published := _published().get(name):
+        return published.available() and datasets.on_this_machine(published.dataset)
     return name in _shipped() and datasets.on_this_machine(name.split("/")[0])
 
 
@@ -76,18 +85,17 @@ def get(name: str) -> Entry:
         If its file is not there or is damaged.
     """
     name = str(name)
-    if name in _PUBLISHED:
-        published = _PUBLISHED[name]
-        find = partial(_from_user, published.address) if published.address else datasets.fetch
-        network, source = published.read(*map(find, published.files)), ", ".join(published.files)
-        return Entry(replace(network, name=name), published.dataset, source, published.normalisation)
+    if Path(name).suffix.lower() in SUFFIXES:  # before the names, which need the repository
+        return Entry(load(name), None, name)
+    if published := _published().get(name):
+        source = ", ".join(published.files)
+        network = replace(published.read(), name=name)
+        return Entry(network, published.dataset, source, published.normalisation, published.known_as)
     shipped = _shipped()
     if name in shipped:
         network, dataset = load(shipped[name]), name.split("/")[0]
         source = str(shipped[name].relative_to(paths.ROOT))
         return Entry(replace(network, name=name), dataset, source, datasets.NORMALISATIONS.get(dataset))
-    if Path(name).suffix.lower() in SUFFIXES:
-        return Entry(load(name), None, name)
     raise UnknownNameError("network", name, names())
 
 
@@ -149,119 +157,136 @@ def parse_normalisation(text: Normalisation | str | None) -> Normalisation | Non
 
 # the papers' networks -----------------------------------------------------------------------------
 
+_Format = Callable[["_Published", tuple[Path, ...]], MonDEQ | FeedForward]
+
 
 @dataclass(frozen=True)
 class _Published:
-    """A network of a paper."""
+    """A network of a paper, as papers/<key>/networks.yaml describes it.
 
-    files: tuple[str, ...]  # in the registry of tightrope.datasets
-    read: Callable[..., MonDEQ | FeedForward]  # from their paths
+    Attributes
+    ----------
+    files : tuple of str
+        Names in the registry of :mod:`tightrope.datasets`, or, where `address` is given, in TIGHTROPE_DATA.
+    format : str
+        One of :data:`_FORMATS`: what is in the files.
+    dataset : str
+    normalisation : Normalisation
+    input_shape, convolutions
+        What a state dictionary does not hold: (channels, height, width) of the images, and (stride, padding) of each
+        convolution.
+    m : float or None
+        The constant of strong monotonicity of a monDEQ.
+    address : str
+        Where files are published whose SHA-256 is not known here, and that only the user can provide.
+    known_as : str
+        The SHA-256 by which rows know the network, if it is not that of its weights as they are computed now.
+    """
+
+    files: tuple[str, ...]
+    format: str
+    dataset: str
     normalisation: Normalisation
-    dataset: str = "mnist"
-    address: str = ""  # of files that are not in the registry, and that only the user can provide
+    input_shape: tuple[int, int, int] | None = None
+    convolutions: tuple[tuple[int, int], ...] = ()
+    m: float | None = None
+    address: str = ""
+    known_as: str = ""
 
+    def available(self) -> bool:
+        """Say whether its files are on this machine."""
+        return all(map(datasets.provided if self.address else datasets.available, self.files))
 
-# (stride, padding) of convolutions, which state dictionaries do not hold: the papers state kernels and strides, and
-# the first dense layer has as many inputs as this padding gives. The printed clean accuracies come out (tests).
-_HALVE, _KEEP = (2, 1), (1, 1)
+    def read(self) -> MonDEQ | FeedForward:
+        """Find its files and read the network."""
+        return _FORMATS[self.format](self, tuple(map(self._path, self.files)))
 
-
-def _state_dict(*convolutions: tuple[int, int]) -> Callable[[Path], FeedForward]:
-    return partial(FeedForward.from_state_dict, input_shape=(1, 28, 28), convolutions=convolutions)
-
-
-def _published() -> dict[str, _Published]:
-    """The papers' networks by name."""
-    mnist = datasets.NORMALISATIONS["mnist"]
-    found = {
-        # The file has the factors A and B; m = 20 is in its name only.
-        "chen2021-mondeq/mnist-87": _Published(
-            ("chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat",), partial(load, m=20.0), mnist
-        ),
-        "chen2020-lipschitz/sdp-nn": _Published(
-            tuple(f"chen2020-lipschitz/sdp-nn/{part}.npy" for part in ("W1", "B1", "W2", "B2")), _rows_times_w, PIXELS
-        ),
-    }
-    for name, (file, convolutions) in _salman2019().items():
-        files = (f"salman2019-barrier/{file}.pth",)
-        found[f"salman2019-barrier/{name}"] = _Published(files, _state_dict(*convolutions), PIXELS)
-    trained_with = {"box": "box", "hbox": "hbox", "zono": "deepz", "crown": "crown", "crownibp1to1": "crown-ibp-r",
-                    "crownibp1to0": "crown-ibp"}  # fmt: skip
-    for kind, convolutions in (("FC", ()), ("CONV", (_HALVE,))):
-        for written, relaxation in trained_with.items():
-            files = (f"jovanovic2022-paradox/pretrained/mnist_{kind}_{written}.pt",)
-            read = partial(_normalised_inside, mnist, _state_dict(*convolutions))
-            found[f"jovanovic2022-paradox/{kind.lower()}-{relaxation}"] = _Published(files, read, mnist)
-    return found | _jovanovic2022_other_sets(trained_with)
-
-
-def _jovanovic2022_other_sets(trained_with: Mapping[str, str]) -> dict[str, _Published]:
-    """The published networks for FashionMNIST, SVHN and CIFAR-10, whose SHA-256 is not known here."""
-    kinds = {
-        "fashionmnist-fc": ("fashionmnist_FC_", "fashionmnist", (1, 28, 28), ()),
-        "fashionmnist-conv": ("fashionmnist_CONV_", "fashionmnist", (1, 28, 28), (_HALVE,)),
-        "svhn-conv": ("svhn_", "svhn", (3, 32, 32), (_HALVE,)),
-        "cifar10-conv-plus": ("cifar_", "cifar10", (3, 32, 32), ((2, 0), (1, 0))),
-    }
-    # Of CIFAR-10, DeepZ and hBox were trained with Cauchy projections, CROWN not at all; one name is misspelt there.
-    cifar = {"box": "box", "chbox": "hbox", "czono": "deepz", "crowinbp1to1": "crown-ibp-r",
-             "crownibp1to0": "crown-ibp"}  # fmt: skip
-    found = {}
-    for kind, (prefix, dataset, shape, convolutions) in kinds.items():
-        normalisation = datasets.NORMALISATIONS[dataset]
-        for written, relaxation in (cifar if dataset == "cifar10" else trained_with).items():
-            state = partial(FeedForward.from_state_dict, input_shape=shape, convolutions=convolutions)
-            files = (f"jovanovic2022-paradox/pretrained/{prefix}{written}.pt",)
-            read = partial(_normalised_inside, normalisation, state)
-            address = "github.com/eth-sri/paradox, commit 178b6fc9, folder pretrained"
-            found[f"jovanovic2022-paradox/{kind}-{relaxation}"] = _Published(
-                files, read, normalisation, dataset, address
+    def _path(self, file: str) -> Path:
+        if not self.address:
+            return datasets.fetch(file)
+        path = datasets.provided(file)  # not checked: rows carry the SHA-256 of its weights
+        if path is None:
+            raise MissingDataError(
+                f"data file {file!r} is missing, and its SHA-256 is not known here. Put it, from {self.address}, into "
+                f"the folder that {datasets.DATA_VARIABLE} names, under that name."
             )
-    return found
+        return path
 
 
-def _from_user(address: str, file: str) -> Path:
-    """The path of a file that is in no registry: it is not checked, and rows carry the SHA-256 of its weights."""
-    path = datasets.provided(file)
-    if path is None:
-        raise MissingDataError(
-            f"data file {file!r} is missing, and its SHA-256 is not known here. Put it, from {address}, into the "
-            f"folder that {datasets.DATA_VARIABLE} names, under that name."
-        )
-    return path
+def _mondeq(published: _Published, files: tuple[Path, ...]) -> MonDEQ | FeedForward:
+    return load(files[0], published.m)
 
 
-def _salman2019() -> dict[str, tuple[str, tuple]]:
-    """Name: file and convolutions. Of experiment 1 with the radius of training, of experiment 2 without."""
-    found = {"nor-mlp-b": ("experiment_1/NOR_MLP_B", ())}
-    for training, radii in (("ADV", ("0.03", "0.05", "0.1")), ("LPD", ("0.1", "0.2", "0.3", "0.4"))):
-        for radius in radii:
-            found[f"{training.lower()}-mlp-b-{radius}"] = (f"experiment_1/{training}_MLP_B_{radius}", ())
-    kinds = {"MLP_2_100": (), "MLP_9_100": (), "cnn_deep_2": (_KEEP, _HALVE, _KEEP, _HALVE)}
-    kinds |= dict.fromkeys(("cnn_small", "cnn_wide_1", "cnn_wide_2", "cnn_deep_1"), (_HALVE, _HALVE))
-    for kind, convolutions in kinds.items():
-        for training in ("NOR", "ADV", "LPD"):
-            if (kind, training) != ("cnn_deep_2", "LPD"):  # not published
-                name = f"{training}-{kind}".lower().replace("_", "-")
-                found[name] = (f"experiment_2/mnist_{kind}_{training}", convolutions)
-    return found
-
-
-def _rows_times_w(*files: Path) -> FeedForward:
-    """W1, B1, W2, B2 for networks written as x W + b."""
+def _rows_times_weights(_: _Published, files: tuple[Path, ...]) -> FeedForward:
+    """Read W1, b1, W2, b2 of a network that is written as ReLU(x W1 + b1) W2 + b2."""
     W1, b1, W2, b2 = map(read_npy, files)
     return FeedForward.dense((W1.T, W2.T), (b1, b2))
 
 
-def _normalised_inside(expected: Normalisation, read: Callable, file: Path) -> FeedForward:
-    """A network whose file starts with the normalisation (mean, sigma), without it."""
-    arrays = read_state_dict(file)
-    found = np.concatenate([arrays.pop(f"layers.0.{name}", np.array([np.nan])).ravel() for name in ("mean", "sigma")])
-    wanted = np.concatenate([np.ravel(expected.mean), np.ravel(expected.std)])
+def _state_dictionary(published: _Published, files: tuple[Path, ...]) -> FeedForward:
+    return _from_arrays(published, read_state_dict(files[0]))
+
+
+def _normalising_state_dictionary(published: _Published, files: tuple[Path, ...]) -> FeedForward:
+    """Read a network whose first layer normalises (mean, sigma), and leave that layer out."""
+    arrays, expected = read_state_dict(files[0]), published.normalisation
+    parts = [arrays.pop(f"layers.0.{name}", np.array([np.nan])).ravel() for name in ("mean", "sigma")]
+    stated, wanted = np.concatenate(parts), np.concatenate([np.ravel(expected.mean), np.ravel(expected.std)])
     # single precision
-    if found.shape != wanted.shape or not np.allclose(found, wanted, rtol=0, atol=1e-6):
-        raise CorruptDataError(f"{file}: it normalises with mean and std {found.tolist()}, not {expected}.")
-    return read(arrays)
+    if stated.shape != wanted.shape or not np.allclose(stated, wanted, rtol=0, atol=1e-6):
+        raise CorruptDataError(f"{files[0]}: it normalises with mean and std {stated.tolist()}, not {expected}.")
+    return _from_arrays(published, arrays)
 
 
-_PUBLISHED = _published()
+def _from_arrays(published: _Published, arrays: Mapping[str, np.ndarray]) -> FeedForward:
+    shape, convolutions = published.input_shape, published.convolutions
+    return FeedForward.from_state_dict(arrays, input_shape=shape, convolutions=convolutions)
+
+
+#: What `format` may say in networks.yaml.
+_FORMATS: Mapping[str, _Format] = {
+    "mondeq": _mondeq,
+    "rows-times-weights": _rows_times_weights,
+    "state-dictionary": _state_dictionary,
+    "normalising-state-dictionary": _normalising_state_dictionary,
+}
+
+
+@cache
+def _published() -> Mapping[str, _Published]:
+    """Read papers/*/networks.yaml: the papers' networks by name, ``<paper>/<network>``."""
+    networks: dict[str, _Published] = {}
+    for source in sorted(paths.PAPERS.glob("*/networks.yaml")):
+        try:
+            for group in yaml.safe_load(source.read_text(encoding="utf-8")):
+                networks |= _group(source.parent.name, **group)
+        except (yaml.YAMLError, TypeError, ValueError, KeyError) as error:
+            raise CorruptDataError(f"{source}: expected a list of groups of networks, see zoo.py: {error}.") from error
+    return MappingProxyType(networks)
+
+
+def _group(
+    paper: str,
+    networks: Mapping[str, str | list[str]],
+    format: str,
+    normalisation: Mapping[str, float | list[float]],
+    convolutions: Sequence[Sequence[int]] = (),
+    input_shape: Sequence[int] | None = None,
+    **values: Any,
+) -> dict[str, _Published]:
+    """Return the networks of one group: name and file, or files, of each, and what all of them share."""
+    if format not in _FORMATS:
+        raise ValueError(f"format {format!r} is none of {', '.join(_FORMATS)}")
+    numbers = {key: tuple(v) if isinstance(v, list) else v for key, v in normalisation.items()}
+    shared: dict[str, Any] = {
+        "format": format,
+        "normalisation": Normalisation(**numbers),
+        "convolutions": tuple(map(tuple, convolutions)),
+        "input_shape": input_shape and tuple(input_shape),
+        **values,
+    }
+    listed = {name: [files] if isinstance(files, str) else files for name, files in networks.items()}
+    return {
+        f"{paper}/{name}": _Published(files=tuple(f"{paper}/{file}" for file in files), **shared)
+        for name, files in listed.items()
+    }

@@ -21,7 +21,7 @@ from tightrope.paths import RESULTS
 from tightrope.problems.robustness import robustness_model
 from tightrope.regions import Ball, pixel_ball
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
-from tightrope.solvers import conic, reduced_dual
+from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
@@ -86,33 +86,6 @@ def decide(count: int = 100) -> dict:
     }
 
 
-def sign(count: int = 5) -> dict:
-    """The sign of every label's bound at L-infinity 0.05: warm-started interior point against the reduced dual."""
-    ours = theirs = 0.0
-    certified = {"interior-point": 0, "reduced-dual": 0}
-    for index in range(count):
-        model, data = problem(PUBLISHED, index, "inf", 0.05)
-        targets = [j for j in range(model.network.classes) if j != model.label]
-        objectives = {j: objective_matrix(model.problem(j).objective) for j in targets}
-        began = time.perf_counter()
-        solver, warm = InteriorPoint(data), None
-        for j in targets:
-            report, warm = solver.solve(objectives[j], sign_only=True, start=warm)
-            certified["interior-point"] += report.dual_value < 0
-        ours += time.perf_counter() - began
-        began = time.perf_counter()
-        reports = reduced_dual.solve(model, targets)
-        theirs += time.perf_counter() - began
-        certified["reduced-dual"] += sum(r.dual_value < 0 for r in reports)
-    return {
-        "images": count,
-        "interior_point_seconds": ours / count,
-        "reduced_dual_seconds": theirs / count,
-        "labels_certified": {name: int(n) for name, n in certified.items()},
-        "ratio": theirs / ours,
-    }
-
-
 def digits() -> dict:
     """An 81-dimensional SDP of digits/mondeq-16 (L-infinity 0.05): interior point against Clarabel and SCS."""
     model, data = problem("digits/mondeq-16", 0, "inf", 0.05)
@@ -162,7 +135,7 @@ def trained_network() -> dict:
 
 BENCHMARKS = {
     f.__name__.replace("_", "-"): f
-    for f in (digits, one_sdp, sign, decide, product_shor, trained_network, lp_all, exact, auto_lirpa)
+    for f in (digits, one_sdp, decide, product_shor, trained_network, lp_all, exact, auto_lirpa)
 }
 
 

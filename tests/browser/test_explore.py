@@ -180,7 +180,7 @@ def walk(page, screenshots: Path, name: str, began: float) -> None:
     page.get_by_label("outer ellipsoid").click()
     without = changed(page, image, f"{name}: ellipsoid")
     assert "log det" in image[1] and "log det" not in without[1]
-    choose(page, "method", "reduced-dual")
+    choose(page, "method", "clarabel")
     refused = changed(page, without, f"{name}: a method that refuses the order")
     assert refused[0].startswith("order: 1+cuts goes with")
     shot(page, screenshots / f"{name}-3-refused.png")

@@ -6,7 +6,7 @@ import pytest
 from tightrope.errors import InputError
 from tightrope.explorers import relaxations
 from tightrope.explorers.relu_shapes import _stages, small_network
-from tightrope.results.jovanovic2022_paradox.shapes import SHAPES
+from tightrope.results.jovanovic2022_paradox.relu_regions import SHAPES
 
 
 def answer(**state):

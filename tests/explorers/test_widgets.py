@@ -228,7 +228,7 @@ def test_the_certificate_of_a_digit(explorer):
         ("norm", "2", "certified"),
         ("norm", "1", "certified"),
         ("clip", False, "certified"),
-        ("method", "reduced-dual", "certified"),
+        ("method", "interior-point", "certified"),
     ],
 )
 def test_every_control_is_answered(explorer, name, value, said):

@@ -3,6 +3,8 @@
 import numpy as np
 
 from tightrope import figures
+from tightrope.figures.curves import LOOK
+from tightrope.verifiers.relu_lipschitz import METHODS
 from tightrope.workbench.tables import Table
 
 BARS = [("L2  0.1  ball", 8, 1, 10, 99, None), ("L-infinity  0.1  ball", 0, 4, 10, None, 15)]
@@ -41,3 +43,7 @@ def test_what_a_notebook_keeps_of_a_drawing():
 def test_a_failed_attack_is_drawn_too():
     """The picture says that nothing was found."""
     assert example(attacked=False)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_looks_are_of_methods():
+    assert set(LOOK) <= {method.title for method in METHODS.values()}

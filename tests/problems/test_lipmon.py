@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from tests.oracles.lipmon import adjoint_lengths, unbounded_ray
 from tests.problems.test_lipschitz import mondeq
 from tightrope import datasets, zoo
 from tightrope.errors import RegionError
-from tightrope.problems.lipmon import adjoint_lengths, lipmon_problem, unbounded_ray
+from tightrope.problems.lipmon import lipmon_problem
 from tightrope.problems.lipschitz import lipschitz_problems
 from tightrope.problems.robustness import coordinates, equilibrium_at
 from tightrope.regions import Ball

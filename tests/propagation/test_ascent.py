@@ -7,7 +7,7 @@ from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.ascent import Steps, ascend
 from tightrope.propagation.continuity import output_gradient, shifted_lower_bounds
-from tightrope.results.jovanovic2022_paradox.landscapes import Climb
+from tightrope.results.jovanovic2022_paradox.landscapes import Ascents
 
 
 def network(seed: int) -> tuple[FeedForward, np.ndarray]:
@@ -35,16 +35,16 @@ def test_steps_follow_the_derivative(method):
 def test_a_network_of_the_paper_profile_falls_at_a_jump_and_stays_below_box():
     """Seed 170 of Figure 5: CROWN walks up to an edge, falls, and ends below Box; DeepZ has no edge there."""
     steps = Steps(0.02, 0.99, 20)
-    found = Climb("crown", steps, 170)
+    found = Ascents("crown", steps, 170)
     crown, box = found.paths["crown"].values, found.paths["box"].values
     assert crown.max() > box[-1] > crown[-1] and found.fallen() > 50
     jumps = found.landscape(41)["jumps"]
     assert jumps["crown"] and not jumps["box"]
-    assert Climb("deepz", steps, 170).fallen() == 0
+    assert Ascents("deepz", steps, 170).fallen() == 0
 
 
 def test_a_flat_direction_has_no_path():
-    found = Climb("crown", Steps(0.02, 0.99, 20), 1)
+    found = Ascents("crown", Steps(0.02, 0.99, 20), 1)
     assert found.flat and not found.paths
 
 

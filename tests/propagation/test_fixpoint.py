@@ -9,7 +9,7 @@ from tests.helpers import ball, exact_margin, mondeq, question
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.propagation import fixpoint
-from tightrope.propagation.fixpoint import METHODS, Bounds, Zonotope, fixpoint_bounds, inputs_of
+from tightrope.propagation.fixpoint import METHODS, Box, StateZonotope, fixpoint_bounds, inputs_of
 from tightrope.regions import INFINITY, Ball
 
 
@@ -97,7 +97,7 @@ def test_a_broken_containment_is_refused():
     V = np.linalg.inv(np.eye(p) + alpha * G)
     R, T = 2 * V - np.eye(p), 2 * alpha * V
     z0 = network.equilibrium(region.center)
-    point = Zonotope(z0 + alpha * (inputs.b - G @ z0), np.zeros_like(inputs.V), 1e-3 * np.eye(p))
+    point = StateZonotope(z0 + alpha * (inputs.b - G @ z0), np.zeros_like(inputs.V), 1e-3 * np.eye(p))
     image = fixpoint._peaceman_rachford(point, inputs, R, T)
     x = extremes(region, 100, 0)
     z = network.equilibrium(x)
@@ -106,18 +106,18 @@ def test_a_broken_containment_is_refused():
     assert not fixpoint.contains_slices(point, 1e3 * np.eye(p), image, inputs)  # and is not accepted
     wrong = np.zeros((p, p))  # an inverse that is none would accept everything
     assert not fixpoint.contains_slices(point, wrong, image, inputs)
-    box = Bounds(np.zeros(2), np.ones(2))
-    assert fixpoint.contains_box(box, Bounds(np.zeros(2), np.full(2, 0.9)))
+    box = Box(np.zeros(2), np.ones(2))
+    assert fixpoint.contains_box(box, Box(np.zeros(2), np.full(2, 0.9)))
     assert not fixpoint.contains_box(box, box)  # the margin is part of the proof
-    assert not fixpoint.contains_box(box, Bounds(np.zeros(2), np.full(2, 1.1)))
+    assert not fixpoint.contains_box(box, Box(np.zeros(2), np.full(2, 1.1)))
 
 
 def test_slices_are_compared_for_each_input():
     """The same box, reached by the opposite dependence on the input, is not contained."""
     inputs = inputs_of(mondeq(0, p=2, p0=1), Ball([0.0], 1.0, INFINITY))
-    outer = Zonotope(np.zeros(2), np.array([[1.0], [0.0]]), 0.5 * np.eye(2))
-    same = Zonotope(np.zeros(2), np.array([[0.9], [0.0]]), 0.1 * np.eye(2))
-    opposite = Zonotope(np.zeros(2), np.array([[-0.9], [0.0]]), 0.1 * np.eye(2))
+    outer = StateZonotope(np.zeros(2), np.array([[1.0], [0.0]]), 0.5 * np.eye(2))
+    same = StateZonotope(np.zeros(2), np.array([[0.9], [0.0]]), 0.1 * np.eye(2))
+    opposite = StateZonotope(np.zeros(2), np.array([[-0.9], [0.0]]), 0.1 * np.eye(2))
     assert fixpoint.contains_slices(outer, 2 * np.eye(2), same, inputs)
     assert not fixpoint.contains_slices(outer, 2 * np.eye(2), opposite, inputs)
 
@@ -138,4 +138,4 @@ def test_errors():
     with pytest.raises(InputError, match="label"):
         fixpoint_bounds(network, region).margins(network, 17)
     with pytest.raises(InputError, match="lower"):
-        Bounds([1.0], [0.0])
+        Box([1.0], [0.0])

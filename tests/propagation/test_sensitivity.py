@@ -12,7 +12,7 @@ from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.rational import PRIMES, TooFewPointsError, degree, function, shift
 from tightrope.propagation.sensitivity import METHODS, bound_degrees, degree_formula, exact_bounds, shared_degree
-from tightrope.results.jovanovic2022_paradox.degrees import INPUTS, random_question
+from tightrope.results.jovanovic2022_paradox.degrees import INPUTS, network_and_direction
 
 BOX = ([-1] * INPUTS, [1] * INPUTS)
 
@@ -68,7 +68,7 @@ def test_zero_has_no_sign_where_it_is_a_kink():
 @pytest.mark.parametrize("seed", range(4))
 def test_exact_bounds_are_the_bounds(method, seed):
     """At delta = 0 to float64; and the functions of delta are those of the network whose weights have moved."""
-    network, direction = random_question(3, 2, seed)
+    network, direction = network_and_direction(3, 2, seed)
     low, high = exact_bounds(network, direction, *BOX, method, 8)
     found = bounds(network, InputSet.boxes(*map(np.array, BOX), dtype=torch.float64), method)
     assert float(low[0].value) == pytest.approx(float(found.output_lower), rel=1e-12)
@@ -85,7 +85,7 @@ def test_no_degree_is_above_the_formula(method, neurons, hidden):
     """Neither as printed nor, which is less, with one block fewer; and Box's and hBox's are 1."""
     found = []
     for seed in range(6):
-        network, direction = random_question(neurons, hidden, seed)
+        network, direction = network_and_direction(neurons, hidden, seed)
         found += [side for output in bound_degrees(network, direction, *BOX, method) for side in output]
     fewer, printed = (degree_formula(method, neurons, blocks) for blocks in (hidden - 1, hidden))
     assert max(found) <= shared_degree(method, neurons, hidden) <= fewer <= printed
@@ -97,7 +97,7 @@ def test_deepz_has_the_degree_of_denominators_that_are_shared():
     for neurons, hidden in ((2, 1), (3, 1), (2, 2), (3, 2), (2, 3)):
         degrees = []
         for seed in range(10):
-            network, direction = random_question(neurons, hidden, seed)
+            network, direction = network_and_direction(neurons, hidden, seed)
             degrees += bound_degrees(network, direction, *BOX, "deepz")[0]
         assert max(degrees) == (neurons + 1) ** hidden
 
@@ -110,7 +110,7 @@ def test_printed_formulas():
 
 
 def test_bad_input_is_named():
-    network, direction = random_question(2, 1, 0)
+    network, direction = network_and_direction(2, 1, 0)
     with pytest.raises(UnknownNameError, match="triangle"):
         bound_degrees(network, direction, *BOX, "triangle")
     with pytest.raises(InputError, match="direction: shape"):

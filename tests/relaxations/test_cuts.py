@@ -14,7 +14,7 @@ from tightrope.certificates import Certificate, Verdict, check
 from tightrope.errors import CertificateError, InputError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
-from tightrope.propagation.fixpoint import Bounds, fixpoint_bounds
+from tightrope.propagation.fixpoint import Box, fixpoint_bounds
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.cuts import cut_model
 from tightrope.verifiers.robustness import verify
@@ -154,9 +154,9 @@ def test_errors():
     with pytest.raises(UnknownNameError, match="order"):
         verify(network, region, label, order="1+cut")
     with pytest.raises(InputError, match="cascade"):
-        verify(network, region, label, order="1+cuts", method="reduced-dual")
+        verify(network, region, label, order="1+cuts", method="scs")
     model = robustness_model(network, region, label)
     with pytest.raises(InputError, match="neurons"):
-        cut_model(model, Bounds(np.zeros(2), np.ones(2)))
+        cut_model(model, Box(np.zeros(2), np.ones(2)))
     with pytest.raises(InputError, match="pairs"):
         cut_model(model, fixpoint_bounds(network, region).h, np.array([[99, 0]]))

@@ -2,7 +2,6 @@
 
 import re
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tightrope import cli, paths
-from tightrope.errors import InputError
+from tightrope.errors import CorruptDataError, InputError
 from tightrope.report import contents, notebooks, site
 from tightrope.workbench import compare, published
 from tightrope.workbench.published import Cell, Paper, Result
@@ -139,13 +138,6 @@ def test_the_command(monkeypatch, written, tmp_path):
     assert asked == [tmp_path / "site"]
 
 
-def test_templates_are_part_of_the_package():
-    """Also of an installed one: pyproject.toml names them."""
-    names = {path.name for path in files("tightrope.report").joinpath("templates").iterdir()}
-    assert names == {"index.html.j2", "page.html.j2", "style.css"}
-    assert 'tightrope = ["report/templates/*"]' in (paths.ROOT / "pyproject.toml").read_text()
-
-
 # ------------------------------------------------------------------------------------------------ contents
 
 
@@ -257,3 +249,12 @@ def test_a_formula_that_cannot_be_read_stays(monkeypatch):
 
     monkeypatch.setattr(notebooks, "convert", fail)
     assert notebooks.mathml("a < b", "inline") == "<code>a &lt; b</code>"
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]"])
+def test_a_damaged_notebook_is_named(tmp_path, text):
+    """An executed copy that was cut off, for instance."""
+    path = tmp_path / "cut.ipynb"
+    path.write_text(text)
+    with pytest.raises(CorruptDataError, match=r"cut\.ipynb is not a notebook"):
+        notebooks.notebook(path, "cut", lambda url: None)

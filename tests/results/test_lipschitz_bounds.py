@@ -124,3 +124,10 @@ def test_committed_rows():
         lower, upper = rows["ascent", norm]["value"], rows["lipschitz-model", norm]["value"]
         assert rows["sampled", norm]["value"] < lower < upper <= rows["product-bound", norm]["value"]
         assert rows["lipschitz-model", norm]["checked"] == pytest.approx(upper, rel=1e-5)
+
+
+def test_a_custom_choice_of_images_counts_the_constants_that_are_kept():
+    """Constants know no images: the cases are those of the profile that has the network, not new ones."""
+    for network, profile in (("digits/mondeq-16", "quick"), ("digits/mondeq-32", "custom")):
+        cases = bounds.global_constants.own_cases("custom", {"network": network})
+        assert {case["profile"] for case in cases} == {profile}

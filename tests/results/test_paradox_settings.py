@@ -7,13 +7,14 @@ import pytest
 import scipy.io
 import torch
 
-from tightrope import datasets, image_files, paths
-from tightrope.results import jovanovic2022_paradox as paper
-from tightrope.results.jovanovic2022_paradox.tightness import Tightness, cr_auc, letter_of
+from tightrope import datasets, image_files
+from tightrope.results.jovanovic2022_paradox.common import letter_of
+from tightrope.results.jovanovic2022_paradox.tightness import cr_auc, cr_curve, table_4
 from tightrope.training import Architecture
 from tightrope.workbench import cases, published
 from tightrope.workbench.compare import agreement
-from tightrope.workbench.records import Store, case_key, from_csv
+from tightrope.workbench.records import Store, case_key
+from tightrope.workbench.registry import experiments
 
 
 @pytest.fixture
@@ -39,10 +40,11 @@ def test_every_printed_setting_is_what_the_training_takes(name):
     """Each cell of Tables 5 and 6 comes out of the rows of the paper profile, and agrees."""
     result = printed(name)
     parameters = {**result.paper_parameters, "profile": "custom", "networks": [None] * 4}
-    experiment = paper.EXPERIMENTS[name]
-    rows = [{**case, **experiment.solve[name](case)} for case in experiment.cases(parameters)]
-    assert len({case_key(case) for case in experiment.cases(parameters)}) == len(rows)
-    found = experiment.cells(rows, parameters)
+    experiment = experiments(result.paper)[name]
+    solved = experiment.all_cases(parameters)
+    rows = [{**case, **experiment.solver(case)} for case in solved]
+    assert len({case_key(case) for case in solved}) == len(rows)
+    found = experiment.values(rows, parameters)
     assert {cell.id for cell in result.cells} == set(found)
     assert {agreement(cell, found[cell.id].value) for cell in result.cells} == {"reproduced"}
 
@@ -81,9 +83,9 @@ def test_tables_of_other_sets_run_on_files_of_the_user(store, tmp_path, monkeypa
     (folder / "jovanovic2022-paradox/pretrained").mkdir(parents=True)
     torch.save(weights, folder / f"jovanovic2022-paradox/pretrained/{file}.pt")
     parameters = {**printed(name).paper_parameters, "images": 4, "epsilon_pixel": 0.3 if fashion else 8 / 255}
-    networks = parameters["networks"][:1]
-    result = paper.own_certificates(name, networks, 4, parameters["epsilon_pixel"], profile="custom", store=store)
-    found = paper.EXPERIMENTS[name].cells(result.rows, parameters)
+    parameters |= {"networks": parameters["networks"][:1], "profile": "custom"}
+    experiment = experiments("jovanovic2022-paradox")[name]
+    found = experiment.values(experiment(**parameters, store=store).rows, parameters)
     assert set(found) == {f"{cells}/{part}" for part in ("accuracy", "pgd", "certified")}
     known = {cell.id for cell in printed(name).cells}
     assert set(found) <= known and all(0 <= value.value <= 100 for value in found.values())
@@ -91,13 +93,13 @@ def test_tables_of_other_sets_run_on_files_of_the_user(store, tmp_path, monkeypa
 
 def test_kept_curves_have_the_printed_order():
     """Networks of experiments A, F, G and H trained here: the classes of tightness, CROWN-0 with nothing."""
-    file = paths.RESULTS / "jovanovic2022-paradox" / "table-4-cr-auc.paper.csv"
-    found = Tightness(tuple(from_csv(file.read_text(encoding="utf-8"))))
-    assert {letter_of(network) for network in found.curves} >= {"A", "F", "G"}
-    for lines in found.curves.values():
-        area = {name: cr_auc(*curve) for name, curve in lines.items()}
-        middle = [area["hBox"], area["CROWN-IBP (R)"]]
-        assert 0 == area["CROWN-0"] < area["Box"] < min(middle) and max(middle) < area["DeepZ"] < area["CROWN"]
-        if "Triangle" in lines:  # of the first images only: no looser radius by radius than Parallelogram
-            pairs = zip(lines["Triangle"][1], lines["Parallelogram"][1], strict=True)
+    rows = table_4.kept("paper")
+    assert {letter_of(network) for network in rows.different("network")} >= {"A", "F", "G"}
+    for _, own in rows.by("network"):
+        curves = {method: cr_curve(part) for (method,), part in own.by("method")}
+        area = {method: cr_auc(*curve) for method, curve in curves.items()}
+        middle = [area["hbox"], area["crown_ibp"]]
+        assert 0 == area["crown_0"] < area["box"] < min(middle) and max(middle) < area["deepz"] < area["crown"]
+        if "triangle" in curves:  # of the first images only: no looser radius by radius than Parallelogram
+            pairs = zip(curves["triangle"][1], curves["parallelogram"][1], strict=True)
             assert all(tight >= loose for tight, loose in pairs)

@@ -11,6 +11,7 @@ from tightrope.errors import InputError, RegionError, StoppedError, UnknownNameE
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Zonotope
 from tightrope.verifiers import feedforward
+from tightrope.verifiers import report as report_module
 from tightrope.verifiers.robustness import verify
 
 
@@ -29,9 +30,9 @@ def question(seed: int, radius: float = 0.2, norm: float = np.inf, clip: bool = 
     return net, Ball(center, radius, norm, *box), net.predict(center)
 
 
-@pytest.mark.parametrize("method", ["cascade", "interior-point", feedforward.TREE, *feedforward.BOUNDS])
+@pytest.mark.parametrize("method", ["cascade", "interior-point", *feedforward.METHODS[-2:], *feedforward.BOUNDS])
 def test_attack_exact_bound(method):
-    """attack <= exact <= bound for every label, and no verdict is wrong."""
+    """attack <= exact <= bound for every label, and no verdict is wrong; the mixed-integer program proves none."""
     verdicts = []
     for seed in range(6):
         net, region, label = question(seed, clip=seed % 2 == 1)
@@ -42,10 +43,14 @@ def test_attack_exact_bound(method):
             assert decision.bound is None or decision.bound >= exact - 1e-9
             if decision.verdict is Verdict.CERTIFIED:
                 assert exact < 0 and decision.bound < 0
+            if decision.verdict is Verdict.COMPUTED:
+                assert exact < 0 and decision.bound is None and decision.certificate is None
             if decision.verdict is Verdict.FALSIFIED:
                 assert exact >= 0
             verdicts.append(decision.verdict)
-    assert Verdict.FALSIFIED in verdicts and (Verdict.CERTIFIED in verdicts or method == "box")
+    robust = Verdict.COMPUTED if method == feedforward.MILP else Verdict.CERTIFIED
+    assert Verdict.FALSIFIED in verdicts and (robust in verdicts or method == "box")
+    assert method != feedforward.MILP or set(verdicts) == {Verdict.FALSIFIED, Verdict.COMPUTED}
 
 
 def wide(norm: float) -> tuple[FeedForward, Ball, int]:
@@ -70,20 +75,21 @@ def test_the_cascade_is_as_good_as_each_of_its_methods():
     assert {"box", "crown", "cascade"} <= deciders
 
 
-def test_branch_and_bound_decides_every_label(monkeypatch):
+@pytest.mark.parametrize("method", ["cascade", feedforward.TREE, feedforward.MILP])
+def test_exact_methods_decide_every_label(monkeypatch, method):
     """Without an attack before it: each label exactly as by enumeration, with points for those that are reached."""
-    monkeypatch.setattr(feedforward, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
-    verdicts = set()
+    monkeypatch.setattr(report_module, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
+    verdicts, robust = set(), Verdict.COMPUTED if method == feedforward.MILP else Verdict.CERTIFIED
     for seed in range(6):
         net, region, label = question(seed, radius=0.4)
-        report = verify(net, region, label, method=("cascade", feedforward.TREE)[seed % 2])
+        report = verify(net, region, label, method=method)
         for decision in report.decisions:
             exact = exact_margin(net.to_mondeq(), region, label, decision.label)
-            assert decision.verdict is (Verdict.FALSIFIED if exact >= 0 else Verdict.CERTIFIED)
+            assert decision.verdict is (Verdict.FALSIFIED if exact >= 0 else robust)
             verdicts.add(decision.verdict)
         if report.verdict is Verdict.FALSIFIED:
             assert check(net, region, label, report.attack.point).margin == pytest.approx(report.attack.margin)
-    assert verdicts == {Verdict.CERTIFIED, Verdict.FALSIFIED}
+    assert verdicts == {robust, Verdict.FALSIFIED}
 
 
 def test_certificate_of_the_relaxation_checks_on_the_mondeq():
@@ -185,7 +191,7 @@ def test_a_limit_is_a_reason(monkeypatch):
     net = network(1, 20, 20, 3)
     region = Ball(np.random.default_rng(1).standard_normal(20), 0.15, np.inf)
     label = net.predict(region.center)
-    monkeypatch.setattr(feedforward, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
+    monkeypatch.setattr(report_module, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
     report = verify(net, region, label, method=feedforward.TREE, time_limit=1e-9)
     reasons = [decision.reason for decision in report.decisions if decision.verdict is Verdict.UNKNOWN]
     assert reasons and set(reasons) == {"branch and bound: time limit of 1e-09 s"}
@@ -227,7 +233,7 @@ def test_stop_ends_it():
         ({"method": "crown", "order": "1+cuts"}, InputError, "goes with Shor's relaxation"),
         ({"method": "lp-all", "region": Ball(np.zeros(3), 0.1, 2)}, RegionError, "lp-all is for boxes"),
         ({"method": "branch-and-bound", "region": Ball(np.zeros(3), 0.1, 1)}, RegionError, "is for boxes"),
-        ({"network": "mlp"}, InputError, "expected a MonDEQ or a FeedForward, got str"),
+        ({"network": "mlp"}, InputError, "expected a FeedForward or a MonDEQ, got str"),
     ],
 )
 def test_bad_input_is_named(change, error, message):

@@ -15,7 +15,7 @@ from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 
 SOLVER = 2e-4  # relative, the tolerances of the solves below
 
-#: SHOR, HR-2 of the trial in DESIGN, section 2: (p0, p1), radius, draw of the generator with seed 1.
+#: SHOR, HR-2 of a trial: (p0, p1), radius, draw of the generator with seed 1.
 TRIAL = [((2, 3), 0.3, 2.8019, 2.79705), ((3, 4), 0.3, 7.69682, 7.52741), ((4, 6), 0.2, 8.08829, 7.28233)]
 
 

@@ -43,7 +43,6 @@ def asked(name: str):
         "cascade",
         "interior-point",
         "interior-point 1+cuts",
-        "reduced-dual",
         "ellipsoid",
         "constant",
         "local constant",

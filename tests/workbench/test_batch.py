@@ -159,6 +159,19 @@ def test_a_part_of_a_profile_is_not_drawn_as_the_whole():
     assert registry.drawn_profile(rows[1:]) == "custom"
 
 
+def test_a_finished_line_accounts_for_every_case():
+    """A notebook that ran to its end has not asked for what has no row; one that failed may have."""
+    out = io.StringIO()
+    with progress.Board(["a", "b"], Console(file=out, width=100)) as board:
+        for number in (0, 1):
+            board.expect(number, 0, 3)
+            board.solved(number, 2)
+        board.finish(0, "ran", "that its notebook did not ask for")
+        board.finish(1, "failed")
+    assert "a: ran, 2 of 3 cases (1 that its notebook did not ask for), 0:00:00" in out.getvalue().splitlines()
+    assert "b: failed, 2 of 3 cases, 0:00:00" in out.getvalue().splitlines()
+
+
 def test_the_board_counts_what_is_left(monkeypatch):
     """Without a terminal: one line per result, and one a minute; rows that were there do not count for the rate."""
     out = io.StringIO()

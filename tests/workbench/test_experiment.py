@@ -1,5 +1,6 @@
 """The shape of a result: parameters, kinds of row, tables as attributes; and a fifth paper in forty lines."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tightrope import paths
-from tightrope.errors import InputError, UnknownParameterError
+from tightrope.errors import CorruptDataError, InputError, UnknownParameterError
 from tightrope.workbench import published, registry, runner
 from tightrope.workbench.compare import compare
 from tightrope.workbench.experiment import Experiment, Solved
@@ -54,6 +55,35 @@ def test_a_call_solves_what_is_missing_and_shows_it(squares, tmp_path):
         _ = solved.numbrs
 
 
+class Recorded:
+    """A drawing that only remembers under which names it was written, with which numbers."""
+
+    def __init__(self):
+        self.saved = []
+
+    def save(self, paper: str, name: str, numbers: Table) -> None:
+        self.saved.append((name, numbers.rows))
+
+
+def test_a_drawing_of_two_kinds_has_the_profile_of_both(squares, tmp_path):
+    """It may take more than its rows; the kind that is needed is solved first."""
+    order, (doubles,) = [], squares.needs
+    doubles.solve(lambda case: order.append("doubles") or {"double": 2 * case["number"]})
+    squares.solve(lambda case: order.append("squares") or {"square": case["number"] ** 2})
+
+    @squares.drawing(lambda rows, drawing: Table(("square",), [(row["square"],) for row in rows[:1]]))
+    def draw_part(rows: Rows, drawing: Recorded) -> Recorded:
+        return drawing
+
+    with Store(tmp_path / "records.sqlite") as store:
+        solved = squares(profile="quick", store=store, count=1, seed=0)
+    assert order == ["doubles", "squares"]
+    drawing = solved.draw_part(Recorded())
+    own, other = solved.rows
+    Solved(squares, [own, {**other, "profile": "custom"}]).draw_part(drawing)
+    assert drawing.saved == [("squares-part.quick", ((0,),)), ("squares-part.custom", ((0,),))]
+
+
 def test_parameters_are_those_of_the_cases(squares, tmp_path):
     with Store(tmp_path / "records.sqlite") as store:
         with pytest.raises(UnknownParameterError, match="squares 'cont'"):
@@ -97,6 +127,24 @@ def test_every_committed_row_has_the_key_of_its_case(path):
                 break
         else:
             pytest.fail(f"{path.name}: no prefix of the row {row['key']} is its case")
+
+
+@pytest.mark.published
+@pytest.mark.parametrize("paper", sorted({path.parent.name for path in FILES}))
+def test_committed_rows_are_found_again(paper):
+    """On this machine too, whatever its processor, the cases of the paper profile have the keys of the rows."""
+    known = {}
+    for result in published.results():
+        if result.paper == paper and result.runnable:
+            with contextlib.suppress(CorruptDataError):  # a network's file that is refused
+                for key, kind in registry.profile_cases(paper, result.name, "paper").items():
+                    known.setdefault(kind, set()).add(key)
+    assert known
+    for kind, keys in known.items():
+        path = paths.RESULTS / paper / f"{kind}.paper.csv"
+        if path.is_file():
+            committed = {row["key"] for row in from_csv(path.read_text(encoding="utf-8"))}
+            assert keys <= committed or len(committed & keys) > 0.9 * len(committed), kind
 
 
 def test_a_fifth_paper_takes_forty_lines(home, monkeypatch):

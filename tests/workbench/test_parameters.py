@@ -62,6 +62,6 @@ def test_ends_are_in_order():
 
 def test_lists_that_belong_together_are_as_long():
     """The error counts them."""
-    assert list(rows_of({"a": [1, 2], "b": (3, 4)}, "a", "b")) == [(1, 3), (2, 4)]
+    assert list(rows_of(a=[1, 2], b=(3, 4))) == [(1, 3), (2, 4)]
     with pytest.raises(InputError, match="2 networks, 1 images"):
-        rows_of({"networks": ["a", "b"], "images": [3]}, "networks", "images")
+        rows_of(networks=["a", "b"], images=[3])

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from scipy.stats import binomtest
 
+from tightrope.errors import UnknownNameError
 from tightrope.workbench.statistics import binomial_interval
 from tightrope.workbench.tables import Table
 
@@ -21,6 +23,19 @@ def test_markdown_escapes_bars():
 
 def test_csv_has_every_digit():
     assert TABLE.to_csv() == "name,value\na,0.30000000000000004\nb|c,\nd,12\n"
+
+
+@pytest.mark.parametrize("tolerance", [0.1, {"value": 0.1}])
+def test_a_notebook_stores_the_tolerance_beside_the_same_text(tolerance):
+    data, metadata = DisplayFormatter().format(Table(TABLE.columns, TABLE.rows, tolerance))
+    assert data == {"text/plain": str(TABLE), "text/markdown": TABLE.to_markdown()}
+    assert metadata == {"tightrope": {"tolerance": tolerance}}
+    assert DisplayFormatter().format(TABLE) == (data, {})
+
+
+def test_a_tolerance_of_a_column_that_is_not_there_is_refused():
+    with pytest.raises(UnknownNameError, match="Did you mean 'value'"):
+        Table(TABLE.columns, TABLE.rows, {"values": 0.1})
 
 
 @pytest.mark.parametrize("successes", [0, 1, 24, 82, 99, 100])

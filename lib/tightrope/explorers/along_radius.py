@@ -9,11 +9,12 @@ from tightrope import figures, zoo
 from tightrope.errors import InputError
 from tightrope.explorers.controls import choice, number_slider, page, radius_slider
 from tightrope.explorers.explorer import Explorer, View
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
-from tightrope.results.jovanovic2022_paradox.common import title
-from tightrope.results.jovanovic2022_paradox.tightness import CURVES, label
+from tightrope.results.jovanovic2022_paradox.common import TITLES, label
+from tightrope.results.jovanovic2022_paradox.tightness import CURVES
 from tightrope.solvers.report import Stop
+from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import dataset, entry
 from tightrope.workbench.tables import Table
 
@@ -92,7 +93,7 @@ def _stages(state: Mapping, stop: Stop) -> Iterator[Proofs]:
     for method in CURVES:
         if stop():
             return
-        with one_thread():
+        with one_torch_thread():
             proof = certify(found.network, boxes, np.full(RADII, true), method)
         answer = replace(
             answer,
@@ -106,7 +107,7 @@ def proofs_view(answer: Proofs) -> View:
     """Draw the bounds over the radius, as far as they are near 0, and list how far each relaxation certifies."""
     high = max(1.0, *(abs(margins[0]) for method, margins in answer.margins.items() if method != "crown_0"))
     lines = {
-        title(method): (answer.radii, np.where(margins > high, np.nan, margins))
+        TITLES[method]: (answer.radii, np.where(margins > high, np.nan, margins))
         for method, margins in answer.margins.items()
     }
     lines["0"] = (answer.radii[[0, -1]], [0.0, 0.0])
@@ -115,8 +116,8 @@ def proofs_view(answer: Proofs) -> View:
     rows, words = [], []
     for method, certified in answer.certified.items():
         reach = _reach(answer.radii, certified)
-        rows.append((title(method), "none" if reach is None else f"{reach:.4g}", f"{answer.margins[method][-1]:.4g}"))
-        words.append(f"{title(method)} {'none' if reach is None else format(reach, '.3g')}")
+        rows.append((TITLES[method], "none" if reach is None else f"{reach:.4g}", f"{answer.margins[method][-1]:.4g}"))
+        words.append(f"{TITLES[method]} {'none' if reach is None else format(reach, '.3g')}")
     table = Table(("relaxation", "certified up to radius", "bound at the largest radius"), tuple(rows))
     headline = "certified where the bound is below 0" if answer.right else "labelled wrongly: nothing to certify"
     text = f"{answer.about}: certified up to " + ", ".join(words)

@@ -15,7 +15,7 @@ from tightrope.networks import FeedForward, MonDEQ
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import Ball, pixel_ball
 from tightrope.solvers.report import Stop
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers import robustness
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 
@@ -91,7 +91,7 @@ class Answer:
         if self.attack is not None:
             return Verdict.FALSIFIED
         verdicts = {self.verdict_of(k) for k in self.targets}
-        worst_first = (None, Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN)
+        worst_first = (None, Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN, Verdict.COMPUTED)
         return next((verdict for verdict in worst_first if verdict in verdicts), Verdict.CERTIFIED)
 
     def by_enclosure(self, label: int) -> bool:
@@ -183,7 +183,7 @@ class Certification:
             yield answer
             return
         if isinstance(network, MonDEQ):  # milliseconds, where a relaxation may take half a minute a label
-            with single_thread():
+            with one_blas_thread():
                 bounds = self._parts.of(("enclosure", question), lambda: fixpoint_bounds(network, answer.region))
             enclosure = bounds.margins(network, answer.label)
             answer = replace(answer, enclosure=enclosure, to_the_sign=state["method"] == "cascade")
@@ -290,7 +290,7 @@ def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
     plain = state.get("order", "1") == "1"
     if method not in robustness.METHODS:  # linear bounds of layers serve all labels
         return [targets]
-    if method == "reduced-dual" or (method == "cascade" and plain and region.size <= SMALL):
+    if method == "cascade" and plain and region.size <= SMALL:
         return [targets]
     if method == "cascade" and plain:
         return [part for part in (targets[:1], targets[1:]) if part]

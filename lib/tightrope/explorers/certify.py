@@ -26,6 +26,7 @@ from tightrope.workbench.tables import Table
 CONTROLS = ("network", "image", "norm", "epsilon_pixel", "clip", "method", "order", "ellipse", "i", "j")
 _WORDS = {
     Verdict.CERTIFIED: "certified: no point of the region has another label",
+    Verdict.COMPUTED: "computed: a solver found no point with another label, without a proof",
     Verdict.FALSIFIED: "falsified: a point of the region does not have the true label",
     Verdict.UNKNOWN: "unknown: neither a proof nor an attack",
     Verdict.FAILED: "failed: a solver gave no bound",

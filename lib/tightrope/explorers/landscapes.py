@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from tightrope.explorers.controls import choice, number_slider, page, real_slider
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.propagation.ascent import Steps
-from tightrope.results.jovanovic2022_paradox.landscapes import POINTS, Climb, drawn
-from tightrope.results.jovanovic2022_paradox.shapes import named
+from tightrope.results.jovanovic2022_paradox.common import TITLES
+from tightrope.results.jovanovic2022_paradox.landscapes import POINTS, Ascents, draw_landscape
 from tightrope.workbench.tables import Table
 
 CONTROLS = ("seed", "method", "rate", "count")
@@ -49,7 +49,7 @@ def ascents(
     fixed = dict(seed=int(seed), method=method, rate=float(rate), count=int(count))
     makers = {
         "seed": lambda v: number_slider(v, 199, "seed"),
-        "method": lambda v: choice(v, [(named(m), m) for m in METHODS], "relaxation"),
+        "method": lambda v: choice(v, [(TITLES[m], m) for m in METHODS], "relaxation"),
         "rate": lambda v: real_slider(v, 0.001, 0.03, 0.001, "rate"),
         "count": lambda v: number_slider(v, 100, "steps"),
     }
@@ -60,7 +60,7 @@ def ascents(
 
 def _stages(state: Mapping) -> Iterator[Climbed]:
     steps = Steps(state["rate"], DECAY, max(1, state["count"]))
-    found = Climb(state["method"], steps, state["seed"])
+    found = Ascents(state["method"], steps, state["seed"])
     yield Climbed(state["seed"], state["method"], None if found.flat else found.landscape(POINTS))
 
 
@@ -71,10 +71,10 @@ def climb_view(answer: Climbed) -> View:
         return View(b"", f"<p>{text}</p>", text)
     paths, falls = answer.landscape["paths"], answer.landscape["jumps"]
     lines = [
-        (named(m), round(values[0], 1), round(values[-1], 1), round(shifts[-1], 3), len(falls[m]))
+        (TITLES[m], round(values[0], 1), round(values[-1], 1), round(shifts[-1], 3), len(falls[m]))
         for m, (shifts, values) in paths.items()
     ]
     ends = ", ".join(f"{line[0]} from {line[1]:g} to {line[2]:g}" for line in lines)
     text = f"network {answer.seed}: {ends}"
     table = Table(("relaxation", "bound at the start", "at the end", "delta at the end", "jumps"), tuple(lines))
-    return View(drawn(answer.landscape)._repr_png_(), page(text, [], table), text)
+    return View(draw_landscape(answer.landscape)._repr_png_(), page(text, [], table), text)

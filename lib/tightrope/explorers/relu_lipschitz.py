@@ -10,7 +10,7 @@ from tightrope.explorers.explorer import Explorer, View
 from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
 from tightrope.regions import Ball
-from tightrope.results.chen2020_lipschitz.common import TITLES, network_of
+from tightrope.results.chen2020_lipschitz.common import network_of
 from tightrope.solvers.report import Stop
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 from tightrope.workbench.tables import Table
@@ -125,7 +125,7 @@ def _stages(state: Mapping, time_limit: float, stop: Stop) -> Iterator[Constants
         if stop():
             return
         found = lipschitz_bound(network, region, state["output"], method, samples=5_000, time_limit=time_limit)
-        bound = (method, METHODS[method][1], found.value, found.verdict)
+        bound = (method, METHODS[method].side, found.value, found.verdict)
         answer = replace(answer, bounds=(*answer.bounds, bound), open="" if method == others[-1] else "other methods")
         if method not in others[:1]:
             yield answer
@@ -144,9 +144,9 @@ def _network(state: Mapping) -> tuple[FeedForward, str]:
 
 def constants_view(answer: Constants) -> View:
     """Show the bounds on one axis, and as a table; the chosen method is marked."""
-    order = list(TITLES)
+    order = list(METHODS)
     known = sorted(answer.bounds, key=lambda bound: order.index(bound[0]))
-    name = {method: f"{TITLES[method]}{' *' if method == answer.chosen else ''}" for method, *_ in known}
+    name = {method: f"{METHODS[method].title}{' *' if method == answer.chosen else ''}" for method, *_ in known}
     drawn = [(name[m], side, value) for m, side, value, _ in known if value]
     png = figures.bounds({answer.about: drawn}, title="bounds of the Lipschitz constant")._repr_png_() if drawn else b""
     table = Table(
@@ -156,6 +156,6 @@ def constants_view(answer: Constants) -> View:
     low, high = answer.value("lower"), answer.value("upper")
     headline = f"the Lipschitz constant is at least {low:.4g}" + ("" if high is None else f" and at most {high:.4g}")
     mine = next(((v, verdict) for m, _, v, verdict in known if m == answer.chosen), (None, "open"))
-    words = f"{TITLES[answer.chosen]} {mine[1] if mine[0] is None else format(mine[0], '.3g')}"
+    words = f"{METHODS[answer.chosen].title} {mine[1] if mine[0] is None else format(mine[0], '.3g')}"
     lines = [answer.about, f"still open: {answer.open}" if answer.open else ""]
     return View(png, page(headline, lines, table), f"{answer.about}: {words}, at least {low:.3g}")

@@ -11,8 +11,10 @@ from tightrope.explorers.controls import choice, page, real_slider
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.networks import FeedForward
 from tightrope.propagation.certify import box_bounds
-from tightrope.relaxations.triangle import area
-from tightrope.results.jovanovic2022_paradox.shapes import PROGRAMS, SHAPES, corners, named
+from tightrope.relaxations.triangle import area, corners
+from tightrope.results.jovanovic2022_paradox.common import TITLES
+from tightrope.results.jovanovic2022_paradox.relu_regions import SHAPES
+from tightrope.training.programs import PROGRAMS
 from tightrope.verifiers.triangle import output_bounds
 from tightrope.workbench.tables import Table
 
@@ -76,7 +78,7 @@ def relaxations(
         raise InputError(f"relaxation: expected one of {', '.join(SHAPES)}, got {relaxation!r}.")
     fixed = dict(relaxation=relaxation, lower=float(lower), upper=float(upper), weight=float(weight))
     makers = {
-        "relaxation": lambda v: choice(v, [(named(m), m) for m in SHAPES], "relaxation"),
+        "relaxation": lambda v: choice(v, [(TITLES[m], m) for m in SHAPES], "relaxation"),
         "lower": lambda v: real_slider(v, -3.0, 1.0, 0.05, "l"),
         "upper": lambda v: real_slider(v, -1.0, 3.0, 0.05, "u"),
         "weight": lambda v: real_slider(v, -2.0, 2.0, 0.05, "weight"),
@@ -116,16 +118,16 @@ def shape_view(answer: Shape) -> View:
     line = [(lower, max(lower, 0.0)), (upper, max(upper, 0.0))]
     region = corners(method, lower, upper) if unstable else _stable_region(method, lower, upper) or line
     drawing = figures.region_and_bounds(
-        named(method),
+        TITLES[method],
         region,
         (lower, upper),
-        [(named(m), *ends) for m, ends in answer.bounds.items()],
+        [(TITLES[m], *ends) for m, ends in answer.bounds.items()],
         answer.exact,
-        named(method),
+        TITLES[method],
         "a relaxation and what it proves",
     )
     hull = area("triangle", lower, upper)
-    text = f"{named(method)}, l = {lower:g}, u = {upper:g}: "
+    text = f"{TITLES[method]}, l = {lower:g}, u = {upper:g}: "
     text += (
         f"area {answer.area:.3f}, {answer.area / hull:.2f} times the convex hull's" if unstable else "stable, no area"
     )
@@ -135,7 +137,7 @@ def shape_view(answer: Shape) -> View:
     table = Table(
         ("relaxation", "lower", "upper", "width over exact"),
         tuple(
-            (named(m), round(a, 3), round(b, 3), round((b - a) / max(answer.exact[1] - answer.exact[0], 1e-9), 2))
+            (TITLES[m], round(a, 3), round(b, 3), round((b - a) / max(answer.exact[1] - answer.exact[0], 1e-9), 2))
             for m, (a, b) in answer.bounds.items()
         ),
     )

@@ -38,11 +38,12 @@ class Survey:
         """Accuracy, and how many of the first images are certified, falsified, unknown."""
         count = len(self.reports)
         verdicts = Counter(report.verdict for report in self.reports)
+        shown = [verdict for verdict in Verdict if verdict in verdicts or verdict is not Verdict.COMPUTED]
         wrong = sum(report.predicted != report.label for report in self.reports)
         rows = [
             (f"accuracy on {self.images} test images", f"{100 * self.accuracy:.1f} %"),
             (f"of the first {count}: labelled wrongly", wrong),
-            *((f"of the first {count}: {verdict.value}", verdicts[verdict]) for verdict in Verdict),
+            *((f"of the first {count}: {verdict.value}", verdicts[verdict]) for verdict in shown),
         ]
         return Table(("quantity", "value"), tuple(rows))
 

@@ -1,5 +1,7 @@
 """Networks as frozen arrays with a forward pass; as PyTorch modules on request."""
 
+from typing import Any
+
 from tightrope.networks.feedforward import FeedForward
 from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 from tightrope.networks.loading import load
@@ -23,7 +25,7 @@ __all__ = [
 _NEED_TORCH = ("MonDEQModule", "implicit_equilibrium", "to_module")
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     # PyTorch takes seconds to import and most commands do not need it.
     if name in _NEED_TORCH:
         from tightrope.networks import torch_modules

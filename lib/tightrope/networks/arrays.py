@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -17,7 +18,7 @@ from tightrope.errors import CorruptDataError, MissingDataError, NetworkError
 PathOrName = str | PathLike[str]
 
 
-def weight(name: str, value: object, shape: tuple[int | None, ...]) -> np.ndarray:
+def weight(name: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
     """Return value as a read-only float64 array of the given shape (None: any size), or raise NetworkError.
 
     Vectors may arrive as one-row or one-column matrices, which is how MATLAB stores them.
@@ -157,7 +158,7 @@ def read_state_dict(source: Mapping[str, object] | PathOrName) -> dict[str, np.n
     }
 
 
-def required(arrays: Mapping[str, object], names: tuple[str, ...], source: object) -> list[object]:
+def required(arrays: Mapping[str, object], names: tuple[str, ...], source: object) -> list[Any]:
     """Return the named arrays, or say which are missing and which are there."""
     missing = [name for name in names if name not in arrays]
     if missing:

@@ -4,8 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tightrope.errors import NetworkError
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
@@ -14,6 +16,9 @@ from tightrope.networks.layers import Dense, Layer, chain, named_arrays
 from tightrope.networks.mondeq import MonDEQ
 from tightrope.networks.stacking import stack
 from tightrope.networks.state_dicts import layers_of_state_dict
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +107,9 @@ class FeedForward:
         return cls(layers_of_state_dict(read_state_dict(source), input_shape, convolutions), name)
 
     @classmethod
-    def from_torch(cls, module, input_shape: tuple[int, ...] | None = None, name: str = "") -> "FeedForward":
+    def from_torch(
+        cls, module: "nn.Module", input_shape: tuple[int, ...] | None = None, name: str = ""
+    ) -> "FeedForward":
         """Read a ``torch.nn.Sequential`` and check on random inputs that it is the same function.
 
         Weights in single precision are taken as they are; the network computes with them in double precision.
@@ -110,7 +117,7 @@ class FeedForward:
         Parameters
         ----------
         module : torch.nn.Module
-            Of the layers that :mod:`tightrope.networks.torch_reader` lists; others are named in the error.
+            A module of the layers that :mod:`tightrope.networks.torch_reader` lists; others are named in the error.
         input_shape
             (channels, height, width) of the images, or (p0,); may be left out if the first layer is Linear.
         name
@@ -147,7 +154,7 @@ class FeedForward:
             "float64" gives the same network back, "float32" and "float16" a rounded one in a smaller file.
         """
         arrays = {k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in self._named().items()}
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
     def _named(self) -> dict[str, np.ndarray]:
         if not self.is_dense:
@@ -188,13 +195,15 @@ class FeedForward:
         return tuple(layer.bias for layer in self._dense_layers("biases"))
 
     def _dense_layers(self, asked: str) -> tuple[Dense, ...]:
+        layers = []
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Dense):
                 raise NetworkError(
                     f"{asked}: layers[{i}] of {self!r} is a {type(layer).__name__}, which has no matrix of its own. "
                     "Use to_dense() for the same network with matrices, or its layers."
                 )
-        return self.layers
+            layers.append(layer)
+        return tuple(layers)
 
     def to_dense(self) -> "FeedForward":
         """Return the same function with every layer as a matrix; itself if it is dense already.
@@ -228,7 +237,7 @@ class FeedForward:
 
     # what it does ---------------------------------------------------------------------------------
 
-    def preactivations(self, x) -> list[np.ndarray]:
+    def preactivations(self, x: ArrayLike) -> list[np.ndarray]:
         """Return layer_i(x_i) for each layer, (N, p_{i+1}) each; the last are the logits."""
         rows, _ = batch("x", x, self.input_size)
         values = [self.layers[0].forward(rows)]
@@ -236,7 +245,7 @@ class FeedForward:
             values.append(layer.forward(np.maximum(values[-1], 0.0)))
         return values
 
-    def logits(self, x) -> np.ndarray:
+    def logits(self, x: ArrayLike) -> np.ndarray:
         """Return F(x), (K,) or (N, K)."""
         rows, single = batch("x", x, self.input_size)
         for layer in self.layers[:-1]:
@@ -244,7 +253,7 @@ class FeedForward:
         out = self.layers[-1].forward(rows)
         return out[0] if single else out
 
-    def predict(self, x) -> int | np.ndarray:
+    def predict(self, x: ArrayLike) -> int | np.ndarray:
         """Return the label of the largest logit (the first one on a tie): int, or (N,) for a batch."""
         labels = self.logits(x).argmax(-1)
         return int(labels) if np.ndim(labels) == 0 else labels

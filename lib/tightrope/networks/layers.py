@@ -11,10 +11,10 @@ All kinds share one small protocol, so that whoever walks through a network need
 Arrays are float64, read-only, and checked when the layer is made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse
@@ -26,10 +26,17 @@ from tightrope.networks.arrays import weight
 class _Affine:
     """What follows from ``forward``, ``_matrix`` and ``_offset``."""
 
-    input_size: int
-    output_size: int
+    @property
+    def input_size(self) -> int:
+        """n_in."""
+        raise NotImplementedError
 
-    def _matrix(self) -> np.ndarray | scipy.sparse.csr_array:
+    @property
+    def output_size(self) -> int:
+        """n_out."""
+        raise NotImplementedError
+
+    def _matrix(self) -> Any:  # an array or compressed sparse rows
         raise NotImplementedError
 
     def _offset(self) -> np.ndarray:
@@ -81,10 +88,10 @@ class Dense(_Affine):
         """Map rows (N, n_in) to (N, n_out)."""
         return rows @ self.weight.T + self.bias
 
-    def _matrix(self):
+    def _matrix(self) -> Any:
         return self.weight
 
-    def _offset(self):
+    def _offset(self) -> np.ndarray:
         return self.bias
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -102,7 +109,7 @@ class Convolution(_Affine):
     bias : (c_out,)
     input_shape : (c_in, h, w)
     stride, padding : int or (int, int)
-        Of rows and columns, as in ``torch.nn.Conv2d``; padding is with zeros.
+        Those of rows and columns, as in ``torch.nn.Conv2d``; padding is with zeros.
 
     Examples
     --------
@@ -168,7 +175,7 @@ class Convolution(_Affine):
             )
         return out.flatten(1).numpy()
 
-    def _matrix(self):
+    def _matrix(self) -> Any:
         # One entry for each output position and kernel entry; those that fall on the padding are left out.
         shape = (*self.output_shape, *self.weight.shape[1:])
         o, i, j, c, a, b = np.indices(shape, sparse=True)
@@ -180,7 +187,7 @@ class Convolution(_Affine):
         inputs = np.broadcast_to((c * height + row) * width + column, shape)[inside]
         return scipy.sparse.csr_array((values, (outputs, inputs)), shape=(self.output_size, self.input_size))
 
-    def _offset(self):
+    def _offset(self) -> np.ndarray:
         return np.repeat(self.bias, prod(self.output_shape[1:]))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -224,10 +231,10 @@ class Scaling(_Affine):
         """Map rows (N, n) to (N, n)."""
         return rows * self.scale + self.shift
 
-    def _matrix(self):
+    def _matrix(self) -> Any:
         return scipy.sparse.csr_array(scipy.sparse.diags_array(self.scale))
 
-    def _offset(self):
+    def _offset(self) -> np.ndarray:
         return self.shift
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -258,12 +265,12 @@ class Composition(_Affine):
 
     @property
     def input_size(self) -> int:
-        """Of the first layer."""
+        """p_0, the number of inputs of the first layer."""
         return self.layers[0].input_size
 
     @property
     def output_size(self) -> int:
-        """Of the last layer."""
+        """The number of outputs of the last layer."""
         return self.layers[-1].output_size
 
     def forward(self, rows: np.ndarray) -> np.ndarray:
@@ -272,13 +279,13 @@ class Composition(_Affine):
             rows = layer.forward(rows)
         return rows
 
-    def _matrix(self):
+    def _matrix(self) -> Any:
         W = self.layers[0]._matrix()
         for layer in self.layers[1:]:
             W = layer._matrix() @ W
         return W
 
-    def _offset(self):
+    def _offset(self) -> np.ndarray:
         b = self.layers[0]._offset()
         for layer in self.layers[1:]:
             b = layer._matrix() @ b + layer._offset()
@@ -290,10 +297,10 @@ class Composition(_Affine):
 
 
 Layer: TypeAlias = Dense | Convolution | Scaling | Composition
-KINDS: Mapping[str, type] = {kind.__name__.lower(): kind for kind in (Dense, Convolution, Scaling, Composition)}
+KINDS: Mapping[str, Any] = {kind.__name__.lower(): kind for kind in (Dense, Convolution, Scaling, Composition)}
 
 
-def chain(layers) -> tuple[Layer, ...]:
+def chain(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """Return the layers as a tuple, after checking that each fits the one before it."""
     layers = tuple(layers)
     if not layers:
@@ -329,7 +336,7 @@ def assemble(parts: "list[Layer | str]") -> tuple[Layer, ...]:
     """
     groups: list[list[Layer]] = [[]]
     for part in parts:
-        if part != "relu":
+        if not isinstance(part, str):
             groups[-1].append(part)
         elif groups[-1] or len(groups) == 1:  # ReLU(ReLU(h)) = ReLU(h)
             groups.append([])

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tightrope.errors import NetworkError, UnknownNameError
 from tightrope.networks.arrays import (
@@ -56,7 +58,7 @@ class MonDEQ:
     u: np.ndarray
     C: np.ndarray
     c: np.ndarray
-    m: float | None = None
+    m: float = None  # type: ignore[assignment]  # a number once the network is made
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -104,7 +106,17 @@ class MonDEQ:
     # construction ---------------------------------------------------------------------------------
 
     @classmethod
-    def from_factors(cls, A, B, U, u, C, c, m, name: str = "") -> "MonDEQ":
+    def from_factors(
+        cls,
+        A: np.ndarray,
+        B: np.ndarray,
+        U: np.ndarray,
+        u: np.ndarray,
+        C: np.ndarray,
+        c: np.ndarray,
+        m: float,
+        name: str = "",
+    ) -> "MonDEQ":
         """Build ``W = (1 - m) I - A'A + B - B'`` from A of shape (any, p) and B of shape (p, p)."""
         A = weight("A", A, (None, None))
         p = A.shape[1]
@@ -112,19 +124,21 @@ class MonDEQ:
         m = float(weight("m", np.ravel(m), (1,))[0])
         if m <= 0:
             raise NetworkError(f"m is {m:.6g}; it must be positive.")
-        return cls((1 - m) * np.eye(p) - A.T @ A + B - B.T, U, u, C, c, m, name)
+        return cls((1 - m) * np.eye(p) - _gram(A) + B - B.T, U, u, C, c, m, name)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, object], m=None, name: str = "", source: object = "the file") -> "MonDEQ":
+    def from_arrays(
+        cls, arrays: Mapping[str, Any], m: Any = None, name: str = "", source: object = "the file"
+    ) -> "MonDEQ":
         """Build from a mapping with the keys W, U, u, C, c or A, B, U, u, C, c, and m if it is not given."""
         m = arrays.get("m") if m is None else m
-        rest = required(arrays, ("U", "u", "C", "c"), source)
+        U, u, C, c = required(arrays, ("U", "u", "C", "c"), source)
         if "W" in arrays:
-            return cls(arrays["W"], *rest, m, name)
+            return cls(arrays["W"], U, u, C, c, m, name)
         A, B = required(arrays, ("A", "B"), source)
         if m is None:
             raise NetworkError(f"{source} has A and B but not m, from which W = (1 - m) I - A'A + B - B'. Give m=...")
-        return cls.from_factors(A, B, *rest, m, name)
+        return cls.from_factors(A, B, U, u, C, c, m, name)
 
     @classmethod
     def from_mat(cls, path: PathOrName, m: float | None = None) -> "MonDEQ":
@@ -147,7 +161,8 @@ class MonDEQ:
             out + "weight",
             out + "bias",
         )
-        return cls.from_factors(*required(arrays, keys, where), m, name)
+        A, B, U, u, C, c = required(arrays, keys, where)
+        return cls.from_factors(A, B, U, u, C, c, m, name)
 
     def to_npz(self, path: PathOrName) -> None:
         """Write W, U, u, C, c and m in float64, so that :meth:`from_npz` gives the same network back."""
@@ -196,18 +211,18 @@ class MonDEQ:
 
     # evaluation -----------------------------------------------------------------------------------
 
-    def preactivation(self, x, z) -> np.ndarray:
+    def preactivation(self, x: ArrayLike, z: ArrayLike) -> np.ndarray:
         """Return h = W z + U x + u for x (p0,) or (N, p0) and z (p,) or (N, p)."""
         return np.asarray(z) @ self.W.T + np.asarray(x) @ self.U.T + self.u
 
     def equilibrium(
         self,
-        x,
+        x: ArrayLike,
         *,
         method: str = "peaceman-rachford",
         tolerance: float = 1e-10,
         max_iterations: int | None = None,
-        z0=None,
+        z0: ArrayLike | None = None,
     ) -> np.ndarray:
         """Return the equilibrium z = ReLU(W z + U x + u).
 
@@ -245,13 +260,13 @@ class MonDEQ:
             raise UnknownNameError("equilibrium method", method, EQUILIBRIUM_METHODS)
         return z[0] if single else z
 
-    def equilibrium_error(self, x, z) -> np.ndarray:
+    def equilibrium_error(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         """A bound of ||z - z*|| for the equilibrium z* of x, (N,) for rows x (N, p0) and z (N, p)."""
         sizes = np.abs(x) @ np.abs(self.U).T + np.abs(self.u)
         rounding = (self.input_size + 3) * np.finfo(float).eps * np.linalg.norm(sizes, axis=-1)
         return self.distance(z, x @ self.U.T + self.u) + rounding / self.proven_m
 
-    def distance(self, z, b) -> np.ndarray:
+    def distance(self, z: np.ndarray, b: np.ndarray) -> np.ndarray:
         """A bound of ||z - z*|| for the solution z* of z = ReLU(W z + b): (N,) for rows z and b (N, p), or a number.
 
         z - r with r = z - ReLU(W z + b) is the solution for the bias b + W r, and m ||z - z'|| is at most the distance
@@ -262,18 +277,20 @@ class MonDEQ:
         off = np.linalg.norm(r, axis=-1) + (self.width + 4) * np.finfo(float).eps * np.linalg.norm(sizes, axis=-1)
         return off * (1 + np.linalg.norm(self.W, 2) / self.proven_m) * (1 + 1e-9)
 
-    def logits(self, x, **options) -> np.ndarray:
+    def logits(self, x: ArrayLike, **options: Any) -> np.ndarray:
         """Return F(x) = C z + c, (K,) or (N, K); options go to :meth:`equilibrium`."""
         return self.equilibrium(x, **options) @ self.C.T + self.c
 
-    def predict(self, x) -> int | np.ndarray:
+    def predict(self, x: ArrayLike) -> int | np.ndarray:
         """Return the label of the largest logit (the first one on a tie): int, or (N,) for a batch."""
         labels = self.logits(x).argmax(-1)
         return int(labels) if np.ndim(labels) == 0 else labels
 
     # derivative -----------------------------------------------------------------------------------
 
-    def adjoint(self, active, g, *, tolerance: float = 1e-10, w0=None) -> np.ndarray:
+    def adjoint(
+        self, active: ArrayLike, g: ArrayLike, *, tolerance: float = 1e-10, w0: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return w = D (I - W'D)^-1 g, the gradient of ``g'z`` with respect to the bias u at an equilibrium.
 
         Differentiating z = ReLU(W z + b) gives (I - D W) dz = D db with D = diag(active), hence
@@ -302,7 +319,7 @@ class MonDEQ:
         start = np.zeros_like(g) if w0 is None else w0
         return peaceman_rachford(G.T, V.T, alpha, g, lambda w: w * D, start, tolerance, 1_000)
 
-    def jacobian(self, x) -> np.ndarray:
+    def jacobian(self, x: ArrayLike) -> np.ndarray:
         """Return dF/dx = C (I - D W)^-1 D U at the equilibrium, (K, p0) or (N, K, p0).
 
         Where a preactivation is exactly 0 the network has no derivative; D takes 0 there.
@@ -317,3 +334,15 @@ class MonDEQ:
 
 def _relu(h: np.ndarray) -> np.ndarray:
     return np.maximum(h, 0.0)
+
+
+def _gram(A: np.ndarray) -> np.ndarray:
+    """Return A'A (p, p) for A (n, p), row after row.
+
+    The last bits of a BLAS product depend on the processor; those of single products and sums do not. The weights, and
+    with them the identity of every row, must be the same on every machine.
+    """
+    total = np.zeros((A.shape[1], A.shape[1]))
+    for row in A:
+        total += row[:, None] * row[None, :]
+    return total

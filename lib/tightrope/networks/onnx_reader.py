@@ -3,9 +3,11 @@
 The files of others: nothing in them is run. Data outside the file (which could be any file of the machine) is refused.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +51,11 @@ class _Signal:
             ) from None
 
 
+_Inputs = Sequence[Any]  # of type _Signal, an array, or None where an input is left out
+_Attributes = Mapping[str, Any]
+_Operation = Callable[[_Inputs, _Attributes], Any]  # to a _Signal or a constant
+
+
 def layers_of_onnx(path: PathOrName) -> tuple[Layer, ...]:
     """Read a model of :data:`SUPPORTED` operations with one input, one output, and one path between them.
 
@@ -80,7 +87,7 @@ def layers_of_onnx(path: PathOrName) -> tuple[Layer, ...]:
     return layers
 
 
-def _onnx():
+def _onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
@@ -91,7 +98,7 @@ def _onnx():
     return onnx
 
 
-def _input(graph, onnx) -> tuple[str, _Signal]:
+def _input(graph: Any, onnx: Any) -> tuple[str, _Signal]:
     """The name and shape of the one input that is not a weight; its first dimension is the batch."""
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
@@ -108,7 +115,7 @@ def _input(graph, onnx) -> tuple[str, _Signal]:
     return inputs[0].name, _Signal((), shape)
 
 
-def _walk(graph, name: str, signal: _Signal, onnx) -> _Signal:
+def _walk(graph: Any, name: str, signal: _Signal, onnx: Any) -> _Signal:
     """The signal at the output."""
     values: dict[str, _Signal | np.ndarray] = {tensor.name: _tensor(tensor, onnx) for tensor in graph.initializer}
     values[name] = signal
@@ -134,7 +141,7 @@ def _walk(graph, name: str, signal: _Signal, onnx) -> _Signal:
     return out
 
 
-def _tensor(tensor, onnx) -> np.ndarray:
+def _tensor(tensor: Any, onnx: Any) -> np.ndarray:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
         raise NetworkError(
             f"the weights {tensor.name!r} are in another file; save the model as one file "
@@ -149,7 +156,7 @@ def _tensor(tensor, onnx) -> np.ndarray:
     return array
 
 
-def _attribute(attribute, onnx) -> object:
+def _attribute(attribute: Any, onnx: Any) -> Any:
     if attribute.type == onnx.AttributeProto.TENSOR:
         return _tensor(attribute.t, onnx)
     if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS, onnx.AttributeProto.SPARSE_TENSOR):
@@ -160,7 +167,7 @@ def _attribute(attribute, onnx) -> object:
 # operations: (inputs, attributes) -> signal or constant ------------------------------------------
 
 
-def _one(inputs, count: int = 1) -> tuple:
+def _one(inputs: _Inputs, count: int = 1) -> tuple[Any, ...]:
     """The signal and `count - 1` constants (None where left out) after it."""
     inputs = [*inputs, *[None] * (count - len(inputs))]
     if not isinstance(inputs[0], _Signal) or any(isinstance(value, _Signal) for value in inputs[1:]):
@@ -168,16 +175,16 @@ def _one(inputs, count: int = 1) -> tuple:
     return tuple(inputs[:count])
 
 
-def _constant(inputs, attributes) -> np.ndarray:
+def _constant(inputs: _Inputs, attributes: _Attributes) -> np.ndarray:
     (value,) = attributes.values()
     return np.asarray(value, dtype=None if isinstance(value, np.ndarray) else np.float64)
 
 
-def _same(inputs, attributes) -> _Signal | np.ndarray:
+def _same(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
     return inputs[0]
 
 
-def _cast(inputs, attributes) -> _Signal | np.ndarray:
+def _cast(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
     if isinstance(inputs[0], _Signal) and attributes.get("to") not in (
         1,
         10,
@@ -188,19 +195,19 @@ def _cast(inputs, attributes) -> _Signal | np.ndarray:
     return inputs[0]
 
 
-def _relu(inputs, attributes) -> _Signal:
+def _relu(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     (signal,) = _one(inputs)
     return signal.then("relu")
 
 
-def _flatten(inputs, attributes) -> _Signal:
+def _flatten(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     (signal,) = _one(inputs)
     if attributes.get("axis", 1) not in (1, -len(signal.shape)):
         raise NetworkError(f"axis={attributes['axis']}; axis=1 keeps the batch.")
     return _Signal(signal.parts, (signal.size,))
 
 
-def _reshape(inputs, attributes) -> _Signal:
+def _reshape(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     signal, target = _one(inputs, 2)
     sizes = [int(n) for n in np.ravel(target)]
     shape = [signal.shape[i] if n == 0 and i < len(signal.shape) else n for i, n in enumerate(sizes[1:])]
@@ -217,13 +224,13 @@ def _dense(signal: _Signal, W: np.ndarray, b: np.ndarray) -> _Signal:
     return signal.then(Dense(W, b), (len(W),))
 
 
-def _matmul(inputs, attributes) -> _Signal:
+def _matmul(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     signal, W = _one(inputs, 2)
     W = np.asarray(W, dtype=np.float64)
     return _dense(signal, W.T, np.zeros(W.shape[-1]))
 
 
-def _gemm(inputs, attributes) -> _Signal:
+def _gemm(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     signal, W, b = _one(inputs, 3)
     if attributes.get("transA", 0):
         raise NetworkError("transA=1 would mix the examples of a batch.")
@@ -233,10 +240,10 @@ def _gemm(inputs, attributes) -> _Signal:
     return _dense(signal, W, np.broadcast_to(b, (1, len(W))).ravel())
 
 
-def _affine(make) -> object:
+def _affine(make: Callable[[np.ndarray, bool], tuple[Any, Any]]) -> _Operation:
     """An elementwise operation with one constant; make(constant, constant_first) gives scale and shift."""
 
-    def operation(inputs, attributes):
+    def operation(inputs: _Inputs, attributes: _Attributes) -> _Signal:
         signals = [i for i, value in enumerate(inputs) if isinstance(value, _Signal)]
         if len(inputs) != 2 or len(signals) != 1:
             raise NetworkError("it joins two branches of the network; only one path is read.")
@@ -256,7 +263,7 @@ def _divide(constant: np.ndarray, first: bool) -> tuple:
     return 1 / constant, 0.0
 
 
-def _convolution(inputs, attributes) -> _Signal:
+def _convolution(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     signal, W, b = _one(inputs, 3)
     W = np.asarray(W, dtype=np.float64)
     if W.ndim != 4 or len(signal.shape) != 3:
@@ -273,12 +280,12 @@ def _convolution(inputs, attributes) -> _Signal:
     rows, columns = (padding[0] - top, padding[0] - bottom), (padding[1] - left, padding[1] - right)
     W = np.pad(W, ((0, 0), (0, 0), rows, columns))
     b = np.zeros(len(W)) if b is None else b
-    stride = np.array(attributes.get("strides", [1, 1]))
-    layer = Convolution(W, b, signal.shape, stride, np.array(padding))
+    stride_rows, stride_columns = attributes.get("strides", [1, 1])
+    layer = Convolution(W, b, signal.shape, (stride_rows, stride_columns), padding)
     return signal.then(layer, layer.output_shape)
 
 
-def _batch_normalization(inputs, attributes) -> _Signal:
+def _batch_normalization(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     signal, gamma, beta, mean, variance = _one(inputs, 5)
     if attributes.get("training_mode", 0):
         raise NetworkError("training_mode=1 makes it depend on the batch.")
@@ -288,7 +295,7 @@ def _batch_normalization(inputs, attributes) -> _Signal:
     return signal.scaled(scale.reshape(by_channel), shift.reshape(by_channel))
 
 
-_OPERATIONS = {
+_OPERATIONS: Mapping[str, _Operation] = {
     "Constant": _constant,
     "Identity": _same,
     "Dropout": _same,
@@ -307,7 +314,7 @@ _OPERATIONS = {
 }
 
 
-def _compare(model, layers: tuple[Layer, ...], name: str, shape: tuple[int, ...]) -> None:
+def _compare(model: Any, layers: tuple[Layer, ...], name: str, shape: tuple[int, ...]) -> None:
     """Raise unless the reference evaluator gives the same scores on inputs of several sizes."""
     from onnx.helper import tensor_dtype_to_np_dtype
     from onnx.reference import ReferenceEvaluator
@@ -319,7 +326,7 @@ def _compare(model, layers: tuple[Layer, ...], name: str, shape: tuple[int, ...]
     batched = len(value.type.tensor_type.shape.dim) > 1
     try:
         dtype = tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        evaluator = ReferenceEvaluator(model)
+        evaluator: Any = ReferenceEvaluator(model)
         feeds = [example.reshape((1, *shape) if batched else shape).astype(dtype) for example in examples]
         expected = np.array([np.ravel(evaluator.run(None, {name: feed})[0]) for feed in feeds], dtype=np.float64)
     except Exception as error:  # whatever the evaluator does not like about the file

@@ -7,13 +7,13 @@ written for a batch of rows and use only what NumPy arrays and torch tensors hav
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tightrope.errors import ConvergenceError
 
-Rows = TypeVar("Rows")  # numpy array or torch tensor, (N, p)
+Rows: TypeAlias = Any  # numpy array or torch tensor, (N, p)
 
 
 def peaceman_rachford_step(G: np.ndarray) -> float:

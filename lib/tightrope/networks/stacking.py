@@ -25,7 +25,7 @@ def stack(weights: tuple[np.ndarray, ...], biases: tuple[np.ndarray, ...], name:
     Parameters
     ----------
     weights, biases
-        Of the layers, (p_{i+1}, p_i) and (p_{i+1},).
+        Those of the layers, (p_{i+1}, p_i) and (p_{i+1},).
     """
     if len(weights) == 1:  # no hidden layer: h = ReLU(h) - ReLU(-h)
         (W,), (b,) = weights, biases

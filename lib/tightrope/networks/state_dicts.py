@@ -1,6 +1,6 @@
 """The affine layers of a torch state dictionary, which holds arrays but neither activations nor strides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def layers_of_state_dict(
     for key, value in arrays.items():
         prefix, _, part = key.rpartition(".")
         groups.setdefault(prefix, {})[part] = value
-    count = sum(np.ndim(parts.get("weight")) == 4 for parts in groups.values())
+    count = sum("weight" in parts and np.ndim(parts["weight"]) == 4 for parts in groups.values())
     if count != len(convolutions) or (count and input_shape is None):
         raise NetworkError(
             f"a state dictionary does not hold strides and paddings: this one has {count} convolutions, and "
@@ -63,7 +63,7 @@ def _unreadable(arrays: Mapping[str, np.ndarray]) -> NetworkError:
     )
 
 
-def _weighted(prefix: str, parts: Mapping[str, np.ndarray], shape: Shape | None, settings) -> Layer:
+def _weighted(prefix: str, parts: Mapping[str, np.ndarray], shape: Shape | None, settings: Iterator[tuple]) -> Layer:
     W = parts["weight"]
     b = parts.get("bias", np.zeros(len(W)))
     try:
@@ -77,11 +77,11 @@ def _weighted(prefix: str, parts: Mapping[str, np.ndarray], shape: Shape | None,
 
 
 def _scaling(prefix: str, parts: Mapping[str, np.ndarray], size: int, shape: Shape | None) -> Scaling:
-    std = parts.get("std", parts.get("sigma"))
+    std = parts["std"] if "std" in parts else parts["sigma"]
     return normalisation(f"{prefix}.", parts["mean"], std, size, shape)
 
 
-def normalisation(prefix: str, mean: object, std: object, size: int, shape: Shape | None) -> Scaling:
+def normalisation(prefix: str, mean: np.ndarray, std: np.ndarray, size: int, shape: Shape | None) -> Scaling:
     """Return ``y = (x - mean) / std`` for rows of `size` entries, or images of `shape`; one pair for each channel."""
     mean, std = (weight(f"{prefix}{name}", np.ravel(value), (None,)) for name, value in (("mean", mean), ("std", std)))
     channels = 1 if shape is None else shape[0]

@@ -1,5 +1,8 @@
 """The networks as PyTorch modules, with the derivative of an equilibrium by the implicit function theorem."""
 
+from typing import Any, cast
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,20 +23,28 @@ class _ImplicitGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, z, W, active):
+    def forward(ctx: Any, z: torch.Tensor, W: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(W, active)
         return z.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g):
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         W, active = ctx.saved_tensors
         # (I - W'D) y = g for each row: W'D scales the columns of W' by the row's activations.
         system = torch.eye(len(W), dtype=W.dtype, device=W.device) - W.T * active.to(W.dtype).unsqueeze(1)
         return torch.linalg.solve(system, g.unsqueeze(-1)).squeeze(-1), None, None
 
 
-def implicit_equilibrium(W, b, *, step=None, tolerance=1e-10, max_iterations=1_000, z0=None):
+def implicit_equilibrium(
+    W: torch.Tensor,
+    b: torch.Tensor,
+    *,
+    step: float | None = None,
+    tolerance: float = 1e-10,
+    max_iterations: int = 1_000,
+    z0: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Return z = ReLU(W z + b) for rows b, differentiable in W and b.
 
     Parameters
@@ -67,10 +78,10 @@ class MonDEQModule(nn.Module):
     monotone set; :mod:`tightrope.training` parametrises W by factors instead.
     """
 
-    def __init__(self, network: MonDEQ, tolerance: float = 1e-10):
+    def __init__(self, network: MonDEQ, tolerance: float = 1e-10) -> None:
         super().__init__()
-        for name in ("W", "U", "u", "C", "c"):
-            setattr(self, name, nn.Parameter(torch.tensor(getattr(network, name))))
+        self.W, self.U, self.u = (nn.Parameter(torch.tensor(array)) for array in (network.W, network.U, network.u))
+        self.C, self.c = (nn.Parameter(torch.tensor(array)) for array in (network.C, network.c))
         self.step = network.peaceman_rachford_step
         self.tolerance = tolerance
 
@@ -96,7 +107,7 @@ def to_module(network: MonDEQ | FeedForward) -> nn.Module:
 class Scale(nn.Module):
     """``y_j = scale_j x_j + shift_j`` for rows (N, n), differentiable in both."""
 
-    def __init__(self, scale, shift):
+    def __init__(self, scale: np.ndarray, shift: np.ndarray) -> None:
         super().__init__()
         self.scale, self.shift = nn.Parameter(torch.tensor(scale)), nn.Parameter(torch.tensor(shift))
 
@@ -120,8 +131,8 @@ def affine_modules(layer: Layer) -> list[nn.Module]:
     return [nn.Unflatten(1, layer.input_shape), _filled(convolution, layer), nn.Flatten()]
 
 
-def _filled(module: nn.Module, layer: Dense | Convolution) -> nn.Module:
+def _filled(module: nn.Linear | nn.Conv2d, layer: Dense | Convolution) -> nn.Module:
     with torch.no_grad():
         module.weight.copy_(torch.tensor(layer.weight))
-        module.bias.copy_(torch.tensor(layer.bias))
+        cast(torch.Tensor, module.bias).copy_(torch.tensor(layer.bias))
     return module

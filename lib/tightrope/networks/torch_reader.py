@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,8 +51,7 @@ def layers_of_module(module: nn.Module, input_shape: tuple[int, ...] | None = No
     for name, layer in _flattened(module, ""):
         reader.read(name, layer)
     layers = assemble(reader.parts)
-    shape = reader.first
-    _compare(module, layers, shape)
+    _compare(module, layers, reader.first or ())
     return layers
 
 
@@ -94,26 +94,22 @@ class _Reader:
         kind = type(module)
         if kind is nn.ReLU:
             self.parts.append("relu")
-        elif kind is nn.Linear:
+        elif isinstance(module, nn.Linear) and kind is nn.Linear:
             self._linear(module)
-        elif kind is nn.Conv2d:
+        elif isinstance(module, nn.Conv2d) and kind is nn.Conv2d:
             self._convolution(module)
         elif kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
             if self.shape is None and not self.parts:
                 return  # rows are flat already, whatever the images were; the next layer says how long
-            self._need(where)
-            self.shape = (prod(self.shape),)
+            self.shape = (prod(self._need(where)),)
         elif kind is nn.Unflatten and module.dim == 1 and isinstance(module.unflattened_size, tuple):
-            self._need(where)
-            size = tuple(module.unflattened_size)
-            if prod(size) != prod(self.shape) or min(size) < 1 or len(size) != 3:
-                raise NetworkError(
-                    f"it makes {size} of {self.shape}; (channels, height, width) of the same size is read."
-                )
+            shape, size = self._need(where), tuple(module.unflattened_size)
+            if prod(size) != prod(shape) or min(size) < 1 or len(size) != 3:
+                raise NetworkError(f"it makes {size} of {shape}; (channels, height, width) of the same size is read.")
             self.shape = size
-        elif kind is nn.AvgPool2d:
+        elif isinstance(module, nn.AvgPool2d) and kind is nn.AvgPool2d:
             self._average(where, module)
-        elif kind in _BATCH_NORMS:
+        elif isinstance(module, _BATCH_NORMS) and kind in _BATCH_NORMS:
             self._batch_norm(where, module)
         elif kind.__name__ in _NORMALISING and hasattr(module, "mean"):
             self._normalisation(where, module)
@@ -135,9 +131,10 @@ class _Reader:
         return self.shape
 
     def _images(self, where: str) -> tuple[int, int, int]:
-        if len(self._need(where)) != 3:
-            raise NetworkError(f"{where} takes images, but its input has the shape {self.shape}.")
-        return self.shape
+        shape = self._need(where)
+        if len(shape) != 3:
+            raise NetworkError(f"{where} takes images, but its input has the shape {shape}.")
+        return shape
 
     def _add(self, layer: Layer, shape: tuple[int, ...]) -> None:
         self.parts.append(layer)
@@ -157,12 +154,12 @@ class _Reader:
                 f"groups={module.groups}, dilation={module.dilation}, padding_mode={module.padding_mode!r}; only "
                 "groups=1, dilation=1 and padding_mode='zeros' are supported."
             )
-        padding = module.padding
+        padding: Any = module.padding
         if isinstance(padding, str):  # "valid", or "same", which is not symmetric for an even kernel
             if padding == "same" and any(size % 2 == 0 for size in module.kernel_size):
                 raise NetworkError(f"padding='same' with the even kernel {module.kernel_size}; pad by numbers.")
             padding = tuple(size // 2 if padding == "same" else 0 for size in module.kernel_size)
-        layer = Convolution(*_parameters(module, module.out_channels), shape, module.stride, padding)
+        layer = Convolution(*_parameters(module, module.out_channels), shape, _pair(module.stride), padding)
         self._add(layer, layer.output_shape)
 
     def _average(self, where: str, module: nn.AvgPool2d) -> None:
@@ -205,8 +202,9 @@ def _parameters(module: nn.Linear | nn.Conv2d, outputs: int) -> tuple[np.ndarray
     return _array(module.weight), np.zeros(outputs) if module.bias is None else _array(module.bias)
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    rows, columns = (value, value) if isinstance(value, int) else value
+    return rows, columns
 
 
 def _compare(module: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...]) -> None:

@@ -22,6 +22,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
+from tightrope.problems.polynomial import Constrained
 from tightrope.problems.robustness import RobustnessModel
 from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Forms, Space, embedding, products
@@ -29,15 +30,12 @@ from tightrope.semialgebraic import Constraint, Forms, Space, embedding, product
 Q_GROUP, B_GROUP = "Q", "b"
 
 
-class StateModel(Protocol):
+class StateModel(Constrained, Protocol):
     """What describes the states of a network on a region: a RobustnessModel, or one with cuts."""
 
-    space: Space
-    constraints: tuple[Constraint, ...]
-    squared_norm: float
-    center: np.ndarray
-    spread: np.ndarray
-    rounding: float
+    @property
+    def rounding(self) -> float:
+        """How far its states can be from the network's own, in the L2 norm."""
 
     @property
     def states(self) -> Forms:
@@ -97,7 +95,8 @@ def ellipsoid_model(base: RobustnessModel, state: StateModel | None = None) -> E
     InputError
         If C has fewer than K independent rows: every image lies in a plane, and log det Q is unbounded.
     """
-    network, state = base.network, state or base
+    network = base.network
+    states: StateModel = state or base
     rank = int(np.linalg.matrix_rank(network.C))
     if rank < network.classes:
         raise InputError(
@@ -107,10 +106,10 @@ def ellipsoid_model(base: RobustnessModel, state: StateModel | None = None) -> E
     if not base.coordinates.V.any():
         raise RegionError("region: a single point; the Ellipsoid Model needs a positive radius.")
     K = network.classes
-    sizes = {name: where.stop - where.start for name, where in state.space.slices.items()}
+    sizes = {name: where.stop - where.start for name, where in states.space.slices.items()}
     space = Space(z=sizes.pop("z"), o=K, **sizes)
-    lift = embedding(state.space, space)
-    out = sp.csr_array(network.C) @ sp.csr_array(state.states @ lift) + space.constant(network.c)
+    lift = embedding(states.space, space)
+    out = sp.csr_array(network.C) @ sp.csr_array(states.states @ lift) + space.constant(network.c)
     rows, columns = np.triu_indices(K)
     # Q_ab = Q_ba multiplies 2 sym(o'_a out_b') + 2 sym(o'_b out_a'), once if a = b.
     a, b = np.repeat(np.arange(K), K), np.tile(np.arange(K), K)
@@ -118,12 +117,12 @@ def ellipsoid_model(base: RobustnessModel, state: StateModel | None = None) -> E
     pair[rows, columns] = pair[columns, rows] = np.arange(len(rows))
     weights = sp.csr_array((np.full(K * K, 2.0), (pair[a, b], np.arange(K * K))), shape=(len(rows), K * K))
     constraints = (
-        *(constraint.under(lift) for constraint in state.constraints),
+        *(constraint.under(lift) for constraint in states.constraints),
         Constraint(Q_GROUP, products(space["o"][a], out[b], weights), equality=True),
         Constraint(B_GROUP, products(space["o"], space.constant(1), 2 * sp.eye_array(K)), equality=True),
     )
-    center, spread = lift.T @ state.center, lift.T @ state.spread
+    center, spread = lift.T @ states.center, lift.T @ states.spread
     spread[space.slices["o"]] = 0.1
-    size = np.linalg.norm(network.C) * np.sqrt(state.squared_norm) + np.linalg.norm(network.c)
-    rounding = np.linalg.norm(network.C) * state.rounding + (network.width + 3) * EPS * size
-    return EllipsoidModel(network, space, constraints, center, spread, state.squared_norm, float(rounding))
+    size = np.linalg.norm(network.C) * np.sqrt(states.squared_norm) + np.linalg.norm(network.c)
+    rounding = np.linalg.norm(network.C) * states.rounding + (network.width + 3) * EPS * size
+    return EllipsoidModel(network, space, constraints, center, spread, states.squared_norm, float(rounding))

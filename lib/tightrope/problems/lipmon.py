@@ -3,8 +3,8 @@
     max t'U'y :  x in S, ||t||_q <= 1, w'v <= 1, ||w||_q <= 1, r = W'y + C'v, y = s r,
                  s in the subgradient of ReLU at h = W z + U x + u, z = ReLU(h).
 
-As printed it has no finite value: w = 0 leaves v free, and y and the objective grow with v (:func:`unbounded_ray`).
-What was meant is sup over ||w||_q <= 1 of w'v <= 1, the dual ball of v. Two ways to close the model:
+As printed it has no finite value: w = 0 leaves v free, and y and the objective grow with v. What
+was meant is sup over ||w||_q <= 1 of w'v <= 1, the dual ball of v. Two ways to close the model:
 
 * sound (the default): ||v||_2 <= 1, which the dual ball implies for q = 2 and q = infinity, and what then follows,
   ||y|| <= ||C||_2 / m (see problems.lipschitz).
@@ -23,7 +23,8 @@ from tightrope.problems.lipschitz import named, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import coordinates, equilibrium_at, state_constraints
 from tightrope.regions import INFINITY, Ball
-from tightrope.semialgebraic import Constraint, Space, products, subgradient_graph, unit_box, unit_l2_ball
+from tightrope.regions.row_space import row_space
+from tightrope.semialgebraic import Constraint, Forms, Space, products, subgradient_graph, unit_box, unit_l2_ball
 
 
 def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool = False) -> PolynomialProblem:
@@ -42,7 +43,8 @@ def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool
     coords = coordinates(network.U, region)
     R = network.U.T
     if q == 2 and network.input_size > network.width:
-        R = np.linalg.qr(network.U.T, mode="r")  # only the row space of U matters
+        R, _ = row_space(network.U)  # only the row space of U matters
+        R = R.T
     p, n, K = network.width, coords.V.shape[1], network.classes
     space = Space(d=n, t=len(R), s=p, z=p, y=p, v=K, w=K)
     t, s, y, v, w = (space[name] for name in "tsyvw")
@@ -90,35 +92,7 @@ def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool
     )
 
 
-def unbounded_ray(network: MonDEQ, region: Ball, scale: float) -> tuple[dict[str, np.ndarray], float]:
-    """A point of the printed model and its objective, which grows like `scale` >= 0: the model has no finite value.
-
-    x is the region's centre, s the slopes there, w = 0 and v = scale v_1 with v_1, t the best unit directions.
-    """
-    x = region.center
-    z = network.equilibrium(x)
-    h = network.preactivation(x, z)
-    s = (h > 0).astype(float)
-    left, _, right = np.linalg.svd(network.jacobian(x))
-    v = scale * left[:, 0]
-    y = s * np.linalg.solve(np.eye(network.width) - network.W.T * s, network.C.T @ v)
-    r = network.W.T @ y + network.C.T @ v
-    point = {"x": x, "z": z, "s": s, "t": right[0], "v": v, "w": np.zeros_like(v), "y": y, "r": r}
-    return point, float(right[0] @ network.U.T @ y)
-
-
-def adjoint_lengths(network: MonDEQ, x: np.ndarray) -> tuple[float, float]:
-    """The largest ||r|| and ||y|| over inputs x (N, p0) and ||v||_2 <= 1; the reference code assumes ||r|| <= 1."""
-    x = np.atleast_2d(x)
-    active = network.preactivation(x, network.equilibrium(x)) > 0
-    longest = np.zeros(2)
-    for s in active.astype(float):
-        r = np.linalg.solve(np.eye(network.width) - network.W.T * s, network.C.T)
-        longest = np.maximum(longest, [np.linalg.norm(r, 2), np.linalg.norm(s[:, None] * r, 2)])
-    return float(longest[0]), float(longest[1])
-
-
-def _with_one(space: Space, forms):
+def _with_one(space: Space, forms: Forms) -> Forms:
     return sp.vstack([space.constant(1), forms], format="csr")
 
 
@@ -127,7 +101,7 @@ def _one_minus(k: int) -> sp.csr_array:
     return sp.csr_array(np.concatenate([[1.0], -np.ones(k)])[None])
 
 
-def _ball(space: Space, forms, radius: float, name: str) -> Constraint:
+def _ball(space: Space, forms: Forms, radius: float, name: str) -> Constraint:
     """radius^2 - ||forms||^2 >= 0, scaled to 1."""
     scaled = _with_one(space, forms / radius)
     return Constraint(f"{name} <= radius", products(scaled, scaled, _one_minus(forms.shape[0])))

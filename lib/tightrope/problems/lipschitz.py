@@ -24,10 +24,10 @@ from tightrope.networks import MonDEQ
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, parse_norm
 from tightrope.regions.row_space import EPS, row_space
-from tightrope.semialgebraic import Constraint, Space, products, unit_box, unit_l2_ball
+from tightrope.semialgebraic import Constraint, Forms, Space, products, unit_box, unit_l2_ball
 
 
-def slope_products(space: Space, y, r) -> Constraint:
+def slope_products(space: Space, y: Forms, r: Forms) -> Constraint:
     """y = s r with 0 <= s <= 1, by y (r - y) >= 0."""
     return Constraint("y (r - y) >= 0", products(y, r - y))
 
@@ -58,7 +58,7 @@ def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarr
         *named("t", unit_l2_ball(space, t)),
     )
     reach = y_radius(network, np.linalg.norm(C, 2))
-    rounding = _of_rows(network, rows, direct) + np.linalg.norm(off) * (1 + reach)
+    rounding = _of_rows(network, rows, direct) + float(np.linalg.norm(off)) * (1 + reach)
     sets = {"t": (1.0, 1 / len(R)), "v": (1.0, 0.1)}
     return _problem(space, t, sp.csr_array(R) @ inner, constraints, reach, rounding, **sets)
 
@@ -84,7 +84,7 @@ def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = N
     inner = sp.csr_array(network.U.T) @ y
     if direct is not None:
         inner = inner + space.constant(row @ direct)
-    rounding = np.sqrt(p0) * _of_rows(network, row[None], direct)
+    rounding = float(np.sqrt(p0)) * _of_rows(network, row[None], direct)
     return _problem(space, t, inner, constraints, y_radius(network, np.linalg.norm(g)), rounding, t=(float(p0), 1 / 3))
 
 
@@ -122,7 +122,7 @@ def checked_rows(network: MonDEQ, rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def y_radius(network: MonDEQ, size: float) -> float:
+def y_radius(network: MonDEQ, size: float | np.floating) -> float:
     """||y|| <= ||C'v|| / m for ||C'v|| <= size."""
     return float(size * (1 + 1e-9) / network.proven_m)
 
@@ -144,7 +144,15 @@ def _of_rows(network: MonDEQ, rows: np.ndarray, direct: np.ndarray | None) -> fl
     return float(through + (0.0 if direct is None else unit * np.linalg.norm(abs(rows) @ abs(direct))))
 
 
-def _problem(space, outer, inner, constraints, reach, rounding, **sets: tuple[float, float]) -> PolynomialProblem:
+def _problem(
+    space: Space,
+    outer: Forms,
+    inner: Forms,
+    constraints: tuple[Constraint, ...],
+    reach: float,
+    rounding: float,
+    **sets: tuple[float, float],
+) -> PolynomialProblem:
     """The objective sum_j outer_j inner_j + rounding.
 
     `reach` bounds ||y||, `sets` the squares of other variables' norms, with spreads.

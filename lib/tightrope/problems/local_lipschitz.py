@@ -15,8 +15,7 @@ Two things are known on a ball that are not known everywhere:
    time, and each of these six groups alone was worth nothing beside the rest. They pay for L-infinity (a digits
    network, radius 0.01 in pixels: 27.83 instead of 32.34) and hardly for L2.
 
-Which neurons are stable is decided by ||z(x) - z_0|| <= ||V|| ||d|| / m and, neuron by neuron, by Lipschitz constants
-of h that the caller may give.
+Which neurons are stable is known from ||z(x) - z_0|| <= ||V|| ||d|| / m.
 
 Arithmetic: eliminating neurons solves a linear system, so the reduced network is not quite that of the formula.
 :class:`Rounding` bounds how far, from the residual and strong monotonicity, and :func:`exact_excess` what that can add
@@ -76,18 +75,10 @@ class Reduced:
     rounding: Rounding
 
 
-def preactivation_bounds(
-    network: MonDEQ, region: Ball, constants: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds (p,) of h on the region.
+def preactivation_bounds(network: MonDEQ, region: Ball) -> tuple[np.ndarray, np.ndarray]:
+    """Return lower and upper bounds (p,) of h on the region.
 
     |h_i(x) - h_i(x_0)| <= ||W_i|| rho + max_d |V_i d| with rho = ||V|| max ||d|| / m >= ||z - z_0||.
-
-    Parameters
-    ----------
-    constants
-        (p,) global Lipschitz constants of h_i in the region's norm, which also bound the difference by constant times
-        radius (twice that where the region's centre is not the origin of its coordinates).
     """
     coords = coordinates(network.U, region)
     V, n = coords.V, coords.V.shape[1]
@@ -97,14 +88,10 @@ def preactivation_bounds(
     dual = {np.inf: 1, 2.0: 2, 1.0: np.inf}[size]
     spread = np.linalg.norm(V, 2) * np.sqrt(coords.squared_norm) if n else 0.0
     rounding = preactivation_rounding(network, coords)
-    # Of the computed z_0 from the equilibrium of the centre.
+    # How far the computed z_0 is from the equilibrium of the centre.
     drift = network.distance(z0, network.U @ coords.origin + network.u) + y_radius(network, np.linalg.norm(rounding))
     rho = y_radius(network, spread) + drift
     reach = np.linalg.norm(network.W, axis=1) * rho + (np.linalg.norm(V, ord=dual, axis=1) if n else 0.0)
-    if constants is not None:
-        factor = 1.0 if np.array_equal(coords.origin, region.center) else 2.0
-        by_constants = factor * region.radius * np.asarray(constants) + np.linalg.norm(network.W, axis=1) * drift
-        reach = np.minimum(reach, by_constants + 1e-9)
     slack = 1e-9 * (1 + np.abs(h0)) + rounding
     return h0 - reach - slack, h0 + reach + slack
 
@@ -120,7 +107,8 @@ def reduce(network: MonDEQ, lower: np.ndarray, upper: np.ndarray) -> Reduced:
         small = _eliminated(network, active, ~active & ~inactive)
     except NetworkError:  # what is left is not monotone, by rounding
         return _eliminated(network, *kept)
-    errors, size = small.rounding, np.linalg.norm(network.U) + np.linalg.norm(network.C) + np.linalg.norm(network.u)
+    errors = small.rounding
+    size = float(np.linalg.norm(network.U) + np.linalg.norm(network.C) + np.linalg.norm(network.u))
     if not max(errors.W / network.m, max(errors.U, errors.u, errors.C, errors.direct) / (1 + size)) <= ACCURATE:
         return _eliminated(network, *kept)
     return small
@@ -172,18 +160,24 @@ def exact_excess(small: Reduced, region: Ball, row: np.ndarray | None, multiplie
     ||t|| (||dU|| ||y|| + ||dE||).
     """
     network, e = small.network, small.rounding
+    if network is None:
+        raise InputError("small: every neuron is stable, and there are no multipliers of a bound.")
     C = network.C if row is None else row[None] @ network.C
     y = y_radius(network, np.linalg.norm(C, 2) + e.C)
-    t = np.sqrt(region.size) if region.norm == INFINITY else 1.0
-    x = np.linalg.norm(region.center) + region.radius * t
+    t = float(np.sqrt(region.size)) if region.norm == INFINITY else 1.0
+    x = float(np.linalg.norm(region.center)) + region.radius * t
     # ||h|| >= ||z|| for z = ReLU(h), and m ||z|| <= ||U x + u||, as z'(I - W)z = z'(U x + u).
-    injected = np.linalg.norm(network.U) * x + np.linalg.norm(network.u)
+    injected = float(np.linalg.norm(network.U) * x + np.linalg.norm(network.u))
     z = y_radius(network, injected + e.U * x + e.u)
     off_r = e.W * y + e.C
     off_h = e.W * z + e.U * x + e.u
     off_h += float(np.linalg.norm(preactivation_rounding(network, coordinates(network.U, region))))
-    each = {"y (r - y) >= 0": y * off_r, "z (r - y) = 0": z * off_r, "y (z - h) = 0": y * off_h,
-            "z (z - h) = 0": z * off_h}  # fmt: skip
+    each = {
+        "y (r - y) >= 0": y * off_r,
+        "z (r - y) = 0": z * off_r,
+        "y (z - h) = 0": y * off_h,
+        "z (z - h) = 0": z * off_h,
+    }
     excess = t * (e.U * y + e.direct)
     for name, values in multipliers.items():
         excess += float(np.abs(values).max(initial=0.0)) * each.get(name, 0.0)
@@ -200,7 +194,7 @@ def local_problem(
     Parameters
     ----------
     network, direct
-        Of a :class:`Reduced`.
+        Those of a :class:`Reduced`.
     row
         (K,) combination of outputs; needed for L-infinity, all outputs by default for L2.
     graph
@@ -218,7 +212,7 @@ def local_problem(
     return _with_graph(base, network, region, row) if graph else base
 
 
-def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row) -> PolynomialProblem:
+def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row: np.ndarray | None) -> PolynomialProblem:
     """Add x, z and the products above to a problem in y, t and v."""
     coords = coordinates(network.U, region)
     p, n = network.width, coords.V.shape[1]

@@ -1,10 +1,36 @@
 """A polynomial problem: maximise a sum of products of affine forms subject to such sums."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from tightrope.semialgebraic import Constraint, Products, Space
+
+
+class Constrained(Protocol):
+    """What has constraints to relax: a polynomial problem, or a model that several problems share."""
+
+    @property
+    def space(self) -> Space:
+        """The variables."""
+
+    @property
+    def constraints(self) -> Sequence[Constraint]:
+        """What holds of every point."""
+
+    @property
+    def squared_norm(self) -> float:
+        """A bound on the squared length of homogeneous coordinates."""
+
+    @property
+    def center(self) -> np.ndarray:
+        """(N,) a feasible point."""
+
+    @property
+    def spread(self) -> np.ndarray:
+        """(N,) variances around it."""
 
 
 @dataclass(frozen=True, eq=False)

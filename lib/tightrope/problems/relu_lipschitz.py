@@ -9,7 +9,7 @@ For m = 1 nothing is lifted: r_1 = u_1 c is affine. For m >= 2 the objective of 
 p_1 + ... + p_{m-1} variables r_i, backpropagated gradients, everything is of degree 2. (One variable for each product
 u_1^j u_2^k, the lifting that the paper's text suggests, would be p_1 p_2 of them.)
 
-Refinements, each a list of further products of valid inequalities (DESIGN, "HR-2 at Shor's price"):
+Refinements, each a list of further products of valid inequalities, at the price of Shor's relaxation:
 
 =============  ========================================================================================
 ``printed``    LCEP itself: u (u - 1) = 0, (u - 1/2) h >= 0, x (x - h) = 0, x >= 0, x - h >= 0, r = u g
@@ -322,12 +322,14 @@ def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, 
 
 def state(ask: Question, problem: PolynomialProblem, d: np.ndarray) -> np.ndarray:
     """Homogeneous coordinates (N,) of the network's state at d (n,), with the t that attains the dual norm there."""
-    h, u, x = ask.weights[0] @ ask.coordinates.origin + ask.biases[0] + ask.coordinates.V @ d, [], []
+    h = ask.weights[0] @ ask.coordinates.origin + ask.biases[0] + ask.coordinates.V @ d
+    u: list[np.ndarray] = []
+    x: list[np.ndarray] = []
     for i in range(ask.depth):
         h = h if i == 0 else ask.weights[i] @ x[-1] + ask.biases[i]
         u.append((h > 0).astype(float))
         x.append(np.maximum(h, 0))
-    g, r = ask.c, [None] * ask.depth
+    g, r = ask.c, [ask.c] * ask.depth
     for i in range(ask.depth - 1, -1, -1):
         r[i] = u[i] * g
         g = ask.weights[i].T @ r[i]

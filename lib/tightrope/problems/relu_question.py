@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope.errors import InputError, NetworkError, RegionError
+from tightrope.arguments import require_network, require_region
+from tightrope.errors import InputError, RegionError
 from tightrope.networks import Composition, FeedForward, Layer
 from tightrope.problems.robustness import Coordinates, coordinates
 from tightrope.regions import INFINITY, Ball
@@ -71,11 +72,10 @@ def question(network: FeedForward, region: Ball, part: int | tuple[int, int] = 0
     InputError
         An output that does not exist.
     """
-    if not isinstance(network, FeedForward):
-        raise NetworkError(f"network: expected a FeedForward, got {type(network).__name__}.")
-    if not isinstance(region, Ball) or region.norm not in NORMS:
-        what = f"L{region.norm:g}" if isinstance(region, Ball) else type(region).__name__
-        raise RegionError(f"region: Lipschitz constants are built for L2 and L-infinity balls, not {what}.")
+    require_network(network, FeedForward, instead="write lipschitz.upper_bound(network, norm)")
+    require_region(region, Ball)
+    if region.norm not in NORMS:
+        raise RegionError(f"region: Lipschitz constants are built for L2 and L-infinity balls, not L{region.norm:g}.")
     if region.size != network.input_size:
         raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
     if region.norm == 2 and region.clipped:
@@ -131,7 +131,8 @@ def preactivation_bounds(
     coords: Coordinates,
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Bounds (p_i,) on h_i: exact for the first layer, intervals for the others, outwards by their rounding."""
-    lower, upper = [], []
+    lower: list[np.ndarray] = []
+    upper: list[np.ndarray] = []
     for i, (A, b, (A_size, b_size)) in enumerate(zip(weights, biases, sizes, strict=True)):
         if i == 0:
             centre = A @ coords.origin + b
@@ -178,5 +179,6 @@ def gradient_rounding(ask: Question, factored: bool = True) -> float:
     off = 0.0
     if factored and ask.depth and ask.region.size > len(ask.weights[0]):
         low, high = (bound[0] for bound in gradient_bounds(ask))
-        off = np.linalg.norm(row_space(ask.weights[0])[1]) * np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
+        size_of_r = np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
+        off = float(np.linalg.norm(row_space(ask.weights[0])[1]) * size_of_r)
     return float(terms * EPS * np.linalg.norm(size) + off)

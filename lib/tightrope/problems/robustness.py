@@ -95,7 +95,7 @@ def coordinates(U: np.ndarray, region: Region) -> Coordinates:
         V, off = row_space(U) if p0 > U.shape[0] else (U, np.zeros(len(U)))
         rounding = radius * off + _products(radius * V)
         return Coordinates(region.center, radius * V, kind, None, None, 1.0, rounding)
-    if not region.clipped:
+    if region.lower is None or region.upper is None:
         return Coordinates(region.center, radius * U, kind, None, None, 1.0, _products(radius * U))
     wide = region.upper > region.lower  # a flat pixel stays at the centre's
     if not wide.any():
@@ -197,13 +197,13 @@ def state_constraints(space: Space, network: MonDEQ, coords: Coordinates) -> lis
     constraints = relu_graph(space, z, h)
     if coords.kind in ("box", "polytope"):
         constraints += unit_box(space, d)
-        if coords.rows is not None and len(coords.rows):
+        if coords.rows is not None and coords.offsets is not None and len(coords.rows):
             constraints += half_spaces(space, d, coords.rows, coords.offsets, z)
     elif coords.kind == "l2":
         constraints += unit_l2_ball(space, d) if n else []
     else:
         constraints += unit_l1_ball(space, d, space["e"])
-    if coords.lower is not None:
+    if coords.lower is not None and coords.upper is not None:
         # A bound outside [-1, 1] is implied by the ball; the product still needs two valid factors.
         binding = (coords.lower > -1) | (coords.upper < 1)
         rows = sp.eye_array(n, format="csr")[binding]
@@ -248,7 +248,7 @@ def robustness_model(network: MonDEQ, region: Region, label: int) -> RobustnessM
         _squared_norm(network, coords, b, z0, bool(lift)),
         space.point(z=z0, **zeros),
         spread,
-        np.linalg.norm(preactivation_rounding(network, coords)) / network.proven_m,
+        float(np.linalg.norm(preactivation_rounding(network, coords)) / network.proven_m),
     )
 
 

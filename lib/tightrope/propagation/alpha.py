@@ -17,14 +17,16 @@ maximiser of the form that arrives at the inputs and h the preactivations of the
 Every step gives a bound; the smallest is kept and computed again in float64.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tightrope.errors import InputError
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import Affine, DenseOperator
+from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator
 from tightrope.propagation.rounding import PER_NEURON, TINY
 
 STEPS = 40
@@ -51,7 +53,7 @@ class Triangles:
     upper: tuple[Tensor, ...]
     split: tuple[Tensor, ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sizes = [layer.outputs for layer in self.layers]
         for name in ("lower", "upper", "split"):
             found = getattr(self, name)
@@ -59,14 +61,16 @@ class Triangles:
                 raise InputError(f"{name}: expected sizes {sizes}, got {[tuple(t.shape) for t in found]}.")
 
     def alive(self) -> tuple["Triangles", tuple[Tensor | slice, ...]]:
-        """The same without neurons that are 0 in every problem, and those of each layer that are kept."""
-        keep, layers, below = [], [], slice(None)
+        """Leave out the neurons that are 0 in every problem; also return those of each layer that are kept."""
+        keep: list[Tensor | slice] = []
+        layers: list[Affine] = []
+        below: Tensor | slice = slice(None)
         for i, layer in enumerate(self.layers):
             dead = (self.upper[i] <= 0).all(0)
             dead[:1] &= ~dead.all()  # one stays, so that no tensor is empty
             above = self.layers[i + 1 : i + 2]  # a convolution takes every neuron below it
             if not all(isinstance(one, DenseOperator) for one in (layer, *above)) or not bool(dead.any()):
-                chosen = slice(None)
+                chosen: Tensor | slice = slice(None)
             else:
                 chosen = (~dead).nonzero()[:, 0]
             if isinstance(layer, DenseOperator):
@@ -92,7 +96,7 @@ class Dual:
     slopes: tuple[Tensor, ...]
     multipliers: tuple[Tensor, ...] | None = None
 
-    def rows(self, chosen) -> "Dual":
+    def rows(self, chosen: Tensor | slice) -> "Dual":
         """Those of some problems."""
         more = None if self.multipliers is None else tuple(t[chosen] for t in self.multipliers)
         return Dual(tuple(t[chosen] for t in self.slopes), more)
@@ -156,7 +160,7 @@ def minimise(
     steps : int
         0 evaluates `first`.
     dtype
-        Of the search; the result is computed in float64.
+        The type of the search's numbers; the result is computed in float64.
     goal : float, optional
         Stop as soon as all bounds are below it.
 
@@ -194,13 +198,16 @@ def _converted(dual: Dual, dtype: torch.dtype) -> Dual:
 class DualObjective:
     """The bound of forms as a function of the multipliers, and its gradient, in one precision."""
 
-    def __init__(self, A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dtype: torch.dtype):
+    def __init__(self, A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dtype: torch.dtype) -> None:
         self.A, self.constant = A.to(dtype), constant.to(dtype)
         self.layers = [_to(layer, dtype) for layer in triangles.layers]
         self.center = ((inputs.lower + inputs.upper) / 2).to(dtype)[:, None]
         self.reach = ((inputs.upper - inputs.lower) / 2).to(dtype)[:, None]
-        self.upper_slope, self.intercept, self.free, self.sign = [], [], [], []
-        splits = triangles.split or [None] * len(triangles.layers)
+        self.upper_slope: list[Tensor] = []
+        self.intercept: list[Tensor] = []
+        self.free: list[Tensor] = []
+        self.sign: list[Tensor | None] = []
+        splits: Sequence[Tensor | None] = triangles.split or [None] * len(triangles.layers)
         for low, u, split in zip(triangles.lower, triangles.upper, splits, strict=True):
             on, off = low >= 0, u <= 0
             if split is not None:
@@ -223,8 +230,9 @@ class DualObjective:
             constant = constant + torch.matmul(above, self.intercept[i])[..., 0]
             forms.append(A)
             mu = above * slope + (A - above) * lower_slope
-            if self.sign[i] is not None:
-                mu = mu + self.sign[i] * dual.multipliers[i]
+            sign = self.sign[i]
+            if sign is not None and dual.multipliers is not None:
+                mu = mu + sign * dual.multipliers[i]
             kept.append((A, above, lower_slope))
             constant = constant + torch.matmul(mu, layer.bias)
             A = _transposed(layer, mu)
@@ -240,14 +248,24 @@ class DualObjective:
             A, above, lower_slope = kept[i]
             h = layer.linear(z.flatten(0, 1)).reshape(*z.shape[:2], layer.outputs) + layer.bias
             slopes.append((A - above) * h * self.free[i])
-            if self.sign[i] is not None:
-                multipliers.append(self.sign[i] * h)
+            sign = self.sign[i]
+            if sign is not None:
+                multipliers.append(sign * h)
             if i + 1 < len(self.layers):
                 z = torch.where(A > 0, self.upper_slope[i] * h + self.intercept[i].mT, lower_slope * h)
         return slopes, multipliers or None
 
 
-def _descend(A, constant, triangles, inputs, dual, steps, dtype, goal) -> Dual:
+def _descend(
+    A: Tensor,
+    constant: Tensor,
+    triangles: Triangles,
+    inputs: InputSet,
+    dual: Dual,
+    steps: int,
+    dtype: torch.dtype,
+    goal: float | None,
+) -> Dual:
     """Projected Adam on slopes and multipliers; returns the best ones seen for each form."""
     with torch.no_grad():
         problem = DualObjective(A, constant, triangles, inputs, dtype)
@@ -255,7 +273,7 @@ def _descend(A, constant, triangles, inputs, dual, steps, dtype, goal) -> Dual:
         variables = [t.clone() for t in (*dual.slopes, *(dual.multipliers or ()))]
         hidden = len(dual.slopes)
         size = problem.A.abs().amax(-1, keepdim=True)  # multipliers are of the size of their form
-        lengths = [SLOPE_STEP] * hidden + [SPLIT_STEP * size] * (len(variables) - hidden)
+        lengths: list[Any] = [SLOPE_STEP] * hidden + [SPLIT_STEP * size] * (len(variables) - hidden)
         first, second = [torch.zeros_like(v) for v in variables], [torch.zeros_like(v) for v in variables]
         best, best_value = [v.clone() for v in variables], None
         for k in range(steps + 1):
@@ -294,8 +312,11 @@ def _to(layer: Affine, dtype: torch.dtype) -> Affine:
         return layer
     if isinstance(layer, DenseOperator):
         return DenseOperator(layer.weight.to(dtype), layer.bias.to(dtype))
-    return type(layer)(layer.weight.to(dtype), layer.filter_bias.to(dtype), layer.input_shape, layer.stride,
-                       layer.padding)  # fmt: skip
+    if not isinstance(layer, ConvolutionOperator):
+        raise InputError(f"layers: expected operators of this package, got {type(layer).__name__}.")
+    return ConvolutionOperator(
+        layer.weight.to(dtype), layer.filter_bias.to(dtype), layer.input_shape, layer.stride, layer.padding
+    )
 
 
 def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]:

@@ -32,7 +32,7 @@ class Steps:
     decay: float
     count: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (0 < self.rate < np.inf and 0 < self.decay <= 1) or self.count < 1:
             raise InputError(
                 f"rate={self.rate}, decay={self.decay}, count={self.count}: rate must be positive, decay in (0, 1], "

@@ -64,7 +64,9 @@ def lower_bounds(
     return -upper_bounds(-A, -constant, layers, lines, inputs)
 
 
-def _parallel(A, constant, layers, lines, inputs) -> tuple[Tensor, Tensor]:
+def _parallel(
+    A: Tensor, constant: Tensor, layers: Sequence[Affine], lines: Sequence[Lines], inputs: InputSet
+) -> tuple[Tensor, Tensor]:
     radius = torch.zeros_like(constant)
     for layer, line in zip(reversed(layers), reversed(lines), strict=True):
         center, reach = line.intercepts

@@ -1,7 +1,7 @@
 """Bounds of a network's preactivations and margins over a batch of regions, by any relaxation of two lines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from tightrope.errors import InputError, RegionError
 from tightrope.networks import FeedForward
 from tightrope.propagation.backsubstitution import layer_bounds, upper_bounds
 from tightrope.propagation.inputs import InputSet, box_range
-from tightrope.propagation.lines import Relaxation, relaxation
+from tightrope.propagation.lines import Lines, Relaxation, relaxation
 from tightrope.propagation.operators import Affine, interval, operators
 
 
@@ -30,17 +30,9 @@ class Bounds:
 
     lower: tuple[Tensor, ...]
     upper: tuple[Tensor, ...]
-    margins: Tensor | None = None
-    output_lower: Tensor | None = None
-    output_upper: Tensor | None = None
-
-    def worst_logits(self) -> Tensor:
-        """The logits (N, K) of the worst case that certified training feeds to the cross-entropy.
-
-        Cross-entropy is the same for logits that differ by a constant, so the margins themselves serve: the label's is
-        0, every other's its largest F_k - F_label.
-        """
-        return self.margins
+    margins: Tensor = None  # type: ignore[assignment]  # None unless labels are given
+    output_lower: Tensor = None  # type: ignore[assignment]  # both None if the last layer was elided
+    output_upper: Tensor = None  # type: ignore[assignment]
 
 
 def bounds(
@@ -90,8 +82,8 @@ def bounds(
     last = layers[-1]
     if labels is None or not elision:
         low, high = below.next(last)
-        margins = None if labels is None else _from_outputs(low, high, labels)
-        return Bounds(tuple(below.lower), tuple(below.upper), margins, low, high)
+        known = Bounds(tuple(below.lower), tuple(below.upper), output_lower=low, output_upper=high)
+        return known if labels is None else replace(known, margins=_from_outputs(low, high, labels))
     labels = _checked(labels, len(inputs), last.outputs).to(inputs.lower.device)
     margins = below.maximum(*specification(last, labels))
     return Bounds(tuple(below.lower), tuple(below.upper), margins.scatter(1, labels[:, None], 0.0))
@@ -105,10 +97,13 @@ class Hidden:
     lower, upper : lists of (N, n_i) tensors
     """
 
-    def __init__(self, inputs: InputSet, chosen: Relaxation):
+    def __init__(self, inputs: InputSet, chosen: Relaxation) -> None:
         self.inputs, self.chosen = inputs, chosen
-        self.layers, self.lines, self.lower, self.upper = [], [], [], []
-        self._radius = None  # of the activations, for an uncorrelated relaxation
+        self.layers: list[Affine] = []
+        self.lines: list[Lines] = []
+        self.lower: list[Tensor] = []
+        self.upper: list[Tensor] = []
+        self._radius: Tensor | None = None  # of the activations, for an uncorrelated relaxation
 
     def add(self, layer: Affine, known: tuple[Tensor, Tensor] | None = None) -> None:
         """Put one layer and its ReLU on top, with bounds that are computed here if they are not known."""
@@ -148,7 +143,12 @@ class Hidden:
         return high if self._radius is None else high + (A.abs() @ self._radius[..., None])[..., 0]
 
 
-def hidden_bounds(layers: Sequence[Affine], inputs: InputSet, chosen: Relaxation, known=None) -> Hidden:
+def hidden_bounds(
+    layers: Sequence[Affine],
+    inputs: InputSet,
+    chosen: Relaxation,
+    known: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None,
+) -> Hidden:
     """Bound the preactivations of all these layers; known = (lower, upper) gives those of the first ones."""
     below = Hidden(inputs, chosen)
     pairs = [] if known is None else list(zip(*known, strict=True))
@@ -164,12 +164,12 @@ def specification(last: Affine, labels: Tensor) -> tuple[Tensor, Tensor]:
     return rows[None] - rows[labels][:, None], bias[None] - bias[labels][:, None]
 
 
-def _from_outputs(low: Tensor, high: Tensor, labels) -> Tensor:
-    own = _checked(labels, *low.shape)[:, None]
+def _from_outputs(low: Tensor, high: Tensor, labels: Tensor | Sequence[int]) -> Tensor:
+    own = _checked(labels, len(low), low.shape[1])[:, None]
     return (high - low.gather(1, own)).scatter(1, own, 0.0)
 
 
-def _checked(labels, count: int, classes: int) -> Tensor:
+def _checked(labels: Tensor | Sequence[int], count: int, classes: int) -> Tensor:
     labels = labels if isinstance(labels, Tensor) else torch.tensor(labels)
     if labels.shape != (count,) or bool(((labels < 0) | (labels >= classes)).any()):
         raise InputError(f"labels: expected ({count},) integers from 0 to {classes - 1}, got {labels.tolist()!r}.")

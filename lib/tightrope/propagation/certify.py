@@ -1,7 +1,6 @@
 """What relaxations prove about many regions, rounding included; arrays in and out."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -60,7 +59,7 @@ def certify(
         How many regions are bounded together; as many as fit in the cache if left out.
     """
     inputs = inputs if inputs.lower.dtype == torch.float64 else inputs.double()
-    labels = torch.tensor(np.asarray(labels))
+    truth = torch.tensor(np.asarray(labels))
     chosen = torch.arange(len(inputs)) if consider is None else torch.tensor(np.flatnonzero(consider))
     verdict = torch.zeros(len(inputs), dtype=torch.bool)
     worst = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
@@ -69,7 +68,7 @@ def certify(
     largest_form = max(below.inputs * above.outputs for below, above in pairwise([layers[0], *layers]))
     with torch.no_grad():
         for rows in chosen.split(batch or max(1, ENTRIES // largest_form)) if len(chosen) else ():
-            part, own = inputs.rows(rows), labels[rows]
+            part, own = inputs.rows(rows), truth[rows]
             found = bounds(layers, part, method, own, elision=elision)
             extra = allowance(layers, part, found)
             verdict[rows] = certified(found.margins, own, extra)
@@ -103,14 +102,3 @@ def box_bounds(
     with torch.no_grad():
         found = bounds(network, InputSet.boxes(lower, upper), method)
     return found.output_lower.numpy(), found.output_upper.numpy()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: groups of a sweep run beside each other, and sums keep their order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -118,7 +118,7 @@ def shifted_lower_bounds(
 
 
 def with_first_weight(layer: Affine, weight: torch.Tensor) -> Affine:
-    """The same layer with another weight."""
+    """Return this layer with another weight."""
     if isinstance(layer, ConvolutionOperator):
         return ConvolutionOperator(weight, layer.filter_bias, layer.input_shape, layer.stride, layer.padding)
     return DenseOperator(weight, layer.bias)

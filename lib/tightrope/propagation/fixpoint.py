@@ -31,7 +31,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.errors import InputError, RegionError
+from tightrope.names import known_name
 from tightrope.networks import MonDEQ
 from tightrope.regions import INFINITY, Ball
 from tightrope.regions.row_space import EPS, row_space
@@ -45,13 +46,13 @@ ROUNDS = 30  # of contraction afterwards
 
 
 @dataclass(frozen=True, eq=False)
-class Bounds:
+class Box:
     """lower <= v <= upper for a vector v (p,)."""
 
     lower: np.ndarray
     upper: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lower, upper = np.array(self.lower, float), np.array(self.upper, float)
         if lower.ndim != 1 or lower.shape != upper.shape or not (lower <= upper).all():
             raise InputError(f"lower, upper: expected vectors with lower <= upper, got {lower.shape}, {upper.shape}.")
@@ -61,18 +62,18 @@ class Bounds:
 
     def contains(self, v: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
         """Whether each row of v (..., p) lies within the bounds, up to `tolerance`."""
-        return ((v >= self.lower - tolerance) & (v <= self.upper + tolerance)).all(-1)
+        return np.all((v >= self.lower - tolerance) & (v <= self.upper + tolerance), axis=-1)
 
-    def outward(self, relative: float) -> "Bounds":
+    def outward(self, relative: float) -> "Box":
         """Wider bounds, by `relative` times 1 + |bound| on each side."""
         lower, upper = self.lower, self.upper
-        return Bounds(lower - relative * (1 + np.abs(lower)), upper + relative * (1 + np.abs(upper)))
+        return Box(lower - relative * (1 + np.abs(lower)), upper + relative * (1 + np.abs(upper)))
 
-    def intersect(self, other: "Bounds") -> "Bounds":
+    def intersect(self, other: "Box") -> "Box":
         """Both bounds at once. Sound bounds of one nonempty set always meet; rounding may make them cross."""
         lower, upper = np.maximum(self.lower, other.lower), np.minimum(self.upper, other.upper)
         crossed = lower > upper
-        return Bounds(np.where(crossed, upper, lower), np.where(crossed, lower, upper))
+        return Box(np.where(crossed, upper, lower), np.where(crossed, lower, upper))
 
     @property
     def width(self) -> np.ndarray:
@@ -81,7 +82,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, eq=False)
-class Zonotope:
+class StateZonotope:
     """{(e, c + A e + B t): t in [-1, 1]^k} for e in a unit ball: A (p, n) keeps the dependence on the input."""
 
     c: np.ndarray
@@ -135,12 +136,12 @@ class FixpointBounds:
         the network, the zonotope is for the rounded numbers.
     """
 
-    z: Bounds
-    h: Bounds
+    z: Box
+    h: Box
     method: str
     contained: bool
     inputs: Inputs
-    zonotope: Zonotope | None
+    zonotope: StateZonotope | None
     off: float
 
     def margins(self, network: MonDEQ, label: int) -> np.ndarray:
@@ -183,7 +184,7 @@ def inputs_of(network: MonDEQ, region: Ball) -> Inputs:
 
 
 def _rounding(network: MonDEQ, origin: np.ndarray, V: np.ndarray) -> np.ndarray:
-    """Of V e + b: each entry of V is a rounded product, b a sum of p0 + 1 terms."""
+    """Bound the rounding of V e + b, (p,): each entry of V is a rounded product, b a sum of p0 + 1 terms."""
     size = np.abs(network.U) @ np.abs(origin) + np.abs(network.u)
     return EPS * (np.abs(V).sum(1) + (network.input_size + 3) * size)
 
@@ -195,8 +196,7 @@ def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> 
     ------
     UnknownNameError, RegionError
     """
-    if method not in METHODS:
-        raise UnknownNameError("fixpoint method", method, METHODS)
+    method = known_name("fixpoint method", method, METHODS)
     inputs = inputs_of(network, region)
     z0 = _center(network, inputs)
     z, h = _monotone(network, inputs, z0)
@@ -204,17 +204,17 @@ def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> 
     if method == "interval":
         box = _interval_containment(network, inputs, z0)
         contained = box is not None
-        z = z.intersect(box) if contained else z
+        z = z if box is None else z.intersect(box)
         z, h = _interval_contraction(network, inputs, z, h)
     elif method == "zonotope":
         found = _zonotope_containment(network, inputs, z0)
         contained = found is not None
-        h = h.intersect(found) if contained else h
+        h = h if found is None else h.intersect(found)
         z, h, shape = _implicit(network, inputs, z, h)
     off = np.linalg.norm(inputs.rounding) / network.proven_m
     further = inputs.rounding + np.linalg.norm(network.W, axis=1) * off
-    h = Bounds(h.lower - further, h.upper + further)
-    z = Bounds(np.maximum(z.lower - off, 0), np.minimum(z.upper + off, np.maximum(h.upper, 0)))  # z = ReLU(h)
+    h = Box(h.lower - further, h.upper + further)
+    z = Box(np.maximum(z.lower - off, 0), np.minimum(z.upper + off, np.maximum(h.upper, 0)))  # z = ReLU(h)
     return FixpointBounds(z, h, method, contained, inputs, shape, float(off))
 
 
@@ -225,7 +225,7 @@ def _center(network: MonDEQ, inputs: Inputs) -> np.ndarray:
     return injected.equilibrium(inputs.b)
 
 
-def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Bounds, Bounds]:
+def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Box, Box]:
     """||z - z_0|| <= ||V e|| / m + how far z_0 is from the state at e = 0 (:meth:`MonDEQ.distance`)."""
     V, W = inputs.V, network.W
     n = V.shape[1]
@@ -235,30 +235,30 @@ def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Bounds, 
         stretch = n ** max(0.0, 1 / 2 - (1 - 1 / inputs.dual))
         spread = min(np.linalg.norm(V, 2) * stretch, np.linalg.norm(inputs.reach(V)))
     radius = (1 + PADDING) * (spread / network.proven_m + network.distance(z0, inputs.b)) + PADDING
-    z = Bounds(np.maximum(z0 - radius, 0), np.maximum(z0 + radius, 0))
+    z = Box(np.maximum(z0 - radius, 0), np.maximum(z0 + radius, 0))
     h0 = W @ z0 + inputs.b
     size = np.abs(W) @ np.abs(z0) + np.abs(inputs.b)
     half = (1 + PADDING) * (np.linalg.norm(W, axis=1) * radius + inputs.reach(V)) + PADDING * (1 + size)
     # z = ReLU(h) <= z_0 + radius bounds h from above too.
-    return z, Bounds(h0 - half, np.maximum(np.minimum(h0 + half, z.upper), h0 - half))
+    return z, Box(h0 - half, np.maximum(np.minimum(h0 + half, z.upper), h0 - half))
 
 
 # intervals ------------------------------------------------------------------------------------------------------------
 
 
-def _interval_step(network: MonDEQ, inputs: Inputs, z: Bounds) -> Bounds:
+def _interval_step(network: MonDEQ, inputs: Inputs, z: Box) -> Box:
     """The image of a box under z_i = ReLU(sum_{j != i} W_ij z_j + b_i + V_i e) / (1 - W_ii)."""
     diagonal = 1 - np.diag(network.W)
     off = network.W - np.diag(np.diag(network.W))
     middle, half = (z.lower + z.upper) / 2, (z.upper - z.lower) / 2
     center, radius = off @ middle + inputs.b, np.abs(off) @ half + inputs.reach(inputs.V)
     radius = radius + PADDING * (1 + np.abs(off) @ np.abs(middle) + np.abs(inputs.b) + radius)
-    return Bounds(np.maximum(center - radius, 0) / diagonal, np.maximum(center + radius, 0) / diagonal)
+    return Box(np.maximum(center - radius, 0) / diagonal, np.maximum(center + radius, 0) / diagonal)
 
 
-def _interval_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Bounds | None:
+def _interval_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Box | None:
     """A box that contains its image, by iterating and widening from the centre's equilibrium; None if none is found."""
-    box = Bounds(z0, z0)
+    box = Box(z0, z0)
     for _ in range(ATTEMPTS):
         image = _interval_step(network, inputs, box)
         if not np.isfinite(image.upper).all() or image.upper.max() > 1e9:
@@ -266,17 +266,17 @@ def _interval_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Bo
         if contains_box(box, image):
             return image
         grow = 0.1 * image.width + 1e-3 * (1 + np.abs(z0).max())
-        box = Bounds(np.maximum(image.lower - grow, 0), image.upper + grow)
+        box = Box(np.maximum(image.lower - grow, 0), image.upper + grow)
     return None
 
 
-def contains_box(box: Bounds, image: Bounds) -> bool:
+def contains_box(box: Box, image: Box) -> bool:
     """Whether `image` lies in `box` with the margin; a lower bound of 0 needs none, z is never negative."""
     low = (image.lower >= box.lower + MARGIN) | (box.lower <= 0)
     return bool((low & (image.upper <= box.upper - MARGIN)).all())
 
 
-def _interval_contraction(network: MonDEQ, inputs: Inputs, z: Bounds, h: Bounds) -> tuple[Bounds, Bounds]:
+def _interval_contraction(network: MonDEQ, inputs: Inputs, z: Box, h: Box) -> tuple[Box, Box]:
     """z and h that hold every equilibrium, intersected with their images until little changes."""
     for _ in range(ROUNDS):
         before = z.width.sum()
@@ -284,8 +284,8 @@ def _interval_contraction(network: MonDEQ, inputs: Inputs, z: Bounds, h: Bounds)
         middle, half = (z.lower + z.upper) / 2, z.width / 2
         center, radius = network.W @ middle + inputs.b, np.abs(network.W) @ half + inputs.reach(inputs.V)
         radius = radius + PADDING * (1 + np.abs(network.W) @ np.abs(middle) + np.abs(inputs.b) + radius)
-        h = h.intersect(Bounds(center - radius, center + radius))
-        z = z.intersect(Bounds(np.maximum(h.lower, 0), np.maximum(h.upper, 0)))
+        h = h.intersect(Box(center - radius, center + radius))
+        z = z.intersect(Box(np.maximum(h.lower, 0), np.maximum(h.upper, 0)))
         if z.width.sum() > (1 - 1e-3) * before:
             break
     return z, h
@@ -294,21 +294,21 @@ def _interval_contraction(network: MonDEQ, inputs: Inputs, z: Bounds, h: Bounds)
 # zonotopes ------------------------------------------------------------------------------------------------------------
 
 
-def _reach(Z: Zonotope, inputs: Inputs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _reach(Z: StateZonotope, inputs: Inputs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centre and radius of rows @ Z, and the absolute values behind them."""
     center = rows @ Z.c
     radius = inputs.reach(rows @ Z.A) + np.abs(rows @ Z.B).sum(1)
     return center, radius, np.abs(rows) @ (np.abs(Z.c) + inputs.reach(Z.A) + np.abs(Z.B).sum(1))
 
 
-def _extent(Z: Zonotope, inputs: Inputs) -> Bounds:
+def _extent(Z: StateZonotope, inputs: Inputs) -> Box:
     """The box around a zonotope, moved outwards."""
     radius = inputs.reach(Z.A) + np.abs(Z.B).sum(1)
     radius = radius + PADDING * (1 + np.abs(Z.c) + radius)
-    return Bounds(Z.c - radius, Z.c + radius)
+    return Box(Z.c - radius, Z.c + radius)
 
 
-def relu_parallelogram(bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
+def relu_parallelogram(bounds: Box) -> tuple[np.ndarray, np.ndarray]:
     """slope, mu with ReLU(v) in slope v + mu + mu [-1, 1] on [lower, upper] (DeepZ).
 
     Unstable: slope = u / (u - l), and 0 <= ReLU(v) - slope v <= -slope l = 2 mu. Else mu = 0.
@@ -320,22 +320,22 @@ def relu_parallelogram(bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     return slope, np.where(unstable, -slope * lower / 2, 0.0)
 
 
-def _peaceman_rachford(Z: Zonotope, inputs: Inputs, R: np.ndarray, T: np.ndarray) -> Zonotope:
+def _peaceman_rachford(Z: StateZonotope, inputs: Inputs, R: np.ndarray, T: np.ndarray) -> StateZonotope:
     """The image of Z under w -> R (2 ReLU(w) - w) + T (b + V e)."""
     slope, mu = relu_parallelogram(_extent(Z, inputs))
     L = R * (2 * slope - 1)
     fresh = 2 * R[:, mu > 0] * mu[mu > 0]
-    return Zonotope(L @ Z.c + 2 * R @ mu + T @ inputs.b, L @ Z.A + T @ inputs.V, np.hstack([L @ Z.B, fresh]))
+    return StateZonotope(L @ Z.c + 2 * R @ mu + T @ inputs.b, L @ Z.A + T @ inputs.V, np.hstack([L @ Z.B, fresh]))
 
 
-def _widened(Z: Zonotope) -> tuple[Zonotope, np.ndarray]:
+def _widened(Z: StateZonotope) -> tuple[StateZonotope, np.ndarray]:
     """A larger zonotope with a square B (the principal axes of the generators), and the inverse of that B."""
     axes = np.linalg.svd(Z.B, full_matrices=True)[0]
     scale = 1.01 * np.abs(axes.T @ Z.B).sum(1) + 1e-4 * (1 + np.abs(Z.c).max())
-    return Zonotope(Z.c, Z.A, axes * scale), axes.T / scale[:, None]
+    return StateZonotope(Z.c, Z.A, axes * scale), axes.T / scale[:, None]
 
 
-def contains_slices(outer: Zonotope, inverse: np.ndarray, inner: Zonotope, inputs: Inputs) -> bool:
+def contains_slices(outer: StateZonotope, inverse: np.ndarray, inner: StateZonotope, inputs: Inputs) -> bool:
     """Whether every slice of `inner` (e fixed) lies in that of `outer`, whose B is square with about `inverse` = B^-1.
 
     c' + A'e + B't' = c + A e + B t  <=>  t = B^-1 ((c' - c) + (A' - A) e + B't'); it must lie in [-1, 1]^p.
@@ -348,13 +348,13 @@ def contains_slices(outer: Zonotope, inverse: np.ndarray, inner: Zonotope, input
     return bool((t <= 1 - MARGIN).all())
 
 
-def _zonotope_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Bounds | None:
+def _zonotope_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Box | None:
     """Bounds on h from a zonotope of w = z + alpha (h - z) that contains its image; None if none is found."""
     p, alpha = network.width, network.peaceman_rachford_step
     G = np.eye(p) - network.W
     V = np.linalg.inv(np.eye(p) + alpha * G)
     R, T = 2 * V - np.eye(p), 2 * alpha * V
-    Z = Zonotope(z0 + alpha * (inputs.b - G @ z0), np.zeros_like(inputs.V), np.zeros((p, 0)))
+    Z = StateZonotope(z0 + alpha * (inputs.b - G @ z0), np.zeros_like(inputs.V), np.zeros((p, 0)))
     for _ in range(ATTEMPTS):
         outer, inverse = _widened(Z)
         Z = outer
@@ -366,11 +366,11 @@ def _zonotope_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Bo
             w = _extent(Z, inputs)
             # w > 0: w = h. w < 0: z = 0 and w = alpha h. Both are increasing.
             lower, upper = (np.maximum(v, 0) + np.minimum(v, 0) / alpha for v in (w.lower, w.upper))
-            return Bounds(lower, upper)
+            return Box(lower, upper)
     return None
 
 
-def _implicit(network: MonDEQ, inputs: Inputs, z: Bounds, h: Bounds) -> tuple[Bounds, Bounds, Zonotope | None]:
+def _implicit(network: MonDEQ, inputs: Inputs, z: Box, h: Box) -> tuple[Box, Box, StateZonotope | None]:
     """Bounds that hold, tightened by the fixpoint of the relaxed equation.
 
     With l <= h <= u known, every equilibrium has z = S h + mu + diag(mu) t for some t in [-1, 1]^p, S = diag(slope), so
@@ -391,15 +391,15 @@ def _implicit(network: MonDEQ, inputs: Inputs, z: Bounds, h: Bounds) -> tuple[Bo
         if not defect * (1 + z.upper.max(initial=0)) < 1e-10:
             break
         keep = mu > 0
-        shape = Zonotope(K @ (slope * inputs.b + mu), K @ (slope[:, None] * inputs.V), K[:, keep] * mu[keep])
+        shape = StateZonotope(K @ (slope * inputs.b + mu), K @ (slope[:, None] * inputs.V), K[:, keep] * mu[keep])
         # h = W z + b + V e with the dependence on e kept.
         c, A, B = network.W @ shape.c + inputs.b, network.W @ shape.A + inputs.V, network.W @ shape.B
         radius = inputs.reach(A) + np.abs(B).sum(1)
         size = np.abs(network.W) @ (np.abs(shape.c) + z.upper) + np.abs(inputs.b) + radius
         radius = radius + PADDING * (1 + size)
-        tighter = h.intersect(Bounds(c - radius, c + radius))
+        tighter = h.intersect(Box(c - radius, c + radius))
         z = z.intersect(_extent(shape, inputs)).intersect(
-            Bounds(np.maximum(tighter.lower, 0), np.maximum(tighter.upper, 0))
+            Box(np.maximum(tighter.lower, 0), np.maximum(tighter.upper, 0))
         )
         gain = (h.width - tighter.width).max()
         h = tighter

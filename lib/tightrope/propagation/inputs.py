@@ -1,10 +1,11 @@
 """Batches of input regions, and the extreme values of linear forms on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from tightrope.errors import RegionError
@@ -38,7 +39,7 @@ class InputSet:
     radius: Tensor | None = None
     norm: float = INFINITY
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.lower.ndim != 2 or self.lower.shape != self.upper.shape:
             raise RegionError(
                 f"lower, upper: shapes {tuple(self.lower.shape)} and {tuple(self.upper.shape)}; give (N, n) both."
@@ -68,9 +69,10 @@ class InputSet:
         return cls(lower, upper, center, reach, float(norm))
 
     @classmethod
-    def boxes(cls, lower, upper, dtype: torch.dtype = torch.float64) -> "InputSet":
+    def boxes(cls, lower: ArrayLike, upper: ArrayLike, dtype: torch.dtype = torch.float64) -> "InputSet":
         """Return the boxes between rows of arrays (N, n), or one box of vectors (n,)."""
-        return cls(*(torch.tensor(np.atleast_2d(side), dtype=dtype) for side in (lower, upper)))
+        low, high = (torch.tensor(np.atleast_2d(side), dtype=dtype) for side in (lower, upper))
+        return cls(low, high)
 
     @classmethod
     def from_balls(cls, balls: Sequence[Ball], dtype: torch.dtype = torch.float64) -> "InputSet":
@@ -95,15 +97,17 @@ class InputSet:
         """The number of inputs of one region."""
         return self.lower.shape[1]
 
-    def rows(self, chosen) -> "InputSet":
-        """The regions of some images: a slice, a mask or indices."""
-        part = [None if t is None else t[chosen] for t in (self.lower, self.upper, self.center, self.radius)]
-        return InputSet(*part, self.norm)
+    def rows(self, chosen: slice | Tensor) -> "InputSet":
+        """Return the regions of some images: a slice, a mask or indices."""
+        return self._mapped(lambda tensor: tensor[chosen])
 
     def double(self) -> "InputSet":
-        """The same regions in float64."""
-        part = [None if t is None else t.double() for t in (self.lower, self.upper, self.center, self.radius)]
-        return InputSet(*part, self.norm)
+        """Return these regions in float64."""
+        return self._mapped(Tensor.double)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "InputSet":
+        center, radius = (None if t is None else change(t) for t in (self.center, self.radius))
+        return InputSet(change(self.lower), change(self.upper), center, radius, self.norm)
 
     def range(self, A: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds (N, m) of A x for forms A (N or 1, m, n): exact for a box or an unclipped ball.
@@ -111,7 +115,7 @@ class InputSet:
         A clipped L1 or L2 ball lies in the ball and in its box; the better of both bounds is taken for each form.
         """
         low, high = box_range(A, self.lower, self.upper)
-        if self.radius is None:
+        if self.radius is None or self.center is None:
             return low, high
         dual = torch.linalg.vector_norm(A, ord=2 if self.norm == 2 else INFINITY, dim=-1) * self.radius[:, None]
         at = torch.matmul(A, self.center[..., None])[..., 0]

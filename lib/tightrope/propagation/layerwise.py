@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tightrope.errors import UnknownNameError
+from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.propagation.alpha import STEPS, Dual, Triangles, minimise, start
 from tightrope.propagation.backsubstitution import LARGEST
-from tightrope.propagation.bounds import bounds, specification
+from tightrope.propagation.bounds import Bounds, bounds, specification
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import Affine, DenseOperator, operators
 from tightrope.propagation.rounding import allowance, composed
@@ -81,9 +81,9 @@ def layerwise(
     method
         lp-greedy, lp-last or lp-all.
     steps
-        Of the ascent for each layer's forms. More steps are tighter; any number is sound.
+        Steps of the ascent for each layer's forms. More steps are tighter; any number is sound.
     dtype
-        Of the ascent.
+        The type of the ascent's numbers.
     decide
         Stop where the sign is known: with the bounds of CROWN and DeepZ where these suffice.
 
@@ -94,8 +94,7 @@ def layerwise(
     >>> [round(float(layerwise(network, box, 1, name).margins[0]), 6) for name in METHODS]
     [0.3, 0.3, 0.3]
     """
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    method = known_name("method", method, METHODS)
     layers = operators(network)
     labels = torch.tensor([label])
     with torch.no_grad():
@@ -133,8 +132,14 @@ def tighten(
     bias = layer.bias
     for rows in unstable.split(group) if len(unstable) else ():
         W = _rows(layer, rows)[:, keep[-1]]
-        found = minimise(torch.cat([W, -W])[None], torch.cat([bias[rows], -bias[rows]])[None], reduced, inputs,
-                         steps=steps, dtype=dtype)  # fmt: skip
+        found = minimise(
+            torch.cat([W, -W])[None],
+            torch.cat([bias[rows], -bias[rows]])[None],
+            reduced,
+            inputs,
+            steps=steps,
+            dtype=dtype,
+        )
         high, low = found.bound[0].split(len(rows))
         upper[0, rows] = torch.minimum(upper[0, rows], high)
         lower[0, rows] = torch.maximum(lower[0, rows], -low)
@@ -151,7 +156,17 @@ def intersect(first: Triangles, second: Triangles) -> Triangles:
     return replace(first, lower=lower, upper=upper)
 
 
-def _margins(A, constant, triangles, inputs, label, others, steps, dtype, goal) -> Layerwise:
+def _margins(
+    A: Tensor,
+    constant: Tensor,
+    triangles: Triangles,
+    inputs: InputSet,
+    label: int,
+    others: Tensor,
+    steps: int,
+    dtype: torch.dtype,
+    goal: float | None,
+) -> Layerwise:
     if not triangles.layers:  # an affine network: exact
         size = A.abs() @ torch.maximum(inputs.lower.abs(), inputs.upper.abs())[..., None]
         rounding = (A.shape[-1] + 4) * torch.finfo(torch.float64).eps * (size[..., 0] + constant.abs())
@@ -173,30 +188,22 @@ def _sizes(triangles: Triangles) -> list[int]:
     return [layer.outputs for layer in triangles.layers]
 
 
-def _filled(slopes: Tensor, keep, size: int) -> Tensor:
+def _filled(slopes: Tensor, keep: Tensor | slice, size: int) -> Tensor:
     """Slopes of all neurons from those of the kept ones."""
     whole = torch.zeros(*slopes.shape[:-1], size, dtype=slopes.dtype)
     whole[..., keep] = slopes
     return whole
 
 
-def _widened(layers: Sequence[Affine], lower, upper, inputs: InputSet) -> Triangles:
+def _widened(layers: Sequence[Affine], lower: Sequence[Tensor], upper: Sequence[Tensor], inputs: InputSet) -> Triangles:
     """Bounds of hidden layers, moved apart by what rounding can have cost."""
     low, high = [], []
     for i, (least, most) in enumerate(zip(lower, upper, strict=True)):
         # The allowance of :mod:`rounding` is for the largest margin of the layer above those it is given.
-        extra = allowance(layers[: i + 1], inputs, _Some(lower[:i], upper[:i]))
+        extra = allowance(layers[: i + 1], inputs, Bounds(tuple(lower[:i]), tuple(upper[:i])))
         low.append(least - extra)
         high.append(most + extra)
     return Triangles(tuple(layers), tuple(low), tuple(high))
-
-
-@dataclass(frozen=True, eq=False)
-class _Some:
-    """The part of `bounds.Bounds` that an allowance needs."""
-
-    lower: tuple[Tensor, ...]
-    upper: tuple[Tensor, ...]
 
 
 def _rows(layer: Affine, rows: Tensor) -> Tensor:

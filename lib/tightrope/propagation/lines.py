@@ -12,7 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from tightrope.errors import UnknownNameError
+from tightrope.names import known_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,16 +131,24 @@ RELAXATIONS: Mapping[str, Relaxation] = MappingProxyType(
 )
 
 
+#: Other names of the same bounds.
+SAME: Mapping[str, str] = MappingProxyType(
+    {
+        "ibp": "box",
+        "cap": "deepz",
+        "fast_lin": "deepz",
+        "neurify": "deepz",
+        "deeppoly": "crown",
+        "crown_ibp_r": "crown_ibp",
+    }
+)
+
+
 def relaxation(name: "str | Relaxation") -> Relaxation:
     """Return a relaxation by name; box, hbox, hbox_back, crown_ibp, deepz, crown or crown_0.
 
-    Other names of the same bounds: ibp is box; cap, fast_lin and neurify are deepz; deeppoly is crown.
+    Other names of the same bounds are in :data:`SAME`.
     """
     if isinstance(name, Relaxation):
         return name
-    same = {"ibp": "box", "cap": "deepz", "fast_lin": "deepz", "neurify": "deepz", "deeppoly": "crown"}
-    key = str(name).lower().replace("-", "_")
-    key = same.get(key, key)
-    if key not in RELAXATIONS:
-        raise UnknownNameError("relaxation", name, [*RELAXATIONS, *same])
-    return RELAXATIONS[key]
+    return RELAXATIONS[known_name("relaxation", name, RELAXATIONS, SAME)]

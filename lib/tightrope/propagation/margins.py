@@ -4,10 +4,12 @@ import numpy as np
 import torch
 
 from tightrope.errors import RegionError
+from tightrope.names import known_name
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.propagation import layerwise
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.lines import RELAXATIONS, SAME
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import allowance, composed
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
@@ -32,6 +34,7 @@ def proven_margins(network: FeedForward, region: Region, label: int, method: str
     >>> proven_margins(network, Ball([0.0], 1.0, np.inf), 1, "deepz").round(6)  # |x| - 1.5
     array([-0.5,  0. ])
     """
+    method = known_name("method", method, (*RELAXATIONS, *layerwise.METHODS), SAME)
     inputs, network = _question(network, region)
     layers = operators(network)
     if method in layerwise.METHODS:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
@@ -21,9 +22,21 @@ from tightrope.networks.layers import Composition, Convolution, Layer
 class Affine(Protocol):
     """x -> W x + b."""
 
-    inputs: int
-    outputs: int
-    bias: Tensor  # (outputs,)
+    @property
+    def inputs(self) -> int:
+        """The number of columns of W."""
+
+    @property
+    def outputs(self) -> int:
+        """The number of rows of W."""
+
+    @property
+    def weight(self) -> Tensor:
+        """What W is made of: itself, or the filters of a convolution."""
+
+    @property
+    def bias(self) -> Tensor:
+        """b (outputs,)."""
 
     def linear(self, x: Tensor) -> Tensor:
         """W x for x (N, inputs): (N, outputs)."""
@@ -115,7 +128,8 @@ class ConvolutionOperator:
     def output_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an output."""
         sizes = zip(self.input_shape[1:], self.weight.shape[2:], self.stride, self.padding, strict=True)
-        return (self.weight.shape[0], *((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes))
+        height, width = ((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
+        return self.weight.shape[0], height, width
 
     @property
     def inputs(self) -> int:
@@ -150,8 +164,9 @@ class ConvolutionOperator:
     def transpose(self, A: Tensor) -> Tensor:
         """A W."""
         # Input pixels beyond the last whole stride are not seen: conv2d's transpose needs to be told how many.
-        sizes = zip(self.input_shape[1:], self.output_shape[1:], self.weight.shape[2:], self.stride, self.padding,
-                    strict=True)  # fmt: skip
+        sizes = zip(
+            self.input_shape[1:], self.output_shape[1:], self.weight.shape[2:], self.stride, self.padding, strict=True
+        )
         rest = [size - ((out - 1) * step - 2 * pad + kernel) for size, out, kernel, step, pad in sizes]
         forms = A.reshape(-1, *self.output_shape)
         back = conv_transpose2d(forms, self.weight, None, self.stride, self.padding, output_padding=rest)
@@ -191,7 +206,7 @@ def operators(
 
 
 def _operator(layer: Layer, dtype: torch.dtype, device: str) -> Affine:
-    def tensor(array) -> Tensor:
+    def tensor(array: np.ndarray) -> Tensor:
         return torch.tensor(array, dtype=dtype, device=device)
 
     if isinstance(layer, Convolution):
@@ -199,7 +214,8 @@ def _operator(layer: Layer, dtype: torch.dtype, device: str) -> Affine:
             tensor(layer.weight), tensor(layer.bias), layer.input_shape, layer.stride, layer.padding
         )
     parts = tuple(_operator(part, dtype, device) for part in _leaves(layer)) if isinstance(layer, Composition) else ()
-    return DenseOperator(*map(tensor, layer.dense()), parts)  # scalings and compositions by their matrix
+    W, b = layer.dense()  # scalings and compositions by their matrix
+    return DenseOperator(tensor(W), tensor(b), parts)
 
 
 def _leaves(layer: Layer) -> list[Layer]:

@@ -9,6 +9,7 @@ why a degree is computed with two of them.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,6 +24,9 @@ FIRST = 987654321
 
 class TooFewPointsError(InputError):
     """A function needs more points than it was given."""
+
+
+_Operand: TypeAlias = "Number | Fraction | int"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,48 +52,48 @@ class Number:
     residues: np.ndarray
     prime: int
 
-    def _with(self, other: "Number | Fraction | int") -> "Number":
+    def _with(self, other: _Operand) -> "Number":
         if isinstance(other, Number):
             return other
         value = Fraction(other)
         residue = value.numerator * pow(value.denominator, -1, self.prime) % self.prime
         return Number(value, np.full_like(self.residues, residue), self.prime)
 
-    def __add__(self, other):
+    def __add__(self, other: _Operand) -> "Number":
         other = self._with(other)
         return Number(self.value + other.value, (self.residues + other.residues) % self.prime, self.prime)
 
-    def __neg__(self):
+    def __neg__(self) -> "Number":
         return Number(-self.value, -self.residues % self.prime, self.prime)
 
-    def __sub__(self, other):
+    def __sub__(self, other: _Operand) -> "Number":
         return self + -self._with(other)
 
-    def __mul__(self, other):
+    def __mul__(self, other: _Operand) -> "Number":
         other = self._with(other)
         return Number(self.value * other.value, self.residues * other.residues % self.prime, self.prime)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: _Operand) -> "Number":
         other = self._with(other)
         if not other.residues.all():
             raise ZeroDivisionError("a denominator is 0 at one of the points; take others.")
         inverse = _power(other.residues, self.prime - 2, self.prime)
         return Number(self.value / other.value, self.residues * inverse % self.prime, self.prime)
 
-    def __radd__(self, other):
+    def __radd__(self, other: _Operand) -> "Number":
         return self + other
 
     __rmul__ = __mul__
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: _Operand) -> "Number":
         return -self + other
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: _Operand) -> "Number":
         return self._with(other) / self
 
     @property
     def sign(self) -> int:
-        """Of the value at 0: -1, 0 or 1. A function that is 0 there and not everywhere has none."""
+        """Return the sign of the value at 0: -1, 0 or 1. A function that is 0 there and not everywhere has none."""
         if self.value == 0 and self.residues.any():
             raise InputError("delta = 0 is on a kink: a choice depends on the sign of something that is 0 there.")
         return (self.value > 0) - (self.value < 0)

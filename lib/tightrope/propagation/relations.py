@@ -1,4 +1,4 @@
-"""The same relaxations in the forms of other papers, as oracles: zonotopes, DeepPoly's rule, two duals.
+"""The relaxations of `propagation` in the forms of other papers, as oracles: zonotopes, DeepPoly's rule, two duals.
 
 Each returns proven-in-exact-arithmetic upper bounds of F_k - F_label for all k, (K,), 0 for the label itself; rounding
 is not added, since nothing is certified by them. They are written to be compared with the engine, not to be fast.
@@ -40,7 +40,7 @@ def deeppoly_margins(network: FeedForward, region: Ball, label: int) -> np.ndarr
     lower, upper = region.bounding_box()
     below: list[tuple] = []
 
-    def substituted(A, c):
+    def substituted(A: np.ndarray, c: np.ndarray) -> np.ndarray:
         """Upper bounds of the rows of A z + c."""
         A, c = A.copy(), c.copy()
         for W, b, low_slope, up_slope, up_offset in reversed(below):

@@ -17,14 +17,15 @@ denominator of degree a - 1 + M a or a - 1 + M, and with a = 1 at first the outp
 most.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
 
-from tightrope.errors import InputError, UnknownNameError
+from tightrope.errors import InputError
+from tightrope.names import known_name
 from tightrope.networks import FeedForward
-from tightrope.propagation.lines import Relaxation, relaxation
+from tightrope.propagation.lines import SAME, Relaxation, relaxation
 from tightrope.propagation.rational import PRIMES, Number, TooFewPointsError, degree, shift
 
 METHODS = ("box", "hbox", "crown_ibp", "deepz", "crown")
@@ -40,8 +41,7 @@ def degree_formula(method: str, neurons: int, blocks: int) -> int:
     >>> [degree_formula(name, 3, blocks) for name in ("deepz", "crown_ibp") for blocks in (0, 1)]
     [6, 54, 6, 21]
     """
-    if method not in METHODS:
-        raise UnknownNameError("relaxation", method, METHODS)
+    method = known_name("relaxation", method, METHODS, SAME)
     if method in ("box", "hbox"):
         return 1
     if method == "crown_ibp":  # the geometric series, without its division by M - 1
@@ -60,8 +60,7 @@ def shared_degree(method: str, neurons: int, hidden: int) -> int:
     >>> [shared_degree(name, 3, 2) for name in ("box", "crown_ibp", "crown", "deepz")]
     [1, 7, 16, 16]
     """
-    if method not in METHODS:
-        raise UnknownNameError("relaxation", method, METHODS)
+    method = known_name("relaxation", method, METHODS, SAME)
     if method in ("box", "hbox"):
         return 1
     return hidden * neurons + 1 if method == "crown_ibp" else (neurons + 1) ** hidden
@@ -97,8 +96,18 @@ def bound_degrees(
     return tuple((int(low), int(high)) for low, high in found.T)
 
 
-def _degrees(network, direction, lower, upper, method, prime) -> list[list[int]]:
-    """Of the lower and of the upper bounds; points are doubled until they are enough."""
+_Numbers = Sequence[Number] | np.ndarray  # an array of Number
+
+
+def _degrees(
+    network: FeedForward,
+    direction: np.ndarray,
+    lower: Sequence[float],
+    upper: Sequence[float],
+    method: str,
+    prime: int,
+) -> list[list[int]]:
+    """Return the degrees of the lower and of the upper bounds; points are doubled until they are enough."""
     count = POINTS[0]
     while True:
         sides = exact_bounds(network, direction, lower, upper, method, count, prime)
@@ -120,8 +129,7 @@ def exact_bounds(
     prime: int = PRIMES[0],
 ) -> tuple[list[Number], list[Number]]:
     """Lower and upper bounds of the outputs, each as a :class:`tightrope.propagation.rational.Number`."""
-    if method not in METHODS:
-        raise UnknownNameError("relaxation", method, METHODS)
+    method = known_name("relaxation", method, METHODS, SAME)
     if np.shape(direction) != network.weights[0].shape:
         raise InputError(f"direction: shape {np.shape(direction)}; the first weight's is {network.weights[0].shape}.")
     delta = shift(count, prime)
@@ -131,10 +139,19 @@ def exact_bounds(
     return _propagate(weights, biases, exact(lower), exact(upper), relaxation(method), delta * 0)
 
 
-def _propagate(weights, biases, lower, upper, chosen: Relaxation, zero: Number) -> tuple[list[Number], list[Number]]:
+def _propagate(
+    weights: list[np.ndarray],
+    biases: list[np.ndarray],
+    lower: np.ndarray,
+    upper: np.ndarray,
+    chosen: Relaxation,
+    zero: Number,
+) -> tuple[list[Number], list[Number]]:
     """Layer by layer, as `tightrope.propagation.bounds.Hidden`."""
     lines: list[list[tuple]] = []
-    low = high = carried = None
+    low: list[Number] = []
+    high: list[Number] = []
+    carried: list[Number] | None = None
     for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
         spread = None if carried is None else [_sum(zero, (a * r for a, r in pairs)) for pairs in _sizes(W, carried)]
         if i == 0:
@@ -173,7 +190,7 @@ def _lines(name: str, low: Number, high: Number, zero: Number) -> tuple[Number, 
     return zero + int((high + low).sign > 0), zero, slope, -slope * low
 
 
-def _highest(A, constant: Number, below: Sequence[tuple], lower, upper) -> Number:
+def _highest(A: np.ndarray, constant: Number, below: Sequence[tuple], lower: np.ndarray, upper: np.ndarray) -> Number:
     """Upper bound of A z + constant by back-substitution."""
     for W, b, lines in reversed(below):
         form = []
@@ -186,19 +203,23 @@ def _highest(A, constant: Number, below: Sequence[tuple], lower, upper) -> Numbe
     return _sum(constant, (a * (high if a.sign >= 0 else low) for a, low, high in zip(A, lower, upper, strict=True)))
 
 
-def _interval(W, b, lower, upper) -> tuple[list[Number], list[Number]]:
-    low = [_sum(c, (a * (x if a.sign >= 0 else y) for a, x, y in zip(row, lower, upper, strict=True)))
-           for row, c in zip(W, b, strict=True)]  # fmt: skip
-    high = [_sum(c, (a * (y if a.sign >= 0 else x) for a, x, y in zip(row, lower, upper, strict=True)))
-            for row, c in zip(W, b, strict=True)]  # fmt: skip
+def _interval(W: np.ndarray, b: np.ndarray, lower: _Numbers, upper: _Numbers) -> tuple[list[Number], list[Number]]:
+    low = [
+        _sum(c, (a * (x if a.sign >= 0 else y) for a, x, y in zip(row, lower, upper, strict=True)))
+        for row, c in zip(W, b, strict=True)
+    ]
+    high = [
+        _sum(c, (a * (y if a.sign >= 0 else x) for a, x, y in zip(row, lower, upper, strict=True)))
+        for row, c in zip(W, b, strict=True)
+    ]
     return low, high
 
 
-def _sizes(W, radius):
+def _sizes(W: np.ndarray, radius: list[Number]) -> Iterator[list[tuple[Number, Number]]]:
     return ([(a if a.sign >= 0 else -a, r) for a, r in zip(row, radius, strict=True)] for row in W)
 
 
-def _sum(first: Number, terms) -> Number:
+def _sum(first: Number, terms: Iterable[Number]) -> Number:
     for term in terms:
         first = first + term
     return first

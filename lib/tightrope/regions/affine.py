@@ -20,7 +20,7 @@ class _AffineImage:
     center: np.ndarray
     G: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         center, G = np.array(self.center, float), np.array(self.G, float)
         if center.ndim != 1 or not np.isfinite(center).all():
             raise RegionError(f"center: expected a finite vector (p0,), got shape {center.shape}.")

@@ -4,7 +4,10 @@ A radius is `epsilon_pixel` until :func:`pixel_ball` turns it into network-input
 network-input units. An attack and a certificate for the same claim must be given the same `Ball`.
 """
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +36,23 @@ def parse_norm(norm: object) -> float:
     return q
 
 
+def parse_radius(name: str, value: Any) -> float:
+    """A radius from a number, refusing arrays (a ball has one radius), None and text.
+
+    Raises
+    ------
+    RegionError
+        If it is no finite number >= 0.
+    """
+    radius = math.nan
+    if not isinstance(value, str | bool) and np.ndim(value) == 0:
+        with suppress(TypeError, ValueError, OverflowError):
+            radius = float(value)
+    if not (math.isfinite(radius) and radius >= 0):
+        raise RegionError(f"{name}: expected a finite number >= 0, got {value!r}.")
+    return radius
+
+
 @dataclass(frozen=True, eq=False)
 class Ball:
     """{x : ||x - center||_norm <= radius, lower <= x <= upper}, in network-input units.
@@ -46,7 +66,8 @@ class Ball:
     norm
         The order q >= 1; `inf` for the maximum norm.
     lower, upper
-        (p0,) each, or None: the pixel range in input units when the ball is clipped.
+        (p0,) each, or None: the box to which the ball is cut. :func:`pixel_ball` makes it of the pixel range if its
+        `clip` says so.
     """
 
     center: np.ndarray
@@ -55,16 +76,13 @@ class Ball:
     lower: np.ndarray | None = None
     upper: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         center = np.array(self.center, dtype=float)
         if center.ndim != 1 or not np.isfinite(center).all():
             raise RegionError(f"center: expected a finite vector (p0,), got shape {center.shape}.")
         object.__setattr__(self, "center", center)
         object.__setattr__(self, "norm", parse_norm(self.norm))
-        radius = float(self.radius)
-        if not (np.isfinite(radius) and radius >= 0):
-            raise RegionError(f"radius: expected a finite number >= 0, got {self.radius!r}.")
-        object.__setattr__(self, "radius", radius)
+        object.__setattr__(self, "radius", parse_radius("radius", self.radius))
         if (self.lower is None) != (self.upper is None):
             raise RegionError("lower, upper: give both or neither.")
         if self.lower is not None:
@@ -101,14 +119,14 @@ class Ball:
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
         """Whether each row of x (..., p0) lies in the ball, up to `tolerance` in each inequality."""
         inside = self.distance(x) <= self.radius + tolerance
-        if self.clipped:
+        if self.lower is not None and self.upper is not None:
             inside &= ((x >= self.lower - tolerance) & (x <= self.upper + tolerance)).all(-1)
         return inside
 
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
         """The smallest box (lower, upper) that holds the ball; exact for every norm, clipped or not."""
         lower, upper = self.center - self.radius, self.center + self.radius
-        if self.clipped:
+        if self.lower is not None and self.upper is not None:
             lower, upper = np.maximum(lower, self.lower), np.minimum(upper, self.upper)
         return lower, upper
 
@@ -137,18 +155,18 @@ class Ball:
             return np.clip(x, *self.bounding_box())
         if self.norm == 2.0:
 
-            def shrink(step, tau):
+            def shrink(step: np.ndarray, tau: np.ndarray) -> np.ndarray:
                 return step / (1 + tau)
 
         elif self.norm == 1.0:
 
-            def shrink(step, tau):
+            def shrink(step: np.ndarray, tau: np.ndarray) -> np.ndarray:
                 return np.sign(step) * np.maximum(np.abs(step) - tau, 0)
 
         else:
             raise RegionError(f"norm: no projection onto the L{self.norm:g} ball; use Ball.enclosure() or 1, 2, inf.")
 
-        def candidate(tau):
+        def candidate(tau: np.ndarray) -> np.ndarray:
             moved = self.center + shrink(x - self.center, tau)
             return np.clip(moved, self.lower, self.upper) if self.clipped else moved
 
@@ -207,12 +225,12 @@ def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisat
     image = np.asarray(image, float)
     if image.ndim != 1 or not ((image >= 0) & (image <= 1)).all():
         raise RegionError(f"image: expected (p0,) pixels in [0, 1], got shape {image.shape}, unnormalised?")
-    try:
-        epsilon_pixel = float(epsilon_pixel)
-    except (TypeError, ValueError):
-        raise RegionError(f"epsilon_pixel: expected a finite number >= 0, got {epsilon_pixel!r}.") from None
-    if not (np.isfinite(epsilon_pixel) and epsilon_pixel >= 0):
-        raise RegionError(f"epsilon_pixel: expected a finite number >= 0, got {epsilon_pixel!r}.")
+    epsilon_pixel = parse_radius("epsilon_pixel", epsilon_pixel)
+    if not isinstance(normalisation, Normalisation):
+        raise RegionError(
+            f"normalisation: expected a datasets.Normalisation, got {normalisation!r}; write "
+            "Normalisation(mean, std), with mean 0 and std 1 for a network that takes pixels as they are."
+        )
     bounds = (
         (normalisation.to_input(np.zeros_like(image)), normalisation.to_input(np.ones_like(image)))
         if clip

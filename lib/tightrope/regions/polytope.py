@@ -29,8 +29,11 @@ class Polytope:
     lower: np.ndarray
     upper: np.ndarray
     center: np.ndarray = field(init=False)  # of a largest ball inside (0 radius if the polytope is flat)
+    # All inequalities, the box's too, as rows of length 1: derived, so no part of what the polytope is.
+    _rows: np.ndarray = field(init=False, repr=False)
+    _ends: np.ndarray = field(init=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         A, b, lower, upper = (np.array(value, float) for value in (self.A, self.b, self.lower, self.upper))
         if A.ndim != 2 or b.shape != A.shape[:1] or not (np.isfinite(A).all() and np.isfinite(b).all()):
             raise RegionError(f"A, b: expected finite rows (k, p0) and (k,), got shapes {A.shape} and {b.shape}.")
@@ -43,7 +46,6 @@ class Polytope:
         unit, end = A[length > 0] / length[length > 0, None], b[length > 0] / length[length > 0]
         center = _center(unit, end, lower, upper)
         rows, ends = np.vstack([unit, np.eye(p0), -np.eye(p0)]), np.concatenate([end, upper, -lower])
-        # All inequalities, the box's too, as rows of length 1: derived, so no part of what the polytope is.
         arrays = dict(A=A, b=b, lower=lower, upper=upper, center=center, _rows=rows, _ends=ends)
         for name, array in arrays.items():
             array.flags.writeable = False
@@ -105,13 +107,13 @@ def _center(A: np.ndarray, b: np.ndarray, lower: np.ndarray, upper: np.ndarray) 
     one = np.ones((wide.sum(), 1))
     middle, unit = (lower + upper) / 2, float((upper - lower).max(initial=0)) or 1.0
     room, half = (b - A @ middle) / unit, (upper - lower) / (2 * unit)
-    result = linprog(
-        np.r_[np.zeros(p0), -1.0],
-        A_ub=np.block([[A, np.ones((len(A), 1))], [eye, one], [-eye, one]]),
-        b_ub=np.concatenate([room, half[wide], half[wide]]),
-        bounds=[*zip(-half, half, strict=True), (0, 1)],
-        method="highs",
-    ) if (lower <= upper).all() else None  # fmt: skip
+    program = {
+        "c": np.r_[np.zeros(p0), -1.0],
+        "A_ub": np.block([[A, np.ones((len(A), 1))], [eye, one], [-eye, one]]),
+        "b_ub": np.concatenate([room, half[wide], half[wide]]),
+        "bounds": [*zip(-half, half, strict=True), (0, 1)],
+    }
+    result = linprog(**program, method="highs") if (lower <= upper).all() else None
     if result is None or result.status != 0:
         raise RegionError("A, b, lower, upper: no point fulfils them all; the polytope is empty.")
     return np.clip(middle + unit * result.x[:-1], lower, upper)

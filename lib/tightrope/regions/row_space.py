@@ -17,4 +17,5 @@ def row_space(U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     >>> abs(R.round(12)), bool((rounding < 1e-13).all())
     (array([[5.]]), True)
     """
-    return np.linalg.qr(U.T, mode="r").T, 10 * U.size * EPS * np.linalg.norm(U, axis=1)
+    R: np.ndarray = np.linalg.qr(U.T, mode="r")  # type: ignore[assignment]  # an array in this mode
+    return R.T, 10 * U.size * EPS * np.linalg.norm(U, axis=1)

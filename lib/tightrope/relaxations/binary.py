@@ -94,7 +94,7 @@ def binary_program(
         kept = np.flatnonzero(~off)
         chosen = unit[free]
 
-        def add(parts, columns, low, high):
+        def add(parts: list, columns: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> None:
             blocks.append((sp.coo_array(sp.hstack(parts)), np.concatenate(columns)))
             row_low.append(low)
             row_high.append(high)
@@ -106,9 +106,14 @@ def binary_program(
             add([-chosen, chosen, -eye * l[:, None]], [h, z, binary], np.full(k, -np.inf), -l)
             add([chosen, -eye * u[:, None]], [z, binary], np.full(k, -np.inf), np.zeros(k))
         below = z
-    matrix = sp.vstack(
-        [sp.coo_array((b.data, (b.row, columns[b.col])), shape=(b.shape[0], count)) for b, columns in blocks]
-    ) if blocks else sp.coo_array((0, count))  # fmt: skip
-    join = lambda parts: np.concatenate(parts) if parts else np.zeros(0)  # noqa: E731
-    return BinaryProgram(np.concatenate(lows), np.concatenate(highs), np.concatenate(integral), sp.csr_array(matrix),
-                         join(row_low), join(row_high), np.arange(len(lower)), below)  # fmt: skip
+    rows = [sp.coo_array((b.data, (b.row, columns[b.col])), shape=(b.shape[0], count)) for b, columns in blocks]
+    return BinaryProgram(
+        lower=np.concatenate(lows),
+        upper=np.concatenate(highs),
+        integral=np.concatenate(integral),
+        matrix=sp.csr_array(sp.vstack([sp.coo_array((0, count)), *rows])),
+        row_lower=np.concatenate([np.zeros(0), *row_low]),
+        row_upper=np.concatenate([np.zeros(0), *row_high]),
+        inputs=np.arange(len(lower)),
+        activations=below,
+    )

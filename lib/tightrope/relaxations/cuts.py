@@ -23,7 +23,7 @@ import scipy.sparse as sp
 from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import RobustnessModel
-from tightrope.propagation.fixpoint import Bounds
+from tightrope.propagation.fixpoint import Box
 from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Forms, Space, products
 
@@ -57,7 +57,7 @@ class CutModel:
     """
 
     model: RobustnessModel
-    bounds: Bounds
+    bounds: Box
     unstable: np.ndarray
     lift: sp.csr_array
     space: Space
@@ -71,7 +71,7 @@ class CutModel:
     rounding: float
 
     def problem(self, target: int) -> PolynomialProblem:
-        """max F(x)_target - F(x)_label over the region, with what the model's rounding can take off."""
+        """Return max F(x)_target - F(x)_label over the region, with what the model's rounding can take off."""
         objective = replace(self.model, rounding=self.rounding).problem(target).objective.under(self.lift)
         return PolynomialProblem(self.space, objective, self.constraints, self.squared_norm, self.center, self.spread)
 
@@ -81,14 +81,14 @@ class CutModel:
         return sp.csr_array(self.model.states @ self.lift)
 
     def point(self, d: np.ndarray) -> np.ndarray:
-        """Homogeneous coordinates (..., N) of the network's state at d (..., n)."""
+        """Return homogeneous coordinates (..., N) of the network's state at d (..., n)."""
         full = self.model.point(d)
         values = {name: full[..., where] for name, where in self.model.space.slices.items()}
         values["z"] = values["z"][..., self.unstable]
         return self.space.point(**values)
 
     def violated(self, X: np.ndarray, count: int) -> np.ndarray:
-        """The `count` pairs of facts (r, 2) whose product <f g', X> is most negative, on the scale of f and g.
+        """Return the `count` pairs of facts (r, 2) whose product <f g', X> is most negative, on the scale of f and g.
 
         Parameters
         ----------
@@ -116,11 +116,11 @@ class CutModel:
         return worst[values.ravel()[order] < -1e-7]
 
     def with_pairs(self, pairs: np.ndarray) -> "CutModel":
-        """The same model with these pairs of facts, in place of those that it has."""
+        """Return the model with these pairs of facts in place of those that it has."""
         return cut_model(self.model, self.bounds, pairs)
 
 
-def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAIRS) -> CutModel:
+def cut_model(model: RobustnessModel, bounds: Box, pairs: np.ndarray = NO_PAIRS) -> CutModel:
     """Tighten a Robustness Model by bounds on h, and by products of pairs of facts.
 
     Raises
@@ -148,11 +148,11 @@ def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAI
     always = sp.csr_array(h[active]) - space.constant(lower[active])
     never = -sp.csr_array(h[dead])
     region = [c.under(lift) for c in model.constraints if c.name not in RELU]
-    facts = [z, above, z - hu, triangle, always, never]
+    forms = [z, above, z - hu, triangle, always, never]
     if coords.kind == "box":
         ones = space.constant(np.ones(n))
-        facts += [ones - space["d"], ones + space["d"]]
-    facts = sp.vstack([sp.csr_array(f) for f in facts], format="csr")
+        forms += [ones - space["d"], ones + space["d"]]
+    facts = sp.vstack([sp.csr_array(f) for f in forms], format="csr")
     core_facts = sp.csr_array(facts[: 2 * k])
     pairs = np.asarray(pairs, int).reshape(-1, 2)
     limits = np.array([2 * k, facts.shape[0]])
@@ -198,7 +198,7 @@ def cut_model(model: RobustnessModel, bounds: Bounds, pairs: np.ndarray = NO_PAI
 
 
 def _rounding(model: RobustnessModel, lift: sp.csr_array, h: Forms, active: np.ndarray) -> float:
-    """Of the model's states: z_A misses h_A by a residual, other h and outputs are rounded sums of products."""
+    """Return the rounding of the states: z_A misses h_A by a residual, other h and outputs are rounded sums."""
     z = sp.csr_array(lift[model.space.slices["z"]])
     unit = (sum(model.coordinates.V.shape) + 6) * EPS
     sizes = abs(_preactivation(model)) @ abs(lift) + abs(z)

@@ -19,7 +19,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tightrope.errors import InputError, UnknownNameError
+from tightrope.errors import InputError
+from tightrope.names import known_name
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 
 def activation(name: str) -> Activation:
     """Return an activation by name: relu, elu, sigmoid, tanh, arctan or step."""
-    if name not in ACTIVATIONS:
-        raise UnknownNameError("activation", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
+    return ACTIVATIONS[known_name("activation", name, ACTIVATIONS)]
 
 
 def envelopes(name: str, x: np.ndarray, lower: float, upper: float) -> tuple[np.ndarray, np.ndarray]:
@@ -97,12 +96,12 @@ def envelopes(name: str, x: np.ndarray, lower: float, upper: float) -> tuple[np.
     return _below(chosen, x, lower, upper), -_below(mirrored, -x, -upper, -lower)
 
 
-def _line(x, a: float, b: float, at_a: float, at_b: float) -> np.ndarray:
+def _line(x: np.ndarray, a: float, b: float, at_a: float, at_b: float) -> np.ndarray:
     return at_a + (at_b - at_a) / (b - a) * (x - a)
 
 
 def _below(f: Activation, x: np.ndarray, lower: float, upper: float) -> np.ndarray:
-    """The convex envelope of an S-shaped function."""
+    """Return the convex envelope of an S-shaped function."""
     if upper <= 0:
         return f.value(x)
     touch = _tangent(f, lower, upper) if lower < 0 else lower
@@ -111,7 +110,7 @@ def _below(f: Activation, x: np.ndarray, lower: float, upper: float) -> np.ndarr
 
 
 def _tangent(f: Activation, lower: float, upper: float) -> float:
-    """The point d of [lower, 0] whose tangent meets (upper, f(upper)); lower if every tangent passes above it."""
+    """Return the d in [lower, 0] whose tangent meets (upper, f(upper)); lower if every tangent passes above it."""
 
     def gap(d: float) -> float:  # of the tangent at d, above f(upper) if positive; grows with d on the convex part
         point = np.array(d)
@@ -153,7 +152,7 @@ def max_envelopes(x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[
 
 
 def max_bounds_ehlers(x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """The upper bound of max pooling that the paper's eq. (5) cites, sum_k (x_k - l_k) + max_k l_k; not optimal."""
+    """Return the bound of max pooling that the paper's eq. (5) cites, sum_k (x_k - l_k) + max_k l_k: not optimal."""
     x = np.atleast_2d(np.asarray(x, float))
     return (x - np.asarray(lower, float)).sum(1) + float(np.max(lower))
 

@@ -20,17 +20,18 @@ proves (1 - x)(1 - t) >= -0.01124, and (1 - x)(1 - t) >= 0 (all four signs) give
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.relaxations.lasserre import polynomials
+from tightrope.relaxations.lasserre import exponents_of_degree, polynomials
 from tightrope.relaxations.shor import ShorConstraints, objective_matrix, shor_constraints
 from tightrope.semialgebraic import Forms
 
-Polynomial = dict[tuple[int, ...], float]  # exponents -> coefficient
+Polynomial: TypeAlias = dict[tuple[int, ...], float]  # exponents -> coefficient
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class MomentBlock:
     equalities: sp.csr_array
 
     def quadratic(self, coefficients: np.ndarray) -> sp.csr_array:
-        """The (N, N) matrix of the polynomial with these coefficients (M,), its degree <= 2 part."""
+        """Return the (N, N) matrix of the polynomial with these coefficients (M,), its degree <= 2 part."""
         N = self.forms.shape[1]
         one = sp.csr_array(([1.0], ([0], [0])), shape=(1, N))
         rows = sp.csr_array(sp.vstack([one, self.forms]))
@@ -76,12 +77,12 @@ class MomentBlock:
         return sp.csr_array(rows.T @ sp.csr_array(S) @ rows)
 
     def moments(self) -> list[tuple[int, int]]:
-        """For each moment of degree <= 2 the two rows of (1, forms) that it multiplies."""
+        """Return for each moment of degree <= 2 the two rows of (1, forms) that it multiplies."""
         return [_factors(e) for e in self.monomials[: self.low]]
 
 
 def _factors(exponents: np.ndarray) -> tuple[int, int]:
-    """A monomial of degree <= 2 as a product of two of (1, w_1, ..., w_s)."""
+    """Return a monomial of degree <= 2 as a product of two of (1, w_1, ..., w_s)."""
     found = [i + 1 for i, e in enumerate(exponents) for _ in range(int(e))]
     return (0,) * (2 - len(found)) + tuple(found)  # type: ignore[return-value]
 
@@ -114,7 +115,7 @@ class MomentProgram:
 
 
 def heuristic(problem: PolynomialProblem, subsets: Sequence[Subset], order: int) -> MomentProgram:
-    """HR-d with these subsets; HR-1 is Shor's relaxation, whatever they are."""
+    """Return HR-d with these subsets; HR-1 is Shor's relaxation, whatever they are."""
     if order not in (1, 2, 3):
         raise InputError(f"order: got {order!r}; write 1, 2 or 3.")
     blocks = tuple(moment_block(subset, order) for subset in subsets) if order > 1 else ()
@@ -122,7 +123,7 @@ def heuristic(problem: PolynomialProblem, subsets: Sequence[Subset], order: int)
 
 
 def sparse_lasserre(problem: PolynomialProblem, order: int, scale: np.ndarray, largest: int = 10) -> MomentProgram:
-    """The sparse hierarchy of order d on the cliques of a chordal extension of the correlative sparsity graph.
+    """Return the sparse hierarchy of order d on the cliques of a chordal extension of the correlative sparsity graph.
 
     The cliques satisfy the running intersection property, and every constraint and term of the objective lies in one.
 
@@ -166,7 +167,9 @@ def sparse_lasserre(problem: PolynomialProblem, order: int, scale: np.ndarray, l
 
 
 def chordal_cliques(n: int, supports: Sequence[set[int]]) -> list[tuple[int, ...]]:
-    """Maximal cliques of a chordal extension (minimum degree) of the graph that joins the elements of each support.
+    """Return the maximal cliques of a chordal extension of the graph that joins the elements of each support.
+
+    The elimination order is that of minimum degree.
 
     >>> chordal_cliques(4, [{0, 1}, {1, 2}, {2, 3}])
     [(0, 1), (1, 2), (2, 3)]
@@ -175,7 +178,7 @@ def chordal_cliques(n: int, supports: Sequence[set[int]]) -> list[tuple[int, ...
     for support in supports:
         for i in support:
             neighbours[i] |= support - {i}
-    left, cliques = set(range(n)), []
+    left, cliques = set(range(n)), list[frozenset[int]]()
     while left:
         v = min(left, key=lambda i: (len(neighbours[i] & left), i))
         around = neighbours[v] & left
@@ -189,9 +192,9 @@ def chordal_cliques(n: int, supports: Sequence[set[int]]) -> list[tuple[int, ...
 
 
 def moment_block(subset: Subset, order: int) -> MomentBlock:
-    """Moment matrix of order d and localizing matrices of order d - 1 (all constraints here are quadratic)."""
+    """Return the moment matrix of order d and localizing matrices of order d - 1: all constraints are quadratic."""
     s = subset.forms.shape[0]
-    exponents = [e for degree in range(2 * order + 1) for e in _of_degree(s, degree)]
+    exponents = [e for degree in range(2 * order + 1) for e in exponents_of_degree(s, degree)]
     index = {e: i for i, e in enumerate(exponents)}
     degree = np.array([sum(e) for e in exponents])
     basis, inner = [[e for e, k in zip(exponents, degree, strict=True) if k <= top] for top in (order, order - 1)]
@@ -216,11 +219,6 @@ def moment_block(subset: Subset, order: int) -> MomentBlock:
             psd.append(columns(scaled, [_add(a, b) for a, b in itertools.product(inner, repeat=2)]))
     equalities = sp.csr_array(sp.hstack(equal)) if equal else sp.csr_array((len(exponents), 0))
     return MomentBlock(subset.forms, np.array(exponents), int((degree <= 2).sum()), tuple(psd), equalities)
-
-
-def _of_degree(s: int, degree: int):
-    for choice in itertools.combinations_with_replacement(range(s), degree):
-        yield tuple(choice.count(i) for i in range(s))
 
 
 def _add(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:

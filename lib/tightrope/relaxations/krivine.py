@@ -80,7 +80,7 @@ class Multilinear:
 
 
 def gradient_polynomial(ask: Question) -> Multilinear:
-    """p(s, u) with max p = max ||A_1'diag(u_1) ... diag(u_m) c||_1 over u in [0, 1] and, locally, decided u fixed.
+    """Return p(s, u), max p = max ||A_1'diag(u_1) ... diag(u_m) c||_1 over u in [0, 1] and, locally, decided u fixed.
 
     Variables: s = (t + 1) / 2 of every input, then the undecided u of every layer, in the order of the layers.
 
@@ -92,7 +92,7 @@ def gradient_polynomial(ask: Question) -> Multilinear:
     if ask.region.norm != INFINITY:
         raise RegionError(f"region: LipOpt is built for L-infinity here, not L{ask.region.norm:g}.")
     m = ask.depth
-    count = ask.weights[0].shape[1]
+    count = int(ask.weights[0].shape[1])
     names: list[np.ndarray] = [np.arange(count)]
     fixed: list[np.ndarray] = [np.ones(count)]
     for lo, hi in zip(ask.lower, ask.upper, strict=True):
@@ -107,20 +107,20 @@ def gradient_polynomial(ask: Question) -> Multilinear:
     for i in range(ask.weights[0].shape[1]):
         front: dict[int, dict[tuple[int, ...], float]] = {i: {(i,): 1.0}}
         for k in range(m):
-            A, after = ask.weights[k], {}
-            for j in np.flatnonzero(np.abs(A[:, list(front)]).sum(1) * fixed[k + 1]):
+            A, after = ask.weights[k], dict[int, dict[tuple[int, ...], float]]()
+            for j in map(int, np.flatnonzero(np.abs(A[:, list(front)]).sum(1) * fixed[k + 1])):
                 here: dict[tuple[int, ...], float] = {}
-                for source, terms in front.items():
+                for source, reached in front.items():
                     if A[j, source] == 0:
                         continue
-                    for monomial, value in terms.items():
+                    for monomial, value in reached.items():
                         longer = (*monomial, int(names[k + 1][j])) if names[k + 1][j] >= 0 else monomial
                         here[longer] = here.get(longer, 0.0) + value * A[j, source]
-                after[int(j)] = here
+                after[j] = here
             front = after
         total: dict[tuple[int, ...], float] = {}
-        for j, terms in front.items():
-            for monomial, value in terms.items():
+        for j, reached in front.items():
+            for monomial, value in reached.items():
                 total[monomial] = total.get(monomial, 0.0) + value * ask.c[j]
         paths.append(total)
     terms: dict[tuple[int, ...], float] = {}
@@ -134,7 +134,7 @@ def gradient_polynomial(ask: Question) -> Multilinear:
 
 
 def _rounding(ask: Question, fixed: list[np.ndarray]) -> float:
-    """What rounding can change in all coefficients of the gradient polynomial together.
+    """Return what rounding can change in all coefficients of the gradient polynomial together.
 
     A coefficient is a sum over paths, each a product of weights that is taken at most three times (2 value, -value);
     the sum of K products of d factors is off by at most (K + d) u times the sum of their sizes, and no coefficient has
@@ -148,7 +148,7 @@ def _rounding(ask: Question, fixed: list[np.ndarray]) -> float:
 
 
 def _layered(ask: Question, names: list[np.ndarray], fixed: list[np.ndarray]) -> tuple[tuple[int, ...], ...]:
-    """For each neuron of the last hidden layer: it and all variables that it depends on, without repeats."""
+    """Return for each neuron of the last hidden layer it and all variables that it depends on, without repeats."""
     found: dict[tuple[int, ...], None] = {}
     for j in np.flatnonzero(fixed[-1] * np.abs(ask.c)):
         reached = np.zeros(len(ask.c), bool)
@@ -180,7 +180,7 @@ class KrivineProgram:
 
 
 def krivine(p: Multilinear, degree: int) -> KrivineProgram:
-    """LipOpt-k of a polynomial.
+    """Return the linear program LipOpt-k of a polynomial.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def krivine(p: Multilinear, degree: int) -> KrivineProgram:
 
 
 def _faces(subsets: tuple[tuple[int, ...], ...], size: int) -> set[tuple[int, ...]]:
-    """All sets of `size` variables of a subset (smaller subsets as they are)."""
+    """Return all sets of `size` variables of a subset (smaller subsets as they are)."""
     found: set[tuple[int, ...]] = set()
     for subset in subsets:
         found.update(itertools.combinations(subset, min(size, len(subset))))
@@ -228,7 +228,7 @@ def _faces(subsets: tuple[tuple[int, ...], ...], size: int) -> set[tuple[int, ..
 
 
 def _products(faces: set[tuple[int, ...]], moments: dict) -> tuple[sp.csr_array, np.ndarray]:
-    """Rows of L(prod_{i in T} x_i prod_{i in face - T} (1 - x_i)) >= 0 for every T, inclusion and exclusion."""
+    """Return rows of L(prod_{i in T} x_i prod_{i in face - T} (1 - x_i)) >= 0 for every T, inclusion and exclusion."""
     r, c, v, offsets, count = [], [], [], [], 0
     for face in sorted(faces):
         for size in range(len(face) + 1):

@@ -52,7 +52,7 @@ class Bipartite:
 
 
 def bipartite(p: Multilinear, program: KrivineProgram, inputs: int) -> Bipartite | None:
-    """The structure of one hidden layer, or None for another polynomial; inputs are the first variables."""
+    """Return the structure of one hidden layer, or None for another polynomial; inputs are the first variables."""
     if p.degree > 2 or any(sum(i < inputs for i in m) > 1 for m in p.monomials):
         return None
     known = np.array(sorted(m[0] for m in program.moments if len(m) == 1), int)
@@ -74,7 +74,7 @@ def bipartite(p: Multilinear, program: KrivineProgram, inputs: int) -> Bipartite
 
 
 def violated_cycles(graph: Bipartite, y: np.ndarray, count: int, each: int = 3) -> Cuts:
-    """The most violated four-cycles, a few for each pair of inputs; y (n,)."""
+    """Return the most violated four-cycles, a few for each pair of inputs; y (n,)."""
     n, k = graph.pair.shape
     size = len(y)
     constant = 2 * y[graph.single] - 1
@@ -130,7 +130,7 @@ def _spin(graph: Bipartite, i: np.ndarray, j: np.ndarray, size: int) -> tuple[sp
 
 
 def triangles(p: Multilinear, program: KrivineProgram, largest: int) -> np.ndarray | None:
-    """(T, 3, 2) positions in y: of each triple (i, j, k) in a subset the singles, and the pairs jk, ik, ij opposite.
+    """Return positions in y (T, 3, 2): of each triple (i, j, k) the singles, and the pairs jk, ik, ij opposite.
 
     None if there are more than `largest`.
     """
@@ -151,7 +151,7 @@ def triangles(p: Multilinear, program: KrivineProgram, largest: int) -> np.ndarr
 
 
 def violated_triangles(where: np.ndarray, y: np.ndarray, count: int) -> Cuts:
-    """The most violated triangle inequalities, at most one of each triple."""
+    """Return the most violated triangle inequalities, at most one of each triple."""
     single, pair = y[where[..., 0]], y[where[..., 1]]  # (T, 3) each
     # y_i - y_ij - y_ik + y_jk (pair[:, i] is y_jk), and 1 - y_i - y_j - y_k + y_ij + y_ik + y_jk
     values = single + 2 * pair - pair.sum(1, keepdims=True)

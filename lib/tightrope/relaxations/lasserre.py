@@ -13,6 +13,7 @@ bound of 1+cuts: its constant sigma_k are the multipliers there.
 """
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,14 +55,14 @@ class LasserreProgram:
 
 
 def all_pairs(model: CutModel) -> CutModel:
-    """The tightened model with every product of facts: small networks only."""
+    """Return the tightened model with every product of facts: small networks only."""
     rows, columns = np.meshgrid(np.arange(model.core_facts.shape[0]), np.arange(model.facts.shape[0]), indexing="ij")
     once = rows <= columns
     return model.with_pairs(np.stack([rows[once], columns[once]], axis=1))
 
 
 def lasserre(problem: PolynomialProblem) -> LasserreProgram:
-    """Order 2 of a problem whose objective and constraints are products of affine forms.
+    """Return Lasserre's order 2 of a problem whose objective and constraints are products of affine forms.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def lasserre(problem: PolynomialProblem) -> LasserreProgram:
     n = problem.space.size - 1
     if n > LARGEST:
         raise InputError(f"order: 2 is for at most {LARGEST} variables in all, this problem has {n}; use 1+cuts.")
-    exponents = [e for degree in range(5) for e in _of_degree(n, degree)]
+    exponents = [e for degree in range(5) for e in exponents_of_degree(n, degree)]
     index = {e: i for i, e in enumerate(exponents)}
     degree = np.array([sum(e) for e in exponents])
     low, mid = np.flatnonzero(degree <= 1), np.flatnonzero(degree <= 2)
@@ -118,7 +119,7 @@ def lasserre(problem: PolynomialProblem) -> LasserreProgram:
 def proven_bound(
     program: LasserreProgram, gram: np.ndarray, localizing: list[np.ndarray], equalities: np.ndarray
 ) -> float:
-    """The bound that proposed multipliers prove: Gram matrices are made semidefinite, r is formed and paid for.
+    """Return the bound that proposed multipliers prove: Gram matrices are made semidefinite, r is formed and paid for.
 
     Parameters
     ----------
@@ -129,8 +130,8 @@ def proven_bound(
     equalities
         (s,) coefficients of the tau.
     """
-    pairs = [(program.gram, _semidefinite(gram).ravel())]
-    pairs += [(A, _semidefinite(Q).ravel()) for A, Q in zip(program.localizing, localizing, strict=True)]
+    pairs = [(program.gram, semidefinite_part(gram).ravel())]
+    pairs += [(A, semidefinite_part(Q).ravel()) for A, Q in zip(program.localizing, localizing, strict=True)]
     pairs.append((program.equalities, equalities))
     # r = gamma - f - sum of the parts; gamma cancels its constant term.
     rest = -program.objective - sum(A @ x for A, x in pairs)
@@ -139,20 +140,21 @@ def proven_bound(
     return float(-rest[0] + np.abs(rest[1:]) @ program.magnitude[1:] + noise)
 
 
-def _semidefinite(Q: np.ndarray) -> np.ndarray:
+def semidefinite_part(Q: np.ndarray) -> np.ndarray:
+    """Return the positive semidefinite part of the symmetric part of Q (b, b)."""
     values, vectors = np.linalg.eigh((Q + Q.T) / 2)
     root = vectors * np.sqrt(np.maximum(values, 0))
     return root @ root.T
 
 
-def _of_degree(n: int, degree: int):
-    """Exponents of the monomials of one degree in n variables."""
+def exponents_of_degree(n: int, degree: int) -> Iterator[tuple[int, ...]]:
+    """Yield the exponents of the monomials of one degree in n variables."""
     for choice in itertools.combinations_with_replacement(range(n), degree):
         yield tuple(choice.count(i) for i in range(n))
 
 
 def polynomials(body: Products, n: int) -> list[dict]:
-    """Each function as exponent -> coefficient."""
+    """Return each function as exponent -> coefficient."""
     units = [tuple(int(i == j) for j in range(1, n + 1)) for i in range(n + 1)]  # coordinate 0 is the constant 1
     left, right, weights = body.left.toarray(), body.right.toarray(), body.weights.toarray()
     found = []

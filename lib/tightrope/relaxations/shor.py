@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.robustness import RobustnessModel
+from tightrope.problems.polynomial import Constrained, PolynomialProblem
 from tightrope.semialgebraic import Products
 
 
@@ -56,11 +55,11 @@ class ShorConstraints:
         return self.forms.shape[1]
 
     def matrix(self, y: np.ndarray) -> sp.csr_array:
-        """sum_k y_k A_k, sparse and symmetric (N, N), for multipliers y (k,)."""
+        """Return sum_k y_k A_k, sparse and symmetric (N, N), for multipliers y (k,)."""
         return _symmetric(self.forms, self.left, self.right, self.weights.T @ y)
 
     def absolute_matrix(self, y: np.ndarray) -> sp.csr_array:
-        """sum_k |y_k| |A_k|, before anything cancels: the scale of the rounding errors of :meth:`matrix`."""
+        """Return sum_k |y_k| |A_k|, before anything cancels: the scale of the rounding errors of :meth:`matrix`."""
         return _symmetric(abs(self.forms), self.left, self.right, abs(self.weights).T @ np.abs(y))
 
     @property
@@ -69,12 +68,12 @@ class ShorConstraints:
         return sum(self.weights.shape)
 
     def matrices(self) -> list[sp.csr_array]:
-        """The k matrices A_k."""
+        """Return the k matrices A_k."""
         unit = np.eye(self.weights.shape[0])
         return [self.matrix(row) for row in unit]
 
     def split(self, y: np.ndarray) -> dict[str, np.ndarray]:
-        """Multipliers by the name of their group."""
+        """Return the multipliers (k,) by the name of their group."""
         return {name: y[where] for name, where in self.groups.items()}
 
 
@@ -87,15 +86,15 @@ class ShorProgram:
 
 
 def _symmetric(forms: sp.csr_array, left: np.ndarray, right: np.ndarray, w: np.ndarray) -> sp.csr_array:
-    """sum_r w_r sym(left_r right_r')."""
+    """Return sum_r w_r sym(left_r right_r')."""
     D = forms.shape[0]
     coupling = sp.csr_array((w, (left, right)), shape=(D, D))
     product = forms.T @ (coupling @ forms)
     return sp.csr_array((product + product.T) / 2)
 
 
-def shor_constraints(problem: PolynomialProblem | RobustnessModel) -> ShorConstraints:
-    """Relax the constraints of a problem (or of a model that several problems share).
+def shor_constraints(problem: Constrained) -> ShorConstraints:
+    """Relax the constraints of a problem.
 
     Products and forms that occur several times are kept once, in the order in which they occur first, so that the
     products of a group stay together (solvers.schur uses that).
@@ -127,7 +126,7 @@ def shor_constraints(problem: PolynomialProblem | RobustnessModel) -> ShorConstr
 
 
 def objective_matrix(objective: Products) -> sp.csr_array:
-    """The matrix <C, X> of one function."""
+    """Return the matrix <C, X> of one function."""
     w = objective.weights.toarray()[0]
     k = np.arange(len(w))
     forms = sp.vstack([objective.left, objective.right], format="csr")
@@ -135,12 +134,12 @@ def objective_matrix(objective: Products) -> sp.csr_array:
 
 
 def shor(problem: PolynomialProblem) -> ShorProgram:
-    """Shor's relaxation of a polynomial problem; its value is an upper bound of the problem's."""
+    """Return Shor's relaxation of a polynomial problem; its value is an upper bound of the problem's."""
     return ShorProgram(objective_matrix(problem.objective), shor_constraints(problem))
 
 
 def _distinct_rows(rows: sp.csr_array) -> tuple[sp.csr_array, np.ndarray]:
-    """Distinct rows of a CSR array in order of first appearance, and the index of each row among them."""
+    """Return distinct rows of a CSR array in order of first appearance, and the index of each row among them."""
     rows.sum_duplicates()
     rows.eliminate_zeros()
     where, what = rows.indices.tobytes(), rows.data.tobytes()
@@ -148,7 +147,7 @@ def _distinct_rows(rows: sp.csr_array) -> tuple[sp.csr_array, np.ndarray]:
     ends = rows.indptr.tolist()
     seen: dict[tuple[bytes, bytes], int] = {}
     index = np.empty(rows.shape[0], int)
-    first = []
+    first: list[int] = []
     for i, (a, b) in enumerate(itertools.pairwise(ends)):
         key = (where[a * wide : b * wide], what[a * long : b * long])
         if key not in seen:

@@ -118,8 +118,30 @@ def layer_constraints(kind: str, layer: Layer, lower: np.ndarray, upper: np.ndar
     )
 
 
+def corners(kind: str, lower: float, upper: float) -> list[tuple[float, float]]:
+    """Return the corners (h, z) of the region of one neuron with l < 0 < u, in order around it.
+
+    Examples
+    --------
+    >>> corners("triangle", -1.0, 2.0)
+    [(-1.0, 0.0), (0.0, 0.0), (2.0, 2.0)]
+    """
+    slope = upper / (upper - lower)
+    chord = [(upper, upper), (lower, 0.0)]
+    if kind in ("box", "hbox"):
+        return [(lower, 0.0), (upper, 0.0), (upper, upper), (lower, upper)]
+    if kind == "deepz":
+        return [(lower, slope * lower), (upper, slope * upper), *chord]
+    if kind in ("crown", "crown_ibp", "crown_0"):
+        flat = kind == "crown_0" or -lower >= upper
+        return [(lower, 0.0), (upper, 0.0), (upper, upper)] if flat else [(lower, lower), *chord]
+    if kind == "parallelogram":
+        return [(lower, 0.0), (0.0, 0.0), (upper, upper), (upper + lower, upper)]
+    return [(lower, 0.0), (0.0, 0.0), (upper, upper)]
+
+
 def area(kind: str, lower: float, upper: float) -> float:
-    """The area of the region of one neuron with l < 0 < u in the plane of h and z; 0 where it is stable.
+    """Return the area of the region of one neuron with l < 0 < u in the plane of h and z; 0 where it is stable.
 
     Examples
     --------

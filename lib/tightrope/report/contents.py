@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tightrope import paths
+from tightrope.errors import InputError
 from tightrope.workbench.compare import AGREEMENTS, TIMING, Comparison
 from tightrope.workbench.published import PROFILES, Cell, Paper, Result
 from tightrope.workbench.records import Store
@@ -174,7 +175,7 @@ def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
     timed = cell.kind == "timing"
     agreement = TIME if timed and compared.agreement != "not run" else compared.agreement
     if agreement not in (*AGREEMENTS, TIME):
-        raise ValueError(f"agreement: {agreement!r} has no symbol")
+        raise InputError(f"agreement: {agreement!r} has no symbol")
     return Line(
         anchor=f"{result.paper}-{cell.id.replace('/', '-')}",
         place=place,

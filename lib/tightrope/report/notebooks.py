@@ -15,6 +15,9 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import ExtractOutputPreprocessor
 
+from tightrope import files
+from tightrope.errors import CorruptDataError
+
 #: A link as it is written -> where it leads on the site, or None for nowhere.
 Links = Callable[[str], str | None]
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -79,7 +82,12 @@ def notebook(path: Path, name: str, links: Links) -> Page:
     links
         What becomes of the relative links in its text.
     """
-    content = _without_widgets(nbformat.read(path, as_version=4))
+    try:
+        content = _without_widgets(nbformat.reads(files.read_text(path), as_version=4))
+    except (ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
+        raise CorruptDataError(
+            f"{path} is not a notebook ({type(error).__name__}). Run it again, or restore it."
+        ) from error
     exporter = _exporter()
     exporter.register_filter("markdown2html", lambda text: markdown(text, links))
     body, resources = exporter.from_notebook_node(content, {"unique_key": name})
@@ -92,8 +100,8 @@ def _exporter() -> HTMLExporter:
     exporter = HTMLExporter(
         template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True
     )
-    files = "{unique_key}.{cell_index}-{index}{extension}"
-    exporter.register_preprocessor(ExtractOutputPreprocessor(output_filename_template=files), enabled=True)
+    pattern = "{unique_key}.{cell_index}-{index}{extension}"
+    exporter.register_preprocessor(ExtractOutputPreprocessor(output_filename_template=pattern), enabled=True)
     return exporter
 
 

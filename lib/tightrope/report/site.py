@@ -16,7 +16,7 @@ import jinja2
 import markupsafe
 
 import tightrope
-from tightrope import paths
+from tightrope import files, paths
 from tightrope.errors import InputError
 from tightrope.report import notebooks
 from tightrope.report.contents import SYMBOLS, TIME, chapters
@@ -76,25 +76,28 @@ def write(folder: Path | None = None) -> Site:
     ------
     InputError
         The folder has files in it that are not a report.
+    FileAccessError
+        The folder cannot be written.
     """
     folder = Path(folder or paths.FIGURES / "site").absolute()
-    _check(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as partial_folder:
-        fresh = Path(partial_folder) / folder.name
-        counts = _write_pages(fresh)
-        if folder.exists():
-            shutil.rmtree(folder)
-        fresh.replace(folder)
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    pages = sum(path.suffix == ".html" for path in files)
-    return Site(folder / "index.html", counts, pages, sum(path.stat().st_size for path in files))
+    with files.access(folder, "written"):
+        _check(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as partial_folder:
+            fresh = Path(partial_folder) / folder.name
+            counts = _write_pages(fresh)
+            if folder.exists():
+                shutil.rmtree(folder)
+            fresh.replace(folder)
+    written = [path for path in folder.rglob("*") if path.is_file()]
+    pages = sum(path.suffix == ".html" for path in written)
+    return Site(folder / "index.html", counts, pages, sum(path.stat().st_size for path in written))
 
 
 def _write_pages(folder: Path) -> Counter:
     """Write everything; return the printed numbers by agreement."""
     results = published.results()
-    with Store() as store:
+    with Store(read_only=True) as store:
         lines = compare(results, store, {r.key: published.defaults(r) for r in results if r.runnable})
         found = chapters(published.papers(), results, lines, store)
     sources = {result.key: _notebook(result) for result in results if result.runnable}

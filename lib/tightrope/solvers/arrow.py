@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from tightrope.errors import InputError
 from tightrope.relaxations.shor import ShorConstraints
 
 
@@ -28,23 +29,23 @@ class Arrow(NamedTuple):
     dd: np.ndarray
 
     def plus(self, other: "Arrow", scale: float = 1.0) -> "Arrow":
-        """self + scale * other."""
+        """Return self + scale * other."""
         return Arrow(self.cc + scale * other.cc, self.cd + scale * other.cd, self.dd + scale * other.dd)
 
     def inner(self, other: "Arrow") -> float:
-        """<self, other> of two matrices, one of which has the arrow pattern."""
+        """Return <self, other> of two matrices, one of which has the arrow pattern."""
         return float(np.vdot(self.cc, other.cc) + 2 * np.vdot(self.cd, other.cd) + self.dd @ other.dd)
 
     def norm(self) -> float:
-        """Frobenius norm of an arrow matrix."""
+        """Return the Frobenius norm of an arrow matrix."""
         return float(np.sqrt(self.inner(self)))
 
     def vector(self) -> np.ndarray:
-        """All stored entries in one vector (q^2 + q n + n,)."""
+        """Return all stored entries in one vector (q^2 + q n + n,)."""
         return np.concatenate([self.cc.ravel(), self.cd.ravel(), self.dd])
 
     def dense(self) -> np.ndarray:
-        """The (q + n, q + n) matrix, core first."""
+        """Return the (q + n, q + n) matrix, core first."""
         return np.block([[self.cc, self.cd], [self.cd.T, np.diag(self.dd)]])
 
 
@@ -73,7 +74,7 @@ class ArrowData:
         self._set(sp.csr_array(self._entries() @ constraints.weights.T))
 
     def reordered(self, order: np.ndarray, constants: np.ndarray) -> "ArrowData":
-        """A copy with the constraints in another order, and constants (k,) added to the entry (0, 0) of each A_k."""
+        """Return a copy with the constraints in another order, constants (k,) added to the (0, 0) of each A_k."""
         other = copy.copy(self)
         corner = sp.csr_array(([1.0], ([0], [0])), shape=(self._adjoint.shape[0], 1))
         other._set(sp.csr_array(self._adjoint[:, order] + corner @ sp.csr_array(constants[None])))
@@ -86,27 +87,27 @@ class ArrowData:
         self.norms = np.sqrt(np.maximum(squares.T @ self._double, 1e-300))  # Frobenius norms of the A_k
 
     def adjoint(self, y: np.ndarray) -> Arrow:
-        """sum_k y_k A_k."""
+        """Return sum_k y_k A_k."""
         return self.unpack(self._adjoint @ y)
 
     def forward(self, X: Arrow) -> np.ndarray:
-        """(<A_k, X>)_k for X given on the pattern."""
+        """Return (<A_k, X>)_k for X given on the pattern."""
         return self._forward @ (self._double * X.vector())
 
     def unpack(self, entries: np.ndarray) -> Arrow:
-        """The inverse of :meth:`Arrow.vector`."""
+        """Return the inverse of :meth:`Arrow.vector`."""
         q, n = self.q, self.n
         cc, cd, dd = np.split(entries, [q * q, q * q + q * n])
         return Arrow(cc.reshape(q, q), cd.reshape(q, n), dd)
 
     def arrow(self, matrix: sp.csr_array) -> Arrow:
-        """A sparse symmetric matrix with the arrow pattern (an objective, say), checked to have it."""
+        """Return a sparse symmetric matrix with the arrow pattern (an objective, say), checked to have it."""
         ordered = sp.csr_array(matrix)[self.order][:, self.order].tocsr()
         q = self.q
         dd = ordered[q:, q:]
         diagonal = dd.diagonal()
         if abs(dd - sp.diags_array(diagonal)).sum() > 0:
-            raise ValueError("matrix: couples two coordinates of the tip; it does not have the arrow pattern.")
+            raise InputError("matrix: couples two coordinates of the tip; it does not have the arrow pattern.")
         return Arrow(ordered[:q, :q].toarray(), ordered[:q, q:].toarray(), diagonal)
 
     def _entries(self) -> sp.csr_array:
@@ -142,7 +143,7 @@ class ArrowData:
 
 
 def _tip(constraints: ShorConstraints, core: set[str]) -> np.ndarray:
-    """The coordinates whose mutual block is diagonal in every A_k: whole blocks, the largest first."""
+    """Return the coordinates whose mutual block is diagonal in every A_k: whole blocks, the largest first."""
     forms = abs(constraints.forms)
     coupling = sp.csr_array(
         (np.ones(len(constraints.left)), (constraints.left, constraints.right)),

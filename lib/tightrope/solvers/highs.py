@@ -8,12 +8,12 @@ evaluated here, with an allowance for its rounding, and the solver's own value i
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
 import scipy.sparse
+from numpy.typing import ArrayLike
 
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.solvers.report import Status
@@ -104,16 +104,16 @@ class LinearProgram:
     def matrix(self) -> scipy.sparse.csr_array:
         """A, (rows, columns)."""
         if self._matrix is None or self._matrix.shape != (self.rows, self.columns):
-            blocks = [scipy.sparse.csr_array((b.data, b.indices, b.indptr), (b.shape[0], self.columns))
-                      for b in self._blocks]  # fmt: skip
-            self._matrix = (
-                scipy.sparse.vstack(blocks, format="csr") if blocks else scipy.sparse.csr_array((0, self.columns))
-            )
+            empty = scipy.sparse.csr_array((0, self.columns))
+            shapes = [(block.shape[0], self.columns) for block in self._blocks]
+            parts = [(block.data, block.indices, block.indptr) for block in self._blocks]
+            blocks = [scipy.sparse.csr_array(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+            self._matrix = scipy.sparse.vstack([empty, *blocks], format="csr")
         return self._matrix
 
-    def add_columns(self, lower: Sequence[float], upper: Sequence[float]) -> np.ndarray:
+    def add_columns(self, lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
         """Add columns with finite bounds; return their numbers."""
-        lower, upper = _pair("lower, upper", lower, upper)
+        lower, upper = _bounds("lower, upper", lower, upper)
         if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
             raise InputError("lower, upper: columns need finite bounds, from which every bound here is built.")
         first = self.columns
@@ -121,39 +121,39 @@ class LinearProgram:
         self.lower, self.upper = np.r_[self.lower, lower], np.r_[self.upper, upper]
         return np.arange(first, self.columns, dtype=np.int32)
 
-    def add_rows(self, matrix, lower: Sequence[float], upper: Sequence[float]) -> np.ndarray:
+    def add_rows(self, matrix: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
         """Add rows lower <= matrix x <= upper, matrix (m, at most all columns), dense or not; return their numbers."""
         block = scipy.sparse.csr_array(matrix, dtype=float, copy=True)
-        lower, upper = _pair("row bounds", lower, upper)
+        lower, upper = _bounds("row bounds", lower, upper)
         if block.shape[0] != len(lower) or block.shape[1] > self.columns or not np.isfinite(block.data).all():
             raise InputError(
                 f"matrix: shape {block.shape} for {len(lower)} rows and {self.columns} columns; entries must be finite."
             )
         first = self.rows
-        self._highs.addRows(len(lower), lower, upper, block.nnz, block.indptr[:-1].astype(np.int32),
-                            block.indices.astype(np.int32), block.data)  # fmt: skip
+        starts, indices = block.indptr[:-1].astype(np.int32), block.indices.astype(np.int32)
+        self._highs.addRows(len(lower), lower, upper, block.nnz, starts, indices, block.data)
         self._blocks.append(block)
         self.row_lower, self.row_upper = np.r_[self.row_lower, lower], np.r_[self.row_upper, upper]
         return np.arange(first, self.rows, dtype=np.int32)
 
-    def set_columns(self, columns: Sequence[int], lower: Sequence[float], upper: Sequence[float]) -> None:
+    def set_columns(self, columns: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> None:
         """Move the bounds of some columns."""
-        lower, upper = _pair("lower, upper", lower, upper)
-        columns = np.asarray(columns, dtype=np.int32)
-        self._highs.changeColsBounds(len(columns), columns, lower, upper)
-        self.lower[columns], self.upper[columns] = lower, upper
+        lower, upper = _bounds("lower, upper", lower, upper)
+        where = np.asarray(columns, dtype=np.int32)
+        self._highs.changeColsBounds(len(where), where, lower, upper)
+        self.lower[where], self.upper[where] = lower, upper
 
-    def set_rows(self, rows: Sequence[int], lower: Sequence[float], upper: Sequence[float]) -> None:
+    def set_rows(self, rows: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> None:
         """Move the bounds of some rows; -inf to inf switches a row off."""
-        lower, upper = _pair("row bounds", lower, upper)
-        rows = np.asarray(rows, dtype=np.int32)
-        self._highs.changeRowsBounds(len(rows), rows, lower, upper)
-        self.row_lower[rows], self.row_upper[rows] = lower, upper
+        lower, upper = _bounds("row bounds", lower, upper)
+        where = np.asarray(rows, dtype=np.int32)
+        self._highs.changeRowsBounds(len(where), where, lower, upper)  # type: ignore[attr-defined]
+        self.row_lower[where], self.row_upper[where] = lower, upper
 
-    def set_coefficients(self, rows: Sequence[int], columns: Sequence[int], values: Sequence[float]) -> None:
+    def set_coefficients(self, rows: ArrayLike, columns: ArrayLike, values: ArrayLike) -> None:
         """Change entries of A that were given, as nonzero, when their rows were added."""
         starts = np.cumsum([0, *(block.shape[0] for block in self._blocks)])
-        for row, column, value in zip(rows, columns, values, strict=True):
+        for row, column, value in zip(*map(np.asarray, (rows, columns, values)), strict=True):
             k = int(np.searchsorted(starts, row, side="right")) - 1
             block, local = self._blocks[k], int(row - starts[k])
             span = slice(block.indptr[local], block.indptr[local + 1])
@@ -164,7 +164,7 @@ class LinearProgram:
             self._highs.changeCoeff(int(row), int(column), float(value))
         self._matrix = None
 
-    def raw(self, columns: Sequence[int], cost: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def raw(self, columns: ArrayLike, cost: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Maximise cost'x and return HiGHS's x and multipliers of rows and columns as they are; None without any.
 
         For derivatives, where speed counts and nothing is claimed: a multiplier is the derivative of the optimum in
@@ -186,21 +186,20 @@ class LinearProgram:
             self._highs.setOptionValue("time_limit", self._highs.getRunTime() + self._time_limit)
         self._highs.run()
 
-    def minimise(self, columns: Sequence[int], cost: Sequence[float]) -> LinearReport:
+    def minimise(self, columns: ArrayLike, cost: ArrayLike) -> LinearReport:
         """Minimise cost'x over some columns; `bound` and `value` are those of the minimum."""
         found = self.maximise(columns, -np.asarray(cost, float))
-        return LinearReport(found.status, -found.bound, -found.value, found.x, -found.multipliers, found.reason,
-                            found.iterations, found.seconds)  # fmt: skip
+        return replace(found, bound=-found.bound, value=-found.value, multipliers=-found.multipliers)
 
-    def maximise(self, columns: Sequence[int], cost: Sequence[float]) -> LinearReport:
+    def maximise(self, columns: ArrayLike, cost: ArrayLike) -> LinearReport:
         """Maximise cost'x over some columns."""
         start = time.perf_counter()
-        columns, cost = np.asarray(columns, dtype=np.int32), np.asarray(cost, float)
-        self._run(columns, cost)
+        where = np.asarray(columns, dtype=np.int32)
+        self._run(where, np.asarray(cost, float))
         model, solution = self._highs.getModelStatus(), self._highs.getSolution()
         status = _STATUS.get(model, Status.FAILED)
         objective = np.zeros(self.columns)
-        np.add.at(objective, columns, cost)
+        np.add.at(objective, where, np.asarray(cost, float))
         # HiGHS refuses rows with entries that are too large for it; the bound holds with any multipliers.
         dual = solution.dual_valid and len(solution.row_dual) == self.rows
         if not dual and status is Status.SOLVED:
@@ -246,7 +245,7 @@ _STATUS = {
 }
 
 
-def _pair(name: str, lower, upper) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(name: str, lower: ArrayLike, upper: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     lower, upper = np.asarray(lower, float).ravel(), np.asarray(upper, float).ravel()
     if lower.shape != upper.shape or not (lower <= upper).all():
         raise InputError(f"{name}: shapes {lower.shape} and {upper.shape}; give lower <= upper of one length.")

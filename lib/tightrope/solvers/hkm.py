@@ -4,12 +4,19 @@ The direction towards X Z = target I is dX = -X + target Z^-1 - sym(X dZ Z^-1), 
 (solvers.interior_point says why that suffices). q and n are the sizes of core and tip.
 """
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 from scipy.linalg import blas, lapack
 
 from tightrope.solvers.arrow import Arrow, ArrowData
 
 STEP = 0.97  # fraction of the way to the boundary
+
+Solver: TypeAlias = Callable[[float, np.ndarray], tuple[float, np.ndarray]]  # (rhs_0, rhs) -> (dy_0, dy)
+Factors: TypeAlias = tuple[np.ndarray, ...]  # what :func:`sandwich` keeps for :func:`second_order`
+Direction: TypeAlias = tuple[Arrow, Arrow, float, np.ndarray, np.ndarray, Factors]  # dX, dZ, dy_0, dy, dw
 
 
 class Completed:
@@ -29,7 +36,7 @@ class Completed:
             raise np.linalg.LinAlgError("X is not positive definite")
 
     def times(self, core: np.ndarray, tip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """X [core; tip] for blocks (q, j) and (n, j)."""
+        """Return X [core; tip] for blocks (q, j) and (n, j)."""
         return self.Y @ core + self.R @ tip, self.R.T @ core + self.K.T @ (self.K @ tip) + self.D[:, None] * tip
 
 
@@ -51,8 +58,8 @@ class Inverted:
         self.arrow = Arrow(self.Si, -self.Si @ self.H, 1 / Z.dd + np.einsum("ij,ij->j", self.B, self.B))
 
 
-def factorise(bordered: np.ndarray, inequality: np.ndarray, ratio: np.ndarray):
-    """A solver of (bordered + diag(0, w / y on inequalities)) (dy_0, dy) = (rhs_0, rhs), or None.
+def factorise(bordered: np.ndarray, inequality: np.ndarray, ratio: np.ndarray) -> Solver | None:
+    """Return a solver of (bordered + diag(0, w / y on inequalities)) (dy_0, dy) = (rhs_0, rhs), or None.
 
     The Cholesky factor of the slightly regularised matrix preconditions conjugate gradients on the matrix itself: near
     the optimum it is close to singular, and the directions' accuracy decides how far the primal residual falls.
@@ -70,7 +77,7 @@ def factorise(bordered: np.ndarray, inequality: np.ndarray, ratio: np.ndarray):
     else:
         return None
 
-    def solve(rhs0, rhs):
+    def solve(rhs0: float, rhs: np.ndarray) -> tuple[float, np.ndarray]:
         b = np.concatenate([[rhs0], rhs])
         x = lapack.dpotrs(factor, b, lower=1)[0]
         r = b - blas.dsymv(1.0, full, x, lower=1)
@@ -107,10 +114,10 @@ def directions(
     Rd: Arrow | None,
     v: np.ndarray,
     w: np.ndarray,
-    factor,
+    factor: Solver,
     corner: bool = True,
-):
-    """The HKM direction at an iterate as a function of its target; v are the multipliers of the inequalities iq.
+) -> Callable[..., Direction]:
+    """Return the HKM direction at an iterate as a function of its target; v are the multipliers of the inequalities iq.
 
     Linearise A(X) - w = b, Z = y_0 E_00 - C - sum y_k A_k (up to the residual Rd) and the complementarity conditions:
 
@@ -121,12 +128,12 @@ def directions(
     X_00 is free; `factor` then has the unit matrix in its border.
     """
     AZi = data.forward(Zi.arrow)
-    ARd0, ARd = 0.0, 0.0
+    ARd0, ARd = 0.0, np.zeros(len(b))
     if Rd is not None:
         T = sandwich(X, Zi, Rd)[0]
         ARd0, ARd = T.cc[0, 0], data.forward(T)
 
-    def direction(target: float, second: Arrow | None = None, second_w: np.ndarray | float = 0.0):
+    def direction(target: float, second: Arrow | None = None, second_w: np.ndarray | float = 0.0) -> Direction:
         rhs0 = -(1 - target * Zi.Si[0, 0] - ARd0)
         rhs = b - target * AZi - ARd
         if second is not None:
@@ -152,8 +159,8 @@ def directions(
     return direction
 
 
-def sandwich(X: Completed, Zi: Inverted, dZ: Arrow):
-    """The arrow entries of sym(X dZ Z^-1), and the factors that :func:`second_order` uses again.
+def sandwich(X: Completed, Zi: Inverted, dZ: Arrow) -> tuple[Arrow, Factors]:
+    """Return the arrow entries of sym(X dZ Z^-1), and the factors that :func:`second_order` uses again.
 
     E = dZ Z^-1 = Q S^-1 G' + E_c J' + diag(0, e) with Q = dZ G, J = [0; (dcd / dd)'], e = ddd / dd.
     """
@@ -170,8 +177,8 @@ def sandwich(X: Completed, Zi: Inverted, dZ: Arrow):
     return arrow, (QSc, QSd, e, Jd, XQc, XQd, T1cd, T1dd)
 
 
-def second_order(X: Completed, Zi: Inverted, dZ: Arrow, pieces) -> Arrow:
-    """The arrow entries of sym(dX dZ Z^-1) for the predictor dX = -X - sym(X dZ Z^-1).
+def second_order(X: Completed, Zi: Inverted, dZ: Arrow, pieces: Factors) -> Arrow:
+    """Return the arrow entries of sym(dX dZ Z^-1) for the predictor dX = -X - sym(X dZ Z^-1).
 
     With E = dZ Z^-1 and T1 = X E: dX E = -T1 - (T1 E + T1' E) / 2, and T1' E = E' X E is symmetric.
     """
@@ -193,8 +200,8 @@ def second_order(X: Completed, Zi: Inverted, dZ: Arrow, pieces) -> Arrow:
     )
 
 
-def step_length(inside, V: Arrow, dV: Arrow, v: np.ndarray, dv: np.ndarray) -> float:
-    """The largest tried step in (0, 1] that keeps V + step dV > 0 and v + step dv > 0, with a margin."""
+def step_length(inside: Callable[[Arrow], bool], V: Arrow, dV: Arrow, v: np.ndarray, dv: np.ndarray) -> float:
+    """Return the largest tried step in (0, 1] that keeps V + step dV > 0 and v + step dv > 0, with a margin."""
     alpha = 1.0
     falling = dv < 0
     if falling.any():
@@ -205,12 +212,14 @@ def step_length(inside, V: Arrow, dV: Arrow, v: np.ndarray, dv: np.ndarray) -> f
 
 
 def dual_inside(Z: Arrow) -> bool:
+    """Return whether the arrow matrix Z is positive definite."""
     if not (Z.dd > 0).all():
         return False
-    return lapack.dpotrf(Z.cc - (Z.cd / Z.dd) @ Z.cd.T, lower=1, clean=0)[1] == 0
+    return bool(lapack.dpotrf(Z.cc - (Z.cd / Z.dd) @ Z.cd.T, lower=1, clean=0)[1] == 0)
 
 
 def primal_inside(X: Arrow) -> bool:
+    """Return whether the arrow entries X have a positive definite completion."""
     factor, info = lapack.dpotrf(X.cc, lower=1, clean=1)
     if info:
         return False
@@ -221,4 +230,5 @@ def primal_inside(X: Arrow) -> bool:
 
 
 def symmetrised(T: np.ndarray) -> np.ndarray:
+    """Return the symmetric part of T (q, q)."""
     return (T + T.T) / 2

@@ -26,6 +26,7 @@ import scipy.sparse as sp
 from scipy.linalg import lapack
 
 import tightrope
+from tightrope.errors import InputError
 from tightrope.solvers.arrow import Arrow, ArrowData
 from tightrope.solvers.hkm import (
     Completed,
@@ -40,7 +41,7 @@ from tightrope.solvers.hkm import (
 )
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ class InteriorPoint:
         self.inequality = complement.inequality
 
     def start(self, C: Arrow) -> Iterate:
-        """A centred, infeasible start: X ~ moments of points around the problem's centre, Z = mu X^-1.
+        """Return a centred, infeasible start: X about the moments of points around the centre, Z = mu X^-1.
 
         Any strictly positive start is valid; against X = I this one halves the iterations.
         """
@@ -93,7 +94,7 @@ class InteriorPoint:
         return Iterate(C, X, Z, 0.0, y, w)
 
     def shift(self, point: Iterate, C: Arrow) -> Iterate:
-        """A warm start for the objective C from an iterate of another one that differs in row 0 only.
+        """Return a warm start for the objective C from an iterate of another one that differs in row 0 only.
 
         X stays feasible. Z must absorb a = -(C - C_old) in row 0: y_0 is raised so that the Schur complement of Z_00 in
         Z, 1 / (Z^-1)_00, keeps its value.
@@ -101,7 +102,7 @@ class InteriorPoint:
         q = self.data.q
         change = point.C.plus(C, -1.0)
         if change.cc[1:, 1:].any() or change.cd[1:].any() or change.dd.any():
-            raise ValueError("C: differs from the warm start's objective outside row 0.")
+            raise InputError("C: differs from the warm start's objective outside row 0.")
         Zi = Inverted(point.Z)
         Z = point.Z.plus(change)
         # S = cc - cd dd^-1 cd' is the core's Schur complement; row 0 against the rest of it.
@@ -113,11 +114,12 @@ class InteriorPoint:
         return Iterate(C, point.X, Z, point.y0 + raised, point.y, point.w)
 
     def multipliers(self, point: Iterate) -> np.ndarray:
-        """The multipliers (k,) of an iterate, in the order of the program's constraints."""
+        """Return the multipliers (k,) of an iterate, in the order of the program's constraints."""
         y = np.empty_like(point.y)
         y[self.order] = point.y
         return y
 
+    @one_blas_thread()
     def solve(
         self,
         objective: sp.csr_array,
@@ -150,10 +152,6 @@ class InteriorPoint:
         report, warm
             `warm` is an iterate at two thirds of the way: still central enough to start another objective from.
         """
-        with single_thread():
-            return self._solve(objective, tolerance, max_iterations, time_limit, sign_only, start, stop, log)
-
-    def _solve(self, objective, tolerance, max_iterations, time_limit, sign_only, start, stop, log):
         began = time.perf_counter()
         data, iq = self.data, self.inequality
         C = data.arrow(objective)
@@ -189,8 +187,8 @@ class InteriorPoint:
                 best = (proven, y.copy())
             gap = max(_gap(primal, dual), _gap(primal, best[0]))
             if log:
-                log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} rp {primal_residual:.1e} "
-                    f"rd {dual_residual:.1e} mu {mu:.1e}")  # fmt: skip
+                residuals = f"rp {primal_residual:.1e} rd {dual_residual:.1e}"
+                log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} {residuals} mu {mu:.1e}")
             if sign_only and best[0] < 0:
                 status = Status.SIGN_KNOWN
                 break
@@ -247,7 +245,7 @@ class InteriorPoint:
         return report, trail[int(0.65 * (len(trail) - 1))]
 
     def _corner(self, C: Arrow, y: np.ndarray) -> float | None:
-        """The smallest y_0 with y_0 E_00 - C - sum y_k A_k >= 0 (its Schur complement in row 0), or None."""
+        """Return the smallest y_0 with y_0 E_00 - C - sum y_k A_k >= 0 (its Schur complement in row 0), or None."""
         slack = self.data.adjoint(y).plus(C)
         if not (slack.dd < 0).all():
             return None

@@ -33,7 +33,7 @@ from tightrope.solvers.hkm import (
 )
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 UNBOUNDED = 40.0  # log det Q per dimension from which on the image counts as flat: half-axes of e^-40
 
@@ -46,24 +46,27 @@ class _LogDet:
     K: int
 
     def matrix(self, y: np.ndarray) -> np.ndarray:
+        """Return Q (K, K) of the multipliers y (k,)."""
         Q = np.zeros((self.K, self.K))
         Q[np.triu_indices(self.K)] = y[self.q]
         return Q + np.triu(Q, 1).T
 
     def negative_gradient(self, Qi: np.ndarray, size: int) -> np.ndarray:
+        """Return -dphi/dy (size,) from Q^-1 (K, K)."""
         rows, columns = np.triu_indices(self.K)
         gradient = np.zeros(size)
         gradient[self.q] = np.where(rows == columns, 1, 2) * Qi[rows, columns]
         return gradient
 
     def hessian(self, Qi: np.ndarray) -> np.ndarray:
-        """tr(Q^-1 E_ab Q^-1 E_cd) = 2 (Qi_ac Qi_bd + Qi_ad Qi_bc), halved for each of a = b and c = d."""
+        """Return tr(Q^-1 E_ab Q^-1 E_cd): 2 (Qi_ac Qi_bd + Qi_ad Qi_bc), halved for each of a = b and c = d."""
         a, b = np.triu_indices(self.K)
         both = Qi[np.ix_(a, a)] * Qi[np.ix_(b, b)] + Qi[np.ix_(a, b)] * Qi[np.ix_(b, a)]
         weight = np.where(a == b, 0.5, 1.0)
         return 2 * both * weight[:, None] * weight
 
 
+@one_blas_thread()
 def solve(
     model: EllipsoidModel,
     data: ArrowData,
@@ -99,11 +102,6 @@ def solve(
         they prove (:func:`tightrope.verifiers.ellipsoid.proven_ellipsoid` checks it), `primal_value` the value from
         the other side: the optimum is at most that, up to the primal residual.
     """
-    with single_thread():
-        return _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
-
-
-def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log) -> SolveReport:
     began = time.perf_counter()
     complement = SchurComplement(data, fold_constants=False)
     data, iq = complement.data, complement.inequality
@@ -119,8 +117,8 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
     status = Status.ITERATION_LIMIT
     best: tuple[float, np.ndarray] | None = None
     gaps: list[float] = []
-    gap = primal_residual = dual_residual = np.inf
-    upper = np.inf
+    gap: float = np.inf
+    primal_residual = dual_residual = upper = gap
     iteration = 0
     for iteration in range(max_iterations + 1):
         end_if(stop)
@@ -136,7 +134,7 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
         r = b - data.forward(X)
         r[iq] += w
         scale = 1 + np.linalg.norm(b / data.norms)
-        primal_residual = float(np.linalg.norm(r / data.norms)) / scale
+        primal_residual = float(np.linalg.norm(r / data.norms) / scale)
         mu = (X.inner(Z) + w @ y[iq]) / rank
         value = float(np.linalg.slogdet(phi.matrix(y))[1])
         # Any y proves Q and b divided by the root of the y_0 that makes y_0 E_00 + E_oo - sum y_k A_k semidefinite.
@@ -151,8 +149,8 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
         if best is not None and primal_residual < 1e-4:
             gap = max(gap, (upper - best[0]) / (1 + K))
         if log:
-            log(f"{iteration:3d} log det {value:.6f} proven {proven:.6f} gap {gap:.1e} rp {primal_residual:.1e} "
-                f"rd {dual_residual:.1e}")  # fmt: skip
+            residuals = f"rp {primal_residual:.1e} rd {dual_residual:.1e}"
+            log(f"{iteration:3d} log det {value:.6f} proven {proven:.6f} gap {gap:.1e} {residuals}")
         if best is not None and gap < tolerance and primal_residual < max(1e-5, 10 * tolerance):
             status = Status.SOLVED
             break
@@ -207,7 +205,7 @@ def _solve(model, data, start, tolerance, max_iterations, time_limit, stop, log)
 
 
 def _corner(slack: Arrow) -> float | None:
-    """The smallest y_0 for which slack + (y_0 - 1) E_00 is semidefinite, or None if there is none."""
+    """Return the smallest y_0 for which slack + (y_0 - 1) E_00 is semidefinite, or None if there is none."""
     if not (slack.dd > 0).all():
         return None
     S = slack.cc - (slack.cd / slack.dd) @ slack.cd.T
@@ -219,7 +217,12 @@ def _corner(slack: Arrow) -> float | None:
     return corner if corner > 0 else None
 
 
-def _lengths(phi: _LogDet, iq, point, step) -> tuple[float, float]:
+def _lengths(
+    phi: _LogDet,
+    iq: np.ndarray,
+    point: tuple[Arrow, Arrow, np.ndarray, np.ndarray],
+    step: tuple[Arrow, Arrow, np.ndarray, np.ndarray],
+) -> tuple[float, float]:
     """Primal and dual step lengths; the dual one also keeps Q positive definite."""
     (X, Z, y, w), (dX, dZ, dy, dw) = point, step
     dual = step_length(dual_inside, Z, dZ, y[iq], dy[iq])
@@ -228,8 +231,15 @@ def _lengths(phi: _LogDet, iq, point, step) -> tuple[float, float]:
     return step_length(primal_inside, X, dX, w, dw), dual
 
 
-def _start(model, data, phi, b_positions, iq, start):
-    """X ~ K / 2 times the moments of states (its trace at the optimum), Z = mu X^-1, Q and b as given."""
+def _start(
+    model: EllipsoidModel,
+    data: ArrowData,
+    phi: _LogDet,
+    b_positions: np.ndarray,
+    iq: np.ndarray,
+    start: tuple[np.ndarray, np.ndarray],
+) -> tuple[Arrow, Arrow, np.ndarray, np.ndarray]:
+    """Return X, K / 2 times the moments of states (its trace at the optimum), Z = mu X^-1, Q and b as given."""
     Q, b = start
     q, n = data.q, data.n
     v, s = model.center[data.order], model.spread[data.order]

@@ -11,7 +11,7 @@ value.
 import numpy as np
 
 from tightrope.errors import InputError
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 
 def bipartite_maxcut(
@@ -49,7 +49,7 @@ def bipartite_maxcut(
     rng = np.random.default_rng(seed)
     W = _normalised(rng.normal(size=(k, rank)))
     previous, quiet, count = -np.inf, 0, 0
-    with single_thread():
+    with one_blas_thread():
         for count in range(1, sweeps + 1):  # noqa: B007
             BW = B @ W
             T = _normalised(BW)
@@ -65,6 +65,6 @@ def bipartite_maxcut(
 
 
 def _normalised(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1; a row of zeros stays one, which changes no value."""
+    """Return rows of length 1; a row of zeros stays one, which changes no value."""
     size = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(size > 0, size, 1.0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize as so
+from numpy.typing import ArrayLike
 
 from tightrope.errors import InputError
 from tightrope.solvers.report import Status
@@ -39,7 +40,15 @@ class MixedReport:
 
 
 def maximise(
-    objective, matrix, row_lower, row_upper, lower, upper, integral, *, time_limit: float | None = None
+    objective: ArrayLike,
+    matrix: ArrayLike,
+    row_lower: ArrayLike,
+    row_upper: ArrayLike,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    integral: ArrayLike,
+    *,
+    time_limit: float | None = None,
 ) -> MixedReport:
     """Maximise objective'y over row_lower <= matrix y <= row_upper, lower <= y <= upper, some y integer.
 
@@ -53,7 +62,7 @@ def maximise(
         raise InputError(f"time_limit: expected seconds > 0, got {time_limit!r}.")
     began = time.perf_counter()
     options = {} if time_limit is None else {"time_limit": float(time_limit)}
-    found = so.milp(
+    result = so.milp(
         -np.asarray(objective, float),
         integrality=np.asarray(integral, int),
         bounds=so.Bounds(lower, upper),
@@ -61,11 +70,11 @@ def maximise(
         options=options,
     )
     statuses = {0: Status.SOLVED, 1: Status.TIME_LIMIT, 2: Status.SOLVED}
-    status = statuses.get(found.status, Status.FAILED)
-    infeasible = found.status == 2
-    feasible = True if found.x is not None else False if infeasible else None
-    dual = getattr(found, "mip_dual_bound", None)
-    if dual is None and found.status == 0:  # a program without integers
-        dual = found.fun
+    status = statuses.get(result.status, Status.FAILED)
+    infeasible = result.status == 2
+    feasible = True if result.x is not None else False if infeasible else None
+    dual = getattr(result, "mip_dual_bound", None)
+    if dual is None and result.status == 0:  # a program without integers
+        dual = result.fun
     bound = -np.inf if infeasible else np.inf if dual is None else -float(dual)
-    return MixedReport(status, feasible, bound, found.x, time.perf_counter() - began, str(found.message))
+    return MixedReport(status, feasible, bound, result.x, time.perf_counter() - began, str(result.message))

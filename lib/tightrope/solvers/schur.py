@@ -95,7 +95,7 @@ class SchurComplement:
         self.data = data.reordered(self.order, self.b)
 
     def matrix(self, X: Completed, Zi: Inverted) -> np.ndarray:
-        """M_kl = <A_k, X A_l Z^-1>, bordered by A_0 = -E_00: (1 + k, 1 + k), upper triangle."""
+        """Return M_kl = <A_k, X A_l Z^-1> with a border for A_0 = -E_00, (1 + k, 1 + k); the upper triangle only."""
         Fc, Fd, left, right = self._Fc, self._Fd, self._left, self._right
         FXc = Fc @ X.Y + Fd @ X.R.T
         FXd = Fc @ X.R + (Fd @ X.K.T) @ X.K + Fd * X.D
@@ -131,7 +131,9 @@ class SchurComplement:
         inner[:] = self._W @ (self._W @ whole).T
         return bordered
 
-    def _blocks(self, X: Completed, Zi: Inverted, GX, GZ, FXd, FZd) -> Iterator[tuple[int, int, np.ndarray]]:
+    def _blocks(
+        self, X: Completed, Zi: Inverted, GX: np.ndarray, GZ: np.ndarray, FXd: np.ndarray, FZd: np.ndarray
+    ) -> Iterator[tuple[int, int, np.ndarray]]:
         """M of the products in blocks (a, b, entries), a <= b indices into `_all`; squares of the tip come last."""
         for a, (_, left, right) in enumerate(self._runs):
             Xl, Xr, Zl, Zr = GX[left], GX[right], GZ[left], GZ[right]
@@ -182,7 +184,7 @@ def _runs(left: np.ndarray, right: np.ndarray) -> list[_Run]:
     """Split products (c,) into runs of forms that stay or advance by one together; ragged ones become one block."""
     steps = np.stack([np.diff(left), np.diff(right)])
     kind = np.where(((steps == 0) | (steps == 1)).all(0), 2 * steps[0] + steps[1], -1)
-    pieces, start = [], 0
+    pieces, start = list[tuple[int, int, bool]](), 0
     while start < len(left):
         stop = start + 1
         while stop < len(left) and kind[stop - 1] == kind[start] >= 0 and stop - start < LONGEST:
@@ -205,7 +207,7 @@ def _span(index: np.ndarray) -> slice | np.ndarray:
 
 
 def _pieces(W: sp.csr_array, runs: list[slice]) -> list[list[tuple[slice, slice, np.ndarray | None]]] | None:
-    """For each run of products the diagonal blocks of W on it: constraints, products within the run, weights or None.
+    """Return for each run of products the diagonal blocks of W on it: constraints, products of the run, weights.
 
     None in place of weights that are all one; None for a W that would take too many blocks.
     """

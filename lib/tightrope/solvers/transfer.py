@@ -1,14 +1,18 @@
 """Multipliers of one target label, turned into multipliers of another by a small convex quadratic program.
 
-The multipliers t (of z (z - h) = 0) and lambda (of the ball) of a central iterate describe the network on the region
-more than they describe the question. With both fixed, Shor's dual for another target is the convex quadratic
-(see reduced_dual)
+With multipliers t (of z (z - h) = 0), mu (z >= 0), nu (z - h >= 0) and lambda (the ball), and x eliminated in closed
+form, Shor's dual is
 
-    minimise  c_0 + sum lambda - nu'b + 1/4 nu'K nu + 1/4 r'M^-1 r   over  mu, nu >= 0,
-    r = xi + T b + mu + Q nu,  Q = (I - W') - 1/2 T K,
+    bound = c_0 + sum lambda - nu'b + 1/4 nu'K nu + 1/4 r'M^-1 r,   r = xi + T b + mu + Q nu,
+    K = V Lambda^-1 V',   M = sym(T (I - W)) - 1/4 T K T,   Q = (I - W') - 1/2 T K,
 
-with K and M of the size of the hidden layer: milliseconds instead of an interior-point solve. Its value is a bound for
-every mu, nu >= 0, so it may be stopped anywhere; how good it is decides only how often the solve is needed after all.
+where T = diag(t) and h = W z + V d + b: the maximum over d of -d'Lambda d + d'V'(T z - nu) is
+1/4 (T z - nu)'K (T z - nu), and the rest is a concave quadratic in z exactly when M > 0.
+
+The t and lambda of a central iterate describe the network on the region more than they describe the question. With
+both fixed, the bound is a convex quadratic in mu, nu >= 0, with K and M of the size of the hidden layer: milliseconds
+instead of an interior-point solve. It is valid for every mu, nu >= 0, so the descent may be stopped anywhere; how good
+it is decides only how often the solve is needed after all.
 """
 
 from dataclasses import dataclass
@@ -16,15 +20,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import lapack
 
+from tightrope.errors import InputError
 from tightrope.problems.robustness import RobustnessModel
 
 SCALES = (1.0, 1.5, 0.6, 3.0)  # of (t, lambda) together, in the order in which they are tried
 
 
 def supports(model: RobustnessModel) -> bool:
-    """Whether the reduced dual covers the model's region: L-infinity, clipped or not, and L2 without clipping.
+    """Return whether the region is an L-infinity ball, clipped or not, or an L2 ball without clipping.
 
-    Here and not in solvers.reduced_dual, whose PyTorch takes longer to import than most questions take to answer.
+    Other regions keep more multipliers than t, mu, nu and lambda.
     """
     return model.coordinates.kind in ("box", "l2") and model.coordinates.lower is None
 
@@ -51,7 +56,7 @@ class Transfer:
 
     def __init__(self, model: RobustnessModel):
         if not supports(model):
-            raise ValueError("model: transfer covers the regions of the reduced dual.")
+            raise InputError("model: transfer is for a box or an L2 ball without clipping.")
         self.model = model
         self.b = model.network.U @ model.coordinates.origin + model.network.u
         self._sources: list[list[_Fixed]] = []
@@ -64,7 +69,7 @@ class Transfer:
         self._sources.insert(0, [part for part in fixed if part is not None])
 
     def __call__(self, target: int) -> tuple[float, np.ndarray]:
-        """The best bound (not yet checked) and its multipliers (k,); stops at the first negative one."""
+        """Return the best bound (not yet checked) and its multipliers (k,); stops at the first negative one."""
         network, label = self.model.network, self.model.label
         xi, c0 = network.C[target] - network.C[label], network.c[target] - network.c[label]
         best = (np.inf, np.zeros(0))
@@ -101,7 +106,7 @@ class Transfer:
         linear = np.concatenate([half, fixed.Q.T @ half - self.b])
         constant = c0 + fixed.lam.sum() + 0.5 * r0 @ half
 
-        def quadratic(x):
+        def quadratic(x: np.ndarray) -> tuple[float, np.ndarray]:
             slope = fixed.hessian @ x
             return constant + linear @ x + 0.5 * x @ slope, linear + slope
 

@@ -2,12 +2,14 @@
 
 from tightrope.training.architectures import ARCHITECTURES, Architecture
 from tightrope.training.certified import Configuration, Trained, train
-from tightrope.training.mondeq import RECIPES, Recipe, accuracy, train_mondeq, train_zoo
+from tightrope.training.mondeq import train_mondeq
+from tightrope.training.recipes import RECIPES, WITHOUT_RECIPE, Recipe, accuracy, train_zoo
 from tightrope.training.schedules import Schedule
 
 __all__ = [
     "ARCHITECTURES",
     "RECIPES",
+    "WITHOUT_RECIPE",
     "Architecture",
     "Configuration",
     "Recipe",

@@ -29,7 +29,7 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "FC-SMALL": "FC 100, FC 100, FC 10",
     }
 )
-#: Of a convolution that states none.
+#: The padding of a convolution that states none.
 PADDING = 1
 
 
@@ -82,13 +82,14 @@ class Architecture:
                 )
         if layers[-1].kernel is not None or any(0 in (layer.size, *(layer.kernel or ())[:3]) for layer in layers):
             raise InputError(f"architecture {text!r}: sizes and strides must be positive, and the last layer an FC.")
-        found = cls(str(text), tuple(layers), tuple(input_shape))
+        channels, height, width = input_shape
+        found = cls(str(text), tuple(layers), (channels, height, width))
         found.sizes  # noqa: B018, refuses kernels that do not fit
         return found
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the inputs and of each layer's outputs: (channels, height, width) or (n,)."""
+        """Shapes of the inputs and of each layer's outputs: (channels, height, width) or (n,)."""
         shapes: list[tuple[int, ...]] = [self.input_shape]
         for layer in self.layers:
             if layer.kernel is None:
@@ -145,18 +146,23 @@ class Architecture:
             if layer.kernel is None:
                 found.append(DenseOperator(weight, bias))
             else:
-                stride, padding = ((n, n) for n in layer.kernel[2:])
-                found.append(ConvolutionOperator(weight, bias, below, stride, padding))
+                found.append(ConvolutionOperator(weight, bias, *_geometry(layer, below)))
         return found
 
     def network(self, tensors: Sequence[Tensor], name: str = "") -> FeedForward:
         """These weights and biases as a network."""
-        layers = []
+        layers: list[Dense | Convolution] = []
         arrays = [tensor.detach().cpu().double().numpy() for tensor in tensors]
         for i, (layer, below) in enumerate(zip(self.layers, self.shapes, strict=False)):
             if layer.kernel is None:
                 layers.append(Dense(arrays[2 * i], arrays[2 * i + 1]))
             else:
-                stride, padding = ((n, n) for n in layer.kernel[2:])
-                layers.append(Convolution(arrays[2 * i], arrays[2 * i + 1], below, stride, padding))
+                layers.append(Convolution(arrays[2 * i], arrays[2 * i + 1], *_geometry(layer, below)))
         return FeedForward(tuple(layers), name)
+
+
+def _geometry(layer: Layer, below: tuple[int, ...]) -> tuple[tuple[int, int, int], tuple[int, int], tuple[int, int]]:
+    """Return the shape of a convolution's inputs, its strides and its paddings."""
+    _, _, stride, padding = layer.kernel or (1, 1, 1, 0)
+    channels, height, width = below
+    return (channels, height, width), (stride, stride), (padding, padding)

@@ -7,16 +7,19 @@ batch only, so a run that was interrupted after an epoch continues as if it had 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from tightrope.datasets import Dataset, Normalisation
 from tightrope.errors import CorruptDataError, InputError, TrainingError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
+from tightrope.threads import one_torch_thread
 from tightrope.training.architectures import Architecture
 from tightrope.training.losses import METHODS, training_loss
 from tightrope.training.schedules import Schedule
@@ -39,7 +42,7 @@ class Configuration:
     elision : bool
         Whether margins are bounded with the last layer merged.
     attack_steps, attack_step : int, float
-        Of "pgd": steps, and their length in pixel units.
+        For "pgd": steps, and their length in pixel units.
     clip : bool
         Whether regions are cut to the pixel range.
     augment : bool
@@ -60,7 +63,7 @@ class Configuration:
     augment: bool = False
     seed: int = 10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UnknownNameError("training method", self.method, METHODS)
         if self.batch_size < 1 or self.attack_steps < 0 or min(self.l1, self.l2, self.attack_step) < 0:
@@ -73,13 +76,8 @@ class Configuration:
         """Plain values, for rows and files."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping) -> "Configuration":
-        """What :meth:`as_dict` wrote."""
-        return cls(**{**values, "schedule": Schedule(**values["schedule"])})
-
     def sha256(self) -> str:
-        """Of all values."""
+        """Return the SHA-256 of all values, as hexadecimal digits."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
 
@@ -135,8 +133,8 @@ def train(
         If the checkpoint is another configuration's.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    shape = (1, *data.shape) if len(data.shape) == 2 else tuple(data.shape)
-    architecture = Architecture.parse(configuration.architecture, shape)
+    channels, height, width = (1, *data.shape) if len(data.shape) == 2 else data.shape
+    architecture = Architecture.parse(configuration.architecture, (channels, height, width))
     start = torch.Generator().manual_seed(configuration.seed)
     tensors = [t.to(device).requires_grad_() for t in architecture.initial(start)]
     optimiser = torch.optim.Adam(tensors, lr=configuration.schedule.learning_rate)
@@ -145,22 +143,27 @@ def train(
     x = torch.tensor(data.normalisation.to_input(data.images), dtype=torch.float32, device=device)
     labels = torch.tensor(data.labels, device=device)
     last = configuration.schedule.epochs if until is None else min(until, configuration.schedule.epochs)
-    threads = torch.get_num_threads()
-    if device == "cpu":
-        torch.set_num_threads(1)  # with several, the last bits depend on their number
-    try:
+    with one_torch_thread():
         for epoch in range(len(losses), last):
-            losses.append(_epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels,
-                                 data.normalisation))  # fmt: skip
+            loss = _epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels, data.normalisation)
+            losses.append(loss)
             _save(checkpoint, configuration, tensors, optimiser, losses)
             if progress is not None:
-                progress(epoch + 1, losses[-1])
-    finally:
-        torch.set_num_threads(threads)
+                progress(epoch + 1, loss)
     return Trained(architecture.network(tensors, name), configuration, tuple(losses))
 
 
-def _epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels, normalisation) -> float:
+def _epoch(
+    configuration: Configuration,
+    architecture: Architecture,
+    tensors: list[torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    epoch: int,
+    images: torch.Tensor,
+    x: torch.Tensor,
+    labels: torch.Tensor,
+    normalisation: Normalisation,
+) -> float:
     """One pass over the images; the mean loss."""
     schedule, count, size = configuration.schedule, len(x), configuration.batch_size
     generator = torch.Generator().manual_seed(_seed(configuration.seed, epoch))
@@ -212,7 +215,7 @@ def boxes(pixels: torch.Tensor, epsilon_pixel: float, normalisation: Normalisati
     if clip:
         lower, upper = lower.clamp(min=0), upper.clamp(max=1)
     mean, std = (_tensor(value, pixels) for value in normalisation.of(pixels.shape[-1]))
-    return InputSet(*((side - mean) / std for side in (lower, upper)))
+    return InputSet((lower - mean) / std, (upper - mean) / std)
 
 
 def augmented(pixels: torch.Tensor, shape: tuple[int, int, int], generator: torch.Generator) -> torch.Tensor:
@@ -226,7 +229,7 @@ def augmented(pixels: torch.Tensor, shape: tuple[int, int, int], generator: torc
     return torch.stack(parts).flatten(1)
 
 
-def _tensor(value, like: torch.Tensor):
+def _tensor(value: float | np.ndarray, like: torch.Tensor) -> Any:
     """Numbers as they are, arrays as tensors of the same kind as another one."""
     return value if isinstance(value, float) else torch.tensor(value, dtype=like.dtype, device=like.device)
 
@@ -236,7 +239,13 @@ def _seed(seed: int, epoch: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:7], "big")
 
 
-def _save(checkpoint, configuration, tensors, optimiser, losses) -> None:
+def _save(
+    checkpoint: Path | None,
+    configuration: Configuration,
+    tensors: list[torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    losses: list[float],
+) -> None:
     if checkpoint is None:
         return
     checkpoint = Path(checkpoint)
@@ -252,7 +261,12 @@ def _save(checkpoint, configuration, tensors, optimiser, losses) -> None:
     partial.replace(checkpoint)  # a killed run leaves the old file or the new one
 
 
-def _resume(checkpoint, configuration, tensors, optimiser) -> list[float]:
+def _resume(
+    checkpoint: Path | None,
+    configuration: Configuration,
+    tensors: list[torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+) -> list[float]:
     if checkpoint is None or not Path(checkpoint).is_file():
         return []
     content = torch.load(checkpoint, map_location=tensors[0].device, weights_only=True)
@@ -265,8 +279,3 @@ def _resume(checkpoint, configuration, tensors, optimiser) -> list[float]:
             tensor.copy_(saved)
     optimiser.load_state_dict(content["optimiser"])
     return list(content["losses"])
-
-
-def with_seed(configuration: Configuration, seed: int) -> Configuration:
-    """The same configuration with another seed."""
-    return replace(configuration, seed=seed)

@@ -89,7 +89,7 @@ def training_loss(
     natural = cross_entropy(logits(layers, x), labels)
     if kappa == 1 or method == "natural":
         return natural
-    if method == "pgd":
+    if method == "pgd" and attack is not None:
         robust = cross_entropy(logits(layers, adversarial(layers, inputs, labels, *attack)), labels)
     else:
         robust = cross_entropy(robust_margins(layers, inputs, labels, method, elision, beta), labels)

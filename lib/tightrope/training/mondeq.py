@@ -1,55 +1,18 @@
-"""Training of the small networks that the repository ships: `tightrope train-zoo`.
+"""Training of monDEQs.
 
 The recipe is plain: cross-entropy, Adam, mini-batches in a seeded order, a learning rate that falls on a cosine,
 the last weights kept. Nothing is chosen by looking at the test split.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
-import numpy as np
 import torch
 
-from tightrope import datasets, paths
 from tightrope.datasets import Dataset
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.networks.torch_modules import implicit_equilibrium
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one network of the zoo is trained.
-
-    Attributes
-    ----------
-    name : str
-        Its name in the zoo, ``<data set>/<network>``.
-    width : int
-        p, the number of hidden neurons.
-    m : float
-        Strong monotonicity constant.
-    seed, epochs : int
-    """
-
-    name: str
-    width: int
-    m: float
-    seed: int = 0
-    epochs: int = 40
-
-    @property
-    def dataset(self) -> str:
-        """The data set's name."""
-        return self.name.split("/")[0]
-
-
-RECIPES = (
-    Recipe("digits/mondeq-16", width=16, m=20.0),
-    Recipe("digits/mondeq-32", width=32, m=1.0),
-)
+from tightrope.threads import one_torch_thread
 
 
 def train_mondeq(
@@ -77,12 +40,12 @@ def train_mondeq(
     m : float
         Strong monotonicity constant, positive.
     seed : int
-        Of the first weights and of the order of the images. Same seed, same machine: same weights to the last bit.
+        For the first weights and the order of the images. Same seed, same machine: same weights to the last bit.
     epochs, batch_size : int
     learning_rate : float
-        Of Adam; it falls to zero on a cosine.
+        The first one of Adam; it falls to zero on a cosine.
     name : str
-        Of the network.
+        The name of the network.
     progress : callable, optional
         Called with the number of the epoch, from 1, and its mean loss.
 
@@ -116,7 +79,7 @@ def train_mondeq(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, epochs))
     for epoch in range(1, epochs + 1):
         total = 0.0
-        with _one_thread():
+        with one_torch_thread():
             for rows in torch.randperm(len(x), generator=generator).split(batch_size):
                 W = (1 - m) * identity - A.T @ A + B - B.T
                 z = implicit_equilibrium(W, m * (x[rows] @ U.T + u), tolerance=1e-6)
@@ -128,69 +91,5 @@ def train_mondeq(
         schedule.step()
         if progress is not None:
             progress(epoch, total / len(x))
-    A, B, U, u, C, c = (tensor.detach().numpy() for tensor in (A, B, U, u, C, c))
-    return MonDEQ.from_factors(A, B, m * U, m * u, C, c, m, name)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run PyTorch on one thread: with several, sums are split and the last bits depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def accuracy(network, dataset: Dataset) -> float:
-    """Return the share of images, from 0 to 1, that the network labels rightly."""
-    predicted = network.predict(dataset.normalisation.to_input(dataset.images))
-    return float(np.mean(predicted == dataset.labels))
-
-
-def train_zoo(folder: Path | None = None, recipes: tuple[Recipe, ...] = RECIPES) -> list[Path]:
-    """Train the networks of the zoo and write ``<folder>/<data set>/<network>.npz`` and ``<folder>/README.md``.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        data/models of the repository if left out.
-    recipes : tuple of Recipe
-
-    Returns
-    -------
-    list of the files written
-    """
-    folder = paths.MODELS if folder is None else Path(folder)
-    written, lines = [], []
-    for recipe in recipes:
-        train, test = (datasets.load(recipe.dataset, split) for split in ("train", "test"))
-        network = train_mondeq(train, recipe.width, recipe.m, recipe.seed, epochs=recipe.epochs, name=recipe.name)
-        file = folder / f"{recipe.name}.npz"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        network.to_npz(file)
-        written.append(file)
-        lines.append(
-            f"| `{recipe.name}` | {network.input_size} -> {recipe.width} -> {network.classes} | {recipe.m:g} "
-            f"| {recipe.seed} | {recipe.epochs} | {100 * accuracy(network, train):.1f} % "
-            f"| {100 * accuracy(network, test):.1f} % | `{network.sha256()[:16]}` |"
-        )
-    (folder / "README.md").write_text(_README + "\n".join(lines) + "\n", encoding="utf-8")
-    return [*written, folder / "README.md"]
-
-
-_README = """# Networks trained for this project
-
-Small monDEQs, `z = ReLU(W z + U x + u)`, `F(x) = C z + c`, for examples, tests and the quick profile. Each .npz file
-holds W, U, u, C, c and m in float64; the name in the zoo is the path without its ending. Images are flattened row by
-row and normalised as `tightrope.datasets` says.
-
-`tightrope train-zoo` trains them again and writes this folder (less than a minute on one core). The recipe is
-`tightrope.training`: cross-entropy, Adam, no augmentation, no robust training, last weights kept; the test split is
-used for the accuracy below only. The same seed gives the same weights on the same machine and library versions;
-elsewhere rounding may differ, and with it the hash (SHA-256 of weights and m, first 16 digits).
-
-| name | sizes | m | seed | epochs | train accuracy | test accuracy | hash |
-|---|---|---|---|---|---|---|---|
-"""
+    trained = {"A": A, "B": B, "U": m * U, "u": m * u, "C": C, "c": c}
+    return MonDEQ.from_arrays({key: tensor.detach().numpy() for key, tensor in trained.items()}, m, name)

@@ -72,8 +72,9 @@ def _mnist() -> dict[Key, Configuration]:
     for line in _TABLE_6.split("\n")[1:-1]:
         network, test, training, *numbers, rates, elision = line.split()
         epsilon, warm, ramp, kappa, l1, alpha = map(float, numbers)
-        schedule = Schedule(200, int(warm), int(ramp), epsilon, kappa_end=kappa, learning_rate=alpha,
-                            learning_rates=rates)  # fmt: skip
+        schedule = Schedule(
+            200, int(warm), int(ramp), epsilon, kappa_end=kappa, learning_rate=alpha, learning_rates=rates
+        )
         large = network == "CONV" and training in ("deepz", "crown")
         found[network, float(test), training] = Configuration(
             network, METHODS[training], schedule, 50 if large else 100, l1=l1, elision=elision == "yes"
@@ -85,13 +86,20 @@ def _svhn() -> dict[Key, Configuration]:
     radius, found = 8 / 255, {}
     for training in METHODS:
         if training in ("box", "crown-ibp-r", "crown-ibp"):  # from Gowal et al.
-            schedule = Schedule(2200, 10, 1100, 1.1 * radius, kappa_end=0.5 if training == "crown-ibp-r" else 0.0,
-                                learning_rate=1e-3 if training == "crown-ibp-r" else 5e-4,
-                                milestones=(120, 180))  # fmt: skip
+            schedule = Schedule(
+                2200,
+                10,
+                1100,
+                1.1 * radius,
+                kappa_end=0.5 if training == "crown-ibp-r" else 0.0,
+                learning_rate=1e-3 if training == "crown-ibp-r" else 5e-4,
+                milestones=(120, 180),
+            )
             size, l1 = 50, 5e-5 if training == "box" else 0.0
         else:  # from Wong and Kolter
-            schedule = Schedule(100, 0, 50, radius, learning_rate=1e-3, learning_rates="steps", epsilon_start=0.001,
-                                halving=10)  # fmt: skip
+            schedule = Schedule(
+                100, 0, 50, radius, learning_rate=1e-3, learning_rates="steps", epsilon_start=0.001, halving=10
+            )
             size, l1 = 20, 5e-6
         found["CONV", radius, training] = Configuration("CONV", METHODS[training], schedule, size, l1=l1, seed=1)
     return found
@@ -103,8 +111,9 @@ def _cifar10() -> dict[Key, Configuration]:
         if training == "crown":  # out of memory in the paper
             continue
         if training in ("box", "crown-ibp-r", "crown-ibp"):  # from Zhang et al.; 2600 and 3040 of 3200 epochs
-            schedule = Schedule(3200, 320, 1600, 1.1 * radius, kappa_start=1.0 if training == "box" else 0.0,
-                                milestones=(162.5, 190))  # fmt: skip
+            schedule = Schedule(
+                3200, 320, 1600, 1.1 * radius, kappa_start=1.0 if training == "box" else 0.0, milestones=(162.5, 190)
+            )
             one = Configuration("CONV+", METHODS[training], schedule, 512, augment=True, seed=1)
         else:  # from Wong et al., there with 50 random Cauchy projections; here with exact bounds
             schedule = Schedule(240, 0, 80, radius, learning_rates="steps", epsilon_start=0.001, halving=10)
@@ -168,8 +177,14 @@ def train_printed(
         As in :func:`tightrope.training.train`.
     """
     file = Path(file)
-    found = train(configuration(dataset, network, epsilon_test, training), datasets.load(dataset, "train"),
-                  checkpoint=file.with_suffix(".pt"), until=until, progress=progress, name=file.stem)  # fmt: skip
+    found = train(
+        configuration(dataset, network, epsilon_test, training),
+        datasets.load(dataset, "train"),
+        checkpoint=file.with_suffix(".pt"),
+        until=until,
+        progress=progress,
+        name=file.stem,
+    )
     found.network.to_npz(file)
     return found
 
@@ -179,5 +194,9 @@ if __name__ == "__main__":
 
     if len(sys.argv) != 6:
         sys.exit("usage: python -m tightrope.training.printed DATASET NETWORK EPSILON_TEST TRAINING FILE.npz")
-    train_printed(*sys.argv[1:3], float(sys.argv[3]), *sys.argv[4:],
-                  progress=lambda epoch, loss: print(f"epoch {epoch} loss {loss:.4f}", flush=True))  # fmt: skip
+    dataset, network, radius, training, path = sys.argv[1:]
+
+    def tell(epoch: int, loss: float) -> None:
+        print(f"epoch {epoch} loss {loss:.4f}", flush=True)
+
+    train_printed(dataset, network, float(radius), training, Path(path), progress=tell)

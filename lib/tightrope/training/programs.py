@@ -42,10 +42,12 @@ def program_margins(layers: Sequence[Affine], inputs: InputSet, labels: Tensor, 
     """
     if kind not in PROGRAMS:
         raise InputError(f"kind: expected one of {', '.join(PROGRAMS)}, got {kind!r}.")
-    if not all(isinstance(layer, DenseOperator) for layer in layers) or inputs.radius is not None:
+    dense = [layer for layer in layers if isinstance(layer, DenseOperator)]
+    if len(dense) < len(layers) or inputs.radius is not None:
         raise InputError("Triangle and Parallelogram are trained on dense layers and boxes only.")
-    hidden, last = layers[:-1], layers[-1]
-    lower, upper = [], []
+    hidden, last = dense[:-1], dense[-1]
+    lower: list[Tensor] = []
+    upper: list[Tensor] = []
     program = _Programs(hidden, inputs, kind)
     for i, layer in enumerate(hidden):
         if i == 0:
@@ -69,7 +71,9 @@ def program_margins(layers: Sequence[Affine], inputs: InputSet, labels: Tensor, 
     return torch.zeros(count, classes, dtype=worst.dtype).index_put((image, rows), worst)
 
 
-def _stable(layers, inputs, kind, lower, upper) -> tuple[Tensor, Tensor]:
+def _stable(
+    layers: Sequence[Affine], inputs: InputSet, kind: str, lower: Sequence[Tensor], upper: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
     """Bounds of the last of these layers by looser relaxations on top of the given ones, without gradient."""
     with torch.no_grad():
         known = ([t.detach() for t in lower], [t.detach() for t in upper])
@@ -92,7 +96,7 @@ class _Programs:
     on); the upper side z - slope h <= intercept.
     """
 
-    def __init__(self, layers: Sequence[DenseOperator], inputs: InputSet, kind: str):
+    def __init__(self, layers: Sequence[DenseOperator], inputs: InputSet, kind: str) -> None:
         self.layers, self.inputs, self.kind = layers, inputs, kind
         self.program = LinearProgram()
         self.box = [side.detach().double().numpy() for side in (inputs.lower, inputs.upper)]
@@ -161,7 +165,15 @@ class _Programs:
         slope = self._lagrangian(A, offset, image, lower, upper, found)
         return value + (slope - slope.detach())
 
-    def _value(self, A, offset, image, lower, upper, slopes) -> Tensor:
+    def _value(
+        self,
+        A: Tensor,
+        offset: Tensor,
+        image: Tensor,
+        lower: Sequence[Tensor],
+        upper: Sequence[Tensor],
+        slopes: list[tuple[np.ndarray, np.ndarray]],
+    ) -> Tensor:
         """Back-substitution with the slopes of each problem."""
         for k in reversed(range(len(self.parts))):
             low, high = lower[k][image], upper[k][image]
@@ -181,7 +193,15 @@ class _Programs:
         middle, reach = (self.inputs.lower + self.inputs.upper) / 2, (self.inputs.upper - self.inputs.lower) / 2
         return offset + (A * middle[image]).sum(1) + (A.abs() * reach[image]).sum(1)
 
-    def _lagrangian(self, A, offset, image, lower, upper, found: "_Solved") -> Tensor:
+    def _lagrangian(
+        self,
+        A: Tensor,
+        offset: Tensor,
+        image: Tensor,
+        lower: Sequence[Tensor],
+        upper: Sequence[Tensor],
+        found: "_Solved",
+    ) -> Tensor:
         """What depends on weights and bounds in cost'x + rows' multipliers (end - row x) + columns' multipliers end."""
         x, rows, columns = (torch.tensor(array).to(A) for array in (found.x, found.rows, found.columns))
         inputs = self.inputs_columns
@@ -205,7 +225,8 @@ class _Programs:
 
     def _solve(self, A: np.ndarray, image: np.ndarray) -> "_Solved":
         """The points and multipliers of all problems, and their slopes (P, n), lower and upper, in each layer."""
-        slopes = [tuple(np.full((len(A), len(part[0])), 0.5) for _ in range(2)) for part in self.parts]
+        halves = [np.full((len(A), len(part[0])), 0.5) for part in self.parts]
+        slopes = [(half, half.copy()) for half in halves]
         x, columns = (np.zeros((len(A), self.program.columns)) for _ in range(2))
         rows = np.zeros((len(A), self.program.rows))
         before = -1
@@ -229,7 +250,7 @@ class _Programs:
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    """Of P problems: points (P, columns), multipliers of rows and columns, slopes of each layer."""
+    """Solutions of P problems: points (P, columns), multipliers of rows and columns, slopes of each layer."""
 
     x: np.ndarray
     rows: np.ndarray

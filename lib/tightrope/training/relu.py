@@ -1,30 +1,11 @@
-"""Small ReLU networks with one hidden layer: a classifier of two spheres (chen2020-lipschitz, Table 3), one of digits.
-
-`python -m tightrope.training.relu` trains them again and writes them to data/models.
-"""
-
-from pathlib import Path
+"""Training of ReLU networks with one hidden layer, and the points near two spheres (chen2020-lipschitz, Table 3)."""
 
 import numpy as np
 import torch
 
-from tightrope import datasets, paths
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
-from tightrope.training.mondeq import _one_thread
-
-SPHERES = {"spheres/relu-80": 80, "spheres/relu-10": 10}  # dimension and width
-DIGITS = "digits/relu-16"
-README = """# Classifiers of one hidden layer
-
-Dense ReLU networks for the results of chen2020-lipschitz: keys W1, b1, W2, b2 in float64. The points are near the
-spheres of radius 1 (negative output) and 2 (positive output), half of 20,000 each, seed 0; accuracy is that of 10,000
-others. Digits are normalised as `tightrope.datasets` says. `python -m tightrope.training.relu` trains all three again;
-elsewhere rounding may differ, and with it the hash (SHA-256 of the weights, first 16 digits).
-
-| name | sizes | test accuracy | hash |
-|---|---|---|---|
-"""
+from tightrope.threads import one_torch_thread
 
 
 def spheres(count: int, dimension: int, seed: int, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +54,7 @@ def train_relu(
     optimiser = torch.optim.Adam([A, b, C, k], lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, epochs))
     for _ in range(epochs):
-        with _one_thread():
+        with one_torch_thread():
             for rows in torch.randperm(len(inputs), generator=generator).split(batch_size):
                 logits = torch.relu(inputs[rows] @ A.T + b) @ C.T + k
                 if outputs == 1:
@@ -84,36 +65,5 @@ def train_relu(
                 loss.backward()
                 optimiser.step()
         schedule.step()
-    A, b, C, k = (tensor.detach().numpy() for tensor in (A, b, C, k))
-    return FeedForward.dense([A, C], [b, k], name)
-
-
-def train_shipped(folder: Path | None = None) -> list[tuple[Path, float]]:
-    """Train these networks, write them, and return their files and test accuracies."""
-    folder = paths.MODELS if folder is None else Path(folder)
-    found = []
-    for name, size in SPHERES.items():
-        x, labels = spheres(20_000, size, seed=0)
-        network = train_relu(x, labels, size, seed=0, name=name)
-        unseen, truth = spheres(10_000, size, seed=1)
-        found.append((network, float(np.mean((network.logits(unseen)[:, 0] > 0) == truth))))
-    train, test = datasets.load("digits", "train"), datasets.load("digits", "test")
-    x = train.normalisation.to_input(train.images)
-    network = train_relu(x, train.labels, 16, seed=0, epochs=40, batch_size=64, learning_rate=1e-2, name=DIGITS)
-    predicted = network.predict(test.normalisation.to_input(test.images))
-    found.append((network, float(np.mean(predicted == test.labels))))
-    written, lines = [], []
-    for network, accuracy in found:
-        file = folder / f"{network.name}.npz"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        network.to_npz(file)
-        written.append((file, accuracy))
-        sizes = " -> ".join(map(str, network.sizes))
-        lines.append(f"| `{network.name}` | {sizes} | {100 * accuracy:.2f} % | `{network.sha256()[:16]}` |")
-    (folder / "spheres" / "README.md").write_text(README + "\n".join(lines) + "\n", encoding="utf-8")
-    return written
-
-
-if __name__ == "__main__":
-    for file, accuracy in train_shipped():
-        print(f"{file}: test accuracy {100 * accuracy:.2f} %")
+    weights, biases = ([tensor.detach().numpy() for tensor in pair] for pair in ((A, C), (b, k)))
+    return FeedForward.dense(weights, biases, name)

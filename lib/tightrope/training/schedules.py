@@ -52,7 +52,7 @@ class Schedule:
     milestones: tuple[float, ...] = (130, 190)
     halving: int = 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))  # a list in files
         if not 0 <= self.epsilon < float("inf"):
             raise InputError(f"epsilon: expected a radius >= 0 in pixel units, got {self.epsilon!r}.")
@@ -68,11 +68,14 @@ class Schedule:
         if self.learning_rates not in LEARNING_RATES:
             raise UnknownNameError("learning_rates", self.learning_rates, LEARNING_RATES)
         if not 0 <= self.epsilon_start <= self.epsilon:
-            raise InputError(f"epsilon_start: expected a radius from 0 to epsilon={self.epsilon:g}, got "
-                             f"{self.epsilon_start!r}.")  # fmt: skip
+            raise InputError(
+                f"epsilon_start: expected a radius from 0 to epsilon={self.epsilon:g}, got {self.epsilon_start!r}."
+            )
         if self.halving < 1 or not all(0 < milestone <= 200 for milestone in self.milestones):
-            raise InputError(f"halving={self.halving}, milestones={self.milestones}: halving must be at least 1, "
-                             "milestones from 0 to 200.")  # fmt: skip
+            raise InputError(
+                f"halving={self.halving}, milestones={self.milestones}: halving must be at least 1, "
+                "milestones from 0 to 200."
+            )
 
     def ramp(self, epoch: float) -> float:
         """How far the ramp-up is, 0 to 1, at a time counted in epochs from 0, fractions allowed."""

@@ -10,6 +10,7 @@ a few steps, and the neuron with the largest product of gains is taken.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +31,7 @@ from tightrope.propagation.rounding import composed
 from tightrope.regions import INFINITY, Ball
 from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Stop, end_if
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers.report import checked_targets
 
 #: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
@@ -52,15 +53,12 @@ class BranchAndBound:
         A point of the region with another label, re-checked by :func:`tightrope.attacks.check`, or None.
     subproblems, seconds
         Bounds that were computed for subproblems (not counting those of looking ahead), and time.
-    open_subproblems
-        How many were left; 0 if decided.
     """
 
     verdict: Verdict
     bound: float
     attack: Attack | None
     subproblems: int
-    open_subproblems: int
     seconds: float
     reason: str = ""
 
@@ -82,7 +80,7 @@ def branch_and_bound(
     ----------
     network : FeedForward
     region : Ball
-        Of the maximum norm, clipped or not.
+        A ball of the maximum norm, clipped or not.
     label : int
         The true label.
     root : Layerwise, optional
@@ -102,18 +100,18 @@ def branch_and_bound(
     if not time_limit > 0 or batch < 1:
         raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")
     began, began_cpu = time.perf_counter(), time.process_time()
-    with single_thread(), torch.no_grad():
-        found = attacks.check(network, region, label, region.center)
-        if found is not None:
-            return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, 0, time.perf_counter() - began)
+    with one_blas_thread(), torch.no_grad():
+        attack = attacks.check(network, region, label, region.center)
+        if attack is not None:
+            return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, time.perf_counter() - began)
         inputs = InputSet.from_balls([region])
         root = root or layerwise(network, inputs, label, "lp-all", decide=True)
         if not root.triangles.layers:
             return _affine(network, region, label, root, time.perf_counter() - began)
         tree = _Tree(network, region, inputs, label, root, batch)
-        found = tree.attacked(root.points)
+        attack = tree.attacked(root.points)
         reason = ""
-        while found is None and len(tree.open):
+        while attack is None and len(tree.open):
             end_if(stop)
             if time.process_time() - began_cpu > time_limit:
                 reason = f"time limit of {time_limit:g} s"
@@ -121,24 +119,24 @@ def branch_and_bound(
                 reason = f"limit of {limit} subproblems"
             if reason:
                 break
-            found = tree.step()
-            if tree.stuck and found is None:
+            attack = tree.step()
+            if tree.stuck and attack is None:
                 reason = reason or "the margin is 0 up to rounding for some phases"
     seconds = time.perf_counter() - began
-    if found is not None:
-        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, tree.count, len(tree.open), seconds)
+    if attack is not None:
+        return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, tree.count, seconds)
     verdict = Verdict.UNKNOWN if reason else Verdict.CERTIFIED
     worst = max(float(tree.open.bound.max()) if len(tree.open) else -np.inf, tree.closed)
-    return BranchAndBound(verdict, worst, None, tree.count, len(tree.open), seconds, reason)
+    return BranchAndBound(verdict, worst, None, tree.count, seconds, reason)
 
 
 def _affine(network: FeedForward, region: Ball, label: int, root: Layerwise, seconds: float) -> BranchAndBound:
     """Without hidden layers the bounds are attained."""
-    found = attacks.check(network, region, label, region.project(root.points.numpy()))
-    if found is not None:
-        return BranchAndBound(Verdict.FALSIFIED, np.inf, found, 0, 0, seconds)
+    attack = attacks.check(network, region, label, region.project(root.points.numpy()))
+    if attack is not None:
+        return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, seconds)
     verdict = Verdict.CERTIFIED if root.worst < 0 else Verdict.UNKNOWN
-    return BranchAndBound(verdict, root.worst, None, 0, 0, seconds, "" if root.worst < 0 else "0 up to rounding")
+    return BranchAndBound(verdict, root.worst, None, 0, seconds, "" if root.worst < 0 else "0 up to rounding")
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,25 +164,26 @@ class _Domains:
     def __len__(self) -> int:
         return len(self.target)
 
-    def rows(self, chosen) -> "_Domains":
-        pick = lambda side: tuple(t[chosen] for t in side)  # noqa: E731
-        return _Domains(self.target[chosen], pick(self.split), self.dual.rows(chosen), self.bound[chosen],
-                        pick(self.forms))  # fmt: skip
+    def rows(self, chosen: Tensor | slice) -> "_Domains":
+        split, forms = (tuple(t[chosen] for t in side) for side in (self.split, self.forms))
+        return _Domains(self.target[chosen], split, self.dual.rows(chosen), self.bound[chosen], forms)
 
     @staticmethod
     def join(parts: "list[_Domains]") -> "_Domains":
-        first = parts[0]
-        depth = range(len(first.split))
-        cat = lambda get: tuple(torch.cat([get(p)[i] for p in parts]) for i in depth)  # noqa: E731
-        dual = Dual(cat(lambda p: p.dual.slopes), cat(lambda p: p.dual.multipliers))
-        return _Domains(torch.cat([p.target for p in parts]), cat(lambda p: p.split), dual,
-                        torch.cat([p.bound for p in parts]), cat(lambda p: p.forms))  # fmt: skip
+        def cat(sides: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+            return tuple(torch.cat(layer) for layer in zip(*sides, strict=True))
+
+        dual = Dual(cat(p.dual.slopes for p in parts), cat(p.dual.multipliers or () for p in parts))
+        target, bound = torch.cat([p.target for p in parts]), torch.cat([p.bound for p in parts])
+        return _Domains(target, cat(p.split for p in parts), dual, bound, cat(p.forms for p in parts))
 
 
 class _Tree:
     """Open subproblems of one image."""
 
-    def __init__(self, network, region, inputs, label, root: Layerwise, batch: int):
+    def __init__(
+        self, network: FeedForward, region: Ball, inputs: InputSet, label: int, root: Layerwise, batch: int
+    ) -> None:
         self.network, self.region, self.label, self.batch = network, region, label, batch
         self.inputs = inputs
         self.triangles, keep = root.triangles.alive()
@@ -193,20 +192,21 @@ class _Tree:
         constant = constant + 2.01 * composed(layers, inputs, root.triangles.upper).max(1, keepdim=True).values
         others = torch.arange(A.shape[1]) != label
         self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
-        self.count, self.stuck, self.met = 0, False, None
+        self.count, self.stuck = 0, False
+        self.met: Attack | None = None
         margins = root.margins[others]
         decided = margins[margins < 0]  # the root's bounds of the other labels stay part of the answer
         self.closed = float(decided.max()) if len(decided) else -np.inf
         first = (~(margins < 0)).nonzero()[:, 0]  # what is not a number is not decided either
         slopes = tuple(a[0][first][:, None][..., k] for a, k in zip(root.dual.slopes, keep, strict=True))
         split = tuple(torch.zeros(len(first), a.shape[-1], dtype=torch.int8) for a in slopes)
-        self.open = _Domains(first, split, Dual(slopes, tuple(torch.zeros_like(a) for a in slopes)), margins[first],
-                             tuple(a[:, 0] for a in slopes))  # fmt: skip
+        dual = Dual(slopes, tuple(torch.zeros_like(a) for a in slopes))
+        self.open = _Domains(first, split, dual, margins[first], tuple(a[:, 0] for a in slopes))
         if len(first):  # the forms are not kept by the root: one evaluation
             self.open, _ = self._bounded(self.open, 0)
 
     def attacked(self, points: Tensor) -> Attack | None:
-        """The best of these inputs, if it proves that the label does not win."""
+        """Return the best of these inputs, if it proves that the label does not win."""
         return attacks.check(self.network, self.region, self.label, self.region.project(points.double().numpy()))
 
     def step(self) -> Attack | None:
@@ -227,7 +227,7 @@ class _Tree:
         return found
 
     def _bounded(self, domains: _Domains, steps: int, goal: float | None = 0.0) -> tuple[_Domains, Tensor]:
-        """The same subproblems with new multipliers and bounds, and their maximisers (D, n_0)."""
+        """Return the subproblems with new multipliers and bounds, and their maximisers (D, n_0)."""
         n = len(domains)
         inputs = InputSet(self.inputs.lower.expand(n, -1), self.inputs.upper.expand(n, -1))
         triangles = Triangles(
@@ -239,11 +239,14 @@ class _Tree:
         A, constant = self.A[domains.target][:, None], self.constant[domains.target][:, None]
         found = minimise(A, constant, triangles, inputs, first=domains.dual, steps=steps, goal=goal)
         bound = torch.fmin(found.bound[:, 0], domains.bound)  # a parent's bound holds for its children
-        dual = Dual(*(tuple(t.float() for t in side) for side in (found.dual.slopes, found.dual.multipliers)))
+        slopes, multipliers = (
+            tuple(t.float() for t in side or ()) for side in (found.dual.slopes, found.dual.multipliers)
+        )
+        dual = Dual(slopes, multipliers)
         return replace(domains, dual=dual, bound=bound, forms=tuple(f[:, 0] for f in found.forms)), found.points[:, 0]
 
     def _split(self, domains: _Domains) -> _Domains:
-        """Both children of each subproblem, at the neuron that looking ahead prefers."""
+        """Return both children of each subproblem, at the neuron that looking ahead prefers."""
         scores = torch.cat([self._scores(domains, i) for i in range(len(domains.split))], 1)
         best, where = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
         leaves = best[:, 0] <= 0
@@ -306,7 +309,9 @@ class _Tree:
         self.closed = max(self.closed, bound if bound == bound else np.inf)
         self.stuck = self.stuck or not bound < 0
 
-    def _leaf_program(self, matrix, low, form, constant: float) -> tuple[LinearReport, float]:
+    def _leaf_program(
+        self, matrix: np.ndarray, low: np.ndarray, form: np.ndarray, constant: float
+    ) -> tuple[LinearReport, float]:
         """Maximise form x + constant over matrix x >= low in the box; and by how much to scale the rows' multipliers.
 
         Phases that exclude each other have no point. Then the multipliers are those of the least violation: any
@@ -326,7 +331,7 @@ class _Tree:
         return program.maximise(columns, form), 1.0
 
     def _scores(self, domains: _Domains, i: int) -> Tensor:
-        """What the triangle of each neuron of layer i costs the bound, (D, n_i); 0 where it is a line."""
+        """Return what the triangle of each neuron of layer i costs the bound, (D, n_i); 0 where it is a line."""
         low, u = self.triangles.lower[i], self.triangles.upper[i]
         free = (low < 0) & (u > 0) & (domains.split[i] == 0)
         chord = u / (u - low).clamp(min=1e-30)
@@ -338,7 +343,7 @@ class _Tree:
 
 
 def _phased(domains: _Domains, where: Tensor, sign: int) -> _Domains:
-    """The subproblems with one more phase each, at position `where` of all hidden neurons."""
+    """Return the subproblems with one more phase each, at position `where` of all hidden neurons."""
     split, offset = [], 0
     for layer in domains.split:
         layer = layer.clone()

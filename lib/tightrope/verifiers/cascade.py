@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.regions import INFINITY, Ball
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.triangle import layerwise_bounds
 
@@ -34,6 +35,9 @@ ROUGH, CLEAR = 5, 0.06
 #: Beyond LP-ALL's bound, how far below 0 its maximisers are when a short attack is not worth its time: none of the
 #: 1,084 images of MNIST that it found on six lines of Table 1 was further.
 HOPELESS = 0.6
+
+
+T = TypeVar("T")
 
 
 class By(StrEnum):
@@ -75,7 +79,7 @@ class Decision:
     attack
         The point with another label, or None.
     subproblems
-        Of branch and bound.
+        How many branch and bound needed.
     seconds
         Processor time by the method's letter; that of what is done for all images at once is shared among them.
     reason
@@ -91,7 +95,7 @@ class Decision:
     reason: str = ""
 
 
-def decide(
+def verify_boxes(
     network: FeedForward,
     regions: Sequence[Ball],
     labels: Sequence[int],
@@ -101,13 +105,13 @@ def decide(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[Decision]:
-    """Decide each region.
+    """Verify each box, by the cheapest method that decides it.
 
     Parameters
     ----------
     network : FeedForward
     regions : sequence of Ball
-        Of the maximum norm.
+        Balls of the maximum norm.
     labels : sequence of int
         The true labels.
     time_limit : float
@@ -116,7 +120,7 @@ def decide(
     subproblems : int, optional
         Most subproblems of branch and bound for one image: a limit that is the same on every machine.
     seed : int
-        Of the attacks.
+        The seed of the attacks.
     progress
         Called with the number of decided images.
 
@@ -132,15 +136,15 @@ def decide(
             raise RegionError(f"regions: expected balls of norm inf with {network.input_size} inputs, got {region!r}.")
     if not time_limit >= 0:
         raise InputError(f"time_limit: expected seconds >= 0, got {time_limit!r}.")
-    with single_thread():
+    with one_blas_thread():
         inputs = InputSet.from_balls(regions)
         began = time.process_time()
         greedy = certify(network, inputs, labels, "deepz", batch=32)
         between = time.process_time()
         left = ~greedy.certified
         crown = certify(network, inputs, labels, "crown", consider=left, batch=32) if left.any() else greedy
-        shared = {By.GREEDY.value: (between - began) / len(regions),
-                  By.CROWN.value: (time.process_time() - between) / len(regions)}  # fmt: skip
+        spent = {By.GREEDY: between - began, By.CROWN: time.process_time() - between}
+        shared = {by.value: seconds / len(regions) for by, seconds in spent.items()}
         fooled, each = _fooled(network, regions, labels, greedy.certified | crown.certified, seed)
         decisions = []
         for i, (region, label) in enumerate(zip(regions, labels, strict=True)):
@@ -160,8 +164,10 @@ def decide(
     return decisions
 
 
-def _fooled(network, regions, labels, certified, seed) -> tuple[dict[int, tuple[By, Attack | None]], float]:
-    """What attacks say of the images that are not certified, and seconds of Foolbox for each."""
+def _fooled(
+    network: FeedForward, regions: Sequence[Ball], labels: Sequence[int], certified: np.ndarray, seed: int
+) -> tuple[dict[int, tuple[By, Attack | None]], float]:
+    """Return what attacks say of the images that are not certified, and seconds of Foolbox for each."""
     found: dict[int, tuple[By, Attack | None]] = {}
     for i, (region, label) in enumerate(zip(regions, labels, strict=True)):
         at_center = attacks.check(network, region, label, region.center)
@@ -176,15 +182,23 @@ def _fooled(network, regions, labels, certified, seed) -> tuple[dict[int, tuple[
     return found, (time.process_time() - began) / max(1, len(todo))
 
 
-def _decided(network, region, label, greedy, seconds, limits, seed) -> Decision:
-    def done(by: By, attack=None, subproblems=0, reason="") -> Decision:
+def _decided(
+    network: FeedForward,
+    region: Ball,
+    label: int,
+    greedy: float,
+    seconds: dict[str, float],
+    limits: tuple[float, int | None],
+    seed: int,
+) -> Decision:
+    def done(by: By, attack: Attack | None = None, subproblems: int = 0, reason: str = "") -> Decision:
         return Decision(by, greedy, bound, attack, subproblems, seconds, reason)
 
-    def timed(by: By, call):
+    def timed(by: By, call: Callable[[], T]) -> T:
         began = time.process_time()
-        found = call()
+        answer = call()
         seconds[by.value] = time.process_time() - began
-        return found
+        return answer
 
     time_limit, limit = limits
     root = timed(By.DUAL, lambda: _lp_all(network, region, label, greedy, rough=not time_limit))
@@ -208,8 +222,8 @@ def _decided(network, region, label, greedy, seconds, limits, seed) -> Decision:
     return done(by, tree.attack, tree.subproblems, tree.reason)
 
 
-def _aimed(network, region, label, root: Layerwise, seed, *, rough: bool) -> Attack | None:
-    """Points where LP-ALL's forms are largest; then PGD aimed at each label that LP-ALL leaves open.
+def _aimed(network: FeedForward, region: Ball, label: int, root: Layerwise, seed: int, *, rough: bool) -> Attack | None:
+    """Return points where LP-ALL's forms are largest; then PGD aimed at each label that LP-ALL leaves open.
 
     With `rough`, PGD is shorter, and left out where these points are further below 0 than LP-ALL's bound is above.
     """
@@ -225,7 +239,7 @@ def _aimed(network, region, label, root: Layerwise, seed, *, rough: bool) -> Att
     return found
 
 
-def _lp_all(network, region, label, greedy, *, rough: bool) -> Layerwise:
+def _lp_all(network: FeedForward, region: Ball, label: int, greedy: float, *, rough: bool) -> Layerwise:
     """LP-ALL's bounds by the dual; with `rough` only as good as they must be to tell what LP-ALL certifies."""
     inputs = InputSet.from_balls([region])
     if rough:

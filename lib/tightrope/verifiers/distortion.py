@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import attacks
-from tightrope.errors import InputError, UnknownNameError
+from tightrope.errors import InputError
+from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.regions import INFINITY, Ball
-from tightrope.solvers.threads import single_thread
+from tightrope.threads import one_blas_thread
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def certified_distortion(
     tolerance: float = 0.01,
     steps: int = 40,
 ) -> Bracket:
-    """The largest radius that a method certifies, within a bracket.
+    """Return the largest radius that a method certifies, within a bracket.
 
     Parameters
     ----------
@@ -93,17 +94,16 @@ def certified_distortion(
     tolerance
         Relative width of the bracket.
     steps
-        Of the dual ascent.
+        How many the dual ascent takes.
     """
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    method = known_name("method", method, METHODS)
     center = np.asarray(center, float)
 
     def certified(radius: float) -> bool:
         inputs = InputSet.from_balls([_ball(center, radius, box)])
         return layerwise(network, inputs, label, method, steps=steps, decide=True).worst < 0
 
-    with single_thread():
+    with one_blas_thread():
         return bisect(certified, lower, upper, tolerance)
 
 
@@ -119,14 +119,14 @@ def attacked_distortion(
     steps: int = 40,
     seed: int = 0,
 ) -> Bracket:
-    """The smallest distance at which projected gradient ascent finds another label.
+    """Return the smallest distance at which projected gradient ascent finds another label.
 
     Parameters
     ----------
     largest
         The first radius that is tried; the upper end is inf if nothing is found there.
     restarts, steps, seed
-        Of :func:`tightrope.attacks.pgd`.
+        Those of :func:`tightrope.attacks.pgd`.
     """
     center = np.asarray(center, float)
     nearest = [INFINITY]
@@ -139,7 +139,7 @@ def attacked_distortion(
         nearest[0] = min(nearest[0], float(np.abs(points - center).max(1).min()))
         return False
 
-    with single_thread():
+    with one_blas_thread():
         if network.predict(center) != label:
             return Bracket(0.0, 0.0, 0)
         if survives(largest):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tightrope.arguments import require_network, require_region
 from tightrope.certificates import Verdict, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
@@ -39,11 +40,11 @@ class Ellipsoid:
         return -np.linalg.solve(self.Q, self.b)
 
     def contains(self, xi: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether each row of xi (..., K) is inside."""
+        """Return whether each row of xi (..., K) is inside."""
         return np.linalg.norm(xi @ self.Q + self.b, axis=-1) <= 1 + tolerance
 
     def support(self, a: np.ndarray) -> float:
-        """An upper bound of max a'xi over the ellipsoid, sharp up to rounding.
+        """Return an upper bound of max a'xi over the ellipsoid, sharp up to rounding.
 
         With xi = Q^-1 (u - b), ||u|| <= 1, the maximum is ||g|| - g'b for g = Q^-1 a. A computed g with residual
         r = a - Q g is off by at most ||r|| / lambda_min(Q) =: e, so ||g|| + e - g'b + e ||b|| is an upper bound.
@@ -61,7 +62,7 @@ class Ellipsoid:
         return float(np.linalg.norm(g) - g @ self.b + slack)
 
     def holds(self, other: "Ellipsoid", tolerance: float = 1e-9) -> bool:
-        """Whether the other ellipsoid is inside this one, up to rounding (no proof).
+        """Return whether the other ellipsoid is inside this one, up to rounding (no proof).
 
         xi = P u + q for ||u|| <= 1, so ||Q P u + (Q q + b)||^2 is to be at most 1 on the unit ball: by the S-lemma,
         some t >= 0 has [t I, 0; 0, 1 - t] - [QP, Qq + b]'[QP, Qq + b] >= 0. With singular values s of Q P and c the
@@ -77,7 +78,7 @@ class Ellipsoid:
         return bool((high - t - (t[:, None] * c**2 / (t[:, None] - s**2)).sum(1) >= -tolerance).any())
 
     def projection(self, i: int, j: int, count: int = 200) -> np.ndarray:
-        """Boundary of the projection onto labels (i, j), (count, 2).
+        """Return points (count, 2) on the boundary of the projection onto labels (i, j).
 
         P xi = P Q^-1 (u - b) for ||u|| <= 1 is an ellipse with the half-axes matrix (G G')^(1/2), G = P Q^-1.
         """
@@ -95,9 +96,10 @@ class EllipsoidReport:
     Attributes
     ----------
     ellipsoid
-        Holds F(region), proven: the solver's Q and b, shrunk by `scale` <= 1 to what its multipliers prove.
+        Holds F(region), proven: the solver's Q and b, with Q and b times `scale`, which its multipliers prove.
     scale
-        1 when the multipliers prove the solver's own ellipsoid.
+        1 when the multipliers prove just the solver's own ellipsoid; below 1 they prove a larger one, above 1 (where
+        the solver's had slack) a smaller one. 0 if none is proven.
     multipliers
         (k,) in the order of the model's constraints: the proof, with Q and b before scaling.
     solve
@@ -111,13 +113,13 @@ class EllipsoidReport:
     seconds: float
 
     def margins(self, label: int) -> np.ndarray:
-        """(K,) proven upper bounds of F_j - F_label over the region; 0 at the label."""
+        """Return (K,) proven upper bounds of F_j - F_label over the region; 0 at the label."""
         if self.ellipsoid is None:
             raise InputError("report: no ellipsoid was proven, so it has no margins.")
         return margins_of(self.ellipsoid, label)
 
     def verdict(self, label: int) -> Verdict:
-        """CERTIFIED if every other label stays below `label` on the ellipsoid (the printed criterion)."""
+        """Return CERTIFIED if every other label stays below `label` on the ellipsoid (the printed criterion)."""
         if self.ellipsoid is None:
             return Verdict.FAILED
         below = np.delete(self.margins(label), label) < 0
@@ -125,7 +127,7 @@ class EllipsoidReport:
 
 
 def margins_of(ellipsoid: Ellipsoid, label: int) -> np.ndarray:
-    """(K,) upper bounds of xi_j - xi_label over an ellipsoid; 0 at the label."""
+    """Return (K,) upper bounds of xi_j - xi_label over an ellipsoid; 0 at the label."""
     eye = np.eye(len(ellipsoid.b))
     return np.array([0.0 if j == label else ellipsoid.support(eye[j] - eye[label]) for j in range(len(eye))])
 
@@ -140,7 +142,7 @@ def outer_ellipsoid(
     seed: int = 0,
     stop: Stop | None = None,
 ) -> EllipsoidReport:
-    """The smallest ellipsoid around F(region) that the Ellipsoid Model proves.
+    """Return the smallest ellipsoid around F(region) that the Ellipsoid Model proves.
 
     Parameters
     ----------
@@ -150,13 +152,15 @@ def outer_ellipsoid(
         "1": the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
         eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts).
     tolerance, time_limit
-        Of the solve.
+        Relative gap, and seconds or None, of the solve.
     seed
-        Of the sampled outputs that set the starting scale; they have no part in the proof.
+        The seed of the sampled outputs that set the starting scale; they have no part in the proof.
     stop
         Asked between iterations; True ends the solve with a :class:`StoppedError`.
     """
     began = time.perf_counter()
+    require_network(network, MonDEQ, instead="write outer_ellipsoid(network.to_mondeq(), region)")
+    require_region(region)
     if str(order) not in ORDERS:
         raise UnknownNameError("order", order, ORDERS)
     base = robustness_model(network, region, 0)
@@ -178,7 +182,7 @@ def outer_ellipsoid(
 
 
 def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.ndarray) -> tuple[Ellipsoid | None, float]:
-    """The ellipsoid that multipliers (k,) prove, and the factor by which their Q and b had to be scaled.
+    """Return the ellipsoid that multipliers (k,) prove, and the factor by which their Q and b had to be scaled.
 
     sound_bound proves y_0 E_00 + E_oo - sum y_k A_k + delta I >= 0 (Q and b among the y_k). At (v, o') with the state v
     and the minimising o' = B v / (1 + delta) this reads ||B v||^2 <= (1 + delta) (y_0 + delta ||v||^2), because the
@@ -204,7 +208,7 @@ def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.nda
 
 
 def _start(network: MonDEQ, region: Region, seed: int, inflation: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
-    """Q = (covariance of sampled outputs)^(-1/2) / inflation, b = -Q F(centre)."""
+    """Return Q = (covariance of sampled outputs)^(-1/2) / inflation and b = -Q F(centre)."""
     center = network.logits(region.center)
     outputs = network.logits(region.sample(100, np.random.default_rng(seed))) - center
     covariance = outputs.T @ outputs / len(outputs)

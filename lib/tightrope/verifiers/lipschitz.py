@@ -8,16 +8,18 @@ import itertools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
-from tightrope.certificates import sound_bound
+from tightrope.arguments import require_network
+from tightrope.certificates import dense_bound, sound_bound
 from tightrope.errors import CertificateError, InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import l1_problem, l2_problem, linf_problem, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, parse_norm
-from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor, shor_constraints
+from tightrope.relaxations.shor import objective_matrix, shor, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.report import Stop
@@ -43,7 +45,7 @@ class PartBound:
     status
         How the solve ended.
     gap, iterations, seconds
-        Of the solve.
+        What the solve ended with and cost.
     """
 
     part: int | tuple[int, int]
@@ -95,6 +97,10 @@ class PairwiseBounds:
     parts: tuple[PartBound, ...]
     network_sha256: str
     seconds: float
+
+
+#: What to write for a network that is no monDEQ.
+RELU = "write relu_lipschitz.lipschitz_bound(network, region), or give network.to_mondeq()"
 
 
 def upper_bound(
@@ -149,15 +155,16 @@ def pairwise_bounds(network: MonDEQ, norm: object, *, tolerance: float = 1e-5) -
     K = network.classes
     if K < 2:
         raise InputError("network: it has one output; pairwise bounds need two.")
-    solved = tuple(_solve(network, q, pair, tolerance) for pair in itertools.combinations(range(K), 2))
+    pairs = list(itertools.combinations(range(K), 2))
+    solved = tuple(_solve(network, q, pair, tolerance) for pair in pairs)
     values = np.zeros((K, K))
-    for part in solved:
-        values[part.part] = values[part.part[::-1]] = part.value
+    for (i, j), part in zip(pairs, solved, strict=True):
+        values[i, j] = values[j, i] = part.value
     return PairwiseBounds(q, values, solved, network.sha256(), time.perf_counter() - began)
 
 
 def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float:
-    """UB_F^q of Pabbaraju, Winston and Kolter (2021), in closed form: ||C||_q ||U||_2 / m, times a change of norms.
+    """Return UB_F^q of Pabbaraju, Winston and Kolter (2021): ||C||_q ||U||_2 / m, times a change of norms.
 
     ||z - z'||_2 <= ||U||_2 ||x - x'||_2 / m. For q = inf, ||.||_inf <= ||.||_2 and ||x||_2 <= sqrt(p0) ||x||_inf; for
     q = 1, ||z||_1 <= sqrt(p) ||z||_2 and ||.||_2 <= ||.||_1.
@@ -168,7 +175,7 @@ def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float
 
 
 def certified(scores: np.ndarray, labels: np.ndarray, radius: float, bound: LipschitzBound | float) -> np.ndarray:
-    """The printed criterion: 2 radius L < F_y - max_(k != y) F_k at the centre. True for each image that it certifies.
+    """Return for which images the printed criterion holds: 2 radius L < F_y - max_(k != y) F_k at the centre.
 
     Parameters
     ----------
@@ -191,7 +198,7 @@ def certified(scores: np.ndarray, labels: np.ndarray, radius: float, bound: Lips
 
 
 def certified_pairwise(scores: np.ndarray, labels: np.ndarray, radius: float, values: np.ndarray) -> np.ndarray:
-    """The sharper criterion: radius L_yk < F_y - F_k for every k != y, with values (K, K) of F_y - F_k."""
+    """Return for which images the sharper criterion holds: radius L_yk < F_y - F_k for all k; values (K, K) of L."""
     margins = _margins(scores, labels)
     if np.shape(values) != (margins.shape[1],) * 2:
         raise InputError(f"values: expected shape {(margins.shape[1],) * 2}, got {np.shape(values)}.")
@@ -199,7 +206,7 @@ def certified_pairwise(scores: np.ndarray, labels: np.ndarray, radius: float, va
 
 
 def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
-    """The constant that the report's multipliers prove, from problems built anew and dense eigenvalues.
+    """Return the constant that the report's multipliers prove, from problems built anew and dense eigenvalues.
 
     Raises
     ------
@@ -212,7 +219,7 @@ def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
     _check_parts(bound, target)
     largest = 0.0
     for part in bound.parts:
-        if part.multipliers is None:
+        if part.multipliers is None or part.y0 is None:
             proven = _closed_form(target, bound.norm, part.part)
         else:
             proven = dense_bound(shor(_problem(target, bound.norm, part.part)), part.multipliers, part.y0)
@@ -228,57 +235,33 @@ def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
 
 def _check_parts(bound: LipschitzBound | PairwiseBounds, target: MonDEQ) -> None:
     """Refuse reports that lack a part, or whose values are below their parts'."""
+    K, every = target.classes, set[int | tuple[int, int]]()
     pairwise = isinstance(bound, PairwiseBounds)
-    every = set(
-        itertools.combinations(range(target.classes), 2) if pairwise else range(_part_count(target, bound.norm))
-    )
-    found = [part.part for part in bound.parts]
-    if len(set(found)) < len(found) or not found or not set(found) <= every:
-        raise CertificateError(f"bound: parts {found} are not some of its problems.")
-    if (pairwise or bound.whole) and set(found) != every:
-        raise CertificateError(f"bound: {len(every) - len(found)} of {len(every)} parts are missing.")
-    for part in bound.parts if pairwise else ():
-        if np.shape(bound.values) != (target.classes,) * 2 or not (
-            bound.values[part.part] >= part.value and bound.values[part.part[::-1]] >= part.value
-        ):
-            raise CertificateError(f"bound: its value for {part.part} is below that of the part, {part.value!r}.")
+    every |= set(itertools.combinations(range(K), 2)) if pairwise else set(range(_part_count(target, bound.norm)))
+    parts = [part.part for part in bound.parts]
+    if len(set(parts)) < len(parts) or not parts or not set(parts) <= every:
+        raise CertificateError(f"bound: parts {parts} are not some of its problems.")
+    if (isinstance(bound, PairwiseBounds) or bound.whole) and set(parts) != every:
+        raise CertificateError(f"bound: {len(every) - len(parts)} of {len(every)} parts are missing.")
+    if isinstance(bound, PairwiseBounds):
+        if np.shape(bound.values) != (K, K):
+            raise CertificateError(f"bound: expected values ({K}, {K}), got {np.shape(bound.values)}.")
+        for part in bound.parts:
+            i, j = cast(tuple[int, int], part.part)
+            if not min(bound.values[i, j], bound.values[j, i]) >= part.value:
+                raise CertificateError(f"bound: its value for {part.part} is below that of the part, {part.value!r}.")
 
 
 def _part_count(target: MonDEQ, q: float) -> int:
     return {1.0: target.input_size, 2.0: 1, INFINITY: target.classes}[q]
 
 
-def dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: float) -> float:
-    """y_0 + R^2 max(0, -lambda_min(Z)) with Z = y_0 E_00 - C - sum_k y_k A_k as one dense matrix.
-
-    The multipliers come by name of constraint group; the rounding of the eigenvalue counts as negative.
-
-    Raises
-    ------
-    CertificateError
-        If a group is missing, of a wrong length, not finite, or negative where the constraint is an inequality.
-    """
-    c = program.constraints
-    if set(multipliers) != set(c.groups):
-        raise CertificateError(f"multipliers: expected the groups {sorted(c.groups)}.")
-    y = np.empty(len(c.equality))
-    for name, where in c.groups.items():
-        values = np.asarray(multipliers[name], float)
-        if values.shape != (where.stop - where.start,) or not np.isfinite(values).all():
-            raise CertificateError(f"multipliers: group {name!r} has a wrong length or a number that is not finite.")
-        y[where] = values
-    if (y[~c.equality] < 0).any() or not np.isfinite(y0):
-        raise CertificateError("multipliers: negative for an inequality, or y_0 is not finite.")
-    Z = -(program.objective + c.matrix(y)).toarray()
-    Z[0, 0] += y0
-    size = np.linalg.norm(c.absolute_matrix(y).toarray() + abs(program.objective).toarray()) + abs(y0)
-    rounding = (8 * c.size * np.linalg.norm(Z) + 2 * (c.terms + 4) * size) * np.finfo(float).eps / 2
-    smallest = float(np.linalg.eigvalsh(Z)[0])
-    return float(y0 + max(0.0, rounding - smallest) * c.squared_norm)
-
-
 def prove(
-    problem: PolynomialProblem, tolerance: float, part=0, closed_form: float = np.inf, stop: Stop | None = None
+    problem: PolynomialProblem,
+    tolerance: float,
+    part: int | tuple[int, int] = 0,
+    closed_form: float = np.inf,
+    stop: Stop | None = None,
 ) -> PartBound:
     """Solve Shor's relaxation of a problem and prove a bound of its value; at most `closed_form`, itself proven."""
     began = time.perf_counter()
@@ -306,7 +289,7 @@ def _solve(
 
 def _problem(network: MonDEQ, q: float, part: int | tuple[int, int]) -> PolynomialProblem:
     if q == 1:
-        return l1_problem(network, part)
+        return l1_problem(network, cast(int, part))
     row = _row(network, part)
     if q == 2:
         return l2_problem(network, row if isinstance(part, tuple) else None)
@@ -314,13 +297,13 @@ def _problem(network: MonDEQ, q: float, part: int | tuple[int, int]) -> Polynomi
 
 
 def _closed_form(network: MonDEQ, q: float, part: int | tuple[int, int]) -> float:
-    """A bound of the same quantity by m ||y|| <= ||C'v||, valid without a solve; 0 where the map is constant."""
+    """Return a bound of the same quantity by m ||y|| <= ||C'v||, valid without a solve; 0 where the map is constant."""
     if q == 1:  # |v'C ...| with ||v||_2 <= sqrt(K)
-        size = np.linalg.norm(network.C, 2) * np.sqrt(network.classes)
+        size = float(np.linalg.norm(network.C, 2) * np.sqrt(network.classes))
         return y_radius(network, size) * float(np.linalg.norm(network.U[:, part]))
     C = network.C if q == 2 and not isinstance(part, tuple) else _row(network, part)[None] @ network.C
     change = np.sqrt(network.input_size) if q == INFINITY else 1.0
-    return y_radius(network, np.linalg.norm(C, 2)) * float(np.linalg.norm(network.U, 2) * change)
+    return y_radius(network, float(np.linalg.norm(C, 2))) * float(np.linalg.norm(network.U, 2) * change)
 
 
 def _row(network: MonDEQ, part: int | tuple[int, int]) -> np.ndarray:
@@ -329,13 +312,12 @@ def _row(network: MonDEQ, part: int | tuple[int, int]) -> np.ndarray:
 
 
 def _states(network: MonDEQ) -> MonDEQ:
-    """The network whose outputs are its states z."""
+    """Return the network whose outputs are its states z."""
     return replace(network, C=np.eye(network.width), c=np.zeros(network.width))
 
 
 def _checked(network: MonDEQ, norm: object, of: str, tolerance: float) -> tuple[float, MonDEQ]:
-    if not isinstance(network, MonDEQ):
-        raise InputError(f"network: the Lipschitz Model needs a MonDEQ, got {type(network).__name__}.")
+    require_network(network, MonDEQ, instead=RELU)
     q = parse_norm(norm)
     if q not in NORMS:
         raise RegionError(f"norm: Lipschitz bounds are built for 1, 2 and inf, not L{q:g}.")

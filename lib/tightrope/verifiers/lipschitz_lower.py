@@ -17,7 +17,7 @@ KINK = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class LowerBound:
+class LargestJacobian:
     """The largest norm of a Jacobian that was found, and where.
 
     Attributes
@@ -33,13 +33,13 @@ class LowerBound:
     point: np.ndarray | None
 
 
-def sampled(network: MonDEQ, norm: object, points: np.ndarray, *, batch: int = 100) -> LowerBound:
-    """The largest Jacobian at given inputs (N, p0)."""
+def sampled(network: MonDEQ, norm: object, points: np.ndarray, *, batch: int = 100) -> LargestJacobian:
+    """Return the largest norm of a Jacobian at given inputs (N, p0)."""
     q = _checked(norm)
     points = np.atleast_2d(np.asarray(points, float))
     if points.ndim != 2 or points.shape[1] != network.input_size or not np.isfinite(points).all():
         raise InputError(f"points: expected finite inputs (N, {network.input_size}), got shape {points.shape}.")
-    best = LowerBound(q, 0.0, None)
+    best = LargestJacobian(q, 0.0, None)
     moving = np.abs(network.W).sum(1) + np.abs(network.U).sum(1) > 0  # a constant preactivation has no kink
     for start in range(0, len(points), batch):
         x = points[start : start + batch]
@@ -48,13 +48,13 @@ def sampled(network: MonDEQ, norm: object, points: np.ndarray, *, batch: int = 1
         values[(np.abs(h) <= KINK * (1 + np.abs(h).max(-1, keepdims=True, initial=0))).any(-1)] = 0
         k = int(np.argmax(values))
         if values[k] > best.value:
-            best = LowerBound(q, float(values[k]), x[k].copy())
+            best = LargestJacobian(q, float(values[k]), x[k].copy())
     return best
 
 
 def ascent(
     network: MonDEQ, norm: object, points: np.ndarray, *, restarts: int = 10, seed: int = 0, steps: int = 200
-) -> LowerBound:
+) -> LargestJacobian:
     """Climb over activation patterns, from those of `points` with the largest Jacobians and from random ones.
 
     With t and v fixed, t'U'y as a function of one s_i is (a + b s_i) / (c + d s_i), so what a flip of s_i gains is
@@ -83,19 +83,19 @@ def ascent(
 
 
 def realise(network: MonDEQ, patterns: np.ndarray) -> np.ndarray:
-    """Inputs (n, p0) whose preactivations are +1 where a pattern (n, p) is true and -1 elsewhere, if there are any."""
+    """Return inputs (n, p0) with preactivations +1 where a pattern (n, p) is true and -1 elsewhere, if any."""
     h = np.where(patterns, 1.0, -1.0)
     z = np.where(patterns, h, 0.0)
     return np.linalg.lstsq(network.U, (h - z @ network.W.T - network.u).T, rcond=None)[0].T
 
 
 def jacobian_norms(J: np.ndarray, q: float) -> np.ndarray:
-    """||J||_q (N,) of Jacobians (N, K, p0), as operators from L_q to L_q."""
+    """Return the norms ||J||_q (N,) of Jacobians (N, K, p0), as operators from L_q to L_q."""
     return np.linalg.norm(J, ord=q, axis=(-2, -1))
 
 
-def _climb(network, patterns, q, row, steps) -> np.ndarray:
-    """Patterns (n, p) that no single flip improves, or the last ones after `steps`."""
+def _climb(network: MonDEQ, patterns: np.ndarray, q: float, row: np.ndarray | None, steps: int) -> np.ndarray:
+    """Return patterns (n, p) that no single flip improves, or the last ones after `steps`."""
     s = patterns.copy()
     value, gain = _evaluate(network, s, q, row)
     for _ in range(steps):
@@ -119,7 +119,7 @@ def _climb(network, patterns, q, row, steps) -> np.ndarray:
 
 
 def _evaluate(network: MonDEQ, patterns: np.ndarray, q: float, row: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """||v'J|| (n,) at each pattern for the best t (and v, unless it is `row`), and what each flip gains with these.
+    """Return ||v'J|| (n,) for the best t (and v, unless it is `row`), and what each flip gains with these.
 
     N = (I - S W)^-1, r = N'C'v, k = (I - W S)^-1 U t = U t + W N S U t. Flipping s_i by delta_i changes t'U'y by
     delta_i r_i k_i / (1 - delta_i (W N)_ii) (Sherman and Morrison).
@@ -141,7 +141,7 @@ def _evaluate(network: MonDEQ, patterns: np.ndarray, q: float, row: np.ndarray |
 
 
 def _directions(J: np.ndarray, q: float) -> tuple[float, np.ndarray, np.ndarray]:
-    """t, v with v'J t = ||J||_q, ||t||_q <= 1 and v in the dual ball."""
+    """Return t, v with v'J t = ||J||_q, ||t||_q <= 1 and v in the dual ball."""
     if q == 2:
         left, sigma, right = np.linalg.svd(J, full_matrices=False)
         return float(sigma[0]), right[0], left[:, 0]

@@ -1,24 +1,28 @@
 """The exact verifier of Tjeng et al. (2019): a mixed-integer program for each label, with HiGHS.
 
-Robust here means that HiGHS finds no point with a margin above -TOLERANCE: the solver's word, not a proof of ours.
+Robust here means that HiGHS finds no point with a margin above -TOLERANCE: the solver's word, not a proof of ours, so
+that the verdict is COMPUTED and never CERTIFIED. Points that HiGHS finds are checked and are attacks like all others.
 :mod:`tightrope.verifiers.branch_and_bound` answers the same question with bounds that are proven.
 """
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope import attacks
+from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
 from tightrope.errors import RegionError
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
+from tightrope.propagation.margins import composition_error
 from tightrope.regions import INFINITY, Ball
-from tightrope.relaxations.binary import binary_program
+from tightrope.relaxations.binary import BinaryProgram, binary_program
 from tightrope.solvers.mixed_integer import maximise
 from tightrope.solvers.report import Status
 from tightrope.verifiers.report import checked_targets
@@ -36,13 +40,13 @@ class MixedInteger:
     Attributes
     ----------
     verdict
-        CERTIFIED (HiGHS's word), FALSIFIED with the attack, UNKNOWN or FAILED with the reason.
+        COMPUTED, FALSIFIED with the attack, UNKNOWN or FAILED with the reason.
     attack
         Re-checked by :func:`tightrope.attacks.check`, or None.
     binaries
         Unstable neurons.
     bounds
-        HiGHS's upper bound of F_k - F_label by label k; -inf where no point has a margin above -TOLERANCE. CERTIFIED
+        HiGHS's upper bound of F_k - F_label by label k; -inf where no point has a margin above -TOLERANCE. COMPUTED
         needs bounds below -TOLERANCE.
     """
 
@@ -59,7 +63,8 @@ def mixed_integer(
     region: Ball,
     label: int,
     *,
-    hidden: tuple | None = None,
+    targets: Iterable[int] | None = None,
+    hidden: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
     sign: bool = True,
     time_limit: float | None = None,
 ) -> MixedInteger:
@@ -69,32 +74,46 @@ def mixed_integer(
     ----------
     network : FeedForward
     region : Ball
-        Of the maximum norm.
+        A ball of the maximum norm, clipped or not.
     label : int
+    targets : iterable of int, optional
+        The labels that may win instead; all others if left out.
     hidden : (lower, upper), optional
-        Proven bounds of the hidden layers, sequences of (n_l,); LP-ALL's by the dual if left out.
+        Proven bounds of the hidden layers, sequences of (n_l,); :func:`hidden_bounds` if left out.
     sign : bool
         Only ask whether a margin of 0 is reached; otherwise the largest margins are computed.
     time_limit : float, optional
         Seconds for all labels together. At the limit the verdict is UNKNOWN.
+
+    Raises
+    ------
+    RegionError
+        If the region is no box.
     """
-    targets = checked_targets(network, region, label, None)
+    require_network(network, FeedForward)
+    require_region(region, Ball)
+    targets = checked_targets(network, region, label, targets)
     if not isinstance(region, Ball) or region.norm != INFINITY:
         raise RegionError("region: the mixed-integer program is for boxes; give a Ball of norm inf.")
     began = time.perf_counter()
 
-    def done(verdict: Verdict, attack=None, reason="") -> MixedInteger:
-        return MixedInteger(verdict, attack, program.binaries, bounds, time.perf_counter() - began, reason)
+    def seconds() -> float:
+        return time.perf_counter() - began
 
-    if hidden is None:
-        triangles = layerwise(network, InputSet.from_balls([region]), label).triangles
-        hidden = [tuple(t[0].numpy() for t in side) for side in (triangles.lower, triangles.upper)]
-    program = binary_program(network, *region.bounding_box(), *hidden)
+    hidden = hidden or hidden_bounds(network, region, label)
     W, b = network.layers[-1].dense()
+    inexact = composition_error(network, region).max(initial=0.0)
+    finite = all(np.isfinite(layer).all() for side in hidden for layer in side)
+    program = binary_program(network, *region.bounding_box(), *hidden) if finite else None
+    if program is None or _beyond(program, W) or not inexact < TOLERANCE / 10:
+        reason = "numbers beyond HiGHS's tolerances; scale the network's layers"
+        return MixedInteger(Verdict.UNKNOWN, None, 0 if program is None else program.binaries, {}, seconds(), reason)
     bounds: dict[int, float] = {}
-    if _beyond(program, W):
-        return done(Verdict.UNKNOWN, reason="numbers beyond HiGHS's tolerances; scale the network's layers")
-    verdict, reason = Verdict.CERTIFIED, ""
+
+    def done(verdict: Verdict, attack: Attack | None = None, reason: str = "") -> MixedInteger:
+        return MixedInteger(verdict, attack, program.binaries, bounds, seconds(), reason)
+
+    verdict, reason = Verdict.COMPUTED, "HiGHS finds no point that reaches this label; nothing is proven"
     for target in targets:
         objective = np.zeros(len(program.lower))
         objective[program.activations] = W[target] - W[label]
@@ -106,26 +125,32 @@ def mixed_integer(
         # First any point with a margin of 0; where the one found is none after all, the largest margin.
         for aim in (np.zeros_like(objective), objective) if sign else (objective,):
             left = None if time_limit is None else max(1e-3, time_limit - (time.perf_counter() - began))
-            found = maximise(aim, matrix, low, high, program.lower, program.upper, program.integral, time_limit=left)
-            empty = found.feasible is False
-            bounds[target] = -np.inf if empty else found.bound + offset if aim is objective else np.inf
-            if found.point is not None:
-                attack = attacks.check(network, region, label, region.project(found.point[program.inputs]))
+            report = maximise(aim, matrix, low, high, program.lower, program.upper, program.integral, time_limit=left)
+            empty = report.feasible is False
+            bounds[target] = -np.inf if empty else report.bound + offset if aim is objective else np.inf
+            if report.point is not None:
+                attack = attacks.check(network, region, label, region.project(report.point[program.inputs]), targets)
                 if attack is not None:
                     return done(Verdict.FALSIFIED, attack)
-            if empty or found.status is not Status.SOLVED:
+            if empty or report.status is not Status.SOLVED:
                 break
-        if found.status is Status.FAILED:
-            return done(Verdict.FAILED, reason=found.reason)
-        if found.status is Status.TIME_LIMIT:
+        if report.status is Status.FAILED:
+            return done(Verdict.FAILED, reason=report.reason)
+        if report.status is Status.TIME_LIMIT:
             return done(Verdict.UNKNOWN, reason=f"time limit of {time_limit:g} s")
         if not bounds[target] < -TOLERANCE:
             verdict, reason = Verdict.UNKNOWN, "a margin within HiGHS's tolerance of 0"
     return done(verdict, reason=reason)
 
 
-def _beyond(program, W: np.ndarray) -> bool:
-    """Whether HiGHS's tolerances, 1e-6 of a row and 1e-9 of an entry, can hide a margin of TOLERANCE.
+def hidden_bounds(network: FeedForward, region: Ball, label: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return proven bounds of each hidden layer, lists of (n_l,) arrays: LP-ALL's, by the dual."""
+    triangles = layerwise(network, InputSet.from_balls([region]), label).triangles
+    return [t[0].numpy() for t in triangles.lower], [t[0].numpy() for t in triangles.upper]
+
+
+def _beyond(program: BinaryProgram, W: np.ndarray) -> bool:
+    """Return whether HiGHS's tolerances, 1e-6 of a row and 1e-9 of an entry, can hide a margin of TOLERANCE.
 
     A row is met up to 1e-6, so entries that are large enlarge that; entries that are small are dropped or not priced,
     together with whatever the column's values make of them.

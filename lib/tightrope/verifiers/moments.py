@@ -14,7 +14,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.certificates import sound_bound
+from tightrope.errors import InputError
 from tightrope.relaxations.heuristic import MomentProgram
+from tightrope.relaxations.lasserre import semidefinite_part
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.conic import MomentMultipliers
 
@@ -25,7 +27,7 @@ ROUNDING = 1e-12
 def proven_bound(
     program: MomentProgram, found: MomentMultipliers, scale: np.ndarray | None = None, off: float = 0.0
 ) -> float | None:
-    """The upper bound that the multipliers prove, whatever their quality; None if they prove nothing.
+    """Return the upper bound that the multipliers prove, whatever their quality; None if they prove nothing.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ def proven_bound(
     for block, grams, free in zip(program.blocks, found.grams, found.free, strict=True):
         q, magnitude = np.zeros(len(block.monomials)), np.zeros(len(block.monomials))
         for A, gram in zip(block.psd, grams, strict=True):
-            G = _semidefinite(gram)
+            G = semidefinite_part(gram)
             q += A @ G.ravel()
             magnitude += abs(A) @ np.abs(G).ravel()
         if block.equalities.shape[1]:
@@ -55,13 +57,13 @@ def proven_bound(
         return None
     if program.dense:
         data = ArrowData(c, core=tuple(c.blocks))
-        bound = sound_bound(data, sp.csr_array(total), found.first_order)
-        if bound is None:
+        shor = sound_bound(data, sp.csr_array(total), found.first_order)
+        if shor is None:
             return None
         noise += 4.1 * off * float(np.abs(found.first_order).sum())
-        return float(bound.value + high + noise + rounding * float(np.abs(size.data).sum()) * c.squared_norm)
+        return float(shor.value + high + noise + rounding * float(np.abs(size.data).sum()) * c.squared_norm)
     if scale is None:
-        raise ValueError("scale: a program without a dense matrix needs bounds of its variables.")
+        raise InputError("scale: a program without a dense matrix needs bounds of its variables.")
     y = np.where(c.equality, found.first_order, np.maximum(found.first_order, 0))
     rest = (total + c.matrix(y)).toarray()
     weight = np.outer(scale, scale)
@@ -70,9 +72,3 @@ def proven_bound(
     # v_0 v_0 = 1: its coefficient is the bound, the others cost what they can be.
     bound = float(rest[0, 0] + spare.sum() - spare[0, 0] + high + noise + rounding * sizes.sum())
     return bound if np.isfinite(bound) else None
-
-
-def _semidefinite(gram: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
-    root = vectors * np.sqrt(np.maximum(values, 0))
-    return root @ root.T

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tightrope.arguments import require_network
 from tightrope.attacks import pgd
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError
@@ -69,8 +70,7 @@ def verify_property(
     >>> [verify_property(network, parse_vnnlib(text + f"(assert (>= Y_0 {y}))")).verdict.value for y in ("0.9", "1.1")]
     ['falsified', 'certified']
     """
-    if not isinstance(network, FeedForward):
-        raise InputError(f"network: expected a FeedForward, got {type(network).__name__}.")
+    require_network(network, FeedForward)
     if (question.inputs, question.outputs) != (network.input_size, network.classes):
         raise InputError(
             f"property: {question.inputs} inputs and {question.outputs} outputs, the network has {network.input_size} "
@@ -80,7 +80,7 @@ def verify_property(
     for number, case in enumerate(question.cases):
         verdict, point, why = _decide(network, case, time_limit, seed)
         verdicts.append(verdict)
-        if verdict is Verdict.FALSIFIED:
+        if point is not None:
             seconds = time.perf_counter() - began
             return PropertyReport(verdict, tuple(verdicts), point, network.logits(point), "", seconds)
         if why and not reason:
@@ -90,8 +90,10 @@ def verify_property(
     return PropertyReport(verdict, tuple(verdicts), None, None, reason, time.perf_counter() - began)
 
 
-def _decide(network: FeedForward, case: Case, time_limit, seed) -> tuple[Verdict, np.ndarray | None, str]:
-    """The verdict of one case, its counterexample, and the reason of an unknown."""
+def _decide(
+    network: FeedForward, case: Case, time_limit: float | None, seed: int
+) -> tuple[Verdict, np.ndarray | None, str]:
+    """Return the verdict of one case, its counterexample, and the reason of an unknown."""
     point = _counterexample(network, case, case.region.center[None])  # also without constraints on outputs
     if point is None:  # few inputs have local maxima in which gradients end and of which samples see more
         point = _counterexample(network, case, case.region.sample(SAMPLES, np.random.default_rng(seed)))
@@ -106,8 +108,8 @@ def _decide(network: FeedForward, case: Case, time_limit, seed) -> tuple[Verdict
         return Verdict.FALSIFIED, point, ""
     # It is enough that one constraint cannot be met; the one that is furthest from it at the centre first.
     margins = apart.logits(case.region.center)
-    decision: LabelDecision | None = None
     questions = [(apart, int(target), "1") for target in np.argsort(margins) if target != 0]
+    decision: LabelDecision
     for asked, target, order in [*questions, (together, 1, "1+cuts")]:
         report = verify(asked, case.region, 0, targets=[target], order=order, attack=False, time_limit=time_limit)
         (decision,) = report.decisions
@@ -118,7 +120,7 @@ def _decide(network: FeedForward, case: Case, time_limit, seed) -> tuple[Verdict
 
 
 def _counterexample(network: FeedForward, case: Case, points: np.ndarray) -> np.ndarray | None:
-    """The first of the points (N, p0) whose outputs are forbidden."""
+    """Return the first of the points (N, p0) whose outputs are forbidden."""
     points = np.clip(points, case.region.lower, case.region.upper)
     outputs = network.logits(points)
     forbidden = np.flatnonzero((outputs @ case.A.T <= case.b).all(1))
@@ -126,14 +128,14 @@ def _counterexample(network: FeedForward, case: Case, points: np.ndarray) -> np.
 
 
 def slacks(network: FeedForward, case: Case) -> FeedForward:
-    """The network x -> (0, b - A F(x)): a counterexample has no negative entry."""
+    """Return the network x -> (0, b - A F(x)): a counterexample has no negative entry."""
     zeros = np.zeros((1, network.classes))
     after = Dense(np.vstack([zeros, -case.A]), np.concatenate([[0.0], case.b]))
     return _then(network, after)
 
 
 def smallest(network: FeedForward, region: Ball) -> FeedForward:
-    """The network x -> (0, min_i F_i(x)) of (0, F_1, F_2, ...), the same function on the region.
+    """Return the network x -> (0, min_i F_i(x)) of (0, F_1, F_2, ...), the same function on the region.
 
     Level by level min(a, b) = b - ReLU(b - a), where b goes through the ReLU as ReLU(b + s) - s with a proven bound
     b + s >= 0 on the region: a neuron that is always active is relaxed exactly, ReLU(b) - ReLU(-b) would not be.

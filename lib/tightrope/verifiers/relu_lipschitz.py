@@ -6,14 +6,16 @@ Every upper bound is a dual bound that has been checked in float64 outside the s
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.certificates import sound_bound
-from tightrope.errors import InputError, UnknownNameError
+from tightrope.errors import InputError
+from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.relu_lipschitz import (
@@ -39,26 +41,55 @@ from tightrope.solvers.report import Status
 from tightrope.verifiers import relu_lipschitz_lower as lower
 from tightrope.verifiers.moments import proven_bound
 
+Log: TypeAlias = Callable[[str], None]  # receives lines of progress
+
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
-#: Methods, what they are, and from which side they bound the constant.
-METHODS = {
-    "product-shor": ("Shor with the products of each pair", "upper"),
-    "shor": ("Shor's relaxation of (LCEP)", "upper"),
-    "hr-1": ("first-order heuristic relaxation", "upper"),
-    "hr-2": ("second-order heuristic relaxation", "upper"),
-    "hr-2-products": ("at most HR-2: its pairs as products", "upper"),
-    "hr-2-signs": ("at least HR-2: without the pairs {x, t}", "upper"),
-    "lipopt-3": ("Krivine-Stengle LP of degree 3", "upper"),
-    "lipopt-4": ("Krivine-Stengle LP of degree 4", "upper"),
-    "qcqp": ("Shor of LipOpt's QCQP (grad-cert)", "upper"),
-    "sparse-lasserre": ("sparse Lasserre hierarchy of order 2", "upper"),
-    "intervals": ("intervals of the gradient", "upper"),
-    "lbs": ("gradients at random points", "lower"),
-    "ascent": ("ascent over activation patterns", "lower"),
-    "exact": ("all activation patterns", "exact"),
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to bound the constant.
+
+    Attributes
+    ----------
+    title
+        What tables call it.
+    about
+        What it is.
+    side
+        From which side it bounds: "upper", "lower", or "exact".
+    """
+
+    title: str
+    about: str
+    side: str
+
+
+#: Methods by name, in the order of a table.
+METHODS: Mapping[str, Method] = {
+    "product-shor": Method("product Shor", "Shor with the products of each pair", "upper"),
+    "shor": Method("SHOR", "Shor's relaxation of (LCEP)", "upper"),
+    "hr-1": Method("HR-1", "first-order heuristic relaxation", "upper"),
+    "hr-2-signs": Method("HR-2, at most", "at least HR-2: without the pairs {x, t}", "upper"),
+    "hr-2-products": Method("HR-2, at least", "at most HR-2: its pairs as products", "upper"),
+    "hr-2": Method("HR-2 (moments)", "second-order heuristic relaxation", "upper"),
+    "lipopt-3": Method("LipOpt-3", "Krivine-Stengle LP of degree 3", "upper"),
+    "lipopt-4": Method("LipOpt-4", "Krivine-Stengle LP of degree 4", "upper"),
+    "qcqp": Method("Shor of LipOpt's QCQP", "Shor of LipOpt's QCQP (grad-cert)", "upper"),
+    "lbs": Method("LBS", "gradients at random points", "lower"),
+    "ascent": Method("ascent", "ascent over activation patterns", "lower"),
+    "exact": Method("exact", "all activation patterns", "exact"),
+    "intervals": Method("intervals", "intervals of the gradient", "upper"),
+    "sparse-lasserre": Method("sparse Lasserre", "sparse Lasserre hierarchy of order 2", "upper"),
 }
-REFINEMENT = {"shor": "printed", "hr-1": "printed", "hr-2-signs": "signs", "hr-2-products": "corners",
-              "product-shor": "products"}  # fmt: skip
+#: The constraints of the methods that are Shor's relaxation (problems.relu_lipschitz).
+REFINEMENT = {
+    "shor": "printed",
+    "hr-1": "printed",
+    "hr-2-signs": "signs",
+    "hr-2-products": "corners",
+    "product-shor": "products",
+}
 #: Above this number of inputs product Shor leaves out the products that couple them, unless told otherwise.
 COUPLED_UP_TO = 200
 #: HR-2: the interior-point solver up to this size of the dense matrix, the first-order one above.
@@ -84,7 +115,7 @@ class ReluBound:
     seconds, iterations
         Work done.
     sizes
-        Of the program: what it is made of.
+        What the program is made of: numbers by name.
     """
 
     method: str
@@ -110,7 +141,7 @@ def lipschitz_bound(
     samples: int = 50_000,
     seed: int = 0,
     coupled: bool | None = None,
-    log: Callable[[str], None] | None = None,
+    log: Log | None = None,
 ) -> ReluBound:
     """Bound the largest dual norm of the gradient of one output on a ball.
 
@@ -127,7 +158,7 @@ def lipschitz_bound(
     time_limit, memory_limit
         Seconds and MiB.
     samples, seed
-        Of "lbs"; "ascent" starts from the best of `samples / 25` points.
+        Points of "lbs", and the seed of all methods that draw; "ascent" starts from the best of `samples / 25` points.
     coupled
         Whether product Shor has the products that couple inputs with each other or with t (of x_j and t_j, and
         h (h^ u + l (1 - u) - h) of the first layer); default: up to 200 inputs. Without them x has a diagonal block.
@@ -139,8 +170,7 @@ def lipschitz_bound(
     InputError
         If network, region, part or a limit make no sense (see :func:`tightrope.problems.relu_question.question`).
     """
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    method = known_name("method", method, METHODS)
     if not 0 < tolerance < np.inf:
         raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
     if time_limit is not None and not time_limit > 0:
@@ -149,7 +179,7 @@ def lipschitz_bound(
         raise InputError(f"memory_limit: expected a positive number of MiB, got {memory_limit!r}.")
     began = time.perf_counter()
     ask = question(network, region, part)
-    side = METHODS[method][1]
+    side = METHODS[method].side
     rounding = gradient_rounding(ask, factored=side == "upper" and method != "intervals")
     numbers = (rounding, relative_rounding(ask), *map(np.sum, (*ask.lower, *ask.upper)))
     if not np.isfinite(numbers).all():
@@ -193,7 +223,7 @@ class _Outcome:
 
 
 def _intervals(ask: Question) -> float:
-    """The dual norm's bound from intervals of g_1 and u_1: every method's bound is worth showing only below it."""
+    """Return the dual norm's bound from intervals of g_1 and u_1; a method's bound is worth showing only below it."""
     low, high = gradient_bounds(ask)
     on, off = ask.lower[0] > 0, ask.upper[0] < 0
     rl = np.where(off, 0, np.where(on, low[0], np.minimum(low[0], 0)))
@@ -205,7 +235,15 @@ def _intervals(ask: Question) -> float:
     return float(largest.sum() if ask.region.norm == INFINITY else np.linalg.norm(largest)) * (1 + 1e-12)
 
 
-def _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log) -> _Outcome:
+def _semidefinite(
+    ask: Question,
+    method: str,
+    tolerance: float,
+    time_limit: float | None,
+    memory_limit: float,
+    coupled: bool | None,
+    log: Log | None,
+) -> _Outcome:
     problem = slope_problem(ask) if method == "qcqp" else relu_lipschitz_problem(ask, REFINEMENT[method])
     reason = ""
     if method == "product-shor" and ask.region.norm == INFINITY:
@@ -229,7 +267,7 @@ def _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log
             return _Outcome(bound.value + _of_forms(ask, multipliers), PROVEN, "low rank", sweeps, sizes)
     report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
-    if bound is None or not np.isfinite(bound.value):
+    if bound is None or report.multipliers is None or not np.isfinite(bound.value):
         return _Outcome(None, FAILED, str(report.status), report.iterations, sizes)
     verdict = TIME if report.status == Status.TIME_LIMIT else PROVEN
     if report.status not in (Status.SOLVED, Status.TIME_LIMIT):
@@ -239,7 +277,7 @@ def _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log
 
 
 def _of_forms(ask: Question, multipliers: np.ndarray) -> float:
-    """What exact forms h and g may add to a bound that these multipliers prove.
+    """Return what exact forms h and g may add to a bound that these multipliers prove.
 
     A constraint is a product of forms of size at most 1 and 2, or a sum of such: with forms that are off by e it is off
     by at most 4 e, and the bound by the multiplier as often.
@@ -248,7 +286,7 @@ def _of_forms(ask: Question, multipliers: np.ndarray) -> float:
 
 
 def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
-    """Multipliers of slope_problem from its form max <B, t w'>, w = 2 u - 1 and w_0 = 1: 1 - w^2 = 4 u (1 - u)."""
+    """Return multipliers of slope_problem by its form max <B, t w'>, w = 2 u - 1, w_0 = 1: 1 - w^2 = 4 u (1 - u)."""
     low, high = gradient_bounds(ask)
     some = (low[0] != 0) | (high[0] != 0)  # as in slope_problem
     rows = ask.weights[0][some] * ask.c[some][:, None]
@@ -257,12 +295,13 @@ def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
     return np.concatenate([alpha / 2, 2 * beta[1:]]), sweeps
 
 
-def _without(problem: PolynomialProblem, names) -> PolynomialProblem:
+def _without(problem: PolynomialProblem, names: Collection[str]) -> PolynomialProblem:
     return replace(problem, constraints=tuple(c for c in problem.constraints if c.name not in names))
 
 
-def _moments(ask, method, tolerance, time_limit, memory_limit) -> _Outcome:
+def _moments(ask: Question, method: str, tolerance: float, time_limit: float | None, memory_limit: float) -> _Outcome:
     program: MomentProgram
+    scale: np.ndarray | None
     if method == "hr-2":
         program, scale = hr(ask, 2), None
     else:
@@ -286,11 +325,11 @@ def _moments(ask, method, tolerance, time_limit, memory_limit) -> _Outcome:
 
 
 def _raised(a: float, b: float) -> float:
-    """A number that is at least a + b."""
+    """Return a number that is at least a + b."""
     return float(np.nextafter(a + b, np.inf)) if b else a
 
 
-def _lipopt(ask: Question, degree: int, time_limit: float | None, log, batch: int = 6_000) -> _Outcome:
+def _lipopt(ask: Question, degree: int, time_limit: float | None, log: Log | None, batch: int = 6_000) -> _Outcome:
     began = time.perf_counter()
     p = gradient_polynomial(ask)
     if degree < p.degree:

@@ -7,6 +7,7 @@ h_i = 0, at points of the region: lower bounds of the quantity L_F that the uppe
 import itertools
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
 from scipy.optimize import linprog
@@ -22,8 +23,12 @@ TIED = 10
 ASKED = 5
 
 
+#: Rows and offsets of G d <= g so far, the patterns of finished layers, that of the current one, and its d -> H d + k.
+_Node: TypeAlias = tuple[np.ndarray, np.ndarray, list[np.ndarray], list[bool], tuple[np.ndarray, np.ndarray]]
+
+
 @dataclass(frozen=True, eq=False)
-class LowerBound:
+class LargestGradient:
     """The largest dual norm of a gradient that was found, and where: point (p0,), patterns (p_i,) of every layer."""
 
     value: float
@@ -32,16 +37,16 @@ class LowerBound:
 
 
 def preactivations(ask: Question, points: np.ndarray) -> list[np.ndarray]:
-    """h_1, ..., h_m (N, p_i) at points (N, p0)."""
-    x, found = points, []
+    """Return the preactivations h_1, ..., h_m (N, p_i) at points (N, p0)."""
+    x, hs = points, []
     for A, b in zip(ask.weights, ask.biases, strict=True):
-        found.append(x @ A.T + b)
-        x = np.maximum(found[-1], 0)
-    return found
+        hs.append(x @ A.T + b)
+        x = np.maximum(hs[-1], 0)
+    return hs
 
 
 def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Which preactivations (N, p_i) are 0 up to rounding, and at which points (N,) that is not certain.
+    """Return which preactivations (N, p_i) are 0 up to rounding, and at which points (N,) that is not certain.
 
     It is certain where every product is 0: at the origin without biases, and for neurons without weights.
     """
@@ -57,7 +62,7 @@ def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> tuple[li
 
 
 def gradients(ask: Question, patterns: list[np.ndarray]) -> np.ndarray:
-    """A_1'diag(u_1) ... diag(u_m) c (N, p0) for patterns (N, p_i)."""
+    """Return the gradients A_1'diag(u_1) ... diag(u_m) c (N, p0) for patterns (N, p_i)."""
     g = np.broadcast_to(ask.c, patterns[-1].shape)
     for A, u in zip(reversed(ask.weights), reversed(patterns), strict=True):
         g = (g * u) @ A
@@ -65,16 +70,16 @@ def gradients(ask: Question, patterns: list[np.ndarray]) -> np.ndarray:
 
 
 def dual_norms(ask: Question, g: np.ndarray) -> np.ndarray:
-    """The dual norm (N,) of gradients (N, p0): L1 for an L-infinity ball, L2 for an L2 ball."""
+    """Return the dual norm (N,) of gradients (N, p0): L1 for an L-infinity ball, L2 for an L2 ball."""
     return np.abs(g).sum(-1) if ask.region.norm == INFINITY else np.linalg.norm(g, axis=-1)
 
 
-def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_000) -> LowerBound:
-    """LBS: the largest value at points drawn uniformly from the region."""
+def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_000) -> LargestGradient:
+    """Return the largest value at points drawn uniformly from the region (LBS)."""
     if samples < 1:
         raise InputError(f"samples: expected at least 1, got {samples!r}.")
     rng = np.random.default_rng(seed)
-    best = LowerBound(0.0, None, ())
+    best = LargestGradient(0.0, None, ())
     for start in range(0, samples, batch):
         points = ask.region.sample(min(batch, samples - start), rng)
         best = max(best, at_points(ask, points, best.value), key=lambda b: b.value)
@@ -82,20 +87,20 @@ def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_
 
 
 def exact_signs(ask: Question, point: np.ndarray) -> list[np.ndarray]:
-    """The signs -1, 0, 1 of h_1, ..., h_m at a point (p0,), in rational numbers: in float64 a small h may be 0."""
-    x, found = _rational(point), []
+    """Return the signs of h_1, ..., h_m at a point (p0,), in rational numbers: in float64 a small h may be 0."""
+    x, signs = _rational(point), []
     for layer in ask.network.layers[:-1]:
         h = _applied(layer, x)
-        found.append((h > 0).astype(int) - (h < 0).astype(int))
+        signs.append((h > 0).astype(int) - (h < 0).astype(int))
         x = np.maximum(h, 0)
-    return found
+    return signs
 
 
 _rational = np.vectorize(Fraction, otypes=[object])
 
 
 def _applied(layer: Layer, x: np.ndarray) -> np.ndarray:
-    """A layer at a rational point, one matrix after the other."""
+    """Return the outputs of a layer at a rational point, one matrix after the other."""
     if isinstance(layer, Composition):
         for part in layer.layers:
             x = _applied(part, x)
@@ -105,25 +110,28 @@ def _applied(layer: Layer, x: np.ndarray) -> np.ndarray:
     return _rational(A[:, seen]) @ x[seen] + _rational(b) if seen.any() else _rational(b)
 
 
-def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LowerBound:
-    """The largest value above `least` at given points of the region, ties u in {0, 1} included; or `least`."""
+def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LargestGradient:
+    """Return the largest value above `least` at given points of the region, ties u in {0, 1} included; or `least`."""
     hs = preactivations(ask, points)
     values = dual_norms(ask, gradients(ask, [h > 0 for h in hs]))
     zero, doubt = at_zero(ask, points, hs)
     tied = np.any([layer.any(1) for layer in zero], axis=0) if hs else np.zeros(len(points), bool)
-    best = LowerBound(least, None, ())
+    best = LargestGradient(least, None, ())
     if not tied.all():
         k = int(np.argmax(np.where(tied, -np.inf, values)))
         if values[k] > least or not least:
-            best = LowerBound(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
-    found = {row: _at_ties(ask, points[row], [layer[row] for layer in zero], [h[row] for h in hs], best.value)
-             for row in np.flatnonzero(tied)}  # fmt: skip
+            best = LargestGradient(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
+    at_ties: list[tuple[int, LargestGradient]] = []
+    for row in map(int, np.flatnonzero(tied)):
+        here = _at_ties(ask, points[row], [layer[row] for layer in zero], [h[row] for h in hs], best.value)
+        if here is not None:
+            at_ties.append((row, here))
     asked = 0
-    for row in sorted((row for row in found if found[row]), key=lambda row: -found[row].value):
-        if found[row].value <= best.value:
+    for row, here in sorted(at_ties, key=lambda pair: -pair[1].value):
+        if here.value <= best.value:
             break
         if not doubt[row]:
-            best = found[row]
+            best = here
         elif asked < ASKED:  # with u of either value where h may be 0; is it 0?
             asked += 1
             signs = exact_signs(ask, points[row])
@@ -131,8 +139,10 @@ def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LowerBou
     return best
 
 
-def _at_ties(ask: Question, point, zero, hs, least: float) -> LowerBound | None:
-    """The largest value above `least` over both values of u at the first :data:`TIED` neurons of `zero`, if any."""
+def _at_ties(
+    ask: Question, point: np.ndarray, zero: list[np.ndarray], hs: list[np.ndarray], least: float
+) -> LargestGradient | None:
+    """Return the largest value above `least` over both u at the first :data:`TIED` neurons of `zero`, if any."""
     ties = [(i, j) for i, layer in enumerate(zero) for j in np.flatnonzero(layer)][:TIED]
     best = None
     for choice in itertools.product((False, True), repeat=len(ties)):
@@ -141,11 +151,11 @@ def _at_ties(ask: Question, point, zero, hs, least: float) -> LowerBound | None:
             patterns[i][j] = u
         value = float(dual_norms(ask, gradients(ask, [u[None] for u in patterns]))[0])
         if value > (best.value if best else least):
-            best = LowerBound(value, point.copy(), tuple(patterns))
+            best = LargestGradient(value, point.copy(), tuple(patterns))
     return best
 
 
-def ascent(ask: Question, samples: int = 2_000, starts: int = 20, steps: int = 60, seed: int = 0) -> LowerBound:
+def ascent(ask: Question, samples: int = 2_000, starts: int = 20, steps: int = 60, seed: int = 0) -> LargestGradient:
     """Climb over activation patterns that points of the region have, from the best samples.
 
     With t the sign of the gradient at x, neuron j of the first layer adds u_j g_j (A_1 t)_j: the point of the region
@@ -165,12 +175,11 @@ def ascent(ask: Question, samples: int = 2_000, starts: int = 20, steps: int = 6
     width = 1.0
     for _ in range(steps):
         goals = _goals(ask, x)
-        trials = [x + share * (goals - x) for share in shares]
         noise = ask.region.sample(len(x) * 6, rng).reshape(6, *x.shape)
-        trials += [
-            x + width * share * (other - x) for other, share in zip(noise, [*shares[::2].tolist(), 0.06], strict=True)
-        ]
-        trials = np.stack([ask.region.project(trial) for trial in trials])
+        widths = [width * share for share in (*shares[::2].tolist(), 0.06)]
+        tried = [x + share * (goals - x) for share in shares]
+        tried += [x + share * (other - x) for other, share in zip(noise, widths, strict=True)]
+        trials = np.stack([ask.region.project(trial) for trial in tried])
         found = _values(ask, trials.reshape(-1, x.shape[1])).reshape(len(trials), -1)
         k = found.argmax(0)
         better = found[k, np.arange(len(x))] > value
@@ -184,7 +193,7 @@ def _values(ask: Question, points: np.ndarray) -> np.ndarray:
 
 
 def _goals(ask: Question, x: np.ndarray) -> np.ndarray:
-    """For each point the point of the region that raises the first layer's preactivations as their gains ask for."""
+    """Return for each point that of the region which raises the first layer's preactivations as their gains ask for."""
     patterns = [h > 0 for h in preactivations(ask, x)]
     g = np.broadcast_to(ask.c, patterns[-1].shape)
     for A, u in zip(reversed(ask.weights[1:]), reversed(patterns[1:]), strict=True):
@@ -199,8 +208,8 @@ def _goals(ask: Question, x: np.ndarray) -> np.ndarray:
     return ask.region.center + ask.region.radius * direction / size
 
 
-def exact(ask: Question, largest: int = 20_000) -> LowerBound:
-    """The constant itself, by enumeration of all activation patterns with a point in the (closed) region.
+def exact(ask: Question, largest: int = 20_000) -> LargestGradient:
+    """Return the constant itself, by enumeration of all activation patterns with a point in the (closed) region.
 
     Neuron by neuron: h is affine where the pattern so far holds, and a linear program says whether both signs occur, up
     to the solver's tolerance: no proof, in neither direction.
@@ -215,12 +224,11 @@ def exact(ask: Question, largest: int = 20_000) -> LowerBound:
     if ask.region.norm != INFINITY:
         raise RegionError(f"region: patterns are enumerated for L-infinity, not L{ask.region.norm:g}.")
     n = ask.coordinates.V.shape[1]
-    best = LowerBound(0.0, None, ())
-    # A node: rows G d <= g so far, the patterns of finished layers, and the affine maps d -> h of the current layer.
+    best = LargestGradient(0.0, None, ())
     first = (ask.coordinates.V, ask.weights[0] @ ask.coordinates.origin + ask.biases[0]) if ask.depth else None
     if first is None:
         return at_points(ask, ask.region.center[None])
-    stack = [(np.zeros((0, n)), np.zeros(0), [], [], first)]
+    stack: list[_Node] = [(np.zeros((0, n)), np.zeros(0), [], [], first)]
     leaves = 0
     while stack:
         G, g, done, pattern, (H, k) = stack.pop()
@@ -236,7 +244,7 @@ def exact(ask: Question, largest: int = 20_000) -> LowerBound:
             if leaves > largest:
                 raise InputError(f"network: more than {largest} activation patterns; use the method ascent.")
             value = float(dual_norms(ask, gradients(ask, [u[None] for u in done]))[0])
-            best = max(best, LowerBound(value, None, tuple(done)), key=lambda b: b.value)
+            best = max(best, LargestGradient(value, None, tuple(done)), key=lambda b: b.value)
             continue
         for on in (False, True):  # h_j <= 0 or h_j >= 0
             row, offset = (-H[j], k[j]) if on else (H[j], -k[j])
@@ -247,7 +255,7 @@ def exact(ask: Question, largest: int = 20_000) -> LowerBound:
 
 
 def _feasible(G: np.ndarray, g: np.ndarray) -> bool:
-    """Whether some d in [-1, 1]^n has G d <= g (up to the solver's tolerance)."""
+    """Return whether some d in [-1, 1]^n has G d <= g (up to the solver's tolerance)."""
     if G.shape[1] == 0:
         return bool((g >= 0).all())
     size = np.abs(G).sum(1)
@@ -255,4 +263,4 @@ def _feasible(G: np.ndarray, g: np.ndarray) -> bool:
         return False
     G, g, size = G[size > 0], g[size > 0], size[size > 0]
     result = linprog(np.zeros(G.shape[1]), A_ub=G / size[:, None], b_ub=g / size, bounds=(-1, 1), method="highs")
-    return result.status == 0
+    return bool(result.status == 0)

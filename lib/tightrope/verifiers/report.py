@@ -1,15 +1,20 @@
-"""What a verifier answers, for every kind of network; checks of a question that every verifier makes."""
+"""What a verifier answers, for every kind of network, and what every verifier does: check, attack, put together."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tightrope.attacks import Attack
+from tightrope.attacks import Attack, margins_at, pgd
 from tightrope.certificates import Certificate, Verdict
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import Region
+from tightrope.threads import one_blas_thread
+
+#: Reasons of decisions on which nothing better can be said.
+NOTHING, NOT_CERTIFIED = "nothing was tried", "not certified by this relaxation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +26,8 @@ class LabelDecision:
     label
         The target label.
     verdict
-        CERTIFIED (proven below 0), FALSIFIED (an attack is known), UNKNOWN or FAILED; `reason` says why.
+        CERTIFIED (proven below 0), COMPUTED (below 0 by a solver's word), FALSIFIED (an attack is known), UNKNOWN or
+        FAILED; `reason` says why.
     bound
         Proven upper bound, or None if none was computed. When a solve stops at the sign it is not the tightest one.
     nominal_margin
@@ -60,10 +66,13 @@ class RobustnessReport:
     seconds: float
 
 
-def combined(decisions: list[LabelDecision]) -> Verdict:
-    """One attack falsifies; otherwise all labels must be certified; a failure is reported before an unknown."""
+def combined(decisions: Iterable[LabelDecision]) -> Verdict:
+    """Return the verdict of all decisions together, which is that of the weakest.
+
+    One attack falsifies; a failure is reported before an unknown, and an unknown before what is computed only.
+    """
     verdicts = {decision.verdict for decision in decisions}
-    for verdict in (Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN):
+    for verdict in (Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN, Verdict.COMPUTED):
         if verdict in verdicts:
             return verdict
     return Verdict.CERTIFIED
@@ -72,7 +81,7 @@ def combined(decisions: list[LabelDecision]) -> Verdict:
 def checked_targets(
     network: MonDEQ | FeedForward, region: Region, label: int, targets: Iterable[int] | None
 ) -> list[int]:
-    """The labels to decide, all others than `label` by default, or an error that says which argument is wrong."""
+    """Return the labels to decide, all others than `label` by default; errors say which argument is wrong."""
     if region.size != network.input_size:
         raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
     labels = range(network.classes)
@@ -87,3 +96,85 @@ def checked_targets(
     if not chosen:
         raise InputError("targets: got none; leave targets out to decide all labels.")
     return [int(target) for target in chosen]
+
+
+def undecided(decisions: dict[int, LabelDecision]) -> list[int]:
+    """Return the target labels whose verdict is UNKNOWN."""
+    return [target for target, decision in decisions.items() if decision.verdict is Verdict.UNKNOWN]
+
+
+def falsified(decision: LabelDecision, hit: Attack) -> LabelDecision:
+    """Return the decision of a label that an attack reaches."""
+    margin = hit.margin if decision.attack_margin is None else max(hit.margin, decision.attack_margin)
+    return replace(decision, verdict=Verdict.FALSIFIED, attack_margin=margin, method="attack", solver="pgd", reason="")
+
+
+def attack_then_prove(
+    network: MonDEQ | FeedForward,
+    region: Region,
+    label: int,
+    targets: list[int],
+    prove: Callable[[dict[int, LabelDecision], bool], list[Attack]],
+    *,
+    effort: tuple[int, int] | None,
+    seed: int,
+    cascade: bool,
+) -> RobustnessReport:
+    """Attack, have the rest proven, and put the decisions together.
+
+    Parameters
+    ----------
+    targets
+        Labels to decide, as :func:`checked_targets` returns them.
+    prove
+        Replaces UNKNOWN decisions, which come by target label, by better ones; its second argument says whether an
+        attack has reached any label. It returns the attacks that it found itself.
+    effort
+        Restarts and steps of the attack, or None for none. The region's centre is always looked at: it may be labelled
+        wrongly, whatever the targets are, and a tie counts against the label.
+    cascade
+        Whether an attack decides its target; otherwise a target is left to `prove` for its bound unless the centre
+        reaches it, and falsified afterwards.
+
+    Raises
+    ------
+    InputError
+        If the scores at the region's centre are not finite.
+    """
+    began = time.perf_counter()
+    with one_blas_thread():  # the attack's matrices are small too
+        scores = network.logits(region.center)
+        if not np.isfinite(scores).all():
+            raise InputError("network: its scores at the region's centre are not finite; scale its weights down.")
+        nominal = scores - scores[label]
+        attacks: dict[int, Attack] = {}
+        best_margin = np.full(network.classes, np.nan)
+        if effort is not None:
+            restarts, steps = effort
+            result = pgd(network, region, label, targets=targets, restarts=restarts, steps=steps, seed=seed)
+            attacks, best_margin = dict(result.attacks), result.best_margin
+        at_center = margins_at(network, label, region.center)
+        reached = (at_center >= 0) & (np.arange(network.classes) != label)
+        if reached.any():
+            reached &= bool(region.contains(region.center))
+        for target in map(int, np.flatnonzero(reached)):
+            attacks.setdefault(target, Attack(region.center.copy(), target, float(at_center[target])))
+        decisions = {}
+        for target in targets:
+            margin = float(best_margin[target]) if np.isfinite(best_margin[target]) else None
+            margins = float(nominal[target]), margin
+            decisions[target] = LabelDecision(target, Verdict.UNKNOWN, None, *margins, "", "", None, 0, 0.0, NOTHING)
+            if target in attacks and (cascade or reached[target]):
+                decisions[target] = falsified(decisions[target], attacks[target])
+        for hit in prove(decisions, bool(attacks)):
+            attacks[hit.label] = hit
+    for target, hit in attacks.items():
+        if target in decisions and decisions[target].verdict is not Verdict.FALSIFIED:
+            old = decisions[target]
+            margin = hit.margin if old.attack_margin is None else max(hit.margin, old.attack_margin)
+            reason = "an attack reaches this label"
+            decisions[target] = replace(old, verdict=Verdict.FALSIFIED, reason=reason, attack_margin=margin)
+    best = max(attacks.values(), key=lambda hit: hit.margin, default=None)
+    ordered = tuple(decisions[target] for target in sorted(decisions))
+    verdict = Verdict.FALSIFIED if attacks else combined(ordered)
+    return RobustnessReport(verdict, label, int(np.argmax(scores)), ordered, best, time.perf_counter() - began)

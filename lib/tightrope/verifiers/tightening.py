@@ -7,14 +7,16 @@ Tightening all h in turn by linear programs (16 s a round) changed it by at most
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
 from tightrope.certificates import Cuts, SoundBound, sound_bound
 from tightrope.problems.robustness import RobustnessModel
 from tightrope.propagation.fixpoint import fixpoint_bounds
-from tightrope.relaxations.cuts import cut_model
+from tightrope.regions import Ball
+from tightrope.relaxations.cuts import NO_PAIRS, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
@@ -32,7 +34,7 @@ class Tightened:
     bound
         Proven, or None.
     report
-        Of the solve behind it.
+        The solve behind the bound.
     multipliers
         By name of the constraint group.
     cuts
@@ -40,7 +42,7 @@ class Tightened:
     values
         The proven bound after each round, from the bounds alone on.
     seconds
-        Of each round.
+        The time of each round.
     """
 
     bound: SoundBound | None
@@ -59,13 +61,14 @@ class Tightening:
     model
         The model of order 1.
     rounds
-        Of products, at most.
+        How often products are added, at most.
     count
         Products added in each round.
     """
 
     def __init__(self, model: RobustnessModel, *, rounds: int = 3, count: int = 500):
-        self.bounds = fixpoint_bounds(model.network, model.region).h.outward(STORED)
+        ball = cast(Ball, model.region)  # other regions have no fixpoint bounds, and are refused by name there
+        self.bounds = fixpoint_bounds(model.network, ball).h.outward(STORED)
         self.base = cut_model(model, self.bounds)
         self.rounds, self.count = rounds, count
 
@@ -74,7 +77,7 @@ class Tightening:
     ) -> Tightened:
         """Solve for one target, stopping at the first bound below 0 or where another round promises nothing."""
         began = time.perf_counter()
-        model, best, values, seconds = self.base, None, [], []
+        model, best, values, seconds = self.base, None, list[float](), list[float]()
         for round_ in range(self.rounds + 1):
             left = None if time_limit is None else time_limit - (time.perf_counter() - began)
             if left is not None and left <= 0 and best is not None:
@@ -88,17 +91,18 @@ class Tightening:
             value = np.inf if bound is None else bound.value
             if best is None or value < min(values):
                 multipliers = {} if bound is None else data.constraints.split(bound.multipliers)
-                best = (bound, report, multipliers, Cuts(self.bounds.lower, self.bounds.upper, model.pairs))
+                cuts = Cuts(self.bounds.lower, self.bounds.upper, model.pairs)
+                best = Tightened(bound, report, multipliers, cuts, (), ())
             values.append(value)
             seconds.append(time.perf_counter() - started)
             if value < 0 or round_ == self.rounds or not np.isfinite(value) or _hopeless(values, self.rounds):
                 break
             rows = _rows(data, warm)
-            pairs = model.violated(rows, self.count) if rows is not None else ()
+            pairs = model.violated(rows, self.count) if rows is not None else NO_PAIRS
             if not len(pairs):
                 break
             model = model.with_pairs(np.concatenate([model.pairs, pairs]))
-        return Tightened(*best, tuple(values), tuple(seconds))
+        return replace(cast(Tightened, best), values=tuple(values), seconds=tuple(seconds))
 
 
 def _hopeless(values: list[float], rounds: int) -> bool:
@@ -109,7 +113,7 @@ def _hopeless(values: list[float], rounds: int) -> bool:
 
 
 def _rows(data: ArrowData, point: Iterate) -> np.ndarray | None:
-    """The rows of the moment matrix for 1 and z (q, N), in the order of the coordinates; None if z is in the tip."""
+    """Return the moment matrix's rows for 1 and z (q, N), in the order of the coordinates; None if z is in the tip."""
     q = data.constraints.blocks["z"].stop
     place = np.empty(data.constraints.size, int)
     place[data.order] = np.arange(len(place))

@@ -97,7 +97,7 @@ def layerwise_bounds(
 def output_bounds(
     network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str = "triangle"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (K,) of the outputs over a box by Triangle or Parallelogram."""
+    """Return bounds (K,) of the outputs over a box by Triangle or Parallelogram."""
     program, below, *_ = _build(network, lower, upper, kind, None)
     W, b = network.layers[-1].dense()
     inexact = composition_error(network, InputSet.boxes(lower, upper))
@@ -106,8 +106,10 @@ def output_bounds(
     return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
 
 
-def _build(network, lower, upper, kind, time_limit):
-    """The program of all hidden layers, its last columns, bounds, and how many programs were solved and unfinished."""
+def _build(
+    network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str, time_limit: float | None
+) -> tuple[LinearProgram, np.ndarray, list[np.ndarray], list[np.ndarray], int, int]:
+    """Return the program of all hidden layers, its last columns, bounds, and the counts of solved and unfinished."""
     lower, upper = np.asarray(lower, float), np.asarray(upper, float)
     before = proven_hidden(network, InputSet.boxes(lower, upper), LOOSER[kind])
     program = LinearProgram(time_limit)

@@ -123,7 +123,8 @@ def _solve_ahead(runs: Sequence[Run], todo: dict, client: object, board: Board) 
 def _execute(number: int, one: Run, board: Board, force: bool) -> NotebookError | None:
     board.state(number, "running")
     try:
-        board.finish(number, runner.execute(one, lambda done, total: board.solved(number, done), force=force))
+        words = runner.execute(one, lambda done, total: board.solved(number, done), force=force)
+        board.finish(number, words, "that its notebook did not ask for")
     except NotebookError as error:
         board.finish(number, runner.FAILED)
         return error

@@ -109,7 +109,7 @@ class Experiment:
         Parameters
         ----------
         numbers
-            rows -> the numbers that are written beside it.
+            rows -> the numbers that are written beside it; takes what the drawing takes beside the rows.
         """
 
         def register(function: Callable[[Rows], Any]) -> Callable[[Rows], Any]:
@@ -210,16 +210,16 @@ class Experiment:
         for name in parameters:
             if name not in known:
                 raise UnknownParameterError(f"parameter of {self.name}", name, known)
-        rows = []
-        for kind in kinds:
+        rows: list[dict] = []
+        for kind in reversed(kinds):  # what it needs is solved first
             cases = kind.own_cases(profile, {n: v for n, v in parameters.items() if n in kind.parameters})
             if not cases and not kind.may_be_empty:
                 raise InputError(f"{kind.name}: nothing to solve, no case is left with these parameters.")
             if store is not None:
-                rows += kind._rows(cases, store)
+                rows = kind._rows(cases, store) + rows
             else:
                 with Store() as own:
-                    rows += kind._rows(named(cases), own)
+                    rows = kind._rows(named(cases), own) + rows
         return Solved(self, rows)
 
     def _rows(self, cases: Sequence[Case], store: Store) -> list[dict]:
@@ -269,9 +269,9 @@ class Solved:
     def _shown(self) -> list[str]:
         return [*self.experiment.tables, *self.experiment.drawings]
 
-    def _draw(self, name: str) -> Any:
+    def _draw(self, name: str, *more: Any) -> Any:
         function, numbers = self.experiment.drawings[name]
-        drawing = function(self.rows)
+        drawing = function(self.rows, *more)
         file = self.experiment.name + name.removeprefix("draw").replace("_", "-")
-        drawing.save(self.experiment.paper, f"{file}.{drawn_profile(self.rows)}", numbers(self.rows))
+        drawing.save(self.experiment.paper, f"{file}.{drawn_profile(self.rows)}", numbers(self.rows, *more))
         return drawing

@@ -80,26 +80,26 @@ _SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
 _NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, (int, float)) and v >= 1))
 
 _RULES = (
-    (COUNT, "images test_images certified_images group count points draws samples restarts steps"),
+    (COUNT, "images test_images certified_images group count points draws degree_draws samples restarts steps"),
     (COUNT, "subproblems width components neurons epochs batch_size"),
-    (many(COUNT), "sparsities"),
+    (many(COUNT), "sparsities image_counts"),
     (many(COUNT, 2), "sizes input_shapes"),
     (many(COUNT, 2, empty=True), "one_layer two_layers"),
     (INDEX, "image first output other seed warm_up ramp_up"),
     (many(INDEX), "seeds program_seeds"),
     (_SOME, "program_images"),
     (_AT_MOST, "lipopt_3_draws lipopt_4_draws"),
-    (RADIUS, "epsilon epsilon_pixel kappa_end"),
+    (RADIUS, "epsilon epsilon_pixel kappa_end l1"),
     (many(RADIUS), "epsilons largest"),
     (many(RADIUS, empty=True), "epsilons_l2 epsilons_linf ellipsoids_clipped"),
     (_POSITIVE, "time_limit learning_rate radius box reach"),
     (_NUMBER, "lower upper"),
-    (_NAME, "profile network dataset architecture method"),
+    (_NAME, "profile network dataset architecture method learning_rates"),
     (many(_NAME), "methods balls scalings trained datasets architectures"),
     (many(_NAME, empty=True), "programs"),
     (many(_NETWORK), "networks"),
     (many(_LINE), "lines"),
-    (_SWITCH, "clip printed_model"),
+    (_SWITCH, "clip printed_model elision"),
     (_NORM, "norm"),
 )
 #: Parameter -> its rule.
@@ -171,15 +171,14 @@ def _list(name: str, value: object, words: str) -> list | tuple:
     return value
 
 
-def rows_of(parameters: Mapping, *names: str) -> Iterator[Sequence]:
+def rows_of(**lists: Sequence) -> Iterator[tuple]:
     """Pair the entries of lists that belong together, refusing lists of different lengths.
 
     Raises
     ------
     InputError
     """
-    lists = [_list(name, parameters[name], "of the others' number") for name in names]
-    if len({len(value) for value in lists}) > 1:
-        found = ", ".join(f"{len(value)} {name}" for name, value in zip(names, lists, strict=True))
-        raise InputError(f"{', '.join(names)}: expected as many entries of each, got {found}.")
-    return zip(*lists, strict=True)
+    if len({len(entries) for entries in lists.values()}) > 1:
+        found = ", ".join(f"{len(entries)} {name}" for name, entries in lists.items())
+        raise InputError(f"{', '.join(lists)}: expected as many entries of each, got {found}.")
+    return zip(*lists.values(), strict=True)

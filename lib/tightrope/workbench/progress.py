@@ -92,11 +92,13 @@ class Board:
         self.solved(number, self._done[number] + 1)
         self._each.update(self._lines[number], visible=self._done[number] < self._totals[number])
 
-    def finish(self, number: int, words: str) -> None:
-        """Say how a result ended."""
+    def finish(self, number: int, words: str, rest: str = "") -> None:
+        """Say how a result ended, and what is to be said of cases that have no row then."""
         self._finished += 1
         taken = _clock(self._each.tasks[number].elapsed)
-        self.say(f"{self._names[number]}: {words}, {self._done[number]} of {self._totals[number]} cases, {taken}")
+        done, total = self._done[number], self._totals[number]
+        left = f" ({total - done} {rest})" if rest and done < total else ""
+        self.say(f"{self._names[number]}: {words}, {done} of {total} cases{left}, {taken}")
         self._each.update(self._lines[number], visible=False)
         self._show()
 

@@ -1,18 +1,17 @@
 """What the papers print (papers/<key>/published.yaml), and at which sizes (papers/<key>/paper.yaml)."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import nbformat
-import yaml
-
-from tightrope import paths
-from tightrope.errors import InputError, UnknownNameError
+from tightrope import files, paths
+from tightrope.errors import CorruptDataError, InputError, TightropeError, UnknownNameError
 
 KINDS = ("deterministic", "statistical", "trained", "timing", "bound")
 PROFILES = ("quick", "paper")
+_ONLY = "the parameters cell holds only `name: type = constant`"
 
 
 @dataclass(frozen=True)
@@ -126,24 +125,33 @@ def papers(folder: Path | None = None) -> tuple[Paper, ...]:
     """Return every paper, in the order of their keys."""
     found = []
     for source in sorted((folder or paths.PAPERS).glob("*/published.yaml")):
-        content = _load(source)
-        found.append(Paper(content["paper"], content.get("title", content["paper"]), content.get("hardware", "")))
+        content = files.read_yaml(source)
+        with _entries_of(source):
+            found.append(Paper(content["paper"], content.get("title", content["paper"]), content.get("hardware", "")))
     return tuple(found)
 
 
-def _load(source: Path) -> dict:
-    # libyaml's parser where it is built in, ten times as fast.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(source.read_text(encoding="utf-8"), Loader=loader)
+@contextmanager
+def _entries_of(source: Path) -> Iterator[None]:
+    """Name the file in what goes wrong with an entry that is not as it should be."""
+    try:
+        yield
+    except TightropeError:
+        raise
+    except KeyError as error:
+        raise CorruptDataError(f"{source}: an entry lacks {error}.") from error
+    except (TypeError, ValueError, AttributeError, SyntaxError) as error:
+        raise CorruptDataError(f"{source}: an entry is not as expected: {error}.") from error
 
 
 def read(folder: Path) -> tuple[Result, ...]:
     """Read published.yaml, and paper.yaml if there is one, of one paper's folder."""
     source = folder / "published.yaml"
-    content = _load(source)
+    content = files.read_yaml(source)
     sizes_file = folder / "paper.yaml"
-    sizes = _load(sizes_file) if sizes_file.is_file() else {}
-    results = tuple(_result(content["paper"], entry, sizes, source) for entry in content["results"])
+    sizes = files.read_yaml(sizes_file) if sizes_file.is_file() else {}
+    with _entries_of(source):
+        results = tuple(_result(content["paper"], entry, sizes, source) for entry in content["results"])
     ids = [cell.id for result in results for cell in result.cells] + [result.name for result in results]
     repeated = sorted({id for id in ids if ids.count(id) > 1})
     if repeated:
@@ -174,18 +182,30 @@ def find(name: str, among: tuple[Result, ...] | None = None) -> Result:
 
 def defaults(result: Result) -> dict:
     """Return the parameters of a result's notebook with their values: the cell tagged `parameters`."""
-    notebook = nbformat.read(result.notebook, as_version=4)
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
-    if len(tagged) != 1:
-        raise InputError(f"{result.notebook}: expected one cell tagged `parameters`, found {len(tagged)}")
-    values = {}
-    for statement in ast.parse(tagged[0].source).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        for target in targets:
-            if not isinstance(target, ast.Name) or statement.value is None:
-                raise InputError(f"{result.notebook}: the parameters cell holds only `name: type = constant`")
-            values[target.id] = ast.literal_eval(statement.value)
-    return values
+    notebook = files.read_json(result.notebook)
+    with _entries_of(result.notebook):
+        tagged = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", ())]
+        if len(tagged) != 1:
+            raise InputError(f"{result.notebook}: expected one cell tagged `parameters`, found {len(tagged)}")
+        values = {}
+        for statement in ast.parse("".join(tagged[0]["source"])).body:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+            for target in targets:
+                values[_name(target, result)] = _constant(statement.value, result)
+        return values
+
+
+def _name(target: ast.AST | None, result: Result) -> str:
+    if isinstance(target, ast.Name):
+        return target.id
+    raise InputError(f"{result.notebook}: {_ONLY}")
+
+
+def _constant(value: ast.AST | None, result: Result) -> object:
+    if value is not None:
+        with suppress(ValueError):
+            return ast.literal_eval(value)
+    raise InputError(f"{result.notebook}: {_ONLY}")
 
 
 def parameters(result: Result, defaults: Mapping, profile: str) -> dict:

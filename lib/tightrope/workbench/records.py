@@ -13,14 +13,15 @@ import os
 import platform
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import tightrope
-from tightrope import paths
-from tightrope.errors import CorruptDataError
+from tightrope import files, paths
+from tightrope.errors import CorruptDataError, FileAccessError, InputError
 
 # A network is its weights (network_sha256), whatever it is called.
 NOT_IDENTITY = ("network",)
@@ -78,15 +79,24 @@ class Store:
         The SQLite file; data/results/records.sqlite if None.
     folder
         Where CSV files are; the file's folder if None.
+    read_only
+        Whether to work on a copy in memory, so that nothing is written, not even where that could be.
+
+    Raises
+    ------
+    FileAccessError, CorruptDataError
+        The SQLite file cannot be read or written, or is none.
     """
 
-    def __init__(self, path: Path | None = None, folder: Path | None = None):
+    def __init__(self, path: Path | None = None, folder: Path | None = None, *, read_only: bool = False):
         self.path = Path(path) if path else paths.RESULTS / "records.sqlite"
         self.folder = Path(folder) if folder else self.path.parent
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute(_TABLE)
+        self.read_only = read_only
+        if not read_only:
+            with files.access(self.path.parent, "written"):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+        with _database(self.path):
+            self._connection = _copy(self.path) if read_only else _opened(self.path)
 
     def __enter__(self) -> "Store":
         return self
@@ -100,10 +110,10 @@ class Store:
 
     def get(self, case: Mapping) -> dict | None:
         """Return the row of a case, or None if it has to be solved."""
-        found = self._connection.execute("select row, code from rows where key = ?", (case_key(case),)).fetchone()
-        if found is None or not self._current(case["profile"], found[1]):
+        found = self._execute("select row, code from rows where key = ?", (case_key(case),))
+        if not found or not self._current(case["profile"], found[0][1]):
             return None
-        return json.loads(found[0])
+        return json.loads(found[0][0])
 
     def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> dict:
         """Write the row of a solved case, at once, and return it.
@@ -113,6 +123,7 @@ class Store:
         by
             The :func:`versions` where it was solved; this process's if None.
         """
+        self._changing()
         row = {**case, **outcome, "versions": dict(by or versions()), "created": _now(), "key": case_key(case)}
         self._write(row, code_fingerprint())
         return json.loads(_json(row, sort=False))  # what a reader will see
@@ -120,7 +131,7 @@ class Store:
     def rows(self, result: str, profile: str, paper: str | None = None) -> list[dict]:
         """Return the rows of one result and profile, sorted by case; committed ones fill the gaps."""
         self.import_csv(result, profile, paper)
-        found = self._connection.execute(
+        found = self._execute(
             "select row, code from rows where result = ? and profile = ? and (? is null or paper = ?)",
             (result, profile, paper, paper),
         )
@@ -132,15 +143,15 @@ class Store:
 
     def forget(self, cases: Iterable[Mapping]) -> None:
         """Delete the rows of these cases, here and in the CSV files, so that they are solved again."""
+        self._changing()
         keys = {case_key(case): case for case in cases}
-        self._connection.executemany("delete from rows where key = ?", [(key,) for key in keys])
+        self._delete(keys)
         for paper, result, profile in {(c["paper"], c["result"], c["profile"]) for c in keys.values()}:
             path = self.csv_path(paper, result, profile)
             if path.is_file():
-                rows = from_csv(path.read_text(encoding="utf-8"), str(path))
-                kept = [row for row in rows if row["key"] not in keys]
+                kept = [row for row in _committed(path) if row["key"] not in keys]
                 if kept:
-                    _replace(path, to_csv(kept))
+                    files.replace_text(path, to_csv(kept))
                 else:
                     path.unlink()
 
@@ -150,9 +161,10 @@ class Store:
 
     def export_csv(self, paper: str, result: str, profile: str) -> Path:
         """Write the rows of one result and profile as CSV: same rows, same bytes."""
+        self._changing()
         path = self.csv_path(paper, result, profile)
         text = to_csv(self.rows(result, profile, paper))
-        _replace(path, text)
+        files.replace_text(path, text)
         return path
 
     def import_csv(self, result: str, profile: str, paper: str | None = None) -> int:
@@ -164,36 +176,84 @@ class Store:
             return 0
         added, committed = 0, set()
         for path in sorted(self.folder.glob(f"{paper or '*'}/{result}.{profile}.csv")):
-            for row in from_csv(path.read_text(encoding="utf-8"), str(path)):
+            for row in _committed(path):
                 committed.add(row["key"])
-                have = self._connection.execute("select 1 from rows where key = ?", (row["key"],))
-                if have.fetchone() is None:
+                if not self._execute("select 1 from rows where key = ?", (row["key"],)):
                     self._write(row, IMPORTED)
                     added += 1
-        imported = self._connection.execute(
+        imported = self._execute(
             "select key from rows where code = ? and result = ? and profile = ? and (? is null or paper = ?)",
             (IMPORTED, result, profile, paper, paper),
-        ).fetchall()
-        gone = [found for found in imported if found[0] not in committed]
-        self._connection.executemany("delete from rows where key = ?", gone)
+        )
+        self._delete(key for (key,) in imported if key not in committed)
         return added
+
+    def _execute(self, statement: str, values: tuple) -> list[tuple]:
+        with _database(self.path):
+            return self._connection.execute(statement, values).fetchall()
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        with _database(self.path):
+            self._connection.executemany("delete from rows where key = ?", [(key,) for key in keys])
+
+    def _changing(self) -> None:
+        if self.read_only:
+            raise InputError(f"{self.path} was opened to be read; open it with Store() to change rows.")
 
     def _current(self, profile: str, code: str) -> bool:
         return profile in KEPT_PROFILES or code == code_fingerprint()
 
     def _write(self, row: Mapping, code: str) -> None:
-        self._connection.execute(
+        self._execute(
             "insert or replace into rows values (?, ?, ?, ?, ?, ?)",
             (row["key"], row["paper"], row["result"], row["profile"], code, _json(row, sort=False)),
         )
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file at once: a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def _committed(path: Path) -> list[dict]:
+    """The rows of a CSV file of a result."""
+    rows = from_csv(files.read_text(path), str(path))
+    if rows and not {"paper", "result", "profile", "key"} <= rows[0].keys():
+        raise CorruptDataError(f"{path}: its rows lack paper, result, profile or key. Restore it: `git checkout`.")
+    return rows
+
+
+@contextmanager
+def _database(path: Path) -> Iterator[None]:
+    """Name the SQLite file in what goes wrong with it."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:  # no permission, no space, locked for a minute
+        raise FileAccessError(f"{path} cannot be used: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise CorruptDataError(
+            f"{path} is damaged ({error}). Delete it: rows of the paper profile are committed as CSV, the others are "
+            "solved again."
+        ) from error
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    connection.execute("pragma journal_mode = wal")
+    connection.execute(_TABLE)
+    return connection
+
+
+def _copy(path: Path) -> sqlite3.Connection:
+    """A copy in memory of the rows that the file has, none if there is no file."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    if path.is_file():
+        try:
+            _backup(path, "mode=ro", memory)
+        except sqlite3.OperationalError:  # where the folder is read-only, SQLite cannot share the file with a writer
+            _backup(path, "mode=ro&immutable=1", memory)
+    memory.execute(_TABLE)
+    return memory
+
+
+def _backup(path: Path, how: str, memory: sqlite3.Connection) -> None:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", timeout=60, uri=True)) as source:
+        source.backup(memory)
 
 
 def sweep(
@@ -259,7 +319,7 @@ def _plain(value: object) -> object:
     """Turn NumPy's scalars and arrays into plain Python."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"a row cannot hold {type(value).__name__}")
+    raise InputError(f"a row cannot hold a {type(value).__name__}; outcomes are numbers, text, lists and arrays.")
 
 
 def _order(value: object) -> tuple:

@@ -82,10 +82,13 @@ def _named(cases: Sequence[Mapping]) -> list[dict]:
 
 def drawn_profile(rows: Sequence[Mapping]) -> str:
     """Return the profile under which a drawing of these rows is kept: :data:`CUSTOM` for a part of a profile's."""
+    if not rows:
+        return CUSTOM
     paper, kind, profile = (rows[0][name] for name in ("paper", "result", "profile"))
-    keys = {row.get("key") for row in rows}
+    keys, kinds = {row.get("key") for row in rows}, {row["result"] for row in rows}
     whole = profile_cases(paper, kind, profile)
-    return CUSTOM if any(whole[key] == kind for key in set(whole) - keys) else profile
+    some_missing = any(whole[key] in kinds for key in set(whole) - keys)
+    return CUSTOM if some_missing or any(row["profile"] == CUSTOM for row in rows) else profile
 
 
 @cache

@@ -55,8 +55,9 @@ class Run:
         """SHA-256 of what the outputs depend on: notebook, parameters, library, printed numbers, data."""
         digest = hashlib.sha256(json.dumps([self.parameters, sys.version], sort_keys=True).encode())
         library = Path(tightrope.__file__).parent
-        sources = [self.result.notebook, *sorted(library.rglob("*.py")), *sorted(paths.MODELS.glob("*.npz"))]
+        sources = [self.result.notebook, *sorted(library.rglob("*.py")), *sorted(paths.MODELS.rglob("*.npz"))]
         sources += [paths.PAPERS / self.result.paper / "published.yaml", paths.DATA / "registry.json"]
+        sources += sorted(paths.PAPERS.glob("*/networks.yaml"))
         for source in sources:
             if source.is_file():
                 digest.update(source.name.encode() + b"\0" + source.read_bytes())
@@ -101,7 +102,7 @@ def prepare(
     given = {**(result.paper_parameters or {}), **(changes or {})}
     for name in given:
         if name not in own:
-            raise UnknownParameterError("parameter", name, own)
+            raise UnknownParameterError(f"parameter of {result.name}:", name, own)
     values = parameters(result, own, profile)
     values |= changes or {}
     if limit is not None:
@@ -112,7 +113,10 @@ def prepare(
             values["images"] = min(images, limit) if isinstance(images, int) else [min(n, limit) for n in images]
     if changes or limit is not None:
         with suppress(MissingDataError):  # said when the run starts, so that others can be prepared
-            values["profile"] = named(experiment(result).all_cases(values))[0]["profile"]
+            asked = named(experiment(result).all_cases(values))
+            if not asked:
+                raise InputError(f"{result.name}: no case is left with these parameters.")
+            values["profile"] = asked[0]["profile"]
     name = f"{result.name}.{values['profile']}.ipynb"
     return Run(result, profile, values, (folder or paths.FIGURES / "executed") / result.paper / name)
 

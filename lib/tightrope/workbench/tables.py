@@ -2,8 +2,10 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from tightrope.errors import UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -15,14 +17,30 @@ class Table:
     columns : tuple of str
     rows : tuple of tuples
         Text is shown as it is, numbers by :func:`number`.
+    tolerance : mapping or float, optional
+        By how much the numbers that are shown may differ on another processor: absolute, by column or for all of them.
+        Columns that are not named: one unit in the last digit shown, integers not at all. It stands in the metadata of
+        the notebook's output, where the tests read it; the text of the table stays the same.
+
+    Examples
+    --------
+    >>> Table(("norm", "log det Q"), [("L2", "0.9 to 17.2")], tolerance={"log det Q": 0.2})
+    norm  log det Q
+    -----------------
+    L2    0.9 to 17.2
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple, ...]
+    tolerance: Mapping[str, float] | float | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "rows", tuple(tuple(row) for row in self.rows))
+        if isinstance(self.tolerance, Mapping):
+            for name in self.tolerance:
+                if name not in self.columns:
+                    raise UnknownNameError("column with a tolerance", name, self.columns)
 
     def cells(self) -> list[list[str]]:
         """Every cell as text, header first."""
@@ -40,14 +58,17 @@ class Table:
 
     __repr__ = __str__
 
-    def _repr_markdown_(self) -> str:
-        header, *body = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
-        lines = ["| " + " | ".join(line) + " |" for line in body]
-        return "\n".join(["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *lines])
+    def _repr_mimebundle_(self, **options) -> tuple[dict, dict]:
+        """What a notebook stores beside the text: the Markdown, and the tolerance as metadata."""
+        stated = dict(self.tolerance) if isinstance(self.tolerance, Mapping) else self.tolerance
+        metadata = {} if stated is None else {"tightrope": {"tolerance": stated}}
+        return {"text/markdown": self.to_markdown()}, metadata
 
     def to_markdown(self) -> str:
         """The table as Markdown."""
-        return self._repr_markdown_()
+        header, *body = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
+        lines = ["| " + " | ".join(line) + " |" for line in body]
+        return "\n".join(["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *lines])
 
     def to_csv(self) -> str:
         """The table as CSV, floats with every digit."""

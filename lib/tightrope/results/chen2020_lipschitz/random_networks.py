@@ -1,353 +1,253 @@
-"""Random networks: Table 1, Figure 1 and the poster's figures: sizes, sparsities, draws and methods differ."""
+"""Random networks: Table 1, Figure 1 and the poster's figures, which differ in sizes, sparsities, draws and methods."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.errors import InputError
-from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, TITLES, bound, make_case, middle, shown, values
-from tightrope.workbench.cases import solved
-from tightrope.workbench.legacy import checked
-from tightrope.workbench.records import Store
-from tightrope.workbench.registry import Value, drawn_profile
+from tightrope.networks.random import random_network
+from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_constant, shown
+from tightrope.verifiers.relu_lipschitz import METHODS
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-TABLE_1 = "table-1-random-networks"
-FIGURE_1 = "figure-1-sparsity-sweep"
-POSTER = "poster-figures-1-and-2"
-#: HR-2 as an interval: what it is at most and at least (relaxations.heuristic says why).
-HR_2 = ("hr-2-signs", "hr-2-products")
-#: Per number of hidden layers, in the order of a table.
-METHODS = {
-    1: ("product-shor", *HR_2, "shor", "lipopt-3", "lipopt-4", "lbs", "ascent"),
+table_1 = Experiment(PAPER, "table-1-random-networks")
+figure_1 = Experiment(PAPER, "figure-1-sparsity-sweep")
+poster = Experiment(PAPER, "poster-figures-1-and-2")
+#: By number of hidden layers. HR-2 is an interval: relaxations.heuristic says why.
+USED = {
+    1: ("product-shor", "hr-2-signs", "hr-2-products", "shor", "lipopt-3", "lipopt-4", "lbs", "ascent"),
     2: ("product-shor", "hr-1", "lipopt-3", "lipopt-4", "lbs", "ascent"),
 }
-LOWER = ("lbs", "ascent")
+LINEAR, LOWER = ("lipopt-3", "lipopt-4"), ("lbs", "ascent")
+PRINTED = {"hr-2-signs": "hr-2", "hr-1": "hr-1", "lipopt-3": "lipopt-3", "lipopt-4": "lipopt-4", "lbs": "lbs"}
+EQUAL = 1 + 3e-4  # up to the solver's tolerance
+UPPER = ("product-shor", "hr-2-signs", "hr-2-products", "shor", "lipopt-3", "lipopt-4", "hr-1")
+#: The paper's claims: in words, the smaller method, the larger one, the set ("": both), a factor of the larger value.
+CLAIMS = (
+    *((f"LBS <= {METHODS[method].title}", "lbs", method, "", 1.0) for method in UPPER),
+    ("product Shor <= HR-2 (its lower end)", "product-shor", "hr-2-products", "", EQUAL),
+    ("HR-2 (its upper end) <= SHOR", "hr-2-signs", "shor", "", EQUAL),
+    ("HR-2 tighter than SHOR by more than 0.05 %, local", "hr-2-signs", "shor", "local", 1 - 5e-4),
+    ("HR-2 tighter than SHOR by more than 0.05 %, global", "hr-2-signs", "shor", "global", 1 - 5e-4),
+    ("HR-2 (its upper end) <= LipOpt-3", "hr-2-signs", "lipopt-3", "", EQUAL),
+    ("HR-1 <= LipOpt-3", "hr-1", "lipopt-3", "", EQUAL),
+    ("LipOpt-4 <= LipOpt-3", "lipopt-4", "lipopt-3", "", EQUAL),
+    ("LipOpt-4 <= HR-2 (its upper end)", "lipopt-4", "hr-2-signs", "", EQUAL),
+    ("LipOpt-4 <= HR-1", "lipopt-4", "hr-1", "", EQUAL),
+)
+
+Sizes = Sequence[Sequence[int]]  # inputs and hidden layers of each network; one output is added
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Rows over networks, sets and methods, and what is shown of them."""
-
-    result: str
-    rows: tuple[dict, ...]
-
-    @property
-    def profile(self) -> str:
-        """Of the rows; "custom" where they are a part of a profile."""
-        return drawn_profile(self.rows)
-
-    @property
-    def bounds(self) -> Table:
-        """Medians over draws (one draw: the value), verdicts where there is no number."""
-        return sweep_table(self.rows, "value")
-
-    @property
-    def seconds(self) -> Table:
-        """Processor seconds, medians over draws."""
-        return sweep_table(self.rows, "cpu_seconds")
-
-    @property
-    def claims(self) -> Table:
-        """The paper's qualitative claims, counted over networks."""
-        return claims_table(self.rows)
-
-    def draw(self) -> figures.Drawing:
-        """Draw medians and quartiles of bounds and times; write them under figures/."""
-        drawing = figures.sweeps(panels(self.rows), title="bounds and times")
-        drawing.save(PAPER, f"{self.result}.{self.profile}", numbers_table(self.rows))
-        return drawing
+@table_1.cases
+def table_1_cases(sizes: Sizes, sparsities: Sequence[int], draws: int, time_limit: float, samples: int) -> list[dict]:
+    """Return one case for each network and method, globally."""
+    kinds = [(some, band) for some in sizes for band in sparsities]
+    return _cases(kinds, draws, USED, time_limit, samples)
 
 
-def table_1(
-    sizes: Sequence[Sequence[int]],
-    sparsities: Sequence[int],
-    draws: int = 1,
-    time_limit: float = 600,
-    samples: int = 50_000,
-    profile: str = "quick",
-    store: Store | None = None,
-    solve: Callable[[Mapping], Mapping] | None = None,
-) -> Sweep:
-    """Table 1: global bounds of random networks with one and two hidden layers.
-
-    Parameters
-    ----------
-    sizes
-        Inputs and hidden widths, as the paper lists them; one output is added.
-    sparsities
-        Bands; see :func:`tightrope.networks.random.random_network`.
-    draws
-        Networks of each kind; the paper's table has one.
-    time_limit
-        Seconds for one bound.
-    samples
-        Of LBS.
-    store, solve
-        Where rows are kept, and how a case is solved; replaced in tests.
-    """
-    parameters = dict(sizes=sizes, sparsities=sparsities, draws=draws, time_limit=time_limit, samples=samples,
-                      profile=profile)  # fmt: skip
-    return Sweep(TABLE_1, solved(table_1_cases(parameters), solve or bound, store))
-
-
-def figure_1(
+@figure_1.cases
+def figure_1_cases(
     width: int,
     sparsities: Sequence[int],
-    draws: int = 10,
-    methods: Sequence[str] = ("product-shor", *HR_2, "shor", "lipopt-3", "lipopt-4", "lbs"),
-    lipopt_3_draws: int | None = None,
-    lipopt_4_draws: int | None = None,
-    time_limit: float = 600,
-    samples: int = 50_000,
-    profile: str = "quick",
-    store: Store | None = None,
-    solve: Callable[[Mapping], Mapping] | None = None,
-) -> Sweep:
-    """Figure 1: bounds and times of (width, width) networks against sparsity, global and local; see :func:`table_1`.
+    draws: int,
+    methods: Sequence[str],
+    lipopt_3_draws: int | None,
+    lipopt_4_draws: int | None,
+    time_limit: float,
+    samples: int,
+) -> list[dict]:
+    """Return one case for each network, set and method: all sparsities of the first draw first, so a part is a sample.
 
-    Parameters
-    ----------
-    lipopt_3_draws, lipopt_4_draws
-        Linear programs take most of the time; they are solved for this many of the draws (None: all).
+    Linear programs take most of the time: they are solved for so many of the draws (None: all).
     """
-    parameters = dict(
-        width=width, sparsities=sparsities, draws=draws, methods=list(methods), lipopt_3_draws=lipopt_3_draws,
-        lipopt_4_draws=lipopt_4_draws, time_limit=time_limit, samples=samples, profile=profile,
-    )  # fmt: skip
-    return Sweep(FIGURE_1, solved(figure_1_cases(parameters), solve or bound, store))
+    kinds = [((width, width), band) for band in sparsities]
+    cases = _cases(kinds, draws, {1: methods}, time_limit, samples, tuple(SETS))
+    return _fewer(cases, lipopt_3_draws, lipopt_4_draws)
 
 
-def poster(
-    one_layer: Sequence[Sequence[int]],
-    two_layers: Sequence[Sequence[int]],
-    draws: int = 5,
-    lipopt_3_draws: int | None = None,
-    lipopt_4_draws: int | None = None,
-    time_limit: float = 300,
-    samples: int = 50_000,
-    profile: str = "quick",
-    store: Store | None = None,
-    solve: Callable[[Mapping], Mapping] | None = None,
-) -> Sweep:
-    """The poster's figures: global bounds and times of dense networks of growing size; see :func:`figure_1`."""
-    parameters = dict(
-        one_layer=one_layer, two_layers=two_layers, draws=draws, lipopt_3_draws=lipopt_3_draws,
-        lipopt_4_draws=lipopt_4_draws, time_limit=time_limit, samples=samples, profile=profile,
-    )  # fmt: skip
-    return Sweep(POSTER, solved(poster_cases(parameters), solve or bound, store))
+@poster.cases
+def poster_cases(
+    one_layer: Sizes,
+    two_layers: Sizes,
+    draws: int,
+    lipopt_3_draws: int | None,
+    lipopt_4_draws: int | None,
+    time_limit: float,
+    samples: int,
+) -> list[dict]:
+    """Return one case for each dense network and method, globally; see :func:`figure_1_cases`."""
+    kinds = [(some, None) for some in (*one_layer, *two_layers)]
+    return _fewer(_cases(kinds, draws, USED, time_limit, samples), lipopt_3_draws, lipopt_4_draws)
 
 
-@checked()
-def table_1_cases(parameters: Mapping) -> list[dict]:
-    """One case per network and method."""
-    networks = [(tuple(s), band) for s in parameters["sizes"] for band in parameters["sparsities"]]
-    return _cases(TABLE_1, parameters, networks, ("global",), METHODS)
-
-
-@checked()
-def figure_1_cases(parameters: Mapping) -> list[dict]:
-    """One case per network, set and method: all sparsities of the first draw first, so that a part is a sample too."""
-    width = parameters["width"]
-    networks = [((width, width), band) for band in parameters["sparsities"]]
-    return _cases(FIGURE_1, parameters, networks, tuple(SETS), {1: tuple(parameters["methods"])})
-
-
-@checked()
-def poster_cases(parameters: Mapping) -> list[dict]:
-    """One case per network and method."""
-    networks = [(tuple(s), None) for s in (*parameters["one_layer"], *parameters["two_layers"])]
-    return _cases(POSTER, parameters, networks, ("global",), METHODS)
-
-
-def _cases(result, parameters, networks, sets, methods) -> list[dict]:
-    draws = parameters["draws"]
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise InputError(f"draws: expected an integer of at least 1, got {draws!r}.")
-    programs = {f"lipopt-{degree}": parameters.get(f"lipopt_{degree}_draws") for degree in (3, 4)}
-    found = []
-    for draw in range(draws):
-        for sizes, band in networks:
-            depth = len(sizes) - 1
-            if depth not in methods:
-                raise InputError(f"sizes: {sizes} has {depth} hidden layers; this result is for 1 and 2.")
-            name = f"random/{'-'.join(map(str, (*sizes, 1)))}/{'dense' if band is None else f's{band}'}/{draw}"
-            for where in sets:
-                for method in methods[depth]:
-                    if programs.get(method) is not None and draw >= programs[method]:
-                        continue
-                    options = {"tolerance": 1e-4}
-                    if method in LOWER:
-                        options = {"samples": parameters["samples"], "seed": draw}
-                    elif method.startswith("lipopt"):
-                        options = {"time_limit": parameters["time_limit"]}
-                    found.append(
-                        make_case(
-                            result,
-                            parameters["profile"],
-                            name,
-                            SETS[where],
-                            method,
-                            options,
-                            sizes=list(sizes),
-                            sparsity=band,
-                            draw=draw,
-                            set=where,
-                        )
-                    )
+def _cases(
+    kinds: Iterable[tuple[Sequence[int], int | None]],
+    draws: int,
+    used: Mapping[int, Sequence[str]],
+    time_limit: float,
+    samples: int,
+    sets: Sequence[str] = ("global",),
+) -> list[dict]:
+    """Return one case for each draw, (sizes, sparsity), set, and method used for that number of hidden layers."""
+    cases = []
+    for draw, (sizes, band), name in product(range(draws), kinds, sets):
+        depth = len(sizes) - 1
+        if depth not in used:
+            raise InputError(f"sizes: {tuple(sizes)} has {depth} hidden layers; this result is for 1 and 2.")
+        network = random_network((*sizes, 1), band, draw).name
+        rest = {"sizes": list(sizes), "sparsity": band, "draw": draw, "set": name}
+        for method in used[depth]:
+            options: dict = {"tolerance": 1e-4}
+            if method in LINEAR:
+                options = {"time_limit": time_limit}
+            elif method in LOWER:
+                options = {"samples": samples, "seed": draw}
+            cases.append(ball_case(network, SETS[name], method, options, **rest))
     # Linear programs last: a run that is stopped has everything else.
-    order = ("lipopt-3", "lipopt-4")
-    return sorted(found, key=lambda case: 1 + order.index(case["method"]) if case["method"] in order else 0)
+    return sorted(cases, key=lambda case: case["method"] if case["method"] in LINEAR else "")
 
 
-def _groups(rows: Sequence[Mapping]) -> dict[tuple, list[Mapping]]:
-    """Rows by (hidden layers, sizes, set, sparsity, method)."""
-    found: dict[tuple, list[Mapping]] = {}
-    for row in rows:
-        key = (len(row["sizes"]) - 1, tuple(row["sizes"]), row["set"], row["sparsity"], row["method"])
-        found.setdefault(key, []).append(row)
-    return found
+def _fewer(cases: list[dict], lipopt_3_draws: int | None, lipopt_4_draws: int | None) -> list[dict]:
+    draws = {"lipopt-3": lipopt_3_draws, "lipopt-4": lipopt_4_draws}
+    return [case for case in cases if draws.get(case["method"]) is None or case["draw"] < draws[case["method"]]]
 
 
-def _methods_of(rows: Sequence[Mapping]) -> list[str]:
-    present = {row["method"] for row in rows}
-    return [method for method in TITLES if method in present]
+def bounds(rows: Rows) -> Table:
+    """Return medians over draws (one draw: the value), verdicts where there is no number."""
+    draws = len(rows.different("draw"))
+    return _by_sparsity(rows, lambda own: _median_bound(own, draws))
 
 
-def sweep_table(rows: Sequence[Mapping], what: str) -> Table:
-    """One line per network size, set and method; a column per sparsity (or per size, if all are dense)."""
-    groups = _groups(rows)
-    draws = max(map(len, groups.values()))
-    bands = list(dict.fromkeys(key[3] for key in groups))
+def seconds(rows: Rows) -> Table:
+    """Return processor seconds, medians over draws."""
+    return _by_sparsity(rows, _median_seconds)
+
+
+def _by_sparsity(rows: Rows, cell: Callable[[Rows], str | float]) -> Table:
+    """Return a line for each size, set and method that has rows, and a column for each sparsity."""
+    bands = rows.different("sparsity")
     lines = []
-    for head in dict.fromkeys(key[:3] for key in groups):
-        for method in _methods_of(rows):
-            line = [f"({', '.join(map(str, head[1]))})", head[2], TITLES[method]]
-            for band in bands:
-                line.append(_cell(groups.get((*head, band, method), []), what, draws))
-            if any(cell not in ("", None) for cell in line[3:]):
-                lines.append(tuple(line))
+    for (sizes, name), own in rows.by("sizes", "set"):
+        for method in _methods(own):
+            groups = [own.where(method=method, sparsity=band) for band in bands]
+            cells = [cell(group) if group else None for group in groups]
+            lines.append((f"({', '.join(map(str, sizes))})", name, METHODS[method].title, *cells))
     names = ["dense" if band is None else f"s = {band}" for band in bands]
-    return Table(("network", "set", "method", *names), tuple(lines))
+    return Table(("network", "set", "method", *names), lines, tolerance=5e-4)  # proven to 1e-4 relative
 
 
-def _cell(rows: Sequence[Mapping], what: str, draws: int) -> str | float | None:
-    """The median and what to know about it: fewer draws than others, some without a number or cut short."""
-    if not rows:
-        return None
-    if what != "value":
-        return float(np.median([row[what] for row in rows]))
-    few = f"{len(rows)} draw{'s' if len(rows) > 1 else ''}" if len(rows) < draws else ""
+def _methods(rows: Rows) -> list[str]:
+    present = rows.different("method")
+    return [method for method in METHODS if method in present]
+
+
+def _median_bound(rows: Rows, draws: int) -> str:
+    """Return the median and what to know about it: fewer draws than others, some without a number or cut short."""
+    values = rows.column("value")
+    if not values:
+        return rows[0]["verdict"]
+    text, notes = f"{np.median(values):.4g}", [_count(len(rows), "draw")] if len(rows) < draws else []
     if len(rows) == 1:
         text = shown(rows[0])
-        return text if rows[0]["value"] is None or not few else f"{text} ({few})"
-    found = middle(rows)
-    if found is None:
-        return rows[0]["verdict"]
-    missing = len(rows) - found["count"]
-    late = sum(row["verdict"] == "time" and row["value"] is not None for row in rows)
-    note = ", ".join(filter(None, (few, f"{missing} without" if missing else "", f"{late} time" if late else "")))
-    return f"{found['median']:.4g}" + (f" ({note})" if note else "")
+    else:
+        missing, late = len(rows) - len(values), len(rows.where(verdict="time").column("value"))
+        notes += [f"{count} {word}" for count, word in ((missing, "without"), (late, "time")) if count]
+    return f"{text} ({', '.join(notes)})" if notes else text
 
 
-def claims_table(rows: Sequence[Mapping]) -> Table:
-    """Each claim, in how many networks it holds, and of how many; equality up to the solver's tolerance."""
-    cells: dict[tuple, dict[str, float]] = {}
-    for row in rows:
-        if row["value"] is not None:
-            cells.setdefault((row["network"], row["set"]), {})[row["method"]] = row["value"]
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _median_seconds(rows: Rows) -> float:
+    return float(np.median(rows.column("cpu_seconds")))
+
+
+def claims(rows: Rows) -> Table:
+    """Return in how many networks (and sets) each of the paper's claims holds, and of how many."""
+    known = Rows(row for row in rows if row["value"] is not None).by("network", "set")
+    values = [(name, {row["method"]: row["value"] for row in own}) for (_, name), own in known]
     lines = []
-
-    def count(text: str, smaller: str, larger: str, where: str | None, factor: float) -> None:
-        pairs = [v for (_, s), v in cells.items() if (where in (None, s)) and smaller in v and larger in v]
-        if pairs:
-            lines.append((text, sum(v[smaller] <= v[larger] * factor for v in pairs), len(pairs)))
-
-    loose = 1 + 3e-4
-    for method in METHODS[1] + ("hr-1",):
-        if method not in LOWER:
-            count(f"LBS <= {TITLES[method]}", "lbs", method, None, 1.0)
-    count("product Shor <= HR-2 (its lower end)", "product-shor", "hr-2-products", None, loose)
-    count("HR-2 (its upper end) <= SHOR", "hr-2-signs", "shor", None, loose)
-    count("HR-2 tighter than SHOR by more than 0.05 %, local", "hr-2-signs", "shor", "local", 1 - 5e-4)
-    count("HR-2 tighter than SHOR by more than 0.05 %, global", "hr-2-signs", "shor", "global", 1 - 5e-4)
-    count("HR-2 (its upper end) <= LipOpt-3", "hr-2-signs", "lipopt-3", None, loose)
-    count("HR-1 <= LipOpt-3", "hr-1", "lipopt-3", None, loose)
-    count("LipOpt-4 <= LipOpt-3", "lipopt-4", "lipopt-3", None, loose)
-    count("LipOpt-4 <= HR-2 (its upper end)", "lipopt-4", "hr-2-signs", None, loose)
-    count("LipOpt-4 <= HR-1", "lipopt-4", "hr-1", None, loose)
-    return Table(("claim", "holds in", "of"), tuple(lines))
+    for text, smaller, larger, where, factor in CLAIMS:
+        both = [own for name, own in values if where in ("", name) and smaller in own and larger in own]
+        if both:
+            lines.append((text, sum(own[smaller] <= own[larger] * factor for own in both), len(both)))
+    return Table(("claim", "holds in", "of"), lines)
 
 
-def panels(rows: Sequence[Mapping]) -> list[dict]:
-    """What is drawn: for each set (or number of hidden layers) the bounds and the times of every method."""
-    groups = _groups(rows)
-    draws = {m: max(len(some) for key, some in groups.items() if key[-1] == m) for m in _methods_of(rows)}
-    names = {method: TITLES[method] + (f" ({n} draw{'s' if n > 1 else ''})" if n < max(draws.values()) else "")
-             for method, n in draws.items()}  # fmt: skip
-    dense = all(row["sparsity"] is None for row in rows)
-    found = []
-    kinds = list(dict.fromkeys((key[0], key[2]) if dense else (key[1], key[2]) for key in groups))
-    for kind in kinds:
+def quartiles(rows: Rows) -> Table:
+    """Return median and quartiles of the bounds, and the median of the times, of each network, set and method."""
+    lines = []
+    for (sizes, name, band, method), own in rows.by("sizes", "set", "sparsity", "method"):
+        ends = _quartiles(own.column("value"))
+        lines.append((" ".join(map(str, sizes)), name, band, method, *ends, _median_seconds(own), len(own)))
+    ends = ("lower quartile", "median", "upper quartile")
+    return Table(("sizes", "set", "sparsity", "method", *ends, "processor seconds", "draws"), lines)
+
+
+def _quartiles(values: Sequence[float]) -> list[float] | list[None]:
+    return np.quantile(values, [0.25, 0.5, 0.75]).tolist() if len(values) else [None] * 3
+
+
+def panels(rows: Rows) -> list[dict]:
+    """Return what is drawn: bounds and times by sparsity for each size and set, or by size for each depth."""
+    dense, draws = rows.different("sparsity") == [None], len(rows.different("draw"))
+    names = {}
+    for (method,), own in rows.by("method"):
+        count = len(own.different("draw"))
+        names[method] = METHODS[method].title + (f" ({_count(count, 'draw')})" if count < draws else "")
+    solved = Rows({**row, "panel": _panel(row)} for row in rows if row["value"] is not None)
+    drawn = []
+    for (title,), own in solved.by("panel"):
         for what, label in (("value", "bound"), ("cpu_seconds", "processor seconds")):
             series = {}
-            for method in _methods_of(rows):
-                if what == "cpu_seconds" and method in LOWER:
-                    continue
-                points = []
-                for (depth, sizes, where, band, other), some in groups.items():
-                    if other != method or ((depth if dense else sizes), where) != kind:
-                        continue
-                    numbers = (
-                        values(some) if what == "value" else np.array([r[what] for r in some if r["value"] is not None])
-                    )
-                    if len(numbers):
-                        x = sum(sizes) if dense else band
-                        points.append((x, *np.quantile(numbers, [0.25, 0.5, 0.75])))
-                if points:
+            for method in _methods(own):
+                if what == "value" or method not in LOWER:
+                    groups = own.where(method=method).by("sizes", "sparsity")
+                    points = [(sum(p) if dense else s, *_quartiles(some.column(what))) for (p, s), some in groups]
                     series[names[method]] = sorted(points)
-            layers = f"{kind[0]} hidden layer{'s' if kind[0] != 1 else ''}"
-            title = layers if dense else f"({', '.join(map(str, kind[0]))}), {kind[1]}"
-            found.append({"title": title, "x": "neurons and inputs" if dense else "sparsity s", "y": label,
-                          "log": what != "value", "series": series})  # fmt: skip
-    return found
+            axes = {"x": "neurons and inputs" if dense else "sparsity s", "y": label, "log": what != "value"}
+            drawn.append({"title": title, **axes, "series": series})
+    return drawn
 
 
-def numbers_table(rows: Sequence[Mapping]) -> Table:
-    """The numbers behind the drawing: median and quartiles of each group."""
-    lines = []
-    for (_, sizes, where, band, method), some in _groups(rows).items():
-        found = middle(some)
-        row = (None,) * 3 if found is None else (found["low"], found["median"], found["high"])
-        seconds = float(np.median([r["cpu_seconds"] for r in some]))
-        lines.append((" ".join(map(str, sizes)), where, band, method, *row, seconds, len(some)))
-    return Table(("sizes", "set", "sparsity", "method", "lower quartile", "median", "upper quartile",
-                  "processor seconds", "draws"), tuple(lines))  # fmt: skip
+def _panel(row: Mapping) -> str:
+    if row["sparsity"] is None:
+        return _count(len(row["sizes"]) - 1, "hidden layer")
+    return f"({', '.join(map(str, row['sizes']))}), {row['set']}"
 
 
-def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-    """Our medians for the printed cells; other draws than the paper's."""
-    found: dict[str, Value] = {}
-    printed = {"hr-2-signs": "hr-2", "hr-1": "hr-1", "lipopt-3": "lipopt-3", "lipopt-4": "lipopt-4", "lbs": "lbs"}
-    for (_, sizes, where, band, method), some in _groups(rows).items():
-        if where != "global" or method not in printed:
-            continue
-        stem = f"{'-'.join(map(str, sizes))}/s{band}/{printed[method]}"
-        numbers = middle(some)
-        if numbers is not None:
-            late = sum(row["verdict"] == "time" for row in some)
-            note = f"median of {len(some)} draws; the paper's draw is unknown"
-            if late:
-                note += f"; {late} cut short by the time limit"
-            found[f"table-1/{stem}"] = Value(round(numbers["median"], 4), note)
+def draw(rows: Rows) -> figures.Drawing:
+    """Draw medians and quartiles of bounds and times."""
+    return figures.sweeps(panels(rows), title="bounds and times")
+
+
+for result in (table_1, figure_1, poster):
+    result.solve(bound_constant)
+    for table in (bounds, seconds, claims):
+        result.table(table)
+    result.drawing(quartiles)(draw)
+
+
+@table_1.cells
+def cells(rows: Rows) -> dict[str, Value]:
+    """Return our medians for the printed bounds and times; of other draws than the paper's."""
+    values = {}
+    for (sizes, band, method), own in rows.where(set="global").by("sizes", "sparsity", "method"):
+        median = _quartiles(own.column("value"))[1]
+        if method in PRINTED and median is not None:
+            stem = f"{'-'.join(map(str, sizes))}/s{band}/{PRINTED[method]}"
+            late = own.count(verdict="time")
+            note = f"median of {len(own)} draws; the paper's draw is unknown"
+            note += f"; {late} cut short by the time limit" if late else ""
+            values[f"table-1/{stem}"] = Value(round(median, 4), note)
             if method != "lbs":
-                seconds = float(np.median([row["cpu_seconds"] for row in some]))
-                found[f"table-1/seconds/{stem}"] = Value(round(seconds, 2), "processor seconds of one thread")
-    return found
-
-
-def no_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-    """The figures print no numbers."""
-    return {}
+                time = round(_median_seconds(own), 2)
+                values[f"table-1/seconds/{stem}"] = Value(time, "processor seconds of one thread")
+    return values

@@ -15,7 +15,7 @@ from tightrope.workbench.cases import dataset, entry, network_sha256
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import PROFILES, find
 from tightrope.workbench.records import case_key
-from tightrope.workbench.registry import CUSTOM, Value, profile_cases
+from tightrope.workbench.registry import Value, profile_cases
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
@@ -112,21 +112,16 @@ def all_images(case: Mapping) -> Ball:
 
 @table_3.part
 def global_constants(network: str) -> list[dict]:
-    """Return the cases of the constants by which images are certified: they need no choice of images."""
-    return [_case(network, norm, method, {}) for method in CONSTANTS for norm in NORMS]
+    """Return the cases of the constants by which images are certified.
 
-
-def constants_of(network: str, profile: str) -> Rows:
-    """Return the rows of these constants, solved now if they are not kept.
-
-    Constants know no images, so a custom choice of images takes those of the profile that has this network.
+    Constants know no images, so that any choice of images takes those of the profile that has the network.
     """
-    if profile == CUSTOM:
-        for known in PROFILES:
-            asked = {case_key(case) for case in global_constants.own_cases(known, {"network": network})}
-            if asked <= profile_cases(PAPER, table_3.name, known).keys():
-                profile = known
-    return global_constants(profile=profile, network=network).rows
+    cases = [_case(network, norm, method, {}) for method in CONSTANTS for norm in NORMS]
+    for profile in PROFILES:
+        known = [{"paper": PAPER, "result": table_3.name, "profile": profile, **case} for case in cases]
+        if {case_key(case) for case in known} <= profile_cases(PAPER, table_3.name, profile).keys():
+            return known
+    return cases
 
 
 @table_3.table

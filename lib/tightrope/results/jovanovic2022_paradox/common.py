@@ -1,32 +1,44 @@
-"""What the results of this paper share: names of networks and relaxations, cases, regions of many images at once."""
+"""What the results of this paper share: names of networks and relaxations, boxes of many images, broken curves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
-from tightrope import zoo
+from tightrope import paths, zoo
+from tightrope.networks import FeedForward
+from tightrope.propagation.certify import certify
+from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.workbench.cases import dataset, entry, network_sha256
-from tightrope.workbench.records import Store
+from tightrope.threads import one_torch_thread
+from tightrope.training.losses import CERTIFIER
+from tightrope.training.printed import METHODS
+from tightrope.training.programs import PROGRAMS
+from tightrope.training.tightness import TABLE_3 as TRAINED_HERE
+from tightrope.verifiers.triangle import layerwise_bounds
+from tightrope.workbench.cases import dataset, entry
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.records import Store, case_key
+from tightrope.workbench.rows import Rows
 
 PAPER = "jovanovic2022-paradox"
-#: How a network was trained: part of its name -> the paper's words.
-TRAININGS = {
-    "box": "Box",
-    "hbox": "hBox",
-    "crown-ibp-r": "CROWN-IBP (R)",
-    "deepz": "DeepZ",
-    "crown": "CROWN",
-    "crown-ibp": "CROWN-IBP",
+#: A relaxation, linear program or mixture -> its name in the paper.
+TITLES = {name: relaxation.title for name, relaxation in RELAXATIONS.items()} | {
+    "triangle": "Triangle",
+    "parallelogram": "Parallelogram",
+    "crown_ibp_hybrid": "CROWN-IBP",
 }
-#: The relaxation that certifies a network of each training: CROWN-IBP ends with the loss of Box and is certified by it.
-OWN = {"box": "box", "hbox": "hbox", "crown-ibp-r": "crown_ibp", "deepz": "deepz", "crown": "crown", "crown-ibp": "box"}
+#: How a network was trained, the last part of its name -> the paper's words.
+TRAININGS = {training: TITLES[method] for training, method in METHODS.items()}
+#: The same -> the relaxation that certifies it: CROWN-IBP ends with the loss of Box and is certified by it.
+OWN = {training: CERTIFIER[method] for training, method in METHODS.items()}
 #: The columns of Table 7.
 CERTIFIERS = ("box", "hbox", "crown_ibp", "deepz", "crown")
 
 
 def parts(network: str) -> tuple[str, str]:
-    """What a network is and how it was trained, by its name.
+    """Return what a network is and how it was trained, by its name.
 
     Examples
     --------
@@ -42,49 +54,45 @@ def parts(network: str) -> tuple[str, str]:
     return kind, training
 
 
-def title(relaxation: str) -> str:
-    """A relaxation as the paper writes it."""
-    return RELAXATIONS[relaxation].title
+def letter_of(network: str) -> str | None:
+    """Return the experiment of Table 3 that a network of the zoo belongs to, or None."""
+    return next((letter for letter, found in TRAINED_HERE.items() if found.name == network), None)
 
 
-def make_case(
-    result: str, profile: str, network: str, epsilon_pixel: float, method: str, options: Mapping, **rest
-) -> dict:
-    """One network, one radius, one method: what identifies a row; `rest` names images."""
-    found = entry(network)
-    return {
-        "paper": PAPER,
-        "result": result,
-        "profile": profile,
-        "network": network,
-        "network_sha256": network_sha256(network),
-        "dataset": found.dataset,
-        "norm": "inf",
-        "epsilon_pixel": float(epsilon_pixel),
-        "clip": True,
-        "method": method,
-        "options": dict(options),
-        **rest,
-    }
+def label(network: str) -> str:
+    """Return a network's name as tables show it.
+
+    Examples
+    --------
+    >>> label("mnist/fc-small-natural"), label("digits/fc-crown-ibp-r"), label("digits/fc-natural")
+    ('F: FC-SMALL, natural', 'FC, CROWN-IBP (R)', 'FC, natural')
+    """
+    letter = letter_of(network)
+    if letter is None:
+        kind, training = parts(network)
+        return f"{kind.upper()}, {TRAININGS.get(training, training)}"
+    found = TRAINED_HERE[letter].printed
+    training = found.method if found.method == "natural" else f"PGD {found.schedule.epsilon:g}"
+    return f"{letter}: {found.architecture}, {training}"
 
 
-def plain_case(result: str, profile: str, **identity) -> dict:
-    """A case without a network of the zoo."""
-    return {"paper": PAPER, "result": result, "profile": profile, **identity}
+def trained_here(letter: str, images: int) -> str:
+    """Return the note of a number that is another network's than the paper's."""
+    found = TRAINED_HERE[letter]
+    epochs = f"{found.ours.schedule.epochs} of the printed {found.printed.schedule.epochs} epochs"
+    return f"another network of the same kind, trained here for {epochs}; first {images} images"
 
 
-def kept_or_solved(case: Mapping, kind: str, solve: Callable[[Mapping], Mapping]) -> dict:
-    """The outcome of a case that is also one of another kind of row: that row's if it is kept, solved if not."""
-    asked = {**case, "result": kind}
-    with Store() as store:
-        store.import_csv(kind, case["profile"], PAPER)
-        row = store.get(asked)
-    known = {*case, "versions", "created", "key"}
-    return {name: v for name, v in row.items() if name not in known} if row is not None else dict(solve(asked))
+def share(rows: Rows, name: str) -> float:
+    """Return the sum of a column in percent of the images, with two digits."""
+    return round(100 * rows.total(name) / rows.total("count"), 2)
 
 
 def questions(case: Mapping) -> tuple[zoo.Entry, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The network of a case and, for its images, inputs, lower and upper ends of the boxes, and labels."""
+    """Return the network of a case and, for N images, inputs, lower and upper ends of boxes (N, n), labels (N,).
+
+    `epsilon_pixel` of the case may also be a column (N, 1), one radius for each image.
+    """
     found, data = entry(case["network"]), dataset(case["dataset"])
     rows = slice(case["first"], case["first"] + case["count"])
     pixels, epsilon = data.images[rows], case["epsilon_pixel"]
@@ -94,11 +102,46 @@ def questions(case: Mapping) -> tuple[zoo.Entry, np.ndarray, np.ndarray, np.ndar
     return found, to_input(pixels), to_input(lower), to_input(upper), np.array(data.labels[rows])
 
 
-def to_mask(chosen: np.ndarray) -> str:
-    """Booleans as hexadecimal text, the first one in the highest bit."""
-    return np.packbits(np.asarray(chosen, bool)).tobytes().hex()
+def certified_boxes(
+    network: FeedForward, lower: np.ndarray, upper: np.ndarray, labels: np.ndarray, method: str, consider: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Return which boxes (N,), of those to consider, a relaxation certifies; how many linear programs it solved."""
+    with one_torch_thread():
+        if method not in PROGRAMS:
+            return certify(network, InputSet.boxes(lower, upper), labels, method, consider=consider).certified, 0
+        certified, programs = np.zeros(len(labels), bool), 0
+        for n in np.flatnonzero(consider):
+            bounds = layerwise_bounds(network, lower[n], upper[n], int(labels[n]), method)
+            certified[n] = (np.delete(bounds.margins, labels[n]) < 0).all()
+            programs += bounds.programs
+    return certified, programs
 
 
-def from_mask(text: str, count: int) -> np.ndarray:
-    """The booleans of :func:`to_mask`."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(str(text)), np.uint8), count=count).astype(bool)
+def kept_or_solved(case: Mapping, other: Experiment) -> dict:
+    """Return the outcome of a case that is also one of another kind of row: that row's if it is kept here.
+
+    A worker on another machine has no rows, and solves it.
+    """
+    asked = {**case, "result": other.name}
+    with Store() as store:
+        store.import_csv(other.name, case["profile"], PAPER)
+        row = store.get(asked)
+    known = {*case, "versions", "created", "key"}
+    return {n: v for n, v in row.items() if n not in known} if row is not None else dict(other.solver(asked))
+
+
+def broken(x: Sequence[float], y: Sequence[float], jumps: Sequence[Sequence[float]]) -> tuple[list, list]:
+    """Return a curve with both values and a gap at each jump (at, before, after)."""
+    pieces = [((at, before), (at, float("nan")), (at, after)) for at, before, after in jumps]
+    points = sorted([*(((a, b),) for a, b in zip(x, y, strict=True)), *pieces], key=lambda piece: piece[0][0])
+    curve = [point for piece in points for point in piece]
+    return [a for a, _ in curve], [b for _, b in curve]
+
+
+@contextmanager
+def checkpoint(case: Mapping) -> Iterator[Path]:
+    """Give the file in which a training is kept after each epoch; it stays if the training is interrupted."""
+    file = paths.CHECKPOINTS / f"{case_key(case)}.pt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    yield file
+    file.unlink(missing_ok=True)

@@ -6,8 +6,7 @@ of the first output at the input, scaled to largest entry 1. The paper shows the
 behavior"; here all networks of a range of seeds are counted, and one is drawn by a rule.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,26 +15,23 @@ from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.ascent import Path, Steps, ascend
-from tightrope.propagation.certify import one_thread
 from tightrope.propagation.continuity import jumps, output_gradient, shifted_lower_bounds
-from tightrope.results.jovanovic2022_paradox.common import PAPER, plain_case
-from tightrope.results.jovanovic2022_paradox.shapes import broken, named
-from tightrope.workbench.cases import solved
-from tightrope.workbench.legacy import checked
-from tightrope.workbench.parameters import COUNT
-from tightrope.workbench.records import Store
-from tightrope.workbench.registry import drawn_profile
+from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, broken
+from tightrope.results.jovanovic2022_paradox.degrees import sensitivity_degrees
+from tightrope.threads import one_torch_thread
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
 FIGURE_5, FIGURE_6 = "figure-5-discontinuous-descent", "figure-6-sensitive-landscape"
-#: The landscape of one network, of the same result.
-SUFFIX = "-drawn"
 #: Relaxation and steps as printed.
 PRINTED = {FIGURE_5: ("crown", Steps(0.02, 0.99, 20)), FIGURE_6: ("deepz", Steps(0.005, 0.99, 100))}
-#: Points of a landscape on which its highest and lowest value are looked for.
-POINTS = 101
+#: Behind a figure's name, the kind of row that has the landscape of its drawn network.
+DRAWN = "-drawn"
+#: Points of a landscape on which its highest and lowest value are looked for, and of the drawn one.
+POINTS, DRAWN_POINTS = 101, 401
 #: Points of one step between which a jump is looked for.
-CELLS = 9
+STEP_POINTS = 9
 #: A path is trapped if its end is this part of the landscape's height below the highest point, and
 TRAPPED = 0.1
 #: a valley of this part of the height lies between them.
@@ -43,7 +39,7 @@ VALLEY = 0.01
 
 
 def random_network(seed: int) -> tuple[FeedForward, np.ndarray, float]:
-    """A network of Appendix F, its input (1,) and its radius."""
+    """Return a network of Appendix F, its input (1,) and its radius."""
     rng = np.random.default_rng(seed)
     sizes = (1, 10, 10, 2)
     weights = [rng.integers(-4, 5, (high, low)).astype(float) for low, high in pairwise(sizes)]
@@ -52,88 +48,7 @@ def random_network(seed: int) -> tuple[FeedForward, np.ndarray, float]:
     return FeedForward.dense(weights, biases), x, float(rng.uniform(0.1, 4.1))
 
 
-@dataclass(frozen=True)
 class Ascents:
-    """Rows of Figure 5 or 6: one for each network whose output moves with its first layer."""
-
-    rows: tuple[dict, ...]
-    shown: Mapping | None
-
-    @property
-    def counts(self) -> Table:
-        """How often the tight relaxation ends lower than Box, and what precedes it, over all networks."""
-        rows = [row for row in self.rows if not row["flat"]]
-        tight = named(rows[0]["method"])
-        worse = [row for row in rows if row["end"] < row["box_end"]]
-        lines = [
-            ("networks", len(rows)),
-            (f"{tight} starts higher than Box or with it", sum(r["start"] >= r["box_start"] for r in rows)),
-            (f"{tight} ends lower than Box", len(worse)),
-            ("... although its landscape goes above Box's end", sum(r["highest"] > r["box_end"] for r in worse)),
-            (f"a step of {tight} falls at a jump", sum(r["fallen"] > 0 for r in rows)),
-            ("... and its path ends lower than Box's", sum(r["fallen"] > 0 for r in worse)),
-            (f"{tight} ends below a higher point behind a valley", sum(r["trapped"] for r in rows)),
-            ("... and its path ends lower than Box's", sum(r["trapped"] for r in worse)),
-            ("Box ends below a higher point behind a valley", sum(r["box_trapped"] for r in rows)),
-        ]
-        return Table(("over all networks", "count"), tuple(lines))
-
-    @property
-    def example(self) -> Table:
-        """Start, end and highest point of both relaxations on the network that is drawn."""
-        row = next(row for row in self.rows if row["seed"] == self.shown["seed"])
-        keys = ("start", "end", "highest")
-        lines = [(named(row["method"]), *(round(row[key], 1) for key in keys)),
-                 ("Box", *(round(row[f"box_{key}"], 1) for key in keys))]  # fmt: skip
-        return Table(("relaxation", "bound at the start", "at the end", "highest on the landscape"), tuple(lines))
-
-    def draw(self) -> figures.Drawing:
-        """Draw both landscapes of one network and the paths on them."""
-        if self.shown is None:
-            raise InputError("networks: none of them shows what the figure is about; give more, or another first one.")
-        drawing = drawn(self.shown)
-        drawing.save(PAPER, f"{self.rows[0]['result']}.{drawn_profile(self.rows)}", self.counts)
-        return drawing
-
-
-def drawn(shown: Mapping) -> figures.Drawing:
-    """Draw what :meth:`Climb.landscape` gives."""
-    landscapes = {named(m): broken(shown["shifts"], shown[m], shown["jumps"][m]) for m in shown["paths"]}
-    paths = {named(m): path for m, path in shown["paths"].items()}
-    return figures.ascents(landscapes, paths, "ascent on two bounds")
-
-
-def ascents(result: str, networks: int, first: int = 0, profile: str = "quick", store: Store | None = None) -> Ascents:
-    """Figure 5 (CROWN) or 6 (DeepZ) beside Box, on networks of the seeds first, first + 1, and so on.
-
-    Drawn is the network with the largest lead of Box at the end, as a part of the height of the tight landscape, among
-    those where the tight landscape goes higher than Box's end; for Figure 5 also a step must fall at a jump.
-    """
-    rows = solved(ascent_cases(result)(dict(networks=networks, first=first, profile=profile)), climb, store)
-    able = [row for row in rows if not row["flat"] and row["highest"] > row["box_end"] > row["end"]]
-    able = [row for row in able if row["fallen"] > 0 or result == FIGURE_6]
-    if not able:
-        return Ascents(rows, None)
-    chosen = max(able, key=lambda row: (row["box_end"] - row["end"]) / (row["highest"] - row["lowest"]))
-    case = plain_case(result + SUFFIX, profile, method=chosen["method"], seed=chosen["seed"])
-    return Ascents(rows, solved([case], landscape, store)[0])
-
-
-def ascent_cases(result: str):
-    """One case for each network."""
-
-    @checked(networks=COUNT, seeds=COUNT)  # seeds: of the degrees of Figure 6
-    def cases(parameters: Mapping) -> list[dict]:
-        method = PRINTED[result][0]
-        return [
-            plain_case(result, parameters["profile"], method=method, seed=seed)
-            for seed in range(parameters["first"], parameters["first"] + parameters["networks"])
-        ]
-
-    return cases
-
-
-class Climb:
     """One random network, its direction, and the paths of Box and the tight relaxation; `flat` without a direction."""
 
     def __init__(self, method: str, steps: Steps, seed: int):
@@ -144,39 +59,35 @@ class Climb:
         self.flat = not self.direction.any()
         self.paths: dict[str, Path] = {}
         if not self.flat:
-            with one_thread():
+            with one_torch_thread():
                 for name in dict.fromkeys(("box", method)):
                     self.paths[name] = ascend(self.network, *self.ends, 0, self.direction, name, steps)
 
     def span(self) -> tuple[float, float]:
-        """Where both paths are, and a quarter of that on each side."""
+        """Return where both paths are, and a quarter of that on each side."""
         shifts = np.concatenate([path.shifts for path in self.paths.values()])
         room = max(0.25 * float(np.ptp(shifts)), 0.1)
         return float(shifts.min()) - room, float(shifts.max()) + room
 
-    def values(self, method: str):
-        """Bounds at many shifts."""
-
-        def at(shifts: Sequence[float]) -> np.ndarray:
-            return shifted_lower_bounds(self.network, *self.ends, 0, self.direction, shifts, method)
-
-        return at
+    def values(self, method: str) -> Callable[[Sequence[float]], np.ndarray]:
+        """Return the function that bounds the output at many shifts."""
+        return lambda shifts: shifted_lower_bounds(self.network, *self.ends, 0, self.direction, shifts, method)
 
     def fallen(self) -> float:
-        """The largest loss of one step of the tight relaxation over a jump that goes down in its direction."""
+        """Return the largest loss of one step of the tight relaxation over a jump that goes down in its direction."""
         path, most = self.paths[self.method], 0.0
         for k in np.flatnonzero(np.diff(path.values) < 0):
             start, stop = path.shifts[k : k + 2]
-            found = jumps(self.values(self.method), min(start, stop), max(start, stop), CELLS)
+            found = jumps(self.values(self.method), min(start, stop), max(start, stop), STEP_POINTS)
             if any((jump.height < 0) == (stop > start) for jump in found):
                 most = max(most, float(path.values[k] - path.values[k + 1]))
         return most
 
-    def landscape(self, points: int = 4 * POINTS - 3) -> dict:
-        """Both bounds along the shift with their jumps, and the paths."""
+    def landscape(self, points: int) -> dict:
+        """Return both bounds along the shift with their jumps, and the paths."""
         grid = np.linspace(*self.span(), points)
         outcome: dict = {"shifts": grid.round(6).tolist(), "jumps": {}, "paths": {}}
-        with one_thread():
+        with one_torch_thread():
             for name, path in self.paths.items():
                 curve = self.values(name)(grid)
                 outcome[name] = curve.round(4).tolist()
@@ -186,14 +97,14 @@ class Climb:
         return outcome
 
 
-def climb(case: Mapping) -> dict:
-    """Start, end, and the landscape's height for both relaxations of one network."""
-    found = Climb(*PRINTED[case["result"]], case["seed"])
+def ascend_on_both(case: Mapping) -> dict:
+    """Return start, end, and the landscape's height for both relaxations of one network."""
+    found = Ascents(*PRINTED[case["result"]], case["seed"])
     if found.flat:
         return {"flat": True}
     outcome: dict = {"flat": False}
     grid = np.linspace(*found.span(), POINTS)
-    with one_thread():
+    with one_torch_thread():
         for name, prefix in ((found.method, ""), ("box", "box_")):
             path, curve = found.paths[name], found.values(name)(grid)
             highest, lowest = float(max(curve.max(), path.values.max())), float(min(curve.min(), path.values.min()))
@@ -208,6 +119,93 @@ def climb(case: Mapping) -> dict:
     return outcome
 
 
+def counts(rows: Rows) -> Table:
+    """Return how often the tight relaxation ends lower than Box, and what precedes it, over all networks."""
+    rows = rows.where(flat=False)
+    tight = TITLES[rows[0]["method"]]
+    worse = Rows(row for row in rows if row["end"] < row["box_end"])
+    lines = [
+        ("networks", len(rows)),
+        (f"{tight} starts higher than Box or with it", sum(r["start"] >= r["box_start"] for r in rows)),
+        (f"{tight} ends lower than Box", len(worse)),
+        ("... although its landscape goes above Box's end", sum(r["highest"] > r["box_end"] for r in worse)),
+        (f"a step of {tight} falls at a jump", sum(r["fallen"] > 0 for r in rows)),
+        ("... and its path ends lower than Box's", sum(r["fallen"] > 0 for r in worse)),
+        (f"{tight} ends below a higher point behind a valley", rows.total("trapped")),
+        ("... and its path ends lower than Box's", worse.total("trapped")),
+        ("Box ends below a higher point behind a valley", rows.total("box_trapped")),
+    ]
+    return Table(("over all networks", "count"), lines)
+
+
+def illustration(rows: Rows) -> dict | None:
+    """Return the row of the network that is drawn; None if none shows what the figure is about.
+
+    It has the largest lead of Box at the end, as a part of the height of the tight landscape, among those where the
+    tight landscape goes higher than Box's end; for Figure 5 also a step must fall at a jump.
+    """
+    able = [row for row in rows.where(flat=False) if row["highest"] > row["box_end"] > row["end"]]
+    able = [row for row in able if row["fallen"] > 0 or row["result"] == FIGURE_6]
+    return max(able, key=lambda row: (row["box_end"] - row["end"]) / (row["highest"] - row["lowest"]), default=None)
+
+
+def example(rows: Rows) -> Table:
+    """Return start, end and highest point of both relaxations on the network that is drawn."""
+    row, lines = illustration(rows), []
+    if row is not None:
+        for name, prefix in ((row["method"], ""), ("box", "box_")):
+            lines.append((TITLES[name], *(round(row[prefix + key], 1) for key in ("start", "end", "highest"))))
+    return Table(("relaxation", "bound at the start", "at the end", "highest on the landscape"), lines)
+
+
+def drawn_case(rows: Rows) -> list[dict]:
+    """Return the case of the network that is drawn, from the rows of its figure."""
+    row = illustration(Rows(rows))
+    return [] if row is None else [{name: row[name] for name in ("profile", "method", "seed")}]
+
+
 def landscape(case: Mapping) -> dict:
-    """Both landscapes of one network with their jumps, and the paths."""
-    return Climb(*PRINTED[case["result"].removesuffix(SUFFIX)], case["seed"]).landscape()
+    """Return both landscapes of one network with their jumps, and the paths."""
+    return Ascents(*PRINTED[case["result"].removesuffix(DRAWN)], case["seed"]).landscape(DRAWN_POINTS)
+
+
+def draw(rows: Rows, drawn: Rows) -> figures.Drawing:
+    """Draw both landscapes of one network and the paths on them."""
+    if not drawn:
+        raise InputError("draws: no network shows what the figure is about; give more, or another first one.")
+    return draw_landscape(drawn[0])
+
+
+def draw_landscape(found: Mapping) -> figures.Drawing:
+    """Draw what :meth:`Ascents.landscape` gives."""
+    paths = {TITLES[method]: path for method, path in found["paths"].items()}
+    landscapes = {TITLES[m]: broken(found["shifts"], found[m], found["jumps"][m]) for m in found["paths"]}
+    return figures.ascents(landscapes, paths, "ascent on two bounds")
+
+
+def _ascents(name: str, also: Sequence[Experiment] = ()) -> Experiment:
+    """Declare Figure 5 or 6: one row for each network."""
+    experiment = Experiment(PAPER, name, also=also)
+
+    @experiment.cases
+    def cases(draws: int, first: int) -> list[dict]:
+        """Return one case for each random network, of the seeds first, first + 1, and so on."""
+        return [{"method": PRINTED[name][0], "seed": seed} for seed in range(first, first + draws)]
+
+    experiment.solve(ascend_on_both)
+    experiment.table(counts)
+    experiment.table(example)
+    experiment.drawing(lambda rows, drawn: counts(rows))(draw)
+    return experiment
+
+
+def _drawn(name: str) -> Experiment:
+    """Declare the landscape of the network that Figure 5 or 6 draws."""
+    experiment = Experiment(PAPER, name + DRAWN, may_be_empty=True)
+    experiment.cases(drawn_case)
+    experiment.solve(landscape)
+    return experiment
+
+
+figure_5, figure_5_drawn = _ascents(FIGURE_5), _drawn(FIGURE_5)
+figure_6, figure_6_drawn = _ascents(FIGURE_6, also=[sensitivity_degrees]), _drawn(FIGURE_6)

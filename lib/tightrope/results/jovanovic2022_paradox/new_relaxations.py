@@ -1,57 +1,57 @@
 """Figure 7: Triangle and Parallelogram (a, b), and the training losses of Table 14 (c)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from tightrope import figures
-from tightrope.results.jovanovic2022_paradox.common import PAPER, plain_case
-from tightrope.results.jovanovic2022_paradox.shapes import PROGRAMS, corners, named, shape
-from tightrope.results.jovanovic2022_paradox.small_training import table_14_cases
-from tightrope.workbench.cases import solved
-from tightrope.workbench.legacy import checked
-from tightrope.workbench.records import Store
-from tightrope.workbench.registry import drawn_profile
+from tightrope.relaxations.triangle import corners
+from tightrope.results.jovanovic2022_paradox import small_training
+from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES
+from tightrope.results.jovanovic2022_paradox.relu_regions import area_of_region, regions
+from tightrope.results.jovanovic2022_paradox.small_training import table_14
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-FIGURE_7 = "figure-7-new-relaxations"
+figure_7 = Experiment(PAPER, "figure-7-new-relaxations", needs=[table_14])
+figure_7.solve(area_of_region)
 #: Bounds of the drawn neuron, whose chord has another slope than 1/2, so that it shows.
 ENDS = {"lower": -1.0, "upper": 1.5}
+#: Relaxation -> which slopes of its sides move with l and u.
+MOVING = {"triangle": "the upper one", "parallelogram": "none", "deepz": "both"}
 
 
-@dataclass(frozen=True)
-class NewShapes:
-    """Regions of Triangle and Parallelogram, DeepZ's beside them."""
-
-    rows: tuple[dict, ...]
-
-    @property
-    def areas(self) -> Table:
-        """Area of each region, how many sides it has, and which of their slopes move with l and u."""
-        moving = {"triangle": "the upper one", "parallelogram": "none", "deepz": "both"}
-        lines = [(named(r["method"]), round(r["area"], 4), len(corners(r["method"], r["lower"], r["upper"])),
-                  moving[r["method"]]) for r in self.rows]  # fmt: skip
-        return Table(("relaxation", "area", "corners", "slopes that depend on l and u"), tuple(lines))
-
-    def draw(self) -> figures.Drawing:
-        """Draw the regions."""
-        ends = tuple(self.rows[0][name] for name in ENDS)
-        panels = [(named(r["method"]), corners(r["method"], *ends)) for r in self.rows]
-        drawing = figures.relu_regions(panels, *ends, "Triangle and Parallelogram")
-        drawing.save(PAPER, f"{FIGURE_7}-shapes.{drawn_profile(self.rows)}", self.areas)
-        return drawing
+@figure_7.cases
+def cases() -> list[dict]:
+    """Return one case for each region."""
+    return [{"method": method, **ENDS} for method in MOVING]
 
 
-def new_shapes(profile: str = "quick", store: Store | None = None) -> NewShapes:
-    """Figure 7 a and b: the regions of Triangle and Parallelogram for one l and u."""
-    return NewShapes(solved(shape_cases(profile), shape, store))
+@figure_7.table
+def areas(rows: Rows) -> Table:
+    """Return the area of each region, how many corners it has, and which slopes of its sides move with l and u."""
+    lines = []
+    for row in rows.where(result=figure_7.name):
+        method = row["method"]
+        sides = len(corners(method, row["lower"], row["upper"]))
+        lines.append((TITLES[method], round(row["area"], 4), sides, MOVING[method]))
+    return Table(("relaxation", "area", "corners", "slopes that depend on l and u"), lines)
 
 
-def shape_cases(profile: str) -> list[dict]:
-    """One case for each region."""
-    return [plain_case(FIGURE_7, profile, method=method, **ENDS) for method in (*PROGRAMS, "deepz")]
+@figure_7.drawing(areas)
+def draw_shapes(rows: Rows) -> figures.Drawing:
+    """Draw the regions."""
+    return regions(rows.where(result=figure_7.name), "Triangle and Parallelogram")
 
 
-@checked()
-def figure_7_cases(parameters: Mapping) -> list[dict]:
-    """The regions, and the trainings, which are those of Table 14."""
-    return shape_cases(parameters["profile"]) + table_14_cases(parameters)
+@figure_7.table
+def final_losses(rows: Rows) -> Table:
+    """Return the training losses of Table 14."""
+    return small_training.final_losses(rows.where(result=table_14.name))
+
+
+def _scores(rows: Rows) -> Table:
+    return small_training.scores(rows.where(result=table_14.name))
+
+
+@figure_7.drawing(_scores)
+def draw(rows: Rows) -> figures.Drawing:
+    """Draw the training losses of Table 14."""
+    return small_training.draw(rows.where(result=table_14.name))

@@ -2,28 +2,27 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from tightrope import figures
-from tightrope.errors import UnknownNameError
-from tightrope.propagation.certify import certify, one_thread
+from tightrope.errors import InputError, UnknownNameError
+from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
-from tightrope.results.jovanovic2022_paradox.checkpoints import checkpoint
-from tightrope.results.jovanovic2022_paradox.common import PAPER, plain_case
-from tightrope.results.jovanovic2022_paradox.shapes import named
+from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, checkpoint
+from tightrope.threads import one_torch_thread
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.losses import CERTIFIER
-from tightrope.workbench.cases import dataset, solved
-from tightrope.workbench.legacy import checked
-from tightrope.workbench.records import Store
-from tightrope.workbench.registry import Value, drawn_profile
+from tightrope.workbench.cases import dataset
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-TABLE_13 = "table-13-seeds"
-#: Rows of our own sizes, beside those of the printed ones.
-SPREAD = "training-spread"
+#: Trainings of our own sizes, and those of the printed ones.
+training_spread = Experiment(PAPER, "training-spread")
+table_13 = Experiment(PAPER, "table-13-seeds", needs=[training_spread], may_be_empty=True)
 #: What a run has beside its data set, architecture, methods and seeds, with the values of Table 6 for Box, FC, 0.3.
 SETTINGS = {
     "images": 60_000,
@@ -39,121 +38,61 @@ SETTINGS = {
     "batch_size": 100,
     "elision": True,
 }
-NAMES = ("dataset", "architecture", "methods", "seeds", *SETTINGS)
-HYBRID = "crown_ibp_hybrid"
+REQUIRED = ("dataset", "architecture", "methods", "seeds")
 
 
-def words(method: str) -> str:
-    """A training as the paper writes it, CROWN-IBP's mixture with Box among them."""
-    return "CROWN-IBP" if method == HYBRID else named(method)
+@training_spread.cases
+def cases(runs: Sequence[Mapping]) -> list[dict]:
+    """Return one case for each run, method and seed.
 
-
-@dataclass(frozen=True)
-class TrainedSeeds:
-    """Rows of trainings that differ in method and seed."""
-
-    rows: tuple[dict, ...]
-
-    def shares(self, name: str = "certified") -> dict[tuple[str, str], list[float]]:
-        """(data set and architecture, method) -> percent of the test images for each seed, in the order of the rows."""
-        found: dict = {}
-        for row in self.rows:
-            key = f"{row['dataset']} {row['architecture']}", words(row["method"])
-            found.setdefault(key, []).append(100 * row[name] / row["test_images"])
-        return found
-
-    @property
-    def spread(self) -> Table:
-        """Certified images in percent: best seed beside mean, deviation, worst seed; and the mean accuracy."""
-        right = self.shares("correct")
-        lines = [
-            (*key, len(part), round(float(np.mean(right[key])), 1), round(max(part), 1), round(float(np.mean(part)), 1),
-             round(float(np.std(part, ddof=1)), 2) if len(part) > 1 else None, round(min(part), 1))
-            for key, part in self.shares().items()
-        ]  # fmt: skip
-        return Table(("network", "trained with", "seeds", "accuracy", "certified: best seed", "mean", "deviation",
-                      "worst seed"), tuple(lines))  # fmt: skip
-
-    @property
-    def order(self) -> dict[str, list[str]]:
-        """Network -> trainings from the highest mean of certified images to the lowest."""
-        means: dict = {}
-        for (network, method), part in self.shares().items():
-            means.setdefault(network, []).append((-float(np.mean(part)), method))
-        return {network: [method for _, method in sorted(part)] for network, part in means.items()}
-
-    def draw(self) -> figures.Drawing:
-        """Draw one point for each seed."""
-        panels: dict = {}
-        for (network, method), part in self.shares().items():
-            panels.setdefault(network, {})[method] = part
-        drawing = figures.spreads(panels, "certified test images, %", "certified images of each seed")
-        drawing.save(PAPER, f"{TABLE_13}.{drawn_profile(self.rows)}", self.spread)
-        return drawing
-
-
-def trained_seeds(
-    runs: Sequence[Mapping], kind: str = SPREAD, profile: str = "quick", store: Store | None = None
-) -> TrainedSeeds:
-    """Train and certify: each run with all its methods and seeds, everything else the same.
-
-    Parameters
-    ----------
-    runs
-        Each names dataset, architecture, methods (of :data:`tightrope.training.losses.METHODS`) and seeds, and what
-        differs from :data:`SETTINGS`. A number of images above that of the data set means all.
-    kind
-        :data:`TABLE_13` for the printed sizes, :data:`SPREAD` for others: under which name the rows are kept.
+    Each run names dataset, architecture, methods (of :data:`tightrope.training.losses.METHODS`) and seeds, and what
+    differs from :data:`SETTINGS`. A number of images above that of the data set means all.
     """
-    return TrainedSeeds(solved(seed_cases(runs, kind, profile), train_seed, store))
-
-
-def seed_cases(runs: Sequence[Mapping], kind: str, profile: str) -> list[dict]:
-    """One case for each run, method and seed."""
-    for name in (name for run in runs for name in run):
-        if name not in NAMES:
-            raise UnknownNameError("setting of a run", name, NAMES)
+    for run in runs:
+        for name in run:
+            if name not in (*REQUIRED, *SETTINGS):
+                raise UnknownNameError("setting of a run", name, (*REQUIRED, *SETTINGS))
+        if missing := [name for name in REQUIRED if name not in run]:
+            raise InputError(f"runs: each run needs {', '.join(REQUIRED)}; {', '.join(missing)} missing in {run!r}.")
     return [
-        plain_case(kind, profile, dataset=run["dataset"], architecture=run["architecture"], method=method, seed=seed,
-                   **{name: run.get(name, value) for name, value in SETTINGS.items()})
+        {"dataset": run["dataset"], "architecture": run["architecture"], "method": method, "seed": seed}
+        | {name: run.get(name, value) for name, value in SETTINGS.items()}
         for run in runs
         for method in run["methods"]
         for seed in run["seeds"]
-    ]  # fmt: skip
+    ]
 
 
-@checked()
-def table_13_cases(parameters: Mapping) -> list[dict]:
-    """The cases of the notebook of Table 13: our sizes, then the printed ones."""
-    ours = seed_cases(parameters["runs"], SPREAD, parameters["profile"])
-    return ours + seed_cases(parameters["printed_runs"], TABLE_13, parameters["profile"])
+@table_13.cases
+def printed_cases(printed_runs: Sequence[Mapping]) -> list[dict]:
+    """Return the same for runs at the printed sizes."""
+    return cases(printed_runs)
 
 
 def configuration(case: Mapping) -> Configuration:
-    """The training of a case."""
-    schedule = Schedule(
-        case["epochs"], case["warm_up"], case["ramp_up"], case["epsilon_pixel"], kappa_end=case["kappa_end"],
-        learning_rate=case["learning_rate"], learning_rates=case["learning_rates"],
-    )  # fmt: skip
-    return Configuration(case["architecture"], case["method"], schedule, case["batch_size"], l1=case["l1"],
-                         elision=case["elision"], seed=case["seed"])  # fmt: skip
+    """Return the training of a case."""
+    course = ("epochs", "warm_up", "ramp_up", "kappa_end", "learning_rate", "learning_rates")
+    schedule = Schedule(epsilon=case["epsilon_pixel"], **{name: case[name] for name in course})
+    options = {name: case[name] for name in ("batch_size", "l1", "elision", "seed")}
+    return Configuration(case["architecture"], case["method"], schedule, **options)
 
 
-def train_seed(case: Mapping) -> dict:
+@table_13.solve
+@training_spread.solve
+def train_and_certify(case: Mapping) -> dict:
     """Train one network, on the GPU if there is one, and certify the test images by its own relaxation."""
     start = time.process_time()
-    data = dataset(case["dataset"], "train")
+    data, test = dataset(case["dataset"], "train"), dataset(case["dataset"])
     data = replace(data, images=data.images[: case["images"]], labels=data.labels[: case["images"]])
+    test = replace(test, images=test.images[: case["test_images"]], labels=test.labels[: case["test_images"]])
     with checkpoint(case) as file:
         trained = train(configuration(case), data, checkpoint=file)
-    test = dataset(case["dataset"])
-    test = replace(test, images=test.images[: case["test_images"]], labels=test.labels[: case["test_images"]])
     to_input = test.normalisation.to_input
     ends = (np.clip(test.images + side * case["epsilon_pixel"], 0, 1) for side in (-1, 1))
     boxes, right = InputSet.boxes(*map(to_input, ends)), trained.network.predict(to_input(test.images)) == test.labels
-    with one_thread():
-        found = certify(trained.network, boxes, test.labels, CERTIFIER[case["method"]], elision=case["elision"],
-                        consider=right, batch=100)  # fmt: skip
+    options = dict(elision=case["elision"], consider=right, batch=100)
+    with one_torch_thread():
+        found = certify(trained.network, boxes, test.labels, CERTIFIER[case["method"]], **options)
     return {
         "correct": round(accuracy(trained.network, test) * len(test)),
         "certified": int(found.certified.sum()),
@@ -163,19 +102,66 @@ def train_seed(case: Mapping) -> dict:
     }
 
 
-def table_13_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-    """`table-13/mnist-fc/seed-10` and so on, with mean and stddev once all seeds are there; printed sizes only."""
-    values, shares = {}, {}
-    for row in rows:
-        if row["result"] == TABLE_13:
-            network = f"{row['dataset']}-{row['architecture'].lower()}"
-            share = 100 * row["certified"] / row["test_images"]
-            values[f"table-13/{network}/seed-{row['seed']}"] = Value(round(share, 2))
-            shares.setdefault(network, []).append(share)
-    for run in parameters["printed_runs"]:
-        network = f"{run['dataset']}-{run['architecture'].lower()}"
-        part = shares.get(network, [])
-        if len(part) == len(run["seeds"]) > 1:
-            values[f"table-13/{network}/mean"] = Value(round(float(np.mean(part)), 2))
-            values[f"table-13/{network}/stddev"] = Value(round(float(np.std(part, ddof=1)), 2))
+def percents_by_seed(rows: Rows, name: str) -> dict[tuple[str, str], list[float]]:
+    """Return (data set and architecture, method) -> percent of the test images for each seed."""
+    return {
+        (f"{data} {architecture}", TITLES[method]): [100 * row[name] / row["test_images"] for row in own]
+        for (data, architecture, method), own in rows.by("dataset", "architecture", "method")
+    }
+
+
+@table_13.table
+def spread(rows: Rows) -> Table:
+    """Return the certified images in percent at our sizes."""
+    return _spread(rows.where(result=training_spread.name))
+
+
+@table_13.table
+def printed_spread(rows: Rows) -> Table:
+    """Return the same at the printed sizes."""
+    return _spread(rows.where(result=table_13.name))
+
+
+def _spread(rows: Rows) -> Table:
+    """Return certified images in percent: best seed beside mean, deviation, worst seed; and the mean accuracy."""
+    correct, lines = percents_by_seed(rows, "correct"), []
+    for key, shares in percents_by_seed(rows, "certified").items():
+        deviation = round(float(np.std(shares, ddof=1)), 2) if len(shares) > 1 else None
+        ends = round(max(shares), 1), round(float(np.mean(shares)), 1), deviation, round(min(shares), 1)
+        lines.append((*key, len(shares), round(float(np.mean(correct[key])), 1), *ends))
+    certified = ("certified: best seed", "mean", "deviation", "worst seed")
+    return Table(("network", "trained with", "seeds", "accuracy", *certified), lines)
+
+
+@table_13.table
+def order(rows: Rows) -> dict[str, list[str]]:
+    """Return network -> trainings from the highest mean of certified images to the lowest, at our sizes."""
+    means: dict[str, list] = {}
+    for (network, method), shares in percents_by_seed(rows.where(result=training_spread.name), "certified").items():
+        means.setdefault(network, []).append((-float(np.mean(shares)), method))
+    return {network: [method for _, method in sorted(part)] for network, part in means.items()}
+
+
+@table_13.drawing(spread)
+def draw(rows: Rows) -> figures.Drawing:
+    """Draw one point for each seed, at our sizes."""
+    panels: dict[str, dict] = {}
+    for (network, method), shares in percents_by_seed(rows.where(result=training_spread.name), "certified").items():
+        panels.setdefault(network, {})[method] = shares
+    return figures.spreads(panels, "certified test images, %", "certified images of each seed")
+
+
+@table_13.cells
+def cells(rows: Rows, printed_runs: Sequence[Mapping]) -> dict[str, Value]:
+    """Return `table-13/mnist-fc/seed-10` and so on, of the printed sizes; mean and stddev once all seeds are there."""
+    values = {}
+    seeds = {(run["dataset"], run["architecture"]): len(run["seeds"]) for run in printed_runs}
+    for (data, architecture), own in rows.where(result=table_13.name).by("dataset", "architecture"):
+        prefix = f"table-13/{data}-{architecture.lower()}"
+        shares = {row["seed"]: 100 * row["certified"] / row["test_images"] for row in own}
+        values |= {f"{prefix}/seed-{seed}": Value(round(percent, 2)) for seed, percent in shares.items()}
+        if len(own) == seeds.get((data, architecture)) and len(own) > 1:
+            percents = list(shares.values())
+            values[f"{prefix}/mean"] = Value(round(float(np.mean(percents)), 2))
+            values[f"{prefix}/stddev"] = Value(round(float(np.std(percents, ddof=1)), 2))
     return values

@@ -1,200 +1,92 @@
 """Tables 1 and 4, Figures 2 and 9: images that each relaxation certifies as the radius grows, and the area below."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from tightrope import attacks, figures
+from tightrope import figures
 from tightrope.errors import InputError
-from tightrope.propagation.certify import certify, one_thread
-from tightrope.propagation.inputs import InputSet
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, kept_or_solved, make_case, questions
-from tightrope.results.jovanovic2022_paradox.cross_certification import SEARCH_LENGTH, SEARCH_STEPS, short
-from tightrope.results.jovanovic2022_paradox.shapes import PROGRAMS, named
-from tightrope.training.tightness import TABLE_3 as TRAINED
-from tightrope.verifiers.triangle import layerwise_bounds
-from tightrope.workbench.cases import dataset, entry, groups, solved
-from tightrope.workbench.legacy import checked
-from tightrope.workbench.parameters import COUNT, many, rows_of
-from tightrope.workbench.records import Store
-from tightrope.workbench.registry import Value, drawn_profile
+from tightrope.results.jovanovic2022_paradox.common import (
+    CERTIFIERS,
+    PAPER,
+    TITLES,
+    certified_boxes,
+    kept_or_solved,
+    label,
+    letter_of,
+    questions,
+    trained_here,
+)
+from tightrope.results.jovanovic2022_paradox.cross_certification import short_search
+from tightrope.training.programs import PROGRAMS
+from tightrope.workbench.cases import box_case, dataset, entry, groups
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.parameters import rows_of
+from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-TABLE_1, TABLE_4 = "table-1-paradox", "table-4-cr-auc"
-FIGURE_2, FIGURE_9 = "figure-2-cr-curves-a", "figure-9-cr-curves-f"
 CURVES = (*CERTIFIERS, "crown_0")
 #: Relaxations whose region grows with the radius, so that what is certified at one radius is at every smaller one:
 #: their set for l <= h <= u is inside that for wider l, u. The lower lines of DeepZ and CROWN move, and theirs is not.
 MONOTONE = ("box", "hbox", "crown_0", *PROGRAMS)
 #: What a monotone relaxation is never looser than: what these certify, it certifies.
 IMPLIED = {"hbox": ("box",), "parallelogram": ("hbox",), "triangle": ("box", "deepz", "crown")}
+#: At about so many radii the images are searched for adversarial points.
+SEARCHED_RADII = 10
 
 
-def cr_auc(radii: Sequence[float], percent: Sequence[float]) -> float:
-    """The area under the certified ratio (in percent) over the radius, by the trapezoidal rule, as the paper prints it.
+def cases(
+    networks: Sequence[str], image_counts: Sequence[int], largest: Sequence[float], count: int, group: int
+) -> list[dict]:
+    """Return one case for each network, relaxation and group of its first test images.
 
-    Examples
-    --------
-    >>> cr_auc([0.0, 0.1], [100.0, 0.0])
-    5.0
+    `largest` has the largest radius for each network; the radii are `count` numbers from 0 to it.
     """
-    return float(np.trapezoid(percent, radii))
+    return cases_with_programs(networks, image_counts, largest, count, [], None, group)
 
 
-def letter_of(network: str) -> str | None:
-    """The experiment of Table 3 that a network of the zoo belongs to."""
-    return next((letter for letter, found in TRAINED.items() if found.name == network), None)
-
-
-def label(network: str) -> str:
-    """`mnist/fc-small-natural` as `F: FC-SMALL, natural`; others as in Table 7."""
-    letter = letter_of(network)
-    if letter is None:
-        return short(network)
-    found = TRAINED[letter].printed
-    training = found.method if found.method == "natural" else f"PGD {found.schedule.epsilon:g}"
-    return f"{letter}: {found.architecture}, {training}"
-
-
-@dataclass(frozen=True)
-class Tightness:
-    """Rows of CR curves."""
-
-    rows: tuple[dict, ...]
-
-    @property
-    def curves(self) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
-        """Network -> relaxation -> (radii, certified images in percent)."""
-        found: dict = {}
-        for network, method in dict.fromkeys((row["network"], row["method"]) for row in self.rows):
-            part = [row for row in self.rows if (row["network"], row["method"]) == (network, method)]
-            certified = sum(np.array(row["certified"]) for row in part)
-            percent = 100 * certified / sum(row["count"] for row in part)
-            found.setdefault(network, {})[named(method)] = (radii_of(part[0]).tolist(), percent.tolist())
-        return found
-
-    @property
-    def areas(self) -> Table:
-        """CR-AUC: a line for each relaxation, a column for each network."""
-        curves = self.curves
-        methods = list(dict.fromkeys(name for lines in curves.values() for name in lines))
-        lines = [
-            (name, *(round(cr_auc(*lines[name]), 3) if name in lines else None for lines in curves.values()))
-            for name in methods
-        ]
-        return Table(("relaxation", *(label(network) for network in curves)), tuple(lines))
-
-    @property
-    def shared(self) -> "Tightness":
-        """The same for the images of each network that every relaxation was asked about."""
-        seen: dict = {}
-        for row in self.rows:
-            methods = seen.setdefault(row["network"], {}).setdefault((row["first"], row["count"]), set())
-            methods.add(row["method"])
-        every = {network: set().union(*groups.values()) for network, groups in seen.items()}
-        return Tightness(tuple(
-            row for row in self.rows
-            if seen[row["network"]][row["first"], row["count"]] == every[row["network"]]
-        ))  # fmt: skip
-
-    @property
-    def order(self) -> list[str]:
-        """The relaxations of all networks from loose to tight, by the sum of their areas."""
-        everywhere = [line for line in self.areas.rows if None not in line]
-        return [line[0] for line in sorted(everywhere, key=lambda line: sum(line[1:]))]
-
-    def draw(self, name: str, shared: bool = False) -> figures.Drawing:
-        """Draw the curves (those of :attr:`shared` if asked) and write them under figures/."""
-        shown = self.shared if shared else self
-        panels = {label(network): lines for network, lines in shown.curves.items()}
-        drawing = figures.curves(panels, ("radius, pixel units", "certified %"), "certified images over the radius",
-                                 shared=True)  # fmt: skip
-        drawing.save(PAPER, f"{name}.{drawn_profile(self.rows)}", shown.areas)
-        return drawing
-
-
-def tightness(
-    result: str,
+def cases_with_programs(
     networks: Sequence[str],
-    images: Sequence[int],
+    image_counts: Sequence[int],
     largest: Sequence[float],
-    count: int = 100,
-    methods: Sequence[str] = CURVES,
-    programs: Sequence[str] = (),
-    program_images: int | None = None,
-    group: int = 50,
-    profile: str = "quick",
-    store: Store | None = None,
-) -> Tightness:
-    """CR curves (Figures 2 and 9) and CR-AUC (Tables 1 and 4) of networks that were not trained for certificates.
+    count: int,
+    programs: Sequence[str],
+    program_images: int | None,
+    group: int,
+) -> list[dict]:
+    """Return the same, with Triangle and Parallelogram for the networks in `programs`.
 
-    Parameters
-    ----------
-    result
-        Table 1 or 4, Figure 2 or 9: under which name the rows are kept.
-    networks
-        Names of the zoo.
-    images
-        How many of the first test images for each network.
-    largest
-        The largest radius for each network; the radii are `count` numbers from 0 to it.
-    methods
-        Relaxations with two lines for each neuron.
-    programs
-        Those of the networks for which Triangle and Parallelogram are solved as well, by linear programs.
-    program_images
-        How many of the images for these; all if left out.
-    group
-        Images of one row: what a killed run loses at most.
+    For these linear programs are solved, for the first `program_images` of the images (None: all).
     """
-    parameters = dict(networks=networks, images=images, largest=largest, count=count, methods=methods,
-                      programs=programs, program_images=program_images, group=group, profile=profile)  # fmt: skip
-    return Tightness(solved(tightness_cases(result)(parameters), solve_tightness(result), store))
+    unknown = set(programs) - set(networks)
+    if unknown:
+        raise InputError(f"programs: expected some of networks, got {', '.join(sorted(unknown))}.")
+    options = {"elision": True, "radii": count}
+    return [
+        box_case(network, radius, method, options, **part)
+        for network, images, radius in rows_of(networks=networks, image_counts=image_counts, largest=largest)
+        for method in (*CURVES, *(PROGRAMS if network in programs else ()))
+        for part in groups(_asked(method, images, program_images), group, dataset(entry(network).dataset))
+    ]
 
 
-def tightness_cases(result: str) -> Callable[[Mapping], list[dict]]:
-    """The cases of one of these results: one per network, relaxation and group of images."""
-
-    @checked(images=many(COUNT))
-    def cases(parameters: Mapping) -> list[dict]:
-        unknown = set(parameters.get("programs", ())) - set(parameters["networks"])
-        if unknown:
-            raise InputError(f"programs: expected some of networks, got {', '.join(sorted(unknown))}.")
-        options = {"elision": True, "radii": parameters["count"]}
-        found = []
-        for network, images, largest in rows_of(parameters, "networks", "images", "largest"):
-            programs = PROGRAMS if network in parameters.get("programs", ()) else ()
-            for method in (*parameters.get("methods", CURVES), *programs):
-                count = _images(parameters, images, method)
-                for part in groups(count, parameters.get("group", 50), dataset(entry(network).dataset)):
-                    found.append(make_case(result, parameters["profile"], network, largest, method, options, **part))
-        return found
-
-    return cases
+def _asked(method: str, images: int, program_images: int | None) -> int:
+    """Return how many images a relaxation is asked about."""
+    return images if method not in PROGRAMS or program_images is None else min(images, program_images)
 
 
-def _images(parameters: Mapping, images: int, method: str) -> int:
-    """How many images a relaxation is asked about."""
-    fewer = parameters.get("program_images") if method in PROGRAMS else None
-    return images if fewer is None else min(images, fewer)
-
-
-def solve_tightness(result: str) -> Callable[[Mapping], dict]:
-    """How the rows of one of these results are solved: those of Table 4 are the others', where they are kept."""
-    if result == TABLE_4:
-        return count_along_radii
-    return lambda case: kept_or_solved(case, TABLE_4, count_along_radii)
+# ---------------------------------------------------------------------------------------------------- one curve
 
 
 def radii_of(case: Mapping) -> np.ndarray:
-    """The radii of a case in pixel units; its own is the largest."""
+    """Return the radii of a case in pixel units; its own is the largest."""
     return np.linspace(0, case["epsilon_pixel"], case["options"]["radii"]).round(9)
 
 
-def count_along_radii(case: Mapping) -> dict:
+def certified_along_radii(case: Mapping) -> dict:
     """Count the certified images of one group at each radius.
 
     Images with an adversarial point at some radius are not asked about at that radius and larger ones, where no sound
@@ -202,18 +94,17 @@ def count_along_radii(case: Mapping) -> dict:
     bisection and certifies it at all smaller ones.
     """
     start = time.process_time()
-    radii, broken = radii_of(case), broken_from(*(case[name] for name in (
-        "network", "dataset", "epsilon_pixel", "first", "count")), case["options"]["radii"])  # fmt: skip
-    programs = 0
+    names, radii = ("network", "dataset", "epsilon_pixel", "first", "count"), case["options"]["radii"]
+    refuted, programs = refuted_from(*(case[name] for name in names), radii), 0
     if case["method"] in MONOTONE:
-        below = np.full(len(broken), -1)
+        below = np.full(len(refuted), -1)
         for method in (*IMPLIED.get(case["method"], ()), case["method"]):
-            below, solved_now = _bisect(case, method, below, broken)
+            below, solved_now = _bisect(case, method, below, refuted)
             programs += solved_now
-        counts = [int((below >= i).sum()) for i in range(len(radii))]
+        counts = [int((below >= i).sum()) for i in range(radii)]
     else:
-        counts = [int(_certified(case, case["method"], np.full(len(broken), i), broken > i)[0].sum())
-                  for i in range(len(radii))]  # fmt: skip
+        at = (certified_at(case, case["method"], np.full(len(refuted), i), refuted > i) for i in range(radii))
+        counts = [int(certified.sum()) for certified, _ in at]
     spent = {"programs": programs} if case["method"] in PROGRAMS else {}
     return {"certified": counts, **spent, "processor_seconds": round(time.process_time() - start, 2)}
 
@@ -225,93 +116,136 @@ def _bisect(case: Mapping, method: str, below: np.ndarray, above: np.ndarray) ->
         middle = (below + above) // 2
         # The first question of an image is its smallest radius: many images end there.
         middle = np.where(below < 0, 0, middle)
-        proven, solved_now = _certified(case, method, middle, open_)
+        proven, solved_now = certified_at(case, method, middle, open_)
         programs += solved_now
         below, above = np.where(proven, middle, below), np.where(open_ & ~proven, middle, above)
     return below, programs
 
 
-def _certified(case: Mapping, method: str, index: np.ndarray, consider: np.ndarray) -> tuple[np.ndarray, int]:
-    """Which images (N,) the relaxation certifies at the radius of this index of each; programs solved."""
+def certified_at(case: Mapping, method: str, index: np.ndarray, consider: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return which images (N,) the relaxation certifies at the radius of this index of each; programs solved."""
     found, _, lower, upper, labels = questions({**case, "epsilon_pixel": radii_of(case)[index][:, None]})
-    with one_thread():
-        if method not in PROGRAMS:
-            boxes = InputSet.boxes(lower, upper)
-            return certify(found.network, boxes, labels, method, consider=consider).certified, 0
-        proven, programs = np.zeros(len(labels), bool), 0
-        for n in np.flatnonzero(consider):
-            bounds = layerwise_bounds(found.network, lower[n], upper[n], int(labels[n]), method)
-            proven[n] = (np.delete(bounds.margins, labels[n]) < 0).all()
-            programs += bounds.programs
-    return proven, programs
+    return certified_boxes(found.network, lower, upper, labels, method, consider)
 
 
 @lru_cache(maxsize=16)
-def broken_from(
-    network: str, data: str, largest: float, first: int, count: int, radii: int, tried: int = 10
-) -> np.ndarray:
-    """The index of a radius from which on each image (N,) is known not to be robust; `radii` where there is none.
+def refuted_from(network: str, data: str, largest: float, first: int, count: int, radii: int) -> np.ndarray:
+    """Return the index of a radius from which on each image (N,) is known not to be robust; `radii` if there is none.
 
-    0 for an image that is labelled wrongly. A short search for adversarial points is made at about `tried` radii.
+    0 for an image that is labelled wrongly. Adversarial points are searched for at about :data:`SEARCHED_RADII` radii.
     """
     case = {"network": network, "dataset": data, "first": first, "count": count}
     found, x, _, _, labels = questions({**case, "epsilon_pixel": 0.0})
-    broken = np.where(found.network.predict(x) == labels, radii, 0)
+    refuted = np.where(found.network.predict(x) == labels, radii, 0)
     values = np.linspace(0, largest, radii)
-    for i in range(1, radii, max(1, radii // tried)):
-        rows = np.flatnonzero(broken > i)
+    for i in range(1, radii, max(1, radii // SEARCHED_RADII)):
+        rows = np.flatnonzero(refuted > i)
         if len(rows):
             _, _, lower, upper, _ = questions({**case, "epsilon_pixel": values[i]})
-            step = SEARCH_LENGTH * found.normalisation.steps_to_input(values[i], x.shape[1])
-            with one_thread():
-                fooled = attacks.batched_pgd(found.network, x[rows], lower[rows], upper[rows], labels[rows], step=step,
-                                             steps=SEARCH_STEPS, seed=0)  # fmt: skip
-            broken[rows[fooled]] = i
-    return broken
+            fooled = short_search(found, x[rows], lower[rows], upper[rows], labels[rows], values[i])
+            refuted[rows[fooled]] = i
+    return refuted
 
 
-def area_cells(number: int) -> Callable[[Sequence[Mapping], Mapping], dict[str, Value]]:
-    """Table 4: `table-4/crown-ibp/A` and so on; Table 1: `table-1/crown-ibp-r/tightness`."""
-
-    def cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-        values = {}
-        sizes = dict(zip(parameters["networks"], parameters["images"], strict=True))
-        for network, method in dict.fromkeys((row["network"], row["method"]) for row in rows):
-            part = tuple(row for row in rows if (row["network"], row["method"]) == (network, method))
-            letter = letter_of(network)
-            asked = network in sizes and _images(parameters, sizes[network], method)
-            if letter is None or sum(row["count"] for row in part) != asked:
-                continue
-            word = method.replace("_", "-")
-            cell = f"table-4/{word}/{letter}" if number == 4 else f"table-1/{word.replace('-ibp', '-ibp-r')}/tightness"
-            area = cr_auc(*Tightness(part).curves[network][named(method)])
-            trained = TRAINED[letter]
-            note = (f"another network of the same kind, trained here for {trained.ours.schedule.epochs} of the printed "
-                    f"{trained.printed.schedule.epochs} epochs; first {asked} images")  # fmt: skip
-            values[cell] = Value(round(area, 3), note)
-        return values
-
-    return cells
+# ------------------------------------------------------------------------------------------------- what is shown
 
 
-def paradox(found: Tightness, scores: Mapping[str, float]) -> Table:
-    """Table 1: tightness on one network, and the certified images (percent) after training with each relaxation.
+def cr_auc(radii: Sequence[float], percent: Sequence[float]) -> float:
+    """Return the area under the certified ratio (in percent) over the radius, as the paper prints it (trapezoids).
 
-    Parameters
-    ----------
-    found
-        CR curves of one network.
-    scores
-        Training score by the paper's word for the relaxation.
+    Examples
+    --------
+    >>> cr_auc([0.0, 0.1], [100.0, 0.0])
+    5.0
     """
-    areas = {line[0]: line[1] for line in found.areas.rows}
-    lines = sorted((areas[name], name, score) for name, score in scores.items() if name in areas)
-    return Table(("relaxation", "tightness (CR-AUC)", "training score"), tuple((n, a, s) for a, n, s in lines))
+    return float(np.trapezoid(percent, radii))
 
 
-def draw_paradox(table: Table, profile: str) -> figures.Drawing:
-    """Draw Table 1: tightness against training score."""
-    points = [(name, area, score) for name, area, score in table.rows]
-    drawing = figures.pairs(points, ("tightness (CR-AUC)", "certified % after training"), "the paradox")
-    drawing.save(PAPER, f"{TABLE_1}.{profile}", table)
-    return drawing
+def cr_curve(rows: Rows) -> tuple[list[float], list[float]]:
+    """Return radii and certified images in percent, from all rows of one network and relaxation."""
+    certified = sum(np.array(row["certified"]) for row in rows)
+    return radii_of(rows[0]).tolist(), (100 * certified / rows.total("count")).tolist()
+
+
+def curves_of(rows: Rows) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """Return network -> relaxation as the paper names it -> its curve."""
+    return {
+        network: {TITLES[method]: cr_curve(part) for (method,), part in own.by("method")}
+        for (network,), own in rows.by("network")
+    }
+
+
+def areas(rows: Rows) -> Table:
+    """Return CR-AUC: a line for each relaxation, a column for each network."""
+    curves = curves_of(rows)
+    names = dict.fromkeys(name for lines in curves.values() for name in lines)
+    lines = [(n, *(round(cr_auc(*own[n]), 3) if n in own else None for own in curves.values())) for n in names]
+    return Table(("relaxation", *(label(network) for network in curves)), lines)
+
+
+def shared(rows: Rows) -> Rows:
+    """Return the rows for the images of each network that every relaxation was asked about."""
+    methods = {network: set(own.different("method")) for (network,), own in rows.by("network")}
+    groups_ = rows.by("network", "first", "count")
+    return Rows(row for (n, *_), part in groups_ if {*part.different("method")} == methods[n] for row in part)
+
+
+def shared_areas(rows: Rows) -> Table:
+    """Return CR-AUC over the images that every relaxation was asked about."""
+    return areas(shared(rows))
+
+
+def order(rows: Rows) -> list[str]:
+    """Return the relaxations of all networks from loose to tight, by the sum of their areas."""
+    everywhere = [line for line in areas(rows).rows if None not in line]
+    return [line[0] for line in sorted(everywhere, key=lambda line: sum(line[1:]))]
+
+
+def draw(rows: Rows) -> figures.Drawing:
+    """Draw the curves over the images that every relaxation was asked about."""
+    panels = {label(network): lines for network, lines in curves_of(shared(rows)).items()}
+    axes = ("radius, pixel units", "certified %")
+    return figures.curves(panels, axes, "certified images over the radius", shared=True)
+
+
+def values_of_areas(
+    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], program_images: int | None = None
+) -> Iterator[tuple[str, str, Value]]:
+    """Yield relaxation, experiment of Table 3 and CR-AUC, where all images have been asked about."""
+    asked = dict(zip(networks, image_counts, strict=True))
+    for (network, method), own in rows.by("network", "method"):
+        letter, images = letter_of(network), own.total("count")
+        if letter is not None and network in asked and images == _asked(method, asked[network], program_images):
+            area = round(cr_auc(*cr_curve(own)), 3)
+            yield method.replace("_", "-"), letter, Value(area, trained_here(letter, images))
+
+
+def as_in_table_4(case: Mapping) -> dict:
+    """Return the counts of Table 4's row if it is kept."""
+    return kept_or_solved(case, table_4)
+
+
+def cr_curves(name: str, cases: Callable[..., list[dict]]) -> Experiment:
+    """Declare a result that is made of CR curves."""
+    experiment = Experiment(PAPER, name)
+    experiment.cases(cases)
+    experiment.solve(as_in_table_4)
+    for table in (areas, shared_areas, order):
+        experiment.table(table)
+    experiment.drawing(shared_areas)(draw)
+    return experiment
+
+
+table_4 = cr_curves("table-4-cr-auc", cases_with_programs)
+table_4.solve(certified_along_radii)
+figure_2 = cr_curves("figure-2-cr-curves-a", cases)
+figure_9 = cr_curves("figure-9-cr-curves-f", cases_with_programs)
+
+
+@table_4.cells
+def cells(
+    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], program_images: int | None
+) -> dict[str, Value]:
+    """Return `table-4/crown-ibp/A` and so on."""
+    found = values_of_areas(rows, networks, image_counts, program_images)
+    return {f"table-4/{method}/{letter}": value for method, letter, value in found}

@@ -1,121 +1,84 @@
 """Table 3: the networks of the tightness experiments, their accuracy, and what attacks and CROWN leave of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from tightrope import figures
-from tightrope.results.jovanovic2022_paradox.accuracy import certify_and_attack
-from tightrope.results.jovanovic2022_paradox.common import PAPER, make_case, questions
-from tightrope.results.jovanovic2022_paradox.tightness import TRAINED, label, letter_of
-from tightrope.workbench.cases import dataset, entry, groups, solved
-from tightrope.workbench.legacy import checked
-from tightrope.workbench.parameters import COUNT, RADIUS, many, rows_of
-from tightrope.workbench.records import Store
-from tightrope.workbench.registry import Value, drawn_profile
+from tightrope.results.jovanovic2022_paradox.accuracy import certify_and_attack, robustness_bars
+from tightrope.results.jovanovic2022_paradox.common import (
+    PAPER,
+    TRAINED_HERE,
+    label,
+    letter_of,
+    questions,
+    share,
+    trained_here,
+)
+from tightrope.workbench.cases import box_case, dataset, entry, groups
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.parameters import rows_of
+from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-TABLE_3 = "table-3-tightness-experiments"
+table_3 = Experiment(PAPER, "table-3-tightness-experiments")
 
 
-@dataclass(frozen=True)
-class Table3:
-    """Rows of Table 3."""
+@table_3.cases
+def cases(networks: Sequence[str], image_counts: Sequence[int], epsilons: Sequence[float], group: int) -> list[dict]:
+    """Return one case for each network and group of its first test images.
 
-    rows: tuple[dict, ...]
-
-    @property
-    def totals(self) -> dict[str, dict]:
-        """Network -> images, correct, attacked radius, images that it was attacked on, standing and certified ones."""
-        found: dict[str, dict] = {}
-        for row in self.rows:
-            total = found.setdefault(row["network"], dict.fromkeys(
-                ("images", "correct", "epsilon_pixel", "asked", "standing", "certified"), 0))  # fmt: skip
-            total["images"] += row["count"]
-            total["correct"] += row["correct"]
-            if row["epsilon_pixel"]:
-                total["epsilon_pixel"] = row["epsilon_pixel"]
-                total["asked"] += row["count"]
-                total["standing"] += row["standing"]
-                total["certified"] += row["certified"]
-        return found
-
-    @property
-    def results(self) -> Table:
-        """Accuracy, images that the attack leaves and those that CROWN certifies, in percent."""
-        lines = []
-        for network, total in self.totals.items():
-            letter = letter_of(network)
-            epochs = TRAINED[letter].ours.schedule.epochs if letter else None
-            robust = [round(100 * total[name] / total["asked"], 2) if total["asked"] else None
-                      for name in ("standing", "certified")]  # fmt: skip
-            lines.append((label(network), epochs, round(100 * total["correct"] / total["images"], 2),
-                          total["epsilon_pixel"] or None, *robust))  # fmt: skip
-        return Table(("network", "epochs", "accuracy", "radius", "PGD", "CROWN certifies"), tuple(lines))
-
-    def draw(self) -> figures.Drawing:
-        """Draw certified, undecided and attacked images of each network that was trained by attacks."""
-        bars = [(label(n), t["certified"], t["asked"] - t["standing"], t["asked"], None, None)
-                for n, t in self.totals.items() if t["asked"]]  # fmt: skip
-        drawing = figures.stacked_ratios(bars, "certified, undecided and attacked images after adversarial training")
-        drawing.save(PAPER, f"{TABLE_3}.{drawn_profile(self.rows)}", self.results)
-        return drawing
-
-
-def table_3(
-    networks: Sequence[str],
-    images: Sequence[int],
-    epsilon_pixel: Sequence[float],
-    group: int = 500,
-    profile: str = "quick",
-    store: Store | None = None,
-) -> Table3:
-    """Table 3: accuracy of networks of natural and adversarial training, their robustness, and CROWN's certificates.
-
-    Parameters
-    ----------
-    networks
-        Names of the zoo.
-    images
-        How many of the first test images for each network.
-    epsilon_pixel
-        The radius of each network's training, at which it is attacked and certified; 0 for natural training.
+    `epsilons` are the radii of the trainings, at which networks are attacked and certified; 0 for natural training.
     """
-    parameters = dict(networks=networks, images=images, epsilon_pixel=epsilon_pixel, group=group, profile=profile)
-    return Table3(solved(table_3_cases(parameters), accuracy_and_robustness, store))
-
-
-@checked(images=many(COUNT), epsilon_pixel=many(RADIUS))
-def table_3_cases(parameters: Mapping) -> list[dict]:
-    """One case per network and group of images."""
     return [
-        make_case(TABLE_3, parameters["profile"], network, epsilon, "crown", {"elision": True}, **part)
-        for network, images, epsilon in rows_of(parameters, "networks", "images", "epsilon_pixel")
-        for part in groups(images, parameters["group"], dataset(entry(network).dataset))
+        box_case(network, epsilon, "crown", {"elision": True}, **part)
+        for network, images, epsilon in rows_of(networks=networks, image_counts=image_counts, epsilons=epsilons)
+        for part in groups(images, group, dataset(entry(network).dataset))
     ]
 
 
-def accuracy_and_robustness(case: Mapping) -> dict:
-    """Images of one group that are labelled rightly, stand the attack (100 steps of 0.01), are certified by CROWN."""
+@table_3.solve
+def test_and_attack(case: Mapping) -> dict:
+    """Count the images of one group that are labelled rightly, stand the attack, are certified by CROWN."""
     if case["epsilon_pixel"] > 0:
         return certify_and_attack(case)
     found, x, _, _, labels = questions(case)
     return {"correct": int((found.network.predict(x) == labels).sum())}
 
 
-def table_3_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-    """`table-3/A/accuracy`, `table-3/B/robustness`; `table-3/C/crown` is the 11.9 % of Appendix B."""
-    values = {}
-    sizes = dict(zip(parameters["networks"], parameters["images"], strict=True))
-    for network, total in Table3(tuple(rows)).totals.items():
-        letter = letter_of(network)
-        if letter is None or total["images"] != sizes.get(network):
-            continue
-        trained = TRAINED[letter]
-        note = (f"another network of the same kind, trained here for {trained.ours.schedule.epochs} of the printed "
-                f"{trained.printed.schedule.epochs} epochs; first {total['images']} images")  # fmt: skip
-        values[f"table-3/{letter}/accuracy"] = Value(round(100 * total["correct"] / total["images"], 2), note)
-        if total["asked"]:
-            for name, source in (("robustness", "standing"), ("crown", "certified")):
-                share = round(100 * total[source] / total["asked"], 2)
-                values[f"table-3/{letter}/{name}"] = Value(share, note)
+def _attacked(rows: Rows) -> Rows:
+    return Rows(row for row in rows if row["epsilon_pixel"])
+
+
+@table_3.table
+def robustness(rows: Rows) -> Table:
+    """Return accuracy, images that the attack leaves and those that CROWN certifies, in percent."""
+    lines = []
+    for (network,), own in rows.by("network"):
+        letter, attacked = letter_of(network), _attacked(own)
+        epochs = TRAINED_HERE[letter].ours.schedule.epochs if letter else None
+        shares = [share(attacked, name) if attacked else None for name in ("standing", "certified")]
+        radius = attacked[-1]["epsilon_pixel"] if attacked else None
+        lines.append((label(network), epochs, share(own, "correct"), radius, *shares))
+    return Table(("network", "epochs", "accuracy", "radius", "PGD", "CROWN certifies"), lines)
+
+
+@table_3.drawing(robustness)
+def draw(rows: Rows) -> figures.Drawing:
+    """Draw certified, undecided and attacked images of each network that was trained by attacks."""
+    title = "certified, undecided and attacked images after adversarial training"
+    return robustness_bars(_attacked(rows), title)
+
+
+@table_3.cells
+def cells(rows: Rows, networks: Sequence[str], image_counts: Sequence[int]) -> dict[str, Value]:
+    """Return `table-3/A/accuracy`, `table-3/B/robustness`; `table-3/C/crown` is the 11.9 % of Appendix B."""
+    values, asked = {}, dict(zip(networks, image_counts, strict=True))
+    for (network,), own in rows.by("network"):
+        letter, images = letter_of(network), own.total("count")
+        if letter is not None and images == asked.get(network):
+            note, attacked = trained_here(letter, images), _attacked(own)
+            values[f"table-3/{letter}/accuracy"] = Value(share(own, "correct"), note)
+            if attacked:
+                values[f"table-3/{letter}/robustness"] = Value(share(attacked, "standing"), note)
+                values[f"table-3/{letter}/crown"] = Value(share(attacked, "certified"), note)
     return values

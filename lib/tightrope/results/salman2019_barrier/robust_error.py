@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tightrope import figures
 from tightrope.results.salman2019_barrier.common import PAPER, questions, title
-from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, decide
+from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, verify_boxes
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import find
@@ -151,7 +151,7 @@ def _decide(case: Mapping, **more: float) -> tuple[list[Decision], dict]:
     """Return the decisions of a case, and what every row says of them."""
     network, balls, labels = questions(case)
     began = time.process_time()
-    decisions = decide(network.network, balls, labels, **case["options"], **more)
+    decisions = verify_boxes(network.network, balls, labels, **case["options"], **more)
     spent: dict[str, list[float]] = {}
     for decision in decisions:
         for by, seconds in decision.seconds.items():
@@ -214,7 +214,8 @@ def errors(rows: Rows) -> Table:
             shown.append(ours + (f" ({paper:.2f})" if paper is not None else ""))
         lines.append((title(line.network), line.epsilon_pixel, len(line.whole), *shown, line.images))
     heads = (head for head, _, _ in COLUMNS.values())
-    return Table(("network", "epsilon", "images", *heads, "images of exact"), lines)
+    one = {"PGD": 100 / max(1, *(line[2] for line in lines))}  # an attack may end on the other side for one image
+    return Table(("network", "epsilon", "images", *heads, "images of exact"), lines, tolerance=one)
 
 
 METHODS = {

@@ -5,8 +5,7 @@ import pytest
 
 from tightrope import datasets, zoo
 from tightrope.errors import InputError
-from tightrope.networks import MonDEQ
-from tightrope.training import RECIPES, Recipe, accuracy, train_mondeq, train_zoo
+from tightrope.training import accuracy, train_mondeq
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +41,8 @@ def test_bad_sizes_are_named(few):
         train_mondeq(few, 4, -1.0, seed=0)
 
 
-def test_train_zoo_writes_networks_and_their_description(tmp_path):
-    """Weights that load again, and a README with the accuracy."""
-    recipe = Recipe("digits/tiny", width=4, m=2.0, epochs=1)
-    files = train_zoo(tmp_path, (recipe,))
-    assert [file.relative_to(tmp_path).as_posix() for file in files] == ["digits/tiny.npz", "README.md"]
-    network = MonDEQ.from_npz(files[0])
-    assert (network.width, network.m) == (4, 2.0)
-    test = datasets.load("digits")
-    row = next(line for line in files[1].read_text().splitlines() if "digits/tiny" in line)
-    assert f"{100 * accuracy(network, test):.1f} %" in row and network.sha256()[:16] in row
-
-
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-def test_shipped_networks_fit_their_recipes(recipe):
-    """Size, monotonicity, and at least 95 % of the test split."""
-    network = zoo.get(recipe.name).network
-    assert (network.width, network.m) == (recipe.width, recipe.m)
-    assert accuracy(network, datasets.load(recipe.dataset)) >= 0.95
+@pytest.mark.parametrize(("name", "m"), [("digits/mondeq-16", 20.0), ("digits/mondeq-32", 1.0)])
+def test_shipped_networks(name, m):
+    """Monotonicity, and at least 95 % of the test split."""
+    network = zoo.get(name).network
+    assert network.m == m and accuracy(network, datasets.load("digits")) >= 0.95

@@ -151,9 +151,8 @@ def test_a_training_with_programs_that_is_interrupted_gives_the_same_weights(few
     assert resumed.network.sha256() == train(chosen, few).network.sha256()
 
 
-def test_configurations_survive_files():
+def test_the_hash_of_a_configuration_is_of_all_values():
     one = configuration("crown")
-    assert Configuration.from_dict(one.as_dict()) == one
     assert one.sha256() != replace(one, elision=False).sha256()
 
 

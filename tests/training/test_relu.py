@@ -6,7 +6,7 @@ import pytest
 from tightrope import paths
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
-from tightrope.training.relu import SPHERES, spheres, train_relu
+from tightrope.training.relu import spheres, train_relu
 
 
 def test_points_lie_near_their_spheres():
@@ -22,7 +22,7 @@ def test_same_seed_same_weights():
     assert first.sizes == (4, 5, 1)
 
 
-@pytest.mark.parametrize("name", SPHERES)
+@pytest.mark.parametrize("name", ["spheres/relu-10", "spheres/relu-80"])
 def test_shipped_networks_tell_the_spheres_apart(name):
     network = FeedForward.from_npz(paths.MODELS / f"{name}.npz")
     x, labels = spheres(2_000, network.input_size, seed=1)

@@ -1,0 +1,11 @@
+"""A checker of certificate files: exact arithmetic, no solver, and nothing of the rest of this library.
+
+``python -m tightrope.checker FILE... --network NETWORK.npz`` prints PROVEN or REFUSED for each claim. What each kind of
+file states, and why it is enough, is in README.md beside this file.
+"""
+
+from tightrope.checker.file import Certificate, Unreadable, digest, from_bytes, load
+from tightrope.checker.numbers import Refused
+from tightrope.checker.theories import THEORIES, Finding, check
+
+__all__ = ["THEORIES", "Certificate", "Finding", "Refused", "Unreadable", "check", "digest", "from_bytes", "load"]

@@ -1,0 +1,164 @@
+"""Certificate files: a header of JSON and one block of numbers. Nothing in a file is ever executed.
+
+Layout: the header's length as 8 bytes (little-endian), the header as UTF-8, then the arrays, little-endian, in
+the order of their names and without gaps. The header is an object with
+
+    format   "tightrope-certificate/1"
+    theory   which statement is proven and how, a name of `theories.THEORIES`
+    network  {"sha256": digest of the network's arrays}
+    region   see `regions.read`
+    claims   a list of objects, the theory says of which form
+    arrays   name -> {"dtype": one of DTYPES, "shape": [...]}
+
+The same content gives the same bytes: keys are sorted, arrays lie in the order of their names.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+FORMAT = "tightrope-certificate/1"
+#: What an array may consist of, little-endian.
+DTYPES = ("<f4", "<f8", "|i1", "<i4", "|u1", "<u2")
+LONGEST_HEADER = 16 * 2**20  # bytes
+
+
+class Unreadable(Exception):
+    """A file that is no certificate file; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate file in memory.
+
+    Attributes
+    ----------
+    theory : str
+    network : str
+        SHA-256 of the network's arrays, see :func:`digest`.
+    region : dict
+    claims : list of dict
+    arrays : dict of arrays
+    """
+
+    theory: str
+    network: str
+    region: Mapping
+    claims: list[Mapping]
+    arrays: Mapping[str, np.ndarray]
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the file."""
+        names = sorted(self.arrays)
+        arrays = {name: np.ascontiguousarray(self.arrays[name]) for name in names}
+        arrays = {name: array.astype(array.dtype.newbyteorder("<")) for name, array in arrays.items()}
+        header = {
+            "format": FORMAT,
+            "theory": self.theory,
+            "network": {"sha256": self.network},
+            "region": self.region,
+            "claims": self.claims,
+            "arrays": {name: {"dtype": _dtype(a), "shape": list(a.shape)} for name, a in arrays.items()},
+        }
+        # The order of `arrays` in the file is that of their names, whatever the order of the keys.
+        text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        return len(text).to_bytes(8, "little") + text + b"".join(arrays[name].tobytes() for name in names)
+
+    def save(self, path: str | Path) -> str:
+        """Write the file and return the SHA-256 of its bytes."""
+        content = self.to_bytes()
+        Path(path).write_bytes(content)
+        return hashlib.sha256(content).hexdigest()
+
+
+def load(path: str | Path) -> Certificate:
+    """Read a certificate file.
+
+    Raises
+    ------
+    Unreadable
+        It is missing, truncated, or not of this form.
+    """
+    try:
+        return from_bytes(Path(path).read_bytes())
+    except OSError as error:
+        raise Unreadable(str(error)) from None
+
+
+def from_bytes(content: bytes) -> Certificate:
+    """Return what the bytes of a file say; see :func:`load`."""
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or not 2 <= length <= min(LONGEST_HEADER, len(content) - 8):
+        raise Unreadable("not a certificate file: the length of its header does not fit")
+    try:
+        header = json.loads(content[8 : 8 + length].decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"not a certificate file: its header is no JSON ({error})") from None
+    kinds = {"format": str, "theory": str, "network": dict, "region": dict, "claims": list, "arrays": dict}
+    if not isinstance(header, dict) or set(header) != set(kinds):
+        raise Unreadable(f"not a certificate file: its header must have the keys {', '.join(kinds)}")
+    for key, kind in kinds.items():
+        if not isinstance(header[key], kind):
+            raise Unreadable(f"header: {key} has the wrong type")
+    if header["format"] != FORMAT:
+        raise Unreadable(f"expected the format {FORMAT}, got {header['format']!r}")
+    sha256 = header["network"].get("sha256")
+    if not isinstance(sha256, str) or set(header["network"]) != {"sha256"}:
+        raise Unreadable("header: network must have the key sha256 and no other")
+    if not all(isinstance(claim, dict) for claim in header["claims"]):
+        raise Unreadable("header: each claim must be an object")
+    arrays = _arrays(header["arrays"], memoryview(content)[8 + length :])
+    return Certificate(header["theory"], sha256, header["region"], header["claims"], arrays)
+
+
+def digest(kind: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of a network: its kind, then names, shapes and little-endian float64 contents by name."""
+    found = hashlib.sha256(kind.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name], dtype="<f8")
+        found.update(f"\0{name}{list(array.shape)}".encode() + array.tobytes())
+    return found.hexdigest()
+
+
+def _arrays(table: Mapping, block: memoryview) -> dict[str, np.ndarray]:
+    arrays, start = {}, 0
+    for name in sorted(table):
+        entry = table[name]
+        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape"} or entry["dtype"] not in DTYPES:
+            raise Unreadable(f"array {name!r}: expected a dtype of {', '.join(DTYPES)} and a shape")
+        shape = entry["shape"]
+        sizes = isinstance(shape, list) and len(shape) <= 4 and all(type(n) is int and 0 <= n < 2**31 for n in shape)
+        if not sizes:
+            raise Unreadable(f"array {name!r}: expected a shape of at most four sizes")
+        dtype = np.dtype(entry["dtype"])
+        end = start + prod(shape) * dtype.itemsize
+        if end > len(block):
+            raise Unreadable(f"array {name!r}: the file ends before it does")
+        arrays[name] = np.frombuffer(block[start:end], dtype).reshape(shape)
+        start = end
+    if start != len(block):
+        raise Unreadable(f"{len(block) - start} bytes follow the last array")
+    return arrays
+
+
+def _dtype(array: np.ndarray) -> str:
+    found = array.dtype.str
+    if found not in DTYPES:
+        raise ValueError(f"arrays: expected a dtype of {', '.join(DTYPES)}, got {found}")
+    return found
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    names = dict(pairs)
+    if len(names) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return names
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")

@@ -1,0 +1,150 @@
+"""Margins of a monotone equilibrium network over a region, order 1 (Shor's relaxation).
+
+Network: F(x) = C z + c with z = ReLU(h), h = W z + U x + u. Claim: F_target - F_label <= bound on the region. With
+x = o + d, b = U o + u, xi = C_target - C_label, c0 = c_target - c_label, each solution satisfies
+
+    z'T(h - z) = 0 (T = diag t),  mu'z >= 0,  nu'(z - h) >= 0,
+    sum_j q_j d_j^2 <= B(q),      clip_j (d_j - a_j)(c_j - d_j) >= 0        (mu, nu, q, clip >= 0).
+
+So the claim holds if, for ALL z and d, with quad = q + clip and lin = clip (a + c),
+
+    bound - c0 - xi'z - z'T(h - z) - mu'z - nu'(z - h) - B(q) + sum_j quad_j d_j^2 - lin'd + sum_j clip_j a_j c_j >= 0.
+
+Its minimum over d is at 2 quad_j d_j = lin_j + (U'(T z - nu))_j; with G = diag g, g_j >= 1 / quad_j, K = U G U',
+k = U G lin and kappa = lin'G lin it is at least a quadratic form in (1, z), whose matrix S is assembled here. S >= 0
+proves the claim.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from tightrope.checker.numbers import Exact, Refused, above, stack
+from tightrope.checker.positive import is_semidefinite
+from tightrope.checker.regions import Region
+
+ARRAYS = ("W", "U", "u", "C", "c")
+HALF = Fraction(1, 2)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The arrays W (p, p), U (p, p0), u (p,), C (K, p), c (K,) of a monDEQ, as exact numbers."""
+
+    W: Exact
+    U: Exact
+    u: Exact
+    C: Exact
+    c: Exact
+
+    @classmethod
+    def read(cls, arrays: Mapping[str, np.ndarray]) -> "Network":
+        """Return the network of these arrays.
+
+        Raises
+        ------
+        Refused
+            One is missing, or the shapes do not fit.
+        """
+        missing = [name for name in ARRAYS if name not in arrays]
+        if missing:
+            raise Refused(f"network: expected the arrays {', '.join(ARRAYS)}; {', '.join(missing)} is missing")
+        W, U, u, C, c = (np.asarray(arrays[name], float) for name in ARRAYS)
+        p, K = len(np.atleast_1d(u)), len(np.atleast_1d(c))
+        fits = W.shape == (p, p) and U.ndim == 2 and len(U) == p and u.shape == (p,) and C.shape == (K, p)
+        if not (fits and c.shape == (K,)):
+            raise Refused("network: the shapes of W, U, u, C, c do not fit each other")
+        return cls(*map(Exact.of, (W, U, u, C, c)))
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """What a file holds for one claim: t, mu, nu (p,), q (p0,), and clip (p0,) or None."""
+
+    t: Exact
+    mu: Exact
+    nu: Exact
+    q: Exact
+    clip: Exact | None = None
+
+    @classmethod
+    def read(cls, arrays: Mapping[str, np.ndarray], p: int, p0: int) -> "Multipliers":
+        """Return the multipliers of these arrays, refusing wrong shapes and signs.
+
+        `q` may be one number for all coordinates.
+        """
+        values = {}
+        for name, size in (("t", p), ("mu", p), ("nu", p), ("q", p0), ("clip", p0)):
+            if name not in arrays:
+                if name == "clip":
+                    continue
+                raise Refused(f"{name}: these multipliers are missing")
+            array = np.asarray(arrays[name], float).ravel()
+            if name == "q" and len(array) == 1:
+                array = np.repeat(array, p0)
+            if array.shape != (size,):
+                raise Refused(f"{name}: expected {size} multipliers, got {len(array)}")
+            values[name] = Exact.of(array)
+            if name != "t" and (values[name].signs < 0).any():
+                raise Refused(f"{name}: a multiplier of an inequality is negative")
+        return cls(**values)
+
+
+def prove_margin(
+    network: Network, region: Region, label: int, target: int, bound: Fraction, multipliers: Multipliers
+) -> None:
+    """Prove F_target(x) - F_label(x) <= bound for every x of the region.
+
+    Raises
+    ------
+    Refused
+        The multipliers do not prove it.
+    """
+    classes = len(network.c)
+    if not (0 <= label < classes and 0 <= target < classes and label != target):
+        raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
+    if len(region.centre) != network.U.shape[1]:
+        raise Refused(f"region: expected {network.U.shape[1]} coordinates, got {len(region.centre)}")
+    if not is_semidefinite(margin_matrix(network, region, label, target, bound, multipliers)):
+        raise Refused("the multipliers do not prove the bound")
+
+
+def margin_matrix(network: Network, region: Region, label: int, target: int, bound: Fraction, m: Multipliers) -> Exact:
+    """Return S (1 + p, 1 + p), whose positive semidefiniteness proves the claim."""
+    free, U = region.free, network.U
+    constant, quad = region.largest(m.q), m.q
+    lin = Exact.zeros(len(region.centre))
+    if m.clip is not None:
+        if region.lower is None or region.upper is None:
+            raise Refused("clip: the region is not clipped")
+        quad = m.q + m.clip
+        lin = m.clip * (region.lower + region.upper)
+        constant -= (m.clip * region.lower * region.upper).sum().fraction()
+    U, quad, lin = U[:, free], quad[free], lin[free]
+    if (quad.signs <= 0).any():
+        raise Refused("q: a coordinate that can move has the multiplier 0")
+    g = _inverse_up(quad)
+    Ug = U * g[None, :]
+    K, k, kappa = Ug @ U.T, Ug @ lin, ((lin * g) @ lin).fraction()
+    b = network.U @ region.centre + network.u
+    xi = network.C[target] - network.C[label]
+    c0 = (network.c[target] - network.c[label]).fraction()
+    IW = Exact.identity(len(b)) - network.W
+    K_nu = K @ m.nu
+    corner = (
+        Exact.rational(bound - c0 - constant - kappa / 4)
+        + m.nu @ b
+        + (k @ m.nu) * HALF
+        - (m.nu @ K_nu) * Fraction(1, 4)
+    )
+    row = -(xi + m.mu + IW.T @ m.nu + m.t * (b + (k - K_nu) * HALF)) * HALF
+    TIW = m.t.column() * IW
+    core = (TIW + TIW.T) * HALF - (m.t.column() * K * m.t[None, :]) * Fraction(1, 4)
+    return stack([[Exact(corner.integers.reshape(1, 1), corner.scale), row[None, :]], [row.column(), core]])
+
+
+def _inverse_up(quad: Exact) -> Exact:
+    """Return floats g_j >= 1 / quad_j for quad > 0, as exact numbers: short, where the inverses themselves are not."""
+    return Exact.of([above(1 / value) for value in quad.fractions()])

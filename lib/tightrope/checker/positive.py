@@ -1,0 +1,54 @@
+"""Whether a symmetric matrix of rational numbers is positive semidefinite: proposed in floating point, proven exactly.
+
+With D a diagonal matrix of powers of two and L any matrix, D S D = L L' + E. If the remainder E, which is computed in
+integers, is diagonally dominant with a diagonal >= 0, then E >= 0, so D S D >= 0, so S >= 0. L is a Cholesky factor of
+D S D - delta I in floating point; a wrong L can only make the test fail.
+"""
+
+from fractions import Fraction
+from math import log2
+
+import numpy as np
+
+from tightrope.checker.numbers import Exact, nearest
+
+#: What is taken from the diagonal, so that the remainder is dominant: the largest first.
+DELTAS = (1e-9, 1e-11, 1e-13)
+BITS = 56  # of the factor's entries behind the point
+
+
+def is_semidefinite(S: Exact) -> bool:
+    """Return True only if the symmetric matrix S (n, n) is positive semidefinite; False says nothing.
+
+    Examples
+    --------
+    >>> is_semidefinite(Exact.of([[2.0, 1.0], [1.0, 2.0]])), is_semidefinite(Exact.of([[1.0, 2.0], [2.0, 1.0]]))
+    (True, False)
+    """
+    n = S.integers
+    if n.ndim != 2 or n.shape[0] != n.shape[1] or (n != n.T).any():
+        return False
+    kept = np.flatnonzero(np.abs(n).sum(1))  # a row of zeros changes nothing
+    n = n[np.ix_(kept, kept)]
+    diagonal = [int(v) for v in n.diagonal()]
+    if not diagonal:
+        return True
+    if min(diagonal) <= 0:
+        return False
+    # The integers decide: the scale is positive. D makes the diagonal lie between 1/2 and 2.
+    exponents = np.array([-round(log2(v) / 2) for v in diagonal], dtype=object)
+    least = min(exponents)
+    D = np.array([1 << int(e - least) for e in exponents], dtype=object)
+    A = n * D[:, None] * D[None, :]
+    unit = Fraction(2) ** int(2 * least)  # A * unit = D n D
+    F = np.array([[nearest(int(v) * unit) for v in row] for row in A])
+    for delta in DELTAS:
+        try:
+            L = np.linalg.cholesky((F + F.T) / 2 - delta * np.eye(len(F)))
+        except np.linalg.LinAlgError:
+            continue
+        factor = Exact(np.array([[round(v) for v in row] for row in (L * 2.0**BITS).tolist()]), Fraction(1, 1 << BITS))
+        E = (Exact(A, unit) - factor @ factor.T).integers
+        if (2 * E.diagonal() >= np.abs(E).sum(1)).all():
+            return True
+    return False

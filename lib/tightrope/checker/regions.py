@@ -1,0 +1,137 @@
+"""Input regions as rational numbers: balls, stated by pixels as integers and decimals as text, or by floats.
+
+A region is all the points x = o + d of the network's input with
+
+    sum_j q_j d_j^2 <= B(q)  for every q >= 0,    a_j <= d_j <= c_j,
+
+where B(q) = sum_j q_j half_j^2 for the L-infinity ball (half_j the half-width of coordinate j, cut to the pixel range
+or not), and B(q) = r^2 max_j q_j for L2 and for L1: there sum_j q_j d_j^2 is largest at a vertex, since it is convex.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from tightrope.checker.numbers import Exact, Refused
+
+NORMS = ("1", "2", "inf")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A ball of an L_q norm, cut to a box or not, around o (p0,), as used by a proof.
+
+    Attributes
+    ----------
+    centre : (p0,) Exact
+        o: the ball's own centre, or for L-infinity the centre of the box that is left.
+    half : (p0,) Exact or None
+        Half-widths of the box (L-infinity only).
+    radius : Fraction
+    lower, upper : (p0,) Exact or None
+        Bounds of d = x - o that hold beside the ball; None without clipping, and for L-infinity, where `half` has them.
+    """
+
+    norm: str
+    centre: Exact
+    radius: Fraction
+    half: Exact | None = None
+    lower: Exact | None = None
+    upper: Exact | None = None
+
+    def largest(self, q: Exact) -> Fraction:
+        """Return B(q), the largest sum_j q_j d_j^2 over the region's ball, for q (p0,) >= 0."""
+        if self.half is not None:
+            return (q * self.half * self.half).sum().fraction()
+        return self.radius**2 * max(q.fractions(), default=Fraction(0))
+
+    @property
+    def free(self) -> np.ndarray:
+        """Whether each coordinate (p0,) can move at all."""
+        if self.half is not None:
+            return self.half.signs > 0
+        if self.lower is None or self.upper is None:
+            return np.ones(len(self.centre), bool)
+        return (self.lower.signs < 0) | (self.upper.signs > 0)
+
+
+def ball(centre: Exact, radius: Fraction, norm: str, lower: Exact | None = None, upper: Exact | None = None) -> Region:
+    """Return the ball ||x - centre||_q <= radius, within lower <= x <= upper if these are given.
+
+    Raises
+    ------
+    Refused
+        The norm is none of 1, 2 and inf, the radius is negative, or nothing is left of the ball.
+    """
+    if norm not in NORMS:
+        raise Refused(f"region: expected one of the norms {', '.join(NORMS)}, got {norm!r}")
+    if radius < 0:
+        raise Refused("region: the radius is negative")
+    size = Exact.rational([radius] * len(centre))
+    low, high = centre - size, centre + size  # in every norm: |d_j| <= r
+    if lower is not None and upper is not None:
+        low, high = low.maximum(lower), high.minimum(upper)
+    if ((high - low).signs < 0).any():
+        raise Refused("region: it is empty")
+    if norm == "inf":
+        return Region(norm, (low + high) * Fraction(1, 2), radius, half=(high - low) * Fraction(1, 2))
+    if lower is None:
+        return Region(norm, centre, radius)
+    low, high = low - centre, high - centre
+    if (low.signs > 0).any() or (high.signs < 0).any():
+        raise Refused("region: its centre is outside the pixel range, where only L-infinity is read")
+    return Region(norm, centre, radius, lower=low, upper=high)
+
+
+def read(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
+    """Return the region that a file's header describes.
+
+    Parameters
+    ----------
+    description
+        ``norm``, ``radius`` (decimal text) and either ``scale``, ``mean``, ``std``, ``clip`` and the integers of the
+        array ``pixels``: x = (pixels / scale - mean) / std, radius and pixel range [0, 1] in the same unit before the
+        division; or the array ``centre`` of floats and perhaps ``lower`` and ``upper``, in the network's own unit.
+    """
+    radius = decimal(description, "radius")
+    norm = str(description.get("norm"))
+    if "centre" in arrays:
+        ends = [Exact.of(arrays[name]) if name in arrays else None for name in ("lower", "upper")]
+        return ball(Exact.of(arrays["centre"]), radius, norm, *ends)
+    scale, mean, std = (decimal(description, name) for name in ("scale", "mean", "std"))
+    if scale <= 0 or std <= 0:
+        raise Refused("region: scale and std must be above 0")
+    if "pixels" not in arrays or arrays["pixels"].dtype.kind != "u":
+        raise Refused("region: expected the array pixels of unsigned integers, or the array centre of floats")
+    pixels = Exact.of(arrays["pixels"])
+
+    def to_input(value: Exact) -> Exact:
+        return (value - Exact.rational([mean] * len(pixels))) * (1 / std)
+
+    centre = to_input(pixels * (1 / scale))
+    if description.get("clip") is not True:
+        return ball(centre, radius / std, norm)
+    ends = [to_input(Exact.rational([Fraction(end)] * len(pixels))) for end in (0, 1)]
+    return ball(centre, radius / std, norm, *ends)
+
+
+def decimal(description: Mapping, name: str) -> Fraction:
+    """Return the number that a header states as decimal text, such as "0.05" or "1e-3".
+
+    Raises
+    ------
+    Refused
+        It is missing, is no text, or is no number of reasonable length.
+    """
+    text = description.get(name)
+    if not isinstance(text, str) or len(text) > 60 or "/" in text or "_" in text:
+        raise Refused(f"{name}: expected a decimal number as text, got {text!r}")
+    _, _, exponent = text.lower().partition("e")
+    if exponent and not (exponent.lstrip("+-").isdigit() and abs(int(exponent)) <= 400):
+        raise Refused(f"{name}: the exponent of {text!r} is not within 400")
+    try:
+        return Fraction(text)
+    except ValueError:
+        raise Refused(f"{name}: expected a decimal number as text, got {text!r}") from None

@@ -1,0 +1,51 @@
+"""Table 1: the paradox itself, tightness on one network beside the certified images after training."""
+
+from collections.abc import Sequence
+
+from tightrope import figures
+from tightrope.results.jovanovic2022_paradox.accuracy import cases as own_certificates
+from tightrope.results.jovanovic2022_paradox.accuracy import table_2, training_of
+from tightrope.results.jovanovic2022_paradox.common import TRAININGS, share
+from tightrope.results.jovanovic2022_paradox.tightness import areas, cases, cr_curves, values_of_areas
+from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
+from tightrope.workbench.tables import Table
+
+table_1 = cr_curves("table-1-paradox", cases)
+GROUP = 500  # images in one row of Table 2
+
+
+@table_2.part
+def training_scores(trained: Sequence[str], certified_images: int, epsilon_pixel: float) -> list[dict]:
+    """Return the cases of Table 2 whose certified images are the training scores."""
+    return own_certificates(trained, certified_images, epsilon_pixel, GROUP)
+
+
+@table_1.table
+def paradox(rows: Rows, scores: Rows) -> Table:
+    """Return tightness on one network, and the certified images (percent) after training with each relaxation.
+
+    Parameters
+    ----------
+    rows, scores
+        Of the CR curves of one network, and of Table 2.
+    """
+    area = {line[0]: line[1] for line in areas(rows).rows}
+    by_network = scores.by("network")
+    score = {TRAININGS[training_of(network)]: share(own, "certified") for (network,), own in by_network}
+    lines = sorted((area[name], name, percent) for name, percent in score.items() if name in area)
+    return Table(("relaxation", "tightness (CR-AUC)", "training score"), [(n, a, s) for a, n, s in lines])
+
+
+@table_1.drawing(paradox)
+def draw(rows: Rows, scores: Rows) -> figures.Drawing:
+    """Draw tightness against training score."""
+    points, axes = paradox(rows, scores).rows, ("tightness (CR-AUC)", "certified % after training")
+    return figures.pairs(points, axes, "the paradox")
+
+
+@table_1.cells
+def cells(rows: Rows, networks: Sequence[str], image_counts: Sequence[int]) -> dict[str, Value]:
+    """Return `table-1/crown-ibp-r/tightness` and so on."""
+    found = values_of_areas(rows, networks, image_counts)
+    return {f"table-1/{method.replace('-ibp', '-ibp-r')}/tightness": value for method, _, value in found}

@@ -1,0 +1,78 @@
+"""Table 5: the printed architectures, as the training here builds them."""
+
+from collections.abc import Mapping, Sequence
+
+from tightrope import zoo
+from tightrope.results.jovanovic2022_paradox.common import PAPER
+from tightrope.training import ARCHITECTURES, Architecture
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.parameters import rows_of
+from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
+from tightrope.workbench.tables import Table
+
+table_5 = Experiment(PAPER, "table-5-architectures")
+
+
+@table_5.cases
+def cases(
+    architectures: Sequence[str], input_shapes: Sequence[Sequence[int]], networks: Sequence[str | None]
+) -> list[dict]:
+    """Return one case for each architecture, as :meth:`tightrope.training.Architecture.parse` reads it.
+
+    `input_shapes` are (channels, height, width) of the images of each; `networks` are networks of the zoo that have it,
+    whose weights are counted too, or None.
+    """
+    return [
+        {"architecture": text, "input_shape": list(shape), "weights": network}
+        for text, shape, network in rows_of(architectures=architectures, input_shapes=input_shapes, networks=networks)
+    ]
+
+
+@table_5.solve
+def count_parameters(case: Mapping) -> dict:
+    """Return shapes and numbers of parameters of one architecture."""
+    found = Architecture.parse(case["architecture"], tuple(case["input_shape"]))
+    published = None
+    if case["weights"] is not None:
+        layers = zoo.get(case["weights"]).network.layers
+        published = sum(layer.weight.size + layer.bias.size for layer in layers)
+    return {
+        "layers": [part.strip() for part in ARCHITECTURES.get(found.text, found.text).split(",")],
+        "shapes": [list(shape) for shape in found.shapes[1:]],
+        "sizes": [layer.size for layer in found.layers],
+        "parameters": list(found.parameters),
+        "neurons": sum(found.sizes[1:-1]),
+        "published": published,
+    }
+
+
+@table_5.table
+def layers(rows: Rows) -> Table:
+    """Return one line for each layer: what is printed, the shape of its outputs, its weights and biases."""
+    lines = []
+    for row in rows:
+        for i, (text, shape, count) in enumerate(zip(row["layers"], row["shapes"], row["parameters"], strict=True)):
+            lines.append((row["architecture"] if i == 0 else "", text, " x ".join(map(str, shape)), count))
+    return Table(("network", "layer", "outputs", "weights and biases"), lines)
+
+
+@table_5.table
+def totals(rows: Rows) -> Table:
+    """Return neurons with a ReLU and parameters of each network, beside those of published weights if there are any."""
+    lines = []
+    for row in rows:
+        counts = row["neurons"], sum(row["parameters"]), row["published"] or ""
+        lines.append((row["architecture"], " x ".join(map(str, row["input_shape"])), *counts))
+    return Table(("network", "images", "neurons", "parameters", "in published weights"), lines)
+
+
+@table_5.cells
+def cells(rows: Rows) -> dict[str, Value]:
+    """Return `table-5/FC/layer-1` and so on: neurons, or kernels of a convolution."""
+    note = "kernels of a convolution, neurons of other layers"
+    return {
+        f"table-5/{row['architecture']}/layer-{i}": Value(size, note)
+        for row in rows
+        for i, size in enumerate(row["sizes"], 1)
+    }

@@ -1,0 +1,61 @@
+"""Figure 8 and Appendix A: every bound of the worked example."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tightrope.networks import FeedForward
+from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES
+from tightrope.results.jovanovic2022_paradox.discontinuity import bounds_by
+from tightrope.training.programs import PROGRAMS
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
+from tightrope.workbench.tables import Table
+
+figure_8 = Experiment(PAPER, "figure-8-toy-network")
+#: Bounds of Appendix A, by layer: (lower, upper) of both neurons.
+PRINTED = {1: ((-2, -2), (2, 2)), 2: ((-1, -1), (1, 1)), 3: ((-1, -2), (3, 2))}
+#: Of both layers.
+WEIGHT = np.array([[1.0, 1.0], [1.0, -1.0]])
+
+
+@figure_8.cases
+def cases() -> list[dict]:
+    """Return DeepZ layer by layer; the others for the outputs."""
+    others = ("box", "hbox", "crown_ibp", "crown", *PROGRAMS)
+    steps = [*(("deepz", layer) for layer in PRINTED), *((method, 3) for method in others)]
+    return [{"method": method, "layer": layer} for method, layer in steps]
+
+
+@figure_8.solve
+def bounds_of_layer(case: Mapping) -> dict:
+    """Return bounds of one layer, as a network's output; layer 2 is the ReLU: the identity is put after it."""
+    weights = {1: [WEIGHT], 2: [WEIGHT, np.eye(2)], 3: [WEIGHT, WEIGHT]}[case["layer"]]
+    network = FeedForward.dense(weights, [np.zeros(2)] * len(weights))
+    ends = bounds_by(case["method"])(network, -np.ones(2), np.ones(2), case["method"])
+    lower, upper = ((np.ravel(side).round(9) + 0.0).tolist() for side in ends)
+    return {"lower": lower, "upper": upper}
+
+
+@figure_8.table
+def bounds(rows: Rows) -> Table:
+    """Return DeepZ's bounds of each neuron beside the printed ones, and those of the other relaxations at the end."""
+    lines = []
+    for row in rows:
+        printed = PRINTED[row["layer"]] if row["method"] == "deepz" else ((None,) * 2,) * 2
+        for j in range(2):
+            ends = row["lower"][j], row["upper"][j], printed[0][j], printed[1][j]
+            lines.append((TITLES[row["method"]], f"x_{row['layer']}{j + 1}", *ends))
+    return Table(("relaxation", "neuron", "l", "u", "printed l", "printed u"), lines)
+
+
+@figure_8.cells
+def cells(rows: Rows) -> dict[str, Value]:
+    """Return DeepZ's bounds: `figure-8/l-11` and so on."""
+    return {
+        f"figure-8/{side[0]}-{row['layer']}{j + 1}": Value(row[side][j])
+        for row in rows.where(method="deepz")
+        for side in ("lower", "upper")
+        for j in range(2)
+    }
