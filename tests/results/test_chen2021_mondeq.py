@@ -7,14 +7,16 @@ import pytest
 
 from tightrope import zoo
 from tightrope.errors import CertificateError, InputError
-from tightrope.results import chen2021_mondeq as paper
+from tightrope.results.chen2021_mondeq import adversarial_example, lipschitz_bounds
 from tightrope.results.chen2021_mondeq import certified_ratio as ratio
-from tightrope.results.chen2021_mondeq import lipschitz_bounds
-from tightrope.workbench import registry
+from tightrope.workbench import published, registry
 from tightrope.workbench.records import Store
+from tightrope.workbench.rows import Rows
 
 NETWORK = next(name for name in zoo.names() if name.startswith("digits/"))
-PARAMETERS = dict(epsilons_l2=[0.1], epsilons_linf=[0.1, 0.05], images=2, method="cascade", seed=0)
+BALLS = dict(network=NETWORK, images=2, epsilons_l2=[0.1], epsilons_linf=[0.1, 0.05])
+PARAMETERS = dict(**BALLS, method="cascade", seed=0)
+EXAMPLE = dict(network=NETWORK, image=0, norm="inf", clip=True, seed=0)
 
 
 def row(image=0, robustness="certified", pgd="unknown", **changes):
@@ -32,23 +34,18 @@ def test_counts_by_setting():
         row(2, "falsified", "falsified"),
         row(0, "unknown", epsilon_pixel=0.1),
     ]
-    large, small = ratio.settings(rows)
-    assert (large.name, large.images, large.certified, large.not_attacked) == ("linf-0.1", 1, 0, 1)
-    assert (small.name, small.images, small.certified, small.attacked, small.foolbox) == (
-        "linf-0.05",
-        3,
-        1,
-        2,
-        1,
-    )
-    assert small.seconds == pytest.approx(8 / 3)
-    assert small.seconds_per_problem == 0.5
+    table = ratio.ratios(Rows(rows))
+    large, small = (dict(zip(table.columns, line, strict=True)) for line in table.rows)
+    names = ("epsilon", "images", "certified %", "not attacked %", "Foolbox alone %", "undecided")
+    assert tuple(large[name] for name in names) == (0.1, 1, 0, 100, 100, 1)
+    assert tuple(small[name] for name in names) == (0.05, 3, 33.3, 33.3, 66.7, 0)
+    assert ratio.seconds(Rows(rows)).rows[1][3:6:2] == (pytest.approx(8 / 3), 0.5)
 
 
 def test_ratio_table_stands_beside_the_printed_numbers():
     """24 % is printed for the ball, 82 % for the clipped ball."""
     rows = [row(i, clip=clip) for i in range(2) for clip in (False, True)]
-    table = ratio.ratio_table(ratio.settings(rows))
+    table = ratio.ratios(Rows(rows))
     ball, clipped = (dict(zip(table.columns, line, strict=True)) for line in table.rows)
     assert (ball["certified %"], ball["printed"], ball["printed "]) == (100, 24, None)
     assert (clipped["not attacked %"], clipped["printed"], clipped["printed "]) == (100, None, 82)
@@ -68,38 +65,38 @@ def test_ratio_table_stands_beside_the_printed_numbers():
 )
 def test_no_image_is_certified_on_a_set_that_holds_an_attack(attacked, wrong):
     """Also across sets: what is inside a certified set cannot hold an attack."""
-    rows = [row(), row(**{"robustness": "falsified", "pgd": "falsified", **attacked})]
+    rows = Rows([row(), row(**{"robustness": "falsified", "pgd": "falsified", **attacked})])
     assert bool(ratio.contradictions(rows)) is wrong
     if wrong:
         with pytest.raises(CertificateError, match="images 0"):
-            ratio.check_consistent(rows)
+            ratio.ratios(rows)
     else:
-        ratio.check_consistent(rows)
+        ratio.ratios(rows)
 
 
 def test_an_attack_on_the_unclipped_ball_does_not_contradict_the_clipped_certificate():
     """The attack may lie outside the pixel range."""
-    ratio.check_consistent([row(clip=True), row(pgd="falsified", robustness="falsified")])
+    assert not ratio.contradictions(Rows([row(clip=True), row(pgd="falsified", robustness="falsified")]))
 
 
 def test_cells_are_those_of_whole_settings():
     """A setting with an image missing has no cell; the clipped set feeds PGD, the ball the certificates."""
     rows = [row(i, epsilon_pixel=0.05, clip=clip) for i in range(2) for clip in (False, True)]
     rows.append(row(0, epsilon_pixel=0.1))
-    cells = ratio.table_2_cells(rows, PARAMETERS)
+    cells = ratio.cells(Rows(rows), profile="custom", **BALLS)
     assert set(cells) == {"table-2/linf-0.05/robustness", "table-2/linf-0.05/pgd"}
     assert cells["table-2/linf-0.05/robustness"].value == 100
     radii = [(2, 0.1), ("inf", 0.1), ("inf", 0.05)]
     rows = [
         row(i, norm=norm, epsilon_pixel=e, clip=clip) for i in range(2) for norm, e in radii for clip in (False, True)
     ]
-    cells = ratio.table_2_cells(rows, PARAMETERS)
+    cells = ratio.cells(Rows(rows), profile="custom", **BALLS)
     assert cells["table-2/certified-and-attacked"].value == 0
     assert cells["table-2/seconds/robustness-per-example"].value == 2.0
     assert len(cells) == 9
 
 
-def test_table_2_solves_each_case_once(tmp_path):
+def test_table_2_solves_each_case_once(tmp_path, monkeypatch):
     """Three radii, two sets, two images; the second call finds all rows."""
     solved = []
 
@@ -107,10 +104,10 @@ def test_table_2_solves_each_case_once(tmp_path):
         solved.append(case)
         return {k: v for k, v in row().items() if k not in case}
 
+    monkeypatch.setattr(ratio.table_2, "solver", solve)
     with Store(tmp_path / "records.sqlite") as store:
-        arguments = (NETWORK, 2, [0.1], [0.1, 0.05])
-        first = paper.table_2(*arguments, store=store, solve=solve)
-        again = paper.table_2(*arguments, store=store, solve=solve)
+        first = ratio.table_2(store=store, **PARAMETERS)
+        again = ratio.table_2(store=store, **PARAMETERS)
     assert len(solved) == len(first.rows) == 12
     assert again.rows == first.rows
     assert [case["image"] for case in solved] == [0] * 6 + [1] * 6
@@ -123,17 +120,18 @@ def test_table_2_solves_each_case_once(tmp_path):
     assert "printed" in str(first.seconds)
 
 
-def test_a_fresh_clone_solves_nothing_of_the_paper_profile(tmp_path):
+def test_a_fresh_clone_solves_nothing_of_the_paper_profile(tmp_path, monkeypatch):
     """The committed CSV is enough."""
 
     def solve(case):
         return {k: v for k, v in row().items() if k not in case}
 
-    arguments = (NETWORK, 1, [0.1], [], "cascade", 0, "paper")
+    monkeypatch.setattr(ratio.table_2, "solver", solve)
     with Store(tmp_path / "records.sqlite") as store:
-        first = paper.table_2(*arguments, store=store, solve=solve)
+        first = ratio.table_2(profile="paper", store=store, **PARAMETERS)
+    monkeypatch.setattr(ratio.table_2, "solver", pytest.fail)
     with Store(tmp_path / "clone.sqlite") as clone:
-        again = paper.table_2(*arguments, store=clone, solve=pytest.fail)
+        again = ratio.table_2(profile="paper", store=clone, **PARAMETERS)
     assert again.rows == first.rows
 
 
@@ -141,13 +139,21 @@ def test_a_fresh_clone_solves_nothing_of_the_paper_profile(tmp_path):
 def test_a_wrong_number_of_images_is_refused(images):
     """Before anything is solved."""
     with pytest.raises(InputError, match="images"):
-        ratio.table_2_cases({**PARAMETERS, "network": NETWORK, "profile": "quick", "images": images})
+        ratio.table_2.own_cases("quick", {**PARAMETERS, "images": images})
+
+
+@pytest.mark.parametrize("name", ["table-1-problem-sizes", "table-2-certified-ratio", "table-3-lipschitz-bounds"])
+def test_a_network_with_layers_is_refused(name):
+    """Before anything is solved; Figure 2, and Table 2 without the columns beside it, take one."""
+    values = published.parameters(published.find(name), published.defaults(published.find(name)), "quick")
+    with pytest.raises(InputError, match=r"digits/relu-16 has layers"):
+        registry.experiment(published.find(name)).all_cases(values | {"network": "digits/relu-16"})
 
 
 def test_a_decided_case_holds_together():
     """A real case: the verdicts agree with the bounds, and the row survives JSON."""
-    (case, *_) = ratio.table_2_cases({**PARAMETERS, "network": NETWORK, "profile": "quick", "images": 1})
-    outcome = ratio.decide(case)
+    (case, *_) = ratio.cases(**PARAMETERS)
+    outcome = ratio.attack_and_certify(case)
     assert json.loads(json.dumps(outcome)) == outcome
     assert outcome["robustness"] in ("certified", "falsified", "unknown")
     if outcome["robustness"] == "certified":
@@ -159,34 +165,37 @@ def test_a_decided_case_holds_together():
 def test_figure_2_shows_an_attack_in_its_set(tmp_path):
     """A radius at which the digits network falls: the pixels of the row are in the set and lose the label."""
     with Store(tmp_path / "records.sqlite") as store:
-        result = paper.figure_2(NETWORK, 0, "inf", 0.3, True, store=store)
-    change = result.attack - result.pixels
-    assert np.abs(change).max() <= 0.3 + 1e-9
-    assert (result.attack >= -1e-9).all() and (result.attack <= 1 + 1e-9).all()
-    assert result.row["attack_label"] != result.row["label"]
-    margins = [line[4] for line in result.scores.rows]
-    assert max(margins) == margins[result.row["attack_label"]] >= 0
-    assert len(result.pixel_table().rows) == 64
+        example = adversarial_example.figure_2(store=store, epsilon_pixel=0.3, **EXAMPLE)
+    (row,) = example.rows
+    original, attacked = adversarial_example.images_of(row)
+    assert np.abs(attacked - original).max() <= 0.3 + 1e-9
+    assert (attacked >= -1e-9).all() and (attacked <= 1 + 1e-9).all()
+    assert row["attack_label"] != row["label"]
+    margins = [line[4] for line in example.scores.rows]
+    assert max(margins) == margins[row["attack_label"]] >= 0
+    pixels = adversarial_example.pixels(example.rows).rows
+    assert [line[:2] for line in pixels[7:9]] == [(0, 7), (1, 0)] and len(pixels) == 64
 
 
 def test_figure_2_without_an_attack(tmp_path):
     """A radius of almost nothing: no attack, which the tables say."""
     with Store(tmp_path / "records.sqlite") as store:
-        result = paper.figure_2(NETWORK, 0, "inf", 1e-6, True, store=store)
-    assert result.attack is None
-    assert ("attack found", False) in result.numbers.rows
-    cells = paper.EXPERIMENTS["figure-2-adversarial-example"].cells([result.row], {})
-    assert cells["figure-2/attacks-found"].value == 0
+        example = adversarial_example.figure_2(store=store, epsilon_pixel=1e-6, **EXAMPLE)
+    assert adversarial_example.images_of(example.rows[0])[1] is None
+    assert ("attack found", False) in example.numbers.rows
+    assert adversarial_example.cells(example.rows)["figure-2/attacks-found"].value == 0
 
 
 def test_constants_of_a_custom_run_are_the_quick_ones_with_and_without_the_papers_data(tmp_path, monkeypatch):
     """A profile whose data are not there has not this network either."""
-    asked = []
-    monkeypatch.setattr(lipschitz_bounds, "solved", lambda cases, solve, store: asked.extend(cases) or ())
-    lipschitz_bounds.constants("digits/mondeq-16", registry.CUSTOM)
+
+    def profiles():
+        registry.profile_cases.cache_clear()
+        cases = lipschitz_bounds.global_constants.own_cases(registry.CUSTOM, {"network": "digits/mondeq-16"})
+        return {case["profile"] for case in cases}
+
+    assert profiles() == {"quick"}
     monkeypatch.setenv("TIGHTROPE_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert profiles() == {"quick"}
     registry.profile_cases.cache_clear()
-    lipschitz_bounds.constants("digits/mondeq-16", registry.CUSTOM)
-    registry.profile_cases.cache_clear()
-    assert {case["profile"] for case in asked} == {"quick"} and len(asked) == 12

@@ -9,8 +9,10 @@ from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import pixel_ball
 from tightrope.results.chen2021_mondeq.common import question
 from tightrope.results.chen2021_mondeq.fixpoint_ratio import METHODS, table_2_fixpoints
-from tightrope.results.chen2021_mondeq.orders import OrdersTable, orders_cases, orders_of, sharpen
+from tightrope.results.chen2021_mondeq.orders import bound_by_orders, orders_of, table_2_orders
+from tightrope.workbench.experiment import Solved
 from tightrope.workbench.records import Store
+from tightrope.workbench.rows import Rows
 
 
 def test_orders_of_one_digit():
@@ -31,16 +33,18 @@ def test_orders_of_one_digit():
 def open_row(image, verdict="unknown", pgd="unknown"):
     """A row as Table 2 has it, with label 3 open."""
     labels = [{"label": 3, "verdict": "unknown"}, {"label": 4, "verdict": "certified"}]
-    return {"network": "digits/mondeq-16", "norm": "inf", "epsilon_pixel": 0.05, "clip": True, "image": image,
-            "robustness": verdict, "pgd": pgd, "labels": labels}  # fmt: skip
+    ball = {"norm": "inf", "epsilon_pixel": 0.05, "clip": True, "image": image}
+    found = {"robustness": verdict, "pgd": pgd, "labels": labels}
+    return {"network": "digits/mondeq-16", "profile": "custom", **ball, **found}
 
 
 def test_only_open_rows_are_asked_again():
-    parameters = {"rounds": 1, "count": 50, "seed": 0, "profile": "quick"}
-    rows = [open_row(0), open_row(1, "certified"), open_row(2, "unknown", "falsified")]
-    (case,) = orders_cases(rows, parameters)
+    rows = Rows([open_row(0), open_row(1, "certified"), open_row(2, "unknown", "falsified")])
+    (case,) = table_2_orders.own_cases("quick", {"rows": rows, "seed": 0})
     assert case["image"] == 0 and case["options"]["targets"] == [3]
-    row = case | sharpen(case)
+    assert case["profile"] == "custom"  # the row's own
+    case["options"] |= {"rounds": 1, "count": 50}
+    row = case | bound_by_orders(case)
     network, region, label = question(case)
     assert row["verdict"] in ("certified", "falsified", "unknown")
     lowest = min(bound for _, bound, _ in row["targets"][0]["orders"]) if row["targets"] else np.inf
@@ -58,16 +62,22 @@ def test_tables_count_rows_and_carry_bounds_forward():
         common | {"image": 9, "verdict": "certified", "targets": [{"label": 2, "orders": decided[:2] + decided[2:]}]},
         common | {"image": 11, "verdict": "falsified", "targets": []},
     )
-    table = OrdersTable(rows)
+    table = Solved(table_2_orders, rows)
     assert table.decided.rows == (("L-infinity", 0.05, "ball", 3, "11", "9", "7"),)
     assert table.bounds.rows[-1] == ("1+bounds", 2, 1, "0.200", "0.800")
     assert table.per_second.rows[-1] == ("1+bounds", 3.0, pytest.approx(0.8 / 3))
-    assert OrdersTable(()).bounds.rows == ()
+
+
+def test_nothing_open_is_no_error(tmp_path):
+    with Store(tmp_path / "rows.sqlite") as store:
+        none = table_2_orders(store=store, rows=Rows([open_row(1, "certified")]), seed=0)
+    assert none.decided.rows == none.bounds.rows == none.per_second.rows == ()
 
 
 def test_fixpoint_column_counts_what_the_bounds_prove(tmp_path):
     with Store(tmp_path / "rows.sqlite") as store:
-        column = table_2_fixpoints("digits/mondeq-16", 3, (0.1,), (0.01,), store=store)
+        balls = dict(epsilons_l2=[0.1], epsilons_linf=[0.01])
+        column = table_2_fixpoints(store=store, network="digits/mondeq-16", images=3, **balls)
     assert len(column.rows) == 3 * 2 * 2 * len(METHODS)
     for row in column.rows[:4]:
         network, region, label = question(row)

@@ -1,7 +1,10 @@
 """Outer ellipsoids hold what they claim to hold, prove no more than their multipliers, and decide soundly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from scipy.optimize import minimize
 
 from tests.helpers import ball, mondeq
@@ -15,7 +18,9 @@ from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, ellipsoid_model
 from tightrope.problems.robustness import robustness_model
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, pixel_ball
 from tightrope.relaxations.shor import shor_constraints
+from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_ellipsoid, reach
 from tightrope.solvers.arrow import ArrowData
+from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers.ellipsoid import Ellipsoid, EllipsoidReport, margins_of, outer_ellipsoid, proven_ellipsoid
 from tightrope.verifiers.robustness import verify
 
@@ -238,15 +243,41 @@ def test_published_sizes(norm, epsilon, published_mondeq):
 @pytest.mark.published
 def test_published_ellipsoids_hold_sampled_outputs(published_mondeq):
     """A handful of the authors' 400 ellipsoids; the rows of Table 2 have them all."""
-    from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_ellipsoid, reach
-
     network, data = published_mondeq
     for image in (0, 57, 99):
         for norm, epsilon in PUBLISHED:
-            if not datasets.available(f"chen2021-mondeq/params_ellips/Ellip_momDEQ_eg{image + 1}_m20_l2_eps0.10.mat"):
-                pytest.skip("the published ellipsoids are not on this machine")
             E = published_ellipsoid(image, norm, epsilon)
+            if E is None:
+                pytest.skip("the published ellipsoids are not on this machine")
             region = pixel_ball(data.image(image), norm, epsilon, data.normalisation, clip=False)
             assert np.linalg.eigvalsh(E.Q)[0] > 0
             assert E.log_det == pytest.approx(PUBLISHED[norm, epsilon], abs=0.01)
-            assert reach(E, network, outer_points(region, 30, np.random.default_rng(0))) < 1
+            assert reach(E, network.logits(outer_points(region, 30, np.random.default_rng(0)))) < 1
+
+
+@pytest.mark.published
+@pytest.mark.parametrize(
+    ("norm", "epsilon", "least", "log_det"),
+    [(2, 0.1, 1.00008, 2.9490), ("inf", 0.01, 1.0001, -6.0943), ("inf", 0.1, 1.0011, -29.1202)],
+)
+def test_published_ellipsoids_miss_their_constraint(norm, epsilon, least, log_det, published_mondeq):
+    """What multipliers prove of (Q, b) is the least y_0 with a certificate of y_0 - ||Q F + b||^2, more than 1.
+
+    So the ellipsoid is proven only enlarged to y_0, and log det Q loses K / 2 log y_0.
+    """
+    network, data = published_mondeq
+    E = published_ellipsoid(0, norm, epsilon)
+    if E is None:
+        pytest.skip("the published ellipsoids are not on this machine")
+    region = pixel_ball(data.image(0), norm, epsilon, data.normalisation, clip=False)
+    model = ellipsoid_model(robustness_model(network, region, 0))
+    rows = shor_constraints(model)
+    y = np.zeros(len(rows.equality))
+    y[rows.groups[Q_GROUP]] = E.Q[np.triu_indices(model.classes)]
+    y[rows.groups[B_GROUP]] = E.b
+    state = tuple(c for c in model.constraints if c.name not in (Q_GROUP, B_GROUP))
+    data_of_state = ArrowData(shor_constraints(replace(model, constraints=state)))
+    objective = sp.csr_array(rows.matrix(y) - model.identity())
+    y0 = InteriorPoint(data_of_state).solve(objective, tolerance=1e-7)[0].dual_value
+    assert y0 - 1 == pytest.approx(least - 1, rel=0.1)
+    assert E.log_det - model.classes / 2 * np.log(y0) == pytest.approx(log_det, abs=2e-4)

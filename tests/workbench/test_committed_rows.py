@@ -4,8 +4,10 @@ import pytest
 
 from tightrope import paths
 from tightrope.results.chen2021_mondeq import certified_ratio as ratio
-from tightrope.results.chen2021_mondeq import ellipsoid_ratio
+from tightrope.results.chen2021_mondeq.common import ball_name, by_ball
+from tightrope.results.chen2021_mondeq.ellipsoid_ratio import by_order, percent_published
 from tightrope.workbench.records import from_csv, sort_rows, to_csv
+from tightrope.workbench.rows import Rows
 
 FILES = sorted(paths.RESULTS.glob("*/*.csv"))
 TABLE_2 = paths.RESULTS / "chen2021-mondeq" / "table-2-certified-ratio.paper.csv"
@@ -26,42 +28,43 @@ def test_a_file_is_what_an_export_writes(path):
 @pytest.mark.skipif(not TABLE_2.is_file(), reason="the rows of Table 2 are not committed yet")
 def test_table_2_holds_together():
     """100 images on each of eight sets; no image certified where it was attacked; the known counts."""
-    rows = from_csv(TABLE_2.read_text(encoding="utf-8"))
+    rows = Rows(from_csv(TABLE_2.read_text(encoding="utf-8")))
     assert len(rows) == 800
-    ratio.check_consistent(rows)
-    found = {(s.name, s.clip): s for s in ratio.settings(rows)}
-    assert all(s.images == 100 and s.failed == 0 for s in found.values())
-    assert found["l2-0.1", False].certified == 99
+    assert not ratio.contradictions(rows)
+    found = {(ball_name(norm, epsilon), clip): own for (norm, epsilon, clip), own in by_ball(rows)}
+    assert all(len(own) == 100 and not own.count(robustness="failed") for own in found.values())
+    certified = {name: own.count(robustness="certified") for name, own in found.items()}
+    assert certified["l2-0.1", False] == 99
     # One below the printed 99: image 92 has another label within 0.01 (papers/chen2021-mondeq/README.md, erratum 2),
     # at a point outside the pixel range; inside it, all 99 images that are labelled rightly are certified.
-    assert found["linf-0.01", False].certified == 98
-    assert found["linf-0.01", True].certified == 99
-    names = ("image", "norm", "epsilon_pixel", "clip")
-    (image_92,) = [row for row in rows if tuple(row[name] for name in names) == (92, "inf", 0.01, False)]
-    assert image_92["robustness"] == "falsified"
-    assert found["linf-0.05", False].certified in (22, 23, 24)
-    assert found["linf-0.05", True].certified >= 74
-    assert found["linf-0.1", False].certified == 0
-    for setting in found.values():
-        assert setting.certified <= setting.not_attacked
+    assert certified["linf-0.01", False] == 98
+    assert certified["linf-0.01", True] == 99
+    assert found["linf-0.01", False].one(image=92)["robustness"] == "falsified"
+    assert certified["linf-0.05", False] in (22, 23, 24)
+    assert certified["linf-0.05", True] >= 74
+    assert certified["linf-0.1", False] == 0
+    assert all(certified[name] <= own.count(pgd="unknown") for name, own in found.items())
 
 
 @pytest.mark.skipif(not ELLIPSOIDS.is_file(), reason="the rows of the Ellipsoid column are not committed yet")
 def test_ellipsoids_hold_together():
     """The printed ratios; the image-independent sizes; sampled outputs inside, ours and the published ones."""
-    rows = from_csv(ELLIPSOIDS.read_text(encoding="utf-8"))
-    found = {(s.name, s.clip, s.order): s for s in ellipsoid_ratio.ellipsoid_settings(rows)}
-    assert all(s.images == 100 and s.failed == 0 and s.sampled < 1 for s in found.values())
+    rows = Rows(from_csv(ELLIPSOIDS.read_text(encoding="utf-8")))
+    found = {(ball_name(norm, e), clip, order): own for (norm, e, clip, order), own, _ in by_order(rows)}
+    for own in found.values():
+        assert len(own) == 100 and not own.count(ellipsoid="failed") and max(own.column("sampled")) < 1
+    certified = {name: own.count(ellipsoid="certified") for name, own in found.items()}
     printed = {"l2-0.1": (99, 2.95), "linf-0.1": (0, -29.11), "linf-0.05": (0, -22.19), "linf-0.01": (92, -6.09)}
-    for name, (certified, log_det) in printed.items():
-        s = found[name, False, "1"]
-        assert s.certified == s.published_certified == certified
-        assert s.log_det[0] >= log_det - 0.0105 and s.log_det[1] - s.log_det[0] < 1e-4
-        assert s.log_det[1] <= s.published_log_det[0] and s.published_sampled < 1
-    assert found["linf-0.05", True, "1"].certified >= 5
-    for (name, clip, order), s in found.items():
-        assert s.certified >= found[name, clip, "1"].certified, (name, clip, order)
-    assert found["linf-0.01", False, "1+cuts"].certified >= 98 and found["linf-0.05", True, "1+cuts"].certified >= 28
+    for name, (count, log_det) in printed.items():
+        own = found[name, False, "1"]
+        assert certified[name, False, "1"] == percent_published(own) == count
+        ours = own.column("log_det")
+        assert min(ours) >= log_det - 0.0105 and max(ours) - min(ours) < 1e-4
+        assert max(ours) <= min(own.column("published_log_det")) and max(own.column("published_sampled")) < 1
+    assert certified["linf-0.05", True, "1"] >= 5
+    for name, clip, order in found:
+        assert certified[name, clip, order] >= certified[name, clip, "1"], (name, clip, order)
+    assert certified["linf-0.01", False, "1+cuts"] >= 98 and certified["linf-0.05", True, "1+cuts"] >= 28
     assert max(row["seconds"] for row in rows if row["method"] == "ellipsoid") < 20  # the cuts ran on a busy machine
 
 

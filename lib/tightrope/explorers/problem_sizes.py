@@ -8,7 +8,7 @@ from tightrope.errors import RegionError
 from tightrope.explorers.certification import mondeq
 from tightrope.explorers.controls import clip_check, mondeq_choice, norm_choice, number_slider, page
 from tightrope.explorers.explorer import Explorer, Memo, View
-from tightrope.results.chen2021_mondeq.problem_sizes import MODELS, count, printed_sizes
+from tightrope.results.chen2021_mondeq.problem_sizes import MODELS, printed_sizes, size_of_model
 from tightrope.workbench.tables import Table
 
 CONTROLS = ("network", "norm", "clip", "image")
@@ -16,7 +16,7 @@ CONTROLS = ("network", "norm", "clip", "image")
 
 @dataclass(frozen=True)
 class Sizes:
-    """Counts so far: model -> row of :func:`count`, or the reason why it is not built for this ball."""
+    """Counts so far: model -> row of :func:`size_of_model`, or the reason why it is not built for this ball."""
 
     about: str
     counts: Mapping[str, Mapping | str]
@@ -71,7 +71,7 @@ def _stages(state: Mapping, memo: Memo) -> Iterator[Sizes]:
 
 def _counted(case: Mapping) -> Mapping | str:
     try:
-        return count(case)
+        return size_of_model(case)
     except RegionError as error:
         return str(error)
 

@@ -6,6 +6,7 @@ from functools import cache
 from tightrope import datasets, zoo
 from tightrope.errors import InputError
 from tightrope.networks.random import random_network
+from tightrope.regions import INFINITY, parse_norm
 from tightrope.workbench.records import KEPT_PROFILES, Store, sweep
 from tightrope.workbench.registry import named
 
@@ -72,27 +73,45 @@ def groups(images: object, size: int, data: datasets.Dataset) -> list[dict]:
     return [{"first": first, "count": min(size, count - first)} for first in range(0, count, size)]
 
 
-def box_case(network: str, epsilon_pixel: float | None, method: str, options: Mapping, **rest: object) -> dict:
-    """Return one network, one L-infinity ball cut to the pixel range, one method: what identifies a row.
+def ball_case(
+    network: str,
+    norm: object,
+    epsilon_pixel: float | None,
+    clip: bool,
+    method: str,
+    options: Mapping,
+    **rest: object,
+) -> dict:
+    """Return one network, one ball around images, one method: what identifies a row.
 
     Parameters
     ----------
+    norm
+        1, 2, "inf" or another order.
     epsilon_pixel
         The radius in pixel units; None where the radius is what is asked for.
+    clip
+        Whether the ball is cut to the pixel range.
     rest
         Names images.
     """
+    q = parse_norm(norm)
     return {
         "network": network,
         "network_sha256": network_sha256(network),
         "dataset": entry(network).dataset,
-        "norm": "inf",
+        "norm": int(q) if q.is_integer() else "inf" if q == INFINITY else q,
         "epsilon_pixel": None if epsilon_pixel is None else float(epsilon_pixel),
-        "clip": True,
+        "clip": bool(clip),
         "method": method,
         "options": dict(options),
         **rest,
     }
+
+
+def box_case(network: str, epsilon_pixel: float | None, method: str, options: Mapping, **rest: object) -> dict:
+    """Return the case of an L-infinity ball cut to the pixel range."""
+    return ball_case(network, "inf", epsilon_pixel, True, method, options, **rest)
 
 
 def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:

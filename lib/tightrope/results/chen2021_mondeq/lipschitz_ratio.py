@@ -3,147 +3,98 @@
 A global constant holds on the ball and on its part in the pixel range alike, so there is one count for both sets.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightrope.results.chen2021_mondeq.common import PAPER, make_case, norm_text, percent
-from tightrope.results.chen2021_mondeq.lipschitz_bounds import constants, pair_matrix
+from tightrope.results.chen2021_mondeq.common import (
+    PAPER,
+    ball_name,
+    by_ball,
+    first_images,
+    mondeq,
+    norm_text,
+    printed_ratio,
+    radii,
+)
+from tightrope.results.chen2021_mondeq.lipschitz_bounds import NORMS, global_constants
 from tightrope.verifiers import lipschitz
-from tightrope.workbench.cases import dataset, entry, solved
-from tightrope.workbench.published import find
-from tightrope.workbench.records import Store
+from tightrope.workbench.cases import ball_case, dataset
+from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows, percent
 from tightrope.workbench.tables import Table
 
-TABLE_2 = "table-2-certified-ratio"
-COUNTS = "table-2-lipschitz"  # under which the counts are kept, so that showing them needs no network
-FIELDS = ("norm", "epsilon_pixel", "images", "printed_criterion", "pairwise", "product")
+table_2_lipschitz = Experiment(PAPER, "table-2-lipschitz")
 
 
-@dataclass(frozen=True)
-class LipschitzCount:
-    """Images that global constants certify for one norm and radius.
+@table_2_lipschitz.cases
+def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> list[dict]:
+    """Return one case for each norm and radius."""
+    count = len(first_images(network, images))
+    return [
+        ball_case(network, norm, epsilon, False, "global-constants", {"seed": 0}, images=count)
+        for norm, epsilon in radii(epsilons_l2, epsilons_linf)
+    ]
 
-    Attributes
-    ----------
-    printed_criterion, pairwise, product : int
-        By 2 radius L < tau with the proven constant; by radius L_yk < F_y - F_k for every k; by the first criterion
-        with the closed form of Pabbaraju, Winston and Kolter.
+
+@table_2_lipschitz.solve_here
+def certify_by_constants(case: Mapping) -> dict:
+    """Count the images that the constants of Table 3 certify."""
+    return certified_counts(case, global_constants(profile=case["profile"], network=case["network"]).rows)
+
+
+def certified_counts(case: Mapping, constants: Rows) -> dict:
+    """Return how many images are certified by three criteria.
+
+    Returns
+    -------
+    dict
+        `printed_criterion`: by 2 radius L < tau with the proven constant; `pairwise`: by radius L_yk < F_y - F_k for
+        every k; `product`: by the first criterion with the closed form of Pabbaraju, Winston and Kolter.
     """
-
-    norm: object
-    epsilon_pixel: float
-    images: int
-    printed_criterion: int
-    pairwise: int
-    product: int
-
-    @property
-    def name(self) -> str:
-        """The setting in a cell's id, such as ``linf-0.05``."""
-        return f"l{self.norm}-{self.epsilon_pixel:g}"
-
-
-def counts(
-    network: str, images: int, radii: Sequence[tuple[object, float]], constants: Mapping[tuple[str, object], Mapping]
-) -> tuple[LipschitzCount, ...]:
-    """Count the certified images for each norm and radius whose constants are known.
-
-    Parameters
-    ----------
-    radii
-        (norm, epsilon_pixel) pairs.
-    constants
-        Rows of Table 3 by method and norm.
-    """
-    found = entry(network)
-    data = dataset(found.dataset)
-    x = data.normalisation.to_input(data.images[:images])
-    scores, labels = found.network.logits(x), data.labels[:images]
-    needed = ("product-bound", "lipschitz-model", "pairwise")
-    result = []
-    for norm, epsilon_pixel in radii:
-        rows = [constants.get((method, norm)) for method in needed]
-        if any(row is None for row in rows):
-            continue
-        product, model, pairs = rows
-        radius = data.normalisation.radius_to_input(epsilon_pixel)
-        matrix = pair_matrix(pairs, found.network.classes)
-        result.append(
-            LipschitzCount(
-                norm,
-                epsilon_pixel,
-                images,
-                int(lipschitz.certified(scores, labels, radius, model["value"]).sum()),
-                int(lipschitz.certified_pairwise(scores, labels, radius, matrix).sum()),
-                int(lipschitz.certified(scores, labels, radius, product["value"]).sum()),
-            )
-        )
-    return tuple(result)
+    network, data, images = mondeq(case["network"]), dataset(case["dataset"]), case["images"]
+    scores, labels = network.logits(data.normalisation.to_input(data.images[:images])), data.labels[:images]
+    radius = data.normalisation.radius_to_input(case["epsilon_pixel"])
+    value = {row["method"]: row["value"] for row in constants.where(norm=case["norm"])}
+    pairs = pair_matrix(constants.one(norm=case["norm"], method="pairwise")["parts"], network.classes)
+    certified = {
+        "printed_criterion": lipschitz.certified(scores, labels, radius, value["lipschitz-model"]),
+        "pairwise": lipschitz.certified_pairwise(scores, labels, radius, pairs),
+        "product": lipschitz.certified(scores, labels, radius, value["product-bound"]),
+    }
+    return {criterion: int(holds.sum()) for criterion, holds in certified.items()}
 
 
-def solved_counts(
-    network: str, images: int, radii: Sequence[tuple[object, float]], profile: str
-) -> tuple[LipschitzCount, ...]:
-    """The counts, kept as rows; the constants of Table 3 are solved first if they are not kept."""
-    cases = count_cases({"network": network, "images": images, "profile": profile}, radii)
-    return _from_rows(solved(cases, count, None))
+def pair_matrix(upper: Sequence[float], classes: int) -> np.ndarray:
+    """Return (K, K) pairwise constants from the upper triangle, row by row."""
+    values = np.zeros((classes, classes))
+    values[np.triu_indices(classes, 1)] = upper
+    return values + values.T
 
 
-def count_cases(parameters: Mapping, radii: Sequence[tuple[object, float]]) -> list[dict]:
-    """One case per norm and radius."""
-    cases = []
-    for norm, epsilon_pixel in radii:
-        images, seedless = parameters["images"], {**parameters, "seed": 0}
-        case = make_case(COUNTS, seedless, norm, epsilon_pixel, False, images, "global-constants")
-        cases.append(case | {"images": case.pop("image")})
-    return cases
-
-
-def count(case: Mapping) -> dict:
-    """Solve one case, from the constants that are kept (solved now if they are not)."""
-    known = constants(case["network"], case["profile"])
-    (found,) = counts(case["network"], case["images"], [(case["norm"], case["epsilon_pixel"])], known)
-    return {name: getattr(found, name) for name in FIELDS[3:]}
-
-
-def kept_counts(network: str, profile: str) -> tuple[LipschitzCount, ...]:
-    """The counts that are kept, without solving."""
-    with Store() as store:
-        return _from_rows(row for row in store.rows(COUNTS, profile, PAPER) if row["network"] == network)
-
-
-def _from_rows(rows: Iterable[Mapping]) -> tuple[LipschitzCount, ...]:
-    return tuple(LipschitzCount(*(row[name] for name in FIELDS)) for row in rows)
-
-
-def count_table(found: Sequence[LipschitzCount]) -> Table:
-    """Percent certified beside the printed column."""
-    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{TABLE_2}").cells}
-    rows = [
-        (norm_text(c.norm), c.epsilon_pixel, c.images,
-         percent(c.printed_criterion, c.images), cells.get(f"table-2/{c.name}/lipschitz"),
-         percent(c.pairwise, c.images),
-         percent(c.product, c.images), cells.get(f"table-2/{c.name}/lipschitz-product-bound"))
-        for c in found
-    ]  # fmt: skip
+@table_2_lipschitz.table
+def ratios(rows: Rows) -> Table:
+    """Return percent certified beside the printed column."""
+    lines = []
+    for (norm, epsilon, clip, images), (row,) in by_ball(rows, "images"):
+        model, pairwise, product = (percent(row[name], images) for name in ("printed_criterion", "pairwise", "product"))
+        printed = [printed_ratio(norm, epsilon, clip, column) for column in ("lipschitz", "lipschitz-product-bound")]
+        lines.append((norm_text(norm), epsilon, images, model, printed[0], pairwise, product, printed[1]))
     columns = ("norm", "epsilon", "images", "Lipschitz Model %", "printed", "pairwise %", "closed form %", "printed ")
-    return Table(columns, tuple(rows))
+    return Table(columns, lines)
 
 
-def count_cells(found: Sequence[LipschitzCount], constants: Mapping[tuple[str, object], Mapping]) -> dict[str, Value]:
-    """Our numbers for the printed cells of the column."""
+def cells(rows: Rows, constants: Rows) -> dict[str, Value]:
+    """Return our numbers for the printed cells of the column, from its rows and those of Table 3."""
     values: dict[str, Value] = {}
-    for c in found:
-        values[f"table-2/{c.name}/lipschitz"] = Value(
-            percent(c.printed_criterion, c.images),
-            f"proven constant, printed criterion; {percent(c.pairwise, c.images)} with pairwise constants",
-        )
-        values[f"table-2/{c.name}/lipschitz-product-bound"] = Value(percent(c.product, c.images))
-    models = [constants.get(("lipschitz-model", norm)) for norm in (2, "inf")]
-    if found and all(models):
-        total = float(np.sum([row["seconds"] for row in models]))
-        values["table-2/seconds/lipschitz-total"] = Value(total, "both norms; once for all images")
+    for row in rows:
+        name = f"table-2/{ball_name(row['norm'], row['epsilon_pixel'])}/lipschitz"
+        pairwise = percent(row["pairwise"], row["images"])
+        note = f"proven constant, printed criterion; {pairwise} with pairwise constants"
+        values[name] = Value(percent(row["printed_criterion"], row["images"]), note)
+        values[f"{name}-product-bound"] = Value(percent(row["product"], row["images"]))
+    seconds = [row["seconds"] for row in constants.where(method="lipschitz-model") if row["norm"] in NORMS]
+    if rows and len(seconds) == len(NORMS):
+        values["table-2/seconds/lipschitz-total"] = Value(sum(seconds), "both norms; once for all images")
     return values

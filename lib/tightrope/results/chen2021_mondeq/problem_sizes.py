@@ -1,24 +1,24 @@
 """Table 1: sizes of the three models, counted from the problems that are built, beside the printed formulas."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from tightrope.networks import MonDEQ
-from tightrope.problems.ellipsoid import ellipsoid_model
+from tightrope.problems.ellipsoid import EllipsoidModel, ellipsoid_model
 from tightrope.problems.lipmon import lipmon_problem
 from tightrope.problems.lipschitz import lipschitz_problems
-from tightrope.problems.robustness import robustness_model
+from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.regions import Ball
 from tightrope.relaxations.shor import shor_constraints
-from tightrope.results.chen2021_mondeq.common import make_case, norm_text, question
+from tightrope.results.chen2021_mondeq.common import PAPER, mondeq, norm_text, question
 from tightrope.solvers.arrow import ArrowData
-from tightrope.workbench.cases import dataset, entry, solved
-from tightrope.workbench.legacy import checked
-from tightrope.workbench.records import Store
+from tightrope.workbench.cases import ball_case, dataset, entry
+from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-TABLE_1 = "table-1-problem-sizes"
+table_1 = Experiment(PAPER, "table-1-problem-sizes")
 NORMS = (2, "inf")
 #: What is counted: model -> (words, column of the printed table).
 MODELS = {
@@ -30,7 +30,7 @@ MODELS = {
 
 
 def printed_sizes(p0: int, p: int, K: int) -> dict[str, tuple[int, int]]:
-    """The formulas of Table 1: model -> (variables, largest PSD matrix)."""
+    """Return the formulas of Table 1: column -> (variables, largest PSD matrix)."""
     lipschitz = 2 * p0 + 4 * p + 2 * K
     return {
         "robustness": (p0 + p, 1 + p0 + p),
@@ -39,50 +39,20 @@ def printed_sizes(p0: int, p: int, K: int) -> dict[str, tuple[int, int]]:
     }
 
 
-@dataclass(frozen=True)
-class Table1:
-    """Rows of Table 1 and what is shown of them."""
-
-    rows: tuple[dict, ...]
-
-    @property
-    def sizes(self) -> Table:
-        """Counted sizes beside the formulas'."""
-        lines = []
-        for row in self.rows:
-            formula = printed_sizes(*row["sizes"])[MODELS[row["method"]][1]]
-            lines.append((MODELS[row["method"]][0], norm_text(row["norm"]), row["variables"], formula[0],
-                          row["psd"], formula[1], row["factored"], row["schur"]))  # fmt: skip
-        columns = ("model", "norm", "variables", "formula", "PSD matrix", "formula ", "factored", "Schur complement")
-        return Table(columns, tuple(lines))
-
-
-def table_1(
-    network: str,
-    image: int = 0,
-    epsilon_pixel: float = 0.1,
-    profile: str = "quick",
-    store: Store | None = None,
-    solve: Callable[[Mapping], Mapping] | None = None,
-) -> Table1:
-    """Table 1: variables and largest PSD matrix of each model, for an L2 and an L-infinity ball around one image."""
-    parameters = dict(network=network, image=image, epsilon_pixel=epsilon_pixel, profile=profile)
-    return Table1(solved(table_1_cases(parameters), solve or count, store))
-
-
-@checked()
-def table_1_cases(parameters: Mapping) -> list[dict]:
-    """One case per model and norm."""
-    image = parameters["image"]
-    dataset(entry(parameters["network"]).dataset).image(image)
+@table_1.cases
+def cases(network: str, image: int, epsilon_pixel: float) -> list[dict]:
+    """Return one case for each model and norm."""
+    mondeq(network)  # refuses others, and an image out of range, before anything is built
+    dataset(entry(network).dataset).image(image)
     return [
-        make_case(TABLE_1, {"seed": 0} | dict(parameters), norm, parameters["epsilon_pixel"], False, image, model)
+        ball_case(network, norm, epsilon_pixel, False, model, {"seed": 0}, image=image)
         for model in MODELS
         for norm in NORMS
     ]
 
 
-def count(case: Mapping) -> dict:
+@table_1.solve
+def size_of_model(case: Mapping) -> dict:
     """Build one model and count.
 
     Returns
@@ -93,22 +63,21 @@ def count(case: Mapping) -> dict:
         densely, after its diagonal block. `schur`: the number of constraints, the size of the linear system of a step.
     """
     network, region, label = question(case)
-    problem = build(case["method"], network, region, label)
-    constraints = shor_constraints(problem)
-    data = ArrowData(constraints)
-    size = constraints.size
-    variables = len(constraints.equality) if case["method"] == "ellipsoid" else size - 1
+    constraints = shor_constraints(problem_of(case["method"], network, region, label))
+    count, size = len(constraints.equality), constraints.size
     return {
         "sizes": [network.input_size, network.width, network.classes],
-        "variables": variables,
+        "variables": count if case["method"] == "ellipsoid" else size - 1,
         "psd": size,
-        "factored": data.q,
-        "schur": len(constraints.equality),
+        "factored": ArrowData(constraints).q,
+        "schur": count,
     }
 
 
-def build(model: str, network: MonDEQ, region: Ball, label: int):
-    """The problem of one model; the Lipschitz Model here has one problem per output for L-infinity, all of one size."""
+def problem_of(
+    model: str, network: MonDEQ, region: Ball, label: int
+) -> PolynomialProblem | RobustnessModel | EllipsoidModel:
+    """Return the problem of one model; the Lipschitz Model here has one per output for L-infinity, all of one size."""
     if model == "robustness":
         return robustness_model(network, region, label)
     if model == "printed-lipschitz":
@@ -118,14 +87,27 @@ def build(model: str, network: MonDEQ, region: Ball, label: int):
     return ellipsoid_model(robustness_model(network, region, 0))
 
 
-def table_1_cells(rows: Sequence[Mapping], parameters: Mapping) -> dict[str, Value]:
-    """Our numbers for the printed cells: those of the L-infinity ball, with the reduced ones of L2 as a note."""
-    found = {(row["method"], row["norm"]): row for row in rows}
+@table_1.table
+def sizes(rows: Rows) -> Table:
+    """Return counted sizes beside the formulas'."""
+    lines = []
+    for row in rows:
+        words, column = MODELS[row["method"]]
+        variables, psd = printed_sizes(*row["sizes"])[column]
+        counted = row["variables"], variables, row["psd"], psd, row["factored"], row["schur"]
+        lines.append((words, norm_text(row["norm"]), *counted))
+    columns = ("model", "norm", "variables", "formula", "PSD matrix", "formula ", "factored", "Schur complement")
+    return Table(columns, lines)
+
+
+@table_1.cells
+def cells(rows: Rows) -> dict[str, Value]:
+    """Return our numbers for the printed cells: those of the L-infinity ball, with the reduced ones of L2 as a note."""
     values = {}
-    for model, column in (("robustness", "robustness"), ("printed-lipschitz", "lipschitz"), ("ellipsoid", "ellipsoid")):
-        row, other = found.get((model, "inf")), found.get((model, 2))
-        if row is None or other is None:
-            continue
-        for name in ("variables", "psd"):
-            values[f"table-1/{name}/{column}"] = Value(row[name], f"L-infinity; {other[name]} for L2")
+    for model in ("robustness", "printed-lipschitz", "ellipsoid"):
+        row, other = rows.one(method=model, norm="inf"), rows.one(method=model, norm=2)
+        if row is not None and other is not None:
+            for name in ("variables", "psd"):
+                note = f"L-infinity; {other[name]} for L2"
+                values[f"table-1/{name}/{MODELS[model][1]}"] = Value(row[name], note)
     return values
