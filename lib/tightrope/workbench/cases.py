@@ -1,14 +1,12 @@
 """What the results of every paper share: data sets and networks by name, groups of images, cases."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
 from tightrope import datasets, zoo
 from tightrope.errors import InputError
 from tightrope.networks.random import random_network
 from tightrope.regions import INFINITY, parse_norm
-from tightrope.workbench.records import KEPT_PROFILES, Store, sweep
-from tightrope.workbench.registry import named
 
 
 @cache
@@ -112,26 +110,3 @@ def ball_case(
 def box_case(network: str, epsilon_pixel: float | None, method: str, options: Mapping, **rest: object) -> dict:
     """Return the case of an L-infinity ball cut to the pixel range."""
     return ball_case(network, "inf", epsilon_pixel, True, method, options, **rest)
-
-
-def solved(cases: Sequence[Mapping], solve: Callable[[Mapping], Mapping], store: Store | None) -> tuple[dict, ...]:
-    """Rows of these cases of one kind: those in the store, the others solved now.
-
-    In this machine's store (None) they are kept under the profile that they belong to, `registry.named`.
-
-    Raises
-    ------
-    InputError
-        If there is no case.
-    """
-    if not cases:
-        raise InputError("nothing to solve: no case is left with these parameters.")
-    if store is None:
-        with Store() as own:
-            return solved(named(cases), solve, own)
-    first = cases[0]
-    store.import_csv(first["result"], first["profile"], first["paper"])  # a fresh clone solves nothing twice
-    rows = tuple(sweep(store, cases, solve))
-    if first["profile"] in KEPT_PROFILES:  # the CSV that is committed
-        store.export_csv(first["paper"], first["result"], first["profile"])
-    return rows

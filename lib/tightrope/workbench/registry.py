@@ -49,8 +49,6 @@ def experiments(paper: str) -> Mapping[str, "Experiment"]:
         if error.name != name:
             raise
         return {}
-    if hasattr(package, "EXPERIMENTS"):
-        return package.EXPERIMENTS
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{name}.{module.name}")
     return _REGISTERED.get(paper, {})
