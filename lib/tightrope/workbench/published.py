@@ -1,11 +1,11 @@
 """What the papers print (papers/<key>/published.yaml), and at which sizes (papers/<key>/paper.yaml)."""
 
 import ast
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import nbformat
 import yaml
 
 from tightrope import paths
@@ -77,6 +77,9 @@ class Result:
         Its number in the paper, such as ``Table 2``.
     not_run : str
         Why there is no notebook yet; empty when there is one.
+    seconds : float
+        Processor time of its notebook in the quick profile, where it is much: several notebooks end sooner if the
+        dear ones start first.
     paper_parameters : dict
         What papermill is given in the paper profile; the quick profile is the notebook's defaults.
     """
@@ -88,6 +91,7 @@ class Result:
     kind: str
     cells: tuple[Cell, ...] = ()
     not_run: str = ""
+    seconds: float = 0.0
     paper_parameters: Mapping[str, object] | None = None
 
     @property
@@ -174,12 +178,13 @@ def find(name: str, among: tuple[Result, ...] | None = None) -> Result:
 
 def defaults(result: Result) -> dict:
     """Return the parameters of a result's notebook with their values: the cell tagged `parameters`."""
-    notebook = nbformat.read(result.notebook, as_version=4)
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    # Read as JSON: importing nbformat takes longer than all else that a command does before its work.
+    cells = json.loads(result.notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
     if len(tagged) != 1:
         raise InputError(f"{result.notebook}: expected one cell tagged `parameters`, found {len(tagged)}")
     values = {}
-    for statement in ast.parse(tagged[0].source).body:
+    for statement in ast.parse("".join(tagged[0]["source"])).body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         for target in targets:
             if not isinstance(target, ast.Name) or statement.value is None:
@@ -218,5 +223,6 @@ def _result(paper: str, entry: dict, sizes: dict, source: Path) -> Result:
         kind=entry["kind"],
         cells=tuple(cells),
         not_run=entry.get("not_run", ""),
+        seconds=entry.get("seconds", 0.0),
         paper_parameters=sizes.get(entry["name"]),
     )
