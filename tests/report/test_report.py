@@ -143,7 +143,7 @@ def test_templates_are_part_of_the_package():
     """Also of an installed one: pyproject.toml names them."""
     names = {path.name for path in files("tightrope.report").joinpath("templates").iterdir()}
     assert names == {"index.html.j2", "page.html.j2", "style.css"}
-    assert 'tightrope = ["experiments/report/templates/*"]' in (paths.ROOT / "pyproject.toml").read_text()
+    assert 'tightrope = ["report/templates/*"]' in (paths.ROOT / "pyproject.toml").read_text()
 
 
 # ------------------------------------------------------------------------------------------------ contents

@@ -50,7 +50,6 @@ def within(seconds, condition):
 
 
 @pytest.mark.notebooks
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT to a process group")
 def test_ctrl_c_loses_no_case_and_leaves_no_process(home):
     """As in a terminal: every process of the group gets the signal. The same command then continues."""
@@ -83,7 +82,6 @@ def texts(path):
 
 
 @pytest.mark.notebooks
-@pytest.mark.slow
 def test_papermill_from_any_folder_gives_what_the_command_gives(home, tmp_path_factory, monkeypatch):
     """With another radius: same tables, same row, and neither under the name of the quick profile."""
     change = ("-p", "epsilon_pixel", "0.02")

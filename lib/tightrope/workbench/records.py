@@ -13,6 +13,7 @@ import os
 import platform
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -162,21 +163,35 @@ class Store:
         """
         if profile not in KEPT_PROFILES:
             return 0
-        added, committed = 0, set()
+        new, committed = [], set()
         for path in sorted(self.folder.glob(f"{paper or '*'}/{result}.{profile}.csv")):
             for row in from_csv(path.read_text(encoding="utf-8"), str(path)):
                 committed.add(row["key"])
                 have = self._connection.execute("select 1 from rows where key = ?", (row["key"],))
                 if have.fetchone() is None:
-                    self._write(row, IMPORTED)
-                    added += 1
+                    new.append(row)
         imported = self._connection.execute(
             "select key from rows where code = ? and result = ? and profile = ? and (? is null or paper = ?)",
             (IMPORTED, result, profile, paper, paper),
         ).fetchall()
         gone = [found for found in imported if found[0] not in committed]
-        self._connection.executemany("delete from rows where key = ?", gone)
-        return added
+        if new or gone:
+            with self._at_once():
+                for row in new:
+                    self._write(row, IMPORTED)
+                self._connection.executemany("delete from rows where key = ?", gone)
+        return len(new)
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """All writes or none; the disk is waited for once, and not for each row."""
+        self._connection.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("rollback")
+            raise
+        self._connection.execute("commit")
 
     def _current(self, profile: str, code: str) -> bool:
         return profile in KEPT_PROFILES or code == code_fingerprint()
