@@ -4,6 +4,7 @@ import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -143,10 +144,15 @@ def _load(source: Path) -> dict:
 
 def read(folder: Path) -> tuple[Result, ...]:
     """Read published.yaml, and paper.yaml if there is one, of one paper's folder."""
-    source = folder / "published.yaml"
+    sources = [folder / "published.yaml", folder / "paper.yaml"]
+    # A notebook asks for its cells table by table, and YAML is slow: a file is read again when it has changed.
+    return _read(*sources, *(path.stat().st_mtime_ns if path.is_file() else None for path in sources))
+
+
+@lru_cache
+def _read(source: Path, sizes_file: Path, written: int | None, sizes_written: int | None) -> tuple[Result, ...]:
     content = _load(source)
-    sizes_file = folder / "paper.yaml"
-    sizes = _load(sizes_file) if sizes_file.is_file() else {}
+    sizes = _load(sizes_file) if sizes_written is not None else {}
     results = tuple(_result(content["paper"], entry, sizes, source) for entry in content["results"])
     ids = [cell.id for result in results for cell in result.cells] + [result.name for result in results]
     repeated = sorted({id for id in ids if ids.count(id) > 1})
