@@ -47,7 +47,7 @@ report: setup  ## write figures/site: every printed number beside ours; open fig
 	$(BIN)/tightrope report
 
 quick: lint  ## lint and the fast tests: while working
-	$(PYTEST) -m 'not browser and not long and not notebooks' --ignore tests/results --ignore tests/explorers
+	$(PYTEST) -m 'not browser and not long and not notebooks and not published' --ignore tests/results --ignore tests/explorers
 
 test: setup  ## lint, unit tests, and the notebooks against their stored outputs
 	$(RUN) ruff check .
