@@ -58,7 +58,7 @@ ifneq ($(NOTEBOOKS),)
 endif
 
 test-long: setup  ## what `make test` leaves out: the papers' files in full
-	$(PYTEST) -m long
+	$(PYTEST) --dist load -m long
 
 browser: setup  ## drive the explorers in Chromium (apt-get install chromium), in JupyterLab and in Voila
 	$(RUN) pip install --quiet -c requirements.lock -e '.[browser]'
