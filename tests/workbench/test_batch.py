@@ -118,7 +118,8 @@ class Still:
     def start(self, notebook, output, parameters):
         output.write_text("executed")
         self.log.append((notebook.stem, self.one_thread))
-        self.answers.put((self, "Failed: on purpose" if notebook.stem in self.failing else ""))
+        if notebook.stem not in self.hanging:
+            self.answers.put((self, "Failed: on purpose" if notebook.stem in self.failing else ""))
 
     def close(self):
         self.alive = False
@@ -129,6 +130,7 @@ def log(monkeypatch):
     """What is executed, in its order, without a kernel."""
     monkeypatch.setattr(Still, "log", [], raising=False)
     monkeypatch.setattr(Still, "failing", set(), raising=False)
+    monkeypatch.setattr(Still, "hanging", set(), raising=False)
     monkeypatch.setattr(batch, "Executor", Still)
     return Still.log
 
@@ -154,6 +156,19 @@ def test_the_dear_ones_start_first(log, tmp_path):
         unsolved = {one.result.name for one in runs if runner.missing(runner.cases(one), store)}
     assert not batch.run(runs)
     assert {name for name, _ in log} == {"table-6-hyperparameters", *unsolved}
+
+
+def test_a_notebook_that_hangs_does_not_hold_up_the_others(log, tmp_path, monkeypatch):
+    """It is reported, its executor is ended, and the next notebook gets another one."""
+    names = ("table-5-architectures", "table-6-hyperparameters")
+    Still.hanging.add(names[0])
+    monkeypatch.setattr(batch, "LOOK", 0.01)
+    monkeypatch.setattr(batch.Watch, "stuck", lambda watch, mark: "it has done nothing")
+    runs = [runner.prepare(published.find(name), "quick", folder=tmp_path) for name in names]
+    (error,) = batch.run(runs, jobs=1, force=True)
+    assert f"{names[0]} (quick): it has done nothing. See " in str(error)
+    assert [name for name, _ in log] == list(names)
+    assert [one.stamp.is_file() for one in runs] == [False, True]
 
 
 def test_no_case_is_solved_by_two_at_the_same_time():
