@@ -9,23 +9,34 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN    := $(BIN)/python -m
+LOG    := $(VENV)/setup.log
+# Tests and notebooks run in this many processes, each with one thread.
+WORKERS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadscope
 
 NOTEBOOKS := $(wildcard notebooks/*/*.ipynb)
-# A notebook may take this many seconds per cell on a slow machine before it counts as stuck.
-CELL_TIMEOUT ?= 600
+# nbval counts by the clock: a cell that takes this many seconds hangs, however busy the machine is.
+CELL_TIMEOUT ?= 3600
 
-.PHONY: help setup reproduce report test browser lab data bench lint format lock
+# One line for a step of the set-up; what it says goes to the log, and its end is shown when it fails.
+step = printf '  %s ... ' '$(1)'; if { $(2); } >> $(LOG) 2>&1; then echo done; \
+    else echo 'failed; the end of $(LOG):'; tail -n 8 $(LOG); exit 1; fi
+
+.PHONY: help setup reproduce report quick test test-long browser lab data bench lint format lock
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv with the exact versions of requirements.lock
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Tightrope needs Python 3.11 or later; name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --disable-pip-version-check -c requirements.lock -e '.[onnx]'
+	@mkdir -p $(VENV) && : > $(LOG)
+	@echo "Setting up $(VENV): a few minutes; 2 GB of disk, or 7 where torch comes with CUDA. The log is $(LOG)."
+	@$(call step,Python environment,test -x $(BIN)/python || $(PYTHON) -m venv $(VENV))
+	@$(call step,packages of requirements.lock and Tightrope itself,$(RUN) pip install --disable-pip-version-check \
+	    --progress-bar off -c requirements.lock -e '.[onnx]')
 	@touch $@
 
 reproduce: setup  ## run every notebook on embedded data, then print printed / reproduced / verdict
@@ -35,12 +46,17 @@ reproduce: setup  ## run every notebook on embedded data, then print printed / r
 report: setup  ## write figures/site: every printed number beside ours; open figures/site/index.html
 	$(BIN)/tightrope report
 
-test: setup  ## lint, unit tests, and the notebooks against their stored outputs
-	$(RUN) ruff check .
-	$(RUN) pytest -m 'not browser'
+quick: lint  ## lint and the fast tests: while working
+	$(PYTEST) -m 'not browser and not long and not notebooks and not published' --ignore tests/results --ignore tests/explorers
+
+test: lint  ## lint, unit tests, and the notebooks against their stored outputs
+	$(PYTEST) -m 'not browser and not long'
 ifneq ($(NOTEBOOKS),)
-	$(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) notebooks
+	$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) notebooks
 endif
+
+test-long: setup  ## what `make test` leaves out: the papers' files in full
+	$(PYTEST) --dist load -m long
 
 browser: setup  ## drive the explorers in Chromium (apt-get install chromium), in JupyterLab and in Voila
 	$(RUN) pip install --quiet -c requirements.lock -e '.[browser]'

@@ -14,7 +14,7 @@ from tightrope import __version__, paths
 from tightrope.networks import FeedForward
 
 pytest.importorskip("setuptools", minversion="77", reason="building needs setuptools 77")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 PROPERTY = """
 (declare-const X_0 Real) (declare-const Y_0 Real)

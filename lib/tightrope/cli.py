@@ -7,18 +7,20 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
-from tightrope import __version__, datasets, zoo
+from tightrope import __version__, paths
 from tightrope.errors import InputError, TightropeError
-from tightrope.regions import pixel_ball
-from tightrope.workbench import batch, published, runner
-from tightrope.workbench import compare as comparing
-from tightrope.workbench.records import Store
+from tightrope.workbench import published
 from tightrope.workbench.tables import Table
+
+if TYPE_CHECKING:
+    from tightrope.datasets import Dataset
+
+
+# A command imports what it needs by itself, so that `--help` and a mistake are answered at once.
 
 
 def _fail(message: str) -> None:
@@ -57,8 +59,10 @@ class _Commands(click.Group):
             _fail(f"{where}{error.strerror or error}")
             context.exit(2)
         except KeyboardInterrupt as stop:
+            from tightrope.workbench.batch import STOPPED
+
             click.echo(" ".join(["Stopped.", *str(stop).split()]), err=True)
-            context.exit(batch.STOPPED)
+            context.exit(STOPPED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,6 +78,8 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One object per result.")
 def list_(as_json: bool) -> None:
     """List every table and figure of the papers, and which profiles have rows."""
+    from tightrope.workbench.records import Store
+
     entries = []
     with Store(read_only=True) as store:
         for result in published.results():
@@ -116,7 +122,7 @@ def list_(as_json: bool) -> None:
 @click.option("--limit", type=int, metavar="N", help="At most N images.")
 @click.option("--force", is_flag=True, help="Execute notebooks that are up to date; solved cases are kept.")
 @click.option("--fresh", is_flag=True, help="Solve every case again.")
-@click.option("--jobs", type=int, default=1, metavar="N", help="Solve cases in N processes, then run the notebooks.")
+@click.option("--jobs", type=int, metavar="N", help="Solve cases in N processes first; N notebooks at a time.")
 @click.option("--scheduler", metavar="ADDRESS", help="The same on the workers of a Dask scheduler: tcp://host:8786.")
 def run(
     names: tuple[str, ...],
@@ -126,19 +132,23 @@ def run(
     limit: int | None,
     force: bool,
     fresh: bool,
-    jobs: int,
+    jobs: int | None,
     scheduler: str | None,
 ) -> None:
     """Execute the notebooks of results; what is solved is kept, what is up to date is skipped.
 
+    As many notebooks run at a time as there are processors, but at most 8; --jobs 1 runs one after the other.
+
     A run that is stopped (Ctrl-C), or killed, continues where it was when it is started again; leave out --fresh then.
     """
+    from tightrope.workbench import batch, runner
+
     results = _chosen(names, everything)
     changes = runner.parse_parameters(pairs)
     runs = [runner.prepare(result, profile, changes, limit) for result in results]  # all bad input, before any solve
     failures = batch.run(runs, force=force, fresh=fresh, jobs=jobs, scheduler=scheduler)
     for one in runs:
-        click.echo(f"{one.result.name}: {one.output.relative_to(runner.paths.ROOT)}")
+        click.echo(f"{one.result.name}: {one.output.relative_to(paths.ROOT)}")
     for error in failures:
         _fail(str(error))
     if failures:
@@ -152,10 +162,13 @@ def run(
 @click.option("--all", "everything", is_flag=True, help="Include the results that have no notebook yet.")
 def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: bool) -> None:
     """Put each printed number beside ours."""
+    from tightrope.workbench import compare as comparing
+    from tightrope.workbench.records import Store
+
     if as_json and markdown:
         raise InputError("json, markdown: write one of them")
     results = _chosen(names, everything or not names, runnable=False)
-    defaults = {result.key: runner.defaults(result) for result in results if result.runnable}
+    defaults = {result.key: published.defaults(result) for result in results if result.runnable}
     with Store(read_only=True) as store:
         lines = comparing.compare(results, store, defaults)
     if as_json:
@@ -182,7 +195,7 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: figures/site.")
 def report(output: Path | None) -> None:
     """Write a static site with every printed number beside ours; it opens from disk."""
-    from tightrope import report as reporting  # nbconvert takes a second to import
+    from tightrope import report as reporting
 
     site = reporting.write(output)
     click.echo(", ".join(f"{count} {word}" for word, count in site.counts.most_common()))
@@ -237,7 +250,9 @@ def certify(
         return
     if image_name is None or epsilon_pixel is None:
         raise InputError("write --image and --epsilon-pixel, or --property")
-    from tightrope.verifiers import robustness  # pulls in the solvers
+    from tightrope import zoo
+    from tightrope.regions import pixel_ball
+    from tightrope.verifiers import robustness
 
     entry = zoo.get(network_name)
     network = entry.network
@@ -279,8 +294,9 @@ def certify(
 
 def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, as_json: bool) -> None:
     """The answer to `certify --property`."""
+    from tightrope import zoo
     from tightrope.properties import read_vnnlib
-    from tightrope.verifiers.properties import verify_property  # pulls in the solvers
+    from tightrope.verifiers.properties import verify_property
 
     if image_name is not None or epsilon_pixel is not None:
         raise InputError("a property has its own region: write --property, or --image and --epsilon-pixel, not both")
@@ -335,6 +351,11 @@ def train_zoo(names: tuple[str, ...], listing: bool, printed: bool) -> None:
 @main.command()
 def data() -> None:
     """Fetch the papers' networks and MNIST, and check every SHA-256."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    from tightrope import datasets
+
     missing = []
     files = list(datasets.registry())
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True)) as bar:
@@ -365,8 +386,10 @@ def _chosen(names: tuple[str, ...], everything: bool, runnable: bool = True) -> 
     return [result for result in known if result.runnable or not runnable]
 
 
-def _image(text: str) -> tuple[datasets.Dataset, int]:
+def _image(text: str) -> tuple["Dataset", int]:
     """Read SET:INDEX."""
+    from tightrope import datasets
+
     name, _, index = text.partition(":")
     try:
         number = int(index)
@@ -381,7 +404,7 @@ def _cell(decision: object, name: str) -> object:
 
 
 def _relative(result: published.Result) -> str:
-    return result.notebook.relative_to(runner.paths.ROOT).as_posix()
+    return result.notebook.relative_to(paths.ROOT).as_posix()
 
 
 def _print_json(value: object) -> None:

@@ -143,7 +143,7 @@ PRINTED = [
 
 @pytest.mark.published(*FILES, "salman2019-barrier/experiment_1/NOR_MLP_B.pth")
 @pytest.mark.parametrize(("network", "epsilon"), PRINTED)
-@pytest.mark.slow
+@pytest.mark.long
 def test_lp_greedy_and_test_error_as_printed(network, epsilon):
     """All 10,000 images: the printed digits, with the ball cut to [0, 1]."""
     data, found = dataset("mnist"), entry(network).network
@@ -210,7 +210,7 @@ def test_committed_rows_with_branch_and_bound_over_all_images():
     assert sum(line.name.startswith("lpd") for line in whole) in (0, 4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.published(*FILES, distortion.TEN, "salman2019-barrier/experiment_2/mnist_cnn_wide_2_ADV.pth")
 def test_the_gap_of_figure_3_depends_on_the_attack():
     """ADV CNN wide 2: 1.44 times with the attack aimed at each label, at least 1.5 as printed with Foolbox's PGD."""

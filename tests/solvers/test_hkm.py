@@ -61,13 +61,15 @@ def check_schur_complement(data, X, Z):
     np.testing.assert_allclose(got, np.triu(expected), atol=1e-10 * np.abs(expected).max())
 
 
-#: Shortest and longest run of products, diagonal blocks of W: as they are, only runs, only short runs, no blocks of W.
-WAYS = [(16, 256, 200), (1, 256, 200), (1, 2, 200), (1, 256, 0)]
+#: Shortest and longest run of products, diagonal blocks of W, products for each of them: as they are, any blocks of W,
+#: only runs, only short runs, no blocks of W.
+WAYS = [(16, 256, 200, 12), (16, 256, 200, 0), (1, 256, 200, 0), (1, 2, 200, 0), (1, 256, 0, 0)]
+SETTINGS = ("SHORTEST", "LONGEST", "DIAGONALS", "PRODUCTS_PER_DIAGONAL")
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_schur_complement(setting, way, monkeypatch):
-    for name, value in zip(("SHORTEST", "LONGEST", "DIAGONALS"), way, strict=True):
+    for name, value in zip(SETTINGS, way, strict=True):
         monkeypatch.setattr(schur, name, value)
     check_schur_complement(*setting[:3])
 
@@ -76,7 +78,7 @@ def test_schur_complement(setting, way, monkeypatch):
 @pytest.mark.parametrize("refinement", ["printed", "products"])
 @pytest.mark.parametrize("sizes", [(4, 17, 1), (3, 5, 4, 1)], ids=str)
 def test_schur_complement_of_sums_of_products(sizes, refinement, way, rng, monkeypatch):
-    for name, value in zip(("SHORTEST", "LONGEST", "DIAGONALS"), way, strict=True):
+    for name, value in zip(SETTINGS, way, strict=True):
         monkeypatch.setattr(schur, name, value)
     ask = relu_question(random_network(sizes), Ball(np.zeros(sizes[0]), 1.0, INFINITY))
     problem = relu_lipschitz_problem(ask, refinement)

@@ -13,7 +13,7 @@ LISTS = ([], [0], [None], ["nothing"], ["digits/fc-natural"], ["digits/mondeq-16
 VALUES = (*NUMBERS, *NAMES, *LISTS, {"a": 1})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("result", [one for one in published.results() if one.runnable], ids=lambda one: one.name)
 def test_a_value_is_refused_by_name_or_makes_cases(result):
     """One parameter at a time: no other error than a named one."""

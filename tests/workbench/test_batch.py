@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import nbformat
 import psutil
@@ -15,8 +16,8 @@ from rich.console import Console
 
 from tests.helpers import tightrope
 from tightrope.cli import main
-from tightrope.workbench import progress, published, registry
-from tightrope.workbench.records import Store
+from tightrope.workbench import batch, progress, published, registry, runner
+from tightrope.workbench.records import Store, case_key
 
 TABLE = "table-3-lipschitz-bounds"
 FIGURE = "figure-2-adversarial-example"
@@ -50,7 +51,6 @@ def within(seconds, condition):
 
 
 @pytest.mark.notebooks
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT to a process group")
 def test_ctrl_c_loses_no_case_and_leaves_no_process(home):
     """As in a terminal: every process of the group gets the signal. The same command then continues."""
@@ -83,7 +83,6 @@ def texts(path):
 
 
 @pytest.mark.notebooks
-@pytest.mark.slow
 def test_papermill_from_any_folder_gives_what_the_command_gives(home, tmp_path_factory, monkeypatch):
     """With another radius: same tables, same row, and neither under the name of the quick profile."""
     change = ("-p", "epsilon_pixel", "0.02")
@@ -108,6 +107,83 @@ def test_papermill_from_any_folder_gives_what_the_command_gives(home, tmp_path_f
     for row in (by_papermill, by_command):
         row.pop("created")
     assert by_papermill == by_command
+
+
+class Still:
+    """Executors that have a log in place of a process; a notebook is done when the next one has been started."""
+
+    def __init__(self, answers, one_thread):
+        self.answers, self.one_thread, self.alive, self.pid = answers, one_thread, True, os.getpid()
+
+    def start(self, notebook, output, parameters):
+        output.write_text("executed")
+        self.log.append((notebook.stem, self.one_thread))
+        if notebook.stem not in self.hanging:
+            self.answers.put((self, "Failed: on purpose" if notebook.stem in self.failing else ""))
+
+    def close(self):
+        self.alive = False
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What is executed, in its order, without a kernel."""
+    monkeypatch.setattr(Still, "log", [], raising=False)
+    monkeypatch.setattr(Still, "failing", set(), raising=False)
+    monkeypatch.setattr(Still, "hanging", set(), raising=False)
+    monkeypatch.setattr(batch, "Executor", Still)
+    return Still.log
+
+
+def test_the_dear_ones_start_first(log, tmp_path):
+    """Whatever the order of the command; what has been executed is not executed again, but for what has failed."""
+    seconds = {"table-5-architectures": 0, "table-6-hyperparameters": 30, "table-1-problem-sizes": 0, FIGURE: 50}
+    runs = [runner.prepare(published.find(name), "quick", folder=tmp_path) for name in seconds]
+    runs = [replace(one, result=replace(one.result, seconds=seconds[one.result.name])) for one in runs]
+    Still.failing.add("table-6-hyperparameters")
+    (error,) = batch.run(runs, jobs=1, force=True)
+    assert "table-6-hyperparameters (quick): Failed: on purpose. See " in str(error)
+    assert [name for name, _ in log] == [
+        FIGURE,
+        "table-6-hyperparameters",
+        "table-5-architectures",
+        "table-1-problem-sizes",
+    ]
+    assert not any(one_thread for _, one_thread in log)
+    log.clear()
+    Still.failing.clear()
+    with Store() as store:
+        unsolved = {one.result.name for one in runs if runner.missing(runner.cases(one), store)}
+    assert not batch.run(runs)
+    assert {name for name, _ in log} == {"table-6-hyperparameters", *unsolved}
+
+
+def test_a_notebook_that_hangs_does_not_hold_up_the_others(log, tmp_path, monkeypatch):
+    """It is reported, its executor is ended, and the next notebook gets another one."""
+    names = ("table-5-architectures", "table-6-hyperparameters")
+    Still.hanging.add(names[0])
+    monkeypatch.setattr(batch, "LOOK", 0.01)
+    monkeypatch.setattr(batch.Watch, "stuck", lambda watch, mark: "it has done nothing")
+    runs = [runner.prepare(published.find(name), "quick", folder=tmp_path) for name in names]
+    (error,) = batch.run(runs, jobs=1, force=True)
+    assert f"{names[0]} (quick): it has done nothing. See " in str(error)
+    assert [name for name, _ in log] == list(names)
+    assert [one.stamp.is_file() for one in runs] == [False, True]
+
+
+def test_no_case_is_solved_by_two_at_the_same_time():
+    """A run waits for another one that is solving a case of its own; the rest goes on."""
+    shared, other = ({"paper": "p", "result": "r", "profile": "quick", "image": image} for image in (0, 1))
+    missing = {0: [shared], 1: [shared, other], 2: [other]}
+
+    def at_work(number):
+        keys = {case_key(case) for case in missing[number]}
+        return batch._Execution(number, None, "", missing[number], keys, None)
+
+    assert batch._next([0, 1, 2], missing, []) == 0
+    assert batch._next([1, 2], missing, [at_work(0)]) == 2
+    assert batch._next([1], missing, [at_work(0)]) is None
+    assert batch._next([1], missing, []) == 1
 
 
 @pytest.mark.parametrize(

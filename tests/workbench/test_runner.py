@@ -99,7 +99,6 @@ def rows_in(home):
 
 
 @pytest.mark.notebooks
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_killed_run_continues_where_it_stopped(home):
     """`tightrope run` is killed in the middle; the second call keeps every row, the third has nothing to do."""

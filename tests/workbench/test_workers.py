@@ -43,7 +43,6 @@ def mortal():
         yield client
 
 
-@pytest.mark.slow
 def test_a_killed_worker_costs_nothing_that_is_solved(mortal, tmp_path):
     """One of two workers is killed when the first rows are there; the rows are those of a sequential run."""
     tasks = tasks_of("table-1-problem-sizes", 8) + tasks_of("table-2-certified-ratio", 4)

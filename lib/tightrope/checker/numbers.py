@@ -1,15 +1,16 @@
 """Exact arrays: integers times one rational scale. A float stands for itself, since it is a dyadic rational."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from math import gcd, ldexp
+from typing import Any
 
 import numpy as np
 
 try:
     import flint
 except ImportError:  # the same answers from Python's integers, several times slower
-    flint = None
+    flint = None  # type: ignore[assignment]
 
 Index = int | slice | list | tuple | np.ndarray
 
@@ -204,14 +205,14 @@ def above(value: Fraction) -> float:
     return found
 
 
-def _each(function: object, *arrays: np.ndarray) -> np.ndarray:
+def _each(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
     values = [function(*entry) for entry in zip(*(array.ravel().tolist() for array in arrays), strict=True)]
     found = np.empty(len(values), dtype=object)
     found[:] = values
     return found.reshape(arrays[0].shape)
 
 
-def _each_float(function: object, array: np.ndarray) -> np.ndarray:
+def _each_float(function: Callable[[Any], float], array: np.ndarray) -> np.ndarray:
     return np.array([function(value) for value in array.ravel().tolist()], dtype=float).reshape(array.shape)
 
 
@@ -227,5 +228,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the product of integer matrices; by FLINT where it is there and the size is worth it."""
     if flint is None or a.ndim != 2 or b.ndim != 2 or min(*a.shape, *b.shape) < 8:
         return a @ b
-    found = flint.fmpz_mat(*a.shape, a.ravel().tolist()) * flint.fmpz_mat(*b.shape, b.ravel().tolist())
+    found = flint.fmpz_mat(len(a), a.shape[1], a.ravel().tolist()) * flint.fmpz_mat(
+        len(b), b.shape[1], b.ravel().tolist()
+    )
     return _each(int, np.array(found.entries(), dtype=object)).reshape(len(a), b.shape[1])

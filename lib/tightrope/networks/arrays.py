@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatReadError
 
 from tightrope.errors import CorruptDataError, MissingDataError, NetworkError
 
@@ -113,6 +111,9 @@ def read_npy(path: PathOrName) -> np.ndarray:
 
 def read_mat(path: PathOrName) -> dict[str, np.ndarray]:
     """Read all matrices of a MATLAB file up to version 7."""
+    import scipy.io  # a third of a second, which only these files need
+    from scipy.io.matlab import MatReadError
+
     path = _existing(path)
     try:
         content = scipy.io.loadmat(path)

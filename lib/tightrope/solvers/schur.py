@@ -21,8 +21,9 @@ from tightrope.solvers.hkm import Completed, Inverted
 
 #: Products of a run that is worth a block of its own, and of a block that stays in the processor's cache.
 SHORTEST, LONGEST = 16, 256
-#: Diagonal blocks of W up to which W M W' is added up from them, block of M by block.
-DIAGONALS = 200
+#: Diagonal blocks of W up to which W M W' is added up from them, block of M by block; and products for each of them,
+#: because adding up a pair of blocks takes as long as a hundred and more entries of the whole matrix of products.
+DIAGONALS, PRODUCTS_PER_DIAGONAL = 200, 12
 
 
 class SchurComplement:
@@ -217,7 +218,8 @@ def _pieces(W: sp.csr_array, runs: list[slice]) -> list[list[tuple[slice, slice,
     order = np.lexsort((entries.row, entries.col - entries.row, owner))
     i, j, value, owner = entries.row[order], entries.col[order], entries.data[order], owner[order]
     cuts = np.flatnonzero((np.diff(i) != 1) | (np.diff(j) != 1) | (np.diff(owner) != 0)) + 1
-    if len(cuts) >= DIAGONALS or not len(i):
+    dear = len(cuts) * PRODUCTS_PER_DIAGONAL > W.shape[1]
+    if len(cuts) >= DIAGONALS or dear or not len(i):
         return None
     found: list[list] = [[] for _ in runs]
     for a, b in zip([0, *cuts.tolist()], [*cuts.tolist(), len(i)], strict=True):

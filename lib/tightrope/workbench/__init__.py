@@ -1,4 +1,1 @@
-"""The papers' tables and figures: printed numbers, solved cases, comparison, and the notebooks that run them.
-
-One module per paper (`chen2021_mondeq`), with one function per printed result; the rest is common machinery.
-"""
+"""What every result needs: printed numbers, experiments and their rows, comparison, tables, and running notebooks."""

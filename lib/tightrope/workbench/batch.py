@@ -1,27 +1,44 @@
-"""Running many results: their cases on workers if there are any, then their notebooks, and how far that is."""
+"""Running many results: their cases on workers if there are any, then their notebooks, several at a time."""
 
 import os
+import queue
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from tightrope.errors import InputError, MissingDataError
 from tightrope.workbench import runner, workers
+from tightrope.workbench.executor import Executor, Watch
 from tightrope.workbench.progress import Board
-from tightrope.workbench.records import Store
+from tightrope.workbench.records import Store, case_key
 from tightrope.workbench.registry import experiment
 from tightrope.workbench.runner import NotebookError, Run
 
 STOPPED = 130  # the exit code of a command that Ctrl-C has ended
+LOOK = 1.0  # seconds between two looks at the rows of notebooks that run
+AT_A_TIME = 8  # notebooks, unless another number is asked for: a kernel takes half a gigabyte
 
 
 class Stopped(KeyboardInterrupt):
     """Ctrl-C, with what has become of the work."""
 
 
+def processors() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run(
-    runs: Sequence[Run], *, force: bool = False, fresh: bool = False, jobs: int = 1, scheduler: str | None = None
+    runs: Sequence[Run],
+    *,
+    force: bool = False,
+    fresh: bool = False,
+    jobs: int | None = None,
+    scheduler: str | None = None,
 ) -> list[NotebookError | MissingDataError]:
     """Execute these notebooks; return what went wrong.
 
@@ -32,7 +49,8 @@ def run(
     fresh
         Forget the rows of all cases first.
     jobs
-        Worker processes that solve the cases first; with 1 each notebook solves its own.
+        Notebooks that are executed at a time, the dear ones first; as many as there are processors if None. With 2 or
+        more given, that many worker processes first solve the cases; otherwise each notebook solves its own.
     scheduler
         The address of a Dask scheduler whose workers do that.
 
@@ -43,25 +61,23 @@ def run(
     ClusterError
         The workers cannot be used.
     """
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise InputError(f"jobs: expected at least 1, got {jobs}")
-    if scheduler and jobs > 1:
+    if scheduler and jobs is not None:
         raise InputError("jobs, scheduler: give one of them; the workers of a scheduler are started beside it")
     with Board([one.result.name for one in runs]) as board, _stoppable(board):
         try:
             with ExitStack() as stack:
                 # A scheduler is asked for before anything is forgotten; processes are started if there is work.
                 client = stack.enter_context(workers.remote_workers(scheduler)) if scheduler else None
-                errors, todo = _expect(runs, board, fresh)
-                if jobs > 1 and any(todo.values()):
+                errors, missing = _expect(runs, board, fresh)
+                tasks = {number: _tasks(runs[number], cases) for number, cases in missing.items()}
+                if jobs is not None and jobs > 1 and any(tasks.values()):
                     client = stack.enter_context(workers.local_workers(jobs))
-                if client is not None and any(todo.values()):
-                    errors |= _solve_ahead(runs, todo, client, board)
-            for number, one in enumerate(runs):
-                if number not in errors:
-                    error = _execute(number, one, board, force or fresh)
-                    if error is not None:
-                        errors[number] = error
+                if client is not None and any(tasks.values()):
+                    errors |= _solve_ahead(runs, tasks, client, board)
+            missing = {number: cases for number, cases in missing.items() if number not in errors}
+            errors |= _execute(runs, missing, board, force or fresh, jobs or min(processors(), AT_A_TIME))
             return [errors[number] for number in sorted(errors)]
         except KeyboardInterrupt:
             raise Stopped(
@@ -72,9 +88,10 @@ def run(
 
 def _expect(
     runs: Sequence[Run], board: Board, fresh: bool
-) -> tuple[dict[int, MissingDataError], dict[int, list[workers.Task]]]:
-    """Runs without their data; and by run, the cases that workers can solve."""
-    errors, todo = {}, {}
+) -> tuple[dict[int, NotebookError | MissingDataError], dict[int, list[Mapping]]]:
+    """Runs without their data; and by run, the cases that have no row."""
+    errors: dict[int, NotebookError | MissingDataError] = {}
+    todo = {}
     with Store() as store:
         for number, one in enumerate(runs):
             try:
@@ -85,11 +102,15 @@ def _expect(
                 continue
             if fresh:
                 store.forget(every)
-            missing = runner.missing(every, store)
-            board.expect(number, len(every) - len(missing), len(every))
-            known = experiment(one.result).solvers
-            todo[number] = [workers.Task(case, known[case["result"]]) for case in missing if case["result"] in known]
+            todo[number] = runner.missing(every, store)
+            board.expect(number, len(every) - len(todo[number]), len(every))
     return errors, todo
+
+
+def _tasks(one: Run, cases: Sequence[Mapping]) -> list[workers.Task]:
+    """What workers can solve of these cases."""
+    known = experiment(one.result).solvers
+    return [workers.Task(case, known[case["result"]]) for case in cases if case["result"] in known]
 
 
 def _solve_ahead(runs: Sequence[Run], todo: dict, client: object, board: Board) -> dict[int, NotebookError]:
@@ -120,14 +141,105 @@ def _solve_ahead(runs: Sequence[Run], todo: dict, client: object, board: Board) 
     return errors
 
 
-def _execute(number: int, one: Run, board: Board, force: bool) -> NotebookError | None:
-    board.state(number, "running")
-    try:
-        words = runner.execute(one, lambda done, total: board.solved(number, done), force=force)
-        board.finish(number, words, "that its notebook did not ask for")
-    except NotebookError as error:
-        board.finish(number, runner.FAILED)
-        return error
+@dataclass
+class _Execution:
+    """A notebook that is being executed."""
+
+    number: int
+    run: Run
+    digest: str
+    left: Sequence[Mapping]  # cases without a row
+    keys: set[str]  # of these cases when it began
+    watch: Watch
+
+    def look(self, store: Store, board: Board) -> str:
+        """Show how far it is; say why it counts as stuck, or nothing."""
+        total = len(self.left) + board.solved_of(self.number)
+        self.left = store.missing(self.left)
+        board.solved(self.number, total - len(self.left))
+        written = self.run.output.stat().st_mtime_ns if self.run.output.is_file() else 0
+        return self.watch.stuck((len(self.left), written))
+
+
+def _execute(
+    runs: Sequence[Run], missing: Mapping[int, Sequence[Mapping]], board: Board, force: bool, places: int
+) -> dict[int, NotebookError]:
+    """Execute the notebooks of these runs; by run, what went wrong. Rows that were solved before are kept.
+
+    Parameters
+    ----------
+    missing
+        By run, its cases without a row.
+    places
+        Notebooks that are executed at a time.
+    """
+    waiting = sorted(missing, key=lambda number: -runs[number].result.seconds)
+    places = min(places, len(waiting))
+    answers: queue.SimpleQueue = queue.SimpleQueue()
+    working: dict[Executor, _Execution] = {}
+    free: list[Executor] = []
+    errors: dict[int, NotebookError] = {}
+
+    def end(executor: Executor, reason: str) -> None:
+        execution = working.pop(executor)
+        execution.look(store, board)
+        one = execution.run
+        if reason:
+            text = f"{one.result.key} ({one.profile}): {reason}. See {one.output}"
+            errors[execution.number] = NotebookError(text)
+        else:
+            one.stamp.write_text(execution.digest)
+        if reason:
+            board.finish(execution.number, runner.FAILED)
+        else:
+            board.finish(execution.number, runner.RAN, "that its notebook did not ask for")
+
+    with Store() as store:
+        try:
+            while waiting or working:
+                while len(working) < places and (number := _next(waiting, missing, working.values())) is not None:
+                    waiting.remove(number)
+                    one, left = runs[number], store.missing(missing[number])
+                    board.solved(number, board.solved_of(number) + len(missing[number]) - len(left))
+                    board.state(number, "running")
+                    if one.up_to_date() and not left and not force:
+                        board.finish(number, runner.UP_TO_DATE)
+                        continue
+                    one.stamp.unlink(missing_ok=True)
+                    one.output.parent.mkdir(parents=True, exist_ok=True)
+                    free = [executor for executor in free if executor.alive]
+                    executor = free.pop() if free else Executor(answers, one_thread=places > 1)
+                    watch = Watch(executor.pid, runner.LIMITS[one.profile])
+                    keys = {case_key(case) for case in left}
+                    working[executor] = _Execution(number, one, one.digest(), left, keys, watch)
+                    executor.start(one.result.notebook, one.output, one.parameters)
+                try:
+                    executor, reason = answers.get(timeout=LOOK)
+                except queue.Empty:
+                    for executor, execution in list(working.items()):
+                        reason = execution.look(store, board)
+                        if reason:
+                            executor.close()
+                            end(executor, reason)
+                    continue
+                if executor in working:  # not what one says that was ended above
+                    end(executor, reason)
+                    if executor.alive:
+                        free.append(executor)
+        finally:
+            for executor in [*working, *free]:
+                executor.close()
+    return errors
+
+
+def _next(
+    waiting: Sequence[int], missing: Mapping[int, Sequence[Mapping]], working: Iterable[_Execution]
+) -> int | None:
+    """The first run that waits and needs no case which another one is solving."""
+    solving = {key for execution in working for key in execution.keys}
+    for number in waiting:
+        if solving.isdisjoint(map(case_key, missing[number])):
+            return number
     return None
 
 
@@ -138,11 +250,11 @@ def _stoppable(board: Board) -> Iterator[None]:
         yield
         return
 
-    def leave(*_) -> None:
+    def leave(*_: object) -> None:
         board.leave()
         os._exit(STOPPED)  # what this process started notices and ends
 
-    def stop(*_) -> None:
+    def stop(*_: object) -> None:
         signal.signal(signal.SIGINT, leave)
         board.say("Stopping; Ctrl-C again ends at once.")
         raise KeyboardInterrupt

@@ -59,6 +59,10 @@ class Board:
         """All cases."""
         return sum(self._totals)
 
+    def solved_of(self, number: int) -> int:
+        """Cases of a result that have a row."""
+        return self._done[number]
+
     def leave(self) -> None:
         """Give the terminal back, before this process ends in the middle of everything."""
         self._console.show_cursor(True)

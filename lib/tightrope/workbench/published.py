@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 from tightrope import files, paths
@@ -55,7 +56,7 @@ class Cell:
     erratum: str = ""
     not_run: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UnknownNameError(f"kind of cell {self.id}:", self.kind, KINDS)
         if self.kind == "statistical" and self.interval is None:
@@ -76,6 +77,9 @@ class Result:
         Its number in the paper, such as ``Table 2``.
     not_run : str
         Why there is no notebook yet; empty when there is one.
+    seconds : float
+        Processor time of its notebook in the quick profile, where it is much: several notebooks end sooner if the
+        dear ones start first.
     paper_parameters : dict
         What papermill is given in the paper profile; the quick profile is the notebook's defaults.
     """
@@ -87,6 +91,7 @@ class Result:
     kind: str
     cells: tuple[Cell, ...] = ()
     not_run: str = ""
+    seconds: float = 0.0
     paper_parameters: Mapping[str, object] | None = None
 
     @property
@@ -146,10 +151,15 @@ def _entries_of(source: Path) -> Iterator[None]:
 
 def read(folder: Path) -> tuple[Result, ...]:
     """Read published.yaml, and paper.yaml if there is one, of one paper's folder."""
-    source = folder / "published.yaml"
+    sources = [folder / "published.yaml", folder / "paper.yaml"]
+    # A notebook asks for its cells table by table, and YAML is slow: a file is read again when it has changed.
+    return _read(*sources, *(path.stat().st_mtime_ns if path.is_file() else None for path in sources))
+
+
+@lru_cache
+def _read(source: Path, sizes_file: Path, written: int | None, sizes_written: int | None) -> tuple[Result, ...]:
     content = files.read_yaml(source)
-    sizes_file = folder / "paper.yaml"
-    sizes = files.read_yaml(sizes_file) if sizes_file.is_file() else {}
+    sizes = files.read_yaml(sizes_file) if sizes_written is not None else {}
     with _entries_of(source):
         results = tuple(_result(content["paper"], entry, sizes, source) for entry in content["results"])
     ids = [cell.id for result in results for cell in result.cells] + [result.name for result in results]
@@ -191,7 +201,7 @@ def defaults(result: Result) -> dict:
         for statement in ast.parse("".join(tagged[0]["source"])).body:
             targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
             for target in targets:
-                values[_name(target, result)] = _constant(statement.value, result)
+                values[_name(target, result)] = _constant(getattr(statement, "value", None), result)
         return values
 
 
@@ -238,5 +248,6 @@ def _result(paper: str, entry: dict, sizes: dict, source: Path) -> Result:
         kind=entry["kind"],
         cells=tuple(cells),
         not_run=entry.get("not_run", ""),
+        seconds=entry.get("seconds", 0.0),
         paper_parameters=sizes.get(entry["name"]),
     )

@@ -33,7 +33,7 @@ KEPT_PROFILES = ("paper",)
 IMPORTED = ""
 
 # Sources that show rows and cannot change one.
-_SHOWN_BY = ("batch", "compare", "progress", "runner", "tables", "workers")
+_SHOWN_BY = ("batch", "compare", "executor", "progress", "runner", "tables", "workers")
 PRESENTATION = ("cli", "explorers/", "figures/", "report/", *(f"workbench/{name}.py" for name in _SHOWN_BY))
 
 _TABLE = """create table if not exists rows (
@@ -61,7 +61,7 @@ def code_fingerprint() -> str:
 @cache
 def versions() -> Mapping[str, str | int]:
     """What made a row: versions of the packages that compute, and the number of processors."""
-    found = {"python": platform.python_version(), "processors": os.cpu_count() or 0}
+    found: dict[str, str | int] = {"python": platform.python_version(), "processors": os.cpu_count() or 0}
     for package in ("tightrope", "numpy", "scipy", "torch", "foolbox"):
         try:
             found[package] = version(package)
@@ -101,7 +101,7 @@ class Store:
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -174,21 +174,36 @@ class Store:
         """
         if profile not in KEPT_PROFILES:
             return 0
-        added, committed = 0, set()
+        new, committed = [], set()
         for path in sorted(self.folder.glob(f"{paper or '*'}/{result}.{profile}.csv")):
             for row in _committed(path):
                 committed.add(row["key"])
                 if not self._execute("select 1 from rows where key = ?", (row["key"],)):
-                    self._write(row, IMPORTED)
-                    added += 1
+                    new.append(row)
         imported = self._execute(
             "select key from rows where code = ? and result = ? and profile = ? and (? is null or paper = ?)",
             (IMPORTED, result, profile, paper, paper),
         )
-        self._delete(key for (key,) in imported if key not in committed)
-        return added
+        gone = [key for (key,) in imported if key not in committed]
+        if new or gone:
+            with self._at_once():
+                for row in new:
+                    self._write(row, IMPORTED)
+                self._delete(gone)
+        return len(new)
 
-    def _execute(self, statement: str, values: tuple) -> list[tuple]:
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """All writes or none; the disk is waited for once, and not for each row."""
+        self._execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._execute("rollback")
+            raise
+        self._execute("commit")
+
+    def _execute(self, statement: str, values: tuple = ()) -> list[tuple]:
         with _database(self.path):
             return self._connection.execute(statement, values).fetchall()
 

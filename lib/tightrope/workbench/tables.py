@@ -58,7 +58,7 @@ class Table:
 
     __repr__ = __str__
 
-    def _repr_mimebundle_(self, **options) -> tuple[dict, dict]:
+    def _repr_mimebundle_(self, **options: object) -> tuple[dict, dict]:
         """What a notebook stores beside the text: the Markdown, and the tolerance as metadata."""
         stated = dict(self.tolerance) if isinstance(self.tolerance, Mapping) else self.tolerance
         metadata = {} if stated is None else {"tightrope": {"tolerance": stated}}

@@ -1,0 +1,49 @@
+"""What is imported before it is needed: each command, kernel and worker pays for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+#: Packages that take a tenth of a second or more, by those of their modules that are seen in `sys.modules`.
+DEAR = {
+    "IPython",
+    "cvxpy",
+    "distributed",
+    "foolbox",
+    "jupyter_client",
+    "matplotlib",
+    "mosek",
+    "nbconvert",
+    "nbformat",
+    "numpy",
+    "pandas",
+    "papermill",
+    "pooch",
+    "rich",
+    "scipy",
+    "scipy.stats",
+    "sklearn",
+    "torch",
+}
+#: What rows, tables and drawings are made with.
+DRAWN = {"matplotlib", "numpy", "scipy"}
+
+
+@pytest.mark.parametrize(
+    ("module", "needed"),
+    [
+        ("tightrope.cli", set()),
+        ("tightrope.workbench.executor", set()),
+        ("tightrope.workbench.registry", set()),
+        ("tightrope.results.chen2021_mondeq", DRAWN),
+        ("tightrope.results.chen2020_lipschitz", DRAWN),
+        ("tightrope.results.jovanovic2022_paradox", DRAWN | {"torch"}),
+        ("tightrope.results.salman2019_barrier", DRAWN | {"torch"}),
+    ],
+)
+def test_a_package_is_imported_when_it_is_needed(module, needed):
+    """In a new process, as a command does."""
+    code = f"import sys, {module}; print(*sorted({DEAR!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= needed
