@@ -124,7 +124,8 @@ def sizes(rows: Rows) -> Table:
         sampled = _largest(own.column("sampled")), _largest(published.column("published_sampled"))
         lines.append((*in_words(*ball), order, *log_dets, *sampled))
     columns = ("norm", "epsilon", "set", "order", "log det Q", "published", "sampled outputs reach", "published ")
-    return Table(columns, lines)
+    # A thin ellipsoid is as large as the rounding allows, which differs between processors.
+    return Table(columns, lines, tolerance={"log det Q": 0.2, "sampled outputs reach": 0.002})
 
 
 def _range(values: Sequence[float]) -> str:

@@ -60,7 +60,7 @@ def bounds(rows: Rows) -> Table:
         proven = [shown for row in found for shown in (f"{row['value']:.4g}", row["undecided"])]
         lines.append((norm_text(norm), epsilon, f"{found[0]['sampled']:.4g}", *proven))
     columns = ("norm", "epsilon", "at least", "order 1", "undecided units", "order 1+cuts", "undecided units ")
-    return Table(columns, lines)
+    return Table(columns, lines, tolerance={"order 1": 0.01, "order 1+cuts": 0.01})
 
 
 @table_3_local.table

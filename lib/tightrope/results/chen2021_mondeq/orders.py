@@ -127,7 +127,9 @@ def bounds(rows: Rows) -> Table:
         gain = "" if before is None else f"{before - mean:.3f}"
         lines.append((order, len(found), sum(b.bound < 0 for b in found), f"{mean:.3f}", gain))
         before = mean
-    return Table(("order", "labels", "proven", "mean bound", "gain"), lines)
+    return Table(
+        ("order", "labels", "proven", "mean bound", "gain"), lines, tolerance={"mean bound": 0.005, "gain": 0.005}
+    )
 
 
 @table_2_orders.table
