@@ -25,7 +25,7 @@ def timeless(value):
 def tasks_of(name, count):
     """Some cases of a result in the quick profile."""
     run = runner.prepare(published.find(name), "quick")
-    solve = experiment(run.result).solve
+    solve = experiment(run.result).solvers
     return [Task(case, solve[case["result"]]) for case in runner.cases(run)[:count]]
 
 

@@ -155,6 +155,8 @@ def solve(
             if isinstance(error, ClusterError):
                 raise error
             failures.append(Failure(task, _reason(error)))
+        elif future.status == "lost":  # its worker died after it was solved and before its outcome was here
+            arriving.add(future)  # the scheduler has it solved again
         else:
             raise ClusterError(f"scheduler: the connection is lost ({future.status}); what is solved is kept")
     return failures
