@@ -52,13 +52,6 @@ def _text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _network(value: object) -> bool:
-    """A name, none, or a name with numbers behind it (radius, limits)."""
-    if isinstance(value, (list, tuple)):
-        return len(value) > 1 and _text(value[0]) and all(_real(number) and number >= 0 for number in value[1:])
-    return value is None or _text(value)
-
-
 def _line(value: object) -> bool:
     """Whether it is a network's name, a radius, and perhaps a time limit and a number of images."""
     if not isinstance(value, (list, tuple)) or not 2 <= len(value) <= 4:
@@ -74,7 +67,7 @@ _SOME = Rule("an integer of at least 1, or None for all", lambda v: v is None or
 _POSITIVE = Rule("a finite number > 0", lambda v: _real(v) and v > 0)
 _NUMBER = Rule("a finite number", _real)
 _NAME = Rule("a name", _text)
-_NETWORK = Rule("a name, or a list of a name and numbers >= 0", _network)
+_NAME_OR_NONE = Rule("a name, or None", lambda v: v is None or _text(v))
 _LINE = Rule("a list [name, radius], then seconds, then images, if wanted", _line)
 _SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
 _NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, (int, float)) and v >= 1))
@@ -95,9 +88,9 @@ _RULES = (
     (_POSITIVE, "time_limit learning_rate radius box reach"),
     (_NUMBER, "lower upper"),
     (_NAME, "profile network dataset architecture method learning_rates"),
-    (many(_NAME), "methods balls scalings trained datasets architectures"),
+    (many(_NAME), "networks methods balls scalings trained datasets architectures"),
     (many(_NAME, empty=True), "programs"),
-    (many(_NETWORK), "networks"),
+    (many(_NAME_OR_NONE), "counted"),
     (many(_LINE), "lines"),
     (_SWITCH, "clip printed_model elision"),
     (_NORM, "norm"),

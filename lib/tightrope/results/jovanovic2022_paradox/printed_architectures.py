@@ -16,16 +16,16 @@ table_5 = Experiment(PAPER, "table-5-architectures")
 
 @table_5.cases
 def cases(
-    architectures: Sequence[str], input_shapes: Sequence[Sequence[int]], networks: Sequence[str | None]
+    architectures: Sequence[str], input_shapes: Sequence[Sequence[int]], counted: Sequence[str | None]
 ) -> list[dict]:
     """Return one case for each architecture, as :meth:`tightrope.training.Architecture.parse` reads it.
 
-    `input_shapes` are (channels, height, width) of the images of each; `networks` are networks of the zoo that have it,
+    `input_shapes` are (channels, height, width) of the images of each; `counted` are networks of the zoo that have it,
     whose weights are counted too, or None.
     """
     return [
         {"architecture": text, "input_shape": list(shape), "weights": network}
-        for text, shape, network in rows_of(architectures=architectures, input_shapes=input_shapes, networks=networks)
+        for text, shape, network in rows_of(architectures=architectures, input_shapes=input_shapes, counted=counted)
     ]
 
 
