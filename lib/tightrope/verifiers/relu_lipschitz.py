@@ -24,7 +24,7 @@ from tightrope.problems.relu_lipschitz import (
     relu_lipschitz_problem,
     slope_problem,
 )
-from tightrope.problems.relu_question import Question, gradient_bounds, gradient_rounding, question
+from tightrope.problems.relu_question import TINY, Question, gradient_bounds, gradient_rounding, question, underflow
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
@@ -43,6 +43,7 @@ from tightrope.verifiers.moments import proven_bound
 Log: TypeAlias = Callable[[str], None]  # receives lines of progress
 
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
+UNDERFLOW = "underflow: large weights meet small ones; scale the network's layers to numbers of size 1"
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,10 @@ def lipschitz_bound(
     numbers = (rounding, relative_rounding(ask), *map(np.sum, (*ask.lower, *ask.upper)))
     if not np.isfinite(numbers).all():
         return ReluBound(method, part, None, FAILED, "overflow", time.perf_counter() - began, 0, {})
+    if side == "upper" and method != "intervals":
+        rounding += underflow(ask)
+        if not np.isfinite(rounding):
+            return ReluBound(method, part, None, FAILED, UNDERFLOW, time.perf_counter() - began, 0, {})
     if ask.depth == 0 or not ask.c.any():  # an affine or constant output
         slope = ask.c if ask.depth == 0 else np.zeros(region.size)
         outcome = _Outcome(float(lower.dual_norms(ask, slope)), PROVEN, "constant gradient")
@@ -230,7 +235,7 @@ def _intervals(ask: Question) -> float:
     rh = np.where(off, 0, np.where(on, high[0], np.maximum(high[0], 0)))
     A, size = ask.weights[0].T, ask.sizes[0][0].T
     centre, reach = A @ ((rl + rh) / 2), np.abs(A) @ ((rh - rl) / 2)
-    noise = 4 * (sum(A.shape) + 4) * np.finfo(float).eps * (size @ np.maximum(np.abs(rl), np.abs(rh)))
+    noise = 4 * (sum(A.shape) + 4) * np.finfo(float).eps * (size @ (np.maximum(np.abs(rl), np.abs(rh)) + TINY) + TINY)
     largest = (np.abs(centre) + reach) * (1 + 1e-12 * len(A)) + noise
     return float(largest.sum() if ask.region.norm == INFINITY else np.linalg.norm(largest)) * (1 + 1e-12)
 
@@ -282,7 +287,7 @@ def _of_forms(ask: Question, multipliers: np.ndarray) -> float:
     A constraint is a product of forms of size at most 1 and 2, or a sum of such: with forms that are off by e it is off
     by at most 4 e, and the bound by the multiplier as often.
     """
-    return float(4 * 1.01 * relative_rounding(ask) * np.abs(multipliers).sum())
+    return float(4 * 1.01 * (relative_rounding(ask) + underflow(ask)) * np.abs(multipliers).sum())
 
 
 def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
@@ -317,7 +322,7 @@ def _moments(ask: Question, method: str, tolerance: float, time_limit: float | N
     if found is None:
         late = time_limit is not None and time.perf_counter() - began >= time_limit
         return _Outcome(None, TIME if late else FAILED, f"{solver} returned no multipliers", sizes=program.sizes)
-    value = proven_bound(program, found, scale, relative_rounding(ask))
+    value = proven_bound(program, found, scale, relative_rounding(ask) + underflow(ask))
     if value is None:
         return _Outcome(None, FAILED, "the multipliers prove nothing", sizes=program.sizes)
     verdict = TIME if found.status == Status.TIME_LIMIT else PROVEN
