@@ -190,12 +190,12 @@ def gradient_rounding(ask: Question, factored: bool = True) -> float:
 
 
 def underflow(ask: Question) -> float:
-    """A bound on what products that underflow cost any form or bound of this question; inf if it is refused for that.
+    """A bound on what products that underflow cost any form or bound of this question.
 
     What one product loses, u TINY, is multiplied by other weights, by values of the network and by gradients: by less
     than the square of S, the product of the layers' sums of absolute values with those of the input and of c. The
-    factor 1e28 is for the number of products, and for forms that are divided by their size (at least 1e-12). Nothing
-    is noticed of this in networks with S up to 1e120; where large and small weights meet, scale the layers.
+    factor 1e28 is for the number of products, and for forms that are divided by their size (at least 1e-12). It is
+    below 1e-200 in networks of ordinary numbers (S up to 1e40), and large where large and small weights meet.
     """
     size = (1 + np.abs(ask.coordinates.origin).sum() + ask.region.radius) * (1 + ask.sizes[-1][0].sum())
     for A, b in ask.sizes[:-1]:

@@ -324,7 +324,8 @@ def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]
 
     As in :func:`tightrope.propagation.rounding.allowance`: absolute values everywhere, and slopes at most 1.
     """
-    size, below, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY, 1.0, []
+    size, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY, []
+    below = torch.ones_like(size[:, :1])
     for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
         below = below + size.sum(1, keepdim=True)
         value = layer.absolute(size) + layer.bias.abs() + TINY * below

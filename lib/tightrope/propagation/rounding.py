@@ -45,7 +45,7 @@ def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds:
         unit = torch.finfo(dtype).eps / 2
         size = torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY
         error = torch.zeros_like(size)
-        operations, below = 0, 1.0
+        operations, below = 0, torch.ones_like(size[:, :1])
         for i, layer in enumerate(layers):
             operations += layer.inputs + PER_NEURON
             below = below + size.sum(1, keepdim=True)

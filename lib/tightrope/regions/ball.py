@@ -114,7 +114,7 @@ class Ball:
         """
         x = np.asarray(x, float)
         lower, upper = self._box(inwards=True)
-        inside = ((x >= lower) & (x <= upper)).all(-1)
+        inside = np.asarray(((x >= lower) & (x <= upper)).all(-1))
         if self.norm == INFINITY:
             return inside
         distance = self.distance(x)

@@ -43,6 +43,8 @@ from tightrope.verifiers.moments import proven_bound
 Log: TypeAlias = Callable[[str], None]  # receives lines of progress
 
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
+#: What underflow may cost a bound; beyond, nothing is solved.
+LOST = 1e-9
 UNDERFLOW = "underflow: large weights meet small ones; scale the network's layers to numbers of size 1"
 
 
@@ -186,8 +188,9 @@ def lipschitz_bound(
     if not np.isfinite(numbers).all():
         return ReluBound(method, part, None, FAILED, "overflow", time.perf_counter() - began, 0, {})
     if side == "upper" and method != "intervals":
-        rounding += underflow(ask)
-        if not np.isfinite(rounding):
+        lost = underflow(ask)
+        rounding += lost
+        if not lost < LOST:
             return ReluBound(method, part, None, FAILED, UNDERFLOW, time.perf_counter() - began, 0, {})
     if ask.depth == 0 or not ask.c.any():  # an affine or constant output
         slope = ask.c if ask.depth == 0 else np.zeros(region.size)
@@ -270,7 +273,10 @@ def _semidefinite(
         bound = sound_bound(data, objective, multipliers)
         if bound is not None and np.isfinite(bound.value):
             return _Outcome(bound.value + _of_forms(ask, multipliers), PROVEN, "low rank", sweeps, sizes)
-    report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
+    try:
+        report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
+    except np.linalg.LinAlgError:  # squares of its start's spreads underflow
+        return _Outcome(None, FAILED, UNDERFLOW, sizes=sizes)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
     if bound is None or report.multipliers is None or not np.isfinite(bound.value):
         return _Outcome(None, FAILED, str(report.status), report.iterations, sizes)
