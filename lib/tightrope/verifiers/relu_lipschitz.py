@@ -210,7 +210,7 @@ def lipschitz_bound(
     else:
         outcome = _Outcome(lower.exact(ask).value)
     value = outcome.value
-    if value is not None and side != "exact":
+    if value is not None and side != "exact" and ask.sizes[-1][0].any():  # a row of zeros rounds nothing
         value = _raised(value, rounding) if side == "upper" else max(0.0, -_raised(-value, rounding))
     if value is not None and not np.isfinite(value):
         outcome = replace(outcome, verdict=FAILED, reason="overflow")
