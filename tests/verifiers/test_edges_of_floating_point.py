@@ -294,6 +294,16 @@ def test_a_gradient_of_products_that_underflow(method, norm):
         assert found.value is None or found.value <= 1e-25
 
 
+@OVERFLOWS
+@pytest.mark.parametrize("method", UPPER)
+def test_composed_layers_whose_product_underflows(method):
+    """1e250 * 1e-170 * 1e-160 = 1e-80; the composition of the latter two is 0 in float64."""
+    pair = Composition((Dense([[1e-170]], [0.0]), Dense([[1e-160]], [0.0])))
+    network = FeedForward((Dense([[1e250]], [0.0]), pair))
+    found = lipschitz_bound(network, Ball([0.0], 1.0, np.inf), 0, method)
+    assert found.value is None or found.value >= 1e-80
+
+
 def test_a_point_outside_the_exact_ball_is_no_attack():
     """0.1 + 0.2 in float64 is above the sum of both numbers: the margin there is 0, over the ball -2.8e-17."""
     network = FeedForward.dense([[[1.0]], [[1.0], [0.0]]], [[0.0], [0.0, 0.1 + 0.2]])

@@ -110,9 +110,14 @@ def _sizes(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     products = layer.input_size
     for part in layer.layers[1:]:
         A, a = _sizes(part)
-        W, b, products = A @ W, A @ b + a, products + part.input_size + 4
+        W, b, products = _size_of_product(A, W), _size_of_product(A, b) + a, products + part.input_size + 4
     factor = 1 + products / max(1, layer.input_size)
     return factor * W, factor * b
+
+
+def _size_of_product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """A B for A, B >= 0, with TINY for each product that is not 0: one may underflow."""
+    return A @ B + TINY * ((A > 0).astype(float) @ (B > 0))
 
 
 def _row(C: np.ndarray, part: object) -> np.ndarray:
