@@ -33,6 +33,17 @@ def ball(seed: int, p0: int, norm: float, radius: float, clip: bool = False) -> 
     return Ball(center, radius, norm, lower, upper)
 
 
+def in_ball(region: Ball, x: np.ndarray) -> bool:
+    """Whether x is in the ball of an order that is an integer, in rational numbers."""
+    step = [abs(Fraction(float(a)) - Fraction(float(b))) for a, b in zip(x, region.center, strict=True)]
+    radius, sides = Fraction(region.radius), () if region.lower is None else (region.lower, region.upper)
+    if sides and not ((sides[0] <= x) & (x <= sides[1])).all():
+        return False
+    if region.norm == np.inf:
+        return max(step) <= radius
+    return sum(s ** int(region.norm) for s in step) <= radius ** int(region.norm)
+
+
 def question(seed: int, norm: float, radius: float = 0.3, clip: bool = False, **sizes: int):
     """(network, region, label, target): the label is the network's own at the centre."""
     network = mondeq(seed, **sizes)

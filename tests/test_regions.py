@@ -1,12 +1,15 @@
 """Regions: what contains, project, sample and the enclosures say of each other."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from tests.helpers import ball
+from tests.helpers import ball, in_ball
 from tightrope import datasets
 from tightrope.datasets import Normalisation
 from tightrope.errors import RegionError
@@ -45,6 +48,52 @@ def test_projection_is_in_the_ball_and_no_sample_is_nearer(seed, p0, norm, radiu
     others = region.sample(200, rng)
     # Variational inequality of a projection: (x - y)'(other - y) <= 0.
     assert (np.einsum("ij,kij->ki", x - y, others[:, None] - y) <= 1e-7 * (1 + radius) ** 2).all()
+
+
+scales = {
+    "seed": st.integers(0, 999),
+    "p0": st.integers(1, 6),
+    "radius": st.floats(-324, 150).map(lambda power: 10.0**power),
+    "shift": st.sampled_from([0.0, 1e-160, 1.0, 1e160]),
+    "norm": st.sampled_from([1.0, 2.0, 3.0, INFINITY]),
+}
+
+
+@given(clip=st.booleans(), **scales)
+def test_what_a_ball_holds_is_in_it_exactly(seed, p0, radius, shift, norm, clip):
+    """Points on the sphere up to rounding: moved inwards they are in it, and not by much."""
+    rng = np.random.default_rng(seed)
+    center, step = shift * rng.standard_normal(p0), rng.standard_normal((20, p0))
+    step *= radius / np.linalg.norm(step, ord=norm, axis=1, keepdims=True)
+    sides = (center - radius / 2, center + radius) if clip else (None, None)
+    region = Ball(center, radius, norm, *sides)
+    x = np.vstack([center, center + step])
+    x = np.clip(x, *sides) if clip else x
+    held, moved = region.holds(x), region.inwards(x)
+    assert held[0] and region.holds(moved).all() and region.contains(x).all()
+    assert all(in_ball(region, row) for row in (*x[held], *moved))
+    assert (np.abs(moved - x) <= 1e-12 * radius + 4e-16 * np.abs(x) + 1e-323).all()
+    np.testing.assert_array_equal(moved[0], center)
+
+
+@given(**scales)
+def test_the_box_of_a_ball_holds_it_and_is_the_smallest_of_floats(seed, p0, radius, shift, norm):
+    center = shift * np.random.default_rng(seed).standard_normal(p0)
+    lower, upper = Ball(center, radius, norm).bounding_box()
+    reach = Fraction(radius)
+    for low, middle, high in zip(*(map(float, side) for side in (lower, center, upper)), strict=True):
+        assert Fraction(low) <= Fraction(middle) - reach < Fraction(math.nextafter(low, math.inf))
+        assert Fraction(math.nextafter(high, -math.inf)) < Fraction(middle) + reach <= Fraction(high)
+
+
+@pytest.mark.parametrize("scale", [1e-11, 1.0, 1e11])
+@pytest.mark.parametrize("name", ["zonotope", "flat zonotope", "ellipsoid", "flat ellipsoid", "wide ellipsoid"])
+def test_what_a_set_contains_does_not_depend_on_the_unit(name, scale, rng):
+    region = SETS[name](rng)
+    scaled = type(region)(scale * region.center, scale * region.G)
+    points = region.sample(50, rng)
+    assert scaled.contains(scale * points).all()
+    assert not scaled.contains(scale * (region.center + 10 * (points[:5] - region.center + 1))).any()
 
 
 def test_projection_onto_a_clipped_l2_ball_by_another_solver():

@@ -1,8 +1,9 @@
 """Attacks: points of a region that a network labels wrongly.
 
-An :class:`Attack` is evidence, whatever found it: membership is re-checked by the region and the margin by
-the network, both in float64, and nothing else is returned. Two searches: Foolbox's projected gradient
-descent, as the papers use it, and :func:`pgd`, which aims at every label from several starting points.
+An :class:`Attack` is evidence, whatever found it: its point is moved into the region to where membership is certain
+(`holds`), its margin is that of the network there, in float64, and nothing else is returned. Two searches: Foolbox's
+projected gradient descent, as the papers use it, and :func:`pgd`, which aims at every label from several starting
+points.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +32,7 @@ class Attack:
     Attributes
     ----------
     point : (p0,) float64
-        In network-input units, in the region.
+        In network-input units, in the region: exactly in a ball or polytope, up to rounding in a zonotope or ellipsoid.
     label : int
         The label that wins over the true one.
     margin : float
@@ -77,7 +78,8 @@ def check(
 ) -> Attack | None:
     """Return the row of points (N, p0) that proves most clearly that label does not win, or None.
 
-    Points outside the region do not count, nor do scores that are not finite; the margins are computed anew in float64.
+    Points outside the region by more than rounding do not count, nor do scores that are not finite; the others are
+    moved into it, and their margins are computed anew in float64.
 
     Parameters
     ----------
@@ -86,7 +88,8 @@ def check(
     """
     rows = np.atleast_2d(np.asarray(points, dtype=np.float64))
     rows = rows[np.isfinite(rows).all(-1)]
-    rows = rows[region.contains(rows)]
+    rows = region.inwards(rows[region.contains(rows)])
+    rows = rows[region.holds(rows)]
     if not len(rows):
         return None
     margins = _margins(network, label, rows)
@@ -265,10 +268,10 @@ def _gradient_ascent(
 def _evaluated(
     network: MonDEQ | FeedForward, region: Ball | Polytope, label: int, targets: list[int], points: np.ndarray
 ) -> PGDResult:
-    """Re-evaluate the best points (targets, restarts, p0) to full accuracy."""
-    flat = points.reshape(-1, points.shape[-1])
-    margins = _margins(network, label, flat).reshape(*points.shape[:2], -1)
-    inside = region.contains(flat).reshape(points.shape[:2])
+    """Re-evaluate the best points (targets, restarts, p0) inside the region and to full accuracy."""
+    points = region.inwards(points)
+    margins = _margins(network, label, points.reshape(-1, points.shape[-1])).reshape(*points.shape[:2], -1)
+    inside = region.holds(points)
     attacks, best_margin = {}, np.full(network.classes, np.nan)
     for i, target in enumerate(targets):
         margin = margins[i, :, target]

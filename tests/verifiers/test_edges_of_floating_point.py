@@ -5,15 +5,18 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tests.helpers import in_ball
 from tightrope import attacks
 from tightrope.certificates import Verdict
 from tightrope.errors import RegionError
 from tightrope.networks import Composition, Dense, FeedForward, Scaling
+from tightrope.propagation.lines import RELAXATIONS
 from tightrope.regions import Ball
 from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.report import Status
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.cascade import By, verify_boxes
+from tightrope.verifiers.distortion import certified_distortion
 from tightrope.verifiers.feedforward import verify_feedforward
 from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
@@ -198,3 +201,135 @@ def test_overflow_of_preactivations_is_a_failure(method):
     network = FeedForward.dense(weights, [[b, b], [0.0, -1e300], [0.0]])
     found = lipschitz_bound(network, Ball([0.0, 0.0], 1.0, np.inf), 0, method)
     assert (found.value, found.verdict, found.reason) == (None, "failed", "overflow")
+
+
+TINY_WEIGHTS = [(1e-170, -1e-171), (1e-160, -9.99997e-161)]
+
+
+@OVERFLOWS
+@pytest.mark.parametrize(("weight", "bias"), TINY_WEIGHTS)
+@pytest.mark.parametrize("method", [*RELAXATIONS, "cascade"])
+def test_squares_of_weights_that_underflow(method, weight, bias):
+    """max relu(w x) + b over the unit disc, at (1, 0); the length of a row was 0."""
+    layers = [[[weight, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]]
+    network = FeedForward.dense(layers, [[0.0, 0.0], [bias, 0.0]])
+    report = verify_feedforward(network, Ball([0.0, 0.0], 1.0, 2), 1, method=method, attack=False)
+    assert report.verdict is not Verdict.CERTIFIED
+    assert report.decisions[0].bound >= weight + bias
+
+
+FORMS = [((1e300, 1e-160, 1e-165), -1e-26, 9.0e-26), ((1e150, 1e-160, 1e-160), -9.99899e-171, 1.0e-174)]
+BOXES = [*RELAXATIONS, "lp-greedy", "lp-last", "lp-all", "branch-and-bound", "cascade"]
+
+
+def _chain(weights: tuple[float, ...], bias: float) -> FeedForward:
+    """relu(... relu(w_1 x_1)) + b against 0."""
+    layers = [[[weight, 0.0], [0.0, 0.0]] for weight in weights]
+    return FeedForward.dense(layers, [*np.zeros((len(weights) - 1, 2)), [bias, 0.0]])
+
+
+@OVERFLOWS
+@pytest.mark.parametrize(("weights", "bias", "exact"), FORMS)
+@pytest.mark.parametrize("method", BOXES)
+def test_coefficients_that_underflow_before_a_large_weight(method, weights, bias, exact):
+    """The product of the upper two layers is 0 in float64, and multiplies 1e300."""
+    report = verify_feedforward(_chain(weights, bias), Ball([0.0, 0.0], 1.0, np.inf), 1, method=method, attack=False)
+    assert report.verdict is not Verdict.CERTIFIED
+    assert report.decisions[0].bound is None or report.decisions[0].bound >= exact
+
+
+def test_distortion_of_a_network_whose_forms_underflow():
+    """relu chains of 1e-25 x - 1e-26: another label from 0.1 on."""
+    found = certified_distortion(_chain(*FORMS[0][:2]), np.zeros(2), 1, "lp-all", 1.0)
+    assert found.lower < 0.1
+
+
+def test_an_image_with_another_label_has_no_distortion():
+    network = FeedForward.dense([[[1.0], [0.0]]], [[1.0, 0.0]])
+    found = certified_distortion(network, np.zeros(1), 1, "lp-all", 1.0)
+    assert (found.lower, found.upper) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["triangle", "parallelogram"])
+def test_linear_programs_count_underflow(kind):
+    """The margin is 3 * 6.9e-162 * 1e-162 - 2e-323 > 0 at x = 1: each product is 5e-324 or 0."""
+    layers = [[[1e-162]] * 3, [[6.9e-162] * 3, [0.0] * 3]]
+    network = FeedForward.dense(layers, [[0.0] * 3, [-4 * 5e-324, 0.0]])
+    margin = layerwise_bounds(network, np.array([-1.0]), np.array([1.0]), 1, kind).margins[0]
+    assert Fraction(float(margin)) >= 3 * Fraction(6.9e-162) * Fraction(1e-162) - Fraction(4 * 5e-324)
+
+
+UPPER = [name for name, method in METHODS.items() if method.side == "upper"]
+
+
+@pytest.mark.parametrize(("weight", "bias"), TINY_WEIGHTS)
+@pytest.mark.parametrize("method", [name for name in UPPER if not name.startswith("lipopt")])
+def test_the_slope_of_a_neuron_whose_weights_are_tiny(method, weight, bias):
+    """relu(w x + b) / w has slope 1; bounds of the neuron said that it is never active."""
+    network = FeedForward.dense([[[weight]], [[1 / weight], [0.0]]], [[bias], [0.0, 0.0]])
+    found = lipschitz_bound(network, Ball([0.0], 1.0, 2), 0, method)
+    if method == "intervals":
+        assert 1 <= found.value < 1.001
+    else:
+        assert found.verdict == "failed" and "scale" in found.reason
+
+
+def test_a_slope_whose_square_underflows():
+    affine = FeedForward.dense([[[1e-170, 0.0], [0.0, 0.0]]], [[0.0, 0.0]])
+    low, high = (lipschitz_bound(affine, Ball([0.0, 0.0], 1.0, 2), 0, method).value for method in ("lbs", "shor"))
+    assert low <= 1e-170 <= high < 1e-160
+
+
+@OVERFLOWS
+@pytest.mark.parametrize("norm", [2, np.inf])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_gradient_of_products_that_underflow(method, norm):
+    """1e300 * 1e-160 * 1e-165 = 1e-25."""
+    network = FeedForward.dense([[[1e300]], [[1e-160]], [[1e-165]]], [[0.0], [0.0], [0.0]])
+    found = lipschitz_bound(network, Ball([0.0], 1.0, norm), 0, method)
+    if METHODS[method].side == "upper":
+        assert found.verdict == "failed" or found.value >= 1e-25
+        assert found.verdict == "proven" or "flow" in found.reason
+    else:
+        assert found.value is None or found.value <= 1e-25
+
+
+@OVERFLOWS
+@pytest.mark.parametrize("method", UPPER)
+def test_composed_layers_whose_product_underflows(method):
+    """1e250 * 1e-170 * 1e-160 = 1e-80; the composition of the latter two is 0 in float64."""
+    pair = Composition((Dense([[1e-170]], [0.0]), Dense([[1e-160]], [0.0])))
+    network = FeedForward((Dense([[1e250]], [0.0]), pair))
+    found = lipschitz_bound(network, Ball([0.0], 1.0, np.inf), 0, method)
+    assert found.value is None or found.value >= 1e-80
+
+
+def test_a_point_outside_the_exact_ball_is_no_attack():
+    """0.1 + 0.2 in float64 is above the sum of both numbers: the margin there is 0, over the ball -2.8e-17."""
+    network = FeedForward.dense([[[1.0]], [[1.0], [0.0]]], [[0.0], [0.0, 0.1 + 0.2]])
+    report = verify_feedforward(network, Ball([0.1], 0.2, np.inf), 1)
+    assert report.verdict is Verdict.UNKNOWN and report.attack is None
+
+
+def test_a_point_many_radii_outside_is_no_attack():
+    network = FeedForward.dense([[[1e10], [0.0]], [[1.0, 0.0], [0.0, 0.0]]], [[-1.0, 0.0], [0.0, 0.5]])
+    region = Ball([0.0], 1e-11, np.inf)
+    assert attacks.check(network, region, 1, np.array([[1e-9]])) is None
+    assert verify_feedforward(network, region, 1).verdict is Verdict.CERTIFIED
+
+
+@pytest.mark.parametrize("norm", [1.0, 2.0, 3.0, np.inf])
+def test_points_of_attacks_lie_in_the_exact_ball(norm):
+    rng, found = np.random.default_rng(0), 0
+    for seed in range(12):
+        center, radius = rng.normal(size=4), 10.0 ** rng.uniform(-2, 0)
+        sides = (center - radius / 3, center + radius / 3) if seed % 2 else (None, None)
+        region = Ball(center, radius, norm, *sides)
+        W = rng.normal(size=(2, 4))
+        network = FeedForward.dense([W], [-(W @ region.sample(1, rng)[0])])
+        for label in (0, 1):
+            report = verify_feedforward(network, region, label)
+            if report.attack is not None:
+                found += 1
+                assert in_ball(region, report.attack.point)
+    assert found

@@ -10,9 +10,11 @@ from tightrope.errors import InputError, RegionError
 from tightrope.networks import Composition, FeedForward, Layer
 from tightrope.problems.robustness import Coordinates, coordinates
 from tightrope.regions import INFINITY, Ball
-from tightrope.regions.row_space import EPS, row_space
+from tightrope.regions.row_space import EPS, lengths, row_space
 
 NORMS = (2.0, INFINITY)
+#: Unit roundoff times this is what a product loses by underflow (:mod:`tightrope.propagation.rounding`).
+TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +110,14 @@ def _sizes(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     products = layer.input_size
     for part in layer.layers[1:]:
         A, a = _sizes(part)
-        W, b, products = A @ W, A @ b + a, products + part.input_size + 4
+        W, b, products = _size_of_product(A, W), _size_of_product(A, b) + a, products + part.input_size + 4
     factor = 1 + products / max(1, layer.input_size)
     return factor * W, factor * b
+
+
+def _size_of_product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """A B for A, B >= 0, with TINY for each product that is not 0: one may underflow."""
+    return A @ B + TINY * ((A > 0).astype(float) @ (B > 0))
 
 
 def _row(C: np.ndarray, part: object) -> np.ndarray:
@@ -136,14 +143,14 @@ def preactivation_bounds(
     for i, (A, b, (A_size, b_size)) in enumerate(zip(weights, biases, sizes, strict=True)):
         if i == 0:
             centre = A @ coords.origin + b
-            reach = np.abs(coords.V).sum(1) if coords.kind == "box" else np.linalg.norm(coords.V, axis=1)
-            size = A_size @ (np.abs(coords.origin) + region.radius) + b_size + reach
+            reach = np.abs(coords.V).sum(1) if coords.kind == "box" else lengths(coords.V)
+            size = A_size @ (np.abs(coords.origin) + region.radius + TINY) + b_size + reach
             reach = reach + coords.rounding
         else:
             low, high = np.maximum(lower[-1], 0), np.maximum(upper[-1], 0)
             centre, reach = A @ ((low + high) / 2) + b, np.abs(A) @ ((high - low) / 2)
-            size = A_size @ high + b_size + reach
-        noise = 4 * (A.shape[1] + 4) * EPS * size
+            size = A_size @ (high + TINY) + b_size + reach
+        noise = 4 * (A.shape[1] + 4) * EPS * (size + TINY)
         lower.append(centre - reach - noise)
         upper.append(centre + reach + noise)
     return tuple(lower), tuple(upper)
@@ -158,7 +165,9 @@ def gradient_bounds(ask: Question) -> tuple[tuple[np.ndarray, ...], tuple[np.nda
         rl = np.where(off, 0, np.where(on, low[0], np.minimum(low[0], 0)))
         rh = np.where(off, 0, np.where(on, high[0], np.maximum(high[0], 0)))
         centre, reach = A.T @ ((rl + rh) / 2), np.abs(A.T) @ ((rh - rl) / 2)
-        noise = 4 * (sum(A.shape) + 4) * EPS * (size @ np.maximum(np.abs(rl), np.abs(rh)))
+        largest = np.maximum(np.abs(rl), np.abs(rh))
+        some = (largest > 0).astype(float)  # what is 0 by its structure stays 0
+        noise = 4 * (sum(A.shape) + 4) * EPS * (size @ (largest + TINY * some) + TINY * ((size > 0) @ some))
         low.insert(0, centre - reach - noise)
         high.insert(0, centre + reach + noise)
     return tuple(low), tuple(high)
@@ -172,13 +181,28 @@ def gradient_rounding(ask: Question, factored: bool = True) -> float:
     """
     size = ask.sizes[-1][0][0]
     for A, _ in reversed(ask.sizes[:-1]):
-        size = A.T @ size
+        size = A.T @ size + TINY
     terms = sum(sum(A.shape) + 4 for A, _ in ask.sizes)
     if ask.region.norm == INFINITY:
         return float(terms * EPS * size.sum())
     off = 0.0
     if factored and ask.depth and ask.region.size > len(ask.weights[0]):
         low, high = (bound[0] for bound in gradient_bounds(ask))
-        size_of_r = np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
-        off = float(np.linalg.norm(row_space(ask.weights[0])[1]) * size_of_r)
-    return float(terms * EPS * np.linalg.norm(size) + off)
+        size_of_r = lengths(np.maximum(np.abs(low), np.abs(high)))
+        off = float(lengths(row_space(ask.weights[0])[1]) * size_of_r)
+    # The norm itself may have lost what `lengths` adds, of squares that underflow: of 0 that and no more.
+    return float(terms * EPS * lengths(size) + lengths(np.zeros(ask.region.size)) + off)
+
+
+def underflow(ask: Question) -> float:
+    """A bound on what products that underflow cost any form or bound of this question.
+
+    What one product loses, u TINY, is multiplied by other weights, by values of the network and by gradients: by less
+    than the square of S, the product of the layers' sums of absolute values with those of the input and of c. The
+    factor 1e28 is for the number of products, and for forms that are divided by their size (at least 1e-12). It is
+    below 1e-200 in networks of ordinary numbers (S up to 1e40), and large where large and small weights meet.
+    """
+    size = (1 + np.abs(ask.coordinates.origin).sum() + ask.region.radius) * (1 + ask.sizes[-1][0].sum())
+    for A, b in ask.sizes[:-1]:
+        size = size * (1 + A.sum() + b.sum())
+    return float(1e28 * TINY * size * size)

@@ -324,9 +324,11 @@ def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]
 
     As in :func:`tightrope.propagation.rounding.allowance`: absolute values everywhere, and slopes at most 1.
     """
-    size, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()), []
+    size, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY, []
+    below = torch.ones_like(size[:, :1])
     for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
-        value = layer.absolute(size) + layer.bias.abs() + TINY
+        below = below + size.sum(1, keepdim=True)
+        value = layer.absolute(size) + layer.bias.abs() + TINY * below
         size = value + 2 * torch.maximum(low.abs(), high.abs())
         found.append((value, size))
     return found
@@ -336,8 +338,10 @@ def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSe
     """What to add to bounds (N, m) computed in float64 so that rounding cannot have made them too small."""
     found = sizes(triangles, inputs)
     operations = 2 * sum(layer.inputs + PER_NEURON for layer in triangles.layers) + A.shape[-1] + PER_NEURON
-    total = torch.matmul(A.abs(), found[-1][1][..., None])[..., 0] + constant.abs()
+    below = torch.maximum(inputs.lower.abs(), inputs.upper.abs()).sum(1, keepdim=True)
+    below = 1 + below + sum(size.sum(1, keepdim=True) for _, size in found)
+    total = torch.matmul(A.abs(), found[-1][1][..., None])[..., 0] + constant.abs() + TINY * below
     if dual is not None and dual.multipliers is not None:
         for beta, (value, _) in zip(dual.multipliers, found, strict=True):
             total = total + torch.matmul(beta, value[..., None])[..., 0]
-    return 4 * operations * (torch.finfo(torch.float64).eps / 2) * (total + TINY)
+    return 4 * operations * (torch.finfo(torch.float64).eps / 2) * total

@@ -117,7 +117,11 @@ class InputSet:
         low, high = box_range(A, self.lower, self.upper)
         if self.radius is None or self.center is None:
             return low, high
-        dual = torch.linalg.vector_norm(A, ord=2 if self.norm == 2 else INFINITY, dim=-1) * self.radius[:, None]
+        if self.norm == 2:  # squares below the smallest number are lost, so that their root is off by up to this much
+            lost = (A.shape[-1] * torch.finfo(A.dtype).tiny * torch.finfo(A.dtype).eps) ** 0.5
+            dual = (torch.linalg.vector_norm(A, dim=-1) + lost) * self.radius[:, None]
+        else:
+            dual = torch.linalg.vector_norm(A, ord=INFINITY, dim=-1) * self.radius[:, None]
         at = torch.matmul(A, self.center[..., None])[..., 0]
         return torch.maximum(low, at - dual), torch.minimum(high, at + dual)
 

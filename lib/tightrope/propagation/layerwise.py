@@ -24,7 +24,7 @@ from tightrope.propagation.backsubstitution import LARGEST
 from tightrope.propagation.bounds import Bounds, bounds, specification
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import Affine, DenseOperator, operators
-from tightrope.propagation.rounding import allowance, composed
+from tightrope.propagation.rounding import TINY, allowance, composed
 
 METHODS = ("lp-greedy", "lp-last", "lp-all")
 
@@ -168,8 +168,8 @@ def _margins(
     goal: float | None,
 ) -> Layerwise:
     if not triangles.layers:  # an affine network: exact
-        size = A.abs() @ torch.maximum(inputs.lower.abs(), inputs.upper.abs())[..., None]
-        rounding = (A.shape[-1] + 4) * torch.finfo(torch.float64).eps * (size[..., 0] + constant.abs())
+        size = A.abs() @ (torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY)[..., None]
+        rounding = (A.shape[-1] + 4) * torch.finfo(torch.float64).eps * (size[..., 0] + constant.abs() + TINY)
         margin = constant + inputs.maximum(A) + rounding
         dual, points = Dual(()), torch.where(A[0] > 0, inputs.upper, inputs.lower)
     else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope.errors import RegionError
-from tightrope.regions.ball import INFINITY, Ball
+from tightrope.regions.ball import EPS, INFINITY, Ball
 
 
 class _AffineImage:
@@ -44,6 +44,23 @@ class _AffineImage:
         """center + G w for w (..., n)."""
         return self.center + np.asarray(w, float) @ self.G.T
 
+    def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
+        """Whether each row of x (..., p0) is in the set, up to `tolerance` of its size."""
+        raise NotImplementedError
+
+    def _room(self, x: np.ndarray, tolerance: float) -> np.ndarray:
+        """A part of the set's size, and the rounding of each row of x (..., p0): (N,)."""
+        largest = np.maximum(np.abs(np.atleast_2d(x)), np.abs(self.center)).max(1)
+        return tolerance * np.abs(self.G).sum(1).max() + 4 * self.G.size * EPS * largest
+
+    def holds(self, x: np.ndarray) -> np.ndarray:
+        """As :meth:`contains`: hardly any point of a flat set has coordinates that are floats."""
+        return self.contains(x)
+
+    def inwards(self, x: np.ndarray) -> np.ndarray:
+        """x itself, which :meth:`holds` takes up to rounding."""
+        return np.asarray(x, float)
+
     def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """`count` points, (count, p0), of uniform w."""
         return self.at(self.parameters.sample(count, rng))
@@ -63,7 +80,7 @@ class Zonotope(_AffineImage):
         return self.center - reach, self.center + reach
 
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether each row of x (..., p0) is center + G w, |w| <= 1, up to `tolerance` in x.
+        """Whether each row of x (..., p0) is center + G w, |w| <= 1, up to `tolerance` of the set's size in x.
 
         One linear program per row, the smallest t with center + G w - x in [-t, t]; none if G has full column rank.
         """
@@ -75,21 +92,23 @@ class Zonotope(_AffineImage):
             distance = np.abs(self.G @ np.clip(w, -1, 1) - step.T).max(0)
         else:
             distance = np.array([self._distance(row) for row in step])
-        return (distance <= tolerance * (1 + np.abs(step).max(1))).reshape(x.shape[:-1])
+        return (distance <= self._room(x, tolerance)).reshape(x.shape[:-1])
 
     def _distance(self, step: np.ndarray) -> float:
         from scipy.optimize import linprog  # slow to import, and balls do without it
 
         p0, n = self.G.shape
         slack = np.ones((p0, 1))
+        unit = np.abs(self.G).max() or 1.0  # the solver's tolerance is absolute
+        G, step = self.G / unit, step / unit
         result = linprog(
             np.r_[np.zeros(n), 1.0],
-            A_ub=np.block([[self.G, -slack], [-self.G, -slack]]),
+            A_ub=np.block([[G, -slack], [-G, -slack]]),
             b_ub=np.r_[step, -step],
             bounds=[(-1, 1)] * n + [(0, None)],
             method="highs",
         )
-        return float(result.fun) if result.status == 0 else np.inf
+        return unit * float(result.fun) if result.status == 0 else np.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +136,10 @@ class EllipsoidRegion(_AffineImage):
         return self.center - reach, self.center + reach
 
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether each row of x (..., p0) is center + G w with ||w||_2 <= 1, up to `tolerance`."""
+        """Whether each row of x (..., p0) is center + G w with ||w||_2 <= 1, up to `tolerance` of its size."""
         x = np.asarray(x, float)
         step = (np.atleast_2d(x) - self.center).T
         w = np.linalg.lstsq(self.G, step)[0]  # the smallest w
-        near = np.abs(self.G @ w - step).max(0) <= tolerance * (1 + np.abs(step).max(0))
-        return (near & (np.linalg.norm(w, axis=0) <= 1 + tolerance)).reshape(x.shape[:-1])
+        near = np.abs(self.G @ w - step).max(0) <= self._room(x, tolerance)
+        off = self._room(x, 0.0) * np.linalg.norm(np.linalg.pinv(self.G), 2)  # of w, by the rounding of x
+        return (near & (np.linalg.norm(w, axis=0) <= 1 + tolerance + off)).reshape(x.shape[:-1])

@@ -15,6 +15,7 @@ from tightrope.datasets import Normalisation
 from tightrope.errors import RegionError
 
 INFINITY = float("inf")
+EPS = np.finfo(float).eps
 
 
 def parse_norm(norm: object) -> float:
@@ -108,24 +109,64 @@ class Ball:
 
     def distance(self, x: np.ndarray) -> np.ndarray:
         """||x - center||_norm for x of shape (..., p0)."""
-        step = np.abs(np.atleast_1d(x) - self.center)
-        if self.norm in (1.0, 2.0, INFINITY):
-            return np.linalg.norm(step, ord=self.norm, axis=-1)
-        # |step|^q would underflow for a large q, and points far outside would count as inside.
-        largest = step.max(-1, initial=0.0)
-        scale = np.where(largest > 0, largest, 1.0)
-        return scale * np.linalg.norm(step / scale[..., None], ord=self.norm, axis=-1)
+        return _length(np.abs(np.atleast_1d(x) - self.center), self.norm)
 
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether each row of x (..., p0) lies in the ball, up to `tolerance` in each inequality."""
-        inside = self.distance(x) <= self.radius + tolerance
+        """Whether each row of x (..., p0) lies in the ball, up to `tolerance` radii and the rounding of x itself.
+
+        :meth:`holds` is the exact question.
+        """
+        x = np.asarray(x, float)
+        rounding = 4 * EPS * (np.abs(x) + np.abs(self.center))
+        inside = self.distance(x) <= (1 + tolerance) * self.radius + _length(rounding, self.norm)
         if self.lower is not None and self.upper is not None:
-            inside &= ((x >= self.lower - tolerance) & (x <= self.upper + tolerance)).all(-1)
+            room = tolerance * self.radius + rounding
+            inside &= ((x >= self.lower - room) & (x <= self.upper + room)).all(-1)
         return inside
 
+    def holds(self, x: np.ndarray) -> np.ndarray:
+        """Whether each row of x (..., p0) lies in the ball as its numbers stand, without any tolerance: a proof.
+
+        For L-infinity that is exact. In other norms a row within the rounding of its distance, a few p0 units, of the
+        sphere is not called inside.
+        """
+        x = np.asarray(x, float)
+        lower, upper = self._box(inwards=True)
+        inside = np.asarray(((x >= lower) & (x <= upper)).all(-1))
+        if self.norm == INFINITY:
+            return inside
+        distance = self.distance(x)
+        # Below the smallest normal number a distance is off by half a step, whatever its size; 0 is exact.
+        most = np.where(distance > 0, np.nextafter(distance, INFINITY), 0.0)
+        return inside & (most <= (1 - self._room) * self.radius)
+
+    def inwards(self, x: np.ndarray) -> np.ndarray:
+        """Move each row of x (..., p0) that is in the ball up to rounding to where :meth:`holds` is true, if it can be.
+
+        L-infinity: into the largest box of floats in the ball. Otherwise towards the centre by a few units of the
+        radius and of each coordinate, and into that box.
+        """
+        x = np.asarray(x, float)
+        if self.norm != INFINITY:
+            distance = self.distance(x)[..., None]
+            share = (1 - 2 * self._room) * np.minimum(distance, self.radius) / np.where(distance > 0, distance, 1.0)
+            moved = np.nextafter(self.center + share * (x - self.center), self.center)
+            x = np.where(self.holds(x)[..., None], x, moved)
+        return np.clip(x, *self._box(inwards=True))
+
+    @property
+    def _room(self) -> float:
+        """A bound on the relative rounding of a distance, without underflow: p0 terms, each off by a few units."""
+        return 4 * (self.size + 16) * EPS
+
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest box (lower, upper) that holds the ball; exact for every norm, clipped or not."""
-        lower, upper = self.center - self.radius, self.center + self.radius
+        """The smallest box of floats (lower, upper) that holds the ball, of any norm, clipped or not."""
+        return self._box(inwards=False)
+
+    def _box(self, inwards: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Sums center -+ radius rounded outwards, or inwards; within the clipping."""
+        away = (INFINITY, -INFINITY) if inwards else (-INFINITY, INFINITY)
+        lower, upper = (_rounded(self.center, r, to) for r, to in zip((-self.radius, self.radius), away, strict=True))
         if self.lower is not None and self.upper is not None:
             lower, upper = np.maximum(lower, self.lower), np.minimum(upper, self.upper)
         return lower, upper
@@ -204,6 +245,28 @@ class Ball:
         g /= np.linalg.norm(g, ord=self.norm, axis=1, keepdims=True)
         points = self.center + self.radius * rng.uniform(size=(count, 1)) ** (1 / p0) * g
         return np.clip(points, self.lower, self.upper) if self.clipped else points
+
+
+def _length(step: np.ndarray, norm: float) -> np.ndarray:
+    """||step||_norm (...,) of step (..., p0) >= 0, scaled so that no square or power underflows or overflows."""
+    if norm in (1.0, INFINITY):
+        return np.linalg.norm(step, ord=norm, axis=-1)
+    scale = step.max(-1, initial=0.0)
+    if norm == 2.0:  # a power of 2 rounds nothing
+        scale = np.ldexp(1.0, np.frexp(scale)[1].clip(-1000, 1000))
+    scale = np.where(scale > 0, scale, 1.0)
+    return scale * np.linalg.norm(step / scale[..., None], ord=norm, axis=-1)
+
+
+def _rounded(a: np.ndarray, b: float, to: float) -> np.ndarray:
+    """a + b rounded towards `to`: their sum in float64, and the next number where that is on the other side.
+
+    What rounding took away, (a + b) - total, is a float and computed exactly (Knuth's TwoSum).
+    """
+    total = a + b
+    part = total - a
+    lost = (a - (total - part)) + (b - part)
+    return np.where(lost > 0 if to > 0 else lost < 0, np.nextafter(total, to), total)
 
 
 def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisation: Normalisation, clip: bool) -> Ball:

@@ -67,6 +67,22 @@ class Polytope:
         rounding = 4 * np.finfo(float).eps * (np.abs(x) @ np.abs(self._rows).T + np.abs(self._ends))
         return (x @ self._rows.T <= self._ends + reach + rounding).all(-1)
 
+    def holds(self, x: np.ndarray) -> np.ndarray:
+        """Whether each row of x (..., p0) fulfils every inequality by more than rounding, and the box exactly: a proof.
+
+        A polytope that its rows make flat holds no row.
+        """
+        x = np.asarray(x, float)
+        size = np.abs(x) @ np.abs(self.A).T + np.abs(self.b) + np.finfo(float).tiny
+        below = x @ self.A.T + 2 * (self.size + 4) * np.finfo(float).eps * size <= self.b
+        return below.all(-1) & ((x >= self.lower) & (x <= self.upper)).all(-1)
+
+    def inwards(self, x: np.ndarray) -> np.ndarray:
+        """Move each row of x (..., p0) that :meth:`holds` does not take towards the centre, by 1e-12 of the way."""
+        x = np.asarray(x, float)
+        moved = self.center + (1 - 1e-12) * (x - self.center)
+        return np.clip(np.where(self.holds(x)[..., None], x, moved), self.lower, self.upper)
+
     def _reach(self, x: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """The largest t >= 0 (...,) with x + t direction inside, for x inside."""
         room, speed = self._ends - x @ self._rows.T, direction @ self._rows.T

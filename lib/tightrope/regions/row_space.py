@@ -18,4 +18,15 @@ def row_space(U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     (array([[5.]]), True)
     """
     R: np.ndarray = np.linalg.qr(U.T, mode="r")  # type: ignore[assignment]  # an array in this mode
-    return R.T, 10 * U.size * EPS * np.linalg.norm(U, axis=1)
+    return R.T, 10 * U.size * EPS * lengths(U)
+
+
+def lengths(A: np.ndarray) -> np.ndarray:
+    """||a||_2 of each row a of A (..., n), and what squares that underflow can have taken: 2^-1074 each, of the square.
+
+    Examples
+    --------
+    >>> bool(lengths(np.array([3e-170, 4e-170])) > 5e-170), float(lengths(np.array([3.0, 4.0])))
+    (True, 5.0)
+    """
+    return np.linalg.norm(A, axis=-1) + np.sqrt(A.shape[-1] * np.finfo(float).smallest_subnormal)

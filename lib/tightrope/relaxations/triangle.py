@@ -33,13 +33,13 @@ class Sides:
     intercept: np.ndarray
 
 
-#: Relative room for the rounding of slope and intercept.
-ROOM = 1e-14
+#: Room for the rounding of slope and intercept: relative, and for products that underflow.
+ROOM, TINY = 1e-14, np.finfo(float).tiny
 
 
 def _triangle(lower: np.ndarray, upper: np.ndarray) -> Sides:
     slope = upper / (upper - lower)
-    return Sides(slope, -slope * lower + ROOM * (upper - lower))
+    return Sides(slope, -slope * lower + (ROOM * (upper - lower) + TINY))
 
 
 def _parallelogram(lower: np.ndarray, upper: np.ndarray) -> Sides:

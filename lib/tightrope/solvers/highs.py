@@ -222,7 +222,8 @@ class LinearProgram:
         """Return y without multipliers that would need an infinite row bound, and the upper bound it proves.
 
         The sums have at most rows + columns + 1 terms one after the other, so their rounding is below twice that number
-        of units times the sum of absolute values, which is added.
+        of units times the sum of absolute values, which is added. A product that underflows loses less than a unit of
+        the smallest normal number, and one of a column's cost loses that times the column's value.
         """
         y = np.where(np.isfinite(y), y, 0.0)
         # y_i > 0 uses the upper end of a row, y_i < 0 the lower one.
@@ -234,6 +235,7 @@ class LinearProgram:
         columns = np.where(reduced > 0, reduced * self.upper, reduced * self.lower)
         largest = np.maximum(np.abs(self.lower), np.abs(self.upper))
         size = np.abs(y * end).sum() + ((np.abs(objective) + abs(A).T @ np.abs(y)) * largest).sum()
+        size += np.finfo(float).tiny * (1 + largest.sum())
         allowance = 2 * (self.rows + self.columns + 4) * np.finfo(float).eps * size
         return y, float((y * end).sum() + columns.sum() + allowance)
 

@@ -27,9 +27,11 @@ class Bracket:
     Attributes
     ----------
     lower
-        Certified: no point within this distance has another label. For an attack: no point was found within it.
+        Certified, if it is above 0: no point within this distance has another label. For an attack: no point was found
+        within it.
     upper
-        Not certified. For an attack: the distance of the point found; inf if none was.
+        Not certified; 0 where the image itself has another label. For an attack: the distance of the point found; inf
+        if none was.
     steps
         How many radii were tried.
     """
@@ -104,6 +106,8 @@ def certified_distortion(
         return layerwise(network, inputs, label, method, steps=steps, decide=True).worst < 0
 
     with one_blas_thread():
+        if attacks.check(network, _ball(center, 0.0, box), label, center) is not None:
+            return Bracket(0.0, 0.0, 0)
         return bisect(certified, lower, upper, tolerance)
 
 

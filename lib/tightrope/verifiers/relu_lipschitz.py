@@ -25,7 +25,7 @@ from tightrope.problems.relu_lipschitz import (
     relu_lipschitz_problem,
     slope_problem,
 )
-from tightrope.problems.relu_question import Question, gradient_bounds, gradient_rounding, question
+from tightrope.problems.relu_question import TINY, Question, gradient_bounds, gradient_rounding, question, underflow
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
@@ -44,6 +44,9 @@ from tightrope.verifiers.moments import proven_bound
 Log: TypeAlias = Callable[[str], None]  # receives lines of progress
 
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
+#: What underflow may cost a bound; beyond, nothing is solved.
+LOST = 1e-9
+UNDERFLOW = "underflow: large weights meet small ones; scale the network's layers to numbers of size 1"
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,11 @@ def lipschitz_bound(
     numbers = (rounding, relative_rounding(ask), *map(np.sum, (*ask.lower, *ask.upper)))
     if not np.isfinite(numbers).all():
         return ReluBound(method, part, None, FAILED, "overflow", time.perf_counter() - began, 0, {})
+    if side == "upper" and method != "intervals":
+        lost = underflow(ask)
+        rounding += lost
+        if not lost < LOST:
+            return ReluBound(method, part, None, FAILED, UNDERFLOW, time.perf_counter() - began, 0, {})
     if ask.depth == 0 or not ask.c.any():  # an affine or constant output
         slope = ask.c if ask.depth == 0 else np.zeros(region.size)
         outcome = _Outcome(float(lower.dual_norms(ask, slope)), PROVEN, "constant gradient")
@@ -202,7 +210,7 @@ def lipschitz_bound(
     else:
         outcome = _Outcome(lower.exact(ask).value)
     value = outcome.value
-    if value is not None and side != "exact":
+    if value is not None and side != "exact" and ask.sizes[-1][0].any():  # a row of zeros rounds nothing
         value = _raised(value, rounding) if side == "upper" else max(0.0, -_raised(-value, rounding))
     if value is not None and not np.isfinite(value):
         outcome = replace(outcome, verdict=FAILED, reason="overflow")
@@ -230,7 +238,7 @@ def _intervals(ask: Question) -> float:
     rh = np.where(off, 0, np.where(on, high[0], np.maximum(high[0], 0)))
     A, size = ask.weights[0].T, ask.sizes[0][0].T
     centre, reach = A @ ((rl + rh) / 2), np.abs(A) @ ((rh - rl) / 2)
-    noise = 4 * (sum(A.shape) + 4) * np.finfo(float).eps * (size @ np.maximum(np.abs(rl), np.abs(rh)))
+    noise = 4 * (sum(A.shape) + 4) * np.finfo(float).eps * (size @ (np.maximum(np.abs(rl), np.abs(rh)) + TINY) + TINY)
     largest = (np.abs(centre) + reach) * (1 + 1e-12 * len(A)) + noise
     return float(largest.sum() if ask.region.norm == INFINITY else np.linalg.norm(largest)) * (1 + 1e-12)
 
@@ -265,7 +273,10 @@ def _semidefinite(
         bound = sound_bound(data, objective, multipliers)
         if bound is not None and np.isfinite(bound.value):
             return _Outcome(bound.value + _of_forms(ask, multipliers), PROVEN, "low rank", sweeps, sizes)
-    report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
+    try:
+        report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
+    except np.linalg.LinAlgError:  # squares of its start's spreads underflow
+        return _Outcome(None, FAILED, UNDERFLOW, sizes=sizes)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
     if bound is None or report.multipliers is None or not np.isfinite(bound.value):
         return _Outcome(None, FAILED, str(report.status), report.iterations, sizes)
@@ -282,7 +293,7 @@ def _of_forms(ask: Question, multipliers: np.ndarray) -> float:
     A constraint is a product of forms of size at most 1 and 2, or a sum of such: with forms that are off by e it is off
     by at most 4 e, and the bound by the multiplier as often.
     """
-    return float(4 * 1.01 * relative_rounding(ask) * np.abs(multipliers).sum())
+    return float(4 * 1.01 * (relative_rounding(ask) + underflow(ask)) * np.abs(multipliers).sum())
 
 
 def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
@@ -317,7 +328,7 @@ def _moments(ask: Question, method: str, tolerance: float, time_limit: float | N
     if found is None:
         late = time_limit is not None and time.perf_counter() - began >= time_limit
         return _Outcome(None, TIME if late else FAILED, f"{solver} returned no multipliers", sizes=program.sizes)
-    value = proven_bound(program, found, scale, relative_rounding(ask))
+    value = proven_bound(program, found, scale, relative_rounding(ask) + underflow(ask))
     if value is None:
         return _Outcome(None, FAILED, "the multipliers prove nothing", sizes=program.sizes)
     verdict = TIME if found.status == Status.TIME_LIMIT else PROVEN

@@ -55,7 +55,7 @@ def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> tuple[li
     for (A, b), h in zip(ask.sizes[:-1], hs, strict=True):
         terms += A.shape[1] + 1
         some = (some @ (A != 0).T.astype(float) > 0) | (b != 0)
-        size = size @ A.T + b
+        size = size @ A.T + b + np.finfo(float).tiny  # products that underflow
         found.append(np.abs(h) <= 2 * terms * np.finfo(float).eps * size)
         doubt |= (found[-1] & some).any(1)
     return found, doubt
@@ -111,7 +111,11 @@ def _applied(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 
 def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LargestGradient:
-    """Return the largest value above `least` at given points of the region, ties u in {0, 1} included; or `least`."""
+    """Return the largest value above `least` at given points of the region, ties u in {0, 1} included; or `least`.
+
+    Points that rounding has put outside are moved in.
+    """
+    points = ask.region.inwards(points)
     hs = preactivations(ask, points)
     values = dual_norms(ask, gradients(ask, [h > 0 for h in hs]))
     zero, doubt = at_zero(ask, points, hs)

@@ -156,7 +156,7 @@ def attack_then_prove(
         at_center = margins_at(network, label, region.center)
         reached = (at_center >= 0) & (np.arange(network.classes) != label)
         if reached.any():
-            reached &= bool(region.contains(region.center))
+            reached &= bool(region.holds(region.center))
         for target in map(int, np.flatnonzero(reached)):
             attacks.setdefault(target, Attack(region.center.copy(), target, float(at_center[target])))
         decisions = {}

@@ -87,7 +87,8 @@ def layerwise_bounds(
             found = program.maximise(below, W[k] - W[label])
             # The difference of two rows is rounded once for each entry.
             reach = np.maximum(np.abs(program.lower[below]), np.abs(program.upper[below]))
-            slack = 2 * np.finfo(float).eps * ((np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label]))
+            size = (np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label])
+            slack = 2 * np.finfo(float).eps * (size + np.finfo(float).tiny)
             margins[k] = found.bound + (b[k] - b[label]) + slack + inexact[k] + inexact[label]
             solved += 1
             unfinished += found.status is not Status.SOLVED
