@@ -61,7 +61,7 @@ def counts(
     found = entry(network)
     data = dataset(found.dataset)
     x = data.normalisation.to_input(data.images[:images])
-    scores, labels = found.network.logits(x), data.labels[:images]
+    labels = data.labels[:images]
     needed = ("product-bound", "lipschitz-model", "pairwise")
     result = []
     for norm, epsilon_pixel in radii:
@@ -76,9 +76,9 @@ def counts(
                 norm,
                 epsilon_pixel,
                 images,
-                int(lipschitz.certified(scores, labels, radius, model["value"]).sum()),
-                int(lipschitz.certified_pairwise(scores, labels, radius, matrix).sum()),
-                int(lipschitz.certified(scores, labels, radius, product["value"]).sum()),
+                int(lipschitz.certified(found.network, x, labels, radius, model["value"]).sum()),
+                int(lipschitz.certified_pairwise(found.network, x, labels, radius, matrix).sum()),
+                int(lipschitz.certified(found.network, x, labels, radius, product["value"]).sum()),
             )
         )
     return tuple(result)
