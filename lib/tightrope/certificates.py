@@ -12,7 +12,6 @@ problems: see :attr:`tightrope.problems.robustness.RobustnessModel.rounding`.
 
 import hashlib
 import json
-import operator
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
@@ -256,9 +255,9 @@ def _numbers(value: object) -> np.ndarray:
 
 
 def _integer(value: object) -> int:
-    if isinstance(value, bool):
-        raise ValueError("a label is true or false")
-    return operator.index(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("a label is no integer")
+    return value
 
 
 def region_sha256(region: Region) -> str:

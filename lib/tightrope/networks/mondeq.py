@@ -390,7 +390,7 @@ def _scaled(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Equilibrium and adjoint are positively homogeneous in these right-hand sides, and a power of two rounds nothing.
     """
-    exponents = np.frexp(np.abs(rows).max(-1, keepdims=True, initial=0.0))[1]
+    exponents: Any = np.frexp(np.abs(rows).max(-1, keepdims=True, initial=0.0))[1]
     exponents = np.where(exponents > 300, exponents, np.minimum(exponents, 0))
     return np.ldexp(rows, -exponents), exponents
 

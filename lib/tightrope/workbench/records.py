@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -194,17 +194,6 @@ def _replace(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def sweep(
-    store: Store,
-    cases: Iterable[Mapping],
-    solve: Callable[[Mapping], Mapping],
-) -> Iterator[dict]:
-    """Yield the row of each case; solve those without one and write each as soon as it is solved."""
-    for case in cases:
-        row = store.get(case)
-        yield row if row is not None else store.put(case, solve(case))
 
 
 def sort_rows(rows: Iterable[dict]) -> list[dict]:
