@@ -132,8 +132,8 @@ def _of_the_same_data(row: dict) -> dict:
         for name, value in data_of(row).items():
             if row[name] != value:
                 raise CorruptDataError(
-                    f"row {row['key'][:12]} of {row['result']}: its {name} is {row[name]}, here that of "
-                    f"{row['dataset']} is {value}; restore the data set's files, or solve it again with `tightrope run --fresh`"
+                    f"row {row['key'][:12]} of {row['result']}: its {name} is {row[name]}, and here it is {value}; "
+                    f"restore the files of {row['dataset']}, or solve it again with `tightrope run --fresh`"
                 )
     return row
 
