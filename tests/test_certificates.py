@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.helpers import ball, exact_margin, mondeq, program, question
 from tightrope.certificates import Certificate, Verdict, _corner, check, region_sha256, sound_bound
 from tightrope.errors import CertificateError, InputError
+from tightrope.networks import MonDEQ
 from tightrope.regions import INFINITY, Ball
 from tightrope.solvers.arrow import Arrow
 from tightrope.solvers.interior_point import InteriorPoint
@@ -202,12 +203,67 @@ def test_tampered_numbers_are_refused(proof, change):
         check(dataclasses.replace(certificate, **change), network, region)
 
 
-def test_a_slightly_lowered_bound_is_refused_or_corrected(proof):
+@pytest.mark.parametrize("less", [1e-4, 1e-8, 1e-10, 1e-13])
+def test_a_slightly_lowered_bound_is_refused(proof, less):
+    """There is no slack: what is claimed is what is proven."""
     network, region, certificate = proof
+    assert check(certificate, network, region) == certificate.bound
     with pytest.raises(CertificateError, match="proves only"):
-        check(dataclasses.replace(certificate, bound=certificate.bound - 1e-4), network, region)
-    tiny = check(dataclasses.replace(certificate, bound=certificate.bound - 1e-10), network, region)
-    assert tiny >= certificate.bound - 1e-12
+        check(dataclasses.replace(certificate, bound=certificate.bound - less), network, region)
+
+
+@pytest.mark.parametrize("shift", [np.nan, np.inf, -123.0, -1e-9])
+def test_a_shift_that_is_none_is_refused(proof, shift):
+    network, region, certificate = proof
+    with pytest.raises(CertificateError, match="shift"):
+        check(dataclasses.replace(certificate, shift=shift), network, region)
+
+
+def test_a_smaller_shift_proves_less(proof):
+    """Z + shift I was positive definite by a hair; with a larger y_0 too little is claimed."""
+    network, region, certificate = proof
+    larger = dataclasses.replace(certificate, shift=certificate.shift + 1.0)
+    with pytest.raises(CertificateError, match="proves only"):
+        check(larger, network, region)
+
+
+#: The network of C1: p = 2, both neurons active at the only point of the region, so that the maximum is known exactly.
+W_C1 = [[-0.5, 0.3], [-0.3, -0.5]]
+
+
+def test_huge_multipliers_prove_no_false_claim():
+    """The author of a certificate chooses the multipliers, and with them how large the rounding of a check is."""
+    (a, b), (c, d) = [[Fraction(i == j) - Fraction(W_C1[i][j]) for j in (0, 1)] for i in (0, 1)]
+    network = MonDEQ(W_C1, [[1.0], [1.0]], [1.0, 1.0], [[1.0, 1.0], [0.0, 0.0]], [-3.0, 0.0])
+    region = Ball([0.0], 0.0, INFINITY)
+    state = [(d - b) / (a * d - b * c), (a - c) / (a * d - b * c)]
+    exact = sum(state) - 3
+    hashes = network.sha256(), region_sha256(region)
+    for s in 10 ** np.random.default_rng(1).uniform(0, 14, 100):
+        multipliers = {
+            "z (z - h) = 0": np.full(2, -s),
+            "z >= 0": np.zeros(2),
+            "z - h >= 0": s * np.array(state, float),
+            "1 - d_j^2 >= 0": np.zeros(0),
+        }
+        for less in (1e-10, 1e-4, 1e-2):
+            claim = Certificate(1, 0, float(exact) - less, float(exact) + 1 / s, 0.0, multipliers, *hashes)
+            with pytest.raises(CertificateError):
+                check(claim, network, region)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 999), log_scale=st.integers(-160, 12), at=st.sampled_from(REGIONS), radius=st.floats(0, 3))
+def test_what_is_issued_is_accepted(seed, log_scale, at, radius):
+    """At every scale of the outputs, and nothing more than it."""
+    network, region, label, target = question(seed, at[0], radius, at[1], p=3, p0=2)
+    scale = 10.0**log_scale
+    network = dataclasses.replace(network, C=network.C * scale, c=network.c * scale)
+    certificate = certified(network, region, label, target)
+    assert check(certificate, network, region) == certificate.bound
+    below = Fraction(certificate.bound) - (abs(Fraction(certificate.bound)) + Fraction(1e-150)) / 10**6
+    with pytest.raises(CertificateError):
+        check(dataclasses.replace(certificate, bound=float(below)), network, region)
 
 
 def test_a_sign_within_rounding_is_refused():
@@ -241,19 +297,58 @@ def test_another_question_is_refused(proof):
         check(dataclasses.replace(certificate, label=third), network, region)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"multipliers": []}', '{"multipliers": {"a": ["x"]}}'])
+@pytest.mark.parametrize("labels", [(-1, 0), (0, 3), (0, 0), (99, 1)])
+def test_labels_that_do_not_exist(proof, labels):
+    network, region, certificate = proof
+    with pytest.raises(CertificateError, match="label, target"):
+        check(dataclasses.replace(certificate, label=labels[0], target=labels[1]), network, region)
+
+
+HOSTILE = ["", "[]", "{}", '{"multipliers": []}', '{"multipliers": {"a": ["x"]}}', "[" * 100_000, '{"a":' * 100_000]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_files_that_are_no_certificates(text):
     with pytest.raises(CertificateError, match="to_json"):
         Certificate.from_json(text)
 
 
 @pytest.mark.parametrize(
-    "field, value", [("label", "0"), ("target", 1.5), ("bound", "low"), ("y0", None), ("extra", 1)]
+    "field, value",
+    [
+        ("label", "0"),
+        ("label", True),
+        ("target", 1.5),
+        ("bound", "low"),
+        ("bound", "1.5"),
+        ("bound", 10**400),
+        ("bound", [1.0, 2.0]),
+        ("y0", None),
+        ("shift", True),
+        ("multipliers", {"z >= 0": ["1.5"]}),
+        ("multipliers", {"z >= 0": [10**400]}),
+        ("multipliers", {"z >= 0": [[1.0], []]}),
+        ("cuts", {"lower": [10**400], "upper": [1], "pairs": []}),
+        ("cuts", {"lower": [0.0], "upper": [1.0], "pairs": [[0.5, 1]]}),
+        ("cuts", {"lower": [0.0], "upper": [1.0], "pairs": [[1e300, 1]]}),
+        ("network_sha256", 7),
+        ("extra", 1),
+    ],
+    ids=lambda value: str(value)[:30],
 )
 def test_files_with_wrong_fields(proof, field, value):
     content = json.loads(proof[2].to_json()) | {field: value}
     with pytest.raises(CertificateError):
         Certificate.from_json(json.dumps(content))
+
+
+def test_a_name_that_occurs_twice_is_refused(proof):
+    """Readers of JSON differ in which of two values they take."""
+    text = proof[2].to_json()
+    with pytest.raises(CertificateError, match="twice"):
+        Certificate.from_json(text.replace('"bound":', '"bound": -1e9, "bound":'))
+    with pytest.raises(CertificateError, match="twice"):
+        Certificate.from_json(text.replace('"z >= 0":', '"z >= 0": [], "z >= 0":'))
 
 
 def test_json_keeps_every_digit(proof):

@@ -307,19 +307,15 @@ def _margins(network: MonDEQ | FeedForward, label: int, points: np.ndarray) -> n
     if not isinstance(network, MonDEQ):
         logits = network.logits(points)
         return logits - logits[:, [label]]
-    distance = np.linalg.norm(network.C - network.C[label], axis=1)
     least = np.empty((len(points), network.classes))
     rows = np.arange(len(points))
     for tolerance in RESIDUALS:
         try:
-            z = network.equilibrium(points[rows], tolerance=tolerance)
+            margins, error = network.margins(points[rows], label, tolerance=tolerance)
         except ConvergenceError:
             if tolerance == RESIDUALS[0]:
                 raise
             break
-        logits = z @ network.C.T + network.c
-        margins = logits - logits[:, [label]]
-        error = network.equilibrium_error(points[rows], z)[:, None] * distance
         least[rows] = margins - error
         rows = rows[((margins + error >= 0) & (margins - error < 0)).any(1)]
         if not len(rows):

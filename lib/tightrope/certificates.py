@@ -12,7 +12,6 @@ problems: see :attr:`tightrope.problems.robustness.RobustnessModel.rounding`.
 
 import hashlib
 import json
-import operator
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
@@ -26,7 +25,7 @@ from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds
 from tightrope.regions import Ball, Region
 from tightrope.relaxations.cuts import CutModel, cut_model
-from tightrope.relaxations.shor import ShorProgram, shor
+from tightrope.relaxations.exact import exact_bound
 from tightrope.solvers.arrow import Arrow, ArrowData
 
 UNIT = np.finfo(float).eps / 2  # unit roundoff
@@ -220,21 +219,45 @@ class Certificate:
     def from_json(cls, text: str) -> "Certificate":
         """Return the inverse of :meth:`to_json`."""
         try:
-            content = json.loads(text)
-            content["multipliers"] = {name: np.array(y, float) for name, y in content["multipliers"].items()}
-            content |= {name: operator.index(content[name]) for name in ("label", "target")}
-            content |= {name: float(content[name]) for name in ("bound", "y0", "shift")}
+            content = json.loads(text, object_pairs_hook=_without_repeats)
+            content["multipliers"] = {name: _numbers(y) for name, y in content["multipliers"].items()}
+            content |= {name: _integer(content[name]) for name in ("label", "target")}
+            content |= {name: float(_numbers(content[name])) for name in ("bound", "y0", "shift")}
+            if any(not isinstance(content[name], str) for name in ("network_sha256", "region_sha256")):
+                raise ValueError("a SHA-256 is no text")
             if content.get("cuts") is not None:
-                cuts = {name: np.array(value, float) for name, value in content["cuts"].items()}
+                cuts = {name: _numbers(value) for name, value in content["cuts"].items()}
                 pairs = cuts["pairs"].reshape(-1, 2)
-                if (pairs != np.floor(pairs)).any():
+                if (pairs != np.floor(pairs)).any() or (np.abs(pairs) > 2**31).any():
                     raise ValueError("pairs are not whole numbers")
                 content["cuts"] = Cuts(**(cuts | {"pairs": pairs.astype(int)}))
             return cls(**content)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise CertificateError(
                 f"certificate: not in the form that Certificate.to_json writes ({error})."
             ) from error
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object of JSON, in which no name may occur twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return content
+
+
+def _numbers(value: object) -> np.ndarray:
+    """Return lists of numbers as an array; text and truth values are none."""
+    array = np.array(value)
+    if array.size and array.dtype.kind not in "iuf":
+        raise ValueError("expected numbers in the range of a float")
+    return array.astype(float)
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("a label is no integer")
+    return value
 
 
 def region_sha256(region: Region) -> str:
@@ -254,66 +277,28 @@ def region_sha256(region: Region) -> str:
 
 
 def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
-    """Return the bound that a certificate proves, recomputed by another route than the solver's.
+    """Return the bound of a certificate after checking in exact arithmetic that its multipliers prove it.
 
-    The problem is rebuilt, Z is formed as one dense (N, N) matrix, and its smallest eigenvalue is computed.
+    The problem is rebuilt from network and region; :mod:`tightrope.relaxations.exact` decides.
 
     Raises
     ------
     CertificateError
-        If it is for another network or region, a multiplier has the wrong sign, or the bound does not follow.
+        If it is for another network or region, a label does not exist, a multiplier has the wrong sign, or the bound
+        does not follow.
     """
     if certificate.network_sha256 != network.sha256():
         raise CertificateError("network: not the one that the certificate is for (SHA-256 differs).")
     if certificate.region_sha256 != region_sha256(region):
         raise CertificateError("region: not the one that the certificate is for (SHA-256 differs).")
-    base = robustness_model(network, region, certificate.label)
-    model = base if certificate.cuts is None else certificate.cuts.model(base)
+    label, target, known = certificate.label, certificate.target, range(network.classes)
+    if label not in known or target not in known or label == target:
+        raise CertificateError(f"label, target: got {label!r} and {target!r}; two different ones below {len(known)}.")
     if not np.isfinite(certificate.bound):
         raise CertificateError(f"bound: got {certificate.bound!r}; it must be finite.")
-    proven, slack = _dense_bound(shor(model.problem(certificate.target)), certificate.multipliers, certificate.y0)
-    if not certificate.bound >= proven - slack - 1e-9 * (1 + abs(certificate.bound)):
+    base = robustness_model(network, region, label)
+    model = base if certificate.cuts is None else certificate.cuts.model(base)
+    proven = exact_bound(model.problem(target), certificate.multipliers, certificate.y0, certificate.shift)
+    if not certificate.bound >= proven:
         raise CertificateError(f"bound: the certificate claims {certificate.bound!r}, but proves only {proven!r}.")
-    if certificate.bound < 0 <= proven:
-        raise CertificateError(f"bound: {certificate.bound!r} is too close to 0 for its sign to be certain.")
-    return max(proven, certificate.bound)
-
-
-def dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: float) -> float:
-    """Return y_0 + R^2 max(0, -lambda_min(Z)) with Z = y_0 E_00 - C - sum_k y_k A_k as one dense matrix.
-
-    The multipliers come by name of constraint group; the rounding of the eigenvalue counts as negative. What overflows
-    proves nothing: inf.
-
-    Raises
-    ------
-    CertificateError
-        If a group is missing, of a wrong length, not finite, or negative where the constraint is an inequality.
-    """
-    return _dense_bound(program, multipliers, y0)[0]
-
-
-def _dense_bound(program: ShorProgram, multipliers: dict[str, np.ndarray], y0: float) -> tuple[float, float]:
-    """:func:`dense_bound`, and how much of it is rounding."""
-    c = program.constraints
-    if set(multipliers) != set(c.groups):
-        raise CertificateError(f"multipliers: expected the groups {sorted(c.groups)}.")
-    y = np.empty(len(c.equality))
-    for name, where in c.groups.items():
-        part = np.asarray(multipliers[name], float)
-        if part.shape != (where.stop - where.start,) or not np.isfinite(part).all():
-            raise CertificateError(f"multipliers: group {name!r} has a wrong length or a number that is not finite.")
-        y[where] = part
-    if (y[~c.equality] < 0).any() or not np.isfinite(y0):
-        raise CertificateError("multipliers: negative for an inequality, or y_0 is not finite.")
-    with np.errstate(all="ignore"):
-        Z = -(program.objective + c.matrix(y)).toarray()
-        Z[0, 0] += y0
-        # A computed eigenvalue is off by about N u ||Z||, and Z by its sums' rounding; both are counted as negative.
-        size = float(np.linalg.norm(c.absolute_matrix(y).toarray() + np.abs(program.objective.toarray()))) + abs(y0)
-        error = (8 * c.size * float(np.linalg.norm(Z)) + 2 * (c.terms + 4) * size) * UNIT
-        if not (np.isfinite(Z).all() and np.isfinite(error)):
-            return np.inf, 0.0
-        negative = max(0.0, error - float(np.linalg.eigvalsh(Z)[0]))
-        proven = y0 + negative * c.squared_norm
-        return proven + 4 * UNIT * (abs(y0) + negative * c.squared_norm), error * c.squared_norm
+    return certificate.bound

@@ -289,7 +289,7 @@ def certify(
         return
     click.echo(f"{data.name}:{index}, label {true}, predicted {report.predicted}: {report.verdict.value}")
     columns = ("label", "verdict", "bound", "gap", "seconds", "solver", "reason")
-    click.echo(Table(columns, tuple(tuple(_cell(d, name) for name in columns) for d in report.decisions)))
+    click.echo(Table(columns, tuple(tuple(_shown(d, name) for name in columns) for d in report.decisions)))
 
 
 def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, as_json: bool) -> None:
@@ -401,6 +401,14 @@ def _image(text: str) -> tuple["Dataset", int]:
 def _cell(decision: object, name: str) -> object:
     value = getattr(decision, name)
     return value.value if name == "verdict" else value
+
+
+def _shown(decision: object, name: str) -> object:
+    """A cell for people: a bound is rounded outward."""
+    from tightrope.outward import at_most
+
+    value = _cell(decision, name)
+    return at_most(value) if name == "bound" and isinstance(value, float) else value
 
 
 def _relative(result: published.Result) -> str:

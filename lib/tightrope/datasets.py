@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -147,6 +147,13 @@ class Dataset:
     def label(self, index: int) -> int:
         """Return the class of image ``index``, both counted from 0."""
         return int(self.labels[self._checked(index)])
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the pixels, as float64, and of the labels: what a row that was computed from them rests on."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images, "<f8").tobytes())
+        digest.update(np.ascontiguousarray(self.labels, "<i8").tobytes())
+        return digest.hexdigest()
 
     def _checked(self, index: int) -> int:
         try:

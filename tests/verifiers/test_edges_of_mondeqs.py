@@ -1,6 +1,8 @@
 """Where bounds of monDEQs and Lipschitz constants could be wrong: odd norms, inexact equilibria, small scales."""
 
+import itertools
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.local_lipschitz import preactivation_bounds
 from tightrope.propagation.fixpoint import METHODS, fixpoint_bounds
 from tightrope.regions import Ball, Polytope
-from tightrope.verifiers import lipschitz, relu_lipschitz
+from tightrope.verifiers import lipschitz, lipschitz_lower, relu_lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.local_lipschitz import local_upper_bound
 from tightrope.verifiers.robustness import verify
@@ -70,12 +72,12 @@ def test_polytopes_of_small_scale_hold_their_centre():
 def test_only_whole_bounds_of_outputs_certify():
     """A constant of the states, or of some outputs, says nothing of the others."""
     network = MonDEQ(-0.5 * np.eye(2), np.eye(2), [1.0, 1.0], [[0.001, 0.0], [0, 100.0]], [1.0, -65])
-    scores = network.logits(np.zeros((1, 2)))
+    x = np.zeros((1, 2))
     whole = lipschitz.upper_bound(network, "inf")
-    assert not lipschitz.certified(scores, np.array([0]), 0.1, whole)
+    assert not lipschitz.certified(network, x, np.array([0]), 0.1, whole)
     for options in ({"of": "state"}, {"parts": [0]}):
         with pytest.raises(InputError, match="all parts"):
-            lipschitz.certified(scores, np.array([0]), 0.1, lipschitz.upper_bound(network, "inf", **options))
+            lipschitz.certified(network, x, np.array([0]), 0.1, lipschitz.upper_bound(network, "inf", **options))
     assert lipschitz.check(whole, network) >= 66.6
     with pytest.raises(CertificateError, match="missing"):
         lipschitz.check(replace(whole, parts=whole.parts[:1], value=whole.parts[0].value), network)
@@ -152,3 +154,132 @@ def test_cuts_of_a_point_whose_neurons_are_stable():
     """No variable is left, and nothing to cut."""
     network = MonDEQ([[0.0]], [[2.0**40]], [3 - 2.0**40], [[0.0], [1.0]], [3.0000001, 0])
     assert verify(network, Ball([1.0], 0.0, 2), 0, order="1+cuts").verdict in (Verdict.UNKNOWN, Verdict.CERTIFIED)
+
+
+def random_mondeq(rng, family: str) -> MonDEQ:
+    """A network with p <= 4 neurons, two inputs and three outputs; `family` is what is odd about it."""
+    p = int(rng.integers(1, 5))
+    A, B = rng.normal(size=(p, p)), rng.normal(size=(p, p))
+    m = {"m near 0": 1e-7, "skew": 1e-2}.get(family, 0.5)
+    A[: p // 2] *= family not in ("m near 0", "skew")
+    B *= {"skew": 1e4}.get(family, 1.0)
+    U, u, C, c = rng.normal(size=(p, 2)), rng.normal(size=p), rng.normal(size=(3, p)), rng.normal(size=3)
+    if family == "integers":
+        U, u, C, c = (np.rint(array) for array in (U, u, C, c))
+    inner, outer = {"tiny inside": (1e-11, 1.0), "tiny outside": (1.0, 1e-12), "mixed": (1e-160, 1e160)}.get(
+        family, (1.0, 1.0)
+    )
+    W = (1 - m) * np.eye(p) - A.T @ A + B - B.T
+    return MonDEQ(W, U * inner, u * inner, C * outer, c * inner * outer)
+
+
+FAMILIES = ("gauss", "integers", "m near 0", "skew", "tiny inside", "tiny outside", "mixed")
+
+
+def exact_state(network: MonDEQ, x: np.ndarray) -> np.ndarray:
+    """The equilibrium at x (p0,) in rational numbers: the one pattern of 2^p whose solution has the right signs."""
+    b = exact(network.U) @ exact(x) + exact(network.u)
+    G = np.eye(network.width, dtype=int) - exact(network.W)
+    for pattern in itertools.product([False, True], repeat=network.width):
+        on, z = np.array(pattern), exact(np.zeros(network.width))
+        if on.any():
+            z[on] = exactly_solved(G[np.ix_(on, on)], b[on][:, None])[:, 0]
+        if (z >= 0).all() and (G @ z - b >= 0)[~on].all():
+            return z
+    raise AssertionError("a strongly monotone network has an equilibrium")
+
+
+def exact_jacobians(network: MonDEQ) -> np.ndarray:
+    """(2^p, K, p0) of every activation pattern, in rational numbers."""
+    found, p = [], network.width
+    for pattern in itertools.product([False, True], repeat=p):
+        on, y = np.array(pattern), exact(np.zeros((p, network.input_size)))
+        if on.any():
+            G = np.eye(int(on.sum()), dtype=int) - exact(network.W[np.ix_(on, on)])
+            y[on] = exactly_solved(G, exact(network.U[on]))
+        found.append(exact(network.C) @ y)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_states_and_margins_are_as_near_to_the_exact_ones_as_they_say(family):
+    """And always there: no network that exists ends in an error, whatever its m and its scale."""
+    rng = np.random.default_rng(5)
+    for _ in range(25):
+        network, x = random_mondeq(rng, family), rng.normal(size=(3, 2))
+        z = network.equilibrium(x)
+        margins, error = network.margins(x, 1)
+        for row in range(len(x)):
+            state = exact_state(network, x[row])
+            off = sum((exact(z[row]) - state) ** 2)
+            assert off <= Fraction(network.equilibrium_error(x, z)[row]) ** 2
+            size = max(abs(value) for value in state)
+            assert off <= (Fraction(1, 10**2) * size) ** 2  # the scale of the network does not matter
+            scores = exact(network.C) @ state + exact(network.c)
+            assert (abs(exact(margins[row]) - (scores - scores[1])) <= exact(error[row])).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lipschitz_bounds_enclose_the_exact_constants(family):
+    """Lower bound <= exact constant at a point, and over all patterns <= upper bound, for L1 and L-infinity."""
+    rng = np.random.default_rng(6)
+    for n in range(12):
+        network, x = random_mondeq(rng, family), rng.normal(size=(3, 2))
+        patterns = exact_jacobians(network)
+        for norm, axis in ((1, 1), (np.inf, 2)):
+            largest = abs(patterns).sum(axis).max()
+            assert Fraction(lipschitz_lower.sampled(network, norm, x).value) <= largest
+            assert Fraction(lipschitz_lower.ascent(network, norm, x, restarts=2).value) <= largest
+            if n < 6:
+                bound = lipschitz.upper_bound(network, norm)
+                assert largest <= Fraction(bound.value) and lipschitz.check(bound, network) == bound.value
+            assert largest <= Fraction(lipschitz.product_bound(network, norm)) * Fraction(1 + 1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e-8, 1e-12, 1e-170])
+def test_the_jacobian_is_linear_in_the_last_layer(scale):
+    rng = np.random.default_rng(3)
+    A = rng.normal(size=(3, 3))
+    W, U, u = -A @ A.T * 0.5 + (A - A.T), rng.normal(size=(3, 1)), np.abs(rng.normal(size=3)) + 1
+    C, x = rng.normal(size=(2, 3)), np.array([0.3])
+    network = MonDEQ(W, U, u, scale * C, np.zeros(2))
+    whole = MonDEQ(W, U, u, C, np.zeros(2))
+    np.testing.assert_allclose(network.jacobian(x) / scale, whole.jacobian(x), rtol=1e-8)
+    found = lipschitz_lower.sampled(network, "inf", x[None]).value / scale
+    assert found == pytest.approx(np.abs(whole.jacobian(x)).max(), rel=1e-8)
+    assert found < lipschitz_lower.sampled(whole, "inf", x[None]).value * (1 + 1e-9)
+    inside = MonDEQ(W, scale * U, scale * u, C, np.zeros(2))
+    np.testing.assert_allclose(inside.logits(x) / scale, whole.logits(x), rtol=1e-8)
+
+
+@pytest.mark.parametrize("radius", [0.0, 1e-14])
+def test_ties_are_not_certified(radius):
+    """Label 0 is at most equal to label 1 in exact arithmetic; the computed scores sometimes say otherwise."""
+    W = [[-0.5, 0.3], [-0.3, -0.5]]
+    state = exactly_solved(np.eye(2, dtype=int) - exact(np.array(W)), exact(np.ones((2, 1))))[:, 0]
+    for x in np.linspace(0.1, 1, 50):  # both neurons are active: z = (I - W)^-1 (x + 1)
+        score = sum(state) * (Fraction(x) + 1)
+        above = float(score)
+        while Fraction(above) < score:
+            above = float(np.nextafter(above, np.inf))
+        network = MonDEQ(W, [[1.0], [1.0]], [1.0, 1.0], [[1.0, 1.0], [0.0, 0.0]], [0.0, above])
+        bound, labels = lipschitz.product_bound(network, np.inf), np.array([0])
+        pairs = np.full((2, 2), 2 * bound)
+        assert not lipschitz.certified(network, [[x]], labels, radius, bound).any()
+        assert not lipschitz.certified_pairwise(network, [[x]], labels, radius, pairs).any()
+        assert lipschitz.certified(network, [[x]], 1 - labels, 0.0, bound).any() == (above > score + Fraction(1e-9))
+
+
+@pytest.mark.parametrize("exponent", [140, 155, 160, 170, 300])
+@pytest.mark.parametrize("norm", [1, 2, np.inf])
+def test_constants_of_tiny_and_huge_layers(exponent, norm):
+    """F_0 = ReLU(x) written with 10^-e and 10^e: the constant is 1, whatever underflows on the way."""
+    small = 10.0**-exponent
+    network = MonDEQ([[0.0]], [[small]], [0.0], [[1 / small], [0.0]], [0.0, 0.0])
+    exact_constant = Fraction(small) * Fraction(1 / small)
+    bound = lipschitz.upper_bound(network, norm)
+    closed_form = np.sqrt(2) if norm == 1 else 1.0  # all that can be said at these scales
+    assert exact_constant <= Fraction(bound.value) < Fraction(closed_form) + Fraction(1e-4)
+    assert lipschitz.check(bound, network) == bound.value
+    states = lipschitz.upper_bound(network, norm, of="state")
+    assert Fraction(small) <= Fraction(states.value) <= Fraction(small) * Fraction(1.001)

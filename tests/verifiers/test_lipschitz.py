@@ -121,19 +121,20 @@ def test_degenerate_networks(norm):
 
 def test_criteria():
     """2 radius L < tau, and radius L_yk < F_y - F_k; a wrong label is never certified; a tie neither."""
-    scores = np.array([[3.0, 1.0, 0.0], [1.0, 3.0, 0.0], [2.0, 2.0, 0.0]])
+    network = MonDEQ(-np.eye(3), 2 * np.eye(3), np.zeros(3), np.eye(3), np.zeros(3))  # F(x) = x for x >= 0
+    x = np.array([[3.0, 1.0, 0.0], [1.0, 3.0, 0.0], [2.0, 2.0, 0.0]])
     labels = np.array([0, 0, 0])
-    assert lipschitz.certified(scores, labels, 1.0, 0.9).tolist() == [True, False, False]
-    assert lipschitz.certified(scores, labels, 1.0, 1.0).tolist() == [False, False, False]
+    assert lipschitz.certified(network, x, labels, 1.0, 0.9).tolist() == [True, False, False]
+    assert lipschitz.certified(network, x, labels, 1.0, 1.0).tolist() == [False, False, False]
     values = np.array([[0, 1.9, 2.9], [1.9, 0, 1], [2.9, 1, 0]])
-    assert lipschitz.certified_pairwise(scores, labels, 1.0, values).tolist() == [True, False, False]
-    assert not lipschitz.certified_pairwise(scores, labels, 1.1, values).any()
+    assert lipschitz.certified_pairwise(network, x, labels, 1.0, values).tolist() == [True, False, False]
+    assert not lipschitz.certified_pairwise(network, x, labels, 1.1, values).any()
     with pytest.raises(InputError, match="radius"):
-        lipschitz.certified(scores, labels, -1.0, 1.0)
+        lipschitz.certified(network, x, labels, -1.0, 1.0)
     with pytest.raises(InputError, match="labels"):
-        lipschitz.certified(scores, [0, 1], 1.0, 1.0)
+        lipschitz.certified(network, x, [0, 1], 1.0, 1.0)
     with pytest.raises(InputError, match="values"):
-        lipschitz.certified_pairwise(scores, labels, 1.0, np.eye(2))
+        lipschitz.certified_pairwise(network, x, labels, 1.0, np.eye(2))
 
 
 def test_wrong_arguments_are_named():

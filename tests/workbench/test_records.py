@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightrope.errors import CorruptDataError
-from tightrope.workbench.records import Store, case_key, from_csv, sort_rows, sweep, to_csv
+from tightrope.workbench.cases import data_of, dataset, sweep
+from tightrope.workbench.records import Store, case_key, from_csv, sort_rows, to_csv
 
 
 def make_case(image, profile="quick", **changes):
@@ -159,7 +160,8 @@ def test_rows_sort_by_number_then_text():
 SWEEP = """
 import json, sys, time
 from pathlib import Path
-from tightrope.workbench.records import Store, sweep
+from tightrope.workbench.cases import sweep
+from tightrope.workbench.records import Store
 folder = Path(sys.argv[1])
 cases = [dict(paper="p", result="r", profile="quick", network_sha256="ab", image=i) for i in range(12)]
 def solve(case):
@@ -195,3 +197,26 @@ def test_a_killed_sweep_loses_nothing_and_solves_nothing_twice(tmp_path):
     assert len(solved) <= 13  # at most the case that was being solved is solved a second time
     with Store(tmp_path / "records.sqlite") as store:
         assert [row["value"] for row in store.rows("r", "quick")] == [i**0.5 for i in range(12)]
+
+
+def test_a_row_says_which_images_and_which_normalisation_it_rests_on(store):
+    """They are columns, not part of the key; a row without them is valid, one of other images is an error."""
+    case = make_case(0, dataset="digits", network="digits/mondeq-16")
+    assert case_key(case) == case_key({**case, "network": "x"})
+    (row,) = sweep(store, [case], lambda case: {"value": 1.0})
+    data = dataset("digits")
+    assert row["dataset_sha256"] == data.sha256 and len(data.sha256) == 64
+    assert row["normalisation"] == [[data.normalisation.mean], [data.normalisation.std]]
+    assert [row] == list(sweep(store, [case], never)) == from_csv(to_csv([row]))
+    for name, value in (("dataset_sha256", "0" * 64), ("normalisation", [[0.0], [1.0]])):
+        store.put(case, {"value": 1.0, **data_of(case), name: value})
+        with pytest.raises(CorruptDataError, match=f"its {name} is .*--fresh"):
+            list(sweep(store, [case], never))
+    store.put(case, {"value": 2.0})
+    assert [found["value"] for found in sweep(store, [case], never)] == [2.0]
+    assert data_of(make_case(0)) == data_of(make_case(0, dataset="cifar10", network=None)) == {}
+
+
+def never(case):
+    """Rows are found, not solved."""
+    raise AssertionError(case)

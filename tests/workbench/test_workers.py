@@ -8,7 +8,8 @@ import pytest
 
 from tightrope.errors import ClusterError
 from tightrope.workbench import published, runner, workers
-from tightrope.workbench.records import Store, sweep
+from tightrope.workbench.cases import sweep
+from tightrope.workbench.records import Store
 from tightrope.workbench.registry import experiment
 from tightrope.workbench.workers import Task
 

@@ -6,7 +6,7 @@ D S D - delta I in floating point; a wrong L can only make the test fail.
 """
 
 from fractions import Fraction
-from math import log2
+from math import isqrt, log2
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from tightrope.checker.numbers import Exact, nearest
 #: What is taken from the diagonal, so that the remainder is dominant: the largest first.
 DELTAS = (1e-9, 1e-11, 1e-13)
 BITS = 56  # of the factor's entries behind the point
+FINE = 256  # of those of a second try
 
 
 def is_semidefinite(S: Exact) -> bool:
@@ -48,7 +49,31 @@ def is_semidefinite(S: Exact) -> bool:
         except np.linalg.LinAlgError:
             continue
         factor = Exact(np.array([[round(v) for v in row] for row in (L * 2.0**BITS).tolist()]), Fraction(1, 1 << BITS))
-        E = (Exact(A, unit) - factor @ factor.T).integers
-        if (2 * E.diagonal() >= np.abs(E).sum(1)).all():
+        if _leaves_dominant(Exact(A, unit), factor):
             return True
-    return False
+    fine = _fine_factor(A, unit)
+    return fine is not None and _leaves_dominant(Exact(A, unit), fine)
+
+
+def _leaves_dominant(A: Exact, factor: Exact) -> bool:
+    """Whether A - factor factor' is diagonally dominant with a diagonal >= 0."""
+    E = (A - factor @ factor.T).integers
+    return bool((2 * E.diagonal() >= np.abs(E).sum(1)).all())
+
+
+def _fine_factor(A: np.ndarray, unit: Fraction) -> Exact | None:
+    """Return a Cholesky factor of A * unit - 2^-150 I with FINE bits behind the point, or None.
+
+    For nearly singular matrices: slower than floating point, and exact where that is not.
+    """
+    n, one = len(A), 1 << FINE
+    scaled = unit * one
+    M = np.array([[int(v) * scaled.numerator // scaled.denominator for v in row] for row in A.tolist()], dtype=object)
+    M[np.diag_indices(n)] -= one >> 150
+    L = np.zeros((n, n), dtype=object)
+    for k in range(n):
+        if M[k, k] <= 0:
+            return None
+        L[k:, k] = M[k:, k] * one // isqrt(int(M[k, k]) << FINE)
+        M[k + 1 :, k + 1 :] -= L[k + 1 :, k, None] * L[None, k + 1 :, k] // one
+    return Exact(L, Fraction(1, one))

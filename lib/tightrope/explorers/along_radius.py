@@ -9,6 +9,7 @@ from tightrope import figures, zoo
 from tightrope.errors import InputError
 from tightrope.explorers.controls import choice, number_slider, page, radius_slider
 from tightrope.explorers.explorer import Explorer, View
+from tightrope.outward import at_most
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import TITLES, label
@@ -116,7 +117,7 @@ def proofs_view(answer: Proofs) -> View:
     rows, words = [], []
     for method, certified in answer.certified.items():
         reach = _reach(answer.radii, certified)
-        rows.append((TITLES[method], "none" if reach is None else f"{reach:.4g}", f"{answer.margins[method][-1]:.4g}"))
+        rows.append((TITLES[method], "none" if reach is None else f"{reach:.4g}", at_most(answer.margins[method][-1])))
         words.append(f"{TITLES[method]} {'none' if reach is None else format(reach, '.3g')}")
     table = Table(("relaxation", "certified up to radius", "bound at the largest radius"), tuple(rows))
     headline = "certified where the bound is below 0" if answer.right else "labelled wrongly: nothing to certify"

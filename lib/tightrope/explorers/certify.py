@@ -19,6 +19,7 @@ from tightrope.explorers.controls import (
 )
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.figures.drawing import CERTIFIED, INK
+from tightrope.outward import at_most
 from tightrope.regions import parse_norm
 from tightrope.verifiers import robustness
 from tightrope.workbench.tables import Table
@@ -163,7 +164,7 @@ def certificate_view(answer: Answer) -> View:
                 k,
                 _two(answer.nominal[k]),
                 _two(_margin(answer, k)),
-                _two(answer.bound(k)),
+                _bound(answer.bound(k)),
                 "open" if answer.verdict_of(k) is None else answer.verdict_of(k).value,
                 *([reasons[k]] if explained else []),
             )
@@ -212,6 +213,10 @@ def _two(value: float | None) -> str:
     return "" if value is None else f"{value + 0.0:.2f}"
 
 
+def _bound(value: float | None) -> str:
+    return "" if value is None else at_most(value, 3)
+
+
 def _titles(answer: Answer) -> tuple[str, str]:
     before = f"image {answer.image}: a {answer.label}"
     if answer.predicted != answer.label:
@@ -247,7 +252,7 @@ def _ellipse_line(answer: Answer) -> str:
     if answer.label in (i, j) and i != j:
         other = j if i == answer.label else i
         direction = np.eye(len(answer.scores))[other] - np.eye(len(answer.scores))[answer.label]
-        text += f"; it proves F_{other} - F_{answer.label} <= {answer.ellipsoid.support(direction):.2f}"
+        text += f"; it proves F_{other} - F_{answer.label} <= {at_most(answer.ellipsoid.support(direction), 3)}"
     return text
 
 

@@ -16,6 +16,7 @@ from tightrope.explorers.controls import (
     radius_slider,
 )
 from tightrope.explorers.explorer import Explorer, Memo, View
+from tightrope.outward import at_least, at_most, outward
 from tightrope.regions import pixel_ball
 from tightrope.solvers.report import Stop
 from tightrope.verifiers.lipschitz import product_bound, upper_bound
@@ -136,9 +137,10 @@ def constants_view(answer: Constants) -> View:
     """Show the bounds on one axis, and as a table."""
     order = sorted(answer.bounds, key=lambda bound: ROWS.index(bound[0]))
     drawing = figures.bounds({answer.about: order}, title="bounds of the Lipschitz constant")
-    table = Table(("constant", "side", "value"), tuple((name, side, f"{value:.4g}") for name, side, value in order))
+    rows = tuple((name, side, outward(side)(value)) for name, side, value in order)
+    table = Table(("constant", "side", "value"), rows)
     least = max(value for _, side, value in answer.bounds if side == "lower")
-    headline = f"on this ball the Lipschitz constant is between {least:.4g} and {answer.smallest():.4g}"
+    headline = f"on this ball the Lipschitz constant is between {at_least(least)} and {at_most(answer.smallest())}"
     lines = [answer.about]
     if answer.undecided is not None:
         lines.append("{} of {} units may switch on the ball".format(*answer.undecided))

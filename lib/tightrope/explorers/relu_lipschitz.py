@@ -9,6 +9,7 @@ from tightrope.explorers.controls import choice, number_slider, page, radius_sli
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
+from tightrope.outward import at_least, at_most, outward
 from tightrope.regions import Ball
 from tightrope.results.chen2020_lipschitz.common import network_of
 from tightrope.solvers.report import Stop
@@ -151,10 +152,11 @@ def constants_view(answer: Constants) -> View:
     png = figures.bounds({answer.about: drawn}, title="bounds of the Lipschitz constant")._repr_png_() if drawn else b""
     table = Table(
         ("method (* chosen)", "side", "value", "verdict"),
-        tuple((name[m], side, "" if value is None else f"{value:.5g}", verdict) for m, side, value, verdict in known),
+        tuple((name[m], side, "" if v is None else outward(side)(v, 5), verdict) for m, side, v, verdict in known),
     )
     low, high = answer.value("lower"), answer.value("upper")
-    headline = f"the Lipschitz constant is at least {low:.4g}" + ("" if high is None else f" and at most {high:.4g}")
+    headline = f"the Lipschitz constant is at least {at_least(low)}"
+    headline += "" if high is None else f" and at most {at_most(high)}"
     mine = next(((v, verdict) for m, _, v, verdict in known if m == answer.chosen), (None, "open"))
     words = f"{METHODS[answer.chosen].title} {mine[1] if mine[0] is None else format(mine[0], '.3g')}"
     lines = [answer.about, f"still open: {answer.open}" if answer.open else ""]

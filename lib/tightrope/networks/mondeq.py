@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tightrope.errors import NetworkError, UnknownNameError
+from tightrope.errors import ConvergenceError, NetworkError, UnknownNameError
 from tightrope.networks.arrays import (
     PathOrName,
     batch,
@@ -20,11 +20,12 @@ from tightrope.networks.arrays import (
     required,
     weight,
 )
-from tightrope.networks.splitting import forward_backward, peaceman_rachford, peaceman_rachford_step
+from tightrope.networks.splitting import forward_backward, peaceman_rachford, peaceman_rachford_step, pivoting
 
 EQUILIBRIUM_METHODS = ("peaceman-rachford", "forward-backward")
 #: Relative slack within which a stated m may exceed the measured one: m is often rounded where it is printed.
 MONOTONICITY_SLACK = 1e-9
+EPS = np.finfo(float).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,10 +233,12 @@ class MonDEQ:
             Inputs in network-input units.
         method : {"peaceman-rachford", "forward-backward"}
         tolerance : float
-            Largest residual ``||z - ReLU(W z + U x + u)||`` of a row, relative to max(1, largest ||z||). The
-            distance to the equilibrium is then at most ``1 + ||W|| / m`` times the residual.
+            Largest residual ``||z - ReLU(W z + U x + u)||`` of a row, relative to max(1, largest ||z||); rows whose
+            ``U x + u`` is small are scaled up first. The distance to the equilibrium is then at most
+            ``1 + ||W|| / m`` times the residual.
         max_iterations : int, optional
-            1 000 for Peaceman-Rachford, 100 000 for forward-backward.
+            100 000 for forward-backward. Peaceman-Rachford takes 1 000 if left out, and what it does not reach then,
+            as happens for m near 0, is solved by pivoting, to the rounding of one linear system.
         z0 : (p,) or (N, p), optional
             Where to start, such as the equilibrium of a nearby input; zero if left out.
 
@@ -249,21 +252,28 @@ class MonDEQ:
             If the residual does not reach the tolerance.
         """
         rows, single = batch("x", x, self.input_size)
-        b = rows @ self.U.T + self.u
+        b, exponents = _scaled(rows @ self.U.T + self.u)
         start = np.zeros_like(b) if z0 is None else np.broadcast_to(batch("z0", z0, self.width)[0], b.shape)
+        start = np.ldexp(start, -exponents)
         if method == "peaceman-rachford":
-            z = peaceman_rachford(*self._resolvent, b, _relu, start, tolerance, max_iterations or 1_000)
+            try:
+                z = peaceman_rachford(*self._resolvent, b, _relu, start, tolerance, max_iterations or 1_000)
+            except ConvergenceError:
+                if max_iterations is not None:
+                    raise
+                z = np.array([pivoting(self._resolvent[0], row) for row in b])
         elif method == "forward-backward":
             step = self.m / self.lipschitz**2
             z = forward_backward(self._resolvent[0], step, b, _relu, start, tolerance, max_iterations or 100_000)
         else:
             raise UnknownNameError("equilibrium method", method, EQUILIBRIUM_METHODS)
+        z = np.ldexp(z, exponents)
         return z[0] if single else z
 
     def equilibrium_error(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         """A bound of ||z - z*|| for the equilibrium z* of x, (N,) for rows x (N, p0) and z (N, p)."""
         sizes = np.abs(x) @ np.abs(self.U).T + np.abs(self.u)
-        rounding = (self.input_size + 3) * np.finfo(float).eps * np.linalg.norm(sizes, axis=-1)
+        rounding = (self.input_size + 3) * EPS * np.hypot.reduce(sizes, axis=-1)
         return self.distance(z, x @ self.U.T + self.u) + rounding / self.proven_m
 
     def distance(self, z: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -274,12 +284,24 @@ class MonDEQ:
         """
         r = z - np.maximum(z @ self.W.T + b, 0)
         sizes = np.abs(z) @ np.abs(self.W).T + np.abs(b) + np.abs(z)
-        off = np.linalg.norm(r, axis=-1) + (self.width + 4) * np.finfo(float).eps * np.linalg.norm(sizes, axis=-1)
+        off = np.hypot.reduce(r, axis=-1) + (self.width + 4) * EPS * np.hypot.reduce(sizes, axis=-1)
         return off * (1 + np.linalg.norm(self.W, 2) / self.proven_m) * (1 + 1e-9)
 
     def logits(self, x: ArrayLike, **options: Any) -> np.ndarray:
         """Return F(x) = C z + c, (K,) or (N, K); options go to :meth:`equilibrium`."""
         return self.equilibrium(x, **options) @ self.C.T + self.c
+
+    def margins(self, x: np.ndarray, labels: np.ndarray | int, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return F_k - F_label for all k, (N, K) for rows x (N, p0), and how far each can be from its exact value.
+
+        ``labels`` is one for all rows or one for each, (N,); options go to :meth:`equilibrium`.
+        """
+        z = self.equilibrium(x, **options)
+        logits, sizes = z @ self.C.T + self.c, (self.width + 3) * EPS * (z @ np.abs(self.C).T + np.abs(self.c))
+        rows, own = np.arange(len(z)), np.broadcast_to(labels, len(z))
+        apart = np.array([np.hypot.reduce(self.C - self.C[label], axis=1) for label in range(self.classes)])[own]
+        error = self.equilibrium_error(x, z)[:, None] * apart * (1 + 1e-9) + sizes + sizes[rows, own][:, None]
+        return logits - logits[rows, own][:, None], error
 
     def predict(self, x: ArrayLike) -> int | np.ndarray:
         """Return the label of the largest logit (the first one on a tie): int, or (N,) for a batch."""
@@ -302,7 +324,7 @@ class MonDEQ:
             Which preactivations are positive.
         g : (N, p)
         tolerance : float
-            Residual, relative to max(1, ||w||).
+            Residual, relative to max(1, ||w||); rows whose g is small are scaled up first.
         w0 : (N, p), optional
             Where to start.
 
@@ -315,9 +337,15 @@ class MonDEQ:
         # coordinates, so the factor V' is at hand and no linear system depends on the active set.
         G, V, alpha = self._resolvent
         D = np.asarray(active, dtype=np.float64)
-        g = np.broadcast_to(np.asarray(g, dtype=np.float64), D.shape)
-        start = np.zeros_like(g) if w0 is None else w0
-        return peaceman_rachford(G.T, V.T, alpha, g, lambda w: w * D, start, tolerance, 1_000)
+        g, exponents = _scaled(np.broadcast_to(np.asarray(g, dtype=np.float64), D.shape))
+        start = np.zeros_like(g) if w0 is None else np.ldexp(w0, -exponents)
+        try:
+            w = peaceman_rachford(G.T, V.T, alpha, g, lambda w: w * D, start, tolerance, 1_000)
+        except ConvergenceError:  # m is near 0: one linear system a row
+            w = np.zeros_like(g)
+            for row, on in enumerate(D > 0):
+                w[row, on] = np.linalg.solve(G[np.ix_(on, on)].T, g[row, on])
+        return np.ldexp(w, exponents)
 
     def jacobian(self, x: ArrayLike) -> np.ndarray:
         """Return dF/dx = C (I - D W)^-1 D U at the equilibrium, (K, p0) or (N, K, p0).
@@ -325,15 +353,46 @@ class MonDEQ:
         Where a preactivation is exactly 0 the network has no derivative; D takes 0 there.
         """
         rows, single = batch("x", x, self.input_size)
-        active = self.preactivation(rows, self.equilibrium(rows)) > 0
-        repeated = np.repeat(active, self.classes, axis=0)
-        w = self.adjoint(repeated, np.tile(self.C, (len(rows), 1)))
-        J = (w @ self.U).reshape(len(rows), self.classes, self.input_size)
+        J = self.jacobian_and_error(rows)[0]
         return J[0] if single else J
+
+    def jacobian_and_error(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the Jacobians (N, K, p0) at rows x (N, p0), and how far each entry can be from the exact one.
+
+        The error is infinite where the sign of a preactivation, and so the derivative, is not certain. With the
+        residual r = w - D (W'w + g) of an adjoint, ||w - w*|| <= ||r|| / m, since r is zero off the active set.
+        """
+        z = self.equilibrium(x)
+        h = self.preactivation(x, z)
+        sizes = z @ np.abs(self.W).T + np.abs(x) @ np.abs(self.U).T + np.abs(self.u)
+        off = np.hypot.reduce(self.W, axis=1) * self.equilibrium_error(x, z)[:, None]
+        off += (self.width + self.input_size + 3) * EPS * sizes
+        changes = np.abs(self.W).sum(1) + np.abs(self.U).sum(1) > 0  # a constant preactivation has no kink
+        uncertain = ((np.abs(h) <= off) & changes).any(1)
+        active, g = np.repeat(h > 0, self.classes, axis=0), np.tile(self.C, (len(x), 1))
+        w = self.adjoint(active, g)
+        r = w - active * (w @ self.W + g)
+        size = np.abs(w) @ np.abs(self.W) + np.abs(g) + np.abs(w)
+        off_w = np.hypot.reduce(r, axis=1) + (self.width + 4) * EPS * np.hypot.reduce(size, axis=1)
+        error = (off_w / self.proven_m)[:, None] * np.hypot.reduce(self.U, axis=0)
+        error += (self.width + 2) * EPS * (np.abs(w) @ np.abs(self.U))
+        shape = len(x), self.classes, self.input_size
+        error = np.where(uncertain[:, None, None], np.inf, (error * (1 + 1e-9)).reshape(shape))
+        return (w @ self.U).reshape(shape), error
 
 
 def _relu(h: np.ndarray) -> np.ndarray:
     return np.maximum(h, 0.0)
+
+
+def _scaled(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows (N, p) divided by powers of two 2^e, and e (N, 1): small and huge ones have size 1 afterwards.
+
+    Equilibrium and adjoint are positively homogeneous in these right-hand sides, and a power of two rounds nothing.
+    """
+    exponents: Any = np.frexp(np.abs(rows).max(-1, keepdims=True, initial=0.0))[1]
+    exponents = np.where(exponents > 300, exponents, np.minimum(exponents, 0))
+    return np.ldexp(rows, -exponents), exponents
 
 
 def _gram(A: np.ndarray) -> np.ndarray:

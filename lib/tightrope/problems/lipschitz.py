@@ -85,7 +85,7 @@ def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = N
     if direct is not None:
         inner = inner + space.constant(row @ direct)
     rounding = float(np.sqrt(p0)) * _of_rows(network, row[None], direct)
-    return _problem(space, t, inner, constraints, y_radius(network, np.linalg.norm(g)), rounding, t=(float(p0), 1 / 3))
+    return _problem(space, t, inner, constraints, y_radius(network, np.hypot.reduce(g)), rounding, t=(float(p0), 1 / 3))
 
 
 def l1_problem(network: MonDEQ, column: int) -> PolynomialProblem:
@@ -160,9 +160,9 @@ def _problem(
     if rounding:
         outer, inner = (sp.vstack([side, space.constant(last)]) for side, last in ((outer, 1.0), (inner, rounding)))
     objective = products(outer, inner, sp.csr_array(np.ones((1, inner.shape[0]))))
-    spreads = {"y": reach**2 / space["y"].shape[0]} | {name: spread for name, (_, spread) in sets.items()}
+    spreads = {"y": reach * reach / space["y"].shape[0]} | {name: spread for name, (_, spread) in sets.items()}
     sizes = {name: where.stop - where.start for name, where in space.slices.items()}
     spread = space.point(**{name: np.full(size, spreads[name] + 1e-6) for name, size in sizes.items()})
     center = space.point(**{name: np.zeros(size) for name, size in sizes.items()})
-    squared_norm = (1 + 1e-9) * (1 + reach**2 + sum(square for square, _ in sets.values()))
+    squared_norm = (1 + 1e-9) * (1 + reach * reach + sum(square for square, _ in sets.values()))
     return PolynomialProblem(space, objective, constraints, squared_norm, center, spread)

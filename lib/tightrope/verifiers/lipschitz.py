@@ -13,19 +13,21 @@ from typing import cast
 import numpy as np
 
 from tightrope.arguments import require_network
-from tightrope.certificates import dense_bound, sound_bound
+from tightrope.certificates import exact_bound, sound_bound
 from tightrope.errors import CertificateError, InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import l1_problem, l2_problem, linf_problem, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.regions import INFINITY, parse_norm
-from tightrope.relaxations.shor import objective_matrix, shor, shor_constraints
+from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.report import Stop
 
 MAPS = ("output", "state")
 NORMS = (1.0, 2.0, INFINITY)
+#: Of the squared length of a problem's variables.
+LARGEST = 1e100
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,17 +176,23 @@ def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float
     return y_radius(network, float(np.linalg.norm(target.C, q) * change * np.linalg.norm(network.U, 2)))
 
 
-def certified(scores: np.ndarray, labels: np.ndarray, radius: float, bound: LipschitzBound | float) -> np.ndarray:
+def certified(
+    network: MonDEQ, x: np.ndarray, labels: np.ndarray, radius: float, bound: LipschitzBound | float
+) -> np.ndarray:
     """Return for which images the printed criterion holds: 2 radius L < F_y - max_(k != y) F_k at the centre.
 
     Parameters
     ----------
-    scores, labels
-        (N, K) outputs at the centres, (N,) true labels y.
+    x, labels
+        (N, p0) centres in network-input units, (N,) true labels y.
     radius
         In network-input units, in the norm of the bound.
     bound
         A Lipschitz constant of F.
+
+    Returns
+    -------
+    (N,) of bool; true only where it holds whatever the computed scores are off by.
 
     Raises
     ------
@@ -194,19 +202,21 @@ def certified(scores: np.ndarray, labels: np.ndarray, radius: float, bound: Lips
     if isinstance(bound, LipschitzBound) and not (bound.of == "output" and bound.whole):
         raise InputError("bound: expected one of the outputs and of all parts; call upper_bound without of and parts.")
     L = bound.value if isinstance(bound, LipschitzBound) else float(bound)
-    return 2 * _radius(radius) * L < _margins(scores, labels).min(-1)
+    return np.nextafter(2 * _radius(radius) * L, np.inf) < _margins(network, x, labels).min(-1)
 
 
-def certified_pairwise(scores: np.ndarray, labels: np.ndarray, radius: float, values: np.ndarray) -> np.ndarray:
+def certified_pairwise(
+    network: MonDEQ, x: np.ndarray, labels: np.ndarray, radius: float, values: np.ndarray
+) -> np.ndarray:
     """Return for which images the sharper criterion holds: radius L_yk < F_y - F_k for all k; values (K, K) of L."""
-    margins = _margins(scores, labels)
-    if np.shape(values) != (margins.shape[1],) * 2:
-        raise InputError(f"values: expected shape {(margins.shape[1],) * 2}, got {np.shape(values)}.")
-    return (_radius(radius) * np.asarray(values)[np.asarray(labels)] < margins).all(-1)
+    margins = _margins(network, x, labels)
+    if np.shape(values) != (network.classes,) * 2:
+        raise InputError(f"values: expected shape {(network.classes,) * 2}, got {np.shape(values)}.")
+    return (np.nextafter(_radius(radius) * np.asarray(values)[np.asarray(labels)], np.inf) < margins).all(-1)
 
 
 def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
-    """Return the constant that the report's multipliers prove, from problems built anew and dense eigenvalues.
+    """Return the constant of a report after checking in exact arithmetic that its multipliers prove it.
 
     Raises
     ------
@@ -217,20 +227,19 @@ def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
         raise CertificateError("network: not the one that the bound is for (SHA-256 differs).")
     target = _states(network) if getattr(bound, "of", "output") == "state" else network
     _check_parts(bound, target)
-    largest = 0.0
     for part in bound.parts:
-        if part.multipliers is None or part.y0 is None:
+        if part.multipliers is None or part.y0 is None or part.shift is None:
             proven = _closed_form(target, bound.norm, part.part)
         else:
-            proven = dense_bound(shor(_problem(target, bound.norm, part.part)), part.multipliers, part.y0)
-        if not part.value >= proven - 1e-5 * (1 + abs(proven)):  # the rounding of an eigenvalue costs R^2 times as much
+            problem = _problem(target, bound.norm, part.part)
+            proven = exact_bound(problem, part.multipliers, part.y0, part.shift)
+        if not part.value >= proven:
             raise CertificateError(f"bound: part {part.part} claims {part.value!r}, but its proof gives {proven!r}.")
-        largest = max(largest, proven)
     claimed = float(np.max(bound.values)) if isinstance(bound, PairwiseBounds) else bound.value
     parts = max((part.value for part in bound.parts), default=np.inf)
     if not claimed >= parts:
         raise CertificateError(f"bound: claims {claimed!r}, below the largest of its parts, {parts!r}.")
-    return max(largest, claimed)
+    return claimed
 
 
 def _check_parts(bound: LipschitzBound | PairwiseBounds, target: MonDEQ) -> None:
@@ -265,6 +274,8 @@ def prove(
 ) -> PartBound:
     """Solve Shor's relaxation of a problem and prove a bound of its value; at most `closed_form`, itself proven."""
     began = time.perf_counter()
+    if not problem.squared_norm <= LARGEST:  # rounding outweighs any proof, where nothing overflows
+        return PartBound(part, closed_form, None, None, None, "variables too large; scale C", None, 0, 0.0)
     data = ArrowData(shor_constraints(problem), core=("y", "v"))  # the objective couples y and v with t
     objective = objective_matrix(problem.objective)
     report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, stop=stop)
@@ -300,7 +311,7 @@ def _closed_form(network: MonDEQ, q: float, part: int | tuple[int, int]) -> floa
     """Return a bound of the same quantity by m ||y|| <= ||C'v||, valid without a solve; 0 where the map is constant."""
     if q == 1:  # |v'C ...| with ||v||_2 <= sqrt(K)
         size = float(np.linalg.norm(network.C, 2) * np.sqrt(network.classes))
-        return y_radius(network, size) * float(np.linalg.norm(network.U[:, part]))
+        return y_radius(network, size) * float(np.hypot.reduce(network.U[:, part]))
     C = network.C if q == 2 and not isinstance(part, tuple) else _row(network, part)[None] @ network.C
     change = np.sqrt(network.input_size) if q == INFINITY else 1.0
     return y_radius(network, float(np.linalg.norm(C, 2))) * float(np.linalg.norm(network.U, 2) * change)
@@ -334,12 +345,12 @@ def _radius(radius: float) -> float:
     return float(radius)
 
 
-def _margins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """F_y - F_k (N, K), inf at k = y."""
-    scores, labels = np.atleast_2d(np.asarray(scores, float)), np.atleast_1d(labels)
-    if len(labels) != len(scores) or not ((labels >= 0) & (labels < scores.shape[1])).all():
-        raise InputError(f"labels: expected {len(scores)} labels in 0..{scores.shape[1] - 1}, got {labels!r}.")
-    rows = np.arange(len(scores))
-    margins = scores[rows, labels][:, None] - scores
-    margins[rows, labels] = np.inf
+def _margins(network: MonDEQ, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What F_y - F_k is at least, (N, K), inf at k = y."""
+    x, labels = np.atleast_2d(np.asarray(x, float)), np.atleast_1d(labels)
+    if len(labels) != len(x) or not ((labels >= 0) & (labels < network.classes)).all():
+        raise InputError(f"labels: expected {len(x)} labels in 0..{network.classes - 1}, got {labels!r}.")
+    differences, error = network.margins(x, labels)
+    margins = -differences - error
+    margins[np.arange(len(x)), labels] = np.inf
     return margins

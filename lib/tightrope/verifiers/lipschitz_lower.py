@@ -12,9 +12,6 @@ from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.regions import INFINITY, parse_norm
 
-#: A preactivation nearer to 0 counts as a kink, where the network need not have a derivative.
-KINK = 1e-9
-
 
 @dataclass(frozen=True, eq=False)
 class LargestJacobian:
@@ -23,7 +20,8 @@ class LargestJacobian:
     Attributes
     ----------
     value
-        ||dF/dx||_norm at `point`, 0 if no point had a derivative.
+        At most ||dF/dx||_norm at `point`: less what the computed Jacobian can be off by; 0 if no point certainly had a
+        derivative.
     point
         (p0,) in network-input units, or None.
     """
@@ -40,12 +38,12 @@ def sampled(network: MonDEQ, norm: object, points: np.ndarray, *, batch: int = 1
     if points.ndim != 2 or points.shape[1] != network.input_size or not np.isfinite(points).all():
         raise InputError(f"points: expected finite inputs (N, {network.input_size}), got shape {points.shape}.")
     best = LargestJacobian(q, 0.0, None)
-    moving = np.abs(network.W).sum(1) + np.abs(network.U).sum(1) > 0  # a constant preactivation has no kink
     for start in range(0, len(points), batch):
         x = points[start : start + batch]
-        h = network.preactivation(x, network.equilibrium(x))[:, moving]
-        values = jacobian_norms(network.jacobian(x), q)
-        values[(np.abs(h) <= KINK * (1 + np.abs(h).max(-1, keepdims=True, initial=0))).any(-1)] = 0
+        J, error = network.jacobian_and_error(x)
+        certain = np.isfinite(error).all((1, 2))
+        values = np.zeros(len(x))
+        values[certain] = _at_least(J[certain], error[certain], q)
         k = int(np.argmax(values))
         if values[k] > best.value:
             best = LargestJacobian(q, float(values[k]), x[k].copy())
@@ -92,6 +90,13 @@ def realise(network: MonDEQ, patterns: np.ndarray) -> np.ndarray:
 def jacobian_norms(J: np.ndarray, q: float) -> np.ndarray:
     """Return the norms ||J||_q (N,) of Jacobians (N, K, p0), as operators from L_q to L_q."""
     return np.linalg.norm(J, ord=q, axis=(-2, -1))
+
+
+def _at_least(J: np.ndarray, error: np.ndarray, q: float) -> np.ndarray:
+    """Lower bounds of ||J*||_q (N,) for all J* within `error`, entry by entry, of J (N, K, p0)."""
+    off = np.hypot.reduce(error, axis=(-2, -1)) if q == 2 else jacobian_norms(error, q)
+    rounding = 8 * sum(J.shape[1:]) * np.finfo(float).eps
+    return np.maximum(jacobian_norms(J, q) * (1 - rounding) - off * (1 + rounding), 0.0)
 
 
 def _climb(network: MonDEQ, patterns: np.ndarray, q: float, row: np.ndarray | None, steps: int) -> np.ndarray:

@@ -1,12 +1,15 @@
 """What the results of every paper share: data sets and networks by name, groups of images, cases."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
+import numpy as np
+
 from tightrope import datasets, zoo
-from tightrope.errors import InputError
+from tightrope.errors import CorruptDataError, InputError, MissingDataError
 from tightrope.networks.random import random_network
 from tightrope.regions import INFINITY, parse_norm
+from tightrope.workbench.records import Store
 
 
 @cache
@@ -110,3 +113,44 @@ def ball_case(
 def box_case(network: str, epsilon_pixel: float | None, method: str, options: Mapping, **rest: object) -> dict:
     """Return the case of an L-infinity ball cut to the pixel range."""
     return ball_case(network, "inf", epsilon_pixel, True, method, options, **rest)
+
+
+def data_of(case: Mapping) -> dict:
+    """Return what a case's names of data set and network stand for here, as columns of its row.
+
+    They are no part of a case: rows that were solved before these columns existed stay. ``dataset_sha256`` is that of
+    the test images and labels; empty for cases without a data set, and where its files are missing.
+    """
+    if case.get("dataset") is None:
+        return {}
+    try:
+        data = dataset(case["dataset"])
+    except MissingDataError:
+        return {}
+    own = entry(case["network"]).normalisation if case.get("network") else None
+    scale = own or data.normalisation
+    return {"dataset_sha256": data.sha256, "normalisation": [np.ravel(v).tolist() for v in (scale.mean, scale.std)]}
+
+
+def sweep(store: Store, cases: Iterable[Mapping], solve: Callable[[Mapping], Mapping]) -> Iterator[dict]:
+    """Yield the row of each case; solve those without one and write each as soon as it is solved.
+
+    Raises
+    ------
+    CorruptDataError
+        A row was solved on other images, or with another normalisation, than those that its case names here.
+    """
+    for case in cases:
+        row = store.get(case)
+        yield store.put(case, {**solve(case), **data_of(case)}) if row is None else _of_the_same_data(row)
+
+
+def _of_the_same_data(row: dict) -> dict:
+    if row.get("dataset_sha256") is not None:
+        for name, value in data_of(row).items():
+            if row[name] != value:
+                raise CorruptDataError(
+                    f"row {row['key'][:12]} of {row['result']}: its {name} is {row[name]}, and here it is {value}; "
+                    f"restore the files of {row['dataset']}, or solve it again with `tightrope run --fresh`"
+                )
+    return row

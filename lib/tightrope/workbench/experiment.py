@@ -29,8 +29,9 @@ from typing import Any
 
 from tightrope.errors import InputError, UnknownNameError, UnknownParameterError
 from tightrope.workbench import registry
+from tightrope.workbench.cases import sweep
 from tightrope.workbench.parameters import check, require_rules
-from tightrope.workbench.records import KEPT_PROFILES, Store, sweep
+from tightrope.workbench.records import KEPT_PROFILES, Store
 from tightrope.workbench.registry import Value, drawn_profile, named
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table

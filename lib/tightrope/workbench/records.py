@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -269,17 +269,6 @@ def _copy(path: Path) -> sqlite3.Connection:
 def _backup(path: Path, how: str, memory: sqlite3.Connection) -> None:
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", timeout=60, uri=True)) as source:
         source.backup(memory)
-
-
-def sweep(
-    store: Store,
-    cases: Iterable[Mapping],
-    solve: Callable[[Mapping], Mapping],
-) -> Iterator[dict]:
-    """Yield the row of each case; solve those without one and write each as soon as it is solved."""
-    for case in cases:
-        row = store.get(case)
-        yield row if row is not None else store.put(case, solve(case))
 
 
 def sort_rows(rows: Iterable[dict]) -> list[dict]:

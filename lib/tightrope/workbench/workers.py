@@ -14,6 +14,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from tightrope.errors import ClusterError
+from tightrope.workbench.cases import data_of
 from tightrope.workbench.records import Store, case_key, code_fingerprint, versions
 
 DEATHS = 3  # a case that has taken more workers with it than this is given up
@@ -167,7 +168,7 @@ def _solve(function: Callable[[Mapping], Mapping], case: Mapping, code: str) -> 
     if code_fingerprint() != code:
         raise ClusterError("scheduler: a worker runs another version of Tightrope; start it again from this one")
     with threadpool_limits(limits=1):  # for workers that were started without OMP_NUM_THREADS
-        return function(case), dict(versions())
+        return {**function(case), **data_of(case)}, dict(versions())
 
 
 def _reason(error: Any) -> str:

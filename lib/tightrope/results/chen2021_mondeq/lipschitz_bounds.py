@@ -8,7 +8,7 @@ import numpy as np
 from tightrope import figures
 from tightrope.problems.lipmon import lipmon_problem
 from tightrope.regions import Ball
-from tightrope.relaxations.shor import shor
+from tightrope.relaxations.exact import exact_bound
 from tightrope.results.chen2021_mondeq.common import PAPER, first_images, mondeq, norm_text
 from tightrope.verifiers import lipschitz, lipschitz_lower
 from tightrope.workbench.cases import dataset, entry, network_sha256
@@ -92,7 +92,7 @@ def bound_lipschitz(case: Mapping) -> dict:
         outcome["seconds"] = round(part.seconds, 6)
         outcome |= {"value": part.value, "status": part.status}
         if part.multipliers is not None:
-            outcome["checked"] = lipschitz.dense_bound(shor(problem), part.multipliers, part.y0)
+            outcome["checked"] = exact_bound(problem, part.multipliers, part.y0, part.shift)
     else:
         options = dict(case["options"])
         data, count = dataset(case["dataset"]), options.pop("images")

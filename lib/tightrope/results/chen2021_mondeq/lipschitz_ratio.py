@@ -54,14 +54,14 @@ def certified_counts(case: Mapping, constants: Rows) -> dict:
         every k; `product`: by the first criterion with the closed form of Pabbaraju, Winston and Kolter.
     """
     network, data, images = mondeq(case["network"]), dataset(case["dataset"]), case["images"]
-    scores, labels = network.logits(data.normalisation.to_input(data.images[:images])), data.labels[:images]
+    x, labels = data.normalisation.to_input(data.images[:images]), data.labels[:images]
     radius = data.normalisation.radius_to_input(case["epsilon_pixel"])
     value = {row["method"]: row["value"] for row in constants.where(norm=case["norm"])}
     pairs = pair_matrix(constants.one(norm=case["norm"], method="pairwise")["parts"], network.classes)
     certified = {
-        "printed_criterion": lipschitz.certified(scores, labels, radius, value["lipschitz-model"]),
-        "pairwise": lipschitz.certified_pairwise(scores, labels, radius, pairs),
-        "product": lipschitz.certified(scores, labels, radius, value["product-bound"]),
+        "printed_criterion": lipschitz.certified(network, x, labels, radius, value["lipschitz-model"]),
+        "pairwise": lipschitz.certified_pairwise(network, x, labels, radius, pairs),
+        "product": lipschitz.certified(network, x, labels, radius, value["product-bound"]),
     }
     return {criterion: int(holds.sum()) for criterion, holds in certified.items()}
 
