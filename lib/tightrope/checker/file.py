@@ -97,6 +97,7 @@ def from_bytes(content: bytes) -> Certificate:
         raise Unreadable("not a certificate file: the length of its header does not fit")
     try:
         header = json.loads(content[8 : 8 + length].decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.dumps(header, ensure_ascii=False).encode()  # fails at half of a surrogate pair, which nobody could print
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"not a certificate file: its header is no JSON ({error})") from None
     kinds = {"format": str, "theory": str, "network": dict, "region": dict, "claims": list, "arrays": dict}

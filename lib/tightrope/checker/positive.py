@@ -17,8 +17,10 @@ DELTAS = (1e-9, 1e-11, 1e-13)
 BITS = 56  # of the factor's entries behind the point
 
 
-def is_semidefinite(S: Exact) -> bool:
+def is_semidefinite(S: Exact, *, strictly: bool = False) -> bool:
     """Return True only if the symmetric matrix S (n, n) is positive semidefinite; False says nothing.
+
+    With `strictly` it is positive definite: the remainder's diagonal is above the sum of the rest of its row.
 
     Examples
     --------
@@ -29,6 +31,8 @@ def is_semidefinite(S: Exact) -> bool:
     if n.ndim != 2 or n.shape[0] != n.shape[1] or (n != n.T).any():
         return False
     kept = np.flatnonzero(np.abs(n).sum(1))  # a row of zeros changes nothing
+    if strictly and len(kept) < len(n):
+        return False
     n = n[np.ix_(kept, kept)]
     diagonal = [int(v) for v in n.diagonal()]
     if not diagonal:
@@ -47,8 +51,11 @@ def is_semidefinite(S: Exact) -> bool:
             L = np.linalg.cholesky((F + F.T) / 2 - delta * np.eye(len(F)))
         except np.linalg.LinAlgError:
             continue
+        if not np.isfinite(L).all():
+            return False
         factor = Exact(np.array([[round(v) for v in row] for row in (L * 2.0**BITS).tolist()]), Fraction(1, 1 << BITS))
         E = (Exact(A, unit) - factor @ factor.T).integers
-        if (2 * E.diagonal() >= np.abs(E).sum(1)).all():
+        surplus = 2 * E.diagonal() - np.abs(E).sum(1)
+        if (surplus > 0).all() if strictly else (surplus >= 0).all():
             return True
     return False

@@ -34,6 +34,15 @@ def parse_norm(norm: object) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class PixelBall:
+    """What :func:`pixel_ball` made a ball of: an image (p0,) with pixels in [0, 1], a radius, the normalisation."""
+
+    image: np.ndarray
+    epsilon_pixel: float
+    normalisation: Normalisation
+
+
+@dataclass(frozen=True, eq=False)
 class Ball:
     """{x : ||x - center||_norm <= radius, lower <= x <= upper}, in network-input units.
 
@@ -47,6 +56,8 @@ class Ball:
         The order q >= 1; `inf` for the maximum norm.
     lower, upper
         (p0,) each, or None: the pixel range in input units when the ball is clipped.
+    made_of
+        The image and the radius in pixel units that it was made of, for proofs about pixels; None for another ball.
     """
 
     center: np.ndarray
@@ -54,6 +65,7 @@ class Ball:
     norm: float
     lower: np.ndarray | None = None
     upper: np.ndarray | None = None
+    made_of: PixelBall | None = None
 
     def __post_init__(self) -> None:
         center = np.array(self.center, dtype=float)
@@ -218,4 +230,5 @@ def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisat
         if clip
         else (None, None)
     )
-    return Ball(normalisation.to_input(image), normalisation.radius_to_input(epsilon_pixel), parse_norm(norm), *bounds)
+    radius, made_of = normalisation.radius_to_input(epsilon_pixel), PixelBall(image, epsilon_pixel, normalisation)
+    return Ball(normalisation.to_input(image), radius, parse_norm(norm), *bounds, made_of)
