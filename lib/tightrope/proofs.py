@@ -16,6 +16,8 @@ from tightrope import checker, zoo
 from tightrope.attacks import Attack
 from tightrope.certificates import Certificate
 from tightrope.checker import Finding
+from tightrope.checker import mondeq as theory
+from tightrope.checker import regions as exact_regions
 from tightrope.errors import CertificateError, InputError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region, Zonotope, pixel_ball
@@ -26,6 +28,9 @@ DIGITS = 5
 SCALES = (255, 16)
 #: By how much a multiplier may be below the largest one of its kind: 0 proves nothing where an input can move.
 SMALLEST = 1e-12
+#: By how much t and q are raised, relative to the largest and to themselves, where a solver's own multipliers leave
+#: the form in z with an eigenvalue a little below 0: the bounds that `sound_bound` proves may use that z is bounded.
+NUDGES = tuple((size, factor * size) for size in (1e-9, 1e-8, 1e-7, 1e-6, 1e-5) for factor in (1, 10, 100, 1000))
 
 _Content = tuple[dict, dict[str, np.ndarray]]
 #: A claim, and its row of each array.
@@ -162,12 +167,50 @@ def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequenc
     for certificate in whole:
         claim = {"label": certificate.label, "target": certificate.target, "bound": decimal_above(certificate.bound)}
         claims.append((claim, state_multipliers(certificate.multipliers, region)))
-    proof = _proof("mondeq-order-1", network, described(region), claims)
+    content = described(region)
+    proof = _proof("mondeq-order-1", network, content, claims)
+    if not proof.proven:
+        for number, finding in enumerate(proof.findings):
+            if not finding.proven:
+                claims[number] = _nudged(network, content, *claims[number], whole[number].bound)
+        proof = _proof("mondeq-order-1", network, content, claims, dtypes=("<f8",))
     cut = [certificate for certificate in certificates if certificate.cuts is not None]
     words = "F_{0.target} - F_{0.label} <= {0.bound:.6g}"
     reason = "no theory of the checker covers the order 1+cuts"
     extra = tuple(Finding(words.format(certificate), False, reason=reason) for certificate in cut)
     return Proof(proof.certificate, proof.findings + extra)
+
+
+def _nudged(network: MonDEQ, content: _Content, claim: dict, multipliers: dict, bound: float) -> _Claim:
+    """Return multipliers a little to the side with the bound that they prove, as far as floating point can tell."""
+    weights = arrays_of(network)[1]
+    exact, region = theory.Network.read(weights), exact_regions.read(*content)
+    xi, constant = exact.difference(claim["label"], claim["target"])
+    best: tuple[float, dict] = (np.inf, multipliers)
+    for size, found in _around(multipliers):
+        read = theory.Multipliers.read(found, network.width, region.size)
+        corner, row, core = (part.floats() for part in theory.state_form(exact, region, read))
+        smallest = np.linalg.eigvalsh(core)[0]
+        if smallest <= 1e-11 * np.abs(core).max():
+            continue
+        side = row - xi.floats() / 2
+        value = float(constant) + float(side @ np.linalg.solve(core, side) - corner)
+        if value >= best[0]:
+            continue
+        best = (value, found)
+        if value <= bound + size * (1 + abs(bound)):
+            break
+    if not np.isfinite(best[0]):
+        return claim, multipliers
+    value = max(bound, best[0] + 1e-10 * (1 + abs(best[0])))
+    return claim | {"bound": decimal_above(value)}, best[1]
+
+
+def _around(multipliers: dict[str, np.ndarray]) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
+    """Yield how far t is raised, and the multipliers: itself first, then NUDGES in turn."""
+    t, q = multipliers["t"], multipliers["q"]
+    for size, more in ((0.0, 0.0), *NUDGES):
+        yield size, multipliers | {"t": t + size * np.abs(t).max(initial=0.0), "q": q * (1 + more)}
 
 
 def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> dict[str, np.ndarray]:
@@ -244,8 +287,9 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
     """
     header, arrays = described(region)
     states = state_multipliers(multipliers, region)
-    for shrink in (1e-9, 1e-7, 1e-5, 1e-4):
-        parts = {name: array * (1 - shrink) ** 2 for name, array in states.items()}
+    for size, found in _around(states):
+        shrink = 1e-9 + 100 * size
+        parts = {name: array * (1 - shrink) ** 2 for name, array in found.items()}
         whole = arrays | parts | {"Q": Q * (1 - shrink), "b": b * (1 - shrink)}
         file = checker.Certificate("mondeq-ellipsoid", digest(network), header, [{"holds": "image"}], whole)
         findings = tuple(checker.check(file, arrays_of(network)[1]))
