@@ -5,7 +5,7 @@ input units, in single precision where the checker still proves the claim. :mod:
 nothing of this module; each kind of file is a theory of its README.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pathlib import Path
@@ -30,7 +30,7 @@ SCALES = (255, 16)
 SMALLEST = 1e-12
 #: By how much t and q are raised, relative to the largest and to themselves, where a solver's own multipliers leave
 #: the form in z with an eigenvalue a little below 0: the bounds that `sound_bound` proves may use that z is bounded.
-NUDGES = tuple((size, factor * size) for size in (1e-9, 1e-8, 1e-7, 1e-6, 1e-5) for factor in (1, 10, 100, 1000))
+NUDGES = tuple((size, factor * size) for size in (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5) for factor in (1, 10, 100, 1000))
 
 _Content = tuple[dict, dict[str, np.ndarray]]
 #: A claim, and its row of each array.
@@ -163,17 +163,15 @@ def _pixels(region: Ball) -> _Content | None:
 def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequence[Certificate]) -> Proof:
     """Return the proof that F_target - F_label <= bound on the region, for each certificate of order 1."""
     whole = [certificate for certificate in certificates if certificate.cuts is None]
-    claims = []
-    for certificate in whole:
-        claim = {"label": certificate.label, "target": certificate.target, "bound": decimal_above(certificate.bound)}
-        claims.append((claim, state_multipliers(certificate.multipliers, region)))
     content = described(region)
-    proof = _proof("mondeq-order-1", network, content, claims)
-    if not proof.proven:
-        for number, finding in enumerate(proof.findings):
-            if not finding.proven:
-                claims[number] = _nudged(network, content, *claims[number], whole[number].bound)
-        proof = _proof("mondeq-order-1", network, content, claims, dtypes=("<f8",))
+
+    def candidates(certificate: Certificate) -> Iterator[_Claim]:
+        claim = {"label": certificate.label, "target": certificate.target, "bound": decimal_above(certificate.bound)}
+        multipliers = state_multipliers(certificate.multipliers, region)
+        yield from _shorter((claim, multipliers))
+        yield _nudged(network, content, claim, multipliers, certificate.bound)
+
+    proof = _proof("mondeq-order-1", network, content, map(candidates, whole))
     cut = [certificate for certificate in certificates if certificate.cuts is not None]
     words = "F_{0.target} - F_{0.label} <= {0.bound:.6g}"
     reason = "no theory of the checker covers the order 1+cuts"
@@ -209,8 +207,9 @@ def _nudged(network: MonDEQ, content: _Content, claim: dict, multipliers: dict, 
 def _around(multipliers: dict[str, np.ndarray]) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
     """Yield how far t is raised, and the multipliers: itself first, then NUDGES in turn."""
     t, q = multipliers["t"], multipliers["q"]
+    largest = max(np.abs(multipliers[name]).max(initial=0.0) for name in ("t", "mu", "nu"))
     for size, more in ((0.0, 0.0), *NUDGES):
-        yield size, multipliers | {"t": t + size * np.abs(t).max(initial=0.0), "q": q * (1 + more)}
+        yield size, multipliers | {"t": t + size * largest, "q": q + more * q.max()}
 
 
 def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> dict[str, np.ndarray]:
@@ -277,7 +276,7 @@ def lipschitz(network: MonDEQ, norm: float, claims: Sequence[tuple[dict, Sequenc
         if "t" in arrays:
             arrays["t"] = _positive(arrays["t"])
         made.append((header, arrays))
-    return _proof("mondeq-lipschitz", network, ({}, {}), made)
+    return _proof("mondeq-lipschitz", network, ({}, {}), map(_shorter, made))
 
 
 def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, multipliers: Mapping) -> Proof:
@@ -288,7 +287,7 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
     header, arrays = described(region)
     states = state_multipliers(multipliers, region)
     for size, found in _around(states):
-        shrink = 1e-9 + 100 * size
+        shrink = 1e-9 + 1000 * size
         parts = {name: array * (1 - shrink) ** 2 for name, array in found.items()}
         whole = arrays | parts | {"Q": Q * (1 - shrink), "b": b * (1 - shrink)}
         file = checker.Certificate("mondeq-ellipsoid", digest(network), header, [{"holds": "image"}], whole)
@@ -310,7 +309,7 @@ def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attac
     above = float((network.C[hit.label] - network.C[label]) @ z + network.c[hit.label] - network.c[label])
     m = Context(prec=DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(network.proven_m * (1 - 1e-6)))
     claim = {"label": label, "target": int(hit.label), "least": decimal_below(above * (1 - 1e-9)), "m": str(m)}
-    return _proof("mondeq-point", network, described(region), [(claim, {"point": point, "z": z})], dtypes=("<f8",))
+    return _proof("mondeq-point", network, described(region), [[(claim, {"point": point, "z": z})]])
 
 
 def _inside(region: Ball, point: np.ndarray) -> np.ndarray:
@@ -339,40 +338,44 @@ def decimal_below(value: float) -> str:
     return str(Context(prec=DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(float(value))))
 
 
-def _proof(
-    theory: str,
-    network: MonDEQ | FeedForward,
-    region: _Content,
-    claims: Sequence[_Claim],
-    dtypes: Sequence[str] = ("<f4", "<f8"),
-) -> Proof:
-    """Return the claims that the checker proves, in the first of the types of number in which it proves most of them."""
+def _shorter(claim: _Claim) -> Iterator[_Claim]:
+    """Yield a claim with its multipliers rounded to single precision, then as they are."""
+    with np.errstate(over="ignore"):  # what is too large is refused
+        yield claim[0], {name: array.astype(np.float32).astype(float) for name, array in claim[1].items()}
+    yield claim
+
+
+def _proof(theory: str, network: MonDEQ | FeedForward, region: _Content, claims: Iterable[Iterable[_Claim]]) -> Proof:
+    """Return the claims that the checker proves: of each the first of its candidates.
+
+    The file is in single precision if all that it holds is.
+    """
     header, arrays = region
     kind, weights = arrays_of(network)
     sha256 = checker.digest(kind, weights)
 
-    def file(chosen: Sequence[_Claim], dtype: str) -> checker.Certificate:
-        names = chosen[0][1]
-        rows = {name: np.concatenate([np.atleast_2d(own[name]) for _, own in chosen]).astype(dtype) for name in names}
+    def file(chosen: Sequence[_Claim]) -> checker.Certificate:
+        rows = {name: np.concatenate([np.atleast_2d(own[name]) for _, own in chosen]) for name in chosen[0][1]}
+        if all((array == array.astype(np.float32)).all() for array in rows.values()):
+            rows = {name: array.astype(np.float32) for name, array in rows.items()}
         return checker.Certificate(theory, sha256, header, [claim for claim, _ in chosen], arrays | rows)
 
-    def findings(chosen: Sequence[_Claim], dtype: str) -> Iterator[Finding]:
-        for claim in chosen:
-            if not claim[1]:
-                yield Finding(str(claim[0]), False, reason="it was proven without multipliers, by a closed form")
+    kept, findings = [], []
+    for candidates in claims:
+        refused = None
+        for candidate in candidates:
+            if candidate[1]:
+                (finding,) = checker.check(file([candidate]), weights)
             else:
-                yield from checker.check(file([claim], dtype), weights)
-
-    best: tuple[list[Finding], str] = ([], dtypes[0])
-    for dtype in dtypes:
-        with np.errstate(over="ignore"):  # what is too large for single precision is refused
-            found = list(findings(claims, dtype))
-        if not best[0] or sum(f.proven for f in found) > sum(f.proven for f in best[0]):
-            best = (found, dtype)
-        if all(f.proven for f in found):
-            break
-    kept = [claim for claim, finding in zip(claims, best[0], strict=True) if finding.proven]
-    return Proof(file(kept, best[1]) if kept else None, tuple(best[0]))
+                finding = Finding(
+                    str(candidate[0]), False, reason="it was proven by a closed form, without multipliers"
+                )
+            if finding.proven:
+                kept.append(candidate)
+                break
+            refused = refused or finding
+        findings.append(finding if finding.proven else refused)
+    return Proof(file(kept) if kept else None, tuple(findings))
 
 
 def _positive(values: np.ndarray) -> np.ndarray:
