@@ -1,22 +1,4 @@
-"""Global Lipschitz constants of a monotone equilibrium network.
-
-Claim: ||R (F(x) - F(x'))||_q <= bound ||x - x'||_q for all x, x', with R the identity or, for a pair, the row e_i - e_j
-(in which case the left side is an absolute value).
-
-For two states z = ReLU(h), z' = ReLU(h') there is a diagonal S, 0 <= S <= 1, with z - z' = S (h - h') (secants of
-ReLU), so z - z' = S (W (z - z') + U (x - x')). I - W is strongly monotone, which is proven first; so there is a y with
-y = S r, r = W'y + C'R'v, for every v: y_i (r_i - y_i) = s_i (1 - s_i) r_i^2 >= 0, and if C'R'v = 0 then y = 0. Hence
-
-    v'R (F(x) - F(x')) = y'U (x - x'),      and bound >= max { y'U t : ||t||_q <= 1, v in the dual ball } is enough.
-
-With multipliers a, rho, lambda >= 0 of y_i (r_i - y_i) >= 0, of v and of t, and M = sym(diag(a) (I - W')), it is proven by
-
-    q = inf, v = e_k (or R one row, v = 1):  [bound - sum lambda, -(a C'R'v)'/2; ., M - U diag(1 / 4 lambda) U'] >= 0,
-    q = 2:    bound >= lambda + rho,         [rho I, -R C diag(a) / 2; ., M - U U' / (4 lambda)] >= 0,
-    q = 1, t = e_j:                          [bound - sum rho, 0, -U_j'/2; ., diag rho, -C diag(a) / 2; ., ., M] >= 0,
-
-the first for every output k, the last for every input j: the extreme points of the dual ball and of the ball.
-"""
+"""Global Lipschitz constants of a monotone equilibrium network; statement, identity and matrices are in README.md."""
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction

@@ -1,18 +1,7 @@
-"""Margins of a monotone equilibrium network over a region, order 1 (Shor's relaxation).
+"""Margins and outer ellipsoids of a monotone equilibrium network over a region, order 1 (Shor's relaxation).
 
-Network: F(x) = C z + c with z = ReLU(h), h = W z + U x + u. Claim: F_target - F_label <= bound on the region. With
-x = o + d, b = U o + u, xi = C_target - C_label, c0 = c_target - c_label, each solution satisfies
-
-    z'T(h - z) = 0 (T = diag t),  mu'z >= 0,  nu'(z - h) >= 0,
-    sum_j q_j d_j^2 <= B(q),      clip_j (d_j - a_j)(c_j - d_j) >= 0        (mu, nu, q, clip >= 0).
-
-So the claim holds if, for ALL z and d, with quad = q + clip and lin = clip (a + c),
-
-    bound - c0 - xi'z - z'T(h - z) - mu'z - nu'(z - h) - B(q) + sum_j quad_j d_j^2 - lin'd + sum_j clip_j a_j c_j >= 0.
-
-Its minimum over d is at 2 quad_j d_j = lin_j + (U'(T z - nu))_j; with G = diag g, g_j >= 1 / quad_j, K = U G U',
-k = U G lin and kappa = lin'G lin it is at least a quadratic form in (1, z), whose matrix S is assembled here. S >= 0
-proves the claim.
+The network is F(x) = C z + c with z = ReLU(h), h = W z + U x + u. README.md has the statements and the identity; the
+names here are those of that page.
 """
 
 from collections.abc import Mapping

@@ -1,13 +1,4 @@
-"""Points of a region at which a label is beaten: a lower bound of a margin of a monotone equilibrium network.
-
-Claim: F_target(x) - F_label(x) >= least at a point x of the region that the file states. It also states z, near the state
-there, and m > 0 with v'(I - W)v >= m ||v||^2, which is proven. Let h = W z + U x + u, y = ReLU(h), rho = z - y, and z*,
-h* the state and its preactivation. ReLU is firmly nonexpansive, and h - h* = W (y - z* + rho), so
-
-    ||y - z*||^2 <= (y - z*)'(h - h*) <= (1 - m) ||y - z*||^2 + ||y - z*|| ||W rho||,   m ||y - z*|| <= ||W rho||,
-
-and the margin is at least xi'y + c0 - ||xi|| ||W rho|| / m with xi = C_target - C_label. Squares decide, without a root.
-"""
+"""Points at which a label is beaten: lower bounds of margins of a monotone equilibrium network; see README.md."""
 
 from fractions import Fraction
 

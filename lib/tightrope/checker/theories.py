@@ -81,10 +81,7 @@ def _mondeq_margins(certificate: Certificate, arrays: Mapping[str, np.ndarray]) 
 
 
 def _mondeq_ellipsoid(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
-    """Claims {"holds": "image"}: ||Q F(x) + b|| <= 1; and {"label", "target", "bound", "multiplier"} that follow from it.
-
-    bound - (xi_target - xi_label) - multiplier (1 - ||Q xi + b||^2) >= 0 for all xi proves the latter.
-    """
+    """Claims {"holds": "image"}: ||Q F(x) + b|| <= 1; {"label", "target", "bound", "multiplier"}: margins on it."""
     network = mondeq.Network.read(arrays)
     region, names = _region(certificate, "t", "mu", "nu", "q", "clip", "Q", "b")
     Q, b = (Exact.of(certificate.arrays.get(name, np.zeros(0))) for name in ("Q", "b"))
@@ -118,7 +115,7 @@ def _mondeq_ellipsoid(certificate: Certificate, arrays: Mapping[str, np.ndarray]
 
 
 def _mondeq_points(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
-    """Claims {"label", "target", "least", "m"}: F_target - F_label >= least at row i of `point`, whose state is near z."""
+    """Claims {"label", "target", "least", "m"}: F_target - F_label >= least at row i of `point`."""
     network = mondeq.Network.read(arrays)
     region, _ = _region(certificate, "point", "z")
     known: set[Fraction] = set()
@@ -137,7 +134,7 @@ def _mondeq_points(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -
 
 
 def _mondeq_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
-    """Claims {"norm", "bound"} for F and {"norm", "bound", "pair"} for F_i - F_j; parts take the arrays' rows in turn."""
+    """Claims {"norm", "bound"} for F, with "pair" for F_i - F_j; their parts take the arrays' rows in turn."""
     network = mondeq.Network.read(arrays)
     _only(certificate, "a", "v", "t")
     if certificate.region:

@@ -231,4 +231,4 @@ def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisat
         else (None, None)
     )
     radius, made_of = normalisation.radius_to_input(epsilon_pixel), PixelBall(image, epsilon_pixel, normalisation)
-    return Ball(normalisation.to_input(image), radius, parse_norm(norm), *bounds, made_of)
+    return Ball(normalisation.to_input(image), radius, parse_norm(norm), *bounds, made_of=made_of)

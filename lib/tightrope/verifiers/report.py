@@ -84,10 +84,9 @@ class RobustnessReport:
         """
         if self.attack is not None and self.attack.label == label:
             return proofs.attack(self.network, self.region, self.label, self.attack)
-        known = {decision.label: decision.certificate for decision in self.decisions}
-        if known.get(label) is None:
-            having = [target for target, certificate in known.items() if certificate is not None]
-            raise InputError(f"label: got {label!r}; the labels with a certificate are {having}.")
+        known = {certificate.target: certificate for certificate in self._known()}
+        if label not in known:
+            raise InputError(f"label: got {label!r}; the labels with a certificate are {list(known)}.")
         return proofs.margins(self.network, self.region, [known[label]])
 
     def certificates(self) -> proofs.Proof:
@@ -98,12 +97,14 @@ class RobustnessReport:
         InputError
             There is neither.
         """
-        known = [decision.certificate for decision in self.decisions if decision.certificate is not None]
-        if known:
+        if known := self._known():
             return proofs.margins(self.network, self.region, known)
         if self.attack is None:
             raise InputError("certificates: no label of this report has one.")
         return proofs.attack(self.network, self.region, self.label, self.attack)
+
+    def _known(self) -> list[Certificate]:
+        return [decision.certificate for decision in self.decisions if decision.certificate is not None]
 
 
 def combined(decisions: Iterable[LabelDecision]) -> Verdict:
