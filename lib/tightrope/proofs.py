@@ -18,7 +18,7 @@ from tightrope.certificates import Certificate
 from tightrope.checker import Finding
 from tightrope.checker import mondeq as theory
 from tightrope.checker import regions as exact_regions
-from tightrope.errors import CertificateError, InputError, RegionError
+from tightrope.errors import CertificateError, InputError, RegionError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region, Zonotope, pixel_ball
 
@@ -104,11 +104,11 @@ def find_network(sha256: str) -> MonDEQ | FeedForward:
         There is none.
     """
     for name in filter(zoo.available, zoo.names()):
-        network = zoo.get(name).network
         try:
+            network = zoo.get(name).network
             if digest(network) == sha256:
                 return network
-        except InputError:  # of another kind
+        except TightropeError:  # of another kind, or damaged: not the one that is looked for
             continue
     raise InputError("network: no network of the zoo has the SHA-256 that the file states; name it by --network.")
 
