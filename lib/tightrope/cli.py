@@ -1,4 +1,4 @@
-"""The command `tightrope`: list, run, compare, report, certify, train-zoo, data.
+"""The command `tightrope`: list, run, compare, report, certify, verify, train-zoo, data.
 
 Every error that a user can cause is one line on stderr and exit code 2.
 """
@@ -225,6 +225,7 @@ def report(output: Path | None) -> None:
 @click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
 @click.option("--property", "property_file", metavar="FILE", help="A .vnnlib or .vnnlib.gz file instead of an image.")
+@click.option("--certificate", "certificate_file", metavar="FILE", help="Write what is proven, for `tightrope verify`.")
 @click.option("--json", "as_json", is_flag=True, help="One object: question, verdict, and the bound of each label.")
 def certify(
     network_name: str,
@@ -236,6 +237,7 @@ def certify(
     label: int | None,
     method: str,
     property_file: str | None,
+    certificate_file: str | None,
     as_json: bool,
 ) -> None:
     """Decide whether a network's label is the same on a whole ball around an image, or whether a property holds.
@@ -246,17 +248,21 @@ def certify(
     verdict is never certified but computed. Case, hyphens and underscores make no difference: LP-ALL is lp-all.
     """
     if property_file is not None:
+        if certificate_file is not None:
+            raise InputError("a property has no certificate file: leave out --certificate")
         _certify_property(network_name, property_file, image_name, epsilon_pixel, as_json)
         return
     if image_name is None or epsilon_pixel is None:
         raise InputError("write --image and --epsilon-pixel, or --property")
-    from tightrope import zoo
+    from tightrope import proofs, zoo
     from tightrope.regions import pixel_ball
     from tightrope.verifiers import robustness
 
     entry = zoo.get(network_name)
     network = entry.network
     method = robustness.known_method(network, method)
+    if certificate_file is not None:
+        proofs.arrays_of(network)  # refuses a kind of network without certificate files
     data, index = _image(image_name)
     pixels, true = data.image(index), data.label(index)
     if pixels.size != network.input_size:
@@ -270,6 +276,12 @@ def certify(
     region = pixel_ball(pixels, norm, epsilon_pixel, scale, clip)
     targets = None if label is None else [label]
     report = robustness.verify(network, region, true, targets=targets, method=method)
+    if certificate_file is not None:
+        proof = report.certificates()
+        sha256 = proof.save(certificate_file)
+        for finding in proof.findings:
+            click.echo(finding, err=True)
+        click.echo(f"{certificate_file}: SHA-256 {sha256}", err=True)
     if as_json:
         _print_json({
             "network": network_name,
@@ -320,6 +332,37 @@ def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, a
     if point is not None:
         click.echo("counterexample: " + " ".join(f"X_{i}={v:.17g}" for i, v in enumerate(point)))
         click.echo("its outputs: " + " ".join(f"Y_{i}={v:.17g}" for i, v in enumerate(outputs)))
+
+
+@main.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--network",
+    "network_name",
+    metavar="NAME|FILE",
+    help="By default the network of the zoo whose SHA-256 the file states.",
+)
+def verify(files: tuple[str, ...], network_name: str | None) -> None:
+    """Check certificate files in exact arithmetic; nothing is solved.
+
+    Exit code 0 if every claim is proven, 1 if one is refused, 2 if a file is no certificate file.
+    """
+    from tightrope import checker, proofs, zoo
+
+    proven = readable = True
+    network = None if network_name is None else zoo.get(network_name).network
+    for file in files:
+        try:
+            certificate = checker.load(file)
+        except checker.Unreadable as error:
+            click.echo(f"Error: {file}: {error}", err=True)
+            readable = False
+            continue
+        own = network or proofs.find_network(certificate.network)
+        for finding in checker.check(certificate, proofs.arrays_of(own)[1]):
+            click.echo(f"{file}: {finding}")
+            proven &= finding.proven
+    sys.exit(2 if not readable else 0 if proven else 1)
 
 
 @main.command("train-zoo")

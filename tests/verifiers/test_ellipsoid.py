@@ -193,7 +193,7 @@ def test_verdicts(rng):
     far = outer_ellipsoid(network, Ball(region.center, 50.0, INFINITY))
     assert near.verdict(label) is Verdict.CERTIFIED and far.verdict(label) is Verdict.UNKNOWN
     assert near.verdict((label + 1) % 3) is Verdict.UNKNOWN
-    failed = EllipsoidReport(None, 0.0, None, near.solve, 0.0)
+    failed = EllipsoidReport(None, 0.0, None, near.solve, 0.0, near.network, near.region)
     assert failed.verdict(0) is Verdict.FAILED
     with pytest.raises(InputError, match="no ellipsoid"):
         failed.margins(0)

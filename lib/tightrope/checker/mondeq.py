@@ -1,18 +1,7 @@
-"""Margins of a monotone equilibrium network over a region, order 1 (Shor's relaxation).
+"""Margins and outer ellipsoids of a monotone equilibrium network over a region, order 1 (Shor's relaxation).
 
-Network: F(x) = C z + c with z = ReLU(h), h = W z + U x + u. Claim: F_target - F_label <= bound on the region. With
-x = o + d, b = U o + u, xi = C_target - C_label, c0 = c_target - c_label, each solution satisfies
-
-    z'T(h - z) = 0 (T = diag t),  mu'z >= 0,  nu'(z - h) >= 0,
-    sum_j q_j d_j^2 <= B(q),      clip_j (d_j - a_j)(c_j - d_j) >= 0        (mu, nu, q, clip >= 0).
-
-So the claim holds if, for ALL z and d, with quad = q + clip and lin = clip (a + c),
-
-    bound - c0 - xi'z - z'T(h - z) - mu'z - nu'(z - h) - B(q) + sum_j quad_j d_j^2 - lin'd + sum_j clip_j a_j c_j >= 0.
-
-Its minimum over d is at 2 quad_j d_j = lin_j + (U'(T z - nu))_j; with G = diag g, g_j >= 1 / quad_j, K = U G U',
-k = U G lin and kappa = lin'G lin it is at least a quadratic form in (1, z), whose matrix S is assembled here. S >= 0
-proves the claim.
+The network is F(x) = C z + c with z = ReLU(h), h = W z + U x + u. README.md has the statements and the identity; the
+names here are those of that page.
 """
 
 from collections.abc import Mapping
@@ -58,10 +47,23 @@ class Network:
             raise Refused("network: the shapes of W, U, u, C, c do not fit each other")
         return cls(*map(Exact.of, (W, U, u, C, c)))
 
+    def difference(self, label: int, target: int) -> tuple[Exact, Fraction]:
+        """Return C_target - C_label (p,) and c_target - c_label, refusing what are not two labels."""
+        classes = len(self.c)
+        if not (0 <= label < classes and 0 <= target < classes and label != target):
+            raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
+        return self.C[target] - self.C[label], (self.c[target] - self.c[label]).fraction()
+
+    def prove_monotone(self, m: Fraction = Fraction(0)) -> None:
+        """Prove v'(I - W)v > m ||v||^2 for v != 0, from which there is one equilibrium for each input."""
+        identity = Exact.identity(len(self.u))
+        if m < 0 or not is_semidefinite(symmetric(identity - self.W) - identity * m, strictly=True):
+            raise Refused("network: I - W is not proven to be strongly monotone, with the constant m if one is stated")
+
 
 @dataclass(frozen=True)
 class Multipliers:
-    """What a file holds for one claim: t, mu, nu (p,), q (p0,), and clip (p0,) or None."""
+    """What a file holds for one claim: t, mu, nu (p,), q (n,), and clip (n,) or None."""
 
     t: Exact
     mu: Exact
@@ -70,22 +72,22 @@ class Multipliers:
     clip: Exact | None = None
 
     @classmethod
-    def read(cls, arrays: Mapping[str, np.ndarray], p: int, p0: int) -> "Multipliers":
+    def read(cls, arrays: Mapping[str, np.ndarray], p: int, n: int) -> "Multipliers":
         """Return the multipliers of these arrays, refusing wrong shapes and signs.
 
         `q` may be one number for all coordinates.
         """
         values = {}
-        for name, size in (("t", p), ("mu", p), ("nu", p), ("q", p0), ("clip", p0)):
+        for name, size in (("t", p), ("mu", p), ("nu", p), ("q", n), ("clip", n)):
             if name not in arrays:
                 if name == "clip":
                     continue
                 raise Refused(f"{name}: these multipliers are missing")
-            array = np.asarray(arrays[name], float).ravel()
-            if name == "q" and len(array) == 1:
-                array = np.repeat(array, p0)
+            array = np.asarray(arrays[name], float)
+            if name == "q" and array.shape == (1,):
+                array = np.repeat(array, n)
             if array.shape != (size,):
-                raise Refused(f"{name}: expected {size} multipliers, got {len(array)}")
+                raise Refused(f"{name}: expected {size} multipliers, got the shape {array.shape}")
             values[name] = Exact.of(array)
             if name != "t" and (values[name].signs < 0).any():
                 raise Refused(f"{name}: a multiplier of an inequality is negative")
@@ -102,20 +104,38 @@ def prove_margin(
     Refused
         The multipliers do not prove it.
     """
-    classes = len(network.c)
-    if not (0 <= label < classes and 0 <= target < classes and label != target):
-        raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
-    if len(region.centre) != network.U.shape[1]:
-        raise Refused(f"region: expected {network.U.shape[1]} coordinates, got {len(region.centre)}")
-    if not is_semidefinite(margin_matrix(network, region, label, target, bound, multipliers)):
+    xi, constant = network.difference(label, target)
+    corner, row, core = state_form(network, region, multipliers)
+    corner = corner + Exact.rational(bound - constant)
+    if not is_semidefinite(bordered(corner, row - xi * HALF, core)):
         raise Refused("the multipliers do not prove the bound")
 
 
-def margin_matrix(network: Network, region: Region, label: int, target: int, bound: Fraction, m: Multipliers) -> Exact:
-    """Return S (1 + p, 1 + p), whose positive semidefiniteness proves the claim."""
-    free, U = region.free, network.U
+def prove_image(network: Network, region: Region, Q: Exact, b: Exact, multipliers: Multipliers) -> None:
+    """Prove ||Q F(x) + b||_2 <= 1 for every x of the region, for Q (k, K) and b (k,); see README.md.
+
+    Raises
+    ------
+    Refused
+        The multipliers do not prove it.
+    """
+    offset, through = Q @ network.c + b, Q @ network.C  # Q F + b = offset + through z
+    corner, row, core = state_form(network, region, multipliers)
+    corner = corner + Exact.rational(Fraction(1)) - offset @ offset
+    if not is_semidefinite(bordered(corner, row - through.T @ offset, core - through.T @ through)):
+        raise Refused("the multipliers do not prove that the ellipsoid holds the image")
+
+
+def state_form(network: Network, region: Region, m: Multipliers) -> tuple[Exact, Exact, Exact]:
+    """Return corner, row (p,) and core (p, p) of a quadratic form in (1, z) that no state of the region makes positive.
+
+    It is a lower bound over all d of minus the sum of the products above, each of which is at least 0 at every state.
+    """
+    if len(region.centre) != network.U.shape[1]:
+        raise Refused(f"region: expected {network.U.shape[1]} coordinates, got {len(region.centre)}")
+    free, U = region.free, region.seen(network.U)
     constant, quad = region.largest(m.q), m.q
-    lin = Exact.zeros(len(region.centre))
+    lin = Exact.zeros(region.size)
     if m.clip is not None:
         if region.lower is None or region.upper is None:
             raise Refused("clip: the region is not clipped")
@@ -125,26 +145,29 @@ def margin_matrix(network: Network, region: Region, label: int, target: int, bou
     U, quad, lin = U[:, free], quad[free], lin[free]
     if (quad.signs <= 0).any():
         raise Refused("q: a coordinate that can move has the multiplier 0")
-    g = _inverse_up(quad)
+    g = inverse_up(quad)
     Ug = U * g[None, :]
     K, k, kappa = Ug @ U.T, Ug @ lin, ((lin * g) @ lin).fraction()
     b = network.U @ region.centre + network.u
-    xi = network.C[target] - network.C[label]
-    c0 = (network.c[target] - network.c[label]).fraction()
-    IW = Exact.identity(len(b)) - network.W
     K_nu = K @ m.nu
-    corner = (
-        Exact.rational(bound - c0 - constant - kappa / 4)
-        + m.nu @ b
-        + (k @ m.nu) * HALF
-        - (m.nu @ K_nu) * Fraction(1, 4)
-    )
-    row = -(xi + m.mu + IW.T @ m.nu + m.t * (b + (k - K_nu) * HALF)) * HALF
+    corner = Exact.rational(-constant - kappa / 4) + m.nu @ b + (k @ m.nu) * HALF - (m.nu @ K_nu) * Fraction(1, 4)
+    IW = Exact.identity(len(b)) - network.W
+    row = -(m.mu + IW.T @ m.nu + m.t * (b + (k - K_nu) * HALF)) * HALF
     TIW = m.t.column() * IW
-    core = (TIW + TIW.T) * HALF - (m.t.column() * K * m.t[None, :]) * Fraction(1, 4)
+    core = symmetric(TIW) - (m.t.column() * K * m.t[None, :]) * Fraction(1, 4)
+    return corner, row, core
+
+
+def bordered(corner: Exact, row: Exact, core: Exact) -> Exact:
+    """Return [[corner, row], [row', core]] (1 + p, 1 + p) of a number, a vector (p,) and a matrix (p, p)."""
     return stack([[Exact(corner.integers.reshape(1, 1), corner.scale), row[None, :]], [row.column(), core]])
 
 
-def _inverse_up(quad: Exact) -> Exact:
+def symmetric(A: Exact) -> Exact:
+    """Return (A + A') / 2."""
+    return (A + A.T) * HALF
+
+
+def inverse_up(quad: Exact) -> Exact:
     """Return floats g_j >= 1 / quad_j for quad > 0, as exact numbers: short, where the inverses themselves are not."""
     return Exact.of([above(1 / value) for value in quad.fractions()])

@@ -176,6 +176,11 @@ class Exact:
         return Exact.of(_each_float(lambda n: above(int(n) * self.scale), self.integers))
 
 
+def diagonal(entries: Exact) -> Exact:
+    """Return the matrix (n, n) with these entries (n,) on its diagonal."""
+    return Exact.identity(len(entries)) * entries.column()
+
+
 def stack(blocks: list[list[Exact]]) -> Exact:
     """Return a matrix from blocks, as `numpy.block` does."""
     scale = blocks[0][0].scale

@@ -16,10 +16,13 @@ from tightrope.checker.numbers import Exact, nearest
 DELTAS = (1e-9, 1e-11, 1e-13)
 BITS = 56  # of the factor's entries behind the point
 FINE = 256  # of those of a second try
+LARGEST = 120  # rows of a matrix for which that is tried: a second or two
 
 
-def is_semidefinite(S: Exact) -> bool:
+def is_semidefinite(S: Exact, *, strictly: bool = False) -> bool:
     """Return True only if the symmetric matrix S (n, n) is positive semidefinite; False says nothing.
+
+    With `strictly` it is positive definite: the remainder's diagonal is above the sum of the rest of its row.
 
     Examples
     --------
@@ -30,6 +33,8 @@ def is_semidefinite(S: Exact) -> bool:
     if n.ndim != 2 or n.shape[0] != n.shape[1] or (n != n.T).any():
         return False
     kept = np.flatnonzero(np.abs(n).sum(1))  # a row of zeros changes nothing
+    if strictly and len(kept) < len(n):
+        return False
     n = n[np.ix_(kept, kept)]
     diagonal = [int(v) for v in n.diagonal()]
     if not diagonal:
@@ -48,17 +53,20 @@ def is_semidefinite(S: Exact) -> bool:
             L = np.linalg.cholesky((F + F.T) / 2 - delta * np.eye(len(F)))
         except np.linalg.LinAlgError:
             continue
+        if not np.isfinite(L).all():
+            return False
         factor = Exact(np.array([[round(v) for v in row] for row in (L * 2.0**BITS).tolist()]), Fraction(1, 1 << BITS))
-        if _leaves_dominant(Exact(A, unit), factor):
+        if _leaves_dominant(Exact(A, unit), factor, strictly):
             return True
-    fine = _fine_factor(A, unit)
-    return fine is not None and _leaves_dominant(Exact(A, unit), fine)
+    fine = _fine_factor(A, unit) if len(A) <= LARGEST else None
+    return fine is not None and _leaves_dominant(Exact(A, unit), fine, strictly)
 
 
-def _leaves_dominant(A: Exact, factor: Exact) -> bool:
-    """Whether A - factor factor' is diagonally dominant with a diagonal >= 0."""
+def _leaves_dominant(A: Exact, factor: Exact, strictly: bool) -> bool:
+    """Return whether A - factor factor' is diagonally dominant, strictly or with a diagonal >= 0."""
     E = (A - factor @ factor.T).integers
-    return bool((2 * E.diagonal() >= np.abs(E).sum(1)).all())
+    surplus = 2 * E.diagonal() - np.abs(E).sum(1)
+    return bool((surplus > 0).all() if strictly else (surplus >= 0).all())
 
 
 def _fine_factor(A: np.ndarray, unit: Fraction) -> Exact | None:

@@ -6,6 +6,7 @@ A region is all the points x = o + d of the network's input with
 
 where B(q) = sum_j q_j half_j^2 for the L-infinity ball (half_j the half-width of coordinate j, cut to the pixel range
 or not), and B(q) = r^2 max_j q_j for L2 and for L1: there sum_j q_j d_j^2 is largest at a vertex, since it is convex.
+A zonotope or an ellipsoid is x = o + G d with d in the unit ball of L-infinity or of L2 around 0.
 """
 
 from collections.abc import Mapping
@@ -17,11 +18,14 @@ import numpy as np
 from tightrope.checker.numbers import Exact, Refused
 
 NORMS = ("1", "2", "inf")
+#: The norm of the unit ball of d, and the columns of G in the array `generators`.
+SHAPES = {"zonotope": "inf", "ellipsoid": "2"}
+PIXELS = {"norm", "radius", "scale", "mean", "std", "clip"}
 
 
 @dataclass(frozen=True)
 class Region:
-    """A ball of an L_q norm, cut to a box or not, around o (p0,), as used by a proof.
+    """A ball of an L_q norm, cut to a box or not, around o (p0,), or its image under G, as used by a proof.
 
     Attributes
     ----------
@@ -32,6 +36,8 @@ class Region:
     radius : Fraction
     lower, upper : (p0,) Exact or None
         Bounds of d = x - o that hold beside the ball; None without clipping, and for L-infinity, where `half` has them.
+    generators : (p0, n) Exact or None
+        G, with d (n,) in the unit ball; None for the identity.
     """
 
     norm: str
@@ -40,6 +46,16 @@ class Region:
     half: Exact | None = None
     lower: Exact | None = None
     upper: Exact | None = None
+    generators: Exact | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of coordinates of d."""
+        return len(self.centre) if self.generators is None else self.generators.shape[1]
+
+    def seen(self, U: Exact) -> Exact:
+        """Return the matrix (p, n) with U x = U o + seen d, for U (p, p0)."""
+        return U if self.generators is None else U @ self.generators
 
     def largest(self, q: Exact) -> Fraction:
         """Return B(q), the largest sum_j q_j d_j^2 over the region's ball, for q (p0,) >= 0."""
@@ -53,8 +69,28 @@ class Region:
         if self.half is not None:
             return self.half.signs > 0
         if self.lower is None or self.upper is None:
-            return np.ones(len(self.centre), bool)
+            return np.ones(self.size, bool)
         return (self.lower.signs < 0) | (self.upper.signs > 0)
+
+    def point(self, d: Exact) -> Exact:
+        """Return the input x (p0,) at d (n,).
+
+        Raises
+        ------
+        Refused
+            It is outside the region.
+        """
+        a = abs(d)
+        if self.half is not None:
+            outside = bool(((self.half - a).signs < 0).any())
+        else:
+            size = (a * a).sum().fraction() if self.norm == "2" else a.sum().fraction()
+            outside = size > (self.radius**2 if self.norm == "2" else self.radius)
+        if self.lower is not None and self.upper is not None:
+            outside |= bool((((d - self.lower).signs < 0) | ((self.upper - d).signs < 0)).any())
+        if outside:
+            raise Refused("point: it is outside the region")
+        return self.centre + (d if self.generators is None else self.generators @ d)
 
 
 def ball(centre: Exact, radius: Fraction, norm: str, lower: Exact | None = None, upper: Exact | None = None) -> Region:
@@ -93,11 +129,17 @@ def read(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
     description
         ``norm``, ``radius`` (decimal text) and either ``scale``, ``mean``, ``std``, ``clip`` and the integers of the
         array ``pixels``: x = (pixels / scale - mean) / std, radius and pixel range [0, 1] in the same unit before the
-        division; or the array ``centre`` of floats and perhaps ``lower`` and ``upper``, in the network's own unit.
+        division; or the array ``centre`` of floats and perhaps ``lower`` and ``upper``, in the network's own unit; or
+        ``shape``, one of SHAPES, and the arrays ``centre`` and ``generators``.
     """
+    if "shape" in description:
+        return _image(description, arrays)
     radius = decimal(description, "radius")
     norm = str(description.get("norm"))
+    if set(description) != (PIXELS if "pixels" in arrays else {"norm", "radius"}):
+        raise Refused(f"region: expected the keys {', '.join(sorted(PIXELS))}, or norm and radius beside a centre")
     if "centre" in arrays:
+        _vectors(arrays, "centre", "lower", "upper")
         ends = [Exact.of(arrays[name]) if name in arrays else None for name in ("lower", "upper")]
         return ball(Exact.of(arrays["centre"]), radius, norm, *ends)
     scale, mean, std = (decimal(description, name) for name in ("scale", "mean", "std"))
@@ -105,6 +147,7 @@ def read(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
         raise Refused("region: scale and std must be above 0")
     if "pixels" not in arrays or arrays["pixels"].dtype.kind != "u":
         raise Refused("region: expected the array pixels of unsigned integers, or the array centre of floats")
+    _vectors(arrays, "pixels")
     pixels = Exact.of(arrays["pixels"])
 
     def to_input(value: Exact) -> Exact:
@@ -117,6 +160,26 @@ def read(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
     return ball(centre, radius / std, norm, *ends)
 
 
+def _vectors(arrays: Mapping[str, np.ndarray], *names: str) -> None:
+    shapes = {arrays[name].shape for name in names if name in arrays}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        raise Refused(f"region: expected vectors of one length in {', '.join(names)}")
+
+
+def _image(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
+    """Return x = o + G d with d in a unit ball."""
+    shape = description["shape"]
+    if set(description) != {"shape"} or not isinstance(shape, str) or shape not in SHAPES:
+        raise Refused(f"region: expected one of the shapes {', '.join(SHAPES)}, got {shape!r}")
+    if "centre" not in arrays or "generators" not in arrays:
+        raise Refused("region: expected the arrays centre and generators")
+    centre, G = (Exact.of(arrays[name]) for name in ("centre", "generators"))
+    if len(centre.shape) != 1 or len(G.shape) != 2 or len(G) != len(centre):
+        raise Refused("region: the shapes of centre and generators do not fit each other")
+    inner = ball(Exact.zeros(G.shape[1]), Fraction(1), SHAPES[shape])
+    return Region(inner.norm, centre, inner.radius, half=inner.half, generators=G)
+
+
 def decimal(description: Mapping, name: str) -> Fraction:
     """Return the number that a header states as decimal text, such as "0.05" or "1e-3".
 
@@ -126,7 +189,7 @@ def decimal(description: Mapping, name: str) -> Fraction:
         It is missing, is no text, or is no number of reasonable length.
     """
     text = description.get(name)
-    if not isinstance(text, str) or len(text) > 60 or "/" in text or "_" in text:
+    if not isinstance(text, str) or len(text) > 60 or not text.isascii() or set(text) & set("/_"):
         raise Refused(f"{name}: expected a decimal number as text, got {text!r}")
     _, _, exponent = text.lower().partition("e")
     if exponent and not (exponent.lstrip("+-").isdigit() and abs(int(exponent)) <= 400):

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker import mondeq, regions
+from tightrope.checker import lipschitz, mondeq, points, regions
 from tightrope.checker.file import Certificate, digest
-from tightrope.checker.numbers import Refused
+from tightrope.checker.numbers import Exact, Refused
 
 EXACT = "exact"
 
@@ -67,20 +68,133 @@ class Theory:
 def _mondeq_margins(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
     """Claims {"label", "target", "bound"}: F_target - F_label <= bound; row i of each array belongs to claim i."""
     network = mondeq.Network.read(arrays)
-    region = regions.read(certificate.region, certificate.arrays)
-    names = [name for name in ("t", "mu", "nu", "q", "clip") if name in certificate.arrays]
+    region, names = _region(certificate, "t", "mu", "nu", "q", "clip")
+
+    def prove(number: int, claim: Mapping) -> None:
+        _keys(claim, "label", "target", "bound")
+        own = {name: _row(certificate.arrays[name], number, name) for name in names}
+        multipliers = mondeq.Multipliers.read(own, len(network.u), region.size)
+        bound = regions.decimal(claim, "bound")
+        mondeq.prove_margin(network, region, _index(claim, "label"), _index(claim, "target"), bound, multipliers)
+
+    yield from _each(certificate, lambda claim: _margin(claim, "<=", "bound") + _ball(certificate), prove)
+
+
+def _mondeq_ellipsoid(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"holds": "image"}: ||Q F(x) + b|| <= 1; {"label", "target", "bound", "multiplier"}: margins on it."""
+    network = mondeq.Network.read(arrays)
+    region, names = _region(certificate, "t", "mu", "nu", "q", "clip", "Q", "b")
+    Q, b = (Exact.of(certificate.arrays.get(name, np.zeros(0))) for name in ("Q", "b"))
+    classes = len(network.c)
+    if Q.shape != (classes, classes) or b.shape != (classes,):
+        raise Refused(f"Q, b: expected the shapes ({classes}, {classes}) and ({classes},)")
+    own = {name: certificate.arrays[name] for name in names if name not in ("Q", "b")}
+    multipliers = mondeq.Multipliers.read(own, len(network.u), region.size)
+    mondeq.prove_image(network, region, Q, b, multipliers)  # refuses the whole file
+
+    def prove(_: int, claim: Mapping) -> None:
+        if claim == {"holds": "image"}:
+            return
+        _keys(claim, "label", "target", "bound", "multiplier")
+        label, target = _index(claim, "label"), _index(claim, "target")
+        network.difference(label, target)
+        bound, multiplier = (regions.decimal(claim, name) for name in ("bound", "multiplier"))
+        if multiplier < 0:
+            raise Refused("multiplier: it is negative")
+        corner = Exact.rational(bound - multiplier) + b @ b * multiplier
+        step = Exact.identity(classes)[target] - Exact.identity(classes)[label]
+        row = Q.T @ b * multiplier - step * mondeq.HALF
+        if not mondeq.is_semidefinite(mondeq.bordered(corner, row, Q.T @ Q * multiplier)):
+            raise Refused("the multiplier does not prove the bound")
+
+    def words(claim: Mapping) -> str:
+        text = "the ellipsoid holds F" if "holds" in claim else _margin(claim, "<=", "bound")
+        return text + _ball(certificate)
+
+    yield from _each(certificate, words, prove)
+
+
+def _mondeq_points(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"label", "target", "least", "m"}: F_target - F_label >= least at row i of `point`."""
+    network = mondeq.Network.read(arrays)
+    region, _ = _region(certificate, "point", "z")
+    known: set[Fraction] = set()
+
+    def prove(number: int, claim: Mapping) -> None:
+        _keys(claim, "label", "target", "least", "m")
+        least, m = (regions.decimal(claim, name) for name in ("least", "m"))
+        if m not in known:
+            network.prove_monotone(m)
+            known.add(m)
+        point, z = (Exact.of(_row(certificate.arrays.get(name, np.zeros(0)), number, name)) for name in ("point", "z"))
+        points.prove_point(network, region, _index(claim, "label"), _index(claim, "target"), least, m, point, z)
+
+    words = "at a point of"
+    yield from _each(certificate, lambda claim: _margin(claim, ">=", "least") + _ball(certificate, words), prove)
+
+
+def _mondeq_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"norm", "bound"} for F, with "pair" for F_i - F_j; their parts take the arrays' rows in turn."""
+    network = mondeq.Network.read(arrays)
+    _only(certificate, "a", "v", "t")
+    if certificate.region:
+        raise Refused("region: a global constant has none")
+    network.prove_monotone()
+    taken = 0
+
+    def prove(_: int, claim: Mapping) -> None:
+        nonlocal taken
+        pair = claim.get("pair")
+        _keys(claim, "norm", "bound", *(["pair"] if "pair" in claim else []))
+        if "pair" in claim and not (isinstance(pair, list) and len(pair) == 2 and all(type(i) is int for i in pair)):
+            raise Refused(f"pair: expected two labels, got {pair!r}")
+        bound, norm = regions.decimal(claim, "bound"), claim["norm"]
+        count = lipschitz.parts(network, str(norm), pair is not None)
+        first, taken = taken, taken + count
+        rows = ({name: _row(a, i, name) for name, a in certificate.arrays.items()} for i in range(first, taken))
+        lipschitz.prove_constant(network, str(norm), pair and tuple(pair), bound, rows)
+
+    def words(claim: Mapping) -> str:
+        i, j = pair if isinstance(pair := claim.get("pair"), list) and len(pair) == 2 else ("", "")
+        what = f"F_{i} - F_{j}" if "pair" in claim else "F"
+        return f"the L{claim.get('norm')} Lipschitz constant of {what} is at most {claim.get('bound')}"
+
+    yield from _each(certificate, words, prove)
+
+
+def _each(
+    certificate: Certificate, words: Callable[[Mapping], str], prove: Callable[[int, Mapping], None]
+) -> Iterator[Finding]:
+    """Prove claim after claim; a refusal is that of one claim."""
     for number, claim in enumerate(certificate.claims):
-        words = f"F_{claim.get('target')} - F_{claim.get('label')} <= {claim.get('bound')} on {_ball(certificate)}"
         try:
-            label, target = (_index(claim, name) for name in ("label", "target"))
-            bound = regions.decimal(claim, "bound")
-            own = {name: _row(certificate.arrays[name], number, name) for name in names}
-            multipliers = mondeq.Multipliers.read(own, len(network.u), network.U.shape[1])
-            mondeq.prove_margin(network, region, label, target, bound, multipliers)
+            prove(number, claim)
         except Refused as refusal:
-            yield Finding(words, False, reason=str(refusal))
+            yield Finding(words(claim), False, reason=str(refusal))
         else:
-            yield Finding(words, True)
+            yield Finding(words(claim), True)
+
+
+def _region(certificate: Certificate, *names: str) -> tuple[regions.Region, list[str]]:
+    """Return the region, and which of these arrays the file has beside the region's own; others are refused."""
+    _only(certificate, *names, "pixels", "centre", "lower", "upper", "generators")
+    region = regions.read(certificate.region, certificate.arrays)
+    return region, [name for name in names if name in certificate.arrays]
+
+
+def _only(certificate: Certificate, *names: str) -> None:
+    foreign = sorted(set(certificate.arrays) - set(names))
+    if foreign:
+        raise Refused(f"arrays: {', '.join(foreign)}: not known to the theory {certificate.theory}")
+
+
+def _keys(claim: Mapping, *names: str) -> None:
+    if set(claim) != set(names):
+        raise Refused(f"claim: expected the keys {', '.join(names)}, got {', '.join(claim)}")
+
+
+def _margin(claim: Mapping, relation: str, name: str) -> str:
+    return f"F_{claim.get('target')} - F_{claim.get('label')} {relation} {claim.get(name)}"
 
 
 def _index(claim: Mapping, name: str) -> int:
@@ -96,11 +210,18 @@ def _row(array: np.ndarray, number: int, name: str) -> np.ndarray:
     return array[number]
 
 
-def _ball(certificate: Certificate) -> str:
+def _ball(certificate: Certificate, words: str = "on") -> str:
     region = certificate.region
+    if "shape" in region:
+        return f" {words} the {region['shape']}"
     clipped = " in the pixel range" if region.get("clip") is True or "lower" in certificate.arrays else ""
     unit = "pixel units" if "pixels" in certificate.arrays else "input units"
-    return f"the L{region.get('norm')} ball of radius {region.get('radius')} ({unit}){clipped}"
+    return f" {words} the L{region.get('norm')} ball of radius {region.get('radius')} ({unit}){clipped}"
 
 
-THEORIES: dict[str, Theory] = {"mondeq-order-1": Theory("mondeq", mondeq.ARRAYS, _mondeq_margins)}
+THEORIES: dict[str, Theory] = {
+    "mondeq-order-1": Theory("mondeq", mondeq.ARRAYS, _mondeq_margins),
+    "mondeq-lipschitz": Theory("mondeq", mondeq.ARRAYS, _mondeq_lipschitz),
+    "mondeq-ellipsoid": Theory("mondeq", mondeq.ARRAYS, _mondeq_ellipsoid),
+    "mondeq-point": Theory("mondeq", mondeq.ARRAYS, _mondeq_points),
+}

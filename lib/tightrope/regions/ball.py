@@ -55,6 +55,15 @@ def parse_radius(name: str, value: Any) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class PixelBall:
+    """What :func:`pixel_ball` made a ball of: an image (p0,) with pixels in [0, 1], a radius, the normalisation."""
+
+    image: np.ndarray
+    epsilon_pixel: float
+    normalisation: Normalisation
+
+
+@dataclass(frozen=True, eq=False)
 class Ball:
     """{x : ||x - center||_norm <= radius, lower <= x <= upper}, in network-input units.
 
@@ -69,6 +78,8 @@ class Ball:
     lower, upper
         (p0,) each, or None: the box to which the ball is cut. :func:`pixel_ball` makes it of the pixel range if its
         `clip` says so.
+    made_of
+        The image and the radius in pixel units that it was made of, for proofs about pixels; None for another ball.
     """
 
     center: np.ndarray
@@ -76,6 +87,7 @@ class Ball:
     norm: float
     lower: np.ndarray | None = None
     upper: np.ndarray | None = None
+    made_of: PixelBall | None = None
 
     def __post_init__(self) -> None:
         center = np.array(self.center, dtype=float)
@@ -294,9 +306,6 @@ def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisat
             f"normalisation: expected a datasets.Normalisation, got {normalisation!r}; write "
             "Normalisation(mean, std), with mean 0 and std 1 for a network that takes pixels as they are."
         )
-    bounds = (
-        (normalisation.to_input(np.zeros_like(image)), normalisation.to_input(np.ones_like(image)))
-        if clip
-        else (None, None)
-    )
-    return Ball(normalisation.to_input(image), normalisation.radius_to_input(epsilon_pixel), parse_norm(norm), *bounds)
+    lower, upper = (normalisation.to_input(np.full_like(image, end)) if clip else None for end in (0.0, 1.0))
+    radius, made_of = normalisation.radius_to_input(epsilon_pixel), PixelBall(image, epsilon_pixel, normalisation)
+    return Ball(normalisation.to_input(image), radius, parse_norm(norm), lower, upper, made_of)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tightrope import proofs
 from tightrope.arguments import require_network, require_region
 from tightrope.certificates import Verdict, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
@@ -104,6 +105,10 @@ class EllipsoidReport:
         (k,) in the order of the model's constraints: the proof, with Q and b before scaling.
     solve
         The solver's report.
+    network, region
+        What was asked about.
+    parts
+        The multipliers by group, for :meth:`certificate`; None at the order 1+cuts.
     """
 
     ellipsoid: Ellipsoid | None
@@ -111,6 +116,22 @@ class EllipsoidReport:
     multipliers: np.ndarray | None
     solve: SolveReport
     seconds: float
+    network: MonDEQ
+    region: Region
+    parts: dict[str, np.ndarray] | None = None
+
+    def certificate(self) -> proofs.Proof:
+        """Return the file that proves that the ellipsoid, in it a little larger, holds F(region).
+
+        Raises
+        ------
+        InputError
+            No ellipsoid was proven, or the order is 1+cuts.
+        """
+        if self.ellipsoid is None or self.parts is None:
+            raise InputError("report: only a proven ellipsoid of order 1 has a certificate.")
+        parts = {name: part * self.scale**2 for name, part in self.parts.items()}
+        return proofs.ellipsoid(self.network, self.region, self.ellipsoid.Q, self.ellipsoid.b, parts)
 
     def margins(self, label: int) -> np.ndarray:
         """Return (K,) proven upper bounds of F_j - F_label over the region; 0 at the label."""
@@ -176,9 +197,11 @@ def outer_ellipsoid(
     start = _start(network, region, seed)
     report = log_det.solve(model, data, start, tolerance=tolerance, time_limit=time_limit, stop=stop)
     if report.multipliers is None:
-        return EllipsoidReport(None, 0.0, None, report, time.perf_counter() - began)
+        return EllipsoidReport(None, 0.0, None, report, time.perf_counter() - began, network, region)
     ellipsoid, scale = proven_ellipsoid(model, data, report.multipliers)
-    return EllipsoidReport(ellipsoid, scale, report.multipliers, report, time.perf_counter() - began)
+    parts, seconds = data.constraints.split(report.multipliers), time.perf_counter() - began
+    own = parts if state is None else None
+    return EllipsoidReport(ellipsoid, scale, report.multipliers, report, seconds, network, region, own)
 
 
 def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.ndarray) -> tuple[Ellipsoid | None, float]:

@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from tightrope import proofs
 from tightrope.arguments import require_network
 from tightrope.certificates import exact_bound, sound_bound
 from tightrope.errors import CertificateError, InputError, RegionError, UnknownNameError
@@ -83,6 +84,19 @@ class LipschitzBound:
     seconds: float
     whole: bool = True
 
+    def certificate(self, network: MonDEQ) -> proofs.Proof:
+        """Return the file that proves the constant.
+
+        Raises
+        ------
+        InputError
+            It is that of the states, or of a part of the Jacobian.
+        """
+        if not (self.of == "output" and self.whole):
+            raise InputError("bound: only a constant of the outputs, with all parts, has a certificate.")
+        parts = sorted(self.parts, key=lambda part: cast(int, part.part))
+        return proofs.lipschitz(network, self.norm, [({"bound": self.value}, [part.multipliers for part in parts])])
+
 
 @dataclass(frozen=True, eq=False)
 class PairwiseBounds:
@@ -99,6 +113,14 @@ class PairwiseBounds:
     parts: tuple[PartBound, ...]
     network_sha256: str
     seconds: float
+
+    def certificate(self, network: MonDEQ) -> proofs.Proof:
+        """Return the file that proves the constants, one claim for each pair."""
+        claims = [
+            ({"bound": part.value, "pair": list(cast(tuple[int, int], part.part))}, [part.multipliers])
+            for part in self.parts
+        ]
+        return proofs.lipschitz(network, self.norm, claims)
 
 
 #: What to write for a network that is no monDEQ.

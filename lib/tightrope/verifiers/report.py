@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tightrope import proofs
 from tightrope.attacks import Attack, margins_at, pgd
 from tightrope.certificates import Certificate, Verdict
 from tightrope.errors import InputError, RegionError
@@ -56,7 +57,13 @@ class LabelDecision:
 
 @dataclass(frozen=True, eq=False)
 class RobustnessReport:
-    """The decisions of all target labels and what follows from them."""
+    """The decisions of all target labels and what follows from them.
+
+    Attributes
+    ----------
+    network, region
+        What was asked about.
+    """
 
     verdict: Verdict
     label: int
@@ -64,6 +71,40 @@ class RobustnessReport:
     decisions: tuple[LabelDecision, ...]
     attack: Attack | None
     seconds: float
+    network: MonDEQ | FeedForward
+    region: Region
+
+    def certificate(self, label: int) -> proofs.Proof:
+        """Return the file that proves what is known of one target label: its bound, or the attack that reaches it.
+
+        Raises
+        ------
+        InputError
+            The label was not asked for, or nothing is known of it that has a certificate.
+        """
+        if self.attack is not None and self.attack.label == label:
+            return proofs.attack(self.network, self.region, self.label, self.attack)
+        known = {certificate.target: certificate for certificate in self._known()}
+        if label not in known:
+            raise InputError(f"label: got {label!r}; the labels with a certificate are {list(known)}.")
+        return proofs.margins(self.network, self.region, [known[label]])
+
+    def certificates(self) -> proofs.Proof:
+        """Return one file for all target labels that have a certificate; that of the attack if there are none.
+
+        Raises
+        ------
+        InputError
+            There is neither.
+        """
+        if known := self._known():
+            return proofs.margins(self.network, self.region, known)
+        if self.attack is None:
+            raise InputError("certificates: no label of this report has one.")
+        return proofs.attack(self.network, self.region, self.label, self.attack)
+
+    def _known(self) -> list[Certificate]:
+        return [decision.certificate for decision in self.decisions if decision.certificate is not None]
 
 
 def combined(decisions: Iterable[LabelDecision]) -> Verdict:
@@ -177,4 +218,5 @@ def attack_then_prove(
     best = max(attacks.values(), key=lambda hit: hit.margin, default=None)
     ordered = tuple(decisions[target] for target in sorted(decisions))
     verdict = Verdict.FALSIFIED if attacks else combined(ordered)
-    return RobustnessReport(verdict, label, int(np.argmax(scores)), ordered, best, time.perf_counter() - began)
+    predicted, seconds = int(np.argmax(scores)), time.perf_counter() - began
+    return RobustnessReport(verdict, label, predicted, ordered, best, seconds, network, region)
