@@ -1,5 +1,6 @@
 """The README: its code runs as it is, its numbers are those of the committed rows."""
 
+import ast
 import contextlib
 import io
 import re
@@ -14,15 +15,18 @@ from tightrope.workbench.records import Store
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_example_runs():
-    """Ten lines, and a verdict."""
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_the_example_prints_what_stands_below_it():
+    """Ten lines, a verdict, and bounds to three decimals."""
+    ((code, shown),) = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL)
     lines = [line for line in code.splitlines() if line.strip()]
     assert len(lines) <= 10
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(compile(code, "README.md", "exec"), {})
-    assert said.getvalue().startswith(("certified", "falsified", "unknown"))
+    (verdict, bounds), (expected, values) = (text.split(maxsplit=1) for text in (said.getvalue(), shown))
+    assert verdict == expected == "certified"
+    for (label, bound), (other, value) in zip(ast.literal_eval(bounds), ast.literal_eval(values), strict=True):
+        assert label == other and bound == pytest.approx(value, abs=2e-3)
 
 
 def test_the_results_are_those_of_the_committed_rows(tmp_path, monkeypatch):
