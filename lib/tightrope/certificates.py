@@ -242,7 +242,7 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Make an object of JSON, in which no name may occur twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise ValueError("a name occurs twice")
+        raise InputError("a name occurs twice")
     return content
 
 
@@ -250,13 +250,13 @@ def _numbers(value: object) -> np.ndarray:
     """Return lists of numbers as an array; text and truth values are none."""
     array = np.array(value)
     if array.size and array.dtype.kind not in "iuf":
-        raise ValueError("expected numbers in the range of a float")
+        raise InputError("expected numbers in the range of a float")
     return array.astype(float)
 
 
 def _integer(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("a label is no integer")
+        raise InputError("a label is no integer")
     return value
 
 

@@ -169,8 +169,8 @@ def test_margins_of_the_published_network_are_proven_by_pixels(norm, epsilon, cl
     file = proof.certificate
     assert (file.arrays["pixels"] == np.round(255 * data.image(0))).all()
     assert file.region["radius"] == str(epsilon)
-    assert all(file.arrays[name].dtype == np.float32 for name in ("t", "mu", "nu", "q"))
-    assert len(file.to_bytes()) < 3 * 5000
+    single = all(file.arrays[name].dtype == np.float32 for name in ("t", "mu", "nu", "q"))
+    assert len(file.to_bytes()) < 3 * (5000 if single else 9000)  # double where a claim is as tight as its multipliers
     assert isinstance(proofs.find_network(file.network), type(entry.network))
 
 
