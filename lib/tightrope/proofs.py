@@ -86,7 +86,8 @@ def arrays_of(network: MonDEQ | FeedForward) -> tuple[str, dict[str, np.ndarray]
         return "mondeq", {name: getattr(network, name) for name in ("W", "U", "u", "C", "c")}
     if isinstance(network, FeedForward):
         return "relu", network.arrays()
-    raise InputError(f"network: there are certificate files for a MonDEQ or a FeedForward, not for a {type(network).__name__}.")
+    kinds = "a MonDEQ or a FeedForward"
+    raise InputError(f"network: there are certificate files for {kinds}, not for a {type(network).__name__}.")
 
 
 def digest(network: MonDEQ | FeedForward) -> str:

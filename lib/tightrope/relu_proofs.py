@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from torch import Tensor
 
 from tightrope import checker
 from tightrope.attacks import Attack
@@ -19,7 +18,7 @@ from tightrope.checker.relu_network import Network
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.proofs import Proof, decimal_above, decimal_below, described, digest, moved_inside
-from tightrope.propagation.layerwise import Layerwise
+from tightrope.propagation.layerwise import Layerwise, Tightened
 from tightrope.regions import Ball, Region
 
 #: The checker's rules of the hidden layers and of the margins, for each relaxation. Of the same hidden bounds, hBox's
@@ -69,7 +68,7 @@ def linear(network: FeedForward, region: Region, label: int, relaxation: str) ->
     writer = _Writer(network, region, label)
     hidden, last = RULES[relaxation]
     for _ in network.layers[:-1]:
-        writer.add_layer(hidden)
+        writer.add_layer([hidden])
     for target in _others(network, label):
         writer.add_margin(target, last)
     return writer.proof()
@@ -81,18 +80,13 @@ def layerwise(network: FeedForward, region: Ball, found: Layerwise, leaves: Iter
     Parameters
     ----------
     leaves
-        Those of other targets than the root decides; the root's slopes for all if left out.
+        Those of the targets that the root leaves open; the root's slopes for all if left out.
     """
     writer = _Writer(network, region, found.label)
-    tightened = {i: [part for part in found.hidden if part.layer == i] for i in range(len(network.layers) - 1)}
+    tightened = [[part for part in found.hidden if part.layer == i] for i in range(len(network.layers) - 1)]
     for i in range(len(network.layers) - 1):
-        rows = np.concatenate([part.rows.numpy() for part in tightened[i]]) if tightened[i] else np.zeros(0, int)
-        halves = [
-            [np.concatenate([part.slopes[j].numpy().reshape(2, len(part.rows), -1)[side] for part in tightened[i]])
-             for j in range(i)]
-            for side in (0, 1)
-        ] if len(rows) else []  # fmt: skip
-        writer.add_layer(("deepz", "crown"), rows, halves)
+        own = [side[i][0].numpy() for side in (found.triangles.upper, found.triangles.lower)]
+        writer.add_layer(("deepz", "crown"), np.concatenate([own[0], -own[1]]), tightened[i])
     trees = {tree.target: tree for tree in leaves or ()}
     for row, target in enumerate(_others(network, found.label)):
         whole = Leaves(target, tuple(a[0, row : row + 1].double().numpy() for a in found.dual.slopes))
@@ -126,35 +120,40 @@ class _Writer:
         self.rows: dict[str, list[np.ndarray]] = {}
 
     def add_layer(
-        self, rules: str | Sequence[str], rows: np.ndarray | None = None, slopes: Sequence[Sequence[np.ndarray]] = ()
+        self, rules: Sequence[str], known: np.ndarray | None = None, tightened: Sequence[Tightened] = ()
     ) -> None:
-        """Bound the next hidden layer by a rule, or each bound by the best of several rules and of given slopes.
+        """Bound the next hidden layer by the first rule, or by the first that proves what is known.
 
         Parameters
         ----------
-        rows, slopes
-            Some neurons, and the lower slopes (rows, n_l) for their upper and for their lower bounds.
+        known : (2 n,) array
+            Upper bounds of h, then of -h, which the slopes of layers above are made for. If no rule proves them all,
+            each is proven by the best of the rules and of `tightened`. What is tighter than known is left.
         """
         number = len(self.proofs.bounds) + 1
         size = self.proofs.network.sizes[number - 1]
         forms = relu.both_signs(size)
-        if isinstance(rules, str) or number == 1:
-            rule = rules if isinstance(rules, str) else rules[0]
+        wanted = [] if known is None else [*map(Fraction, known.tolist())]
+        found = []
+        for rule in rules:
             values = self.proofs.upper(forms, rule)
+            if number == 1 or all(value <= want for value, want in zip(values, wanted, strict=False)):
+                break
+            found.append((values, self._forms(forms, rule)))
         else:
             rule = "given"
-            found = [(self.proofs.upper(forms, one), self._forms(forms, one)) for one in rules]
             best, mu = found[0]
             for other, proposed in found[1:]:
                 _improve(best, mu, np.arange(2 * size), other, proposed)
-            for side, part in enumerate(slopes):
-                chosen = rows + side * size
-                proposed = self._forms(forms[chosen], "crown", part)
-                _improve(best, mu, chosen, self.proofs.upper(forms[chosen], proposed), proposed)
+            for part in tightened:
+                rows = np.concatenate([part.rows.numpy(), part.rows.numpy() + size])
+                proposed = self._forms(forms[rows], "crown", [slopes.double().numpy() for slopes in part.slopes])
+                _improve(best, mu, rows, self.proofs.upper(forms[rows], proposed), proposed)
             values = self.proofs.upper(forms, mu)
             self.arrays |= {f"mu{number}.{j}": array for j, array in enumerate(mu, start=1)}
-        high, low = (_upward(side) for side in (values[:size], values[size:]))
-        self.proofs.bounds.append((-low.astype(float), high.astype(float)))
+        values = [*map(max, values, wanted)] if wanted else values
+        high, low = np.array([above(value) for value in values]).reshape(2, size)
+        self.proofs.bounds.append((-low, high))
         self.arrays |= {f"l{number}": -low, f"u{number}": high}
         self.claims.append({"layer": number, "rule": rule})
 
@@ -192,7 +191,7 @@ class _Writer:
         leaves: Leaves | None = None,
         dtype: type = np.float32,
     ) -> list[np.ndarray]:
-        """Return a form (rows, n_l) of each hidden layer's preactivations: by a rule, with these lower slopes if any."""
+        """Return a form (rows, n_l) of each hidden layer's preactivations: by a rule, or by these lower slopes."""
         found: list[np.ndarray] = []
         for i in reversed(range(len(self.proofs.bounds) + 1)):
             if found or i == len(self.proofs.bounds):
@@ -230,16 +229,6 @@ def _improve(
             best[row] = value
             for own, other in zip(mu, forms, strict=True):
                 own[row] = other[place]
-
-
-def _upward(values: Sequence[Fraction]) -> np.ndarray:
-    """Return floats at or above the values; in single precision, unless their size is not made for it."""
-    exact = np.array([above(value) for value in values])
-    size = np.abs(exact[exact != 0])
-    if ((size < 1e-30) | (size > 1e30)).any():
-        return exact
-    short = exact.astype(np.float32)
-    return np.where(short < exact, np.nextafter(short, np.float32(np.inf)), short)
 
 
 def _checked(theory: str, network: FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:

@@ -23,7 +23,7 @@ from tightrope.checker.relu_network import Network, Step
 EXACT_UP_TO = 50_000_000
 #: Bits of forms in integers below their largest entry: any form is a proof, so it may be rounded.
 BITS = 60
-SLOPE_BITS = 24
+SLOPE_BITS = 52
 UNIT, TINY = 2.0**-53, 2.0**-1070
 #: Entries of a batch of forms in floats.
 LARGEST = 2**22
@@ -66,14 +66,14 @@ class ExactForms:
     def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | str) -> None:
         """Go on to the preactivations below ReLU, between low and high (n,) or (rows, n), by a given form or a rule."""
         if isinstance(given, str):
-            upper, lower = slopes(given, low, high)
-            chosen = np.rint(np.where(self.form.signs > 0, upper, lower) * 2.0**SLOPE_BITS).astype(int)
+            chosen = np.where(self.form.signs > 0, *slopes(given, low, high))
+            chosen = np.rint(chosen * 2.0**SLOPE_BITS).astype(int)
             mu = _rounded(self.form * Exact(chosen, Fraction(1, 2**SLOPE_BITS)))
         else:
             mu = _rounded(Exact.of(given))
-        l, u, A = Exact.of(low), Exact.of(high), self.form
+        lower, upper, A = Exact.of(low), Exact.of(high), self.form
         zero = Exact.zeros(*low.shape)
-        most = (A * l.maximum(zero) - mu * l).maximum(A * u.maximum(zero) - mu * u)
+        most = (A * lower.maximum(zero) - mu * lower).maximum(A * upper.maximum(zero) - mu * upper)
         most_integers = np.where((low < 0) & (high > 0) & (most.integers < 0), 0, most.integers)
         self.value = self.value + Exact(most_integers.sum(1), most.scale)
         self.form = mu
@@ -127,8 +127,7 @@ class FloatForms:
         """Go on to the preactivations below ReLU; as :meth:`ExactForms.relu`."""
         A = self.form
         if isinstance(given, str):
-            upper, lower = slopes(given, low, high)
-            mu = A * np.where(A > 0, upper, lower)
+            mu = A * np.where(A > 0, *slopes(given, low, high))
         else:
             mu = np.asarray(given, float)
         top, ends = np.maximum(high, 0), np.maximum(np.abs(low), np.abs(high))
@@ -139,16 +138,15 @@ class FloatForms:
 
     def largest(self, region: "Inputs") -> list[Fraction]:
         """Return the bound of each row, forms being of the input."""
-        centre, half, radius = region.floats
+        middle, half, centre, radius = region.floats
         size = np.abs(self.form)
-        reach = size @ half
+        value, reach = self.form @ middle + size @ half, size @ (np.abs(middle) + half)
         if radius is not None:
             most = size.max(1, keepdims=True)
             scaled = size / np.where(most > 0, most, 1)
-            norm = most[:, 0] * (np.sqrt((scaled**2).sum(1)) if region.region.norm == "2" else 1)
-            reach = np.minimum(reach, radius * norm)
-        terms = self.form @ centre + reach
-        self._add(terms, size @ np.abs(centre) + reach, 2 * len(centre), 1 + np.abs(centre).sum())
+            norm = radius * most[:, 0] * (np.sqrt((scaled**2).sum(1)) if region.region.norm == "2" else 1)
+            value, reach = np.minimum(value, self.form @ centre + norm), reach + size @ np.abs(centre) + norm
+        self._add(value, reach, 2 * len(middle), 1 + (np.abs(middle) + half + np.abs(centre)).sum())
         error = self.error + 4 * self.sums * UNIT * self.size
         if not np.isfinite(self.value + error).all():
             raise Refused("a bound is beyond all measure")
@@ -162,8 +160,8 @@ class Inputs:
     region: Region
 
     @cached_property
-    def floats(self) -> tuple[np.ndarray, np.ndarray, float | None]:
-        """Centre (n,), half-widths (n,) of a box, and the radius of a ball or None: the region is in all of these."""
+    def floats(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
+        """Centre and half-widths (n,) of a box, centre (n,) and radius of a ball or None: the region is in both."""
         ball = self.region
         if ball.generators is not None:
             raise Refused("region: in floats, only balls are read")
@@ -174,18 +172,16 @@ class Inputs:
         else:
             whole = Exact.rational([ball.radius] * len(ball.centre))
             low, high = ball.centre - whole, ball.centre + whole
-        centre = (ball.centre if ball.half is None else (low + high) * Fraction(1, 2)).floats()
-        middle = Exact.of(centre)
+        middle, centre = Exact.of(((low + high) * Fraction(1, 2)).floats()), Exact.of(ball.centre.floats())
         half = (high - middle).maximum(middle - low).up().floats()
-        if ball.half is not None:
-            return centre, half, None
-        return centre, half, above(ball.radius + abs(ball.centre - middle).sum().fraction())
+        radius = above(ball.radius + abs(ball.centre - centre).sum().fraction()) if ball.half is None else None
+        return middle.floats(), half, centre.floats(), radius
 
     @cached_property
     def sizes(self) -> np.ndarray:
         """At least the absolute value of each input (n,)."""
-        centre, half, _ = self.floats
-        return (np.abs(centre) + half) * (1 + 2.0**-50)
+        middle, half, _, _ = self.floats
+        return (np.abs(middle) + half) * (1 + 2.0**-50)
 
 
 class Proofs:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -199,7 +200,7 @@ class Network:
         else:
             network = cls(_layers(values))
         steps = [step for layer in network.layers for step in layer]
-        if any(below.shape[0] != above.shape[1] for below, above in zip(steps, steps[1:], strict=False)):
+        if any(below.shape[0] != above.shape[1] for below, above in pairwise(steps)):
             raise Refused("network: the sizes of its layers do not fit each other")
         return network
 
