@@ -10,6 +10,7 @@ import torch
 
 from tightrope import attacks, checker, relu_proofs, zoo
 from tightrope.checker import regions, relu
+from tightrope.checker.__main__ import main
 from tightrope.checker.relu_network import Network
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
 from tightrope.propagation.bounds import bounds
@@ -348,6 +349,31 @@ def test_points_are_proven_and_altered_ones_refused(by, monkeypatch):
         ):
             assert not any(outcome(other, network))
     assert proven >= 5
+
+
+@pytest.mark.parametrize("network", [random_network(1), small_convolutions(0)], ids=["dense", "convolutions"])
+def test_the_command_line_reads_networks_as_they_are_written(network, tmp_path, capsys):
+    centre = np.random.default_rng(0).standard_normal(network.input_size)
+    label = int(network.predict(centre))
+    proof = relu_proofs.linear(network, Ball(centre, 0.01, 2), label, "deepz")
+    proof.save(tmp_path / "one.cert")
+    network.to_npz(tmp_path / "network.npz")
+    files = [str(tmp_path / "one.cert"), "--network", str(tmp_path / "network.npz")]
+    assert main(files) == 0
+    assert capsys.readouterr().out.count("PROVEN (exact)") == len(network.layers) - 1 + network.classes - 1
+    with np.load(tmp_path / "network.npz") as archive:
+        arrays = dict(archive)
+    for name, array in arrays.items():
+        np.savez(tmp_path / "network.npz", **{**arrays, name: array + 1})
+        assert main(files) == 1
+        np.savez(tmp_path / "network.npz", **{**arrays, name: np.array(["text"])})
+        assert main(files) == 1
+        for damaged in (array.ravel()[:-1], array[None], array * np.nan, np.array(["text"])):
+            changed = {**arrays, name: damaged}
+            with pytest.raises(checker.Refused):
+                Network.read(changed)
+        with pytest.raises(checker.Refused):
+            Network.read({other: value for other, value in arrays.items() if other != name})
 
 
 # published networks --------------------------------------------------------------------------------------------

@@ -251,5 +251,7 @@ def _steps(kind: str, arrays: Mapping[str, np.ndarray]) -> tuple[Step, ...]:
         return (Dense(first, second),)
     if kind == "scaling":
         return (Scaling(first, second),)
-    whole = [tuple(int(n) for n in np.ravel(arrays[name])) for name in names[2:]]
-    return (Convolution(first, second, *whole),)
+    whole = [arrays[name] for name in names[2:]]
+    if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in whole):
+        raise Refused(f"network: expected whole numbers in {', '.join(names[2:])}")
+    return (Convolution(first, second, *(tuple(int(n) for n in array) for array in whole)),)

@@ -50,6 +50,8 @@ def check(certificate: Certificate, network: Mapping[str, np.ndarray]) -> list[F
             raise Refused("the file claims nothing")
         theory = THEORIES[certificate.theory]
         own = {name: network[name] for name in theory.arrays or network if name in network}
+        if any(np.asarray(array).dtype.kind not in "biuf" for array in own.values()):
+            raise Refused("network: an array is not made of numbers")
         if digest(theory.kind, own) != certificate.network:
             raise Refused("the network is not the one that the file is about (SHA-256 differs)")
         return list(theory.check(certificate, network))

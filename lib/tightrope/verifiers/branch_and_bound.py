@@ -201,7 +201,7 @@ class _Tree:
         label: int,
         root: Layerwise,
         batch: int,
-        keep_leaves: bool,
+        keep_leaves: bool = False,
     ) -> None:
         self.network, self.region, self.label, self.batch = network, region, label, batch
         self.inputs = inputs
