@@ -18,7 +18,7 @@ from tightrope.certificates import Certificate
 from tightrope.checker import Finding
 from tightrope.checker import mondeq as theory
 from tightrope.checker import regions as exact_regions
-from tightrope.errors import CertificateError, InputError, RegionError
+from tightrope.errors import CertificateError, InputError, RegionError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region, Zonotope, pixel_ball
 
@@ -31,6 +31,9 @@ SMALLEST = 1e-12
 #: By how much t and q are raised, relative to the largest and to themselves, where a solver's own multipliers leave
 #: the form in z with an eigenvalue a little below 0: the bounds that `sound_bound` proves may use that z is bounded.
 NUDGES = tuple((size, factor * size) for size in (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5) for factor in (1, 10, 100, 1000))
+
+#: By how much, relative to 1 + its size, the bound in a file may be above the solver's for it.
+LOOSEST = 1e-3
 
 _Content = tuple[dict, dict[str, np.ndarray]]
 #: A claim, and its row of each array.
@@ -104,11 +107,11 @@ def find_network(sha256: str) -> MonDEQ | FeedForward:
         There is none.
     """
     for name in filter(zoo.available, zoo.names()):
-        network = zoo.get(name).network
         try:
+            network = zoo.get(name).network
             if digest(network) == sha256:
                 return network
-        except InputError:  # of another kind
+        except TightropeError:  # of another kind, or damaged: not the one that is looked for
             continue
     raise InputError("network: no network of the zoo has the SHA-256 that the file states; name it by --network.")
 
@@ -201,9 +204,9 @@ def _nudged(network: MonDEQ, content: _Content, claim: dict, multipliers: dict, 
         best = (value, found)
         if value <= bound + size * (1 + abs(bound)):
             break
-    if not np.isfinite(best[0]):
-        return claim, multipliers
     value = max(bound, best[0] + 1e-10 * (1 + abs(best[0])))
+    if value > bound + LOOSEST * (1 + abs(bound)) or (bound < 0 <= value):
+        return claim, multipliers
     return claim | {"bound": decimal_above(value)}, best[1]
 
 
@@ -212,7 +215,7 @@ def _around(multipliers: dict[str, np.ndarray]) -> Iterator[tuple[float, dict[st
     t, q = multipliers["t"], multipliers["q"]
     largest = max(np.abs(multipliers[name]).max(initial=0.0) for name in ("t", "mu", "nu"))
     for size, more in ((0.0, 0.0), *NUDGES):
-        yield size, multipliers | {"t": t + size * largest, "q": q + more * q.max()}
+        yield size, multipliers | {"t": t + size * largest, "q": q + more * max(q.max(), 1e-3 * largest)}
 
 
 def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> dict[str, np.ndarray]:
@@ -308,11 +311,13 @@ def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attac
     if not isinstance(network, MonDEQ) or not isinstance(region, Ball):
         raise InputError("attack: certificate files state attacks on a MonDEQ in a ball.")
     point = moved_inside(region, hit.point)
-    z = network.equilibrium(point, tolerance=1e-14)
+    z = network.equilibrium(point, tolerance=1e-12)
     above = float((network.C[hit.label] - network.C[label]) @ z + network.c[hit.label] - network.c[label])
     m = Context(prec=DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(network.proven_m * (1 - 1e-6)))
-    claim = {"label": label, "target": int(hit.label), "least": decimal_below(above * (1 - 1e-9)), "m": str(m)}
-    return _proof("mondeq-point", network, described(region), [[(claim, {"point": point, "z": z})]])
+    claim = {"label": label, "target": int(hit.label), "m": str(m)}
+    arrays = {"point": point, "z": z}
+    candidates = [(claim | {"least": decimal_below(above * (1 - part))}, arrays) for part in (1e-9, 1e-3)]
+    return _proof("mondeq-point", network, described(region), [candidates])
 
 
 def moved_inside(region: Ball, point: np.ndarray) -> np.ndarray:

@@ -134,8 +134,8 @@ def _arrays(table: Mapping, block: memoryview) -> dict[str, np.ndarray]:
             raise Unreadable(f"array {name!r}: expected a dtype of {', '.join(DTYPES)} and a shape")
         shape = entry["shape"]
         sizes = isinstance(shape, list) and len(shape) <= 4 and all(type(n) is int and 0 <= n < 2**31 for n in shape)
-        if not sizes:
-            raise Unreadable(f"array {name!r}: expected a shape of at most four sizes")
+        if not sizes or prod(max(n, 1) for n in shape) >= 2**40:
+            raise Unreadable(f"array {name!r}: expected a shape of at most four sizes, not too large")
         dtype = np.dtype(entry["dtype"])
         end = start + prod(shape) * dtype.itemsize
         if end > len(block):

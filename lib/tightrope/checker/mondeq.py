@@ -83,11 +83,11 @@ class Multipliers:
                 if name == "clip":
                     continue
                 raise Refused(f"{name}: these multipliers are missing")
-            array = np.asarray(arrays[name], float).ravel()
-            if name == "q" and len(array) == 1:
+            array = np.asarray(arrays[name], float)
+            if name == "q" and array.shape == (1,):
                 array = np.repeat(array, n)
             if array.shape != (size,):
-                raise Refused(f"{name}: expected {size} multipliers, got {len(array)}")
+                raise Refused(f"{name}: expected {size} multipliers, got the shape {array.shape}")
             values[name] = Exact.of(array)
             if name != "t" and (values[name].signs < 0).any():
                 raise Refused(f"{name}: a multiplier of an inequality is negative")

@@ -18,10 +18,10 @@ def prove_point(
         The point is outside, or its state as enclosed by z is not known well enough.
     """
     xi, constant = network.difference(label, target)
+    if point.shape != (region.size,) or z.shape != network.u.shape or len(region.centre) != network.U.shape[1]:
+        raise Refused("point, z: their sizes are not the network's")
     d = point if region.generators is not None else point - region.centre
     x = region.point(d)
-    if len(x) != network.U.shape[1] or z.shape != network.u.shape:
-        raise Refused("point, z: their sizes are not the network's")
     y = (network.W @ z + network.U @ x + network.u).maximum(Exact.zeros(len(z)))
     off = network.W @ (z - y)
     spare = (xi @ y).fraction() + constant - least

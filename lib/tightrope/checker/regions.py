@@ -81,8 +81,6 @@ class Region:
         Refused
             It is outside the region.
         """
-        if d.shape != (self.size,):
-            raise Refused(f"point: expected {self.size} coordinates")
         a = abs(d)
         if self.half is not None:
             outside = ((self.half - a).signs < 0).any()

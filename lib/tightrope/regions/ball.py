@@ -225,10 +225,6 @@ def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisat
         raise RegionError(f"epsilon_pixel: expected a finite number >= 0, got {epsilon_pixel!r}.") from None
     if not (np.isfinite(epsilon_pixel) and epsilon_pixel >= 0):
         raise RegionError(f"epsilon_pixel: expected a finite number >= 0, got {epsilon_pixel!r}.")
-    bounds = (
-        (normalisation.to_input(np.zeros_like(image)), normalisation.to_input(np.ones_like(image)))
-        if clip
-        else (None, None)
-    )
+    lower, upper = (normalisation.to_input(np.full_like(image, end)) if clip else None for end in (0.0, 1.0))
     radius, made_of = normalisation.radius_to_input(epsilon_pixel), PixelBall(image, epsilon_pixel, normalisation)
-    return Ball(normalisation.to_input(image), radius, parse_norm(norm), *bounds, made_of=made_of)
+    return Ball(normalisation.to_input(image), radius, parse_norm(norm), lower, upper, made_of)
