@@ -87,7 +87,10 @@ def arrays_of(network: MonDEQ | FeedForward) -> tuple[str, dict[str, np.ndarray]
     """
     if isinstance(network, MonDEQ):
         return "mondeq", {name: getattr(network, name) for name in ("W", "U", "u", "C", "c")}
-    raise InputError(f"network: there are certificate files for a MonDEQ, not for a {type(network).__name__}.")
+    if isinstance(network, FeedForward):
+        return "relu", network.arrays()
+    kinds = "a MonDEQ or a FeedForward"
+    raise InputError(f"network: there are certificate files for {kinds}, not for a {type(network).__name__}.")
 
 
 def digest(network: MonDEQ | FeedForward) -> str:
@@ -307,7 +310,7 @@ def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attac
     """
     if not isinstance(network, MonDEQ) or not isinstance(region, Ball):
         raise InputError("attack: certificate files state attacks on a MonDEQ in a ball.")
-    point = _inside(region, hit.point)
+    point = moved_inside(region, hit.point)
     z = network.equilibrium(point, tolerance=1e-12)
     above = float((network.C[hit.label] - network.C[label]) @ z + network.c[hit.label] - network.c[label])
     m = Context(prec=DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(network.proven_m * (1 - 1e-6)))
@@ -317,7 +320,7 @@ def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attac
     return _proof("mondeq-point", network, described(region), [candidates])
 
 
-def _inside(region: Ball, point: np.ndarray) -> np.ndarray:
+def moved_inside(region: Ball, point: np.ndarray) -> np.ndarray:
     """Return floats that are inside exactly, next to a point that is inside up to rounding."""
     centre = region.center
     step = (point - centre) * (1 - 1e-12)

@@ -20,6 +20,7 @@ from tightrope.checker.numbers import Exact, Refused
 NORMS = ("1", "2", "inf")
 #: The norm of the unit ball of d, and the columns of G in the array `generators`.
 SHAPES = {"zonotope": "inf", "ellipsoid": "2"}
+ARRAYS = ("pixels", "centre", "lower", "upper", "generators")
 PIXELS = {"norm", "radius", "scale", "mean", "std", "clip"}
 
 

@@ -6,9 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker import lipschitz, mondeq, points, regions
+from tightrope.checker import lipschitz, mondeq, points, regions, relu
 from tightrope.checker.file import Certificate, digest
 from tightrope.checker.numbers import Exact, Refused
+from tightrope.checker.relu_network import Network as ReluNetwork
 
 EXACT = "exact"
 
@@ -23,7 +24,7 @@ class Finding:
         In words.
     proven : bool
     by : str
-        How numbers were computed: EXACT.
+        How numbers were computed: EXACT, or "float64 analysis", in floats with an a-priori bound of their error.
     reason : str
         Why it is refused; empty if it is proven.
     """
@@ -48,7 +49,9 @@ def check(certificate: Certificate, network: Mapping[str, np.ndarray]) -> list[F
         if not certificate.claims:
             raise Refused("the file claims nothing")
         theory = THEORIES[certificate.theory]
-        own = {name: network[name] for name in theory.arrays if name in network}
+        own = {name: network[name] for name in theory.arrays or network if name in network}
+        if any(np.asarray(array).dtype.kind not in "biuf" for array in own.values()):
+            raise Refused("network: an array is not made of numbers")
         if digest(theory.kind, own) != certificate.network:
             raise Refused("the network is not the one that the file is about (SHA-256 differs)")
         return list(theory.check(certificate, network))
@@ -58,7 +61,7 @@ def check(certificate: Certificate, network: Mapping[str, np.ndarray]) -> list[F
 
 @dataclass(frozen=True)
 class Theory:
-    """One kind of proof: the kind of network, its arrays, and what checks the claims."""
+    """One kind of proof: the kind of network, its arrays (all, if none are named), and what checks the claims."""
 
     kind: str
     arrays: tuple[str, ...]
@@ -162,22 +165,97 @@ def _mondeq_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]
     yield from _each(certificate, words, prove)
 
 
+def _relu_linear(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"layer", "rule"}: l <= h <= u of hidden layers in order; then {"label", "target", "bound", "rule"}.
+
+    With the rule "given" the forms of layer i are in mu<i>.1, mu<i>.2, ..., those of the margins in turn in mu.1, ...;
+    a margin with "leaves" takes as many rows, and those of sign.1, ..., the phases of each leaf.
+    """
+    network = ReluNetwork.read(arrays)
+    region = regions.read(certificate.region, certificate.arrays)
+    proofs = relu.Proofs(network, region)
+    _only(certificate, *regions.ARRAYS, *_relu_arrays(certificate, len(network.sizes) - 1))
+    taken = {"mu.": 0, "sign.": 0}
+    inside = network.sizes[:-1]
+
+    def rows(prefix: str, count: int) -> list[np.ndarray]:
+        first, taken[prefix] = taken[prefix], taken[prefix] + count
+        return relu.given_forms(certificate.arrays, prefix, inside, slice(first, first + count))
+
+    def prove(_: int, claim: Mapping) -> str:
+        given, number = claim.get("rule"), len(proofs.bounds) + 1
+        if given != "given" and given not in relu.RULES:
+            raise Refused(f"rule: expected given or one of {', '.join(relu.RULES)}, got {given!r}")
+        if "layer" in claim:
+            _keys(claim, "layer", "rule")
+            if _index(claim, "layer") != number or number > len(inside):
+                raise Refused("layer: hidden layers are proven in order, each once")
+            if given == "given":
+                both = slice(0, 2 * inside[number - 1])
+                given = relu.given_forms(certificate.arrays, f"mu{number}.", inside[: number - 1], both)
+            low, high = (certificate.arrays.get(f"{side}{number}", np.zeros(0)) for side in "lu")
+            proofs.prove_layer(low, high, given)
+            return proofs.arithmetic.by
+        _keys(claim, "label", "target", "bound", "rule", *(["leaves"] if "leaves" in claim else []))
+        leaves = _index(claim, "leaves") if "leaves" in claim else 1
+        if leaves < 1:
+            raise Refused("leaves: expected at least one")
+        signs = rows("sign.", leaves) if "leaves" in claim else None
+        given = rows("mu.", leaves) if given == "given" else given
+        bound = regions.decimal(claim, "bound")
+        proofs.prove_margin(_index(claim, "label"), _index(claim, "target"), bound, given, signs)
+        return proofs.arithmetic.by
+
+    def words(claim: Mapping) -> str:
+        text = f"the bounds of layer {claim.get('layer')}" if "layer" in claim else _margin(claim, "<=", "bound")
+        return text + _ball(certificate)
+
+    yield from _each(certificate, words, prove)
+
+
+def _relu_arrays(certificate: Certificate, hidden: int) -> Iterator[str]:
+    """Yield the names of the arrays that the claims use."""
+    for claim in certificate.claims:
+        prefixes = ["mu."] if claim.get("rule") == "given" else []
+        last, number = hidden, claim.get("layer")
+        if type(number) is int and 1 <= number <= hidden:
+            yield from (f"l{number}", f"u{number}")
+            prefixes, last = [f"mu{number}."] * len(prefixes), number - 1
+        prefixes += ["sign."] if "leaves" in claim else []
+        yield from (f"{prefix}{i}" for prefix in prefixes for i in range(1, last + 1))
+
+
+def _relu_points(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"label", "target", "least"}: F_target - F_label >= least at row i of `point`."""
+    network = ReluNetwork.read(arrays)
+    region, _ = _region(certificate, "point")
+
+    def prove(number: int, claim: Mapping) -> str:
+        _keys(claim, "label", "target", "least")
+        point = _row(certificate.arrays.get("point", np.zeros(0)), number, "point")
+        least = regions.decimal(claim, "least")
+        return relu.prove_point(network, region, point, _index(claim, "label"), _index(claim, "target"), least)
+
+    words = "at a point of"
+    yield from _each(certificate, lambda claim: _margin(claim, ">=", "least") + _ball(certificate, words), prove)
+
+
 def _each(
-    certificate: Certificate, words: Callable[[Mapping], str], prove: Callable[[int, Mapping], None]
+    certificate: Certificate, words: Callable[[Mapping], str], prove: Callable[[int, Mapping], str | None]
 ) -> Iterator[Finding]:
-    """Prove claim after claim; a refusal is that of one claim."""
+    """Prove claim after claim; a refusal is that of one claim. `prove` returns how, if not in exact numbers."""
     for number, claim in enumerate(certificate.claims):
         try:
-            prove(number, claim)
+            by = prove(number, claim)
         except Refused as refusal:
             yield Finding(words(claim), False, reason=str(refusal))
         else:
-            yield Finding(words(claim), True)
+            yield Finding(words(claim), True, by or EXACT)
 
 
 def _region(certificate: Certificate, *names: str) -> tuple[regions.Region, list[str]]:
     """Return the region, and which of these arrays the file has beside the region's own; others are refused."""
-    _only(certificate, *names, "pixels", "centre", "lower", "upper", "generators")
+    _only(certificate, *names, *regions.ARRAYS)
     region = regions.read(certificate.region, certificate.arrays)
     return region, [name for name in names if name in certificate.arrays]
 
@@ -224,4 +302,6 @@ THEORIES: dict[str, Theory] = {
     "mondeq-lipschitz": Theory("mondeq", mondeq.ARRAYS, _mondeq_lipschitz),
     "mondeq-ellipsoid": Theory("mondeq", mondeq.ARRAYS, _mondeq_ellipsoid),
     "mondeq-point": Theory("mondeq", mondeq.ARRAYS, _mondeq_points),
+    "relu-linear": Theory("relu", (), _relu_linear),
+    "relu-point": Theory("relu", (), _relu_points),
 }

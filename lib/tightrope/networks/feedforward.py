@@ -153,10 +153,11 @@ class FeedForward:
         dtype
             "float64" gives the same network back, "float32" and "float16" a rounded one in a smaller file.
         """
-        arrays = {k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in self._named().items()}
+        arrays = {k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in self.arrays().items()}
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
-    def _named(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what defines the network, by the names of :meth:`from_arrays`."""
         if not self.is_dense:
             return named_arrays(self.layers)
         pairs = enumerate(zip(self.weights, self.biases, strict=True), start=1)
@@ -230,7 +231,7 @@ class FeedForward:
 
     def sha256(self) -> str:
         """Return the SHA-256 of all arrays; the name does not enter."""
-        return hash_arrays(self._named())
+        return hash_arrays(self.arrays())
 
     def __repr__(self) -> str:
         return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))})"

@@ -30,6 +30,25 @@ METHODS = ("lp-greedy", "lp-last", "lp-all")
 
 
 @dataclass(frozen=True, eq=False)
+class Tightened:
+    """Bounds of some neurons of one hidden layer, and the slopes that prove them.
+
+    Attributes
+    ----------
+    layer : int
+        From 0.
+    rows : (k,) integers
+        The neurons.
+    slopes : tuple of (2 k, n_l) tensors, for each layer below
+        Those of the upper bounds, then those of the lower ones.
+    """
+
+    layer: int
+    rows: Tensor
+    slopes: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Layerwise:
     """Bounds of one image.
 
@@ -44,6 +63,8 @@ class Layerwise:
         The multipliers of the margins, (1, K - 1, n_l), in the order of the other labels.
     points : (K - 1, n_0) tensor
         Where the margins' forms are largest: inputs of the region to start an attack from.
+    hidden : tuple of Tightened
+        What proves the bounds that were optimised, if that was asked for.
     """
 
     triangles: Triangles
@@ -51,6 +72,7 @@ class Layerwise:
     label: int
     dual: Dual
     points: Tensor
+    hidden: "tuple[Tightened, ...]" = ()
 
     @property
     def worst(self) -> float:
@@ -67,6 +89,7 @@ def layerwise(
     steps: int = STEPS,
     dtype: torch.dtype = torch.float32,
     decide: bool = False,
+    keep: bool = False,
 ) -> Layerwise:
     """Bound the margins of one region.
 
@@ -86,6 +109,8 @@ def layerwise(
         The type of the ascent's numbers.
     decide
         Stop where the sign is known: with the bounds of CROWN and DeepZ where these suffice.
+    keep
+        Return the slopes of the hidden layers' bounds too, as a proof needs them.
 
     Examples
     --------
@@ -114,15 +139,26 @@ def layerwise(
             found = _margins(A, constant, triangles, inputs, label, others, steps // 2, dtype, 0.0)
             if found.worst < 0:
                 return found
+        kept: list[Tightened] | None = [] if keep else None
         for i in range(1, len(layers) - 1):
-            triangles = tighten(triangles, i, inputs, steps=steps, dtype=dtype)
-        return _margins(A, constant, triangles, inputs, label, others, 2 * steps, dtype, 0.0 if decide else None)
+            triangles = tighten(triangles, i, inputs, steps=steps, dtype=dtype, kept=kept)
+        found = _margins(A, constant, triangles, inputs, label, others, 2 * steps, dtype, 0.0 if decide else None)
+        return replace(found, hidden=tuple(kept or ()))
 
 
 def tighten(
-    triangles: Triangles, i: int, inputs: InputSet, *, steps: int = STEPS, dtype: torch.dtype = torch.float32
+    triangles: Triangles,
+    i: int,
+    inputs: InputSet,
+    *,
+    steps: int = STEPS,
+    dtype: torch.dtype = torch.float32,
+    kept: list[Tightened] | None = None,
 ) -> Triangles:
-    """Improve the bounds of the unstable neurons of hidden layer i of one problem by the triangles below it."""
+    """Improve the bounds of the unstable neurons of hidden layer i of one problem by the triangles below it.
+
+    What proves them is appended to `kept`, if that is a list.
+    """
     layer, lower, upper = triangles.layers[i], triangles.lower[i].clone(), triangles.upper[i].clone()
     below = Triangles(triangles.layers[:i], triangles.lower[:i], triangles.upper[:i])
     reduced, keep = below.alive()
@@ -143,6 +179,9 @@ def tighten(
         high, low = found.bound[0].split(len(rows))
         upper[0, rows] = torch.minimum(upper[0, rows], high)
         lower[0, rows] = torch.maximum(lower[0, rows], -low)
+        if kept is not None:
+            slopes = zip(found.dual.slopes, keep, _sizes(below), strict=True)
+            kept.append(Tightened(i, rows, tuple(_filled(a, k, n)[0] for a, k, n in slopes)))
     upper = torch.maximum(upper, lower)  # where the neuron is a constant, rounding may have crossed them
     sides = [list(triangles.lower), list(triangles.upper)]
     sides[0][i], sides[1][i] = lower, upper

@@ -29,6 +29,7 @@ from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import composed
 from tightrope.regions import INFINITY, Ball
+from tightrope.relu_proofs import Leaves
 from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Stop, end_if
 from tightrope.threads import one_blas_thread
@@ -53,6 +54,9 @@ class BranchAndBound:
         A point of the region with another label, re-checked by :func:`tightrope.attacks.check`, or None.
     subproblems, seconds
         Bounds that were computed for subproblems (not counting those of looking ahead), and time.
+    root, leaves
+        What :func:`tightrope.relu_proofs.layerwise` makes a certificate file of, if the verdict is CERTIFIED and
+        `keep` was set: the root's bounds, and the trees of the targets that it leaves open.
     """
 
     verdict: Verdict
@@ -61,6 +65,8 @@ class BranchAndBound:
     subproblems: int
     seconds: float
     reason: str = ""
+    root: Layerwise | None = None
+    leaves: tuple[Leaves, ...] = ()
 
 
 def branch_and_bound(
@@ -73,6 +79,7 @@ def branch_and_bound(
     limit: int | None = None,
     batch: int = BATCH,
     stop: Stop | None = None,
+    keep: bool = False,
 ) -> BranchAndBound:
     """Decide whether `label` wins on the whole region.
 
@@ -93,6 +100,8 @@ def branch_and_bound(
         Subproblems that are split together.
     stop
         Asked between batches; True ends everything with a :class:`tightrope.errors.StoppedError`.
+    keep
+        Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """
     checked_targets(network, region, label, None)
     if not isinstance(region, Ball) or region.norm != INFINITY:
@@ -105,10 +114,10 @@ def branch_and_bound(
         if attack is not None:
             return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, time.perf_counter() - began)
         inputs = InputSet.from_balls([region])
-        root = root or layerwise(network, inputs, label, "lp-all", decide=True)
+        root = root or layerwise(network, inputs, label, "lp-all", decide=True, keep=keep)
         if not root.triangles.layers:
             return _affine(network, region, label, root, time.perf_counter() - began)
-        tree = _Tree(network, region, inputs, label, root, batch)
+        tree = _Tree(network, region, inputs, label, root, batch, keep)
         attack = tree.attacked(root.points)
         reason = ""
         while attack is None and len(tree.open):
@@ -127,7 +136,9 @@ def branch_and_bound(
         return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, tree.count, seconds)
     verdict = Verdict.UNKNOWN if reason else Verdict.CERTIFIED
     worst = max(float(tree.open.bound.max()) if len(tree.open) else -np.inf, tree.closed)
-    return BranchAndBound(verdict, worst, None, tree.count, seconds, reason)
+    if not keep or verdict is not Verdict.CERTIFIED:
+        return BranchAndBound(verdict, worst, None, tree.count, seconds, reason)
+    return BranchAndBound(verdict, worst, None, tree.count, seconds, reason, root, tree.leaves())
 
 
 def _affine(network: FeedForward, region: Ball, label: int, root: Layerwise, seconds: float) -> BranchAndBound:
@@ -136,7 +147,8 @@ def _affine(network: FeedForward, region: Ball, label: int, root: Layerwise, sec
     if attack is not None:
         return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, seconds)
     verdict = Verdict.CERTIFIED if root.worst < 0 else Verdict.UNKNOWN
-    return BranchAndBound(verdict, root.worst, None, 0, seconds, "" if root.worst < 0 else "0 up to rounding")
+    reason = "" if root.worst < 0 else "0 up to rounding"
+    return BranchAndBound(verdict, root.worst, None, 0, seconds, reason, root if root.worst < 0 else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,11 +194,20 @@ class _Tree:
     """Open subproblems of one image."""
 
     def __init__(
-        self, network: FeedForward, region: Ball, inputs: InputSet, label: int, root: Layerwise, batch: int
+        self,
+        network: FeedForward,
+        region: Ball,
+        inputs: InputSet,
+        label: int,
+        root: Layerwise,
+        batch: int,
+        keep_leaves: bool = False,
     ) -> None:
         self.network, self.region, self.label, self.batch = network, region, label, batch
         self.inputs = inputs
+        self.kept: list[_Domains] | None = [] if keep_leaves else None
         self.triangles, keep = root.triangles.alive()
+        self.alive = list(zip(keep, root.triangles.lower, strict=True))
         layers = operators(network)
         A, constant = specification(layers[-1], torch.tensor([label]))
         constant = constant + 2.01 * composed(layers, inputs, root.triangles.upper).max(1, keepdim=True).values
@@ -221,8 +242,7 @@ class _Tree:
         self.count += len(children)
         found = self.attacked(points)
         closed = bounded.bound < 0
-        if bool(closed.any()):
-            self.closed = max(self.closed, float(bounded.bound[closed].max()))
+        self._close(bounded.rows(closed))
         self.open = _Domains.join([bounded.rows(~closed), later])
         return found
 
@@ -266,9 +286,35 @@ class _Tree:
         children = looked.rows(both)
         closed = children.bound < 0
         self.count += int(closed.sum())
-        if bool(closed.any()):
-            self.closed = max(self.closed, float(children.bound[closed].max()))
+        self._close(children.rows(closed))
         return children.rows(~closed)
+
+    def _close(self, domains: _Domains) -> None:
+        """Take note of subproblems with negative bounds."""
+        if len(domains):
+            self.closed = max(self.closed, float(domains.bound.max()))
+            if self.kept is not None:
+                self.kept.append(domains)
+
+    def leaves(self) -> tuple[Leaves, ...]:
+        """Return the subproblems that were closed, by target and of all neurons."""
+        done = _Domains.join(self.kept or [self.open])  # of nothing, where the root decides
+        others = [target for target in range(self.network.classes) if target != self.label]
+        parts = ([t[:, 0] for t in done.dual.slopes], done.split, [t[:, 0] for t in done.dual.multipliers or ()])
+        slopes, signs, multipliers = ([self._whole(t, i) for i, t in enumerate(side)] for side in parts)
+        found = []
+        for target in done.target.unique().tolist():
+            rows = (done.target == target).numpy()
+            sides = (tuple(a[rows] for a in side) for side in (slopes, signs, multipliers))
+            found.append(Leaves(others[target], *sides))
+        return tuple(found)
+
+    def _whole(self, values: Tensor, i: int) -> np.ndarray:
+        """Return values of all neurons of layer i from those that are not always 0."""
+        chosen, like = self.alive[i]
+        whole = torch.zeros(len(values), like.shape[-1], dtype=values.dtype)
+        whole[:, chosen] = values
+        return whole.numpy()
 
     def _with_leaves(self, domains: _Domains, leaves: Tensor) -> _Domains:
         """Decide subproblems without unstable neurons by their linear programs, and split the others."""
@@ -306,6 +352,8 @@ class _Tree:
             start += len(split)
         exact = replace(domain, dual=Dual(domain.dual.slopes, tuple(multipliers)))
         bound = float(self._bounded(exact, 0)[0].bound)
+        if self.kept is not None:
+            self.kept.append(exact)
         self.closed = max(self.closed, bound if bound == bound else np.inf)
         self.stuck = self.stuck or not bound < 0
 

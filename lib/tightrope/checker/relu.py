@@ -1,0 +1,421 @@
+"""Upper bounds of linear forms of a feed-forward ReLU network on a region; README-relu.md has the identity.
+
+A form mu h of a layer's preactivations h = W z + b is mu b + A z with A = mu W, and for *any* mu' of the layer below
+
+    A z <= mu' h' + sum_j max { A_j max(t, 0) - mu'_j t : l_j <= t <= u_j },        l <= h' <= u,
+
+where the maximum is at l_j, u_j or 0. So a proof is a form mu for each layer; how it was found does not matter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import isqrt
+
+import numpy as np
+
+from tightrope.checker.numbers import Exact, Refused, above
+from tightrope.checker.regions import Region
+from tightrope.checker.relu_network import Network, Step
+
+#: Products of a network's proof up to which it is decided in integers; beyond, in floats with an a-priori error.
+EXACT_UP_TO = 50_000_000
+#: Bits of forms in integers below their largest entry: any form is a proof, so it may be rounded.
+BITS = 60
+SLOPE_BITS = 52
+UNIT, TINY = 2.0**-53, 2.0**-1070
+#: Entries of a batch of forms in floats.
+LARGEST = 2**22
+
+RULES = ("interval", "hbox", "deepz", "crown", "crown_0")
+
+
+def slopes(rule: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which multiple of h a rule proposes for max(h, 0): where its coefficient is positive, and negative."""
+    on, free = (low >= 0).astype(float), (low < 0) & (high > 0)
+    with np.errstate(over="ignore"):
+        chord = on + np.where(free, high / np.where(free, high - low, 1.0), 0.0)
+    zero = np.zeros_like(on)
+    adaptive = on + (free & (high > -low))
+    found = {
+        "interval": (zero, zero),
+        "hbox": (on, on),
+        "deepz": (chord, chord),
+        "crown": (chord, adaptive),
+        "crown_0": (chord, zero),
+    }
+    return found[rule]
+
+
+class ExactForms:
+    """Bounds value + form h for each row, in integers."""
+
+    by = "exact"
+
+    def __init__(self, form: np.ndarray) -> None:
+        self.form, self.value = Exact.of(form), Exact.zeros(len(form))
+
+    def through(self, layer: Sequence[Step], sizes: Sequence[np.ndarray]) -> None:
+        """Go on to what the layer is applied to."""
+        for step in reversed(layer):
+            W, b = step.exact
+            self.value = self.value + self.form @ b
+            self.form = self.form @ W if len(W.shape) == 2 else self.form * W[None, :]
+
+    def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | str) -> None:
+        """Go on to the preactivations below ReLU, between low and high (n,) or (rows, n), by a given form or a rule."""
+        if isinstance(given, str):
+            chosen = np.where(self.form.signs > 0, *slopes(given, low, high))
+            chosen = np.rint(chosen * 2.0**SLOPE_BITS).astype(int)
+            mu = _rounded(self.form * Exact(chosen, Fraction(1, 2**SLOPE_BITS)))
+        else:
+            mu = _rounded(Exact.of(given))
+        lower, upper, A = Exact.of(low), Exact.of(high), self.form
+        zero = Exact.zeros(*low.shape)
+        most = (A * lower.maximum(zero) - mu * lower).maximum(A * upper.maximum(zero) - mu * upper)
+        most_integers = np.where((low < 0) & (high > 0) & (most.integers < 0), 0, most.integers)
+        self.value = self.value + Exact(most_integers.sum(1), most.scale)
+        self.form = mu
+
+    def largest(self, region: "Inputs") -> list[Fraction]:
+        """Return the bound of each row, forms being of the input."""
+        ball, B, value = region.region, self.form, self.value + self.form @ region.region.centre
+        if ball.generators is not None:
+            B = B @ ball.generators
+        size = abs(B)
+        if ball.half is not None:
+            return (value + size @ ball.half).fractions()
+        if ball.norm == "1":
+            reach = [ball.radius * max(row.fractions(), default=Fraction(0)) for row in size]
+        else:
+            reach = [ball.radius * _root_up(Exact((row.integers**2).sum(), row.scale**2)) for row in size]
+        if ball.lower is not None and ball.upper is not None:
+            ends = (B * ball.lower).maximum(B * ball.upper)
+            box = Exact(ends.integers.sum(1), ends.scale).fractions()
+            reach = [min(pair) for pair in zip(reach, box, strict=True)]
+        return [v + r for v, r in zip(value.fractions(), reach, strict=True)]
+
+
+class FloatForms:
+    """Bounds value + form h for each row in float64, with the sum `size` of what was added and its a-priori error.
+
+    A sum of n products has an error of at most 2 n u times the sum of their absolute values (Higham 2002, section 3.1,
+    in any order), and 2^-1074 more for each product that underflows; four times that is added, so that the error may be
+    computed in floats itself. The error of A = mu W is of a form of z, whose entries are at most `sizes`.
+    """
+
+    by = "float64 analysis"
+
+    def __init__(self, form: np.ndarray) -> None:
+        self.form = np.asarray(form, float)
+        self.value, self.size, self.error = (np.zeros(len(form)) for _ in range(3))
+        self.sums = 0
+
+    def _add(self, terms: np.ndarray, size: np.ndarray, count: int, tiny: float = 1.0) -> None:
+        self.value, self.size, self.sums = self.value + terms, self.size + size, self.sums + 1
+        self.error = self.error + 4 * (count + 16) * (UNIT * size + TINY * tiny)
+
+    def through(self, layer: Sequence[Step], sizes: Sequence[np.ndarray]) -> None:
+        """Go on to what the layer is applied to; `sizes` bounds the absolute value of each step's input."""
+        for step, size in zip(reversed(layer), reversed(sizes), strict=True):
+            reach = np.abs(self.form) @ (np.abs(step.bias) + step.absolute(size) + 2.0**-1000)
+            self._add(self.form @ step.bias, reach, step.terms, 1 + size.sum())
+            self.form = step.transposed(self.form)
+
+    def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | str) -> None:
+        """Go on to the preactivations below ReLU; as :meth:`ExactForms.relu`."""
+        A = self.form
+        if isinstance(given, str):
+            mu = A * np.where(A > 0, *slopes(given, low, high))
+        else:
+            mu = np.asarray(given, float)
+        top, ends = np.maximum(high, 0), np.maximum(np.abs(low), np.abs(high))
+        most = np.maximum(A * np.maximum(low, 0) - mu * low, A * top - mu * high)
+        most = np.where((low < 0) & (high > 0), np.maximum(most, 0), most)
+        self._add(most.sum(1), (np.abs(A) * top + np.abs(mu) * ends).sum(1), low.shape[-1])
+        self.form = mu
+
+    def largest(self, region: "Inputs") -> list[Fraction]:
+        """Return the bound of each row, forms being of the input."""
+        middle, half, centre, radius = region.floats
+        size = np.abs(self.form)
+        value, reach = self.form @ middle + size @ half, size @ (np.abs(middle) + half)
+        if radius is not None:
+            most = size.max(1, keepdims=True)
+            scaled = size / np.where(most > 0, most, 1)
+            norm = radius * most[:, 0] * (np.sqrt((scaled**2).sum(1)) if region.region.norm == "2" else 1)
+            value, reach = np.minimum(value, self.form @ centre + norm), reach + size @ np.abs(centre) + norm
+        self._add(value, reach, 2 * len(middle), 1 + (np.abs(middle) + half + np.abs(centre)).sum())
+        error = self.error + 4 * self.sums * UNIT * self.size
+        if not np.isfinite(self.value + error).all():
+            raise Refused("a bound is beyond all measure")
+        return [Fraction(v) + Fraction(e) for v, e in zip(self.value.tolist(), error.tolist(), strict=True)]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A region, also as floats that hold it."""
+
+    region: Region
+
+    @cached_property
+    def floats(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
+        """Centre and half-widths (n,) of a box, centre (n,) and radius of a ball or None: the region is in both."""
+        ball = self.region
+        if ball.generators is not None:
+            raise Refused("region: in floats, only balls are read")
+        if ball.half is not None:
+            low, high = ball.centre - ball.half, ball.centre + ball.half
+        elif ball.lower is not None and ball.upper is not None:
+            low, high = ball.centre + ball.lower, ball.centre + ball.upper
+        else:
+            whole = Exact.rational([ball.radius] * len(ball.centre))
+            low, high = ball.centre - whole, ball.centre + whole
+        middle, centre = Exact.of(((low + high) * Fraction(1, 2)).floats()), Exact.of(ball.centre.floats())
+        half = (high - middle).maximum(middle - low).up().floats()
+        radius = above(ball.radius + abs(ball.centre - centre).sum().fraction()) if ball.half is None else None
+        return middle.floats(), half, centre.floats(), radius
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """At least the absolute value of each input (n,)."""
+        middle, half, _, _ = self.floats
+        return (np.abs(middle) + half) * (1 + 2.0**-50)
+
+
+class Proofs:
+    """A network on a region, and the bounds of its hidden layers that are proven already, from the first on."""
+
+    def __init__(self, network: Network, region: Region) -> None:
+        if len(region.centre) != network.inputs:
+            raise Refused(f"region: expected {network.inputs} coordinates, got {len(region.centre)}")
+        self.network, self.inputs = network, Inputs(region)
+        self.bounds: list[tuple[np.ndarray, np.ndarray]] = []
+        exact = region.generators is not None or network.cost <= EXACT_UP_TO
+        self.arithmetic: type[ExactForms] | type[FloatForms] = ExactForms if exact else FloatForms
+        self._sizes: dict[int, list[np.ndarray]] = {}
+
+    def upper(
+        self, form: np.ndarray, given: Sequence[np.ndarray] | str, signs: Sequence[np.ndarray] | None = None
+    ) -> list[Fraction]:
+        """Return upper bounds of form h (rows, n) of the layer above the proven ones.
+
+        Parameters
+        ----------
+        given
+            A rule, or the forms (rows, n_i) of each hidden layer below.
+        signs
+            (rows, n_i) for each hidden layer: what h is known to be, 1 for h >= 0, -1 for h <= 0, 0 for nothing.
+        """
+        group = max(1, LARGEST // max(step.shape[i] for layer in self.network.layers for step in layer for i in (0, 1)))
+        found: list[Fraction] = []
+        for start in range(0, len(form), group):
+            rows = slice(start, start + group)
+            part = given if isinstance(given, str) else [mu[rows] for mu in given]
+            found += self._upper(form[rows], part, None if signs is None else [sign[rows] for sign in signs])
+        return found
+
+    def _upper(
+        self, form: np.ndarray, given: Sequence[np.ndarray] | str, signs: Sequence[np.ndarray] | None
+    ) -> list[Fraction]:
+        forms = self.arithmetic(form)
+        for i in reversed(range(len(self.bounds) + 1)):
+            forms.through(self.network.layers[i], self._step_sizes(i))
+            if i == 0:
+                break
+            low, high = self.bounds[i - 1]
+            if signs is not None:
+                low = np.where(signs[i - 1] > 0, np.maximum(low, 0), low)
+                high = np.where(signs[i - 1] < 0, np.minimum(high, 0), high)
+            forms.relu(low, high, given if isinstance(given, str) else given[i - 1])
+        return forms.largest(self.inputs)
+
+    def _step_sizes(self, i: int) -> list[np.ndarray]:
+        """Return bounds of the absolute values of what each step of layer i is applied to; for floats only."""
+        if self.arithmetic is ExactForms:
+            return []
+        if i not in self._sizes:
+            size = np.maximum(self.bounds[i - 1][1], 0) if i else self.inputs.sizes
+            found = [size]
+            for step in self.network.layers[i][:-1]:
+                size = (step.absolute(size) + np.abs(step.bias) + 2.0**-1000) * (1 + 2.0**-20)
+                found.append(size)
+            self._sizes[i] = found
+        return self._sizes[i]
+
+    def prove_layer(self, low: np.ndarray, high: np.ndarray, given: Sequence[np.ndarray] | str) -> None:
+        """Prove low <= h <= high (n,) of the next hidden layer; `given` has rows for the upper, then the lower bounds.
+
+        Raises
+        ------
+        Refused
+            One of them is not proven.
+        """
+        number = len(self.bounds) + 1
+        if number >= len(self.network.layers):
+            raise Refused("layer: it is not a hidden one")
+        size = self.network.sizes[number - 1]
+        low, high = np.asarray(low, float), np.asarray(high, float)
+        if low.shape != (size,) or high.shape != (size,) or not np.isfinite([low, high]).all():
+            raise Refused(f"l{number}, u{number}: expected {size} finite numbers each")
+        found = self.upper(both_signs(size), given)
+        claimed = [*map(Fraction, high.tolist()), *map(Fraction, (-low).tolist())]
+        wrong = sum(f > c for f, c in zip(found, claimed, strict=True))
+        if wrong:
+            raise Refused(f"layer {number}: {wrong} of {2 * size} bounds are not proven")
+        self.bounds.append((low, high))
+
+    def margin(self, label: int, target: int, rows: int = 1) -> np.ndarray:
+        """Return the form of F_target - F_label, (rows, K) times the same."""
+        if len(self.bounds) != len(self.network.layers) - 1:
+            raise Refused("the bounds of a hidden layer are not proven")
+        _check_labels(self.network, label, target)
+        form = np.zeros((rows, self.network.sizes[-1]))
+        form[:, target], form[:, label] = 1, -1
+        return form
+
+    def prove_margin(
+        self,
+        label: int,
+        target: int,
+        bound: Fraction,
+        given: Sequence[np.ndarray] | str,
+        signs: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        """Prove F_target - F_label <= bound on the region.
+
+        Parameters
+        ----------
+        given, signs
+            As for :meth:`upper`, a row for each leaf of a tree; without signs one row.
+
+        Raises
+        ------
+        Refused
+            It is not proven, or the leaves leave something out.
+        """
+        rows = len(signs[0]) if signs else 1
+        if signs is not None and not (signs and complete(np.concatenate(signs, 1))):
+            raise Refused("signs: the leaves do not cover all phases")
+        found = self.upper(self.margin(label, target, rows), given, signs)
+        wrong = sum(value > bound for value in found)
+        if wrong:
+            what = f"{wrong} of {rows} leaves" if signs is not None else "the forms"
+            raise Refused(f"{what} do not prove the bound")
+
+
+def both_signs(size: int) -> np.ndarray:
+    """Return the forms h_j, then -h_j, of `size` neurons."""
+    return np.concatenate([np.eye(size), -np.eye(size)])
+
+
+def complete(signs: np.ndarray) -> bool:
+    """Return True only if each sign pattern of the neurons (leaves, n) agrees with a leaf; 0 stands for both signs.
+
+    Where all leaves have a sign of one neuron, both halves must be complete. Leaves of a tree always share one.
+
+    Examples
+    --------
+    >>> complete(np.array([[1, 0], [-1, 1], [-1, -1]])), complete(np.array([[1, 0], [-1, 1]]))
+    (True, False)
+    """
+    if not np.isin(signs, (-1, 0, 1)).all():
+        return False
+    open_leaves, used = [np.arange(len(signs))], [np.zeros(signs.shape[1], bool)]
+    while open_leaves:
+        rows, known = open_leaves.pop(), used.pop()
+        here = (signs[rows] != 0) & ~known
+        if not len(rows):
+            return False
+        if not here.any(1).all():
+            continue
+        shared = np.flatnonzero(here.all(0))
+        if not len(shared):
+            return False
+        known = known.copy()
+        known[shared[0]] = True
+        for sign in (1, -1):
+            open_leaves.append(rows[signs[rows, shared[0]] == sign])
+            used.append(known)
+    return True
+
+
+def prove_point(network: Network, region: Region, point: np.ndarray, label: int, target: int, least: Fraction) -> str:
+    """Prove F_target - F_label >= least at a point of the region; return how: "exact", or "float64 analysis".
+
+    Raises
+    ------
+    Refused
+        It is outside, or the margin is smaller.
+    """
+    _check_labels(network, label, target)
+    if point.shape != region.centre.shape or len(point) != network.inputs:
+        raise Refused(f"point: expected {network.inputs} coordinates")
+    x = Exact.of(point)
+    x = region.point(x if region.generators is not None else x - region.centre)
+    if sum(step.shape[0] * step.shape[1] for layer in network.layers for step in layer) <= EXACT_UP_TO // 10:
+        for i, layer in enumerate(network.layers):
+            if i:
+                x = x.maximum(Exact.zeros(len(x)))
+            for step in layer:
+                W, b = step.exact
+                x = (W @ x if len(W.shape) == 2 else W * x) + b
+        if (x[target] - x[label]).fraction() < least:
+            raise Refused("the point's margin is smaller")
+        return ExactForms.by
+    value = x.floats()
+    error = 2 * np.abs(value) * UNIT + TINY
+    for i, layer in enumerate(network.layers):
+        if i:
+            value = np.maximum(value, 0)
+        for step in layer:
+            size = step.absolute(np.abs(value)) + np.abs(step.bias) + 2.0**-1000
+            error = step.absolute(error) * (1 + 2.0**-20) + 4 * (step.terms + 16) * (UNIT * size + TINY)
+            value = step.forward(value) + step.bias
+    if not np.isfinite(value).all() or not np.isfinite(error).all():
+        raise Refused("the point's margin is beyond all measure")
+    sure = Fraction(float(value[target])) - Fraction(float(value[label]))
+    if sure - Fraction(float(error[target])) - Fraction(float(error[label])) < least:
+        raise Refused("the point's margin is smaller, or not known well enough")
+    return FloatForms.by
+
+
+def _check_labels(network: Network, label: int, target: int) -> None:
+    classes = network.sizes[-1]
+    if not (0 <= label < classes and 0 <= target < classes and label != target):
+        raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
+
+
+def _rounded(form: Exact) -> Exact:
+    """Return a form nearby with short integers."""
+    spare = max((abs(int(n)).bit_length() for n in form.integers.ravel()), default=0) - BITS
+    return form if spare <= 0 else Exact(form.integers >> spare, form.scale * 2**spare)
+
+
+def _root_up(value: Exact) -> Fraction:
+    """Return a fraction at or above the square root of a number >= 0, by less than 2^-60 of it."""
+    number = value.fraction()
+    shift = max(0, 64 + (number.denominator.bit_length() - number.numerator.bit_length()) // 2)
+    scaled = number * 4**shift
+    floor = isqrt(scaled.numerator // scaled.denominator)
+    return Fraction(floor + (Fraction(floor) ** 2 < scaled), 2**shift)
+
+
+def given_forms(arrays: Mapping[str, np.ndarray], prefix: str, sizes: Sequence[int], rows: slice) -> list[np.ndarray]:
+    """Return some rows of the arrays prefix1, prefix2, ... of hidden layers of these sizes.
+
+    Raises
+    ------
+    Refused
+        One is missing, too short, of another width, or not finite.
+    """
+    found = []
+    for i, size in enumerate(sizes, start=1):
+        array = arrays.get(f"{prefix}{i}")
+        if array is None or array.ndim != 2 or array.shape[1] != size or rows.stop > len(array):
+            raise Refused(f"{prefix}{i}: expected {size} numbers in each of at least {rows.stop} rows")
+        if not np.isfinite(array[rows]).all():
+            raise Refused(f"{prefix}{i}: a number is not finite")
+        found.append(array[rows])
+    return found

@@ -1,0 +1,237 @@
+"""Certificate files of bounds of ReLU networks: forms for each layer, made of the slopes that a method found.
+
+The bounds in a file are those that its forms prove in the checker's own arithmetic, rounded outward; these differ from
+a method's own by rounding. See README-relu.md of the checker.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from tightrope import checker
+from tightrope.attacks import Attack
+from tightrope.checker import regions, relu
+from tightrope.checker.numbers import above
+from tightrope.checker.relu_network import Network
+from tightrope.errors import UnknownNameError
+from tightrope.networks import FeedForward
+from tightrope.proofs import Proof, decimal_above, decimal_below, described, digest, moved_inside
+from tightrope.propagation.layerwise import Layerwise, Tightened
+from tightrope.regions import Ball, Region
+
+#: The checker's rules of the hidden layers and of the margins, for each relaxation. Of the same hidden bounds, hBox's
+#: own are never better than those by back-substitution.
+RULES = {
+    "box": ("interval", "interval"),
+    "hbox": ("hbox", "hbox"),
+    "hbox_back": ("hbox", "hbox"),
+    "crown_ibp": ("interval", "crown"),
+    "deepz": ("deepz", "deepz"),
+    "crown": ("crown", "crown"),
+    "crown_0": ("crown_0", "crown_0"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Leaves:
+    """What proves a margin: one leaf, or those of a tree of phases.
+
+    Attributes
+    ----------
+    target : int
+    slopes : tuple of (leaves, n_l) arrays, for each hidden layer
+        Lower slopes.
+    signs : tuple of (leaves, n_l) arrays of int8, or None
+        1 where h >= 0 is assumed, -1 where h <= 0 is, else 0.
+    multipliers : tuple of (leaves, n_l) arrays, or None
+        Of the phases.
+    """
+
+    target: int
+    slopes: tuple[np.ndarray, ...]
+    signs: tuple[np.ndarray, ...] | None = None
+    multipliers: tuple[np.ndarray, ...] | None = None
+
+
+def linear(network: FeedForward, region: Region, label: int, relaxation: str) -> Proof:
+    """Return the proof of a relaxation's bounds of F_target - F_label, for every target.
+
+    Parameters
+    ----------
+    relaxation
+        box, hbox, hbox_back, crown_ibp, deepz, crown or crown_0.
+    """
+    if relaxation not in RULES:
+        raise UnknownNameError("relaxation", relaxation, list(RULES))
+    writer = _Writer(network, region, label)
+    hidden, last = RULES[relaxation]
+    for _ in network.layers[:-1]:
+        writer.add_layer([hidden])
+    for target in _others(network, label):
+        writer.add_margin(target, last)
+    return writer.proof()
+
+
+def layerwise(network: FeedForward, region: Ball, found: Layerwise, leaves: Iterable[Leaves] | None = None) -> Proof:
+    """Return the proof of LP-GREEDY, LP-LAST or LP-ALL, solved with `keep=True`; of a tree too, if it is given.
+
+    Parameters
+    ----------
+    leaves
+        Those of the targets that the root leaves open; the root's slopes for all if left out.
+    """
+    writer = _Writer(network, region, found.label)
+    tightened = [[part for part in found.hidden if part.layer == i] for i in range(len(network.layers) - 1)]
+    for i in range(len(network.layers) - 1):
+        own = [side[i][0].numpy() for side in (found.triangles.upper, found.triangles.lower)]
+        writer.add_layer(("deepz", "crown"), np.concatenate([own[0], -own[1]]), tightened[i])
+    trees = {tree.target: tree for tree in leaves or ()}
+    for row, target in enumerate(_others(network, found.label)):
+        whole = Leaves(target, tuple(a[0, row : row + 1].double().numpy() for a in found.dual.slopes))
+        writer.add_leaves(trees.get(target, whole))
+    return writer.proof()
+
+
+def attack(network: FeedForward, region: Ball, label: int, hit: Attack) -> Proof:
+    """Return the proof that the label of an attack is above `label` at its point, moved into the ball exactly."""
+    point = moved_inside(region, hit.point)
+    logits = network.logits(point)
+    margin = float(logits[hit.label] - logits[label])
+    claim = {"label": label, "target": int(hit.label), "least": decimal_below(margin - 1e-9 * abs(margin))}
+    header, arrays = described(region)
+    return _checked("relu-point", network, header, [claim], arrays | {"point": np.atleast_2d(point)})
+
+
+def _others(network: FeedForward, label: int) -> list[int]:
+    return [target for target in range(network.classes) if target != label]
+
+
+class _Writer:
+    """A file that is written layer by layer; its claims are what the checker's arithmetic gives."""
+
+    def __init__(self, network: FeedForward, region: Region, label: int) -> None:
+        self.network, self.label = network, label
+        self.header, self.arrays = described(region)
+        weights = {name: np.asarray(array) for name, array in network.arrays().items()}
+        self.proofs = relu.Proofs(Network.read(weights), regions.read(self.header, self.arrays))
+        self.claims: list[dict] = []
+        self.rows: dict[str, list[np.ndarray]] = {}
+
+    def add_layer(
+        self, rules: Sequence[str], known: np.ndarray | None = None, tightened: Sequence[Tightened] = ()
+    ) -> None:
+        """Bound the next hidden layer by the first rule, or by the first that proves what is known.
+
+        Parameters
+        ----------
+        known : (2 n,) array
+            Upper bounds of h, then of -h, which the slopes of layers above are made for. If no rule proves them all,
+            each is proven by the best of the rules and of `tightened`. What is tighter than known is left.
+        """
+        number = len(self.proofs.bounds) + 1
+        size = self.proofs.network.sizes[number - 1]
+        forms = relu.both_signs(size)
+        wanted = [] if known is None else [*map(Fraction, known.tolist())]
+        found = []
+        for rule in rules:
+            values = self.proofs.upper(forms, rule)
+            if number == 1 or all(value <= want for value, want in zip(values, wanted, strict=False)):
+                break
+            found.append((values, self._forms(forms, rule)))
+        else:
+            rule = "given"
+            best, mu = found[0]
+            for other, proposed in found[1:]:
+                _improve(best, mu, np.arange(2 * size), other, proposed)
+            for part in tightened:
+                rows = np.concatenate([part.rows.numpy(), part.rows.numpy() + size])
+                proposed = self._forms(forms[rows], "crown", [slopes.double().numpy() for slopes in part.slopes])
+                _improve(best, mu, rows, self.proofs.upper(forms[rows], proposed), proposed)
+            values = self.proofs.upper(forms, mu)
+            self.arrays |= {f"mu{number}.{j}": array for j, array in enumerate(mu, start=1)}
+        values = [*map(max, values, wanted)] if wanted else values
+        high, low = np.array([above(value) for value in values]).reshape(2, size)
+        self.proofs.bounds.append((-low, high))
+        self.arrays |= {f"l{number}": -low, f"u{number}": high}
+        self.claims.append({"layer": number, "rule": rule})
+
+    def add_margin(self, target: int, rule: str) -> None:
+        """Bound F_target - F_label by a rule."""
+        (value,) = self.proofs.upper(self.proofs.margin(self.label, target), rule)
+        self._claim(target, [value], {"rule": rule})
+
+    def add_leaves(self, leaves: Leaves) -> None:
+        """Bound F_target - F_label by the slopes of each leaf, in single precision where that proves the sign."""
+        form = self.proofs.margin(self.label, leaves.target, len(leaves.slopes[0]) if leaves.slopes else 1)
+        for dtype in (np.float32, np.float64):
+            mu = self._forms(form, "crown", leaves.slopes, leaves, dtype)
+            values = self.proofs.upper(form, mu, leaves.signs)
+            if max(values) < 0:
+                break
+        for j, array in enumerate(mu, start=1):
+            self.rows.setdefault(f"mu.{j}", []).append(array)
+        more = {}
+        if leaves.signs is not None:
+            more = {"leaves": len(form)}
+            for j, array in enumerate(leaves.signs, start=1):
+                self.rows.setdefault(f"sign.{j}", []).append(array.astype(np.int8))
+        self._claim(leaves.target, values, {"rule": "given", **more})
+
+    def _claim(self, target: int, values: Sequence[Fraction], more: dict) -> None:
+        bound = decimal_above(above(max(values)))
+        self.claims.append({"label": self.label, "target": target, "bound": bound, **more})
+
+    def _forms(
+        self,
+        form: np.ndarray,
+        rule: str,
+        slopes: Sequence[np.ndarray] | None = None,
+        leaves: Leaves | None = None,
+        dtype: type = np.float32,
+    ) -> list[np.ndarray]:
+        """Return a form (rows, n_l) of each hidden layer's preactivations: by a rule, or by these lower slopes."""
+        found: list[np.ndarray] = []
+        for i in reversed(range(len(self.proofs.bounds) + 1)):
+            if found or i == len(self.proofs.bounds):
+                for step in reversed(self.proofs.network.layers[i]):
+                    form = step.transposed(form)
+            if i == 0:
+                break
+            low, high = self.proofs.bounds[i - 1]
+            sign = None if leaves is None or leaves.signs is None else leaves.signs[i - 1]
+            if sign is not None:
+                low, high = np.where(sign > 0, np.maximum(low, 0), low), np.where(sign < 0, np.minimum(high, 0), high)
+            upper, lower = relu.slopes(rule, low, high)
+            if slopes is not None:
+                lower = np.where((low < 0) & (high > 0), slopes[i - 1], upper)
+            mu = form * np.where(form > 0, upper, lower)
+            if sign is not None and leaves is not None and leaves.multipliers is not None:
+                mu = mu + sign * leaves.multipliers[i - 1]
+            mu = mu.astype(dtype)
+            found.append(mu)
+            form = mu.astype(float)
+        return found[::-1]
+
+    def proof(self) -> Proof:
+        """Return the file, with what the checker says of it."""
+        rows = {name: np.concatenate(parts) for name, parts in self.rows.items()}
+        return _checked("relu-linear", self.network, self.header, self.claims, self.arrays | rows)
+
+
+def _improve(
+    best: list[Fraction], mu: list[np.ndarray], rows: np.ndarray, values: list[Fraction], forms: list[np.ndarray]
+) -> None:
+    """Put the forms of lower values into their rows."""
+    for place, (row, value) in enumerate(zip(rows.tolist(), values, strict=True)):
+        if value < best[row]:
+            best[row] = value
+            for own, other in zip(mu, forms, strict=True):
+                own[row] = other[place]
+
+
+def _checked(theory: str, network: FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:
+    file = checker.Certificate(theory, digest(network), header, claims, arrays)
+    findings = tuple(checker.check(file, network.arrays()))
+    return Proof(file if all(finding.proven for finding in findings) else None, findings)
