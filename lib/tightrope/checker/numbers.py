@@ -1,6 +1,6 @@
 """Exact arrays: integers times one rational scale. A float stands for itself, since it is a dyadic rational."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from math import gcd, ldexp
 from typing import Any
@@ -129,6 +129,9 @@ class Exact:
 
     def __len__(self) -> int:
         return len(self.integers)
+
+    def __iter__(self) -> Iterator["Exact"]:
+        return (self[i] for i in range(len(self)))
 
     def column(self) -> "Exact":
         """Return a vector as a column."""

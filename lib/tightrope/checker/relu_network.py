@@ -252,6 +252,8 @@ def _steps(kind: str, arrays: Mapping[str, np.ndarray]) -> tuple[Step, ...]:
     if kind == "scaling":
         return (Scaling(first, second),)
     whole = [arrays[name] for name in names[2:]]
-    if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in whole):
-        raise Refused(f"network: expected whole numbers in {', '.join(names[2:])}")
-    return (Convolution(first, second, *(tuple(int(n) for n in array) for array in whole)),)
+    if any(array.dtype.kind not in "iu" for array in whole) or [array.shape for array in whole] != [(3,), (2,), (2,)]:
+        raise Refused(f"network: expected three, two and two whole numbers in {', '.join(names[2:])}")
+    shape, stride, padding = ([int(n) for n in array] for array in whole)
+    three, pairs = (shape[0], shape[1], shape[2]), ((stride[0], stride[1]), (padding[0], padding[1]))
+    return (Convolution(first, second, three, *pairs),)
