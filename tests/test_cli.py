@@ -186,3 +186,16 @@ def test_certify_help_lists_every_method():
     listed = text[text.index("METHODis") : text.index("Case,hyphens")]
     assert all(method in listed for method in robustness.methods(zoo.get("digits/relu-16").network))
     assert "Oneobject:question" in text
+
+
+@pytest.mark.parametrize(("radius", "words"), [("0.01", "F_1 - F_0 <="), ("0.2", "at a point")])
+def test_what_is_proven_of_a_feed_forward_network_is_a_file(tmp_path, radius, words):
+    """Bounds of linear relaxations, or an attack; other methods are refused before any solve."""
+    file = str(tmp_path / "image.cert")
+    question = ["certify", "--network", "digits/fc-natural", "--image", "digits:0", "--epsilon-pixel", radius]
+    done = CliRunner().invoke(main, [*question, "--method", "crown", "--certificate", file])
+    assert done.exit_code == 0, done.output
+    checked = CliRunner().invoke(main, ["verify", file])
+    assert checked.exit_code == 0 and words in checked.output and "REFUSED" not in checked.output
+    refused = CliRunner().invoke(main, [*question, "--certificate", file])
+    assert refused.exit_code == 2 and "give --method, one of box" in refused.output

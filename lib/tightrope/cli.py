@@ -18,6 +18,8 @@ from tightrope.workbench.tables import Table
 
 if TYPE_CHECKING:
     from tightrope.datasets import Dataset
+    from tightrope.proofs import Proof
+    from tightrope.verifiers.report import RobustnessReport
 
 
 # A command imports what it needs by itself, so that `--help` and a mistake are answered at once.
@@ -254,15 +256,20 @@ def certify(
         return
     if image_name is None or epsilon_pixel is None:
         raise InputError("write --image and --epsilon-pixel, or --property")
-    from tightrope import proofs, zoo
+    from tightrope import zoo
+    from tightrope.networks import FeedForward
     from tightrope.regions import pixel_ball
     from tightrope.verifiers import robustness
 
     entry = zoo.get(network_name)
     network = entry.network
     method = robustness.known_method(network, method)
-    if certificate_file is not None:
-        proofs.arrays_of(network)  # refuses a kind of network without certificate files
+    if certificate_file is not None and isinstance(network, FeedForward):
+        from tightrope.relu_proofs import RULES
+
+        if method not in RULES:
+            known = ", ".join(RULES)
+            raise InputError(f"certificate: of a feed-forward network give --method, one of {known}; got {method}")
     data, index = _image(image_name)
     pixels, true = data.image(index), data.label(index)
     if pixels.size != network.input_size:
@@ -277,7 +284,7 @@ def certify(
     targets = None if label is None else [label]
     report = robustness.verify(network, region, true, targets=targets, method=method)
     if certificate_file is not None:
-        proof = report.certificates()
+        proof = _proof(report, method)
         sha256 = proof.save(certificate_file)
         for finding in proof.findings:
             click.echo(finding, err=True)
@@ -439,6 +446,19 @@ def _image(text: str) -> tuple["Dataset", int]:
     except ValueError:
         raise InputError(f"image: expected SET:INDEX such as mnist:0, got {text!r}") from None
     return datasets.load(name), number
+
+
+def _proof(report: "RobustnessReport", method: str) -> "Proof":
+    """Return the file of what a report proves: its attack, or the bounds of its method."""
+    from tightrope import relu_proofs
+    from tightrope.networks import FeedForward
+    from tightrope.regions import Ball
+
+    if not isinstance(report.network, FeedForward):
+        return report.certificates()
+    if report.attack is not None and isinstance(report.region, Ball):
+        return relu_proofs.attack(report.network, report.region, report.label, report.attack)
+    return relu_proofs.linear(report.network, report.region, report.label, method)
 
 
 def _cell(decision: object, name: str) -> object:
