@@ -55,6 +55,21 @@ class Leaves:
     multipliers: tuple[np.ndarray, ...] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Forms:
+    """Forms in the preactivations below some bounds, such as the multipliers of linear programs over all layers.
+
+    Attributes
+    ----------
+    rows : (k,) array of integers
+        Which bounds of the layer's: j for the upper, n + j for the lower one of neuron j; of margins, the target.
+    forms : tuple of (k, n_l) arrays, for each hidden layer below
+    """
+
+    rows: np.ndarray
+    forms: tuple[np.ndarray, ...]
+
+
 def linear(network: FeedForward, region: Region, label: int, relaxation: str) -> Proof:
     """Return the proof of a relaxation's bounds of F_target - F_label, for every target.
 
@@ -86,11 +101,36 @@ def layerwise(network: FeedForward, region: Ball, found: Layerwise, leaves: Iter
     tightened = [[part for part in found.hidden if part.layer == i] for i in range(len(network.layers) - 1)]
     for i in range(len(network.layers) - 1):
         own = [side[i][0].numpy() for side in (found.triangles.upper, found.triangles.lower)]
-        writer.add_layer(("deepz", "crown"), np.concatenate([own[0], -own[1]]), tightened[i])
+        writer.add_layer(("deepz", "crown"), np.concatenate([own[0], -own[1]]), map(writer.forms, tightened[i]))
     trees = {tree.target: tree for tree in leaves or ()}
     for row, target in enumerate(_others(network, found.label)):
         whole = Leaves(target, tuple(a[0, row : row + 1].double().numpy() for a in found.dual.slopes))
         writer.add_leaves(trees.get(target, whole))
+    return writer.proof()
+
+
+def programs(
+    network: FeedForward,
+    region: Ball,
+    label: int,
+    known: Sequence[np.ndarray],
+    hidden: Sequence[Forms],
+    margins: Forms,
+) -> Proof:
+    """Return the proof of bounds by linear programs, Triangle's or Parallelogram's.
+
+    Parameters
+    ----------
+    known : (2 n_i,) array for each hidden layer
+        The programs' upper bounds of h, then of -h.
+    hidden, margins
+        What proves them, for each hidden layer; of bounds that have no form there, a rule does.
+    """
+    writer = _Writer(network, region, label)
+    for bounds, forms in zip(known, hidden, strict=True):
+        writer.add_layer(("deepz", "crown", "hbox"), bounds, [forms])
+    for row, target in enumerate(margins.rows.tolist()):
+        writer.add_forms(target, [mu[row : row + 1] for mu in margins.forms])
     return writer.proof()
 
 
@@ -119,16 +159,14 @@ class _Writer:
         self.claims: list[dict] = []
         self.rows: dict[str, list[np.ndarray]] = {}
 
-    def add_layer(
-        self, rules: Sequence[str], known: np.ndarray | None = None, tightened: Sequence[Tightened] = ()
-    ) -> None:
+    def add_layer(self, rules: Sequence[str], known: np.ndarray | None = None, proposed: Iterable[Forms] = ()) -> None:
         """Bound the next hidden layer by the first rule, or by the first that proves what is known.
 
         Parameters
         ----------
         known : (2 n,) array
             Upper bounds of h, then of -h, which the slopes of layers above are made for. If no rule proves them all,
-            each is proven by the best of the rules and of `tightened`. What is tighter than known is left.
+            each is proven by the best of the rules and of what is proposed. What is tighter than known is left.
         """
         number = len(self.proofs.bounds) + 1
         size = self.proofs.network.sizes[number - 1]
@@ -143,12 +181,11 @@ class _Writer:
         else:
             rule = "given"
             best, mu = found[0]
-            for other, proposed in found[1:]:
-                _improve(best, mu, np.arange(2 * size), other, proposed)
-            for part in tightened:
-                rows = np.concatenate([part.rows.numpy(), part.rows.numpy() + size])
-                proposed = self._forms(forms[rows], "crown", [slopes.double().numpy() for slopes in part.slopes])
-                _improve(best, mu, rows, self.proofs.upper(forms[rows], proposed), proposed)
+            for other, given in found[1:]:
+                _improve(best, mu, np.arange(2 * size), other, given)
+            for part in proposed:
+                given = [array.astype(np.float32) for array in part.forms]
+                _improve(best, mu, part.rows, self.proofs.upper(forms[part.rows], given), given)
             values = self.proofs.upper(forms, mu)
             self.arrays |= {f"mu{number}.{j}": array for j, array in enumerate(mu, start=1)}
         values = [*map(max, values, wanted)] if wanted else values
@@ -157,10 +194,24 @@ class _Writer:
         self.arrays |= {f"l{number}": -low, f"u{number}": high}
         self.claims.append({"layer": number, "rule": rule})
 
+    def forms(self, part: Tightened) -> Forms:
+        """Return the forms of bounds of the next layer by their slopes."""
+        size = self.proofs.network.sizes[part.layer]
+        rows = np.concatenate([part.rows.numpy(), part.rows.numpy() + size])
+        slopes = [slopes.double().numpy() for slopes in part.slopes]
+        return Forms(rows, tuple(self._forms(relu.both_signs(size)[rows], "crown", slopes)))
+
     def add_margin(self, target: int, rule: str) -> None:
         """Bound F_target - F_label by a rule."""
         (value,) = self.proofs.upper(self.proofs.margin(self.label, target), rule)
         self._claim(target, [value], {"rule": rule})
+
+    def add_forms(self, target: int, forms: Sequence[np.ndarray]) -> None:
+        """Bound F_target - F_label by forms (1, n_l) of each hidden layer."""
+        mu = [array.astype(np.float32) for array in forms]
+        for j, array in enumerate(mu, start=1):
+            self.rows.setdefault(f"mu.{j}", []).append(array)
+        self._claim(target, self.proofs.upper(self.proofs.margin(self.label, target), mu), {"rule": "given"})
 
     def add_leaves(self, leaves: Leaves) -> None:
         """Bound F_target - F_label by the slopes of each leaf, in single precision where that proves the sign."""

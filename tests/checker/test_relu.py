@@ -12,11 +12,13 @@ from tightrope import attacks, checker, relu_proofs, zoo
 from tightrope.checker import regions, relu
 from tightrope.checker.__main__ import main
 from tightrope.checker.relu_network import Network
+from tightrope.errors import InputError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.regions import INFINITY, Ball, pixel_ball
+from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset
 
 Affine = tuple[list[Fraction], Fraction]
@@ -122,6 +124,27 @@ def test_layerwise_bounds_are_proven(method):
             bound, computed = Fraction(claim["bound"]), float(found.margins[claim["target"]])
             assert exact_maximum(network, region, label, claim["target"]) <= bound
             assert bound <= computed + 2e-4 * (1 + abs(computed))
+
+
+@pytest.mark.parametrize("kind", ["triangle", "parallelogram"])
+def test_linear_programs_are_proven_by_their_multipliers(kind):
+    for seed in range(3):
+        network, region = random_network(seed, (2, 4, 4, 3)), region_of(seed, INFINITY, clip=seed == 1)
+        label = int(network.predict(region.center))
+        found = layerwise_bounds(network, *region.bounding_box(), label, kind, keep=True)
+        proof = found.certificate(network, region, label)
+        assert proof.proven
+        for i, (low, high) in enumerate(zip(found.lower, found.upper, strict=True), start=1):
+            assert proof.certificate.arrays[f"l{i}"] == pytest.approx(low, abs=1e-5)
+            assert proof.certificate.arrays[f"u{i}"] == pytest.approx(high, abs=1e-5)
+        for claim in margins(proof):
+            bound, computed = Fraction(claim["bound"]), float(found.margins[claim["target"]])
+            assert exact_maximum(network, region, label, claim["target"]) <= bound
+            assert bound <= computed + 2e-4 * (1 + abs(computed))
+    plain = layerwise_bounds(network, *region.bounding_box(), label, kind)
+    assert (plain.margins == found.margins).all()
+    with pytest.raises(InputError, match="keep"):
+        plain.certificate(network, region, label)
 
 
 def test_the_slopes_are_kept_only_if_asked_for_and_change_nothing():

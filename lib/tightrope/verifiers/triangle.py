@@ -6,17 +6,21 @@ the sign of the bounds only. That relaxation is CROWN or DeepZ for Triangle, bac
 whose sides are implied.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.networks.layers import Layer
+from tightrope.proofs import Proof
 from tightrope.propagation.certify import proven_hidden
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.margins import composition_error
+from tightrope.regions import Ball
 from tightrope.relaxations.triangle import layer_constraints
+from tightrope.relu_proofs import Forms, programs
 from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.report import Status
 
@@ -39,6 +43,9 @@ class LayerwiseBounds:
         How many were solved.
     unfinished : int
         How many of them ended at a limit; their bounds are valid and looser.
+    hidden, forms
+        The multipliers that prove the hidden layers' bounds and the margins, if `keep` was set; for
+        :meth:`certificate`.
     """
 
     lower: tuple[np.ndarray, ...]
@@ -46,11 +53,20 @@ class LayerwiseBounds:
     margins: np.ndarray
     programs: int
     unfinished: int
+    hidden: tuple[Forms, ...] = ()
+    forms: Forms | None = None
 
     @property
     def worst(self) -> float:
         """The largest margin's bound, the label's own 0 not counted; negative: certified."""
         return float(np.delete(self.margins, np.flatnonzero(self.margins == 0)[:1]).max())
+
+    def certificate(self, network: FeedForward, region: Ball, label: int) -> Proof:
+        """Return a certificate file of the margins over the box that was bounded, solved with `keep`."""
+        if self.forms is None:
+            raise InputError("bounds: they were found without `keep`, so nothing of their proof is left.")
+        known = [np.concatenate([high, -low]) for low, high in zip(self.lower, self.upper, strict=True)]
+        return programs(network, region, label, known, self.hidden, self.forms)
 
 
 def layerwise_bounds(
@@ -61,6 +77,7 @@ def layerwise_bounds(
     kind: str = "triangle",
     *,
     time_limit: float | None = None,
+    keep: bool = False,
 ) -> LayerwiseBounds:
     """Bound the margins of a network over a box by Triangle or Parallelogram.
 
@@ -73,18 +90,23 @@ def layerwise_bounds(
     kind : {"triangle", "parallelogram"}
     time_limit : float, optional
         Seconds for one program.
+    keep
+        Return the multipliers too, as a proof needs them.
     """
     if kind not in LOOSER:
         raise InputError(f"kind: expected one of {', '.join(LOOSER)}, got {kind!r}.")
     if not 0 <= label < network.classes:
         raise InputError(f"label: expected an integer from 0 to {network.classes - 1}, got {label!r}.")
-    program, below, found_lower, found_upper, solved, unfinished = _build(network, lower, upper, kind, time_limit)
+    kept: list[_Kept] = []
+    program, below, found_lower, found_upper, solved, unfinished = _build(network, lower, upper, kind, time_limit, kept)
+    last = kept.pop()
     W, b = network.layers[-1].dense()
     inexact = composition_error(network, InputSet.boxes(lower, upper))
     margins = np.zeros(network.classes)
     for k in range(network.classes):
         if k != label:
             found = program.maximise(below, W[k] - W[label])
+            last.add(k, found.multipliers)
             # The difference of two rows is rounded once for each entry.
             reach = np.maximum(np.abs(program.lower[below]), np.abs(program.upper[below]))
             size = (np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label])
@@ -92,14 +114,17 @@ def layerwise_bounds(
             margins[k] = found.bound + (b[k] - b[label]) + slack + inexact[k] + inexact[label]
             solved += 1
             unfinished += found.status is not Status.SOLVED
-    return LayerwiseBounds(tuple(found_lower), tuple(found_upper), margins, solved, unfinished)
+    whole = LayerwiseBounds(tuple(found_lower), tuple(found_upper), margins, solved, unfinished)
+    if not keep:
+        return whole
+    return replace(whole, hidden=tuple(layer.forms for layer in kept), forms=last.forms)
 
 
 def output_bounds(
     network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str = "triangle"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return bounds (K,) of the outputs over a box by Triangle or Parallelogram."""
-    program, below, *_ = _build(network, lower, upper, kind, None)
+    program, below, *_ = _build(network, lower, upper, kind, None, [])
     W, b = network.layers[-1].dense()
     inexact = composition_error(network, InputSet.boxes(lower, upper))
     low = np.array([program.minimise(below, row).bound for row in W]) + b - inexact
@@ -108,7 +133,12 @@ def output_bounds(
 
 
 def _build(
-    network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str, time_limit: float | None
+    network: FeedForward,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    kind: str,
+    time_limit: float | None,
+    kept: "list[_Kept]",
 ) -> tuple[LinearProgram, np.ndarray, list[np.ndarray], list[np.ndarray], int, int]:
     """Return the program of all hidden layers, its last columns, bounds, and the counts of solved and unfinished."""
     lower, upper = np.asarray(lower, float), np.asarray(upper, float)
@@ -116,11 +146,13 @@ def _build(
     program = LinearProgram(time_limit)
     below = program.add_columns(lower, upper)
     found_lower, found_upper, solved, unfinished = [], [], 0, 0
+    places: list[slice] = []
     for i, layer in enumerate(network.layers[:-1]):
         low, high = (side[0].copy() for side in before[i])
+        kept.append(_Kept(places))
         if i:  # the first layer's bounds are exact already
             matrix, offset = layer.sparse()
-            for j in np.flatnonzero((low < 0) & (high > 0)):
+            for j in np.flatnonzero((low < 0) & (high > 0)).tolist():
                 row = slice(matrix.indptr[j], matrix.indptr[j + 1])
                 columns, weights = below[matrix.indices[row]], matrix.data[row]
                 least, most = program.minimise(columns, weights), program.maximise(columns, weights)
@@ -128,11 +160,37 @@ def _build(
                 high[j] = min(high[j], np.nextafter(most.bound + offset[j], np.inf))
                 high[j] = max(low[j], high[j])
                 solved += 2
+                kept[-1].add(j, most.multipliers)
+                kept[-1].add(len(low) + j, -least.multipliers)
                 unfinished += (least.status is not Status.SOLVED) + (most.status is not Status.SOLVED)
+        places.append(slice(program.rows, program.rows + len(low)))
         below = add_layer(program, below, kind, layer, low, high)
         found_lower.append(low)
         found_upper.append(high)
+    kept.append(_Kept(places))
     return program, below, found_lower, found_upper, solved, unfinished
+
+
+class _Kept:
+    """What proves the bounds of one layer: forms in the preactivations below, minus the multipliers of W z - h = -b.
+
+    `places` are the rows W z - h = -b of the layers below.
+    """
+
+    def __init__(self, places: Sequence[slice]) -> None:
+        self.places = tuple(places)
+        self.rows: list[int] = []
+        self.parts: list[list[np.ndarray]] = []
+
+    def add(self, row: int, multipliers: np.ndarray) -> None:
+        """Keep what proves one upper bound, or with the signs changed one lower bound."""
+        self.rows.append(row)
+        self.parts.append([-multipliers[place] for place in self.places])
+
+    @property
+    def forms(self) -> Forms:
+        """The forms of all bounds that were added."""
+        return Forms(np.array(self.rows, int), tuple(np.array(part) for part in zip(*self.parts, strict=True)))
 
 
 def add_layer(
