@@ -173,6 +173,30 @@ def test_both_arithmetics_agree_and_floats_are_above(scale, monkeypatch):
         assert -size * 1e-13 <= float(floats - exactly) <= size * 1e-11  # forms in integers are rounded too
 
 
+@pytest.mark.parametrize("size", [1e-150, 1e-40, 1.0, 1e40, 1e150])
+def test_floats_are_above_the_exact_value_of_the_same_forms(size, monkeypatch):
+    """Half the entries of wildly different sizes, so that sums cancel, absorb and underflow; forms of few bits."""
+    rng = np.random.default_rng(3)
+    for trial in range(60):
+        norm = (1, 2, INFINITY)[trial % 3]
+        shapes = [(4, 3), (4, 4), (2, 4)]
+        weights = [rng.standard_normal(s) * np.where(rng.random(s) < 0.5, 1, size) for s in shapes]
+        network = FeedForward.dense(weights, [rng.standard_normal(s[0]) * size for s in shapes])
+        centre = rng.standard_normal(3)
+        ends = (centre - 0.3, centre + 0.7) if trial % 2 else (None, None)
+        region = regions.read(*relu_proofs.described(Ball(centre, 0.5, norm, *ends)))
+        bounds_ = [np.sort(rng.standard_normal((2, 4)) * max(size, 1.0), 0) for _ in range(2)]
+        mu = [rng.integers(-8, 9, (1, 4)) / 4 for _ in range(2)]
+        both = []
+        for most in (relu.EXACT_UP_TO, -1):
+            monkeypatch.setattr(relu, "EXACT_UP_TO", most)
+            proofs = relu.Proofs(Network.read(network.arrays()), region)
+            proofs.bounds += [tuple(pair) for pair in bounds_]
+            both.append(proofs.upper(proofs.margin(0, 1), mu)[0])
+            monkeypatch.undo()
+        assert both[0] - Fraction(1, 2**60) * abs(both[0]) <= both[1]  # the root of the L2 ball is rounded up
+
+
 def known_bounds(network: FeedForward, region: Ball):
     found = bounds(network, InputSet.from_balls([region]), "box", [0])
     return [(low[0].numpy(), high[0].numpy()) for low, high in zip(found.lower, found.upper, strict=True)]

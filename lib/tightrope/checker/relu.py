@@ -213,7 +213,8 @@ class Proofs:
         for start in range(0, len(form), group):
             rows = slice(start, start + group)
             part = given if isinstance(given, str) else [mu[rows] for mu in given]
-            found += self._upper(form[rows], part, None if signs is None else [sign[rows] for sign in signs])
+            with np.errstate(all="ignore"):  # what overflows is refused at the end
+                found += self._upper(form[rows], part, None if signs is None else [sign[rows] for sign in signs])
         return found
 
     def _upper(
@@ -341,6 +342,7 @@ def complete(signs: np.ndarray) -> bool:
     return True
 
 
+@np.errstate(all="ignore")  # what overflows is refused
 def prove_point(network: Network, region: Region, point: np.ndarray, label: int, target: int, least: Fraction) -> str:
     """Prove F_target - F_label >= least at a point of the region; return how: "exact", or "float64 analysis".
 
