@@ -41,9 +41,8 @@ def given(tmp_path, monkeypatch):
     """TIGHTROPE_DATA with seven images of each set; (height, width) = (row, column) of a colour image is visible."""
     rng = np.random.default_rng(0)
     monkeypatch.setenv("TIGHTROPE_DATA", str(tmp_path))
-    monkeypatch.setattr(
-        image_files, "SETS", {name: {"train": COUNT, "test": COUNT} for name in ("fashionmnist", "svhn", "cifar10")}
-    )
+    monkeypatch.setattr(image_files, "SETS", {name: {"train": COUNT, "test": COUNT} for name in ("svhn", "cifar10")})
+    monkeypatch.setattr(datasets, "_mismatch", lambda path, entry: None)  # FashionMNIST's are made up too
     labels = np.array([3, 0, 9, 1, 0, 5, 2], dtype=np.uint8)
     grey = rng.integers(0, 256, (COUNT, 28, 28), dtype=np.uint8)
     colour = rng.integers(0, 256, (COUNT, 3, 32, 32), dtype=np.uint8)
@@ -88,7 +87,6 @@ def test_cifar10_unpacked_is_the_same(given):
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("fashionmnist", "t10k-labels-idx1-ubyte.gz"),
         ("svhn", "test_32x32.mat"),
         ("cifar10", "cifar-10-binary.tar.gz"),
     ],
@@ -109,7 +107,7 @@ def test_missing_and_truncated_files_are_named(given, monkeypatch, name, file):
 
 
 def test_a_set_with_too_few_images_is_refused(given, monkeypatch):
-    monkeypatch.setattr(image_files, "SETS", {"fashionmnist": {"test": COUNT + 1}, "cifar10": {"test": COUNT + 1}})
+    monkeypatch.setattr(image_files, "SETS", {"svhn": {"test": COUNT + 1}, "cifar10": {"test": COUNT + 1}})
     for name in image_files.SETS:
         with pytest.raises(CorruptDataError, match=f"expected {COUNT + 1} images"):
             datasets.load(name)
@@ -169,3 +167,55 @@ def test_a_printed_configuration_trains_on_files_of_the_user(given, tmp_path):
     assert found.losses == tuple(losses) and len(losses) == 2 and found.configuration.schedule.epochs == 200
     assert FeedForward.from_npz(tmp_path / "network.npz").sizes == (784, 400, 200, 100, 100, 10)
     assert (tmp_path / "network.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("images", "shape"),
+    [
+        (np.full((2, 4, 5), 51, np.uint8), (4, 5)),
+        (np.full((2, 4, 5, 3), 51, np.uint8), (3, 4, 5)),
+        (np.full((2, 3, 4, 5), 0.2), (3, 4, 5)),
+        (np.full((2, 4, 5, 1), 0.2), (4, 5)),
+        (np.full((2, 7), 0.2), (1, 7)),
+    ],
+)
+def test_an_npz_file_is_a_data_set(tmp_path, monkeypatch, images, shape):
+    """By its path, or by its name below TIGHTROPE_DATA; bytes are pixels times 255, channels may come last."""
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.array([1, 0]))
+    data = datasets.load(str(tmp_path / "mine.npz"))
+    assert data.shape == shape and data.labels.tolist() == [1, 0]
+    np.testing.assert_allclose(data.images, 0.2)
+    np.testing.assert_array_equal(data.normalisation.to_input(data.image(1)), data.image(1))
+    monkeypatch.setenv("TIGHTROPE_DATA", str(tmp_path))
+    assert datasets.load("mine.npz").sha256 == data.sha256
+
+
+def test_part_of_cifar10_may_be_an_npz_file(given):
+    folder, labels, pixels, _ = given
+    (folder / "cifar10/cifar-10-binary.tar.gz").unlink()
+    part = pixels["cifar10"][:3].transpose(0, 2, 3, 1)
+    np.savez(folder / "cifar10/test-3.npz", images=part, labels=labels[:3])
+    assert datasets.on_this_machine("cifar10") and not datasets.on_this_machine("cifar10", "train")
+    data = datasets.load("cifar10")
+    np.testing.assert_allclose(data.images, pixels["cifar10"][:3].reshape(3, -1) / 255)
+    assert data.labels.tolist() == labels[:3].tolist() and data.normalisation == datasets.NORMALISATIONS["cifar10"]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"images": np.zeros((2, 4))}, "expected the arrays images and labels"),
+        ({"images": np.zeros((2, 4)), "labels": np.zeros(3, int)}, "do not fit"),
+        ({"images": np.zeros((2, 4)), "labels": np.zeros(2)}, "do not fit"),
+        ({"images": np.array([None, 1]), "labels": np.zeros(2, int)}, "cannot be read"),
+    ],
+)
+def test_npz_files_that_are_none_are_refused(tmp_path, arrays, words):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(CorruptDataError, match=words):
+        datasets.load(str(tmp_path / "bad.npz"))
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(CorruptDataError, match="cannot be read"):
+        datasets.load(str(tmp_path / "bad.npz"))
+    with pytest.raises(MissingDataError, match=r"there is no file absent\.npz"):
+        datasets.load("absent.npz")

@@ -422,10 +422,11 @@ def foolbox_pgd_each(
     *,
     steps: int | None = None,
     relative_step: float | None = None,
+    random_start: bool = True,
     restarts: int = 1,
     seed: int = 0,
 ) -> list[Attack | None]:
-    """Run Foolbox's projected gradient descent (untargeted, random start) for norm 1, 2 or infinity, image by image.
+    """Run Foolbox's projected gradient descent (untargeted) for norm 1, 2 or infinity, image by image.
 
     Foolbox takes one radius and one pair of bounds for all inputs: the clipped region's pixel range, or a box that
     holds the whole ball when the region is not clipped. Images that share these are one batch. What it returns may lie
@@ -435,6 +436,8 @@ def foolbox_pgd_each(
     ----------
     steps, relative_step : optional
         Number of steps, and their length relative to the radius; Foolbox's defaults if left out.
+    random_start : bool
+        Whether it starts somewhere in the ball, or at the centre.
     restarts, seed : int
     """
     import foolbox
@@ -467,7 +470,8 @@ def foolbox_pgd_each(
                 found[i] = check(network, regions[i], labels[i], regions[i].center)
             continue
         model = foolbox.PyTorchModel(module, bounds=bounds, device="cpu")
-        attack = kinds[norm](**{name: value for name, value in chosen.items() if value is not None})
+        given = {name: value for name, value in chosen.items() if value is not None}
+        attack = kinds[norm](**given, random_start=random_start)
         with torch.random.fork_rng(devices=[]):  # Foolbox draws from torch's global generator
             torch.manual_seed(seed)
             for _ in range(restarts):

@@ -89,8 +89,8 @@ NORMALISATIONS: Mapping[str, Normalisation] = {
     "digits": Normalisation(mean=0.3052, std=0.3763),
     # The constants that MNIST networks are usually trained with.
     "mnist": Normalisation(mean=0.1307, std=0.3081),
-    # Those of the published networks of jovanovic2022-paradox (provable_training/networks.py of eth-sri/paradox).
-    "fashionmnist": Normalisation(mean=0.2861, std=0.3530),
+    # Those of the published networks of jovanovic2022-paradox; for FashionMNIST they are MNIST's.
+    "fashionmnist": Normalisation(mean=0.1307, std=0.3081),
     "svhn": Normalisation(mean=(0.4377, 0.4438, 0.4728), std=(0.1980, 0.2011, 0.1970)),
     "cifar10": Normalisation(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)),
 }
@@ -171,12 +171,21 @@ def load(name: str, split: str = "test") -> Dataset:
     Parameters
     ----------
     name : {"digits", "mnist", "fashionmnist", "svhn", "cifar10"}
-        ``digits`` (8 x 8) comes with scikit-learn; ``mnist`` (28 x 28) is four IDX files of the registry. The others
-        are files that a user puts into the folder TIGHTROPE_DATA, as they are published (data/README.md).
+        ``digits`` (8 x 8) comes with scikit-learn; ``mnist`` and ``fashionmnist`` (28 x 28) are four IDX files of the
+        registry each. The others are files that a user puts into the folder TIGHTROPE_DATA, as they are published
+        (data/README.md). Any other name that ends in .npz is a file with the arrays images and labels; its pixels are
+        the input as they are.
     split : {"train", "test"}
         The set's own split. For ``digits``, every fifth image (0, 5, 10, ... in scikit-learn's order, 360 in
         all) is for testing, the other 1437 are for training.
     """
+    if str(name).endswith(".npz"):
+        path = next((p for p in (_given(name), Path(name)) if p is not None and p.is_file()), None)
+        if path is None:
+            raise MissingDataError(
+                f"data set: there is no file {name}, here or in the folder that {DATA_VARIABLE} names."
+            )
+        return Dataset(name, *image_files.read_npz(path), Normalisation(0.0, 1.0))
     if name not in _LOADERS:
         raise UnknownNameError("data set", name, _LOADERS)
     if split not in ("train", "test"):
@@ -205,24 +214,33 @@ def _digits_file() -> np.ndarray:
     return np.column_stack([bunch.data, bunch.target])
 
 
-def _load_mnist(split: str) -> Dataset:
-    prefix = {"train": "train", "test": "t10k"}[split]
-    pixels = image_files.read_idx(fetch(f"mnist/{prefix}-images-idx3-ubyte.gz"))
-    labels = image_files.read_idx(fetch(f"mnist/{prefix}-labels-idx1-ubyte.gz"))
+def _load_idx(name: str, split: str) -> Dataset:
+    """Read a set of the registry that has MNIST's format."""
+    pixels, labels = (image_files.read_idx(fetch(file)) for file in _idx_files(name, split))
     count, height, width = pixels.shape
-    return Dataset("mnist", pixels.reshape(count, -1) / 255, labels, (height, width), NORMALISATIONS["mnist"])
+    return Dataset(name, pixels.reshape(count, -1) / 255, labels, (height, width), NORMALISATIONS[name])
+
+
+def _idx_files(name: str, split: str) -> tuple[str, str]:
+    prefix = {"train": f"{name}/train", "test": f"{name}/t10k"}[split]
+    return f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"
 
 
 def _load_provided(name: str, split: str) -> Dataset:
-    """A set that only the user can provide, from TIGHTROPE_DATA/<name>."""
+    """A set that only the user can provide, from TIGHTROPE_DATA/<name>: published files, or else <split>*.npz."""
     folder = _given(name) or Path(f"(the folder that {DATA_VARIABLE} names)") / name
+    if not image_files.present(name, split, folder) and (own := sorted(folder.glob(f"{split}*.npz"))):
+        return Dataset(name, *image_files.read_npz(own[0]), NORMALISATIONS[name])
     pixels, labels, shape = image_files.read_set(name, split, folder)
     return Dataset(name, pixels / 255, labels, shape, NORMALISATIONS[name])
 
 
-_LOADERS = {"digits": _load_digits, "mnist": _load_mnist} | {
-    name: partial(_load_provided, name) for name in image_files.SETS
-}
+IDX_SETS = ("mnist", "fashionmnist")
+_LOADERS = (
+    {"digits": _load_digits}
+    | {name: partial(_load_idx, name) for name in IDX_SETS}
+    | {name: partial(_load_provided, name) for name in image_files.SETS}
+)
 
 
 # ---------------------------------------------------------------------------------------------- files
@@ -307,23 +325,12 @@ def available(file: str) -> bool:
     return (given is not None and given.is_file()) or (cache_folder() / file).is_file()
 
 
-def provided(file: str) -> Path | None:
-    """Return the path of a file that the user put into TIGHTROPE_DATA, in the registry or not; None if it is not there.
-
-    Its content is not checked.
-    """
-    given = _given(file)
-    return given if given is not None and given.is_file() else None
-
-
 def on_this_machine(name: str, split: str = "test") -> bool:
     """Say whether a data set can be loaded without a download."""
     if name in image_files.SETS:
-        return (folder := _given(name)) is not None and image_files.present(name, split, folder)
-    if name != "mnist":
-        return name in _LOADERS
-    prefix = {"train": "train", "test": "t10k"}[split]
-    return all(available(f"mnist/{prefix}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+        folder = _given(name)
+        return folder is not None and (image_files.present(name, split, folder) or any(folder.glob(f"{split}*.npz")))
+    return all(map(available, _idx_files(name, split))) if name in IDX_SETS else name in _LOADERS
 
 
 def cache_folder() -> Path:

@@ -8,6 +8,7 @@ and sizes, shapes, numbers of images and the range of labels are checked.
 import gzip
 import math
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,6 @@ from tightrope.errors import CorruptDataError, MissingDataError
 #: Sets that a user provides: images of each split.
 SETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
-        "fashionmnist": {"train": 60_000, "test": 10_000},
         "svhn": {"train": 73_257, "test": 26_032},
         "cifar10": {"train": 50_000, "test": 10_000},
     }
@@ -52,18 +52,48 @@ def read_idx(path: str | Path) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
+def read_npz(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Read images and labels from an .npz file without pickles: arrays ``images`` and ``labels``.
+
+    Returns
+    -------
+    pixels : (N, p0) float64
+        In [0, 1]; bytes are divided by 255.
+    labels : (N,) int64
+    shape : (height, width) or (channels, height, width)
+        Channels may come last in the file, as images are usually kept; an image of one row is (1, p0).
+
+    Raises
+    ------
+    CorruptDataError
+        It cannot be read, an array is missing, or their shapes do not fit.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            images, labels = content["images"], content["labels"]
+    except KeyError as error:
+        raise CorruptDataError(f"{path}: {error}; expected the arrays images and labels.") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CorruptDataError(f"{path} cannot be read as an .npz file ({error}).") from None
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not 2 <= images.ndim <= 4:
+        raise CorruptDataError(f"{path}: images {images.shape} and {labels.dtype} labels {labels.shape} do not fit.")
+    if images.ndim == 4 and images.shape[3] in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    shape = images.shape[1:] if images.ndim > 2 else (1, images.shape[1])
+    pixels = images.reshape(len(images), -1) / (255 if images.dtype == np.uint8 else 1)
+    return pixels, labels.astype(np.int64), shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+
+
 def files_of(name: str, split: str) -> tuple[str, ...]:
     """The names of the published files of one of :data:`SETS`, "train" or "test"."""
     if name == "svhn":
         return (f"{split}_32x32.mat",)
-    if name == "cifar10":
-        return tuple(f"data_batch_{i}.bin" for i in range(1, 6)) if split == "train" else ("test_batch.bin",)
-    prefix = {"train": "train", "test": "t10k"}[split]
-    return f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"
+    return tuple(f"data_batch_{i}.bin" for i in range(1, 6)) if split == "train" else ("test_batch.bin",)
 
 
 def present(name: str, split: str, folder: Path) -> bool:
-    """Say whether the files of one of :data:`SETS` are in a folder; does not read them."""
+    """Say whether the published files of one of :data:`SETS` are in a folder; does not read them."""
     if name == "cifar10" and (folder / CIFAR_ARCHIVE).is_file():
         return True
     inside = folder / CIFAR_FOLDER if name == "cifar10" else folder
@@ -78,7 +108,7 @@ def read_set(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.ndarra
     pixels : (N, p0) uint8
     labels : (N,) uint8
         0 to 9.
-    shape : (28, 28) or (3, 32, 32)
+    shape : (3, 32, 32)
 
     Raises
     ------
@@ -89,15 +119,8 @@ def read_set(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.ndarra
     if not present(name, split, folder):
         wanted = f"{CIFAR_ARCHIVE} (the binary version)" if name == "cifar10" else " and ".join(files)
         raise MissingDataError(f"{name} is missing: put {wanted}, as it is published, into {folder}.")
-    if name == "cifar10":
-        pixels, labels = read_cifar10(folder, files)
-    elif name == "svhn":
-        pixels, labels = read_svhn(folder / files[0])
-    else:
-        pixels, labels = (read_idx(folder / file) for file in files)
-        _check_labels(str(folder / files[1]), labels.ravel(), 0, 9)
-    shape = (3, 32, 32) if name in ("cifar10", "svhn") else (28, 28)
-    count = SETS[name][split]
+    pixels, labels = read_cifar10(folder, files) if name == "cifar10" else read_svhn(folder / files[0])
+    shape, count = (3, 32, 32), SETS[name][split]
     if labels.shape != (count,) or pixels.size != count * math.prod(shape):
         raise CorruptDataError(
             f"{folder}, {', '.join(files)}: pixels {pixels.shape} and labels {labels.shape}; expected {count} images "

@@ -13,7 +13,7 @@ import yaml
 
 from tightrope import datasets, paths
 from tightrope.datasets import Normalisation
-from tightrope.errors import CorruptDataError, InputError, MissingDataError, UnknownNameError
+from tightrope.errors import CorruptDataError, InputError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ, load
 from tightrope.networks.arrays import read_npy, read_state_dict
 from tightrope.networks.loading import SUFFIXES
@@ -167,7 +167,7 @@ class _Published:
     Attributes
     ----------
     files : tuple of str
-        Names in the registry of :mod:`tightrope.datasets`, or, where `address` is given, in TIGHTROPE_DATA.
+        Names in the registry of :mod:`tightrope.datasets`.
     format : str
         One of :data:`_FORMATS`: what is in the files.
     dataset : str
@@ -177,8 +177,6 @@ class _Published:
         convolution.
     m : float or None
         The constant of strong monotonicity of a monDEQ.
-    address : str
-        Where files are published whose SHA-256 is not known here, and that only the user can provide.
     known_as : str
         The SHA-256 by which rows know the network, if it is not that of its weights as they are computed now.
     """
@@ -190,27 +188,15 @@ class _Published:
     input_shape: tuple[int, int, int] | None = None
     convolutions: tuple[tuple[int, int], ...] = ()
     m: float | None = None
-    address: str = ""
     known_as: str = ""
 
     def available(self) -> bool:
         """Say whether its files are on this machine."""
-        return all(map(datasets.provided if self.address else datasets.available, self.files))
+        return all(map(datasets.available, self.files))
 
     def read(self) -> MonDEQ | FeedForward:
         """Find its files and read the network."""
-        return _FORMATS[self.format](self, tuple(map(self._path, self.files)))
-
-    def _path(self, file: str) -> Path:
-        if not self.address:
-            return datasets.fetch(file)
-        path = datasets.provided(file)  # not checked: rows carry the SHA-256 of its weights
-        if path is None:
-            raise MissingDataError(
-                f"data file {file!r} is missing, and its SHA-256 is not known here. Put it, from {self.address}, into "
-                f"the folder that {datasets.DATA_VARIABLE} names, under that name."
-            )
-        return path
+        return _FORMATS[self.format](self, tuple(map(datasets.fetch, self.files)))
 
 
 def _mondeq(published: _Published, files: tuple[Path, ...]) -> MonDEQ | FeedForward:

@@ -61,7 +61,8 @@ def test_tables_of_other_sets_run_on_files_of_the_user(store, tmp_path, monkeypa
     folder, rng, fashion = tmp_path / "data", np.random.default_rng(0), "fashion" in file
     monkeypatch.setenv("TIGHTROPE_DATA", str(folder))
     labels = rng.integers(0, 10, 4).astype(np.uint8)
-    monkeypatch.setattr(image_files, "SETS", {data: {"test": 4} for data in ("fashionmnist", "svhn")})
+    monkeypatch.setattr(image_files, "SETS", {"svhn": {"test": 4}})
+    monkeypatch.setattr(datasets, "_mismatch", lambda path, entry: None)  # they are not the published files
     (folder / "fashionmnist").mkdir(parents=True)
     (folder / "svhn").mkdir()
     if fashion:

@@ -147,7 +147,9 @@ def ratio_curves(
         figure = blank_figure(6.4, 3.8)
         axes = figure.add_subplot()
         for name, points in series.items():
-            axes.plot(*zip(*points, strict=True), label=name, **_look(name.split(", paper")[0].split(", images")[0]))
+            method = max((known for known in LOOK if name.startswith(known)), key=len, default=name)
+            dashed = {"linestyle": "--"} if name.endswith(", box") else {}
+            axes.plot(*zip(*points, strict=True), label=name, **_look(method) | dashed)
         for (name, points), marker in zip(printed.items(), "PX*", strict=False):
             axes.plot(*zip(*points, strict=True), linestyle="none", marker=marker, color=INK, markersize=6,
                       markerfacecolor="none", label=name)

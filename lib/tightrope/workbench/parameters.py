@@ -88,7 +88,7 @@ _RULES = (
     (_POSITIVE, "time_limit learning_rate radius box reach"),
     (_NUMBER, "lower upper"),
     (_NAME, "profile network dataset architecture method learning_rates"),
-    (many(_NAME), "networks methods balls scalings trained datasets architectures"),
+    (many(_NAME), "networks methods laws balls scalings trained datasets architectures"),
     (many(_NAME, empty=True), "programs"),
     (many(_NAME_OR_NONE), "counted"),
     (many(_LINE), "lines"),

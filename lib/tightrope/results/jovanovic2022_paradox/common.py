@@ -122,17 +122,18 @@ def certified_boxes(
     return certified, programs
 
 
-def kept_or_solved(case: Mapping, other: Experiment) -> dict:
-    """Return the outcome of a case that is also one of another kind of row: that row's if it is kept here.
+def kept_or_solved(case: Mapping, *others: Experiment) -> dict:
+    """Return the outcome of a case that is also one of other kinds of row: the first of these rows that is kept here.
 
-    A worker on another machine has no rows, and solves it.
+    A worker on another machine has no rows, and solves it as the first kind.
     """
-    asked = {**case, "result": other.name}
     with Store() as store:
-        store.import_csv(other.name, case["profile"], PAPER)
-        row = store.get(asked)
-    known = {*case, "versions", "created", "key"}
-    return {n: v for n, v in row.items() if n not in known} if row is not None else dict(other.solver(asked))
+        for other in others:
+            store.import_csv(other.name, case["profile"], PAPER)
+            if (row := store.get({**case, "result": other.name})) is not None:
+                known = {*case, "versions", "created", "key"}
+                return {name: value for name, value in row.items() if name not in known}
+    return dict(others[0].solver({**case, "result": others[0].name}))
 
 
 def broken(x: Sequence[float], y: Sequence[float], jumps: Sequence[Sequence[float]]) -> tuple[list, list]:

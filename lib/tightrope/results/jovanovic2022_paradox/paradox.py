@@ -45,7 +45,16 @@ def draw(rows: Rows, scores: Rows) -> figures.Drawing:
 
 
 @table_1.cells
-def cells(rows: Rows, networks: Sequence[str], image_counts: Sequence[int]) -> dict[str, Value]:
-    """Return `table-1/crown-ibp-r/tightness` and so on."""
+def cells(
+    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], trained: Sequence[str], certified_images: int
+) -> dict[str, Value]:
+    """Return `table-1/crown-ibp-r/tightness` and so on, and the scores, from the rows of Table 2."""
     found = values_of_areas(rows, networks, image_counts)
-    return {f"table-1/{method.replace('-ibp', '-ibp-r')}/tightness": value for method, _, value in found}
+    values = {f"table-1/{method.replace('-ibp', '-ibp-r')}/tightness": value for method, _, value in found}
+    scores = table_2.kept(rows[0]["profile"]) if rows else rows
+    for network in trained:
+        own = scores.where(network=network)
+        if own and own.total("count") == certified_images:
+            note = f"of {certified_images} images, as in Table 2"
+            values[f"table-1/{training_of(network)}/score"] = Value(share(own, "certified"), note)
+    return values

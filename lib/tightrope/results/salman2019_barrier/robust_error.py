@@ -1,16 +1,21 @@
 """Table 1: lower and upper bounds of the robust error by attacks, LP-GREEDY, LP-ALL and an exact verifier.
 
-Two kinds of rows, both made by the cascade (:mod:`tightrope.verifiers.cascade`), group by group of images; a row keeps
+Two kinds of rows are made by the cascade (:mod:`tightrope.verifiers.cascade`), group by group of images; a row keeps
 one letter for each image: what decided it. Up to LP-ALL an image costs some hundredths of a second, and all test images
-are done; with branch and bound the first ones are. Every column of the table follows from the letters.
+are done; with branch and bound the first ones are. A third kind has the authors' own attack, the column PGD. Every
+column of the table follows from the letters.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tightrope import figures
+from tightrope.attacks import foolbox_pgd_each
 from tightrope.results.salman2019_barrier.common import PAPER, questions, title
+from tightrope.threads import one_torch_thread
 from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, verify_boxes
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Experiment
@@ -20,7 +25,10 @@ from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
 up_to_lp_all = Experiment(PAPER, "table-1-lp-all")
-table_1 = Experiment(PAPER, "table-1-robust-error", needs=[up_to_lp_all])
+authors_pgd = Experiment(PAPER, "table-1-pgd")
+table_1 = Experiment(PAPER, "table-1-robust-error", needs=[up_to_lp_all, authors_pgd])
+#: Of the authors' attack, which is in their code (main.py) and not in the text: signs of gradients from the image on.
+STEPS, STEP = 40, 0.01  # in pixel units
 GROUP, WHOLE = 50, 500  # images of one row with branch and bound, and up to LP-ALL
 LEAST = 1000  # images, the first ones, for which a line's gap is put beside the printed one
 
@@ -35,6 +43,8 @@ class ErrorBounds:
         What decided each image (:class:`tightrope.verifiers.cascade.By`), from the first on, with branch and bound.
     whole : str
         The same up to LP-ALL, of all test images as far as they are done.
+    pgd : str
+        The same by the authors' attack alone.
     time_limit : float
         Of branch and bound, seconds an image.
     """
@@ -43,6 +53,7 @@ class ErrorBounds:
     epsilon_pixel: float
     letters: str
     whole: str
+    pgd: str
     time_limit: float
     seconds: float
     slowest: float
@@ -85,11 +96,20 @@ def percent(letters: str, kinds: Sequence[By]) -> float:
 @up_to_lp_all.cases
 def cases_up_to_lp_all(lines: Sequence[Sequence], seed: int) -> list[dict]:
     """Return one case for each line (a network and a radius) and group of all test images."""
+    return _all_images(lines, "lp-all", {"seed": seed})
+
+
+@authors_pgd.cases
+def cases_of_pgd(lines: Sequence[Sequence]) -> list[dict]:
+    """Return the same for the authors' attack."""
+    return _all_images(lines, "pgd", {"steps": STEPS, "step": STEP})
+
+
+def _all_images(lines: Sequence[Sequence], method: str, options: Mapping) -> list[dict]:
     cases = []
     for network, epsilon, *_ in lines:
         data = dataset(entry(network).dataset)
-        for group in groups(len(data), WHOLE, data):
-            cases.append(box_case(network, epsilon, "lp-all", {"seed": seed}, **group))
+        cases += [box_case(network, epsilon, method, options, **g) for g in groups(len(data), WHOLE, data)]
     return cases
 
 
@@ -107,6 +127,23 @@ def cases(lines: Sequence[Sequence], images: int, time_limit: float, subproblems
         for group in groups(count, GROUP, dataset(entry(network).dataset)):
             cases.append(box_case(network, epsilon, "cascade", options, **group))
     return cases
+
+
+@authors_pgd.solve
+def attack_as_the_authors(case: Mapping) -> dict:
+    """Attack each image of a group with the authors' settings."""
+    (network, balls, labels), options = questions(case), case["options"]
+    settings = {
+        "steps": options["steps"],
+        "random_start": False,
+        "relative_step": options["step"] / case["epsilon_pixel"],
+    }
+    began = time.process_time()
+    with one_torch_thread():
+        found = foolbox_pgd_each(network.network, balls, labels, **settings)
+    right = network.network.predict(np.array([ball.center for ball in balls])) == labels
+    letters = (By.WRONG if not ok else By.FOOLBOX if hit else By.NOTHING for ok, hit in zip(right, found, strict=True))
+    return {"decided_by": "".join(by.value for by in letters), "seconds": round(time.process_time() - began, 3)}
 
 
 @up_to_lp_all.solve
@@ -166,13 +203,13 @@ def _decide(case: Mapping, **more: float) -> tuple[list[Decision], dict]:
 
 def error_bounds(rows: Rows) -> tuple[ErrorBounds, ...]:
     """Return one line for each network and radius, in the order of the rows that go up to LP-ALL."""
-    both = rows.where(result=table_1.name), rows.where(result=up_to_lp_all.name)
+    kinds = [rows.where(result=kind.name) for kind in (up_to_lp_all, table_1, authors_pgd)]
     lines = []
-    for (network, epsilon), _ in Rows((*both[1], *both[0])).by("network", "epsilon_pixel"):
-        by_tree, cheap = (kind.where(network=network, epsilon_pixel=epsilon) for kind in both)
+    for (network, epsilon), _ in Rows(row for kind in kinds for row in kind).by("network", "epsilon_pixel"):
+        cheap, by_tree, pgd = (kind.where(network=network, epsilon_pixel=epsilon) for kind in kinds)
         slowest = max((row["seconds_by"].get(By.TREE.value, [0, 0, 0])[2] for row in by_tree), default=0.0)
         limit = max((row["options"]["time_limit"] for row in by_tree), default=0.0)
-        letters = _letters(by_tree), _letters(cheap)
+        letters = _letters(by_tree), _letters(cheap), _letters(pgd)
         lines.append(ErrorBounds(network, epsilon, *letters, limit, by_tree.total("seconds"), slowest))
     return tuple(lines)
 
@@ -186,14 +223,15 @@ def _letters(rows: Rows) -> str:
     return letters
 
 
-#: Column -> (title, letters that are counted, whether branch and bound is needed).
+#: Column -> (title, letters that are counted, in which of a line's texts).
 COLUMNS = {
-    "test-error": ("test error", (By.WRONG,), False),
-    "pgd": ("PGD", FOOLBOX, False),
-    "milp-lower": ("exact, lower", ATTACKED, True),
-    "milp-upper": ("exact, upper", NOT_CERTIFIED, True),
-    "lp-all": ("LP-ALL", NOT_LP_ALL, False),
-    "lp-greedy": ("LP-GREEDY", NOT_LP_GREEDY, False),
+    "test-error": ("test error", (By.WRONG,), "whole"),
+    "pgd": ("PGD", FOOLBOX, "pgd"),
+    "foolbox": ("Foolbox's defaults", FOOLBOX, "whole"),
+    "milp-lower": ("exact, lower", ATTACKED, "letters"),
+    "milp-upper": ("exact, upper", NOT_CERTIFIED, "letters"),
+    "lp-all": ("LP-ALL", NOT_LP_ALL, "whole"),
+    "lp-greedy": ("LP-GREEDY", NOT_LP_GREEDY, "whole"),
 }
 
 
@@ -207,14 +245,14 @@ def errors(rows: Rows) -> Table:
     lines = []
     for line in error_bounds(rows):
         shown = []
-        for column, (_, kinds, by_tree) in COLUMNS.items():
-            paper = printed.get(f"table-1/{line.name}/{column}")
-            letters = line.letters if by_tree else line.whole
+        for column, (_, kinds, where) in COLUMNS.items():
+            paper, letters = printed.get(f"table-1/{line.name}/{column}"), getattr(line, where)
             ours = f"{percent(letters, kinds):.2f}" if letters else "-"
             shown.append(ours + (f" ({paper:.2f})" if paper is not None else ""))
         lines.append((title(line.network), line.epsilon_pixel, len(line.whole), *shown, line.images))
     heads = (head for head, _, _ in COLUMNS.values())
-    one = {"PGD": 100 / max(1, *(line[2] for line in lines))}  # an attack may end on the other side for one image
+    # An attack may end on the other side for one image.
+    one = dict.fromkeys(("PGD", "Foolbox's defaults"), 100 / max(1, *(line[2] for line in lines)))
     return Table(("network", "epsilon", "images", *heads, "images of exact"), lines, tolerance=one)
 
 
@@ -261,12 +299,12 @@ def seconds(rows: Rows) -> Table:
 @table_1.drawing(errors)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the bounds of each line, over the images of branch and bound."""
-    shown = ((By.WRONG,), FOOLBOX, ATTACKED, NOT_CERTIFIED, NOT_LP_ALL, NOT_LP_GREEDY)
-    bars = [
-        (f"{title(line.network)}  {line.epsilon_pixel:g}", *(percent(line.letters, kinds) for kinds in shown))
-        for line in error_bounds(rows)
-        if line.letters
-    ]
+    bars = []
+    for line in error_bounds(rows):
+        if line.letters:
+            wrong, broken, *rest = (percent(line.letters, COLUMNS[name][1]) for name in COLUMNS if name != "pgd")
+            broken = max(broken, percent(line.pgd[: line.images], FOOLBOX))
+            bars.append((f"{title(line.network)}  {line.epsilon_pixel:g}", wrong, broken, *rest))
     return figures.error_bars(bars, title="bounds of the robust error, first test images")
 
 
@@ -276,11 +314,11 @@ def cells(rows: Rows, images: int) -> dict[str, Value]:
     values = {}
     for line in error_bounds(rows):
         every = _test_images(rows.where(network=line.network)[0]["dataset"])
-        for column, (_, kinds, _) in COLUMNS.items():
+        for column, (_, kinds, where) in COLUMNS.items():
             # What is printed is for all test images: a part of them is no number to put beside it. An upper bound of
             # the exact verifier needs it for each of them; a lower bound is one whatever attacks found it.
-            letters = line.every if column == "milp-lower" else line.letters if column == "milp-upper" else line.whole
-            if len(letters) == every:
+            letters = line.every if column == "milp-lower" else getattr(line, where)
+            if len(letters) == every and column != "foolbox":
                 partly = column == "milp-lower" and line.images < every
                 note = f"attacks on all images, branch and bound on the first {line.images}" if partly else ""
                 values[f"table-1/{line.name}/{column}"] = Value(percent(letters, kinds), note)
