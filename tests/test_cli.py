@@ -9,6 +9,7 @@ from tightrope import paths, zoo
 from tightrope.cli import main
 from tightrope.verifiers import robustness
 from tightrope.workbench import published
+from tightrope.workbench.compare import AGREEMENTS
 
 NETWORK = next(name for name in zoo.names() if name.startswith("digits/"))
 CERTIFY = ("certify", "--network", NETWORK, "--image", "digits:0", "--norm", "inf", "--epsilon-pixel", "0.01")
@@ -47,13 +48,7 @@ def test_compare_json_has_the_stable_keys():
     lines = json.loads(call("compare", "--json").stdout)
     keys = ["paper", "result", "cell", "kind", "printed", "reproduced", "agreement", "reason", "profile"]
     assert all(list(line) == keys for line in lines)
-    assert {line["agreement"] for line in lines} <= {
-        "reproduced",
-        "tighter",
-        "looser",
-        "disagrees",
-        "not run",
-    }
+    assert {line["agreement"] for line in lines} <= set(AGREEMENTS)
     assert {line["result"] for line in lines} == {result.name for result in published.results()}
     assert all(line["reason"] for line in lines if line["agreement"] == "not run")
 

@@ -1,11 +1,12 @@
 """Tables and figures as functions of rows, and the sweeps that fill them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from tightrope import zoo
+from tightrope import paths, zoo
 from tightrope.errors import CertificateError, InputError
 from tightrope.results.chen2021_mondeq import adversarial_example, lipschitz_bounds
 from tightrope.results.chen2021_mondeq import certified_ratio as ratio
@@ -199,3 +200,20 @@ def test_constants_of_a_custom_run_are_the_quick_ones_with_and_without_the_paper
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert profiles() == {"quick"}
     registry.profile_cases.cache_clear()
+
+
+def test_what_the_readme_says_of_each_image_is_in_the_rows():
+    """Images that order 1+cuts certifies, and those that stay open, by radius and set."""
+    text = (paths.PAPERS / "chen2021-mondeq/README.md").read_text(encoding="utf-8")
+    said = re.search(r"Order `1\+cuts` certifies (.*?)\. Images (.*?) stay open", " ".join(text.split()))
+    kinds = {(0.1, False): "0.1 unclipped", (0.1, True): "0.1 clipped"}
+    kinds |= {(0.05, False): "0.05 unclipped", (0.05, True): "0.05 clipped"}
+    found = {}
+    for row in registry.experiments("chen2021-mondeq")["table-2-orders"].kept("paper"):
+        found.setdefault((row["verdict"], kinds[row["epsilon_pixel"], row["clip"]]), set()).add(row["image"])
+    for verdict, words in (("certified", said[1]), ("unknown", said[2])):
+        listed = {
+            where: set(map(int, re.findall(r"\b\d+\b", images)))
+            for images, where in re.findall(r"([\d, and]*\d) \((0\.\d+ \w+)", words)
+        }
+        assert listed == {where: images for (v, where), images in found.items() if v == verdict}

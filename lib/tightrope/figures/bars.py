@@ -112,7 +112,7 @@ def gap_bars(gaps: Sequence[tuple], title: str) -> Drawing:
             x = networks.index(network) + 0.26 * (methods.index(method) - (len(methods) - 1) / 2)
             axes.bar(x, middle, width=0.24, color=colours[method])
             axes.plot([x, x], [low, high], color=INK, linewidth=1)
-        for level, name in ((50, "1.5×"), (400, "5×")):
+        for level, name in ((100 / 3, "1.5×"), (80, "5×")):  # 100 (1 - 1 / ratio)
             if level < 1.1 * axes.get_ylim()[1]:
                 axes.axhline(level, color=MUTED, linewidth=0.8, linestyle="--")
                 axes.text(1.01, level, name, va="center", ha="left", color=MUTED, transform=axes.get_yaxis_transform())

@@ -13,7 +13,7 @@ from tightrope.workbench.records import Store
 from tightrope.workbench.tables import number
 
 TIME = "time"  # what stands in the place of an agreement where none is asserted
-SYMBOLS = {"reproduced": "=", "tighter": "▲", "looser": "▼", "disagrees": "≠", "not run": "·", TIME: "t"}
+SYMBOLS = dict(zip((*AGREEMENTS, TIME), "=▲▼≈<⚙≠·t", strict=True))
 
 
 @dataclass(frozen=True)

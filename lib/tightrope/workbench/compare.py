@@ -9,7 +9,10 @@ from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, experiment
 from tightrope.workbench.tables import Table
 
-AGREEMENTS = ("reproduced", "tighter", "looser", "disagrees", "not run")
+AGREEMENTS = ("reproduced", "tighter", "looser", "comparable", "smaller", "configured", "disagrees", "not run")
+#: By kind of cell, what is said of a number within its tolerance. Another random network of the same size can be
+#: comparable; what our training is configured with is our own transcription of the print.
+SAME = {"drawn": "comparable", "configuration": "configured"}
 TIMING = "a time on another machine and with other solvers: shown, never asserted"
 
 
@@ -52,7 +55,9 @@ def agreement(cell: Cell, value: float) -> str:
     else:
         same = abs(value - cell.printed) <= cell.tolerance + 1e-9 * abs(cell.printed)
     if same:
-        return "reproduced"
+        return SAME.get(cell.kind, "reproduced")
+    if cell.kind == "size":
+        return "smaller" if value < cell.printed else "disagrees"
     better = cell.better or {"upper": "lower", "lower": "higher"}.get(cell.side, "")
     if not better:
         return "disagrees"
@@ -86,6 +91,9 @@ def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Com
         rows = store.rows(result.name, profile, result.paper)
         solved[profile] = len(rows)
         values[profile] = functions.values(rows, parameters(result, defaults, profile)) if rows else {}
+    if not result.cells and solved["paper"]:
+        why = f"a drawing without printed numbers; ours is of {solved['paper']} cases of the paper profile"
+        return [_line(result, nothing_printed, reason=why, profile="paper")]
     return [_judge(result, cell, values, solved["paper"]) for cell in cells]
 
 
@@ -148,18 +156,15 @@ def comparison_table(lines: Iterable[Comparison]) -> Table:
 
 
 def summary_table(lines: Iterable[Comparison]) -> Table:
-    """How many printed cells of each result come out how, for the README; times are not counted.
-
-    Results without any row of the paper profile are left out.
-    """
+    """How many printed cells of each result come out how, for the README; times are not counted."""
     counts: dict[tuple[str, str], Counter] = {}
     for line in lines:
-        counts.setdefault((line.paper, line.result), Counter())
-        if line.kind != "timing":
-            counts[line.paper, line.result][line.agreement] += 1
-    done = {key: count for key, count in counts.items() if any(count[word] for word in AGREEMENTS[:-1])}
-    rows = [(*key, *(count[word] or "" for word in AGREEMENTS)) for key, count in done.items()]
-    return Table(("paper", "result", *AGREEMENTS), tuple(rows))
+        if line.kind != "timing" and line.printed is not None:
+            counts.setdefault((line.paper, line.result), Counter())[line.agreement] += 1
+    words = [word for word in AGREEMENTS if any(count[word] for count in counts.values())]
+    return Table(
+        ("paper", "result", *words), [(*key, *(count[word] or "" for word in words)) for key, count in counts.items()]
+    )
 
 
 def reasons(lines: Iterable[Comparison]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tightrope import files, paths
 from tightrope.errors import CorruptDataError, InputError, TightropeError, UnknownNameError
 
-KINDS = ("deterministic", "statistical", "trained", "timing", "bound")
+KINDS = ("deterministic", "statistical", "trained", "drawn", "size", "configuration", "timing", "bound")
 PROFILES = ("quick", "paper")
 _ONLY = "the parameters cell holds only `name: type = constant`"
 
