@@ -336,9 +336,9 @@ def moved_inside(region: Ball, point: np.ndarray) -> np.ndarray:
 # how a file comes about ----------------------------------------------------------------------------------------
 
 
-def decimal_above(value: float) -> str:
+def decimal_above(value: float, digits: int = DIGITS) -> str:
     """Return a number of few digits, as text, that is at least `value`."""
-    return str(Context(prec=DIGITS, rounding=ROUND_CEILING).create_decimal(Decimal(float(value))))
+    return str(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(Decimal(float(value))))
 
 
 def decimal_below(value: float) -> str:

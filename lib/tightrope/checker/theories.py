@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker import lipschitz, mondeq, points, regions, relu
+from tightrope.checker import gram, lipschitz, mondeq, points, regions, relu
 from tightrope.checker.file import Certificate, digest
 from tightrope.checker.numbers import Exact, Refused
 from tightrope.checker.relu_network import Network as ReluNetwork
@@ -79,6 +79,20 @@ def _mondeq_margins(certificate: Certificate, arrays: Mapping[str, np.ndarray]) 
         multipliers = mondeq.Multipliers.read(own, len(network.u), region.size)
         bound = regions.decimal(claim, "bound")
         mondeq.prove_margin(network, region, _index(claim, "label"), _index(claim, "target"), bound, multipliers)
+
+    yield from _each(certificate, lambda claim: _margin(claim, "<=", "bound") + _ball(certificate), prove)
+
+
+def _mondeq_second_order(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"label", "target", "bound"}: F_target - F_label <= bound; row i of each array belongs to claim i."""
+    network = mondeq.Network.read(arrays)
+    region, names = _region(certificate, "sigma", "tau", "gram")
+
+    def prove(number: int, claim: Mapping) -> None:
+        _keys(claim, "label", "target", "bound")
+        own = {name: _row(certificate.arrays[name], number, name) for name in names}
+        bound = regions.decimal(claim, "bound")
+        gram.prove_margin(network, region, _index(claim, "label"), _index(claim, "target"), bound, own)
 
     yield from _each(certificate, lambda claim: _margin(claim, "<=", "bound") + _ball(certificate), prove)
 
@@ -299,6 +313,7 @@ def _ball(certificate: Certificate, words: str = "on") -> str:
 
 THEORIES: dict[str, Theory] = {
     "mondeq-order-1": Theory("mondeq", mondeq.ARRAYS, _mondeq_margins),
+    "mondeq-order-2": Theory("mondeq", mondeq.ARRAYS, _mondeq_second_order),
     "mondeq-lipschitz": Theory("mondeq", mondeq.ARRAYS, _mondeq_lipschitz),
     "mondeq-ellipsoid": Theory("mondeq", mondeq.ARRAYS, _mondeq_ellipsoid),
     "mondeq-point": Theory("mondeq", mondeq.ARRAYS, _mondeq_points),
