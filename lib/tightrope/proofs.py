@@ -20,7 +20,8 @@ from tightrope.checker import mondeq as theory
 from tightrope.checker import regions as exact_regions
 from tightrope.errors import CertificateError, InputError, RegionError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
-from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region, Zonotope, pixel_ball
+from tightrope.problems.robustness import binding_rows
+from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Region, Zonotope, pixel_ball
 
 #: Significant digits of a bound in a file.
 DIGITS = 5
@@ -34,6 +35,9 @@ NUDGES = tuple((size, factor * size) for size in (1e-10, 1e-9, 1e-8, 1e-7, 1e-6,
 
 #: By how much, relative to 1 + its size, the bound in a file may be above the solver's for it.
 LOOSEST = 1e-3
+
+#: The products of two facts about the inputs of a polytope, in problems.robustness.
+PAIRS = "(offset - row d)(offset - row d, 1 - d, 1 + d)"
 
 _Content = tuple[dict, dict[str, np.ndarray]]
 #: A claim, and its row of each array.
@@ -127,6 +131,9 @@ def described(region: Region) -> _Content:
     if isinstance(region, Zonotope | EllipsoidRegion):
         shape = "zonotope" if isinstance(region, Zonotope) else "ellipsoid"
         return {"shape": shape}, {"centre": region.center, "generators": region.G}
+    if isinstance(region, Polytope):
+        rows = {"facets": region.A, "offsets": region.b}
+        return {"shape": "polytope"}, {**rows, "lower": region.lower, "upper": region.upper}
     if not isinstance(region, Ball):
         raise RegionError(f"region: no certificate file states a {type(region).__name__}.")
     if region.norm not in (1.0, 2.0, INFINITY):
@@ -193,7 +200,8 @@ def _nudged(network: MonDEQ, content: _Content, claim: dict, multipliers: dict, 
     best: tuple[float, dict] = (np.inf, multipliers)
     for size, found in _around(multipliers):
         read = theory.Multipliers.read(found, network.width, region.size)
-        corner, row, core = (part.floats() for part in theory.state_form(exact, region, read))
+        S = theory.state_form(exact, region, read).floats()
+        corner, row, core = S[0, 0], S[0, 1:], S[1:, 1:]
         smallest = np.linalg.eigvalsh(core)[0]
         if smallest <= 1e-11 * np.abs(core).max():
             continue
@@ -229,13 +237,15 @@ def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> 
         return found | {"q": _positive(named["1 - d_j^2 >= 0"])}
     if isinstance(region, EllipsoidRegion):
         return found | {"q": _positive(named["1 - |d|^2 >= 0"])}
-    if not isinstance(region, Ball):
+    if not isinstance(region, Ball | Polytope):
         raise RegionError(f"region: no certificate file states a {type(region).__name__}.")
-    if region.norm == INFINITY:
+    if isinstance(region, Polytope) or region.norm == INFINITY:
         lower, upper = region.bounding_box()
         q, wide = np.zeros(region.size), upper > lower
-        q[wide] = _positive(named["1 - d_j^2 >= 0"] / ((upper - lower)[wide] / 2) ** 2)
-        return found | {"q": q}
+        half = (upper - lower)[wide] / 2
+        q[wide] = _positive(named["1 - d_j^2 >= 0"] / half**2)
+        rows = {} if isinstance(region, Ball) else {"rows": _row_multipliers(named, region, wide, half).ravel()}
+        return found | {"q": q} | rows
     clipped = region.lower is not None and region.upper is not None
     wide = region.upper > region.lower if clipped else np.ones(region.size, bool)
     square = region.radius**2 or 1.0
@@ -251,6 +261,31 @@ def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> 
         clip = np.zeros(region.size)
         clip[np.flatnonzero(wide)[binding]] = named.get("(d - lower)(upper - d) >= 0", np.zeros(0)) / square
         found["clip"] = clip
+    return found
+
+
+def _row_multipliers(
+    named: Mapping[str, np.ndarray], region: Polytope, wide: np.ndarray, half: np.ndarray
+) -> np.ndarray:
+    """Return the multipliers (k, r) of a polytope's rows times 1, z, the rows, and both sides of the box.
+
+    r = 1 + p without products of two facts about the inputs, 1 + p + k + 2 p0 with them.
+    """
+    (k, n), p = region.A.shape, len(named["z >= 0"])
+    once, twice, more = (f"{name} >= 0" for name in ("offset - row d", "(offset - row d) z", PAIRS))
+    # The rows that hold on the whole box have none: those of problems.robustness are the others.
+    cuts = np.flatnonzero(binding_rows(region))
+    found = np.zeros((k, 1 + p + (k + 2 * n) * (more in named)))
+    if once in named:
+        found[cuts, 0] = named[once]
+        found[cuts, 1 : 1 + p] = named[twice].reshape(len(cuts), p)
+    if more in named:
+        i, j = np.triu_indices(len(cuts), 1)
+        found[cuts[i], 1 + p + cuts[j]] = named[more][: len(i)]
+        sides = named[more][len(i) :].reshape(len(cuts), 2, len(half)) / half
+        columns = 1 + p + k + np.flatnonzero(wide)
+        for side in (0, 1):
+            found[np.ix_(cuts, columns + side * n)] = sides[:, side]
     return found
 
 

@@ -12,6 +12,8 @@ from tightrope.checker.numbers import Exact, Refused
 from tightrope.checker.relu_network import Network as ReluNetwork
 
 EXACT = "exact"
+#: Arrays of margins of order 1.
+MULTIPLIERS = ("t", "mu", "nu", "q", "clip", "rows")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Theory:
 def _mondeq_margins(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
     """Claims {"label", "target", "bound"}: F_target - F_label <= bound; row i of each array belongs to claim i."""
     network = mondeq.Network.read(arrays)
-    region, names = _region(certificate, "t", "mu", "nu", "q", "clip")
+    region, names = _region(certificate, *MULTIPLIERS)
 
     def prove(number: int, claim: Mapping) -> None:
         _keys(claim, "label", "target", "bound")
@@ -100,7 +102,7 @@ def _mondeq_second_order(certificate: Certificate, arrays: Mapping[str, np.ndarr
 def _mondeq_ellipsoid(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
     """Claims {"holds": "image"}: ||Q F(x) + b|| <= 1; {"label", "target", "bound", "multiplier"}: margins on it."""
     network = mondeq.Network.read(arrays)
-    region, names = _region(certificate, "t", "mu", "nu", "q", "clip", "Q", "b")
+    region, names = _region(certificate, *MULTIPLIERS, "Q", "b")
     Q, b = (Exact.of(certificate.arrays.get(name, np.zeros(0))) for name in ("Q", "b"))
     classes = len(network.c)
     if Q.shape != (classes, classes) or b.shape != (classes,):
