@@ -20,6 +20,7 @@ from tightrope.checker import mondeq as theory
 from tightrope.checker import regions as exact_regions
 from tightrope.errors import CertificateError, InputError, RegionError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
+from tightrope.propagation.fixpoint import Box
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region, Zonotope, pixel_ball
 
 #: Significant digits of a bound in a file.
@@ -252,6 +253,41 @@ def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> 
         clip[np.flatnonzero(wide)[binding]] = named.get("(d - lower)(upper - d) >= 0", np.zeros(0)) / square
         found["clip"] = clip
     return found
+
+
+def phases(
+    network: MonDEQ,
+    region: Ball,
+    label: int,
+    target: int,
+    bound: float,
+    invariant: Box,
+    leaves: tuple[np.ndarray, Sequence[Mapping[str, np.ndarray]]],
+) -> Proof:
+    """Return the proof that F_target - F_label <= bound on the region, by a tree of phases (theory mondeq-phases).
+
+    Parameters
+    ----------
+    bound
+        What every leaf proves; at least the largest `sound_bound` of the leaves.
+    invariant
+        Bounds l <= h <= u of the root, of which the checker proves that they hold: those of
+        `fixpoint_bounds(network, region).h.outward(1e-7)`, as :class:`tightrope.verifiers.tightening.Tightening` has
+        them. The leaves' own bounds follow from it and the signs: l_i = max(l_i, 0) for a sign 1, u_i = min(u_i, 0)
+        for -1, and nothing else.
+    leaves
+        Signs (leaves, p) int8, 1 where h_i >= 0 is assumed, -1 where h_i <= 0, 0 for nothing, and for each leaf its
+        multipliers by the name of a fact. The names, and the order of the numbers (k,) of each, are those of
+        `cut_model(robustness_model(network, region, label), Box(l, u)).constraints` with the leaf's own bounds, so
+        that `data.constraints.split(bound.multipliers)` of its `ArrowData` is right as it is:
+        "z (z - h) = 0", "z >= 0", "z - h >= 0", "z (u - z) >= 0", "u (h - l) - (u - l) z >= 0": the leaf's unstable
+        neurons (l < 0 < u), ascending; "always active: h - l >= 0" (0 <= l); "never active: -h >= 0" (u <= 0); and
+        the region's own, such as "1 - d_j^2 >= 0", in unit coordinates. A fact that is not there has multipliers 0. A
+        leaf that is empty (l_i > u_i) has no multipliers: {}. Products of pairs of facts need the pairs as well, which
+        are "pairs" (r, 2) beside the multipliers "pairs of facts >= 0" (r,).
+        A tree of one leaf without signs is order 1+bounds.
+    """
+    raise NotImplementedError
 
 
 # other claims --------------------------------------------------------------------------------------------------
