@@ -373,10 +373,27 @@ def _under_bounds(network: MonDEQ, region: Ball, bounds: Box, certificates: Sequ
 
 def _phases(network: MonDEQ, region: Ball, bounds: Box, claims: Iterable[Iterable[_Claim]]) -> Proof:
     """Return the proof of claims with the arrays of :func:`_tree`, which are those of all leaves in turn."""
+    return _proof("mondeq-phases", network, _with_bounds(network, region, bounds), claims, _joined)
+
+
+def _with_bounds(network: MonDEQ, region: Ball, bounds: Box) -> _Content:
+    """Return a region with bounds on h, and with h inside."""
     header, arrays = described(region)
     inside = network.equilibrium(_middle(region))
-    arrays |= {"l": bounds.lower, "u": bounds.upper, "h": network.W @ inside + network.U @ _middle(region) + network.u}
-    return _proof("mondeq-phases", network, (header, arrays), claims, _joined)
+    h = network.W @ inside + network.U @ _middle(region) + network.u
+    return header, {**arrays, "l": bounds.lower, "u": bounds.upper, "h": h}
+
+
+def invariant(network: MonDEQ, region: Ball, bounds: Box) -> Box:
+    """Return bounds on h, these or wider ones, of which the checker may be able to prove that they hold."""
+    exact = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*described(region))
+    for _ in range(30):
+        arrays = _with_bounds(network, region, bounds)[1]
+        low, high = (part.floats() for part in phase_theory.image(*exact, arrays["l"], arrays["u"], arrays["h"]))
+        if (bounds.lower < low).all() and (high < bounds.upper).all():
+            break
+        bounds = Box(np.minimum(bounds.lower, low), np.maximum(bounds.upper, high)).outward(1e-4)
+    return bounds
 
 
 def _middle(region: Ball) -> np.ndarray:
@@ -530,6 +547,56 @@ def lipschitz(network: MonDEQ, norm: float, claims: Sequence[tuple[dict, Sequenc
             arrays["t"] = _positive(arrays["t"])
         made.append((header, arrays))
     return _proof("mondeq-lipschitz", network, ({}, {}), map(_shorter, made))
+
+
+def local_lipschitz(
+    network: MonDEQ,
+    region: Ball,
+    bound: float,
+    bounds: Box,
+    undecided: np.ndarray,
+    parts: Sequence[Mapping | np.ndarray],
+) -> Proof:
+    """Return the proof of a Lipschitz constant on a ball, in its norm (2 or inf).
+
+    Parameters
+    ----------
+    bounds
+        On h; the file has these, or wider ones of which the checker proves that they hold.
+    undecided
+        (p,) bool: the neurons that the parts' multipliers belong to.
+    parts
+        For each part the multipliers by group, or for a network without such neurons the matrix (k, p0) of its map.
+    """
+    text = "inf" if region.norm == INFINITY else "2"
+    bounds = invariant(network, region, bounds)
+    made = [_local_part(part, undecided, text) for part in parts]
+    rows = {name: np.stack([part[name] for part in made]) for name in made[0]}
+    signs = np.where(bounds.upper <= 0, -1, np.where(bounds.lower >= 0, 1, 0))
+
+    def candidates() -> Iterator[_Claim]:
+        for step, more in ((0, 1e-6), (1e-9, 1e-6), (1e-8, 1e-5), (1e-7, 1e-4), (1e-6, 1e-3)):
+            claim = {"norm": text, "bound": decimal_above(bound * (1 + more))}
+            own = {name: values * (1 + more / 2) for name, values in rows.items()}
+            own["a"] = own["a"] + step * own["a"].max(1, keepdims=True, initial=0.0) * (signs == 0)
+            # By Finsler's lemma any large multiple will do; too large a one is lost in rounding.
+            size = max(float(np.abs(values).max(initial=0.0)) for values in own.values()) or 1.0
+            for factor in (1e3, 1e5, 1e7):
+                yield claim, own | {"equal": np.full((len(parts), 1), factor * size)}
+
+    return _proof("mondeq-lipschitz-local", network, _with_bounds(network, region, bounds), [candidates()])
+
+
+def _local_part(part: Mapping | np.ndarray, undecided: np.ndarray, norm: str) -> dict[str, np.ndarray]:
+    """Return the multipliers a, t, and v for the norm 2, of one part."""
+    a = np.zeros(len(undecided))
+    if isinstance(part, np.ndarray):
+        size = np.abs(part[0]) / 2 if norm == "inf" else np.full(1, np.linalg.norm(part, 2) / 2)
+        return {"a": a, "t": _positive(size)} | ({} if norm == "inf" else {"v": size})
+    a[undecided] = part["y (r - y) >= 0"]
+    if norm == "inf":
+        return {"a": a, "t": _positive(part["1 - t_j^2 >= 0"])}
+    return {"a": a, "v": part["1 - |v|^2 >= 0"], "t": _positive(part["1 - |t|^2 >= 0"])}
 
 
 def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, multipliers: Mapping) -> Proof:

@@ -196,6 +196,23 @@ def _mondeq_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]
     if certificate.region:
         raise Refused("region: a global constant has none")
     network.prove_monotone()
+    yield from _constants(certificate, network, ("a", "v", "t"))
+
+
+def _mondeq_local(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """The same claims for inputs of a region, under bounds l <= h <= u that are proven first."""
+    network = mondeq.Network.read(arrays)
+    names = ("a", "v", "t", "equal")
+    region, _ = _region(certificate, *names, "l", "u", "h")
+    low, high, start = (np.asarray(certificate.arrays.get(name, np.zeros(0)), float) for name in ("l", "u", "h"))
+    phases.prove_invariant(network, region, low, high, start)  # refuses the whole file, if I - W is not monotone too
+    signs = np.where(high <= 0, -1, np.where(low >= 0, 1, 0))
+    yield from _constants(certificate, network, names, signs)
+
+
+def _constants(
+    certificate: Certificate, network: mondeq.Network, names: tuple[str, ...], signs: np.ndarray | None = None
+) -> Iterator[Finding]:
     taken = 0
 
     def prove(_: int, claim: Mapping) -> None:
@@ -207,13 +224,15 @@ def _mondeq_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]
         bound, norm = regions.decimal(claim, "bound"), claim["norm"]
         count = lipschitz.parts(network, str(norm), pair is not None)
         first, taken = taken, taken + count
-        rows = ({name: _row(a, i, name) for name, a in certificate.arrays.items()} for i in range(first, taken))
-        lipschitz.prove_constant(network, str(norm), pair and tuple(pair), bound, rows)
+        own = {name: certificate.arrays[name] for name in names if name in certificate.arrays}
+        rows = ({name: _row(a, i, name) for name, a in own.items()} for i in range(first, taken))
+        lipschitz.prove_constant(network, str(norm), pair and tuple(pair), bound, rows, signs)
 
     def words(claim: Mapping) -> str:
         i, j = pair if isinstance(pair := claim.get("pair"), list) and len(pair) == 2 else ("", "")
         what = f"F_{i} - F_{j}" if "pair" in claim else "F"
-        return f"the L{claim.get('norm')} Lipschitz constant of {what} is at most {claim.get('bound')}"
+        where = "" if signs is None else _ball(certificate)
+        return f"the L{claim.get('norm')} Lipschitz constant of {what} is at most {claim.get('bound')}{where}"
 
     yield from _each(certificate, words, prove)
 
@@ -355,6 +374,7 @@ THEORIES: dict[str, Theory] = {
     "mondeq-order-2": Theory("mondeq", mondeq.ARRAYS, _mondeq_second_order),
     "mondeq-phases": Theory("mondeq", mondeq.ARRAYS, _mondeq_phases),
     "mondeq-lipschitz": Theory("mondeq", mondeq.ARRAYS, _mondeq_lipschitz),
+    "mondeq-lipschitz-local": Theory("mondeq", mondeq.ARRAYS, _mondeq_local),
     "mondeq-ellipsoid": Theory("mondeq", mondeq.ARRAYS, _mondeq_ellipsoid),
     "mondeq-point": Theory("mondeq", mondeq.ARRAYS, _mondeq_points),
     "relu-linear": Theory("relu", (), _relu_linear),
