@@ -655,9 +655,9 @@ def decimal_above(value: float, digits: int = DIGITS) -> str:
     return str(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(Decimal(float(value))))
 
 
-def decimal_below(value: float) -> str:
+def decimal_below(value: float, digits: int = DIGITS) -> str:
     """Return a number of few digits, as text, that is at most `value`."""
-    return str(Context(prec=DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(float(value))))
+    return str(Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(Decimal(float(value))))
 
 
 def _shorter(claim: _Claim) -> Iterator[_Claim]:

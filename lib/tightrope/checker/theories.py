@@ -1,7 +1,7 @@
 """What can be proven: a theory's name -> how the claims of a file are checked against a network."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -312,6 +312,44 @@ def _relu_points(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> 
     yield from _each(certificate, lambda claim: _margin(claim, ">=", "least") + _ball(certificate, words), prove)
 
 
+def _relu_distortion(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims of relu-linear with all margins below 0, or none, then {"label", "target", "distance"} and a `point`.
+
+    The last one says that the distance of the ball's centre from what is not of this label alone is between the
+    ball's radius (if there are others) and `distance`.
+    """
+    *inner, last = certificate.claims
+    own = {name: array for name, array in certificate.arrays.items() if name != "point"}
+    linear = replace(certificate, claims=inner, arrays=own)
+    inside = list(_relu_linear(linear, arrays))
+    yield from inside
+
+    def prove(_: int, claim: Mapping) -> str:
+        _keys(claim, "label", "target", "distance")
+        label, target = _index(claim, "label"), _index(claim, "target")
+        if "shape" in certificate.region:
+            raise Refused("region: distances are for balls")
+        regions.decimal(claim, "distance")
+        wide = regions.read({**certificate.region, "radius": claim["distance"]}, own)
+        network = ReluNetwork.read(arrays)
+        point = _row(certificate.arrays.get("point", np.zeros(0)), 0, "point")
+        by = {relu.prove_point(network, wide, point, label, target, Fraction(0)), *(found.by for found in inside)}
+        margins = [part for part in inner if "layer" not in part and part.get("label") == label]
+        held = {part["target"] for part in margins if regions.decimal(part, "bound") < 0}
+        others = set(range(network.sizes[-1])) - {label}
+        if inner and not (held == others and all(found.proven for found in inside)):
+            raise Refused("the margins of the ball are not all proven to be below 0")
+        return EXACT if by == {EXACT} else next(iter(by - {EXACT}))
+
+    def words(claim: Mapping) -> str:
+        region = certificate.region
+        least = f"above {region.get('radius')} and " if inner else ""
+        text = f"the L{region.get('norm')} distance of label {claim.get('label')} from another is {least}at most "
+        return f"{text}{claim.get('distance')}{_ball(linear).partition(str(region.get('radius')))[2]}"
+
+    yield from _each(replace(certificate, claims=[last]), words, prove)
+
+
 def _each(
     certificate: Certificate, words: Callable[[Mapping], str], prove: Callable[[int, Mapping], str | None]
 ) -> Iterator[Finding]:
@@ -379,4 +417,5 @@ THEORIES: dict[str, Theory] = {
     "mondeq-point": Theory("mondeq", mondeq.ARRAYS, _mondeq_points),
     "relu-linear": Theory("relu", (), _relu_linear),
     "relu-point": Theory("relu", (), _relu_points),
+    "relu-distortion": Theory("relu", (), _relu_distortion),
 }

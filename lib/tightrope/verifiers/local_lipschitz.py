@@ -63,7 +63,8 @@ class LocalBound:
             else:
                 parts.append(part.multipliers)
         if self.small.undecided.all():  # and so for all inputs
-            return proofs.lipschitz(network, region.norm, [({"bound": self.value}, parts)])
+            multipliers = [part.multipliers for part in self.parts]
+            return proofs.lipschitz(network, region.norm, [({"bound": self.value}, multipliers)])
         bounds = fixpoint_bounds(network, region).h.outward(OUTWARD)
         return proofs.local_lipschitz(network, region, self.value, bounds, self.small.undecided, parts)
 
