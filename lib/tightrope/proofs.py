@@ -333,7 +333,7 @@ def phases(
         What every leaf proves; at least the largest `sound_bound` of the leaves.
     invariant
         Bounds l <= h <= u of the root, of which the checker proves that they hold: those of
-        `fixpoint_bounds(network, region).h.outward(1e-7)`, as :class:`tightrope.verifiers.tightening.Tightening` has
+        :func:`tightrope.propagation.fixpoint.inductive`, as :class:`tightrope.verifiers.tightening.Tightening` has
         them. The leaves' own bounds follow from it and the signs: l_i = max(l_i, 0) for a sign 1, u_i = min(u_i, 0)
         for -1, and nothing else.
     leaves

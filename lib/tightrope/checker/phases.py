@@ -67,7 +67,7 @@ def image(
     off = W @ h0.maximum(zero) + b - h0  # h0 is the preactivation where b is b - off
     slack = abs(identity - X @ (identity - W * S.row())) @ abs(lower).maximum(abs(upper))
     middle, by_start, by_relu = X @ b, X @ off, X @ W * c.row()
-    reach = Exact.rational(region.reach(X @ network.U))
+    by_input = X @ network.U
 
     def up(parts: Exact) -> Exact:
         positive = parts.maximum(Exact.zeros(*parts.shape))
@@ -76,6 +76,7 @@ def image(
     def most(sign: int, factor: Exact, more: Exact) -> Exact:
         """Return upper bounds of sign times factor h + more e."""
         parts = (by_relu * factor.column() + more) * sign
+        reach = Exact.rational(region.reach(by_input * sign))
         fixed = factor * (middle * sign + (-by_start * sign).maximum(zero) + reach + slack)
         return fixed + up(parts)
 
