@@ -384,18 +384,6 @@ def _with_bounds(network: MonDEQ, region: Ball, bounds: Box) -> _Content:
     return header, {**arrays, "l": bounds.lower, "u": bounds.upper, "h": h}
 
 
-def invariant(network: MonDEQ, region: Ball, bounds: Box) -> Box:
-    """Return bounds on h, these or wider ones, of which the checker may be able to prove that they hold."""
-    exact = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*described(region))
-    for _ in range(30):
-        arrays = _with_bounds(network, region, bounds)[1]
-        low, high = (part.floats() for part in phase_theory.image(*exact, arrays["l"], arrays["u"], arrays["h"]))
-        if (bounds.lower < low).all() and (high < bounds.upper).all():
-            break
-        bounds = Box(np.minimum(bounds.lower, low), np.maximum(bounds.upper, high)).outward(1e-4)
-    return bounds
-
-
 def _middle(region: Ball) -> np.ndarray:
     """Return the centre of a ball, or of the box that is left of one of L-infinity."""
     return np.add(*region.bounding_box()) / 2 if region.norm == INFINITY else region.center
@@ -562,14 +550,13 @@ def local_lipschitz(
     Parameters
     ----------
     bounds
-        On h; the file has these, or wider ones of which the checker proves that they hold.
+        On h, of which the checker proves that they hold: see :func:`tightrope.propagation.fixpoint.inductive`.
     undecided
         (p,) bool: the neurons that the parts' multipliers belong to.
     parts
         For each part the multipliers by group, or for a network without such neurons the matrix (k, p0) of its map.
     """
     text = "inf" if region.norm == INFINITY else "2"
-    bounds = invariant(network, region, bounds)
     made = [_local_part(part, undecided, text) for part in parts]
     rows = {name: np.stack([part[name] for part in made]) for name in made[0]}
     signs = np.where(bounds.upper <= 0, -1, np.where(bounds.lower >= 0, 1, 0))

@@ -49,7 +49,9 @@ def test_both_ends_are_proven_and_true(seed, box):
 def test_an_image_with_another_label_has_distortion_0():
     network = FeedForward.dense([[[1.0], [0.0]]], [[1.0, 0.0]])
     proof = minimum_distortion(network, np.zeros(1), 1).certificate()
-    assert proof.proven and proof.findings[-1].claim.startswith("the Linf distance of label 1 from another is at most 0 ")
+    assert proof.proven and proof.findings[-1].claim.startswith(
+        "the Linf distance of label 1 from another is at most 0 "
+    )
 
 
 def test_altered_claims_are_refused():

@@ -37,16 +37,6 @@ def prove_invariant(network: Network, region: Region, low: np.ndarray, high: np.
     Refused
         The bounds are not proven to be an invariant.
     """
-    low_image, high_image = image(network, region, low, high, start)
-    wrong = int(((Exact.of(high) - high_image).signs <= 0).sum() + ((low_image - Exact.of(low)).signs <= 0).sum())
-    if wrong:
-        raise Refused(f"l, u: {wrong} of {2 * len(low)} bounds on h are not proven")
-
-
-def image(
-    network: Network, region: Region, low: np.ndarray, high: np.ndarray, start: np.ndarray
-) -> tuple[Exact, Exact]:
-    """Return bounds (p,) on each h(x) of the region that is within l and u; the network is proven to be monotone."""
     p = len(network.u)
     if not all(array.shape == (p,) and np.isfinite(array).all() for array in (low, high, start)):
         raise Refused(f"l, u, h: expected {p} finite numbers each")
@@ -82,7 +72,10 @@ def image(
 
     one = Exact.of(np.ones(p))
     high_image = most(1, one, Exact.zeros(p, p)).minimum(most(1, S, identity * c.row()).maximum(zero))  # h <= z
-    return -most(-1, one, Exact.zeros(p, p)), high_image
+    low_image = -most(-1, one, Exact.zeros(p, p))
+    wrong = int(((upper - high_image).signs <= 0).sum() + ((low_image - lower).signs <= 0).sum())
+    if wrong:
+        raise Refused(f"l, u: {wrong} of {2 * p} bounds on h are not proven")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import y_radius
 from tightrope.problems.local_lipschitz import Reduced, exact_excess, local_problem, preactivation_bounds, reduce
-from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
 from tightrope.regions import INFINITY, Ball
 from tightrope.solvers.report import Stop
 from tightrope.verifiers.lipschitz import RELU, PartBound, prove
@@ -65,7 +65,8 @@ class LocalBound:
         if self.small.undecided.all():  # and so for all inputs
             multipliers = [part.multipliers for part in self.parts]
             return proofs.lipschitz(network, region.norm, [({"bound": self.value}, multipliers)])
-        bounds = fixpoint_bounds(network, region).h.outward(OUTWARD)
+        known = fixpoint_bounds(network, region)
+        bounds = inductive(network, known.inputs, known.h.outward(OUTWARD))
         return proofs.local_lipschitz(network, region, self.value, bounds, self.small.undecided, parts)
 
 
