@@ -16,6 +16,8 @@ from tightrope.checker.regions import Region
 
 ARRAYS = ("W", "U", "u", "C", "c")
 HALF = Fraction(1, 2)
+#: Inputs of a polytope whose quadratic form may be dense: a second or two.
+LARGEST = 128
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,8 @@ def inverse_up(quad: Exact) -> Exact:
 def _inverse_up(M: Exact) -> Exact:
     """Return floats G (n, n), G >= M^-1 for M > 0: a float inverse, a little larger, if [[M, I], [I, G]] >= 0."""
     n = len(M)
+    if n > LARGEST:
+        raise Refused(f"rows: products of two facts about the inputs are for at most {LARGEST} of these")
     try:
         inverse = np.linalg.inv(M.floats())
     except np.linalg.LinAlgError:

@@ -334,11 +334,12 @@ def _relu_distortion(certificate: Certificate, arrays: Mapping[str, np.ndarray])
         network = ReluNetwork.read(arrays)
         point = _row(certificate.arrays.get("point", np.zeros(0)), 0, "point")
         by = {relu.prove_point(network, wide, point, label, target, Fraction(0)), *(found.by for found in inside)}
-        margins = [part for part in inner if "layer" not in part and part.get("label") == label]
+        if not all(found.proven for found in inside):
+            raise Refused("a claim about the ball is not proven")
+        margins = [part for part in inner if "layer" not in part and part["label"] == label]
         held = {part["target"] for part in margins if regions.decimal(part, "bound") < 0}
-        others = set(range(network.sizes[-1])) - {label}
-        if inner and not (held == others and all(found.proven for found in inside)):
-            raise Refused("the margins of the ball are not all proven to be below 0")
+        if inner and held != set(range(network.sizes[-1])) - {label}:
+            raise Refused("not every margin of the ball is below 0")
         return EXACT if by == {EXACT} else next(iter(by - {EXACT}))
 
     def words(claim: Mapping) -> str:
