@@ -605,13 +605,13 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
 
 
 def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attack) -> Proof:
-    """Return the proof that F_(hit.label) is above F_label at a point of a ball, with the distance from a tie.
+    """Return the proof that F_(hit.label) is above F_label at a point of a ball or polytope.
 
-    The point is moved into the ball by as much as its rounding can be outside.
+    The point is moved into it by as much as its rounding can be outside.
     """
-    if not isinstance(network, MonDEQ) or not isinstance(region, Ball):
-        raise InputError("attack: certificate files state attacks on a MonDEQ in a ball.")
-    point = moved_inside(region, hit.point)
+    if not isinstance(network, MonDEQ) or not isinstance(region, Ball | Polytope):
+        raise InputError("attack: certificate files state attacks on a MonDEQ in a ball or a polytope.")
+    point = moved_inside(region, hit.point) if isinstance(region, Ball) else region.inwards(hit.point)
     z = network.equilibrium(point, tolerance=1e-12)
     above = float((network.C[hit.label] - network.C[label]) @ z + network.c[hit.label] - network.c[label])
     m = Context(prec=DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(network.proven_m * (1 - 1e-6)))
