@@ -271,7 +271,11 @@ def _region_multipliers(named: Mapping[str, np.ndarray], region: Region) -> dict
         q, wide = np.zeros(region.size), upper > lower
         half = (upper - lower)[wide] / 2
         q[wide] = _positive(named["1 - d_j^2 >= 0"] / half**2)
-        rows = {} if isinstance(region, Ball) else {"rows": _row_multipliers(named, region, wide, half).ravel()}
+        rows = (
+            {}
+            if isinstance(region, Ball) or not len(region.A)
+            else {"rows": _row_multipliers(named, region, wide, half).ravel()}
+        )
         return {"q": q} | rows
     clipped = region.lower is not None and region.upper is not None
     wide = region.upper > region.lower if clipped else np.ones(region.size, bool)

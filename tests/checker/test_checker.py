@@ -243,6 +243,18 @@ def test_claims_of_other_balls_labels_and_bounds_are_refused(kind):
         assert not proven(replace(file, arrays=file.arrays | {"pixels": moved}), arrays)
 
 
+@pytest.mark.parametrize("rows", [np.zeros((0, 3)), np.zeros((2, 3)), np.eye(3)[:1]])
+def test_polytopes_whose_rows_cut_nothing_are_boxes(rows):
+    network, centre = mondeq(1), np.zeros(3)
+    box = Polytope(rows, np.ones(len(rows)), centre - 0.3, centre + 0.3)
+    label = int(network.predict(box.center))
+    proof = verify(network, box, label, attack=False, method="interior-point").certificates()
+    assert proof.proven
+    cube = verify(network, Ball(centre, 0.3, INFINITY), label, attack=False, method="interior-point")
+    bounds = [float(claim["bound"]) for claim in proof.certificate.claims]
+    assert bounds == pytest.approx([decision.bound for decision in cube.decisions], abs=1e-3)
+
+
 def test_the_bound_of_the_reference_code_is_refused():
     """The authors' ||r|| <= 1 cuts off true points: its value is below the constant, and no multipliers prove it."""
     network = replace(mondeq(0), C=3 * mondeq(0).C)

@@ -169,7 +169,7 @@ def _rows(region: Region, multipliers: Exact, p: int) -> tuple[Exact, Exact, Exa
     (k, n), y = R.shape, 1 + p
     if multipliers.shape not in ((k * y,), (k * (y + k + 2 * n),)):
         raise Refused(f"rows: expected {k} times {y} multipliers for each claim, or {k} times {y + k + 2 * n}")
-    M = Exact(multipliers.integers.reshape(k, -1), multipliers.scale)
+    M = Exact(multipliers.integers.reshape(k, len(multipliers) // k), multipliers.scale)
     row, D = -(e @ M[:, :y]).row(), M[:, :y].T @ R
     if M.shape[1] == y:
         return row, D, None

@@ -220,6 +220,8 @@ def _polytope(arrays: Mapping[str, np.ndarray]) -> Region:
     if ((upper - lower).signs < 0).any():
         raise Refused("region: it is empty")
     centre, half = (lower + upper) * Fraction(1, 2), (upper - lower) * Fraction(1, 2)
+    if not len(A):
+        return Region("inf", centre, Fraction(0), half=half)
     return Region("inf", centre, Fraction(0), half=half, rows=A, ends=b - A @ centre)
 
 
