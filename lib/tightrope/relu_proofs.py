@@ -34,6 +34,10 @@ RULES = {
 }
 
 
+#: Significant digits of a minimum distortion's ends.
+DISTANCE_DIGITS = 7
+
+
 @dataclass(frozen=True, eq=False)
 class Leaves:
     """What proves a margin: one leaf, or those of a tree of phases.
@@ -142,6 +146,22 @@ def attack(network: FeedForward, region: Ball, label: int, hit: Attack) -> Proof
     claim = {"label": label, "target": int(hit.label), "least": decimal_below(margin - 1e-9 * abs(margin))}
     header, arrays = described(region)
     return _checked("relu-point", network, header, [claim], arrays | {"point": np.atleast_2d(point)})
+
+
+def distortion(network: FeedForward, region: Ball, label: int, hit: Attack, lower: Proof | None) -> Proof:
+    """Return the proof of the minimum distortion of a ball's centre between the ball's radius and an attack's distance.
+
+    Parameters
+    ----------
+    lower
+        The file that the ball has no other label; without one only the attack's distance is proven.
+    """
+    file = None if lower is None else lower.certificate
+    distance = float(np.abs(hit.point - region.center).max()) * (1 + 1e-12)
+    claim = {"label": label, "target": int(hit.label), "distance": decimal_above(distance, DISTANCE_DIGITS)}
+    header, arrays = described(region) if file is None else (dict(file.region), dict(file.arrays))
+    claims = [*([] if file is None else file.claims), claim]
+    return _checked("relu-distortion", network, header, claims, arrays | {"point": np.atleast_2d(hit.point)})
 
 
 def _others(network: FeedForward, label: int) -> list[int]:

@@ -50,6 +50,10 @@ def largest_margin(network: MonDEQ, region: regions.Region, label: int, target: 
     low, high = -reach, reach
     if region.lower is not None:
         low, high = max(low, region.lower.fractions()[0]), min(high, region.upper.fractions()[0])
+    for slope, end in (
+        zip(*(part.fractions() for part in (region.rows, region.ends)), strict=True) if region.rows else ()
+    ):
+        low, high = (low, min(high, end / slope)) if slope > 0 else (max(low, end / slope), high)
     centre = np.array(region.centre.fractions(), dtype=object)
     step = np.array([Fraction(1)] if region.generators is None else region.generators.fractions(), dtype=object)
     return max(

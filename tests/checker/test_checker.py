@@ -17,7 +17,7 @@ from tightrope.attacks import Attack
 from tightrope.datasets import Normalisation
 from tightrope.problems.lipmon import _ball as sphere
 from tightrope.problems.lipschitz import l2_problem
-from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Zonotope, pixel_ball
+from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope, pixel_ball
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.robustness import verify
@@ -34,6 +34,9 @@ def regions(seed: int) -> dict[str, object]:
     centre, G = rng.standard_normal(3), 0.3 * rng.standard_normal((3, 2 + seed % 3))
     image = rng.integers(0, 256, 3) / 255
     found |= {"zonotope": Zonotope(centre, G), "ellipsoid": EllipsoidRegion(centre, G)}
+    rows = rng.standard_normal((2 + seed % 2, 3))
+    sides = centre - np.array([0.0, 0.4, 0.3]), centre + np.array([0.0, 0.2, 0.3])
+    found["polytope"] = Polytope(rows, rows @ centre + 0.05, *(sides if seed % 2 else (centre - 0.3, centre + 0.2)))
     for q in (1, 2, INFINITY):
         found[f"pixels l{q:g}"] = pixel_ball(image, q, 0.05, Normalisation(0.1307, 0.3081), q != 2)
     return found
@@ -132,7 +135,7 @@ def test_lipschitz_constants_are_proven(seed, norm):
         assert lipschitz.pairwise_bounds(network, norm).certificate(network).proven
 
 
-@pytest.mark.parametrize("kind", ["l1", "l2 clipped", "linf", "zonotope", "ellipsoid"])
+@pytest.mark.parametrize("kind", ["l1", "l2 clipped", "linf", "zonotope", "ellipsoid", "polytope"])
 def test_outer_ellipsoids_and_margins_read_off_are_proven(kind):
     network = mondeq(1)
     report = outer_ellipsoid(network, regions(1)[kind])
@@ -224,16 +227,32 @@ def test_claims_of_other_balls_labels_and_bounds_are_refused(kind):
     if "radius" in wider:
         wider["radius"] = str(1.2 * float(wider["radius"]))
         assert not proven(replace(file, region=wider), arrays)
-    for name in ("mu", "nu", "q", "clip"):  # a sign that the claim does not allow
+    for name in ("mu", "nu", "q", "clip", "rows"):  # a sign that the claim does not allow
         if name in file.arrays and (file.arrays[name] > 0).any():
             assert not proven(replace(file, arrays=file.arrays | {name: -file.arrays[name]}), arrays)
     if "clipped" in kind:
         bare = {name: array for name, array in file.arrays.items() if name not in ("lower", "upper")}
         assert not proven(replace(file, arrays=bare), arrays)
+    if kind == "polytope":
+        for name, other in (("offsets", 1), ("facets", 0), ("upper", 1)):
+            changed = file.arrays | {name: file.arrays[name] * other + other}
+            assert not proven(replace(file, arrays=changed), arrays), name
     if kind == "pixels linf":
         assert not proven(replace(file, region=file.region | {"clip": False, "radius": "0.5"}), arrays)
         moved = file.arrays["pixels"] // 2 + 100
         assert not proven(replace(file, arrays=file.arrays | {"pixels": moved}), arrays)
+
+
+@pytest.mark.parametrize("rows", [np.zeros((0, 3)), np.zeros((2, 3)), np.eye(3)[:1]])
+def test_polytopes_whose_rows_cut_nothing_are_boxes(rows):
+    network, centre = mondeq(1), np.zeros(3)
+    box = Polytope(rows, np.ones(len(rows)), centre - 0.3, centre + 0.3)
+    label = int(network.predict(box.center))
+    proof = verify(network, box, label, attack=False, method="interior-point").certificates()
+    assert proof.proven
+    cube = verify(network, Ball(centre, 0.3, INFINITY), label, attack=False, method="interior-point")
+    bounds = [float(claim["bound"]) for claim in proof.certificate.claims]
+    assert bounds == pytest.approx([decision.bound for decision in cube.decisions], abs=1e-3)
 
 
 def test_the_bound_of_the_reference_code_is_refused():

@@ -13,7 +13,7 @@ from tests.checker.references import largest_margin, steepest
 from tests.helpers import mondeq
 from tightrope import checker, proofs
 from tightrope.checker import regions
-from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Zonotope
+from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.robustness import verify
 
@@ -24,12 +24,15 @@ def segment(seed: int, kind: str):
     if kind in ("zonotope", "ellipsoid"):
         network, G = mondeq(seed, p=3, p0=2), np.array([[0.4], [-0.3]])
         return network, (Zonotope if kind == "zonotope" else EllipsoidRegion)(centre, G)
+    if kind == "polytope":
+        rows = np.array([[1.0], [-2.0]])
+        return mondeq(seed, p=3, p0=1), Polytope(rows, rows @ centre[:1] + 0.4, centre[:1] - 0.3, centre[:1] + 0.7)
     network, norm = mondeq(seed, p=3, p0=1), INFINITY if kind[:3] == "inf" else float(kind[0])
     bounds = (centre[:1] - 0.2, centre[:1] + 0.9) if "clipped" in kind else (None, None)
     return network, Ball(centre[:1], 0.7, norm, *bounds)
 
 
-KINDS = ("1", "2", "inf", "1 clipped", "2 clipped", "inf clipped", "zonotope", "ellipsoid")
+KINDS = ("1", "2", "inf", "1 clipped", "2 clipped", "inf clipped", "zonotope", "ellipsoid", "polytope")
 
 
 @pytest.mark.parametrize(("seed", "kind"), list(itertools.product(range(6), KINDS)))
@@ -58,7 +61,7 @@ def test_altered_multipliers_never_prove_too_much(seed, kind, data):
     ).certificates()
     assume(proof.certificate is not None)
     file, arrays = proof.certificate, proofs.arrays_of(network)[1]
-    name = data.draw(st.sampled_from([name for name in ("t", "mu", "nu", "q", "clip") if name in file.arrays]))
+    name = data.draw(st.sampled_from([name for name in ("t", "mu", "nu", "q", "clip", "rows") if name in file.arrays]))
     factor = data.draw(st.floats(0, 4) | st.floats(0, 1e300) | st.just(-1.0))
     read = regions.read(file.region, file.arrays)
     most = largest_margin(network, read, label, (label + 1) % 3)

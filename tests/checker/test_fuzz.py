@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,20 +10,41 @@ import pytest
 
 from tests.checker.references import largest_margin
 from tests.helpers import mondeq
-from tightrope import checker, proofs
+from tightrope import checker, gram_proofs, proofs
 from tightrope.checker import regions
-from tightrope.regions import Ball
+from tightrope.networks import FeedForward
+from tightrope.regions import Ball, Polytope
+from tightrope.verifiers.distortion import minimum_distortion
+from tightrope.verifiers.local_lipschitz import local_upper_bound
 from tightrope.verifiers.robustness import verify
 
 
-@pytest.fixture(scope="module")
-def file():
-    """A file of a network with one input, its bytes and its network."""
-    network = mondeq(0, p=3, p0=1)
+def made(theory: str):
+    """A small network and a file of it."""
+    if theory == "relu-distortion":
+        network = FeedForward.dense([[[1.0], [-1.0]], [[1.0, 0.5], [0.0, 1.0]]], [[0.5, 0.1], [0.0, 0.0]])
+        return network, minimum_distortion(network, np.zeros(1), 0, "lp-greedy").certificate()
+    network = mondeq(0, p=1 if theory == "mondeq-order-2" else 3, p0=1)
     region = Ball(np.array([0.4]), 0.5, 2, np.array([0.1]), np.array([2.0]))
-    proof = verify(
-        network, region, int(network.predict(region.center)), attack=False, method="interior-point"
-    ).certificates()
+    if theory == "polytope":
+        region = Polytope(np.array([[1.0], [-2.0]]), np.array([0.7, 1.0]), np.array([-1.0]), np.array([1.0]))
+    label = int(network.predict(region.center))
+    if theory == "mondeq-order-2":
+        return network, gram_proofs.margin(network, region, label, (label + 1) % 3)
+    if theory == "mondeq-lipschitz-local":
+        region = replace(region, radius=0.05)
+        return network, local_upper_bound(network, region, order="1+cuts").certificate(network, region)
+    return network, verify(network, region, label, attack=False, method="interior-point").certificates()
+
+
+FILES = ("mondeq-order-1", "polytope", "mondeq-order-2", "mondeq-lipschitz-local", "relu-distortion")
+
+
+@pytest.fixture(scope="module", params=FILES)
+def file(request):
+    """A file of a network with one input, its bytes and its network."""
+    network, proof = made(request.param)
+    assert proof.certificate.theory in (request.param, "mondeq-order-1")
     return network, proof.certificate.to_bytes()
 
 
@@ -36,7 +58,7 @@ def outcome(network, content: bytes) -> bool:
     findings = checker.check(certificate, proofs.arrays_of(network)[1])
     assert time.perf_counter() - began < 2
     for finding, claim in zip(findings, certificate.claims, strict=False):
-        if finding.proven:
+        if finding.proven and certificate.theory in ("mondeq-order-1", "mondeq-order-2"):
             region = regions.read(certificate.region, certificate.arrays)
             most = largest_margin(network, region, claim["label"], claim["target"])
             assert most <= Fraction(claim["bound"]), finding

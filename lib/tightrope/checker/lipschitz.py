@@ -1,7 +1,8 @@
-"""Global Lipschitz constants of a monotone equilibrium network; statement, identity and matrices are in README.md."""
+"""Lipschitz constants of a monotone equilibrium network, of all inputs or of a region; README.md has the statements."""
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
@@ -21,23 +22,39 @@ def parts(network: Network, norm: str, pair: bool) -> int:
 
 
 def prove_constant(
-    network: Network, norm: str, pair: tuple[int, int] | None, bound: Fraction, rows: Iterator[Mapping[str, np.ndarray]]
+    network: Network,
+    norm: str,
+    pair: tuple[int, int] | None,
+    bound: Fraction,
+    rows: Iterator[Mapping[str, np.ndarray]],
+    signs: np.ndarray | None = None,
 ) -> None:
     """Prove the claim, with the multipliers a, v, t of each part in turn; `network` is known to be monotone.
+
+    On a region, `signs` (p,) has 1 where h >= 0 on all of it, -1 where h <= 0 is, else 0, and a part has `equal` too.
 
     Raises
     ------
     Refused
         They do not prove it.
     """
+    if signs is not None:  # y_i = 0 where a neuron is inactive
+        kept, width = np.flatnonzero(signs >= 0), len(signs)
+        W, U, C = network.W[np.ix_(kept, kept)], network.U[kept], network.C[:, kept]
+        network, signs = Network(W, U, network.u[kept], C, network.c), signs[kept]
     if pair is not None:
         C = network.difference(*pair)[0][None, :]
     for part in range(parts(network, norm, pair is not None)):
         if pair is None:
             C = network.C[part][None, :] if norm == "inf" else network.C
         sizes = {"inf": (0, network.U.shape[1]), "2": (1, 1), "1": (len(C), 0)}[norm]
-        a, v, t = _multipliers(next(rows), len(network.u), *sizes)
-        if not all(map(is_semidefinite, _matrices(network, norm, C, part, bound, a, v, t))):
+        own = next(rows)
+        a, v, t = _multipliers(own, len(network.u) if signs is None else width, *sizes)
+        a = a if signs is None else a[kept]
+        matrices = _matrices(network, norm, C, part, bound, a, v, t)
+        if signs is not None:
+            matrices = map(partial(_on_region, network, C, signs, _equal(own)), matrices)
+        if not all(map(is_semidefinite, matrices)):
             raise Refused(f"the multipliers of part {part} do not prove the bound")
 
 
@@ -62,6 +79,23 @@ def _matrices(
     else:
         side = stack([[Exact.zeros(1, len(C)), U[:, part][None, :] * -HALF]])[0]
         yield bordered(spare, side, stack([[diagonal(v), CA], [CA.T, M]]))
+
+
+def _on_region(network: Network, C: Exact, signs: np.ndarray, equal: Exact, S: Exact) -> Exact:
+    """Return the matrix with equal |y_A - (W'y + C'v)_A|^2 for the active neurons A."""
+    head, active = len(S) - len(signs), np.flatnonzero(signs > 0)
+    if not len(active) or head <= 0:  # the matrix of the bound alone
+        return S
+    before = Exact.zeros(len(active), head - len(C))
+    E = stack([[before, -C.T[active], (Exact.identity(len(signs)) - network.W.T)[active]]])
+    return S + E.T @ E * equal.fraction()
+
+
+def _equal(arrays: Mapping[str, np.ndarray]) -> Exact:
+    values = Exact.of(arrays.get("equal", np.zeros(0)))
+    if values.shape != (1,):
+        raise Refused("equal: expected one multiplier for each part")
+    return values[0]
 
 
 def _multipliers(arrays: Mapping[str, np.ndarray], *sizes: int) -> list[Exact]:

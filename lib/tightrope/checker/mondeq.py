@@ -10,12 +10,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker.numbers import Exact, Refused, above, stack
+from tightrope.checker.numbers import Exact, Refused, above, diagonal, stack
 from tightrope.checker.positive import is_semidefinite
 from tightrope.checker.regions import Region
 
 ARRAYS = ("W", "U", "u", "C", "c")
 HALF = Fraction(1, 2)
+#: Inputs of a polytope whose quadratic form may be dense: a second or two.
+LARGEST = 128
 
 
 @dataclass(frozen=True)
@@ -63,35 +65,44 @@ class Network:
 
 @dataclass(frozen=True)
 class Multipliers:
-    """What a file holds for one claim: t, mu, nu (p,), q (n,), and clip (n,) or None."""
+    """What a file holds for one claim: t, mu, nu (p,), q (n,), clip (n,) or None, and rows (k, r) or None.
+
+    Those of a polytope's rows are of their products with 1, z, and perhaps e - R d, half - d, half + d.
+    """
 
     t: Exact
     mu: Exact
     nu: Exact
     q: Exact
     clip: Exact | None = None
+    rows: Exact | None = None
 
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray], p: int, n: int) -> "Multipliers":
-        """Return the multipliers of these arrays, refusing wrong shapes and signs.
+        """Return the multipliers of these arrays, refusing wrong shapes and signs."""
+        values = {name: vector(arrays, name, p, signed=name == "t") for name in ("t", "mu", "nu")}
+        if "rows" in arrays:
+            values["rows"] = vector(arrays, "rows", np.size(arrays["rows"]))
+        return cls(**values, **of_region(arrays, n))
 
-        `q` may be one number for all coordinates.
-        """
-        values = {}
-        for name, size in (("t", p), ("mu", p), ("nu", p), ("q", n), ("clip", n)):
-            if name not in arrays:
-                if name == "clip":
-                    continue
-                raise Refused(f"{name}: these multipliers are missing")
-            array = np.asarray(arrays[name], float)
-            if name == "q" and array.shape == (1,):
-                array = np.repeat(array, n)
-            if array.shape != (size,):
-                raise Refused(f"{name}: expected {size} multipliers, got the shape {array.shape}")
-            values[name] = Exact.of(array)
-            if name != "t" and (values[name].signs < 0).any():
-                raise Refused(f"{name}: a multiplier of an inequality is negative")
-        return cls(**values)
+
+def vector(arrays: Mapping[str, np.ndarray], name: str, size: int, *, signed: bool = False) -> Exact:
+    """Return the multipliers (size,) of this name, at least 0 but if they are `signed`."""
+    if name not in arrays:
+        raise Refused(f"{name}: these multipliers are missing")
+    array = np.asarray(arrays[name], float)
+    if array.shape != (size,):
+        raise Refused(f"{name}: expected {size} multipliers, got the shape {array.shape}")
+    if not signed and (array < 0).any():
+        raise Refused(f"{name}: a multiplier of an inequality is negative")
+    return Exact.of(array)
+
+
+def of_region(arrays: Mapping[str, np.ndarray], n: int) -> dict[str, Exact]:
+    """Return the multipliers `q` and perhaps `clip` (n,) of a region; `q` may be one number for all coordinates."""
+    if "q" in arrays and np.shape(arrays["q"]) == (1,):
+        arrays = {**arrays, "q": np.repeat(arrays["q"], n)}
+    return {name: vector(arrays, name, n) for name in ("q", "clip") if name == "q" or name in arrays}
 
 
 def prove_margin(
@@ -104,11 +115,15 @@ def prove_margin(
     Refused
         The multipliers do not prove it.
     """
-    xi, constant = network.difference(label, target)
-    corner, row, core = state_form(network, region, multipliers)
-    corner = corner + Exact.rational(bound - constant)
-    if not is_semidefinite(bordered(corner, row - xi * HALF, core)):
+    form = state_form(network, region, multipliers) + objective(network, label, target, bound)
+    if not is_semidefinite(form):
         raise Refused("the multipliers do not prove the bound")
+
+
+def objective(network: Network, label: int, target: int, bound: Fraction) -> Exact:
+    """Return the form bound - (F_target - F_label) in (1, z), (1 + p, 1 + p)."""
+    xi, constant = network.difference(label, target)
+    return bordered(Exact.rational(bound - constant), -xi * HALF, Exact.zeros(len(xi), len(xi)))
 
 
 def prove_image(network: Network, region: Region, Q: Exact, b: Exact, multipliers: Multipliers) -> None:
@@ -120,47 +135,93 @@ def prove_image(network: Network, region: Region, Q: Exact, b: Exact, multiplier
         The multipliers do not prove it.
     """
     offset, through = Q @ network.c + b, Q @ network.C  # Q F + b = offset + through z
-    corner, row, core = state_form(network, region, multipliers)
-    corner = corner + Exact.rational(Fraction(1)) - offset @ offset
-    if not is_semidefinite(bordered(corner, row - through.T @ offset, core - through.T @ through)):
+    corner = Exact.rational(Fraction(1)) - offset @ offset
+    inside = bordered(corner, -(through.T @ offset), -(through.T @ through))
+    if not is_semidefinite(state_form(network, region, multipliers) + inside):
         raise Refused("the multipliers do not prove that the ellipsoid holds the image")
 
 
-def state_form(network: Network, region: Region, m: Multipliers) -> tuple[Exact, Exact, Exact]:
-    """Return corner, row (p,) and core (p, p) of a quadratic form in (1, z) that no state of the region makes positive.
+def state_form(network: Network, region: Region, m: Multipliers) -> Exact:
+    """Return a quadratic form in (1, z), (1 + p, 1 + p), that no state of the region makes positive.
 
     It is a lower bound over all d of minus the sum of the products above, each of which is at least 0 at every state.
     """
+    b, U = bias(network, region)
+    IW = Exact.identity(len(b)) - network.W
+    t = m.t.column()
+    table = stack([[(m.nu @ b).row(), -(m.mu + IW.T @ m.nu).row()], [-(t * b.column()), t * IW]])
+    D = stack([[(m.nu @ U).row()], [-(t * U)]])
+    if m.rows is None:
+        return without_inputs(region, m.q, m.clip, table, D)
+    first, linear, quad = _rows(region, m.rows, len(b))
+    table = stack([[table[:1] + first], [table[1:]]])
+    return without_inputs(region, m.q, m.clip, table, D + linear, quad)
+
+
+def _rows(region: Region, multipliers: Exact, p: int) -> tuple[Exact, Exact, Exact | None]:
+    """Return row (1, 1 + p), D (1 + p, n) and Q (n, n) or None with -(e - R d)'M f = row y + y'D d + d'Q d.
+
+    f = (y, e - R d, half - d, half + d), y = (1, z), without the last three where M (k, r) has r = 1 + p columns.
+    """
+    R, e, half = region.rows, region.ends, region.half
+    if R is None or e is None or half is None:
+        raise Refused("rows: the region is no polytope")
+    (k, n), y = R.shape, 1 + p
+    if multipliers.shape not in ((k * y,), (k * (y + k + 2 * n),)):
+        raise Refused(f"rows: expected {k} times {y} multipliers for each claim, or {k} times {y + k + 2 * n}")
+    M = Exact(multipliers.integers.reshape(k, len(multipliers) // k), multipliers.scale)
+    row, D = -(e @ M[:, :y]).row(), M[:, :y].T @ R
+    if M.shape[1] == y:
+        return row, D, None
+    both, minus, plus = M[:, y : y + k], M[:, y + k : y + k + n], M[:, y + k + n :]
+    sides = minus + plus
+    constant = (e @ both @ e + e @ sides @ half).row()
+    linear = (e @ (both + both.T) @ R + e @ (minus - plus) + half @ sides.T @ R).row()
+    row = row - stack([[constant, Exact.zeros(1, p)]])
+    D = stack([[D[:1] + linear], [D[1:]]])
+    return row, D, symmetric(R.T @ (plus - minus) - R.T @ both @ R)
+
+
+def bias(network: Network, region: Region) -> tuple[Exact, Exact]:
+    """Return b (p,) and V (p, n) with U x + u = b + V d on the region, refusing one of other inputs."""
     if len(region.centre) != network.U.shape[1]:
         raise Refused(f"region: expected {network.U.shape[1]} coordinates, got {len(region.centre)}")
-    free, U = region.free, region.seen(network.U)
-    constant, quad = region.largest(m.q), m.q
-    lin = Exact.zeros(region.size)
-    if m.clip is not None:
+    return network.U @ region.centre + network.u, region.seen(network.U)
+
+
+def without_inputs(
+    region: Region, q: Exact, clip: Exact | None, table: Exact, D: Exact, Q: Exact | None = None
+) -> Exact:
+    """Return S (r, r), y'S y <= y'(table y + D d) + d'Q d minus the region's products, for all d and y with y_0 = 1.
+
+    Parameters
+    ----------
+    q, clip
+        (n,) multipliers >= 0 of B(q) - sum q_j d_j^2 and of (d_j - a_j)(c_j - d_j).
+    table, D, Q
+        (r, r), (r, n), and (n, n) or None for 0.
+    """
+    constant, quad, free = region.largest(q), q, region.free
+    if clip is not None:
         if region.lower is None or region.upper is None:
             raise Refused("clip: the region is not clipped")
-        quad = m.q + m.clip
-        lin = m.clip * (region.lower + region.upper)
-        constant -= (m.clip * region.lower * region.upper).sum().fraction()
-    U, quad, lin = U[:, free], quad[free], lin[free]
+        quad = q + clip
+        constant -= (clip * region.lower * region.upper).sum().fraction()
+        lin = (clip * (region.lower + region.upper)).row()
+        D = stack([[D[:1] - lin], [D[1:]]])
+    quad, D = quad[free], D[:, free]
     if (quad.signs <= 0).any():
         raise Refused("q: a coordinate that can move has the multiplier 0")
-    g = inverse_up(quad)
-    Ug = U * g[None, :]
-    K, k, kappa = Ug @ U.T, Ug @ lin, ((lin * g) @ lin).fraction()
-    b = network.U @ region.centre + network.u
-    K_nu = K @ m.nu
-    corner = Exact.rational(-constant - kappa / 4) + m.nu @ b + (k @ m.nu) * HALF - (m.nu @ K_nu) * Fraction(1, 4)
-    IW = Exact.identity(len(b)) - network.W
-    row = -(m.mu + IW.T @ m.nu + m.t * (b + (k - K_nu) * HALF)) * HALF
-    TIW = m.t.column() * IW
-    core = symmetric(TIW) - (m.t.column() * K * m.t[None, :]) * Fraction(1, 4)
-    return corner, row, core
+    scaled = D * inverse_up(quad).row() if Q is None else D @ _inverse_up(diagonal(quad) + Q[np.ix_(free, free)])
+    eliminated = scaled @ D.T * Fraction(1, 4)
+    size = len(table) - 1
+    corner = bordered(Exact.rational(constant), Exact.zeros(size), Exact.zeros(size, size))
+    return symmetric(table) - eliminated - corner
 
 
 def bordered(corner: Exact, row: Exact, core: Exact) -> Exact:
     """Return [[corner, row], [row', core]] (1 + p, 1 + p) of a number, a vector (p,) and a matrix (p, p)."""
-    return stack([[Exact(corner.integers.reshape(1, 1), corner.scale), row[None, :]], [row.column(), core]])
+    return stack([[corner.row(), row.row()], [row.column(), core]])
 
 
 def symmetric(A: Exact) -> Exact:
@@ -171,3 +232,20 @@ def symmetric(A: Exact) -> Exact:
 def inverse_up(quad: Exact) -> Exact:
     """Return floats g_j >= 1 / quad_j for quad > 0, as exact numbers: short, where the inverses themselves are not."""
     return Exact.of([above(1 / value) for value in quad.fractions()])
+
+
+def _inverse_up(M: Exact) -> Exact:
+    """Return floats G (n, n), G >= M^-1 for M > 0: a float inverse, a little larger, if [[M, I], [I, G]] >= 0."""
+    n = len(M)
+    if n > LARGEST:
+        raise Refused(f"rows: products of two facts about the inputs are for at most {LARGEST} of these")
+    try:
+        inverse = np.linalg.inv(M.floats())
+    except np.linalg.LinAlgError:
+        inverse = np.full((n, n), np.nan)
+    for more in (1e-11, 1e-9, 1e-7):
+        G = Exact.of((inverse + inverse.T) / 2 + more * np.diag(np.abs(inverse).sum(1)))
+        one = Exact.identity(n)
+        if is_semidefinite(stack([[M, one], [one, G]])):
+            return G
+    raise Refused("q, rows: the form in the inputs is not proven to be positive")

@@ -6,12 +6,14 @@ A region is all the points x = o + d of the network's input with
 
 where B(q) = sum_j q_j half_j^2 for the L-infinity ball (half_j the half-width of coordinate j, cut to the pixel range
 or not), and B(q) = r^2 max_j q_j for L2 and for L1: there sum_j q_j d_j^2 is largest at a vertex, since it is convex.
-A zonotope or an ellipsoid is x = o + G d with d in the unit ball of L-infinity or of L2 around 0.
+A zonotope or an ellipsoid is x = o + G d with d in the unit ball of L-infinity or of L2 around 0. A polytope is a box
+with rows, R d <= e.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from tightrope.checker.numbers import Exact, Refused
 NORMS = ("1", "2", "inf")
 #: The norm of the unit ball of d, and the columns of G in the array `generators`.
 SHAPES = {"zonotope": "inf", "ellipsoid": "2"}
-ARRAYS = ("pixels", "centre", "lower", "upper", "generators")
+ARRAYS = ("pixels", "centre", "lower", "upper", "generators", "facets", "offsets")
 PIXELS = {"norm", "radius", "scale", "mean", "std", "clip"}
 
 
@@ -39,6 +41,8 @@ class Region:
         Bounds of d = x - o that hold beside the ball; None without clipping, and for L-infinity, where `half` has them.
     generators : (p0, n) Exact or None
         G, with d (n,) in the unit ball; None for the identity.
+    rows, ends : (k, p0) and (k,) Exact or None
+        R d <= e of a polytope.
     """
 
     norm: str
@@ -48,6 +52,8 @@ class Region:
     lower: Exact | None = None
     upper: Exact | None = None
     generators: Exact | None = None
+    rows: Exact | None = None
+    ends: Exact | None = None
 
     @property
     def size(self) -> int:
@@ -63,6 +69,22 @@ class Region:
         if self.half is not None:
             return (q * self.half * self.half).sum().fraction()
         return self.radius**2 * max(q.fractions(), default=Fraction(0))
+
+    def reach(self, forms: Exact) -> list[Fraction]:
+        """Return upper bounds of forms (rows, p0) of x - o: the largest values, but for roots and clipped balls."""
+        B = self.seen(forms)
+        size = abs(B)
+        if self.half is not None:
+            return (size @ self.half).fractions()
+        if self.norm == "1":
+            found = [self.radius * max(row.fractions(), default=Fraction(0)) for row in size]
+        else:
+            found = [self.radius * _root_up(Exact((row.integers**2).sum(), row.scale**2)) for row in size]
+        if self.lower is not None and self.upper is not None:
+            box = (B * self.lower).maximum(B * self.upper)
+            ends = Exact(box.integers.sum(1), box.scale).fractions()
+            found = [min(pair) for pair in zip(found, ends, strict=True)]
+        return found
 
     @property
     def free(self) -> np.ndarray:
@@ -89,6 +111,8 @@ class Region:
             outside = size > (self.radius**2 if self.norm == "2" else self.radius)
         if self.lower is not None and self.upper is not None:
             outside |= bool((((d - self.lower).signs < 0) | ((self.upper - d).signs < 0)).any())
+        if self.rows is not None and self.ends is not None:
+            outside |= bool(((self.ends - self.rows @ d).signs < 0).any())
         if outside:
             raise Refused("point: it is outside the region")
         return self.centre + (d if self.generators is None else self.generators @ d)
@@ -131,8 +155,11 @@ def read(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
         ``norm``, ``radius`` (decimal text) and either ``scale``, ``mean``, ``std``, ``clip`` and the integers of the
         array ``pixels``: x = (pixels / scale - mean) / std, radius and pixel range [0, 1] in the same unit before the
         division; or the array ``centre`` of floats and perhaps ``lower`` and ``upper``, in the network's own unit; or
-        ``shape``, one of SHAPES, and the arrays ``centre`` and ``generators``.
+        ``shape``, one of SHAPES, and the arrays ``centre`` and ``generators``; or the shape polytope and the arrays
+        ``lower``, ``upper``, ``facets`` and ``offsets``: facets x <= offsets in the box.
     """
+    if description == {"shape": "polytope"}:
+        return _polytope(arrays)
     if "shape" in description:
         return _image(description, arrays)
     radius = decimal(description, "radius")
@@ -181,6 +208,23 @@ def _image(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
     return Region(inner.norm, centre, inner.radius, half=inner.half, generators=G)
 
 
+def _polytope(arrays: Mapping[str, np.ndarray]) -> Region:
+    """Return a box with rows."""
+    missing = [name for name in ("lower", "upper", "facets", "offsets") if name not in arrays]
+    if missing:
+        raise Refused(f"region: expected the arrays lower, upper, facets and offsets; {', '.join(missing)} is missing")
+    _vectors(arrays, "lower", "upper")
+    lower, upper, A, b = (Exact.of(arrays[name]) for name in ("lower", "upper", "facets", "offsets"))
+    if len(A.shape) != 2 or A.shape[1] != len(lower) or b.shape != A.shape[:1]:
+        raise Refused("region: the shapes of facets, offsets, lower and upper do not fit each other")
+    if ((upper - lower).signs < 0).any():
+        raise Refused("region: it is empty")
+    centre, half = (lower + upper) * Fraction(1, 2), (upper - lower) * Fraction(1, 2)
+    if not len(A):
+        return Region("inf", centre, Fraction(0), half=half)
+    return Region("inf", centre, Fraction(0), half=half, rows=A, ends=b - A @ centre)
+
+
 def decimal(description: Mapping, name: str) -> Fraction:
     """Return the number that a header states as decimal text, such as "0.05" or "1e-3".
 
@@ -199,3 +243,12 @@ def decimal(description: Mapping, name: str) -> Fraction:
         return Fraction(text)
     except ValueError:
         raise Refused(f"{name}: expected a decimal number as text, got {text!r}") from None
+
+
+def _root_up(value: Exact) -> Fraction:
+    """Return a fraction at or above the square root of a number >= 0, by less than 2^-60 of it."""
+    number = value.fraction()
+    shift = max(0, 64 + (number.denominator.bit_length() - number.numerator.bit_length()) // 2)
+    scaled = number * 4**shift
+    floor = isqrt(scaled.numerator // scaled.denominator)
+    return Fraction(floor + (Fraction(floor) ** 2 < scaled), 2**shift)

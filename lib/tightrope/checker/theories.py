@@ -1,17 +1,22 @@
 """What can be proven: a theory's name -> how the claims of a file are checked against a network."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker import lipschitz, mondeq, points, regions, relu
+from tightrope.checker import gram, lipschitz, mondeq, phases, points, regions, relu
 from tightrope.checker.file import Certificate, digest
 from tightrope.checker.numbers import Exact, Refused
 from tightrope.checker.relu_network import Network as ReluNetwork
+from tightrope.checker.trees import complete
 
 EXACT = "exact"
+#: Arrays of margins of order 1.
+MULTIPLIERS = ("t", "mu", "nu", "q", "clip", "rows")
+#: The claim of a finding that refuses all at once.
+WHOLE_FILE = "the whole file"
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def check(certificate: Certificate, network: Mapping[str, np.ndarray]) -> list[F
             raise Refused("the network is not the one that the file is about (SHA-256 differs)")
         return list(theory.check(certificate, network))
     except Refused as refusal:
-        return [Finding("the whole file", False, reason=str(refusal))]
+        return [Finding(WHOLE_FILE, False, reason=str(refusal))]
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Theory:
 def _mondeq_margins(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
     """Claims {"label", "target", "bound"}: F_target - F_label <= bound; row i of each array belongs to claim i."""
     network = mondeq.Network.read(arrays)
-    region, names = _region(certificate, "t", "mu", "nu", "q", "clip")
+    region, names = _region(certificate, *MULTIPLIERS)
 
     def prove(number: int, claim: Mapping) -> None:
         _keys(claim, "label", "target", "bound")
@@ -83,10 +88,58 @@ def _mondeq_margins(certificate: Certificate, arrays: Mapping[str, np.ndarray]) 
     yield from _each(certificate, lambda claim: _margin(claim, "<=", "bound") + _ball(certificate), prove)
 
 
+def _mondeq_second_order(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"label", "target", "bound"}: F_target - F_label <= bound; row i of each array belongs to claim i."""
+    network = mondeq.Network.read(arrays)
+    region, names = _region(certificate, "sigma", "tau", "gram")
+
+    def prove(number: int, claim: Mapping) -> None:
+        _keys(claim, "label", "target", "bound")
+        own = {name: _row(certificate.arrays[name], number, name) for name in names}
+        bound = regions.decimal(claim, "bound")
+        gram.prove_margin(network, region, _index(claim, "label"), _index(claim, "target"), bound, own)
+
+    yield from _each(certificate, lambda claim: _margin(claim, "<=", "bound") + _ball(certificate), prove)
+
+
+def _mondeq_phases(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"label", "target", "bound"} under bounds on h: l <= h <= u is proven first; with "leaves", a tree.
+
+    A claim takes one row of the multipliers in turn; with leaves as many, and those of `sign`, the phases of each leaf.
+    """
+    network = mondeq.Network.read(arrays)
+    region, _ = _region(certificate, "l", "u", "h", "sign", *phases.ARRAYS)
+    low, high, start = (np.asarray(certificate.arrays.get(name, np.zeros(0)), float) for name in ("l", "u", "h"))
+    phases.prove_invariant(network, region, low, high, start)  # refuses the whole file
+    p, taken = len(low), {"rows": 0, "sign": 0}
+
+    def prove(_: int, claim: Mapping) -> None:
+        _keys(claim, "label", "target", "bound", *(["leaves"] if "leaves" in claim else []))
+        leaves, signs = _index(claim, "leaves") if "leaves" in claim else 1, np.zeros((1, p))
+        if leaves < 1:
+            raise Refused("leaves: expected at least one")
+        first, taken["rows"] = taken["rows"], taken["rows"] + leaves
+        if "leaves" in claim:
+            used, taken["sign"] = taken["sign"], taken["sign"] + leaves
+            signs = certificate.arrays.get("sign", np.zeros(0))[used : taken["sign"]]
+        if signs.shape != (leaves, p) or not complete(signs):
+            raise Refused("sign: the leaves do not cover all phases")
+        label, target, bound = _index(claim, "label"), _index(claim, "target"), regions.decimal(claim, "bound")
+        for number, leaf in enumerate(signs, first):
+            bounds = np.where(leaf > 0, np.maximum(low, 0), low), np.where(leaf < 0, np.minimum(high, 0), high)
+            own = phases.Multipliers.read(certificate.arrays, number, p, region.size)
+            try:
+                phases.prove_margin(network, region, label, target, bound, bounds, own)
+            except Refused as refusal:
+                raise Refused(f"leaf {number - first + 1} of {leaves}: {refusal}") from None
+
+    yield from _each(certificate, lambda claim: _margin(claim, "<=", "bound") + _ball(certificate), prove)
+
+
 def _mondeq_ellipsoid(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
     """Claims {"holds": "image"}: ||Q F(x) + b|| <= 1; {"label", "target", "bound", "multiplier"}: margins on it."""
     network = mondeq.Network.read(arrays)
-    region, names = _region(certificate, "t", "mu", "nu", "q", "clip", "Q", "b")
+    region, names = _region(certificate, *MULTIPLIERS, "Q", "b")
     Q, b = (Exact.of(certificate.arrays.get(name, np.zeros(0))) for name in ("Q", "b"))
     classes = len(network.c)
     if Q.shape != (classes, classes) or b.shape != (classes,):
@@ -143,6 +196,23 @@ def _mondeq_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]
     if certificate.region:
         raise Refused("region: a global constant has none")
     network.prove_monotone()
+    yield from _constants(certificate, network, ("a", "v", "t"))
+
+
+def _mondeq_local(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """The same claims for inputs of a region, under bounds l <= h <= u that are proven first."""
+    network = mondeq.Network.read(arrays)
+    names = ("a", "v", "t", "equal")
+    region, _ = _region(certificate, *names, "l", "u", "h")
+    low, high, start = (np.asarray(certificate.arrays.get(name, np.zeros(0)), float) for name in ("l", "u", "h"))
+    phases.prove_invariant(network, region, low, high, start)  # refuses the whole file, if I - W is not monotone too
+    signs = np.where(high <= 0, -1, np.where(low >= 0, 1, 0))
+    yield from _constants(certificate, network, names, signs)
+
+
+def _constants(
+    certificate: Certificate, network: mondeq.Network, names: tuple[str, ...], signs: np.ndarray | None = None
+) -> Iterator[Finding]:
     taken = 0
 
     def prove(_: int, claim: Mapping) -> None:
@@ -154,13 +224,15 @@ def _mondeq_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]
         bound, norm = regions.decimal(claim, "bound"), claim["norm"]
         count = lipschitz.parts(network, str(norm), pair is not None)
         first, taken = taken, taken + count
-        rows = ({name: _row(a, i, name) for name, a in certificate.arrays.items()} for i in range(first, taken))
-        lipschitz.prove_constant(network, str(norm), pair and tuple(pair), bound, rows)
+        own = {name: certificate.arrays[name] for name in names if name in certificate.arrays}
+        rows = ({name: _row(a, i, name) for name, a in own.items()} for i in range(first, taken))
+        lipschitz.prove_constant(network, str(norm), pair and tuple(pair), bound, rows, signs)
 
     def words(claim: Mapping) -> str:
         i, j = pair if isinstance(pair := claim.get("pair"), list) and len(pair) == 2 else ("", "")
         what = f"F_{i} - F_{j}" if "pair" in claim else "F"
-        return f"the L{claim.get('norm')} Lipschitz constant of {what} is at most {claim.get('bound')}"
+        where = "" if signs is None else _ball(certificate)
+        return f"the L{claim.get('norm')} Lipschitz constant of {what} is at most {claim.get('bound')}{where}"
 
     yield from _each(certificate, words, prove)
 
@@ -240,6 +312,45 @@ def _relu_points(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> 
     yield from _each(certificate, lambda claim: _margin(claim, ">=", "least") + _ball(certificate, words), prove)
 
 
+def _relu_distortion(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims of relu-linear with all margins below 0, or none, then {"label", "target", "distance"} and a `point`.
+
+    The last one says that the distance of the ball's centre from what is not of this label alone is between the
+    ball's radius (if there are others) and `distance`.
+    """
+    *inner, last = certificate.claims
+    own = {name: array for name, array in certificate.arrays.items() if name != "point"}
+    linear = replace(certificate, claims=inner, arrays=own)
+    inside = list(_relu_linear(linear, arrays))
+    yield from inside
+
+    def prove(_: int, claim: Mapping) -> str:
+        _keys(claim, "label", "target", "distance")
+        label, target = _index(claim, "label"), _index(claim, "target")
+        if "shape" in certificate.region:
+            raise Refused("region: distances are for balls")
+        regions.decimal(claim, "distance")
+        wide = regions.read({**certificate.region, "radius": claim["distance"]}, own)
+        network = ReluNetwork.read(arrays)
+        point = _row(certificate.arrays.get("point", np.zeros(0)), 0, "point")
+        by = {relu.prove_point(network, wide, point, label, target, Fraction(0)), *(found.by for found in inside)}
+        if not all(found.proven for found in inside):
+            raise Refused("a claim about the ball is not proven")
+        margins = [part for part in inner if "layer" not in part and part["label"] == label]
+        held = {part["target"] for part in margins if regions.decimal(part, "bound") < 0}
+        if inner and held != set(range(network.sizes[-1])) - {label}:
+            raise Refused("not every margin of the ball is below 0")
+        return EXACT if by == {EXACT} else next(iter(by - {EXACT}))
+
+    def words(claim: Mapping) -> str:
+        region = certificate.region
+        least = f"above {region.get('radius')} and " if inner else ""
+        text = f"the L{region.get('norm')} distance of label {claim.get('label')} from another is {least}at most "
+        return f"{text}{claim.get('distance')}{_ball(linear).partition(str(region.get('radius')))[2]}"
+
+    yield from _each(replace(certificate, claims=[last]), words, prove)
+
+
 def _each(
     certificate: Certificate, words: Callable[[Mapping], str], prove: Callable[[int, Mapping], str | None]
 ) -> Iterator[Finding]:
@@ -299,9 +410,13 @@ def _ball(certificate: Certificate, words: str = "on") -> str:
 
 THEORIES: dict[str, Theory] = {
     "mondeq-order-1": Theory("mondeq", mondeq.ARRAYS, _mondeq_margins),
+    "mondeq-order-2": Theory("mondeq", mondeq.ARRAYS, _mondeq_second_order),
+    "mondeq-phases": Theory("mondeq", mondeq.ARRAYS, _mondeq_phases),
     "mondeq-lipschitz": Theory("mondeq", mondeq.ARRAYS, _mondeq_lipschitz),
+    "mondeq-lipschitz-local": Theory("mondeq", mondeq.ARRAYS, _mondeq_local),
     "mondeq-ellipsoid": Theory("mondeq", mondeq.ARRAYS, _mondeq_ellipsoid),
     "mondeq-point": Theory("mondeq", mondeq.ARRAYS, _mondeq_points),
     "relu-linear": Theory("relu", (), _relu_linear),
     "relu-point": Theory("relu", (), _relu_points),
+    "relu-distortion": Theory("relu", (), _relu_distortion),
 }

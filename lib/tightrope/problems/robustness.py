@@ -122,14 +122,25 @@ def _polytope(U: np.ndarray, region: Polytope) -> Coordinates:
     """The box of a polytope, and the rows that cut it: A x <= b is (A half) d <= b - A origin."""
     origin, half = _box(region.lower, region.upper)
     wide = half > 0
-    A, b = region.A, region.b
-    noise = 4 * (len(origin) + 2) * np.finfo(float).eps  # outwards by what rounding can have done
-    offsets = b - A @ origin + noise * (np.abs(b) + np.abs(A) @ (np.abs(origin) + half))
-    rows = A[:, wide] * half[wide]
-    cuts = np.abs(rows).sum(1) > offsets  # the others hold on the whole box
+    rows, offsets = _rows(region, origin, half)
+    cuts = binding_rows(region)
     squared_norm = float(wide.sum())
     V = U[:, wide] * half[wide]
     return Coordinates(origin, V, "polytope", None, None, squared_norm, _products(V), rows[cuts], offsets[cuts])
+
+
+def binding_rows(region: Polytope) -> np.ndarray:
+    """Which rows (k,) of a polytope cut its box; the others hold on all of it."""
+    rows, offsets = _rows(region, *_box(region.lower, region.upper))
+    return np.abs(rows).sum(1) > offsets
+
+
+def _rows(region: Polytope, origin: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows (k, n) and ends (k,) of a polytope in unit coordinates, outwards by what rounding can have done."""
+    noise = 4 * (len(origin) + 2) * np.finfo(float).eps
+    size = np.abs(region.b) + np.abs(region.A) @ (np.abs(origin) + half)
+    wide = half > 0
+    return region.A[:, wide] * half[wide], region.b - region.A @ origin + noise * size
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import SolverUnavailableError, UnknownNameError
 from tightrope.relaxations.heuristic import MomentProgram
-from tightrope.relaxations.lasserre import LasserreProgram, proven_bound
+from tightrope.relaxations.lasserre import LasserreProgram
 from tightrope.relaxations.shor import ShorConstraints, ShorProgram
 from tightrope.solvers.report import SolveReport, Status
 
@@ -179,8 +179,8 @@ def solve(
 
 def solve_lasserre(
     program: LasserreProgram, solver: str, *, tolerance: float = 1e-9, time_limit: float | None = None
-) -> float | None:
-    """Return the bound that the multipliers of a moment problem prove (relaxations.lasserre), or None without any."""
+) -> tuple[list[np.ndarray], np.ndarray] | None:
+    """Return the Gram matrices of sigma_0 and the sigma_k, and the coefficients of the tau; None without any."""
     import cvxpy as cp
 
     require(solver)
@@ -195,11 +195,7 @@ def solve_lasserre(
     problem = cp.Problem(cp.Maximize(program.objective @ y), [y[0] == 1, *psd, *zero])
     if _seconds(problem, solver, tolerance, time_limit) is None or psd[0].dual_value is None:
         return None
-    grams = [constraint.dual_value for constraint in psd]
-    # Either sign of the tau is a valid proposal; the right one (CVXPY's convention) proves the better bound.
-    free = -zero[0].dual_value if zero else np.zeros(0)
-    bounds = [proven_bound(program, grams[0], grams[1:], sign * free) for sign in (1.0, -1.0)]
-    return min((bound for bound in bounds if np.isfinite(bound)), default=None)
+    return [constraint.dual_value for constraint in psd], -zero[0].dual_value if zero else np.zeros(0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope import attacks
+from tightrope import attacks, relu_proofs
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
+from tightrope.proofs import Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
+
+#: Parts of the certified radius that a certificate file is tried for: the checker's arithmetic is not the method's.
+SHRUNK = (1.0, 0.999, 0.99, 0.9)
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,58 @@ class Bracket:
         if none was.
     steps
         How many radii were tried.
+    hit
+        The point found, of an attack.
     """
 
     lower: float
     upper: float
     steps: int
+    hit: attacks.Attack | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Distortion:
+    """The minimum distortion of an image: above `certified.lower`, at most `attacked.upper`.
+
+    Attributes
+    ----------
+    network, center, label, box, method, ascent
+        What was asked; `ascent` is the number of steps of the dual ascent.
+    """
+
+    certified: Bracket
+    attacked: Bracket
+    network: FeedForward
+    center: np.ndarray
+    label: int
+    method: str
+    box: tuple[float, float] | None
+    ascent: int
+
+    def certificate(self) -> Proof:
+        """Return the file that proves both ends; the lower one may be some per cent smaller there.
+
+        Raises
+        ------
+        InputError
+            No point with another label is known.
+        """
+        hit = self.attacked.hit
+        if hit is None:
+            raise InputError("attacked: no point with another label was found; the lower end alone has no certificate.")
+        for part in SHRUNK if self.certified.lower > 0 else ():
+            radius = float(decimal_below(self.certified.lower * part, relu_proofs.DISTANCE_DIGITS))
+            region = _ball(self.center, radius, self.box)
+            inputs = InputSet.from_balls([region])
+            with one_blas_thread():
+                found = layerwise(self.network, inputs, self.label, self.method, steps=self.ascent, keep=True)
+            proof = relu_proofs.distortion(
+                self.network, region, self.label, hit, relu_proofs.layerwise(self.network, region, found)
+            )
+            if proof.proven:
+                return proof
+        return relu_proofs.distortion(self.network, _ball(self.center, 0.0, self.box), self.label, hit, None)
 
 
 def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolerance: float) -> Bracket:
@@ -58,6 +109,38 @@ def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolera
         lower, upper = (middle, upper) if succeeds(middle) else (lower, middle)
         steps += 1
     return Bracket(lower, upper, steps)
+
+
+def minimum_distortion(
+    network: FeedForward,
+    center: np.ndarray,
+    label: int,
+    method: str = "lp-all",
+    *,
+    box: tuple[float, float] | None = None,
+    largest: float = 1.0,
+    tolerance: float = 0.01,
+    steps: int = 40,
+    seed: int = 0,
+) -> Distortion:
+    """Bracket the minimum distortion of an image by an attack and a method; parameters are those of both below.
+
+    Examples
+    --------
+    >>> network = FeedForward.dense([[[1.0], [-1.0]]], [[0.5, 0.0]])
+    >>> found = minimum_distortion(network, np.zeros(1), 0)
+    >>> print(found.certificate().findings[-1])
+    PROVEN (exact)  the Linf distance of label 0 from another is above 0.2480468 and at most 0.2500001 (input units)
+    """
+    center = np.asarray(center, float)
+    attack = attacked_distortion(network, center, label, box=box, largest=largest, tolerance=tolerance, seed=seed)
+    certified = Bracket(0.0, 0.0, 0)
+    if attack.upper > 0:
+        upper = min(attack.upper, largest)
+        certified = certified_distortion(
+            network, center, label, method, upper, box=box, tolerance=tolerance, steps=steps
+        )
+    return Distortion(certified, attack, network, center, label, method, box, steps)
 
 
 def _ball(center: np.ndarray, radius: float, box: tuple[float, float] | None) -> Ball:
@@ -133,20 +216,20 @@ def attacked_distortion(
         Those of :func:`tightrope.attacks.pgd`.
     """
     center = np.asarray(center, float)
-    nearest = [INFINITY]
+    nearest: list[attacks.Attack] = []
+
+    def distance(hit: attacks.Attack) -> float:
+        return float(np.abs(hit.point - center).max())
 
     def survives(radius: float) -> bool:
         found = attacks.pgd(network, _ball(center, radius, box), label, restarts=restarts, steps=steps, seed=seed)
-        points = np.array([hit.point for hit in found.attacks.values()])
-        if not len(points):
-            return True
-        nearest[0] = min(nearest[0], float(np.abs(points - center).max(1).min()))
-        return False
+        nearest[:] = sorted([*nearest, *found.attacks.values()], key=distance)[:1]
+        return not found.attacks
 
     with one_blas_thread():
         if network.predict(center) != label:
-            return Bracket(0.0, 0.0, 0)
+            return Bracket(0.0, 0.0, 0, attacks.check(network, _ball(center, 0.0, box), label, center))
         if survives(largest):
             return Bracket(largest, INFINITY, 1)
         found = bisect(survives, 0.0, largest, tolerance)
-    return Bracket(found.lower, nearest[0], found.steps + 1)
+    return Bracket(found.lower, distance(nearest[0]), found.steps + 1, nearest[0])

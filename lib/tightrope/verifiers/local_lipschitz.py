@@ -1,21 +1,25 @@
 """Upper bounds of a monDEQ's Lipschitz constant on one L2 or L-infinity ball (clipped or not)."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tightrope import proofs
 from tightrope.arguments import require_network, require_region
-from tightrope.errors import RegionError, UnknownNameError
+from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import y_radius
-from tightrope.problems.local_lipschitz import exact_excess, local_problem, preactivation_bounds, reduce
-from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.problems.local_lipschitz import Reduced, exact_excess, local_problem, preactivation_bounds, reduce
+from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
 from tightrope.regions import INFINITY, Ball
 from tightrope.solvers.report import Stop
 from tightrope.verifiers.lipschitz import RELU, PartBound, prove
 
 ORDERS = ("1", "1+cuts")
+#: By how much the bounds on h in a file are wider than those of the fixpoints, so that they hold with a margin.
+OUTWARD = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +33,41 @@ class LocalBound:
     parts
         One problem for L2, one for each output for L-infinity; their multipliers are those of
         problems.local_lipschitz.
+    small
+        What was solved: the network without the neurons that are stable on the ball.
     """
 
     value: float
     undecided: int
     parts: tuple[PartBound, ...]
     seconds: float
+    small: Reduced
+
+    def certificate(self, network: MonDEQ, region: Ball) -> proofs.Proof:
+        """Return the file that proves the constant of this network on this ball.
+
+        Raises
+        ------
+        InputError
+            It was computed with `graph`, or by a closed form because a solve failed.
+        """
+        if any(part.multipliers is not None and "z >= 0" in part.multipliers for part in self.parts):
+            raise InputError("bound: one with graph=True has no certificate file.")
+        rows = [None] if region.norm == 2 else list(np.eye(network.classes))
+        parts: list[Mapping | np.ndarray] = []
+        for row, part in zip(rows, self.parts, strict=True):
+            if self.small.network is None:
+                parts.append(self.small.direct if row is None else row[None] @ self.small.direct)
+            elif part.multipliers is None:
+                raise InputError(f"bound: part {part.part} was bounded by a closed form, which has no certificate.")
+            else:
+                parts.append(part.multipliers)
+        if self.small.undecided.all():  # and so for all inputs
+            multipliers = [part.multipliers for part in self.parts]
+            return proofs.lipschitz(network, region.norm, [({"bound": self.value}, multipliers)])
+        known = fixpoint_bounds(network, region)
+        bounds = inductive(network, known.inputs, known.h.outward(OUTWARD))
+        return proofs.local_lipschitz(network, region, self.value, bounds, self.small.undecided, parts)
 
 
 def local_upper_bound(
@@ -89,4 +122,4 @@ def local_upper_bound(
             part = replace(part, value=part.value + exact_excess(small, region, row, part.multipliers))
         parts.append(part)
     value = max(part.value for part in parts)
-    return LocalBound(value, int(small.undecided.sum()), tuple(parts), time.perf_counter() - began)
+    return LocalBound(value, int(small.undecided.sum()), tuple(parts), time.perf_counter() - began, small)

@@ -4,22 +4,20 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
 
 import tightrope
+from tightrope import gram_proofs
 from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack
 from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, region_sha256, sound_bound
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import robustness_model
-from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import Ball, Region
-from tightrope.relaxations.cuts import cut_model
-from tightrope.relaxations.lasserre import LARGEST, all_pairs, lasserre
+from tightrope.relaxations.lasserre import LARGEST
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
@@ -169,17 +167,20 @@ class _Decider:
 
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision by Lasserre's order 2, if it proves more than order 1 did."""
-        ball = cast(Ball, self.region)  # by check_order
-        model = all_pairs(cut_model(self.model, fixpoint_bounds(self.network, ball).h))
-        bound = conic.solve_lasserre(lasserre(model.problem(target)), "clarabel", time_limit=self.time_limit)
-        if bound is None or not np.isfinite(bound) or (decision.bound is not None and bound >= decision.bound):
-            return replace(decision, seconds=time.perf_counter() - began)
-        verdict, reason = Verdict.UNKNOWN, NOT_CERTIFIED
-        if bound < 0:
-            verdict, reason = Verdict.CERTIFIED, "order 2: proven here, without a certificate"
-        seconds, solver = time.perf_counter() - began, "clarabel"
+        proof = gram_proofs.margin(self.network, self.region, self.label, target, time_limit=self.time_limit)
+        seconds, bound = time.perf_counter() - began, gram_proofs.bound_of(proof)
+        if bound is None or (decision.bound is not None and bound >= decision.bound):
+            return replace(decision, seconds=seconds)
+        verdict, reason = (Verdict.CERTIFIED, "") if bound < 0 else (Verdict.UNKNOWN, NOT_CERTIFIED)
         return replace(
-            decision, verdict=verdict, bound=bound, solver=solver, seconds=seconds, reason=reason, certificate=None
+            decision,
+            verdict=verdict,
+            bound=bound,
+            solver="clarabel",
+            seconds=seconds,
+            reason=reason,
+            certificate=None,
+            proof=proof,
         )
 
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from tightrope import proofs
+from tightrope import gram_proofs, proofs
 from tightrope.attacks import Attack, margins_at, pgd
 from tightrope.certificates import Certificate, Verdict
 from tightrope.errors import InputError, RegionError
@@ -37,8 +38,8 @@ class LabelDecision:
         The largest F_label - F_y that the attack found, or None without an attack.
     method, solver, iterations, gap, seconds
         Who decided, and at what cost; gap is that of the solver, None without a solve.
-    certificate
-        The proof of `bound`, or None.
+    certificate, proof
+        The proof of `bound`: the multipliers of order 1 or 1+cuts, or the file of order 2; None without one.
     """
 
     label: int
@@ -53,6 +54,7 @@ class LabelDecision:
     seconds: float
     reason: str = ""
     certificate: Certificate | None = None
+    proof: proofs.Proof | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +86,13 @@ class RobustnessReport:
         """
         if self.attack is not None and self.attack.label == label:
             return proofs.attack(self.network, self.region, self.label, self.attack)
+        second = {decision.label: decision.proof for decision in self.decisions if decision.proof is not None}
+        if label in second:
+            return second[label]
         known = {certificate.target: certificate for certificate in self._known()}
         if label not in known:
-            raise InputError(f"label: got {label!r}; the labels with a certificate are {list(known)}.")
+            labels = sorted([*known, *second])
+            raise InputError(f"label: got {label!r}; the labels with a certificate are {labels}.")
         return proofs.margins(self.network, self.region, [known[label]])
 
     def certificates(self) -> proofs.Proof:
@@ -97,6 +103,10 @@ class RobustnessReport:
         InputError
             There is neither.
         """
+        second = [decision.proof for decision in self.decisions if decision.proof is not None]
+        if second and isinstance(self.network, MonDEQ):  # a file is of one order
+            ask = partial(gram_proofs.margin, self.network, self.region, self.label)
+            return gram_proofs.joined([*second, *(ask(certificate.target) for certificate in self._known())])
         if known := self._known():
             return proofs.margins(self.network, self.region, known)
         if self.attack is None:

@@ -78,7 +78,7 @@ def verify(
         "1": Shor's relaxation, the paper's model. "1+cuts": what that leaves open (with method interior-point: every
         label) is solved again with bounds on z and h and products of facts (verifiers.tightening); for balls, with the
         methods cascade and interior-point. "2": Lasserre's order 2 of the problem with all products of facts, for balls
-        and at most six variables (relaxations.lasserre), by Clarabel; its proof has no certificate.
+        and at most six variables (relaxations.lasserre), by Clarabel.
     attack
         Whether to attack first; a target that is reached needs no relaxation (the methods other than the cascade still
         solve it, for the value).

@@ -1,0 +1,123 @@
+"""Certificate files of order 2, by Gram matrices; what is solved is the checker's own list of facts about a state.
+
+The solver's matrices are rounded, and a little slack is left in sigma_0 into which the checker puts what they miss of
+the identity (Peyrl and Parrilo 2008, *Computing sum of squares decompositions with rational coefficients*).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from tightrope import checker
+from tightrope.checker import Finding, gram, mondeq, regions
+from tightrope.checker.numbers import above
+from tightrope.networks import MonDEQ
+from tightrope.proofs import Proof, arrays_of, decimal_above, described, digest
+from tightrope.regions import Region
+from tightrope.relaxations.lasserre import lasserre, semidefinite_part
+from tightrope.solvers import conic
+
+#: Significant digits of a bound: this order is a yardstick for others.
+DIGITS = 9
+#: How much of each squared monomial is left in sigma_0, relative to the objective's size.
+SLACKS = (1e-7, 1e-5)
+#: The least eigenvalue of the other Gram matrices, relative to the largest entry of all.
+LEAST = 1e-12
+
+ROWS = ("sigma", "tau", "gram")
+
+_Arrays = dict[str, np.ndarray]
+
+
+def margin(network: MonDEQ, region: Region, label: int, target: int, *, time_limit: float | None = None) -> Proof:
+    """Return the proof of the bound of F_target - F_label that Lasserre's order 2 gives on the region, by Clarabel."""
+    header, arrays = described(region)
+    weights = arrays_of(network)[1]
+    exact = regions.read(header, arrays)
+    asked = gram.question(mondeq.Network.read(weights), exact, label, target)
+    scale = _scale(network, region, exact)
+    reason = "the solver returned no multipliers that prove a bound"
+    findings = [Finding(f"F_{target} - F_{label}", False, reason=reason)]
+    for slack in SLACKS:
+        own = _solve(asked, scale, slack, time_limit)
+        if own is None or (bound := _bound(asked, scale, own)) is None:
+            continue
+        claim = {"label": label, "target": target, "bound": decimal_above(bound, DIGITS)}
+        rows = {name: row[None] for name, row in own.items()}
+        file = checker.Certificate("mondeq-order-2", digest(network), header, [claim], arrays | rows)
+        findings = checker.check(file, weights)
+        if findings[0].proven:
+            return Proof(file, tuple(findings))
+    return Proof(None, tuple(findings))
+
+
+def bound_of(proof: Proof) -> float | None:
+    """Return the bound of the one claim of a proof, rounded up, or None if it was refused."""
+    return None if proof.certificate is None else above(Fraction(proof.certificate.claims[0]["bound"]))
+
+
+def joined(proofs: Sequence[Proof]) -> Proof:
+    """Return one file with the claims of several about one network and region."""
+    kept = [proof.certificate for proof in proofs if proof.certificate is not None]
+    findings = tuple(finding for proof in proofs for finding in proof.findings)
+    if not kept:
+        return Proof(None, findings)
+    claims = [claim for file in kept for claim in file.claims]
+    rows = {name: np.concatenate([file.arrays[name] for file in kept]) for name in ROWS}
+    return Proof(replace(kept[0], claims=claims, arrays=kept[0].arrays | rows), findings)
+
+
+def _scale(network: MonDEQ, region: Region, exact: regions.Region) -> np.ndarray:
+    """Return powers of two (size,), about as large as the variables (z, d) are on the region."""
+    points = np.vstack([region.center, region.sample(30, np.random.default_rng(0))])
+    z = np.abs(network.equilibrium(points)).max(0)
+    d = np.full(exact.size, float(exact.radius)) if exact.half is None else exact.half.floats()
+    size = np.concatenate([np.maximum(z, 0.25 * z.max(initial=0.0)), d[exact.free]])
+    return 2.0 ** np.round(np.log2(np.where(size > 0, size, 1.0)))
+
+
+def _solve(asked: gram.Question, scale: np.ndarray, slack: float, time_limit: float | None) -> _Arrays | None:
+    """Return sigma, tau and gram as a file has them, or None if the solver gives none."""
+
+    def scaled(polynomial: gram.Polynomial) -> tuple[dict, float]:
+        found = {e: float(value) * float(np.prod(scale**e)) for e, value in polynomial.items()}
+        size = max(map(abs, found.values()), default=0.0) or 1.0
+        return {e: value / size for e, value in found.items()}, size
+
+    objective, unit = scaled(asked.margin)
+    for e in asked.mid:
+        square = tuple(2 * i for i in e)
+        objective[square] = objective.get(square, 0.0) + slack
+    inequalities, equalities = (list(map(scaled, part)) for part in (asked.inequalities, asked.equalities))
+    program = lasserre(objective, [g for g, _ in inequalities], [e for e, _ in equalities], asked.size)
+    found = conic.solve_lasserre(program, "clarabel", time_limit=time_limit)
+    if found is None or not all(np.isfinite(part).all() for part in (*found[0], found[1])):
+        return None
+    (first, *others), tau = found
+    low, mid = (1 / np.prod(scale ** np.array(basis), axis=1) for basis in (asked.low, asked.mid))
+    least = LEAST * max((float(np.abs(Q).max()) for Q in others), default=0.0)
+    sigma = [
+        _triangle((semidefinite_part(Q) + least * np.eye(len(low))) * np.outer(low, low) * unit / size)
+        for Q, (_, size) in zip(others, inequalities, strict=True)
+    ]
+    sizes = np.array([size for _, size in equalities])
+    tau = tau.reshape(len(equalities), len(mid)) * mid * unit / sizes[:, None]
+    return {"sigma": np.concatenate(sigma), "tau": tau.ravel(), "gram": _triangle(first * np.outer(mid, mid) * unit)}
+
+
+def _bound(asked: gram.Question, scale: np.ndarray, own: Mapping[str, np.ndarray]) -> float | None:
+    """Return the bound that these arrays prove, as far as floating point can tell; None if it is none."""
+    mid = np.prod(scale ** np.array(asked.mid), axis=1)
+    G = gram.completed(asked, Fraction(0), *gram.read(asked, own)).floats() * np.outer(mid, mid)
+    try:
+        half = np.linalg.solve(np.linalg.cholesky(G[1:, 1:]), G[1:, 0])
+    except np.linalg.LinAlgError:
+        return None
+    value = float(half @ half - G[0, 0])
+    return value + 1e-9 * (1 + abs(value))
+
+
+def _triangle(matrix: np.ndarray) -> np.ndarray:
+    return matrix[np.triu_indices(len(matrix))]

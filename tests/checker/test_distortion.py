@@ -1,0 +1,90 @@
+"""Minimum distortions: both ends proven, on either side of the exact one, and refused where a claim is altered."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tests.checker.test_checker import proven
+from tests.checker.test_relu import exact_maximum, random_network
+from tightrope import checker
+from tightrope.errors import InputError
+from tightrope.networks import FeedForward
+from tightrope.regions import INFINITY, Ball
+from tightrope.verifiers.distortion import Distortion, minimum_distortion
+
+SEEDS = (1, 3, 6, 10)
+
+
+def made(seed: int, method: str = "lp-all", box: tuple[float, float] | None = None) -> Distortion:
+    """The bracket of a random network's own label at a random point."""
+    network, centre = random_network(seed, (2, 4, 3, 3)), np.random.default_rng(seed).standard_normal(2)
+    label = int(network.predict(centre))
+    return minimum_distortion(network, centre, label, method, box=box, largest=6.0, tolerance=0.1)
+
+
+@pytest.mark.parametrize("box", [None, (-3.0, 2.5)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_ends_are_proven_and_true(seed, box):
+    found = made(seed, "lp-last" if seed % 2 else "lp-all", box)
+    if found.attacked.hit is None:
+        with pytest.raises(InputError, match="no point"):
+            found.certificate()
+        return
+    proof = found.certificate()
+    assert proof.proven, proof.findings
+    file = checker.from_bytes(proof.certificate.to_bytes())
+    assert proven(file, found.network.arrays())
+    lower, upper = Fraction(file.region["radius"]), Fraction(file.claims[-1]["distance"])
+    assert 0.85 * found.certified.lower <= lower <= found.certified.lower <= found.attacked.upper <= upper
+    assert float(upper) <= found.attacked.upper * (1 + 1e-5)
+    sides = () if box is None else (np.full(2, box[0]), np.full(2, box[1]))
+    targets = [target for target in range(3) if target != found.label]
+    inner, outer = (Ball(found.center, float(radius), INFINITY, *sides) for radius in (lower, upper))
+    assert lower == 0 or all(exact_maximum(found.network, inner, found.label, target) < 0 for target in targets)
+    assert any(exact_maximum(found.network, outer, found.label, target) >= 0 for target in targets)
+
+
+def test_an_image_with_another_label_has_distortion_0():
+    network = FeedForward.dense([[[1.0], [0.0]]], [[1.0, 0.0]])
+    proof = minimum_distortion(network, np.zeros(1), 1).certificate()
+    assert proof.proven and proof.findings[-1].claim.startswith(
+        "the Linf distance of label 1 from another is at most 0 "
+    )
+
+
+def test_altered_claims_are_refused():
+    found = next(one for one in map(made, SEEDS) if one.attacked.hit is not None and one.certified.lower > 0)
+    file, arrays = found.certificate().certificate, found.network.arrays()
+    *inner, last = file.claims
+
+    def end(claims: list, **changes: object) -> checker.Finding:
+        return checker.check(replace(file, claims=claims, **changes), arrays)[-1]
+
+    assert inner and proven(file, arrays)
+    half = str(float(last["distance"]) / 2)
+    for change in ({"distance": half}, {"distance": 1}, {"target": found.label}, {"target": 9}, {"label": 9}, {"x": 1}):
+        assert not end([*inner, last | change]).proven, change
+    for key in last:
+        assert not end([*inner, {k: v for k, v in last.items() if k != key}]).proven
+    swapped = last | {"label": last["target"], "target": last["label"]}
+    assert not end([*inner, swapped]).proven
+    assert not end([*inner[:-1], last]).proven  # one target is missing
+    assert not end([*inner[1:], last]).proven  # the bounds of a layer are
+    assert not end([*inner[:-1], inner[-1] | {"bound": "1"}, last]).proven  # proven, and not below 0
+    assert not end([*inner[:-1], inner[-1] | {"bound": "-1000"}, last]).proven
+    assert not end(file.claims, region=file.region | {"radius": last["distance"]}).proven
+    assert not end(file.claims, region=file.region | {"norm": "1"}).proven
+    assert not end([last, *inner]).proven
+    assert not end(file.claims, theory="relu-linear").proven
+    for altered in (file.arrays["point"] + 1, file.arrays["point"] * np.nan, file.arrays["point"][0]):
+        assert not end(file.claims, arrays=file.arrays | {"point": altered}).proven
+    without = {name: array for name, array in file.arrays.items() if name != "point"}
+    assert not end(file.claims, arrays=without).proven
+    for name in file.arrays:
+        if name[0] in "lum" and name not in ("lower", "upper"):
+            assert not end(file.claims, arrays={k: v for k, v in file.arrays.items() if k != name}).proven, name
+    # The upper end alone needs no bounds.
+    alone = replace(file, claims=[last], arrays={k: file.arrays[k] for k in ("centre", "point")})
+    assert proven(alone, arrays) and "above" not in checker.check(alone, arrays)[0].claim
