@@ -34,7 +34,9 @@ from tightrope.relu_proofs import checked
 from tightrope.solvers.conic import MomentMultipliers
 
 #: What is taken from the squares of all variables, relative to the bound.
-NUDGES = (0.0, *(10.0**k for k in range(-12, -3)))
+NUDGES = (0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
+#: What multipliers of products may add up to that are left out, relative to the bound.
+DROPPED = 1e-7
 #: Shares of a region's size, smaller and smaller, for the two points of a lower bound.
 STEPS = tuple(2.0**-k for k in (6, 12, 18, 24))
 
@@ -126,7 +128,7 @@ def _candidates(
 ) -> Iterator[_Candidate]:
     """Yield rules, bounds and arrays that may prove them."""
     if isinstance(evidence, Products):
-        literals, multipliers = _literals(ask, evidence)
+        literals, multipliers = _literals(ask, value, evidence)
         try:
             bound = above(theory.proven_by_products(states, literals, multipliers))
         except Refused:
@@ -138,9 +140,10 @@ def _candidates(
         for size in NUDGES:
             taken = {name: array * size * (1 + abs(value)) for name, array in squares.items()}
             own = {name: coefficients.get(name, 0.0) - taken.get(name, 0.0) for name in coefficients | taken}
+            own = {name: array for name, array in own.items() if array.any()}
             bound = _proposed(states, norm, own)
             found.append((bound, own))
-            if bound <= value * (1 + 1e-6):
+            if bound <= value * (1 + 1e-5):
                 break
         for bound, own in sorted(found, key=lambda pair: pair[0])[:3]:
             for more in (1e-9, 1e-6):
@@ -310,12 +313,14 @@ def _of_subsets(ask: Question, evidence: Moments, layers: list[LayerForms], into
 # products of literals ------------------------------------------------------------------------------------------------
 
 
-def _literals(ask: Question, evidence: Products) -> tuple[np.ndarray, np.ndarray]:
+def _literals(ask: Question, value: float, evidence: Products) -> tuple[np.ndarray, np.ndarray]:
     """Return the products (R, k) that have a multiplier, as the checker counts variables, and the multipliers (R,)."""
     free = np.concatenate([(lo <= 0) & (hi >= 0) for lo, hi in zip(ask.lower, ask.upper, strict=True)])
     known = np.concatenate([np.arange(ask.region.size), ask.region.size + np.flatnonzero(free)])  # by our number
     weights = np.maximum(-evidence.multipliers, 0.0)
-    least = 1e-10 * weights.max(initial=0.0)
+    order = np.sort(weights)  # the smallest that add up to next to nothing are left out
+    small = int(np.searchsorted(np.cumsum(order), DROPPED * (1 + value)))
+    least = order[small - 1] if small else 0.0
     rows: list[list[int]] = []
     found: list[float] = []
     first = (product for face in evidence.program.faces for product in products_of(face))
@@ -354,8 +359,8 @@ def lower(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
     half = (high - low) / 2
     moving = half > 0
     width, centre = half[moving].min(initial=np.inf), (low + high) / 2
-    network, rows = Network.read(ask.network.arrays()), np.atleast_1d(part).tolist()
-    best: tuple[Fraction, list[np.ndarray]] = (Fraction(0), [])
+    network = Network.read(ask.network.arrays())
+    best: tuple[Fraction, list[np.ndarray]] = (Fraction(-1), [])
     for share in STEPS:
         # In a ball, what is `share` of the way to its centre has that share of its size around it.
         inner = at.point + share * (centre - at.point)
@@ -364,12 +369,12 @@ def lower(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
             for sign in (1, -1)
         ]
         try:
-            found = theory.quotient(network, rows, norm, ends)
+            found = theory.quotient(network, _listed(part), norm, ends)
         except Refused:
             continue
         best = max(best, (found, ends), key=lambda pair: pair[0])
-    size = float(best[0]) if norm == "inf" else float(best[0]) ** 0.5
-    claim = {"part": _listed(part), "norm": norm, "least": decimal_below(min(size * (1 - 1e-12), value))}
+    size = -1.0 if not best[1] else float(best[0]) if norm == "inf" else float(best[0]) ** 0.5
+    claim = {"part": _listed(part), "norm": norm, "least": decimal_below(max(0.0, min(size * (1 - 1e-12), value)))}
     if size < value - LOOSEST * (1 + abs(value)):
         reason = f"near the point that was found only {size:.6g} is attained: a neuron is 0 there"
         words = f"the L{norm} Lipschitz constant of F_{part} is at least {value:.6g}"

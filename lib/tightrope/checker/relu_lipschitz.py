@@ -58,6 +58,8 @@ class States:
     def read(cls, network: Network, part: object, region: Region | None, bounds: Bounds) -> "States":
         """Return the states of an output, or of the difference of a pair [i, j] of them."""
         hidden = len(network.layers) - 1
+        if region is not None and region.generators is not None:
+            raise Refused("region: expected a ball")
         if len(bounds) != (hidden if region is not None else 0):
             raise Refused("the bounds of a hidden layer are not proven")
         *layers, (C, _) = map(_affine, network.layers)
@@ -96,7 +98,7 @@ class States:
 def _rows(part: object, outputs: int) -> list[int]:
     given: list = part if isinstance(part, list) else [part]
     rows = [k for k in given if type(k) is int and 0 <= k < outputs]
-    if len(rows) != len(given) or len(rows) not in (1, 2) or len(set(rows)) != len(rows):
+    if rows != given or not len(rows) == len(set(rows)) == (2 if isinstance(part, list) else 1):
         raise Refused(f"part: expected an output below {outputs}, or a list of two of them, got {part!r}")
     return rows
 
@@ -168,36 +170,35 @@ class _Quadratics:
             raise Refused("region: expected a ball of the norm 2 or inf")
         self.states, self.norm = states, norm
         self.box = region is not None and region.half is not None
+        self._check_shapes(coefficients)
         self.q = {name: Exact.of(values) for name, values in coefficients.items() if np.any(values)}
-        self._check_shapes()
         self.blocks: dict[tuple[str, str], Exact] = {}
         curved = "1.hh" in self.q or "dt" in self.q  # then d cannot be minimised out by itself
         self.inner = curved or any(on.any() for on in states.on[:-1])
         A, V = states.layers[0][0], Exact.zeros(len(states.layers[0][1]), 0)
         self.metric: Exact | None = None  # of |d|^2 in d's own coordinates, if that is not the identity
         if region is not None:
-            V = region.seen(A)
-            V = V * region.half[None, :] if region.half is not None else V * region.radius
+            V = A * region.half[None, :] if region.half is not None else A * region.radius
             if region.half is None and self.inner and V.shape[1] > len(V):  # d = V'w and what V does not see
                 self.metric = V @ V.T
                 V = self.metric
         self.V = V
         self._forms()
 
-    def _check_shapes(self) -> None:
+    def _check_shapes(self, coefficients: Mapping[str, np.ndarray]) -> None:
         region = self.states.region
         sizes: dict[str, int] = {}
         if region is not None:
-            n = region.size if self.box else 1
+            n = self.states.inputs if self.box else 1
             sizes |= {"d": n, "dd": n} if self.box else {"dd": n}
         sizes |= {"t": self.states.inputs, "tt": self.states.inputs} if self.norm == "inf" else {"tt": 1}
-        if self.box and self.norm == "inf" and region is not None and region.generators is None:
+        if self.box and self.norm == "inf":
             sizes["dt"] = self.states.inputs
         for i, (_, b) in enumerate(self.states.layers, start=1):
             known = [name for name in OF_NEURONS if region is not None or not set(name) & set("hx")]
             last = i == len(self.states.layers)
             sizes |= {f"{i}.{name}": len(b) for name in known if not (last and "x" in name)}
-        for name, values in self.q.items():
+        for name, values in coefficients.items():
             if values.shape != (sizes.get(name),):
                 raise Refused(f"{name}: expected {sizes.get(name, 'no')} coefficients, got the shape {values.shape}")
 
