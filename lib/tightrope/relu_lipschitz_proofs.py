@@ -349,12 +349,14 @@ def _literals(ask: Question, value: float, evidence: Products) -> tuple[np.ndarr
 
 def lower(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
     """Return the proof of a lower bound: two points of the region with that difference quotient."""
-    at = evidence if isinstance(evidence, Place) else Place(ask.region.center, ())
-    g = ask.c
-    for A, u in zip(reversed(ask.weights), reversed(at.patterns), strict=False):
-        g = (g * u) @ A
+    point, g = ask.region.center, ask.c if ask.depth == 0 else np.zeros(ask.region.size)
+    if isinstance(evidence, Place):
+        point, g = evidence.point, ask.c
+        for A, u in zip(reversed(ask.weights), reversed(evidence.patterns), strict=True):
+            g = (g * u) @ A
+    g = g if g.any() else np.ones(len(g))  # 0 is attained in every direction
     norm = "inf" if ask.region.norm == INFINITY else "2"
-    direction = np.sign(g) if norm == "inf" else g / max(float(np.linalg.norm(g)), 1e-300)
+    direction = np.sign(g) if norm == "inf" else g / np.linalg.norm(g / np.abs(g).max()) / np.abs(g).max()
     low, high = ask.region.bounding_box()
     half = (high - low) / 2
     moving = half > 0
@@ -363,7 +365,7 @@ def lower(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
     best: tuple[Fraction, list[np.ndarray]] = (Fraction(-1), [])
     for share in STEPS:
         # In a ball, what is `share` of the way to its centre has that share of its size around it.
-        inner = at.point + share * (centre - at.point)
+        inner = point + share * (centre - point)
         ends = [
             moved_inside(ask.region, inner + sign * share / 2 * width * np.where(moving, direction, 0.0))
             for sign in (1, -1)
@@ -376,7 +378,7 @@ def lower(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
     size = -1.0 if not best[1] else float(best[0]) if norm == "inf" else float(best[0]) ** 0.5
     claim = {"part": _listed(part), "norm": norm, "least": decimal_below(max(0.0, min(size * (1 - 1e-12), value)))}
     if size < value - LOOSEST * (1 + abs(value)):
-        reason = f"near the point that was found only {size:.6g} is attained: a neuron is 0 there"
+        reason = f"near the point that was found only {max(size, 0):.6g} is attained: a neuron is 0 there"
         words = f"the L{norm} Lipschitz constant of F_{part} is at least {value:.6g}"
         return Proof(None, (Finding(words, False, reason=reason),))
     header, arrays = described(ask.region)

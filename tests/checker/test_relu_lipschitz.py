@@ -339,6 +339,13 @@ def test_layers_of_several_steps_and_networks_without_hidden_layers():
         assert true(network, proof.certificate, proof.certificate.claims[-1])
 
 
+def test_the_constant_of_a_constant_output_is_at_least_zero():
+    network = random_network(1, SHAPES[1])
+    for method in ("lbs", "ascent"):
+        found = lipschitz_bound(network, box_of(1), 0, method, samples=100)
+        assert found.value == 0 and found.certificate().proven
+
+
 def test_what_has_no_certificate_says_so():
     network, region = random_network(1, (2, 3, 2)), box_of(0)
     with pytest.raises(InputError, match="exact"):
