@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.checker.test_relu import exact, random_network
-from tightrope import checker
+from tightrope import checker, proofs
 from tightrope.checker import Certificate, relu_lipschitz
 from tightrope.checker.regions import decimal, read
 from tightrope.errors import InputError
@@ -148,6 +148,29 @@ def test_lower_bounds_are_proven_and_true(method, norm):
             assert not findings(replace(proof.certificate, arrays=outside), network)[0].proven
         same = proof.certificate.arrays | {"other": proof.certificate.arrays["point"]}
         assert not findings(replace(proof.certificate, arrays=same), network)[0].proven
+
+
+def test_both_points_of_a_quotient_are_inside():
+    """All quotients of an affine output are equal: only the region tells the points apart."""
+    network = FeedForward.dense([np.array([[2.0]])], [np.zeros(1)])
+    file = lipschitz_bound(network, Ball(np.zeros(1), 1.0, INFINITY), 0, "lbs").certificate().certificate
+    assert findings(file, network)[0].proven
+    for name in ("point", "other"):
+        outside = file.arrays | {name: np.array([[1.5]])}
+        (finding,) = findings(replace(file, arrays=outside), network)
+        assert not finding.proven and "outside" in finding.reason
+        assert findings(replace(file, region={}, arrays={k: outside[k] for k in ("point", "other")}), network)[0].proven
+
+
+def test_a_negative_multiplier_of_a_product_is_refused():
+    """Here t u = 2 s u - u = 1 - 2 u (1 - s) - (1 - u); with -1 times the empty product it would be at most 0."""
+    network = FeedForward.dense([np.array([[1.0]]), np.array([[1.0]])], [np.zeros(1), np.zeros(1)])
+    arrays = {"products": np.array([[[2, -1], [-2, 0], [0, 0]]], np.int32)}
+    for weights, bound, expected in (([2.0, 1.0, 0.0], "1", True), ([2.0, 1.0, -1.0], "0", False)):
+        claims = [{"part": 0, "norm": "inf", "bound": bound, "rule": "products"}]
+        whole = arrays | {"multipliers": np.array([weights])}
+        file = Certificate("relu-lipschitz", proofs.digest(network), {}, claims, whole)
+        assert findings(file, network)[0].proven == expected, (weights, findings(file, network))
 
 
 def test_a_gradient_that_no_point_has_is_refused_with_the_reason():
