@@ -289,6 +289,22 @@ def test_altered_arrays_prove_nothing_false(files):
     assert accepted  # a multiplier may be another one
 
 
+HOSTILE = (None, True, -1, 2**70, 1.5, "", "\ud800", "-1e400", "1e999", [], {}, [[]], [[0], 1], [None, 0])
+
+
+def test_hostile_values_are_refused(files):
+    for network, file in files[1::3]:
+        for number, claim in enumerate(file.claims):
+            for key, value in itertools.product([*claim, "layer", "pair"], HOSTILE):
+                claims = [*file.claims]
+                claims[number] = claim | {key: value}
+                assert not all(finding.proven for finding in findings(replace(file, claims=claims), network))
+        for key, value in itertools.product(file.region, HOSTILE):
+            assert not proven(replace(file, region=dict(file.region) | {key: value}), network)
+        for name, shape in itertools.product(file.arrays, ((0,), (1, 0), (0, 2), (2, 0, 3), (1, 1, 1, 1))):
+            assert not proven(replace(file, arrays=file.arrays | {name: np.zeros(shape)}), network)
+
+
 def test_flipped_bits_prove_nothing_false(files):
     rng = np.random.default_rng(1)
     for network, file in files:
