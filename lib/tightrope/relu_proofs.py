@@ -145,7 +145,7 @@ def attack(network: FeedForward, region: Ball, label: int, hit: Attack) -> Proof
     margin = float(logits[hit.label] - logits[label])
     claim = {"label": label, "target": int(hit.label), "least": decimal_below(margin - 1e-9 * abs(margin))}
     header, arrays = described(region)
-    return _checked("relu-point", network, header, [claim], arrays | {"point": np.atleast_2d(point)})
+    return checked("relu-point", network, header, [claim], arrays | {"point": np.atleast_2d(point)})
 
 
 def distortion(network: FeedForward, region: Ball, label: int, hit: Attack, lower: Proof | None) -> Proof:
@@ -288,7 +288,7 @@ class _Writer:
     def proof(self) -> Proof:
         """Return the file, with what the checker says of it."""
         rows = {name: np.concatenate(parts) for name, parts in self.rows.items()}
-        return _checked("relu-linear", self.network, self.header, self.claims, self.arrays | rows)
+        return checked("relu-linear", self.network, self.header, self.claims, self.arrays | rows)
 
 
 def _improve(
@@ -302,7 +302,8 @@ def _improve(
                 own[row] = other[place]
 
 
-def _checked(theory: str, network: FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:
+def checked(theory: str, network: FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:
+    """Return a file of one theory; with the findings alone where a claim is refused."""
     file = checker.Certificate(theory, digest(network), header, claims, arrays)
     findings = tuple(checker.check(file, network.arrays()))
     return Proof(file if all(finding.proven for finding in findings) else None, findings)

@@ -95,7 +95,7 @@ class Exact:
         return self.integers if factor == 1 else self.integers * factor.numerator
 
     def __add__(self, other: "Exact") -> "Exact":
-        scale = _common(self.scale, other.scale)
+        scale = common(self.scale, other.scale)
         return Exact(self.over(scale) + other.over(scale), scale)
 
     def __sub__(self, other: "Exact") -> "Exact":
@@ -152,7 +152,7 @@ class Exact:
 
     def maximum(self, other: "Exact") -> "Exact":
         """Return the larger one, entry by entry."""
-        scale = _common(self.scale, other.scale)
+        scale = common(self.scale, other.scale)
         return Exact(np.maximum(self.over(scale), other.over(scale)), scale)
 
     def minimum(self, other: "Exact") -> "Exact":
@@ -201,7 +201,7 @@ def stack(blocks: list[list[Exact]]) -> Exact:
     scale = blocks[0][0].scale
     for row in blocks:
         for block in row:
-            scale = _common(scale, block.scale)
+            scale = common(scale, block.scale)
     return Exact(np.block([[block.over(scale) for block in row] for row in blocks]), scale)
 
 
@@ -236,7 +236,7 @@ def _each_float(function: Callable[[Any], float], array: np.ndarray) -> np.ndarr
     return np.array([function(value) for value in array.ravel().tolist()], dtype=float).reshape(array.shape)
 
 
-def _common(one: Fraction, other: Fraction) -> Fraction:
+def common(one: Fraction, other: Fraction) -> Fraction:
     """Return the largest scale of which both are integer multiples: gcd(a / b, c / d) = gcd(a d, c b) / (b d)."""
     if one == other:
         return one

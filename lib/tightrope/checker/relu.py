@@ -311,12 +311,7 @@ def prove_point(network: Network, region: Region, point: np.ndarray, label: int,
     x = Exact.of(point)
     x = region.point(x if region.generators is not None else x - region.centre)
     if sum(step.shape[0] * step.shape[1] for layer in network.layers for step in layer) <= EXACT_UP_TO // 10:
-        for i, layer in enumerate(network.layers):
-            if i:
-                x = x.maximum(Exact.zeros(len(x)))
-            for step in layer:
-                W, b = step.exact
-                x = (W @ x if len(W.shape) == 2 else W * x) + b
+        x = exact_outputs(network, x)
         if (x[target] - x[label]).fraction() < least:
             raise Refused("the point's margin is smaller")
         return ExactForms.by
@@ -335,6 +330,17 @@ def prove_point(network: Network, region: Region, point: np.ndarray, label: int,
     if sure - Fraction(float(error[target])) - Fraction(float(error[label])) < least:
         raise Refused("the point's margin is smaller, or not known well enough")
     return FloatForms.by
+
+
+def exact_outputs(network: Network, x: Exact) -> Exact:
+    """Return F(x) (K,) in integers."""
+    for i, layer in enumerate(network.layers):
+        if i:
+            x = x.maximum(Exact.zeros(len(x)))
+        for step in layer:
+            W, b = step.exact
+            x = (W @ x if len(W.shape) == 2 else W * x) + b
+    return x
 
 
 def _check_labels(network: Network, label: int, target: int) -> None:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker import gram, lipschitz, mondeq, phases, points, regions, relu
+from tightrope.checker import gram, lipschitz, mondeq, phases, points, regions, relu, relu_lipschitz
 from tightrope.checker.file import Certificate, digest
 from tightrope.checker.numbers import Exact, Refused
 from tightrope.checker.relu_network import Network as ReluNetwork
@@ -351,6 +351,85 @@ def _relu_distortion(certificate: Certificate, arrays: Mapping[str, np.ndarray])
     yield from _each(replace(certificate, claims=[last]), words, prove)
 
 
+def _relu_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"layer", "rule"}: l <= h <= u, as of relu-linear; then {"part", "norm", "bound", "rule"}.
+
+    The constant of an output or a pair; row i of each array belongs to the i-th of these.
+    """
+    network = ReluNetwork.read(arrays)
+    hidden = range(1, len(network.layers))
+    names = [f"{side}{i}" for i in hidden for side in "lu"] + ["products", "multipliers", *relu_lipschitz.OF_INPUTS]
+    names += [f"{i}.{name}" for i in hidden for name in relu_lipschitz.OF_NEURONS]
+    _only(certificate, *names, *regions.ARRAYS)
+    region = regions.read(certificate.region, certificate.arrays) if certificate.region else None
+    proofs = relu.Proofs(network, region) if region is not None else None
+    own = {name: array for name, array in certificate.arrays.items() if name in names and name[0] not in "lu"}
+    taken = 0
+
+    def prove(_: int, claim: Mapping) -> str | None:
+        nonlocal taken
+        if "layer" in claim:
+            _keys(claim, "layer", "rule")
+            if proofs is None or _index(claim, "layer") != len(proofs.bounds) + 1:
+                raise Refused("layer: hidden layers are proven in order, each once, on a region")
+            if claim["rule"] not in relu.RULES:
+                raise Refused(f"rule: expected one of {', '.join(relu.RULES)}, got {claim['rule']!r}")
+            low, high = (certificate.arrays.get(f"{side}{claim['layer']}", np.zeros(0)) for side in "lu")
+            proofs.prove_layer(low, high, claim["rule"])
+            return proofs.arithmetic.by
+        number, taken = taken, taken + 1
+        _keys(claim, "part", "norm", "bound", "rule")
+        _lipschitz_norm(claim)
+        bounds = proofs.bounds if proofs is not None else []
+        states = relu_lipschitz.States.read(network, claim["part"], region, bounds)
+        bound, rule = regions.decimal(claim, "bound"), claim["rule"]
+
+        def row(name: str) -> np.ndarray:
+            found = own.get(name, np.zeros(0))
+            whole = name == "products" and found.ndim == 3 and number < len(found)
+            return found[number] if whole else _row(found, number, name)
+
+        relu_lipschitz.prove(states, claim["norm"], bound, rule, row, own)
+        return proofs.arithmetic.by if proofs is not None and proofs.bounds else None
+
+    def words(claim: Mapping) -> str:
+        place = _ball(certificate) if certificate.region else ""
+        return (f"the bounds of layer {claim['layer']}" if "layer" in claim else _constant(claim, "at most")) + place
+
+    yield from _each(certificate, words, prove)
+
+
+def _relu_quotients(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"part", "norm", "least"}: the constant is at least that, by rows i of `point` and `other`."""
+    network = ReluNetwork.read(arrays)
+    _only(certificate, "point", "other", *regions.ARRAYS)
+    region = regions.read(certificate.region, certificate.arrays) if certificate.region else None
+
+    def prove(number: int, claim: Mapping) -> None:
+        _keys(claim, "part", "norm", "least")
+        _lipschitz_norm(claim)
+        ends = [_row(certificate.arrays.get(name, np.zeros(0)), number, name) for name in ("point", "other")]
+        least = regions.decimal(claim, "least")
+        relu_lipschitz.prove_quotient(network, region, claim["part"], claim["norm"], least, ends)
+
+    def words(claim: Mapping) -> str:
+        return _constant(claim, "at least") + (_ball(certificate) if certificate.region else "")
+
+    yield from _each(certificate, words, prove)
+
+
+def _lipschitz_norm(claim: Mapping) -> None:
+    if claim["norm"] not in relu_lipschitz.NORMS:
+        raise Refused(f"norm: expected one of {', '.join(relu_lipschitz.NORMS)}, got {claim['norm']!r}")
+
+
+def _constant(claim: Mapping, relation: str) -> str:
+    part = claim.get("part")
+    what = f"F_{part[0]} - F_{part[1]}" if isinstance(part, list) and len(part) == 2 else f"F_{part}"
+    value = claim.get("least") if "least" in claim else claim.get("bound")
+    return f"the L{claim.get('norm')} Lipschitz constant of {what} is {relation} {value}"
+
+
 def _each(
     certificate: Certificate, words: Callable[[Mapping], str], prove: Callable[[int, Mapping], str | None]
 ) -> Iterator[Finding]:
@@ -419,4 +498,6 @@ THEORIES: dict[str, Theory] = {
     "relu-linear": Theory("relu", (), _relu_linear),
     "relu-point": Theory("relu", (), _relu_points),
     "relu-distortion": Theory("relu", (), _relu_distortion),
+    "relu-lipschitz": Theory("relu", (), _relu_lipschitz),
+    "relu-lipschitz-points": Theory("relu", (), _relu_quotients),
 }

@@ -20,7 +20,9 @@ import scipy.sparse as sp
 
 from tightrope.relaxations.krivine import KrivineProgram, Multilinear
 
-Cuts = tuple[sp.csr_array, np.ndarray]  # rows (k, n) and offsets (k,): rows y >= offsets
+#: Rows (k, n) and offsets (k,), rows y >= offsets, and the products (k, c, 3) that add up to each row, to a quarter of
+#: it for cycles: 1 + the position in y of a variable, minus that for one minus the variable, 0 for 1.
+Cuts = tuple[sp.csr_array, np.ndarray, np.ndarray]
 TOLERANCE = 1e-6
 
 
@@ -98,7 +100,7 @@ def violated_cycles(graph: Bipartite, y: np.ndarray, count: int, each: int = 3) 
             good = (p != q) & (np.nan_to_num(excess, nan=-1.0) > TOLERANCE)
             found.append(np.stack([i, j, p, q, np.sign(ap), np.sign(bq), excess], axis=1)[good])
     if not found:
-        return sp.csr_array((0, size)), np.zeros(0)
+        return sp.csr_array((0, size)), np.zeros(0), np.zeros((0, 4, 3), int)
     chosen = np.concatenate(found)
     chosen = chosen[np.argsort(-chosen[:, 6], kind="stable")][:count]
     i, j, p, q = chosen[:, :4].T.astype(int)
@@ -111,7 +113,26 @@ def violated_cycles(graph: Bipartite, y: np.ndarray, count: int, each: int = 3) 
         offsets = offsets - sign * shift
     rows = sp.csr_array(rows)
     rows.eliminate_zeros()
-    return rows, offsets
+    return rows, offsets, _cycle_products(graph, i, j, p, q, s, t)
+
+
+def _cycle_products(graph: Bipartite, *edges: np.ndarray) -> np.ndarray:
+    """Return the literals (k, 4, 3) whose products add up to a quarter of a cycle's row.
+
+    With 0 or 1 for spins a, b, c: (1 + a b - a c - b c) / 4 = a b (1 - c) + (1 - a)(1 - b) c; of a cycle these are
+    e_i, e_j, s e_p and e_i, -e_j, t e_q.
+    """
+    i, j, p, q, s, t = edges
+    alpha, beta = graph.single[i] + 1, graph.single[j] + 1
+    found = []
+    for b, c, sign in ((beta, p, s.astype(int)), (-beta, q, t.astype(int))):
+        real = c < len(graph.neuron)
+        gamma = sign * (graph.neuron[np.where(real, c, 0)] + 1)
+        # The constant spin: a product with it is one of two literals, or 0, written as x (1 - x).
+        for a, other, factor, alive in ((alpha, b, -gamma, sign < 0), (-alpha, -b, gamma, sign > 0)):
+            two = np.where(alive, other, -a)
+            found.append(np.stack([a, np.where(real, other, two), np.where(real, factor, 0)], axis=1))
+    return np.stack(found, axis=1)
 
 
 def _spin(graph: Bipartite, i: np.ndarray, j: np.ndarray, size: int) -> tuple[sp.csr_array, np.ndarray]:
@@ -167,4 +188,6 @@ def violated_triangles(where: np.ndarray, y: np.ndarray, count: int) -> Cuts:
     sign = np.concatenate([singles, pairs], axis=1)
     matrix = sp.csr_array((sign.ravel(), (np.repeat(np.arange(rows), 6), index.ravel())), shape=(rows, len(y)))
     matrix.eliminate_zeros()
-    return matrix, np.where(kind == 3, -1.0, 0.0)
+    # x_i (1 - x_j)(1 - x_k) + (1 - x_i) x_j x_k, and (1 - x_i)(1 - x_j)(1 - x_k) + x_i x_j x_k
+    literals = (where[t][..., 0] + 1) * np.where(corner, 1, -1)
+    return matrix, np.where(kind == 3, -1.0, 0.0), np.stack([literals, -literals], axis=1)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-import scipy.sparse as sp
 
+from tightrope import relu_lipschitz_proofs as proofs
 from tightrope.certificates import sound_bound
 from tightrope.errors import InputError
 from tightrope.names import known_name
@@ -26,6 +26,7 @@ from tightrope.problems.relu_lipschitz import (
     slope_problem,
 )
 from tightrope.problems.relu_question import TINY, Question, gradient_bounds, gradient_rounding, question, underflow
+from tightrope.proofs import Proof
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
@@ -119,6 +120,8 @@ class ReluBound:
         Work done.
     sizes
         What the program is made of: numbers by name.
+    ask, evidence
+        The question and what the method found, for :meth:`certificate`.
     """
 
     method: str
@@ -129,6 +132,24 @@ class ReluBound:
     seconds: float
     iterations: int
     sizes: dict[str, int]
+    ask: Question
+    evidence: proofs.Evidence
+
+    def certificate(self) -> Proof:
+        """Return the file that proves the bound; what its checker refuses is not in it, and the reason is given.
+
+        Raises
+        ------
+        InputError
+            There is no bound, or none that could be proven: sparse-lasserre, exact.
+        """
+        if self.value is None:
+            raise InputError(f"bound: there is none ({self.verdict}: {self.reason}).")
+        if self.method in ("exact", "sparse-lasserre"):
+            raise InputError(f"method: no certificate file states what {self.method} finds; take another method.")
+        if METHODS[self.method].side == "lower":
+            return proofs.lower(self.ask, self.part, self.value, self.evidence)
+        return proofs.upper(self.ask, self.part, self.value, self.evidence)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what overflows is a verdict
@@ -186,12 +207,12 @@ def lipschitz_bound(
     rounding = gradient_rounding(ask, factored=side == "upper" and method != "intervals")
     numbers = (rounding, relative_rounding(ask), *map(np.sum, (*ask.lower, *ask.upper)))
     if not np.isfinite(numbers).all():
-        return ReluBound(method, part, None, FAILED, "overflow", time.perf_counter() - began, 0, {})
+        return ReluBound(method, part, None, FAILED, "overflow", time.perf_counter() - began, 0, {}, ask, None)
     if side == "upper" and method != "intervals":
         lost = underflow(ask)
         rounding += lost
         if not lost < LOST:
-            return ReluBound(method, part, None, FAILED, UNDERFLOW, time.perf_counter() - began, 0, {})
+            return ReluBound(method, part, None, FAILED, UNDERFLOW, time.perf_counter() - began, 0, {}, ask, None)
     if ask.depth == 0 or not ask.c.any():  # an affine or constant output
         slope = ask.c if ask.depth == 0 else np.zeros(region.size)
         outcome = _Outcome(float(lower.dual_norms(ask, slope)), PROVEN, "constant gradient")
@@ -204,9 +225,9 @@ def lipschitz_bound(
     elif method == "intervals":
         outcome = _Outcome(_intervals(ask))
     elif method == "lbs":
-        outcome = _Outcome(lower.sampled(ask, samples, seed).value)
+        outcome = _at(lower.sampled(ask, samples, seed))
     elif method == "ascent":
-        outcome = _Outcome(lower.ascent(ask, max(1, samples // 25), seed=seed).value)
+        outcome = _at(lower.ascent(ask, max(1, samples // 25), seed=seed))
     else:
         outcome = _Outcome(lower.exact(ask).value)
     value = outcome.value
@@ -218,7 +239,8 @@ def lipschitz_bound(
         value = None  # a failure is no number, and multipliers far from optimal prove less than intervals do
     seconds = time.perf_counter() - began
     sizes = outcome.sizes or {}
-    return ReluBound(method, part, value, outcome.verdict, outcome.reason, seconds, outcome.iterations, sizes)
+    work = (seconds, outcome.iterations, sizes)
+    return ReluBound(method, part, value, outcome.verdict, outcome.reason, *work, ask, outcome.evidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +250,11 @@ class _Outcome:
     reason: str = ""
     iterations: int = 0
     sizes: dict[str, int] | None = None
+    evidence: proofs.Evidence = None
+
+
+def _at(found: lower.LargestGradient) -> _Outcome:
+    return _Outcome(found.value, evidence=None if found.point is None else proofs.Place(found.point, found.patterns))
 
 
 def _intervals(ask: Question) -> float:
@@ -272,7 +299,11 @@ def _semidefinite(
         multipliers, sweeps = _low_rank(ask, tolerance)
         bound = sound_bound(data, objective, multipliers)
         if bound is not None and np.isfinite(bound.value):
-            return _Outcome(bound.value + _of_forms(ask, multipliers), PROVEN, "low rank", sweeps, sizes)
+            value, evidence = (
+                bound.value + _of_forms(ask, multipliers),
+                proofs.Shor(None, constraints.split(multipliers)),
+            )
+            return _Outcome(value, PROVEN, "low rank", sweeps, sizes, evidence)
     try:
         report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
     except np.linalg.LinAlgError:  # squares of its start's spreads underflow
@@ -284,7 +315,8 @@ def _semidefinite(
     if report.status not in (Status.SOLVED, Status.TIME_LIMIT):
         reason = "; ".join(filter(None, (reason, f"gap {report.gap:.1e}: {report.status}")))
     value = bound.value + _of_forms(ask, report.multipliers)
-    return _Outcome(value, verdict, reason, report.iterations, sizes)
+    evidence = proofs.Shor(REFINEMENT.get(method), constraints.split(report.multipliers))
+    return _Outcome(value, verdict, reason, report.iterations, sizes, evidence)
 
 
 def _of_forms(ask: Question, multipliers: np.ndarray) -> float:
@@ -332,7 +364,7 @@ def _moments(ask: Question, method: str, tolerance: float, time_limit: float | N
     if value is None:
         return _Outcome(None, FAILED, "the multipliers prove nothing", sizes=program.sizes)
     verdict = TIME if found.status == Status.TIME_LIMIT else PROVEN
-    return _Outcome(value, verdict, solver, sizes=program.sizes)
+    return _Outcome(value, verdict, solver, sizes=program.sizes, evidence=proofs.Moments(program, found))
 
 
 def _raised(a: float, b: float) -> float:
@@ -357,6 +389,7 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log: Log | Non
     graph = bipartite(p, program, ask.region.size) if degree == 3 else None
     where = None
     cuts = (program.rows, program.offsets)
+    made: list[np.ndarray] = []  # the products that the cuts are sums of
     best, iterations = np.inf, 0
     while True:
         solver.add_rows(cuts[0], cuts[1], np.full(len(cuts[1]), np.inf))
@@ -374,15 +407,17 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log: Log | Non
             return _Outcome(float(best), TIME if late else FAILED, reason, iterations, sizes)
         if degree != 3 or (graph is not None and best - graph.floor <= 1e-6 * (1 + abs(best))):
             break
-        cuts = violated_cycles(graph, report.x, batch) if graph is not None else (sp.csr_array((0, n)), np.zeros(0))
-        if not len(cuts[1]) and not (graph is not None and graph.complete):
+        found = violated_cycles(graph, report.x, batch) if graph is not None else None
+        if (found is None or not len(found[1])) and not (graph is not None and graph.complete):
             if where is None:
                 where = triangles(p, program, largest=2_000_000)
                 if where is None:
                     return _Outcome(best, MEMORY, "too many triangles; the bound is without them", iterations, sizes)
-            cuts = violated_triangles(where, report.x, batch)
-        if not len(cuts[1]):
+            found = violated_triangles(where, report.x, batch)
+        if found is None or not len(found[1]):
             break
+        cuts = found[:2]
+        made.append(found[2])
     if report.status != Status.SOLVED:
         return _Outcome(float(best), FAILED, f"HiGHS: {report.reason}", iterations, sizes)
-    return _Outcome(float(best), PROVEN, "", iterations, sizes)
+    return _Outcome(float(best), PROVEN, "", iterations, sizes, proofs.Products(program, made, report.multipliers))

@@ -1,0 +1,495 @@
+"""Lipschitz constants of outputs of a feed-forward ReLU network; statement and identities are in README-lipschitz.md.
+
+The set is that of all states: with h_i = A_i x_{i-1} + b_i each neuron has u = 1 and h >= 0, or u = 0 and h <= 0, and
+x = u h; backwards g_m = c, r_i = u_i g_i, g_{i-1} = A_i' r_i. The constant is at most the largest t' g_0, ||t|| <= 1.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import zip_longest
+from math import prod
+
+import numpy as np
+
+from tightrope.checker.mondeq import HALF, bordered, inverse_up, symmetric
+from tightrope.checker.numbers import Exact, Refused, common, diagonal, stack
+from tightrope.checker.positive import is_semidefinite
+from tightrope.checker.regions import Region
+from tightrope.checker.relu import EXACT_UP_TO, exact_outputs
+from tightrope.checker.relu_network import Network, Step
+
+NORMS = ("2", "inf")
+#: Products of one neuron's numbers that have a coefficient in a file; those with h and x need a region.
+OF_NEURONS = ("u", "uu", "h", "uh", "hh", "x", "ux", "hx", "xx", "g", "ug", "gg", "r", "ur", "gr", "rr")
+#: Products of one input's d and t.
+OF_INPUTS = ("d", "dd", "t", "tt", "dt")
+#: Monomials of a gradient that are expanded.
+LARGEST = 2_000_000
+
+#: Affine forms of one kind of number by the variables' block: (rows, size), or the row that each variable stands in.
+Form = dict[str, Exact | np.ndarray]
+Bounds = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """What is known of a network's states.
+
+    Attributes
+    ----------
+    layers
+        A_i (p_i, p_{i-1}) and b_i (p_i,) of the hidden layers.
+    c
+        (p_m,) the combination of the last activations.
+    region
+        None for all inputs.
+    bounds
+        Proven l_i <= h_i <= u_i; none without a region.
+    """
+
+    layers: Sequence[tuple[Exact, Exact]]
+    c: Exact
+    region: Region | None
+    bounds: Bounds
+
+    @classmethod
+    def read(cls, network: Network, part: object, region: Region | None, bounds: Bounds) -> "States":
+        """Return the states of an output, or of the difference of a pair [i, j] of them."""
+        hidden = len(network.layers) - 1
+        if region is not None and region.generators is not None:
+            raise Refused("region: expected a ball")
+        if len(bounds) != (hidden if region is not None else 0):
+            raise Refused("the bounds of a hidden layer are not proven")
+        *layers, (C, _) = map(_affine, network.layers)
+        rows = _rows(part, len(C))
+        return cls(layers, C[rows[0]] - C[rows[1]] if len(rows) == 2 else C[rows[0]], region, bounds)
+
+    @property
+    def inputs(self) -> int:
+        """The number of inputs."""
+        return self.layers[0][0].shape[1] if self.layers else len(self.c)
+
+    @cached_property
+    def on(self) -> list[np.ndarray]:
+        """Whether u = 1 is proven, for each neuron (p_i,) of each layer."""
+        return [low > 0 for low, _ in self.bounds] or [np.zeros(len(b), bool) for _, b in self.layers]
+
+    @cached_property
+    def free(self) -> list[np.ndarray]:
+        """Whether u is undecided."""
+        return [(low <= 0) & (high >= 0) for low, high in self.bounds] or [~on for on in self.on]
+
+    @cached_property
+    def slopes(self) -> list[tuple[Exact, Exact]]:
+        """Intervals of g_0, ..., g_m."""
+        found = [(self.c, self.c)]
+        for (A, _), on, free in zip(*map(reversed, (self.layers, self.on, self.free)), strict=True):
+            (low, high), zero = found[0], Exact.zeros(len(on))
+            low = low * Exact.of(on) + low.minimum(zero) * Exact.of(free)
+            high = high * Exact.of(on) + high.maximum(zero) * Exact.of(free)
+            plus = A.maximum(Exact.zeros(*A.shape))
+            minus = A - plus
+            found.insert(0, (plus.T @ low + minus.T @ high, plus.T @ high + minus.T @ low))
+        return found
+
+
+def _rows(part: object, outputs: int) -> list[int]:
+    given: list = part if isinstance(part, list) else [part]
+    rows = [k for k in given if type(k) is int and 0 <= k < outputs]
+    if rows != given or not len(rows) == len(set(rows)) == (2 if isinstance(part, list) else 1):
+        raise Refused(f"part: expected an output below {outputs}, or a list of two of them, got {part!r}")
+    return rows
+
+
+def _affine(layer: Sequence[Step]) -> tuple[Exact, Exact]:
+    W, b = layer[0].exact
+    W = diagonal(W) if len(W.shape) == 1 else W
+    for step in layer[1:]:
+        A, a = step.exact
+        W, b = (A @ W, A @ b + a) if len(A.shape) == 2 else (A.column() * W, A * b + a)
+    return W, b
+
+
+def prove(
+    states: States, norm: str, bound: Fraction, rule: str, row: Callable[[str], np.ndarray], names: Iterable[str]
+) -> None:
+    """Prove that the constant is at most the bound, by a rule; `row` reads the file's arrays of these names.
+
+    Raises
+    ------
+    Refused
+        The rule does not prove it.
+    """
+    if rule == "quadratics":
+        coefficients = {name: row(name) for name in names if name not in ("products", "multipliers")}
+        spare, corner, side, core = remainder(states, norm, coefficients)
+        proven = is_semidefinite(bordered(corner + Exact.rational(bound + spare), side, core))
+    elif rule == "intervals":
+        proven = bound >= 0 and proven_by_intervals(states, norm) <= (bound if norm == "inf" else bound**2)
+    elif rule == "products" and norm == "inf":
+        proven = proven_by_products(states, row("products"), row("multipliers")) <= bound
+    else:
+        raise Refused(f"rule: expected intervals, quadratics, or of the norm inf products, got {rule!r}")
+    if not proven:
+        raise Refused("the multipliers do not prove the bound" if rule != "intervals" else "intervals do not prove it")
+
+
+# intervals -----------------------------------------------------------------------------------------------------
+
+
+def proven_by_intervals(states: States, norm: str) -> Fraction:
+    """Return the bound that intervals of the gradient prove; of the norm 2 its square."""
+    low, high = states.slopes[0]
+    size = abs(low).maximum(abs(high))
+    return (size if norm == "inf" else size * size).sum().fraction()
+
+
+# quadratic functions of single neurons -----------------------------------------------------------------------------
+
+
+def remainder(
+    states: States, norm: str, coefficients: Mapping[str, np.ndarray]
+) -> tuple[Fraction, Exact, Exact, Exact]:
+    """Return the least sum q of the functions, and the form -t'g_0 - q as corner, row and core, without t, perhaps d.
+
+    The bound holds if bound + least sum, added to the corner, makes the form nonnegative.
+    """
+    return _Quadratics(states, norm, coefficients).remainder()
+
+
+class _Quadratics:
+    """The form sum of left' diag(m) right over pairs of forms, block by block, and the functions' least values."""
+
+    def __init__(self, states: States, norm: str, coefficients: Mapping[str, np.ndarray]) -> None:
+        region = states.region
+        if not states.layers:
+            raise Refused("rule: a network without hidden layers has a constant gradient; its rule is intervals")
+        if region is not None and region.half is None and region.norm != "2":
+            raise Refused("region: expected a ball of the norm 2 or inf")
+        self.states, self.norm = states, norm
+        self.box = region is not None and region.half is not None
+        self._check_shapes(coefficients)
+        self.q = {name: Exact.of(values) for name, values in coefficients.items() if np.any(values)}
+        self.blocks: dict[tuple[str, str], Exact] = {}
+        curved = "1.hh" in self.q or "dt" in self.q  # then d cannot be minimised out by itself
+        self.inner = curved or any(on.any() for on in states.on[:-1])
+        A, V = states.layers[0][0], Exact.zeros(len(states.layers[0][1]), 0)
+        self.metric: Exact | None = None  # of |d|^2 in d's own coordinates, if that is not the identity
+        if region is not None:
+            V = A * region.half[None, :] if region.half is not None else A * region.radius
+            if region.half is None and self.inner and V.shape[1] > len(V):  # d = V'w and what V does not see
+                self.metric = V @ V.T
+                V = self.metric
+        self.V = V
+        self._forms()
+
+    def _check_shapes(self, coefficients: Mapping[str, np.ndarray]) -> None:
+        region = self.states.region
+        sizes: dict[str, int] = {}
+        if region is not None:
+            n = self.states.inputs if self.box else 1
+            sizes |= {"d": n, "dd": n} if self.box else {"dd": n}
+        sizes |= {"t": self.states.inputs, "tt": self.states.inputs} if self.norm == "inf" else {"tt": 1}
+        if self.box and self.norm == "inf":
+            sizes["dt"] = self.states.inputs
+        for i, (_, b) in enumerate(self.states.layers, start=1):
+            known = [name for name in OF_NEURONS if region is not None or not set(name) & set("hx")]
+            last = i == len(self.states.layers)
+            sizes |= {f"{i}.{name}": len(b) for name in known if not (last and "x" in name)}
+        for name, values in coefficients.items():
+            if values.shape != (sizes.get(name),):
+                raise Refused(f"{name}: expected {sizes.get(name, 'no')} coefficients, got the shape {values.shape}")
+
+    def _forms(self) -> None:
+        """Make the forms of u, h, x, g and r of every layer, in the variables 1, d, and u, x, r that are not known."""
+        states, depth = self.states, len(self.states.layers)
+        self.forms: list[dict[str, Form]] = []
+        below: Form = {}
+        for i, ((A, b), on, free) in enumerate(zip(states.layers, states.on, states.free, strict=True), start=1):
+            rows, certain = np.flatnonzero(free), Exact.of(on)
+            u: Form = {"1": certain.column(), f"u{i}": rows}
+            layer: dict[str, Form] = {"1": {"1": Exact.of(np.ones((len(b), 1), int))}, "u": u}
+            if states.region is not None:
+                h: Form = _image(A, below) if i > 1 else {"d": self.V}
+                shift = A @ states.region.centre + b if i == 1 else b
+                layer["h"] = _plus(h, {"1": shift.column()})
+                if i < depth:
+                    layer["x"] = below = _plus(_times(certain, layer["h"] if on.any() else {}), {f"x{i}": rows})
+            self.forms.append(layer)
+        g: Form = {"1": states.c.column()}
+        for i in range(depth, 0, -1):
+            layer, on = self.forms[i - 1], states.on[i - 1]
+            if i == depth:
+                r = _times(states.c, layer["u"])
+            else:
+                low, high = states.slopes[i]
+                rows = np.flatnonzero(states.free[i - 1] & ((low.signs != 0) | (high.signs != 0)))
+                r = _plus(_times(Exact.of(on), g if on.any() else {}), {f"r{i}": rows})
+            layer |= {"g": g, "r": r}
+            g = _image(states.layers[i - 1][0].T, r)
+        self.gradient = g
+
+    def _add(self, left: Form, m: Exact, right: Form) -> None:
+        for column, R in right.items():
+            term = m.column() * _dense(R, len(m))
+            for row, L in left.items():
+                block = term[L] if isinstance(L, np.ndarray) else L.T @ term
+                known = self.blocks.get((row, column))
+                self.blocks[row, column] = block if known is None else known + block
+
+    def remainder(self) -> tuple[Fraction, Exact, Exact, Exact]:
+        spare = self._inputs()
+        for i, layer in enumerate(self.forms, start=1):
+            own = {name: self.q[f"{i}.{name}"] for name in OF_NEURONS if f"{i}.{name}" in self.q}
+            for name, values in own.items():
+                self._add(layer[name[0] if len(name) == 2 else "1"], values, layer[name[-1]])
+            spare += self._least(i, own)
+        sizes = {"1": 1}
+        for layer in self.forms:
+            for form in layer.values():
+                for block, M in form.items():
+                    sizes[block] = len(M) if isinstance(M, np.ndarray) else M.shape[1]
+        if not self.inner:
+            sizes.pop("d", None)
+        names = list(sizes)
+
+        def part(row: str, column: str, shape: tuple[int, int]) -> Exact:
+            zero = Exact.zeros(*shape)
+            one, other = (self.blocks.get(key, None) for key in ((row, column), (column, row)))
+            return ((zero if one is None else one) + (zero if other is None else other.T)) * -HALF
+
+        S = stack([[part(a, b, (sizes[a], sizes[b])) for b in names] for a in names])
+        for name, squares in (("d", "dd"), ("t", "tt")):
+            width = {"d": self.V.shape[1], "t": self.states.inputs}[name]
+            if name in sizes or not width:
+                continue
+            beside = stack([[part(a, name, (sizes[a], width))] for a in names])
+            weight = -self.q.get(squares, Exact.zeros(1))
+            S = _minimised(S, beside, weight, name)
+        return spare, S[0, 0], S[0, 1:], S[1:, 1:]
+
+    def _inputs(self) -> Fraction:
+        """Add the objective and the functions of d and t; return the least sum of the latter."""
+        q, n = self.q, self.states.inputs
+        for row, M in self.gradient.items():
+            self.blocks[row, "t"] = _dense(M, n).T
+        for name in ("d", "t"):
+            if name in q:
+                self._add({"1": Exact.of(np.ones((len(q[name]), 1), int))}, q[name], {name: np.arange(len(q[name]))})
+        if "dt" in q:
+            self._add({"d": np.arange(n)}, q["dt"], {"t": np.arange(n)})
+        if "dd" in q and self.inner:
+            size = self.V.shape[1]
+            metric = self.metric if self.metric is not None else Exact.identity(size)
+            weights = q["dd"][np.arange(size) if self.box else np.zeros(size, int)]
+            self._add({"d": np.arange(size)}, weights, {"d": metric})
+        values = {name: q[name].fractions() for name in OF_INPUTS if name in q}
+        if "dt" in q:
+            rows = (values.get(name, [Fraction(0)] * n) for name in OF_INPUTS)
+            return sum((least_on_square(*row) for row in zip(*rows, strict=True)), Fraction(0))
+        total = Fraction(0)
+        for name in ("d", "t"):
+            # On a ball the square is |d|^2 itself, between 0 and 1: as for one d in [-1, 1].
+            square, linear = values.get(2 * name, []), values.get(name, [])
+            for a, b in zip_longest(square, linear, fillvalue=Fraction(0)):
+                total += least_between(a, b, Fraction(-1), Fraction(1))
+        return total
+
+    def _least(self, i: int, own: Mapping[str, Exact]) -> Fraction:
+        """Return the least sum of the functions of the neurons of layer i over both u of those that are free."""
+        states, count = self.states, len(self.states.layers[i - 1][1])
+        low, high = states.bounds[i - 1] if states.bounds else (np.zeros(count), np.zeros(count))
+        ends = [Exact.of(end).fractions() for end in (low, high)] + [end.fractions() for end in states.slopes[i]]
+        zero = [Fraction(0)] * count
+        rows = [own[name].fractions() if name in own else zero for name in OF_NEURONS]
+        total = Fraction(0)
+        for j, (h_low, h_high, g_low, g_high, *q) in enumerate(zip(*ends, *rows, strict=True)):
+            if not any(q):
+                continue
+            u_, uu, h, uh, hh, x, ux, hx, xx, g, ug, gg, r, ur, gr, rr = q
+            found = []
+            if not states.on[i - 1][j]:
+                found.append(
+                    least_between(hh, h, h_low, min(h_high, Fraction(0))) + least_between(gg, g, g_low, g_high)
+                )
+            if states.on[i - 1][j] or states.free[i - 1][j]:
+                value = least_between(hh + hx + xx, h + uh + x + ux, max(h_low, Fraction(0)), h_high)
+                found.append(u_ + uu + value + least_between(gg + gr + rr, g + ug + r + ur, g_low, g_high))
+            total += min(found)
+        return total
+
+
+def _dense(M: Exact | np.ndarray, rows: int) -> Exact:
+    if isinstance(M, Exact):
+        return M
+    found = Exact.zeros(rows, len(M))
+    found.integers[M, np.arange(len(M))] = 1
+    return found
+
+
+def _image(A: Exact, form: Form) -> Form:
+    return {block: A[:, M] if isinstance(M, np.ndarray) else A @ M for block, M in form.items()}
+
+
+def _times(m: Exact, form: Form) -> Form:
+    return {block: m.column() * _dense(M, len(m)) for block, M in form.items()}
+
+
+def _plus(one: Form, other: Form) -> Form:
+    both = {block: one[block] + other[block] for block in one.keys() & other.keys()}  # only the constants
+    return {**one, **other, **both}
+
+
+def _minimised(S: Exact, beside: Exact, weight: Exact, name: str) -> Exact:
+    """Return the form whose block of one kind of variable is diagonal, with these weights, without these variables."""
+    moved = np.flatnonzero(np.abs(beside.integers).any(0))
+    weight = Exact(np.broadcast_to(weight.integers, beside.shape[1:]).copy(), weight.scale)[moved]
+    if (weight.signs <= 0).any():
+        raise Refused(f"{name}{name}: a coordinate that the network sees has no square")
+    if not len(moved):
+        return S
+    beside = beside[:, moved]
+    return symmetric(S - (beside * inverse_up(weight)[None, :]) @ beside.T)
+
+
+def least_between(a: Fraction, b: Fraction, low: Fraction, high: Fraction) -> Fraction:
+    """Return the least a z^2 + b z on [low, high].
+
+    Examples
+    --------
+    >>> least_between(Fraction(1), Fraction(-1), Fraction(0), Fraction(1))
+    Fraction(-1, 4)
+    """
+    found = min((a * low + b) * low, (a * high + b) * high)
+    if a > 0 and 2 * a * low < -b < 2 * a * high:
+        return -b * b / (4 * a)
+    return found
+
+
+def least_on_square(d: Fraction, dd: Fraction, t: Fraction, tt: Fraction, dt: Fraction) -> Fraction:
+    """Return the least value of the function with these coefficients for d and t in [-1, 1].
+
+    It is inside only where the function is strictly convex; else on the boundary.
+    """
+    one = Fraction(1)
+    found = [tt + sign * t + least_between(dd, d + sign * dt, -one, one) for sign in (-one, one)]
+    found += [dd + sign * d + least_between(tt, t + sign * dt, -one, one) for sign in (-one, one)]
+    det = 4 * dd * tt - dt * dt
+    if det > 0 and dd > 0:
+        at = ((dt * t - 2 * tt * d) / det, (dt * d - 2 * dd * t) / det)
+        if max(map(abs, at)) < 1:
+            found.append((d * at[0] + t * at[1]) / 2)
+    return min(found)
+
+
+# products of literals ------------------------------------------------------------------------------------------------
+
+
+def proven_by_products(states: States, literals: np.ndarray, multipliers: np.ndarray) -> Fraction:
+    """Return the bound of the norm inf that products (R, k) of literals with multipliers (R,) >= 0 prove.
+
+    A literal v + 1 is the variable v, -(v + 1) is one minus it, 0 is 1; variables are (1 + t_j) / 2 of the inputs, then
+    the neurons' u, layer after layer. All are 0 or 1 where t'g_0 is largest.
+    """
+    count = states.inputs + sum(len(b) for _, b in states.layers)
+    fits = literals.ndim == 2 and literals.dtype.kind in "iu" and multipliers.shape == literals.shape[:1]
+    if not fits or literals.shape[1] > 6 or (literals.size and np.abs(literals.astype(np.int64)).max() > count):
+        raise Refused(f"products: expected rows of at most 6 literals of {count} variables, and as many multipliers")
+    weights = Exact.of(multipliers)
+    if (weights.signs < 0).any():
+        raise Refused("multipliers: one is negative")
+    polynomial, unit = gradient_polynomial(states)
+    scale = common(unit, weights.scale)
+    rest = {monomial: -value * int(unit / scale) for monomial, value in polynomial.items()}
+    for row, weight in zip(literals.tolist(), weights.over(scale).tolist(), strict=True):
+        terms = {frozenset[int](): -weight}
+        for literal in filter(None, row):
+            longer: dict[frozenset[int], int] = {}
+            for monomial, value in terms.items():
+                both = monomial | {abs(literal) - 1}
+                if literal < 0:
+                    longer[monomial] = longer.get(monomial, 0) + value
+                longer[both] = longer.get(both, 0) + (value if literal > 0 else -value)
+            terms = longer
+        for monomial, value in terms.items():
+            rest[monomial] = rest.get(monomial, 0) + value
+    # bound + rest >= 0: a monomial is between 0 and 1
+    return -scale * (rest.pop(frozenset(), 0) + sum(value for value in rest.values() if value < 0))
+
+
+def gradient_polynomial(states: States) -> tuple[dict[frozenset[int], int], Fraction]:
+    """Return t'g_0 as integers by monomial, and their unit; the variables are those of :func:`prove_by_products`."""
+    sizes = [states.inputs, *(len(b) for _, b in states.layers)]
+    if prod(sizes) > LARGEST:
+        raise Refused(f"network: its gradient has more than {LARGEST} monomials")
+    starts = np.cumsum([0, *sizes]).tolist()
+    unit = states.c.scale * prod((A.scale for A, _ in states.layers), start=Fraction(1))
+    # Backwards: g_i of a neuron as a polynomial in the u of the layers above it.
+    front = [{frozenset[int](): int(value)} if value else {} for value in states.c.integers]
+    for i in range(len(states.layers), 0, -1):
+        A, on, free = states.layers[i - 1][0].integers, states.on[i - 1], states.free[i - 1]
+        gated: list[dict[frozenset[int], int]] = []
+        for j, known in enumerate(front):
+            own = {starts[i] + j} if free[j] else set()
+            gated.append({monomial | own: value for monomial, value in known.items()} if free[j] or on[j] else {})
+        front = []
+        for column in A.T.tolist():
+            total: dict[frozenset[int], int] = {}
+            for weight, polynomial in zip(column, gated, strict=True):
+                if weight:
+                    for monomial, value in polynomial.items():
+                        total[monomial] = total.get(monomial, 0) + weight * value
+            front.append(total)
+    found: dict[frozenset[int], int] = {}
+    for k, polynomial in enumerate(front):
+        for monomial, value in polynomial.items():
+            found[monomial | {k}] = 2 * value
+            found[monomial] = found.get(monomial, 0) - value
+    return found, unit
+
+
+# lower bounds ----------------------------------------------------------------------------------------------------
+
+
+def quotient(network: Network, part: object, norm: str, ends: Sequence[np.ndarray]) -> Fraction:
+    """Return |F(x) - F(y)| / ||x - y|| at two points, of the norm 2 its square; F an output or a difference of two.
+
+    Raises
+    ------
+    Refused
+        The points are equal or of another size, or the network is too large for exact numbers.
+    """
+    if sum(step.shape[0] * step.shape[1] for layer in network.layers for step in layer) > EXACT_UP_TO // 10:
+        raise Refused("network: it is too large for exact numbers")
+    x, y = map(Exact.of, ends)
+    if not x.shape == y.shape == (network.inputs,):
+        raise Refused(f"point, other: expected {network.inputs} coordinates")
+    step, rise = abs(x - y), exact_outputs(network, x) - exact_outputs(network, y)
+    rows = _rows(part, len(rise))
+    value = rise[rows[0]].fraction() - (rise[rows[1]].fraction() if len(rows) == 2 else 0)
+    size = max(step.fractions()) if norm == "inf" else (step * step).sum().fraction()
+    if not size:
+        raise Refused("point, other: they are equal")
+    return abs(value) / size if norm == "inf" else value**2 / size
+
+
+def prove_quotient(
+    network: Network, region: Region | None, part: object, norm: str, least: Fraction, ends: Sequence[np.ndarray]
+) -> None:
+    """Prove |F(x) - F(y)| >= least ||x - y|| at two points of the region.
+
+    Raises
+    ------
+    Refused
+        One is outside, or the quotient is smaller.
+    """
+    found = quotient(network, part, norm, ends)
+    if region is not None and region.generators is not None:
+        raise Refused("region: expected a ball")
+    for end in ends:
+        if region is not None:
+            region.point(Exact.of(end) - region.centre)
+    if least < 0 or found < (least if norm == "inf" else least**2):
+        raise Refused("the difference quotient is smaller")
