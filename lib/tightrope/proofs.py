@@ -6,6 +6,7 @@ nothing of this module; each kind of file is a theory of its README.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pathlib import Path
@@ -72,6 +73,15 @@ class Proof:
             reasons = "; ".join(finding.reason for finding in self.findings) or "there are no claims"
             raise CertificateError(f"certificate: nothing is proven that could be written ({reasons}).")
         return self.certificate.save(path)
+
+
+@contextmanager
+def named_refusals() -> Iterator[None]:
+    """Return a context, which is a decorator too, in which numbers that the checker cannot read are a named error."""
+    try:
+        yield
+    except checker.Refused as refusal:
+        raise CertificateError(f"certificate: {refusal}.") from refusal
 
 
 # networks and regions ------------------------------------------------------------------------------------------
@@ -166,6 +176,7 @@ def _pixels(region: Ball) -> _Content | None:
 # margins of a monDEQ -------------------------------------------------------------------------------------------
 
 
+@named_refusals()
 def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequence[Certificate]) -> Proof:
     """Return the proof that F_target - F_label <= bound on the region, for each certificate of order 1."""
     whole = [certificate for certificate in certificates if certificate.cuts is None]
@@ -193,7 +204,10 @@ def _nudged(network: MonDEQ, content: _Content, claim: dict, multipliers: dict, 
     best: tuple[float, dict] = (np.inf, multipliers)
     for size, found in _around(multipliers):
         read = theory.Multipliers.read(found, network.width, region.size)
-        corner, row, core = (part.floats() for part in theory.state_form(exact, region, read))
+        try:
+            corner, row, core = (part.floats() for part in theory.state_form(exact, region, read))
+        except checker.Refused:  # a multiplier of 0, which the next ones do not have
+            continue
         smallest = np.linalg.eigvalsh(core)[0]
         if smallest <= 1e-11 * np.abs(core).max():
             continue
@@ -257,6 +271,7 @@ def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> 
 # other claims --------------------------------------------------------------------------------------------------
 
 
+@named_refusals()
 def lipschitz(network: MonDEQ, norm: float, claims: Sequence[tuple[dict, Sequence[Mapping | None]]]) -> Proof:
     """Return the proof of global Lipschitz constants.
 
@@ -285,6 +300,7 @@ def lipschitz(network: MonDEQ, norm: float, claims: Sequence[tuple[dict, Sequenc
     return _proof("mondeq-lipschitz", network, ({}, {}), map(_shorter, made))
 
 
+@named_refusals()
 def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, multipliers: Mapping) -> Proof:
     """Return the proof that ||Q F(x) + b|| <= 1 on the region; Q and b are shrunk a little where that is needed.
 
@@ -303,6 +319,7 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
     return Proof(None, findings)
 
 
+@named_refusals()
 def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attack) -> Proof:
     """Return the proof that F_(hit.label) is above F_label at a point of a ball, with the distance from a tie.
 

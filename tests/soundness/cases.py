@@ -1,4 +1,4 @@
-"""Random small networks and regions, each from (seed, number) alone: what makes bounds fail, rather than what is usual."""
+"""Random small networks and regions, each from (seed, number) alone: what makes bounds fail, not what is usual."""
 
 from dataclasses import dataclass
 from itertools import pairwise
