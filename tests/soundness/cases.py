@@ -7,7 +7,7 @@ import numpy as np
 
 from tightrope.errors import NetworkError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Scaling
-from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region, Zonotope
+from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Region, Zonotope
 
 RELU_FAMILIES = (
     "gauss",
@@ -45,7 +45,7 @@ MONDEQ_FAMILIES = (
     "skew",
     "one-neuron",
 )
-REGIONS = ("linf", "linf-clipped", "l1", "l1-clipped", "l2", "l2-clipped", "zonotope", "ellipsoid")
+REGIONS = ("linf", "linf-clipped", "l1", "l1-clipped", "l2", "l2-clipped", "zonotope", "ellipsoid")  # and polytopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,8 @@ def case(seed: int, number: int) -> Case:
     kind = "mondeq" if number % 6 == 5 else "feedforward"
     family = str(rng.choice(MONDEQ_FAMILIES if kind == "mondeq" else RELU_FAMILIES))
     shape = str(rng.choice(REGIONS))
+    if number % 12 == 7 or number % 30 == 17:
+        shape = "polytope"
     network = None
     while network is None:  # W that is not monotone in floating point is no monDEQ
         try:
@@ -188,6 +190,8 @@ def _region(rng: np.random.Generator, size: int, shape: str, family: str) -> Reg
     radius = float(rng.choice([0.0, 1e-8, 1e6, 0.0625])) if rng.random() < 0.25 else float(10.0 ** rng.uniform(-3, 0.5))
     if family == "integers":
         center, radius = np.round(center), float(rng.choice([0.5, 1.0, 2.0]))
+    if shape == "polytope":
+        return _polytope(rng, center, radius)
     if shape in ("zonotope", "ellipsoid"):
         G = rng.normal(size=(size, int(rng.integers(1, 4)))) * max(radius, 1e-8)
         if rng.random() < 0.3:
@@ -201,3 +205,12 @@ def _region(rng: np.random.Generator, size: int, shape: str, family: str) -> Reg
     flat[rng.permutation(size)[3:]] = True  # at most three pixels can change
     lower, upper = (np.where(flat, center, side) for side in (lower, upper))
     return Ball(center, radius, norm, lower, upper)
+
+
+def _polytope(rng: np.random.Generator, center: np.ndarray, radius: float) -> Polytope:
+    """A box, of which at most three coordinates are wide, and up to three half-spaces that keep its centre."""
+    half = radius * rng.choice([0.0, 0.3, 1.0], len(center))
+    half[rng.permutation(len(center))[3:]] = 0.0
+    A = rng.normal(size=(int(rng.integers(0, 4)), len(center)))
+    room = np.abs(A) @ half * rng.uniform(0.1, 1, len(A)) + 1e-12 * (1 + np.abs(A) @ np.abs(center))
+    return Polytope(A, A @ center + room, center - half, center + half)

@@ -17,7 +17,7 @@ import numpy as np
 from flint import fmpq, fmpq_mat
 
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ
-from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region, Zonotope
+from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Region, Zonotope
 
 ZERO, ONE = fmpq(0), fmpq(1)
 Row = tuple[fmpq, ...]
@@ -143,7 +143,7 @@ def box(bounds: Sequence[tuple[fmpq, fmpq]]) -> Piece:
 
 
 def domain(region: Region, stated: bool = False) -> Domain:
-    """The parameters of a ball of norm 1, 2 or inf, a zonotope or an ellipsoid.
+    """The parameters of a ball of norm 1, 2 or inf, a zonotope, an ellipsoid or a polytope.
 
     With `stated`, the radius is the decimal number that is written for a float: 0.1 and not what is next to it. That is
     the region of a certificate file.
@@ -152,7 +152,8 @@ def domain(region: Region, stated: bool = False) -> Domain:
         n = region.G.shape[1]
         radius = ONE if isinstance(region, EllipsoidRegion) else None
         return Domain(matrix(region.center[:, None]), matrix(region.G), box([(-ONE, ONE)] * n), radius)
-    assert isinstance(region, Ball)
+    if isinstance(region, Polytope):
+        return _polytope(region)
     radius = fmpq(*Fraction(repr(region.radius)).as_integer_ratio()) if stated else q(region.radius)
     bounds, free = [], []
     for j in range(region.size):
@@ -171,14 +172,29 @@ def domain(region: Region, stated: bool = False) -> Domain:
     return Domain(matrix(region.center[:, None]), matrix(basis), whole, radius if region.norm == 2 else None)
 
 
+def _polytope(region: Polytope) -> Domain:
+    """Parameters are steps from the lower corner of its box."""
+    wide = np.flatnonzero(region.lower < region.upper)
+    lower = [q(v) for v in region.lower]
+    whole = box([(ZERO, q(region.upper[j]) - lower[j]) for j in wide])
+    for a, b in zip(region.A, region.b, strict=True):
+        a = [q(v) for v in a]
+        whole = whole.cut((*(-a[j] for j in wide), q(b) - dot(a, lower)))
+    return Domain(matrix(region.lower[:, None]), matrix(np.eye(region.size)[:, wide]), whole, None)
+
+
 def everywhere(size: int) -> Domain:
     """So large a box that every pattern of a network with ordinary weights shows in it."""
     far = fmpq(2) ** 400
     return Domain(matrix(np.zeros((size, 1))), matrix(np.eye(size)), box([(-far, far)] * size), None)
 
 
-def inside(region: Ball, x: np.ndarray) -> bool:
-    """Whether a point is in a ball as its numbers stand."""
+def inside(region: Ball | Polytope, x: np.ndarray) -> bool:
+    """Whether a point is in a ball or a polytope as its numbers stand."""
+    if isinstance(region, Polytope):
+        rows = zip(matrix(region.A).tolist() if len(region.A) else [], region.b, strict=True)
+        held = all(dot(row, [q(v) for v in x]) <= q(end) for row, end in rows)
+        return held and bool(((region.lower <= x) & (x <= region.upper)).all())
     if region.lower is not None and not ((region.lower <= x) & (x <= region.upper)).all():
         return False
     step = [abs(q(a) - q(b)) for a, b in zip(x, region.center, strict=True)]

@@ -32,7 +32,7 @@ from tightrope.propagation.layerwise import METHODS as LAYERWISE
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.margins import proven_margins
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import INFINITY, Ball, Polytope
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
 from tightrope.verifiers.relu_lipschitz import METHODS as LIPSCHITZ
@@ -172,7 +172,7 @@ def attacked(bed: Bed, method: str, hit: Attack, network, region, label: int) ->
     scores = outputs_at(network, x)
     margin, error = scores[hit.label] - scores[label], rounding(network, x)
     bed.holds(method, margin >= -error, lambda: f"margin {hit.margin!r}, but exactly {near(margin)!r}")
-    if isinstance(region, Ball):
+    if isinstance(region, Ball | Polytope):
         bed.holds(f"{method}, inside", inside(region, hit.point), lambda: f"{hit.point.tolist()} is outside")
 
 
