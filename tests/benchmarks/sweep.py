@@ -104,8 +104,8 @@ def watched(folder: Path, images: int, empty: bool, stop_at: int | None) -> list
         time.sleep(EVERY)
     if running.returncode:
         sys.exit(f"the sweep ended with {running.returncode}: {running.stderr.read()}")
-    seen.append((time.monotonic() - began, count(folder), *seen[-1][2:]))
-    return seen
+    whole = [look for look in seen if look[1] < images] or seen[:1]  # without the end, when processes leave
+    return [*whole, (time.monotonic() - began, count(folder), *whole[-1][2:])]
 
 
 def timeless(value: object) -> object:
@@ -123,10 +123,8 @@ def rows(folder: Path) -> list[dict]:
 
 def growth(seen: list, column: int) -> float:
     """MiB for 1,000 rows in the second half of a run."""
-    later = [row for row in seen if row[1] >= seen[-1][1] / 2]
-    if len({row[1] for row in later}) < 3:
-        return 0.0
-    return float(np.polyfit([row[1] for row in later], [row[column] for row in later], 1)[0] * 1000)
+    later = [look for look in seen if look[1] >= seen[-1][1] / 2]
+    return float(np.polyfit([look[1] for look in later], [look[column] for look in later], 1)[0] * 1000)
 
 
 def measure(images: int, empty: bool) -> dict:
@@ -151,9 +149,9 @@ def measure(images: int, empty: bool) -> dict:
             "certified": sum(row.get("robustness") == "certified" for row in first),
             "seconds_undisturbed": round(seen[-1][0], 1),
             "seconds_of_parts": seconds,
-            "rows_over_time": [row[1] for row in tenths],
-            "command_mib_over_time": [round(row[2]) for row in tenths],
-            "worker_mib_over_time": [round(row[3]) for row in tenths],
+            "rows_over_time": [look[1] for look in tenths],
+            "command_mib_over_time": [round(look[2]) for look in tenths],
+            "worker_mib_over_time": [round(look[3]) for look in tenths],
             "command_mib_per_1000_rows": round(growth(seen, 2), 2),
             "worker_mib_per_1000_rows": round(growth(seen, 3), 2),
         }

@@ -9,7 +9,8 @@ import numpy as np
 from flint import fmpq
 
 from tests.soundness.bed import Bed, near
-from tests.soundness.exact import Pieces, q
+from tests.soundness.exact import q
+from tests.soundness.pieces import Pieces
 from tightrope import checker, proofs
 from tightrope.proofs import Proof
 

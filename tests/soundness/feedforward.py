@@ -6,22 +6,8 @@ from flint import fmpq, fmpq_mat
 from tests.soundness import certificates
 from tests.soundness.bed import Bed, near
 from tests.soundness.cases import Case
-from tests.soundness.exact import (
-    ONE,
-    ZERO,
-    Domain,
-    Pieces,
-    TooMany,
-    box,
-    domain,
-    dot,
-    feedforward_pieces,
-    inside,
-    layer_matrix,
-    outputs_at,
-    q,
-    root,
-)
+from tests.soundness.exact import ONE, ZERO, Domain, box, domain, dot, inside, q, root
+from tests.soundness.pieces import Pieces, TooMany, feedforward_pieces, layer_matrix, outputs_at
 from tightrope import relu_proofs
 from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
@@ -62,7 +48,7 @@ def compare(case: Case, bed: Bed) -> None:
     if isinstance(region, Ball) and region.norm == INFINITY:
         layers(bed, rng, network, region, label, pieces, exact, stated)
         if rng.random() < 0.3:
-            distortion(bed, rng, network, region, label)
+            distortion(bed, rng, network, region)
     answers(bed, rng, network, region, label, exact)
     if isinstance(region, Ball) and region.norm != 1 and rng.random() < 0.5:
         lipschitz(bed, rng, network, region)
@@ -182,25 +168,25 @@ def rounding(network, x: list[fmpq]) -> fmpq:
         return ZERO
     size, terms, tiny = [abs(v) for v in x], 0, fmpq(1, 2**1022)
     for layer in network.layers:
-        rows = layer_matrix_sizes(layer)
-        terms += sum(row_count for row_count in rows[1])
-        size = [dot(row, (*size, ONE)) + tiny for row in rows[0].tolist()]
+        sizes, products = layer_sizes(layer)
+        terms += products
+        size = [dot(row, (*size, ONE)) + tiny for row in sizes.tolist()]
     return 2 * fmpq(terms + 4, 2**53) * max(size)
 
 
-def layer_matrix_sizes(layer) -> tuple[fmpq_mat, list[int]]:
-    """|W|, |b| multiplied through, and the number of terms of each part."""
+def layer_sizes(layer) -> tuple[fmpq_mat, int]:
+    """(|W|, |b|) multiplied through, and the number of terms of all parts."""
     parts = getattr(layer, "layers", (layer,))
-    found, counts = None, []
+    found, terms = None, 0
     for part in parts:
         own = layer_matrix(part)
         own = fmpq_mat(own.nrows(), own.ncols(), [abs(v) for v in own.entries()])
-        counts.append(own.ncols() + 1)
+        terms += own.ncols() + 1
         if found is not None:
             n = found.ncols()
             own = own * fmpq_mat(found.nrows() + 1, n, [*found.entries(), *([ZERO] * (n - 1)), ONE])
         found = own
-    return found, counts
+    return found, terms
 
 
 def answers(bed: Bed, rng, network: FeedForward, region, label: int, exact: dict[int, fmpq]) -> None:
@@ -242,10 +228,9 @@ def verdicts(bed: Bed, method: str, report, network, region, label: int, exact: 
             bed.holds(method, method != "milp" and value < 0, f"target {target} certified: {near(value)!r} is attained")
 
 
-def distortion(bed: Bed, rng, network: FeedForward, region: Ball, label: int) -> None:
+def distortion(bed: Bed, rng, network: FeedForward, region: Ball) -> None:
     """The radius that is certified, and that of a point with another label."""
     label = int(network.predict(region.center))
-    sides = None
 
     def largest(radius: float) -> fmpq:
         found = feedforward_pieces(network, domain(Ball(region.center, radius, INFINITY)))
@@ -253,7 +238,7 @@ def distortion(bed: Bed, rng, network: FeedForward, region: Ball, label: int) ->
 
     method = str(rng.choice(LAYERWISE))
     with bed.asking(f"distortion, {method}"):
-        found = certified_distortion(network, region.center, label, method, 1.0, box=sides, tolerance=0.1)
+        found = certified_distortion(network, region.center, label, method, 1.0, tolerance=0.1)
         if found.lower > 0:
             true = largest(found.lower) < 0
             bed.holds(f"distortion, {method}", true, f"{found.lower!r} is certified, but another label is reached")

@@ -13,19 +13,16 @@ from tests.soundness.exact import (
     ONE,
     Domain,
     Piece,
-    Pieces,
-    active,
     domain,
     dot,
     everywhere,
     matrix,
-    mondeq_pieces,
     operator_norm_below,
     operator_norm_exceeds,
     q,
-    slopes,
 )
 from tests.soundness.feedforward import PATIENCE, hidden, inscribed, verdicts
+from tests.soundness.pieces import Pieces, active, mondeq_pieces, slopes
 from tightrope import checker, proofs
 from tightrope.certificates import check
 from tightrope.errors import CertificateError

@@ -7,7 +7,7 @@ import numpy as np
 from tests.soundness import feedforward, mondeq
 from tests.soundness.bed import Bed
 from tests.soundness.cases import case
-from tests.soundness.exact import TooMany
+from tests.soundness.pieces import TooMany
 from tightrope.threads import one_blas_thread
 
 COMPARE = {"feedforward": feedforward.compare, "mondeq": mondeq.compare}

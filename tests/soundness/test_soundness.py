@@ -4,22 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from flint import fmpq_mat
 
 from tests.soundness import feedforward, mondeq
 from tests.soundness.__main__ import run
 from tests.soundness.bed import Bed, near
 from tests.soundness.cases import MONDEQ_FAMILIES, REGIONS, RELU_FAMILIES, case
-from tests.soundness.exact import (
-    domain,
-    feedforward_pieces,
-    fmpq_mat,
-    inside,
-    mondeq_pieces,
-    operator_norm_below,
-    operator_norm_exceeds,
-    outputs_at,
-    q,
-)
+from tests.soundness.exact import domain, inside, operator_norm_below, operator_norm_exceeds, q
+from tests.soundness.pieces import feedforward_pieces, mondeq_pieces, outputs_at
 from tests.soundness.run import run_case
 from tightrope import proofs
 from tightrope.errors import CertificateError
