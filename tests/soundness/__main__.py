@@ -27,13 +27,18 @@ EVERY = 30.0
 
 
 def versions() -> dict[str, str]:
-    """What the counts depend on."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(tightrope.__file__).parent.rglob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    """What the counts depend on: this bed, the library and what it computes with."""
     names = ("numpy", "scipy", "torch", "highspy", "clarabel", "python-flint")
-    own = {"tightrope": tightrope.__version__, "library": digest.hexdigest()[:12], "python": platform.python_version()}
+    own = {"bed": _digest(Path(__file__).parent), "library": _digest(Path(tightrope.__file__).parent)}
+    own |= {"tightrope": tightrope.__version__, "python": platform.python_version()}
     return own | {name: version(name) for name in names}
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for source in sorted(folder.rglob("*.py")):
+        digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def load(file: Path) -> list[dict]:
