@@ -18,11 +18,15 @@ NOTEBOOKS := $(wildcard notebooks/*/*.ipynb)
 # nbval counts by the clock: a cell that takes this many seconds hangs, however busy the machine is.
 CELL_TIMEOUT ?= 3600
 
+# How long, and which random networks.
+SECONDS ?= 3600
+SEED ?= 0
+
 # One line for a step of the set-up; what it says goes to the log, and its end is shown when it fails.
 step = printf '  %s ... ' '$(1)'; if { $(2); } >> $(LOG) 2>&1; then echo done; \
     else echo 'failed; the end of $(LOG):'; tail -n 8 $(LOG); exit 1; fi
 
-.PHONY: help setup reproduce report quick test test-long browser lab data bench lint format lock
+.PHONY: help setup reproduce report quick test test-long soundness browser lab data bench lint format lock
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +61,9 @@ endif
 
 test-long: setup  ## what `make test` leaves out: the papers' files in full
 	$(PYTEST) --dist load -m long
+
+soundness: setup  ## SECONDS=3600 of random small networks with exact answers; SEED=0 goes on where it ended
+	$(RUN) tests.soundness --seconds $(SECONDS) --seed $(SEED)
 
 browser: setup  ## drive the explorers in Chromium (apt-get install chromium), in JupyterLab and in Voila
 	$(RUN) pip install --quiet -c requirements.lock -e '.[browser]'

@@ -275,3 +275,9 @@ def test_a_normalisation_is_no_tuple():
     """The message says what to write."""
     with pytest.raises(RegionError, match=r"write Normalisation\(mean, std\)"):
         pixel_ball(np.zeros(1), 2, 0.1, (0.0, 1.0), False)
+
+
+def test_a_polytope_that_is_one_point_has_samples():
+    x = np.array([0.5, -1.0])
+    region = Polytope(np.array([[1.0, 2.0]]), np.array([0.0]), x, x)
+    assert (region.sample(3, np.random.default_rng(0)) == x).all()

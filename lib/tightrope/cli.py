@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tightrope import __version__, paths
-from tightrope.errors import CertificateError, InputError, TightropeError
+from tightrope.errors import InputError, TightropeError
 from tightrope.workbench import published
 from tightrope.workbench.tables import Table
 
@@ -450,18 +450,15 @@ def _image(text: str) -> tuple["Dataset", int]:
 
 def _proof(report: "RobustnessReport", method: str) -> "Proof":
     """Return the file of what a report proves: its attack, or the bounds of its method."""
-    from tightrope import checker, relu_proofs
+    from tightrope import relu_proofs
     from tightrope.networks import FeedForward
     from tightrope.regions import Ball
 
     if not isinstance(report.network, FeedForward):
         return report.certificates()
-    try:
-        if report.attack is not None and isinstance(report.region, Ball):
-            return relu_proofs.attack(report.network, report.region, report.label, report.attack)
-        return relu_proofs.linear(report.network, report.region, report.label, method)
-    except checker.Refused as refusal:  # numbers that overflow
-        raise CertificateError(f"certificate: {refusal}") from refusal
+    if report.attack is not None and isinstance(report.region, Ball):
+        return relu_proofs.attack(report.network, report.region, report.label, report.attack)
+    return relu_proofs.linear(report.network, report.region, report.label, method)
 
 
 def _cell(decision: object, name: str) -> object:

@@ -6,6 +6,7 @@ nothing of this module; each kind of file is a theory of its README.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
@@ -82,6 +83,15 @@ class Proof:
             reasons = "; ".join(finding.reason for finding in self.findings) or "there are no claims"
             raise CertificateError(f"certificate: nothing is proven that could be written ({reasons}).")
         return self.certificate.save(path)
+
+
+@contextmanager
+def named_refusals() -> Iterator[None]:
+    """Return a context, which is a decorator too, in which numbers that the checker cannot read are a named error."""
+    try:
+        yield
+    except checker.Refused as refusal:
+        raise CertificateError(f"certificate: {refusal}.") from refusal
 
 
 # networks and regions ------------------------------------------------------------------------------------------
@@ -179,6 +189,7 @@ def _pixels(region: Ball) -> _Content | None:
 # margins of a monDEQ -------------------------------------------------------------------------------------------
 
 
+@named_refusals()
 def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequence[Certificate]) -> Proof:
     """Return the proof that F_target - F_label <= bound on the region, for each certificate.
 
@@ -513,6 +524,7 @@ def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 # other claims --------------------------------------------------------------------------------------------------
 
 
+@named_refusals()
 def lipschitz(network: MonDEQ, norm: float, claims: Sequence[tuple[dict, Sequence[Mapping | None]]]) -> Proof:
     """Return the proof of global Lipschitz constants.
 
@@ -590,6 +602,7 @@ def _local_part(part: Mapping | np.ndarray, undecided: np.ndarray, norm: str) ->
     return {"a": a, "v": part["1 - |v|^2 >= 0"], "t": _positive(part["1 - |t|^2 >= 0"])}
 
 
+@named_refusals()
 def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, multipliers: Mapping) -> Proof:
     """Return the proof that ||Q F(x) + b|| <= 1 on the region; Q and b are shrunk a little where that is needed.
 
@@ -608,6 +621,7 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
     return Proof(None, findings)
 
 
+@named_refusals()
 def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attack) -> Proof:
     """Return the proof that F_(hit.label) is above F_label at a point of a ball or polytope.
 

@@ -17,7 +17,7 @@ from tightrope.checker.numbers import above
 from tightrope.checker.relu_network import Network
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.proofs import Proof, decimal_above, decimal_below, described, digest, moved_inside
+from tightrope.proofs import Proof, decimal_above, decimal_below, described, digest, moved_inside, named_refusals
 from tightrope.propagation.layerwise import Layerwise, Tightened
 from tightrope.regions import Ball, Region
 
@@ -74,6 +74,7 @@ class Forms:
     forms: tuple[np.ndarray, ...]
 
 
+@named_refusals()
 def linear(network: FeedForward, region: Region, label: int, relaxation: str) -> Proof:
     """Return the proof of a relaxation's bounds of F_target - F_label, for every target.
 
@@ -93,6 +94,7 @@ def linear(network: FeedForward, region: Region, label: int, relaxation: str) ->
     return writer.proof()
 
 
+@named_refusals()
 def layerwise(network: FeedForward, region: Ball, found: Layerwise, leaves: Iterable[Leaves] | None = None) -> Proof:
     """Return the proof of LP-GREEDY, LP-LAST or LP-ALL, solved with `keep=True`; of a tree too, if it is given.
 
@@ -113,6 +115,7 @@ def layerwise(network: FeedForward, region: Ball, found: Layerwise, leaves: Iter
     return writer.proof()
 
 
+@named_refusals()
 def programs(
     network: FeedForward,
     region: Ball,
@@ -138,6 +141,7 @@ def programs(
     return writer.proof()
 
 
+@named_refusals()
 def attack(network: FeedForward, region: Ball, label: int, hit: Attack) -> Proof:
     """Return the proof that the label of an attack is above `label` at its point, moved into the ball exactly."""
     point = moved_inside(region, hit.point)
@@ -161,7 +165,7 @@ def distortion(network: FeedForward, region: Ball, label: int, hit: Attack, lowe
     claim = {"label": label, "target": int(hit.label), "distance": decimal_above(distance, DISTANCE_DIGITS)}
     header, arrays = described(region) if file is None else (dict(file.region), dict(file.arrays))
     claims = [*([] if file is None else file.claims), claim]
-    return _checked("relu-distortion", network, header, claims, arrays | {"point": np.atleast_2d(hit.point)})
+    return checked("relu-distortion", network, header, claims, arrays | {"point": np.atleast_2d(hit.point)})
 
 
 def _others(network: FeedForward, label: int) -> list[int]:
@@ -204,7 +208,7 @@ class _Writer:
             for other, given in found[1:]:
                 _improve(best, mu, np.arange(2 * size), other, given)
             for part in proposed:
-                given = [array.astype(np.float32) for array in part.forms]
+                given = [_single(array) for array in part.forms]
                 _improve(best, mu, part.rows, self.proofs.upper(forms[part.rows], given), given)
             values = self.proofs.upper(forms, mu)
             self.arrays |= {f"mu{number}.{j}": array for j, array in enumerate(mu, start=1)}
@@ -228,7 +232,7 @@ class _Writer:
 
     def add_forms(self, target: int, forms: Sequence[np.ndarray]) -> None:
         """Bound F_target - F_label by forms (1, n_l) of each hidden layer."""
-        mu = [array.astype(np.float32) for array in forms]
+        mu = [_single(array) for array in forms]
         for j, array in enumerate(mu, start=1):
             self.rows.setdefault(f"mu.{j}", []).append(array)
         self._claim(target, self.proofs.upper(self.proofs.margin(self.label, target), mu), {"rule": "given"})
@@ -236,8 +240,8 @@ class _Writer:
     def add_leaves(self, leaves: Leaves) -> None:
         """Bound F_target - F_label by the slopes of each leaf, in single precision where that proves the sign."""
         form = self.proofs.margin(self.label, leaves.target, len(leaves.slopes[0]) if leaves.slopes else 1)
-        for dtype in (np.float32, np.float64):
-            mu = self._forms(form, "crown", leaves.slopes, leaves, dtype)
+        for single in (True, False):
+            mu = self._forms(form, "crown", leaves.slopes, leaves, single)
             values = self.proofs.upper(form, mu, leaves.signs)
             if max(values) < 0:
                 break
@@ -260,7 +264,7 @@ class _Writer:
         rule: str,
         slopes: Sequence[np.ndarray] | None = None,
         leaves: Leaves | None = None,
-        dtype: type = np.float32,
+        single: bool = True,
     ) -> list[np.ndarray]:
         """Return a form (rows, n_l) of each hidden layer's preactivations: by a rule, or by these lower slopes."""
         found: list[np.ndarray] = []
@@ -280,7 +284,7 @@ class _Writer:
             mu = form * np.where(form > 0, upper, lower)
             if sign is not None and leaves is not None and leaves.multipliers is not None:
                 mu = mu + sign * leaves.multipliers[i - 1]
-            mu = mu.astype(dtype)
+            mu = _single(mu) if single else mu
             found.append(mu)
             form = mu.astype(float)
         return found[::-1]
@@ -291,6 +295,14 @@ class _Writer:
         return checked("relu-linear", self.network, self.header, self.claims, self.arrays | rows)
 
 
+def _single(array: np.ndarray) -> np.ndarray:
+    """Return an array in single precision, or in double where numbers are too large or too small for it."""
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    usual = np.isfinite(single) & ((np.abs(single) >= np.finfo(np.float32).tiny) | (array == 0))
+    return single if usual.all() else array
+
+
 def _improve(
     best: list[Fraction], mu: list[np.ndarray], rows: np.ndarray, values: list[Fraction], forms: list[np.ndarray]
 ) -> None:
@@ -298,8 +310,9 @@ def _improve(
     for place, (row, value) in enumerate(zip(rows.tolist(), values, strict=True)):
         if value < best[row]:
             best[row] = value
-            for own, other in zip(mu, forms, strict=True):
-                own[row] = other[place]
+            for i, other in enumerate(forms):
+                mu[i] = mu[i].astype(np.promote_types(mu[i].dtype, other.dtype), copy=False)
+                mu[i][row] = other[place]
 
 
 def checked(theory: str, network: FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:

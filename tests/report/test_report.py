@@ -258,3 +258,12 @@ def test_a_damaged_notebook_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(CorruptDataError, match=r"cut\.ipynb is not a notebook"):
         notebooks.notebook(path, "cut", lambda url: None)
+
+
+def test_comparisons_with_exact_answers_are_counted(tmp_path, written):
+    """Those of the committed file; nothing is said without one."""
+    assert contents.soundness(tmp_path / "soundness.json") == ""
+    (tmp_path / "soundness.json").write_text('{"total": {"comparisons": 1234567, "wrong": 0, "cases": 1}, "runs": []}')
+    said = contents.soundness(tmp_path / "soundness.json")
+    assert said == "1,234,567 comparisons with exact answers, 0 wrong"
+    assert contents.soundness() in written.index.read_text(encoding="utf-8")

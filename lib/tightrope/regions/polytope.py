@@ -97,9 +97,10 @@ class Polytope:
         for _ in range(steps):
             direction = rng.standard_normal(x.shape)
             direction[:, self.upper == self.lower] = 0
-            forward, back = self._reach(x, direction), self._reach(x, -direction)
+            ends = self._reach(x, direction), self._reach(x, -direction)
+            forward, back = (np.where(np.isfinite(t), t, 0) for t in ends)  # a single point has no direction
             t = rng.uniform(-back, forward)
-            x = np.clip(x + np.where(np.isfinite(t), t, 0)[:, None] * direction, self.lower, self.upper)
+            x = np.clip(x + t[:, None] * direction, self.lower, self.upper)
         return x
 
     def pull(self, x: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.checker.numbers import Exact, above
-from tightrope.checker.positive import is_semidefinite
+from tightrope.checker.positive import LARGEST, is_semidefinite
 from tightrope.errors import CertificateError
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.semialgebraic import Products
@@ -110,9 +110,15 @@ def _is_semidefinite(Z: Exact, size: np.ndarray, terms: int, blocks: list[slice]
 
     Coordinates that are coupled to each other only through their squares are eliminated: with Z = [[cc, cd], [cd', dd]]
     it is enough that dd > 0 and cc - cd dd^-1 cd' >= 0. How far that matrix can be off is in
-    :mod:`tightrope.certificates`.
+    :mod:`tightrope.certificates`; it can be more than Z, so a small matrix is tried as it is too.
     """
     tip = _tip(Z, blocks)
+    whole = [tip[:0]] if len(tip) and len(size) <= LARGEST else []
+    return any(_holds_without(part, Z, size, terms) for part in (tip, *whole))
+
+
+def _holds_without(tip: np.ndarray, Z: Exact, size: np.ndarray, terms: int) -> bool:
+    """Return True only if that is so by the elimination of these coordinates."""
     core = np.setdiff1d(np.arange(len(size)), tip)
     cd = Z[np.ix_(core, tip)]
     dd = Z[tip, tip].fractions()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tightrope import paths
+from tightrope import files, paths
 from tightrope.errors import InputError
 from tightrope.workbench.compare import AGREEMENTS, TIMING, Comparison
 from tightrope.workbench.published import PROFILES, Cell, Paper, Result
@@ -150,6 +150,21 @@ def chapters(
         sections = [_section(result, by_result.get(result.key, []), store, figures or paths.FIGURES) for result in own]
         found.append(Chapter(paper, tuple(sections)))
     return tuple(found)
+
+
+def soundness(path: Path | None = None) -> str:
+    """Say how many comparisons with exact answers `make soundness` has made; nothing without its file.
+
+    Parameters
+    ----------
+    path
+        data/soundness.json if None.
+    """
+    path = path or paths.DATA / "soundness.json"
+    if not path.is_file():
+        return ""
+    total = files.read_json(path)["total"]
+    return f"{total['comparisons']:,} comparisons with exact answers, {total['wrong']:,} wrong"
 
 
 def _section(result: Result, compared: Sequence[Comparison], store: Store, figures: Path) -> Section:

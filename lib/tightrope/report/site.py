@@ -19,7 +19,7 @@ import tightrope
 from tightrope import files, paths
 from tightrope.errors import InputError
 from tightrope.report import notebooks
-from tightrope.report.contents import SYMBOLS, TIME, chapters
+from tightrope.report.contents import SYMBOLS, TIME, chapters, soundness
 from tightrope.workbench import published
 from tightrope.workbench.compare import AGREEMENTS, compare
 from tightrope.workbench.published import PROFILES, Result
@@ -139,6 +139,7 @@ def _write_pages(folder: Path) -> Counter:
         sources=sources,
         explorers=[(source.page, titles[source.page]) for source in explorers],
         readmes=readmes,
+        soundness=soundness(),
         commit=commit(),
         version=tightrope.__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

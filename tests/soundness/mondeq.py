@@ -1,0 +1,340 @@
+"""Every method for monDEQs against the exact answer."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from flint import fmpq, fmpq_mat
+
+from tests.soundness import certificates
+from tests.soundness.bed import Bed, near
+from tests.soundness.cases import Case
+from tests.soundness.exact import (
+    ONE,
+    Domain,
+    Piece,
+    domain,
+    dot,
+    everywhere,
+    matrix,
+    operator_norm_below,
+    operator_norm_exceeds,
+    q,
+)
+from tests.soundness.feedforward import PATIENCE, hidden, inscribed, verdicts
+from tests.soundness.pieces import Pieces, active, mondeq_pieces, slopes
+from tightrope import checker, proofs
+from tightrope.certificates import check
+from tightrope.errors import CertificateError
+from tightrope.networks import MonDEQ
+from tightrope.propagation import fixpoint
+from tightrope.regions import INFINITY, Ball
+from tightrope.verifiers import lipschitz, lipschitz_lower
+from tightrope.verifiers.ellipsoid import outer_ellipsoid
+from tightrope.verifiers.local_lipschitz import local_upper_bound
+from tightrope.verifiers.robustness import verify
+
+NORMS = (1.0, 2.0, INFINITY)
+
+
+def compare(case: Case, bed: Bed) -> None:
+    """Compare everything about one case."""
+    rng = case.rng
+    network, region = case.network, case.region
+    label = int(rng.integers(network.classes))
+    targets = [k for k in range(network.classes) if k != label]
+    pieces = mondeq_pieces(network, domain(region))
+    if rng.random() < 0.4:
+        network = tied(network, max(pieces.largest_margin(label, k)[0] for k in targets), label)
+        pieces = mondeq_pieces(network, domain(region))
+    exact = {k: pieces.largest_margin(label, k)[0] for k in targets}
+    stated = mondeq_pieces(network, domain(region, stated=True))
+    answers(bed, rng, network, region, label, pieces, exact, stated)
+    ellipsoids(bed, rng, network, region, label, pieces, exact, stated)
+    if isinstance(region, Ball):
+        fixpoints(bed, network, region, label, pieces, exact)
+        if region.norm != 1 and region.radius > 0 and rng.random() < 0.5:
+            local_constants(bed, network, region)
+    if rng.random() < 0.5:
+        constants(bed, rng, network)
+
+
+def tied(network: MonDEQ, exact: fmpq, label: int) -> MonDEQ:
+    """Move the label's bias until the largest margin is the least number >= 0 that a float makes."""
+    c = network.c.copy()
+    wanted = q(c[label]) + exact
+    c[label] = near(wanted)
+    while np.isfinite(c[label]) and q(c[label]) > wanted:
+        c[label] = np.nextafter(c[label], -np.inf)
+    return replace(network, c=c) if np.isfinite(c).all() else network
+
+
+def answers(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Pieces, exact, stated: Pieces) -> None:
+    """What `verify` says, the certificates of its reports, and the files of these."""
+    methods = ["cascade", "interior-point"]
+    if isinstance(region, Ball):
+        methods += ["interior-point, 1+cuts"] if rng.random() < 0.3 else ["cascade, 1+cuts"]
+        if network.width + region.size <= 6 and rng.random() < 0.05:
+            methods.append("interior-point, 2")
+    if rng.random() < 0.1:
+        methods.append(str(rng.choice(["scs", "clarabel"])))
+    for text in methods:
+        method, _, order = text.partition(", ")
+        name = f"monDEQ {text}"
+        with bed.asking(name):
+            report = verify(
+                network,
+                region,
+                label,
+                method=method,
+                order=order or "1",
+                attack=text == "cascade",
+                time_limit=PATIENCE,
+            )
+            verdicts(bed, name, report, network, region, label, exact)
+            proven_again(bed, text, report, network, region, exact)
+            if any(decision.certificate is not None for decision in report.decisions):
+                files(bed, f"monDEQ {text}", report.certificates(), rng, network, stated)
+            if report.attack is not None and isinstance(region, Ball):
+                attacks(bed, rng, network, region, report)
+
+
+def proven_again(bed: Bed, text: str, report, network: MonDEQ, region, exact: dict[int, fmpq]) -> None:
+    """The certificates of a report, by `certificates.check`."""
+    for decision in report.decisions:
+        certificate = decision.certificate
+        if certificate is None:
+            continue
+        kind = f"check, {text}"
+        try:
+            bed.above(kind, check(certificate, network, region), exact[decision.label], f"target {decision.label}")
+        except CertificateError as error:
+            bed.holds(kind, False, f"issued, but refused: {error}")
+        false = near(exact[decision.label])
+        while q(false) >= exact[decision.label]:
+            false = float(np.nextafter(false, -np.inf))
+        if not np.isfinite(false):
+            continue
+        for change in ({}, {"shift": 0.0}, {"y0": 0.0}):
+            try:
+                check(replace(certificate, bound=false, **change), network, region)
+            except CertificateError:
+                bed.holds(f"false claims: {kind}", True, "")
+            else:
+                bed.holds(f"false claims: {kind}", False, f"accepted: {false!r}, below what is attained, {change}")
+
+
+def files(bed: Bed, kind: str, proof, rng, network: MonDEQ, stated: Pieces) -> None:
+    """A certificate file of margins."""
+    file = certificates.issued(bed, kind, proof, network)
+    if file is not None:
+        certificates.margins(bed, kind, file, rng, network, stated)
+        certificates.other_networks(bed, kind, file, rng, proofs.arrays_of(network)[1])
+
+
+def attacks(bed: Bed, rng, network: MonDEQ, region: Ball, report) -> None:
+    """A certificate file of an attack; a larger margin at its point is refused."""
+    hit, kind = report.attack, "attack"
+    file = certificates.issued(bed, kind, report.certificate(hit.label), network)
+    if file is None:
+        return
+    point = np.ravel(file.arrays["point"])
+    scores = at(network, point)[1]
+    margin = scores[hit.label] - scores[report.label]
+    claim, arrays = file.claims[0], proofs.arrays_of(network)[1]
+    least = fmpq(*proofs.Decimal(claim["least"]).as_integer_ratio())
+    bed.holds(f"certificates: {kind}", least <= margin, f"{claim['least']}, but exactly {near(margin)!r}")
+    false = certificates.altered(file, 0, {"least": certificates.just_above(margin)})
+    certificates.refused(bed, kind, false, arrays, 0, "a margin above that of the point")
+    outside = file.arrays["point"] + 2.1 * region.radius * np.eye(region.size)[int(rng.integers(region.size))]
+    if region.radius > 0 and (outside != file.arrays["point"]).any():
+        moved = replace(file, arrays=file.arrays | {"point": outside})
+        certificates.refused(bed, kind, moved, arrays, 0, "a point outside")
+
+
+def at(network: MonDEQ, x: Iterable[float]) -> tuple[Pieces, list[fmpq]]:
+    """The patterns of a point, several at ties, and its outputs."""
+    x = np.array(list(x), float)
+    where = Domain(matrix(x[:, None]), fmpq_mat(len(x), 0), Piece((((), 0),), ()), None)
+    pieces = mondeq_pieces(network, where)
+    return pieces, [row[0] for row in pieces.rows(pieces.found[0], "F")]
+
+
+def ellipsoids(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Pieces, exact, stated: Pieces) -> None:
+    """||Q F(x) + b|| <= 1 wherever the corners of pieces are, and the margins that are read off."""
+    for order in ("1", "1+cuts") if isinstance(region, Ball) and rng.random() < 0.3 else ("1",):
+        kind = f"ellipsoid, {order}"
+        with bed.asking(kind):
+            report = outer_ellipsoid(network, region, order=order, time_limit=PATIENCE)
+            if report.ellipsoid is None:
+                bed.refused[kind] += 1
+                continue
+            worst = farthest(pieces, report.ellipsoid.Q, report.ellipsoid.b)
+            bed.holds(kind, worst <= 1, f"||Q F(x) + b||^2 is {near(worst)!r}")
+            for target, value in exact.items():
+                bed.above(f"{kind}, margins", float(report.margins(label)[target]), value, f"target {target}")
+            if order == "1":
+                file = certificates.issued(bed, kind, report.certificate(), network)
+                if file is None:
+                    continue
+                Q, b = file.arrays["Q"], file.arrays["b"]
+                worst, arrays = farthest(stated, Q, b), proofs.arrays_of(network)[1]
+                bed.holds(f"certificates: {kind}", worst <= 1, f"||Q F(x) + b||^2 is {near(worst)!r}")
+                certificates.other_networks(bed, kind, file, rng, arrays)
+                factor = (1 + 1e-9) / np.sqrt(max(near(worst), 1e-300))
+                large = {"Q": Q * factor, "b": b * factor}
+                if factor < 1e100 and farthest(stated, large["Q"], large["b"]) > 1:
+                    smaller = replace(file, arrays=file.arrays | large)
+                    proven = [finding.proven for finding in checker.check(smaller, arrays)]
+                    bed.holds(f"false claims: {kind}", not any(proven), "an ellipsoid that F leaves is accepted")
+
+
+def farthest(pieces: Pieces, Q: np.ndarray, b: np.ndarray) -> fmpq:
+    """The largest ||Q F(x) + b||^2: at a corner, since it is convex on each piece."""
+    rows = matrix(np.hstack([Q, b[:, None]])).tolist()
+    images = {tuple(values) for _, _, values in pieces.attained("F")}
+    return max(sum(v * v for v in (dot(row, (*F, ONE)) for row in rows)) for F in images)
+
+
+def fixpoints(bed: Bed, network: MonDEQ, region: Ball, label: int, pieces: Pieces, exact) -> None:
+    """Boxes of z and h, and margins."""
+    attained = {name: pieces.extremes(name) for name in "zh"}
+    for method in fixpoint.METHODS:
+        kind = f"fixpoint, {method}"
+        with bed.asking(kind):
+            found = fixpoint.fixpoint_bounds(network, region, method)
+            for name, own in (("z", found.z), ("h", found.h)):
+                hidden(bed, kind, own.lower, own.upper, attained[name], name)
+            bounds = found.margins(network, label)
+            for target, value in exact.items():
+                bed.above(f"{kind}, margins", float(bounds[target]), value, f"target {target}")
+
+
+def jacobians(pieces: Pieces, of: str) -> list[fmpq_mat]:
+    """Slopes of the outputs or of the states, each once."""
+    found = {tuple(J.entries()): J for J in slopes(pieces, "F" if of == "output" else "z")}
+    return list(found.values())
+
+
+def difference(J: fmpq_mat, i: int, j: int) -> fmpq_mat:
+    """The row of F_i - F_j."""
+    rows = J.tolist()
+    return fmpq_mat(1, J.ncols(), [a - b for a, b in zip(rows[i], rows[j], strict=True)])
+
+
+def constants(bed: Bed, rng, network: MonDEQ) -> None:
+    """Global Lipschitz constants from above and from below, and what they certify."""
+    whole = mondeq_pieces(network, everywhere(network.input_size))
+    arrays = proofs.arrays_of(network)[1]
+    for norm in NORMS:
+        kind = f"monDEQ Lipschitz {norm:g}"
+        for of in ("output", "state") if rng.random() < 0.3 else ("output",):
+            slope = jacobians(whole, of)
+            with bed.asking(f"{kind}, {of}"):
+                bound = lipschitz.upper_bound(network, norm, of=of)
+                constant(bed, f"{kind}, {of}", bound.value, slope, norm)
+                try:
+                    constant(bed, f"check, {kind}", lipschitz.check(bound, network), slope, norm)
+                except CertificateError as error:
+                    bed.holds(f"check, {kind}", False, f"issued, but refused: {error}")
+            with bed.asking(f"{kind}, product"):
+                constant(bed, f"{kind}, product", lipschitz.product_bound(network, norm, of=of), slope, norm)
+        slope = jacobians(whole, "output")
+        with bed.asking(f"{kind}, output"):
+            bound = lipschitz.upper_bound(network, norm)
+            files_of_constants(bed, kind, bound.certificate(network), rng, network, slope, norm, arrays)
+            certified(bed, rng, network, norm, bound)
+        if norm != 1:
+            with bed.asking(f"{kind}, pairs"):
+                pairs = lipschitz.pairwise_bounds(network, norm)
+                for i in range(network.classes):
+                    for j in range(i):
+                        own = [difference(J, i, j) for J in slope]
+                        constant(bed, f"{kind}, pairs", float(pairs.values[i, j]), own, norm)
+                files_of_constants(bed, f"{kind}, pairs", pairs.certificate(network), rng, network, slope, norm, arrays)
+        points = rng.normal(size=(5, network.input_size))
+        for name, ask in (("sampled", lipschitz_lower.sampled), ("ascent", lipschitz_lower.ascent)):
+            with bed.asking(f"{kind}, {name}"):
+                more = {"restarts": 3, "steps": 30} if name == "ascent" else {}
+                found = ask(network, norm, points, **more)
+                attained_slope(bed, f"{kind}, {name}", network, found, norm)
+
+
+def constant(bed: Bed, kind: str, value: float, found: list[fmpq_mat], norm: float) -> None:
+    """An upper bound of the norm of every slope."""
+    if value is None or value == np.inf:
+        bed.refused[kind] += 1
+        return
+    true = not np.isnan(value) and value >= 0 and not any(operator_norm_exceeds(J, norm, q(value)) for J in found)
+    bed.holds(kind, true, f"{value!r} is below the norm of a slope")
+
+
+def files_of_constants(bed: Bed, kind: str, proof, rng, network: MonDEQ, slope, norm: float, arrays) -> None:
+    """A certificate file of constants: true ones, and claims below the norm of a slope."""
+    file = certificates.issued(bed, kind, proof, network)
+    if file is None:
+        return
+    certificates.other_networks(bed, kind, file, rng, arrays)
+    for number, claim in enumerate(file.claims):
+        own = [difference(J, *claim["pair"]) for J in slope] if "pair" in claim else slope
+        bound = fmpq(*proofs.Decimal(claim["bound"]).as_integer_ratio())
+        true = not any(operator_norm_exceeds(J, norm, bound) for J in own)
+        bed.holds(f"certificates: {kind}", true, f"{claim['bound']} is below the norm of a slope")
+        low, high = fmpq(0), bound  # what is attained is between
+        for _ in range(40):
+            middle = (low + high) / 2
+            if any(operator_norm_exceeds(J, norm, middle) for J in own):
+                low = middle
+            else:
+                high = middle
+        if low > 0:
+            text = certificates.just_below(low)
+            false = certificates.altered(file, number, {"bound": text})
+            for what, one in certificates.forged(false, rng):
+                certificates.refused(bed, kind, one, arrays, number, f"{text}, below the norm of a slope, {what}")
+
+
+def certified(bed: Bed, rng, network: MonDEQ, norm: float, bound) -> None:
+    """A ball of which the constant says that its label wins."""
+    x = rng.normal(size=network.input_size)
+    label = int(network.predict(x))
+    gap = np.sort(network.logits(x))
+    radius = float((gap[-1] - gap[-2]) / (2 * bound.value) * rng.choice([0.0, 0.5, 0.999, 1.0])) if bound.value else 0.0
+    if not np.isfinite(radius):
+        return
+    if lipschitz.certified(network, x[None], np.array([label]), radius, bound)[0]:
+        pieces = mondeq_pieces(network, domain(Ball(x, radius, norm)))
+        worst = max(pieces.largest_margin(label, k)[0] for k in range(network.classes) if k != label)
+        bed.holds(f"monDEQ Lipschitz {norm:g}, certified", worst < 0, f"another label is reached: {near(worst)!r}")
+
+
+def attained_slope(bed: Bed, kind: str, network: MonDEQ, found, norm: float) -> None:
+    """A lower bound is at most the norm of the slope at its point, of one of its slopes at a tie."""
+    value = found.value
+    if found.point is None:
+        bed.holds(kind, value == 0, f"{value!r} without a point")
+        return
+    patterns = at(network, found.point)[0].patterns
+    own = [jacobian(network, pattern) for pattern in patterns]
+    true = value == 0 or not all(operator_norm_below(J, norm, q(value)) for J in own)
+    bed.holds(kind, true, f"{value!r} is above the norm of the slope at {found.point.tolist()}")
+
+
+def jacobian(network: MonDEQ, pattern: tuple[int, ...]) -> fmpq_mat:
+    """C (I - D W)^-1 D U (K, p0) for the active neurons of a pattern."""
+    on = [i for i, active_one in enumerate(pattern) if active_one]
+    if not on:
+        return fmpq_mat(network.classes, network.input_size)
+    return matrix(network.C[:, on]) * active(matrix(network.W), on).solve(matrix(network.U[on]))
+
+
+def local_constants(bed: Bed, network: MonDEQ, region: Ball) -> None:
+    """Constants on one ball; slopes on a box in it."""
+    inner = mondeq_pieces(network, inscribed(region))
+    found = jacobians(inner, "output") if inner.domain.size else []
+    for order in ("1", "1+cuts"):
+        for graph in (False, True):
+            kind = f"monDEQ Lipschitz on a ball, {order}{', graph' if graph else ''}"
+            with bed.asking(kind):
+                bound = local_upper_bound(network, region, order=order, graph=graph)
+                constant(bed, kind, bound.value, found, region.norm)

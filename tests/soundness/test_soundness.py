@@ -1,0 +1,222 @@
+"""A slice of the soundness bed, and that the bed itself is right: its exact answers, and that it sees what is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from flint import fmpq_mat
+
+from tests.soundness import feedforward, mondeq
+from tests.soundness.__main__ import run
+from tests.soundness.bed import Bed, near
+from tests.soundness.cases import MONDEQ_FAMILIES, REGIONS, RELU_FAMILIES, case
+from tests.soundness.exact import domain, inside, operator_norm_below, operator_norm_exceeds, q
+from tests.soundness.pieces import feedforward_pieces, mondeq_pieces, outputs_at
+from tests.soundness.run import run_case
+from tightrope import proofs
+from tightrope.errors import CertificateError
+from tightrope.networks import FeedForward
+from tightrope.regions import Ball
+from tightrope.verifiers import lipschitz
+
+#: Cases that were wrong once: (seed, number).
+FOUND = [(101, 28), (101, 98), (101, 112), (101, 341), (101, 413)]
+#: Cases of the long test, two minutes of processor time, and of one of its parts.
+LONG, CHUNK = 480, 40
+
+
+def right(seed: int, numbers) -> int:
+    """Fail with the lines of what is wrong; return how many comparisons there were."""
+    beds = [run_case(seed, number) for number in numbers]
+    wrong = [line for bed in beds for line in bed.wrong]
+    assert not wrong, "\n".join(wrong)
+    return sum(bed.comparisons.total() for bed in beds)
+
+
+# every method ---------------------------------------------------------------------------------------------------
+
+
+def test_a_slice():
+    assert right(0, range(30)) > 2000
+
+
+@pytest.mark.parametrize(("seed", "number"), FOUND)
+def test_what_was_wrong_once(seed, number):
+    assert right(seed, [number]) > 50
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(0, LONG, CHUNK))
+def test_two_minutes(first):
+    assert right(1, range(first, first + CHUNK)) > 1000
+
+
+# the bed --------------------------------------------------------------------------------------------------------
+
+
+def test_every_family_and_region_occurs():
+    cases = [case(0, number) for number in range(600)]
+    assert {c.family for c in cases if c.kind == "feedforward"} == set(RELU_FAMILIES)
+    assert {c.family for c in cases if c.kind == "mondeq"} == set(MONDEQ_FAMILIES)
+    assert {c.shape for c in cases} == {*REGIONS, "polytope"}
+
+
+@pytest.mark.parametrize("number", range(36))
+def test_the_pieces_are_the_network(number):
+    """At points of the region: inside one of the pieces, and the outputs are its own, to the last digit."""
+    asked = case(3, number)
+    where = domain(asked.region)
+    make = mondeq_pieces if asked.kind == "mondeq" else feedforward_pieces
+    pieces = make(asked.network, where)
+    rng = np.random.default_rng(number)
+    corners = [point for point, _ in where.whole.corners]
+    for _ in range(5):
+        weights = [q(v) for v in rng.integers(1, 100, len(corners))]
+        d = tuple(sum((w * p[j] for w, p in zip(weights, corners, strict=True)), q(0)) for j in range(where.size))
+        d = tuple(v / sum(weights) for v in d)
+        homogeneous = fmpq_mat(where.size + 1, 1, [*d, q(1)])
+        own = [
+            piece.values * homogeneous
+            for piece in pieces.found
+            if all(v >= 0 for side in piece.sides for v in (fmpq_mat(1, len(side), list(side)) * homogeneous).entries())
+        ]
+        exact = outputs_at(asked.network, where.input(d))
+        assert own
+        assert all(values.entries()[pieces.names["F"]] == exact for values in own)
+    margin, d = pieces.largest_margin(0, 1)
+    scores = outputs_at(asked.network, where.input(d))
+    assert scores[1] - scores[0] == margin
+    for x in asked.region.sample(200, rng) if isinstance(asked.region, Ball) else ():
+        if inside(asked.region, x):
+            scores = outputs_at(asked.network, [q(v) for v in x])
+            assert scores[1] - scores[0] <= margin + abs(margin) / 10**25
+
+
+def test_the_largest_on_a_sphere_is_the_closed_form():
+    rng = np.random.default_rng(0)
+    for n, radius in ((1, 0.5), (2, 1e-8), (3, 3.0)):
+        w, x = rng.normal(size=n), rng.normal(size=n)
+        network = FeedForward.dense([np.array([w, 0 * w])], [np.zeros(2)])
+        margin, _ = feedforward_pieces(network, domain(Ball(x, radius, 2))).largest_margin(1, 0)
+        square = (margin - sum(q(a) * q(b) for a, b in zip(w, x, strict=True))) / q(radius)
+        assert abs(near(square * square / sum(q(a) * q(a) for a in w)) - 1) < 1e-15
+
+
+def test_norms_of_matrices():
+    rng = np.random.default_rng(0)
+    for norm in (1, 2, np.inf):
+        A = rng.normal(size=(3, 2))
+        J, size = fmpq_mat(3, 2, [q(v) for v in A.ravel()]), float(np.linalg.norm(A, norm))
+        assert operator_norm_exceeds(J, norm, q(size * (1 - 1e-12))) and operator_norm_below(
+            J, norm, q(size * (1 + 1e-12))
+        )
+        assert not operator_norm_exceeds(J, norm, q(size * (1 + 1e-12)))
+        assert not operator_norm_below(J, norm, q(size * (1 - 1e-12)))
+
+
+def lines(number: int) -> str:
+    """What the bed says of a case of seed 0."""
+    return "\n".join(run_case(0, number).wrong)
+
+
+def test_planted_bounds_are_seen(monkeypatch):
+    """A bound that is low by little, a certificate of something else, a point outside, an exception without a name."""
+    numbers = [n for n in range(40) if case(0, n).kind == "feedforward" and case(0, n).shape.startswith("linf")][:4]
+    honest = feedforward.proven_margins
+
+    def low(network, region, label, method):
+        return honest(network, region, label, method) - 1e-3
+
+    monkeypatch.setattr(feedforward, "proven_margins", low)
+    said = "".join(map(lines, numbers))
+    assert "is attained" in said and "python -m tests.soundness --seed 0 --case" in said
+    monkeypatch.setattr(feedforward, "proven_margins", honest)
+
+    def failing(*_, **__):
+        raise OverflowError("34")
+
+    monkeypatch.setattr(feedforward, "layerwise_bounds", failing)
+    assert "triangle: OverflowError: 34" in "".join(map(lines, numbers))
+
+
+def test_planted_files_are_seen(monkeypatch):
+    """A checker that believes everything."""
+    from tests.soundness import certificates
+
+    honest = certificates.checker.check
+
+    def gullible(file, arrays):
+        found = honest(file, arrays)
+        return [type(one)(one.claim, True) for one in found]
+
+    number = next(n for n in range(40) if case(0, n).kind == "mondeq")
+    monkeypatch.setattr(certificates.checker, "check", gullible)
+    said = lines(number)
+    assert "false claims" in said and "a bound below what is attained" in said and "another network" in said
+
+
+def test_planted_constants_are_seen(monkeypatch):
+    honest = mondeq.lipschitz.product_bound
+    monkeypatch.setattr(mondeq.lipschitz, "product_bound", lambda *a, **k: 1e-3 * honest(*a, **k))
+    numbers = [n for n in range(200) if case(0, n).kind == "mondeq" and case(0, n).family == "gauss"]
+    bed = Bed()
+    for number in numbers[:3]:
+        bed.case = case(0, number)
+        mondeq.constants(bed, bed.case.rng, bed.case.network)
+    assert any("product" in line for line in bed.wrong)
+
+
+def test_a_run_that_is_interrupted_counts_the_same(tmp_path, capsys):
+    for file, parts in ((tmp_path / "a.json", (1, 2)), (tmp_path / "b.json", (3,))):
+        for most in parts:
+            assert run(1e9, 4, file, most) == 0
+    first, second = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    assert first["total"] == second["total"] and first["total"]["cases"] == 3
+    (one,), (other,) = first["runs"], second["runs"]
+    assert all(one[name] == other[name] for name in ("comparisons", "refused", "wrong", "first", "end", "versions"))
+    assert "cases 0 to 2" in capsys.readouterr().out
+
+
+# what it found --------------------------------------------------------------------------------------------------
+
+
+def test_the_proof_of_a_nearly_singular_constant_is_accepted():
+    """Two equal neurons: eliminating v leaves less than its rounding, the whole matrix does not."""
+    rows = [-7.010767963930163, -0.5919439756026152, -7.9918852349182545]
+    W = [rows, [2.7030773453155197, -2.1346665412755943, 2.7030773453155197], rows[::-1]]
+    C = [
+        [0.5335222246940703, -0.8889998386190325, 0.2487527379522859],
+        [-0.128040527608538, 1.0356677319317673, -0.12508905090812805],
+        [-1.4858782024845212, -0.0868163935206451, 0.10035845873032369],
+    ]
+    U = [[0.37747181641962363], [0.9783284874605387], [0.37747181641962363]]
+    network = lipschitz.MonDEQ(W, U, np.zeros(3), C, np.zeros(3))
+    bound = lipschitz.upper_bound(network, 1)
+    assert lipschitz.check(bound, network) == bound.value
+
+
+def test_files_of_numbers_beyond_single_precision():
+    """Multipliers of 1e130 fit into double precision; what fits nowhere is a named error."""
+    from tightrope import relu_proofs
+    from tightrope.propagation.inputs import InputSet
+    from tightrope.propagation.layerwise import layerwise
+
+    network = FeedForward.dense(([[1e-130], [-1e-130]], [[1e130, 1e130], [0, 0]]), ([1e-131, 0], [0, 2]))
+    region = Ball([0.0], 1.0, np.inf)
+    found = layerwise(network, InputSet.from_balls([region]), 1, "lp-all", keep=True)
+    proof = relu_proofs.layerwise(network, region, found)
+    assert proof.proven and float(proof.certificate.claims[-1]["bound"]) < -0.8
+    with pytest.raises(CertificateError):
+        with proofs.named_refusals():
+            raise proofs.checker.Refused("a number is not finite")
+
+
+def test_networks_are_small():
+    """At most six neurons wide, three inputs and three hidden layers, convolutions aside."""
+    for number in range(200):
+        network = case(0, number).network
+        if isinstance(network, FeedForward):
+            assert len(network.layers) <= 4
+            assert not network.is_dense or (network.input_size <= 3 and max(network.sizes) <= 6)
+        else:
+            assert network.width <= 6 and network.input_size <= 3
