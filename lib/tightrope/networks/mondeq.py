@@ -32,20 +32,9 @@ EPS = np.finfo(float).eps
 class MonDEQ:
     """The network ``F(x) = C z + c`` with the equilibrium ``z = ReLU(W z + U x + u)``.
 
-    The equilibrium exists and is unique because I - W is strongly monotone:
-    ``v'(I - W)v >= m ||v||^2`` for all v, with m > 0. That is checked here.
-
-    Parameters
-    ----------
-    W : (p, p) array
-    U : (p, p0) array
-    u : (p,) array
-    C : (K, p) array
-    c : (K,) array
-    m : float, optional
-        Strong monotonicity constant, ``0 < m <= lambda_min(I - (W + W') / 2)``; the largest if left out.
-    name : str
-        For messages and tables.
+    The equilibrium exists and is unique because I - W is strongly monotone: ``v'(I - W)v >= m ||v||^2`` for all v, with
+    m > 0. That is checked here. The shapes are W (p, p), U (p, p0), u (p,), C (K, p) and c (K,); m, a constant with
+    ``0 < m <= lambda_min(I - (W + W') / 2)``, is the largest if left out; the name is for messages and tables.
 
     Examples
     --------
@@ -63,17 +52,10 @@ class MonDEQ:
     name: str = ""
 
     def __post_init__(self) -> None:
-        W = weight("W", self.W, (None, None))
-        p = len(W)
-        checked = {
-            "W": weight("W", W, (p, p)),
-            "U": weight("U", self.U, (p, None)),
-            "u": weight("u", self.u, (p,)),
-            "C": weight("C", self.C, (None, p)),
-        }
-        checked["c"] = weight("c", self.c, (len(checked["C"]),))
-        for field, array in checked.items():
-            object.__setattr__(self, field, array)
+        p = len(weight("W", self.W, (None, None)))
+        for field, shape in (("W", (p, p)), ("U", (p, None)), ("u", (p,)), ("C", (None, p))):
+            object.__setattr__(self, field, weight(field, getattr(self, field), shape))
+        object.__setattr__(self, "c", weight("c", self.c, (len(self.C),)))
         object.__setattr__(self, "m", self._checked_m())
 
     def _checked_m(self) -> float:
@@ -157,11 +139,7 @@ class MonDEQ:
         arrays = read_state_dict(source)
         where = "the state dictionary" if isinstance(source, Mapping) else source
         layer, out = "mon.linear_module.", "Wout."
-        keys = (
-            *(layer + k for k in ("A.weight", "B.weight", "U.weight", "U.bias")),
-            out + "weight",
-            out + "bias",
-        )
+        keys = (*(layer + k for k in ("A.weight", "B.weight", "U.weight", "U.bias")), out + "weight", out + "bias")
         A, B, U, u, C, c = required(arrays, keys, where)
         return cls.from_factors(A, B, U, u, C, c, m, name)
 
@@ -225,31 +203,19 @@ class MonDEQ:
         max_iterations: int | None = None,
         z0: ArrayLike | None = None,
     ) -> np.ndarray:
-        """Return the equilibrium z = ReLU(W z + U x + u).
+        """Return the equilibrium z = ReLU(W z + U x + u), (p,) or (N, p), of inputs x (p0,) or (N, p0).
 
         Parameters
         ----------
-        x : (p0,) or (N, p0)
-            Inputs in network-input units.
-        method : {"peaceman-rachford", "forward-backward"}
-        tolerance : float
+        tolerance
             Largest residual ``||z - ReLU(W z + U x + u)||`` of a row, relative to max(1, largest ||z||); rows whose
             ``U x + u`` is small are scaled up first. The distance to the equilibrium is then at most
-            ``1 + ||W|| / m`` times the residual.
-        max_iterations : int, optional
+            ``1 + ||W|| / m`` times the residual. If it is not reached: ConvergenceError.
+        max_iterations
             100 000 for forward-backward. Peaceman-Rachford takes 1 000 if left out, and what it does not reach then,
             as happens for m near 0, is solved by pivoting, to the rounding of one linear system.
-        z0 : (p,) or (N, p), optional
-            Where to start, such as the equilibrium of a nearby input; zero if left out.
-
-        Returns
-        -------
-        (p,) or (N, p), nonnegative.
-
-        Raises
-        ------
-        ConvergenceError
-            If the residual does not reach the tolerance.
+        z0
+            Where to start, (p,) or (N, p), such as the equilibrium of a nearby input; zero if left out.
         """
         rows, single = batch("x", x, self.input_size)
         b, exponents = _scaled(rows @ self.U.T + self.u)
@@ -318,19 +284,8 @@ class MonDEQ:
         Differentiating z = ReLU(W z + b) gives (I - D W) dz = D db with D = diag(active), hence
         dz = (I - D W)^-1 D db and its transpose above. Then ``w @ U`` is the gradient with respect to x.
 
-        Parameters
-        ----------
-        active : (N, p) of bool
-            Which preactivations are positive.
-        g : (N, p)
-        tolerance : float
-            Residual, relative to max(1, ||w||); rows whose g is small are scaled up first.
-        w0 : (N, p), optional
-            Where to start.
-
-        Returns
-        -------
-        (N, p), zero where not active.
+        ``active`` (N, p) says which preactivations are positive, g is (N, p); w is zero where not active. The tolerance
+        is of the residual, relative to max(1, ||w||), rows whose g is small scaled up first; w0 is where to start.
         """
         # w = D y with y = W'D y + g: w vanishes off the active set and (w - W'w - g) vanishes on it. This is
         # the inclusion of peaceman_rachford with G' in place of G and the projection onto the active

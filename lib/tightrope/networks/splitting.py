@@ -54,23 +54,10 @@ def peaceman_rachford(
 ) -> Rows:
     """Solve ``z = project(z - (G z - b))`` row by row with Peaceman-Rachford splitting.
 
-    Parameters
-    ----------
-    G, V : (p, p)
-        The matrix and the factor ``(I + alpha G)^-1``, computed once for many calls.
-    alpha : float
-        Step, positive.
-    b, z0 : (N, p)
-        Right-hand sides and starting points.
-    project : callable
-        Projection of (N, p) rows onto the set.
-    tolerance : float
-        Stop when every row has ``||z - project(z - (G z - b))|| <= tolerance * max(1, ||z||)``, with the
-        largest ``||z||`` of the batch.
-
-    Returns
-    -------
-    (N, p) rows of the set.
+    G (p, p) and the factor V = ``(I + alpha G)^-1`` are computed once for many calls; alpha is the step, positive; b
+    and z0 (N, p) are right-hand sides and starting points; `project` maps (N, p) rows onto the set. The loop stops when
+    every row has ``||z - project(z - (G z - b))|| <= tolerance * max(1, ||z||)``, with the largest ``||z||`` of the
+    batch.
     """
     # With y = V (s + alpha b) the resolvent of G, alpha (b - G y) = y - s holds exactly: the natural residual
     # at y costs no product with G. It only says when to look; what is returned is checked with G itself.
@@ -122,12 +109,7 @@ def pivoting(G: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     All coordinates with a wrong sign change sides, and only the last one where that has not helped for a while: this
     ends for every G with positive principal minors (Kostreva 1978), so for every strongly monotone one, whatever its
-    condition.
-
-    Raises
-    ------
-    ConvergenceError
-        If rounding decides the signs, or after 100 + 10 p steps.
+    condition. ConvergenceError if rounding decides the signs, or after 100 + 10 p steps.
     """
     on, fewest, patience, identity = b > 0, len(b) + 1, 3, np.eye(len(b))
     for _ in range(100 + 10 * len(b)):
