@@ -16,15 +16,8 @@ from tightrope.regions import INFINITY, Ball
 class InputSet:
     """N regions {x : lower <= x <= upper, ||x - center||_norm <= radius}, one for each image.
 
-    Attributes
-    ----------
-    lower, upper : (N, n) tensors
-        The bounding boxes.
-    center : (N, n) tensor or None
-    radius : (N,) tensor or None
-        None: the regions are the boxes.
-    norm : float
-        1 or 2 with a radius.
+    The regions are the boxes `lower`, `upper` (N, n), or with a center (N, n) and a radius (N,) balls of norm 1 or 2
+    that are cut to them.
 
     Examples
     --------
