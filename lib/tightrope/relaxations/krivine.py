@@ -44,20 +44,10 @@ class TooLarge(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Multilinear:
-    """sum_k values[k] * product of x_i, i in monomials[k], over [0, 1]^n.
+    """sum_k values[k] * product of x_i, i in monomials[k], over [0, 1]^n, n = `size`.
 
-    Attributes
-    ----------
-    size
-        n.
-    monomials
-        Sorted tuples of variables; () is the constant.
-    values
-        (len(monomials),).
-    subsets
-        Sets of variables; every monomial lies in one.
-    rounding
-        How far its values over [0, 1]^n can be from those with coefficients of exact arithmetic.
+    Monomials are sorted tuples of variables, () for the constant; each lies in one of the subsets. Values over [0, 1]^n
+    are at most `rounding` from those with coefficients of exact arithmetic.
     """
 
     size: int
@@ -82,12 +72,8 @@ class Multilinear:
 def gradient_polynomial(ask: Question) -> Multilinear:
     """Return p(s, u), max p = max ||A_1'diag(u_1) ... diag(u_m) c||_1 over u in [0, 1] and, locally, decided u fixed.
 
-    Variables: s = (t + 1) / 2 of every input, then the undecided u of every layer, in the order of the layers.
-
-    Raises
-    ------
-    RegionError
-        For a norm other than L-infinity.
+    Variables: s = (t + 1) / 2 of every input, then the undecided u of every layer, in the order of the layers. The norm
+    is L-infinity.
     """
     if ask.region.norm != INFINITY:
         raise RegionError(f"region: LipOpt is built for L-infinity here, not L{ask.region.norm:g}.")
@@ -166,10 +152,7 @@ def _layered(ask: Question, names: list[np.ndarray], fixed: list[np.ndarray]) ->
 class KrivineProgram:
     """max constant + objective'y : rows y >= offsets, 0 <= y <= 1, and for degree 3 cuts that are added when violated.
 
-    Attributes
-    ----------
-    moments
-        Set of variables -> position in y.
+    `moments` says where in y a set of variables is.
     """
 
     constant: float
@@ -180,15 +163,7 @@ class KrivineProgram:
 
 
 def krivine(p: Multilinear, degree: int) -> KrivineProgram:
-    """Return the linear program LipOpt-k of a polynomial.
-
-    Raises
-    ------
-    InputError
-        If the degree is below that of the polynomial, or not among 2, 3, 4.
-    TooLarge
-        If the program has too many products.
-    """
+    """Return the linear program LipOpt-k of a polynomial of at most this degree, 2, 3 or 4, or raise TooLarge."""
     if degree not in (2, 3, 4):
         raise InputError(f"degree: got {degree!r}; write 2, 3 or 4.")
     if degree < p.degree:

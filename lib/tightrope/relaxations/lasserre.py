@@ -12,16 +12,15 @@ The problem of order "1+cuts" with all products of facts as constraints has an o
 bound of 1+cuts: its constant sigma_k are the multipliers there.
 """
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.relaxations.cuts import CutModel
-from tightrope.semialgebraic import Products
+from tightrope.relaxations.heuristic import Subset, moment_block, polynomials
 
 LARGEST = 6  # variables
 
@@ -30,20 +29,10 @@ LARGEST = 6  # variables
 class LasserreProgram:
     """max L(objective) over linear functionals L on the polynomials of degree at most 4, L(1) = 1.
 
-    Attributes
-    ----------
-    monomials
-        (M, n) exponents of degree at most 4, the constant first.
-    objective
-        (M,) coefficients.
-    gram
-        (M, b * b): L -> moment matrix, by L(monomial_i monomial_j) for the b monomials of degree at most 2.
-    localizing
-        For each inequality an (M, c * c) map L -> L(g m_i m_j), m the c monomials of degree at most 1.
-    equalities
-        (M, s): L -> L(e_j m), m of degree at most 2.
-    magnitude
-        (M,) bounds of the absolute values of the monomials on the set.
+    `monomials` (M, n) are exponents, the constant first; `gram` (M, b * b) makes of L the moment matrix of the b
+    monomials of degree at most 2, `localizing`, (M, c * c) for each inequality, the matrix L(g m_i m_j) of the c of
+    degree at most 1, and `equalities` (M, s) make L(e_j m), m of degree at most 2. `magnitude` (M,) bounds the absolute
+    values of the monomials on the set.
     """
 
     monomials: np.ndarray
@@ -62,57 +51,25 @@ def all_pairs(model: CutModel) -> CutModel:
 
 
 def lasserre(problem: PolynomialProblem) -> LasserreProgram:
-    """Return Lasserre's order 2 of a problem whose objective and constraints are products of affine forms.
-
-    Raises
-    ------
-    InputError
-        With more than six variables.
-    """
+    """Return Lasserre's order 2 of a problem in at most six variables, of products of affine forms."""
     n = problem.space.size - 1
     if n > LARGEST:
         raise InputError(f"order: 2 is for at most {LARGEST} variables in all, this problem has {n}; use 1+cuts.")
-    exponents = [e for degree in range(5) for e in exponents_of_degree(n, degree)]
-    index = {e: i for i, e in enumerate(exponents)}
-    degree = np.array([sum(e) for e in exponents])
-    low, mid = np.flatnonzero(degree <= 1), np.flatnonzero(degree <= 2)
-    M = len(exponents)
-
-    def times(polynomial: dict, factor: tuple) -> np.ndarray:
-        column = np.zeros(M)
-        for e, value in polynomial.items():
-            column[index[tuple(a + b for a, b in zip(e, factor, strict=True))]] += value
-        return column
-
-    def matrix(polynomial: dict, basis: np.ndarray) -> np.ndarray:
-        pairs = itertools.product(basis, repeat=2)
-        sums = [tuple(a + b for a, b in zip(exponents[i], exponents[j], strict=True)) for i, j in pairs]
-        return np.stack([times(polynomial, e) for e in sums], axis=1)
-
-    one = {tuple([0] * n): 1.0}
-    localizing, equalities = [], []
-    for constraint in problem.constraints:
-        for polynomial in polynomials(constraint.body, n):
-            scale = max(map(abs, polynomial.values()), default=0.0)
-            if scale == 0:
-                continue
-            polynomial = {e: value / scale for e, value in polynomial.items()}
-            if constraint.equality:
-                equalities += [times(polynomial, exponents[i]) for i in mid]
-            else:
-                localizing.append(matrix(polynomial, low))
-    objective = times(polynomials(problem.objective, n)[0], tuple([0] * n))
-    radius = np.sqrt(max(problem.squared_norm - 1, 1.0))
-    block = np.full(n, radius)
+    rows = [(p, c.equality) for c in problem.constraints for p in polynomials(c.body, n)]
+    forms = sp.csr_array(sp.eye_array(n + 1, format="csr")[1:])
+    block = moment_block(Subset(forms, tuple(rows)), 2)
+    gram, *localizing = (A.toarray() for A in block.psd)
+    (objective,) = polynomials(problem.objective, n)
+    size = np.full(n, np.sqrt(max(problem.squared_norm - 1, 1.0)))
     where = problem.space.slices["d"]
-    block[where.start - 1 : where.stop - 1] = 1.0  # d lies in a unit ball or box
+    size[where.start - 1 : where.stop - 1] = 1.0  # d lies in a unit ball or box
     return LasserreProgram(
-        monomials=np.array(exponents),
-        objective=objective,
-        gram=matrix(one, mid),
+        monomials=block.monomials,
+        objective=np.array([objective.get(tuple(e), 0.0) for e in block.monomials.tolist()]),
+        gram=gram,
         localizing=tuple(localizing),
-        equalities=np.stack(equalities, axis=1) if equalities else np.zeros((M, 0)),
-        magnitude=np.prod(block ** np.array(exponents), axis=1),
+        equalities=block.equalities.toarray(),
+        magnitude=np.prod(size**block.monomials, axis=1),
     )
 
 
@@ -121,14 +78,8 @@ def proven_bound(
 ) -> float:
     """Return the bound that proposed multipliers prove: Gram matrices are made semidefinite, r is formed and paid for.
 
-    Parameters
-    ----------
-    gram
-        (b, b) of sigma_0.
-    localizing
-        (c, c) of each sigma_k.
-    equalities
-        (s,) coefficients of the tau.
+    `gram` (b, b) is that of sigma_0, `localizing` (c, c) those of each sigma_k, `equalities` (s,) are the coefficients
+    of the tau.
     """
     pairs = [(program.gram, semidefinite_part(gram).ravel())]
     pairs += [(A, semidefinite_part(Q).ravel()) for A, Q in zip(program.localizing, localizing, strict=True)]
@@ -145,24 +96,3 @@ def semidefinite_part(Q: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh((Q + Q.T) / 2)
     root = vectors * np.sqrt(np.maximum(values, 0))
     return root @ root.T
-
-
-def exponents_of_degree(n: int, degree: int) -> Iterator[tuple[int, ...]]:
-    """Yield the exponents of the monomials of one degree in n variables."""
-    for choice in itertools.combinations_with_replacement(range(n), degree):
-        yield tuple(choice.count(i) for i in range(n))
-
-
-def polynomials(body: Products, n: int) -> list[dict]:
-    """Return each function as exponent -> coefficient."""
-    units = [tuple(int(i == j) for j in range(1, n + 1)) for i in range(n + 1)]  # coordinate 0 is the constant 1
-    left, right, weights = body.left.toarray(), body.right.toarray(), body.weights.toarray()
-    found = []
-    for row in weights:
-        quadratic = (left * row[:, None]).T @ right
-        polynomial: dict = {}
-        for i, j in np.argwhere(quadratic):
-            e = tuple(a + b for a, b in zip(units[i], units[j], strict=True))
-            polynomial[e] = polynomial.get(e, 0.0) + quadratic[i, j]
-        found.append(polynomial)
-    return found
