@@ -78,9 +78,7 @@ def get(name: str) -> Entry:
 
 
 def own(
-    network: MonDEQ | FeedForward | str | PathLike[str],
-    dataset: str,
-    normalisation: Normalisation | str | None = None,
+    network: MonDEQ | FeedForward | str | PathLike[str], dataset: str, normalisation: Normalisation | str | None = None
 ) -> Entry:
     """Return a network of the user as an entry: what it is, which images it is for, and how it takes them.
 

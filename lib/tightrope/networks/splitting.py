@@ -81,13 +81,7 @@ def peaceman_rachford(
 
 
 def forward_backward(
-    G: Rows,
-    step: float,
-    b: Rows,
-    project: Callable[[Rows], Rows],
-    z0: Rows,
-    tolerance: float,
-    max_iterations: int,
+    G: Rows, step: float, b: Rows, project: Callable[[Rows], Rows], z0: Rows, tolerance: float, max_iterations: int
 ) -> Rows:
     """Solve the same inclusion as :func:`peaceman_rachford` with ``z <- project(z - step (G z - b))``.
 

@@ -42,11 +42,7 @@ class InputSet:
 
     @classmethod
     def ball(
-        cls,
-        center: Tensor,
-        radius: float | Tensor,
-        norm: float = INFINITY,
-        clip: tuple[float, float] | None = None,
+        cls, center: Tensor, radius: float | Tensor, norm: float = INFINITY, clip: tuple[float, float] | None = None
     ) -> "InputSet":
         """Return balls of one norm (1, 2 or inf) around the rows of center (N, n), cut to clip = (lowest, highest)."""
         reach = torch.as_tensor(radius, dtype=center.dtype, device=center.device).expand(len(center))

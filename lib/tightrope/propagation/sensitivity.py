@@ -90,12 +90,7 @@ _Numbers = Sequence[Number] | np.ndarray  # an array of Number
 
 
 def _degrees(
-    network: FeedForward,
-    direction: np.ndarray,
-    lower: Sequence[float],
-    upper: Sequence[float],
-    method: str,
-    prime: int,
+    network: FeedForward, direction: np.ndarray, lower: Sequence[float], upper: Sequence[float], method: str, prime: int
 ) -> list[list[int]]:
     """Return the degrees of the lower and of the upper bounds; points are doubled until they are enough."""
     count = POINTS[0]

@@ -230,10 +230,7 @@ def _save(
 
 
 def _resume(
-    checkpoint: Path | None,
-    configuration: Configuration,
-    tensors: list[torch.Tensor],
-    optimiser: torch.optim.Optimizer,
+    checkpoint: Path | None, configuration: Configuration, tensors: list[torch.Tensor], optimiser: torch.optim.Optimizer
 ) -> list[float]:
     if checkpoint is None or not Path(checkpoint).is_file():
         return []

@@ -72,13 +72,7 @@ def groups(images: object, size: int, data: datasets.Dataset) -> list[dict]:
 
 
 def ball_case(
-    network: str,
-    norm: object,
-    epsilon_pixel: float | None,
-    clip: bool,
-    method: str,
-    options: Mapping,
-    **rest: object,
+    network: str, norm: object, epsilon_pixel: float | None, clip: bool, method: str, options: Mapping, **rest: object
 ) -> dict:
     """Return one network, one ball around images, one method: what identifies a row.
 
