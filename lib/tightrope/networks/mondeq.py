@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tightrope.errors import ConvergenceError, NetworkError, UnknownNameError
+from tightrope.errors import ConvergenceError, NetworkError
 from tightrope.networks.arrays import (
     PathOrName,
     batch,
     hash_arrays,
-    read_mat,
     read_npz,
     read_state_dict,
     required,
     weight,
 )
-from tightrope.networks.splitting import forward_backward, peaceman_rachford, peaceman_rachford_step, pivoting
+from tightrope.networks.splitting import peaceman_rachford, peaceman_rachford_step, pivoting
 
-EQUILIBRIUM_METHODS = ("peaceman-rachford", "forward-backward")
 #: Relative slack within which a stated m may exceed the measured one: m is often rounded where it is printed.
 MONOTONICITY_SLACK = 1e-9
 EPS = np.finfo(float).eps
@@ -124,11 +122,6 @@ class MonDEQ:
         return cls.from_factors(A, B, U, u, C, c, m, name)
 
     @classmethod
-    def from_mat(cls, path: PathOrName, m: float | None = None) -> "MonDEQ":
-        """Read a MATLAB file (keys as in :meth:`from_arrays`); m if the file does not have it."""
-        return cls.from_arrays(read_mat(path), m, Path(path).stem, path)
-
-    @classmethod
     def from_npz(cls, path: PathOrName, m: float | None = None) -> "MonDEQ":
         """Read an .npz file (keys as in :meth:`from_arrays`); m if the file does not have it."""
         return cls.from_arrays(read_npz(path), m, Path(path).stem, path)
@@ -198,7 +191,6 @@ class MonDEQ:
         self,
         x: ArrayLike,
         *,
-        method: str = "peaceman-rachford",
         tolerance: float = 1e-10,
         max_iterations: int | None = None,
         z0: ArrayLike | None = None,
@@ -212,8 +204,8 @@ class MonDEQ:
             ``U x + u`` is small are scaled up first. The distance to the equilibrium is then at most
             ``1 + ||W|| / m`` times the residual. If it is not reached: ConvergenceError.
         max_iterations
-            100 000 for forward-backward. Peaceman-Rachford takes 1 000 if left out, and what it does not reach then,
-            as happens for m near 0, is solved by pivoting, to the rounding of one linear system.
+            Of Peaceman-Rachford splitting; 1 000 if left out, and what it does not reach then, as happens for m near 0,
+            is solved by pivoting, to the rounding of one linear system.
         z0
             Where to start, (p,) or (N, p), such as the equilibrium of a nearby input; zero if left out.
         """
@@ -221,18 +213,12 @@ class MonDEQ:
         b, exponents = _scaled(rows @ self.U.T + self.u)
         start = np.zeros_like(b) if z0 is None else np.broadcast_to(batch("z0", z0, self.width)[0], b.shape)
         start = np.ldexp(start, -exponents)
-        if method == "peaceman-rachford":
-            try:
-                z = peaceman_rachford(*self._resolvent, b, _relu, start, tolerance, max_iterations or 1_000)
-            except ConvergenceError:
-                if max_iterations is not None:
-                    raise
-                z = np.array([pivoting(self._resolvent[0], row) for row in b])
-        elif method == "forward-backward":
-            step = self.m / self.lipschitz**2
-            z = forward_backward(self._resolvent[0], step, b, _relu, start, tolerance, max_iterations or 100_000)
-        else:
-            raise UnknownNameError("equilibrium method", method, EQUILIBRIUM_METHODS)
+        try:
+            z = peaceman_rachford(*self._resolvent, b, _relu, start, tolerance, max_iterations or 1_000)
+        except ConvergenceError:
+            if max_iterations is not None:
+                raise
+            z = np.array([pivoting(self._resolvent[0], row) for row in b])
         z = np.ldexp(z, exponents)
         return z[0] if single else z
 

@@ -35,13 +35,6 @@ def largest_row_norm(rows: Rows) -> float:
     return float(((rows * rows).sum(-1)).max()) ** 0.5 if len(rows) else 0.0
 
 
-def _report(name: str, residual: float, tolerance: float, max_iterations: int) -> ConvergenceError:
-    return ConvergenceError(
-        f"{name}: residual {residual:.3g} after max_iterations={max_iterations}, above {tolerance:.3g}. Give "
-        "more max_iterations, a larger tolerance, or method='peaceman-rachford' if it was another."
-    )
-
-
 def peaceman_rachford(
     G: Rows,
     V: Rows,
@@ -77,25 +70,8 @@ def peaceman_rachford(
             safety /= 4
         w = 2 * y - s
         z = project(w)
-    raise _report("Peaceman-Rachford splitting", residual, tolerance, max_iterations)
-
-
-def forward_backward(
-    G: Rows, step: float, b: Rows, project: Callable[[Rows], Rows], z0: Rows, tolerance: float, max_iterations: int
-) -> Rows:
-    """Solve the same inclusion as :func:`peaceman_rachford` with ``z <- project(z - step (G z - b))``.
-
-    It converges for 0 < step < 2 m / L^2; step = m / L^2 contracts by sqrt(1 - (m / L)^2). Slower than
-    Peaceman-Rachford, and independent of it: the two check each other.
-    """
-    Gt, z, residual = G.T, z0, float("inf")
-    for _ in range(max_iterations):
-        gradient = z @ Gt - b
-        residual = largest_row_norm(z - project(z - gradient))
-        if residual <= tolerance * max(1.0, largest_row_norm(z)):
-            return z
-        z = project(z - step * gradient)
-    raise _report("forward-backward splitting", residual, tolerance, max_iterations)
+    reached = f"residual {residual:.3g} after max_iterations={max_iterations}, above {tolerance:.3g}"
+    raise ConvergenceError(f"Peaceman-Rachford splitting: {reached}. Give more max_iterations or a larger tolerance.")
 
 
 def pivoting(G: np.ndarray, b: np.ndarray) -> np.ndarray:
