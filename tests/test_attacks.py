@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tightrope import attacks, datasets
 from tightrope.attacks import _retract, _steepest, check, foolbox_pgd, foolbox_pgd_each, pgd
 from tightrope.errors import InputError, RegionError
-from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Scaling
+from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Scaling, load
 from tightrope.regions import Ball, Zonotope, pixel_ball
 
 NORMS = [1.0, 1.5, 2.0, 3.0, np.inf]
@@ -207,7 +207,7 @@ def test_bad_arguments_are_named():
 def test_published_network_is_attacked():
     """L-infinity 0.05 on the first 12 images, unclipped and clipped; image 92 falls at 0.01 already."""
     file = "chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat"
-    network, mnist = MonDEQ.from_mat(datasets.fetch(file), m=20), datasets.load("mnist")
+    network, mnist = load(datasets.fetch(file), m=20), datasets.load("mnist")
 
     def broken(index, epsilon_pixel, clip):
         region = pixel_ball(mnist.image(index), np.inf, epsilon_pixel, mnist.normalisation, clip)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.oracles import forward_backward
 from tightrope import datasets
 from tightrope.errors import (
     ConvergenceError,
@@ -137,7 +138,7 @@ def test_splitting_methods_agree(seed, p, p0, n, m, scale):
     network = mondeq(seed, p=p, p0=p0, m=m, scale=scale)
     x = inputs(network, n, seed)
     fast = network.equilibrium(x)
-    slow = network.equilibrium(x, method="forward-backward", tolerance=1e-8)
+    slow = forward_backward.equilibrium(network, x, 1e-8)
     assert fast.shape == (n, p) and (fast >= 0).all()
     if n:
         size = max(1.0, np.linalg.norm(fast, axis=1).max())
@@ -168,23 +169,20 @@ def test_single_input_batch_and_warm_start_agree():
     np.testing.assert_array_equal(network.predict(x), network.logits(x).argmax(1))
 
 
-@pytest.mark.parametrize("method", ["peaceman-rachford", "forward-backward"])
-def test_unreached_tolerance_is_an_error(method):
+def test_unreached_tolerance_is_an_error():
     """An iteration that stops early says so and is not a result."""
     network = mondeq()
     with pytest.raises(ConvergenceError, match=r"residual .* after max_iterations=2"):
-        network.equilibrium(inputs(network, 3), method=method, max_iterations=2)
+        network.equilibrium(inputs(network, 3), max_iterations=2)
 
 
 def test_bad_inputs_are_named():
-    """Wrong shape, NaN and unknown method."""
+    """Wrong shape and NaN."""
     network = mondeq()
     with pytest.raises(NetworkError, match=r"x has shape \(4,\); this network needs \(5,\) or \(N, 5\)"):
         network.equilibrium(np.zeros(4))
     with pytest.raises(NetworkError, match="nan or infinite"):
         network.equilibrium(np.full(5, np.nan))
-    with pytest.raises(UnknownNameError, match="peaceman-rachford"):
-        network.equilibrium(np.zeros(5), method="peaceman-rachfort")
 
 
 def test_permuted_neurons_give_the_same_logits():
@@ -331,7 +329,7 @@ def test_factors_without_m_ask_for_it(tmp_path):
     scipy.io.savemat(tmp_path / "n.mat", f)
     with pytest.raises(NetworkError, match="Give m="):
         load(tmp_path / "n.mat")
-    assert MonDEQ.from_mat(tmp_path / "n.mat", m=0.5).m == 0.5
+    assert load(tmp_path / "n.mat", m=0.5).m == 0.5
 
 
 def test_missing_keys_are_listed(tmp_path):
@@ -382,12 +380,12 @@ def test_absent_file_and_unknown_suffix(tmp_path):
 @pytest.mark.published
 def test_published_network():
     """p = 87, m = 20, clean accuracy 99/100; both splitting methods; gradient against finite differences."""
-    network = MonDEQ.from_mat(datasets.fetch(PUBLISHED), m=20)
+    network = load(datasets.fetch(PUBLISHED), m=20)
     assert (network.input_size, network.width, network.classes) == (784, 87, 10)
     mnist = datasets.load("mnist")
     x = mnist.normalisation.to_input(mnist.images[:100])
     assert int((network.predict(x) == mnist.labels[:100]).sum()) == 99
     z = network.equilibrium(x)
-    np.testing.assert_allclose(z, network.equilibrium(x, method="forward-backward"), atol=1e-9)
+    np.testing.assert_allclose(z, forward_backward.equilibrium(network, x, 1e-10), atol=1e-9)
     numeric = central_differences(lambda v: network.logits(v, tolerance=1e-12), x[0], 1e-4)
     np.testing.assert_allclose(network.jacobian(x[0]), numeric, atol=1e-6)

@@ -101,19 +101,11 @@ NORMALISATIONS: Mapping[str, Normalisation] = {
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with labels.
+    """Images with labels, both read-only.
 
-    Attributes
-    ----------
-    name : str
-    images : (N, p0) float64, read-only
-        Pixels in [0, 1], flattened row by row.
-    labels : (N,) int64, read-only
-        Classes, counted from 0.
-    shape : (int, int) or (int, int, int)
-        Height and width, p0 = height * width; channels before them where there are several.
-    normalisation : Normalisation
-        What the networks trained on this set expect.
+    The pixels, in [0, 1], are (N, p0) float64, flattened row by row; the labels (N,) int64 are classes, counted from 0.
+    `shape` is height and width, p0 = height * width, with channels before them where there are several;
+    `normalisation` is what the networks trained on this set expect.
     """
 
     name: str
@@ -127,10 +119,8 @@ class Dataset:
         labels = np.array(self.labels, dtype=np.int64)
         size = math.prod(self.shape)
         if images.ndim != 2 or images.shape[1] != size or labels.shape != images.shape[:1]:
-            raise InputError(
-                f"data set {self.name!r}: expected images (N, {size}) and labels (N,), "
-                f"got {images.shape} and {labels.shape}"
-            )
+            expected = f"images (N, {size}) and labels (N,)"
+            raise InputError(f"data set {self.name!r}: expected {expected}, got {images.shape} and {labels.shape}")
         if not (np.all(images >= 0) and np.all(images <= 1)):  # also refuses NaN
             raise InputError(f"data set {self.name!r}: pixels must lie in [0, 1], as 0..255 divided by 255")
         images.flags.writeable = labels.flags.writeable = False
@@ -166,18 +156,13 @@ class Dataset:
 
 
 def load(name: str, split: str = "test") -> Dataset:
-    """Load a data set.
+    """Load the "train" or "test" split of a data set: digits, mnist, fashionmnist, svhn or cifar10.
 
-    Parameters
-    ----------
-    name : {"digits", "mnist", "fashionmnist", "svhn", "cifar10"}
-        ``digits`` (8 x 8) comes with scikit-learn; ``mnist`` and ``fashionmnist`` (28 x 28) are four IDX files of the
-        registry each. The others are files that a user puts into the folder TIGHTROPE_DATA, as they are published
-        (data/README.md). Any other name that ends in .npz is a file with the arrays images and labels; its pixels are
-        the input as they are.
-    split : {"train", "test"}
-        The set's own split. For ``digits``, every fifth image (0, 5, 10, ... in scikit-learn's order, 360 in
-        all) is for testing, the other 1437 are for training.
+    ``digits`` (8 x 8) comes with scikit-learn; every fifth image (0, 5, 10, ... in its order, 360 in all) is for
+    testing, the other 1437 are for training. ``mnist`` and ``fashionmnist`` (28 x 28) are four IDX files of the
+    registry each. The others are files that a user puts into the folder TIGHTROPE_DATA, as they are published
+    (data/README.md). Any other name that ends in .npz is a file with the arrays images and labels; its pixels are the
+    input as they are.
     """
     if str(name).endswith(".npz"):
         path = next((p for p in (_given(name), Path(name)) if p is not None and p.is_file()), None)
@@ -296,18 +281,15 @@ def fetch(file: str) -> Path:
     TIGHTROPE_DATA is an error (the folder is the user's); one in the cache is replaced by a fresh download.
     """
     entry = _entry(file)
-    given = _given(file)
-    if given is not None and given.is_file():
-        problem = _mismatch(given, entry)
-        if problem:
+    if (given := provided(file)) is not None:
+        if problem := _mismatch(given, entry):
             raise CorruptDataError(f"{given}: {problem}. Replace it, or unset {DATA_VARIABLE} and run `make data`.")
         return given
     cached = cache_folder() / file
     problem = _mismatch(cached, entry) if cached.is_file() else None
     if cached.is_file() and not problem:
         return cached
-    failure = _download(entry, cached)
-    if not failure:
+    if not (failure := _download(entry, cached)):
         return cached
     remedy = (
         f"Run `make data` with a network, or set {DATA_VARIABLE} to a folder that holds {file} "
@@ -315,7 +297,8 @@ def fetch(file: str) -> Path:
     )
     if problem:
         raise CorruptDataError(f"{cached}: {problem}. {remedy}")
-    places = f"{cached.parent}" if given is None else f"{given.parent} and {cached.parent}"
+    folders = [str(path.parent) for path in (_given(file), cached) if path is not None]
+    places = " and ".join(folders)
     raise MissingDataError(f"data file {file!r} is missing (looked in {places}). {remedy}")
 
 

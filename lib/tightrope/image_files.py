@@ -31,12 +31,7 @@ CIFAR_ARCHIVE, CIFAR_FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """Read an IDX file of unsigned bytes (MNIST's format), gzipped if its name ends in .gz.
-
-    Returns
-    -------
-    array : uint8, of the shape that the file states
-    """
+    """Read an IDX file of unsigned bytes (MNIST's format), gzipped if its name ends in .gz, in the shape it states."""
     path = Path(path)
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -101,19 +96,9 @@ def present(name: str, split: str, folder: Path) -> bool:
 
 
 def read_set(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Read one of :data:`SETS` from the folder with its files.
+    """Read one of :data:`SETS` from the folder with its files, or name the file and where to put it.
 
-    Returns
-    -------
-    pixels : (N, p0) uint8
-    labels : (N,) uint8
-        0 to 9.
-    shape : (3, 32, 32)
-
-    Raises
-    ------
-    MissingDataError, CorruptDataError
-        Naming the file, and where to put it.
+    Returns pixels (N, p0) and labels (N,), 0 to 9, as uint8, and the shape (3, 32, 32).
     """
     files = files_of(name, split)
     if not present(name, split, folder):
@@ -130,23 +115,12 @@ def read_set(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.ndarra
 
 
 def read_cifar10(folder: str | Path, batches: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read batches of CIFAR-10's binary version, from its archive or from the folder that unpacking it gives.
+    """Read batches such as "data_batch_1.bin" of CIFAR-10's binary version: pixels (N, 3072), labels (N,), as uint8.
 
-    Parameters
-    ----------
-    folder
-        Holds cifar-10-binary.tar.gz, or cifar-10-batches-bin with the .bin files.
-    batches
-        Such as "data_batch_1.bin".
-
-    Returns
-    -------
-    pixels : (N, 3072) uint8
-        Red, green, blue, each row by row.
-    labels : (N,) uint8
+    The folder holds cifar-10-binary.tar.gz, or cifar-10-batches-bin with the .bin files. Red, green and blue follow
+    each other, each row by row.
     """
-    records = [_cifar10_batch(Path(folder), batch) for batch in batches]
-    rows = np.concatenate(records)
+    rows = np.concatenate([_cifar10_batch(Path(folder), batch) for batch in batches])
     return rows[:, 1:], rows[:, 0]
 
 
@@ -160,9 +134,8 @@ def _cifar10_batch(folder: Path, batch: str) -> np.ndarray:
     else:
         raise MissingDataError(f"there is neither {archive} nor {plain}; the Python version (a pickle) is not read.")
     if not content or len(content) % CIFAR_RECORD:
-        raise CorruptDataError(
-            f"{source}: {len(content)} bytes are no whole number of images of {CIFAR_RECORD} bytes; get it again."
-        )
+        size = f"{len(content)} bytes are no whole number of images of {CIFAR_RECORD} bytes"
+        raise CorruptDataError(f"{source}: {size}; get it again.")
     rows = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
     _check_labels(source, rows[:, 0], 0, 9)
     return rows
@@ -183,12 +156,7 @@ def _member(archive: Path, name: str) -> bytes:
 def read_svhn(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a MATLAB file of SVHN's cropped digits: X (32, 32, 3, N) and y (N, 1), where 10 stands for the digit 0.
 
-    Returns
-    -------
-    pixels : (N, 3072) uint8
-        Red, green, blue, each row by row.
-    labels : (N,) uint8
-        The digits.
+    Returns pixels (N, 3072), red, green, blue, each row by row, and the digits (N,), as uint8.
     """
     import scipy.io  # a slow import that the other sets do not need
 
@@ -209,6 +177,5 @@ def read_svhn(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 def _check_labels(source: str, labels: np.ndarray, least: int, most: int) -> None:
     wrong = np.flatnonzero((labels < least) | (labels > most))
     if len(wrong):
-        raise CorruptDataError(
-            f"{source}: image {wrong[0]} has the label {labels[wrong[0]]}; they run from {least} to {most}."
-        )
+        first = f"image {wrong[0]} has the label {labels[wrong[0]]}"
+        raise CorruptDataError(f"{source}: {first}; they run from {least} to {most}.")

@@ -33,15 +33,7 @@ _FLIPPED = {"<=": ">=", ">=": "<=", "<": ">", ">": "<", "=": "="}
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Is there an x in the region with A F(x) <= b?
-
-    Attributes
-    ----------
-    region : Ball
-        A box, in network-input units.
-    A : (k, K)
-    b : (k,)
-    """
+    """Is there an x in the region, a box in network-input units, with A F(x) <= b, A (k, K) and b (k,)?"""
 
     region: Ball
     A: np.ndarray
@@ -54,15 +46,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Property:
-    """The cases of a file; the property holds for a network if none of them has a point.
-
-    Attributes
-    ----------
-    cases : tuple of Case
-        Empty boxes are left out.
-    inputs, outputs : int
-        Numbers of declared X and Y.
-    """
+    """The cases of a file; the property holds for a network if none of them has a point. Empty boxes are left out."""
 
     cases: tuple[Case, ...]
     inputs: int
@@ -70,15 +54,7 @@ class Property:
 
 
 def read_vnnlib(path: str | PathLike[str]) -> Property:
-    """Read a .vnnlib file, or one that is packed as .vnnlib.gz.
-
-    Raises
-    ------
-    MissingDataError, CorruptDataError
-        If the file is not there, or not a whole text.
-    InputError
-        For what the format or this reader does not know, with the expression.
-    """
+    """Read a .vnnlib file, or one that is packed as .vnnlib.gz; InputError names what this reader does not know."""
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"no file {path}. Give the path of a .vnnlib or .vnnlib.gz file.")
@@ -294,16 +270,12 @@ def _row(w: dict, d: Fraction, outputs: int) -> tuple[np.ndarray, float]:
 
 def _below(value: Fraction) -> float:
     """The largest float64 not above value."""
-    nearest = _float(value)
+    try:
+        nearest = float(value)
+    except OverflowError:
+        raise InputError("a number is too large for float64.") from None
     return nearest if Fraction(nearest) <= value else math.nextafter(nearest, -math.inf)
 
 
 def _above(value: Fraction) -> float:
     return 0.0 - _below(-value)
-
-
-def _float(value: Fraction) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise InputError("a number is too large for float64.") from None

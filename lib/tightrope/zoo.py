@@ -26,18 +26,9 @@ PIXELS = Normalisation(mean=0.0, std=1.0)
 class Entry:
     """A network and what it belongs to.
 
-    Attributes
-    ----------
-    network : MonDEQ or FeedForward
-        Takes images flattened row by row and normalised as `normalisation` says.
-    dataset : str or None
-        Name of the data set that it was trained on; None for a file, which does not say.
-    source : str
-        Where the weights come from.
-    normalisation : Normalisation or None
-        From pixels to the network's input, the one to give to :func:`tightrope.regions.pixel_ball`; None for a file.
-    known_as : str
-        See :attr:`identity`; empty for almost every network.
+    It takes images of its data set, flattened row by row and normalised as `normalisation` says, the one to give to
+    :func:`tightrope.regions.pixel_ball`; both are None for a file, which does not say. `source` is where the weights
+    come from; for `known_as`, almost always empty, see :attr:`identity`.
     """
 
     network: MonDEQ | FeedForward
@@ -70,20 +61,7 @@ def available(name: str) -> bool:
 
 
 def get(name: str) -> Entry:
-    """Return a network.
-
-    Parameters
-    ----------
-    name : str
-        One of :func:`names`, or the path of a file that :func:`tightrope.networks.load` reads.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such name; the message lists those that are close.
-    MissingDataError, CorruptDataError
-        If its file is not there or is damaged.
-    """
+    """Return a network by its name, one of :func:`names`, or from a file that :func:`tightrope.networks.load` reads."""
     name = str(name)
     if Path(name).suffix.lower() in SUFFIXES:  # before the names, which need the repository
         return Entry(load(name), None, name)
@@ -100,39 +78,23 @@ def get(name: str) -> Entry:
 
 
 def own(
-    network: MonDEQ | FeedForward | str | PathLike[str],
-    dataset: str,
-    normalisation: Normalisation | str | None = None,
+    network: MonDEQ | FeedForward | str | PathLike[str], dataset: str, normalisation: Normalisation | str | None = None
 ) -> Entry:
     """Return a network of the user as an entry: what it is, which images it is for, and how it takes them.
 
-    Parameters
-    ----------
-    network
-        A network, or the path of a file that :func:`tightrope.networks.load` reads; a relative one is looked for in the
-        working directory, then in the repository.
-    dataset : str
-        Name of the data set, see :func:`tightrope.datasets.load`.
-    normalisation
-        From pixels in [0, 1] to the network's input: "none" if it takes pixels as they are (or normalises inside),
-        "MEAN,STD", a :class:`Normalisation`, or None for that of the data set.
-
-    Raises
-    ------
-    InputError
-        If the network does not take as many pixels as the images have.
+    A path, relative to the working directory or else to the repository, is read by :func:`tightrope.networks.load`. The
+    data set is one of :func:`tightrope.datasets.load`, with as many pixels as the network takes. The normalisation,
+    from pixels in [0, 1] to the network's input, is "none" if it takes pixels as they are (or normalises inside),
+    "MEAN,STD", a :class:`Normalisation`, or None for that of the data set.
     """
     source = ""
     if not isinstance(network, MonDEQ | FeedForward):
-        path = Path(network)
-        source = str(network)
+        path, source = Path(network), str(network)
         network = load(path if path.is_absolute() or path.is_file() else paths.ROOT / path)
     data = datasets.load(dataset)
-    if network.input_size != data.images.shape[1]:
-        raise InputError(
-            f"network {source or network.name!r} takes {network.input_size} pixels, {dataset} has "
-            f"{data.images.shape[1]}; choose a network and a data set that go together."
-        )
+    if network.input_size != (pixels := data.images.shape[1]):
+        taken = f"network {source or network.name!r} takes {network.input_size} pixels, {dataset} has {pixels}"
+        raise InputError(f"{taken}; choose a network and a data set that go together.")
     return Entry(network, dataset, source, parse_normalisation(normalisation) or data.normalisation)
 
 
@@ -164,21 +126,10 @@ _Format = Callable[["_Published", tuple[Path, ...]], MonDEQ | FeedForward]
 class _Published:
     """A network of a paper, as papers/<key>/networks.yaml describes it.
 
-    Attributes
-    ----------
-    files : tuple of str
-        Names in the registry of :mod:`tightrope.datasets`.
-    format : str
-        One of :data:`_FORMATS`: what is in the files.
-    dataset : str
-    normalisation : Normalisation
-    input_shape, convolutions
-        What a state dictionary does not hold: (channels, height, width) of the images, and (stride, padding) of each
-        convolution.
-    m : float or None
-        The constant of strong monotonicity of a monDEQ.
-    known_as : str
-        The SHA-256 by which rows know the network, if it is not that of its weights as they are computed now.
+    `files` are names in the registry of :mod:`tightrope.datasets`, and `format`, one of :data:`_FORMATS`, says what is
+    in them. A state dictionary does not hold `input_shape`, the (channels, height, width) of the images, and
+    `convolutions`, the (stride, padding) of each; m is a monDEQ's constant of strong monotonicity. `known_as` is the
+    SHA-256 by which rows know the network, if it is not that of its weights as they are computed now.
     """
 
     files: tuple[str, ...]
@@ -199,18 +150,10 @@ class _Published:
         return _FORMATS[self.format](self, tuple(map(datasets.fetch, self.files)))
 
 
-def _mondeq(published: _Published, files: tuple[Path, ...]) -> MonDEQ | FeedForward:
-    return load(files[0], published.m)
-
-
 def _rows_times_weights(_: _Published, files: tuple[Path, ...]) -> FeedForward:
     """Read W1, b1, W2, b2 of a network that is written as ReLU(x W1 + b1) W2 + b2."""
     W1, b1, W2, b2 = map(read_npy, files)
     return FeedForward.dense((W1.T, W2.T), (b1, b2))
-
-
-def _state_dictionary(published: _Published, files: tuple[Path, ...]) -> FeedForward:
-    return _from_arrays(published, read_state_dict(files[0]))
 
 
 def _normalising_state_dictionary(published: _Published, files: tuple[Path, ...]) -> FeedForward:
@@ -231,9 +174,9 @@ def _from_arrays(published: _Published, arrays: Mapping[str, np.ndarray]) -> Fee
 
 #: What `format` may say in networks.yaml.
 _FORMATS: Mapping[str, _Format] = {
-    "mondeq": _mondeq,
+    "mondeq": lambda published, files: load(files[0], published.m),
     "rows-times-weights": _rows_times_weights,
-    "state-dictionary": _state_dictionary,
+    "state-dictionary": lambda published, files: _from_arrays(published, read_state_dict(files[0])),
     "normalising-state-dictionary": _normalising_state_dictionary,
 }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import exact
+from tests.oracles.relu_states import state
 from tightrope.errors import InputError, NetworkError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.problems.relu_lipschitz import (
@@ -17,7 +18,6 @@ from tightrope.problems.relu_lipschitz import (
     relative_rounding,
     relu_lipschitz_problem,
     slope_problem,
-    state,
     variable_bounds,
 )
 from tightrope.problems.relu_question import gradient_bounds, gradient_rounding, question

@@ -3,14 +3,7 @@
 from tightrope.figures.bars import bounds, error_bars, gap_bars, problem_sizes, stacked_ratios
 from tightrope.figures.curves import ascents, curves, pairs, ratio_curves, spreads, sweeps
 from tightrope.figures.drawing import Drawing
-from tightrope.figures.maps import (
-    envelope_panels,
-    matrix,
-    pair_matrices,
-    region_and_bounds,
-    relation_map,
-    relu_regions,
-)
+from tightrope.figures.maps import envelope_panels, matrix, pair_matrices, region_and_bounds, relation_map, relu_regions
 from tightrope.figures.networks import adversarial_example, certificate, outer_ellipses
 
 __all__ = [

@@ -3,13 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tightrope.figures.curves import LINES, _line
-from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, STYLE, UNDECIDED, Drawing, blank_figure
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, UNDECIDED, Drawing, canvas, legend
 
 RELAXED, GREEDY_ONLY = "#7fa3c7", "#bcd0e4"  # between certified and undecided: certified by LP-ALL, by LP-GREEDY
 
@@ -17,18 +13,10 @@ RELAXED, GREEDY_ONLY = "#7fa3c7", "#bcd0e4"  # between certified and undecided: 
 def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Drawing:
     """Draw one bar per setting: certified, undecided, attacked.
 
-    Parameters
-    ----------
-    bars
-        (label, certified, attacked, images, printed certified %, printed not attacked %), the last two or
-        None.
-    title
-        What is drawn.
-    together
-        How many bars that follow each other stand closer together; with 1 all are equally far apart.
+    Bars are (label, certified, attacked, images, printed certified %, printed not attacked %), the last two or None;
+    `together` of them that follow each other stand closer together.
     """
-    with rc_context(STYLE):
-        figure = blank_figure(7.2, 0.44 * len(bars) + 1.4)
+    with canvas(7.2, 0.44 * len(bars) + 1.4) as figure:
         axes = figure.add_subplot()
         heights = -np.arange(len(bars)) - 0.4 * (np.arange(len(bars)) // together) * (together > 1)
         line = dict(color=INK, linewidth=1.2, clip_on=False, zorder=5)
@@ -54,35 +42,25 @@ def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Draw
         axes.set_ylim(heights[-1] - 0.6, 0.6)
         axes.set_xlabel("percent of the images")
         axes.spines["left"].set_visible(False)
-        handles = [
-            Patch(color=CERTIFIED, label="certified"),
-            Patch(color=UNDECIDED, label="undecided"),
-            Patch(color=ATTACKED, label="attacked"),
-        ]
-        marks = []
-        if any(bar[4] is not None for bar in bars):
-            marks.append(axes.plot([], [], "v", color=INK, markersize=6, label="printed: certified")[0])
-        if any(bar[5] is not None for bar in bars):
-            marks.append(axes.plot([], [], "^", color=INK, markersize=6, label="printed: not attacked")[0])
-        figure.legend(handles=handles + marks, loc="outside upper center", ncols=5, frameon=False,
-                      handlelength=1.0, columnspacing=1.4, fontsize=8.5)
+        kinds = (("certified", CERTIFIED), ("undecided", UNDECIDED), ("attacked", ATTACKED))
+        handles = [Patch(color=colour, label=name) for name, colour in kinds]
+        for place, marker, label in ((4, "v", "printed: certified"), (5, "^", "printed: not attacked")):
+            if any(bar[place] is not None for bar in bars):
+                handles += axes.plot([], [], marker, color=INK, markersize=6, label=label)
+        legend(figure, handles, 5, handlelength=1.0, columnspacing=1.4)
     return Drawing(figure, title)
 
 
 def error_bars(bars: Sequence[tuple], title: str) -> Drawing:
     """Draw one bar per line of Table 1: what is known of the images, from wrong labels to LP-GREEDY's certificates.
 
-    Parameters
-    ----------
-    bars
-        (label, test error, PGD, exact lower, exact upper, LP-ALL, LP-GREEDY), in percent of the images.
+    Bars are (label, test error, PGD, exact lower, exact upper, LP-ALL, LP-GREEDY), in percent of the images.
     """
     parts = [
         ("wrong label", INK), ("attacked by PGD", ATTACKED), ("attacked by others", "#f0c29a"), ("open", UNDECIDED),
         ("certified exactly", CERTIFIED), ("by LP-ALL too", RELAXED), ("by LP-GREEDY too", GREEDY_ONLY),
     ]
-    with rc_context(STYLE):
-        figure = blank_figure(7.2, 0.36 * len(bars) + 1.2)
+    with canvas(7.2, 0.36 * len(bars) + 1.2) as figure:
         axes = figure.add_subplot()
         heights = -np.arange(len(bars))
         for y, (_, *ends) in zip(heights, bars, strict=True):
@@ -95,8 +73,7 @@ def error_bars(bars: Sequence[tuple], title: str) -> Drawing:
         axes.set_xlim(0, 100)
         axes.set_xlabel("percent of the images of the exact verifier, the first test images")
         axes.spines["left"].set_visible(False)
-        handles = [Patch(color=colour, label=name) for name, colour in parts]
-        figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+        legend(figure, [Patch(color=colour, label=name) for name, colour in parts], 4, fontsize=8)
     return Drawing(figure, title)
 
 
@@ -105,8 +82,7 @@ def gap_bars(gaps: Sequence[tuple], title: str) -> Drawing:
     networks = list(dict.fromkeys(gap[0] for gap in gaps))
     methods = list(dict.fromkeys(gap[1] for gap in gaps))
     colours = dict(zip(("lp-greedy", "lp-last", "lp-all"), (ATTACKED, RELAXED, CERTIFIED), strict=True))
-    with rc_context(STYLE):
-        figure = blank_figure(7.2, 3.4)
+    with canvas(7.2, 3.4) as figure:
         axes = figure.add_subplot()
         for network, method, middle, low, high, _ in gaps:
             x = networks.index(network) + 0.26 * (methods.index(method) - (len(methods) - 1) / 2)
@@ -118,26 +94,18 @@ def gap_bars(gaps: Sequence[tuple], title: str) -> Drawing:
                 axes.text(1.01, level, name, va="center", ha="left", color=MUTED, transform=axes.get_yaxis_transform())
         axes.set_xlim(-1, len(networks) - 0.4)
         names = [network.split("/")[-1] for network in networks]
-        axes.set_xticks(
-            range(len(networks)),
-            names,
-            rotation=30 if len(names) > 4 else 0,
-            ha="right" if len(names) > 4 else "center",
-        )
+        turned = dict(rotation=30, ha="right") if len(names) > 4 else dict(rotation=0, ha="center")
+        axes.set_xticks(range(len(networks)), names, **turned)
         axes.set_ylabel("median gap to PGD, %")
-        handles = [Patch(color=colours[method], label=method.upper()) for method in methods]
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
+        legend(figure, [Patch(color=colours[method], label=method.upper()) for method in methods], 3, fontsize=9)
     return Drawing(figure, title)
 
 
 def problem_sizes(bars: Sequence[tuple[str, int, int, int, int]]) -> Drawing:
     """Draw the sizes of some models on a logarithmic axis.
 
-    Parameters
-    ----------
-    bars
-        (model, rows of the PSD matrix as printed, rows here, rows that are factored densely, rows of the Schur
-        complement).
+    Bars are (model, rows of the PSD matrix as printed, rows here, rows that are factored densely, rows of the Schur
+    complement).
     """
     kinds = (
         ("PSD matrix, printed formula", UNDECIDED),
@@ -145,8 +113,7 @@ def problem_sizes(bars: Sequence[tuple[str, int, int, int, int]]) -> Drawing:
         ("of it, factored densely", CERTIFIED),
         ("Schur complement", ATTACKED),
     )
-    with rc_context(STYLE):
-        figure = blank_figure(8.4, 0.95 * max(1, len(bars)) + 1.1)
+    with canvas(8.4, 0.95 * max(1, len(bars)) + 1.1) as figure:
         axes = figure.add_subplot()
         for place, (_, *counts) in enumerate(bars):
             for part, (count, (_, colour)) in enumerate(zip(counts, kinds, strict=True)):
@@ -159,23 +126,18 @@ def problem_sizes(bars: Sequence[tuple[str, int, int, int, int]]) -> Drawing:
         axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("rows")
-        handles = [Patch(color=colour, label=name) for name, colour in kinds]
-        figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+        legend(figure, [Patch(color=colour, label=name) for name, colour in kinds], 4, fontsize=8)
     return Drawing(figure, "sizes of the models")
 
 
 def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -> Drawing:
-    """Draw lower and upper bounds of one number in each group, side by side; on logarithmic axes where they are far apart.
+    """Draw bounds of one number in each group, side by side; on logarithmic axes where they are far apart.
 
-    Parameters
-    ----------
-    groups
-        Title -> (name, "upper", "lower" or another word for a number that bounds nothing, value).
+    Groups are title -> (name, "upper", "lower" or another word for a number that bounds nothing, value).
     """
     marks = {"upper": ("v", CERTIFIED), "lower": ("^", ATTACKED)}
-    with rc_context(STYLE):
-        names = list(dict.fromkeys(name for group in groups.values() for name, _, _ in group))
-        figure = blank_figure(9.0, 0.34 * len(names) + 1.2)
+    names = list(dict.fromkeys(name for group in groups.values() for name, _, _ in group))
+    with canvas(9.0, 0.34 * len(names) + 1.2) as figure:
         panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
         for axes, (heading, group) in zip(panels, groups.items(), strict=True):
             proven = {side: [value for _, s, value in group if s == side] for side in marks}

@@ -3,12 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, STYLE, UNDECIDED, Drawing, blank_figure
+from tightrope.figures.drawing import INK, UNDECIDED, Drawing, canvas, grid, legend
 
 #: One colour and one dash for each relaxation, wherever it is drawn; distinguishable without colour.
 LINES = {
@@ -40,9 +36,12 @@ LOOK = {
 }
 
 
+def _colour(name: str) -> str:
+    return LINES.get(name, (INK, "-"))[0]
+
+
 def _line(name: str) -> dict:
-    colour, dash = LINES.get(name, (INK, "-"))
-    return {"color": colour, "linestyle": dash}
+    return dict(zip(("color", "linestyle"), LINES.get(name, (INK, "-")), strict=True))
 
 
 def _look(name: str) -> dict:
@@ -57,26 +56,17 @@ def curves(
     marks: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
     shared: bool = False,
 ) -> Drawing:
-    """Draw curves, one for each relaxation, in one panel or several side by side.
+    """Draw curves, one for each relaxation, in one panel or several side by side, with one y axis if it is shared.
 
-    Parameters
-    ----------
-    panels
-        Heading -> name -> (x, y); nan in y breaks a curve.
-    labels
-        Of the axes.
-    marks
-        Heading -> (x, value before, value after) of jumps.
-    shared
-        Whether the panels have one y axis.
+    Panels are heading -> name -> (x, y), where nan in y breaks a curve; labels are those of the axes; marks are heading
+    -> (x, value before, value after) of jumps.
     """
-    with rc_context(STYLE):
-        columns = min(3, len(panels))
-        rows = -(-len(panels) // columns)
-        figure = blank_figure(3.4 * columns + (1.4 if columns == 1 else 0), 2.7 * rows + 0.4)
-        axes = figure.subplots(rows, columns, squeeze=False, sharey=shared).ravel()
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    with canvas(3.4 * columns + (1.4 if columns == 1 else 0), 2.7 * rows + 0.4) as figure:
+        axes = grid(figure, len(panels), columns, sharey=shared)
         handles = {}
-        for ax, (heading, lines) in zip(axes, panels.items(), strict=False):
+        for ax, (heading, lines) in zip(axes, panels.items(), strict=True):
             for name, (x, y) in lines.items():
                 handles[name] = ax.plot(x, y, linewidth=1.6, **_line(name))[0]
             for x, before, after in (marks or {}).get(heading, ()):
@@ -85,30 +75,20 @@ def curves(
             ax.set_title(heading)
             ax.set_xlabel(labels[0])
             ax.locator_params(axis="x", nbins=5)  # long numbers do not run into each other
-        for row in range(rows):
-            axes[row * columns].set_ylabel(labels[1])
-        for ax in axes[len(panels) :]:
-            ax.set_visible(False)
-        wide = {1: 3, 2: 4}.get(columns, 7)
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(wide, len(handles)),
-                      frameon=False, fontsize=8.5)
+        for ax in axes[::columns]:
+            ax.set_ylabel(labels[1])
+        legend(figure, handles, min({1: 3, 2: 4}.get(columns, 7), len(handles)))
     return Drawing(figure, title)
 
 
 def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
     """Draw medians with a band between the quartiles, two panels to a row.
 
-    Parameters
-    ----------
-    panels
-        title, x, y (labels), log (of the y axis), series: name -> (x, lower quartile, median, upper quartile).
+    Panels have title, x, y (labels), log (of the y axis), series: name -> (x, lower quartile, median, upper quartile).
     """
-    rows = -(-len(panels) // 2)
-    with rc_context(STYLE):
-        figure = blank_figure(9.0, 3.0 * rows + 0.5)
-        grid = figure.subplots(rows, 2, squeeze=False).ravel()
+    with canvas(9.0, 3.0 * -(-len(panels) // 2) + 0.5) as figure:
         shown = {}
-        for axes, panel in zip(grid, panels, strict=False):
+        for axes, panel in zip(grid(figure, len(panels), 2), panels, strict=True):
             for name, points in panel["series"].items():
                 x, low, half, high = zip(*points, strict=True)
                 (line,) = axes.plot(x, half, label=name, **_look(name))
@@ -123,11 +103,8 @@ def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
                 axes.set_yscale("log")
             else:
                 axes.set_ylim(bottom=0)
-        for axes in grid[len(panels) :]:
-            axes.axis("off")
         wide = len(shown) if len(shown) <= 8 else -(-len(shown) // 2)
-        figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=max(1, wide), frameon=False,
-                      fontsize=8.5, columnspacing=1.3)
+        legend(figure, shown, max(1, wide), columnspacing=1.3)
     return Drawing(figure, title)
 
 
@@ -136,15 +113,8 @@ def ratio_curves(
     printed: Mapping[str, Sequence[tuple[float, float]]],
     title: str,
 ) -> Drawing:
-    """Draw percent certified against the radius; printed numbers as marks without a line.
-
-    Parameters
-    ----------
-    series, printed
-        Name -> (epsilon, percent).
-    """
-    with rc_context(STYLE):
-        figure = blank_figure(6.4, 3.8)
+    """Draw percent certified against the radius, name -> (epsilon, percent); printed numbers as marks alone."""
+    with canvas(6.4, 3.8) as figure:
         axes = figure.add_subplot()
         for name, points in series.items():
             method = max((known for known in LOOK if name.startswith(known)), key=len, default=name)
@@ -162,13 +132,12 @@ def ratio_curves(
 
 def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]], label: str, title: str) -> Drawing:
     """Draw one point for each seed and a bar at their mean, a column for each training, a panel for each network."""
-    with rc_context(STYLE):
-        figure = blank_figure(0.75 * sum(len(part) + 1 for part in panels.values()) + 0.6, 3.3)
-        widths = [len(part) for part in panels.values()]
+    widths = [len(part) for part in panels.values()]
+    with canvas(0.75 * sum(width + 1 for width in widths) + 0.6, 3.3) as figure:
         axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
         for ax, (heading, columns) in zip(axes, panels.items(), strict=True):
             for at, (name, values) in enumerate(columns.items()):
-                colour = LINES.get(name, (INK, "-"))[0]
+                colour = _colour(name)
                 beside = at + 0.12 * np.linspace(-1, 1, len(values)) if len(values) > 1 else [at]
                 ax.plot(beside, values, "o", color=colour, markersize=5, alpha=0.8)
                 ax.plot([at - 0.3, at + 0.3], [np.mean(values)] * 2, color=colour, linewidth=2)
@@ -187,20 +156,14 @@ def ascents(
 ) -> Drawing:
     """Draw bounds along a shift of the weights and the steps of gradient ascent on them.
 
-    Parameters
-    ----------
-    landscapes
-        Relaxation -> (shifts, bounds); nan breaks a curve.
-    paths
-        Relaxation -> (shifts, bounds) of the steps, the start first.
+    Both are relaxation -> (shifts, bounds): nan breaks a landscape, a path has the start first.
     """
-    with rc_context(STYLE):
-        figure = blank_figure(6.4, 3.6)
+    with canvas(6.4, 3.6) as figure:
         ax = figure.add_subplot()
         for name, (x, y) in landscapes.items():
             ax.plot(x, y, linewidth=1.4, label=name, **_line(name))
         for name, (x, y) in paths.items():
-            colour = _line(name)["color"]
+            colour = _colour(name)
             ax.plot(x, y, "o", color=colour, markersize=3.5, alpha=0.55)
             ax.plot(x[:1], y[:1], "o", color="white", markeredgecolor=colour, markersize=7)
             ax.plot(x[-1:], y[-1:], "*", color=colour, markeredgecolor=INK, markeredgewidth=0.6, markersize=13)
@@ -212,12 +175,11 @@ def ascents(
 
 def pairs(points: Sequence[tuple[str, float, float]], labels: tuple[str, str], title: str) -> Drawing:
     """Draw one point for each relaxation with its name: tightness against result."""
-    with rc_context(STYLE):
-        figure = blank_figure(4.8, 3.2)
+    with canvas(4.8, 3.2) as figure:
         ax = figure.add_subplot()
         wide, high = (np.ptp([point[i] for point in points]) for i in (1, 2))
         for name, x, y in points:
-            ax.plot(x, y, "o", color=LINES.get(name, (INK, "-"))[0], markersize=7)
+            ax.plot(x, y, "o", color=_colour(name), markersize=7)
             # Below the point where the name would run into the next one.
             crowded = any(0 < a - x < 0.25 * wide and abs(b - y) < 0.1 * high for _, a, b in points)
             ax.annotate(name, (x, y), textcoords="offset points", xytext=(7, -13 if crowded else 4))

@@ -5,10 +5,13 @@ numbers give the same bytes: no dates, no program names in the files.
 """
 
 import io
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -37,11 +40,30 @@ STYLE = {
 _BARE = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
 
-def blank_figure(width: float, height: float) -> Figure:
-    """Return a figure of this size in inches, without a window."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
+@contextmanager
+def canvas(width: float, height: float, **style: object) -> Iterator[Figure]:
+    """A blank figure of this size in inches, without a window, in our style."""
+    with rc_context({**STYLE, **style}):
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def grid(figure: Figure, count: int, columns: int, **options: object) -> list[Axes]:
+    """Panels for `count` drawings, so many to a row; places that are left over stay empty."""
+    axes = figure.subplots(-(-count // columns), columns, squeeze=False, **options).ravel()
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    return list(axes[:count])
+
+
+def legend(figure: Figure, handles: Iterable | Mapping, columns: int, fontsize: float = 8.5, **options: object) -> None:
+    """One legend above all panels, of handles or of those of a mapping under their names."""
+    named = {"handles": handles}
+    if isinstance(handles, Mapping):
+        named = {"handles": handles.values(), "labels": handles.keys()}
+    options = {"loc": "outside upper center", "frameon": False, "ncols": columns, "fontsize": fontsize, **options}
+    figure.legend(**named, **options)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from tightrope.figures.curves import LINES, _line
-from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, STYLE, UNDECIDED, Drawing, blank_figure
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, Drawing, canvas, grid, legend
 
 #: Node -> place; the tighter, the higher.
 PLACES: Mapping[str, tuple[float, float]] = {
@@ -31,8 +27,7 @@ PLACES: Mapping[str, tuple[float, float]] = {
 def matrix(values: Sequence[Sequence[float]], lines: Sequence[str], columns: Sequence[str], title: str) -> Drawing:
     """Draw percentages as a table whose cells are the darker the larger they are."""
     values = np.array(values, dtype=float)
-    with rc_context(STYLE):
-        figure = blank_figure(1.0 * len(columns) + 2.4, 0.32 * len(lines) + 0.7)
+    with canvas(1.0 * len(columns) + 2.4, 0.32 * len(lines) + 0.7) as figure:
         ax = figure.add_subplot()
         ax.imshow(values, cmap="Blues", vmin=0, vmax=105, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
@@ -47,10 +42,9 @@ def matrix(values: Sequence[Sequence[float]], lines: Sequence[str], columns: Seq
 
 def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
     """Draw symmetric (K, K) matrices of constants of pairs side by side; a pair without a number stays white."""
-    with rc_context(STYLE):
-        figure = blank_figure(4.6 * len(matrices), 4.4)
-        grid = figure.subplots(1, len(matrices), squeeze=False).ravel()
-        for axes, (name, L) in zip(grid, matrices.items(), strict=True):
+    with canvas(4.6 * len(matrices), 4.4) as figure:
+        panels = grid(figure, len(matrices), len(matrices))
+        for axes, (name, L) in zip(panels, matrices.items(), strict=True):
             shown = np.where(np.eye(len(L), dtype=bool), np.nan, L)
             low, high = (np.nanmin(shown), np.nanmax(shown)) if np.isfinite(shown).any() else (0, 1)
             axes.imshow(shown, cmap="Blues", vmin=low - 0.5 * (high - low), vmax=high + 0.5 * (high - low))
@@ -60,14 +54,13 @@ def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
             axes.set_yticks(range(len(L)))
             axes.set_title(name)
             axes.set_xlabel("label")
-        grid[0].set_ylabel("label")
+        panels[0].set_ylabel("label")
     return Drawing(figure, title)
 
 
 def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Drawing:
     """Draw nodes and arrows (tighter, looser, kind, whether it was seen to hold)."""
-    with rc_context(STYLE):
-        figure = blank_figure(7.2, 4.3)
+    with canvas(7.2, 4.3) as figure:
         axes = figure.add_subplot()
         for tighter, looser, kind, holds in arrows:
             style = "<->" if kind == "equal" else "-|>"
@@ -86,26 +79,18 @@ def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Dr
             Line2D([], [], color=MUTED, linestyle="--", label="equal"),
             Line2D([], [], color=ATTACKED, label="contradicted by a measurement"),
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        legend(figure, handles, 3, fontsize=8, loc="outside lower center")
     return Drawing(figure, title)
 
 
 def relu_regions(
     panels: Sequence[tuple[str, Sequence[tuple[float, float]]]], lower: float, upper: float, title: str
 ) -> Drawing:
-    """Draw the region of each relaxation over the ReLU.
-
-    Parameters
-    ----------
-    panels
-        (heading, corners of the region) for each.
-    """
-    with rc_context(STYLE):
-        columns = min(4, len(panels))
-        rows = -(-len(panels) // columns)
-        figure = blank_figure(2.25 * columns, 1.9 * rows + 0.1)
-        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-        for ax, (heading, corners) in zip(axes, panels, strict=False):
+    """Draw the region of each relaxation, (heading, corners), over the ReLU."""
+    columns = min(4, len(panels))
+    with canvas(2.25 * columns, 1.9 * -(-len(panels) // columns) + 0.1) as figure:
+        axes = grid(figure, len(panels), columns, sharex=True, sharey=True)
+        for ax, (heading, corners) in zip(axes, panels, strict=True):
             ax.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.2)
             ax.plot([lower, 0, upper], [0, 0, upper], color=ATTACKED, linewidth=2.0)
             ax.axhline(0, color=MUTED, linewidth=0.5, zorder=0)
@@ -114,19 +99,13 @@ def relu_regions(
             ax.set_xticks([lower, 0, upper], ["$l$", "0", "$u$"])
             ax.set_yticks([0, upper], ["0", "$u$"])
             ax.set_aspect("equal")
-        for ax in axes[len(panels) :]:
-            ax.set_visible(False)
     return Drawing(figure, title)
 
 
 def envelope_panels(panels: Sequence[dict], title: str) -> Drawing:
     """Draw activations with their convex hulls: x, value, below, above (arrays), name, lower, upper."""
-    columns = 4
-    lines = -(-len(panels) // columns)
-    with rc_context(STYLE):
-        figure = blank_figure(7.2, 1.9 * lines)
-        for number, panel in enumerate(panels):
-            axes = figure.add_subplot(lines, columns, number + 1)
+    with canvas(7.2, 1.9 * -(-len(panels) // 4)) as figure:
+        for axes, panel in zip(grid(figure, len(panels), 4), panels, strict=True):
             axes.fill_between(panel["x"], panel["below"], panel["above"], color="#bcd0e4", linewidth=0)
             axes.plot(panel["x"], panel["below"], color=CERTIFIED, linewidth=1.2)
             axes.plot(panel["x"], panel["above"], color=CERTIFIED, linewidth=1.2)
@@ -148,22 +127,11 @@ def region_and_bounds(
 ) -> Drawing:
     """Draw one relaxation's region over the ReLU, and beside it the bounds of an output by every relaxation.
 
-    Parameters
-    ----------
-    corners
-        Of the region; two of them for a stable neuron, whose region is a line.
-    ends
-        l and u.
-    bars
-        (relaxation, lower bound, upper bound).
-    exact
-        The output's smallest and largest value.
-    chosen
-        The relaxation whose bar stands out.
+    The corners of a stable neuron's region are two, those of a line; `ends` are l and u; bars are (relaxation, lower
+    bound, upper bound), and that of the chosen relaxation stands out; `exact` is the output's range.
     """
     lower, upper = ends
-    with rc_context(STYLE):
-        figure = blank_figure(9.0, 3.6)
+    with canvas(9.0, 3.6) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.35))
         left.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.4)
         points = [lower, *([0.0] if lower < 0 < upper else []), upper]

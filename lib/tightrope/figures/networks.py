@@ -3,30 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from tightrope.figures.curves import LINES, _line
-from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, STYLE, UNDECIDED, Drawing, blank_figure
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, Drawing, canvas, legend
+
 
 def adversarial_example(
     original: np.ndarray, attacked: np.ndarray | None, shape: tuple[int, int], row: Mapping
 ) -> Drawing:
     """Draw an image, its attack, their difference, and the scores of all labels.
 
-    Parameters
-    ----------
-    original, attacked
-        (p0,) pixels; `attacked` None if no attack succeeded.
-    shape
-        Height and width.
-    row
-        The row of Figure 2: label, attack_label, scores, attack_scores, epsilon_pixel, norm.
+    Both are (p0,) pixels of the shape (height, width); `attacked` is None if no attack succeeded. The row is that of
+    Figure 2: label, attack_label, scores, attack_scores, epsilon_pixel, norm.
     """
-    with rc_context(STYLE):
-        figure = blank_figure(9.6, 2.9)
+    with canvas(9.6, 2.9) as figure:
         panels = figure.subplots(1, 5, width_ratios=[1, 1, 1, 0.05, 1.3])
         _image(panels[0], original.reshape(shape), f"original: {row['predicted']}")
         if attacked is None:
@@ -43,34 +33,25 @@ def adversarial_example(
 def outer_ellipses(panels: Sequence[Mapping]) -> Drawing:
     """Draw outer ellipsoids on two labels: boundary, threshold line, sampled outputs and attacks.
 
-    Parameters
-    ----------
-    panels
-        title, labels (the true one, another), ellipse (count, 2), and points (count, 2), possibly none: samples,
-        attacks, published_border, published_attack.
+    Panels have title, labels (the true one, another), ellipse (count, 2), and points (count, 2), possibly none:
+    samples, attacks, published_border, published_attack.
     """
-    with rc_context(STYLE):
-        figure = blank_figure(4.3 * len(panels), 5.0)
+    with canvas(4.3 * len(panels), 5.0) as figure:
         for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
             _ellipse(axes, panel)
-        blue, line = dict(color=CERTIFIED, linewidth=1.6), dict(color=INK, linewidth=1, linestyle="--")
         y, k = panels[0]["labels"]
-        handles = [
-            axes.plot([], [], **blue, label="outer ellipsoid (proven)")[0],
-            axes.plot([], [], **line, label=f"$F_{k} = F_{y}$")[0],
-            axes.plot([], [], ".", color=MUTED, markersize=6, label="sampled outputs")[0],
-            axes.plot(
-                [], [], "x", color=ATTACKED, markersize=6, markeredgewidth=1.6, label="attacks, and on the way there"
-            )[0],
+        hollow = dict(markerfacecolor="none", markeredgecolor=INK)
+        looks = [
+            ("-", "outer ellipsoid (proven)", dict(color=CERTIFIED, linewidth=1.6)),
+            ("--", f"$F_{k} = F_{y}$", dict(color=INK, linewidth=1)),
+            (".", "sampled outputs", dict(color=MUTED, markersize=6)),
+            ("x", "attacks, and on the way there", dict(color=ATTACKED, markersize=6, markeredgewidth=1.6)),
         ]
         if any(len(panel["published_border"]) for panel in panels):
-            handles += [
-                axes.plot([], [], "+", color="#2a9d8f", markersize=6, label="published: border points")[0],
-                axes.plot([], [], "o", markerfacecolor="none", markeredgecolor=INK, markersize=6,
-                          label="published: attacks")[0],
-            ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=8.5,
-                      handlelength=1.6, columnspacing=1.6)
+            looks.append(("+", "published: border points", dict(color="#2a9d8f", markersize=6)))
+            looks.append(("o", "published: attacks", dict(markersize=6, **hollow)))
+        handles = [axes.plot([], [], style, label=label, **look)[0] for style, label, look in looks]
+        legend(figure, handles, 3, handlelength=1.6, columnspacing=1.6)
     return Drawing(figure, "outer ellipsoids on two labels")
 
 
@@ -85,24 +66,12 @@ def certificate(
 ) -> Drawing:
     """Draw an image, its attack, what is known of each margin, and the outputs at two labels.
 
-    Parameters
-    ----------
-    pixels, attacked
-        (p0,) each; `attacked` None without an attack.
-    shape
-        Height and width.
-    titles
-        Of the two images.
-    margins
-        (label k, nominal F_k - F_y, largest one found, proven upper bound, verdict or None), the last three or None.
-    label
-        The true label y.
-    projection
-        names of the two labels; center (2,), cloud (n, 2), attack (2,), boundary (m, 2), each or None; true, the axis
-        of the true label or None; note.
+    The images are (p0,) pixels of the shape (height, width), the second None without an attack, with a title each.
+    Margins are (label k, nominal F_k - F_y, largest one found, proven upper bound, verdict or None), the last three or
+    None, and y the true label. The projection has names of the two labels; center (2,), cloud (n, 2), attack (2,),
+    boundary (m, 2), each or None; true, the axis of the true label or None; note.
     """
-    with rc_context({**STYLE, "figure.constrained_layout.use": False}):  # fixed places: quick, and nothing jumps
-        figure = blank_figure(12, 3.7)
+    with canvas(12, 3.7, **{"figure.constrained_layout.use": False}) as figure:  # fixed: quick, and nothing jumps
         grid = figure.add_gridspec(1, 4, width_ratios=[1, 1, 1.7, 1.25], left=0.01, right=0.99, bottom=0.2, top=0.9,
                                    wspace=0.22)
         before, after, bars, outputs = (figure.add_subplot(part) for part in grid)

@@ -5,10 +5,9 @@ from typing import Any
 from tightrope.networks.feedforward import FeedForward
 from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 from tightrope.networks.loading import load
-from tightrope.networks.mondeq import EQUILIBRIUM_METHODS, MonDEQ
+from tightrope.networks.mondeq import MonDEQ
 
 __all__ = [
-    "EQUILIBRIUM_METHODS",
     "Composition",
     "Convolution",
     "Dense",

@@ -1,10 +1,8 @@
 """Weights as they come from files and callers: read without running code, checked, made read-only float64."""
 
 import hashlib
-import pickle
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,18 +27,15 @@ def weight(name: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
         raise NetworkError(f"{name} is not an array of real numbers: {error}.") from error
     if len(shape) == 1 and array.ndim == 2 and 1 in array.shape:
         array = array.ravel()
-    if array.ndim != len(shape) or any(
-        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
-    ):
+    if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = " x ".join("any" if size is None else str(size) for size in shape)
         raise NetworkError(f"{name} has shape {array.shape}; it must be {wanted}.")
     if 0 in array.shape:
         raise NetworkError(f"{name} is empty: shape {array.shape}.")
     if not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise NetworkError(
-            f"{name} has {np.sum(~np.isfinite(array))} entries that are nan or infinite, first at {where}."
-        )
+        bad = np.argwhere(~np.isfinite(array))
+        where = tuple(bad[0].tolist())
+        raise NetworkError(f"{name} has {len(bad)} entries that are nan or infinite, first at {where}.")
     array.setflags(write=False)
     return array
 
@@ -67,72 +62,43 @@ def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _existing(path: PathOrName) -> Path:
+@contextmanager
+def _reading(path: PathOrName, kind: str, advice: str) -> Iterator[Path]:
+    """The path of a file that is there; an error of its reader becomes a :class:`CorruptDataError` with the advice."""
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"no file {path}. Give the path of a .npz, .mat, .pt or .pth file with weights.")
-    return path
+    try:
+        yield path
+    except Exception as error:  # the readers of NumPy, SciPy and torch raise whatever comes
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise CorruptDataError(f"{path} cannot be read as {kind} ({first_line}). {advice}") from error
 
 
 def read_npz(path: PathOrName) -> dict[str, np.ndarray]:
     """Read all arrays of an .npz file; pickled objects are refused, since reading them could run code."""
-    path = _existing(path)
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        EOFError,
-        KeyError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise CorruptDataError(
-            f"{path} cannot be read as an .npz file of plain arrays ({error}). It may be truncated or hold "
-            "pickled objects; write it again with numpy.savez_compressed and numeric arrays."
-        ) from error
+    advice = "It may be truncated or hold pickled objects; write it with numpy.savez_compressed and numeric arrays."
+    with (
+        _reading(path, "an .npz file of plain arrays", advice) as path,
+        path.open("rb") as stream,
+        np.load(stream, allow_pickle=False) as archive,
+    ):
+        return {name: archive[name] for name in archive.files}
 
 
 def read_npy(path: PathOrName) -> np.ndarray:
     """Read the array of an .npy file; pickled objects are refused."""
-    path = _existing(path)
-    try:
+    with _reading(path, "an .npy file of plain numbers", "It may be truncated: get it again.") as path:
         return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise CorruptDataError(f"{path} cannot be read as an .npy file of plain numbers ({error}).") from error
 
 
 def read_mat(path: PathOrName) -> dict[str, np.ndarray]:
     """Read all matrices of a MATLAB file up to version 7."""
     import scipy.io  # a third of a second, which only these files need
-    from scipy.io.matlab import MatReadError
 
-    path = _existing(path)
-    try:
+    advice = "It may be truncated: get it again. A MATLAB 7.3 (HDF5) file must be saved again with save(..., '-v7')."
+    with _reading(path, "a .mat file", advice) as path:
         content = scipy.io.loadmat(path)
-    except NotImplementedError as error:
-        raise CorruptDataError(f"{path} is a MATLAB 7.3 (HDF5) file; save it again with save(..., '-v7').") from error
-    except (
-        MatReadError,
-        ValueError,
-        TypeError,
-        OSError,
-        EOFError,
-        KeyError,
-        IndexError,
-        OverflowError,
-        zlib.error,
-    ) as error:
-        raise CorruptDataError(
-            f"{path} cannot be read as a .mat file ({error}). It may be truncated: get it again."
-        ) from error
     return {name: value for name, value in content.items() if not name.startswith("__")}
 
 
@@ -141,15 +107,9 @@ def read_state_dict(source: Mapping[str, object] | PathOrName) -> dict[str, np.n
     if not isinstance(source, Mapping):
         import torch  # slow to import, and not needed for .npz and .mat
 
-        path = _existing(source)
-        try:
+        advice = "It may be truncated or hold a whole module; save torch.save(module.state_dict(), path)."
+        with _reading(source, "a torch state dictionary with weights_only=True", advice) as path:
             source = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-            raise CorruptDataError(
-                f"{path} cannot be read as a torch state dictionary with weights_only=True "
-                f"({_first_line(error)}). It may be truncated or hold a whole module; save it again with "
-                "torch.save(module.state_dict(), path)."
-            ) from error
         if not isinstance(source, Mapping):
             raise NetworkError(f"{path} holds a {type(source).__name__}; it must be a state dictionary.")
     # detach().cpu() for tensors, nothing for arrays

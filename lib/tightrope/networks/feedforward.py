@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,13 +25,8 @@ if TYPE_CHECKING:
 class FeedForward:
     """``x_0 = x, x_{i+1} = ReLU(layer_i(x_i))``, the last layer without ReLU.
 
-    Parameters
-    ----------
-    layers : tuple of Dense, Convolution, Scaling or Composition
-        Affine maps (:mod:`tightrope.networks.layers`), each with as many inputs as the one before has outputs.
-    name : str
-        For messages and tables.
-
+    `layers` are the affine maps (:mod:`tightrope.networks.layers`), each with as many inputs as the one before has
+    outputs; the name is for messages and tables.
     Examples
     --------
     >>> network = FeedForward.dense(weights=([[1.0], [-1.0]], [[1.0, 1.0]]), biases=([0.0, 0.0], [0.0]))
@@ -94,15 +89,8 @@ class FeedForward:
         """Read a torch state dictionary, or a file of one: its layers in order, with ReLU between them.
 
         A state dictionary does not say what is between the layers; ReLU is assumed. Where the module is at hand,
-        :meth:`from_torch` knows and checks.
-
-        Parameters
-        ----------
-        source
-            A mapping of tensors or arrays, or a .pt or .pth file of one (`torch.save(module.state_dict(), path)`).
-        input_shape, convolutions
-            (channels, height, width) of the images and (stride, padding) of each convolution, in order; a state
-            dictionary does not hold them. Not needed for dense layers.
+        :meth:`from_torch` knows and checks. Nor does it hold, for convolutions, `input_shape`, the (channels, height,
+        width) of the images, and `convolutions`, the (stride, padding) of each in order.
         """
         return cls(layers_of_state_dict(read_state_dict(source), input_shape, convolutions), name)
 
@@ -112,17 +100,9 @@ class FeedForward:
     ) -> "FeedForward":
         """Read a ``torch.nn.Sequential`` and check on random inputs that it is the same function.
 
-        Weights in single precision are taken as they are; the network computes with them in double precision.
-
-        Parameters
-        ----------
-        module : torch.nn.Module
-            A module of the layers that :mod:`tightrope.networks.torch_reader` lists; others are named in the error.
-        input_shape
-            (channels, height, width) of the images, or (p0,); may be left out if the first layer is Linear.
-        name
-            For messages and tables.
-
+        Its layers may be those of :data:`tightrope.networks.torch_reader.SUPPORTED`; others are named in the error.
+        `input_shape` is (channels, height, width) of the images, or (p0,), and may be left out if the first layer is
+        Linear. Weights in single precision are taken as they are; the network computes in double precision.
         Examples
         --------
         >>> from torch import nn
@@ -146,12 +126,7 @@ class FeedForward:
     def to_npz(self, path: PathOrName, dtype: str = "float64") -> None:
         """Write the arrays, W1, b1, W2, b2, ... for a dense network.
 
-        Parameters
-        ----------
-        path
-            A new file, or one to replace.
-        dtype
-            "float64" gives the same network back, "float32" and "float16" a rounded one in a smaller file.
+        A dtype of "float64" gives the same network back, "float32" and "float16" a rounded one in a smaller file.
         """
         arrays = {k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in self.arrays().items()}
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
@@ -196,15 +171,13 @@ class FeedForward:
         return tuple(layer.bias for layer in self._dense_layers("biases"))
 
     def _dense_layers(self, asked: str) -> tuple[Dense, ...]:
-        layers = []
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Dense):
                 raise NetworkError(
                     f"{asked}: layers[{i}] of {self!r} is a {type(layer).__name__}, which has no matrix of its own. "
                     "Use to_dense() for the same network with matrices, or its layers."
                 )
-            layers.append(layer)
-        return tuple(layers)
+        return cast(tuple[Dense, ...], self.layers)
 
     def to_dense(self) -> "FeedForward":
         """Return the same function with every layer as a matrix; itself if it is dense already.

@@ -12,7 +12,7 @@ Arrays are float64, read-only, and checked when the layer is made.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, TypeAlias
 
@@ -24,7 +24,7 @@ from tightrope.networks.arrays import weight
 
 
 class _Affine:
-    """What follows from ``forward``, ``_matrix`` and ``_offset``."""
+    """What follows from the fields, ``_matrix`` (an array or compressed sparse rows) and ``_offset``."""
 
     @property
     def input_size(self) -> int:
@@ -36,11 +36,15 @@ class _Affine:
         """n_out."""
         raise NotImplementedError
 
-    def _matrix(self) -> Any:  # an array or compressed sparse rows
+    def _matrix(self) -> Any:
         raise NotImplementedError
 
     def _offset(self) -> np.ndarray:
         raise NotImplementedError
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what defines the layer, by name."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
 
     def dense(self) -> tuple[np.ndarray, np.ndarray]:
         """Return W (n_out, n_in) and b (n_out,) as arrays; not the layer's own, except for :class:`Dense`."""
@@ -54,12 +58,7 @@ class _Affine:
 
 @dataclass(frozen=True, eq=False)
 class Dense(_Affine):
-    """``y = W x + b``.
-
-    Parameters
-    ----------
-    weight : (n_out, n_in)
-    bias : (n_out,)
+    """``y = W x + b`` with weight (n_out, n_in) and bias (n_out,).
 
     Examples
     --------
@@ -76,12 +75,10 @@ class Dense(_Affine):
 
     @property
     def input_size(self) -> int:
-        """n_in."""
         return self.weight.shape[1]
 
     @property
     def output_size(self) -> int:
-        """n_out."""
         return self.weight.shape[0]
 
     def forward(self, rows: np.ndarray) -> np.ndarray:
@@ -94,22 +91,13 @@ class Dense(_Affine):
     def _offset(self) -> np.ndarray:
         return self.bias
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return weight and bias."""
-        return {"weight": self.weight, "bias": self.bias}
-
 
 @dataclass(frozen=True, eq=False)
 class Convolution(_Affine):
     """``y[o, i, j] = bias[o] + sum_{c,a,b} weight[o, c, a, b] x[c, i s_h - p_h + a, j s_w - p_w + b]``, zero outside.
 
-    Parameters
-    ----------
-    weight : (c_out, c_in, k_h, k_w)
-    bias : (c_out,)
-    input_shape : (c_in, h, w)
-    stride, padding : int or (int, int)
-        Those of rows and columns, as in ``torch.nn.Conv2d``; padding is with zeros.
+    The weight is (c_out, c_in, k_h, k_w), the bias (c_out,), the input shape (c_in, h, w); stride and padding are those
+    of rows and columns, or one integer for both, as in ``torch.nn.Conv2d``.
 
     Examples
     --------
@@ -138,30 +126,22 @@ class Convolution(_Affine):
                 f"needs {self.weight.shape[1]}."
             )
         if min(self.output_shape) < 1:
-            raise NetworkError(
-                f"the kernel {self.weight.shape[2:]} is larger than the input {self.input_shape[1:]} with "
-                f"padding {self.padding}."
-            )
+            image = f"the input {self.input_shape[1:]} with padding {self.padding}"
+            raise NetworkError(f"the kernel {self.weight.shape[2:]} is larger than {image}.")
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
         """(c_out, h_out, w_out)."""
-        height, width = (
-            (size + 2 * padding - kernel) // stride + 1
-            for size, padding, kernel, stride in zip(
-                self.input_shape[1:], self.padding, self.weight.shape[2:], self.stride, strict=True
-            )
-        )
+        sizes = zip(self.input_shape[1:], self.padding, self.weight.shape[2:], self.stride, strict=True)
+        height, width = ((n + 2 * padding - kernel) // stride + 1 for n, padding, kernel, stride in sizes)
         return len(self.weight), height, width
 
     @property
     def input_size(self) -> int:
-        """c_in h w."""
         return prod(self.input_shape)
 
     @property
     def output_size(self) -> int:
-        """c_out h_out w_out."""
         return prod(self.output_shape)
 
     def forward(self, rows: np.ndarray) -> np.ndarray:
@@ -169,10 +149,9 @@ class Convolution(_Affine):
         import torch  # slow to import; dense networks do not need it
 
         images = torch.tensor(np.reshape(rows, (-1, *self.input_shape)), dtype=torch.float64)
+        weight, bias = torch.tensor(self.weight), torch.tensor(self.bias)
         with torch.no_grad():
-            out = torch.nn.functional.conv2d(
-                images, torch.tensor(self.weight), torch.tensor(self.bias), self.stride, self.padding
-            )
+            out = torch.nn.functional.conv2d(images, weight, bias, self.stride, self.padding)
         return out.flatten(1).numpy()
 
     def _matrix(self) -> Any:
@@ -190,19 +169,10 @@ class Convolution(_Affine):
     def _offset(self) -> np.ndarray:
         return np.repeat(self.bias, prod(self.output_shape[1:]))
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return weight, bias, input_shape, stride and padding."""
-        whole = {name: np.array(getattr(self, name)) for name in ("input_shape", "stride", "padding")}
-        return {"weight": self.weight, "bias": self.bias, **whole}
-
 
 @dataclass(frozen=True, eq=False)
 class Scaling(_Affine):
-    """``y_j = scale_j x_j + shift_j``: normalisation of images, batch normalisation, the identity.
-
-    Parameters
-    ----------
-    scale, shift : (n,)
+    """``y_j = scale_j x_j + shift_j`` (n,): normalisation of images, batch normalisation, the identity.
 
     Examples
     --------
@@ -219,12 +189,10 @@ class Scaling(_Affine):
 
     @property
     def input_size(self) -> int:
-        """n."""
         return len(self.scale)
 
     @property
     def output_size(self) -> int:
-        """n."""
         return len(self.scale)
 
     def forward(self, rows: np.ndarray) -> np.ndarray:
@@ -237,20 +205,12 @@ class Scaling(_Affine):
     def _offset(self) -> np.ndarray:
         return self.shift
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return scale and shift."""
-        return {"scale": self.scale, "shift": self.shift}
-
 
 @dataclass(frozen=True, eq=False)
 class Composition(_Affine):
     """Affine layers one after the other, without ReLU between them.
 
     :meth:`dense` multiplies them in float64, so its W and b are those of ``forward`` up to rounding.
-
-    Parameters
-    ----------
-    layers : tuple of Dense, Convolution, Scaling
 
     Examples
     --------
@@ -265,12 +225,10 @@ class Composition(_Affine):
 
     @property
     def input_size(self) -> int:
-        """p_0, the number of inputs of the first layer."""
         return self.layers[0].input_size
 
     @property
     def output_size(self) -> int:
-        """The number of outputs of the last layer."""
         return self.layers[-1].output_size
 
     def forward(self, rows: np.ndarray) -> np.ndarray:

@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tightrope.errors import ConvergenceError, NetworkError, UnknownNameError
+from tightrope.errors import ConvergenceError, NetworkError
 from tightrope.networks.arrays import (
     PathOrName,
     batch,
     hash_arrays,
-    read_mat,
     read_npz,
     read_state_dict,
     required,
     weight,
 )
-from tightrope.networks.splitting import forward_backward, peaceman_rachford, peaceman_rachford_step, pivoting
+from tightrope.networks.splitting import peaceman_rachford, peaceman_rachford_step, pivoting
 
-EQUILIBRIUM_METHODS = ("peaceman-rachford", "forward-backward")
 #: Relative slack within which a stated m may exceed the measured one: m is often rounded where it is printed.
 MONOTONICITY_SLACK = 1e-9
 EPS = np.finfo(float).eps
@@ -32,20 +30,9 @@ EPS = np.finfo(float).eps
 class MonDEQ:
     """The network ``F(x) = C z + c`` with the equilibrium ``z = ReLU(W z + U x + u)``.
 
-    The equilibrium exists and is unique because I - W is strongly monotone:
-    ``v'(I - W)v >= m ||v||^2`` for all v, with m > 0. That is checked here.
-
-    Parameters
-    ----------
-    W : (p, p) array
-    U : (p, p0) array
-    u : (p,) array
-    C : (K, p) array
-    c : (K,) array
-    m : float, optional
-        Strong monotonicity constant, ``0 < m <= lambda_min(I - (W + W') / 2)``; the largest if left out.
-    name : str
-        For messages and tables.
+    The equilibrium exists and is unique because I - W is strongly monotone: ``v'(I - W)v >= m ||v||^2`` for all v, with
+    m > 0. That is checked here. The shapes are W (p, p), U (p, p0), u (p,), C (K, p) and c (K,); m, a constant with
+    ``0 < m <= lambda_min(I - (W + W') / 2)``, is the largest if left out; the name is for messages and tables.
 
     Examples
     --------
@@ -63,17 +50,10 @@ class MonDEQ:
     name: str = ""
 
     def __post_init__(self) -> None:
-        W = weight("W", self.W, (None, None))
-        p = len(W)
-        checked = {
-            "W": weight("W", W, (p, p)),
-            "U": weight("U", self.U, (p, None)),
-            "u": weight("u", self.u, (p,)),
-            "C": weight("C", self.C, (None, p)),
-        }
-        checked["c"] = weight("c", self.c, (len(checked["C"]),))
-        for field, array in checked.items():
-            object.__setattr__(self, field, array)
+        p = len(weight("W", self.W, (None, None)))
+        for field, shape in (("W", (p, p)), ("U", (p, None)), ("u", (p,)), ("C", (None, p))):
+            object.__setattr__(self, field, weight(field, getattr(self, field), shape))
+        object.__setattr__(self, "c", weight("c", self.c, (len(self.C),)))
         object.__setattr__(self, "m", self._checked_m())
 
     def _checked_m(self) -> float:
@@ -142,11 +122,6 @@ class MonDEQ:
         return cls.from_factors(A, B, U, u, C, c, m, name)
 
     @classmethod
-    def from_mat(cls, path: PathOrName, m: float | None = None) -> "MonDEQ":
-        """Read a MATLAB file (keys as in :meth:`from_arrays`); m if the file does not have it."""
-        return cls.from_arrays(read_mat(path), m, Path(path).stem, path)
-
-    @classmethod
     def from_npz(cls, path: PathOrName, m: float | None = None) -> "MonDEQ":
         """Read an .npz file (keys as in :meth:`from_arrays`); m if the file does not have it."""
         return cls.from_arrays(read_npz(path), m, Path(path).stem, path)
@@ -157,11 +132,7 @@ class MonDEQ:
         arrays = read_state_dict(source)
         where = "the state dictionary" if isinstance(source, Mapping) else source
         layer, out = "mon.linear_module.", "Wout."
-        keys = (
-            *(layer + k for k in ("A.weight", "B.weight", "U.weight", "U.bias")),
-            out + "weight",
-            out + "bias",
-        )
+        keys = (*(layer + k for k in ("A.weight", "B.weight", "U.weight", "U.bias")), out + "weight", out + "bias")
         A, B, U, u, C, c = required(arrays, keys, where)
         return cls.from_factors(A, B, U, u, C, c, m, name)
 
@@ -220,53 +191,34 @@ class MonDEQ:
         self,
         x: ArrayLike,
         *,
-        method: str = "peaceman-rachford",
         tolerance: float = 1e-10,
         max_iterations: int | None = None,
         z0: ArrayLike | None = None,
     ) -> np.ndarray:
-        """Return the equilibrium z = ReLU(W z + U x + u).
+        """Return the equilibrium z = ReLU(W z + U x + u), (p,) or (N, p), of inputs x (p0,) or (N, p0).
 
         Parameters
         ----------
-        x : (p0,) or (N, p0)
-            Inputs in network-input units.
-        method : {"peaceman-rachford", "forward-backward"}
-        tolerance : float
+        tolerance
             Largest residual ``||z - ReLU(W z + U x + u)||`` of a row, relative to max(1, largest ||z||); rows whose
             ``U x + u`` is small are scaled up first. The distance to the equilibrium is then at most
-            ``1 + ||W|| / m`` times the residual.
-        max_iterations : int, optional
-            100 000 for forward-backward. Peaceman-Rachford takes 1 000 if left out, and what it does not reach then,
-            as happens for m near 0, is solved by pivoting, to the rounding of one linear system.
-        z0 : (p,) or (N, p), optional
-            Where to start, such as the equilibrium of a nearby input; zero if left out.
-
-        Returns
-        -------
-        (p,) or (N, p), nonnegative.
-
-        Raises
-        ------
-        ConvergenceError
-            If the residual does not reach the tolerance.
+            ``1 + ||W|| / m`` times the residual. If it is not reached: ConvergenceError.
+        max_iterations
+            Of Peaceman-Rachford splitting; 1 000 if left out, and what it does not reach then, as happens for m near 0,
+            is solved by pivoting, to the rounding of one linear system.
+        z0
+            Where to start, (p,) or (N, p), such as the equilibrium of a nearby input; zero if left out.
         """
         rows, single = batch("x", x, self.input_size)
         b, exponents = _scaled(rows @ self.U.T + self.u)
         start = np.zeros_like(b) if z0 is None else np.broadcast_to(batch("z0", z0, self.width)[0], b.shape)
         start = np.ldexp(start, -exponents)
-        if method == "peaceman-rachford":
-            try:
-                z = peaceman_rachford(*self._resolvent, b, _relu, start, tolerance, max_iterations or 1_000)
-            except ConvergenceError:
-                if max_iterations is not None:
-                    raise
-                z = np.array([pivoting(self._resolvent[0], row) for row in b])
-        elif method == "forward-backward":
-            step = self.m / self.lipschitz**2
-            z = forward_backward(self._resolvent[0], step, b, _relu, start, tolerance, max_iterations or 100_000)
-        else:
-            raise UnknownNameError("equilibrium method", method, EQUILIBRIUM_METHODS)
+        try:
+            z = peaceman_rachford(*self._resolvent, b, _relu, start, tolerance, max_iterations or 1_000)
+        except ConvergenceError:
+            if max_iterations is not None:
+                raise
+            z = np.array([pivoting(self._resolvent[0], row) for row in b])
         z = np.ldexp(z, exponents)
         return z[0] if single else z
 
@@ -318,19 +270,8 @@ class MonDEQ:
         Differentiating z = ReLU(W z + b) gives (I - D W) dz = D db with D = diag(active), hence
         dz = (I - D W)^-1 D db and its transpose above. Then ``w @ U`` is the gradient with respect to x.
 
-        Parameters
-        ----------
-        active : (N, p) of bool
-            Which preactivations are positive.
-        g : (N, p)
-        tolerance : float
-            Residual, relative to max(1, ||w||); rows whose g is small are scaled up first.
-        w0 : (N, p), optional
-            Where to start.
-
-        Returns
-        -------
-        (N, p), zero where not active.
+        ``active`` (N, p) says which preactivations are positive, g is (N, p); w is zero where not active. The tolerance
+        is of the residual, relative to max(1, ||w||), rows whose g is small scaled up first; w0 is where to start.
         """
         # w = D y with y = W'D y + g: w vanishes off the active set and (w - W'w - g) vanishes on it. This is
         # the inclusion of peaceman_rachford with G' in place of G and the projection onto the active

@@ -30,10 +30,6 @@ class _Signal:
     parts: tuple[Layer | str, ...]
     shape: tuple[int, ...]
 
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
-
     def then(self, part: Layer | str, shape: tuple[int, ...] | None = None) -> "_Signal":
         return _Signal((*self.parts, part), self.shape if shape is None else shape)
 
@@ -46,9 +42,8 @@ class _Signal:
         try:
             return np.broadcast_to(constant, (1, *self.shape)).ravel()
         except ValueError:
-            raise NetworkError(
-                f"a constant of shape {constant.shape} beside values of shape (N, *{self.shape})."
-            ) from None
+            where = f"beside values of shape (N, *{self.shape})"
+            raise NetworkError(f"a constant of shape {constant.shape} {where}.") from None
 
 
 _Inputs = Sequence[Any]  # of type _Signal, an array, or None where an input is left out
@@ -59,13 +54,8 @@ _Operation = Callable[[_Inputs, _Attributes], Any]  # to a _Signal or a constant
 def layers_of_onnx(path: PathOrName) -> tuple[Layer, ...]:
     """Read a model of :data:`SUPPORTED` operations with one input, one output, and one path between them.
 
-    Raises
-    ------
-    MissingDataError, CorruptDataError
-        If the file is not there or is no ONNX model.
-    NetworkError
-        For an operation that is not supported, by its name; for data outside the file; if the result is another
-        function than the model.
+    NetworkError names an operation that is not supported, data outside the file, or a result that is another function
+    than the model.
     """
     onnx = _onnx()
     path = Path(path)
@@ -185,12 +175,8 @@ def _same(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
 
 
 def _cast(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
-    if isinstance(inputs[0], _Signal) and attributes.get("to") not in (
-        1,
-        10,
-        11,
-        16,
-    ):  # float, float16, double, bfloat16
+    floating = (1, 10, 11, 16)  # float, float16, double, bfloat16
+    if isinstance(inputs[0], _Signal) and attributes.get("to") not in floating:
         raise NetworkError("a cast to a type that is not floating-point.")
     return inputs[0]
 
@@ -204,7 +190,7 @@ def _flatten(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     (signal,) = _one(inputs)
     if attributes.get("axis", 1) not in (1, -len(signal.shape)):
         raise NetworkError(f"axis={attributes['axis']}; axis=1 keeps the batch.")
-    return _Signal(signal.parts, (signal.size,))
+    return _Signal(signal.parts, (prod(signal.shape),))
 
 
 def _reshape(inputs: _Inputs, attributes: _Attributes) -> _Signal:
@@ -212,8 +198,8 @@ def _reshape(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     sizes = [int(n) for n in np.ravel(target)]
     shape = [signal.shape[i] if n == 0 and i < len(signal.shape) else n for i, n in enumerate(sizes[1:])]
     if shape.count(-1) == 1:
-        shape[shape.index(-1)] = signal.size // max(1, -prod(shape))
-    if not shape or sizes[0] not in (-1, 0, 1) or min(shape) < 1 or prod(shape) != signal.size:
+        shape[shape.index(-1)] = prod(signal.shape) // max(1, -prod(shape))
+    if not shape or sizes[0] not in (-1, 0, 1) or min(shape) < 1 or prod(shape) != prod(signal.shape):
         raise NetworkError(f"to {sizes} from (N, *{signal.shape}); the batch must stay the first dimension.")
     return _Signal(signal.parts, tuple(shape))
 

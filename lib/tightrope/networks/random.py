@@ -14,20 +14,9 @@ from tightrope.networks.feedforward import FeedForward
 def random_network(sizes: Sequence[int], sparsity: int | None = None, draw: int = 0) -> FeedForward:
     """Draw linear layers as PyTorch's default does, U(-1 / sqrt(p), 1 / sqrt(p)) for p inputs, weights and biases.
 
-    Parameters
-    ----------
-    sizes
-        (p0, ..., pm, K): inputs, hidden layers, outputs.
-    sparsity
-        s: all but the last layer keep the entries with |i - j| <= (s - 1) / 2, as in LipOpt's generator, so s = 3 is
-        tridiagonal; an even s gives the band of s - 1. Dense if None or if the band covers the matrix.
-    draw
-        Which of the networks of these sizes; it and they are the seed.
-
-    Raises
-    ------
-    NetworkError
-        If a size or the sparsity is not a positive integer, or there are no layers.
+    `sizes` are (p0, ..., pm, K): inputs, hidden layers, outputs. With a sparsity s all but the last layer keep the
+    entries with |i - j| <= (s - 1) / 2, as in LipOpt's generator: s = 3 is tridiagonal, an even s gives the band of
+    s - 1, and None a dense network. `draw` says which of the networks of these sizes; it and they are the seed.
 
     Examples
     --------

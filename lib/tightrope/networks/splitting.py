@@ -35,13 +35,6 @@ def largest_row_norm(rows: Rows) -> float:
     return float(((rows * rows).sum(-1)).max()) ** 0.5 if len(rows) else 0.0
 
 
-def _report(name: str, residual: float, tolerance: float, max_iterations: int) -> ConvergenceError:
-    return ConvergenceError(
-        f"{name}: residual {residual:.3g} after max_iterations={max_iterations}, above {tolerance:.3g}. Give "
-        "more max_iterations, a larger tolerance, or method='peaceman-rachford' if it was another."
-    )
-
-
 def peaceman_rachford(
     G: Rows,
     V: Rows,
@@ -54,23 +47,10 @@ def peaceman_rachford(
 ) -> Rows:
     """Solve ``z = project(z - (G z - b))`` row by row with Peaceman-Rachford splitting.
 
-    Parameters
-    ----------
-    G, V : (p, p)
-        The matrix and the factor ``(I + alpha G)^-1``, computed once for many calls.
-    alpha : float
-        Step, positive.
-    b, z0 : (N, p)
-        Right-hand sides and starting points.
-    project : callable
-        Projection of (N, p) rows onto the set.
-    tolerance : float
-        Stop when every row has ``||z - project(z - (G z - b))|| <= tolerance * max(1, ||z||)``, with the
-        largest ``||z||`` of the batch.
-
-    Returns
-    -------
-    (N, p) rows of the set.
+    G (p, p) and the factor V = ``(I + alpha G)^-1`` are computed once for many calls; alpha is the step, positive; b
+    and z0 (N, p) are right-hand sides and starting points; `project` maps (N, p) rows onto the set. The loop stops when
+    every row has ``||z - project(z - (G z - b))|| <= tolerance * max(1, ||z||)``, with the largest ``||z||`` of the
+    batch.
     """
     # With y = V (s + alpha b) the resolvent of G, alpha (b - G y) = y - s holds exactly: the natural residual
     # at y costs no product with G. It only says when to look; what is returned is checked with G itself.
@@ -90,31 +70,8 @@ def peaceman_rachford(
             safety /= 4
         w = 2 * y - s
         z = project(w)
-    raise _report("Peaceman-Rachford splitting", residual, tolerance, max_iterations)
-
-
-def forward_backward(
-    G: Rows,
-    step: float,
-    b: Rows,
-    project: Callable[[Rows], Rows],
-    z0: Rows,
-    tolerance: float,
-    max_iterations: int,
-) -> Rows:
-    """Solve the same inclusion as :func:`peaceman_rachford` with ``z <- project(z - step (G z - b))``.
-
-    It converges for 0 < step < 2 m / L^2; step = m / L^2 contracts by sqrt(1 - (m / L)^2). Slower than
-    Peaceman-Rachford, and independent of it: the two check each other.
-    """
-    Gt, z, residual = G.T, z0, float("inf")
-    for _ in range(max_iterations):
-        gradient = z @ Gt - b
-        residual = largest_row_norm(z - project(z - gradient))
-        if residual <= tolerance * max(1.0, largest_row_norm(z)):
-            return z
-        z = project(z - step * gradient)
-    raise _report("forward-backward splitting", residual, tolerance, max_iterations)
+    reached = f"residual {residual:.3g} after max_iterations={max_iterations}, above {tolerance:.3g}"
+    raise ConvergenceError(f"Peaceman-Rachford splitting: {reached}. Give more max_iterations or a larger tolerance.")
 
 
 def pivoting(G: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -122,12 +79,7 @@ def pivoting(G: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     All coordinates with a wrong sign change sides, and only the last one where that has not helped for a while: this
     ends for every G with positive principal minors (Kostreva 1978), so for every strongly monotone one, whatever its
-    condition.
-
-    Raises
-    ------
-    ConvergenceError
-        If rounding decides the signs, or after 100 + 10 p steps.
+    condition. ConvergenceError if rounding decides the signs, or after 100 + 10 p steps.
     """
     on, fewest, patience, identity = b > 0, len(b) + 1, 3, np.eye(len(b))
     for _ in range(100 + 10 * len(b)):

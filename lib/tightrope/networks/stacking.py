@@ -20,24 +20,14 @@ def stack(weights: tuple[np.ndarray, ...], biases: tuple[np.ndarray, ...], name:
 
     an equilibrium z = ReLU(W z + U x + u) whose W has these blocks below the diagonal and nothing else. With
     ||(s_{i+1} / s_i) W_i|| <= 1/2 the symmetric part of W has norm at most 1/2, hence I - W is strongly monotone with
-    m >= 1/2 whatever the network. The s_i are powers of two: the scaling is exact in floating point.
-
-    Parameters
-    ----------
-    weights, biases
-        Those of the layers, (p_{i+1}, p_i) and (p_{i+1},).
+    m >= 1/2 whatever the network. The s_i are powers of two: the scaling is exact in floating point. The weights are
+    (p_{i+1}, p_i), the biases (p_{i+1},).
     """
     if len(weights) == 1:  # no hidden layer: h = ReLU(h) - ReLU(-h)
         (W,), (b,) = weights, biases
         p, identity = len(W), np.eye(len(W))
-        return MonDEQ(
-            W=np.zeros((2 * p, 2 * p)),
-            U=np.vstack([W, -W]),
-            u=np.concatenate([b, -b]),
-            C=np.hstack([identity, -identity]),
-            c=np.zeros(p),
-            name=name,
-        )
+        W, U, u = np.zeros((2 * p, 2 * p)), np.vstack([W, -W]), np.concatenate([b, -b])
+        return MonDEQ(W=W, U=U, u=u, C=np.hstack([identity, -identity]), c=np.zeros(p), name=name)
     sizes = [len(b) for b in biases[:-1]]
     if sum(sizes) > LARGEST:
         raise NetworkError(f"{name or 'the network'} has {sum(sizes)} hidden neurons; at most {LARGEST} are stacked.")

@@ -18,14 +18,8 @@ def layers_of_state_dict(
 ) -> tuple[Layer, ...]:
     """Read dense layers, convolutions and normalisations (mean with std or sigma) in the order of the dictionary.
 
-    Parameters
-    ----------
-    arrays
-        By name; a layer is what shares the part of the name before the last dot.
-    input_shape
-        (channels, height, width) of the images, for convolutions.
-    convolutions
-        (stride, padding) of each convolution, in order.
+    A layer is what shares the part of its name before the last dot. Convolutions need the (channels, height, width) of
+    the images and, in order, their (stride, padding).
     """
     groups: dict[str, dict[str, np.ndarray]] = {}
     for key, value in arrays.items():
@@ -46,7 +40,10 @@ def layers_of_state_dict(
         if set(parts) not in _WEIGHTED or parts["weight"].ndim not in (2, 4):
             raise _unreadable(arrays)
         layer = _weighted(prefix, parts, shape, settings)
-        scalings = [_scaling(*one, layer.input_size, shape) for one in before]
+        scalings = []
+        for name, found in before:
+            std = found["std"] if "std" in found else found["sigma"]
+            scalings.append(normalisation(f"{name}.", found["mean"], std, layer.input_size, shape))
         layers.append(Composition((*scalings, layer)) if scalings else layer)
         before, shape = [], layer.output_shape if isinstance(layer, Convolution) else None
     if before or not layers:  # a normalisation of the scores, or nothing
@@ -74,11 +71,6 @@ def _weighted(prefix: str, parts: Mapping[str, np.ndarray], shape: Shape | None,
         return Convolution(W, b, shape, *next(settings))
     except NetworkError as error:
         raise NetworkError(f"{prefix or 'the first layer'}: {error}") from error
-
-
-def _scaling(prefix: str, parts: Mapping[str, np.ndarray], size: int, shape: Shape | None) -> Scaling:
-    std = parts["std"] if "std" in parts else parts["sigma"]
-    return normalisation(f"{prefix}.", parts["mean"], std, size, shape)
 
 
 def normalisation(prefix: str, mean: np.ndarray, std: np.ndarray, size: int, shape: Shape | None) -> Scaling:

@@ -45,20 +45,10 @@ def implicit_equilibrium(
     max_iterations: int = 1_000,
     z0: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return z = ReLU(W z + b) for rows b, differentiable in W and b.
+    """Return z = ReLU(W z + b) (N, p) for rows b (N, p), b = U x + u, differentiable in W (p, p) and b.
 
-    Parameters
-    ----------
-    W : (p, p) tensor, I - W strongly monotone
-    b : (N, p) tensor, U x + u
-    step : float, optional
-        Step of the Peaceman-Rachford iteration; 1 / ||I - W|| if left out.
-    tolerance, max_iterations, z0
-        As in :meth:`tightrope.networks.MonDEQ.equilibrium`.
-
-    Returns
-    -------
-    (N, p) tensor
+    I - W is strongly monotone; the step of the Peaceman-Rachford iteration is 1 / ||I - W|| if left out; the others are
+    those of :meth:`tightrope.networks.MonDEQ.equilibrium`.
     """
     with torch.no_grad():
         identity = torch.eye(len(W), dtype=W.dtype, device=W.device)

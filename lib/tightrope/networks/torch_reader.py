@@ -29,18 +29,10 @@ AGREEMENT = 1e-6
 def layers_of_module(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> tuple[Layer, ...]:
     """Read a module made of :data:`SUPPORTED` layers, and check on random inputs that the result is the same function.
 
-    Parameters
-    ----------
-    module
-        In evaluation mode where that matters.
-    input_shape
-        (channels, height, width) of its images, or (p0,); may be left out if the first layer is Linear.
-
-    Raises
-    ------
-    NetworkError
-        For a layer that is not supported, by its name and position; for an input shape that is needed or does not
-        fit; and if the module computes something else than its layers in order.
+    The module is in evaluation mode where that matters; the input shape is (channels, height, width) of its images, or
+    (p0,), and may be left out if the first layer is Linear. NetworkError names a layer that is not supported and its
+    position, an input shape that is needed or does not fit, or says that the module is another function than its
+    layers in order.
     """
     if not isinstance(module, nn.Module):
         raise NetworkError(

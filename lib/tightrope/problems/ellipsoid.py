@@ -46,16 +46,9 @@ class StateModel(Constrained, Protocol):
 class EllipsoidModel:
     """The constraint list on (1, z, d, o'); the multipliers of the groups "Q" and "b" are the ellipsoid.
 
-    Attributes
-    ----------
-    constraints
-        State constraints, then "Q" (K (K + 1) / 2 rows, upper triangle by rows) and "b" (K rows).
-    center, spread
-        (N,) a feasible state with o' = 0, and variances around it.
-    squared_norm
-        Bound on ||(1, z, d)||^2 over the region.
-    rounding
-        How far its outputs can be from the network's own, in the L2 norm.
+    `constraints` are the state constraints, then "Q" (K (K + 1) / 2 rows, upper triangle by rows) and "b" (K rows);
+    `center` and `spread` (N,) a feasible state with o' = 0, and variances around it. `squared_norm` bounds
+    ||(1, z, d)||^2 over the region, `rounding` how far its outputs can be from the network's own, in the L2 norm.
     """
 
     network: MonDEQ
@@ -79,21 +72,10 @@ class EllipsoidModel:
 
 
 def ellipsoid_model(base: RobustnessModel, state: StateModel | None = None) -> EllipsoidModel:
-    """The Ellipsoid Model of the network and region of a Robustness Model.
+    """The Ellipsoid Model of the network and region of a Robustness Model, whose label plays no part.
 
-    Parameters
-    ----------
-    base
-        Its label plays no part.
-    state
-        Another description of the same states, such as a CutModel of `base`; `base` itself if left out.
-
-    Raises
-    ------
-    RegionError
-        If the region is a single point: its image is one too, and no ellipsoid of positive volume is smallest.
-    InputError
-        If C has fewer than K independent rows: every image lies in a plane, and log det Q is unbounded.
+    `state` is another description of the same states, such as a CutModel. The region must not be a single point, whose
+    image has no smallest ellipsoid, and the rows of C independent: else log det Q is unbounded.
     """
     network = base.network
     states: StateModel = state or base

@@ -30,12 +30,8 @@ from tightrope.semialgebraic import Constraint, Forms, Space, products, subgradi
 def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool = False) -> PolynomialProblem:
     """The model for the norm and the set S of `region`, an L2 or L-infinity ball.
 
-    Variables: d (x = origin + basis d), t, s, z, y, v, w.
-
-    Parameters
-    ----------
-    reference_constraints
-        Add ||r||_2 <= 1 as the authors' code does, instead of the proven bound on y: the value is then UNPROVEN.
+    Variables: d (x = origin + basis d), t, s, z, y, v, w. `reference_constraints` add ||r||_2 <= 1 as the authors' code
+    does, instead of the proven bound on y: the value is then UNPROVEN.
     """
     q = region.norm
     if q not in (2, INFINITY) or region.clipped:
@@ -87,9 +83,8 @@ def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool
     # ||z|| <= ||z_0|| + ||V|| ||d|| / m, with the residual of z_0 negligible beside the 1 % added.
     z_size = np.linalg.norm(z0) + np.linalg.norm(coords.V, 2) * np.sqrt(sizes["d"]) / network.m if n else 0.0
     squared_norm = 1.01 * (1 + sum(sizes.values()) + p + z_size**2 + y_size**2 + 1)
-    return PolynomialProblem(
-        space, objective, constraints, float(squared_norm), space.point(**center), space.point(**spread)
-    )
+    points = space.point(**center), space.point(**spread)
+    return PolynomialProblem(space, objective, constraints, float(squared_norm), *points)
 
 
 def _with_one(space: Space, forms: Forms) -> Forms:

@@ -35,12 +35,8 @@ def slope_products(space: Space, y: Forms, r: Forms) -> Constraint:
 def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarray | None = None) -> PolynomialProblem:
     """max t'(U'y + direct'v) over ||t||_2 <= 1, ||v||_2 <= 1: bounds the L2 Lipschitz constant everywhere.
 
-    Parameters
-    ----------
-    rows
-        (k, K) combinations of outputs: the map is x -> rows (C z(x) + direct x); all outputs by default.
-    direct
-        (K, p0) part of the outputs that does not pass through z, such as that of stable neurons; none by default.
+    The map is x -> rows (C z(x) + direct x): `rows` (k, K) combine outputs, all by default, and `direct` (K, p0) is
+    what does not pass through z, such as the part of stable neurons; none by default.
     """
     rows = np.eye(network.classes) if rows is None else checked_rows(network, rows)
     C = rows @ network.C
@@ -67,13 +63,7 @@ def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = N
     """max t'(U'y + direct'row) over ||t||_inf <= 1: bounds the L1 norm of a gradient everywhere.
 
     The maximum over row = e_0, ..., e_(K-1) bounds the L-infinity Lipschitz constant of F; e_i - e_j bounds F_i - F_j.
-
-    Parameters
-    ----------
-    row
-        (K,) combination of outputs: the gradient is that of x -> row . (C z(x) + direct x).
-    direct
-        (K, p0), as in :func:`l2_problem`.
+    The map is x -> row . (C z(x) + direct x), `row` (K,) and `direct` (K, p0) as in :func:`l2_problem`.
     """
     (row,) = checked_rows(network, row)
     g, p0 = row @ network.C, network.input_size

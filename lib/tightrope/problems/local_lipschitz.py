@@ -56,16 +56,9 @@ class Rounding:
 class Reduced:
     """What is left of a network on a region: F(x) = network.C z_B(x) + direct x + constant.
 
-    Attributes
-    ----------
-    network
-        The monDEQ of the undecided neurons, or None if all are stable.
-    direct
-        (K, p0), E above.
-    active, undecided
-        (p,) bool; the neurons in neither are inactive on the region.
-    rounding
-        How far these arrays are from those of exact arithmetic.
+    `network` is the monDEQ of the undecided neurons, None if all are stable, and `direct` (K, p0) E above. The neurons
+    that are neither `active` nor `undecided`, (p,) bool, are inactive on the region. `rounding` says how far these
+    arrays are from those of exact arithmetic.
     """
 
     network: MonDEQ | None
@@ -191,14 +184,8 @@ def local_problem(
 ) -> PolynomialProblem:
     """Bounds the Lipschitz constant of x -> C z(x) + direct x on the region, in the region's norm (2 or infinity).
 
-    Parameters
-    ----------
-    network, direct
-        Those of a :class:`Reduced`.
-    row
-        (K,) combination of outputs; needed for L-infinity, all outputs by default for L2.
-    graph
-        Whether to keep x and z: tighter for L-infinity, and several times larger.
+    `network` and `direct` are those of a :class:`Reduced`; `row` (K,) combines outputs, as L-infinity needs; L2 takes
+    all by default. The `graph` keeps x and z: tighter for L-infinity, and several times larger.
     """
     q = region.norm
     if q == INFINITY:
@@ -245,11 +232,6 @@ def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row: np.
         "d": np.full(n, 1 / 3 if coords.kind == "box" else 1 / max(n, 1)),
         "z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6,
     }
-    return PolynomialProblem(
-        space,
-        base.objective.under(lift),
-        constraints,
-        float(base.squared_norm + (z_size**2 + coords.squared_norm) * (1 + 1e-9)),
-        space.point(**center),
-        space.point(**spread),
-    )
+    squared_norm = float(base.squared_norm + (z_size**2 + coords.squared_norm) * (1 + 1e-9))
+    points = space.point(**center), space.point(**spread)
+    return PolynomialProblem(space, base.objective.under(lift), constraints, squared_norm, *points)

@@ -35,19 +35,11 @@ class Constrained(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PolynomialProblem:
-    """max objective(v) subject to constraints(v), v in homogeneous coordinates.
+    """max objective(v) subject to constraints(v), v in homogeneous coordinates; the objective is one function.
 
-    Parameters
-    ----------
-    space
-        The variables.
-    objective
-        One function (`len(objective) == 1`).
-    constraints
-        Groups, each with a name; the multipliers of a certificate go by these names.
-    squared_norm
-        R^2 >= ||v||^2 (the leading 1 included) for every feasible v: the trace bound that turns a slightly indefinite
-        dual matrix into a sound bound.
+    The multipliers of a certificate go by the names of the constraints' groups. `squared_norm` R^2 >= ||v||^2, the
+    leading 1 included, for every feasible v is the trace bound that turns a slightly indefinite dual matrix into a
+    sound bound.
     """
 
     space: Space

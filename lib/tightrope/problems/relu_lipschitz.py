@@ -45,16 +45,10 @@ CORNERS = tuple(f"(1 {a} d)(1 {b} t) >= 0" for a in "+-" for b in "+-")
 class LayerForms:
     """One hidden layer in the variables of a problem.
 
-    Attributes
-    ----------
-    u, h, x, g, r
-        (p, N) forms; x only if another hidden layer follows, and then r is lifted; else None, and r = u c.
-    free, lifted
-        Indices of the neurons whose u is a variable, and of those among them whose gradient g can differ from 0.
-    h_scale, g_scale
-        (p,) bounds of |h| and |g|: what forms are divided by, so that all numbers are of size 1.
-    h_bounds, g_bounds
-        Pairs of (p,): lower and upper, in these units.
+    All are (p, N) forms; x only if another hidden layer follows, and then r is lifted; else None, and r = u c. `free`
+    are the neurons whose u is a variable, `lifted` those among them whose gradient g can differ from 0. `h_scale` and
+    `g_scale` (p,) bound |h| and |g|: forms are divided by them, so that all numbers are of size 1, and `h_bounds` and
+    `g_bounds`, lower and upper (p,), are in these units.
     """
 
     u: Forms
@@ -71,15 +65,7 @@ class LayerForms:
 
 
 def relu_lipschitz_problem(ask: Question, refinement: str = "products") -> PolynomialProblem:
-    """LCEP with one of the :data:`REFINEMENTS`; the largest dual norm of the gradient is its value.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such refinement.
-    InputError
-        If there is no hidden layer.
-    """
+    """LCEP with one of the :data:`REFINEMENTS`; the largest dual norm of the gradient is its value."""
     if refinement not in REFINEMENTS:
         raise UnknownNameError("refinement", refinement, REFINEMENTS)
     if ask.depth == 0:
@@ -155,11 +141,9 @@ def layer_forms(space: Space, ask: Question, free: list[np.ndarray], tight: bool
             h = h + sp.csr_array(coords.V) @ space["d"]
         elif i:
             h = h + sp.csr_array(A) @ xs[-1]
-        last = i == ask.depth - 1
         hs.append(sp.csr_array(h))
-        xs.append(
-            None if last else sp.csr_array(_block(space, f"x{i + 1}", free[i], len(b)) + sp.diags_array(on[i]) @ h)
-        )
+        x = _block(space, f"x{i + 1}", free[i], len(b)) + sp.diags_array(on[i]) @ h if i < ask.depth - 1 else None
+        xs.append(None if x is None else sp.csr_array(x))
     g = space.constant(ask.c)
     gs, rs = [g], [sp.csr_array(sp.diags_array(ask.c) @ us[-1])]
     for i in range(ask.depth - 2, -1, -1):
@@ -320,33 +304,6 @@ def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, 
     return (1 + 1e-9) * float(squares.sum()), (lower + upper) / 2, START * spread
 
 
-def state(ask: Question, problem: PolynomialProblem, d: np.ndarray) -> np.ndarray:
-    """Homogeneous coordinates (N,) of the network's state at d (n,), with the t that attains the dual norm there."""
-    h = ask.weights[0] @ ask.coordinates.origin + ask.biases[0] + ask.coordinates.V @ d
-    u: list[np.ndarray] = []
-    x: list[np.ndarray] = []
-    for i in range(ask.depth):
-        h = h if i == 0 else ask.weights[i] @ x[-1] + ask.biases[i]
-        u.append((h > 0).astype(float))
-        x.append(np.maximum(h, 0))
-    g, r = ask.c, [ask.c] * ask.depth
-    for i in range(ask.depth - 1, -1, -1):
-        r[i] = u[i] * g
-        g = ask.weights[i].T @ r[i]
-    slope = _rows_of_t(ask).T @ r[0]
-    values = {
-        "d": d,
-        "t": np.sign(slope) if ask.region.norm == INFINITY else slope / max(np.linalg.norm(slope), 1e-300),
-    }
-    sizes = {name: where.stop - where.start for name, where in problem.space.slices.items()}
-    tight = any(sizes.get(f"u{i + 1}", 0) != len(ask.biases[i]) for i in range(ask.depth))
-    free = free_neurons(ask, tight)
-    lifted = lifted_neurons(ask, free)
-    for i in range(ask.depth):
-        values |= {f"u{i + 1}": u[i][free[i]], f"x{i + 1}": x[i][free[i]], f"r{i + 1}": r[i][lifted[i]]}
-    return problem.space.point(**{name: values[name] for name in problem.space.slices})
-
-
 def slope_problem(ask: Question) -> PolynomialProblem:
     """The QCQP of LipOpt: derivatives are only known to lie in [0, 1], and x plays no part.
 
@@ -369,12 +326,9 @@ def slope_problem(ask: Question) -> PolynomialProblem:
         r, h = space[name], sp.csr_array(sp.diags_array(1 / scale[i][rows]) @ g[rows])  # the variable is r / scale
         constraints.append(Constraint(f"{name} (g - r) >= 0", _sum((1, r, h), (-1, r, r))))
         g = sp.csr_array(sp.csr_array((R if i == 0 else ask.weights[i]).T[:, rows] * scale[i][rows]) @ r)
-        lo, hi = (
-            np.clip(bound[rows] / scale[i][rows], *ends) for bound, ends in ((low[i], (-1, 0)), (high[i], (0, 1)))
-        )
+        lo, hi = np.clip(low[i][rows] / scale[i][rows], -1, 0), np.clip(high[i][rows] / scale[i][rows], 0, 1)
         center[name], spread[name] = (lo + hi) / 2, 0.8 * ((hi - lo) / 2) ** 2
     objective = products(space["t"], g, sp.csr_array(np.ones((1, g.shape[0]))))
     total = 1.0 + (len(R.T) if box else 1.0) + sum(map(len, moving))  # |r / scale| <= 1
-    return PolynomialProblem(
-        space, objective, tuple(constraints), (1 + 1e-9) * total, space.point(**center), space.point(**spread)
-    )
+    points = space.point(**center), space.point(**spread)
+    return PolynomialProblem(space, objective, tuple(constraints), (1 + 1e-9) * total, *points)

@@ -19,26 +19,13 @@ TINY = np.finfo(float).tiny
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What is asked: the largest dual norm of the gradient of x -> c'x_m + const over a ball.
+    """What is asked: the largest dual norm of the gradient of x -> c'x_m + const over a ball, L-infinity or L2.
 
-    Attributes
-    ----------
-    weights, biases
-        A_1, ..., A_m and b_1, ..., b_m: hidden layers only.
-    c
-        (p_m,) combination of the last activations.
-    region
-        L-infinity (clipped or not) or L2 (not clipped).
-    coordinates
-        x_0 = origin + basis d.
-    lower, upper
-        m arrays (p_i,): proven bounds on h_i.
-    sizes
-        (|A_i|, |b_i|) of every hidden layer: at least that, and where a layer was multiplied from several the product
-        of their absolute values. What rounding can cost is counted in them. Then the same of c, (|c|', how far c can be
-        from exact).
-    network
-        Whose question it is; its layers may be several matrices each.
+    `weights` and `biases` are those of the m hidden layers, and c (p_m,) combines the last activations; x_0 = origin +
+    basis d are the `coordinates`; `lower` and `upper`, m arrays (p_i,), proven bounds on h_i. `sizes` are (|A_i|,
+    |b_i|) of every hidden layer: at least that, and where a layer was multiplied from several the product of their
+    absolute values. What rounding can cost is counted in them. Then the same of c, (|c|', how far c can be from exact).
+    The layers of `network`, whose question it is, may be several matrices each.
     """
 
     weights: tuple[np.ndarray, ...]
@@ -60,19 +47,8 @@ class Question:
 def question(network: FeedForward, region: Ball, part: int | tuple[int, int] = 0) -> Question:
     """Check network, region and output, and bound the preactivations.
 
-    Parameters
-    ----------
-    part
-        The index of an output, or a pair (i, j) for the difference F_i - F_j; both count from 0.
-
-    Raises
-    ------
-    NetworkError
-        Not a dense feed-forward network.
-    RegionError
-        A norm other than 2 and inf, a radius of 0, a clipped L2 ball, another input size.
-    InputError
-        An output that does not exist.
+    `part` is the index of an output, or a pair (i, j) for the difference F_i - F_j; both count from 0. The network is a
+    FeedForward; the ball, of positive radius, is an L-infinity one, clipped or not, or an unclipped L2 one.
     """
     require_network(network, FeedForward, instead="write lipschitz.upper_bound(network, norm)")
     require_region(region, Ball)

@@ -36,16 +36,9 @@ SLOPE_STEP, SPLIT_STEP, DECAY = 0.15, 0.15, 0.95
 
 @dataclass(frozen=True, eq=False)
 class Triangles:
-    """The hidden layers below a form, for N problems.
+    """The hidden layers below a form, from the input up, for N problems; a ReLU above each, its input bounded (N, n_l).
 
-    Attributes
-    ----------
-    layers : tuple of Affine
-        From the input up, a ReLU above each.
-    lower, upper : tuples of (N, n_l) tensors
-        Bounds of the preactivations.
-    split : tuple of (N, n_l) tensors, or None
-        1 where h >= 0 is assumed, -1 where h <= 0 is, else 0.
+    `split` (N, n_l) is 1 where h >= 0 is assumed, -1 where h <= 0 is, else 0.
     """
 
     layers: tuple[Affine, ...]
@@ -85,13 +78,7 @@ class Triangles:
 
 @dataclass(frozen=True, eq=False)
 class Dual:
-    """Multipliers of N x m forms: what makes a bound, and what the next solve may start from.
-
-    Attributes
-    ----------
-    slopes : tuple of (N, m, n_l) tensors in [0, 1]
-    multipliers : tuple of (N, m, n_l) tensors >= 0, or None without splits
-    """
+    """Multipliers of N x m forms, (N, m, n_l) for each layer: slopes in [0, 1], and those of splits, >= 0."""
 
     slopes: tuple[Tensor, ...]
     multipliers: tuple[Tensor, ...] | None = None
@@ -106,15 +93,9 @@ class Dual:
 class Solved:
     """What :func:`minimise` found.
 
-    Attributes
-    ----------
-    bound : (N, m) tensor of float64
-        Proven upper bounds of the forms, rounding included.
-    dual : Dual
-    points : (N, m, n_0) tensor
-        A maximiser of each last form over the region: an input of the network, where an attack may start.
-    forms : tuple of (N, m, n_l) tensors
-        The forms in the activations of each hidden layer, for branching.
+    `bound` (N, m) are proven upper bounds of the forms in float64, rounding included; `points` (N, m, n_0) maximise
+    each last form over the region: inputs of the network, where an attack may start; `forms` (N, m, n_l) are those in
+    the activations of each hidden layer, for branching.
     """
 
     bound: Tensor
@@ -147,22 +128,9 @@ def minimise(
 ) -> Solved:
     """Bound the forms A z + constant over the triangles from above, as tightly as `steps` steps do.
 
-    Parameters
-    ----------
-    A : (N or 1, m, n_L) tensor of float64
-    constant : (N or 1, m) tensor of float64
-    triangles : Triangles
-        Tensors of float64 for N problems.
-    inputs : InputSet
-        N boxes of float64.
-    first : Dual, optional
-        Where to start; DeepZ's slopes if left out.
-    steps : int
-        0 evaluates `first`.
-    dtype
-        The type of the search's numbers; the result is computed in float64.
-    goal : float, optional
-        Stop as soon as all bounds are below it.
+    The forms are A (N or 1, m, n_L) and constant (N or 1, m), the triangles of N problems, the inputs N boxes, all in
+    float64; `dtype` is the type of the search's numbers only. The search starts from `first`, DeepZ's slopes if left
+    out (with 0 steps they are evaluated), and stops early as soon as all bounds are below the goal.
 
     Examples
     --------

@@ -12,21 +12,12 @@ import torch
 
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
-from tightrope.propagation.bounds import bounds
-from tightrope.propagation.continuity import with_first_weight
-from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import DenseOperator, operators
+from tightrope.propagation.continuity import shifted_lower_bound
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How steps are made: delta grows by rate decay^k times the derivative, k = 0, ..., count - 1.
-
-    Attributes
-    ----------
-    rate, decay : float
-    count : int
-    """
+    """How steps are made: delta grows by rate decay^k times the derivative, k = 0, ..., count - 1."""
 
     rate: float
     decay: float
@@ -42,13 +33,7 @@ class Steps:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """Where the ascent came by.
-
-    Attributes
-    ----------
-    shifts, values : (count + 1,) arrays
-        delta and the lower bound there, the start first.
-    """
+    """Where the ascent came by: delta and the lower bound there, (count + 1,) each, the start first."""
 
     shifts: np.ndarray
     values: np.ndarray
@@ -65,12 +50,8 @@ def ascend(
 ) -> Path:
     """Maximise the lower bound of one output over a box by gradient ascent in delta, from 0.
 
-    Parameters
-    ----------
-    lower, upper : (p0,)
-    direction : of the first weight's shape
-    method : str
-        As in :func:`tightrope.propagation.bounds.bounds`.
+    The box is (p0,) twice, the direction of the first weight's shape; methods are those of
+    :func:`tightrope.propagation.bounds.bounds`.
 
     Examples
     --------
@@ -79,15 +60,12 @@ def ascend(
     >>> found.shifts.tolist(), found.values.tolist()
     ([0.0, 0.5, 0.75, 0.875], [1.0, 1.5, 1.75, 1.875])
     """
-    layers = list(operators(network))
-    first, last = layers[0], layers[-1]
-    one = DenseOperator(last.rows(output, output + 1), last.bias[output : output + 1])
-    box, along = InputSet.boxes(lower, upper), torch.tensor(direction)
+    lower_bound = shifted_lower_bound(network, lower, upper, output, direction, method)
+    delta, rate = torch.zeros((), dtype=torch.float64, requires_grad=True), steps.rate
     delta, rate = torch.zeros((), dtype=torch.float64, requires_grad=True), steps.rate
     shifts, values = [], []
     for k in range(steps.count + 1):
-        moved = [with_first_weight(first, first.weight + delta * along), *layers[1:-1], one]
-        value = bounds(moved, box, method).output_lower[0, 0]
+        value = lower_bound(delta)
         shifts.append(float(delta.detach()))
         values.append(float(value.detach()))
         if k < steps.count:

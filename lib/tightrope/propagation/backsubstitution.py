@@ -28,16 +28,12 @@ def form_bounds(
 ) -> tuple[Tensor, Tensor]:
     """Bounds (N, m) of A z + constant, z the activations above layers[-1].
 
-    Parameters
-    ----------
-    A : (N or 1, m, n) tensor
-    constant : (N or 1, m) tensor
-    layers, lines
-        The affine layers from the input up, and the lines of the ReLU above each.
+    A is (N or 1, m, n), the constant (N or 1, m); the affine layers go from the input up, the lines are those of the
+    ReLU above each.
     """
     if all(line.parallel for line in lines):
         return _parallel(A, constant, layers, lines, inputs)
-    return lower_bounds(A, constant, layers, lines, inputs), upper_bounds(A, constant, layers, lines, inputs)
+    return -upper_bounds(-A, -constant, layers, lines, inputs), upper_bounds(A, constant, layers, lines, inputs)
 
 
 def upper_bounds(
@@ -55,13 +51,6 @@ def upper_bounds(
         constant = constant + A @ layer.bias
         A = layer.transpose(A)
     return constant + inputs.maximum(A)
-
-
-def lower_bounds(
-    A: Tensor, constant: Tensor, layers: Sequence[Affine], lines: Sequence[Lines], inputs: InputSet
-) -> Tensor:
-    """Lower bounds (N, m) of A z + constant; arguments as :func:`form_bounds`."""
-    return -upper_bounds(-A, -constant, layers, lines, inputs)
 
 
 def _parallel(
@@ -91,10 +80,9 @@ def layer_bounds(
     widest = max(layer.inputs, *(below.inputs for below in layers), *(below.outputs for below in layers))
     group = max(1, LARGEST // (widest * len(inputs)))
     bias = layer.bias
-    parts = [
-        form_bounds(layer.rows(start, stop)[None], bias[None, start:stop], layers, lines, inputs)
-        for start in range(0, layer.outputs, group)
-        for stop in [min(start + group, layer.outputs)]
-    ]
+    parts = []
+    for start in range(0, layer.outputs, group):
+        stop = min(start + group, layer.outputs)
+        parts.append(form_bounds(layer.rows(start, stop)[None], bias[None, start:stop], layers, lines, inputs))
     lower, upper = (torch.cat(side, dim=1) for side in zip(*parts, strict=True))
     return lower, upper

@@ -18,14 +18,9 @@ from tightrope.propagation.operators import Affine, interval, operators
 class Bounds:
     """What a relaxation proves about N regions.
 
-    Attributes
-    ----------
-    lower, upper : tuple of (N, n_i) tensors
-        Bounds of the preactivations of each hidden layer.
-    margins : (N, K) tensor or None
-        Upper bounds of F_k - F_label; 0 for the label itself. The region is certified if all others are negative.
-    output_lower, output_upper : (N, K) tensors or None
-        Bounds of the outputs; None if the last layer was elided.
+    `lower` and `upper` (N, n_i) bound the preactivations of each hidden layer, `output_lower` and `output_upper` (N, K)
+    the outputs (None if the last layer was elided). `margins` (N, K) are upper bounds of F_k - F_label, 0 for the label
+    itself; the region is certified if all others are negative.
     """
 
     lower: tuple[Tensor, ...]
@@ -44,29 +39,24 @@ def bounds(
     elision: bool = True,
     hidden: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None,
 ) -> Bounds:
-    """Bound a network on N regions.
+    """Bound a network on N regions, up to rounding: :func:`tightrope.propagation.rounding.allowance` makes it a proof.
 
     Parameters
     ----------
     network
         A network, or its operators (differentiable where their tensors need gradients).
-    inputs : InputSet
+    inputs
         The regions; their dtype is that of the computation.
     method
         A relaxation's name: box, hbox, hbox_back, crown_ibp, deepz, crown, crown_0.
-    labels : (N,) integers, optional
-        The true labels; bounds of the margins are then computed.
-    elision : bool
+    labels
+        The true labels (N,); bounds of the margins are then computed.
+    elision
         Whether F_k - F_label is bounded as one form, merged with the last layer. Otherwise the margin's bound is the
         upper bound of F_k minus the lower bound of F_label.
-    hidden : (lower, upper), optional
-        Bounds of hidden preactivations that are known already, from the first layer on; only the rest is computed.
-
-    Returns
-    -------
-    Bounds
-        Up to rounding: :func:`tightrope.propagation.rounding.allowance` is what to add for a proof.
-
+    hidden
+        Bounds (lower, upper) of hidden preactivations that are known already, from the first layer on; only the rest is
+        computed.
     Examples
     --------
     >>> network = FeedForward.dense(weights=([[1.0], [1.0]], [[1.0, -1.0]]), biases=([0.0, 0.0], [0.0]))
@@ -83,19 +73,17 @@ def bounds(
     if labels is None or not elision:
         low, high = below.next(last)
         known = Bounds(tuple(below.lower), tuple(below.upper), output_lower=low, output_upper=high)
-        return known if labels is None else replace(known, margins=_from_outputs(low, high, labels))
+        if labels is None:
+            return known
+        own = _checked(labels, len(low), low.shape[1])[:, None]
+        return replace(known, margins=(high - low.gather(1, own)).scatter(1, own, 0.0))
     labels = _checked(labels, len(inputs), last.outputs).to(inputs.lower.device)
     margins = below.maximum(*specification(last, labels))
     return Bounds(tuple(below.lower), tuple(below.upper), margins.scatter(1, labels[:, None], 0.0))
 
 
 class Hidden:
-    """Bounds of hidden layers, from the first on, and what bounds the next layer.
-
-    Attributes
-    ----------
-    lower, upper : lists of (N, n_i) tensors
-    """
+    """Bounds of hidden layers, from the first on, and what bounds the next layer."""
 
     def __init__(self, inputs: InputSet, chosen: Relaxation) -> None:
         self.inputs, self.chosen = inputs, chosen
@@ -162,11 +150,6 @@ def specification(last: Affine, labels: Tensor) -> tuple[Tensor, Tensor]:
     rows = last.rows(0, last.outputs)
     bias = last.bias
     return rows[None] - rows[labels][:, None], bias[None] - bias[labels][:, None]
-
-
-def _from_outputs(low: Tensor, high: Tensor, labels: Tensor | Sequence[int]) -> Tensor:
-    own = _checked(labels, len(low), low.shape[1])[:, None]
-    return (high - low.gather(1, own)).scatter(1, own, 0.0)
 
 
 def _checked(labels: Tensor | Sequence[int], count: int, classes: int) -> Tensor:

@@ -21,14 +21,8 @@ ENTRIES = 2**21
 class Certified:
     """The verdicts of N regions.
 
-    Attributes
-    ----------
-    certified : (N,) of bool
-        Whether every margin's bound plus its rounding allowance is negative.
-    worst : (N,)
-        The largest bound F_k - F_label, k not the label; nan where nothing was computed.
-    allowance : float
-        The largest rounding allowance that was added.
+    A region is certified if every margin's bound plus its rounding allowance is negative. `worst` is the largest bound
+    F_k - F_label, k not the label (nan where nothing was computed), and `allowance` the largest one that was added.
     """
 
     certified: np.ndarray
@@ -46,17 +40,10 @@ def certify(
     consider: np.ndarray | None = None,
     batch: int | None = None,
 ) -> Certified:
-    """Certify N regions by one relaxation, in float64.
+    """Certify N regions by one relaxation, in float64; arguments as :func:`tightrope.propagation.bounds.bounds`.
 
-    Parameters
-    ----------
-    network, inputs, labels, method, elision
-        As in :func:`tightrope.propagation.bounds.bounds`.
-    consider : (N,) of bool, optional
-        The regions to look at; the others are not certified. For images with a known counterexample, which no sound
-        relaxation certifies.
-    batch : int, optional
-        How many regions are bounded together; as many as fit in the cache if left out.
+    Only the regions of `consider` (N,) are looked at, if given: images with a known counterexample are certified by no
+    sound relaxation. `batch` regions are bounded together; as many as fit in the cache if left out.
     """
     inputs = inputs if inputs.lower.dtype == torch.float64 else inputs.double()
     truth = torch.tensor(np.asarray(labels))

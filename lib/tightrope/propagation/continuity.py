@@ -14,14 +14,7 @@ from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOp
 
 @dataclass(frozen=True)
 class Jump:
-    """A place where a function has two values: between `at` and its nearest neighbour in floating point steps.
-
-    Attributes
-    ----------
-    at : float
-    before, after : float
-        Its values on both sides, `WIDTH` apart.
-    """
+    """Where a function has two values: `before` and `after` `at`, :data:`WIDTH` apart, in floating point steps."""
 
     at: float
     before: float
@@ -44,15 +37,7 @@ def jumps(
 
     The function is evaluated on a grid; in each cell, halving keeps the half with the larger difference. A continuous
     function's difference shrinks with the cell, a jump's does not. Of several jumps in one cell the largest is found.
-
-    Parameters
-    ----------
-    values : callable
-        (n,) arguments -> (n,) values.
-    smallest : float
-        Least height of a jump.
-
-    Examples
+    `values` maps arguments (n,) to values (n,); jumps below the smallest height are left out.
     --------
     >>> [(round(jump.at, 6), jump.height) for jump in jumps(lambda x: np.floor(x), 0.5, 2.5, 8)]
     [(1.0, 1.0), (2.0, 1.0)]
@@ -87,6 +72,21 @@ def output_gradient(network: FeedForward, x: np.ndarray, output: int) -> np.ndar
     return (gradient / gradient.abs().max().clamp(min=1e-300)).numpy()
 
 
+def shifted_lower_bound(
+    network: FeedForward, lower: np.ndarray, upper: np.ndarray, output: int, direction: np.ndarray, method: str
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The lower bound of one output over a box (p0,) as a function of delta: the first weight + delta direction."""
+    first, *middle, last = operators(network)
+    one = DenseOperator(last.rows(output, output + 1), last.bias[output : output + 1])
+    box, step = InputSet.boxes(lower, upper), torch.tensor(direction)
+
+    def value(delta: torch.Tensor) -> torch.Tensor:
+        moved = [with_first_weight(first, first.weight + delta * step), *middle, one]
+        return bounds(moved, box, method).output_lower[0, 0]
+
+    return value
+
+
 def shifted_lower_bounds(
     network: FeedForward,
     lower: np.ndarray,
@@ -96,25 +96,10 @@ def shifted_lower_bounds(
     shifts: Sequence[float],
     method: str,
 ) -> np.ndarray:
-    """Lower bounds (len(shifts),) of one output over a box when the first layer's weight moves along a direction.
-
-    Parameters
-    ----------
-    lower, upper : (p0,)
-    direction : of the first weight's shape
-    shifts : sequence of float
-        delta: the weight becomes weight + delta direction.
-    """
-    layers = list(operators(network))
-    first, last = layers[0], layers[-1]
-    one = DenseOperator(last.rows(output, output + 1), last.bias[output : output + 1])
-    box, step = InputSet.boxes(lower, upper), torch.tensor(direction)
-    found = []
+    """The values (len(shifts),) of :func:`shifted_lower_bound` at some shifts."""
+    value = shifted_lower_bound(network, lower, upper, output, direction, method)
     with torch.no_grad():
-        for shift in shifts:
-            moved = [with_first_weight(first, first.weight + float(shift) * step), *layers[1:-1], one]
-            found.append(float(bounds(moved, box, method).output_lower))
-    return np.array(found)
+        return np.array([float(value(torch.tensor(float(shift), dtype=torch.float64))) for shift in shifts])
 
 
 def with_first_weight(layer: Affine, weight: torch.Tensor) -> Affine:

@@ -16,20 +16,13 @@ from tightrope.regions import INFINITY, Ball
 class InputSet:
     """N regions {x : lower <= x <= upper, ||x - center||_norm <= radius}, one for each image.
 
-    Attributes
-    ----------
-    lower, upper : (N, n) tensors
-        The bounding boxes.
-    center : (N, n) tensor or None
-    radius : (N,) tensor or None
-        None: the regions are the boxes.
-    norm : float
-        1 or 2 with a radius.
+    The regions are the boxes `lower`, `upper` (N, n), or with a center (N, n) and a radius (N,) balls of norm 1 or 2
+    that are cut to them.
 
     Examples
     --------
     >>> x = torch.tensor([[3.0, 4.0]])
-    >>> InputSet.ball(torch.zeros(1, 2), 1.0, norm=2).maximum(x[None])
+    >>> InputSet.from_balls([Ball([0.0, 0.0], 1.0, 2)], torch.float32).maximum(x[None])
     tensor([[5.]])
     """
 
@@ -46,27 +39,6 @@ class InputSet:
             )
         if not bool((self.lower <= self.upper).all()):  # also refuses nan
             raise RegionError("lower, upper: a lower bound is above its upper bound, or one of them is nan.")
-
-    @classmethod
-    def ball(
-        cls,
-        center: Tensor,
-        radius: float | Tensor,
-        norm: float = INFINITY,
-        clip: tuple[float, float] | None = None,
-    ) -> "InputSet":
-        """Return balls of one norm (1, 2 or inf) around the rows of center (N, n), cut to clip = (lowest, highest)."""
-        reach = torch.as_tensor(radius, dtype=center.dtype, device=center.device).expand(len(center))
-        if not bool((reach >= 0).all()):
-            raise RegionError(f"radius: expected numbers >= 0, got {radius}.")
-        lower, upper = center - reach[:, None], center + reach[:, None]
-        if clip is not None:
-            lower, upper = lower.clamp(min=clip[0]), upper.clamp(max=clip[1])
-        if norm == INFINITY:
-            return cls(lower, upper)
-        if norm not in (1, 2):
-            raise RegionError(f"norm: linear bounds know 1, 2 and inf, not {norm!r}; see regions.Ball.enclosure.")
-        return cls(lower, upper, center, reach, float(norm))
 
     @classmethod
     def boxes(cls, lower: ArrayLike, upper: ArrayLike, dtype: torch.dtype = torch.float64) -> "InputSet":

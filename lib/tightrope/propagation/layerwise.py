@@ -31,16 +31,9 @@ METHODS = ("lp-greedy", "lp-last", "lp-all")
 
 @dataclass(frozen=True, eq=False)
 class Tightened:
-    """Bounds of some neurons of one hidden layer, and the slopes that prove them.
+    """Bounds of some neurons (`rows`) of one hidden layer, from 0, and the slopes that prove them.
 
-    Attributes
-    ----------
-    layer : int
-        From 0.
-    rows : (k,) integers
-        The neurons.
-    slopes : tuple of (2 k, n_l) tensors, for each layer below
-        Those of the upper bounds, then those of the lower ones.
+    The slopes are (2 k, n_l) for each layer below: those of the upper bounds, then those of the lower ones.
     """
 
     layer: int
@@ -52,19 +45,10 @@ class Tightened:
 class Layerwise:
     """Bounds of one image.
 
-    Attributes
-    ----------
-    triangles : Triangles
-        The hidden layers with their bounds, for one problem.
-    margins : (K,) tensor
-        Proven upper bounds of F_k - F_label, rounding included; 0 for the label itself.
-    label : int
-    dual : Dual
-        The multipliers of the margins, (1, K - 1, n_l), in the order of the other labels.
-    points : (K - 1, n_0) tensor
-        Where the margins' forms are largest: inputs of the region to start an attack from.
-    hidden : tuple of Tightened
-        What proves the bounds that were optimised, if that was asked for.
+    The triangles have its bounds of the hidden layers. `margins` (K,) are proven upper bounds of F_k - F_label, with
+    rounding, 0 for the label itself; `dual` has their multipliers, (1, K - 1, n_l) in the order of the other labels,
+    `points` (K - 1, n_0) where their forms are largest: inputs of the region to start an attack from. `hidden` proves
+    the bounds that were optimised, if that was asked for.
     """
 
     triangles: Triangles
@@ -72,7 +56,7 @@ class Layerwise:
     label: int
     dual: Dual
     points: Tensor
-    hidden: "tuple[Tightened, ...]" = ()
+    hidden: tuple[Tightened, ...] = ()
 
     @property
     def worst(self) -> float:
@@ -91,26 +75,11 @@ def layerwise(
     decide: bool = False,
     keep: bool = False,
 ) -> Layerwise:
-    """Bound the margins of one region.
+    """Bound the margins of one region, a box, for the true label, by lp-greedy, lp-last or lp-all.
 
-    Parameters
-    ----------
-    network
-        A network or its operators.
-    inputs : InputSet
-        One box.
-    label : int
-        The true label.
-    method
-        lp-greedy, lp-last or lp-all.
-    steps
-        Steps of the ascent for each layer's forms. More steps are tighter; any number is sound.
-    dtype
-        The type of the ascent's numbers.
-    decide
-        Stop where the sign is known: with the bounds of CROWN and DeepZ where these suffice.
-    keep
-        Return the slopes of the hidden layers' bounds too, as a proof needs them.
+    `steps` and `dtype` are those of the ascent for each layer's forms: more steps are tighter, any number is sound.
+    With `decide` it stops where the sign is known: with the bounds of CROWN and DeepZ where these suffice. With `keep`
+    the slopes of the hidden layers' bounds are returned too, as a proof needs them.
 
     Examples
     --------
@@ -129,21 +98,23 @@ def layerwise(
         constant = constant + 2.01 * composed(layers, inputs, widened.upper).max(1, keepdim=True).values
         others = torch.arange(layers[-1].outputs) != label
         A, constant = A[:, others], constant[:, others]
-        if method == "lp-greedy":
-            return _margins(A, constant, widened, inputs, label, others, 0, dtype, None)
-        if method == "lp-last":
-            return _margins(A, constant, widened, inputs, label, others, steps, dtype, 0.0 if decide else None)
+        goal = 0.0 if decide else None
+
+        def margins(triangles: Triangles, steps: int) -> Layerwise:
+            return _margins(A, constant, triangles, inputs, label, others, steps, dtype, goal)
+
+        if method != "lp-all":
+            return margins(widened, steps if method == "lp-last" else 0)
         crown = bounds(layers, inputs, "crown", labels)
         triangles = intersect(widened, _widened(layers[:-1], crown.lower, crown.upper, inputs))
         if decide:
-            found = _margins(A, constant, triangles, inputs, label, others, steps // 2, dtype, 0.0)
+            found = margins(triangles, steps // 2)
             if found.worst < 0:
                 return found
         kept: list[Tightened] | None = [] if keep else None
         for i in range(1, len(layers) - 1):
             triangles = tighten(triangles, i, inputs, steps=steps, dtype=dtype, kept=kept)
-        found = _margins(A, constant, triangles, inputs, label, others, 2 * steps, dtype, 0.0 if decide else None)
-        return replace(found, hidden=tuple(kept or ()))
+        return replace(margins(triangles, 2 * steps), hidden=tuple(kept or ()))
 
 
 def tighten(
@@ -165,17 +136,10 @@ def tighten(
     unstable = ((lower[0] < 0) & (upper[0] > 0)).nonzero()[:, 0]
     widest = max(max(below.inputs, below.outputs) for below in reduced.layers)
     group = max(1, LARGEST // (2 * widest))
-    bias = layer.bias
     for rows in unstable.split(group) if len(unstable) else ():
-        W = _rows(layer, rows)[:, keep[-1]]
-        found = minimise(
-            torch.cat([W, -W])[None],
-            torch.cat([bias[rows], -bias[rows]])[None],
-            reduced,
-            inputs,
-            steps=steps,
-            dtype=dtype,
-        )
+        W, b = _rows(layer, rows)[:, keep[-1]], layer.bias[rows]
+        forms, constant = torch.cat([W, -W])[None], torch.cat([b, -b])[None]
+        found = minimise(forms, constant, reduced, inputs, steps=steps, dtype=dtype)
         high, low = found.bound[0].split(len(rows))
         upper[0, rows] = torch.minimum(upper[0, rows], high)
         lower[0, rows] = torch.maximum(lower[0, rows], -low)

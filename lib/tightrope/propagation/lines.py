@@ -87,24 +87,14 @@ def crown_0_lines(low: Tensor, high: Tensor) -> Lines:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """How a network is bounded.
+    """How a network is bounded, by its key in :data:`RELAXATIONS` and its title in the paper.
 
-    Attributes
-    ----------
-    name : str
-        Key in :data:`RELAXATIONS`.
-    title : str
-        As the paper writes it.
-    lines : callable (l, u) -> Lines, or None
-        None: intervals only, without back-substitution.
-    by_intervals : bool
-        Whether l and u of the hidden layers come from intervals; back-substitution then bounds the outputs only.
-    uncorrelated : bool
-        Whether the interval of an unstable neuron goes on as a radius of its own, which |W| enlarges layer by layer,
-        as in hybrid zonotopes and symbolic intervals. Otherwise back-substitution first adds up all paths that lead
-        from a neuron to the bound, which is tighter.
-    continuous : bool
-        Whether its bounds are continuous in the weights (a theorem of the paper).
+    `lines` maps l and u to lines; None means intervals only, without back-substitution. `by_intervals` says whether l
+    and u of the hidden layers come from intervals; back-substitution then bounds the outputs only. `uncorrelated` says
+    whether the interval of an unstable neuron goes on as a radius of its own, which |W| enlarges layer by layer, as in
+    hybrid zonotopes and symbolic intervals; otherwise back-substitution first adds up all paths that lead from a neuron
+    to the bound, which is tighter. `continuous` says whether its bounds are continuous in the weights (a theorem of the
+    paper).
     """
 
     name: str
@@ -115,40 +105,24 @@ class Relaxation:
     continuous: bool = False
 
 
-RELAXATIONS: Mapping[str, Relaxation] = MappingProxyType(
-    {
-        relaxation.name: relaxation
-        for relaxation in (
-            Relaxation("box", "Box", None, by_intervals=True, continuous=True),
-            Relaxation("hbox", "hBox", hbox_middle, uncorrelated=True),
-            Relaxation("hbox_back", "hBox, back-substituted", hbox_lines),
-            Relaxation("crown_ibp", "CROWN-IBP (R)", crown_lines, by_intervals=True),
-            Relaxation("deepz", "DeepZ", deepz_lines, continuous=True),
-            Relaxation("crown", "CROWN", crown_lines),
-            Relaxation("crown_0", "CROWN-0", crown_0_lines, continuous=True),
-        )
-    }
+_ALL = (
+    Relaxation("box", "Box", None, by_intervals=True, continuous=True),
+    Relaxation("hbox", "hBox", hbox_middle, uncorrelated=True),
+    Relaxation("hbox_back", "hBox, back-substituted", hbox_lines),
+    Relaxation("crown_ibp", "CROWN-IBP (R)", crown_lines, by_intervals=True),
+    Relaxation("deepz", "DeepZ", deepz_lines, continuous=True),
+    Relaxation("crown", "CROWN", crown_lines),
+    Relaxation("crown_0", "CROWN-0", crown_0_lines, continuous=True),
 )
-
-
+RELAXATIONS: Mapping[str, Relaxation] = MappingProxyType({one.name: one for one in _ALL})
 #: Other names of the same bounds.
 SAME: Mapping[str, str] = MappingProxyType(
-    {
-        "ibp": "box",
-        "cap": "deepz",
-        "fast_lin": "deepz",
-        "neurify": "deepz",
-        "deeppoly": "crown",
-        "crown_ibp_r": "crown_ibp",
-    }
+    dict(ibp="box", cap="deepz", fast_lin="deepz", neurify="deepz", deeppoly="crown", crown_ibp_r="crown_ibp")
 )
 
 
-def relaxation(name: "str | Relaxation") -> Relaxation:
-    """Return a relaxation by name; box, hbox, hbox_back, crown_ibp, deepz, crown or crown_0.
-
-    Other names of the same bounds are in :data:`SAME`.
-    """
+def relaxation(name: str | Relaxation) -> Relaxation:
+    """Return a relaxation by its name in :data:`RELAXATIONS` or another one, in :data:`SAME`."""
     if isinstance(name, Relaxation):
         return name
     return RELAXATIONS[known_name("relaxation", name, RELAXATIONS, SAME)]

@@ -18,14 +18,10 @@ from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
 def proven_margins(network: FeedForward, region: Region, label: int, method: str) -> np.ndarray:
     """Return upper bounds of F_k - F_label over the region for all k, rounding included, (K,).
 
-    Parameters
-    ----------
-    region
-        Balls of norm 1, 2, infinity as they are, of other norms by their enclosure; zonotopes and ellipsoids as balls
-        of their parameters; polytopes by their box.
-    method
-        A name of :data:`tightrope.propagation.lines.RELAXATIONS`; for L-infinity balls also lp-greedy, lp-last, lp-all
-        (:mod:`tightrope.propagation.layerwise`).
+    Balls of norm 1, 2, infinity are taken as they are, of other norms by their enclosure; zonotopes and ellipsoids as
+    balls of their parameters; polytopes by their box. The method is a name of
+    :data:`tightrope.propagation.lines.RELAXATIONS`; for L-infinity balls also lp-greedy, lp-last, lp-all
+    (:mod:`tightrope.propagation.layerwise`).
 
     Examples
     --------

@@ -7,6 +7,7 @@ where all images share them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -53,14 +54,9 @@ class Affine(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class DenseOperator:
-    """x -> weight x + bias.
+    """x -> weight x + bias, (outputs, inputs) and (outputs,).
 
-    Parameters
-    ----------
-    weight : (outputs, inputs) tensor
-    bias : (outputs,) tensor
-    parts : tuple of Affine
-        What they were multiplied from, in float64; empty if they are the layer's own.
+    `parts` are the layers that these were multiplied from in float64; empty if they are the layer's own.
 
     Examples
     --------
@@ -75,20 +71,16 @@ class DenseOperator:
 
     @property
     def inputs(self) -> int:
-        """The number of columns."""
         return self.weight.shape[1]
 
     @property
     def outputs(self) -> int:
-        """The number of rows."""
         return self.weight.shape[0]
 
     def linear(self, x: Tensor) -> Tensor:
-        """W x."""
         return x @ self.weight.T
 
     def absolute(self, x: Tensor) -> Tensor:
-        """|W| x."""
         return x @ self.weight.abs().T
 
     def transpose(self, A: Tensor) -> Tensor:
@@ -101,21 +93,14 @@ class DenseOperator:
         return torch.stack([form[:, keep] @ self.weight[keep] for form, keep in zip(A, used, strict=True)])
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Rows of the matrix."""
         return self.weight[start:stop]
 
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionOperator:
-    """Cross-correlation of flattened images, as torch's conv2d.
+    """Cross-correlation of flattened images (channels, height, width), as torch's conv2d with zero padding.
 
-    Parameters
-    ----------
-    weight : (channels out, channels in, height, width) tensor
-    filter_bias : (channels out,) tensor
-    input_shape : (int, int, int)
-        Channels, height and width of an input.
-    stride, padding : (int, int)
+    The weight is (channels out, channels in, height, width), `filter_bias` (channels out,).
     """
 
     weight: Tensor
@@ -133,15 +118,11 @@ class ConvolutionOperator:
 
     @property
     def inputs(self) -> int:
-        """Pixels times channels of an input."""
-        channels, height, width = self.input_shape
-        return channels * height * width
+        return prod(self.input_shape)
 
     @property
     def outputs(self) -> int:
-        """Pixels times channels of an output."""
-        channels, height, width = self.output_shape
-        return channels * height * width
+        return prod(self.output_shape)
 
     @property
     def bias(self) -> Tensor:
@@ -154,26 +135,21 @@ class ConvolutionOperator:
         return conv2d(images, weight, None, self.stride, self.padding).flatten(1).reshape(*x.shape[:-1], -1)
 
     def linear(self, x: Tensor) -> Tensor:
-        """W x."""
         return self._forward(x, self.weight)
 
     def absolute(self, x: Tensor) -> Tensor:
-        """|W| x."""
         return self._forward(x, self.weight.abs())
 
     def transpose(self, A: Tensor) -> Tensor:
-        """A W."""
         # Input pixels beyond the last whole stride are not seen: conv2d's transpose needs to be told how many.
-        sizes = zip(
-            self.input_shape[1:], self.output_shape[1:], self.weight.shape[2:], self.stride, self.padding, strict=True
-        )
+        ends = (self.input_shape[1:], self.output_shape[1:], self.weight.shape[2:], self.stride, self.padding)
+        sizes = zip(*ends, strict=True)
         rest = [size - ((out - 1) * step - 2 * pad + kernel) for size, out, kernel, step, pad in sizes]
         forms = A.reshape(-1, *self.output_shape)
         back = conv_transpose2d(forms, self.weight, None, self.stride, self.padding, output_padding=rest)
         return back.reshape(*A.shape[:-1], self.inputs)
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Rows of the matrix."""
         unit = torch.zeros(stop - start, self.outputs, dtype=self.weight.dtype, device=self.weight.device)
         unit[torch.arange(stop - start), torch.arange(start, stop)] = 1.0
         return self.transpose(unit)
@@ -189,13 +165,7 @@ def interval(layer: Affine, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tenso
 def operators(
     network: FeedForward | Sequence[Affine], dtype: torch.dtype = torch.float64, device: str = "cpu"
 ) -> tuple[Affine, ...]:
-    """Return a network's affine layers; ReLU is between them. Operators are passed through as they are.
-
-    Parameters
-    ----------
-    network : FeedForward, or a sequence of operators (their tensors may need gradients)
-    dtype : torch.float64 or torch.float32
-    """
+    """Return a network's affine layers; ReLU is between them. Operators are passed through as they are."""
     if not isinstance(network, FeedForward):
         layers = tuple(network)
         sizes = [(layer.inputs, layer.outputs) for layer in layers]
@@ -210,9 +180,8 @@ def _operator(layer: Layer, dtype: torch.dtype, device: str) -> Affine:
         return torch.tensor(array, dtype=dtype, device=device)
 
     if isinstance(layer, Convolution):
-        return ConvolutionOperator(
-            tensor(layer.weight), tensor(layer.bias), layer.input_shape, layer.stride, layer.padding
-        )
+        weight, bias = tensor(layer.weight), tensor(layer.bias)
+        return ConvolutionOperator(weight, bias, layer.input_shape, layer.stride, layer.padding)
     parts = tuple(_operator(part, dtype, device) for part in _leaves(layer)) if isinstance(layer, Composition) else ()
     W, b = layer.dense()  # scalings and compositions by their matrix
     return DenseOperator(tensor(W), tensor(b), parts)

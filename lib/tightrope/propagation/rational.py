@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
+from flint import nmod_poly
 
 from tightrope.errors import InputError
 
@@ -31,15 +32,7 @@ _Operand: TypeAlias = "Number | Fraction | int"
 
 @dataclass(frozen=True, eq=False)
 class Number:
-    """A rational function of delta.
-
-    Attributes
-    ----------
-    value : Fraction
-        At delta = 0.
-    residues : (N,) array of int64
-        At N points, modulo the prime.
-    prime : int
+    """A rational function of delta: its value at delta = 0, and its values at N points, modulo a prime, as int64.
 
     Examples
     --------
@@ -107,28 +100,23 @@ def shift(count: int, prime: int = PRIMES[0]) -> Number:
 def function(number: Number) -> tuple[list[int], list[int]]:
     """Coefficients modulo the prime of p and q, constant first, q with leading coefficient 1.
 
-    Raises
-    ------
-    TooFewPointsError
-        If there are too few points for what the number is.
+    Raises TooFewPointsError if there are too few points for what the number is.
     """
-    prime = number.prime
-    points = shift(len(number.residues), prime).residues
-    modulus, poly = _interpolate(points, number.residues, prime)
-    older, old = (modulus, np.zeros(1, np.int64)), (poly, np.ones(1, np.int64))
-    best: tuple = (len(points) + 1, old) if not poly.any() else (0, old)
-    while old[0].any():
-        quotient, rest = _divide(older[0], old[0], prime)
-        if len(quotient) - 1 > best[0]:
-            best = len(quotient) - 1, old
-        width = max(len(older[1]), len(quotient) + len(old[1]) - 1)
-        cofactor = (_padded(older[1], width) - _padded(_product(quotient, old[1], prime), width)) % prime
-        older, old = old, (rest, _trimmed(cofactor))
-    if best[0] < MARGIN:
+    points = shift(len(number.residues), number.prime).residues.tolist()
+    modulus, poly = _interpolate(points, number.residues, number.prime)
+    zero, one = (nmod_poly([c], number.prime) for c in (0, 1))
+    older, old = (modulus, zero), (poly, one)
+    most, best = len(points) + 1 if poly.is_zero() else 0, old
+    while not old[0].is_zero():
+        quotient, rest = divmod(older[0], old[0])
+        if quotient.degree() > most:
+            most, best = quotient.degree(), old
+        older, old = old, (rest, older[1] - quotient * old[1])
+    if most < MARGIN:
         raise TooFewPointsError(f"{len(points)} points are too few for this function; give more.")
-    numerator, denominator = best[1]
-    scale = pow(int(denominator[-1]), -1, prime)
-    return [int(c) * scale % prime for c in numerator], [int(c) * scale % prime for c in denominator]
+    scale = 1 / best[1].leading_coefficient()
+    numerator, denominator = ([int(c) for c in (part * scale).coeffs()] for part in best)
+    return numerator or [0], denominator
 
 
 def degree(number: Number) -> int:
@@ -145,42 +133,12 @@ def _power(base: np.ndarray, exponent: int, prime: int) -> np.ndarray:
     return result
 
 
-def _interpolate(points: np.ndarray, values: np.ndarray, prime: int) -> tuple[np.ndarray, np.ndarray]:
+def _interpolate(points: list[int], values: np.ndarray, prime: int) -> tuple[nmod_poly, nmod_poly]:
     """The product of all x - t and the polynomial through the values, by Newton's differences at successive points."""
     count, differences = len(points), values.copy()
     for j in range(1, count):
         differences[j:] = (differences[j:] - differences[j - 1 : -1]) % prime * pow(j, -1, prime) % prime
-    modulus, poly = np.ones(1, np.int64), differences[-1:]
-    for j in range(count - 1, -1, -1):
-        modulus = _product(modulus, np.array([-points[j] % prime, 1]), prime)
-        if j:
-            poly = _product(poly, np.array([-points[j - 1] % prime, 1]), prime)
-            poly[0] = (poly[0] + differences[j - 1]) % prime
-    return modulus, _trimmed(poly)
-
-
-def _product(a: np.ndarray, b: np.ndarray, prime: int) -> np.ndarray:
-    if len(a) < len(b):
-        a, b = b, a
-    result = np.zeros(len(a) + len(b) - 1, np.int64)
-    for i, factor in enumerate(b):
-        result[i : i + len(a)] = (result[i : i + len(a)] + factor * a) % prime
-    return result
-
-
-def _divide(a: np.ndarray, b: np.ndarray, prime: int) -> tuple[np.ndarray, np.ndarray]:
-    rest, lead = a.copy(), pow(int(b[-1]), -1, prime)
-    quotient = np.zeros(max(len(a) - len(b) + 1, 1), np.int64)
-    for i in range(len(a) - len(b), -1, -1):
-        quotient[i] = int(rest[i + len(b) - 1]) * lead % prime
-        rest[i : i + len(b)] = (rest[i : i + len(b)] - quotient[i] * b) % prime
-    return _trimmed(quotient), _trimmed(rest[: max(len(b) - 1, 1)])
-
-
-def _trimmed(a: np.ndarray) -> np.ndarray:
-    used = np.flatnonzero(a)
-    return a[: used[-1] + 1] if len(used) else np.zeros(1, np.int64)
-
-
-def _padded(a: np.ndarray, width: int) -> np.ndarray:
-    return np.pad(a, (0, width - len(a)))
+    x, modulus, poly = nmod_poly([0, 1], prime), nmod_poly([1], prime), nmod_poly([0], prime)
+    for point, difference in zip(reversed(points), reversed(differences.tolist()), strict=True):
+        modulus, poly = modulus * (x - point), poly * (x - point) + difference
+    return modulus, poly

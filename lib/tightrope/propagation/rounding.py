@@ -66,10 +66,7 @@ def composed(layers: Sequence[Affine], inputs: InputSet, upper: Sequence[Tensor]
     ReLU brings values no further apart, so each layer's own error, 2 k u |W_2| |W_1| |z|, goes through the absolute
     values of the layers above.
 
-    Parameters
-    ----------
-    upper : (N, n_i) for each hidden layer
-        Upper bounds of the preactivations.
+    `upper` (N, n_i) bounds the preactivations of each hidden layer.
     """
     size = torch.maximum(inputs.lower.abs(), inputs.upper.abs())
     error = torch.zeros_like(size)

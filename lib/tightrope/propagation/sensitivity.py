@@ -69,21 +69,11 @@ def shared_degree(method: str, neurons: int, hidden: int) -> int:
 def bound_degrees(
     network: FeedForward, direction: np.ndarray, lower: Sequence[float], upper: Sequence[float], method: str
 ) -> tuple[tuple[int, int], ...]:
-    """Degrees (lower, upper) of the bounds of each output, as functions of a shift of the first weight.
+    """Degrees (lower, upper) of the bounds of each output over a box, as functions of a shift of the first weight.
 
-    Parameters
-    ----------
-    network : FeedForward
-        Dense; its weights and biases are taken as the fractions that they are.
-    direction : array of the first weight's shape
-    lower, upper : (p0,)
-        The region, a box.
-    method : {"box", "hbox", "crown_ibp", "deepz", "crown"}
-
-    Raises
-    ------
-    InputError
-        If delta = 0 is on a kink, where the bound is not one rational function.
+    The network is dense; its weights and biases are taken as the fractions that they are. The direction has the first
+    weight's shape, the ends of the box are (p0,). InputError if delta = 0 is on a kink, where the bound is not one
+    rational function.
 
     Examples
     --------
@@ -100,12 +90,7 @@ _Numbers = Sequence[Number] | np.ndarray  # an array of Number
 
 
 def _degrees(
-    network: FeedForward,
-    direction: np.ndarray,
-    lower: Sequence[float],
-    upper: Sequence[float],
-    method: str,
-    prime: int,
+    network: FeedForward, direction: np.ndarray, lower: Sequence[float], upper: Sequence[float], method: str, prime: int
 ) -> list[list[int]]:
     """Return the degrees of the lower and of the upper bounds; points are doubled until they are enough."""
     count = POINTS[0]
@@ -204,15 +189,12 @@ def _highest(A: np.ndarray, constant: Number, below: Sequence[tuple], lower: np.
 
 
 def _interval(W: np.ndarray, b: np.ndarray, lower: _Numbers, upper: _Numbers) -> tuple[list[Number], list[Number]]:
-    low = [
-        _sum(c, (a * (x if a.sign >= 0 else y) for a, x, y in zip(row, lower, upper, strict=True)))
-        for row, c in zip(W, b, strict=True)
-    ]
-    high = [
-        _sum(c, (a * (y if a.sign >= 0 else x) for a, x, y in zip(row, lower, upper, strict=True)))
-        for row, c in zip(W, b, strict=True)
-    ]
-    return low, high
+    def least(x: _Numbers, y: _Numbers) -> list[Number]:
+        """The least values if x is below y, the largest ones if it is above."""
+        ends = [[p if a.sign >= 0 else q for a, p, q in zip(row, x, y, strict=True)] for row in W]
+        return [_sum(c, row * np.array(end, dtype=object)) for row, c, end in zip(W, b, ends, strict=True)]
+
+    return least(lower, upper), least(upper, lower)
 
 
 def _sizes(W: np.ndarray, radius: list[Number]) -> Iterator[list[tuple[Number, Number]]]:

@@ -22,14 +22,7 @@ from tightrope.networks import FeedForward
 class BinaryProgram:
     """max objective'y over row_lower <= matrix y <= row_upper, lower <= y <= upper, y integer where `integral`.
 
-    Attributes
-    ----------
-    lower, upper : (n,)
-    integral : (n,) of bool
-    matrix : (m, n) sparse
-    row_lower, row_upper : (m,)
-    inputs, activations : (p0,), (n_L,)
-        Columns of the inputs and of the last hidden layer's z.
+    `inputs` and `activations` are the columns of the inputs and of the last hidden layer's z.
     """
 
     lower: np.ndarray
@@ -54,14 +47,9 @@ def binary_program(
     hidden_lower: Sequence[np.ndarray],
     hidden_upper: Sequence[np.ndarray],
 ) -> BinaryProgram:
-    """Return the program of a network on a box.
+    """Return the program of a network on a box (p0,), with proven bounds (n_l,) of the preactivations of each layer.
 
-    Parameters
-    ----------
-    lower, upper : (p0,)
-        The box.
-    hidden_lower, hidden_upper : sequences of (n_l,)
-        Proven bounds of the preactivations; the tighter, the fewer binaries.
+    The tighter the bounds, the fewer binaries.
 
     Examples
     --------

@@ -34,16 +34,12 @@ RELU = ("z (z - h) = 0", "z >= 0", "z - h >= 0")  # the groups of relu_graph, ma
 
 @dataclass(frozen=True, eq=False)
 class CutModel:
-    """What the problems of all targets share under bounds: variables (1, z of the unstable neurons, d[, e]).
+    """What the problems of all targets share under bounds on h: variables (1, z of the unstable neurons, d[, e]).
 
     Build it with :func:`cut_model`. It has the attributes that relaxations.shor reads from a Robustness Model.
 
     Attributes
     ----------
-    model
-        The model of order 1 that is tightened.
-    bounds
-        On h, (p,).
     unstable
         (k,) indices of the neurons that are variables.
     lift
@@ -52,8 +48,6 @@ class CutModel:
         (r, 2): which facts are multiplied (rows of `core_facts`, rows of `facts`).
     core_facts, facts
         Forms that are nonnegative at every state: z_i and u_i - z_i, (2 k, N); and all, (f, N), these first.
-    rounding
-        As in a Robustness Model.
     """
 
     model: RobustnessModel
@@ -90,10 +84,7 @@ class CutModel:
     def violated(self, X: np.ndarray, count: int) -> np.ndarray:
         """Return the `count` pairs of facts (r, 2) whose product <f g', X> is most negative, on the scale of f and g.
 
-        Parameters
-        ----------
-        X
-            (q, N): the rows of a moment matrix for the coordinates 1, z, which is all that a core fact touches.
+        X (q, N) are the rows of a moment matrix for the coordinates 1, z, which is all that a core fact touches.
         """
         if not len(self.unstable):
             return NO_PAIRS
@@ -121,13 +112,7 @@ class CutModel:
 
 
 def cut_model(model: RobustnessModel, bounds: Box, pairs: np.ndarray = NO_PAIRS) -> CutModel:
-    """Tighten a Robustness Model by bounds on h, and by products of pairs of facts.
-
-    Raises
-    ------
-    InputError
-        If the bounds do not fit the network or a pair does not exist.
-    """
+    """Tighten a Robustness Model by bounds on h, and by products of pairs of facts, which must exist."""
     network, coords = model.network, model.coordinates
     p, n = network.width, coords.V.shape[1]
     lower, upper = bounds.lower, bounds.upper

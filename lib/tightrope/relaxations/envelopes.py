@@ -25,15 +25,7 @@ from tightrope.names import known_name
 
 @dataclass(frozen=True)
 class Activation:
-    """A function of one variable.
-
-    Attributes
-    ----------
-    name : str
-    value, slope : callable
-        f and its derivative, elementwise.
-    shape : {"convex", "s", "step"}
-    """
+    """A function of one variable: f and its derivative, elementwise, and its shape, "convex", "s" or "step"."""
 
     name: str
     value: Callable[[np.ndarray], np.ndarray]
@@ -45,24 +37,17 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(x / 2))
 
 
-ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
-    {
-        activation.name: activation
-        for activation in (
-            Activation("relu", lambda x: np.maximum(x, 0.0), lambda x: (x > 0).astype(float), "convex"),
-            Activation(
-                "elu",
-                lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-                lambda x: np.exp(np.minimum(x, 0)),
-                "convex",
-            ),
-            Activation("sigmoid", _sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x), "s"),
-            Activation("tanh", np.tanh, lambda x: 1 / np.cosh(x) ** 2, "s"),
-            Activation("arctan", np.arctan, lambda x: 1 / (1 + x**2), "s"),
-            Activation("step", lambda x: (x > 0).astype(float), np.zeros_like, "step"),
-        )
-    }
+_ALL = (
+    Activation("relu", lambda x: np.maximum(x, 0.0), lambda x: (x > 0).astype(float), "convex"),
+    Activation(
+        "elu", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), lambda x: np.exp(np.minimum(x, 0)), "convex"
+    ),
+    Activation("sigmoid", _sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x), "s"),
+    Activation("tanh", np.tanh, lambda x: 1 / np.cosh(x) ** 2, "s"),
+    Activation("arctan", np.arctan, lambda x: 1 / (1 + x**2), "s"),
+    Activation("step", lambda x: (x > 0).astype(float), np.zeros_like, "step"),
 )
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType({one.name: one for one in _ALL})
 
 
 def activation(name: str) -> Activation:

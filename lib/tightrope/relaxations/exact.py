@@ -26,10 +26,7 @@ HALF = Fraction(1, 2)
 def exact_bound(problem: PolynomialProblem, multipliers: Mapping[str, np.ndarray], y0: float, shift: float) -> float:
     """Return y_0 + shift R^2, rounded up, if the multipliers, by name of constraint group, prove it.
 
-    Raises
-    ------
-    CertificateError
-        If they do not; if a group is missing, of a wrong length, not finite, or negative for an inequality.
+    CertificateError if they do not, or a group is missing, of a wrong length, not finite, negative for an inequality.
     """
     if not (np.isfinite(y0) and np.isfinite(shift) and shift >= 0):
         raise CertificateError(f"y0, shift: got {y0!r} and {shift!r}; they must be finite, the shift at least 0.")
@@ -39,8 +36,9 @@ def exact_bound(problem: PolynomialProblem, multipliers: Mapping[str, np.ndarray
     Z = _matrix(bodies, size) + Exact.identity(size) * Fraction(shift)
     corner = Exact.identity(size)[:1]
     Z = Z + Exact.of([[y0]]) * (corner.T @ corner)
+    terms = sum(sum(body.weights.shape) for body, _ in bodies) + 4  # at least the roundings in a product, of 1+cuts too
     with np.errstate(all="ignore"):  # multipliers beyond all measure overflow to inf and nan, which prove nothing
-        holds = _is_semidefinite(Z, _sizes(bodies), _terms(bodies), list(problem.space.slices.values()))
+        holds = _is_semidefinite(Z, _sizes(bodies), terms, list(problem.space.slices.values()))
     if not holds:
         raise CertificateError(f"multipliers: they do not prove y_0 = {y0!r} with the shift {shift!r}.")
     return above(Fraction(y0) + Fraction(shift) * Fraction(problem.squared_norm))
@@ -52,11 +50,9 @@ def _checked(problem: PolynomialProblem, multipliers: Mapping[str, np.ndarray]) 
         raise CertificateError(f"multipliers: expected the groups {sorted(sizes)}.")
     y = {name: np.asarray(part, float) for name, part in multipliers.items()}
     for constraint in problem.constraints:
-        part = y[constraint.name]
-        if part.shape != (sizes[constraint.name],) or not np.isfinite(part).all():
-            raise CertificateError(
-                f"multipliers: group {constraint.name!r} has a wrong length or a number that is not finite."
-            )
+        part, name = y[constraint.name], constraint.name
+        if part.shape != (sizes[name],) or not np.isfinite(part).all():
+            raise CertificateError(f"multipliers: group {name!r} has a wrong length or a number that is not finite.")
         if not constraint.equality and (part < 0).any():
             raise CertificateError(f"multipliers: negative for an inequality, in the group {constraint.name!r}.")
     return y
@@ -98,11 +94,6 @@ def _sizes(bodies: list[tuple[Products, np.ndarray]]) -> np.ndarray:
     )
     dense = sp.csr_array(size).toarray()
     return (dense + dense.T) / 2
-
-
-def _terms(bodies: list[tuple[Products, np.ndarray]]) -> int:
-    """At least the number of roundings in a product of the problem, of order "1+cuts" too."""
-    return sum(sum(body.weights.shape) for body, _ in bodies) + 4
 
 
 def _is_semidefinite(Z: Exact, size: np.ndarray, terms: int, blocks: list[slice]) -> bool:

@@ -18,7 +18,7 @@ proves (1 - x)(1 - t) >= -0.01124, and (1 - x)(1 - t) >= 0 (all four signs) give
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -27,9 +27,8 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.relaxations.lasserre import exponents_of_degree, polynomials
 from tightrope.relaxations.shor import ShorConstraints, objective_matrix, shor_constraints
-from tightrope.semialgebraic import Forms
+from tightrope.semialgebraic import Forms, Products
 
 Polynomial: TypeAlias = dict[tuple[int, ...], float]  # exponents -> coefficient
 
@@ -44,18 +43,10 @@ class Subset:
 
 @dataclass(frozen=True, eq=False)
 class MomentBlock:
-    """The matrices of one subset as linear functions of its moments.
+    """The matrices of one subset, by its forms (s, N), as linear functions of its moments.
 
-    Attributes
-    ----------
-    forms
-        (s, N).
-    monomials
-        (M, s) exponents of degree at most 2 d; the first `low` of them have degree at most 2.
-    psd
-        Each (M, b * b): moments -> a matrix that is positive semidefinite.
-    equalities
-        (M, e): combinations of moments that are 0.
+    `monomials` (M, s) are exponents of degree at most 2 d; the first `low` of them have degree at most 2. Each of `psd`
+    (M, b * b) makes of moments a matrix that is positive semidefinite; `equalities` (M, e) combine them to 0.
     """
 
     forms: Forms
@@ -89,15 +80,7 @@ def _factors(exponents: np.ndarray) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class MomentProgram:
-    """max <C, X> : X_00 = 1, Shor's constraints, the matrices of every block; X >= 0 if `dense`.
-
-    Attributes
-    ----------
-    objective
-        C, sparse (N, N).
-    constraints
-        First-order constraints on X.
-    """
+    """max <C, X> : X_00 = 1, Shor's constraints, the matrices of every block; X >= 0 if `dense`; C is sparse (N, N)."""
 
     objective: sp.csr_array
     constraints: ShorConstraints
@@ -126,18 +109,8 @@ def sparse_lasserre(problem: PolynomialProblem, order: int, scale: np.ndarray, l
     """Return the sparse hierarchy of order d on the cliques of a chordal extension of the correlative sparsity graph.
 
     The cliques satisfy the running intersection property, and every constraint and term of the objective lies in one.
-
-    Parameters
-    ----------
-    scale
-        (N,) bounds of |v_i| on the set, the first for the constant 1.
-    largest
-        The largest clique that is accepted.
-
-    Raises
-    ------
-    InputError
-        If a clique is larger: the problem is not sparse enough.
+    `scale` (N,) bounds |v_i| on the set, the first for the constant 1. A clique larger than `largest` is an InputError:
+    the problem is not sparse enough.
     """
     if order not in (1, 2, 3):
         raise InputError(f"order: got {order!r}; write 1, 2 or 3.")
@@ -223,3 +196,24 @@ def moment_block(subset: Subset, order: int) -> MomentBlock:
 
 def _add(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
     return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def exponents_of_degree(n: int, degree: int) -> Iterator[tuple[int, ...]]:
+    """Yield the exponents of the monomials of one degree in n variables."""
+    for choice in itertools.combinations_with_replacement(range(n), degree):
+        yield tuple(choice.count(i) for i in range(n))
+
+
+def polynomials(body: Products, n: int) -> list[Polynomial]:
+    """Return each function as exponent -> coefficient."""
+    units = [tuple(int(i == j) for j in range(1, n + 1)) for i in range(n + 1)]  # coordinate 0 is the constant 1
+    left, right, weights = body.left.toarray(), body.right.toarray(), body.weights.toarray()
+    found = []
+    for row in weights:
+        quadratic = (left * row[:, None]).T @ right
+        polynomial: Polynomial = {}
+        for i, j in np.argwhere(quadratic):
+            e = _add(units[i], units[j])
+            polynomial[e] = polynomial.get(e, 0.0) + quadratic[i, j]
+        found.append(polynomial)
+    return found

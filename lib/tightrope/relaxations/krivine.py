@@ -25,7 +25,6 @@ and tests compare it with the network's own gradient.)
 """
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,20 +44,10 @@ class TooLarge(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Multilinear:
-    """sum_k values[k] * product of x_i, i in monomials[k], over [0, 1]^n.
+    """sum_k values[k] * product of x_i, i in monomials[k], over [0, 1]^n, n = `size`.
 
-    Attributes
-    ----------
-    size
-        n.
-    monomials
-        Sorted tuples of variables; () is the constant.
-    values
-        (len(monomials),).
-    subsets
-        Sets of variables; every monomial lies in one.
-    rounding
-        How far its values over [0, 1]^n can be from those with coefficients of exact arithmetic.
+    Monomials are sorted tuples of variables, () for the constant; each lies in one of the subsets. Values over [0, 1]^n
+    are at most `rounding` from those with coefficients of exact arithmetic.
     """
 
     size: int
@@ -83,12 +72,8 @@ class Multilinear:
 def gradient_polynomial(ask: Question) -> Multilinear:
     """Return p(s, u), max p = max ||A_1'diag(u_1) ... diag(u_m) c||_1 over u in [0, 1] and, locally, decided u fixed.
 
-    Variables: s = (t + 1) / 2 of every input, then the undecided u of every layer, in the order of the layers.
-
-    Raises
-    ------
-    RegionError
-        For a norm other than L-infinity.
+    Variables: s = (t + 1) / 2 of every input, then the undecided u of every layer, in the order of the layers. The norm
+    is L-infinity.
     """
     if ask.region.norm != INFINITY:
         raise RegionError(f"region: LipOpt is built for L-infinity here, not L{ask.region.norm:g}.")
@@ -167,12 +152,7 @@ def _layered(ask: Question, names: list[np.ndarray], fixed: list[np.ndarray]) ->
 class KrivineProgram:
     """max constant + objective'y : rows y >= offsets, 0 <= y <= 1, and for degree 3 cuts that are added when violated.
 
-    Attributes
-    ----------
-    moments
-        Set of variables -> position in y.
-    faces
-        Sets of variables, in order; the rows of each are the products of :func:`products_of`.
+    `moments` says where in y a set of variables is.
     """
 
     constant: float
@@ -180,19 +160,10 @@ class KrivineProgram:
     rows: sp.csr_array
     offsets: np.ndarray
     moments: dict[tuple[int, ...], int]
-    faces: tuple[tuple[int, ...], ...]
 
 
 def krivine(p: Multilinear, degree: int) -> KrivineProgram:
-    """Return the linear program LipOpt-k of a polynomial.
-
-    Raises
-    ------
-    InputError
-        If the degree is below that of the polynomial, or not among 2, 3, 4.
-    TooLarge
-        If the program has too many products.
-    """
+    """Return the linear program LipOpt-k of a polynomial of at most this degree, 2, 3 or 4, or raise TooLarge."""
     if degree not in (2, 3, 4):
         raise InputError(f"degree: got {degree!r}; write 2, 3 or 4.")
     if degree < p.degree:
@@ -217,9 +188,8 @@ def krivine(p: Multilinear, degree: int) -> KrivineProgram:
             objective[moments[monomial]] += value
         else:
             constant += float(value)
-    faces = tuple(sorted(whole))
-    rows, offsets = _products(faces, moments)
-    return KrivineProgram(constant, objective, rows, offsets, moments, faces)
+    rows, offsets = _products(whole, moments)
+    return KrivineProgram(constant, objective, rows, offsets, moments)
 
 
 def _faces(subsets: tuple[tuple[int, ...], ...], size: int) -> set[tuple[int, ...]]:
@@ -232,28 +202,23 @@ def _faces(subsets: tuple[tuple[int, ...], ...], size: int) -> set[tuple[int, ..
     return found
 
 
-def products_of(face: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], list[int]]]:
-    """Yield each subset T of a face, and the rest: of prod_{i in T} x_i prod_{i in face - T} (1 - x_i)."""
-    for size in range(len(face) + 1):
-        for inside in itertools.combinations(face, size):
-            yield inside, [i for i in face if i not in inside]
-
-
-def _products(faces: tuple[tuple[int, ...], ...], moments: dict) -> tuple[sp.csr_array, np.ndarray]:
+def _products(faces: set[tuple[int, ...]], moments: dict) -> tuple[sp.csr_array, np.ndarray]:
     """Return rows of L(prod_{i in T} x_i prod_{i in face - T} (1 - x_i)) >= 0 for every T, inclusion and exclusion."""
     r, c, v, offsets, count = [], [], [], [], 0
-    for face in faces:
-        for inside, outside in products_of(face):
-            constant = 0.0
-            for extra in range(len(outside) + 1):
-                for more in itertools.combinations(outside, extra):
-                    whole = tuple(sorted(inside + more))
-                    if whole:
-                        r.append(count)
-                        c.append(moments[whole])
-                        v.append((-1.0) ** extra)
-                    else:
-                        constant += 1.0
-            offsets.append(-constant)
-            count += 1
+    for face in sorted(faces):
+        for size in range(len(face) + 1):
+            for inside in itertools.combinations(face, size):
+                outside = [i for i in face if i not in inside]
+                constant = 0.0
+                for extra in range(len(outside) + 1):
+                    for more in itertools.combinations(outside, extra):
+                        whole = tuple(sorted(inside + more))
+                        if whole:
+                            r.append(count)
+                            c.append(moments[whole])
+                            v.append((-1.0) ** extra)
+                        else:
+                            constant += 1.0
+                offsets.append(-constant)
+                count += 1
     return sp.csr_array((v, (r, c)), shape=(count, len(moments))), np.array(offsets)

@@ -28,18 +28,10 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Bipartite:
-    """The moments of a quadratic polynomial of one hidden layer.
+    """The moments of a quadratic polynomial of one hidden layer, as positions in y.
 
-    Attributes
-    ----------
-    single
-        (inputs,) positions in y.
-    neuron
-        (neurons,) positions in y.
-    pair
-        (inputs, neurons) positions in y, -1 where the two are not connected.
-    floor
-        A lower bound of LipOpt-3: sum |B| / 2.
+    `single` (inputs,), `neuron` (neurons,), `pair` (inputs, neurons), -1 where the two are not connected; `floor`, a
+    lower bound of LipOpt-3, is sum |B| / 2.
     """
 
     single: np.ndarray
@@ -80,11 +72,8 @@ def violated_cycles(graph: Bipartite, y: np.ndarray, count: int, each: int = 3) 
     n, k = graph.pair.shape
     size = len(y)
     constant = 2 * y[graph.single] - 1
-    E = np.where(
-        graph.pair >= 0,
-        4 * y[graph.pair] - 2 * y[graph.single][:, None] - 2 * y[graph.neuron][None] + 1,
-        np.nan,
-    )
+    pair = 4 * y[graph.pair] - 2 * y[graph.single][:, None] - 2 * y[graph.neuron][None] + 1
+    E = np.where(graph.pair >= 0, pair, np.nan)
     E = np.concatenate([E, constant[:, None]], axis=1)
     first, second = np.triu_indices(n, 1)
     found = []
@@ -165,9 +154,7 @@ def triangles(p: Multilinear, program: KrivineProgram, largest: int) -> np.ndarr
     moments = program.moments
     for corner, (a, b) in enumerate(((1, 2), (0, 2), (0, 1))):
         found[:, corner, 0] = [moments[(i,)] for i in triples[:, corner].tolist()]
-        found[:, corner, 1] = [
-            moments[pair] for pair in zip(triples[:, a].tolist(), triples[:, b].tolist(), strict=True)
-        ]
+        found[:, corner, 1] = [moments[tuple(pair)] for pair in triples[:, [a, b]].tolist()]
     return found
 
 

@@ -18,24 +18,10 @@ from tightrope.semialgebraic import Products
 class ShorConstraints:
     """<A_k, X> = 0 or >= 0, with A_k = sum_r weights[k, r] sym(left_r right_r').
 
-    Attributes
-    ----------
-    forms
-        (D, N) distinct affine forms.
-    left, right
-        (P,) rows of `forms`; products are distinct.
-    weights
-        (k, P).
-    equality
-        (k,) bool.
-    groups
-        Name -> slice of the k constraints.
-    blocks
-        Name -> slice of the N coordinates (coordinate 0 is the homogenising one).
-    squared_norm
-        Bound on trace(X) over the moment matrices of feasible points.
-    center, spread
-        (N,) a feasible point and variances around it.
+    `forms` (D, N) are distinct affine forms, and `left` and `right` (P,) rows of them whose products are distinct;
+    `weights` are (k, P). `groups` and `blocks` name slices of the k constraints and of the N coordinates (coordinate 0
+    is the homogenising one). `squared_norm` bounds trace(X) over the moment matrices of feasible points; `center` is
+    one, with the variances `spread` (N,) around it.
     """
 
     forms: sp.csr_array

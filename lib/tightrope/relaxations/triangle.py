@@ -18,37 +18,18 @@ import scipy.sparse
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks.layers import Layer
 
-
-@dataclass(frozen=True, eq=False)
-class Sides:
-    """Rows z - slope h <= intercept of one layer's unstable neurons, and the box of z.
-
-    Attributes
-    ----------
-    slope, intercept : (n,) arrays
-        The upper line of each neuron.
-    """
-
-    slope: np.ndarray
-    intercept: np.ndarray
-
-
 #: Room for the rounding of slope and intercept: relative, and for products that underflow.
 ROOM, TINY = 1e-14, np.finfo(float).tiny
 
 
-def _triangle(lower: np.ndarray, upper: np.ndarray) -> Sides:
+def _triangle(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     slope = upper / (upper - lower)
-    return Sides(slope, -slope * lower + (ROOM * (upper - lower) + TINY))
+    return slope, -slope * lower + (ROOM * (upper - lower) + TINY)
 
 
-def _parallelogram(lower: np.ndarray, upper: np.ndarray) -> Sides:
-    return Sides(np.ones_like(lower), -lower)
-
-
-#: Name -> the upper line beside z <= u. Both have the lower sides z >= 0 and z >= h.
-KINDS: Mapping[str, Callable[[np.ndarray, np.ndarray], Sides]] = MappingProxyType(
-    {"triangle": _triangle, "parallelogram": _parallelogram}
+#: Name -> slope and intercept of the upper line beside z <= u. Both have the lower sides z >= 0 and z >= h.
+KINDS: Mapping[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = MappingProxyType(
+    {"triangle": _triangle, "parallelogram": lambda lower, upper: (np.ones_like(lower), -lower)}
 )
 
 
@@ -56,13 +37,8 @@ KINDS: Mapping[str, Callable[[np.ndarray, np.ndarray], Sides]] = MappingProxyTyp
 class LayerConstraints:
     """What one hidden layer adds to a linear program that has the activations below it as its last columns.
 
-    Attributes
-    ----------
-    lower, upper : (2 n,) arrays
-        Bounds of the new columns, h then z.
-    matrix : (m, k + 2 n) sparse
-        Rows over the k columns of the activations below and the 2 n new ones.
-    row_lower, row_upper : (m,) arrays
+    `lower` and `upper` (2 n,) bound the new columns, h then z; the rows of `matrix` (m, k + 2 n) are over the k columns
+    of the activations below and the 2 n new ones.
     """
 
     lower: np.ndarray
@@ -73,15 +49,7 @@ class LayerConstraints:
 
 
 def layer_constraints(kind: str, layer: Layer, lower: np.ndarray, upper: np.ndarray) -> LayerConstraints:
-    """Return the columns and rows of one hidden layer.
-
-    Parameters
-    ----------
-    kind : {"triangle", "parallelogram"}
-    layer : Layer
-        The affine layer, n outputs, k inputs.
-    lower, upper : (n,)
-        Bounds of its preactivations.
+    """Return the columns and rows of one hidden layer with n outputs and k inputs, its preactivations bounded (n,).
 
     Examples
     --------
@@ -104,17 +72,16 @@ def layer_constraints(kind: str, layer: Layer, lower: np.ndarray, upper: np.ndar
     below = scipy.sparse.csr_array((n, k))
     equal = scipy.sparse.hstack([W, -unit, none], format="csr")  # W z - h = -b
     above = scipy.sparse.hstack([below, -unit, unit], format="csr")  # z - h >= 0, = 0 where stable and on
-    sides = KINDS[kind](lower[open_], upper[open_])
-    slope = scipy.sparse.csr_array((sides.slope, (np.arange(len(open_)), open_)), shape=(len(open_), n))
+    slopes, intercept = KINDS[kind](lower[open_], upper[open_])
+    slope = scipy.sparse.csr_array((slopes, (np.arange(len(open_)), open_)), shape=(len(open_), n))
     chord = scipy.sparse.hstack([below[open_], -slope, unit[open_]], format="csr")
     kept = np.flatnonzero(~off)
-    infinite = np.inf
     return LayerConstraints(
         lower=np.r_[lower, np.where(on, lower, 0.0)],
         upper=np.r_[upper, np.where(off, 0.0, upper)],
         matrix=scipy.sparse.vstack([equal, above[kept], chord], format="csr"),
-        row_lower=np.r_[-b, np.zeros(len(kept)), np.full(len(open_), -infinite)],
-        row_upper=np.r_[-b, np.where(on[kept], 0.0, infinite), sides.intercept],
+        row_lower=np.r_[-b, np.zeros(len(kept)), np.full(len(open_), -np.inf)],
+        row_upper=np.r_[-b, np.where(on[kept], 0.0, np.inf), intercept],
     )
 
 
@@ -127,17 +94,18 @@ def corners(kind: str, lower: float, upper: float) -> list[tuple[float, float]]:
     [(-1.0, 0.0), (0.0, 0.0), (2.0, 2.0)]
     """
     slope = upper / (upper - lower)
-    chord = [(upper, upper), (lower, 0.0)]
-    if kind in ("box", "hbox"):
-        return [(lower, 0.0), (upper, 0.0), (upper, upper), (lower, upper)]
-    if kind == "deepz":
-        return [(lower, slope * lower), (upper, slope * upper), *chord]
-    if kind in ("crown", "crown_ibp", "crown_0"):
-        flat = kind == "crown_0" or -lower >= upper
-        return [(lower, 0.0), (upper, 0.0), (upper, upper)] if flat else [(lower, lower), *chord]
-    if kind == "parallelogram":
-        return [(lower, 0.0), (0.0, 0.0), (upper, upper), (upper + lower, upper)]
-    return [(lower, 0.0), (0.0, 0.0), (upper, upper)]
+    zero, top, chord = (lower, 0.0), (upper, upper), [(upper, upper), (lower, 0.0)]
+    match kind:
+        case "box" | "hbox":
+            return [zero, (upper, 0.0), top, (lower, upper)]
+        case "deepz":
+            return [(lower, slope * lower), (upper, slope * upper), *chord]
+        case "crown" | "crown_ibp" | "crown_0":
+            flat = kind == "crown_0" or -lower >= upper
+            return [zero, (upper, 0.0), top] if flat else [(lower, lower), *chord]
+        case "parallelogram":
+            return [zero, (0.0, 0.0), top, (upper + lower, upper)]
+    return [zero, (0.0, 0.0), top]
 
 
 def area(kind: str, lower: float, upper: float) -> float:
@@ -151,17 +119,17 @@ def area(kind: str, lower: float, upper: float) -> float:
     if lower >= 0 or upper <= 0:
         return 0.0
     width, slope = upper - lower, upper / (upper - lower)
+    crown = upper * width / 2 if -lower >= upper else -lower * width / 2  # below the chord and above 0 or h
     areas = {
         "triangle": -lower * upper / 2,
         "parallelogram": -lower * upper,
         "deepz": -slope * lower * width,
-        # below the chord and above 0 (if -l >= u) or h
-        "crown": upper * width / 2 if -lower >= upper else -lower * width / 2,
+        "crown": crown,
+        "crown_ibp": crown,
         "crown_0": upper * width / 2,
         "box": upper * width,
         "hbox": upper * width,
     }
-    areas["crown_ibp"] = areas["crown"]
     if kind not in areas:
         raise UnknownNameError("relaxation", kind, areas)
     return areas[kind]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tightrope import files, paths
 from tightrope.errors import InputError
-from tightrope.workbench.compare import AGREEMENTS, TIMING, Comparison
+from tightrope.workbench.compare import TIMING, Comparison
 from tightrope.workbench.published import PROFILES, Cell, Paper, Result
 from tightrope.workbench.records import Store
 from tightrope.workbench.tables import number
@@ -18,22 +18,11 @@ SYMBOLS = dict(zip((*AGREEMENTS, TIME), "=▲▼≈<⚙≠·t", strict=True))
 
 @dataclass(frozen=True)
 class Line:
-    """One printed number beside ours, as text.
+    """One printed number beside ours, as text, empty where there is none.
 
-    Attributes
-    ----------
-    place : tuple of str
-        Where it stands in the table: the id without the result, such as ("linf-0.05", "robustness").
-    printed, ours : str
-        Numbers alone; empty where there is none.
-    unit : str
-    interval : str
-        The 95 % interval of the printed number, such as "[16, 34]".
-    quick : bool
-        Whether ours is of the quick profile: another network and data set.
-    agreement : str
-        One of :data:`~tightrope.workbench.compare.AGREEMENTS`, or TIME.
-    reason : str
+    `place` is where it stands in the table: the id without the result, such as ("linf-0.05", "robustness"). `interval`
+    is the 95 % interval of the printed number, such as "[16, 34]"; `quick` says that ours is of the quick profile:
+    another network and data set; the agreement is one of :data:`~tightrope.workbench.compare.AGREEMENTS`, or TIME.
     """
 
     anchor: str
@@ -133,23 +122,17 @@ def chapters(
     store: Store,
     figures: Path | None = None,
 ) -> tuple[Chapter, ...]:
-    """Arrange what :func:`~tightrope.workbench.compare.compare` found by paper and result.
-
-    Parameters
-    ----------
-    figures
-        Where the drawings are; figures if None.
-    """
-    results, lines = tuple(results), tuple(lines)
+    """Arrange what :func:`~tightrope.workbench.compare.compare` found by paper and result, with the drawings."""
+    results, folder = tuple(results), figures or paths.FIGURES
     by_result: dict[str, list[Comparison]] = {}
     for line in lines:
         by_result.setdefault(f"{line.paper}/{line.result}", []).append(line)
-    found = []
-    for paper in papers:
-        own = [result for result in results if result.paper == paper.key]
-        sections = [_section(result, by_result.get(result.key, []), store, figures or paths.FIGURES) for result in own]
-        found.append(Chapter(paper, tuple(sections)))
-    return tuple(found)
+
+    def sections(paper: Paper) -> tuple[Section, ...]:
+        own = (result for result in results if result.paper == paper.key)
+        return tuple(_section(result, by_result.get(result.key, []), store, folder) for result in own)
+
+    return tuple(Chapter(paper, sections(paper)) for paper in papers)
 
 
 def soundness(path: Path | None = None) -> str:
@@ -186,10 +169,10 @@ def _section(result: Result, compared: Sequence[Comparison], store: Store, figur
 
 
 def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
-    place = tuple(part for part in cell.id.split("/")[1:]) or (cell.id,)
+    place = tuple(cell.id.split("/")[1:]) or (cell.id,)
     timed = cell.kind == "timing"
     agreement = TIME if timed and compared.agreement != "not run" else compared.agreement
-    if agreement not in (*AGREEMENTS, TIME):
+    if agreement not in SYMBOLS:
         raise InputError(f"agreement: {agreement!r} has no symbol")
     return Line(
         anchor=f"{result.paper}-{cell.id.replace('/', '-')}",

@@ -73,21 +73,12 @@ def markdown(text: str, links: Links) -> str:
 
 
 def notebook(path: Path, name: str, links: Links) -> Page:
-    """A notebook with its outputs.
-
-    Parameters
-    ----------
-    name
-        What the names of its pictures begin with.
-    links
-        What becomes of the relative links in its text.
-    """
+    """A notebook with its outputs; its pictures' names begin with `name`, and `links` says where relative ones lead."""
     try:
         content = _without_widgets(nbformat.reads(files.read_text(path), as_version=4))
     except (ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
-        raise CorruptDataError(
-            f"{path} is not a notebook ({type(error).__name__}). Run it again, or restore it."
-        ) from error
+        found = f"{path} is not a notebook ({type(error).__name__})"
+        raise CorruptDataError(f"{found}. Run it again, or restore it.") from error
     exporter = _exporter()
     exporter.register_filter("markdown2html", lambda text: markdown(text, links))
     body, resources = exporter.from_notebook_node(content, {"unique_key": name})
@@ -119,9 +110,5 @@ def _without_widgets(content: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _title(content: nbformat.NotebookNode, path: Path) -> str:
-    for cell in content.cells:
-        if cell.cell_type == "markdown":
-            for line in cell.source.splitlines():
-                if line.startswith("# "):
-                    return line[2:].strip()
-    return path.stem
+    lines = (line for cell in content.cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
+    return next((line[2:].strip() for line in lines if line.startswith("# ")), path.stem)

@@ -30,18 +30,7 @@ MARK = '<meta name="generator" content="Tightrope">'  # by which a folder is kno
 
 @dataclass(frozen=True)
 class Site:
-    """A written report.
-
-    Attributes
-    ----------
-    index : Path
-        The page to open.
-    counts : Counter
-        Printed numbers by agreement, over all papers.
-    pages : int
-    size : int
-        Of the whole folder, in bytes.
-    """
+    """A written report: the page to open, printed numbers by agreement, pages, and bytes of the whole folder."""
 
     index: Path
     counts: Counter
@@ -65,19 +54,9 @@ class _Source:
 
 
 def write(folder: Path | None = None) -> Site:
-    """Write the report; an earlier one in the folder is replaced when the new one is complete.
+    """Write the report to a folder, or figures/site; an earlier one in it is replaced when the new one is complete.
 
-    Parameters
-    ----------
-    folder
-        figures/site if None.
-
-    Raises
-    ------
-    InputError
-        The folder has files in it that are not a report.
-    FileAccessError
-        The folder cannot be written.
+    A folder with files in it that are not a report is refused.
     """
     folder = Path(folder or paths.FIGURES / "site").absolute()
     with files.access(folder, "written"):
@@ -101,15 +80,10 @@ def _write_pages(folder: Path) -> Counter:
         lines = compare(results, store, {r.key: published.defaults(r) for r in results if r.runnable})
         found = chapters(published.papers(), results, lines, store)
     sources = {result.key: _notebook(result) for result in results if result.runnable}
-    explorers = [
-        _Source(path, f"notebooks/explore/{path.stem}.html", "stored outputs")
-        for path in sorted((paths.NOTEBOOKS / "explore").glob("*.ipynb"))
-    ]
-    readmes = {
-        chapter.paper.key: _Source(readme, f"papers/{chapter.paper.key}.html", "")
-        for chapter in found
-        if (readme := paths.PAPERS / chapter.paper.key / "README.md").is_file()
-    }
+    stored = sorted((paths.NOTEBOOKS / "explore").glob("*.ipynb"))
+    explorers = [_Source(path, f"notebooks/explore/{path.stem}.html", "stored outputs") for path in stored]
+    texts = {chapter.paper.key: paths.PAPERS / chapter.paper.key / "README.md" for chapter in found}
+    readmes = {key: _Source(text, f"papers/{key}.html", "") for key, text in texts.items() if text.is_file()}
     pages = {source.origin.resolve(): source.page for source in (*sources.values(), *explorers, *readmes.values())}
     render = _renderer(folder)
     for key, readme in readmes.items():
@@ -125,8 +99,9 @@ def _write_pages(folder: Path) -> Counter:
         titles[source.page] = page.title
         render("page.html.j2", source.page, title=page.title, body=page.body, about=f"Notebook, {source.what}.")
     for chapter in found:
-        for file in (file for section in chapter.sections for picture in section.pictures for file in picture.files):
-            _write(folder / "figures" / chapter.paper.key / file.name, file.read_bytes())
+        for picture in (picture for section in chapter.sections for picture in section.pictures):
+            for file in picture.files:
+                _write(folder / "figures" / chapter.paper.key / file.name, file.read_bytes())
     _write(folder / "style.css", (Path(__file__).parent / "templates" / "style.css").read_bytes())
     counts = sum((chapter.counts for chapter in found), Counter())
     render(
@@ -201,7 +176,6 @@ def _renderer(folder: Path) -> Callable[..., Path]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
     environment.filters["coded"] = _coded
 
     def render(template: str, page: str, **values) -> Path:

@@ -52,16 +52,9 @@ class Arrow(NamedTuple):
 class ArrowData:
     """The constraints of a Shor program on the arrow pattern: the maps y -> sum y_k A_k and X -> (<A_k, X>)_k.
 
-    Parameters
-    ----------
-    core
-        Names of blocks that stay out of the tip although the constraints would allow them in: those that the objective
-        multiplies with other variables.
-
-    Attributes
-    ----------
-    core, tip
-        Coordinates (indices into 0..N-1) of the two parts; the tip may be empty.
+    `core` and `tip` are the coordinates (indices into 0..N-1) of the two parts; the tip may be empty. Blocks that are
+    named as core stay out of the tip although the constraints would allow them in: those that the objective multiplies
+    with other variables.
     """
 
     def __init__(self, constraints: ShorConstraints, core: Iterable[str] = ()):
@@ -128,27 +121,23 @@ class ArrowData:
         i, j = np.minimum(i, j), np.maximum(i, j)
         in_core, in_tip = j < q, i >= q
         cross = ~in_core & ~in_tip
-        rows = np.concatenate(
-            [
-                i[in_core] * q + j[in_core],
-                j[in_core] * q + i[in_core],
-                q * q + i[cross] * n + (j[cross] - q),
-                q * q + q * n + (i[in_tip] - q),
-            ]
+        places = (
+            i[in_core] * q + j[in_core],
+            j[in_core] * q + i[in_core],
+            q * q + i[cross] * n + (j[cross] - q),
+            q * q + q * n + (i[in_tip] - q),
         )
         values = np.concatenate([value[in_core] / 2, value[in_core] / 2, value[cross] / 2, value[in_tip]])
         columns = np.concatenate([r[in_core], r[in_core], r[cross], r[in_tip]])
         shape = (q * q + q * n + n, len(c.left))
-        return sp.csr_array((values, (rows, columns)), shape=shape)
+        return sp.csr_array((values, (np.concatenate(places), columns)), shape=shape)
 
 
 def _tip(constraints: ShorConstraints, core: set[str]) -> np.ndarray:
     """Return the coordinates whose mutual block is diagonal in every A_k: whole blocks, the largest first."""
-    forms = abs(constraints.forms)
-    coupling = sp.csr_array(
-        (np.ones(len(constraints.left)), (constraints.left, constraints.right)),
-        shape=(forms.shape[0], forms.shape[0]),
-    )
+    forms, count = abs(constraints.forms), constraints.forms.shape[0]
+    ones = np.ones(len(constraints.left))
+    coupling = sp.csr_array((ones, (constraints.left, constraints.right)), shape=(count, count))
     pattern = sp.csr_array(forms.T @ (coupling + coupling.T) @ forms)
     tip = np.empty(0, int)
     blocks = [block for name, block in constraints.blocks.items() if name not in core]

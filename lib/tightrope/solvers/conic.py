@@ -24,15 +24,7 @@ SOLVERS = {"clarabel": "CLARABEL", "scs": "SCS", "mosek": "MOSEK"}
 
 
 def require(solver: str) -> None:
-    """Raise a named error unless `solver` can be used here; MOSEK's licence is checked out and returned.
-
-    Raises
-    ------
-    UnknownNameError
-        If the name is not one of "clarabel", "scs", "mosek".
-    SolverUnavailableError
-        If the package or, for MOSEK, the licence is missing.
-    """
+    """Raise SolverUnavailableError if the package or, for MOSEK, the licence is missing, which is returned at once."""
     if solver not in SOLVERS:
         raise UnknownNameError("solver", solver, SOLVERS)
     try:
@@ -57,16 +49,14 @@ def require(solver: str) -> None:
 
 
 def _options(solver: str, tolerance: float, time_limit: float | None) -> dict[str, Any]:
+    if solver == "mosek":
+        limit = {"MSK_DPAR_OPTIMIZER_MAX_TIME": time_limit} if time_limit else {}
+        return {"mosek_params": {"MSK_DPAR_INTPNT_CO_TOL_REL_GAP": tolerance, **limit}}
     if solver == "clarabel":
-        options: dict[str, Any] = {"tol_gap_abs": tolerance, "tol_gap_rel": tolerance, "tol_feas": tolerance}
-        return options | ({"time_limit": time_limit} if time_limit else {})
-    if solver == "scs":
-        options = {"eps_abs": tolerance, "eps_rel": tolerance, "max_iters": 1_000_000}
-        return options | ({"time_limit_secs": time_limit} if time_limit else {})
-    parameters = {"MSK_DPAR_INTPNT_CO_TOL_REL_GAP": tolerance}
-    if time_limit:
-        parameters["MSK_DPAR_OPTIMIZER_MAX_TIME"] = time_limit
-    return {"mosek_params": parameters}
+        limit = {"time_limit": time_limit} if time_limit else {}
+        return dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance) | limit
+    limit = {"time_limit_secs": time_limit} if time_limit else {}
+    return {"eps_abs": tolerance, "eps_rel": tolerance, "max_iters": 1_000_000, **limit}
 
 
 def _seconds(problem: Any, solver: str, tolerance: float, time_limit: float | None) -> float | None:
@@ -82,10 +72,8 @@ def _seconds(problem: Any, solver: str, tolerance: float, time_limit: float | No
             warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate": the status says so
             problem.solve(solver=SOLVERS[solver], **_options(solver, tolerance, time_limit))
     except BaseException as error:
-        if not isinstance(error, cp.SolverError) and type(error).__module__.split(".")[0] not in (
-            "mosek",
-            "pyo3_runtime",
-        ):
+        own = ("mosek", "pyo3_runtime")
+        if not isinstance(error, cp.SolverError) and type(error).__module__.split(".")[0] not in own:
             raise
         return None
     return time.perf_counter() - began
@@ -135,18 +123,9 @@ class _FirstOrder:
 def solve(
     program: ShorProgram, solver: str, *, tolerance: float = 1e-7, time_limit: float | None = None
 ) -> SolveReport:
-    """Solve a Shor program with a general conic solver.
+    """Solve a Shor program, max <C, X> over the moment matrix X (N, N), with "clarabel", "scs" or "mosek".
 
-    Parameters
-    ----------
-    program
-        max <C, X> over the moment matrix X (N, N).
-    solver
-        "clarabel", "scs" or "mosek".
-    tolerance
-        The solver's own gap and feasibility tolerances.
-    time_limit
-        Seconds, or None.
+    The tolerance is the solver's own for gap and feasibility, the time limit in seconds.
     """
     import cvxpy as cp  # slow to import, and only these methods need it
 
@@ -202,16 +181,8 @@ def solve_lasserre(
 class MomentMultipliers:
     """What a solver proposes as a proof for a program of :mod:`tightrope.relaxations.heuristic`.
 
-    Attributes
-    ----------
-    first_order
-        (k,) multipliers of the Shor constraints.
-    grams
-        For each block, the Gram matrices of its sums of squares.
-    free
-        For each block, the multipliers of its equalities.
-    primal_value, seconds, status
-        The optimum, the time and the end of the solve: information only.
+    `first_order` (k,) are multipliers of the Shor constraints; for each block, `grams` are the Gram matrices of its
+    sums of squares and `free` the multipliers of its equalities. All else is information only.
     """
 
     first_order: np.ndarray

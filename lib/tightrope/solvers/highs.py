@@ -23,24 +23,11 @@ METHODS = ("simplex", "ipm", "pdlp")
 
 @dataclass(frozen=True, eq=False)
 class LinearReport:
-    """Outcome of one solve.
+    """Outcome of one solve; FAILED if HiGHS gave no multipliers, and the bound then comes from the columns alone.
 
-    Attributes
-    ----------
-    status : Status
-        FAILED if HiGHS gave no multipliers; `bound` then comes from the columns alone.
-    bound : float
-        Proven upper bound of the objective (a lower bound after :meth:`LinearProgram.minimise`).
-    value : float
-        The objective at x: information only.
-    x : (columns,) array or None
-        The solver's point.
-    multipliers : (rows,) array
-        y of the bound.
-    reason : str
-        HiGHS's own word for how it ended.
-    iterations : int
-    seconds : float
+    `bound` is a proven upper bound of the objective, a lower one after :meth:`LinearProgram.minimise`, by the
+    `multipliers` (rows,); `value` is the objective at the solver's point x (columns,), information only. `reason` is
+    HiGHS's own word for how it ended.
     """
 
     status: Status

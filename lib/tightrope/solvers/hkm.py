@@ -202,13 +202,24 @@ def second_order(X: Completed, Zi: Inverted, dZ: Arrow, pieces: Factors) -> Arro
 
 def step_length(inside: Callable[[Arrow], bool], V: Arrow, dV: Arrow, v: np.ndarray, dv: np.ndarray) -> float:
     """Return the largest tried step in (0, 1] that keeps V + step dV > 0 and v + step dv > 0, with a margin."""
-    alpha = 1.0
-    falling = dv < 0
+    alpha, falling = 1.0, dv < 0
     if falling.any():
         alpha = min(alpha, STEP * float(np.min(-v[falling] / dv[falling])))
     while alpha > 1e-8 and not inside(V.plus(dV, alpha / STEP)):
         alpha *= 0.8
     return alpha
+
+
+def least_corner(slack: Arrow) -> float | None:
+    """Return the smallest c with slack + c E_00 semidefinite (a Schur complement in row 0), or None."""
+    if not (slack.dd > 0).all():
+        return None
+    S = slack.cc - (slack.cd / slack.dd) @ slack.cd.T
+    factor, info = lapack.dpotrf(S[1:, 1:], lower=1, clean=1)
+    if info:
+        return None
+    half = lapack.dtrtrs(factor, S[1:, :1], lower=1)[0] if len(S) > 1 else np.zeros(1)
+    return float(np.vdot(half, half) - S[0, 0])
 
 
 def dual_inside(Z: Arrow) -> bool:

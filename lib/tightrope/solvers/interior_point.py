@@ -23,22 +23,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import lapack
 
 import tightrope
 from tightrope.errors import InputError
+from tightrope.solvers import hkm
 from tightrope.solvers.arrow import Arrow, ArrowData
-from tightrope.solvers.hkm import (
-    Completed,
-    Inverted,
-    directions,
-    dual_inside,
-    factorise,
-    primal_inside,
-    second_order,
-    step_length,
-    symmetrised,
-)
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
 from tightrope.threads import one_blas_thread
@@ -57,13 +46,7 @@ class Iterate:
 
 
 class InteriorPoint:
-    """The solver for one set of constraints; every objective (target label) reuses what is prepared here.
-
-    Parameters
-    ----------
-    data
-        The constraints on their arrow pattern.
-    """
+    """The solver for one set of constraints; every objective (target label) reuses what is prepared here."""
 
     name = "interior-point"
 
@@ -103,10 +86,10 @@ class InteriorPoint:
         change = point.C.plus(C, -1.0)
         if change.cc[1:, 1:].any() or change.cd[1:].any() or change.dd.any():
             raise InputError("C: differs from the warm start's objective outside row 0.")
-        Zi = Inverted(point.Z)
+        Zi = hkm.Inverted(point.Z)
         Z = point.Z.plus(change)
         # S = cc - cd dd^-1 cd' is the core's Schur complement; row 0 against the rest of it.
-        S = symmetrised(Z.cc - (Z.cd / Z.dd) @ Z.cd.T)
+        S = hkm.symmetrised(Z.cc - (Z.cd / Z.dd) @ Z.cd.T)
         rest = S[1:, 1:]
         need = S[0, 1:] @ np.linalg.solve(rest, S[0, 1:]) if q > 1 else 0.0
         raised = 1 / Zi.Si[0, 0] + need - S[0, 0]
@@ -132,7 +115,7 @@ class InteriorPoint:
         stop: Stop | None = None,
         log: Callable[[str], None] | None = None,
     ) -> tuple[SolveReport, Iterate]:
-        """Solve for one objective (N, N).
+        """Solve for one objective (N, N); also return an iterate central enough to start another objective from.
 
         Parameters
         ----------
@@ -146,11 +129,6 @@ class InteriorPoint:
             Asked before every iteration; True ends the solve with a :class:`StoppedError`.
         log
             Receives one line per iteration.
-
-        Returns
-        -------
-        report, warm
-            `warm` is an iterate at two thirds of the way: still central enough to start another objective from.
         """
         began = time.perf_counter()
         data, iq = self.data, self.inequality
@@ -167,11 +145,13 @@ class InteriorPoint:
         for iteration in range(max_iterations + 1):
             end_if(stop)
             try:
-                XX, Zi = Completed(X), Inverted(Z)
+                XX, Zi = hkm.Completed(X), hkm.Inverted(Z)
             except np.linalg.LinAlgError:
                 status = Status.NUMERICAL
                 break
-            Rd = self._dual_residual(C, Z, y0, y)
+            slack = data.adjoint(y).plus(C)  # -Z for y_0 = 0
+            Rd = slack.plus(Z)  # Z - Rd is dual feasible
+            Rd.cc[0, 0] -= y0
             dual_residual = Rd.norm() / c_norm
             AX = data.forward(X)
             r0, r = 1 - X.cc[0, 0], self.b - AX
@@ -181,7 +161,7 @@ class InteriorPoint:
             primal, dual = C.inner(X), y0 - self.b @ y
             # Any y proves the y_0 that makes its Z semidefinite, feasible iterate or not. Without one, Z lacks at most
             # ||Rd||, for which the trace bound pays.
-            corner = self._corner(C, y)
+            corner = hkm.least_corner(Arrow(*(-part for part in slack)))
             proven = dual + Rd.norm() * data.constraints.squared_norm if corner is None else corner - self.b @ y
             if best is None or proven < best[0]:
                 best = (proven, y.copy())
@@ -189,10 +169,8 @@ class InteriorPoint:
             if log:
                 residuals = f"rp {primal_residual:.1e} rd {dual_residual:.1e}"
                 log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} {residuals} mu {mu:.1e}")
-            if sign_only and best[0] < 0:
-                status = Status.SIGN_KNOWN
-                break
-            if sign_only and primal_residual < 1e-4 and primal > 0 and dual > 0 and _gap(primal, dual) < 0.5:
+            weak = primal_residual < 1e-4 and primal > 0 and dual > 0 and _gap(primal, dual) < 0.5
+            if sign_only and (best[0] < 0 or weak):
                 status = Status.SIGN_KNOWN
                 break
             if max(dual_residual, gap) < tolerance and primal_residual < max(1e-4, 10 * tolerance):
@@ -201,20 +179,21 @@ class InteriorPoint:
             if time_limit is not None and time.perf_counter() - began > time_limit:
                 status = Status.TIME_LIMIT
                 break
-            factor = factorise(self.schur(XX, Zi), iq, w / y[iq])
+            factor = hkm.factorise(self.schur(XX, Zi), iq, w / y[iq])
             if factor is None:
                 status = Status.NUMERICAL
                 break
-            direction = directions(data, iq, self.b, XX, Zi, Rd if dual_residual > 1e-12 else None, y[iq], w, factor)
+            residual = Rd if dual_residual > 1e-12 else None
+            direction = hkm.directions(data, iq, self.b, XX, Zi, residual, y[iq], w, factor)
             dX, dZ, dy0, dy, dw, pieces = direction(0.0)
-            ap = step_length(primal_inside, X, dX, w, dw)
-            ad = step_length(dual_inside, Z, dZ, y[iq], dy[iq])
+            ap = hkm.step_length(hkm.primal_inside, X, dX, w, dw)
+            ad = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
             mu_affine = (X.plus(dX, ap).inner(Z.plus(dZ, ad)) + (w + ap * dw) @ (y[iq] + ad * dy[iq])) / rank
             sigma = min(1.0, max(1e-4, (mu_affine / mu) ** (3 if min(ap, ad) > 0.3 else 1.5)))
-            second = second_order(XX, Zi, dZ, pieces)
+            second = hkm.second_order(XX, Zi, dZ, pieces)
             dX, dZ, dy0, dy, dw, _ = direction(sigma * mu, second, dw * dy[iq])
-            ap = step_length(primal_inside, X, dX, w, dw)
-            ad = step_length(dual_inside, Z, dZ, y[iq], dy[iq])
+            ap = hkm.step_length(hkm.primal_inside, X, dX, w, dw)
+            ad = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
             if max(ap, ad) < 1e-6:
                 status = Status.NUMERICAL
                 break
@@ -243,24 +222,6 @@ class InteriorPoint:
             version=tightrope.__version__,
         )
         return report, trail[int(0.65 * (len(trail) - 1))]
-
-    def _corner(self, C: Arrow, y: np.ndarray) -> float | None:
-        """Return the smallest y_0 with y_0 E_00 - C - sum y_k A_k >= 0 (its Schur complement in row 0), or None."""
-        slack = self.data.adjoint(y).plus(C)
-        if not (slack.dd < 0).all():
-            return None
-        S = -slack.cc + (slack.cd / slack.dd) @ slack.cd.T
-        factor, info = lapack.dpotrf(S[1:, 1:], lower=1, clean=1)
-        if info:
-            return None
-        half = lapack.dtrtrs(factor, S[1:, :1], lower=1)[0] if len(S) > 1 else np.zeros(1)
-        return float(np.vdot(half, half) - S[0, 0])
-
-    def _dual_residual(self, C: Arrow, Z: Arrow, y0: float, y: np.ndarray) -> Arrow:
-        """Rd = Z - (y_0 E_00 - C - sum y_k A_k), so that Z - Rd is dual feasible."""
-        slack = self.data.adjoint(y).plus(C).plus(Z)
-        slack.cc[0, 0] -= y0
-        return slack
 
 
 def _gap(primal: float, dual: float) -> float:

@@ -19,18 +19,8 @@ from scipy.linalg import lapack
 
 import tightrope
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel
+from tightrope.solvers import hkm
 from tightrope.solvers.arrow import Arrow, ArrowData
-from tightrope.solvers.hkm import (
-    STEP,
-    Completed,
-    Inverted,
-    directions,
-    dual_inside,
-    factorise,
-    primal_inside,
-    second_order,
-    step_length,
-)
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.schur import SchurComplement
 from tightrope.threads import one_blas_thread
@@ -78,29 +68,15 @@ def solve(
     stop: Stop | None = None,
     log: Callable[[str], None] | None = None,
 ) -> SolveReport:
-    """Solve the Ellipsoid Model.
+    """Solve the Ellipsoid Model, with its constraints on their arrow pattern.
 
-    Parameters
-    ----------
-    model, data
-        The model, and its constraints on their arrow pattern.
-    start
-        Q (K, K) positive definite and b (K,): the rough size and place of the image.
-    tolerance
-        Gap relative to 1 + K, and relative residuals.
-    time_limit
-        Seconds, or None.
-    stop
-        Asked before every iteration; True ends the solve with a :class:`StoppedError`.
-    log
-        Receives one line per iteration.
+    The start is the rough size and place of the image, Q (K, K) positive definite and b (K,). The tolerance is for the
+    gap relative to 1 + K, and relative residuals; `stop` is asked before every iteration, True ends the solve with a
+    :class:`StoppedError`; `log` receives one line per iteration.
 
-    Returns
-    -------
-    SolveReport
-        `multipliers` in the order of the model's constraints (Q and b among them). `dual_value` is the log det Q that
-        they prove (:func:`tightrope.verifiers.ellipsoid.proven_ellipsoid` checks it), `primal_value` the value from
-        the other side: the optimum is at most that, up to the primal residual.
+    The report's multipliers are in the order of the model's constraints (Q and b among them). Its `dual_value` is the
+    log det Q that they prove (:func:`tightrope.verifiers.ellipsoid.proven_ellipsoid` checks it), `primal_value` the
+    value from the other side: the optimum is at most that, up to the primal residual.
     """
     began = time.perf_counter()
     complement = SchurComplement(data, fold_constants=False)
@@ -123,7 +99,7 @@ def solve(
     for iteration in range(max_iterations + 1):
         end_if(stop)
         try:
-            XX, Zi = Completed(X), Inverted(Z)
+            XX, Zi = hkm.Completed(X), hkm.Inverted(Z)
             Qi = np.linalg.inv(phi.matrix(y))
         except np.linalg.LinAlgError:
             status = Status.NUMERICAL
@@ -139,9 +115,9 @@ def solve(
         value = float(np.linalg.slogdet(phi.matrix(y))[1])
         # Any y proves Q and b divided by the root of the y_0 that makes y_0 E_00 + E_oo - sum y_k A_k semidefinite.
         # Without one that matrix lacks at most ||Rd||, for which the trace bound pays.
-        corner, lacks = _corner(Z.plus(Rd, -1.0)), Rd.norm()
-        if corner is None:
-            corner = (1 + lacks) * (1 + lacks * (1 + data.constraints.squared_norm))
+        least, lacks = hkm.least_corner(Z.plus(Rd, -1.0)), Rd.norm()
+        paid = (1 + lacks) * (1 + lacks * (1 + data.constraints.squared_norm))
+        corner = paid if least is None or least <= -1 else 1 + least
         proven = value - K / 2 * np.log(corner)
         if dual_residual < 1e-2 and np.isfinite(proven) and (best is None or proven > best[0]):
             best = (proven, y.copy())
@@ -167,16 +143,17 @@ def solve(
         bordered = complement.matrix(XX, Zi)
         bordered[0], bordered[0, 0] = 0.0, 1.0  # no multiplier of E_00 here
         bordered[np.ix_(phi.q + 1, phi.q + 1)] += phi.hessian(Qi)
-        factor = factorise(bordered, iq, w / y[iq])
+        factor = hkm.factorise(bordered, iq, w / y[iq])
         if factor is None:
             status = Status.NUMERICAL
             break
-        direction = directions(data, iq, b, XX, Zi, Rd, y[iq], w, factor, corner=False)
+        direction = hkm.directions(data, iq, b, XX, Zi, Rd, y[iq], w, factor, corner=False)
         dX, dZ, _, dy, dw, pieces = direction(0.0)
         ap, ad = _lengths(phi, iq, (X, Z, y, w), (dX, dZ, dy, dw))
         mu_affine = (X.plus(dX, ap).inner(Z.plus(dZ, ad)) + (w + ap * dw) @ (y[iq] + ad * dy[iq])) / rank
         sigma = min(1.0, max(1e-3, (max(mu_affine, 0.0) / mu) ** (3 if min(ap, ad) > 0.3 else 1.5)))
-        dX, dZ, _, dy, dw, _ = direction(sigma * mu, second_order(XX, Zi, dZ, pieces), dw * dy[iq])
+        second = hkm.second_order(XX, Zi, dZ, pieces)
+        dX, dZ, _, dy, dw, _ = direction(sigma * mu, second, dw * dy[iq])
         ap, ad = _lengths(phi, iq, (X, Z, y, w), (dX, dZ, dy, dw))
         if max(ap, ad) < 1e-6:
             status = Status.NUMERICAL
@@ -204,19 +181,6 @@ def solve(
     )
 
 
-def _corner(slack: Arrow) -> float | None:
-    """Return the smallest y_0 for which slack + (y_0 - 1) E_00 is semidefinite, or None if there is none."""
-    if not (slack.dd > 0).all():
-        return None
-    S = slack.cc - (slack.cd / slack.dd) @ slack.cd.T
-    factor, info = lapack.dpotrf(S[1:, 1:], lower=1, clean=1)
-    if info:
-        return None
-    half = lapack.dtrtrs(factor, S[1:, :1], lower=1)[0] if len(S) > 1 else np.zeros(1)
-    corner = 1 + float(np.vdot(half, half) - S[0, 0])
-    return corner if corner > 0 else None
-
-
 def _lengths(
     phi: _LogDet,
     iq: np.ndarray,
@@ -225,10 +189,10 @@ def _lengths(
 ) -> tuple[float, float]:
     """Primal and dual step lengths; the dual one also keeps Q positive definite."""
     (X, Z, y, w), (dX, dZ, dy, dw) = point, step
-    dual = step_length(dual_inside, Z, dZ, y[iq], dy[iq])
-    while dual > 1e-8 and lapack.dpotrf(phi.matrix(y + dual / STEP * dy), lower=1)[1]:
+    dual = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
+    while dual > 1e-8 and lapack.dpotrf(phi.matrix(y + dual / hkm.STEP * dy), lower=1)[1]:
         dual *= 0.8
-    return step_length(primal_inside, X, dX, w, dw), dual
+    return hkm.step_length(hkm.primal_inside, X, dX, w, dw), dual
 
 
 def _start(

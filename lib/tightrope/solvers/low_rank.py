@@ -19,22 +19,8 @@ def bipartite_maxcut(
 ) -> tuple[np.ndarray, np.ndarray, float, int]:
     """Alternate between T and W until a sweep gains less than `tolerance`, relative, for ten sweeps.
 
-    Parameters
-    ----------
-    B
-        (n, k).
-    rank
-        Columns of T and W; default: the smallest integer above sqrt(2 (n + k)).
-
-    Returns
-    -------
-    alpha, beta
-        (n,) and (k,): proposed diagonals.
-    value
-        <B, T W'>, a lower bound of the maximum.
-    sweeps
-        Work done.
-
+    B is (n, k); the rank, columns of T and W, is the smallest integer above sqrt(2 (n + k)) if left out. Returns the
+    proposed diagonals alpha (n,) and beta (k,), the value <B, T W'>, a lower bound of the maximum, and the sweeps made.
     Examples
     --------
     >>> alpha, beta, value, _ = bipartite_maxcut(np.array([[1.0, -2.0], [2.0, 1.0]]))

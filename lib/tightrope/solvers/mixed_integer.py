@@ -17,18 +17,10 @@ from tightrope.solvers.report import Status
 
 @dataclass(frozen=True, eq=False)
 class MixedReport:
-    """Outcome of one solve.
+    """Outcome of one solve: SOLVED, TIME_LIMIT or FAILED.
 
-    Attributes
-    ----------
-    status
-        SOLVED, TIME_LIMIT or FAILED.
-    feasible
-        True with a point, False if HiGHS says that there is none, None if it is not known.
-    bound
-        HiGHS's upper bound of the maximum, -inf if infeasible, inf if there is none.
-    point
-        (n,) or None.
+    `feasible` is True with a point (n,), False if HiGHS says that there is none, None if it is not known; `bound` is
+    HiGHS's upper bound of the maximum, -inf if infeasible, inf if there is none.
     """
 
     status: Status
@@ -62,13 +54,9 @@ def maximise(
         raise InputError(f"time_limit: expected seconds > 0, got {time_limit!r}.")
     began = time.perf_counter()
     options = {} if time_limit is None else {"time_limit": float(time_limit)}
-    result = so.milp(
-        -np.asarray(objective, float),
-        integrality=np.asarray(integral, int),
-        bounds=so.Bounds(lower, upper),
-        constraints=so.LinearConstraint(matrix, row_lower, row_upper),
-        options=options,
-    )
+    constraint, box = so.LinearConstraint(matrix, row_lower, row_upper), so.Bounds(lower, upper)
+    cost, integrality = -np.asarray(objective, float), np.asarray(integral, int)
+    result = so.milp(cost, integrality=integrality, bounds=box, constraints=constraint, options=options)
     statuses = {0: Status.SOLVED, 1: Status.TIME_LIMIT, 2: Status.SOLVED}
     status = statuses.get(result.status, Status.FAILED)
     infeasible = result.status == 2

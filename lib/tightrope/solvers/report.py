@@ -28,23 +28,10 @@ class Status(StrEnum):
 class SolveReport:
     """Outcome of one solve of `max <C, X> : <A_k, X> {= or >=} 0, X_00 = 1, X >= 0`.
 
-    Attributes
-    ----------
-    status
-        How it ended.
-    primal_value
-        <C, X> of the last iterate: information only, never a bound.
-    dual_value
-        The solver's own dual value; a bound only after :func:`tightrope.certificates.sound_bound` has checked it.
-    multipliers
-        (k,) y with `dual_value` = the smallest y_0 with y_0 E_00 - C - sum_k y_k A_k >= 0; y_k >= 0 for inequalities.
-        None if the solver gave none.
-    primal_residual, dual_residual, gap
-        Relative; `gap` = |primal - dual| / (1 + |primal| + |dual|).
-    iterations, seconds
-        Work done.
-    solver, version
-        Who solved it.
+    `primal_value` is <C, X> of the last iterate: information only, never a bound. `dual_value` is the solver's own,
+    a bound only after :func:`tightrope.certificates.sound_bound` has checked it: the smallest y_0 with
+    y_0 E_00 - C - sum_k y_k A_k >= 0 for the `multipliers` y (k,), y_k >= 0 for inequalities; None if there are none.
+    Residuals and gap are relative, |primal - dual| / (1 + |primal| + |dual|).
     """
 
     status: Status

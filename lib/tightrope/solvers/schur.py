@@ -29,23 +29,8 @@ DIAGONALS, PRODUCTS_PER_DIAGONAL = 200, 12
 class SchurComplement:
     """M for one set of constraints; holds their products split by kind.
 
-    Parameters
-    ----------
-    data
-        The constraints on their arrow pattern.
-    fold_constants
-        Whether X_00 = 1 holds, so that constants can move to the right-hand side.
-
-    Attributes
-    ----------
-    data
-        The constraints in the order used inside, constants folded.
-    order
-        Position k inside holds the program's constraint order[k].
-    b
-        (k,) right-hand sides: <A_k, X> {= or >=} b_k.
-    inequality
-        (k,) bool.
+    `data` are the constraints in the order used inside, constants folded if `fold_constants`, which X_00 = 1 allows:
+    position k holds the program's constraint order[k]. <A_k, X> {= or >=} b_k, `inequality` (k,) says which.
     """
 
     def __init__(self, data: ArrowData, fold_constants: bool = True):

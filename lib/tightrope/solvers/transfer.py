@@ -46,13 +46,7 @@ class _Fixed:
 
 
 class Transfer:
-    """Proofs for the targets of one region, from the multipliers of targets solved before.
-
-    Parameters
-    ----------
-    model
-        A Robustness Model that :func:`supports`.
-    """
+    """Proofs for the targets of one region, from the multipliers of targets solved before; see :func:`supports`."""
 
     def __init__(self, model: RobustnessModel):
         if not supports(model):

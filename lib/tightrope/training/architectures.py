@@ -4,9 +4,11 @@ The paper does not print the padding of convolutions. It is written here as a la
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,14 +45,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Layers and the shape of what they take.
-
-    Attributes
-    ----------
-    text : str
-    layers : tuple of Layer
-    input_shape : (channels, height, width)
-
+    """Layers and the (channels, height, width) of what they take.
     Examples
     --------
     >>> Architecture.parse("CONV", (1, 28, 28)).sizes
@@ -106,7 +101,15 @@ class Architecture:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Numbers of inputs, neurons of each hidden layer, and outputs."""
-        return tuple(int(torch.Size(shape).numel()) for shape in self.shapes)
+        return tuple(prod(shape) for shape in self.shapes)
+
+    @property
+    def weights(self) -> list[tuple[int, ...]]:
+        """Shape of each layer's weight: (outputs, inputs), or (filters, channels, height, width)."""
+        pairs = zip(self.layers, self.shapes, strict=False)
+        return [
+            (layer.size, *((below[0], *layer.kernel[:2]) if layer.kernel else (prod(below),))) for layer, below in pairs
+        ]
 
     @property
     def parameters(self) -> tuple[int, ...]:
@@ -117,52 +120,32 @@ class Architecture:
         >>> Architecture.parse("FC-SMALL", (1, 28, 28)).parameters
         (78500, 10100, 1010)
         """
-        found = []
-        for layer, below in zip(self.layers, self.shapes, strict=False):
-            each = below[0] * layer.kernel[0] * layer.kernel[1] if layer.kernel else int(torch.Size(below).numel())
-            found.append(layer.size * (each + 1))
-        return tuple(found)
+        return tuple(shape[0] * (prod(shape[1:]) + 1) for shape in self.weights)
 
     def initial(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """Random weights and biases, layer after layer, uniform as in torch's own layers."""
         tensors = []
-        for layer, below in zip(self.layers, self.shapes, strict=False):
-            if layer.kernel is None:
-                shape: tuple[int, ...] = (layer.size, int(torch.Size(below).numel()))
-            else:
-                shape = (layer.size, below[0], *layer.kernel[:2])
-            fan = int(torch.Size(shape[1:]).numel())
-            for size in (shape, (layer.size,)):
-                tensors.append(
-                    (2 * torch.rand(size, generator=generator, dtype=torch.float64) - 1).to(dtype) * fan**-0.5
-                )
+        for shape in self.weights:
+            for size in (shape, shape[:1]):
+                unit = 2 * torch.rand(size, generator=generator, dtype=torch.float64) - 1
+                tensors.append(unit.to(dtype) * prod(shape[1:]) ** -0.5)
         return tensors
 
     def operators(self, tensors: Sequence[Tensor]) -> list[Affine]:
         """The affine layers of these weights and biases."""
-        found: list[Affine] = []
-        for i, (layer, below) in enumerate(zip(self.layers, self.shapes, strict=False)):
-            weight, bias = tensors[2 * i], tensors[2 * i + 1]
-            if layer.kernel is None:
-                found.append(DenseOperator(weight, bias))
-            else:
-                found.append(ConvolutionOperator(weight, bias, *_geometry(layer, below)))
-        return found
+        return self._layers(tensors, DenseOperator, ConvolutionOperator)
 
     def network(self, tensors: Sequence[Tensor], name: str = "") -> FeedForward:
         """These weights and biases as a network."""
-        layers: list[Dense | Convolution] = []
         arrays = [tensor.detach().cpu().double().numpy() for tensor in tensors]
-        for i, (layer, below) in enumerate(zip(self.layers, self.shapes, strict=False)):
+        return FeedForward(tuple(self._layers(arrays, Dense, Convolution)), name)
+
+    def _layers(self, arrays: Sequence, dense: Callable, convolution: Callable) -> list[Any]:
+        found = []
+        for layer, below, weight, bias in zip(self.layers, self.shapes, arrays[::2], arrays[1::2], strict=False):
             if layer.kernel is None:
-                layers.append(Dense(arrays[2 * i], arrays[2 * i + 1]))
+                found.append(dense(weight, bias))
             else:
-                layers.append(Convolution(arrays[2 * i], arrays[2 * i + 1], *_geometry(layer, below)))
-        return FeedForward(tuple(layers), name)
-
-
-def _geometry(layer: Layer, below: tuple[int, ...]) -> tuple[tuple[int, int, int], tuple[int, int], tuple[int, int]]:
-    """Return the shape of a convolution's inputs, its strides and its paddings."""
-    _, _, stride, padding = layer.kernel or (1, 1, 1, 0)
-    channels, height, width = below
-    return (channels, height, width), (stride, stride), (padding, padding)
+                stride, padding = layer.kernel[2:]
+                found.append(convolution(weight, bias, below, (stride, stride), (padding, padding)))
+        return found

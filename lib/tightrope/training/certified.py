@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +29,11 @@ from tightrope.training.schedules import Schedule
 class Configuration:
     """Everything that decides the weights, besides the data.
 
-    Attributes
-    ----------
-    architecture : str
-        As :meth:`Architecture.parse` reads it.
-    method : str
-        One of :data:`tightrope.training.losses.METHODS`.
-    schedule : Schedule
-    batch_size : int
-    l1, l2 : float
-        Strength of the sum of absolute and of squared weights, biases not counted.
-    elision : bool
-        Whether margins are bounded with the last layer merged.
-    attack_steps, attack_step : int, float
-        For "pgd": steps, and their length in pixel units.
-    clip : bool
-        Whether regions are cut to the pixel range.
-    augment : bool
-        Whether images are mirrored at random and moved by up to 4 pixels.
-    seed : int
+    The architecture is what :meth:`Architecture.parse` reads, the method one of
+    :data:`tightrope.training.losses.METHODS`. `l1` and `l2` weigh the sums of absolute and of squared weights, biases
+    not counted; `elision` says whether margins are bounded with the last layer merged; "pgd" makes `attack_steps` of
+    length `attack_step`, in pixel units; `clip` cuts regions to the pixel range; `augment` mirrors images at random and
+    moves them by up to 4 pixels.
     """
 
     architecture: str
@@ -83,20 +69,11 @@ class Configuration:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network.
-
-    Attributes
-    ----------
-    network : FeedForward
-        Takes normalised input.
-    configuration : Configuration
-    losses : tuple of float
-        Mean loss of each epoch, regularisation included.
-    """
+    """A trained network (for normalised input), and the mean loss of each epoch, regularisation included."""
 
     network: FeedForward
     configuration: Configuration
-    losses: tuple[float, ...] = field(default=())
+    losses: tuple[float, ...]
 
 
 def train(
@@ -109,28 +86,19 @@ def train(
     device: str | None = None,
     name: str = "",
 ) -> Trained:
-    """Train a network.
+    """Train a network on the images of a data set.
 
     Parameters
     ----------
-    configuration : Configuration
-    data : Dataset
-        The training images.
-    checkpoint : Path, optional
-        A file that is written after each epoch, and from which an interrupted run continues.
-    until : int, optional
+    checkpoint
+        A file that is written after each epoch, and from which an interrupted run continues; CorruptDataError if it is
+        another configuration's.
+    until
         Stop after this many epochs (with a checkpoint: for now).
-    progress : callable, optional
-        Called with the number of the epoch, from 1, and its mean loss.
-    device : str, optional
+    progress
+        Called with the number of the epoch, from 1, and its mean loss. A loss that is no number: TrainingError.
+    device
         "cpu" or "cuda"; the GPU if there is one. Results are the same to the last bit on one device and version only.
-
-    Raises
-    ------
-    TrainingError
-        If the loss is no number; with the step and the configuration.
-    CorruptDataError
-        If the checkpoint is another configuration's.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     channels, height, width = (1, *data.shape) if len(data.shape) == 2 else data.shape
@@ -262,10 +230,7 @@ def _save(
 
 
 def _resume(
-    checkpoint: Path | None,
-    configuration: Configuration,
-    tensors: list[torch.Tensor],
-    optimiser: torch.optim.Optimizer,
+    checkpoint: Path | None, configuration: Configuration, tensors: list[torch.Tensor], optimiser: torch.optim.Optimizer
 ) -> list[float]:
     if checkpoint is None or not Path(checkpoint).is_file():
         return []

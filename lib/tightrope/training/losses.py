@@ -41,12 +41,7 @@ def robust_margins(
 
 
 def adversarial(
-    layers: Sequence[Affine],
-    inputs: InputSet,
-    labels: Tensor,
-    steps: int,
-    step: float,
-    generator: torch.Generator,
+    layers: Sequence[Affine], inputs: InputSet, labels: Tensor, steps: int, step: float, generator: torch.Generator
 ) -> Tensor:
     """Points (N, n) of the boxes that raise the cross-entropy: a random start and signed gradient steps."""
     layers = [_detached(layer) for layer in layers]
@@ -77,14 +72,7 @@ def training_loss(
     attack: tuple[int, float, torch.Generator] | None = None,
 ) -> Tensor:
     """kappa times the natural cross-entropy plus 1 - kappa times that of the worst case of the method.
-
-    Parameters
-    ----------
-    x, labels : (N, n), (N,)
-    inputs : InputSet
-        The regions around x.
-    attack : (steps, length, generator)
-        For "pgd".
+    x is (N, n) in the regions `inputs`, with labels (N,); `attack` is (steps, length, generator) for "pgd".
     """
     natural = cross_entropy(logits(layers, x), labels)
     if kappa == 1 or method == "natural":

@@ -12,18 +12,12 @@ from types import MappingProxyType
 from tightrope import datasets
 from tightrope.errors import UnknownNameError
 from tightrope.training.certified import Configuration, Trained, train
+from tightrope.training.recipes import DIGITS_METHODS
 from tightrope.training.schedules import Schedule
 
 #: How a network was trained, by the last part of its name -> method of tightrope.training.
 METHODS: Mapping[str, str] = MappingProxyType(
-    {
-        "box": "box",
-        "hbox": "hbox",
-        "crown-ibp-r": "crown_ibp",
-        "deepz": "deepz",
-        "crown": "crown",
-        "crown-ibp": "crown_ibp_hybrid",
-    }
+    {name: method for name, method in DIGITS_METHODS.items() if method not in ("natural", "pgd")}
 )
 # Network, epsilon_test, training: epsilon_train, N_w, N_r, kappa_end, lambda, alpha, learning rates, elision.
 _TABLE_6 = """
@@ -85,15 +79,11 @@ def _mnist() -> dict[Key, Configuration]:
 def _svhn() -> dict[Key, Configuration]:
     radius, found = 8 / 255, {}
     for training in METHODS:
-        if training in ("box", "crown-ibp-r", "crown-ibp"):  # from Gowal et al.
+        first = training == "crown-ibp-r"
+        if first or training in ("box", "crown-ibp"):  # from Gowal et al.
+            kappa, rate = (0.5, 1e-3) if first else (0.0, 5e-4)
             schedule = Schedule(
-                2200,
-                10,
-                1100,
-                1.1 * radius,
-                kappa_end=0.5 if training == "crown-ibp-r" else 0.0,
-                learning_rate=1e-3 if training == "crown-ibp-r" else 5e-4,
-                milestones=(120, 180),
+                2200, 10, 1100, 1.1 * radius, kappa_end=kappa, learning_rate=rate, milestones=(120, 180)
             )
             size, l1 = 50, 5e-5 if training == "box" else 0.0
         else:  # from Wong and Kolter
@@ -129,16 +119,7 @@ CONFIGURATIONS: Mapping[str, Mapping[Key, Configuration]] = MappingProxyType(
 
 
 def configuration(dataset: str, network: str, epsilon_test: float, training: str) -> Configuration:
-    """Return the configuration of a network of the paper.
-
-    Parameters
-    ----------
-    dataset, network : str
-        Such as "mnist", "CONV".
-    epsilon_test : float
-        The radius that the network is certified at, in pixel units.
-    training : str
-        One of :data:`METHODS`.
+    """Return the configuration of a network of the paper, certified at `epsilon_test` in pixel units.
 
     Examples
     --------
@@ -165,16 +146,10 @@ def train_printed(
     until: int | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> Trained:
-    """Train a network of the paper on its data set, write its weights, and keep the checkpoint beside them.
+    """Train the network of :func:`configuration` on its data set and write its weights to an .npz file.
 
-    Parameters
-    ----------
-    dataset, network, epsilon_test, training
-        As :func:`configuration` takes them.
-    file
-        An .npz file; the checkpoint is the same name with .pt.
-    until, progress
-        As in :func:`tightrope.training.train`.
+    The checkpoint lies beside it, the same name with .pt; `until` and `progress` are those of
+    :func:`tightrope.training.train`.
     """
     file = Path(file)
     found = train(

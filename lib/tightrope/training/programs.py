@@ -11,7 +11,6 @@ back-substitution at the best slopes would not do: they put coefficients at 0, w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,16 +29,7 @@ WIDE = 1.0
 
 
 def program_margins(layers: Sequence[Affine], inputs: InputSet, labels: Tensor, kind: str) -> Tensor:
-    """Upper bounds of F_k - F_label (N, K) by Triangle or Parallelogram, differentiable in the layers and boxes.
-
-    Parameters
-    ----------
-    layers : sequence of DenseOperator
-    inputs : InputSet
-        Boxes.
-    labels : (N,)
-    kind : {"triangle", "parallelogram"}
-    """
+    """Upper bounds of F_k - F_label (N, K) by Triangle or Parallelogram, differentiable in the layers and boxes."""
     if kind not in PROGRAMS:
         raise InputError(f"kind: expected one of {', '.join(PROGRAMS)}, got {kind!r}.")
     dense = [layer for layer in layers if isinstance(layer, DenseOperator)]
@@ -79,11 +69,8 @@ def _stable(
         known = ([t.detach() for t in lower], [t.detach() for t in upper])
         found = []
         for name in PROGRAMS[kind]:
-            parts = [
-                *layers,
-                DenseOperator(torch.eye(layers[-1].outputs).to(inputs.lower), torch.zeros(1).to(inputs.lower)),
-            ]
-            one = bounds(parts, inputs, name, hidden=known)
+            end = DenseOperator(torch.eye(layers[-1].outputs).to(inputs.lower), torch.zeros(1).to(inputs.lower))
+            one = bounds([*layers, end], inputs, name, hidden=known)
             found.append((one.lower[-1], one.upper[-1]))
         low = torch.stack([a for a, _ in found]).amax(0)
         return low, torch.maximum(low, torch.stack([b for _, b in found]).amin(0))
@@ -135,21 +122,17 @@ class _Programs:
             program.set_columns(h, low - WIDE, high + WIDE)
             top = high if self.kind == "parallelogram" else high + WIDE
             program.set_columns(z, np.where(on, low - WIDE, 0.0), np.where(off, 0.0, np.where(on, high + WIDE, top)))
-            inf = np.inf
+            inf, width = np.inf, np.where(unstable, high - low, 1.0)
+            intercepts = -low if self.kind == "parallelogram" else -low * high / width
             program.set_rows(
                 range(first + n, first + 3 * n),
                 np.r_[np.where(off, -inf, 0.0), np.full(n, -inf)],
-                np.r_[np.where(on, 0.0, inf), np.where(unstable, self._intercepts(low, high), inf)],
+                np.r_[np.where(on, 0.0, inf), np.where(unstable, intercepts, inf)],
             )
             if self.kind == "triangle":
-                rows = first + 2 * n + np.flatnonzero(unstable)
-                slopes = (high / np.where(unstable, high - low, 1.0))[unstable]
-                program.set_coefficients(rows, h[unstable], -slopes)
-
-    def _intercepts(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        if self.kind == "parallelogram":
-            return -low
-        return -low * high / np.where(high > low, high - low, 1.0)
+                program.set_coefficients(
+                    first + 2 * n + np.flatnonzero(unstable), h[unstable], -(high / width)[unstable]
+                )
 
     def maximum(
         self, A: Tensor, offset: Tensor, image: Tensor, lower: Sequence[Tensor], upper: Sequence[Tensor]
@@ -157,26 +140,19 @@ class _Programs:
         """Upper bounds (P,) of A z + offset, problem p over the activations z of image[p]; A is (P, n)."""
         if not len(image):
             return offset
-        found = self._solve(A.detach().double().numpy(), image.numpy())
+        solved, slopes = self._solve(A.detach().double().numpy(), image.numpy())
+        ends = [(low[image], high[image]) for low, high in zip(lower, upper, strict=True)]
         with torch.no_grad():
-            value = self._value(A, offset, image, lower, upper, found.slopes)
+            value = self._value(A, offset, image, ends, slopes)
         if not torch.is_grad_enabled():
             return value
-        slope = self._lagrangian(A, offset, image, lower, upper, found)
+        slope = self._lagrangian(A, offset, image, ends, solved)
         return value + (slope - slope.detach())
 
-    def _value(
-        self,
-        A: Tensor,
-        offset: Tensor,
-        image: Tensor,
-        lower: Sequence[Tensor],
-        upper: Sequence[Tensor],
-        slopes: list[tuple[np.ndarray, np.ndarray]],
-    ) -> Tensor:
+    def _value(self, A: Tensor, offset: Tensor, image: Tensor, ends: list, slopes: list) -> Tensor:
         """Back-substitution with the slopes of each problem."""
         for k in reversed(range(len(self.parts))):
-            low, high = lower[k][image], upper[k][image]
+            low, high = ends[k]
             below, above = (torch.tensor(side).to(A) for side in slopes[k])
             on, unstable = (low >= 0).to(A), (low < 0) & (high > 0)
             if self.kind == "triangle":
@@ -193,24 +169,16 @@ class _Programs:
         middle, reach = (self.inputs.lower + self.inputs.upper) / 2, (self.inputs.upper - self.inputs.lower) / 2
         return offset + (A * middle[image]).sum(1) + (A.abs() * reach[image]).sum(1)
 
-    def _lagrangian(
-        self,
-        A: Tensor,
-        offset: Tensor,
-        image: Tensor,
-        lower: Sequence[Tensor],
-        upper: Sequence[Tensor],
-        found: "_Solved",
-    ) -> Tensor:
+    def _lagrangian(self, A: Tensor, offset: Tensor, image: Tensor, ends: list, solved: tuple) -> Tensor:
         """What depends on weights and bounds in cost'x + rows' multipliers (end - row x) + columns' multipliers end."""
-        x, rows, columns = (torch.tensor(array).to(A) for array in (found.x, found.rows, found.columns))
+        x, rows, columns = (torch.tensor(array).to(A) for array in solved)
         inputs = self.inputs_columns
-        ends = torch.where(columns[:, inputs] > 0, self.inputs.upper[image], self.inputs.lower[image])
-        total = offset + (A * x[:, self.below]).sum(1) + (columns[:, inputs] * ends).sum(1)
+        sides = torch.where(columns[:, inputs] > 0, self.inputs.upper[image], self.inputs.lower[image])
+        total = offset + (A * x[:, self.below]).sum(1) + (columns[:, inputs] * sides).sum(1)
         below = inputs
         for k, (h, z, first, *_) in enumerate(self.parts):
             layer, n = self.layers[k], len(h)
-            low, high = lower[k][image], upper[k][image]
+            low, high = ends[k]
             unstable = (low < 0) & (high > 0)
             total = total - (rows[:, first : first + n] * (layer.linear(x[:, below]) + layer.bias)).sum(1)
             side = torch.where(unstable, rows[:, first + 2 * n : first + 3 * n], 0.0)
@@ -223,8 +191,8 @@ class _Programs:
             below = z
         return total
 
-    def _solve(self, A: np.ndarray, image: np.ndarray) -> "_Solved":
-        """The points and multipliers of all problems, and their slopes (P, n), lower and upper, in each layer."""
+    def _solve(self, A: np.ndarray, image: np.ndarray) -> tuple[tuple[np.ndarray, ...], list]:
+        """Points, multipliers of rows and of columns of all problems; slopes (P, n), below and above, of each layer."""
         halves = [np.full((len(A), len(part[0])), 0.5) for part in self.parts]
         slopes = [(half, half.copy()) for half in halves]
         x, columns = (np.zeros((len(A), self.program.columns)) for _ in range(2))
@@ -245,14 +213,4 @@ class _Programs:
                 total = one + other
                 asked = total > 1e-12
                 slope[asked] = one[asked] / total[asked]
-        return _Solved(x, rows, columns, slopes)
-
-
-@dataclass(frozen=True, eq=False)
-class _Solved:
-    """Solutions of P problems: points (P, columns), multipliers of rows and columns, slopes of each layer."""
-
-    x: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-    slopes: list[tuple[np.ndarray, np.ndarray]]
+        return (x, rows, columns), slopes

@@ -37,25 +37,11 @@ def accuracy(network: Network, dataset: Dataset) -> float:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network of data/models is trained.
+    """How one network of data/models, ``<data set>/<network>``, is trained.
 
-    Attributes
-    ----------
-    name : str
-        Its name in the zoo, ``<data set>/<network>``.
-    sizes : tuple of int
-        Numbers of inputs, of neurons of each hidden layer, and of outputs.
-    words : str
-        How it is trained, in a few words.
-    train : callable
-    test : callable
-        Returns the share, from 0 to 1, of unseen inputs that a network labels rightly.
-    quick : bool
-        Whether it takes minutes at most on one core, and nothing that is not embedded.
-    printed : callable, optional
-        Trains as the paper prints it, where that differs.
-    stored_as : str
-        Type of the numbers in the file; the network is what the file says.
+    `words` say it in short; `test` returns the share, from 0 to 1, of unseen inputs that a network labels rightly;
+    `quick` recipes take minutes at most on one core, and nothing that is not embedded; `printed` trains as the paper
+    prints it, where that differs; `stored_as` is the type of the numbers in the file: the network is what it says.
     """
 
     name: str
@@ -210,27 +196,10 @@ def train_zoo(
 ) -> list[Path]:
     """Train networks of data/models again, write ``<folder>/<name>.npz``, and renew their lines of its README.md.
 
-    A training by a configuration that is stopped continues after its last epoch.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Names of :data:`RECIPES`; the quick ones if left out.
-    folder, checkpoints : Path, optional
-        data/models and data/checkpoints if left out.
-    printed : bool
-        Whether to train with the printed epochs and attack, for networks that have others.
-    progress : callable, optional
-        Called with the name, the number of the epoch, from 1, and its mean loss.
-
-    Returns
-    -------
-    list of the files written
-
-    Raises
-    ------
-    UnknownNameError, InputError
-        If a network has no recipe, or no printed one.
+    Without names of :data:`RECIPES` it is the quick ones; `printed` asks for the printed epochs and attack, for
+    networks that have others. A training by a configuration that is stopped continues after its last epoch, from
+    `checkpoints`. `progress` is called with the name, the number of the epoch, from 1, and its mean loss. Returns the
+    files written.
     """
     for name in names:
         if name not in RECIPES:

@@ -1,11 +1,13 @@
 """Training of ReLU networks with one hidden layer, and the points near two spheres (chen2020-lipschitz, Table 3)."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
-from tightrope.threads import one_torch_thread
+from tightrope.training.mondeq import adam, uniform_start
 
 
 def spheres(count: int, dimension: int, seed: int, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
@@ -45,25 +47,16 @@ def train_relu(
     inputs, targets = torch.tensor(np.asarray(x, float)), torch.tensor(np.asarray(labels))
     classes = int(targets.max()) + 1
     outputs = 1 if classes == 2 else classes
+    p0, uniform = inputs.shape[1], partial(uniform_start, generator)
+    A, b = uniform(p0**-0.5, width, p0), uniform(p0**-0.5, width)
+    C, k = uniform(width**-0.5, outputs, width), uniform(width**-0.5, outputs)
 
-    def uniform(fan_in: int, *shape: int) -> torch.Tensor:
-        return (fan_in**-0.5 * (2 * torch.rand(*shape, generator=generator, dtype=torch.float64) - 1)).requires_grad_()
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        logits = torch.relu(inputs[rows] @ A.T + b) @ C.T + k
+        if outputs == 1:
+            return torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], targets[rows].double())
+        return torch.nn.functional.cross_entropy(logits, targets[rows])
 
-    p0 = inputs.shape[1]
-    A, b, C, k = uniform(p0, width, p0), uniform(p0, width), uniform(width, outputs, width), uniform(width, outputs)
-    optimiser = torch.optim.Adam([A, b, C, k], lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, epochs))
-    for _ in range(epochs):
-        with one_torch_thread():
-            for rows in torch.randperm(len(inputs), generator=generator).split(batch_size):
-                logits = torch.relu(inputs[rows] @ A.T + b) @ C.T + k
-                if outputs == 1:
-                    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], targets[rows].double())
-                else:
-                    loss = torch.nn.functional.cross_entropy(logits, targets[rows])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-        schedule.step()
+    adam([A, b, C, k], loss, len(inputs), generator, epochs, batch_size, learning_rate)
     weights, biases = ([tensor.detach().numpy() for tensor in pair] for pair in ((A, C), (b, k)))
     return FeedForward.dense(weights, biases, name)

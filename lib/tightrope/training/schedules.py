@@ -12,26 +12,11 @@ LEARNING_RATES = ("milestones", "steps", "constant")
 class Schedule:
     """Warm-up by natural training, then a linear ramp, then the rest at full strength.
 
-    Attributes
-    ----------
-    epochs : int
-        All of them, N.
-    warm_up, ramp_up : int
-        The first N_w epochs and the N_r after them.
-    epsilon : float
-        epsilon_train, reached at the end of the ramp-up, in pixel units.
-    kappa_start, kappa_end : float
-        Weight of the natural loss at the start and the end of the ramp-up; 1 during the warm-up.
-    learning_rate : float
-        The first one, alpha.
-    learning_rates : str
-        One of :data:`LEARNING_RATES`.
-    epsilon_start : float
-        The radius at the start of the ramp-up.
-    milestones : tuple of float
-        Counted in 200ths of the epochs: for other numbers of epochs than 200 they move in proportion.
-    halving : int
-        Epochs.
+    Of N = `epochs`, the first N_w = `warm_up` train naturally and the N_r = `ramp_up` after them ramp up; `epsilon`, in
+    pixel units, is reached at their end from `epsilon_start`, and the weight of the natural loss goes from
+    `kappa_start` to `kappa_end`. The learning rate starts at alpha and falls by one of :data:`LEARNING_RATES`;
+    milestones are counted in 200ths of the epochs (for other numbers than 200 they move in proportion), `halving` in
+    epochs.
 
     Examples
     --------
@@ -101,9 +86,10 @@ class Schedule:
 
     def learning_rate_at(self, epoch: int) -> float:
         """The learning rate of a whole epoch."""
-        if self.learning_rates == "steps":
-            return self.learning_rate * 0.5 ** (epoch // self.halving)
-        if self.learning_rates == "milestones":
-            passed = sum(200 * epoch >= milestone * self.epochs for milestone in self.milestones)
-            return self.learning_rate * 0.1**passed
+        match self.learning_rates:
+            case "steps":
+                return self.learning_rate * 0.5 ** (epoch // self.halving)
+            case "milestones":
+                passed = sum(200 * epoch >= milestone * self.epochs for milestone in self.milestones)
+                return self.learning_rate * 0.1**passed
         return self.learning_rate

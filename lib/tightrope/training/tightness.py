@@ -14,21 +14,12 @@ from tightrope.training.schedules import Schedule
 
 @dataclass(frozen=True)
 class TightnessNetwork:
-    """One line of Table 3.
+    """One line of Table 3, by its letter from A to H.
 
-    Attributes
-    ----------
-    experiment : str
-        A letter from A to H.
-    dataset : str
-    printed : Configuration
-        As the paper trains it. The learning rate, its schedule and the batch size are not printed for these networks:
-        they are those of the main experiments.
-    ours : Configuration
-        With the epochs and the attack that the weights in data/models were trained with; the printed ones for data sets
-        that the project does not have.
-    largest : float
-        The largest radius of its CR curve, in pixel units.
+    `printed` is as the paper trains it; the learning rate, its schedule and the batch size are not printed for these
+    networks: they are those of the main experiments. `ours` has the epochs and the attack that the weights in
+    data/models were trained with; the printed ones for data sets that the project does not have. `largest` is the
+    largest radius of its CR curve, in pixel units.
     """
 
     experiment: str
@@ -51,8 +42,8 @@ class TightnessNetwork:
         return Architecture.parse(self.printed.architecture, shape).sizes
 
 
-def _natural(architecture: str, l2: float = 5e-5, epochs: int = 200) -> Configuration:
-    return Configuration(architecture, "natural", Schedule(epochs), l2=l2)
+def _natural(architecture: str, l2: float = 5e-5) -> Configuration:
+    return Configuration(architecture, "natural", Schedule(200), l2=l2)
 
 
 def _pgd(architecture: str, epsilon: float) -> Configuration:

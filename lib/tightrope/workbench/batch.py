@@ -40,7 +40,7 @@ def run(
     jobs: int | None = None,
     scheduler: str | None = None,
 ) -> list[NotebookError | MissingDataError]:
-    """Execute these notebooks; return what went wrong.
+    """Execute these notebooks; return what went wrong. Ctrl-C raises Stopped; every finished case has its row.
 
     Parameters
     ----------
@@ -53,13 +53,6 @@ def run(
         more given, that many worker processes first solve the cases; otherwise each notebook solves its own.
     scheduler
         The address of a Dask scheduler whose workers do that.
-
-    Raises
-    ------
-    Stopped
-        Ctrl-C. Every case that was finished has its row.
-    ClusterError
-        The workers cannot be used.
     """
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs: expected at least 1, got {jobs}")
@@ -164,14 +157,9 @@ class _Execution:
 def _execute(
     runs: Sequence[Run], missing: Mapping[int, Sequence[Mapping]], board: Board, force: bool, places: int
 ) -> dict[int, NotebookError]:
-    """Execute the notebooks of these runs; by run, what went wrong. Rows that were solved before are kept.
+    """Execute the notebooks of these runs, so many `places` at a time; by run, what went wrong.
 
-    Parameters
-    ----------
-    missing
-        By run, its cases without a row.
-    places
-        Notebooks that are executed at a time.
+    Only the `missing` cases of each run are without a row: rows that were solved before are kept.
     """
     waiting = sorted(missing, key=lambda number: -runs[number].result.seconds)
     places = min(places, len(waiting))
@@ -187,11 +175,9 @@ def _execute(
         if reason:
             text = f"{one.result.key} ({one.profile}): {reason}. See {one.output}"
             errors[execution.number] = NotebookError(text)
-        else:
-            one.stamp.write_text(execution.digest)
-        if reason:
             board.finish(execution.number, runner.FAILED)
         else:
+            one.stamp.write_text(execution.digest)
             board.finish(execution.number, runner.RAN, "that its notebook did not ask for")
 
     with Store() as store:
@@ -237,10 +223,7 @@ def _next(
 ) -> int | None:
     """The first run that waits and needs no case which another one is solving."""
     solving = {key for execution in working for key in execution.keys}
-    for number in waiting:
-        if solving.isdisjoint(map(case_key, missing[number])):
-            return number
-    return None
+    return next((number for number in waiting if solving.isdisjoint(map(case_key, missing[number]))), None)
 
 
 @contextmanager

@@ -20,12 +20,9 @@ def dataset(name: str, split: str = "test") -> datasets.Dataset:
 
 @cache
 def entry(name: str) -> zoo.Entry:
-    """Return a network that says which images it is for, read once per process.
+    """Return a network that says which images it is for, read once per process, by its name in the zoo.
 
-    Parameters
-    ----------
-    name
-        Of the zoo, or of a random network: ``random/784-100-100-10/dense/0``, the last number a draw.
+    Or a random one: ``random/784-100-100-10/dense/0``, the last number a draw.
     """
     if is_drawn(name):
         return _drawn(name)
@@ -75,26 +72,12 @@ def groups(images: object, size: int, data: datasets.Dataset) -> list[dict]:
 
 
 def ball_case(
-    network: str,
-    norm: object,
-    epsilon_pixel: float | None,
-    clip: bool,
-    method: str,
-    options: Mapping,
-    **rest: object,
+    network: str, norm: object, epsilon_pixel: float | None, clip: bool, method: str, options: Mapping, **rest: object
 ) -> dict:
     """Return one network, one ball around images, one method: what identifies a row.
 
-    Parameters
-    ----------
-    norm
-        1, 2, "inf" or another order.
-    epsilon_pixel
-        The radius in pixel units; None where the radius is what is asked for.
-    clip
-        Whether the ball is cut to the pixel range.
-    rest
-        Names images.
+    The norm is 1, 2, "inf" or another order, the radius in pixel units, or None where it is what is asked for; `clip`
+    cuts the ball to the pixel range; the rest names images.
     """
     q = parse_norm(norm)
     return {
@@ -135,10 +118,7 @@ def data_of(case: Mapping) -> dict:
 def sweep(store: Store, cases: Iterable[Mapping], solve: Callable[[Mapping], Mapping]) -> Iterator[dict]:
     """Yield the row of each case; solve those without one and write each as soon as it is solved.
 
-    Raises
-    ------
-    CorruptDataError
-        A row was solved on other images, or with another normalisation, than those that its case names here.
+    A row that was solved on other images, or with another normalisation, than its case names here is refused.
     """
     for case in cases:
         row = store.get(case)

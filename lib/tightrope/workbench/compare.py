@@ -65,16 +65,9 @@ def agreement(cell: Cell, value: float) -> str:
 
 
 def compare(results: Iterable[Result], store: Store, defaults: Mapping[str, Mapping]) -> list[Comparison]:
-    """Compare every printed cell of these results.
+    """Compare every printed cell of these results; one without cells gives one line, under its own name.
 
-    Parameters
-    ----------
-    results
-        A result without cells gives one line, under its own name.
-    store
-        Where the rows are.
-    defaults
-        Notebook parameters of the quick profile, by result key; results without a notebook are absent.
+    `defaults` are the notebooks' parameters, by result key; results without a notebook are absent.
     """
     return [line for result in results for line in _compare(result, store, defaults.get(result.key))]
 
@@ -114,14 +107,8 @@ def _judge(result: Result, cell: Cell, values: Mapping[str, Mapping[str, Value]]
     quick = values["quick"].get(cell.id)
     if quick is None:
         return _line(result, cell, reason=missing)
-    return _line(
-        result,
-        cell,
-        quick.value,
-        "not run",
-        f"quick profile: another network and data set, so no comparison; {missing}",
-        "quick",
-    )
+    reason = f"quick profile: another network and data set, so no comparison; {missing}"
+    return _line(result, cell, quick.value, "not run", reason, "quick")
 
 
 def _line(
@@ -132,27 +119,19 @@ def _line(
     reason: str = "",
     profile: str | None = None,
 ) -> Comparison:
-    return Comparison(
-        result.paper, result.name, cell.id, cell.kind, cell.printed, reproduced, agreement, reason, profile
-    )
+    where = (result.paper, result.name, cell.id, cell.kind, cell.printed)
+    return Comparison(*where, reproduced, agreement, reason, profile)
 
 
 def comparison_table(lines: Iterable[Comparison]) -> Table:
     """Printed, reproduced and verdict, one line per cell; the number of its reason in :func:`reasons`."""
     lines = list(lines)
-    notes = reasons(lines)
-    rows = [
-        (
-            line.cell,
-            line.printed,
-            _rounded(line.reproduced),
-            line.agreement,
-            line.profile or "",
-            f"({notes.index(line.reason) + 1})" if line.reason else "",
-        )
-        for line in lines
-    ]
-    return Table(("cell", "printed", "reproduced", "verdict", "profile", "why"), tuple(rows))
+    notes, rows = reasons(lines), []
+    for line in lines:
+        ours = float(f"{line.reproduced:.4g}") if isinstance(line.reproduced, float) else line.reproduced
+        why = f"({notes.index(line.reason) + 1})" if line.reason else ""
+        rows.append((line.cell, line.printed, ours, line.agreement, line.profile or "", why))
+    return Table(("cell", "printed", "reproduced", "verdict", "profile", "why"), rows)
 
 
 def summary_table(lines: Iterable[Comparison]) -> Table:
@@ -170,7 +149,3 @@ def summary_table(lines: Iterable[Comparison]) -> Table:
 def reasons(lines: Iterable[Comparison]) -> list[str]:
     """The different reasons, in the order in which they first occur."""
     return list(dict.fromkeys(line.reason for line in lines if line.reason))
-
-
-def _rounded(value: float | None) -> float | None:
-    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -33,12 +33,8 @@ DIED = "the process that executed it died"
 class Executor:
     """A process that executes notebooks, one at a time; it ends with this one.
 
-    Parameters
-    ----------
-    answers
-        Gets (this executor, reason) when a notebook is done; the reason is empty if every cell was executed.
-    one_thread
-        Whether the notebooks' linear algebra has one thread, because other executors work beside this one.
+    `answers` gets (this executor, reason) when a notebook is done; the reason is empty if every cell was executed.
+    `one_thread` is for linear algebra beside other executors.
     """
 
     def __init__(self, answers: queue.SimpleQueue, one_thread: bool):
@@ -66,14 +62,9 @@ class Executor:
 
     def start(self, notebook: Path, output: Path, parameters: Mapping[str, object]) -> None:
         """Execute a notebook in its own folder with these parameters; the executed copy is written as it grows."""
-        request = {
-            "input_path": str(notebook),
-            "output_path": str(output),
-            "parameters": dict(parameters),
-            "cwd": str(notebook.parent),
-        }
+        request = {"input_path": str(notebook), "output_path": str(output), "cwd": str(notebook.parent)}
         with suppress(BrokenPipeError):  # then the end of its answers says what happened
-            self._input.write(json.dumps(request) + "\n")
+            self._input.write(json.dumps({**request, "parameters": dict(parameters)}) + "\n")
             self._input.flush()
 
     def close(self) -> None:
@@ -96,14 +87,9 @@ class Executor:
 
 
 class Watch:
-    """Notices a notebook that does not get on.
+    """Notices a notebook that does not get on, by the pid of its executor.
 
-    Parameters
-    ----------
-    pid
-        Of its executor.
-    limit
-        Processor seconds, of all its processes together, that it may use between one sign of progress and the next.
+    The limit is in processor seconds, of all its processes together, between one sign of progress and the next.
     """
 
     def __init__(self, pid: int, limit: float):

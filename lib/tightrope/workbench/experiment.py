@@ -40,19 +40,11 @@ Case = Mapping[str, Any]
 
 
 class Experiment:
-    """One kind of row of one paper.
+    """One kind of row of one paper, under the name of the printed result (`published.yaml`) if it is its main kind.
 
-    Parameters
-    ----------
-    paper, name
-        The paper's key, and the name of the kind of row; that of the printed result (`published.yaml`) for its main
-        kind.
-    needs
-        Kinds of row without which its tables cannot be made: they are solved with it, and their rows follow its own.
-    also
-        Other kinds of row that belong to the same printed result: a full run solves them too.
-    may_be_empty
-        Whether it is no error if the parameters leave no case.
+    Its tables need the rows of the kinds that it `needs`: they are solved with it, and their rows follow its own. Other
+    kinds that belong to the same printed result, `also`, are solved by a full run too. It is no error if the parameters
+    leave no case where there `may_be_empty`.
     """
 
     def __init__(
@@ -77,10 +69,7 @@ class Experiment:
     def cases(self, function: Callable[..., Sequence[Case]]) -> Callable[..., Sequence[Case]]:
         """Register parameters -> cases; each is what identifies a piece of work, without paper, kind and profile.
 
-        Raises
-        ------
-        InputError
-            A parameter has no rule in :data:`tightrope.workbench.parameters.RULES`.
+        Every parameter has a rule in :data:`tightrope.workbench.parameters.RULES`.
         """
         require_rules(signature(function).parameters, function.__qualname__)
         self._cases = function
@@ -107,10 +96,7 @@ class Experiment:
     def drawing(self, numbers: Callable[[Rows], Table]) -> Callable[[Callable], Callable]:
         """Register rows -> Drawing under the function's name, ``draw`` or ``draw_<part>``.
 
-        Parameters
-        ----------
-        numbers
-            rows -> the numbers that are written beside it; takes what the drawing takes beside the rows.
+        `numbers` makes of the rows, and of what the drawing takes beside them, the numbers that are written beside it.
         """
 
         def register(function: Callable[[Rows], Any]) -> Callable[[Rows], Any]:
@@ -149,13 +135,7 @@ class Experiment:
         return (self, *self.needs, *self.also)
 
     def own_cases(self, profile: str, parameters: Mapping[str, Any]) -> list[dict]:
-        """Return the cases of this kind alone, as rows are identified.
-
-        Raises
-        ------
-        UnknownParameterError, InputError
-            A parameter that it does not have, that is missing, or whose value cannot be what its name says.
-        """
+        """Return the cases of this kind alone, as rows are identified; of just its parameters, each by its rule."""
         for name in parameters:
             if name not in self.parameters:
                 raise UnknownParameterError(f"parameter of {self.name}", name, self.parameters)
@@ -169,10 +149,7 @@ class Experiment:
     def all_cases(self, parameters: Mapping[str, Any]) -> list[dict]:
         """Return the cases of a full run: of this kind and of those beside it that are known before any is solved.
 
-        Parameters
-        ----------
-        parameters
-            All parameters of the notebook, `profile` among them; each kind takes those that it has.
+        The parameters are all of the notebook's, `profile` among them; each kind takes those that it has.
         """
         check({name: value for name, value in parameters.items() if name != "profile"})
         cases = []
@@ -197,14 +174,8 @@ class Experiment:
     def __call__(self, profile: str = "quick", store: Store | None = None, **parameters: Any) -> "Solved":
         """Return the rows of all cases; those without one are solved now, and kept one by one.
 
-        Parameters
-        ----------
-        profile
-            Under which name the rows are kept; "custom" if the parameters are not those of that profile.
-        store
-            Where rows are kept; this machine's if None.
-        parameters
-            Those of the function that makes the cases (and of the kinds that it needs), all of them.
+        Rows are kept in the store, this machine's if None, under the name of the profile; "custom" if the parameters,
+        those of the functions that make the cases of this kind and of those that it needs, are not that profile's.
         """
         kinds = (self, *self.needs)
         known = dict.fromkeys(name for kind in kinds for name in kind.parameters)
@@ -239,12 +210,9 @@ def _undeclared(*_: object, **__: object) -> Any:
 
 
 class Solved:
-    """Rows of an experiment; its tables are attributes, its drawings methods that also write them under figures/.
+    """Rows of an experiment, one for each case; its tables are attributes, its drawings methods.
 
-    Attributes
-    ----------
-    rows : Rows
-        One for each case.
+    A drawing is also written under figures/, with its numbers.
     """
 
     def __init__(self, experiment: Experiment, rows: Iterable[dict]):

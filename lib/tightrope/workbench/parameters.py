@@ -15,18 +15,9 @@ from tightrope.errors import InputError
 
 @dataclass(frozen=True)
 class Rule:
-    """What a parameter has to be.
+    """What a parameter has to be: in words, as an error says it, and whether a value is `accepted`.
 
-    Attributes
-    ----------
-    words : str
-        As an error says it.
-    accepts : callable
-        A value -> whether it is one.
-    depth : int
-        0 for a value alone, 1 for a list of them, 2 for a list of lists.
-    empty : bool
-        Whether a list of none is a choice.
+    The depth is 0 for a value alone, 1 for a list of them, 2 for a list of lists; `empty` lists may be a choice.
     """
 
     words: str
@@ -106,12 +97,7 @@ ROWS = "rows"
 
 
 def require_rules(names: Iterable[str], where: str) -> None:
-    """Refuse names of parameters that nothing says the meaning of.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse names of parameters that nothing says the meaning of."""
     for name in names:
         if name not in RULES and name not in LISTS_OF_PARAMETERS and name != ROWS:
             raise InputError(f"{where}: the parameter {name} has no rule; give it one in workbench/parameters.py.")
@@ -119,11 +105,6 @@ def require_rules(names: Iterable[str], where: str) -> None:
 
 def check(parameters: Mapping) -> None:
     """Refuse parameters that cannot be what their names say, and names without a rule.
-
-    Raises
-    ------
-    InputError
-        With the parameter's name, what arrived and what is expected.
 
     Examples
     --------
@@ -165,12 +146,7 @@ def _list(name: str, value: object, words: str) -> list | tuple:
 
 
 def rows_of(**lists: Sequence) -> Iterator[tuple]:
-    """Pair the entries of lists that belong together, refusing lists of different lengths.
-
-    Raises
-    ------
-    InputError
-    """
+    """Pair the entries of lists that belong together, refusing lists of different lengths."""
     if len({len(entries) for entries in lists.values()}) > 1:
         found = ", ".join(f"{len(entries)} {name}" for name, entries in lists.items())
         raise InputError(f"{', '.join(lists)}: expected as many entries of each, got {found}.")

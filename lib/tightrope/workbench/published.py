@@ -2,45 +2,28 @@
 
 import ast
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from tightrope import files, paths
 from tightrope.errors import CorruptDataError, InputError, TightropeError, UnknownNameError
 
 KINDS = ("deterministic", "statistical", "trained", "drawn", "size", "configuration", "timing", "bound")
 PROFILES = ("quick", "paper")
-_ONLY = "the parameters cell holds only `name: type = constant`"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed number.
+    """One printed number, under an id such as ``table-2/linf-0.05/robustness``.
 
-    Attributes
-    ----------
-    id : str
-        Unique, such as ``table-2/linf-0.05/robustness``.
-    printed : float
-        The number in the paper.
-    kind : str
-        One of :data:`KINDS`: how a number of ours is put beside it.
-    tolerance : float
-        Largest difference that counts as the same number (deterministic, trained, bound).
-    interval : (float, float) or None
-        The 95 % interval that the paper prints.
-    side : {"upper", "lower", ""}
-        For a bound, the side from which it bounds the true value.
-    better : {"higher", "lower", ""}
-        The direction in which a number is a stronger result.
-    clip : bool or None
-        Whether our number is for the ball clipped to the pixel range.
-    erratum : str
-        Why the paper's number is expected to differ.
-    not_run : str
-        Why nothing here computes this number yet.
+    Its kind, one of :data:`KINDS`, says how a number of ours is put beside it. `tolerance` is the largest difference
+    that counts as the same number (deterministic, trained, bound), `interval` the 95 % interval that the paper prints,
+    `side`, "upper" or "lower", the one from which a bound bounds the true value, `better`, "higher" or "lower", the
+    direction in which a number is a stronger result. `clip` says whether our number is for the ball clipped to the
+    pixel range, `erratum` why the paper's number is expected to differ, `not_run` why nothing here computes it yet.
     """
 
     id: str
@@ -67,21 +50,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Result:
-    """One table or figure of one paper.
+    """One table or figure of one paper, such as ``Table 2``; its name is that of its notebook.
 
-    Attributes
-    ----------
-    name : str
-        Also the name of its notebook, such as ``table-2-certified-ratio``.
-    number : str
-        Its number in the paper, such as ``Table 2``.
-    not_run : str
-        Why there is no notebook yet; empty when there is one.
-    seconds : float
-        Processor time of its notebook in the quick profile, where it is much: several notebooks end sooner if the
-        dear ones start first.
-    paper_parameters : dict
-        What papermill is given in the paper profile; the quick profile is the notebook's defaults.
+    `not_run` says why there is no notebook yet. `seconds` are processor time of its notebook in the quick profile,
+    where it is much: several notebooks end sooner if the dear ones start first. `paper_parameters` are what papermill
+    is given in the paper profile; the quick profile is the notebook's defaults.
     """
 
     paper: str
@@ -176,13 +149,7 @@ def results(papers: Path | None = None) -> tuple[Result, ...]:
 
 
 def find(name: str, among: tuple[Result, ...] | None = None) -> Result:
-    """Return the result called ``name`` or ``paper/name``.
-
-    Raises
-    ------
-    UnknownNameError
-        No result has that name, or several papers have and the paper's key is missing.
-    """
+    """Return the result called ``name`` or ``paper/name``; the key is needed where several papers have that name."""
     among = results() if among is None else among
     found = [result for result in among if name in (result.name, result.key)]
     if len(found) != 1:
@@ -197,35 +164,19 @@ def defaults(result: Result) -> dict:
         tagged = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", ())]
         if len(tagged) != 1:
             raise InputError(f"{result.notebook}: expected one cell tagged `parameters`, found {len(tagged)}")
-        values = {}
-        for statement in ast.parse("".join(tagged[0]["source"])).body:
-            targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-            for target in targets:
-                values[_name(target, result)] = _constant(getattr(statement, "value", None), result)
+        values: dict[str, object] = {}
+        body: list[Any] = ast.parse("".join(tagged[0]["source"])).body
+        for statement in body:
+            try:
+                targets: list[Any] = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                values |= dict.fromkeys([target.id for target in targets], ast.literal_eval(statement.value))
+            except (AttributeError, ValueError):
+                raise InputError(f"{result.notebook}: the parameters cell holds only `name: type = constant`") from None
         return values
 
 
-def _name(target: ast.AST | None, result: Result) -> str:
-    if isinstance(target, ast.Name):
-        return target.id
-    raise InputError(f"{result.notebook}: {_ONLY}")
-
-
-def _constant(value: ast.AST | None, result: Result) -> object:
-    if value is not None:
-        with suppress(ValueError):
-            return ast.literal_eval(value)
-    raise InputError(f"{result.notebook}: {_ONLY}")
-
-
 def parameters(result: Result, defaults: Mapping, profile: str) -> dict:
-    """Return a notebook's parameters in a profile: its defaults, and for "paper" the sizes of paper.yaml.
-
-    Parameters
-    ----------
-    defaults
-        The notebook's own parameters, which are the quick profile.
-    """
+    """Return a notebook's parameters in a profile: its defaults, which are "quick", and the sizes of paper.yaml."""
     if profile not in PROFILES:
         raise UnknownNameError("profile", profile, PROFILES)
     return {**defaults, **((result.paper_parameters or {}) if profile == "paper" else {}), "profile": profile}
@@ -233,13 +184,11 @@ def parameters(result: Result, defaults: Mapping, profile: str) -> dict:
 
 def _result(paper: str, entry: dict, sizes: dict, source: Path) -> Result:
     known = {field.name for field in fields(Cell)}
-    cells = []
     for raw in entry.get("cells", ()):
         for name in raw:
             if name not in known:
                 raise UnknownNameError(f"key of cell {raw.get('id')} in {source}:", name, known)
-        interval = raw.get("interval")
-        cells.append(Cell(**{**raw, "interval": tuple(interval) if interval else None}))
+    cells = (Cell(**{**raw, "interval": tuple(raw.get("interval") or ()) or None}) for raw in entry.get("cells", ()))
     return Result(
         paper=paper,
         name=entry["name"],

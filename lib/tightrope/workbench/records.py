@@ -71,21 +71,11 @@ def versions() -> Mapping[str, str | int]:
 
 
 class Store:
-    """The rows on this machine.
+    """The rows on this machine, in an SQLite file, data/results/records.sqlite if None, and CSV files.
 
-    Parameters
-    ----------
-    path
-        The SQLite file; data/results/records.sqlite if None.
-    folder
-        Where CSV files are; the file's folder if None.
-    read_only
-        Whether to work on a copy in memory, so that nothing is written, not even where that could be.
-
-    Raises
-    ------
-    FileAccessError, CorruptDataError
-        The SQLite file cannot be read or written, or is none.
+    These are in a folder, that of the SQLite file if None. `read_only` works on a copy in memory, so that nothing is
+    written, not even where that could be. A file that cannot be used, or is none, is a FileAccessError or a
+    CorruptDataError.
     """
 
     def __init__(self, path: Path | None = None, folder: Path | None = None, *, read_only: bool = False):
@@ -116,13 +106,7 @@ class Store:
         return json.loads(found[0][0])
 
     def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> dict:
-        """Write the row of a solved case, at once, and return it.
-
-        Parameters
-        ----------
-        by
-            The :func:`versions` where it was solved; this process's if None.
-        """
+        """Write the row of a solved case, at once, and return it; `by` are the :func:`versions` where it was solved."""
         self._changing()
         row = {**case, **outcome, "versions": dict(by or versions()), "created": _now(), "key": case_key(case)}
         self._write(row, code_fingerprint())

@@ -1,6 +1,5 @@
 """Rows of one kind as a table that can be filtered and grouped."""
 
-from collections.abc import Iterable
 from typing import Any
 
 
@@ -53,10 +52,6 @@ class Rows(tuple[dict, ...]):
     def percent(self, **equal: object) -> int | float:
         """Return how many rows have these values, in percent with one digit."""
         return percent(self.count(**equal), len(self))
-
-    def percent_of(self, holds: Iterable[bool]) -> int | float:
-        """Return for how many rows a condition holds, in percent with one digit."""
-        return percent(sum(holds), len(self))
 
 
 def percent(count: int, total: int) -> int | float:

@@ -81,26 +81,11 @@ def prepare(
     limit: int | None = None,
     folder: Path | None = None,
 ) -> Run:
-    """Check the parameters of one run.
+    """Check the parameters of one run of a result with a notebook, in the "quick" or "paper" profile.
 
-    Parameters
-    ----------
-    result
-        One with a notebook.
-    profile
-        "quick" or "paper".
-    changes
-        Parameters given by the user; rows are kept under the profile "custom" where these make other cases than the
-        profile's (`registry.named`).
-    limit
-        At most this many images.
-    folder
-        Where the executed notebook goes; figures/executed if None.
-
-    Raises
-    ------
-    UnknownParameterError
-        The notebook has no such parameter.
+    `changes` are the user's parameters; rows are kept under the profile "custom" where these make other cases than the
+    profile's (`registry.named`). At most `limit` images are taken. The executed notebook goes to the folder, or
+    figures/executed.
     """
     if not result.runnable:
         raise InputError(f"result {result.key} cannot be run: {result.not_run or f'no {result.notebook}'}")

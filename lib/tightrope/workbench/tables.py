@@ -12,15 +12,10 @@ from tightrope.errors import UnknownNameError
 class Table:
     """Columns and rows of values.
 
-    Attributes
-    ----------
-    columns : tuple of str
-    rows : tuple of tuples
-        Text is shown as it is, numbers by :func:`number`.
-    tolerance : mapping or float, optional
-        By how much the numbers that are shown may differ on another processor: absolute, by column or for all of them.
-        Columns that are not named: one unit in the last digit shown, integers not at all. It stands in the metadata of
-        the notebook's output, where the tests read it; the text of the table stays the same.
+    Text is shown as it is, numbers by :func:`number`. The tolerance is by how much the numbers that are shown may
+    differ on another processor: absolute, by column or for all of them. Columns that are not named: one unit in the
+    last digit shown, integers not at all. It stands in the metadata of the notebook's output, where the tests read it;
+    the text of the table stays the same.
 
     Examples
     --------
@@ -85,11 +80,9 @@ def _exact(value: object) -> object:
 
 def number(value: object, digits: int = 4) -> str:
     """Show a value: floats with `digits` significant digits, None as nothing."""
-    if value is None:
-        return ""
     if isinstance(value, float):
         return f"{value:.{digits}g}"
-    return str(value)
+    return "" if value is None else str(value)
 
 
 def interval(bounds: Sequence[float]) -> str:

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from tightrope.errors import ClusterError
 from tightrope.workbench.cases import data_of
+from tightrope.workbench.executor import ONE_THREAD
 from tightrope.workbench.records import Store, case_key, code_fingerprint, versions
 
 DEATHS = 3  # a case that has taken more workers with it than this is given up
@@ -45,12 +46,7 @@ class Failure:
 
 @contextmanager
 def local_workers(jobs: int) -> Iterator[Any]:
-    """Start this many worker processes on this machine; they end with the context, or with this process.
-
-    Yields
-    ------
-    distributed.Client
-    """
+    """Start this many worker processes on this machine, for a client; they end with the context, or this process."""
     distributed = _distributed()
     import dask
 
@@ -59,9 +55,7 @@ def local_workers(jobs: int) -> Iterator[Any]:
         "distributed.scheduler.worker-saturation": 1.0,  # a death is counted against the one case that ran
         # A solver that holds Python's lock for minutes is not dead; a process that is dead is seen at once.
         "distributed.scheduler.worker-ttl": None,
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), 1
-        ),
+        "distributed.nanny.pre-spawn-environ": ONE_THREAD,
     }
     # Ctrl-C reaches every process of a terminal; it is this one that ends the others.
     ignore = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -85,13 +79,7 @@ def local_workers(jobs: int) -> Iterator[Any]:
 
 @contextmanager
 def remote_workers(address: str) -> Iterator[Any]:
-    """Connect to a Dask scheduler, whose workers may come and go.
-
-    Raises
-    ------
-    ClusterError
-        Nothing answers at this address.
-    """
+    """Connect to a Dask scheduler, whose workers may come and go; ClusterError if nothing answers."""
     distributed = _distributed()
     try:
         client = distributed.Client(address, timeout=SECONDS, set_as_default=False)
@@ -112,24 +100,10 @@ def count(client: Any) -> int:
 def solve(
     client: Any, tasks: Iterable[Task], store: Store, solved: Callable[[Task], None] = lambda task: None
 ) -> list[Failure]:
-    """Solve these on the workers and write each row as it arrives.
+    """Solve these on the workers of a client and write each row as it arrives; return cases without one, and why.
 
-    Parameters
-    ----------
-    client
-        Of :func:`local_workers` or :func:`remote_workers`.
-    solved
-        Called after each row.
-
-    Returns
-    -------
-    list of Failure
-        Cases that raised, or that took too many workers with them.
-
-    Raises
-    ------
-    ClusterError
-        The workers run another version of the library, or the connection is lost.
+    `solved` is called after each row. A case fails that raises, or takes too many workers with it. ClusterError if the
+    workers run another version of the library, or the connection is lost.
     """
     distributed = _distributed()
     by_key = {task.key: task for task in tasks}
