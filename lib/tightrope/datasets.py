@@ -281,7 +281,8 @@ def fetch(file: str) -> Path:
     TIGHTROPE_DATA is an error (the folder is the user's); one in the cache is replaced by a fresh download.
     """
     entry = _entry(file)
-    if (given := provided(file)) is not None:
+    given = _given(file)
+    if given is not None and given.is_file():
         if problem := _mismatch(given, entry):
             raise CorruptDataError(f"{given}: {problem}. Replace it, or unset {DATA_VARIABLE} and run `make data`.")
         return given

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tightrope import files, paths
 from tightrope.errors import InputError
-from tightrope.workbench.compare import TIMING, Comparison
+from tightrope.workbench.compare import AGREEMENTS, TIMING, Comparison
 from tightrope.workbench.published import PROFILES, Cell, Paper, Result
 from tightrope.workbench.records import Store
 from tightrope.workbench.tables import number
