@@ -25,6 +25,7 @@ and tests compare it with the network's own gradient.)
 """
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,7 +153,12 @@ def _layered(ask: Question, names: list[np.ndarray], fixed: list[np.ndarray]) ->
 class KrivineProgram:
     """max constant + objective'y : rows y >= offsets, 0 <= y <= 1, and for degree 3 cuts that are added when violated.
 
-    `moments` says where in y a set of variables is.
+    Attributes
+    ----------
+    moments
+        Set of variables -> position in y.
+    faces
+        Sets of variables, in order; the rows of each are the products of :func:`products_of`.
     """
 
     constant: float
@@ -160,6 +166,7 @@ class KrivineProgram:
     rows: sp.csr_array
     offsets: np.ndarray
     moments: dict[tuple[int, ...], int]
+    faces: tuple[tuple[int, ...], ...]
 
 
 def krivine(p: Multilinear, degree: int) -> KrivineProgram:
@@ -188,8 +195,9 @@ def krivine(p: Multilinear, degree: int) -> KrivineProgram:
             objective[moments[monomial]] += value
         else:
             constant += float(value)
-    rows, offsets = _products(whole, moments)
-    return KrivineProgram(constant, objective, rows, offsets, moments)
+    faces = tuple(sorted(whole))
+    rows, offsets = _products(faces, moments)
+    return KrivineProgram(constant, objective, rows, offsets, moments, faces)
 
 
 def _faces(subsets: tuple[tuple[int, ...], ...], size: int) -> set[tuple[int, ...]]:
@@ -202,23 +210,28 @@ def _faces(subsets: tuple[tuple[int, ...], ...], size: int) -> set[tuple[int, ..
     return found
 
 
-def _products(faces: set[tuple[int, ...]], moments: dict) -> tuple[sp.csr_array, np.ndarray]:
+def products_of(face: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+    """Yield each subset T of a face, and the rest: of prod_{i in T} x_i prod_{i in face - T} (1 - x_i)."""
+    for size in range(len(face) + 1):
+        for inside in itertools.combinations(face, size):
+            yield inside, [i for i in face if i not in inside]
+
+
+def _products(faces: tuple[tuple[int, ...], ...], moments: dict) -> tuple[sp.csr_array, np.ndarray]:
     """Return rows of L(prod_{i in T} x_i prod_{i in face - T} (1 - x_i)) >= 0 for every T, inclusion and exclusion."""
     r, c, v, offsets, count = [], [], [], [], 0
-    for face in sorted(faces):
-        for size in range(len(face) + 1):
-            for inside in itertools.combinations(face, size):
-                outside = [i for i in face if i not in inside]
-                constant = 0.0
-                for extra in range(len(outside) + 1):
-                    for more in itertools.combinations(outside, extra):
-                        whole = tuple(sorted(inside + more))
-                        if whole:
-                            r.append(count)
-                            c.append(moments[whole])
-                            v.append((-1.0) ** extra)
-                        else:
-                            constant += 1.0
-                offsets.append(-constant)
-                count += 1
+    for face in faces:
+        for inside, outside in products_of(face):
+            constant = 0.0
+            for extra in range(len(outside) + 1):
+                for more in itertools.combinations(outside, extra):
+                    whole = tuple(sorted(inside + more))
+                    if whole:
+                        r.append(count)
+                        c.append(moments[whole])
+                        v.append((-1.0) ** extra)
+                    else:
+                        constant += 1.0
+            offsets.append(-constant)
+            count += 1
     return sp.csr_array((v, (r, c)), shape=(count, len(moments))), np.array(offsets)
