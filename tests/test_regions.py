@@ -236,9 +236,9 @@ def test_zonotopes_with_dependent_generators_by_linear_programs(rng):
 def test_pulling_into_a_polytope_ends_inside(rng):
     region = SETS["polytope"](rng)
     x = 5 * rng.standard_normal((100, 3))
-    assert region.contains(region.pull(x)).all()
+    assert region.contains(region.retract(x)).all()
     inside = region.sample(50, rng)
-    np.testing.assert_allclose(region.pull(inside), inside, atol=1e-9)
+    np.testing.assert_allclose(region.retract(inside), inside, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from tightrope import checker, zoo
+from tightrope.arguments import require_network
 from tightrope.attacks import Attack
 from tightrope.certificates import Certificate
 from tightrope.checker import Finding
 from tightrope.checker import mondeq as theory
 from tightrope.checker import regions as exact_regions
-from tightrope.errors import CertificateError, InputError, RegionError, TightropeError
+from tightrope.errors import CertificateError, InputError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
-from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region, Zonotope, pixel_ball
+from tightrope.regions import INFINITY, Ball, Region
 
 #: Significant digits of a bound in a file.
 DIGITS = 5
-#: What images are made of: whole numbers divided by one of these.
-SCALES = (255, 16)
 #: By how much a multiplier may be below the largest one of its kind: 0 proves nothing where an input can move.
 SMALLEST = 1e-12
 #: By how much t and q are raised, relative to the largest and to themselves, where a solver's own multipliers leave
@@ -116,60 +115,13 @@ def find_network(sha256: str) -> MonDEQ | FeedForward:
     raise InputError("network: no network of the zoo has the SHA-256 that the file states; name it by --network.")
 
 
-def described(region: Region) -> _Content:
-    """Return a region as a file's header and arrays have it: by pixels where it was made of an image.
-
-    Raises
-    ------
-    RegionError
-        The checker knows no such region.
-    """
-    if isinstance(region, Zonotope | EllipsoidRegion):
-        shape = "zonotope" if isinstance(region, Zonotope) else "ellipsoid"
-        return {"shape": shape}, {"centre": region.center, "generators": region.G}
-    if not isinstance(region, Ball):
-        raise RegionError(f"region: no certificate file states a {type(region).__name__}.")
-    if region.norm not in (1.0, 2.0, INFINITY):
-        raise RegionError(f"region: certificate files state balls of the norms 1, 2 and inf, not L{region.norm:g}.")
-    norm = "inf" if region.norm == INFINITY else f"{region.norm:g}"
-    if (pixels := _pixels(region)) is not None:
-        return {"norm": norm, **pixels[0]}, pixels[1]
-    arrays = {"centre": region.center}
-    if region.lower is not None and region.upper is not None:
-        arrays |= {"lower": region.lower, "upper": region.upper}
-    return {"norm": norm, "radius": str(Decimal(repr(region.radius)))}, arrays
-
-
-def _pixels(region: Ball) -> _Content | None:
-    """Return what an image's ball is by whole numbers and decimals, or None for another ball."""
-    made = region.made_of
-    if made is None or isinstance(made.normalisation.mean, tuple) or isinstance(made.normalisation.std, tuple):
-        return None
-    again = pixel_ball(made.image, region.norm, made.epsilon_pixel, made.normalisation, region.clipped)
-    pairs = ((again.center, region.center), (again.lower, region.lower), (again.upper, region.upper))
-    if again.radius != region.radius or not all(np.array_equal(a, b) for a, b in pairs):
-        return None  # changed since
-    for scale in SCALES:
-        whole = np.round(made.image * scale)
-        if (whole / scale == made.image).all():
-            header = {
-                "radius": repr(made.epsilon_pixel),
-                "scale": str(scale),
-                "mean": repr(float(made.normalisation.mean)),
-                "std": repr(float(made.normalisation.std)),
-                "clip": region.clipped,
-            }
-            return header, {"pixels": whole.astype(np.uint8)}
-    return None
-
-
 # margins of a monDEQ -------------------------------------------------------------------------------------------
 
 
 def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequence[Certificate]) -> Proof:
     """Return the proof that F_target - F_label <= bound on the region, for each certificate of order 1."""
     whole = [certificate for certificate in certificates if certificate.cuts is None]
-    content = described(region)
+    content = region.stated()
 
     def candidates(certificate: Certificate) -> Iterator[_Claim]:
         claim = {"label": certificate.label, "target": certificate.target, "bound": decimal_above(certificate.bound)}
@@ -225,13 +177,10 @@ def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> 
     """
     named = multipliers
     found = {"t": -named["z (z - h) = 0"], "mu": named["z >= 0"], "nu": named["z - h >= 0"]}
-    if isinstance(region, Zonotope):
-        return found | {"q": _positive(named["1 - d_j^2 >= 0"])}
-    if isinstance(region, EllipsoidRegion):
-        return found | {"q": _positive(named["1 - |d|^2 >= 0"])}
-    if not isinstance(region, Ball):
-        raise RegionError(f"region: no certificate file states a {type(region).__name__}.")
-    if region.norm == INFINITY:
+    if region.generators is not None:
+        return found | {"q": _positive(named["1 - d_j^2 >= 0" if region.parameters.is_box else "1 - |d|^2 >= 0"])}
+    region = region.require_ball("certificate files are")
+    if region.is_box:
         lower, upper = region.bounding_box()
         q, wide = np.zeros(region.size), upper > lower
         q[wide] = _positive(named["1 - d_j^2 >= 0"] / ((upper - lower)[wide] / 2) ** 2)
@@ -290,7 +239,7 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
 
     The multipliers, by group, are those of the Ellipsoid Model that belong to this Q and b.
     """
-    header, arrays = described(region)
+    header, arrays = region.stated()
     states = state_multipliers(multipliers, region)
     for size, found in _around(states):
         shrink = 1e-9 + 1000 * size
@@ -308,8 +257,8 @@ def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attac
 
     The point is moved into the ball by as much as its rounding can be outside.
     """
-    if not isinstance(network, MonDEQ) or not isinstance(region, Ball):
-        raise InputError("attack: certificate files state attacks on a MonDEQ in a ball.")
+    require_network(network, MonDEQ)
+    region = region.require_ball("certificate files of attacks are")
     point = moved_inside(region, hit.point)
     z = network.equilibrium(point, tolerance=1e-12)
     above = float((network.C[hit.label] - network.C[label]) @ z + network.c[hit.label] - network.c[label])
@@ -317,7 +266,7 @@ def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attac
     claim = {"label": label, "target": int(hit.label), "m": str(m)}
     arrays = {"point": point, "z": z}
     candidates = [(claim | {"least": decimal_below(above * (1 - part))}, arrays) for part in (1e-9, 1e-3)]
-    return _proof("mondeq-point", network, described(region), [candidates])
+    return _proof("mondeq-point", network, region.stated(), [candidates])
 
 
 def moved_inside(region: Ball, point: np.ndarray) -> np.ndarray:

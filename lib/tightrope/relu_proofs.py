@@ -17,7 +17,7 @@ from tightrope.checker.numbers import above
 from tightrope.checker.relu_network import Network
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.proofs import Proof, decimal_above, decimal_below, described, digest, moved_inside
+from tightrope.proofs import Proof, decimal_above, decimal_below, digest, moved_inside
 from tightrope.propagation.layerwise import Layerwise, Tightened
 from tightrope.regions import Ball, Region
 
@@ -134,13 +134,13 @@ def programs(
     return writer.proof()
 
 
-def attack(network: FeedForward, region: Ball, label: int, hit: Attack) -> Proof:
+def attack(network: FeedForward, region: Region, label: int, hit: Attack) -> Proof:
     """Return the proof that the label of an attack is above `label` at its point, moved into the ball exactly."""
-    point = moved_inside(region, hit.point)
+    point = moved_inside(region.require_ball("certificate files of attacks are"), hit.point)
     logits = network.logits(point)
     margin = float(logits[hit.label] - logits[label])
     claim = {"label": label, "target": int(hit.label), "least": decimal_below(margin - 1e-9 * abs(margin))}
-    header, arrays = described(region)
+    header, arrays = region.stated()
     return _checked("relu-point", network, header, [claim], arrays | {"point": np.atleast_2d(point)})
 
 
@@ -153,7 +153,7 @@ class _Writer:
 
     def __init__(self, network: FeedForward, region: Region, label: int) -> None:
         self.network, self.label = network, label
-        self.header, self.arrays = described(region)
+        self.header, self.arrays = region.stated()
         weights = {name: np.asarray(array) for name, array in network.arrays().items()}
         self.proofs = relu.Proofs(Network.read(weights), regions.read(self.header, self.arrays))
         self.claims: list[dict] = []

@@ -34,7 +34,7 @@ import numpy as np
 from tightrope.errors import InputError, RegionError
 from tightrope.names import known_name
 from tightrope.networks import MonDEQ
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import INFINITY, Region
 from tightrope.regions.row_space import EPS, row_space
 
 METHODS = ("monotone", "interval", "zonotope")
@@ -160,13 +160,12 @@ class FixpointBounds:
         return upper
 
 
-def inputs_of(network: MonDEQ, region: Ball) -> Inputs:
+def inputs_of(network: MonDEQ, region: Region) -> Inputs:
     """The ball in unit coordinates. Clipping is exact for L-infinity; other clipped balls are taken unclipped."""
-    if not isinstance(region, Ball):
-        raise RegionError(f"region: fixpoint bounds are for balls, not for a {type(region).__name__}.")
+    region = region.require_ball("fixpoint bounds are")
     if region.size != network.input_size:
         raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
-    if region.norm == INFINITY:
+    if region.is_box:
         lower, upper = region.bounding_box()
         origin = (lower + upper) / 2
         wide = upper > lower
@@ -189,7 +188,7 @@ def _rounding(network: MonDEQ, origin: np.ndarray, V: np.ndarray) -> np.ndarray:
     return EPS * (np.abs(V).sum(1) + (network.input_size + 3) * size)
 
 
-def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> FixpointBounds:
+def fixpoint_bounds(network: MonDEQ, region: Region, method: str = "zonotope") -> FixpointBounds:
     """Bounds on z and h over a ball; a function of its arguments only, so that a checker can compute them again.
 
     Raises

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from tightrope.errors import RegionError
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import INFINITY, Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +75,12 @@ class InputSet:
         return cls(low, high)
 
     @classmethod
-    def from_balls(cls, balls: Sequence[Ball], dtype: torch.dtype = torch.float64) -> "InputSet":
-        """Return the regions of a batch; other norms than 1, 2 and inf by their enclosure."""
-        balls = [ball.enclosure()[0] for ball in balls]
+    def from_balls(cls, regions: Sequence[Region], dtype: torch.dtype = torch.float64) -> "InputSet":
+        """Return the regions of a batch; what is no ball of a norm 1, 2 or inf by its enclosure."""
+        balls = [region.enclosure()[0] for region in regions]
         norms = {ball.norm for ball in balls}
         if len(norms) != 1:
-            raise RegionError(f"balls: norms {sorted(norms)} in one batch; give balls of one norm.")
+            raise RegionError(f"regions: norms {sorted(norms)} in one batch; give balls of one norm.")
         boxes = [ball.bounding_box() for ball in balls]
         lower, upper = (torch.tensor(np.stack(side), dtype=dtype) for side in zip(*boxes, strict=True))
         (norm,) = norms

@@ -16,12 +16,11 @@ from tightrope import attacks
 from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
-from tightrope.errors import RegionError
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.margins import composition_error
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import Ball
 from tightrope.relaxations.binary import BinaryProgram, binary_program
 from tightrope.solvers.mixed_integer import maximise
 from tightrope.solvers.report import Status
@@ -93,8 +92,7 @@ def mixed_integer(
     require_network(network, FeedForward)
     require_region(region, Ball)
     targets = checked_targets(network, region, label, targets)
-    if not isinstance(region, Ball) or region.norm != INFINITY:
-        raise RegionError("region: the mixed-integer program is for boxes; give a Ball of norm inf.")
+    region.require_box("the mixed-integer program is")
     began = time.perf_counter()
 
     def seconds() -> float:
