@@ -137,7 +137,9 @@ class Inputs:
 
     def scaled(self) -> tuple["Inputs", int]:
         """These inputs over 2^k, and k: 0 at usual scales."""
-        largest = np.maximum(np.abs(self.b), np.abs(self.V).max(1, initial=0.0)).max()
+        largest = self.sizes.max(initial=0.0)
+        if not np.isfinite(largest) or not np.isfinite(self.rounding).all():
+            raise RegionError("region: its numbers times the network's weights overflow; scale the network.")
         k = int(np.frexp(largest)[1])
         if abs(k) <= 10:
             return self, 0
@@ -184,6 +186,7 @@ class FixpointBounds:
         return upper
 
 
+@np.errstate(over="ignore", invalid="ignore")  # :meth:`Inputs.scaled` refuses what overflows
 def inputs_of(network: MonDEQ, region: Region) -> Inputs:
     """The ball in unit coordinates. Clipping is exact for L-infinity; other clipped balls are taken unclipped."""
     region = region.require_ball("fixpoint bounds are")

@@ -81,6 +81,8 @@ class Ball(Region):
         object.__setattr__(self, "center", center)
         object.__setattr__(self, "norm", parse_norm(self.norm))
         object.__setattr__(self, "radius", parse_radius("radius", self.radius))
+        if not math.isfinite(float(np.abs(center).max(initial=0.0)) + self.radius):
+            raise RegionError("center, radius: their sum overflows.")
         if (self.lower is None) != (self.upper is None):
             raise RegionError("lower, upper: give both or neither.")
         if self.lower is not None:
