@@ -45,8 +45,8 @@ class MixedInteger:
     binaries
         Unstable neurons.
     bounds
-        HiGHS's upper bound of F_k - F_label by label k; -inf where no point has a margin above -TOLERANCE. COMPUTED
-        needs bounds below -TOLERANCE.
+        HiGHS's upper bound of F_k - F_label by label k, plus TOLERANCE for what its own tolerances hide; -inf where no
+        point has a margin above -TOLERANCE. COMPUTED needs bounds below 0.
     """
 
     verdict: Verdict
@@ -125,7 +125,7 @@ def mixed_integer(
             left = None if time_limit is None else max(1e-3, time_limit - (time.perf_counter() - began))
             report = maximise(aim, matrix, low, high, program.lower, program.upper, program.integral, time_limit=left)
             empty = report.feasible is False
-            bounds[target] = -np.inf if empty else report.bound + offset if aim is objective else np.inf
+            bounds[target] = -np.inf if empty else report.bound + offset + TOLERANCE if aim is objective else np.inf
             if report.point is not None:
                 attack = attacks.check(network, region, label, region.project(report.point[program.inputs]), targets)
                 if attack is not None:
@@ -136,7 +136,7 @@ def mixed_integer(
             return done(Verdict.FAILED, reason=report.reason)
         if report.status is Status.TIME_LIMIT:
             return done(Verdict.UNKNOWN, reason=f"time limit of {time_limit:g} s")
-        if not bounds[target] < -TOLERANCE:
+        if not bounds[target] < 0:
             verdict, reason = Verdict.UNKNOWN, "a margin within HiGHS's tolerance of 0"
     return done(verdict, reason=reason)
 
