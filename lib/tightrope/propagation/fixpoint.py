@@ -396,7 +396,7 @@ def contains_slices(outer: StateZonotope, inverse: np.ndarray, inner: StateZonot
     """Whether every slice of `inner` (e fixed) lies in that of `outer`, whose B is square with about `inverse` = B^-1.
 
     c' + A'e + B't' + r' = c + A e + B t  <=>  (inverse B) t = inverse ((c' - c) + (A' - A) e + B't' + r'), and t must
-    lie in [-1, 1]^p: with ||inverse B - I|| = d in the maximum norm, |t| is at most the right side's largest over 1 - d.
+    lie in [-1, 1]^p: with ||inverse B - I|| = d in the maximum norm, |t| is at most the right side's maximum / (1 - d).
     """
     a, unit = np.abs(inverse), inputs.unit
     defect = np.abs(inverse @ outer.B - np.eye(len(outer.c))) + unit * (a @ np.abs(outer.B))
