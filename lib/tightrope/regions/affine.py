@@ -34,7 +34,6 @@ class _AffineImage(Region):
 
     @property
     def generators(self) -> np.ndarray:
-        """G."""
         return self.G
 
     @property
@@ -47,10 +46,6 @@ class _AffineImage(Region):
         tiny = self.G.shape[1] * np.finfo(float).smallest_subnormal
         reach = np.nextafter(self.norm.support(self.G) + tiny, INFINITY) * (self.G != 0).any(1)
         return rounded_sum(self.center, -reach, -INFINITY), rounded_sum(self.center, reach, INFINITY)
-
-    def enclosure(self) -> tuple[Ball, str]:
-        """Its bounding box."""
-        return Ball.box(*self.bounding_box()), f"{self.shape} enclosed in a box"
 
     @cached_property
     def _inverse(self) -> tuple[np.ndarray, float, int]:
@@ -124,7 +119,6 @@ class _AffineImage(Region):
         return self.at(self.parameters.sample(count, rng))
 
     def stated(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the header and the arrays of a certificate file."""
         return {"shape": self.shape}, {"centre": self.center, "generators": self.G}
 
 

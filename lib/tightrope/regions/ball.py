@@ -97,21 +97,13 @@ class Ball(Region):
                 array.flags.writeable = False
 
     @property
-    def parameters(self) -> "Ball":
-        """The ball itself."""
-        return self
-
-    @property
     def is_box(self) -> bool:
-        """Whether the norm's balls are boxes."""
         return self.norm.is_box
 
     def require_ball(self, what: str) -> "Ball":
-        """Return the ball."""
         return self
 
     def require_box(self, what: str) -> "Ball":
-        """Return the ball if it is a box; else a RegionError."""
         return self if self.is_box else super().require_box(what)
 
     @property
@@ -213,7 +205,7 @@ class Ball(Region):
         if q in (1.0, 2.0, INFINITY):
             return self, ""
         if math.isnan(q):  # of another kind
-            return Ball.box(*self.bounding_box()), "" if self.is_box else f"{q!r} ball enclosed in a box"
+            return super().enclosure()
         if q < 2:
             return Ball(self.center, self.radius, 2, self.lower, self.upper), f"L{q:g} ball enclosed in the L2 ball"
         radius = self.radius * self.size ** (0.5 - 1 / q) * (1 + 1e-12)  # a power is rounded
@@ -291,7 +283,8 @@ class Ball(Region):
     def stated(self) -> tuple[dict, dict[str, np.ndarray]]:
         """Return the header and the arrays of a certificate file: by pixels where it was made of an image."""
         if self.norm not in (1.0, 2.0, INFINITY):
-            raise RegionError(f"region: certificate files state balls of the norms 1, 2 and inf, not L{self.norm:g}.")
+            given = repr(self.norm) if math.isnan(self.norm) else f"L{self.norm:g}"
+            raise RegionError(f"region: certificate files state balls of the norms 1, 2 and inf, not {given}.")
         norm = "inf" if self.norm == INFINITY else f"{self.norm:g}"
         if (pixels := self._pixels()) is not None:
             return {"norm": norm, **pixels[0]}, pixels[1]

@@ -6,7 +6,6 @@ from fractions import Fraction
 import numpy as np
 
 from tightrope.errors import RegionError
-from tightrope.regions.ball import Ball
 from tightrope.regions.region import Region
 
 
@@ -55,18 +54,8 @@ class Polytope(Region):
             object.__setattr__(self, name, array)
 
     @property
-    def parameters(self) -> "Polytope":
-        """The polytope itself."""
-        return self
-
-    @property
     def half_spaces(self) -> tuple[np.ndarray, np.ndarray]:
-        """A and b."""
         return self.A, self.b
-
-    def enclosure(self) -> tuple[Ball, str]:
-        """The box that it was given with."""
-        return Ball.box(self.lower, self.upper), "polytope enclosed in its box"
 
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
         """The box (lower, upper) that it was given with."""

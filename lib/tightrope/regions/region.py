@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +10,6 @@ from tightrope.errors import RegionError
 
 if TYPE_CHECKING:
     from tightrope.regions.ball import Ball
-    from tightrope.regions.polytope import Polytope
 
 
 class Region:
@@ -39,9 +38,9 @@ class Region:
         return None
 
     @property
-    def parameters(self) -> "Ball | Polytope":
-        """The region of w."""
-        raise NotImplementedError
+    def parameters(self) -> Any:
+        """The region of w, a ball or a polytope."""
+        return self
 
     def at(self, w: np.ndarray) -> np.ndarray:
         """The points (..., p0) of w (..., n)."""
@@ -54,7 +53,10 @@ class Region:
 
     def enclosure(self) -> tuple["Ball", str]:
         """A ball with norm 1, 2 or inf that holds the region, and what was enlarged ("" if nothing)."""
-        raise NotImplementedError
+        from tightrope.regions.ball import Ball
+
+        kind = type(self).__name__
+        return Ball.box(*self.bounding_box()), "" if self.is_box else f"{kind} enclosed in its box"
 
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
         """Whether each row of x (..., p0) is in the region, up to `tolerance` of its size and rounding."""
