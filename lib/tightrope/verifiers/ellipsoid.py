@@ -232,6 +232,8 @@ def _start(network: MonDEQ, region: Region, seed: int, inflation: float = 10.0) 
     center = network.logits(region.center)
     outputs = network.logits(region.sample(100, np.random.default_rng(seed))) - center
     covariance = outputs.T @ outputs / len(outputs)
+    if not np.isfinite(covariance).all():
+        raise InputError("network: the squares of its outputs on the region overflow; scale its last layer.")
     w, V = np.linalg.eigh(covariance)
     w = np.maximum(w, 1e-6 * w.mean() + 1e-12)
     Q = (V / np.sqrt(w) / inflation) @ V.T
