@@ -159,8 +159,8 @@ class FixpointBounds:
         One of :data:`METHODS`.
     contained
         Whether a containment check succeeded; if not, the bounds come from strong monotonicity and contraction alone.
-    zonotope, inputs
-        z as a zonotope over the ball, or None.
+    inputs, zonotope
+        The ball, and z as a zonotope over it, or None.
     """
 
     z: Box
@@ -176,12 +176,11 @@ class FixpointBounds:
             raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
         xi, c = network.C - network.C[label], network.c - network.c[label]
         unit, a = self.inputs.unit, np.abs(xi)
-        size = a @ np.maximum(self.z.lower, self.z.upper) + np.abs(c)
+        size = a @ self.z.upper + np.abs(c)
         upper = np.maximum(xi, 0) @ self.z.upper + np.minimum(xi, 0) @ self.z.lower + c + unit * size + TINY
         if (Z := self.zonotope) is not None:
             center, radius = _reach(Z, self.inputs, xi)
-            other = center + c + radius + unit * (np.abs(c) + np.abs(center) + radius)
-            upper = np.minimum(upper, other)
+            upper = np.minimum(upper, center + c + radius + unit * (np.abs(c) + np.abs(center) + radius))
         upper[label] = np.nan
         return upper
 
@@ -192,6 +191,8 @@ def inputs_of(network: MonDEQ, region: Region) -> Inputs:
     region = region.require_ball("fixpoint bounds are")
     if region.size != network.input_size:
         raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
+    if np.isnan(region.norm):  # of another kind
+        region = region.enclosure()[0]
     if region.is_box:
         lower, upper = region.bounding_box()
         origin = (lower + upper) / 2

@@ -85,7 +85,7 @@ class _AffineImage(Region):
             return np.full(len(rows), INFINITY)
         step, terms = rows - self.center, self.G.shape[1] + 4
         w = self._solved(step)
-        sizes = np.abs(rows - self.center) + np.abs(w) @ np.abs(self.G).T
+        sizes = np.abs(step) + np.abs(w) @ np.abs(self.G).T
         r = np.abs(w @ self.G.T - step) + terms * (EPS * sizes + np.finfo(float).tiny)
         off = np.abs(R).sum(1) * (r.max(1) / (1 - defect))[:, None] * (1 + 1e-9)
         return self.norm.length(np.abs(w) + off) * (1 + 4 * terms * EPS) - 1
@@ -107,12 +107,13 @@ class _AffineImage(Region):
     def inwards(self, x: np.ndarray) -> np.ndarray:
         """Move each row of x (..., p0) that :meth:`holds` does not take towards the centre, by a few roundings of w."""
         rows = np.asarray(x, float).reshape(-1, self.size)
+        excess = self._excess(rows)
         reach = np.abs(self._inverse[0]).sum(1).max() * np.maximum(np.abs(rows), np.abs(self.center)).max(1)
-        part = np.clip(2 * (self._excess(rows) + 2 * EPS * (1 + reach)), 0, 1)[:, None]
-        if not self._inverse[1] < 1:
-            return np.asarray(x, float)
-        moved = self.center + (1 - part) * (rows - self.center)
-        return np.where(self._excess(rows)[:, None] > 0, moved, rows).reshape(np.shape(x))
+        part = np.clip(2 * (excess + 2 * EPS * (1 + reach)), 0, 1)
+        part = np.where((excess > 0) & np.isfinite(excess), part, 0.0)  # no point of a flat set is nearer
+        return np.where(part[:, None] > 0, self.center + (1 - part[:, None]) * (rows - self.center), rows).reshape(
+            np.shape(x)
+        )
 
     def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """`count` points, (count, p0), of uniform w."""
@@ -151,7 +152,7 @@ class Zonotope(_AffineImage):
             bounds=[(-1, 1)] * n + [(0, None)],
             method="highs",
         )
-        return result.x[:n] if result.status == 0 else np.full(n, np.inf)
+        return result.x[:n] if result.status == 0 else np.zeros(n)
 
 
 @dataclass(frozen=True, eq=False)

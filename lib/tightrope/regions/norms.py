@@ -51,8 +51,6 @@ class Norm(float):
 
     def within(self, step: list[Fraction], radius: Fraction) -> bool:
         """Whether ||step|| <= radius, decided exactly for step >= 0; False for an order that is not 1 to 16."""
-        if self == INFINITY:
-            return max(step, default=0) <= radius
         return self in range(1, 17) and sum(s ** int(self) for s in step) <= radius ** int(self)
 
     def extent(self, radius: float, outwards: bool) -> np.ndarray:

@@ -132,7 +132,7 @@ def verify_boxes(
     if len(regions) != len(labels) or not regions:
         raise InputError(f"regions, labels: got {len(regions)} and {len(labels)}; give one label for each region.")
     for region in regions:
-        if not region.is_box or region.size != network.input_size:
+        if not getattr(region, "is_box", False) or region.size != network.input_size:
             raise RegionError(f"regions: expected balls of norm inf with {network.input_size} inputs, got {region!r}.")
     if not time_limit >= 0:
         raise InputError(f"time_limit: expected seconds >= 0, got {time_limit!r}.")
