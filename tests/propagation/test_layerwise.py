@@ -15,6 +15,7 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.propagation.lines import crown_lines
 from tightrope.propagation.operators import DenseOperator, operators
+from tightrope.regions import Ball
 from tightrope.solvers.highs import LinearProgram
 from tightrope.verifiers.triangle import add_layer, layerwise_bounds
 
@@ -26,8 +27,8 @@ def random_network(seed: int, sizes=(6, 8, 8, 3)) -> FeedForward:
 
 
 def box(network: FeedForward, seed: int, radius: float) -> InputSet:
-    center = torch.tensor(np.random.default_rng(seed + 7).standard_normal((1, network.input_size)))
-    return InputSet.ball(center, radius)
+    center = np.random.default_rng(seed + 7).standard_normal((1, network.input_size))
+    return InputSet.boxes(center - radius, center + radius)
 
 
 def worst_by_program(network, inputs, lower, upper, label) -> float:
@@ -173,7 +174,7 @@ def test_bad_input_by_name():
     inputs = box(network, 0, 0.1)
     with pytest.raises(UnknownNameError, match="lp-al"):
         layerwise(network, inputs, 0, "lp-al")
-    ball = InputSet.ball(torch.zeros(1, 6).double(), 1.0, norm=2)
+    ball = InputSet.from_balls([Ball(np.zeros(6), 1.0, 2)])
     with pytest.raises(InputError, match="L-infinity"):
         layerwise(network, ball, 0, "lp-all")
     layer = operators(network)[0]

@@ -28,9 +28,10 @@ class InputSet:
 
     Examples
     --------
-    >>> x = torch.tensor([[3.0, 4.0]])
-    >>> InputSet.ball(torch.zeros(1, 2), 1.0, norm=2).maximum(x[None])
-    tensor([[5.]])
+    >>> from tightrope.regions import Ball
+    >>> x = torch.tensor([[3.0, 4.0]]).double()
+    >>> float(InputSet.from_balls([Ball(np.zeros(2), 1.0, 2)]).maximum(x[None]))
+    5.0
     """
 
     lower: Tensor
@@ -46,27 +47,6 @@ class InputSet:
             )
         if not bool((self.lower <= self.upper).all()):  # also refuses nan
             raise RegionError("lower, upper: a lower bound is above its upper bound, or one of them is nan.")
-
-    @classmethod
-    def ball(
-        cls,
-        center: Tensor,
-        radius: float | Tensor,
-        norm: float = INFINITY,
-        clip: tuple[float, float] | None = None,
-    ) -> "InputSet":
-        """Return balls of one norm (1, 2 or inf) around the rows of center (N, n), cut to clip = (lowest, highest)."""
-        reach = torch.as_tensor(radius, dtype=center.dtype, device=center.device).expand(len(center))
-        if not bool((reach >= 0).all()):
-            raise RegionError(f"radius: expected numbers >= 0, got {radius}.")
-        lower, upper = center - reach[:, None], center + reach[:, None]
-        if clip is not None:
-            lower, upper = lower.clamp(min=clip[0]), upper.clamp(max=clip[1])
-        if norm == INFINITY:
-            return cls(lower, upper)
-        if norm not in (1, 2):
-            raise RegionError(f"norm: linear bounds know 1, 2 and inf, not {norm!r}; see regions.Ball.enclosure.")
-        return cls(lower, upper, center, reach, float(norm))
 
     @classmethod
     def boxes(cls, lower: ArrayLike, upper: ArrayLike, dtype: torch.dtype = torch.float64) -> "InputSet":

@@ -1,8 +1,4 @@
-"""Input regions: L_q balls around an image, optionally clipped to the pixel range.
-
-A radius is `epsilon_pixel` until :func:`pixel_ball` turns it into network-input units; every :class:`Ball` is in
-network-input units. An attack and a certificate for the same claim must be given the same `Ball`.
-"""
+"""Balls around an image, optionally clipped to the pixel range."""
 
 import math
 from contextlib import suppress
