@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightrope import attacks, datasets
-from tightrope.attacks import _retract, _steepest, check, foolbox_pgd, foolbox_pgd_each, pgd
+from tightrope.attacks import check, foolbox_pgd, foolbox_pgd_each, pgd
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Scaling, load
 from tightrope.regions import Ball, Zonotope, pixel_ball
@@ -133,14 +133,14 @@ def test_points_outside_the_region_prove_nothing():
 def test_steps_and_retractions(norm, clip):
     """Retracted points are in the region; steps have length one and the dual norm as their slope."""
     rng, region = np.random.default_rng(0), ball(0, 5, norm, 0.4, clip)
-    x = _retract(region, region.center + rng.standard_normal((50, 5)))
+    x = region.retract(region.center + rng.standard_normal((50, 5)))
     assert region.contains(x).all()
     g = rng.standard_normal((50, 5))
-    d = _steepest(region, np.tile(region.center, (50, 1)), g)
+    d = region.steepest(np.tile(region.center, (50, 1)), g)
     np.testing.assert_allclose(np.linalg.norm(d, ord=norm, axis=1), 1)
     slope = (d * g).sum(1) / np.linalg.norm(g, ord=DUAL[norm], axis=1)
     assert (slope <= 1 + 1e-12).all() and (slope > 0.9).all()
-    np.testing.assert_array_equal(_steepest(region, x, np.zeros((50, 5))), 0)
+    np.testing.assert_array_equal(region.steepest(x, np.zeros((50, 5))), 0)
 
 
 @pytest.mark.parametrize("norm", [1, 2, np.inf])

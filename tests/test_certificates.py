@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import ball, exact_margin, mondeq, program, question
-from tightrope.certificates import Certificate, Verdict, _corner, check, region_sha256, sound_bound
+from tightrope.certificates import Certificate, Verdict, _corner, check, sound_bound
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import MonDEQ
 from tightrope.regions import INFINITY, Ball
@@ -25,7 +25,7 @@ def certified(network, region, label, target) -> Certificate:
     report, _ = InteriorPoint(data).solve(relaxed.objective)
     bound = sound_bound(data, relaxed.objective, report.multipliers)
     split = relaxed.constraints.split(bound.multipliers)
-    hashes = network.sha256(), region_sha256(region)
+    hashes = network.sha256(), region.sha256()
     return Certificate(label, target, bound.value, bound.y0, bound.shift, split, *hashes)
 
 
@@ -238,7 +238,7 @@ def test_huge_multipliers_prove_no_false_claim():
     region = Ball([0.0], 0.0, INFINITY)
     state = [(d - b) / (a * d - b * c), (a - c) / (a * d - b * c)]
     exact = sum(state) - 3
-    hashes = network.sha256(), region_sha256(region)
+    hashes = network.sha256(), region.sha256()
     for s in 10 ** np.random.default_rng(1).uniform(0, 14, 100):
         multipliers = {
             "z (z - h) = 0": np.full(2, -s),

@@ -29,18 +29,18 @@ def test_decimals_are_rounded_outward(value):
 def test_balls_of_images_are_stated_by_pixels(dataset, scale):
     data = datasets.load(dataset)
     region = pixel_ball(data.image(0), "inf", 0.05, data.normalisation, clip=True)
-    header, arrays = proofs.described(region)
+    header, arrays = region.stated()
     assert header["scale"] == scale and header["radius"] == "0.05" and header["clip"] is True
     assert (arrays["pixels"] / int(scale) == data.image(0)).all()
     changed = replace(region, radius=2 * region.radius)  # no longer what the image and the radius say
-    assert "centre" in proofs.described(changed)[1]
+    assert "centre" in changed.stated()[1]
     between = pixel_ball(data.image(0) * 0.999, "inf", 0.05, data.normalisation, clip=True)
-    assert "centre" in proofs.described(between)[1]
+    assert "centre" in between.stated()[1]
 
 
 def test_regions_without_a_statement_are_refused_by_name():
     with pytest.raises(RegionError, match="L3"):
-        proofs.described(Ball(np.zeros(2), 1.0, 3))
+        Ball(np.zeros(2), 1.0, 3).stated()
 
 
 def test_networks_are_found_by_their_digest():

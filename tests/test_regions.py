@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from tests.helpers import ball, in_ball
+from tests.helpers import ball, exact, exactly_solved, in_ball
 from tightrope import datasets
 from tightrope.datasets import Normalisation
 from tightrope.errors import RegionError
@@ -236,9 +236,9 @@ def test_zonotopes_with_dependent_generators_by_linear_programs(rng):
 def test_pulling_into_a_polytope_ends_inside(rng):
     region = SETS["polytope"](rng)
     x = 5 * rng.standard_normal((100, 3))
-    assert region.contains(region.pull(x)).all()
+    assert region.contains(region.retract(x)).all()
     inside = region.sample(50, rng)
-    np.testing.assert_allclose(region.pull(inside), inside, atol=1e-9)
+    np.testing.assert_allclose(region.retract(inside), inside, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -281,3 +281,74 @@ def test_a_polytope_that_is_one_point_has_samples():
     x = np.array([0.5, -1.0])
     region = Polytope(np.array([[1.0, 2.0]]), np.array([0.0]), x, x)
     assert (region.sample(3, np.random.default_rng(0)) == x).all()
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e-8, 1.0, 1e8, 1e150])
+@pytest.mark.parametrize("name", ["zonotope", "flat zonotope", "ellipsoid", "flat ellipsoid", "wide ellipsoid"])
+def test_the_box_of_an_affine_image_holds_its_extreme_points_exactly(name, scale, rng):
+    """center +- the norm of each row of G, in rational numbers; and the box is not wider than by rounding."""
+    region = SETS[name](rng)
+    region = type(region)(region.center, scale * region.G)
+    lower, upper = region.bounding_box()
+    for j, row in enumerate(exact(region.G)):
+        below, above = Fraction(region.center[j]) - Fraction(lower[j]), Fraction(upper[j]) - Fraction(region.center[j])
+        size = sum(abs(row)) if region.norm == INFINITY else sum(row * row)
+        for reach in (below, above):
+            assert size <= (reach if region.norm == INFINITY else reach**2)
+    assert (upper - lower <= 2 * np.abs(region.G).sum(1) * (1 + 1e-12) + 1e-15 * np.abs(region.center) + 1e-160).all()
+
+
+def in_image(region: Zonotope | EllipsoidRegion, x: np.ndarray) -> bool:
+    """Whether x = center + G w with w in the unit ball, in rational numbers, for a square G."""
+    symmetric = exact(region.G).T @ exact(region.G)  # positive definite: no pivots
+    step = exact(x) - exact(region.center)
+    w = exactly_solved(symmetric, (exact(region.G).T @ step)[:, None])[:, 0]
+    assert (exact(region.G) @ w == step).all()
+    return max(abs(w)) <= 1 if region.norm == INFINITY else w @ w <= 1
+
+
+@pytest.mark.parametrize("kind", [Zonotope, EllipsoidRegion])
+@given(seed=st.integers(0, 999), power=st.sampled_from([-150, -8, 0, 8]), shift=st.sampled_from([0.0, 1.0, 1e6]))
+def test_what_an_affine_image_holds_is_in_it_exactly(kind, seed, power, shift):
+    """Points near the boundary: what is held is inside, and what is moved inwards is held, not far away."""
+    rng = np.random.default_rng(seed)
+    scale = 10.0**power
+    region = kind(shift * scale * rng.standard_normal(3), scale * rng.standard_normal((3, 3)))
+    w = rng.standard_normal((12, 3))
+    w /= np.linalg.norm(w, ord=region.norm, axis=1, keepdims=True)
+    x = region.at(w * rng.choice([1.0, 1 + 1e-15, 1 - 1e-15, 1 + 1e-6], (12, 1)))
+    inside, held, moved = region.contains(x), region.holds(x), region.inwards(x)
+    assert all(in_image(region, row) for row in (*x[held], *moved[region.holds(moved)]))
+    assert region.holds(moved[inside]).all() and region.holds(region.center)
+    assert not region.holds(region.at(w * (1 + 1e-6))).any()
+    size = np.abs(region.G).sum(1).max() * np.linalg.cond(region.G)
+    assert (np.abs(moved - x)[inside] <= 1e-8 * size).all()
+
+
+def test_a_flat_image_holds_what_its_points_round_to(rng):
+    region = SETS["flat ellipsoid"](rng)
+    points = region.sample(50, rng)
+    assert region.holds(points).all() and not region.holds(points + 1e-12).any()
+
+
+@given(seed=st.integers(0, 999))
+def test_what_a_polytope_holds_is_decided_in_rational_numbers(seed):
+    """The first point is on both rows' boundary as far as rounding can tell."""
+    rng = np.random.default_rng(seed)
+    A, x = rng.standard_normal((2, 3)), rng.uniform(-1, 1, (20, 3))
+    b = A @ x[0]
+    region = Polytope(A, b, -np.ones(3), np.ones(3))
+    inside = (exact(x) @ exact(A).T <= exact(b)).all(1)
+    np.testing.assert_array_equal(region.holds(x), inside)
+
+
+@pytest.mark.parametrize("norm", [1, 2, INFINITY])
+def test_membership_of_784_inputs_on_the_boundary(norm, rng):
+    """Half of the pixels one way, decided exactly: the sum of 784 roundings is at the radius or just above it."""
+    center, step = rng.uniform(size=784), rng.uniform(0.1, 1, 784)
+    size = sum(exact(step)) if norm == 1 else sum(exact(step) ** 2) if norm == 2 else max(exact(step))
+    radius = float(size if norm != 2 else np.sqrt(float(size)))
+    region = Ball(np.zeros(784), radius, norm)
+    assert region.holds(step) == in_ball(region, step)
+    assert region.holds(region.inwards(step))
+    assert Ball(center, 0.0, norm).holds(center) and not Ball(center, 0.0, norm).holds(np.nextafter(center, 1)).any()

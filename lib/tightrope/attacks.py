@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from tightrope.arguments import require_network, require_region
 from tightrope.errors import ConvergenceError, InputError, RegionError
-from tightrope.networks import Composition, Dense, FeedForward, MonDEQ
-from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.regions import Ball, Polytope, Region
 
 #: From x (N, p0) to values (N,) and their gradients (N, p0).
 _Ascent = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -32,7 +32,7 @@ class Attack:
     Attributes
     ----------
     point : (p0,) float64
-        In network-input units, in the region: exactly in a ball or polytope, up to rounding in a zonotope or ellipsoid.
+        In network-input units, in the region exactly; in a flat zonotope or ellipsoid, up to its coordinates' rounding.
     label : int
         The label that wins over the true one.
     margin : float
@@ -143,20 +143,13 @@ def pgd(
     best_margin = np.full(network.classes, np.nan)
     if not targets:
         return PGDResult({}, best_margin)
-    if isinstance(region, (Zonotope, EllipsoidRegion)):
-        inner = pgd(
-            _of_parameters(network, region),
-            region.parameters,
-            label,
-            targets=targets,
-            restarts=restarts,
-            steps=steps,
-            seed=seed,
-        )
+    if region.generators is not None:
+        inside = network.after(region.center, region.generators)
+        inner = pgd(inside, region.parameters, label, targets=targets, restarts=restarts, steps=steps, seed=seed)
         found = {target: check(network, region, label, region.at(hit.point)) for target, hit in inner.attacks.items()}
         return PGDResult({target: hit for target, hit in found.items() if hit is not None}, inner.best_margin)
-    points = _gradient_ascent(network, region, label, targets, restarts, steps, seed)
-    return _evaluated(network, region, label, targets, points)
+    points = _gradient_ascent(network, region.parameters, label, targets, restarts, steps, seed)
+    return _evaluated(network, region.parameters, label, targets, points)
 
 
 def ascend(
@@ -256,8 +249,8 @@ def _gradient_ascent(
     value, gradient = ascent(x)
     best_value, best_x = value, x
     for step in range(steps):
-        length = _diameter(region) * 0.01 ** (step / max(1, steps - 1))
-        x = _retract(region, x + length * _steepest(region, x, gradient))
+        length = region.diameter * 0.01 ** (step / max(1, steps - 1))
+        x = region.retract(x + length * region.steepest(x, gradient))
         value, gradient = ascent(x)
         improved = value > best_value
         best_value = np.where(improved, value, best_value)
@@ -321,58 +314,6 @@ def _margins(network: MonDEQ | FeedForward, label: int, points: np.ndarray) -> n
         if not len(rows):
             break
     return least
-
-
-def _of_parameters(network: MonDEQ | FeedForward, region: Zonotope | EllipsoidRegion) -> MonDEQ | FeedForward:
-    """Return the network as a function of w, where x = center + G w."""
-    if isinstance(network, FeedForward):
-        first, *rest = network.layers
-        return FeedForward((Composition((Dense(region.G, region.center), first)), *rest))
-    U, u = network.U @ region.G, network.U @ region.center + network.u
-    return MonDEQ(W=network.W, U=U, u=u, C=network.C, c=network.c, m=network.m)
-
-
-def _diameter(region: Ball | Polytope) -> float:
-    if isinstance(region, Polytope):
-        return float(np.linalg.norm(region.upper - region.lower))
-    return 2 * region.radius
-
-
-def _retract(region: Ball | Polytope, x: np.ndarray) -> np.ndarray:
-    """Move each row into the region: scale it to the ball, then clip.
-
-    The centre lies in the box, so clipping moves every coordinate towards the centre and keeps the point in
-    the ball, in any norm. For the maximum norm this is the projection; for others it is cheaper than one.
-    """
-    if isinstance(region, Polytope):
-        return region.pull(x)
-    if region.norm == np.inf:
-        return np.clip(x, *region.bounding_box())
-    distance = region.distance(x)[:, None]
-    x = region.center + (x - region.center) * np.minimum(1.0, region.radius / np.maximum(distance, 1e-300))
-    return np.clip(x, region.lower, region.upper) if region.clipped else x
-
-
-def _steepest(region: Ball | Polytope, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """Directions d with ||d|| = 1 in the region's norm that maximise gradient'd; 0 where the gradient is.
-
-    By Hoelder's inequality d is proportional to sign(g) |g|^(q* - 1) with 1/q + 1/q* = 1. Coordinates that
-    the clipping holds back do not take part.
-    """
-    if isinstance(region, Polytope):
-        return gradient / np.maximum(np.linalg.norm(gradient, axis=-1, keepdims=True), 1e-300)
-    if region.lower is not None and region.upper is not None:
-        held = ((x <= region.lower) & (gradient < 0)) | ((x >= region.upper) & (gradient > 0))
-        gradient = np.where(held, 0.0, gradient)
-    if region.norm == np.inf:
-        return np.sign(gradient)
-    size = np.abs(gradient)
-    relative = size / np.maximum(size.max(-1, keepdims=True), 1e-300)
-    # For q = 1 the maximum is at one coordinate; a high power of |g| stands for it and spreads over ties.
-    power = min(region.norm / (region.norm - 1), 50.0) - 1 if region.norm > 1 else 49.0
-    direction = np.sign(gradient) * relative**power
-    length = np.linalg.norm(direction, ord=region.norm, axis=-1, keepdims=True)
-    return direction / np.maximum(length, 1e-300)
 
 
 def _ascent(network: MonDEQ | FeedForward, label: int, targets: np.ndarray) -> _Ascent:

@@ -10,9 +10,8 @@ numbers of the Shor program on. The rounding of these numbers themselves, such a
 problems: see :attr:`tightrope.problems.robustness.RobustnessModel.rounding`.
 """
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -23,7 +22,7 @@ from tightrope.errors import CertificateError, InputError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds
-from tightrope.regions import Ball, Region
+from tightrope.regions import Region
 from tightrope.relaxations.cuts import CutModel, cut_model
 from tightrope.relaxations.exact import exact_bound
 from tightrope.solvers.arrow import Arrow, ArrowData
@@ -163,8 +162,6 @@ class Cuts:
 
     def model(self, base: RobustnessModel) -> CutModel:
         """Return the tightened model, if the bounds follow from the fixpoint bounds; else a CertificateError."""
-        if not isinstance(base.region, Ball):
-            raise CertificateError(f"cuts: they are for balls, not for a {type(base.region).__name__}.")
         proven = fixpoint_bounds(base.network, base.region).h
         if self.lower.shape != proven.lower.shape or self.upper.shape != proven.upper.shape:
             raise CertificateError(f"cuts: expected bounds of {len(proven.lower)} neurons.")
@@ -260,22 +257,6 @@ def _integer(value: object) -> int:
     return value
 
 
-def region_sha256(region: Region) -> str:
-    """Return the SHA-256 of a region's numbers."""
-    head: tuple[object, ...]
-    arrays: tuple[np.ndarray | None, ...]
-    if isinstance(region, Ball):
-        head, arrays = (region.radius, region.norm, region.clipped), (region.center, region.lower, region.upper)
-    else:
-        parts = [getattr(region, field.name) for field in fields(region)]
-        head, arrays = (type(region).__name__, *(part.shape for part in parts)), tuple(parts)
-    digest = hashlib.sha256(repr(head).encode())
-    for array in arrays:
-        if array is not None:
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
 def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
     """Return the bound of a certificate after checking in exact arithmetic that its multipliers prove it.
 
@@ -289,7 +270,7 @@ def check(certificate: Certificate, network: MonDEQ, region: Region) -> float:
     """
     if certificate.network_sha256 != network.sha256():
         raise CertificateError("network: not the one that the certificate is for (SHA-256 differs).")
-    if certificate.region_sha256 != region_sha256(region):
+    if certificate.region_sha256 != region.sha256():
         raise CertificateError("region: not the one that the certificate is for (SHA-256 differs).")
     label, target, known = certificate.label, certificate.target, range(network.classes)
     if label not in known or target not in known or label == target:

@@ -452,11 +452,10 @@ def _proof(report: "RobustnessReport", method: str) -> "Proof":
     """Return the file of what a report proves: its attack, or the bounds of its method."""
     from tightrope import relu_proofs
     from tightrope.networks import FeedForward
-    from tightrope.regions import Ball
 
     if not isinstance(report.network, FeedForward):
         return report.certificates()
-    if report.attack is not None and isinstance(report.region, Ball):
+    if report.attack is not None:
         return relu_proofs.attack(report.network, report.region, report.label, report.attack)
     return relu_proofs.linear(report.network, report.region, report.label, method)
 

@@ -14,7 +14,7 @@ from tightrope import checker
 from tightrope.checker import Finding, gram, mondeq, regions
 from tightrope.checker.numbers import above
 from tightrope.networks import MonDEQ
-from tightrope.proofs import Proof, arrays_of, decimal_above, described, digest
+from tightrope.proofs import Proof, arrays_of, decimal_above, digest
 from tightrope.regions import Region
 from tightrope.relaxations.lasserre import lasserre, semidefinite_part
 from tightrope.solvers import conic
@@ -33,7 +33,7 @@ _Arrays = dict[str, np.ndarray]
 
 def margin(network: MonDEQ, region: Region, label: int, target: int, *, time_limit: float | None = None) -> Proof:
     """Return the proof of the bound of F_target - F_label that Lasserre's order 2 gives on the region, by Clarabel."""
-    header, arrays = described(region)
+    header, arrays = region.stated()
     weights = arrays_of(network)[1]
     exact = regions.read(header, arrays)
     asked = gram.question(mondeq.Network.read(weights), exact, label, target)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tightrope import checker, zoo
+from tightrope.arguments import require_network
 from tightrope.attacks import Attack
 from tightrope.certificates import Certificate
 from tightrope.checker import Finding
@@ -23,17 +24,15 @@ from tightrope.checker import mondeq as theory
 from tightrope.checker import phases as phase_theory
 from tightrope.checker import regions as exact_regions
 from tightrope.checker.theories import WHOLE_FILE
-from tightrope.errors import CertificateError, InputError, RegionError, TightropeError
+from tightrope.errors import CertificateError, InputError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import binding_rows
 from tightrope.propagation.fixpoint import Box
-from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Region, Zonotope, pixel_ball
+from tightrope.regions import INFINITY, Ball, Region
 from tightrope.relaxations.cuts import PAIRS
 
 #: Significant digits of a bound in a file.
 DIGITS = 5
-#: What images are made of: whole numbers divided by one of these.
-SCALES = (255, 16)
 #: By how much a multiplier may be below the largest one of its kind: 0 proves nothing where an input can move.
 SMALLEST = 1e-12
 #: By how much t and q are raised, relative to the largest and to themselves, where a solver's own multipliers leave
@@ -136,56 +135,6 @@ def find_network(sha256: str) -> MonDEQ | FeedForward:
     raise InputError("network: no network of the zoo has the SHA-256 that the file states; name it by --network.")
 
 
-def described(region: Region) -> _Content:
-    """Return a region as a file's header and arrays have it: by pixels where it was made of an image.
-
-    Raises
-    ------
-    RegionError
-        The checker knows no such region.
-    """
-    if isinstance(region, Zonotope | EllipsoidRegion):
-        shape = "zonotope" if isinstance(region, Zonotope) else "ellipsoid"
-        return {"shape": shape}, {"centre": region.center, "generators": region.G}
-    if isinstance(region, Polytope):
-        rows = {"facets": region.A, "offsets": region.b}
-        return {"shape": "polytope"}, {**rows, "lower": region.lower, "upper": region.upper}
-    if not isinstance(region, Ball):
-        raise RegionError(f"region: no certificate file states a {type(region).__name__}.")
-    if region.norm not in (1.0, 2.0, INFINITY):
-        raise RegionError(f"region: certificate files state balls of the norms 1, 2 and inf, not L{region.norm:g}.")
-    norm = "inf" if region.norm == INFINITY else f"{region.norm:g}"
-    if (pixels := _pixels(region)) is not None:
-        return {"norm": norm, **pixels[0]}, pixels[1]
-    arrays = {"centre": region.center}
-    if region.lower is not None and region.upper is not None:
-        arrays |= {"lower": region.lower, "upper": region.upper}
-    return {"norm": norm, "radius": str(Decimal(repr(region.radius)))}, arrays
-
-
-def _pixels(region: Ball) -> _Content | None:
-    """Return what an image's ball is by whole numbers and decimals, or None for another ball."""
-    made = region.made_of
-    if made is None or isinstance(made.normalisation.mean, tuple) or isinstance(made.normalisation.std, tuple):
-        return None
-    again = pixel_ball(made.image, region.norm, made.epsilon_pixel, made.normalisation, region.clipped)
-    pairs = ((again.center, region.center), (again.lower, region.lower), (again.upper, region.upper))
-    if again.radius != region.radius or not all(np.array_equal(a, b) for a, b in pairs):
-        return None  # changed since
-    for scale in SCALES:
-        whole = np.round(made.image * scale)
-        if (whole / scale == made.image).all():
-            header = {
-                "radius": repr(made.epsilon_pixel),
-                "scale": str(scale),
-                "mean": repr(float(made.normalisation.mean)),
-                "std": repr(float(made.normalisation.std)),
-                "clip": region.clipped,
-            }
-            return header, {"pixels": whole.astype(np.uint8)}
-    return None
-
-
 # margins of a monDEQ -------------------------------------------------------------------------------------------
 
 
@@ -198,7 +147,7 @@ def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequenc
     cuts = next((certificate.cuts for certificate in certificates if certificate.cuts is not None), None)
     if cuts is not None:
         return _under_bounds(network, region, Box(cuts.lower, cuts.upper), certificates)
-    content = described(region)
+    content = region.stated()
     exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*content)
 
     def candidates(certificate: Certificate) -> Iterator[_Claim]:
@@ -271,23 +220,18 @@ def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> 
 
 def _region_multipliers(named: Mapping[str, np.ndarray], region: Region) -> dict[str, np.ndarray]:
     """Return q (n,) or (1,), and clip (n,) where a ball is clipped, in input units."""
-    if isinstance(region, Zonotope):
-        return {"q": _positive(named["1 - d_j^2 >= 0"])}
-    if isinstance(region, EllipsoidRegion):
-        return {"q": _positive(named["1 - |d|^2 >= 0"])}
-    if not isinstance(region, Ball | Polytope):
-        raise RegionError(f"region: no certificate file states a {type(region).__name__}.")
-    if isinstance(region, Polytope) or region.norm == INFINITY:
+    if region.generators is not None:
+        return {"q": _positive(named["1 - d_j^2 >= 0" if region.parameters.is_box else "1 - |d|^2 >= 0"])}
+    cut = region.half_spaces
+    if region.is_box or cut is not None:
         lower, upper = region.bounding_box()
         q, wide = np.zeros(region.size), upper > lower
         half = (upper - lower)[wide] / 2
         q[wide] = _positive(named["1 - d_j^2 >= 0"] / half**2)
-        rows = (
-            {}
-            if isinstance(region, Ball) or not len(region.A)
-            else {"rows": _row_multipliers(named, region, wide, half).ravel()}
-        )
-        return {"q": q} | rows
+        if cut is None or not len(cut[0]):
+            return {"q": q}
+        return {"q": q, "rows": _row_multipliers(named, region, wide, half).ravel()}
+    region = region.require_ball("certificate files are")
     clipped = region.lower is not None and region.upper is not None
     wide = region.upper > region.lower if clipped else np.ones(region.size, bool)
     square = region.radius**2 or 1.0
@@ -306,14 +250,13 @@ def _region_multipliers(named: Mapping[str, np.ndarray], region: Region) -> dict
     return found
 
 
-def _row_multipliers(
-    named: Mapping[str, np.ndarray], region: Polytope, wide: np.ndarray, half: np.ndarray
-) -> np.ndarray:
+def _row_multipliers(named: Mapping[str, np.ndarray], region: Region, wide: np.ndarray, half: np.ndarray) -> np.ndarray:
     """Return the multipliers (k, r) of a polytope's rows times 1, z, the rows, and both sides of the box.
 
     r = 1 + p without products of two facts about the inputs, 1 + p + k + 2 p0 with them.
     """
-    (k, n), p = region.A.shape, len(named["z >= 0"])
+    (A, _), p = region.half_spaces or (np.zeros((0, region.size)), None), len(named["z >= 0"])
+    k, n = A.shape
     once, twice, more = (f"{name} >= 0" for name in ("offset - row d", "(offset - row d) z", ROW_PAIRS))
     # The rows that hold on the whole box have none: those of problems.robustness are the others.
     cuts = np.flatnonzero(binding_rows(region))
@@ -393,7 +336,7 @@ def _phases(network: MonDEQ, region: Ball, bounds: Box, claims: Iterable[Iterabl
 
 def _with_bounds(network: MonDEQ, region: Ball, bounds: Box) -> _Content:
     """Return a region with bounds on h, and with h inside."""
-    header, arrays = described(region)
+    header, arrays = region.stated()
     inside = network.equilibrium(_middle(region))
     h = network.W @ inside + network.U @ _middle(region) + network.u
     return header, {**arrays, "l": bounds.lower, "u": bounds.upper, "h": h}
@@ -423,7 +366,7 @@ def _tree(
         return claim | {"bound": decimal_above(bound)}, _joined(rows) | own
 
     yield from _shorter(whole(bound, rows))
-    exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*described(region))
+    exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*region.stated())
 
     def form(found: dict, leaf: int) -> np.ndarray:
         read = phase_theory.Multipliers.read(found, 0, network.width, exact_region.size)
@@ -608,7 +551,7 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
 
     The multipliers, by group, are those of the Ellipsoid Model that belong to this Q and b.
     """
-    header, arrays = described(region)
+    header, arrays = region.stated()
     states = state_multipliers(multipliers, region)
     for size, found in _around(states):
         shrink = 1e-9 + 1000 * size
@@ -627,16 +570,18 @@ def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attac
 
     The point is moved into it by as much as its rounding can be outside.
     """
-    if not isinstance(network, MonDEQ) or not isinstance(region, Ball | Polytope):
-        raise InputError("attack: certificate files state attacks on a MonDEQ in a ball or a polytope.")
-    point = moved_inside(region, hit.point) if isinstance(region, Ball) else region.inwards(hit.point)
+    require_network(network, MonDEQ)
+    inside = region.inwards(hit.point) if region.half_spaces is not None else None
+    point = (
+        moved_inside(region.require_ball("certificate files of attacks are"), hit.point) if inside is None else inside
+    )
     z = network.equilibrium(point, tolerance=1e-12)
     above = float((network.C[hit.label] - network.C[label]) @ z + network.c[hit.label] - network.c[label])
     m = Context(prec=DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(network.proven_m * (1 - 1e-6)))
     claim = {"label": label, "target": int(hit.label), "m": str(m)}
     arrays = {"point": point, "z": z}
     candidates = [(claim | {"least": decimal_below(above * (1 - part))}, arrays) for part in (1e-9, 1e-3)]
-    return _proof("mondeq-point", network, described(region), [candidates])
+    return _proof("mondeq-point", network, region.stated(), [candidates])
 
 
 def moved_inside(region: Ball, point: np.ndarray) -> np.ndarray:

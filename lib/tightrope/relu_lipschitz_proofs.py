@@ -25,7 +25,7 @@ from tightrope.problems.relu_lipschitz import (
     wide,
 )
 from tightrope.problems.relu_question import Question, gradient_bounds
-from tightrope.proofs import LOOSEST, Proof, decimal_above, decimal_below, described, moved_inside
+from tightrope.proofs import LOOSEST, Proof, decimal_above, decimal_below, moved_inside
 from tightrope.regions import INFINITY
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import KrivineProgram, products_of
@@ -110,7 +110,7 @@ def upper(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
 
 def _stated(ask: Question) -> tuple[dict, dict[str, np.ndarray], list[dict]]:
     """Return the region and the bounds of the hidden layers, with the claims that prove these."""
-    header, arrays = described(ask.region)
+    header, arrays = ask.region.stated()
     for i, (low, high) in enumerate(zip(ask.lower, ask.upper, strict=True), start=1):
         arrays = arrays | {f"l{i}": low, f"u{i}": high}
     return header, arrays, [{"layer": i, "rule": "interval"} for i in range(1, ask.depth + 1)]
@@ -381,6 +381,6 @@ def lower(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
         reason = f"near the point that was found only {max(size, 0):.6g} is attained: a neuron is 0 there"
         words = f"the L{norm} Lipschitz constant of F_{part} is at least {value:.6g}"
         return Proof(None, (Finding(words, False, reason=reason),))
-    header, arrays = described(ask.region)
+    header, arrays = ask.region.stated()
     arrays = arrays | {"point": best[1][0][None], "other": best[1][1][None]}
     return checked("relu-lipschitz-points", ask.network, header, [claim], arrays)

@@ -17,7 +17,7 @@ from tightrope.checker.numbers import above
 from tightrope.checker.relu_network import Network
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.proofs import Proof, decimal_above, decimal_below, described, digest, moved_inside, named_refusals
+from tightrope.proofs import Proof, decimal_above, decimal_below, digest, moved_inside, named_refusals
 from tightrope.propagation.layerwise import Layerwise, Tightened
 from tightrope.regions import Ball, Region
 
@@ -142,28 +142,25 @@ def programs(
 
 
 @named_refusals()
-def attack(network: FeedForward, region: Ball, label: int, hit: Attack) -> Proof:
+def attack(network: FeedForward, region: Region, label: int, hit: Attack) -> Proof:
     """Return the proof that the label of an attack is above `label` at its point, moved into the ball exactly."""
-    point = moved_inside(region, hit.point)
+    point = moved_inside(region.require_ball("certificate files of attacks are"), hit.point)
     logits = network.logits(point)
     margin = float(logits[hit.label] - logits[label])
     claim = {"label": label, "target": int(hit.label), "least": decimal_below(margin - 1e-9 * abs(margin))}
-    header, arrays = described(region)
+    header, arrays = region.stated()
     return checked("relu-point", network, header, [claim], arrays | {"point": np.atleast_2d(point)})
 
 
 def distortion(network: FeedForward, region: Ball, label: int, hit: Attack, lower: Proof | None) -> Proof:
     """Return the proof of the minimum distortion of a ball's centre between the ball's radius and an attack's distance.
 
-    Parameters
-    ----------
-    lower
-        The file that the ball has no other label; without one only the attack's distance is proven.
+    `lower` is the file that the ball has no other label; without one only the attack's distance is proven.
     """
     file = None if lower is None else lower.certificate
     distance = float(np.abs(hit.point - region.center).max()) * (1 + 1e-12)
     claim = {"label": label, "target": int(hit.label), "distance": decimal_above(distance, DISTANCE_DIGITS)}
-    header, arrays = described(region) if file is None else (dict(file.region), dict(file.arrays))
+    header, arrays = region.stated() if file is None else (dict(file.region), dict(file.arrays))
     claims = [*([] if file is None else file.claims), claim]
     return checked("relu-distortion", network, header, claims, arrays | {"point": np.atleast_2d(hit.point)})
 
@@ -177,7 +174,7 @@ class _Writer:
 
     def __init__(self, network: FeedForward, region: Region, label: int) -> None:
         self.network, self.label = network, label
-        self.header, self.arrays = described(region)
+        self.header, self.arrays = region.stated()
         weights = {name: np.asarray(array) for name, array in network.arrays().items()}
         self.proofs = relu.Proofs(Network.read(weights), regions.read(self.header, self.arrays))
         self.claims: list[dict] = []

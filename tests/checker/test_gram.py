@@ -29,7 +29,7 @@ def made(seed: int = 1):
 @pytest.mark.parametrize("kind", ["l1", "l1 clipped", "l2 clipped", "linf", "zonotope", "ellipsoid", "pixels l2"])
 def test_what_is_known_of_a_state_is_true(kind):
     network, region = mondeq(2, p=3), some_regions(0)[kind]
-    exact = regions.read(*proofs.described(region))
+    exact = regions.read(*region.stated())
     asked = gram.question(exact_mondeq.Network.read(proofs.arrays_of(network)[1]), exact, 0, 1)
     for x in region.sample(20, np.random.default_rng(0)):
         d = x - exact.centre.floats()

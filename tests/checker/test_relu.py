@@ -158,7 +158,7 @@ def test_the_slopes_are_kept_only_if_asked_for_and_change_nothing():
 def test_both_arithmetics_agree_and_floats_are_above(scale, monkeypatch):
     for seed, norm, rule in itertools.product(range(3), (1, 2, INFINITY), ("interval", "crown")):
         network = random_network(seed, (2, 5, 4, 3), scale)
-        region = regions.read(*relu_proofs.described(region_of(seed, norm, clip=seed == 1)))
+        region = regions.read(*region_of(seed, norm, clip=seed == 1).stated())
         read = Network.read(network.arrays())
         both = []
         for most in (relu.EXACT_UP_TO, -1):
@@ -184,7 +184,7 @@ def test_floats_are_above_the_exact_value_of_the_same_forms(size, monkeypatch):
         network = FeedForward.dense(weights, [rng.standard_normal(s[0]) * size for s in shapes])
         centre = rng.standard_normal(3)
         ends = (centre - 0.3, centre + 0.7) if trial % 2 else (None, None)
-        region = regions.read(*relu_proofs.described(Ball(centre, 0.5, norm, *ends)))
+        region = regions.read(*Ball(centre, 0.5, norm, *ends).stated())
         bounds_ = [np.sort(rng.standard_normal((2, 4)) * max(size, 1.0), 0) for _ in range(2)]
         mu = [rng.integers(-8, 9, (1, 4)) / 4 for _ in range(2)]
         both = []

@@ -355,5 +355,7 @@ def test_wrong_shapes_and_labels():
         InputSet(torch.ones(1, 2), torch.zeros(1, 2))
     with pytest.raises(RegionError, match="nan"):
         InputSet(torch.full((1, 2), float("nan")), torch.zeros(1, 2))
+    with pytest.raises(RegionError, match="norms"):
+        InputSet.from_balls([Ball(np.zeros(4), 0.1, 1), Ball(np.zeros(4), 0.1, 2)])
     with pytest.raises(NetworkError, match="do not fit"):
         operators([DenseOperator(torch.ones(2, 3), torch.ones(2)), DenseOperator(torch.ones(2, 3), torch.ones(2))])

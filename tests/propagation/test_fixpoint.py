@@ -1,13 +1,14 @@
 """Fixpoint bounds: every sampled equilibrium is inside, and a containment that does not hold is refused."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import ball, exact_margin, mondeq, question
+from tests.helpers import ball, exact, exact_margin, exactly_solved, mondeq, question
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.propagation import fixpoint
@@ -95,12 +96,11 @@ def test_a_broken_containment_is_refused():
     network, region, _, _ = question(1, INFINITY, 0.4, p=5)
     inputs = inputs_of(network, region)
     p = network.width
-    G, alpha = np.eye(p) - network.W, network.peaceman_rachford_step
-    V = np.linalg.inv(np.eye(p) + alpha * G)
-    R, T = 2 * V - np.eye(p), 2 * alpha * V
+    G, step = np.eye(p) - network.W, fixpoint.resolvent(network, inputs)
+    alpha = step.alpha
     z0 = network.equilibrium(region.center)
-    point = StateZonotope(z0 + alpha * (inputs.b - G @ z0), np.zeros_like(inputs.V), 1e-3 * np.eye(p))
-    image = fixpoint._peaceman_rachford(point, inputs, R, T)
+    point = StateZonotope(z0 + alpha * (inputs.b - G @ z0), np.zeros_like(inputs.V), 1e-3 * np.eye(p), np.zeros(p))
+    image = fixpoint._peaceman_rachford(point, inputs, step)
     x = extremes(region, 100, 0)
     z = network.equilibrium(x)
     w = z + alpha * (network.preactivation(x, z) - z)
@@ -110,16 +110,16 @@ def test_a_broken_containment_is_refused():
     assert not fixpoint.contains_slices(point, wrong, image, inputs)
     box = Box(np.zeros(2), np.ones(2))
     assert fixpoint.contains_box(box, Box(np.zeros(2), np.full(2, 0.9)))
-    assert not fixpoint.contains_box(box, box)  # the margin is part of the proof
+    assert fixpoint.contains_box(box, box)
     assert not fixpoint.contains_box(box, Box(np.zeros(2), np.full(2, 1.1)))
 
 
 def test_slices_are_compared_for_each_input():
     """The same box, reached by the opposite dependence on the input, is not contained."""
     inputs = inputs_of(mondeq(0, p=2, p0=1), Ball([0.0], 1.0, INFINITY))
-    outer = StateZonotope(np.zeros(2), np.array([[1.0], [0.0]]), 0.5 * np.eye(2))
-    same = StateZonotope(np.zeros(2), np.array([[0.9], [0.0]]), 0.1 * np.eye(2))
-    opposite = StateZonotope(np.zeros(2), np.array([[-0.9], [0.0]]), 0.1 * np.eye(2))
+    outer = StateZonotope(np.zeros(2), np.array([[1.0], [0.0]]), 0.5 * np.eye(2), np.zeros(2))
+    same = StateZonotope(np.zeros(2), np.array([[0.9], [0.0]]), 0.1 * np.eye(2), np.zeros(2))
+    opposite = StateZonotope(np.zeros(2), np.array([[-0.9], [0.0]]), 0.1 * np.eye(2), np.zeros(2))
     assert fixpoint.contains_slices(outer, 2 * np.eye(2), same, inputs)
     assert not fixpoint.contains_slices(outer, 2 * np.eye(2), opposite, inputs)
 
@@ -165,3 +165,74 @@ def test_errors():
         fixpoint_bounds(network, region).margins(network, 17)
     with pytest.raises(InputError, match="lower"):
         Box([1.0], [0.0])
+
+
+def exact_state(network: MonDEQ, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """z and h at an input (p0,) in rational numbers, by the pattern of the state in floating point."""
+    W, p = exact(network.W), network.width
+    b = exact(network.U) @ exact(x) + exact(network.u)
+    guess = network.preactivation(x, network.equilibrium(x, tolerance=1e-14))
+    near = np.argsort(np.abs(guess))[:3]  # whose signs rounding may have wrong
+    for flips in itertools.product([False, True], repeat=len(near)):
+        on = guess > 0
+        on[near] ^= np.array(flips)
+        z = np.array([Fraction(0)] * p, dtype=object)
+        if on.any():
+            z[on] = exactly_solved(exact(np.eye(on.sum())) - W[np.ix_(on, on)], b[on][:, None])[:, 0]
+        h = W @ z + b
+        if (z >= 0).all() and (h[on] >= 0).all() and (h[~on] <= 0).all():
+            return z, h
+    raise AssertionError("no pattern fits")
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 999),
+    norm=st.sampled_from([1.0, 2.0, 3.0, INFINITY]),
+    radius=st.sampled_from([0.0, 5e-324, 1e-9, 0.3]),
+    scale=st.sampled_from([1e-160, 1e-8, 1e-4, 1.0, 1e4, 1e8, 1e150]),
+    kind=st.sampled_from(["normal", "m near 0", "skew", "large biases"]),
+    method=st.sampled_from(METHODS),
+)
+def test_exact_states_are_inside_at_every_scale(seed, norm, radius, scale, kind, method):
+    """Without any tolerance: z, h and the margins in rational numbers, at the corners and the centre of the ball."""
+    rng = np.random.default_rng(seed)
+    p, A, B = 3, rng.standard_normal((3, 3)), rng.standard_normal((3, 3))
+    m = 1e-9 if kind == "m near 0" else 1.0
+    U, u = rng.standard_normal((p, 2)), rng.standard_normal(p) * (1e8 if kind == "large biases" else 1)
+    A = A * (np.arange(3)[:, None] > 0) if kind == "m near 0" else A  # rank 2: I - W is nearly singular
+    B = B * (1e6 if kind == "skew" else 1)
+    W = (1 - m) * np.eye(p) - A.T @ A + B - B.T
+    network = MonDEQ(W, scale * U, scale * u, rng.standard_normal((3, p)), np.zeros(3))
+    region = ball(seed, 2, norm, radius)
+    bounds = fixpoint_bounds(network, region, method)
+    upper = bounds.margins(network, 0)
+    points = np.vstack([region.center, region.inwards(extremes(region, 3, seed))])
+    for x in points[region.holds(points)]:
+        z, h = exact_state(network, x)
+        for box, value in ((bounds.z, z), (bounds.h, h)):
+            assert (exact(box.lower) <= value).all() and (value <= exact(box.upper)).all()
+        scores = exact(network.C) @ z + exact(network.c)
+        assert (scores[1:] - scores[0] <= exact(upper[1:])).all()
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+@pytest.mark.parametrize("method", METHODS)
+def test_bounds_are_as_tight_at_every_scale(scale, method):
+    """Equilibria are homogeneous in U and u, and so are the widths."""
+    network, region, _, _ = question(1, INFINITY, 0.3, p=5)
+    other = MonDEQ(network.W, scale * network.U, scale * network.u, network.C, network.c, network.m)
+    mine, theirs = (fixpoint_bounds(each, region, method).h.width for each in (network, other))
+    np.testing.assert_allclose(theirs, scale * mine, rtol=0.05)
+
+
+def test_a_huge_ball_and_numbers_that_overflow():
+    """A ball at 1e160 has bounds; where the products overflow it is refused by name."""
+    network = mondeq(0)
+    center = np.full(3, 1e160)
+    bounds = fixpoint_bounds(network, Ball(center, 1e150, 2))
+    _, h = exact_state(network, center)
+    assert (exact(bounds.h.lower) <= h).all() and (h <= exact(bounds.h.upper)).all()
+    assert (bounds.h.width < 1e152).all()
+    with pytest.raises(RegionError, match="overflow"):
+        fixpoint_bounds(MonDEQ(network.W, 1e200 * network.U, network.u, network.C, network.c), Ball(center, 1.0, 2))

@@ -27,8 +27,8 @@ def random_network(seed: int, sizes=(6, 8, 8, 3)) -> FeedForward:
 
 
 def box(network: FeedForward, seed: int, radius: float) -> InputSet:
-    center = torch.tensor(np.random.default_rng(seed + 7).standard_normal((1, network.input_size)))
-    return InputSet(center - radius, center + radius)
+    center = np.random.default_rng(seed + 7).standard_normal((1, network.input_size))
+    return InputSet.boxes(center - radius, center + radius)
 
 
 def worst_by_program(network, inputs, lower, upper, label) -> float:

@@ -34,7 +34,7 @@ def test_order(seed):
 def test_functionals_of_true_points_are_feasible():
     """Moments of a state of the network: the moment matrix is v v', localizing matrices are semidefinite."""
     network, region, label, target = question(1, INFINITY, 0.5, p=3, p0=2)
-    exact = regions.read(*proofs.described(region))
+    exact = regions.read(*region.stated())
     asked = gram.question(mondeq_checker.Network.read(proofs.arrays_of(network)[1]), exact, label, target)
     relaxed = lasserre(asked.margin, asked.inequalities, asked.equalities, asked.size)
     exponents = np.array(gram.monomials(asked.size, 4))

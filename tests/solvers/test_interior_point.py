@@ -5,7 +5,7 @@ import pytest
 
 from tests.helpers import ball, mondeq, program, question
 from tightrope import datasets, zoo
-from tightrope.certificates import Certificate, check, region_sha256, sound_bound
+from tightrope.certificates import Certificate, check, sound_bound
 from tightrope.problems.robustness import robustness_model
 from tightrope.regions import INFINITY, pixel_ball
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
@@ -123,7 +123,7 @@ def test_optimal_values_on_the_published_network(norm, epsilon, value):
     assert report.dual_value == pytest.approx(value, abs=1e-3)
     assert bound.value == pytest.approx(value, abs=1e-3)
     split = relaxed.constraints.split(bound.multipliers)
-    hashes = network.sha256(), region_sha256(region)
+    hashes = network.sha256(), region.sha256()
     assert check(Certificate(7, 0, bound.value, bound.y0, bound.shift, split, *hashes), network, region) == (
         pytest.approx(value, abs=1e-3)
     )

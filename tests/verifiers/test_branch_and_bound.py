@@ -2,12 +2,14 @@
 
 import itertools
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
 
+from tests.helpers import exact
 from tightrope import attacks
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, StoppedError
@@ -18,7 +20,7 @@ from tightrope.regions import Ball
 from tightrope.verifiers import branch_and_bound as tree
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.cascade import LP_ALL, By, verify_boxes
-from tightrope.verifiers.mixed_integer import mixed_integer
+from tightrope.verifiers.mixed_integer import TOLERANCE, mixed_integer
 
 MARGIN = 1e-6  # of linear programs and mixed-integer ones
 ROBUST = {Verdict.CERTIFIED: Verdict.COMPUTED}  # what branch and bound proves, the program computes
@@ -75,7 +77,7 @@ def test_order_on_random_networks(seed, radius):
     searched = branch_and_bound(network, region, label)
     assert attack <= exact + 1e-9
     if program.verdict is not Verdict.FALSIFIED:  # then the first program may have decided
-        assert max(program.bounds.values()) == pytest.approx(exact, abs=MARGIN)
+        assert exact <= max(program.bounds.values()) <= exact + TOLERANCE + MARGIN
     assert exact <= searched.bound + 1e-9
     assert exact <= bounds[0] + 1e-9
     assert bounds[0] <= bounds[1] + 1e-4
@@ -83,6 +85,23 @@ def test_order_on_random_networks(seed, radius):
     expected = Verdict.CERTIFIED if exact < 0 else Verdict.FALSIFIED
     assert searched.verdict is expected
     assert mixed_integer(network, region, label).verdict is ROBUST.get(expected, expected)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
+def test_bounds_of_the_mixed_integer_program_are_above_rational_maxima(scale):
+    """One input: the maximum over [-1, 1] is at an end or where a neuron is 0. HiGHS alone is below in 26 of 120."""
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        (w, b), V, c = scale * rng.normal(size=(2, 4)), rng.normal(size=(2, 4)), rng.normal(size=2)
+        network = FeedForward.dense([w[:, None], V], [b, c])
+        bounds = mixed_integer(network, Ball([0.0], 1.0, np.inf), 0, sign=False).bounds
+        v, constant = exact(V[1]) - exact(V[0]), Fraction(c[1]) - Fraction(c[0])
+        kinks = [x for x in -exact(b) / exact(w) if abs(x) <= 1]
+        values = [v @ np.maximum(exact(w) * x + exact(b), 0) + constant for x in (-1, 1, *kinks)]
+        assert max(values) <= bounds.get(1, np.inf)
+        found += 1 in bounds
+    assert found > 10
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -9,11 +9,11 @@ import pytest
 
 from tests.helpers import exact, exactly_solved
 from tightrope.certificates import Verdict
-from tightrope.errors import CertificateError, InputError
+from tightrope.errors import CertificateError, InputError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.local_lipschitz import preactivation_bounds
 from tightrope.propagation.fixpoint import METHODS, fixpoint_bounds
-from tightrope.regions import Ball, Polytope
+from tightrope.regions import Ball, EllipsoidRegion, Polytope, Zonotope
 from tightrope.verifiers import lipschitz, lipschitz_lower, relu_lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.local_lipschitz import local_upper_bound
@@ -283,3 +283,28 @@ def test_constants_of_tiny_and_huge_layers(exponent, norm):
     assert lipschitz.check(bound, network) == bound.value
     states = lipschitz.upper_bound(network, norm, of="state")
     assert Fraction(small) <= Fraction(states.value) <= Fraction(small) * Fraction(1.001)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("family", ["m near 0", "skew", "mixed", "huge"])
+def test_extreme_questions_end_in_a_verdict_or_an_error_of_one_line(family):
+    """Points, subnormal radii, balls at 1e160, huge weights: never a bare OverflowError or LinAlgError."""
+    rng = np.random.default_rng(7)
+    network = random_mondeq(rng, "gauss" if family == "huge" else family)
+    if family == "huge":
+        network = replace(network, U=1e160 * network.U, C=1e-10 * network.C)
+    p0 = network.input_size
+    far = np.full(p0, 1e160)
+    regions = (Ball(np.zeros(p0), 0.0, 2), Ball(np.ones(p0), 5e-324, np.inf), Ball(far, 1e150, 2), Ball(far, 1e150, 1))
+    answers = []
+    for region in (
+        *regions,
+        EllipsoidRegion(np.ones(p0), 1e-160 * np.eye(p0)),
+        Zonotope(np.ones(p0), np.zeros((p0, 1))),
+    ):
+        for ask in (lambda: verify(network, region, 0), lambda: outer_ellipsoid(network, region)):  # noqa: B023
+            try:
+                answers.append(ask())
+            except TightropeError as error:
+                assert "\n" not in str(error)
+    assert len(answers) > 2  # of 12

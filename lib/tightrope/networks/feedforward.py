@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from tightrope.errors import NetworkError
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
 from tightrope.networks.layer_files import from_named_arrays
-from tightrope.networks.layers import Dense, Layer, chain, named_arrays
+from tightrope.networks.layers import Composition, Dense, Layer, chain, named_arrays
 from tightrope.networks.mondeq import MonDEQ
 from tightrope.networks.stacking import stack
 from tightrope.networks.state_dicts import layers_of_state_dict
@@ -39,6 +39,11 @@ class FeedForward:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", chain(self.layers))
+
+    def after(self, center: np.ndarray, G: np.ndarray) -> "FeedForward":
+        """Return the network w -> F(center + G w), for center (p0,) and G (p0, n)."""
+        first, *rest = self.layers
+        return FeedForward((Composition((Dense(G, center), first)), *rest))
 
     # making one -----------------------------------------------------------------------------------
 

@@ -84,6 +84,10 @@ class MonDEQ:
         noise = 4 * self.width * np.finfo(float).eps * self.lipschitz / self.m
         return self.m * (1 - 2 * MONOTONICITY_SLACK - min(0.5, noise))
 
+    def after(self, center: np.ndarray, G: np.ndarray) -> "MonDEQ":
+        """Return the network w -> F(center + G w), for center (p0,) and G (p0, n)."""
+        return MonDEQ(self.W, self.U @ G, self.U @ center + self.u, self.C, self.c, self.m)
+
     # construction ---------------------------------------------------------------------------------
 
     @classmethod

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.regions import INFINITY, EllipsoidRegion, Polytope, Region, Zonotope
+from tightrope.regions import INFINITY, Region
 from tightrope.regions.row_space import EPS, row_space
 from tightrope.semialgebraic import (
     Constraint,
@@ -75,13 +75,13 @@ def coordinates(U: np.ndarray, region: Region) -> Coordinates:
     p0 = region.size
     if U.shape[1] != p0:
         raise RegionError(f"region: {p0} inputs, but the network has {U.shape[1]}; use the network's own data set.")
-    if isinstance(region, Polytope):
-        return _polytope(U, region)
-    if isinstance(region, (Zonotope, EllipsoidRegion)):
-        inner = coordinates(U @ region.G, region.parameters)
-        product = (p0 + 2) * EPS * (np.abs(U) @ np.abs(region.G)).sum(1)  # |d_j| <= 1
+    if region.half_spaces is not None:
+        return _polytope(U, *region.bounding_box(), *region.half_spaces)
+    if (G := region.generators) is not None:
+        inner = coordinates(U @ G, region.parameters)
+        product = (p0 + 2) * EPS * (np.abs(U) @ np.abs(G)).sum(1)  # |d_j| <= 1
         return replace(inner, origin=region.center, rounding=inner.rounding + product)
-    region, _ = region.enclosure()
+    region = region.enclosure()[0]
     if region.norm == INFINITY:
         origin, half = _box(*region.bounding_box())
         wide = half > 0
@@ -118,29 +118,29 @@ def _box(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return origin, np.where(upper > lower, half, 0.0)
 
 
-def _polytope(U: np.ndarray, region: Polytope) -> Coordinates:
+def _polytope(U: np.ndarray, lower: np.ndarray, upper: np.ndarray, A: np.ndarray, b: np.ndarray) -> Coordinates:
     """The box of a polytope, and the rows that cut it: A x <= b is (A half) d <= b - A origin."""
-    origin, half = _box(region.lower, region.upper)
+    origin, half = _box(lower, upper)
     wide = half > 0
-    rows, offsets = _rows(region, origin, half)
-    cuts = binding_rows(region)
+    rows, offsets = _rows(A, b, origin, half)
+    cuts = np.abs(rows).sum(1) > offsets  # the others hold on the whole box
     squared_norm = float(wide.sum())
     V = U[:, wide] * half[wide]
     return Coordinates(origin, V, "polytope", None, None, squared_norm, _products(V), rows[cuts], offsets[cuts])
 
 
-def binding_rows(region: Polytope) -> np.ndarray:
-    """Which rows (k,) of a polytope cut its box; the others hold on all of it."""
-    rows, offsets = _rows(region, *_box(region.lower, region.upper))
+def binding_rows(region: Region) -> np.ndarray:
+    """Which rows (k,) of a region's half-spaces cut its box; the others hold on all of it."""
+    A, b = region.half_spaces or (np.zeros((0, region.size)), np.zeros(0))
+    rows, offsets = _rows(A, b, *_box(*region.bounding_box()))
     return np.abs(rows).sum(1) > offsets
 
 
-def _rows(region: Polytope, origin: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows (k, n) and ends (k,) of a polytope in unit coordinates, outwards by what rounding can have done."""
+def _rows(A: np.ndarray, b: np.ndarray, origin: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows (k, n) and ends (k,) of A x <= b in unit coordinates, outwards by what rounding can have done."""
     noise = 4 * (len(origin) + 2) * np.finfo(float).eps
-    size = np.abs(region.b) + np.abs(region.A) @ (np.abs(origin) + half)
     wide = half > 0
-    return region.A[:, wide] * half[wide], region.b - region.A @ origin + noise * size
+    return A[:, wide] * half[wide], b - A @ origin + noise * (np.abs(b) + np.abs(A) @ (np.abs(origin) + half))
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,28 +21,29 @@ z_i = ReLU(W_ii z_i + r) and z_i = ReLU(r) / (1 - W_ii) the same, and Peaceman-R
 w -> R (2 ReLU(w) - w) + 2 alpha V b, R = (I - alpha G)(I + alpha G)^-1, G = I - W, is a contraction (||R|| < 1, and
 2 ReLU(w) - w = |w|), with w = z + alpha (h - z) at its fixpoint.
 
-**Rounding.** Containment is asked for with a margin of 1e-6, and every bound is moved outwards by 1e-9 times the sum of
-absolute values that it is computed from: several thousand times what sums of that length can lose in float64. Inverses
-are checked by their residual. This is a stated tolerance, not interval arithmetic. The rounding of b = U x_0 + u and V,
-which may cancel, is bounded by itself: states whose h differ by e for the same z differ by at most ||e|| / m.
+**Rounding.** Nothing is padded: what each step can lose is bounded from what it computes, in a vector `off` of its
+result, and enters the next step as part of the set. A sum of n products is off by less than n EPS times that of the
+absolute values; a computed inverse by its residual, (K M - I) z with z bounded or ||K M - I|| times what it is applied
+to; the unit balls' b = U x_0 + u and V by :attr:`Inputs.rounding`. Equilibria are positively homogeneous in b and V, so
+inputs of an unusual scale are divided by a power of 2 first, which rounds nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tightrope.errors import InputError, RegionError
 from tightrope.names import known_name
 from tightrope.networks import MonDEQ
-from tightrope.regions import INFINITY, Ball
-from tightrope.regions.row_space import EPS, row_space
+from tightrope.regions import INFINITY, Norm, Region
+from tightrope.regions.row_space import EPS, lengths, row_space
 
 METHODS = ("monotone", "interval", "zonotope")
-MARGIN = 1e-6  # with which containment has to hold
-PADDING = 1e-9  # relative to the absolute values summed
+TINY = np.finfo(float).tiny  # more than all products that underflow in one sum can lose
 STEPS = 5  # Peaceman-Rachford steps of one abstract transformer
 ATTEMPTS = 40  # at containment
 ROUNDS = 30  # of contraction afterwards
+SPARE = 1e-9  # relative: the room that inductive bounds leave for their exact check
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,14 @@ class Box:
         crossed = lower > upper
         return Box(np.where(crossed, upper, lower), np.where(crossed, lower, upper))
 
+    def times_power(self, k: int) -> "Box":
+        """Bounds of 2^k v."""
+        return Box(np.nextafter(np.ldexp(self.lower, k), -np.inf), np.nextafter(np.ldexp(self.upper, k), np.inf))
+
+    def positive(self) -> "Box":
+        """Bounds of ReLU(v)."""
+        return Box(np.maximum(self.lower, 0), np.maximum(self.upper, 0))
+
     @property
     def width(self) -> np.ndarray:
         """upper - lower."""
@@ -83,38 +92,60 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class StateZonotope:
-    """{(e, c + A e + B t): t in [-1, 1]^k} for e in a unit ball: A (p, n) keeps the dependence on the input."""
+    """{(e, c + A e + B t + r): t in [-1, 1]^k, |r| <= off} for e in a unit ball: A (p, n) keeps the dependence on e."""
 
     c: np.ndarray
     A: np.ndarray
     B: np.ndarray
+    off: np.ndarray
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Sums (p,) of the absolute values in each row."""
+        return np.abs(self.c) + np.abs(self.A).sum(1) + np.abs(self.B).sum(1) + self.off
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The ball as h = W z + b + V e with ||e||_q <= 1.
+    """The ball as h = W z + b + V e with ||e|| <= 1.
 
     Attributes
     ----------
-    dual
-        The order of the dual norm.
+    norm
+        Of e.
     rounding
         (p,) how far V e + b can be from U x + u, neuron by neuron.
     """
 
     b: np.ndarray
     V: np.ndarray
-    dual: float
+    norm: Norm
     rounding: np.ndarray
 
     def reach(self, rows: np.ndarray) -> np.ndarray:
-        """max rows @ e over the ball: (k,) for rows (k, n)."""
-        if not rows.shape[1]:
-            return np.zeros(len(rows))
-        if np.isinf(self.dual):
-            return np.abs(rows).max(1)
-        size = np.abs(rows).max(1)  # taken out, so that high powers neither overflow nor vanish
-        return size * np.linalg.norm(rows / np.where(size > 0, size, 1.0)[:, None], ord=self.dual, axis=1)
+        """Upper bounds (k,) of max rows @ e over the ball, for rows (k, n)."""
+        return self.norm.support(rows)
+
+    @property
+    def unit(self) -> float:
+        """More than the relative rounding of any sum here: at most p (STEPS + 2) + n terms, and a few roundings."""
+        return ((STEPS + 3) * self.V.shape[0] + self.V.shape[1] + 16) * EPS
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Sums (p,) of the absolute values of b and V."""
+        return np.abs(self.b) + np.abs(self.V).sum(1)
+
+    def scaled(self) -> tuple["Inputs", int]:
+        """These inputs over 2^k, and k: 0 at usual scales."""
+        largest = self.sizes.max(initial=0.0)
+        if not np.isfinite(largest) or not np.isfinite(self.rounding).all():
+            raise RegionError("region: its numbers times the network's weights overflow; scale the network.")
+        k = int(np.frexp(largest)[1])
+        if abs(k) <= 10:
+            return self, 0
+        b, V, rounding = (np.ldexp(array, -k) for array in (self.b, self.V, self.rounding))
+        return replace(self, b=b, V=V, rounding=rounding + TINY), k
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +160,8 @@ class FixpointBounds:
         One of :data:`METHODS`.
     contained
         Whether a containment check succeeded; if not, the bounds come from strong monotonicity and contraction alone.
-    zonotope, inputs
-        z as a zonotope over the ball, or None.
-    off
-        How far, ||z - z'||, the states of these inputs' rounded b and V can be from the network's: the bounds are for
-        the network, the zonotope is for the rounded numbers.
+    inputs, zonotope
+        The ball, and z as a zonotope over it, or None.
     """
 
     z: Box
@@ -142,54 +170,52 @@ class FixpointBounds:
     contained: bool
     inputs: Inputs
     zonotope: StateZonotope | None
-    off: float
 
     def margins(self, network: MonDEQ, label: int) -> np.ndarray:
         """Proven upper bounds of F_j - F_label over the ball, (K,); nan at the label."""
         if not 0 <= label < network.classes:
             raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
         xi, c = network.C - network.C[label], network.c - network.c[label]
-        size = np.abs(xi) @ np.maximum(np.abs(self.z.lower), np.abs(self.z.upper)) + np.abs(c)
-        upper = np.maximum(xi, 0) @ self.z.upper + np.minimum(xi, 0) @ self.z.lower + c
-        if self.zonotope is not None:
-            center, radius, total = _reach(self.zonotope, self.inputs, xi)
-            radius = radius + np.linalg.norm(xi, axis=1) * self.off
-            upper, size = np.minimum(upper, center + radius + c), size + total
-        upper = upper + PADDING * (1 + size)
+        unit, a = self.inputs.unit, np.abs(xi)
+        size = a @ self.z.upper + np.abs(c)
+        upper = np.maximum(xi, 0) @ self.z.upper + np.minimum(xi, 0) @ self.z.lower + c + unit * size + TINY
+        if (Z := self.zonotope) is not None:
+            center, radius = _reach(Z, self.inputs, xi)
+            upper = np.minimum(upper, center + c + radius + unit * (np.abs(c) + np.abs(center) + radius))
         upper[label] = np.nan
         return upper
 
 
-def inputs_of(network: MonDEQ, region: Ball) -> Inputs:
+@np.errstate(over="ignore", invalid="ignore")  # :meth:`Inputs.scaled` refuses what overflows
+def inputs_of(network: MonDEQ, region: Region) -> Inputs:
     """The ball in unit coordinates. Clipping is exact for L-infinity; other clipped balls are taken unclipped."""
-    if not isinstance(region, Ball):
-        raise RegionError(f"region: fixpoint bounds are for balls, not for a {type(region).__name__}.")
+    region = region.require_ball("fixpoint bounds are")
     if region.size != network.input_size:
         raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
-    if region.norm == INFINITY:
+    if np.isnan(region.norm):  # of another kind
+        region = region.enclosure()[0]
+    if region.is_box:
         lower, upper = region.bounding_box()
         origin = (lower + upper) / 2
         wide = upper > lower
         half = np.nextafter(np.maximum(upper - origin, origin - lower), np.inf)
         V = network.U[:, wide] * half[wide]
-        return Inputs(network.U @ origin + network.u, V, 1.0, _rounding(network, origin, V))
-    q = region.norm
-    dual = INFINITY if q == 1 else q / (q - 1)
+        return Inputs(network.U @ origin + network.u, V, Norm(INFINITY), _rounding(network, origin, V))
     V = region.radius * (network.U if region.radius > 0 else network.U[:, :0])
     rounding = _rounding(network, region.center, V)
-    if q == 2 and V.shape[1] > V.shape[0]:  # only the row space of U matters
+    if region.norm == 2 and V.shape[1] > V.shape[0]:  # only the row space of U matters
         V, off = row_space(V)
         rounding += off
-    return Inputs(network.U @ region.center + network.u, V, dual, rounding)
+    return Inputs(network.U @ region.center + network.u, V, region.norm, rounding)
 
 
 def _rounding(network: MonDEQ, origin: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Bound the rounding of V e + b, (p,): each entry of V is a rounded product, b a sum of p0 + 1 terms."""
     size = np.abs(network.U) @ np.abs(origin) + np.abs(network.u)
-    return EPS * (np.abs(V).sum(1) + (network.input_size + 3) * size)
+    return EPS * (np.abs(V).sum(1) + (network.input_size + 3) * size) + TINY
 
 
-def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> FixpointBounds:
+def fixpoint_bounds(network: MonDEQ, region: Region, method: str = "zonotope") -> FixpointBounds:
     """Bounds on z and h over a ball; a function of its arguments only, so that a checker can compute them again.
 
     Raises
@@ -197,7 +223,8 @@ def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> 
     UnknownNameError, RegionError
     """
     method = known_name("fixpoint method", method, METHODS)
-    inputs = inputs_of(network, region)
+    original = inputs_of(network, region)
+    inputs, k = original.scaled()
     z0 = _center(network, inputs)
     z, h = _monotone(network, inputs, z0)
     contained, shape = False, None
@@ -211,11 +238,13 @@ def fixpoint_bounds(network: MonDEQ, region: Ball, method: str = "zonotope") -> 
         contained = found is not None
         h = h if found is None else h.intersect(found)
         z, h, shape = _implicit(network, inputs, z, h)
-    off = np.linalg.norm(inputs.rounding) / network.proven_m
-    further = inputs.rounding + np.linalg.norm(network.W, axis=1) * off
-    h = Box(h.lower - further, h.upper + further)
-    z = Box(np.maximum(z.lower - off, 0), np.minimum(z.upper + off, np.maximum(h.upper, 0)))  # z = ReLU(h)
-    return FixpointBounds(z, h, method, contained, inputs, shape, float(off))
+    z = z.intersect(Box(np.zeros_like(h.upper), np.maximum(h.upper, 0)))  # z = ReLU(h)
+    if k:
+        z, h = z.times_power(k).positive(), h.times_power(k)
+    if k and shape is not None:
+        c, A, B, off = (np.ldexp(array, k) for array in (shape.c, shape.A, shape.B, shape.off))
+        shape = StateZonotope(c, A, B, off + inputs.unit * TINY)
+    return FixpointBounds(z, h, method, contained, original, shape)
 
 
 def _center(network: MonDEQ, inputs: Inputs) -> np.ndarray:
@@ -232,13 +261,13 @@ def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Box, Box
     spread = 0.0
     if n:
         # ||V e|| <= ||V||_2 ||e||_2, and <= the norm of the row-wise maxima.
-        stretch = n ** max(0.0, 1 / 2 - (1 - 1 / inputs.dual))
-        spread = min(np.linalg.norm(V, 2) * stretch, np.linalg.norm(inputs.reach(V)))
-    radius = (1 + PADDING) * (spread / network.proven_m + network.distance(z0, inputs.b)) + PADDING
-    z = Box(np.maximum(z0 - radius, 0), np.maximum(z0 + radius, 0))
-    h0 = W @ z0 + inputs.b
-    size = np.abs(W) @ np.abs(z0) + np.abs(inputs.b)
-    half = (1 + PADDING) * (np.linalg.norm(W, axis=1) * radius + inputs.reach(V)) + PADDING * (1 + size)
+        spread = float(min(np.linalg.norm(V, 2) * inputs.norm.stretch(n), np.linalg.norm(inputs.reach(V))))
+    more = 1 + 16 * inputs.unit
+    radius = more * ((spread + np.linalg.norm(inputs.rounding)) / network.proven_m + network.distance(z0, inputs.b))
+    around = radius + inputs.unit * np.abs(z0)
+    z = Box(z0 - around, z0 + around).positive()
+    h0, sizes = W @ z0 + inputs.b, np.abs(W) @ np.abs(z0) + np.abs(inputs.b)
+    half = more * (lengths(W) * radius + inputs.reach(V) + inputs.rounding + inputs.unit * sizes)
     # z = ReLU(h) <= z_0 + radius bounds h from above too.
     return z, Box(h0 - half, np.maximum(np.minimum(h0 + half, z.upper), h0 - half))
 
@@ -246,14 +275,19 @@ def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Box, Box
 # intervals ------------------------------------------------------------------------------------------------------------
 
 
+def _image(M: np.ndarray, inputs: Inputs, z: Box) -> Box:
+    """Bounds of M z + b + V e."""
+    middle, half = (z.lower + z.upper) / 2, (z.upper - z.lower) / 2
+    center, radius = M @ middle + inputs.b, np.abs(M) @ half + inputs.reach(inputs.V) + inputs.rounding
+    radius += inputs.unit * (np.abs(M) @ np.abs(middle) + np.abs(inputs.b) + radius) + TINY
+    return Box(center - radius, center + radius)
+
+
 def _interval_step(network: MonDEQ, inputs: Inputs, z: Box) -> Box:
     """The image of a box under z_i = ReLU(sum_{j != i} W_ij z_j + b_i + V_i e) / (1 - W_ii)."""
-    diagonal = 1 - np.diag(network.W)
-    off = network.W - np.diag(np.diag(network.W))
-    middle, half = (z.lower + z.upper) / 2, (z.upper - z.lower) / 2
-    center, radius = off @ middle + inputs.b, np.abs(off) @ half + inputs.reach(inputs.V)
-    radius = radius + PADDING * (1 + np.abs(off) @ np.abs(middle) + np.abs(inputs.b) + radius)
-    return Box(np.maximum(center - radius, 0) / diagonal, np.maximum(center + radius, 0) / diagonal)
+    diagonal = np.diag(network.W)
+    image = _image(network.W - np.diag(diagonal), inputs, z).positive()
+    return Box(image.lower / (1 - diagonal) * (1 - 4 * EPS), image.upper / (1 - diagonal) * (1 + 4 * EPS) + TINY)
 
 
 def _interval_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Box | None:
@@ -261,7 +295,7 @@ def _interval_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Bo
     box = Box(z0, z0)
     for _ in range(ATTEMPTS):
         image = _interval_step(network, inputs, box)
-        if not np.isfinite(image.upper).all() or image.upper.max() > 1e9:
+        if not np.isfinite(image.upper).all() or image.upper.max() > 1e9 * (1 + np.abs(z0).max()):
             return None
         if contains_box(box, image):
             return image
@@ -271,9 +305,8 @@ def _interval_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Bo
 
 
 def contains_box(box: Box, image: Box) -> bool:
-    """Whether `image` lies in `box` with the margin; a lower bound of 0 needs none, z is never negative."""
-    low = (image.lower >= box.lower + MARGIN) | (box.lower <= 0)
-    return bool((low & (image.upper <= box.upper - MARGIN)).all())
+    """Whether `image` lies in `box`."""
+    return bool(((image.lower >= box.lower) & (image.upper <= box.upper)).all())
 
 
 def _interval_contraction(network: MonDEQ, inputs: Inputs, z: Box, h: Box) -> tuple[Box, Box]:
@@ -281,11 +314,8 @@ def _interval_contraction(network: MonDEQ, inputs: Inputs, z: Box, h: Box) -> tu
     for _ in range(ROUNDS):
         before = z.width.sum()
         z = z.intersect(_interval_step(network, inputs, z))
-        middle, half = (z.lower + z.upper) / 2, z.width / 2
-        center, radius = network.W @ middle + inputs.b, np.abs(network.W) @ half + inputs.reach(inputs.V)
-        radius = radius + PADDING * (1 + np.abs(network.W) @ np.abs(middle) + np.abs(inputs.b) + radius)
-        h = h.intersect(Box(center - radius, center + radius))
-        z = z.intersect(Box(np.maximum(h.lower, 0), np.maximum(h.upper, 0)))
+        h = h.intersect(_image(network.W, inputs, z))
+        z = z.intersect(h.positive())
         if z.width.sum() > (1 - 1e-3) * before:
             break
     return z, h
@@ -294,79 +324,108 @@ def _interval_contraction(network: MonDEQ, inputs: Inputs, z: Box, h: Box) -> tu
 # zonotopes ------------------------------------------------------------------------------------------------------------
 
 
-def _reach(Z: StateZonotope, inputs: Inputs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre and radius of rows @ Z, and the absolute values behind them."""
-    center = rows @ Z.c
+def _reach(Z: StateZonotope, inputs: Inputs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and radius of rows @ Z, with the rounding of both."""
     radius = inputs.reach(rows @ Z.A) + np.abs(rows @ Z.B).sum(1)
-    return center, radius, np.abs(rows) @ (np.abs(Z.c) + inputs.reach(Z.A) + np.abs(Z.B).sum(1))
+    return rows @ Z.c, (1 + inputs.unit) * radius + np.abs(rows) @ (Z.off + inputs.unit * Z.sizes) + TINY
 
 
 def _extent(Z: StateZonotope, inputs: Inputs) -> Box:
-    """The box around a zonotope, moved outwards."""
-    radius = inputs.reach(Z.A) + np.abs(Z.B).sum(1)
-    radius = radius + PADDING * (1 + np.abs(Z.c) + radius)
+    """The box around a zonotope."""
+    radius = inputs.reach(Z.A) + np.abs(Z.B).sum(1) + Z.off
+    radius = radius + inputs.unit * (np.abs(Z.c) + radius) + TINY
     return Box(Z.c - radius, Z.c + radius)
 
 
 def relu_parallelogram(bounds: Box) -> tuple[np.ndarray, np.ndarray]:
     """slope, mu with ReLU(v) in slope v + mu + mu [-1, 1] on [lower, upper] (DeepZ).
 
-    Unstable: slope = u / (u - l), and 0 <= ReLU(v) - slope v <= -slope l = 2 mu. Else mu = 0.
+    Unstable: slope = u / (u - l), and 0 <= ReLU(v) - slope v <= max(-slope l, (1 - slope) u) = 2 mu, where both are the
+    same but for the rounding of the slope. Else mu = 0.
     """
     lower, upper = bounds.lower, bounds.upper
     unstable = (lower < 0) & (upper > 0)
     slope = np.where(lower >= 0, 1.0, 0.0)
     slope[unstable] = upper[unstable] / (upper[unstable] - lower[unstable])
-    return slope, np.where(unstable, -slope * lower / 2, 0.0)
+    height = np.maximum(-slope * lower, (1 - slope) * upper) / 2
+    return slope, np.where(unstable, np.nextafter(height * (1 + 4 * EPS), np.inf), 0.0)
 
 
-def _peaceman_rachford(Z: StateZonotope, inputs: Inputs, R: np.ndarray, T: np.ndarray) -> StateZonotope:
+@dataclass(frozen=True, eq=False)
+class Resolvent:
+    """w -> R (2 ReLU(w) - w) + T (b + V e) with computed R = 2 K - I and T = 2 alpha K, K = (I + alpha (I - W))^-1.
+
+    As ||(I + alpha G)^-1|| <= 1, K y is off by at most ||K (I + alpha G) - I|| ||y|| <= `off` ||y||.
+    """
+
+    R: np.ndarray
+    T: np.ndarray
+    alpha: float
+    off: float
+
+
+def resolvent(network: MonDEQ, inputs: Inputs) -> Resolvent:
+    """The map whose fixpoint is w = z + alpha (h - z)."""
+    eye, alpha = np.eye(network.width), network.peaceman_rachford_step
+    M = eye + alpha * (eye - network.W)
+    K = np.linalg.inv(M)
+    off = np.abs(K @ M - eye) + inputs.unit * (np.abs(K) @ (eye + alpha * (eye + np.abs(network.W))) + eye)
+    return Resolvent(2 * K - eye, 2 * alpha * K, alpha, float(np.linalg.norm(off) * (1 + inputs.unit)))
+
+
+def _peaceman_rachford(Z: StateZonotope, inputs: Inputs, step: Resolvent) -> StateZonotope:
     """The image of Z under w -> R (2 ReLU(w) - w) + T (b + V e)."""
-    slope, mu = relu_parallelogram(_extent(Z, inputs))
+    extent, R, T = _extent(Z, inputs), step.R, step.T
+    slope, mu = relu_parallelogram(extent)
     L = R * (2 * slope - 1)
     fresh = 2 * R[:, mu > 0] * mu[mu > 0]
-    return StateZonotope(L @ Z.c + 2 * R @ mu + T @ inputs.b, L @ Z.A + T @ inputs.V, np.hstack([L @ Z.B, fresh]))
+    sizes = np.abs(L) @ Z.sizes + 4 * np.abs(R) @ mu + np.abs(T) @ inputs.sizes
+    applied = np.linalg.norm(np.maximum(np.abs(extent.lower), np.abs(extent.upper)))
+    applied += step.alpha * np.linalg.norm(inputs.sizes + inputs.rounding)
+    off = np.abs(L) @ Z.off + np.abs(T) @ inputs.rounding + 2 * step.off * applied + inputs.unit * sizes + TINY
+    off = off * (1 + inputs.unit)
+    return StateZonotope(L @ Z.c + 2 * R @ mu + T @ inputs.b, L @ Z.A + T @ inputs.V, np.hstack([L @ Z.B, fresh]), off)
 
 
 def _widened(Z: StateZonotope) -> tuple[StateZonotope, np.ndarray]:
     """A larger zonotope with a square B (the principal axes of the generators), and the inverse of that B."""
     axes = np.linalg.svd(Z.B, full_matrices=True)[0]
     scale = 1.01 * np.abs(axes.T @ Z.B).sum(1) + 1e-4 * (1 + np.abs(Z.c).max())
-    return StateZonotope(Z.c, Z.A, axes * scale), axes.T / scale[:, None]
+    return StateZonotope(Z.c, Z.A, axes * scale, np.zeros_like(Z.c)), axes.T / scale[:, None]
 
 
 def contains_slices(outer: StateZonotope, inverse: np.ndarray, inner: StateZonotope, inputs: Inputs) -> bool:
     """Whether every slice of `inner` (e fixed) lies in that of `outer`, whose B is square with about `inverse` = B^-1.
 
-    c' + A'e + B't' = c + A e + B t  <=>  t = B^-1 ((c' - c) + (A' - A) e + B't'); it must lie in [-1, 1]^p.
+    c' + A'e + B't' + r' = c + A e + B t  <=>  (inverse B) t = inverse ((c' - c) + (A' - A) e + B't' + r'), and t must
+    lie in [-1, 1]^p: with ||inverse B - I|| = d in the maximum norm, |t| is at most the right side's maximum / (1 - d).
     """
-    defect = np.abs(inverse @ outer.B - np.eye(len(outer.c))).sum(1).max()
-    if not defect < 1e-9:
-        return False
+    a, unit = np.abs(inverse), inputs.unit
+    defect = np.abs(inverse @ outer.B - np.eye(len(outer.c))) + unit * (a @ np.abs(outer.B))
     t = np.abs(inverse @ (inner.c - outer.c)) + inputs.reach(inverse @ (inner.A - outer.A))
-    t = t + np.abs(inverse @ inner.B).sum(1)
-    return bool((t <= 1 - MARGIN).all())
+    t += np.abs(inverse @ inner.B).sum(1) + a @ (inner.off + 2 * unit * (inner.sizes + outer.sizes) + TINY)
+    return bool((t * (1 + unit) + defect.sum(1).max() * (1 + unit) <= 1).all())
 
 
 def _zonotope_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Box | None:
     """Bounds on h from a zonotope of w = z + alpha (h - z) that contains its image; None if none is found."""
-    p, alpha = network.width, network.peaceman_rachford_step
-    G = np.eye(p) - network.W
-    V = np.linalg.inv(np.eye(p) + alpha * G)
-    R, T = 2 * V - np.eye(p), 2 * alpha * V
-    Z = StateZonotope(z0 + alpha * (inputs.b - G @ z0), np.zeros_like(inputs.V), np.zeros((p, 0)))
+    step = resolvent(network, inputs)
+    c = z0 + step.alpha * (inputs.b + network.W @ z0 - z0)
+    Z = StateZonotope(c, np.zeros_like(inputs.V), np.zeros((network.width, 0)), np.zeros_like(c))
     for _ in range(ATTEMPTS):
         outer, inverse = _widened(Z)
         Z = outer
         for _ in range(STEPS):
-            Z = _peaceman_rachford(Z, inputs, R, T)
-        if not np.isfinite(Z.c).all() or np.abs(Z.c).max() > 1e6 * (1 + np.abs(z0).max()):
+            Z = _peaceman_rachford(Z, inputs, step)
+        if not np.isfinite(Z.sizes).all() or np.abs(Z.c).max() > 1e6 * (1 + np.abs(z0).max()):
             return None
         if contains_slices(outer, inverse, Z, inputs):
             w = _extent(Z, inputs)
             # w > 0: w = h. w < 0: z = 0 and w = alpha h. Both are increasing.
-            lower, upper = (np.maximum(v, 0) + np.minimum(v, 0) / alpha for v in (w.lower, w.upper))
-            return Box(lower, upper)
+            low, high = (np.minimum(v, 0) / step.alpha for v in (w.lower, w.upper))
+            return Box(
+                np.where(low < 0, low * (1 + 4 * EPS), w.lower), np.where(high < 0, high * (1 - 4 * EPS), w.upper)
+            )
     return None
 
 
@@ -380,27 +439,29 @@ def _implicit(network: MonDEQ, inputs: Inputs, z: Box, h: Box) -> tuple[Box, Box
     one linear system gives z as a zonotope, and h = W z + b + V e better bounds, hence a better S. (I - S W is regular:
     S in [0, 1]^p and I - W is strongly monotone.) No containment is needed where bounds are known to hold.
     """
-    p = network.width
+    p, W, unit = network.width, network.W, inputs.unit
     shape = None
     for _ in range(ROUNDS):
         slope, mu = relu_parallelogram(h)
-        system = np.eye(p) - slope[:, None] * network.W
-        K = np.linalg.inv(system)
-        defect = np.abs(K @ system - np.eye(p)).sum(1).max()
-        # z = K rhs - (K system - I) z: the padding pays for this, too.
-        if not defect * (1 + z.upper.max(initial=0)) < 1e-10:
+        system = np.eye(p) - slope[:, None] * W
+        try:
+            K = np.linalg.inv(system)
+        except np.linalg.LinAlgError:  # regular, but not in floating point
+            break
+        # z = K rhs - (K system - I) z, and 0 <= z <= z.upper.
+        a = np.abs(K)
+        defect = np.abs(K @ system - np.eye(p)) + unit * (a @ (np.eye(p) + slope[:, None] * np.abs(W)) + np.eye(p))
+        off = defect @ z.upper + a @ (slope * (inputs.rounding + unit * inputs.sizes) + 2 * unit * mu) + TINY
+        if not np.isfinite(off).all():
             break
         keep = mu > 0
-        shape = StateZonotope(K @ (slope * inputs.b + mu), K @ (slope[:, None] * inputs.V), K[:, keep] * mu[keep])
+        c, A, B = K @ (slope * inputs.b + mu), K @ (slope[:, None] * inputs.V), K[:, keep] * mu[keep]
+        shape = StateZonotope(c, A, B, off * (1 + unit))
         # h = W z + b + V e with the dependence on e kept.
-        c, A, B = network.W @ shape.c + inputs.b, network.W @ shape.A + inputs.V, network.W @ shape.B
-        radius = inputs.reach(A) + np.abs(B).sum(1)
-        size = np.abs(network.W) @ (np.abs(shape.c) + z.upper) + np.abs(inputs.b) + radius
-        radius = radius + PADDING * (1 + size)
-        tighter = h.intersect(Box(c - radius, c + radius))
-        z = z.intersect(_extent(shape, inputs)).intersect(
-            Box(np.maximum(tighter.lower, 0), np.maximum(tighter.upper, 0))
-        )
+        c, A, B = W @ c + inputs.b, W @ A + inputs.V, W @ B
+        off = np.abs(W) @ (shape.off + unit * shape.sizes) + inputs.rounding + unit * inputs.sizes + TINY
+        tighter = h.intersect(_extent(StateZonotope(c, A, B, off), inputs))
+        z = z.intersect(_extent(shape, inputs).positive()).intersect(tighter.positive())
         gain = (h.width - tighter.width).max()
         h = tighter
         if gain <= 1e-3 * (1 + h.width.max()):
@@ -419,7 +480,7 @@ def inductive(network: MonDEQ, inputs: Inputs, h: Box) -> Box:
         image = _relaxed_image(network, inputs, found)
         if image is None:
             break
-        margin = PADDING * (1 + np.maximum(np.abs(found.lower), np.abs(found.upper)))
+        margin = SPARE * (1 + np.maximum(np.abs(found.lower), np.abs(found.upper)))
         under, over = found.lower + margin - image.lower, image.upper + margin - found.upper
         most = max(under.max(), over.max())
         if most <= 0:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from tightrope.errors import RegionError
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import INFINITY, Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +21,10 @@ class InputSet:
 
     Examples
     --------
-    >>> x = torch.tensor([[3.0, 4.0]])
-    >>> InputSet.from_balls([Ball([0.0, 0.0], 1.0, 2)], torch.float32).maximum(x[None])
-    tensor([[5.]])
+    >>> from tightrope.regions import Ball
+    >>> x = torch.tensor([[3.0, 4.0]]).double()
+    >>> float(InputSet.from_balls([Ball(np.zeros(2), 1.0, 2)]).maximum(x[None]))
+    5.0
     """
 
     lower: Tensor
@@ -47,12 +48,12 @@ class InputSet:
         return cls(low, high)
 
     @classmethod
-    def from_balls(cls, balls: Sequence[Ball], dtype: torch.dtype = torch.float64) -> "InputSet":
-        """Return the regions of a batch; other norms than 1, 2 and inf by their enclosure."""
-        balls = [ball.enclosure()[0] for ball in balls]
+    def from_balls(cls, regions: Sequence[Region], dtype: torch.dtype = torch.float64) -> "InputSet":
+        """Return the regions of a batch; what is no ball of a norm 1, 2 or inf by its enclosure."""
+        balls = [region.enclosure()[0] for region in regions]
         norms = {ball.norm for ball in balls}
         if len(norms) != 1:
-            raise RegionError(f"balls: norms {sorted(norms)} in one batch; give balls of one norm.")
+            raise RegionError(f"regions: norms {sorted(norms)} in one batch; give balls of one norm.")
         boxes = [ball.bounding_box() for ball in balls]
         lower, upper = (torch.tensor(np.stack(side), dtype=dtype) for side in zip(*boxes, strict=True))
         (norm,) = norms

@@ -5,14 +5,14 @@ import torch
 
 from tightrope.errors import RegionError
 from tightrope.names import known_name
-from tightrope.networks import Composition, Dense, FeedForward
+from tightrope.networks import FeedForward
 from tightrope.propagation import layerwise
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS, SAME
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import allowance, composed
-from tightrope.regions import Ball, EllipsoidRegion, Polytope, Region, Zonotope
+from tightrope.regions import Ball, Region
 
 
 def proven_margins(network: FeedForward, region: Region, label: int, method: str) -> np.ndarray:
@@ -68,10 +68,6 @@ def unstable_neurons(network: FeedForward, region: Ball) -> int:
 
 def _question(network: FeedForward, region: Region) -> tuple[InputSet, FeedForward]:
     """The region as a batch of one, and the network on it."""
-    if isinstance(region, Polytope):
-        return InputSet(torch.tensor(region.lower)[None], torch.tensor(region.upper)[None]), network
-    if isinstance(region, Zonotope | EllipsoidRegion):
-        first, *rest = network.layers
-        network = FeedForward((Composition((Dense(region.G, region.center), first)), *rest))
-        region = region.parameters
+    if region.generators is not None:
+        network, region = network.after(region.center, region.generators), region.parameters
     return InputSet.from_balls([region]), network

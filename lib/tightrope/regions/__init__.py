@@ -5,9 +5,9 @@ network-input units. An attack and a certificate for the same claim must be give
 """
 
 from tightrope.regions.affine import EllipsoidRegion, Zonotope
-from tightrope.regions.ball import INFINITY, Ball, parse_norm, pixel_ball
+from tightrope.regions.ball import Ball, pixel_ball
+from tightrope.regions.norms import INFINITY, Norm, parse_norm
 from tightrope.regions.polytope import Polytope
+from tightrope.regions.region import Region
 
-Region = Ball | Zonotope | EllipsoidRegion | Polytope
-
-__all__ = ["INFINITY", "Ball", "EllipsoidRegion", "Polytope", "Region", "Zonotope", "parse_norm", "pixel_ball"]
+__all__ = ["INFINITY", "Ball", "EllipsoidRegion", "Norm", "Polytope", "Region", "Zonotope", "parse_norm", "pixel_ball"]

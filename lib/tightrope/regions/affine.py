@@ -1,23 +1,25 @@
 """Affine images of a ball: zonotopes and ellipsoids."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from tightrope.errors import RegionError
-from tightrope.regions.ball import EPS, INFINITY, Ball
+from tightrope.regions.ball import Ball, rounded_sum
+from tightrope.regions.norms import EPS, INFINITY, Norm
+from tightrope.regions.region import Region
 
 
-class _AffineImage:
+class _AffineImage(Region):
     """{center + G w : ||w||_norm <= 1}: what :class:`Zonotope` and :class:`EllipsoidRegion` share.
 
     A network on such a set is another network on a ball of radius 1 (:attr:`parameters`), so attacks, samples and
     relaxations need nothing new.
     """
 
-    norm: float
-    clipped = False  # no pixel range
-    center: np.ndarray
+    norm: Norm
+    shape: str  # its name in certificate files
     G: np.ndarray
 
     def __post_init__(self) -> None:
@@ -31,39 +33,94 @@ class _AffineImage:
             object.__setattr__(self, name, array)
 
     @property
-    def size(self) -> int:
-        """p0, the number of inputs."""
-        return len(self.center)
+    def generators(self) -> np.ndarray:
+        return self.G
 
     @property
     def parameters(self) -> Ball:
         """The unit ball of w, around 0."""
         return Ball(np.zeros(self.G.shape[1]), 1.0, self.norm)
 
-    def at(self, w: np.ndarray) -> np.ndarray:
-        """center + G w for w (..., n)."""
-        return self.center + np.asarray(w, float) @ self.G.T
+    def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
+        """The box (lower, upper) that holds it, the smallest one but for rounding outwards."""
+        tiny = self.G.shape[1] * np.finfo(float).smallest_subnormal
+        reach = np.nextafter(self.norm.support(self.G) + tiny, INFINITY) * (self.G != 0).any(1)
+        return rounded_sum(self.center, -reach, -INFINITY), rounded_sum(self.center, reach, INFINITY)
 
-    def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether each row of x (..., p0) is in the set, up to `tolerance` of its size."""
-        raise NotImplementedError
+    @cached_property
+    def _inverse(self) -> tuple[np.ndarray, float, int]:
+        """A pseudoinverse R (n, p0) of G, a bound of ||G R - I|| in the maximum norm, and the rank of G."""
+        left, sizes, right = np.linalg.svd(self.G, full_matrices=False)
+        kept = sizes > sizes.max(initial=0.0) * max(self.G.shape) * EPS
+        R = (right[kept].T / sizes[kept]) @ left[:, kept].T
+        rounding = (len(sizes) + self.G.shape[1] + 4) * EPS * (np.abs(self.G) @ np.abs(R)).sum(1)
+        defect = np.abs(self.G @ R - np.eye(self.size)).sum(1) + rounding
+        return R, float(defect.max()), int(kept.sum())
+
+    def _solved(self, step: np.ndarray) -> np.ndarray:
+        """w (N, n) with G w = step (N, p0) as nearly as there is one; in the unit ball if that can be."""
+        R = self._inverse[0]
+        w = step @ R.T
+        return w + (step - w @ self.G.T) @ R.T
 
     def _room(self, x: np.ndarray, tolerance: float) -> np.ndarray:
-        """A part of the set's size, and the rounding of each row of x (..., p0): (N,)."""
-        largest = np.maximum(np.abs(np.atleast_2d(x)), np.abs(self.center)).max(1)
+        """A part of the set's size, and the rounding of each row of x (N, p0): (N,)."""
+        largest = np.maximum(np.abs(x), np.abs(self.center)).max(1)
         return tolerance * np.abs(self.G).sum(1).max() + 4 * self.G.size * EPS * largest
 
+    def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
+        """Whether each row of x (..., p0) is center + G w with ||w|| <= 1, up to `tolerance` of the set's size in x."""
+        rows = np.asarray(x, float).reshape(-1, self.size)
+        step = rows - self.center
+        off = np.abs(self.parameters.retract(self._solved(step)) @ self.G.T - step).max(1)
+        return (off <= self._room(rows, tolerance)).reshape(np.shape(x)[:-1])
+
+    def _excess(self, rows: np.ndarray) -> np.ndarray:
+        """A bound (N,) of ||w|| - 1 for a w with center + G w = x exactly, for rows x (N, p0); inf for a flat set.
+
+        With R the pseudoinverse, D = G R - I and r the residual of a computed w, w + R (I + D)^-1 r is one.
+        """
+        R, defect, _ = self._inverse
+        if not defect < 1:
+            return np.full(len(rows), INFINITY)
+        step, terms = rows - self.center, self.G.shape[1] + 4
+        w = self._solved(step)
+        sizes = np.abs(step) + np.abs(w) @ np.abs(self.G).T
+        r = np.abs(w @ self.G.T - step) + terms * (EPS * sizes + np.finfo(float).tiny)
+        off = np.abs(R).sum(1) * (r.max(1) / (1 - defect))[:, None] * (1 + 1e-9)
+        return self.norm.length(np.abs(w) + off) * (1 + 4 * terms * EPS) - 1
+
     def holds(self, x: np.ndarray) -> np.ndarray:
-        """As :meth:`contains`: hardly any point of a flat set has coordinates that are floats."""
-        return self.contains(x)
+        """Whether each row of x (..., p0) is center + G w with ||w|| <= 1, without any tolerance: a proof.
+
+        A row within the rounding of its w of the boundary is not called inside. Of a flat set, which has hardly a point
+        whose coordinates are floats, a row is held that a point of the set rounds to, in a sum of its n + 1 terms.
+        """
+        rows = np.asarray(x, float).reshape(-1, self.size)
+        inside = self._excess(rows) <= 0
+        if not self._inverse[1] < 1:
+            w = self.parameters.inwards(self.parameters.retract(self._solved(rows - self.center)))
+            sizes = np.abs(self.center) + np.abs(w) @ np.abs(self.G).T
+            inside = (np.abs(self.at(w) - rows) <= 2 * (self.G.shape[1] + 4) * EPS * sizes).all(1)
+        return inside.reshape(np.shape(x)[:-1])
 
     def inwards(self, x: np.ndarray) -> np.ndarray:
-        """x itself, which :meth:`holds` takes up to rounding."""
-        return np.asarray(x, float)
+        """Move each row of x (..., p0) that :meth:`holds` does not take towards the centre, by a few roundings of w."""
+        rows = np.asarray(x, float).reshape(-1, self.size)
+        excess = self._excess(rows)
+        reach = np.abs(self._inverse[0]).sum(1).max() * np.maximum(np.abs(rows), np.abs(self.center)).max(1)
+        part = np.clip(2 * (excess + 2 * EPS * (1 + reach)), 0, 1)
+        part = np.where((excess > 0) & np.isfinite(excess), part, 0.0)  # no point of a flat set is nearer
+        return np.where(part[:, None] > 0, self.center + (1 - part[:, None]) * (rows - self.center), rows).reshape(
+            np.shape(x)
+        )
 
     def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """`count` points, (count, p0), of uniform w."""
         return self.at(self.parameters.sample(count, rng))
+
+    def stated(self) -> tuple[dict, dict[str, np.ndarray]]:
+        return {"shape": self.shape}, {"centre": self.center, "generators": self.G}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,29 +129,16 @@ class Zonotope(_AffineImage):
 
     center: np.ndarray
     G: np.ndarray
-    norm = INFINITY
+    norm = Norm(INFINITY)
+    shape = "zonotope"
 
-    def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest box (lower, upper) that holds it."""
-        reach = np.abs(self.G).sum(1)
-        return self.center - reach, self.center + reach
+    def _solved(self, step: np.ndarray) -> np.ndarray:
+        """One linear program per row, the smallest t with G w - step in [-t, t]; none if G has full column rank."""
+        if self._inverse[2] == self.G.shape[1]:
+            return super()._solved(step)
+        return np.array([self._nearest(row) for row in step]).reshape(len(step), -1)
 
-    def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether each row of x (..., p0) is center + G w, |w| <= 1, up to `tolerance` of the set's size in x.
-
-        One linear program per row, the smallest t with center + G w - x in [-t, t]; none if G has full column rank.
-        """
-        x = np.asarray(x, float)
-        step = np.atleast_2d(x) - self.center
-        n = self.G.shape[1]
-        if np.linalg.matrix_rank(self.G) == n:
-            w = np.linalg.lstsq(self.G, step.T)[0]
-            distance = np.abs(self.G @ np.clip(w, -1, 1) - step.T).max(0)
-        else:
-            distance = np.array([self._distance(row) for row in step])
-        return (distance <= self._room(x, tolerance)).reshape(x.shape[:-1])
-
-    def _distance(self, step: np.ndarray) -> float:
+    def _nearest(self, step: np.ndarray) -> np.ndarray:
         from scipy.optimize import linprog  # slow to import, and balls do without it
 
         p0, n = self.G.shape
@@ -108,7 +152,7 @@ class Zonotope(_AffineImage):
             bounds=[(-1, 1)] * n + [(0, None)],
             method="highs",
         )
-        return unit * float(result.fun) if result.status == 0 else np.inf
+        return result.x[:n] if result.status == 0 else np.zeros(n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +161,8 @@ class EllipsoidRegion(_AffineImage):
 
     center: np.ndarray
     G: np.ndarray
-    norm = 2.0
+    norm = Norm(2)
+    shape = "ellipsoid"
 
     @classmethod
     def from_form(cls, Q: np.ndarray, b: np.ndarray) -> "EllipsoidRegion":
@@ -129,17 +174,3 @@ class EllipsoidRegion(_AffineImage):
             raise RegionError("Q: singular or not finite; {x : ||Q x + b|| <= 1} is unbounded.")
         inverse = np.linalg.inv(Q)
         return cls(-inverse @ b, inverse)
-
-    def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest box (lower, upper) that holds it."""
-        reach = np.linalg.norm(self.G, axis=1)
-        return self.center - reach, self.center + reach
-
-    def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether each row of x (..., p0) is center + G w with ||w||_2 <= 1, up to `tolerance` of its size."""
-        x = np.asarray(x, float)
-        step = (np.atleast_2d(x) - self.center).T
-        w = np.linalg.lstsq(self.G, step)[0]  # the smallest w
-        near = np.abs(self.G @ w - step).max(0) <= self._room(x, tolerance)
-        off = self._room(x, 0.0) * np.linalg.norm(np.linalg.pinv(self.G), 2)  # of w, by the rounding of x
-        return (near & (np.linalg.norm(w, axis=0) <= 1 + tolerance + off)).reshape(x.shape[:-1])

@@ -1,40 +1,21 @@
-"""Input regions: L_q balls around an image, optionally clipped to the pixel range.
-
-A radius is `epsilon_pixel` until :func:`pixel_ball` turns it into network-input units; every :class:`Ball` is in
-network-input units. An attack and a certificate for the same claim must be given the same `Ball`.
-"""
+"""Balls around an image, optionally clipped to the pixel range."""
 
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from tightrope.datasets import Normalisation
 from tightrope.errors import RegionError
+from tightrope.regions.norms import EPS, INFINITY, parse_norm
+from tightrope.regions.region import Region
 
-INFINITY = float("inf")
-EPS = np.finfo(float).eps
-
-
-def parse_norm(norm: object) -> float:
-    """The order q of an L_q norm from 1, 2, "2", "inf", "linf", numpy.inf, ...
-
-    Raises
-    ------
-    RegionError
-        If q is not a number >= 1.
-    """
-    text = str(norm).strip().lower()
-    text = {"linf": "inf", "infinity": "inf", "l1": "1", "l2": "2"}.get(text, text)
-    try:
-        q = float(text)
-    except ValueError:
-        q = float("nan")
-    if not q >= 1:
-        raise RegionError(f"norm: unknown norm {norm!r}; write 1, 2, inf, or another order q >= 1.")
-    return q
+#: The whole numbers of which a certificate file makes pixels, divided by one of these.
+SCALES = (255, 16)
 
 
 def parse_radius(name: str, value: Any) -> float:
@@ -64,7 +45,7 @@ class PixelBall:
 
 
 @dataclass(frozen=True, eq=False)
-class Ball:
+class Ball(Region):
     """{x : ||x - center||_norm <= radius, lower <= x <= upper}, in network-input units.
 
     Parameters
@@ -74,7 +55,7 @@ class Ball:
     radius
         At least 0.
     norm
-        The order q >= 1; `inf` for the maximum norm.
+        The order q >= 1, `inf` for the maximum norm; or another :class:`Norm`.
     lower, upper
         (p0,) each, or None: the box to which the ball is cut. :func:`pixel_ball` makes it of the pixel range if its
         `clip` says so.
@@ -84,7 +65,7 @@ class Ball:
 
     center: np.ndarray
     radius: float
-    norm: float
+    norm: Any  # a Norm, however it was given
     lower: np.ndarray | None = None
     upper: np.ndarray | None = None
     made_of: PixelBall | None = None
@@ -96,6 +77,8 @@ class Ball:
         object.__setattr__(self, "center", center)
         object.__setattr__(self, "norm", parse_norm(self.norm))
         object.__setattr__(self, "radius", parse_radius("radius", self.radius))
+        if not math.isfinite(float(np.abs(center).max(initial=0.0)) + self.radius):
+            raise RegionError("center, radius: their sum overflows.")
         if (self.lower is None) != (self.upper is None):
             raise RegionError("lower, upper: give both or neither.")
         if self.lower is not None:
@@ -110,9 +93,14 @@ class Ball:
                 array.flags.writeable = False
 
     @property
-    def size(self) -> int:
-        """p0, the number of inputs."""
-        return len(self.center)
+    def is_box(self) -> bool:
+        return self.norm.is_box
+
+    def require_ball(self, what: str) -> "Ball":
+        return self
+
+    def require_box(self, what: str) -> "Ball":
+        return self if self.is_box else super().require_box(what)
 
     @property
     def clipped(self) -> bool:
@@ -121,7 +109,7 @@ class Ball:
 
     def distance(self, x: np.ndarray) -> np.ndarray:
         """||x - center||_norm for x of shape (..., p0)."""
-        return _length(np.abs(np.atleast_1d(x) - self.center), self.norm)
+        return self.norm.length(np.abs(np.atleast_1d(x) - self.center))
 
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
         """Whether each row of x (..., p0) lies in the ball, up to `tolerance` radii and the rounding of x itself.
@@ -130,7 +118,7 @@ class Ball:
         """
         x = np.asarray(x, float)
         rounding = 4 * EPS * (np.abs(x) + np.abs(self.center))
-        inside = self.distance(x) <= (1 + tolerance) * self.radius + _length(rounding, self.norm)
+        inside = self.distance(x) <= (1 + tolerance) * self.radius + self.norm.length(rounding)
         if self.lower is not None and self.upper is not None:
             room = tolerance * self.radius + rounding
             inside &= ((x >= self.lower - room) & (x <= self.upper + room)).all(-1)
@@ -139,13 +127,25 @@ class Ball:
     def holds(self, x: np.ndarray) -> np.ndarray:
         """Whether each row of x (..., p0) lies in the ball as its numbers stand, without any tolerance: a proof.
 
-        For L-infinity that is exact. In other norms a row within the rounding of its distance, a few p0 units, of the
-        sphere is not called inside.
+        For L-infinity and whole orders up to 16 that is exact, in rational numbers where rounding leaves it open. In
+        other norms a row within the rounding of its distance, a few p0 units, of the sphere is not called inside.
         """
         x = np.asarray(x, float)
+        inside = np.array(self._surely(x))
+        if not self.is_box:
+            lower, upper = self._box(inwards=True)
+            near = ~inside & self.contains(x, 0.0) & ((x >= lower) & (x <= upper)).all(-1)
+            center, radius = list(map(Fraction, self.center.tolist())), Fraction(self.radius)
+            for row in map(tuple, np.argwhere(near)):
+                step = [abs(Fraction(a) - b) for a, b in zip(x[row].tolist(), center, strict=True)]
+                inside[row] = self.norm.within(step, radius)
+        return inside
+
+    def _surely(self, x: np.ndarray) -> np.ndarray:
+        """Whether each row of x (..., p0) is inside by more than the rounding of its distance."""
         lower, upper = self._box(inwards=True)
         inside = np.asarray(((x >= lower) & (x <= upper)).all(-1))
-        if self.norm == INFINITY:
+        if self.is_box:
             return inside
         distance = self.distance(x)
         # Below the smallest normal number a distance is off by half a step, whatever its size; 0 is exact.
@@ -155,15 +155,15 @@ class Ball:
     def inwards(self, x: np.ndarray) -> np.ndarray:
         """Move each row of x (..., p0) that is in the ball up to rounding to where :meth:`holds` is true, if it can be.
 
-        L-infinity: into the largest box of floats in the ball. Otherwise towards the centre by a few units of the
+        Boxes: into the largest box of floats in the ball. Otherwise towards the centre by a few units of the
         radius and of each coordinate, and into that box.
         """
         x = np.asarray(x, float)
-        if self.norm != INFINITY:
+        if not self.is_box:
             distance = self.distance(x)[..., None]
             share = (1 - 2 * self._room) * np.minimum(distance, self.radius) / np.where(distance > 0, distance, 1.0)
             moved = np.nextafter(self.center + share * (x - self.center), self.center)
-            x = np.where(self.holds(x)[..., None], x, moved)
+            x = np.where(self._surely(x)[..., None], x, moved)
         return np.clip(x, *self._box(inwards=True))
 
     @property
@@ -178,10 +178,18 @@ class Ball:
     def _box(self, inwards: bool) -> tuple[np.ndarray, np.ndarray]:
         """Sums center -+ radius rounded outwards, or inwards; within the clipping."""
         away = (INFINITY, -INFINITY) if inwards else (-INFINITY, INFINITY)
-        lower, upper = (_rounded(self.center, r, to) for r, to in zip((-self.radius, self.radius), away, strict=True))
+        reach = self.norm.extent(self.radius, outwards=not inwards)
+        lower, upper = (rounded_sum(self.center, r, to) for r, to in zip((-reach, reach), away, strict=True))
         if self.lower is not None and self.upper is not None:
             lower, upper = np.maximum(lower, self.lower), np.minimum(upper, self.upper)
         return lower, upper
+
+    @classmethod
+    def box(cls, lower: np.ndarray, upper: np.ndarray) -> "Ball":
+        """The box lower <= x <= upper, as an L-infinity ball that is cut to it."""
+        center = np.clip(lower / 2 + upper / 2, lower, upper)
+        reach = np.maximum(center - lower, upper - center).max(initial=0)
+        return cls(center, np.nextafter(reach, INFINITY), INFINITY, lower, upper)
 
     def enclosure(self) -> tuple["Ball", str]:
         """A ball with norm 1, 2 or inf that holds this one, and what was enlarged ("" if nothing).
@@ -192,6 +200,8 @@ class Ball:
         q = self.norm
         if q in (1.0, 2.0, INFINITY):
             return self, ""
+        if math.isnan(q):  # of another kind
+            return super().enclosure()
         if q < 2:
             return Ball(self.center, self.radius, 2, self.lower, self.upper), f"L{q:g} ball enclosed in the L2 ball"
         radius = self.radius * self.size ** (0.5 - 1 / q) * (1 + 1e-12)  # a power is rounded
@@ -204,23 +214,11 @@ class Ball:
         where shrink is soft-thresholding (L1) or division by 1 + tau (L2). tau is found by bisection.
         """
         x = np.asarray(x, float)
-        if self.norm == INFINITY:
+        if self.is_box:
             return np.clip(x, *self.bounding_box())
-        if self.norm == 2.0:
-
-            def shrink(step: np.ndarray, tau: np.ndarray) -> np.ndarray:
-                return step / (1 + tau)
-
-        elif self.norm == 1.0:
-
-            def shrink(step: np.ndarray, tau: np.ndarray) -> np.ndarray:
-                return np.sign(step) * np.maximum(np.abs(step) - tau, 0)
-
-        else:
-            raise RegionError(f"norm: no projection onto the L{self.norm:g} ball; use Ball.enclosure() or 1, 2, inf.")
 
         def candidate(tau: np.ndarray) -> np.ndarray:
-            moved = self.center + shrink(x - self.center, tau)
+            moved = self.center + self.norm.shrink(x - self.center, tau)
             return np.clip(moved, self.lower, self.upper) if self.clipped else moved
 
         shape = (*x.shape[:-1], 1)
@@ -244,33 +242,79 @@ class Ball:
         Norms other than 1, 2 and inf are sampled uniformly in direction (generalised normal), not in volume.
         """
         p0 = self.size
-        if self.norm == INFINITY:
-            lower, upper = self.bounding_box()
-            return rng.uniform(lower, upper, (count, p0))
-        # exp(-|g|^q) directions are uniform on the L_q sphere; the radius u^(1/p0) makes them uniform in the ball.
-        if self.norm in (1, 2):
-            g = rng.gamma(1 / self.norm, size=(count, p0)) ** (1 / self.norm)
-        else:  # the same law without underflow: a gamma variable of shape a is one of shape a + 1 times u^(1/a)
-            g = rng.gamma(1 + 1 / self.norm, size=(count, p0)) ** (1 / self.norm) * rng.uniform(size=(count, p0))
-            g /= g.max(1, keepdims=True)
-        g = g * rng.choice([-1.0, 1.0], (count, p0))
-        g /= np.linalg.norm(g, ord=self.norm, axis=1, keepdims=True)
+        if self.is_box:
+            return rng.uniform(*self.bounding_box(), (count, p0))
+        g = self.norm.directions(count, p0, rng)  # the radius u^(1/p0) makes them uniform in the ball
         points = self.center + self.radius * rng.uniform(size=(count, 1)) ** (1 / p0) * g
         return np.clip(points, self.lower, self.upper) if self.clipped else points
 
+    # for ascent inside the ball ------------------------------------------------------------------------------------
 
-def _length(step: np.ndarray, norm: float) -> np.ndarray:
-    """||step||_norm (...,) of step (..., p0) >= 0, scaled so that no square or power underflows or overflows."""
-    if norm in (1.0, INFINITY):
-        return np.linalg.norm(step, ord=norm, axis=-1)
-    scale = step.max(-1, initial=0.0)
-    if norm == 2.0:  # a power of 2 rounds nothing
-        scale = np.ldexp(1.0, np.frexp(scale)[1].clip(-1000, 1000))
-    scale = np.where(scale > 0, scale, 1.0)
-    return scale * np.linalg.norm(step / scale[..., None], ord=norm, axis=-1)
+    @property
+    def diameter(self) -> float:
+        """The largest distance of two of its points, in its norm."""
+        return 2 * self.radius
+
+    def retract(self, x: np.ndarray) -> np.ndarray:
+        """Move each row of x (..., p0) into the ball: scale it to the ball, then clip.
+
+        The centre lies in the box, so clipping moves every coordinate towards the centre and keeps the point in
+        the ball, in any norm. For the maximum norm this is the projection; for others it is cheaper than one.
+        """
+        if self.is_box:
+            return np.clip(x, *self.bounding_box())
+        distance = self.distance(x)[..., None]
+        x = self.center + (x - self.center) * np.minimum(1.0, self.radius / np.maximum(distance, 1e-300))
+        return np.clip(x, self.lower, self.upper) if self.clipped else x
+
+    def steepest(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """:meth:`Norm.steepest` at points x (N, p0); coordinates that the clipping holds back take no part."""
+        if self.lower is not None and self.upper is not None:
+            held = ((x <= self.lower) & (gradient < 0)) | ((x >= self.upper) & (gradient > 0))
+            gradient = np.where(held, 0.0, gradient)
+        return self.norm.steepest(gradient)
+
+    # in files ------------------------------------------------------------------------------------------------------
+
+    def stated(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """Return the header and the arrays of a certificate file: by pixels where it was made of an image."""
+        if self.norm not in (1.0, 2.0, INFINITY):
+            given = repr(self.norm) if math.isnan(self.norm) else f"L{self.norm:g}"
+            raise RegionError(f"region: certificate files state balls of the norms 1, 2 and inf, not {given}.")
+        norm = "inf" if self.norm == INFINITY else f"{self.norm:g}"
+        if (pixels := self._pixels()) is not None:
+            return {"norm": norm, **pixels[0]}, pixels[1]
+        arrays = {"centre": self.center}
+        if self.lower is not None and self.upper is not None:
+            arrays |= {"lower": self.lower, "upper": self.upper}
+        return {"norm": norm, "radius": str(Decimal(repr(self.radius)))}, arrays
+
+    def _pixels(self) -> tuple[dict, dict[str, np.ndarray]] | None:
+        """Return what an image's ball is by whole numbers and decimals, or None for another ball."""
+        made = self.made_of
+        if made is None or isinstance(made.normalisation.mean, tuple) or isinstance(made.normalisation.std, tuple):
+            return None
+        again = pixel_ball(made.image, self.norm, made.epsilon_pixel, made.normalisation, self.clipped)
+        if again.sha256() != self.sha256():
+            return None  # changed since
+        for scale in SCALES:
+            whole = np.round(made.image * scale)
+            if (whole / scale == made.image).all():
+                header = {
+                    "radius": repr(made.epsilon_pixel),
+                    "scale": str(scale),
+                    "mean": repr(float(made.normalisation.mean)),
+                    "std": repr(float(made.normalisation.std)),
+                    "clip": self.clipped,
+                }
+                return header, {"pixels": whole.astype(np.uint8)}
+        return None
+
+    def _numbers(self) -> tuple[tuple[object, ...], tuple[np.ndarray | None, ...]]:
+        return (self.radius, self.norm, self.clipped), (self.center, self.lower, self.upper)
 
 
-def _rounded(a: np.ndarray, b: float, to: float) -> np.ndarray:
+def rounded_sum(a: np.ndarray, b: np.ndarray, to: float) -> np.ndarray:
     """a + b rounded towards `to`: their sum in float64, and the next number where that is on the other side.
 
     What rounding took away, (a + b) - total, is a float and computed exactly (Knuth's TwoSum).

@@ -1,14 +1,16 @@
 """Polytopes in a box."""
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 
 from tightrope.errors import RegionError
+from tightrope.regions.region import Region
 
 
 @dataclass(frozen=True, eq=False)
-class Polytope:
+class Polytope(Region):
     """{x : A x <= b, lower <= x <= upper}, in network-input units; the box keeps it bounded, whatever the rows are.
 
     Parameters
@@ -52,9 +54,12 @@ class Polytope:
             object.__setattr__(self, name, array)
 
     @property
-    def size(self) -> int:
-        """p0, the number of inputs."""
-        return self.A.shape[1]
+    def half_spaces(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.A, self.b
+
+    def stated(self) -> tuple[dict, dict[str, np.ndarray]]:
+        rows = {"facets": self.A, "offsets": self.b}
+        return {"shape": "polytope"}, {**rows, "lower": self.lower, "upper": self.upper}
 
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
         """The box (lower, upper) that it was given with."""
@@ -68,20 +73,30 @@ class Polytope:
         return (x @ self._rows.T <= self._ends + reach + rounding).all(-1)
 
     def holds(self, x: np.ndarray) -> np.ndarray:
-        """Whether each row of x (..., p0) fulfils every inequality by more than rounding, and the box exactly: a proof.
+        """Whether each row of x (..., p0) fulfils every inequality, without any tolerance: a proof.
 
-        A polytope that its rows make flat holds no row.
+        In rational numbers where rounding leaves it open.
         """
         x = np.asarray(x, float)
+        inside = np.array(self._surely(x))
+        near = ~inside & self.contains(x, 0.0) & ((x >= self.lower) & (x <= self.upper)).all(-1)
+        for row in map(tuple, np.argwhere(near)):
+            point = list(map(Fraction, x[row].tolist()))
+            forms = ((map(Fraction, a), Fraction(end)) for a, end in zip(self.A.tolist(), self.b.tolist(), strict=True))
+            inside[row] = all(sum(map(Fraction.__mul__, a, point)) <= end for a, end in forms)
+        return inside
+
+    def _surely(self, x: np.ndarray) -> np.ndarray:
+        """Whether each row of x (..., p0) fulfils every inequality by more than rounding, and the box."""
         size = np.abs(x) @ np.abs(self.A).T + np.abs(self.b) + np.finfo(float).tiny
         below = x @ self.A.T + 2 * (self.size + 4) * np.finfo(float).eps * size <= self.b
         return below.all(-1) & ((x >= self.lower) & (x <= self.upper)).all(-1)
 
     def inwards(self, x: np.ndarray) -> np.ndarray:
-        """Move each row of x (..., p0) that :meth:`holds` does not take towards the centre, by 1e-12 of the way."""
+        """Move each row of x (..., p0) that rounding may put outside towards the centre, by 1e-12 of the way."""
         x = np.asarray(x, float)
         moved = self.center + (1 - 1e-12) * (x - self.center)
-        return np.clip(np.where(self.holds(x)[..., None], x, moved), self.lower, self.upper)
+        return np.clip(np.where(self._surely(x)[..., None], x, moved), self.lower, self.upper)
 
     def _reach(self, x: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """The largest t >= 0 (...,) with x + t direction inside, for x inside."""
@@ -103,7 +118,16 @@ class Polytope:
             x = np.clip(x + t[:, None] * direction, self.lower, self.upper)
         return x
 
-    def pull(self, x: np.ndarray) -> np.ndarray:
+    @property
+    def diameter(self) -> float:
+        """The diagonal of its box."""
+        return float(np.linalg.norm(self.upper - self.lower))
+
+    def steepest(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Directions of length 1 along the gradients at x, (N, p0) both; 0 where the gradient is."""
+        return gradient / np.maximum(np.linalg.norm(gradient, axis=-1, keepdims=True), 1e-300)
+
+    def retract(self, x: np.ndarray) -> np.ndarray:
         """Move each row of x (..., p0) into the polytope on the segment to the centre (no projection)."""
         step = np.asarray(x, float) - self.center
         reach = np.minimum(self._reach(np.broadcast_to(self.center, step.shape), step), 1.0)

@@ -20,7 +20,7 @@ from torch import Tensor
 from tightrope import attacks
 from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
-from tightrope.errors import InputError, RegionError
+from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.alpha import Dual, Triangles, minimise
 from tightrope.propagation.bounds import specification
@@ -28,7 +28,7 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import composed
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import Ball
 from tightrope.relu_proofs import Leaves
 from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Stop, end_if
@@ -104,8 +104,7 @@ def branch_and_bound(
         Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """
     checked_targets(network, region, label, None)
-    if not isinstance(region, Ball) or region.norm != INFINITY:
-        raise RegionError("region: branch and bound is for boxes; give a Ball of norm inf.")
+    region.require_box("branch and bound is")
     if not time_limit > 0 or batch < 1:
         raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")
     began, began_cpu = time.perf_counter(), time.process_time()

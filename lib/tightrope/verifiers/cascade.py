@@ -22,7 +22,7 @@ from tightrope.networks import FeedForward
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.triangle import layerwise_bounds
@@ -132,7 +132,7 @@ def verify_boxes(
     if len(regions) != len(labels) or not regions:
         raise InputError(f"regions, labels: got {len(regions)} and {len(labels)}; give one label for each region.")
     for region in regions:
-        if not isinstance(region, Ball) or region.norm != INFINITY or region.size != network.input_size:
+        if not getattr(region, "is_box", False) or region.size != network.input_size:
             raise RegionError(f"regions: expected balls of norm inf with {network.input_size} inputs, got {region!r}.")
     if not time_limit >= 0:
         raise InputError(f"time_limit: expected seconds >= 0, got {time_limit!r}.")

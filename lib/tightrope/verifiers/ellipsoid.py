@@ -8,12 +8,12 @@ import numpy as np
 from tightrope import proofs
 from tightrope.arguments import require_network, require_region
 from tightrope.certificates import Verdict, sound_bound
-from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel, ellipsoid_model
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import fixpoint_bounds
-from tightrope.regions import Ball, Region
+from tightrope.regions import Region
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers import log_det
@@ -187,11 +187,8 @@ def outer_ellipsoid(
     base = robustness_model(network, region, 0)
     state = None
     if str(order) == "1+cuts":
-        if not isinstance(region, Ball):
-            raise RegionError(
-                f"order: 1+cuts needs bounds that are known for balls, not for a {type(region).__name__}."
-            )
-        state = cut_model(base, fixpoint_bounds(network, region).h)
+        ball = region.require_ball("bounds of order 1+cuts are")
+        state = cut_model(base, fixpoint_bounds(network, ball).h)
     model = ellipsoid_model(base, state)
     data = ArrowData(shor_constraints(model))
     start = _start(network, region, seed)
@@ -235,6 +232,8 @@ def _start(network: MonDEQ, region: Region, seed: int, inflation: float = 10.0) 
     center = network.logits(region.center)
     outputs = network.logits(region.sample(100, np.random.default_rng(seed))) - center
     covariance = outputs.T @ outputs / len(outputs)
+    if not np.isfinite(covariance).all():
+        raise InputError("network: the squares of its outputs on the region overflow; scale its last layer.")
     w, V = np.linalg.eigh(covariance)
     w = np.maximum(w, 1e-6 * w.mean() + 1e-12)
     Q = (V / np.sqrt(w) / inflation) @ V.T

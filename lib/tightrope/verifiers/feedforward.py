@@ -16,7 +16,7 @@ from tightrope.names import known_name
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.propagation import layerwise, lines
 from tightrope.propagation.margins import composition_error, proven_margins, rooted, unstable_neurons
-from tightrope.regions import INFINITY, Ball, Region
+from tightrope.regions import Ball, Region
 from tightrope.solvers.report import Stop, end_if
 from tightrope.verifiers import mondeq
 from tightrope.verifiers.branch_and_bound import branch_and_bound
@@ -98,7 +98,7 @@ def verify_feedforward(
     mondeq.check_order(order, conic_method, sum(network.sizes[1:-1]), region)
     if method not in mondeq.METHODS and str(order) != "1":
         raise InputError(f"order: {order} goes with Shor's relaxation, not with {method}.")
-    box = region if isinstance(region, Ball) and region.norm == INFINITY else None
+    box = region.require_box("this is") if region.is_box else None
     if method in (TREE, MILP, *layerwise.METHODS) and box is None:
         raise RegionError(f"method: {method} is for boxes; give a Ball of norm inf, or another method.")
 

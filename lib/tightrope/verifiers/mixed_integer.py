@@ -16,12 +16,11 @@ from tightrope import attacks
 from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
-from tightrope.errors import RegionError
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.margins import composition_error
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import Ball
 from tightrope.relaxations.binary import BinaryProgram, binary_program
 from tightrope.solvers.mixed_integer import maximise
 from tightrope.solvers.report import Status
@@ -46,8 +45,8 @@ class MixedInteger:
     binaries
         Unstable neurons.
     bounds
-        HiGHS's upper bound of F_k - F_label by label k; -inf where no point has a margin above -TOLERANCE. COMPUTED
-        needs bounds below -TOLERANCE.
+        HiGHS's upper bound of F_k - F_label by label k, plus TOLERANCE for what its own tolerances hide; -inf where no
+        point has a margin above -TOLERANCE. COMPUTED needs bounds below 0.
     """
 
     verdict: Verdict
@@ -93,8 +92,7 @@ def mixed_integer(
     require_network(network, FeedForward)
     require_region(region, Ball)
     targets = checked_targets(network, region, label, targets)
-    if not isinstance(region, Ball) or region.norm != INFINITY:
-        raise RegionError("region: the mixed-integer program is for boxes; give a Ball of norm inf.")
+    region.require_box("the mixed-integer program is")
     began = time.perf_counter()
 
     def seconds() -> float:
@@ -127,7 +125,7 @@ def mixed_integer(
             left = None if time_limit is None else max(1e-3, time_limit - (time.perf_counter() - began))
             report = maximise(aim, matrix, low, high, program.lower, program.upper, program.integral, time_limit=left)
             empty = report.feasible is False
-            bounds[target] = -np.inf if empty else report.bound + offset if aim is objective else np.inf
+            bounds[target] = -np.inf if empty else report.bound + offset + TOLERANCE if aim is objective else np.inf
             if report.point is not None:
                 attack = attacks.check(network, region, label, region.project(report.point[program.inputs]), targets)
                 if attack is not None:
@@ -138,7 +136,7 @@ def mixed_integer(
             return done(Verdict.FAILED, reason=report.reason)
         if report.status is Status.TIME_LIMIT:
             return done(Verdict.UNKNOWN, reason=f"time limit of {time_limit:g} s")
-        if not bounds[target] < -TOLERANCE:
+        if not bounds[target] < 0:
             verdict, reason = Verdict.UNKNOWN, "a margin within HiGHS's tolerance of 0"
     return done(verdict, reason=reason)
 

@@ -12,11 +12,11 @@ import tightrope
 from tightrope import gram_proofs
 from tightrope.arguments import require_network, require_region
 from tightrope.attacks import Attack
-from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, region_sha256, sound_bound
-from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, sound_bound
+from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import robustness_model
-from tightrope.regions import Ball, Region
+from tightrope.regions import Region
 from tightrope.relaxations.lasserre import LARGEST
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
@@ -118,8 +118,8 @@ def check_order(order: object, method: str, width: int, region: Region) -> None:
     order = str(order)
     if order != "1" and method not in ("cascade", "interior-point"):
         raise InputError(f"order: {order} goes with the methods cascade and interior-point, not {method}.")
-    if order != "1" and not isinstance(region, Ball):
-        raise RegionError(f"order: {order} needs bounds that are known for balls, not for a {type(region).__name__}.")
+    if order != "1":
+        region.require_ball(f"bounds of order {order} are")
     if order == "2":
         conic.require("clarabel")
         if width + region.size > LARGEST:
@@ -266,7 +266,7 @@ class _Decider:
                 bound.shift,
                 self.data.constraints.split(bound.multipliers) if multipliers is None else multipliers,
                 self.network.sha256(),
-                region_sha256(self.region),
+                self.region.sha256(),
                 cuts,
             )
             verdict, reason = certificate.verdict, ""
