@@ -20,7 +20,7 @@ from tightrope.problems.lipschitz import l2_problem
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Zonotope, pixel_ball
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 PACKAGE = Path(checker.__file__).parent
 
@@ -46,7 +46,7 @@ def margins(seed: int, kind: str) -> tuple[proofs.Proof, dict[str, np.ndarray]]:
     """A file of order 1, and the arrays of its network."""
     network, region = mondeq(seed), regions(seed)[kind]
     label = int(network.predict(region.center))
-    report = verify(network, region, label, attack=False, method="interior-point")
+    report = certify(network, region, label, attack=False, method="interior-point")
     return report.certificates(), proofs.arrays_of(network)[1]
 
 
@@ -152,7 +152,7 @@ def test_outer_ellipsoids_and_margins_read_off_are_proven(kind):
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("zonotope", "ellipsoid")])
 def test_attacks_are_proven(kind):
     network, region = mondeq(3), regions(3)[kind]
-    report = verify(network, region, (int(network.predict(region.center)) + 1) % 3)
+    report = certify(network, region, (int(network.predict(region.center)) + 1) % 3)
     assert report.certificate(report.attack.label).proven
 
 
@@ -163,7 +163,7 @@ def test_margins_of_the_published_network_are_proven_by_pixels(norm, epsilon, cl
 
     entry, data = zoo.get("chen2021-mondeq/mnist-87"), datasets.load("mnist")
     region = pixel_ball(data.image(0), norm, epsilon, entry.normalisation, clip)
-    report = verify(entry.network, region, data.label(0), targets=[0, 2, 3], attack=False)
+    report = certify(entry.network, region, data.label(0), targets=[0, 2, 3], attack=False)
     proof = report.certificates()
     assert proof.proven
     file = proof.certificate
@@ -270,11 +270,11 @@ def test_a_network_that_is_not_monotone_has_no_lipschitz_constant():
 
 def test_what_the_checker_cannot_prove_stays_with_its_reason(tmp_path):
     network, region = mondeq(0), ball(0, 3, INFINITY, 0.3)
-    report = verify(network, region, int(network.predict(region.center)), attack=False, method="interior-point")
+    report = certify(network, region, int(network.predict(region.center)), attack=False, method="interior-point")
     first, second = (decision.certificate for decision in report.decisions)
     proof = proofs.margins(network, region, [replace(first, multipliers=second.multipliers, bound=-100.0), second])
     assert [finding.proven for finding in proof.findings] == [False, True]
     assert len(proof.certificate.claims) == 1 and proof.findings[0].reason
     ball3 = Ball(region.center, 0.3, 3)
     with pytest.raises(ValueError, match="L3"):
-        verify(network, ball3, report.label, attack=False).certificates()
+        certify(network, ball3, report.label, attack=False).certificates()

@@ -12,7 +12,7 @@ from tests.helpers import mondeq
 from tightrope import checker, proofs
 from tightrope.checker import regions
 from tightrope.regions import Ball
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def file():
     """A file of a network with one input, its bytes and its network."""
     network = mondeq(0, p=3, p0=1)
     region = Ball(np.array([0.4]), 0.5, 2, np.array([0.1]), np.array([2.0]))
-    proof = verify(
+    proof = certify(
         network, region, int(network.predict(region.center)), attack=False, method="interior-point"
     ).certificates()
     return network, proof.certificate.to_bytes()

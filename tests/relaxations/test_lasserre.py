@@ -11,15 +11,15 @@ from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.lasserre import all_pairs, lasserre, proven_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import Limits, certify
 
 
 @pytest.mark.parametrize("seed", [1, 3, 5])
 def test_order(seed):
     network, region, label, target = question(seed, INFINITY, 0.5, p=3, p0=2 + seed % 2)
-    options = {"targets": [target], "method": "interior-point", "attack": False, "tolerance": 1e-6}
+    options = {"targets": [target], "method": "interior-point", "attack": False, "limits": Limits(1e-6)}
     shor, cuts, second = (
-        verify(network, region, label, order=order, **options).decisions[0].bound for order in ("1", "1+cuts", "2")
+        certify(network, region, label, order=order, **options).decisions[0].bound for order in ("1", "1+cuts", "2")
     )
     attack = pgd(network, region, label, targets=[target], restarts=2, steps=20, seed=0).best_margin[target]
     exact = exact_margin(network, region, label, target)
@@ -65,9 +65,9 @@ def test_any_multipliers_prove_a_true_bound(seed):
 def test_errors():
     network = mondeq(0, p=4, p0=3)
     with pytest.raises(InputError, match="p \\+ p0"):
-        verify(network, Ball(np.zeros(3), 0.1, 2), 0, order="2")
+        certify(network, Ball(np.zeros(3), 0.1, 2), 0, order="2")
     model = robustness_model(network, Ball(np.zeros(3), 0.1, 2), 0)
     with pytest.raises(InputError, match="at most 6"):
         lasserre(model.problem(1))
     with pytest.raises(RegionError, match="inputs"):
-        verify(mondeq(0, p=3, p0=3), Ball(np.zeros(2), 0.1, 2), 0, order="2")
+        certify(mondeq(0, p=3, p0=3), Ball(np.zeros(2), 0.1, 2), 0, order="2")

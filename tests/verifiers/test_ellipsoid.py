@@ -22,7 +22,7 @@ from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points,
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers.ellipsoid import Ellipsoid, EllipsoidReport, margins_of, outer_ellipsoid, proven_ellipsoid
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 
 @pytest.mark.parametrize("name", REGIONS)
@@ -46,7 +46,7 @@ def test_the_robustness_model_takes_the_same_regions_and_is_tighter(name):
     network, region = mondeq(3, p=5), REGIONS[name](np.array([0.1, -0.2, 0.3]))
     label = network.predict(region.center)
     margins = outer_ellipsoid(network, region).margins(label)
-    report = verify(network, region, label, method="interior-point")
+    report = certify(network, region, label, method="interior-point")
     for decision in report.decisions:
         assert decision.attack_margin - 1e-9 <= decision.bound <= margins[decision.label] + 1e-3
 

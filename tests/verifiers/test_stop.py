@@ -10,7 +10,7 @@ from tightrope.regions import INFINITY
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import Limits, certify
 
 
 class Stop:
@@ -34,7 +34,8 @@ def asked(name: str):
     if name == "local constant":
         return partial(local_upper_bound, network, region)
     method, _, order = name.partition(" ")
-    return partial(verify, network, region, label, method=method, order=order or "1", attack=False)
+    options = {"method": method, "order": order or "1", "attack": False}
+    return lambda stop=None: certify(network, region, label, limits=Limits(stop=stop), **options)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_being_asked_changes_no_bound(name):
 
 
 def test_a_general_solver_is_asked_between_labels():
-    stop = Stop(2)
+    stop = Stop(3)  # before the stage, and before each label
     with pytest.raises(StoppedError):
         asked("clarabel")(stop=stop)
-    assert stop.asked == 2
+    assert stop.asked == 3

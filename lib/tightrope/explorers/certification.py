@@ -238,18 +238,9 @@ class Certification:
         method, order = state["method"], state.get("order", "1")
 
         def solve():
-            return robustness.verify(
-                network,
-                answer.region,
-                answer.label,
-                targets=batch,
-                method=method,
-                order=order,
-                attack=False,
-                time_limit=self.time_limit,
-                seed=self.seed,
-                stop=stop,
-            )
+            options = {"targets": batch, "method": method, "order": order, "attack": False}
+            limits = robustness.Limits(time=self.time_limit, seed=self.seed, stop=stop)
+            return robustness.certify(network, answer.region, answer.label, limits=limits, **options)
 
         report = self._parts.of(("decide", question, method, order, tuple(batch)), solve)
         return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})
@@ -283,12 +274,12 @@ def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
     """
     targets = sorted(answer.targets, key=lambda k: -answer.nominal[k])
     method, region = state["method"], answer.region
-    if method == "cascade":  # as in verify: what an attack reaches is decided
+    if method == "cascade":  # as in certify: what an attack reaches is decided
         targets = [k for k in targets if answer.verdict_of(k) is not Verdict.FALSIFIED]
     if not targets:
         return []
     plain = state.get("order", "1") == "1"
-    if method not in robustness.METHODS:  # linear bounds of layers serve all labels
+    if method not in robustness.methods():  # linear bounds of layers serve all labels
         return [targets]
     if method == "cascade" and plain and region.size <= SMALL:
         return [targets]

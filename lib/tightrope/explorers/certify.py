@@ -63,7 +63,7 @@ def certify(
     norm, epsilon_pixel, clip
         The region: 1, 2 or inf; radius for pixels in [0, 1]; whether it is cut to the pixel range.
     method, order
-        Of :func:`tightrope.verifiers.robustness.verify`; the methods for layers can be chosen where network is fixed.
+        Of :func:`tightrope.verifiers.robustness.certify`; the methods for layers can be chosen where network is fixed.
     ellipse, labels
         Whether to compute the outer ellipsoid, and the labels that it is projected onto; None stands for the true
         and for the closest label.
@@ -120,7 +120,7 @@ def _norm(norm: object) -> str:
 
 def _methods(network: object, controls: Iterable[str]) -> tuple[str, ...]:
     """What verifies the network: of layers, if it is fixed and has some; what every network knows otherwise."""
-    return robustness.METHODS if "network" in controls else robustness.methods(entry(network).network)
+    return robustness.methods() if "network" in controls else robustness.methods(entry(network).network)
 
 
 def _explorer(title, fixed, controls, certification, view, background) -> Explorer:

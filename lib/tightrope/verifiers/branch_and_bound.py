@@ -28,12 +28,12 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import composed
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import Ball
 from tightrope.relu_proofs import Leaves
 from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Stop, end_if
 from tightrope.threads import one_blas_thread
-from tightrope.verifiers.report import checked_targets
+from tightrope.verifiers.question import Question
 
 #: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
 BATCH, CANDIDATES, LOOK, STEPS = 48, 8, 6, 20
@@ -103,8 +103,7 @@ def branch_and_bound(
     keep
         Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """
-    checked_targets(network, region, label, None)
-    if not isinstance(region, Ball) or region.norm != INFINITY:
+    if Question(network, region, label).box is None:
         raise RegionError("region: branch and bound is for boxes; give a Ball of norm inf.")
     if not time_limit > 0 or batch < 1:
         raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")

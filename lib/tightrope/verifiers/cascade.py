@@ -95,7 +95,7 @@ class Decision:
     reason: str = ""
 
 
-def verify_boxes(
+def certify_boxes(
     network: FeedForward,
     regions: Sequence[Ball],
     labels: Sequence[int],

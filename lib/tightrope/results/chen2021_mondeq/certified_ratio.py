@@ -53,10 +53,10 @@ def cases(
 ) -> list[dict]:
     """Return one case for each image, norm, radius and set; image by image, so that a stopped run has whole images.
 
-    `method` is one of `tightrope.verifiers.robustness.METHODS`, `seed` that of the attacks.
+    `method` is one of `tightrope.verifiers.robustness.methods()`, `seed` that of the attacks.
     """
-    if method not in robustness.METHODS:
-        raise UnknownNameError("method", method, robustness.METHODS)
+    if method not in robustness.methods():
+        raise UnknownNameError("method", method, robustness.methods())
     return [
         ball_case(network, norm, epsilon, clip, method, {"seed": seed}, image=image)
         for image in first_images(network, images)
@@ -73,7 +73,7 @@ def attack_and_certify(case: Mapping) -> dict:
     start = time.perf_counter()
     by_foolbox = attacks.foolbox_pgd(network, region, label, seed=seed)
     between = time.perf_counter()
-    report = robustness.verify(network, region, label, method=case["method"], seed=seed)
+    report = robustness.certify(network, region, label, method=case["method"], limits=robustness.Limits(seed=seed))
     end = time.perf_counter()
     foolbox = report.predicted != label or by_foolbox is not None
     attacked = foolbox or report.attack is not None
