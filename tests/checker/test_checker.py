@@ -20,6 +20,7 @@ from tightrope.problems.lipschitz import l2_problem
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Zonotope, pixel_ball
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
+from tightrope.verifiers.question import Limits
 from tightrope.verifiers.robustness import certify
 
 PACKAGE = Path(checker.__file__).parent
@@ -57,10 +58,10 @@ def made(theory: str, seed: int = 0) -> tuple[proofs.Proof, dict[str, np.ndarray
     if theory == "mondeq-order-1":
         return margins(seed, "l2 clipped")
     if theory == "mondeq-lipschitz":
-        return lipschitz.upper_bound(network, INFINITY).certificate(network), arrays
+        return lipschitz.upper_bound(network, INFINITY).certificates(), arrays
     region = ball(seed, 3, INFINITY, 0.3)
     if theory == "mondeq-ellipsoid":
-        return outer_ellipsoid(network, region).certificate(), arrays
+        return outer_ellipsoid(network, region).certificates(), arrays
     scores = network.logits(region.center)
     worst, best = int(scores.argmin()), int(scores.argmax())
     hit = Attack(region.center, best, float(scores[best] - scores[worst]))
@@ -127,16 +128,16 @@ def test_margins_of_order_1_are_proven_on_every_kind_of_region(kind, seed):
 @pytest.mark.parametrize("norm", [1, 2, INFINITY])
 def test_lipschitz_constants_are_proven(seed, norm):
     network = mondeq(seed)
-    assert lipschitz.upper_bound(network, norm).certificate(network).proven
+    assert lipschitz.upper_bound(network, norm).certificates().proven
     if norm != 1:
-        assert lipschitz.pairwise_bounds(network, norm).certificate(network).proven
+        assert lipschitz.pairwise_bounds(network, norm).certificates().proven
 
 
 @pytest.mark.parametrize("kind", ["l1", "l2 clipped", "linf", "zonotope", "ellipsoid"])
 def test_outer_ellipsoids_and_margins_read_off_are_proven(kind):
     network = mondeq(1)
     report = outer_ellipsoid(network, regions(1)[kind])
-    proof, arrays = report.certificate(), proofs.arrays_of(network)[1]
+    proof, arrays = report.certificates(), proofs.arrays_of(network)[1]
     assert proof.proven
     bound, file = float(report.margins(0)[1]), proof.certificate
     Q = file.arrays["Q"]
@@ -243,7 +244,7 @@ def test_the_bound_of_the_reference_code_is_refused():
     y, v = problem.space["y"], problem.space["v"]
     r = sp.csr_array(network.W.T) @ y + sp.csr_array(network.C.T) @ v
     planted = replace(problem, constraints=(*problem.constraints, sphere(problem.space, r, 1.0, "|r|")))
-    part = lipschitz.prove(planted, 1e-6)
+    part = lipschitz.prove(planted, Limits(1e-6))
     rng = np.random.default_rng(0)
     slopes = [np.linalg.norm(network.jacobian(x), 2) for x in rng.standard_normal((50, 3))]
     assert part.value < max(slopes)  # an unsound bound
@@ -262,7 +263,7 @@ def test_a_point_outside_the_ball_is_refused():
 
 def test_a_network_that_is_not_monotone_has_no_lipschitz_constant():
     network = mondeq(0)
-    proof = lipschitz.upper_bound(network, 2).certificate(network)
+    proof = lipschitz.upper_bound(network, 2).certificates()
     arrays = proofs.arrays_of(network)[1] | {"W": np.eye(4)}
     file = replace(proof.certificate, network=checker.digest("mondeq", arrays))
     assert "monotone" in checker.check(file, arrays)[0].reason

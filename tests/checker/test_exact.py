@@ -73,7 +73,7 @@ def test_altered_multipliers_never_prove_too_much(seed, kind, data):
 @pytest.mark.parametrize("norm", [1, 2, INFINITY])
 def test_lipschitz_constants_are_at_least_the_steepest_slope(seed, norm):
     network = mondeq(seed, p=3, p0=1)
-    file, arrays = lipschitz.upper_bound(network, norm).certificate(network).certificate, proofs.arrays_of(network)[1]
+    file, arrays = lipschitz.upper_bound(network, norm).certificates().certificate, proofs.arrays_of(network)[1]
     slopes = steepest(network)
     # Of the norms of one column: L1 and L2 are at least those of the entries at one slope each.
     least = max(slopes)

@@ -120,7 +120,7 @@ def test_a_bias_that_cancels_certifies_nothing(order, norm):
         assert found.margins(network, 1)[0] >= 0.499
         assert found.z.lower[0] <= 1 <= found.z.upper[0] and found.h.lower[0] <= 1 <= found.h.upper[0]
     if norm != np.inf:  # this radius vanishes beside the centre, and the box is a point
-        assert outer_ellipsoid(network, region).verdict(1) != Verdict.CERTIFIED
+        assert outer_ellipsoid(network, region).verdict_of(1) != Verdict.CERTIFIED
 
 
 def test_the_distance_of_a_computed_state_from_the_exact_one():

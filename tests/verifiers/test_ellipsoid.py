@@ -191,10 +191,10 @@ def test_verdicts(rng):
     label = network.predict(region.center)
     near = outer_ellipsoid(network, Ball(region.center, 1e-3, INFINITY))
     far = outer_ellipsoid(network, Ball(region.center, 50.0, INFINITY))
-    assert near.verdict(label) is Verdict.CERTIFIED and far.verdict(label) is Verdict.UNKNOWN
-    assert near.verdict((label + 1) % 3) is Verdict.UNKNOWN
+    assert near.verdict_of(label) is Verdict.CERTIFIED and far.verdict_of(label) is Verdict.UNKNOWN
+    assert near.verdict_of((label + 1) % 3) is Verdict.UNKNOWN
     failed = EllipsoidReport(None, 0.0, None, near.solve, 0.0, near.network, near.region)
-    assert failed.verdict(0) is Verdict.FAILED
+    assert failed.verdict_of(0) is Verdict.FAILED
     with pytest.raises(InputError, match="no ellipsoid"):
         failed.margins(0)
     assert margins_of(near.ellipsoid, label)[label] == 0
@@ -237,7 +237,7 @@ def test_published_sizes(norm, epsilon, published_mondeq):
         points = region.project(region.center + 10 * np.random.default_rng(image).choice([-1.0, 1.0], (50, 784)))
         assert report.ellipsoid.contains(network.logits(points)).all()
         expected = {(2, 0.1): Verdict.CERTIFIED, ("inf", 0.01): Verdict.CERTIFIED}.get((norm, epsilon), Verdict.UNKNOWN)
-        assert report.verdict(data.label(image)) is expected
+        assert report.verdict_of(data.label(image)) is expected
 
 
 @pytest.mark.published

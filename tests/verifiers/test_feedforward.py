@@ -230,7 +230,7 @@ def test_stop_ends_it():
         ({"targets": []}, InputError, "targets: got none"),
         ({"region": Ball(np.zeros(2), 0.1, np.inf)}, RegionError, "2 inputs, but the network has 3"),
         ({"limits": {"tolerance": -1.0}}, InputError, "tolerance"),
-        ({"limits": {"time": 0.0}}, InputError, "time limit"),
+        ({"limits": {"time": 0.0}}, InputError, "time: expected"),
         ({"order": "3"}, UnknownNameError, "order"),
         ({"method": "crown", "order": "1+cuts"}, InputError, "goes with Shor's relaxation"),
         ({"method": "lp-all", "region": Ball(np.zeros(3), 0.1, 2)}, RegionError, "lp-all is for boxes"),

@@ -1,7 +1,5 @@
 """A question that nobody waits for any more ends inside its solve."""
 
-from functools import partial
-
 import pytest
 
 from tests.helpers import question
@@ -28,11 +26,11 @@ def asked(name: str):
     """A long question by the name of who answers it; it takes `stop`."""
     network, region, label, _ = question(0, INFINITY, 0.3)
     if name == "ellipsoid":
-        return partial(outer_ellipsoid, network, region)
+        return lambda stop: outer_ellipsoid(network, region, limits=Limits(stop=stop))
     if name == "constant":
-        return partial(upper_bound, network, INFINITY)
+        return lambda stop: upper_bound(network, INFINITY, limits=Limits(stop=stop))
     if name == "local constant":
-        return partial(local_upper_bound, network, region)
+        return lambda stop: local_upper_bound(network, region, limits=Limits(stop=stop))
     method, _, order = name.partition(" ")
     options = {"method": method, "order": order or "1", "attack": False}
     return lambda stop=None: certify(network, region, label, limits=Limits(stop=stop), **options)

@@ -34,13 +34,14 @@ from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Stop, end_if
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.question import Question
+from tightrope.verifiers.report import Report
 
 #: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
 BATCH, CANDIDATES, LOOK, STEPS = 48, 8, 6, 20
 
 
 @dataclass(frozen=True, eq=False)
-class BranchAndBound:
+class BranchAndBound(Report):
     """What branch and bound found.
 
     Attributes
@@ -67,6 +68,7 @@ class BranchAndBound:
     reason: str = ""
     root: Layerwise | None = None
     leaves: tuple[Leaves, ...] = ()
+    facts = ("verdict", "bound", "reason", "subproblems", "seconds")
 
 
 def branch_and_bound(

@@ -5,12 +5,14 @@ radius for another: the lower end of a bracket is a radius that was certified it
 which the method gave no proof, or the distance of a point with another label, which bounds the distortion itself.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tightrope import attacks
+from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
@@ -18,10 +20,11 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
+from tightrope.verifiers.report import Report
 
 
 @dataclass(frozen=True)
-class Bracket:
+class Bracket(Report):
     """Two radii in network-input units.
 
     Attributes
@@ -34,11 +37,16 @@ class Bracket:
         if none was.
     steps
         How many radii were tried.
+    verdict
+        CERTIFIED if the lower end is; FALSIFIED if a point is known at the upper end; else UNKNOWN.
     """
 
     lower: float
     upper: float
     steps: int
+    verdict: Verdict = Verdict.UNKNOWN
+    seconds: float = 0.0
+    facts = ("verdict", "lower", "upper", "steps", "seconds")
 
 
 def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolerance: float) -> Bracket:
@@ -98,7 +106,7 @@ def certified_distortion(
     steps
         How many the dual ascent takes.
     """
-    method = known_name("method", method, METHODS)
+    method, began = known_name("method", method, METHODS), time.perf_counter()
     center = np.asarray(center, float)
 
     def certified(radius: float) -> bool:
@@ -107,8 +115,10 @@ def certified_distortion(
 
     with one_blas_thread():
         if attacks.check(network, _ball(center, 0.0, box), label, center) is not None:
-            return Bracket(0.0, 0.0, 0)
-        return bisect(certified, lower, upper, tolerance)
+            return Bracket(0.0, 0.0, 0, Verdict.FALSIFIED)
+        found = bisect(certified, lower, upper, tolerance)
+    verdict = Verdict.CERTIFIED if found.lower > 0 else Verdict.UNKNOWN
+    return replace(found, verdict=verdict, seconds=time.perf_counter() - began)
 
 
 def attacked_distortion(
@@ -132,7 +142,7 @@ def attacked_distortion(
     restarts, steps, seed
         Those of :func:`tightrope.attacks.pgd`.
     """
-    center = np.asarray(center, float)
+    center, began = np.asarray(center, float), time.perf_counter()
     nearest = [INFINITY]
 
     def survives(radius: float) -> bool:
@@ -145,8 +155,8 @@ def attacked_distortion(
 
     with one_blas_thread():
         if network.predict(center) != label:
-            return Bracket(0.0, 0.0, 0)
+            return Bracket(0.0, 0.0, 0, Verdict.FALSIFIED)
         if survives(largest):
-            return Bracket(largest, INFINITY, 1)
+            return Bracket(largest, INFINITY, 1, seconds=time.perf_counter() - began)
         found = bisect(survives, 0.0, largest, tolerance)
-    return Bracket(found.lower, nearest[0], found.steps + 1)
+    return Bracket(found.lower, nearest[0], found.steps + 1, Verdict.FALSIFIED, time.perf_counter() - began)

@@ -12,14 +12,15 @@ from tightrope.problems.lipschitz import y_radius
 from tightrope.problems.local_lipschitz import exact_excess, local_problem, preactivation_bounds, reduce
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.regions import INFINITY, Ball
-from tightrope.solvers.report import Stop
-from tightrope.verifiers.lipschitz import RELU, PartBound, prove
+from tightrope.verifiers.lipschitz import RELU, Constants, PartBound, prove
+from tightrope.verifiers.question import Limits
 
 ORDERS = ("1", "1+cuts")
+LIMITS = Limits(tolerance=1e-4)
 
 
 @dataclass(frozen=True, eq=False)
-class LocalBound:
+class LocalBound(Constants):
     """||F(x) - F(x')||_q <= value ||x - x'||_q for x, x' in a ball of the norm L_q.
 
     Attributes
@@ -35,6 +36,7 @@ class LocalBound:
     undecided: int
     parts: tuple[PartBound, ...]
     seconds: float
+    facts = ("value", "undecided", "verdict", "seconds")
 
 
 def local_upper_bound(
@@ -43,8 +45,7 @@ def local_upper_bound(
     *,
     order: str | int = "1",
     graph: bool = False,
-    tolerance: float = 1e-4,
-    stop: Stop | None = None,
+    limits: Limits = LIMITS,
 ) -> LocalBound:
     """Prove a Lipschitz constant of F on the region with respect to the region's own norm.
 
@@ -55,8 +56,8 @@ def local_upper_bound(
         zonotope fixpoints too, which knows many more; the rest of the problem is the same.
     graph
         Whether to keep x and z in the problem: tighter for L-infinity, and several times slower.
-    stop
-        Asked between iterations; True ends the solve with a :class:`StoppedError`.
+    limits
+        Of each solve.
     """
     began = time.perf_counter()
     require_network(network, MonDEQ, instead=RELU)
@@ -84,7 +85,7 @@ def local_upper_bound(
         size = np.linalg.norm(small.network.U, 2) + small.rounding.U
         through = y_radius(small.network, float(np.linalg.norm(C, 2)) + small.rounding.C) * size * change
         problem = local_problem(small.network, small.direct, region, row, graph=graph)
-        part = prove(problem, tolerance, k, float((affine + through) * (1 + 1e-9)), stop)
+        part = prove(problem, limits, k, float((affine + through) * (1 + 1e-9)))
         if part.multipliers is not None:  # the closed form is for exact arithmetic already
             part = replace(part, value=part.value + exact_excess(small, region, row, part.multipliers))
         parts.append(part)

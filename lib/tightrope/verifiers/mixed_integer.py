@@ -26,6 +26,7 @@ from tightrope.relaxations.binary import BinaryProgram, binary_program
 from tightrope.solvers.mixed_integer import maximise
 from tightrope.solvers.report import Status
 from tightrope.verifiers.question import Question
+from tightrope.verifiers.report import Report
 
 #: Margins above minus this count as reached: HiGHS's own tolerances are 1e-6.
 TOLERANCE = 1e-5
@@ -34,7 +35,7 @@ SMALL, LARGE = 1e-7, 1e5
 
 
 @dataclass(frozen=True, eq=False)
-class MixedInteger:
+class MixedInteger(Report):
     """What the programs found.
 
     Attributes
@@ -56,6 +57,7 @@ class MixedInteger:
     bounds: dict[int, float]
     seconds: float
     reason: str = ""
+    facts = ("verdict", "reason", "binaries", "bounds", "seconds")
 
 
 def mixed_integer(

@@ -82,9 +82,8 @@ class _Decider:
         """Return the decision after rounds of cuts, if they prove more than order 1 did."""
         if self._tightening is None:
             self._tightening = Tightening(self.model)
-        found = self._tightening(
-            target, tolerance=max(self.limits.tolerance, 1e-4), time_limit=self.limits.time, stop=self.limits.stop
-        )
+        limits = replace(self.limits, tolerance=max(self.limits.tolerance, 1e-4))
+        found = self._tightening(target, **limits.options)
         seconds = time.perf_counter() - began
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
             return replace(decision, seconds=seconds)
@@ -100,14 +99,7 @@ class _Decider:
 
     def _structured(self, objective: sp.csr_array) -> SolveReport:
         sign_only = self.method == "cascade"
-        solve = partial(
-            self._interior_point.solve,
-            objective,
-            tolerance=self.limits.tolerance,
-            time_limit=self.limits.time,
-            sign_only=sign_only,
-            stop=self.limits.stop,
-        )
+        solve = partial(self._interior_point.solve, objective, sign_only=sign_only, **self.limits.options)
         start = self._warm if sign_only else None
         report, warm = solve(start=start)
         if start is not None and report.status in (Status.NUMERICAL, Status.FAILED):  # too close to the boundary

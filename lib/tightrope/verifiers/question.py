@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,12 @@ class Limits:
         if not 0 < self.tolerance < np.inf:
             raise InputError(f"tolerance: expected a positive number, got {self.tolerance!r}.")
         if self.time is not None and not self.time > 0:
-            raise InputError(f"time limit: expected a positive number of seconds or None, got {self.time!r}.")
+            raise InputError(f"time: expected a positive number of seconds or None, got {self.time!r}.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What our own solvers take: tolerance, time_limit and stop."""
+        return {"tolerance": self.tolerance, "time_limit": self.time, "stop": self.stop}
 
 
 #: A relative gap of 1e-5, without a limit of time.

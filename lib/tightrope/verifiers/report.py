@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,44 +20,47 @@ from tightrope.verifiers.question import Question
 
 #: Reasons of decisions on which nothing better can be said.
 NOTHING, NOT_CERTIFIED = "nothing was tried", "not certified by this relaxation"
-#: What is told of each part of an answer.
-_Told = tuple[str, ...]
+_Names = tuple[str, ...]
 
 
 class Report:
     """An answer; what the command line prints of it, notebooks show and Python has comes from here.
 
+    Every answer has a `verdict` and `seconds`; those with labels have their `decisions`, and the `attack` or None.
+
     Attributes
     ----------
     facts
-        The attributes that :meth:`to_dict` tells, in this order.
-    parts
-        What it has several of, such as labels: the attribute, what `to_dict` calls it, and what is told of each.
-    columns
-        The headers of :meth:`table`, and the attribute or method of a part that gives a cell.
+        What :meth:`to_dict` tells, in this order.
+    several
+        What there are several of, such as labels: the attribute, its name in `to_dict`, and what is told of each.
     """
 
-    verdict: Verdict | str
-    seconds: float
-    facts: ClassVar[_Told] = ("verdict", "seconds")
-    parts: ClassVar[tuple[str, str, _Told] | None] = None
+    facts: ClassVar[_Names] = ("verdict", "seconds")
+    several: ClassVar[tuple[str, str, _Names] | None] = None
+    if TYPE_CHECKING:  # fields of some answers, properties of others
 
-    def to_dict(self) -> dict[str, object]:
+        @property
+        def verdict(self) -> Verdict | str: ...
+
+        @property
+        def seconds(self) -> float: ...
+
+    def to_dict(self) -> dict[str, Any]:
         """Return the answer as text, numbers, truth values, lists and None, such as JSON has."""
-        told = {name: plain(getattr(self, name)) for name in self.facts}
-        if self.parts is not None:
-            attribute, name, own = self.parts
-            told[name] = [{key: plain(getattr(part, key)) for key in own} for part in getattr(self, attribute)]
+        told = {name: _plain(getattr(self, name)) for name in self.facts}
+        if self.several is not None:
+            attribute, name, own = self.several
+            told[name] = [{key: _plain(getattr(part, key)) for key in own} for part in getattr(self, attribute)]
         return told
 
-    def table(self) -> tuple[_Told, list[tuple[object, ...]]]:
-        """Return the headers and the rows of a table for people: one row for each part, or for each fact."""
+    def table(self) -> tuple[_Names, list[tuple[object, ...]]]:
+        """Return the headers and the rows of a table for people: a row for each part, or for each fact."""
         told = self.to_dict()
-        if self.parts is None:
+        if self.several is None:
             return ("", "value"), [(name, _shown(name, value)) for name, value in told.items()]
-        name, own = self.parts[1:]
-        rows = [tuple(_shown(key, part[key]) for key in own) for part in told[name]]  # type: ignore[attr-defined]
-        return own, rows
+        _, name, own = self.several
+        return own, [tuple(_shown(key, part[key]) for key in own) for part in told[name]]
 
     def certificate(self, label: int) -> proofs.Proof:
         """Return the file that proves what is known of one label.
@@ -80,20 +83,22 @@ class Report:
         raise InputError(f"certificates: there are none of a {type(self).__name__}.")
 
 
-def plain(value: object) -> object:
-    """Return a value as JSON has it."""
+def _plain(value: object) -> Any:
+    """Return a value as JSON has it, where infinity is a word."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+        value = value.tolist()
     if isinstance(value, Mapping):
-        return {name: plain(own) for name, own in value.items()}
-    return [plain(own) for own in value] if isinstance(value, tuple | list) else value
+        return {str(name): _plain(own) for name, own in value.items()}
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return [_plain(own) for own in value] if isinstance(value, tuple | list) else value
 
 
 def _shown(name: str, value: object) -> object:
     """Return a cell for people: a bound is rounded outward."""
-    return at_most(value) if name in ("bound", "value") and isinstance(value, float) else value
+    return at_most(value) if isinstance(value, float) and name in ("bound", "value", "upper") else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +144,7 @@ class LabelDecision:
         return self.method if name in ("", "pgd", self.method) else f"{self.method}, {name}"
 
 
-def label_table(decisions: Iterable[LabelDecision]) -> tuple[_Told, list[tuple[object, ...]]]:
+def label_table(decisions: Iterable[LabelDecision]) -> tuple[_Names, list[tuple[object, ...]]]:
     """Return the headers and a row for each label; bounds are rounded up, reasons are left out if there are none."""
     columns = ("label", "at the image", "attack", "bound", "verdict", "by", "reason")
     rows = [
@@ -156,6 +161,13 @@ def label_table(decisions: Iterable[LabelDecision]) -> tuple[_Told, list[tuple[o
     ]
     width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
     return columns[:width], [row[:width] for row in rows]
+
+
+#: What JSON tells of a label.
+_TOLD = (
+    *("label", "verdict", "bound", "gap", "solver", "method", "iterations", "seconds"),
+    *("nominal_margin", "attack_margin", "reason"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,23 +196,7 @@ class RobustnessReport(Report):
     decisions: tuple[LabelDecision, ...]
     attack: Attack | None
     facts = ("method", "label", "predicted", "verdict", "seconds")
-    parts = (
-        "decisions",
-        "labels",
-        (
-            "label",
-            "verdict",
-            "bound",
-            "gap",
-            "solver",
-            "method",
-            "iterations",
-            "seconds",
-            "nominal_margin",
-            "attack_margin",
-            "reason",
-        ),
-    )
+    several = ("decisions", "labels", _TOLD)
 
     @property
     def network(self) -> MonDEQ | FeedForward:
@@ -217,7 +213,7 @@ class RobustnessReport(Report):
         """The true label."""
         return self.question.label
 
-    def table(self) -> tuple[_Told, list[tuple[object, ...]]]:
+    def table(self) -> tuple[_Names, list[tuple[object, ...]]]:
         """Return the headers and a row for each label."""
         return label_table(self.decisions)
 
