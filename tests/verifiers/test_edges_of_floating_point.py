@@ -109,8 +109,8 @@ def test_a_tree_asked_about_one_label_keeps_its_attack():
         x = rng.normal(size=2)
         label = int(network.predict(x))
         for target in set(range(4)) - {label}:
-            report = certify(network, Ball(x, 0.7, np.inf), label, targets=[target], attack=False,
-                                        method="branch-and-bound", time_limit=20)  # fmt: skip
+            options = {"targets": [target], "attack": False, "method": "branch-and-bound"}
+            report = certify(network, Ball(x, 0.7, np.inf), label, limits=Limits(time=20), **options)
             assert report.decisions[0].verdict in (Verdict.CERTIFIED, Verdict.FALSIFIED)
             reached += report.decisions[0].verdict is Verdict.FALSIFIED
     assert reached

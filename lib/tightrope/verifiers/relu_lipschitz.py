@@ -134,6 +134,11 @@ class ReluBound(Report):
     sizes: dict[str, int]
     facts = ("method", "part", "value", "verdict", "reason", "seconds", "iterations", "sizes")
 
+    @property
+    def sides(self) -> Mapping[str, str]:  # type: ignore[override]
+        """That of the method."""
+        return {"value": METHODS[self.method].side}
+
 
 @np.errstate(over="ignore", invalid="ignore")  # what overflows is a verdict
 def lipschitz_bound(

@@ -13,7 +13,7 @@ from tightrope.attacks import Attack
 from tightrope.certificates import Certificate, Verdict
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import FeedForward, MonDEQ
-from tightrope.outward import at_most
+from tightrope.outward import at_least, at_most, outward
 from tightrope.regions import Ball, Region
 from tightrope.verifiers.methods import METHODS
 from tightrope.verifiers.question import Question
@@ -34,10 +34,13 @@ class Report:
         What :meth:`to_dict` tells, in this order.
     several
         What there are several of, such as labels: the attribute, its name in `to_dict`, and what is told of each.
+    sides
+        Which of these numbers are bounds, and from which side.
     """
 
     facts: ClassVar[_Names] = ("verdict", "seconds")
     several: ClassVar[tuple[str, str, _Names] | None] = None
+    sides: ClassVar[Mapping[str, str]] = {"bound": "upper", "value": "upper", "upper": "upper", "lower": "lower"}
     if TYPE_CHECKING:  # fields of some answers, properties of others
 
         @property
@@ -58,9 +61,13 @@ class Report:
         """Return the headers and the rows of a table for people: a row for each part, or for each fact."""
         told = self.to_dict()
         if self.several is None:
-            return ("", "value"), [(name, _shown(name, value)) for name, value in told.items()]
+            return ("", "value"), [(name, self._shown(name, value)) for name, value in told.items()]
         _, name, own = self.several
-        return own, [tuple(_shown(key, part[key]) for key in own) for part in told[name]]
+        return own, [tuple(self._shown(key, part[key]) for key in own) for part in told[name]]
+
+    def _shown(self, name: str, value: object) -> object:
+        """Return a cell for people: a bound is rounded outward."""
+        return outward(self.sides[name])(value) if isinstance(value, float) and name in self.sides else value
 
     def certificate(self, label: int) -> proofs.Proof:
         """Return the file that proves what is known of one label.
@@ -94,11 +101,6 @@ def _plain(value: object) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
     return [_plain(own) for own in value] if isinstance(value, tuple | list) else value
-
-
-def _shown(name: str, value: object) -> object:
-    """Return a cell for people: a bound is rounded outward."""
-    return at_most(value) if isinstance(value, float) and name in ("bound", "value", "upper") else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,13 +147,13 @@ class LabelDecision:
 
 
 def label_table(decisions: Iterable[LabelDecision]) -> tuple[_Names, list[tuple[object, ...]]]:
-    """Return the headers and a row for each label; bounds are rounded up, reasons are left out if there are none."""
+    """Return the headers and a row for each label; bounds are rounded outward, a column without reasons is left out."""
     columns = ("label", "at the image", "attack", "bound", "verdict", "by", "reason")
     rows = [
         (
             decision.label,
             round(decision.nominal_margin, 2),
-            None if decision.attack_margin is None else round(decision.attack_margin, 2),
+            None if decision.attack_margin is None else float(at_least(decision.attack_margin, 3)),
             None if decision.bound is None else float(at_most(decision.bound, 3)),
             decision.verdict.value,
             decision.by,
@@ -227,7 +229,7 @@ class RobustnessReport(Report):
         """
         if self.attack is not None and self.attack.label == label:
             return self._of_attack(self.attack)
-        if isinstance(self.network, FeedForward):
+        if isinstance(self.network, FeedForward) and label in self.question.targets:
             return self._by_rules(self.network)
         known = {certificate.target: certificate for certificate in self._known()}
         if label not in known:

@@ -1,8 +1,9 @@
 """The one cascade: attack, then stage after stage on the labels that are open, until none is."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from tightrope.attacks import Attack, margins_at, pgd
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
-from tightrope.solvers.report import end_if
+from tightrope.solvers.report import Stop, end_if
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.question import Limits, Question
 from tightrope.verifiers.report import NOT_CERTIFIED, NOTHING, LabelDecision, RobustnessReport, combined
@@ -45,8 +46,9 @@ class Progress:
 
     @property
     def open(self) -> list[int]:
-        """The target labels whose verdict is UNKNOWN."""
-        return [target for target, decision in self.decisions.items() if decision.verdict is Verdict.UNKNOWN]
+        """The target labels whose verdict is UNKNOWN; none once it has ended."""
+        unknown = (target for target, decision in self.decisions.items() if decision.verdict is Verdict.UNKNOWN)
+        return [] if self.ended else list(unknown)
 
     def because(self, reason: str) -> None:
         """Add a reason to the open decisions."""
@@ -98,6 +100,25 @@ def joined(*reasons: str) -> str:
     return "; ".join(parts) or NOT_CERTIFIED
 
 
+class Unfinished(Protocol):
+    """What stages work on; `open` is empty or false when nothing is left to do."""
+
+    @property
+    def open(self) -> object: ...
+
+
+Work = TypeVar("Work", bound=Unfinished)
+
+
+def through(stages: Iterable[Callable[[Work], None]], work: Work, stop: Stop | None = None) -> None:
+    """Run stage after stage, from the cheapest to the dearest, as long as something is open."""
+    for stage in stages:
+        if not work.open:
+            return
+        end_if(stop)
+        stage(work)
+
+
 def run(
     question: Question,
     stages: Sequence[Callable[[Progress], None]],
@@ -126,11 +147,7 @@ def run(
     progress = Progress(question, limits, method, order)
     with one_blas_thread():  # the attack's matrices are small too
         predicted = _attacked(progress, attack)
-        for stage in stages:
-            if progress.ended or not progress.open:
-                break
-            end_if(limits.stop)
-            stage(progress)
+        through(stages, progress, limits.stop)
     progress.lose()
     best = max(progress.attacks.values(), key=lambda hit: hit.margin, default=None)
     ordered = tuple(progress.decisions[target] for target in sorted(progress.decisions))

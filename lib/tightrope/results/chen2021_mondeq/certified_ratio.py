@@ -39,6 +39,7 @@ table_2 = Experiment(
     "table-2-certified-ratio",
     also=[table_2_ellipsoids, table_2_fixpoints, global_constants, table_2_lipschitz],
 )
+TOLD = ("label", "verdict", "bound", "attack_margin", "method", "solver")  # of each label
 TIMED = ("example", "problem")  # as the ids of printed cells have them
 
 
@@ -78,22 +79,15 @@ def attack_and_certify(case: Mapping) -> dict:
     foolbox = report.predicted != label or by_foolbox is not None
     attacked = foolbox or report.attack is not None
     labels = [
-        {
-            "label": int(decision.label),
-            "verdict": Verdict(decision.verdict).value,
-            "bound": decision.bound,
-            "attack_margin": decision.attack_margin,
-            "method": decision.method,
-            "solver": decision.solver,
-            "seconds": round(decision.seconds, 6),
-            **({"reason": decision.reason} if decision.reason else {}),
-        }
-        for decision in report.decisions
+        {name: told[name] for name in TOLD}
+        | {"seconds": round(told["seconds"], 6)}
+        | ({"reason": told["reason"]} if told["reason"] else {})
+        for told in report.to_dict()["labels"]
     ]
     return {
         "label": label,
         "predicted": int(report.predicted),
-        "robustness": str(Verdict(report.verdict).value),
+        "robustness": report.verdict.value,
         "pgd": (Verdict.FALSIFIED if attacked else Verdict.UNKNOWN).value,
         "foolbox": (Verdict.FALSIFIED if foolbox else Verdict.UNKNOWN).value,
         "labels": labels,
