@@ -7,17 +7,19 @@ which the method gave no proof, or the distance of a point with another label, w
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tightrope import attacks
+from tightrope import attacks, relu_proofs
+from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
+from tightrope.proofs import Proof
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.layerwise import METHODS, layerwise
+from tightrope.propagation.layerwise import METHODS, Layerwise, layerwise
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.report import Report
@@ -39,6 +41,8 @@ class Bracket(Report):
         How many radii were tried.
     verdict
         CERTIFIED if the lower end is; FALSIFIED if a point is known at the upper end; else UNKNOWN.
+    proof
+        Makes the certificate file of that end.
     """
 
     lower: float
@@ -46,7 +50,12 @@ class Bracket(Report):
     steps: int
     verdict: Verdict = Verdict.UNKNOWN
     seconds: float = 0.0
+    proof: Callable[[], Proof] | None = field(default=None, repr=False, compare=False)
     facts = ("verdict", "lower", "upper", "steps", "seconds")
+
+    def certificates(self) -> Proof:
+        """Return the file of what the verdict is: the bounds at the lower end, solved again, or the point found."""
+        return super().certificates() if self.proof is None else self.proof()
 
 
 def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolerance: float) -> Bracket:
@@ -109,16 +118,21 @@ def certified_distortion(
     method, began = known_name("method", method, METHODS), time.perf_counter()
     center = np.asarray(center, float)
 
-    def certified(radius: float) -> bool:
+    def solved(radius: float, keep: bool = False) -> Layerwise:
         inputs = InputSet.from_balls([_ball(center, radius, box)])
-        return layerwise(network, inputs, label, method, steps=steps, decide=True).worst < 0
+        return layerwise(network, inputs, label, method, steps=steps, decide=True, keep=keep)
+
+    def proof() -> Proof:
+        with one_blas_thread():
+            kept = solved(found.lower, keep=True)
+        return relu_proofs.layerwise(network, _ball(center, found.lower, box), kept)
 
     with one_blas_thread():
         if attacks.check(network, _ball(center, 0.0, box), label, center) is not None:
             return Bracket(0.0, 0.0, 0, Verdict.FALSIFIED)
-        found = bisect(certified, lower, upper, tolerance)
-    verdict = Verdict.CERTIFIED if found.lower > 0 else Verdict.UNKNOWN
-    return replace(found, verdict=verdict, seconds=time.perf_counter() - began)
+        found = bisect(lambda radius: solved(radius).worst < 0, lower, upper, tolerance)
+    found = replace(found, seconds=time.perf_counter() - began)
+    return replace(found, verdict=Verdict.CERTIFIED, proof=proof) if found.lower > 0 else found
 
 
 def attacked_distortion(
@@ -143,15 +157,18 @@ def attacked_distortion(
         Those of :func:`tightrope.attacks.pgd`.
     """
     center, began = np.asarray(center, float), time.perf_counter()
-    nearest = [INFINITY]
+    hits: list[Attack] = []
+
+    def distance(hit: Attack) -> float:
+        return float(np.abs(hit.point - center).max())
 
     def survives(radius: float) -> bool:
         found = attacks.pgd(network, _ball(center, radius, box), label, restarts=restarts, steps=steps, seed=seed)
-        points = np.array([hit.point for hit in found.attacks.values()])
-        if not len(points):
-            return True
-        nearest[0] = min(nearest[0], float(np.abs(points - center).max(1).min()))
-        return False
+        hits.extend(found.attacks.values())
+        return not found.attacks
+
+    def proof() -> Proof:
+        return relu_proofs.attack(network, _ball(center, np.nextafter(upper, INFINITY), box), label, nearest)
 
     with one_blas_thread():
         if network.predict(center) != label:
@@ -159,4 +176,6 @@ def attacked_distortion(
         if survives(largest):
             return Bracket(largest, INFINITY, 1, seconds=time.perf_counter() - began)
         found = bisect(survives, 0.0, largest, tolerance)
-    return Bracket(found.lower, nearest[0], found.steps + 1, Verdict.FALSIFIED, time.perf_counter() - began)
+    nearest = min(hits, key=distance)
+    upper, seconds = distance(nearest), time.perf_counter() - began
+    return Bracket(found.lower, upper, found.steps + 1, Verdict.FALSIFIED, seconds, proof)

@@ -5,6 +5,7 @@ Nothing here is imported before it is needed, as `tightrope certify --help` list
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -99,27 +100,17 @@ class Method:
             raise InputError(f"certificate: of a feed-forward network give --method, one of {known}; got {self.name}.")
 
 
-# stages, which import what they are made with ---------------------------------------------------------------------
+def _by(module: str, stage: str, *rest: object) -> "Callable[[Progress], None]":
+    """Return a stage that imports what it is made with when it is run."""
+
+    def run(progress: "Progress") -> None:
+        getattr(import_module(f"tightrope.verifiers.{module}"), stage)(progress, *rest)
+
+    return run
 
 
-def _shor(progress: "Progress") -> None:
-    """By Shor's relaxation, the closest label first: what proves it proves most of the others too."""
-    if _has_layers(progress.question.network):
-        from tightrope.verifiers.feedforward import by_shor
-    else:
-        from tightrope.verifiers.mondeq import by_shor
-    by_shor(progress)
-
-
-def _lines(name: str) -> "Callable[[Progress], None]":
-    """By linear bounds, all labels at once."""
-
-    def stage(progress: "Progress") -> None:
-        from tightrope.verifiers import feedforward
-
-        feedforward.by_lines(progress, name)
-
-    return stage
+_SHOR, _OF_LAYERS = _by("mondeq", "by_shor"), _by("feedforward", "by_shor")
+_TREE, _MILP = _by("feedforward", "by_tree"), _by("feedforward", "by_milp")
 
 
 def _unless_answered(progress: "Progress") -> None:
@@ -128,41 +119,29 @@ def _unless_answered(progress: "Progress") -> None:
         progress.end("not certified by linear bounds; not pursued, as another label is reached")
 
 
-def _tree(progress: "Progress") -> None:
-    """By LP-ALL and branch and bound, which is exact given time."""
-    from tightrope.verifiers import feedforward
-
-    feedforward.by_tree(progress)
-
-
-def _programs(progress: "Progress") -> None:
-    """By a mixed-integer program for each label, which computes an answer and proves none."""
-    from tightrope.verifiers import feedforward
-
-    feedforward.by_milp(progress)
-
-
-def _solved(name: str, about: str = "", **options: object) -> Method:
+def _solved(name: str, about: str = "", *same: str, orders: tuple[str, ...] = ("1",), package: str = "") -> Method:
     """Shor's relaxation, solved to the tolerance; of layers for the same function as a monDEQ."""
-    return Method(name, about, mondeq=(_shor,), layers=(_shor,), **options)  # type: ignore[arg-type]
+    return Method(name, about, (_SHOR,), (_OF_LAYERS,), same, orders, package=package)
 
 
 def _bounded(name: str, about: str = "", *same: str, boxes: bool = False) -> Method:
-    return Method(name, about, layers=(_lines(name),), same=same, boxes=boxes, rule=not boxes)
+    """Linear bounds, of all labels at once."""
+    return Method(name, about, (), (_by("feedforward", "by_lines", name),), same, boxes=boxes, rule=not boxes)
 
 
 _EVERYTHING = "everything below, from the cheapest to the tightest, until the answer is known"
 #: The stages of the cascade on layers: linear bounds from the cheapest (none is always tighter than another), what is
 #: exact on boxes, and Shor's relaxation.
-_CASCADE = (*map(_lines, ("box", "crown", "deepz")), _unless_answered, _tree, _shor)
+_LINES = tuple(_by("feedforward", "by_lines", name) for name in ("box", "crown", "deepz"))
+_CASCADE = (*_LINES, _unless_answered, _TREE, _OF_LAYERS)
 
 #: All methods by name, those that every network knows first.
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
-            Method("cascade", _EVERYTHING, mondeq=(_shor,), layers=_CASCADE, orders=ORDERS),
-            _solved("interior-point", "or shor", same=("shor",), orders=ORDERS),
+            Method("cascade", _EVERYTHING, (_SHOR,), _CASCADE, orders=ORDERS),
+            _solved("interior-point", "or shor", "shor", orders=ORDERS),
             _solved("clarabel", package="clarabel"),
             _solved("scs", package="scs"),
             _solved("mosek", package="mosek"),
@@ -176,8 +155,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _bounded("lp-greedy", boxes=True),
             _bounded("lp-last", boxes=True),
             _bounded("lp-all", boxes=True),
-            Method("branch-and-bound", layers=(_tree,), boxes=True),
-            Method("milp", "its verdict is never certified but computed", layers=(_programs,), boxes=True),
+            Method("branch-and-bound", layers=(_TREE,), boxes=True),
+            Method("milp", "whose verdict is never certified but computed", (), (_MILP,), boxes=True),
         )
     }
 )
