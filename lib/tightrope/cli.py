@@ -278,16 +278,10 @@ def certify(
             click.echo(finding, err=True)
         click.echo(f"{certificate_file}: SHA-256 {sha256}", err=True)
     if as_json:
-        _print_json({
-            "network": network_name,
-            "network_sha256": network.sha256(),
-            "image": f"{data.name}:{index}",
-            "norm": "inf" if math.isinf(region.norm) else region.norm,
-            "epsilon_pixel": epsilon_pixel,
-            "clip": clip,
-            "normalisation": [scale.mean, scale.std],
-            **report.to_dict(),
-        })  # fmt: skip
+        asked = {"network": network_name, "network_sha256": network.sha256(), "image": f"{data.name}:{index}"}
+        asked |= {"norm": "inf" if math.isinf(region.norm) else region.norm, "epsilon_pixel": epsilon_pixel}
+        asked |= {"clip": clip, "normalisation": [scale.mean, scale.std]}
+        _print_json(asked | report.to_dict())
         return
     click.echo(f"{data.name}:{index}, label {true}, predicted {report.predicted}: {report.verdict.value}")
     click.echo(Table(*report.table()))
@@ -308,10 +302,8 @@ def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, a
         return
     click.echo(f"{file}: {report.verdict.value}" + (f" ({report.reason})" if report.reason else ""))
     click.echo(f"{len(report.cases)} of {len(question.cases)} cases looked at")
-    for words, letter, numbers in (
-        ("counterexample", "X", report.counterexample),
-        ("its outputs", "Y", report.outputs),
-    ):
+    told = (("counterexample", "X", report.counterexample), ("its outputs", "Y", report.outputs))
+    for words, letter, numbers in told:
         if numbers is not None:
             click.echo(f"{words}: " + " ".join(f"{letter}_{i}={v:.17g}" for i, v in enumerate(numbers.tolist())))
 

@@ -53,9 +53,10 @@ class _Decider:
         began = time.perf_counter()
         objective = objective_matrix(self.model.problem(target).objective)
         if self._transfer is not None:
-            adapted, bound = self._transferred(self._transfer, target, objective)
+            value, multipliers = self._transfer(target)  # those of the targets solved so far, adapted to this one
+            bound = sound_bound(self.data, objective, multipliers) if np.isfinite(value) else None
             if bound is not None and bound.value < 0:
-                return self._decision(target, adapted, bound, time.perf_counter() - began)
+                return self._decision(target, None, bound, time.perf_counter() - began)
         report = (self._conic if self.method in conic.SOLVERS else self._structured)(objective)
         bound = None if report.multipliers is None else sound_bound(self.data, objective, report.multipliers)
         decision = self._decision(target, report, bound, time.perf_counter() - began)
@@ -109,66 +110,40 @@ class _Decider:
             self._transfer.add(self._interior_point.multipliers(warm))
         return report
 
-    def _transferred(
-        self, transfer: Transfer, target: int, objective: sp.csr_array
-    ) -> tuple[SolveReport, SoundBound | None]:
-        """Return the multipliers of the targets solved so far, adapted to this one, and the bound that they prove."""
-        began = time.perf_counter()
-        value, multipliers = transfer(target)
-        bound = sound_bound(self.data, objective, multipliers) if np.isfinite(value) else None
-        report = SolveReport(
-            status=Status.SIGN_KNOWN,
-            primal_value=np.nan,
-            dual_value=value,
-            multipliers=multipliers,
-            primal_residual=np.nan,
-            dual_residual=0.0,
-            gap=np.nan,
-            iterations=0,
-            seconds=time.perf_counter() - began,
-            solver="transfer",
-            version=tightrope.__version__,
-        )
-        return report, bound
-
     def _decision(
         self,
         target: int,
-        report: SolveReport,
+        report: SolveReport | None,
         bound: SoundBound | None,
         seconds: float,
         multipliers: dict[str, np.ndarray] | None = None,
         cuts: Cuts | None = None,
     ) -> LabelDecision:
-        """`multipliers` by group and `cuts` are those of a tightened problem; without them the problem is order 1's."""
-        certificate = None
-        if bound is None:
-            verdict, reason = Verdict.FAILED, str(report.status)
+        """Without a report the multipliers were transferred.
+
+        `multipliers` by group and `cuts` are those of a tightened problem; without them the problem is order 1's.
+        """
+        old = replace(self.progress.decisions[target], method=self.method, seconds=seconds, reason="")
+        if report is None:
+            old = replace(old, solver=f"transfer {tightrope.__version__}")
         else:
-            certificate = Certificate(
-                self.label,
-                target,
-                bound.value,
-                bound.y0,
-                bound.shift,
-                self.data.constraints.split(bound.multipliers) if multipliers is None else multipliers,
-                self.network.sha256(),
-                region_sha256(self.region),
-                cuts,
-            )
-            verdict, reason = certificate.verdict, ""
-            if verdict is Verdict.UNKNOWN:
-                settled = report.status in (Status.SOLVED, Status.SIGN_KNOWN)
-                reason = NOT_CERTIFIED if settled else str(report.status)
-        return replace(
-            self.progress.decisions[target],
-            verdict=verdict,
-            bound=None if bound is None else bound.value,
-            method=self.method,
-            solver=f"{report.solver} {report.version}",
-            gap=report.gap if np.isfinite(report.gap) else None,
-            iterations=report.iterations,
-            seconds=seconds,
-            reason=reason,
-            certificate=certificate,
+            gap = report.gap if np.isfinite(report.gap) else None
+            old = replace(old, solver=f"{report.solver} {report.version}", gap=gap, iterations=report.iterations)
+        status = Status.SIGN_KNOWN if report is None else report.status
+        if bound is None:
+            return replace(old, verdict=Verdict.FAILED, bound=None, reason=str(status), certificate=None)
+        certificate = Certificate(
+            self.label,
+            target,
+            bound.value,
+            bound.y0,
+            bound.shift,
+            self.data.constraints.split(bound.multipliers) if multipliers is None else multipliers,
+            self.network.sha256(),
+            region_sha256(self.region),
+            cuts,
         )
+        if certificate.verdict is Verdict.UNKNOWN:
+            reason = NOT_CERTIFIED if status in (Status.SOLVED, Status.SIGN_KNOWN) else str(status)
+            old = replace(old, reason=reason)
+        return replace(old, verdict=certificate.verdict, bound=bound.value, certificate=certificate)

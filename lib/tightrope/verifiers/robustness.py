@@ -38,12 +38,8 @@ def certify(
     method
         One of :func:`methods`. "cascade": for a monDEQ the closest label by the interior point, stopped at the first
         proof of the sign; the others by its multipliers (solvers.transfer) where they suffice, else by the interior
-        point, warm-started. For a feed-forward network linear bounds first; on an L-infinity ball what is open then by
-        LP-ALL and branch and bound; what is open then by Shor's relaxation. Where an attack has reached a label and
-        the targets are all labels, the answer is known and only the linear bounds are computed.
-        "interior-point", "scs", "clarabel", "mosek": Shor's relaxation, solved by that solver.
-        The others, for feed-forward networks: linear bounds (:data:`tightrope.propagation.lines.RELAXATIONS`,
-        :mod:`tightrope.propagation.layerwise`), exact trees, and mixed-integer programs, which prove nothing.
+        point, warm-started. For a feed-forward network linear bounds, then on boxes LP-ALL and branch and bound, then
+        Shor's relaxation; where all labels are asked for and an attack reaches one, linear bounds only.
     order
         The order of Shor's relaxation, one of :data:`ORDERS`.
     attack
