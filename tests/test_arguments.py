@@ -10,19 +10,18 @@ from tightrope.networks import FeedForward, MonDEQ
 from tightrope.properties import parse_vnnlib
 from tightrope.regions import Ball, Zonotope
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
-from tightrope.verifiers.feedforward import verify_feedforward
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound
 from tightrope.verifiers.mixed_integer import mixed_integer
-from tightrope.verifiers.properties import verify_property
+from tightrope.verifiers.properties import certify_property
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 RELU = FeedForward.dense((np.eye(2), np.eye(2)), (np.zeros(2), np.zeros(2)))
 MONDEQ = MonDEQ(-np.eye(2), np.eye(2), np.zeros(2), np.eye(2), np.zeros(2))
 MODULE = torch.nn.Sequential(torch.nn.Linear(2, 2))
 BALL = Ball([1.0, 0.0], 0.1, np.inf)
-BOTH = (verify, pgd)
+BOTH = (certify, pgd)
 TWO_BY_TWO = "".join(f"(declare-const {v}_{i} Real)" for v in "XY" for i in range(2))
 BOX = "".join(f"(assert (<= X_{i} 1))(assert (>= X_{i} 0))" for i in range(2))
 QUESTION = parse_vnnlib(TWO_BY_TWO + BOX + "(assert (>= Y_0 2))")
@@ -30,13 +29,13 @@ QUESTION = parse_vnnlib(TWO_BY_TWO + BOX + "(assert (>= Y_0 2))")
 
 def ask(function, network, region=BALL):
     """Call a public function with what it needs."""
-    rest = {upper_bound: (2,), verify_property: (QUESTION,)}.get(function)
+    rest = {upper_bound: (2,), certify_property: (QUESTION,)}.get(function)
     if rest is None:
-        rest = (region, 0) if function in (*BOTH, verify_feedforward, mixed_integer) else (region,)
+        rest = (region, 0) if function in (*BOTH, mixed_integer) else (region,)
     return function(network, *rest)
 
 
-FUNCTIONS = (*BOTH, verify_feedforward, mixed_integer, lipschitz_bound, verify_property)
+FUNCTIONS = (*BOTH, mixed_integer, lipschitz_bound, certify_property)
 FUNCTIONS += (upper_bound, local_upper_bound, outer_ellipsoid)
 
 
@@ -56,7 +55,7 @@ def test_a_module_and_a_path_are_no_networks(function):
         (local_upper_bound, RELU, "to_mondeq"),
         (outer_ellipsoid, RELU, "to_mondeq"),
         (lipschitz_bound, MONDEQ, "lipschitz.upper_bound"),
-        (verify_property, MONDEQ, "expected a FeedForward, got MonDEQ"),
+        (certify_property, MONDEQ, "expected a FeedForward, got MonDEQ"),
     ],
 )
 def test_a_network_of_the_other_kind(function, network, instead):
@@ -65,7 +64,7 @@ def test_a_network_of_the_other_kind(function, network, instead):
         ask(function, network)
 
 
-FEEDFORWARD = (*BOTH, verify_feedforward, mixed_integer, lipschitz_bound)
+FEEDFORWARD = (*BOTH, mixed_integer, lipschitz_bound)
 PAIRS = [(one, RELU) for one in FEEDFORWARD] + [(one, MONDEQ) for one in (*BOTH, local_upper_bound, outer_ellipsoid)]
 
 
@@ -81,4 +80,4 @@ def test_regions_that_a_function_does_not_take():
     zonotope = Zonotope([1.0, 0.0], np.eye(2))
     with pytest.raises(RegionError, match="expected a Ball, got Zonotope"):
         lipschitz_bound(RELU, zonotope)
-    assert verify(RELU, zonotope, 0).verdict.value in ("certified", "falsified", "unknown")
+    assert certify(RELU, zonotope, 0).verdict.value in ("certified", "falsified", "unknown")

@@ -11,7 +11,7 @@ from tightrope.certificates import Verdict, check
 from tightrope.errors import RegionError
 from tightrope.networks import FeedForward
 from tightrope.regions import INFINITY, Ball, Norm, parse_norm
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 
 class WeightedMaximum(Norm):
@@ -78,7 +78,7 @@ def test_another_norm_certifies_and_attacks(make, method):
     verdicts = set()
     for radius in (1e-3, 4.0):
         region = Ball(center, radius, norm)
-        report = verify(network, region, label, method=method, order="1+cuts" if method == "interior-point" else "1")
+        report = certify(network, region, label, method=method, order="1+cuts" if method == "interior-point" else "1")
         verdicts.add(report.verdict)
         corner = center + radius * norm.steepest(np.ones((1, 3)))
         points = np.vstack([region.sample(300, np.random.default_rng(0)), corner])
@@ -96,7 +96,7 @@ def test_another_norm_certifies_and_attacks(make, method):
 
 def test_certificates_of_another_norm_are_checked_and_files_refuse_it_by_name():
     network, region = mondeq(4), Ball(np.zeros(3), 1e-3, NORMS[-1])
-    report = verify(network, region, network.predict(region.center))
+    report = certify(network, region, network.predict(region.center))
     assert all(check(decision.certificate, network, region) < 0 for decision in report.decisions)
     with pytest.raises(RegionError, match="WeightedMaximum"):
         region.stated()

@@ -6,6 +6,7 @@ Every error that a user can cause is one line on stderr and exit code 2.
 import json
 import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,12 @@ import click
 
 from tightrope import __version__, paths
 from tightrope.errors import InputError, TightropeError
+from tightrope.verifiers.methods import METHODS, known_method, methods
 from tightrope.workbench import published
 from tightrope.workbench.tables import Table
 
 if TYPE_CHECKING:
     from tightrope.datasets import Dataset
-    from tightrope.proofs import Proof
-    from tightrope.verifiers.report import RobustnessReport
 
 
 # A command imports what it needs by itself, so that `--help` and a mistake are answered at once.
@@ -27,22 +27,6 @@ if TYPE_CHECKING:
 
 def _fail(message: str) -> None:
     click.echo(f"Error: {' '.join(message.split())}", err=True)
-
-
-# What `certify --json` tells of one label.
-_DECISION = (
-    "label",
-    "verdict",
-    "bound",
-    "gap",
-    "solver",
-    "method",
-    "iterations",
-    "seconds",
-    "nominal_margin",
-    "attack_margin",
-    "reason",
-)
 
 
 class _Commands(click.Group):
@@ -207,7 +191,22 @@ def report(output: Path | None) -> None:
 # ------------------------------------------------------------------------------------------------ one network
 
 
-@main.command()
+def _written(names: Iterable[str]) -> str:
+    """Methods with what is to be said of them."""
+    methods = (METHODS[name] for name in names)
+    return ", ".join(f"{method.name} ({method.about})" if method.about else method.name for method in methods)
+
+
+_COMMON = methods()
+_CERTIFY = f"""Decide whether a label is the same on a whole ball around an image, or whether a property holds.
+
+METHOD is {_written(_COMMON)}; for feed-forward networks also
+{_written(name for name in METHODS if name not in _COMMON)}. Case, hyphens and underscores make no difference: LP-ALL is
+lp-all.
+"""
+
+
+@main.command(help=_CERTIFY)
 @click.option(
     "--network",
     "network_name",
@@ -242,13 +241,7 @@ def certify(
     certificate_file: str | None,
     as_json: bool,
 ) -> None:
-    """Decide whether a network's label is the same on a whole ball around an image, or whether a property holds.
-
-    METHOD is cascade (everything below, from the cheapest to the tightest, until the answer is known),
-    interior-point (or shor), scs, clarabel or mosek; for feed-forward networks also box, hbox, hbox_back,
-    crown_ibp (CROWN-IBP (R)), deepz, crown, crown_0, lp-greedy, lp-last, lp-all, branch-and-bound and milp, whose
-    verdict is never certified but computed. Case, hyphens and underscores make no difference: LP-ALL is lp-all.
-    """
+    """Answer `certify`."""
     if property_file is not None:
         if certificate_file is not None:
             raise InputError("a property has no certificate file: leave out --certificate")
@@ -257,19 +250,14 @@ def certify(
     if image_name is None or epsilon_pixel is None:
         raise InputError("write --image and --epsilon-pixel, or --property")
     from tightrope import zoo
-    from tightrope.networks import FeedForward
     from tightrope.regions import pixel_ball
     from tightrope.verifiers import robustness
 
     entry = zoo.get(network_name)
     network = entry.network
-    method = robustness.known_method(network, method)
-    if certificate_file is not None and isinstance(network, FeedForward):
-        from tightrope.relu_proofs import RULES
-
-        if method not in RULES:
-            known = ", ".join(RULES)
-            raise InputError(f"certificate: of a feed-forward network give --method, one of {known}; got {method}")
+    chosen = known_method(network, method)
+    if certificate_file is not None:
+        chosen.check_certificate(network)
     data, index = _image(image_name)
     pixels, true = data.image(index), data.label(index)
     if pixels.size != network.input_size:
@@ -282,63 +270,42 @@ def certify(
     scale = zoo.parse_normalisation(normalisation) or entry.normalisation or data.normalisation
     region = pixel_ball(pixels, norm, epsilon_pixel, scale, clip)
     targets = None if label is None else [label]
-    report = robustness.verify(network, region, true, targets=targets, method=method)
+    report = robustness.certify(network, region, true, targets=targets, method=chosen.name)
     if certificate_file is not None:
-        proof = _proof(report, method)
+        proof = report.certificates()
         sha256 = proof.save(certificate_file)
         for finding in proof.findings:
             click.echo(finding, err=True)
         click.echo(f"{certificate_file}: SHA-256 {sha256}", err=True)
     if as_json:
-        _print_json({
-            "network": network_name,
-            "network_sha256": network.sha256(),
-            "image": f"{data.name}:{index}",
-            "norm": "inf" if math.isinf(region.norm) else region.norm,
-            "epsilon_pixel": epsilon_pixel,
-            "clip": clip,
-            "normalisation": [scale.mean, scale.std],
-            "method": method,
-            "label": true,
-            "predicted": int(report.predicted),
-            "verdict": report.verdict.value,
-            "seconds": report.seconds,
-            "labels": [{name: _cell(decision, name) for name in _DECISION} for decision in report.decisions],
-        })  # fmt: skip
+        asked = {"network": network_name, "network_sha256": network.sha256(), "image": f"{data.name}:{index}"}
+        asked |= {"norm": "inf" if math.isinf(region.norm) else region.norm, "epsilon_pixel": epsilon_pixel}
+        asked |= {"clip": clip, "normalisation": [scale.mean, scale.std]}
+        _print_json(asked | report.to_dict())
         return
     click.echo(f"{data.name}:{index}, label {true}, predicted {report.predicted}: {report.verdict.value}")
-    columns = ("label", "verdict", "bound", "gap", "seconds", "solver", "reason")
-    click.echo(Table(columns, tuple(tuple(_shown(d, name) for name in columns) for d in report.decisions)))
+    click.echo(Table(*report.table()))
 
 
 def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, as_json: bool) -> None:
     """The answer to `certify --property`."""
     from tightrope import zoo
     from tightrope.properties import read_vnnlib
-    from tightrope.verifiers.properties import verify_property
+    from tightrope.verifiers.properties import certify_property
 
     if image_name is not None or epsilon_pixel is not None:
         raise InputError("a property has its own region: write --property, or --image and --epsilon-pixel, not both")
     question = read_vnnlib(file)
-    report = verify_property(zoo.get(network_name).network, question)
-    point, outputs = (None if v is None else v.tolist() for v in (report.counterexample, report.outputs))
+    report = certify_property(zoo.get(network_name).network, question)
     if as_json:
-        _print_json({
-            "network": network_name,
-            "property": file,
-            "verdict": report.verdict.value,
-            "cases": [verdict.value for verdict in report.cases],
-            "reason": report.reason,
-            "seconds": report.seconds,
-            "counterexample": point,
-            "outputs": outputs,
-        })  # fmt: skip
+        _print_json({"network": network_name, "property": file, **report.to_dict()})
         return
     click.echo(f"{file}: {report.verdict.value}" + (f" ({report.reason})" if report.reason else ""))
     click.echo(f"{len(report.cases)} of {len(question.cases)} cases looked at")
-    if point is not None:
-        click.echo("counterexample: " + " ".join(f"X_{i}={v:.17g}" for i, v in enumerate(point)))
-        click.echo("its outputs: " + " ".join(f"Y_{i}={v:.17g}" for i, v in enumerate(outputs)))
+    told = (("counterexample", "X", report.counterexample), ("its outputs", "Y", report.outputs))
+    for words, letter, numbers in told:
+        if numbers is not None:
+            click.echo(f"{words}: " + " ".join(f"{letter}_{i}={v:.17g}" for i, v in enumerate(numbers.tolist())))
 
 
 @main.command()
@@ -446,31 +413,6 @@ def _image(text: str) -> tuple["Dataset", int]:
     except ValueError:
         raise InputError(f"image: expected SET:INDEX such as mnist:0, got {text!r}") from None
     return datasets.load(name), number
-
-
-def _proof(report: "RobustnessReport", method: str) -> "Proof":
-    """Return the file of what a report proves: its attack, or the bounds of its method."""
-    from tightrope import relu_proofs
-    from tightrope.networks import FeedForward
-
-    if not isinstance(report.network, FeedForward):
-        return report.certificates()
-    if report.attack is not None:
-        return relu_proofs.attack(report.network, report.region, report.label, report.attack)
-    return relu_proofs.linear(report.network, report.region, report.label, method)
-
-
-def _cell(decision: object, name: str) -> object:
-    value = getattr(decision, name)
-    return value.value if name == "verdict" else value
-
-
-def _shown(decision: object, name: str) -> object:
-    """A cell for people: a bound is rounded outward."""
-    from tightrope.outward import at_most
-
-    value = _cell(decision, name)
-    return at_most(value) if name == "bound" and isinstance(value, float) else value
 
 
 def _relative(result: published.Result) -> str:

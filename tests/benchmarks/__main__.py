@@ -25,7 +25,7 @@ from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 from .relu import auto_lirpa, exact, lp_all
 
@@ -71,7 +71,7 @@ def decide(count: int = 100) -> dict:
     seconds, verdicts = [], []
     for index in range(count):
         region = pixel_ball(data.image(index), "inf", 0.05, data.normalisation, False)
-        report = verify(entry.network, region, int(data.labels[index]))
+        report = certify(entry.network, region, int(data.labels[index]))
         seconds.append(report.seconds)
         verdicts.append(report.verdict)
     return {

@@ -123,10 +123,12 @@ def lp_all(images: int = 10) -> dict:
 
 def exact(images: int = 12, time_limit: float = 60.0) -> dict:
     """LPD-MLP-B at 0.1, the first images that LP-ALL and attacks leave open: branch and bound against HiGHS's MILP."""
-    from tightrope.verifiers.cascade import By, verify_boxes
+    from tightrope.verifiers.cascade import By, certify_boxes
 
     network, balls, labels = questions(f"{PAPER}/lpd-mlp-b-0.1", 0.1, list(range(400)))
-    open_ = [i for i, d in enumerate(verify_boxes(network, balls, labels, time_limit=0)) if d.by is By.NOTHING][:images]
+    open_ = [i for i, d in enumerate(certify_boxes(network, balls, labels, time_limit=0)) if d.by is By.NOTHING][
+        :images
+    ]
     rows = []
     for i in open_:
         ours, seconds = _timed(lambda: branch_and_bound(network, balls[i], labels[i], time_limit=time_limit))  # noqa: B023

@@ -20,7 +20,8 @@ from tightrope.problems.lipschitz import l2_problem
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope, pixel_ball
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.question import Limits
+from tightrope.verifiers.robustness import certify
 
 PACKAGE = Path(checker.__file__).parent
 
@@ -49,7 +50,7 @@ def margins(seed: int, kind: str) -> tuple[proofs.Proof, dict[str, np.ndarray]]:
     """A file of order 1, and the arrays of its network."""
     network, region = mondeq(seed), regions(seed)[kind]
     label = int(network.predict(region.center))
-    report = verify(network, region, label, attack=False, method="interior-point")
+    report = certify(network, region, label, attack=False, method="interior-point")
     return report.certificates(), proofs.arrays_of(network)[1]
 
 
@@ -60,10 +61,10 @@ def made(theory: str, seed: int = 0) -> tuple[proofs.Proof, dict[str, np.ndarray
     if theory == "mondeq-order-1":
         return margins(seed, "l2 clipped")
     if theory == "mondeq-lipschitz":
-        return lipschitz.upper_bound(network, INFINITY).certificate(network), arrays
+        return lipschitz.upper_bound(network, INFINITY).certificates(), arrays
     region = ball(seed, 3, INFINITY, 0.3)
     if theory == "mondeq-ellipsoid":
-        return outer_ellipsoid(network, region).certificate(), arrays
+        return outer_ellipsoid(network, region).certificates(), arrays
     scores = network.logits(region.center)
     worst, best = int(scores.argmin()), int(scores.argmax())
     hit = Attack(region.center, best, float(scores[best] - scores[worst]))
@@ -130,16 +131,16 @@ def test_margins_of_order_1_are_proven_on_every_kind_of_region(kind, seed):
 @pytest.mark.parametrize("norm", [1, 2, INFINITY])
 def test_lipschitz_constants_are_proven(seed, norm):
     network = mondeq(seed)
-    assert lipschitz.upper_bound(network, norm).certificate(network).proven
+    assert lipschitz.upper_bound(network, norm).certificates().proven
     if norm != 1:
-        assert lipschitz.pairwise_bounds(network, norm).certificate(network).proven
+        assert lipschitz.pairwise_bounds(network, norm).certificates().proven
 
 
 @pytest.mark.parametrize("kind", ["l1", "l2 clipped", "linf", "zonotope", "ellipsoid", "polytope"])
 def test_outer_ellipsoids_and_margins_read_off_are_proven(kind):
     network = mondeq(1)
     report = outer_ellipsoid(network, regions(1)[kind])
-    proof, arrays = report.certificate(), proofs.arrays_of(network)[1]
+    proof, arrays = report.certificates(), proofs.arrays_of(network)[1]
     assert proof.proven
     bound, file = float(report.margins(0)[1]), proof.certificate
     Q = file.arrays["Q"]
@@ -155,7 +156,7 @@ def test_outer_ellipsoids_and_margins_read_off_are_proven(kind):
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("zonotope", "ellipsoid")])
 def test_attacks_are_proven(kind):
     network, region = mondeq(3), regions(3)[kind]
-    report = verify(network, region, (int(network.predict(region.center)) + 1) % 3)
+    report = certify(network, region, (int(network.predict(region.center)) + 1) % 3)
     assert report.certificate(report.attack.label).proven
 
 
@@ -166,7 +167,7 @@ def test_margins_of_the_published_network_are_proven_by_pixels(norm, epsilon, cl
 
     entry, data = zoo.get("chen2021-mondeq/mnist-87"), datasets.load("mnist")
     region = pixel_ball(data.image(0), norm, epsilon, entry.normalisation, clip)
-    report = verify(entry.network, region, data.label(0), targets=[0, 2, 3], attack=False)
+    report = certify(entry.network, region, data.label(0), targets=[0, 2, 3], attack=False)
     proof = report.certificates()
     assert proof.proven
     file = proof.certificate
@@ -248,9 +249,9 @@ def test_polytopes_whose_rows_cut_nothing_are_boxes(rows):
     network, centre = mondeq(1), np.zeros(3)
     box = Polytope(rows, np.ones(len(rows)), centre - 0.3, centre + 0.3)
     label = int(network.predict(box.center))
-    proof = verify(network, box, label, attack=False, method="interior-point").certificates()
+    proof = certify(network, box, label, attack=False, method="interior-point").certificates()
     assert proof.proven
-    cube = verify(network, Ball(centre, 0.3, INFINITY), label, attack=False, method="interior-point")
+    cube = certify(network, Ball(centre, 0.3, INFINITY), label, attack=False, method="interior-point")
     bounds = [float(claim["bound"]) for claim in proof.certificate.claims]
     assert bounds == pytest.approx([decision.bound for decision in cube.decisions], abs=1e-3)
 
@@ -262,7 +263,7 @@ def test_the_bound_of_the_reference_code_is_refused():
     y, v = problem.space["y"], problem.space["v"]
     r = sp.csr_array(network.W.T) @ y + sp.csr_array(network.C.T) @ v
     planted = replace(problem, constraints=(*problem.constraints, sphere(problem.space, r, 1.0, "|r|")))
-    part = lipschitz.prove(planted, 1e-6)
+    part = lipschitz.prove(planted, Limits(1e-6))
     rng = np.random.default_rng(0)
     slopes = [np.linalg.norm(network.jacobian(x), 2) for x in rng.standard_normal((50, 3))]
     assert part.value < max(slopes)  # an unsound bound
@@ -281,7 +282,7 @@ def test_a_point_outside_the_ball_is_refused():
 
 def test_a_network_that_is_not_monotone_has_no_lipschitz_constant():
     network = mondeq(0)
-    proof = lipschitz.upper_bound(network, 2).certificate(network)
+    proof = lipschitz.upper_bound(network, 2).certificates()
     arrays = proofs.arrays_of(network)[1] | {"W": np.eye(4)}
     file = replace(proof.certificate, network=checker.digest("mondeq", arrays))
     assert "monotone" in checker.check(file, arrays)[0].reason
@@ -289,11 +290,11 @@ def test_a_network_that_is_not_monotone_has_no_lipschitz_constant():
 
 def test_what_the_checker_cannot_prove_stays_with_its_reason(tmp_path):
     network, region = mondeq(0), ball(0, 3, INFINITY, 0.3)
-    report = verify(network, region, int(network.predict(region.center)), attack=False, method="interior-point")
+    report = certify(network, region, int(network.predict(region.center)), attack=False, method="interior-point")
     first, second = (decision.certificate for decision in report.decisions)
     proof = proofs.margins(network, region, [replace(first, multipliers=second.multipliers, bound=-100.0), second])
     assert [finding.proven for finding in proof.findings] == [False, True]
     assert len(proof.certificate.claims) == 1 and proof.findings[0].reason
     ball3 = Ball(region.center, 0.3, 3)
     with pytest.raises(ValueError, match="L3"):
-        verify(network, ball3, report.label, attack=False).certificates()
+        certify(network, ball3, report.label, attack=False).certificates()

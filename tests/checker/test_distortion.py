@@ -30,9 +30,9 @@ def test_both_ends_are_proven_and_true(seed, box):
     found = made(seed, "lp-last" if seed % 2 else "lp-all", box)
     if found.attacked.hit is None:
         with pytest.raises(InputError, match="no point"):
-            found.certificate()
+            found.certificates()
         return
-    proof = found.certificate()
+    proof = found.certificates()
     assert proof.proven, proof.findings
     file = checker.from_bytes(proof.certificate.to_bytes())
     assert proven(file, found.network.arrays())
@@ -48,7 +48,7 @@ def test_both_ends_are_proven_and_true(seed, box):
 
 def test_an_image_with_another_label_has_distortion_0():
     network = FeedForward.dense([[[1.0], [0.0]]], [[1.0, 0.0]])
-    proof = minimum_distortion(network, np.zeros(1), 1).certificate()
+    proof = minimum_distortion(network, np.zeros(1), 1).certificates()
     assert proof.proven and proof.findings[-1].claim.startswith(
         "the Linf distance of label 1 from another is at most 0 "
     )
@@ -56,7 +56,7 @@ def test_an_image_with_another_label_has_distortion_0():
 
 def test_altered_claims_are_refused():
     found = next(one for one in map(made, SEEDS) if one.attacked.hit is not None and one.certified.lower > 0)
-    file, arrays = found.certificate().certificate, found.network.arrays()
+    file, arrays = found.certificates().certificate, found.network.arrays()
     *inner, last = file.claims
 
     def end(claims: list, **changes: object) -> checker.Finding:

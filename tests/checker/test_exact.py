@@ -15,7 +15,7 @@ from tightrope import checker, proofs
 from tightrope.checker import regions
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope
 from tightrope.verifiers import lipschitz
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 
 def segment(seed: int, kind: str):
@@ -39,7 +39,7 @@ KINDS = ("1", "2", "inf", "1 clipped", "2 clipped", "inf clipped", "zonotope", "
 def test_bounds_are_at_least_the_exact_maximum(seed, kind):
     network, region = segment(seed, kind)
     label = int(network.predict(region.center))
-    proof = verify(network, region, label, attack=False, method="interior-point").certificates()
+    proof = certify(network, region, label, attack=False, method="interior-point").certificates()
     file, arrays = proof.certificate, proofs.arrays_of(network)[1]
     assert proof.proven
     read = regions.read(file.region, file.arrays)
@@ -56,7 +56,7 @@ def test_bounds_are_at_least_the_exact_maximum(seed, kind):
 def test_altered_multipliers_never_prove_too_much(seed, kind, data):
     network, region = segment(seed, kind)
     label = int(network.predict(region.center))
-    proof = verify(
+    proof = certify(
         network, region, label, attack=False, method="interior-point", targets=[(label + 1) % 3]
     ).certificates()
     assume(proof.certificate is not None)
@@ -76,7 +76,7 @@ def test_altered_multipliers_never_prove_too_much(seed, kind, data):
 @pytest.mark.parametrize("norm", [1, 2, INFINITY])
 def test_lipschitz_constants_are_at_least_the_steepest_slope(seed, norm):
     network = mondeq(seed, p=3, p0=1)
-    file, arrays = lipschitz.upper_bound(network, norm).certificate(network).certificate, proofs.arrays_of(network)[1]
+    file, arrays = lipschitz.upper_bound(network, norm).certificates().certificate, proofs.arrays_of(network)[1]
     slopes = steepest(network)
     # Of the norms of one column: L1 and L2 are at least those of the entries at one slope each.
     least = max(slopes)

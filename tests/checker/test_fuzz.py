@@ -16,14 +16,14 @@ from tightrope.networks import FeedForward
 from tightrope.regions import Ball, Polytope
 from tightrope.verifiers.distortion import minimum_distortion
 from tightrope.verifiers.local_lipschitz import local_upper_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 
 def made(theory: str):
     """A small network and a file of it."""
     if theory == "relu-distortion":
         network = FeedForward.dense([[[1.0], [-1.0]], [[1.0, 0.5], [0.0, 1.0]]], [[0.5, 0.1], [0.0, 0.0]])
-        return network, minimum_distortion(network, np.zeros(1), 0, "lp-greedy").certificate()
+        return network, minimum_distortion(network, np.zeros(1), 0, "lp-greedy").certificates()
     network = mondeq(0, p=1 if theory == "mondeq-order-2" else 3, p0=1)
     region = Ball(np.array([0.4]), 0.5, 2, np.array([0.1]), np.array([2.0]))
     if theory == "polytope":
@@ -33,8 +33,8 @@ def made(theory: str):
         return network, gram_proofs.margin(network, region, label, (label + 1) % 3)
     if theory == "mondeq-lipschitz-local":
         region = replace(region, radius=0.05)
-        return network, local_upper_bound(network, region, order="1+cuts").certificate(network, region)
-    return network, verify(network, region, label, attack=False, method="interior-point").certificates()
+        return network, local_upper_bound(network, region, order="1+cuts").certificates()
+    return network, certify(network, region, label, attack=False, method="interior-point").certificates()
 
 
 FILES = ("mondeq-order-1", "polytope", "mondeq-order-2", "mondeq-lipschitz-local", "relu-distortion")

@@ -17,7 +17,7 @@ from tightrope.certificates import Verdict
 from tightrope.checker import gram, regions
 from tightrope.checker import mondeq as exact_mondeq
 from tightrope.regions import INFINITY
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 
 def made(seed: int = 1):
@@ -107,7 +107,7 @@ def test_large_networks_are_refused_by_name():
 
 def test_reports_of_order_2_have_one_file_for_all_labels():
     network, region, label, _ = question(1, INFINITY, 0.5, p=3, p0=2)
-    report = verify(network, region, label, order="2", attack=False, method="interior-point")
+    report = certify(network, region, label, order="2", attack=False, method="interior-point")
     second = [decision for decision in report.decisions if decision.proof is not None]
     assert second and all(decision.verdict is Verdict.CERTIFIED for decision in second if decision.bound < 0)
     file = report.certificates()

@@ -22,7 +22,7 @@ def made(seed: int, norm: float, radius: float = 0.15, order: str = "1+cuts"):
     """The file, its bound, and the network."""
     network, region = mondeq(seed), ball(seed, 3, norm, radius)
     bound = local_upper_bound(network, region, order=order)
-    return bound.certificate(network, region), bound, network, region
+    return bound.certificates(), bound, network, region
 
 
 @pytest.mark.parametrize(("seed", "norm"), [*itertools.product(range(5), (2, INFINITY))])
@@ -39,7 +39,7 @@ def test_constants_are_proven(seed, norm, radius, order, rng):
 
 def test_constants_on_clipped_balls_are_proven():
     network, region = mondeq(1), ball(1, 3, INFINITY, 0.2, clip=True)
-    proof = local_upper_bound(network, region, order="1+cuts").certificate(network, region)
+    proof = local_upper_bound(network, region, order="1+cuts").certificates()
     assert proof.proven and "in the pixel range" in proof.findings[0].claim
 
 
@@ -49,7 +49,7 @@ def test_constants_are_at_least_the_steepest_slope(seed, norm):
     """With one input, where every slope is enumerated: nothing below it is proven."""
     network, centre = mondeq(seed, p=3, p0=1), np.random.default_rng(seed).standard_normal(1)
     region = Ball(centre, 0.2, norm)
-    file = local_upper_bound(network, region, order="1+cuts").certificate(network, region).certificate
+    file = local_upper_bound(network, region, order="1+cuts").certificates().certificate
     start, step = exact(centre), np.array([Fraction(1)], dtype=object)
     ends = (-Fraction(0.2), Fraction(0.2))
     slopes = [np.abs(slope.astype(float)) for a, b, slope, _ in pieces(network, start, step, *ends) if a < b]
@@ -86,4 +86,4 @@ def test_altered_claims_are_refused(norm):
 def test_constants_with_the_graph_have_no_file():
     network, region = mondeq(0), ball(0, 3, 2, 0.3)
     with pytest.raises(InputError, match="graph"):
-        local_upper_bound(network, region, graph=True).certificate(network, region)
+        local_upper_bound(network, region, graph=True).certificates()

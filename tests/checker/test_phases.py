@@ -26,7 +26,7 @@ from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.tightening import STORED
 
 KINDS = ("1", "2", "inf", "1 clipped", "2 clipped", "inf clipped")
@@ -110,7 +110,7 @@ def test_trees_prove_the_exact_maximum_where_all_phases_are_split(seed, kind):
 @pytest.mark.parametrize(("seed", "norm", "clip"), list(itertools.product(range(3), (1, 2, INFINITY), (False, True))))
 def test_order_1_cuts_is_proven(seed, norm, clip):
     network, region, label, _ = question(seed, norm, 0.4, clip, p=5, p0=2)
-    report = verify(network, region, label, attack=False, method="interior-point", order="1+cuts")
+    report = certify(network, region, label, attack=False, method="interior-point", order="1+cuts")
     proof = report.certificates()
     assert proof.proven, proof.findings
     assert [claim["target"] for claim in proof.certificate.claims] == [j for j in range(3) if j != label]
@@ -151,7 +151,7 @@ def test_the_published_network_at_order_1_cuts():
 
     entry, data = zoo.get("chen2021-mondeq/mnist-87"), datasets.load("mnist")
     region = pixel_ball(data.image(20), INFINITY, 0.05, entry.normalisation, True)
-    report = verify(entry.network, region, data.label(20), targets=[7], attack=False, order="1+cuts")
+    report = certify(entry.network, region, data.label(20), targets=[7], attack=False, order="1+cuts")
     proof = report.certificates()
     assert proof.proven and float(proof.certificate.claims[0]["bound"]) < 0
     file, network = proof.certificate, entry.network
@@ -290,7 +290,7 @@ def test_whatever_the_bounds_nothing_false_is_proven(seed, kind, data):
 
 def test_bounds_that_are_not_inductive_are_refused_with_the_reason():
     network, region, label, _ = question(0, INFINITY, 0.6, p=5, p0=2)
-    report = verify(network, region, label, attack=False, method="interior-point", order="1+cuts")
+    report = certify(network, region, label, attack=False, method="interior-point", order="1+cuts")
     proof = report.certificates()
     assert proof.certificate is None and len(proof.findings) == 2
     assert all("bounds on h are not proven" in finding.reason for finding in proof.findings)

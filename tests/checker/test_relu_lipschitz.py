@@ -19,6 +19,7 @@ from tightrope.networks import Composition, Dense, FeedForward, Scaling
 from tightrope.problems.relu_question import question
 from tightrope.regions import INFINITY, Ball
 from tightrope.relu_lipschitz_proofs import Place, Products, lower, upper
+from tightrope.verifiers.question import Limits
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 
 UPPER = [name for name, method in METHODS.items() if method.side == "upper" and name != "sparse-lasserre"]
@@ -117,10 +118,10 @@ def test_upper_bounds_are_proven_and_true(method, norm):
             continue
         network, region = random_network(seed, sizes), box_of(seed, norm)
         part = (0, 1) if seed == 8 else 1
-        found = lipschitz_bound(network, region, part, method, tolerance=1e-5)
+        found = lipschitz_bound(network, region, part, method, limits=Limits(1e-5))
         if found.value is None:  # a solver gave up
             continue
-        proof = found.certificate()
+        proof = found.certificates()
         assert proof.proven, proof.findings
         assert {finding.by for finding in proof.findings} == {"exact"}
         (claim,) = (claim for claim in proof.certificate.claims if "part" in claim)
@@ -135,7 +136,7 @@ def test_lower_bounds_are_proven_and_true(method, norm):
     for seed, sizes in itertools.product(SEEDS, SHAPES):
         network, region = random_network(seed, sizes), box_of(seed, norm)
         found = lipschitz_bound(network, region, seed % 2, method, samples=200)
-        proof = found.certificate()
+        proof = found.certificates()
         assert proof.proven, proof.findings
         (claim,) = proof.certificate.claims
         assert float(claim["least"]) == pytest.approx(found.value, rel=2e-4)
@@ -153,7 +154,7 @@ def test_lower_bounds_are_proven_and_true(method, norm):
 def test_both_points_of_a_quotient_are_inside():
     """All quotients of an affine output are equal: only the region tells the points apart."""
     network = FeedForward.dense([np.array([[2.0]])], [np.zeros(1)])
-    file = lipschitz_bound(network, Ball(np.zeros(1), 1.0, INFINITY), 0, "lbs").certificate().certificate
+    file = lipschitz_bound(network, Ball(np.zeros(1), 1.0, INFINITY), 0, "lbs").certificates().certificate
     assert findings(file, network)[0].proven
     for name in ("point", "other"):
         outside = file.arrays | {name: np.array([[1.5]])}
@@ -193,7 +194,7 @@ def test_more_inputs_than_neurons_in_the_norm_2(sizes, method):
     for radius in (0.3, 3.0):
         region = Ball(0.3 * rng.standard_normal(sizes[0]), radius, 2)
         least, most = (lipschitz_bound(network, region, 0, name, samples=2000) for name in ("ascent", method))
-        for proof, name in ((least.certificate(), "least"), (most.certificate(), "bound")):
+        for proof, name in ((least.certificates(), "least"), (most.certificates(), "bound")):
             assert proof.proven
             value = float(proof.certificate.claims[-1][name])
             assert least.value * (1 - 1e-3) <= value <= most.value * (1 + 1e-3)
@@ -206,7 +207,7 @@ def files():
     for sizes in SHAPES[:2]:
         network, region = random_network(5, sizes), box_of(5)
         for method in ("intervals", "shor", "product-shor", "lipopt-3", "qcqp"):
-            found.append((network, lipschitz_bound(network, region, 0, method, tolerance=1e-5).certificate()))
+            found.append((network, lipschitz_bound(network, region, 0, method, limits=Limits(1e-5)).certificates()))
     assert all(proof.proven for _, proof in found)
     return [(network, proof.certificate) for network, proof in found]
 
@@ -368,12 +369,12 @@ def test_layers_of_several_steps_and_networks_without_hidden_layers():
     affine = FeedForward.dense([W], [b])
     for norm in (INFINITY, 2):
         for method in ("shor", "lbs"):
-            assert lipschitz_bound(affine, box_of(0, norm), (0, 2), method).certificate().proven
+            assert lipschitz_bound(affine, box_of(0, norm), (0, 2), method).certificates().proven
     last = Dense(rng.standard_normal((2, 3)), rng.standard_normal(2))
     first = Composition([Scaling(np.array([2.0, -1.0]), np.array([0.5, 0.0])), Dense(W, b)])
     network = FeedForward([first, last])
     for method in ("intervals", "product-shor", "lipopt-3", "ascent"):
-        proof = lipschitz_bound(network, box_of(0), 0, method, samples=200).certificate()
+        proof = lipschitz_bound(network, box_of(0), 0, method, samples=200).certificates()
         assert proof.proven
         assert true(network, proof.certificate, proof.certificate.claims[-1])
 
@@ -382,16 +383,16 @@ def test_the_constant_of_a_constant_output_is_at_least_zero():
     network = random_network(1, SHAPES[1])
     for method in ("lbs", "ascent"):
         found = lipschitz_bound(network, box_of(1), 0, method, samples=100)
-        assert found.value == 0 and found.certificate().proven
+        assert found.value == 0 and found.certificates().proven
 
 
 def test_what_has_no_certificate_says_so():
     network, region = random_network(1, (2, 3, 2)), box_of(0)
     with pytest.raises(InputError, match="exact"):
-        lipschitz_bound(network, region, 0, "exact").certificate()
+        lipschitz_bound(network, region, 0, "exact").certificates()
     found = lipschitz_bound(network, region, 0, "shor", memory_limit=1e-9)
     with pytest.raises(InputError, match="OfM"):
-        found.certificate()
+        found.certificates()
     proof = upper(question(network, region, 0), 0, 1e-3, None)
     assert not proof.proven and "intervals" in proof.findings[-1].reason
     weak = lipschitz_bound(network, region, 0, "lipopt-3")
@@ -406,6 +407,6 @@ def test_one_hidden_layer_of_eighty_neurons_takes_a_moment():
         [rng.standard_normal((80, 80)) / 9, rng.standard_normal((1, 80))], [rng.standard_normal(80), np.zeros(1)]
     )
     found = lipschitz_bound(network, Ball(np.zeros(80), 10.0, INFINITY), 0, "shor")
-    proof = found.certificate()
+    proof = found.certificates()
     assert proof.proven and len(proof.certificate.to_bytes()) < 10_000
     assert float(proof.certificate.claims[-1]["bound"]) <= found.value * (1 + 1e-4)

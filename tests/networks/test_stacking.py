@@ -12,7 +12,7 @@ from tightrope.networks.stacking import LARGEST
 from tightrope.regions import Ball
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import upper_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 
 def random_network(rng, *sizes: int, scale: float = 1.0) -> FeedForward:
@@ -62,7 +62,7 @@ def test_verify_on_the_mondeq_agrees_with_enumeration_and_attacks(rng):
         mondeq = network.to_mondeq()
         region = Ball(np.random.default_rng(seed + 50).standard_normal(3), 0.2, np.inf)
         label = network.predict(region.center)
-        report = verify(mondeq, region, label, method="interior-point")
+        report = certify(mondeq, region, label, method="interior-point")
         found = pgd(network, region, label)
         for decision in report.decisions:
             exact = exact_margin(mondeq, region, label, decision.label)
@@ -98,7 +98,7 @@ def test_every_tool_of_a_mondeq_works_on_the_stacked_network(sizes, norm):
     largest = (outputs - outputs[:, [label]]).max(0)
     bounds = {}
     for method in ("cascade", "interior-point"):
-        for decision in verify(mondeq, region, label, attack=False, method=method).decisions:
+        for decision in certify(mondeq, region, label, attack=False, method=method).decisions:
             bounds[method, decision.label] = decision.bound
             assert decision.bound >= largest[decision.label]
     for target in range(3):

@@ -13,6 +13,7 @@ from tightrope.problems.robustness import coordinates, equilibrium_at
 from tightrope.regions import Ball
 from tightrope.relaxations.exact import exact_bound
 from tightrope.verifiers.lipschitz import prove
+from tightrope.verifiers.question import Limits
 
 
 def true_point(network, region, rng, reference):
@@ -57,8 +58,8 @@ def test_the_natural_model_is_tighter_than_the_printed_one(norm):
     """Sound closure of the printed model against y (r - y) >= 0."""
     network = mondeq(1, p0=5)
     region = Ball(np.zeros(5), 10.0, norm)
-    printed = prove(lipmon_problem(network, region), 1e-4)
-    natural = max(prove(problem, 1e-5).value for problem in lipschitz_problems(network, norm))
+    printed = prove(lipmon_problem(network, region), Limits(1e-4))
+    natural = max(prove(problem).value for problem in lipschitz_problems(network, norm))
     assert natural <= printed.value * (1 + 1e-4)
     checked = exact_bound(lipmon_problem(network, region), printed.multipliers, printed.y0, printed.shift)
     assert checked == pytest.approx(printed.value, rel=1e-5) and checked <= printed.value

@@ -17,7 +17,7 @@ from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.cuts import cut_model
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import Limits, certify
 from tightrope.verifiers.tightening import Tightening
 
 
@@ -77,9 +77,9 @@ def test_order_attack_exact_cuts_shor(seed, radius):
     network, region, label, target = question(seed, INFINITY, radius, p=6)
     attack = pgd(network, region, label, targets=[target], restarts=2, steps=20, seed=0).best_margin[target]
     exact = exact_margin(network, region, label, target)
-    options = {"targets": [target], "method": "interior-point", "attack": False, "tolerance": 1e-6}
-    shor = verify(network, region, label, **options).decisions[0]
-    cuts = verify(network, region, label, order="1+cuts", **options).decisions[0]
+    options = {"targets": [target], "method": "interior-point", "attack": False, "limits": Limits(1e-6)}
+    shor = certify(network, region, label, **options).decisions[0]
+    cuts = certify(network, region, label, order="1+cuts", **options).decisions[0]
     assert attack <= exact + 1e-6
     assert exact <= cuts.bound + 1e-7
     assert cuts.bound <= shor.bound + 1e-4 * (1 + abs(shor.bound))
@@ -88,9 +88,9 @@ def test_order_attack_exact_cuts_shor(seed, radius):
 def between(seed):
     """A question whose true margin is below 0 and whose bound of order 1 is above: c is moved to lie in the gap."""
     network, region, label, target = question(seed, INFINITY, 0.5, p=6)
-    options = {"targets": [target], "method": "interior-point", "attack": False, "tolerance": 1e-6}
-    shor = verify(network, region, label, **options).decisions[0].bound
-    cuts = verify(network, region, label, order="1+cuts", **options).decisions[0].bound
+    options = {"targets": [target], "method": "interior-point", "attack": False, "limits": Limits(1e-6)}
+    shor = certify(network, region, label, **options).decisions[0].bound
+    cuts = certify(network, region, label, order="1+cuts", **options).decisions[0].bound
     c = network.c.copy()
     c[target] -= (shor + cuts) / 2
     return replace(network, c=c), region, label, target, shor - cuts
@@ -104,8 +104,8 @@ def test_cuts_decide_what_shor_cannot():
         if gap < 1e-2 or network.predict(region.center) != label:
             continue
         options = {"targets": [target], "attack": False}
-        assert verify(network, region, label, **options).decisions[0].verdict is Verdict.UNKNOWN
-        decision = verify(network, region, label, order="1+cuts", **options).decisions[0]
+        assert certify(network, region, label, **options).decisions[0].verdict is Verdict.UNKNOWN
+        decision = certify(network, region, label, order="1+cuts", **options).decisions[0]
         assert decision.verdict is Verdict.CERTIFIED
         decided += 1
         certificate = decision.certificate
@@ -133,8 +133,8 @@ def test_degenerate_sets(norm, radius, clip):
     for seed in range(3):
         network, region, label, target = question(seed, norm, radius, clip)
         options = {"targets": [target], "method": "interior-point", "attack": False}
-        shor = verify(network, region, label, **options).decisions[0]
-        cuts = verify(network, region, label, order="1+cuts", **options).decisions[0]
+        shor = certify(network, region, label, **options).decisions[0]
+        cuts = certify(network, region, label, order="1+cuts", **options).decisions[0]
         margins = network.logits(region.sample(50, np.random.default_rng(0)))
         assert (margins[:, target] - margins[:, label]).max() <= cuts.bound + 1e-6
         assert cuts.bound <= shor.bound + 1e-4 * (1 + abs(shor.bound))
@@ -152,9 +152,9 @@ def test_all_neurons_stable_is_a_linear_problem():
 def test_errors():
     network, region, label, _ = question(0, INFINITY)
     with pytest.raises(UnknownNameError, match="order"):
-        verify(network, region, label, order="1+cut")
+        certify(network, region, label, order="1+cut")
     with pytest.raises(InputError, match="cascade"):
-        verify(network, region, label, order="1+cuts", method="scs")
+        certify(network, region, label, order="1+cuts", method="scs")
     model = robustness_model(network, region, label)
     with pytest.raises(InputError, match="neurons"):
         cut_model(model, Box(np.zeros(2), np.ones(2)))

@@ -11,14 +11,14 @@ from tightrope.checker import mondeq as mondeq_checker
 from tightrope.errors import InputError, RegionError
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.lasserre import lasserre
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import Limits, certify
 
 
 @pytest.mark.parametrize("seed", [1, 3, 5])
 def test_order(seed):
     network, region, label, target = question(seed, INFINITY, 0.5, p=3, p0=2 + seed % 2)
-    options = {"targets": [target], "method": "interior-point", "attack": False, "tolerance": 1e-6}
-    reports = [verify(network, region, label, order=order, **options) for order in ("1", "1+cuts", "2")]
+    options = {"targets": [target], "method": "interior-point", "attack": False, "limits": Limits(1e-6)}
+    reports = [certify(network, region, label, order=order, **options) for order in ("1", "1+cuts", "2")]
     shor, cuts, second = (report.decisions[0].bound for report in reports)
     file = reports[2].certificate(target).certificate
     assert file.theory in ("mondeq-order-1", "mondeq-order-2")
@@ -52,6 +52,6 @@ def test_functionals_of_true_points_are_feasible():
 def test_errors():
     network = mondeq(0, p=4, p0=3)
     with pytest.raises(InputError, match="p \\+ p0"):
-        verify(network, Ball(np.zeros(3), 0.1, 2), 0, order="2")
+        certify(network, Ball(np.zeros(3), 0.1, 2), 0, order="2")
     with pytest.raises(RegionError, match="inputs"):
-        verify(mondeq(0, p=3, p0=3), Ball(np.zeros(2), 0.1, 2), 0, order="2")
+        certify(mondeq(0, p=3, p0=3), Ball(np.zeros(2), 0.1, 2), 0, order="2")

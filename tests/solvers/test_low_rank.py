@@ -15,6 +15,7 @@ from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.low_rank import bipartite_maxcut
+from tightrope.verifiers.question import Limits
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 
 
@@ -40,7 +41,7 @@ def test_agrees_with_the_interior_point():
     data, objective = ArrowData(shor_constraints(problem), core=("r1",)), objective_matrix(problem.objective)
     report, _ = InteriorPoint(data).solve(objective, tolerance=1e-6)
     value = sound_bound(data, objective, report.multipliers).value
-    ours = lipschitz_bound(network, region, 0, "qcqp", tolerance=1e-5)
+    ours = lipschitz_bound(network, region, 0, "qcqp", limits=Limits(1e-5))
     assert ours.value == pytest.approx(value, rel=1e-4) and ours.reason == "low rank"
 
 

@@ -19,17 +19,19 @@ from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.margins import proven_margins
 from tightrope.regions import INFINITY, Ball, Polytope
+from tightrope.verifiers import robustness
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
+from tightrope.verifiers.question import Limits
 from tightrope.verifiers.relu_lipschitz import METHODS as LIPSCHITZ
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
-from tightrope.verifiers.robustness import verify
 from tightrope.verifiers.triangle import layerwise_bounds, output_bounds
 
 #: Methods of seconds, of which a case gets one.
 SLOW = ("hr-2", "hr-2-signs", "hr-2-products", "lipopt-3", "lipopt-4", "sparse-lasserre")
 #: Seconds of processor time of one subproblem; what does not end in it is no comparison.
 PATIENCE = 5.0
+LIMITS = Limits(time=PATIENCE)
 
 
 def compare(case: Case, bed: Bed) -> None:
@@ -205,14 +207,14 @@ def answers(bed: Bed, rng, network: FeedForward, region, label: int, exact: dict
     for text in methods:
         method, _, order = text.partition(", ")
         with bed.asking(text):
-            report = verify(
+            report = robustness.certify(
                 network,
                 region,
                 label,
                 method=method,
                 order=order or "1",
                 attack=method == "cascade",
-                time_limit=PATIENCE,
+                limits=LIMITS,
             )
             verdicts(bed, text, report, network, region, label, exact)
 
@@ -286,7 +288,7 @@ def lipschitz(bed: Bed, rng, network: FeedForward, region: Ball) -> None:
         if method in SLOW and (method != slow or sum(network.sizes[:-1]) > 6 or rng.random() < 0.7):
             continue
         with bed.asking(f"Lipschitz, {method}"):
-            value = lipschitz_bound(network, region, part, method, time_limit=PATIENCE, samples=200).value
+            value = lipschitz_bound(network, region, part, method, limits=LIMITS, samples=200).value
             if value is None:
                 bed.refused[f"Lipschitz, {method}"] += 1
                 continue

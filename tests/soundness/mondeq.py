@@ -21,7 +21,7 @@ from tests.soundness.exact import (
     operator_norm_exceeds,
     q,
 )
-from tests.soundness.feedforward import PATIENCE, hidden, inscribed, verdicts
+from tests.soundness.feedforward import LIMITS, hidden, inscribed, verdicts
 from tests.soundness.pieces import Pieces, active, mondeq_pieces, slopes
 from tightrope import checker, proofs
 from tightrope.certificates import check
@@ -32,7 +32,7 @@ from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers import lipschitz, lipschitz_lower
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.local_lipschitz import local_upper_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 NORMS = (1.0, 2.0, INFINITY)
 
@@ -82,14 +82,14 @@ def answers(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Pieces, 
         method, _, order = text.partition(", ")
         name = f"monDEQ {text}"
         with bed.asking(name):
-            report = verify(
+            report = certify(
                 network,
                 region,
                 label,
                 method=method,
                 order=order or "1",
                 attack=text == "cascade",
-                time_limit=PATIENCE,
+                limits=LIMITS,
             )
             verdicts(bed, name, report, network, region, label, exact)
             proven_again(bed, text, report, network, region, exact)
@@ -165,7 +165,7 @@ def ellipsoids(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Piece
     for order in ("1", "1+cuts") if isinstance(region, Ball) and rng.random() < 0.3 else ("1",):
         kind = f"ellipsoid, {order}"
         with bed.asking(kind):
-            report = outer_ellipsoid(network, region, order=order, time_limit=PATIENCE)
+            report = outer_ellipsoid(network, region, order=order, limits=LIMITS)
             if report.ellipsoid is None:
                 bed.refused[kind] += 1
                 continue
@@ -174,7 +174,7 @@ def ellipsoids(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Piece
             for target, value in exact.items():
                 bed.above(f"{kind}, margins", float(report.margins(label)[target]), value, f"target {target}")
             if order == "1":
-                file = certificates.issued(bed, kind, report.certificate(), network)
+                file = certificates.issued(bed, kind, report.certificates(), network)
                 if file is None:
                     continue
                 Q, b = file.arrays["Q"], file.arrays["b"]
@@ -242,7 +242,7 @@ def constants(bed: Bed, rng, network: MonDEQ) -> None:
         slope = jacobians(whole, "output")
         with bed.asking(f"{kind}, output"):
             bound = lipschitz.upper_bound(network, norm)
-            files_of_constants(bed, kind, bound.certificate(network), rng, network, slope, norm, arrays)
+            files_of_constants(bed, kind, bound.certificates(), rng, network, slope, norm, arrays)
             certified(bed, rng, network, norm, bound)
         if norm != 1:
             with bed.asking(f"{kind}, pairs"):
@@ -251,7 +251,7 @@ def constants(bed: Bed, rng, network: MonDEQ) -> None:
                     for j in range(i):
                         own = [difference(J, i, j) for J in slope]
                         constant(bed, f"{kind}, pairs", float(pairs.values[i, j]), own, norm)
-                files_of_constants(bed, f"{kind}, pairs", pairs.certificate(network), rng, network, slope, norm, arrays)
+                files_of_constants(bed, f"{kind}, pairs", pairs.certificates(), rng, network, slope, norm, arrays)
         points = rng.normal(size=(5, network.input_size))
         for name, ask in (("sampled", lipschitz_lower.sampled), ("ascent", lipschitz_lower.ascent)):
             with bed.asking(f"{kind}, {name}"):

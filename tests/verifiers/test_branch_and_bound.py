@@ -19,7 +19,7 @@ from tightrope.propagation.layerwise import layerwise
 from tightrope.regions import Ball
 from tightrope.verifiers import branch_and_bound as tree
 from tightrope.verifiers.branch_and_bound import branch_and_bound
-from tightrope.verifiers.cascade import LP_ALL, By, verify_boxes
+from tightrope.verifiers.cascade import LP_ALL, By, certify_boxes
 from tightrope.verifiers.mixed_integer import TOLERANCE, mixed_integer
 
 MARGIN = 1e-6  # of linear programs and mixed-integer ones
@@ -166,9 +166,9 @@ def test_bad_input_by_name():
     with pytest.raises(InputError, match="time_limit"):
         branch_and_bound(network, region, label, time_limit=0)
     with pytest.raises(RegionError, match="regions"):
-        verify_boxes(network, [Ball(region.center, 0.2, 2)], [label])
+        certify_boxes(network, [Ball(region.center, 0.2, 2)], [label])
     with pytest.raises(InputError, match="labels"):
-        verify_boxes(network, [region], [])
+        certify_boxes(network, [region], [])
 
 
 def test_cascade_agrees_with_enumeration():
@@ -178,7 +178,7 @@ def test_cascade_agrees_with_enumeration():
         centers = np.random.default_rng(seed + 90).standard_normal((6, 3))
         regions = [Ball(center, 0.15 + 0.1 * (i % 4), np.inf) for i, center in enumerate(centers)]
         labels = [network.predict(center) if i != 5 else 0 for i, center in enumerate(centers)]
-        for region, label, decision in zip(regions, labels, verify_boxes(network, regions, labels), strict=True):
+        for region, label, decision in zip(regions, labels, certify_boxes(network, regions, labels), strict=True):
             exact = exact_margin(network, region, label)
             assert decision.by.verdict is (Verdict.CERTIFIED if exact < 0 else Verdict.FALSIFIED)
             assert decision.greedy >= exact - 1e-9
@@ -275,7 +275,7 @@ def test_a_rough_lp_all_certifies_the_same():
         regions = [Ball(center, 0.05 + 0.02 * i, np.inf) for i, center in enumerate(centers)]
         labels = [network.predict(center) for center in centers]
         for region, label, found in zip(
-            regions, labels, verify_boxes(network, regions, labels, time_limit=0), strict=True
+            regions, labels, certify_boxes(network, regions, labels, time_limit=0), strict=True
         ):
             worst = layerwise(network, InputSet.from_balls([region]), label, steps=60).worst
             if found.by in LP_ALL:
@@ -287,4 +287,4 @@ def test_a_rough_lp_all_certifies_the_same():
             seen.add(found.by)
     assert By.NOTHING in seen and seen & {*LP_ALL} and len(seen) > 3
     with pytest.raises(InputError, match="time_limit"):
-        verify_boxes(network, regions, labels, time_limit=-1)
+        certify_boxes(network, regions, labels, time_limit=-1)

@@ -15,11 +15,11 @@ from tightrope.regions import Ball
 from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.report import Status
 from tightrope.verifiers.branch_and_bound import branch_and_bound
-from tightrope.verifiers.cascade import By, verify_boxes
+from tightrope.verifiers.cascade import By, certify_boxes
 from tightrope.verifiers.distortion import certified_distortion
-from tightrope.verifiers.feedforward import verify_feedforward
 from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
+from tightrope.verifiers.robustness import Limits, certify
 from tightrope.verifiers.triangle import layerwise_bounds
 
 OVERFLOWS = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -50,7 +50,7 @@ def test_rounding_of_composed_layers_certifies_nothing(method):
         network = FeedForward((first, Dense(last, np.array([0.0, bias]))))
         scores = exact_scores(network, np.zeros(8))
         assert scores[1] > scores[0]
-        report = verify_feedforward(network, Ball(np.zeros(8), 1e-16, np.inf), 0, method=method, attack=False)
+        report = certify(network, Ball(np.zeros(8), 1e-16, np.inf), 0, method=method, attack=False)
         assert report.verdict is not Verdict.CERTIFIED
         ends = Ball(np.zeros(8), 1e-16, np.inf).bounding_box()
         assert layerwise_bounds(network, *ends, 0).margins[1] > 0
@@ -67,7 +67,7 @@ def test_scores_that_are_not_numbers_prove_nothing():
     assert not attacks.batched_pgd(network, np.ones((1, 2)), *np.ones((2, 1, 2)), [0], step=0.1, steps=2).any()
     found = branch_and_bound(network, region, 0, time_limit=5)
     assert found.verdict is Verdict.UNKNOWN and found.bound == np.inf
-    (decision,) = verify_boxes(network, [region], [0], time_limit=5)
+    (decision,) = certify_boxes(network, [region], [0], time_limit=5)
     assert decision.by is By.NOTHING
 
 
@@ -77,7 +77,7 @@ def test_overflow_is_a_verdict(method):
     """Bounds that are not finite leave the label open, with a reason."""
     W = 1e200 * np.eye(2)
     network = FeedForward.dense((W, W, np.eye(2)), (np.zeros(2), np.zeros(2), np.array([1.0, 0.0])))
-    report = verify_feedforward(network, Ball(np.zeros(2), 1.0, np.inf), 0, method=method, time_limit=5)
+    report = certify(network, Ball(np.zeros(2), 1.0, np.inf), 0, method=method, limits=Limits(time=5))
     assert report.verdict is Verdict.UNKNOWN and report.decisions[0].reason
 
 
@@ -109,8 +109,8 @@ def test_a_tree_asked_about_one_label_keeps_its_attack():
         x = rng.normal(size=2)
         label = int(network.predict(x))
         for target in set(range(4)) - {label}:
-            report = verify_feedforward(network, Ball(x, 0.7, np.inf), label, targets=[target], attack=False,
-                                        method="branch-and-bound", time_limit=20)  # fmt: skip
+            options = {"targets": [target], "attack": False, "method": "branch-and-bound"}
+            report = certify(network, Ball(x, 0.7, np.inf), label, limits=Limits(time=20), **options)
             assert report.decisions[0].verdict in (Verdict.CERTIFIED, Verdict.FALSIFIED)
             reached += report.decisions[0].verdict is Verdict.FALSIFIED
     assert reached
@@ -213,7 +213,7 @@ def test_squares_of_weights_that_underflow(method, weight, bias):
     """max relu(w x) + b over the unit disc, at (1, 0); the length of a row was 0."""
     layers = [[[weight, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]]
     network = FeedForward.dense(layers, [[0.0, 0.0], [bias, 0.0]])
-    report = verify_feedforward(network, Ball([0.0, 0.0], 1.0, 2), 1, method=method, attack=False)
+    report = certify(network, Ball([0.0, 0.0], 1.0, 2), 1, method=method, attack=False)
     assert report.verdict is not Verdict.CERTIFIED
     assert report.decisions[0].bound >= weight + bias
 
@@ -233,7 +233,7 @@ def _chain(weights: tuple[float, ...], bias: float) -> FeedForward:
 @pytest.mark.parametrize("method", BOXES)
 def test_coefficients_that_underflow_before_a_large_weight(method, weights, bias, exact):
     """The product of the upper two layers is 0 in float64, and multiplies 1e300."""
-    report = verify_feedforward(_chain(weights, bias), Ball([0.0, 0.0], 1.0, np.inf), 1, method=method, attack=False)
+    report = certify(_chain(weights, bias), Ball([0.0, 0.0], 1.0, np.inf), 1, method=method, attack=False)
     assert report.verdict is not Verdict.CERTIFIED
     assert report.decisions[0].bound is None or report.decisions[0].bound >= exact
 
@@ -307,7 +307,7 @@ def test_composed_layers_whose_product_underflows(method):
 def test_a_point_outside_the_exact_ball_is_no_attack():
     """0.1 + 0.2 in float64 is above the sum of both numbers: the margin there is 0, over the ball -2.8e-17."""
     network = FeedForward.dense([[[1.0]], [[1.0], [0.0]]], [[0.0], [0.0, 0.1 + 0.2]])
-    report = verify_feedforward(network, Ball([0.1], 0.2, np.inf), 1)
+    report = certify(network, Ball([0.1], 0.2, np.inf), 1)
     assert report.verdict is Verdict.UNKNOWN and report.attack is None
 
 
@@ -315,7 +315,7 @@ def test_a_point_many_radii_outside_is_no_attack():
     network = FeedForward.dense([[[1e10], [0.0]], [[1.0, 0.0], [0.0, 0.0]]], [[-1.0, 0.0], [0.0, 0.5]])
     region = Ball([0.0], 1e-11, np.inf)
     assert attacks.check(network, region, 1, np.array([[1e-9]])) is None
-    assert verify_feedforward(network, region, 1).verdict is Verdict.CERTIFIED
+    assert certify(network, region, 1).verdict is Verdict.CERTIFIED
 
 
 @pytest.mark.parametrize("norm", [1.0, 2.0, 3.0, np.inf])
@@ -328,7 +328,7 @@ def test_points_of_attacks_lie_in_the_exact_ball(norm):
         W = rng.normal(size=(2, 4))
         network = FeedForward.dense([W], [-(W @ region.sample(1, rng)[0])])
         for label in (0, 1):
-            report = verify_feedforward(network, region, label)
+            report = certify(network, region, label)
             if report.attack is not None:
                 found += 1
                 assert in_ball(region, report.attack.point)

@@ -17,7 +17,7 @@ from tightrope.regions import Ball, EllipsoidRegion, Polytope, Zonotope
 from tightrope.verifiers import lipschitz, lipschitz_lower, relu_lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.local_lipschitz import local_upper_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 
 @pytest.mark.parametrize("order", ["1", "1+cuts", "2"])
@@ -26,7 +26,7 @@ def test_norms_a_little_above_1_are_no_points(order):
     network = MonDEQ([[-1.0]], [[0.3, 0.2]], [-0.05], [[0.0], [1.0]], [0.1, 0.0])
     ball = Ball(np.zeros(2), 1.0, 1.001)
     assert ball.contains(np.array([1.0, 0.0]))
-    (decision,) = verify(network, ball, 0, order=order, attack=False).decisions
+    (decision,) = certify(network, ball, 0, order=order, attack=False).decisions
     assert decision.verdict is not Verdict.CERTIFIED and decision.bound > 0.0249
     assert np.isfinite(Ball(np.zeros(3), 1.0, 1000.0).sample(50, np.random.default_rng(0))).all()
 
@@ -51,7 +51,7 @@ def test_an_inexact_equilibrium_falsifies_nothing(m):
     error = (MonDEQ(W, U, u, np.eye(2), [0.0, 0.0]).equilibrium(np.zeros(2)) - true)[0]
     k, gap = np.sign(error) or 1.0, 0.3 * abs(error)
     network = MonDEQ(W, U, u, np.array([[0.0, 0.0], [k, 0.0]]), [k * true[0] + gap, 0.0])
-    assert verify(network, Ball(np.zeros(2), 1e-12, np.inf), 0).verdict is not Verdict.FALSIFIED
+    assert certify(network, Ball(np.zeros(2), 1e-12, np.inf), 0).verdict is not Verdict.FALSIFIED
 
 
 def test_polytopes_of_small_scale_hold_their_centre():
@@ -66,7 +66,7 @@ def test_polytopes_of_small_scale_hold_their_centre():
     half = Polytope(np.array([[1e-8]]), np.zeros(1), np.array([-1e-6]), np.array([1e-6]))
     assert not half.contains(np.array([5e-7])) and half.contains(np.array([-5e-7]))
     network = MonDEQ([[-1.0]], [[2e6]], [2.0], [[0.0], [1.0]], [1.5, 0.0])  # the margin is x / 1e-6 - 1/2
-    assert verify(network, half, 0).verdict is not Verdict.FALSIFIED
+    assert certify(network, half, 0).verdict is not Verdict.FALSIFIED
 
 
 def test_only_whole_bounds_of_outputs_certify():
@@ -114,13 +114,13 @@ def test_a_bias_that_cancels_certifies_nothing(order, norm):
     network = MonDEQ(np.zeros((2, 2)), [[1e16, 1.0], [0, 1.0]], [-1e16, 0.0], [[1.0, 0], [0, 1e-3]], [0, 0.5])
     region = Ball(np.ones(2), 1e-20, norm)
     assert network.predict(np.ones(2)) == 1  # as float64 sees it
-    assert verify(network, region, 1, order=order).verdict == Verdict.UNKNOWN
+    assert certify(network, region, 1, order=order).verdict == Verdict.UNKNOWN
     for method in METHODS:
         found = fixpoint_bounds(network, region, method)
         assert found.margins(network, 1)[0] >= 0.499
         assert found.z.lower[0] <= 1 <= found.z.upper[0] and found.h.lower[0] <= 1 <= found.h.upper[0]
     if norm != np.inf:  # this radius vanishes beside the centre, and the box is a point
-        assert outer_ellipsoid(network, region).verdict(1) != Verdict.CERTIFIED
+        assert outer_ellipsoid(network, region).verdict_of(1) != Verdict.CERTIFIED
 
 
 def test_the_distance_of_a_computed_state_from_the_exact_one():
@@ -139,7 +139,7 @@ def test_the_distance_of_a_computed_state_from_the_exact_one():
         assert (exact(z.lower) <= true).all() and (true <= exact(z.upper)).all()
     region = Ball(np.zeros(2), 5.6e-5, 2)  # at (-5.5e-5, 0) label 1 wins by 0.019
     for order in ("1", "1+cuts"):
-        assert verify(network, region, 0, order=order, attack=False).verdict != Verdict.CERTIFIED
+        assert certify(network, region, 0, order=order, attack=False).verdict != Verdict.CERTIFIED
 
 
 @pytest.mark.parametrize("norm", [2, np.inf])
@@ -153,7 +153,7 @@ def test_neurons_whose_bias_cancels_are_not_stable(order, norm):
 def test_cuts_of_a_point_whose_neurons_are_stable():
     """No variable is left, and nothing to cut."""
     network = MonDEQ([[0.0]], [[2.0**40]], [3 - 2.0**40], [[0.0], [1.0]], [3.0000001, 0])
-    assert verify(network, Ball([1.0], 0.0, 2), 0, order="1+cuts").verdict in (Verdict.UNKNOWN, Verdict.CERTIFIED)
+    assert certify(network, Ball([1.0], 0.0, 2), 0, order="1+cuts").verdict in (Verdict.UNKNOWN, Verdict.CERTIFIED)
 
 
 def random_mondeq(rng, family: str) -> MonDEQ:
@@ -302,7 +302,7 @@ def test_extreme_questions_end_in_a_verdict_or_an_error_of_one_line(family):
         EllipsoidRegion(np.ones(p0), 1e-160 * np.eye(p0)),
         Zonotope(np.ones(p0), np.zeros((p0, 1))),
     ):
-        for ask in (lambda: verify(network, region, 0), lambda: outer_ellipsoid(network, region)):  # noqa: B023
+        for ask in (lambda: certify(network, region, 0), lambda: outer_ellipsoid(network, region)):  # noqa: B023
             try:
                 answers.append(ask())
             except TightropeError as error:

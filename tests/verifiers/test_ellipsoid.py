@@ -22,7 +22,7 @@ from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points,
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers.ellipsoid import Ellipsoid, EllipsoidReport, margins_of, outer_ellipsoid, proven_ellipsoid
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import certify
 
 
 @pytest.mark.parametrize("name", REGIONS)
@@ -46,7 +46,7 @@ def test_the_robustness_model_takes_the_same_regions_and_is_tighter(name):
     network, region = mondeq(3, p=5), REGIONS[name](np.array([0.1, -0.2, 0.3]))
     label = network.predict(region.center)
     margins = outer_ellipsoid(network, region).margins(label)
-    report = verify(network, region, label, method="interior-point")
+    report = certify(network, region, label, method="interior-point")
     for decision in report.decisions:
         assert decision.attack_margin - 1e-9 <= decision.bound <= margins[decision.label] + 1e-3
 
@@ -191,10 +191,10 @@ def test_verdicts(rng):
     label = network.predict(region.center)
     near = outer_ellipsoid(network, Ball(region.center, 1e-3, INFINITY))
     far = outer_ellipsoid(network, Ball(region.center, 50.0, INFINITY))
-    assert near.verdict(label) is Verdict.CERTIFIED and far.verdict(label) is Verdict.UNKNOWN
-    assert near.verdict((label + 1) % 3) is Verdict.UNKNOWN
+    assert near.verdict_of(label) is Verdict.CERTIFIED and far.verdict_of(label) is Verdict.UNKNOWN
+    assert near.verdict_of((label + 1) % 3) is Verdict.UNKNOWN
     failed = EllipsoidReport(None, 0.0, None, near.solve, 0.0, near.network, near.region)
-    assert failed.verdict(0) is Verdict.FAILED
+    assert failed.verdict_of(0) is Verdict.FAILED
     with pytest.raises(InputError, match="no ellipsoid"):
         failed.margins(0)
     assert margins_of(near.ellipsoid, label)[label] == 0
@@ -237,7 +237,7 @@ def test_published_sizes(norm, epsilon, published_mondeq):
         points = region.project(region.center + 10 * np.random.default_rng(image).choice([-1.0, 1.0], (50, 784)))
         assert report.ellipsoid.contains(network.logits(points)).all()
         expected = {(2, 0.1): Verdict.CERTIFIED, ("inf", 0.01): Verdict.CERTIFIED}.get((norm, epsilon), Verdict.UNKNOWN)
-        assert report.verdict(data.label(image)) is expected
+        assert report.verdict_of(data.label(image)) is expected
 
 
 @pytest.mark.published

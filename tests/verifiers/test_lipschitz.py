@@ -10,6 +10,7 @@ from tightrope import datasets, zoo
 from tightrope.errors import CertificateError, InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.verifiers import lipschitz, lipschitz_lower
+from tightrope.verifiers.question import Limits
 
 NORMS = (1, 2, np.inf)
 
@@ -150,7 +151,7 @@ def test_wrong_arguments_are_named():
     with pytest.raises(InputError, match="parts: got 7"):
         lipschitz.upper_bound(network, "inf", parts=[7])
     with pytest.raises(InputError, match="tolerance"):
-        lipschitz.upper_bound(network, 2, tolerance=0)
+        lipschitz.upper_bound(network, 2, limits=Limits(tolerance=0))
     with pytest.raises(RegionError, match="pairwise bounds are built for 2 and inf"):
         lipschitz.pairwise_bounds(network, 1)
     with pytest.raises(InputError, match="points"):

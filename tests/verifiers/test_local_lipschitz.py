@@ -13,6 +13,7 @@ from tightrope.regions import Ball
 from tightrope.verifiers import local_lipschitz
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound
+from tightrope.verifiers.question import Limits
 
 
 @pytest.mark.parametrize("norm", [2, np.inf])
@@ -69,7 +70,7 @@ def test_a_reduction_that_is_off_is_allowed_for(norm, graph, rng, monkeypatch):
     bounds = {}
     for found in (exact, off):
         monkeypatch.setattr(local_lipschitz, "reduce", lambda *_, found=found: found)
-        bounds[found is off] = local_upper_bound(network, region, graph=graph, tolerance=1e-6)
+        bounds[found is off] = local_upper_bound(network, region, graph=graph, limits=Limits(1e-6))
     true, allowed = bounds[False], bounds[True]
     assert all(one.multipliers is not None for one in (*true.parts, *allowed.parts))
     for row, one, other in zip(rows, allowed.parts, true.parts, strict=True):

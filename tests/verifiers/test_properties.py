@@ -8,7 +8,7 @@ from tightrope.errors import InputError
 from tightrope.networks import Dense, FeedForward
 from tightrope.properties import parse_vnnlib
 from tightrope.regions import Ball
-from tightrope.verifiers.properties import slacks, smallest, verify_property
+from tightrope.verifiers.properties import certify_property, slacks, smallest
 
 
 def network(seed: int, *sizes: int) -> FeedForward:
@@ -70,7 +70,7 @@ def test_verdicts_agree_with_a_grid(formula):
         question = parse_vnnlib(text(3, formula))
         outputs = net.logits(grid)
         on_grid = any((outputs @ case.A.T <= case.b).all(1).any() for case in question.cases)
-        report = verify_property(net, question)
+        report = certify_property(net, question)
         seen.add(report.verdict)
         if report.verdict is Verdict.FALSIFIED:
             assert np.abs(report.counterexample).max() <= 0.5
@@ -86,23 +86,23 @@ def test_verdicts_agree_with_a_grid(formula):
 def test_both_answers_occur():
     """Over all formulas; and constraints that are only impossible together are proven impossible."""
     net = FeedForward.dense(([[1.0, 0.0], [-1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]), ([0.0, 0.0], [0.0, 0.0]))
-    together = verify_property(net, parse_vnnlib(text(2, "(and (>= Y_0 0.3) (>= Y_1 0.3))")))  # ReLU(x), ReLU(-x)
+    together = certify_property(net, parse_vnnlib(text(2, "(and (>= Y_0 0.3) (>= Y_1 0.3))")))  # ReLU(x), ReLU(-x)
     assert together.verdict is Verdict.CERTIFIED
     for one in ("(>= Y_0 0.3)", "(>= Y_1 0.3)"):
-        assert verify_property(net, parse_vnnlib(text(2, one))).verdict is Verdict.FALSIFIED
+        assert certify_property(net, parse_vnnlib(text(2, one))).verdict is Verdict.FALSIFIED
 
 
 def test_a_property_of_inputs_only_and_an_empty_one():
     """Without constraints on outputs every point is a counterexample; without a box none is."""
     net = network(0, 2, 3, 3)
-    assert verify_property(net, parse_vnnlib(text(3, "(<= 0 1)"))).verdict is Verdict.FALSIFIED
-    empty = verify_property(net, parse_vnnlib(text(3, "(>= X_0 1)")))
+    assert certify_property(net, parse_vnnlib(text(3, "(<= 0 1)"))).verdict is Verdict.FALSIFIED
+    empty = certify_property(net, parse_vnnlib(text(3, "(>= X_0 1)")))
     assert empty.verdict is Verdict.CERTIFIED and empty.cases == ()
 
 
 def test_sizes_must_fit():
     """Inputs and outputs of the file and of the network."""
     with pytest.raises(InputError, match="2 inputs and 3 outputs, the network has 3 and 2"):
-        verify_property(network(0, 3, 2), parse_vnnlib(text(3, "(<= Y_0 0)")))
+        certify_property(network(0, 3, 2), parse_vnnlib(text(3, "(<= Y_0 0)")))
     with pytest.raises(InputError, match="expected a FeedForward, got str"):
-        verify_property("net", parse_vnnlib(text(3, "(<= Y_0 0)")))
+        certify_property("net", parse_vnnlib(text(3, "(<= Y_0 0)")))

@@ -11,6 +11,7 @@ from tightrope.problems.relu_question import question
 from tightrope.regions import Ball
 from tightrope.relaxations.heuristic import chordal_cliques
 from tightrope.verifiers import relu_lipschitz_lower as lower
+from tightrope.verifiers.question import Limits
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 
 SOLVER = 2e-4  # relative, the tolerances of the solves below
@@ -25,7 +26,7 @@ def random_network(rng, sizes):
 
 
 def values(network, region, part, methods, **options):
-    found = {m: lipschitz_bound(network, region, part, m, tolerance=1e-5, **options) for m in methods}
+    found = {m: lipschitz_bound(network, region, part, m, limits=Limits(1e-5), **options) for m in methods}
     assert all(bound.verdict == "proven" for bound in found.values())
     return {m: bound.value for m, bound in found.items()}
 
@@ -62,7 +63,7 @@ def test_order_on_two_and_three_hidden_layers(seed):
     v = values(network, region, 0, methods)
     for smaller, larger in itertools.pairwise(methods):
         assert below(v[smaller], v[larger]), (smaller, larger, v)
-    second = lipschitz_bound(network, region, 0, "hr-2", tolerance=1e-4)
+    second = lipschitz_bound(network, region, 0, "hr-2", limits=Limits(1e-4))
     if second.verdict == "proven":  # the solver may give up; then there is no number
         assert v["exact"] <= second.value * (1 + 1e-7)
         assert below(second.value, v["hr-1"])
@@ -108,7 +109,7 @@ def test_permuted_and_rescaled_neurons_change_nothing():
     other = FeedForward.dense([(A * scale[:, None])[order], (C / scale)[:, order]], [(b * scale)[order], k])
     region = Ball(0.2 * rng.normal(size=4), 0.3, "inf")
     for method in ("shor", "product-shor", "lipopt-3", "qcqp"):
-        a, b2 = (lipschitz_bound(net, region, 0, method, tolerance=1e-6).value for net in (network, other))
+        a, b2 = (lipschitz_bound(net, region, 0, method, limits=Limits(1e-6)).value for net in (network, other))
         assert a == pytest.approx(b2, rel=1e-4)
 
 
@@ -132,9 +133,9 @@ def test_dead_and_always_active_neurons():
     region = Ball(np.zeros(2), 1.0, "inf")
     exact = np.abs(A[0] + 2 * A[3]).sum()  # one dead, one of zero weights, two always active
     for method in ("product-shor", "lipopt-3", "exact", "intervals", "lbs"):
-        assert lipschitz_bound(network, region, 0, method, tolerance=1e-6).value == pytest.approx(exact, rel=1e-4), (
-            method
-        )
+        assert lipschitz_bound(network, region, 0, method, limits=Limits(1e-6)).value == pytest.approx(
+            exact, rel=1e-4
+        ), method
     for method in ("shor", "hr-2-signs", "qcqp"):
         assert lipschitz_bound(network, region, 0, method).value >= exact * (1 - 1e-7)
 
@@ -198,7 +199,7 @@ def test_limits_are_verdicts():
     rng = np.random.default_rng(11)
     network = random_network(rng, (30, 40, 1))
     region = Ball(np.zeros(30), 1.0, "inf")
-    late = lipschitz_bound(network, region, 0, "product-shor", time_limit=1e-3)
+    late = lipschitz_bound(network, region, 0, "product-shor", limits=Limits(time=1e-3))
     assert late.verdict == "time" and (
         late.value is None or late.value >= lower.sampled(question(network, region), 500).value
     )
@@ -206,7 +207,7 @@ def test_limits_are_verdicts():
     assert (small.verdict, small.value) == ("OfM", None) and "MiB" in small.reason
     assert lipschitz_bound(network, region, 0, "hr-2", memory_limit=0.1).verdict == "OfM"
     for method in ("lipopt-3", "lipopt-4"):  # multipliers of a solver that had no time prove little, or nothing
-        cut = lipschitz_bound(network, region, 0, method, time_limit=1e-3)
+        cut = lipschitz_bound(network, region, 0, method, limits=Limits(time=1e-3))
         assert cut.verdict in ("time", "OfM")
         assert cut.value is None or cut.value < lipschitz_bound(network, region, 0, "intervals").value
 
@@ -217,9 +218,9 @@ def test_bad_input_by_name():
     with pytest.raises(UnknownNameError, match="product-shor"):
         lipschitz_bound(network, region, 0, "product-shore")
     with pytest.raises(InputError, match="tolerance"):
-        lipschitz_bound(network, region, tolerance=0)
-    with pytest.raises(InputError, match="time_limit"):
-        lipschitz_bound(network, region, time_limit=0)
+        lipschitz_bound(network, region, limits=Limits(0))
+    with pytest.raises(InputError, match="time: expected"):
+        lipschitz_bound(network, region, limits=Limits(time=0))
     with pytest.raises(InputError, match="memory_limit"):
         lipschitz_bound(network, region, memory_limit=-1)
     with pytest.raises(InputError, match="samples"):

@@ -17,9 +17,10 @@ from tightrope.regions import INFINITY, Ball, pixel_ball
 from tightrope.solvers import conic
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.report import SolveReport, Status
-from tightrope.verifiers import report as frame
+from tightrope.verifiers import stages
+from tightrope.verifiers.question import Limits
 from tightrope.verifiers.report import combined
-from tightrope.verifiers.robustness import METHODS, verify
+from tightrope.verifiers.robustness import METHODS, certify
 
 OURS = ["cascade", "interior-point"]
 
@@ -36,7 +37,7 @@ OURS = ["cascade", "interior-point"]
 )
 def test_certified_is_true_and_falsified_has_a_point(seed, norm, radius, clip, method, attack, K):
     network, region, label, _ = question(seed, norm, radius, clip, K=K)
-    report = verify(network, region, label, method=method, attack=attack)
+    report = certify(network, region, label, method=method, attack=attack)
     points = np.vstack([region.center, region.sample(100, np.random.default_rng(seed))])
     margins = network.logits(points)
     margins = (margins - margins[:, [label]]).max(0)
@@ -63,7 +64,7 @@ def test_certified_is_true_and_falsified_has_a_point(seed, norm, radius, clip, m
 @given(seed=st.integers(0, 999), radius=st.sampled_from([0.05, 0.3]), method=st.sampled_from(OURS))
 def test_certified_against_the_exact_margin(seed, radius, method):
     network, region, label, _ = question(seed, INFINITY, radius, p=3)
-    for decision in verify(network, region, label, method=method).decisions:
+    for decision in certify(network, region, label, method=method).decisions:
         exact = exact_margin(network, region, label, decision.label)
         assert decision.bound is None or exact <= decision.bound + 1e-9
         assert decision.verdict is not Verdict.CERTIFIED or exact < 0
@@ -77,7 +78,7 @@ def test_methods_agree_on_digits(clip):
     index = 0
     label = int(digits.labels[index])
     region = pixel_ball(digits.image(index), "inf", 0.02, digits.normalisation, clip=clip)
-    reports = {method: verify(network, region, label, method=method) for method in OURS}
+    reports = {method: certify(network, region, label, method=method) for method in OURS}
     for cascade, full in zip(*(reports[m].decisions for m in OURS), strict=True):
         assert full.bound <= cascade.bound + 1e-3
         assert (full.verdict is Verdict.CERTIFIED) == (cascade.verdict is Verdict.CERTIFIED)
@@ -90,10 +91,10 @@ def test_a_wrong_centre_falsifies_whatever_is_asked(method, attack):
     network = mondeq(0)
     region = ball(0, 3, INFINITY, 1e-3)
     order = np.argsort(network.logits(region.center))  # worst, middle, best
-    report = verify(network, region, int(order[1]), method=method, attack=attack)
+    report = certify(network, region, int(order[1]), method=method, attack=attack)
     assert report.verdict is Verdict.FALSIFIED and report.attack.label == report.predicted == order[2]
     # Only the worst label is asked for: it cannot win, but the image is wrong all the same.
-    report = verify(network, region, int(order[1]), method=method, attack=attack, targets=[int(order[0])])
+    report = certify(network, region, int(order[1]), method=method, attack=attack, targets=[int(order[0])])
     assert report.decisions[0].verdict is Verdict.CERTIFIED
     assert report.verdict is Verdict.FALSIFIED and report.attack.margin > 0
 
@@ -103,7 +104,7 @@ def test_a_wrong_centre_falsifies_whatever_is_asked(method, attack):
 def test_a_tie_counts_against_the_label(method, attack):
     plain = mondeq(1)
     network = MonDEQ(plain.W, plain.U, plain.u, 0 * plain.C, 0 * plain.c, plain.m)
-    report = verify(network, ball(1, 3, INFINITY, 0.0), 0, method=method, attack=attack)
+    report = certify(network, ball(1, 3, INFINITY, 0.0), 0, method=method, attack=attack)
     assert report.predicted == 0 and report.verdict is Verdict.FALSIFIED
     assert all(d.verdict is Verdict.FALSIFIED and d.attack_margin == 0 for d in report.decisions)
 
@@ -126,7 +127,7 @@ def test_degenerate_networks_and_regions(method, norm, case):
         region = Ball(region.center, 0.05, norm, region.center, region.center)
     network = MonDEQ(**weights)
     label = network.predict(region.center)
-    report = verify(network, region, label, method=method)
+    report = certify(network, region, label, method=method)
     scores = network.logits(region.center)
     for d in report.decisions:
         assert d.verdict in (Verdict.CERTIFIED, Verdict.UNKNOWN)
@@ -162,7 +163,7 @@ def test_a_solver_is_never_believed(monkeypatch):
     }
     for name, (multipliers, verdict) in expected.items():
         monkeypatch.setattr(InteriorPoint, "solve", stub(multipliers))
-        report = verify(network, region, label, targets=[target], method="interior-point", attack=False)
+        report = certify(network, region, label, targets=[target], method="interior-point", attack=False)
         assert report.verdict is report.decisions[0].verdict is verdict, name
         bound = report.decisions[0].bound
         assert bound is None or bound >= margins[target]
@@ -178,12 +179,9 @@ def test_a_failure_is_reported_before_an_unknown_and_after_an_attack():
         (Verdict.FAILED, Verdict.FALSIFIED): Verdict.FALSIFIED,
         (Verdict.CERTIFIED, Verdict.FAILED): Verdict.FAILED,
     }
-    network, region, label, _ = question(0, INFINITY, 0.01)
-    one = verify(network, region, label, targets=[(label + 1) % 3]).decisions[0]
     for pair, expected in verdicts.items():
         for order in itertools.permutations(pair):
-            decisions = [replace(one, verdict=verdict) for verdict in order]
-            assert combined(decisions) is expected
+            assert combined(order) is expected
 
 
 def test_a_broken_warm_start_is_started_again_cold(monkeypatch):
@@ -199,14 +197,14 @@ def test_a_broken_warm_start_is_started_again_cold(monkeypatch):
         return report, warm
 
     monkeypatch.setattr(InteriorPoint, "solve", solve)
-    report = verify(network, region, label, attack=False)
+    report = certify(network, region, label, attack=False)
     assert any(start is not None for start in starts)
     assert all(d.verdict is not Verdict.FAILED for d in report.decisions)
 
 
 def test_a_time_limit_is_unknown_with_its_reason():
     network, region, label, _ = question(0, INFINITY, 0.3)
-    report = verify(network, region, label, method="interior-point", attack=False, time_limit=1e-9)
+    report = certify(network, region, label, method="interior-point", attack=False, limits=Limits(time=1e-9))
     assert report.verdict is Verdict.UNKNOWN
     assert all("time limit" in d.reason for d in report.decisions)
 
@@ -214,7 +212,7 @@ def test_a_time_limit_is_unknown_with_its_reason():
 @pytest.mark.parametrize("solver", ["scs", "clarabel"])
 def test_conic_methods_give_the_same_verdicts(solver):
     network, region, label, _ = question(0, INFINITY, 0.05)
-    ours, theirs = (verify(network, region, label, method=m) for m in ("interior-point", solver))
+    ours, theirs = (certify(network, region, label, method=m) for m in ("interior-point", solver))
     for a, b in zip(ours.decisions, theirs.decisions, strict=True):
         assert a.verdict is b.verdict and b.solver.startswith(solver)
         assert a.bound == pytest.approx(b.bound, abs=1e-2)
@@ -229,7 +227,7 @@ def no_solve(monkeypatch):
 
     monkeypatch.setattr(InteriorPoint, "solve", solve)
     monkeypatch.setattr(conic, "solve", solve)
-    monkeypatch.setattr(frame, "pgd", solve)
+    monkeypatch.setattr(stages, "pgd", solve)
 
 
 @pytest.mark.parametrize(
@@ -245,10 +243,10 @@ def no_solve(monkeypatch):
         ({"targets": [1.7]}, InputError),
         ({"targets": [3]}, InputError),
         ({"targets": ["1"]}, InputError),
-        ({"tolerance": 0}, InputError),
-        ({"tolerance": np.nan}, InputError),
-        ({"time_limit": 0}, InputError),
-        ({"time_limit": np.nan}, InputError),
+        ({"limits": {"tolerance": 0}}, InputError),
+        ({"limits": {"tolerance": np.nan}}, InputError),
+        ({"limits": {"time": 0}}, InputError),
+        ({"limits": {"time": np.nan}}, InputError),
         ({"region": Ball(np.zeros(4), 0.1, 2)}, RegionError),
         ({"network": "mnist-87"}, InputError),
     ],
@@ -257,7 +255,7 @@ def no_solve(monkeypatch):
 def test_bad_input_is_named_before_any_solve(arguments, error, no_solve):
     defaults = {"network": mondeq(0), "region": Ball(np.zeros(3), 0.1, INFINITY), "label": 0}
     with pytest.raises(error):
-        verify(**(defaults | arguments))
+        certify(**(defaults | arguments | {"limits": Limits(**arguments.get("limits", {}))}))
 
 
 def test_bad_numbers_do_not_become_networks_or_regions():
@@ -278,7 +276,7 @@ def test_scores_that_overflow_are_refused(no_solve):
     plain = mondeq(0)
     network = MonDEQ(plain.W, plain.U, plain.u + 10, 1e308 * np.sign(plain.C) / 2, plain.c, plain.m)
     with np.errstate(all="ignore"), pytest.raises(InputError, match="not finite"):
-        verify(network, Ball(np.zeros(3), 0.1, INFINITY), 0)
+        certify(network, Ball(np.zeros(3), 0.1, INFINITY), 0)
 
 
 def test_mosek_without_package_or_licence_is_named_before_any_solve(no_solve, monkeypatch):
@@ -288,5 +286,5 @@ def test_mosek_without_package_or_licence_is_named_before_any_solve(no_solve, mo
     monkeypatch.setattr(conic, "require", unavailable)
     network, region, label, _ = question(0, INFINITY)
     with pytest.raises(SolverUnavailableError, match="mosek"):
-        verify(network, region, label, method="mosek")
+        certify(network, region, label, method="mosek")
     assert "mosek" in METHODS

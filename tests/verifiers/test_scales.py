@@ -13,7 +13,7 @@ from tightrope.networks import FeedForward
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.regions import Ball
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import Limits, certify
 from tightrope.verifiers.triangle import layerwise_bounds
 
 Point = tuple[Fraction, Fraction]
@@ -123,7 +123,7 @@ def test_no_method_certifies_what_is_reached(seed):
         more = ("lp-greedy", "lp-last", "lp-all", "branch-and-bound") if norm == np.inf else ()
         for method in (*RELAXATIONS, *more):
             try:
-                report = verify(network, region, 1, method=method, attack=False, time_limit=2)
+                report = certify(network, region, 1, method=method, attack=False, limits=Limits(time=2))
             except InputError as error:
                 assert "scale" in str(error)
                 continue

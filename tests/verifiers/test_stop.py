@@ -1,7 +1,5 @@
 """A question that nobody waits for any more ends inside its solve."""
 
-from functools import partial
-
 import pytest
 
 from tests.helpers import question
@@ -10,7 +8,7 @@ from tightrope.regions import INFINITY
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import Limits, certify
 
 
 class Stop:
@@ -28,13 +26,14 @@ def asked(name: str):
     """A long question by the name of who answers it; it takes `stop`."""
     network, region, label, _ = question(0, INFINITY, 0.3)
     if name == "ellipsoid":
-        return partial(outer_ellipsoid, network, region)
+        return lambda stop: outer_ellipsoid(network, region, limits=Limits(stop=stop))
     if name == "constant":
-        return partial(upper_bound, network, INFINITY)
+        return lambda stop: upper_bound(network, INFINITY, limits=Limits(stop=stop))
     if name == "local constant":
-        return partial(local_upper_bound, network, region)
+        return lambda stop: local_upper_bound(network, region, limits=Limits(stop=stop))
     method, _, order = name.partition(" ")
-    return partial(verify, network, region, label, method=method, order=order or "1", attack=False)
+    options = {"method": method, "order": order or "1", "attack": False}
+    return lambda stop=None: certify(network, region, label, limits=Limits(stop=stop), **options)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_being_asked_changes_no_bound(name):
 
 
 def test_a_general_solver_is_asked_between_labels():
-    stop = Stop(2)
+    stop = Stop(3)  # before the stage, and before each label
     with pytest.raises(StoppedError):
         asked("clarabel")(stop=stop)
-    assert stop.asked == 2
+    assert stop.asked == 3

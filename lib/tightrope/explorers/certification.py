@@ -17,7 +17,8 @@ from tightrope.regions import Ball, pixel_ball
 from tightrope.solvers.report import Stop
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers import robustness
-from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
+from tightrope.verifiers.ellipsoid import LIMITS, Ellipsoid, outer_ellipsoid
+from tightrope.verifiers.report import combined
 
 #: Inputs up to which the cascade decides all labels in about a second.
 SMALL = 100
@@ -90,9 +91,23 @@ class Answer:
         """FALSIFIED with an attack, CERTIFIED when every label is, None while labels are open."""
         if self.attack is not None:
             return Verdict.FALSIFIED
-        verdicts = {self.verdict_of(k) for k in self.targets}
-        worst_first = (None, Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN, Verdict.COMPUTED)
-        return next((verdict for verdict in worst_first if verdict in verdicts), Verdict.CERTIFIED)
+        verdicts = [self.verdict_of(k) for k in self.targets]
+        return None if None in verdicts else combined(verdicts)
+
+    def margin(self, label: int) -> float | None:
+        """The largest F_label - F_y that was found in the region, if anything was looked for."""
+        margins = self.attack_margin
+        return None if margins is None or not np.isfinite(margins[label]) else float(margins[label])
+
+    def decision(self, label: int) -> robustness.LabelDecision:
+        """What is known of one label, whatever it comes from; UNKNOWN while it is open."""
+        nominal, verdict = float(self.nominal[label]), self.verdict_of(label)
+        known = self.decisions.get(label, robustness.LabelDecision(label, nominal))
+        by = {Verdict.FALSIFIED: "attack"}.get(verdict, "fixpoint" if self.by_enclosure(label) else known.method)
+        solver = known.solver if by == known.method else ""
+        told = {"verdict": verdict or Verdict.UNKNOWN, "reason": self.reason(label) if verdict else "open"}
+        margins = {"nominal_margin": nominal, "attack_margin": self.margin(label), "bound": self.bound(label)}
+        return replace(known, method=by, solver=solver, **margins, **told)
 
     def by_enclosure(self, label: int) -> bool:
         """Whether the enclosure bounds a label: until a relaxation has, and where the enclosure alone proves it.
@@ -120,8 +135,8 @@ class Answer:
 
     def verdict_of(self, label: int) -> Verdict | None:
         """What is decided about one label."""
-        margin = np.nan if self.attack_margin is None else self.attack_margin[label]
-        if self.nominal[label] >= 0 or margin >= 0:
+        margin = self.margin(label)
+        if self.nominal[label] >= 0 or (margin is not None and margin >= 0):
             return Verdict.FALSIFIED
         if self.by_enclosure(label) and self.enclosure[label] < 0:
             return Verdict.CERTIFIED
@@ -238,21 +253,15 @@ class Certification:
         method, order = state["method"], state.get("order", "1")
 
         def solve():
-            return robustness.verify(
-                network,
-                answer.region,
-                answer.label,
-                targets=batch,
-                method=method,
-                order=order,
-                attack=False,
-                time_limit=self.time_limit,
-                seed=self.seed,
-                stop=stop,
-            )
+            options = {"targets": batch, "method": method, "order": order, "attack": False}
+            limits = self._limits(stop)
+            return robustness.certify(network, answer.region, answer.label, limits=limits, **options)
 
         report = self._parts.of(("decide", question, method, order, tuple(batch)), solve)
         return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})
+
+    def _limits(self, stop: Stop | None) -> robustness.Limits:
+        return robustness.Limits(time=self.time_limit, seed=self.seed, stop=stop)
 
     def _enclosed(self, answer: Answer, question: tuple, network, stop) -> Answer:
         if isinstance(network, FeedForward):
@@ -261,9 +270,10 @@ class Certification:
             if sum(network.sizes[1:-1]) > LARGEST_SDP:
                 return replace(answer, note=f"it is for networks of at most {LARGEST_SDP} hidden neurons")
             network = network.to_mondeq()
+        limits = replace(self._limits(stop), tolerance=LIMITS.tolerance)
 
         def solve():
-            return outer_ellipsoid(network, answer.region, time_limit=self.time_limit, seed=self.seed, stop=stop)
+            return outer_ellipsoid(network, answer.region, limits=limits)
 
         report = self._parts.of(("ellipsoid", question), solve)
         note = "" if report.ellipsoid is not None else str(report.solve.status)
@@ -283,12 +293,12 @@ def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
     """
     targets = sorted(answer.targets, key=lambda k: -answer.nominal[k])
     method, region = state["method"], answer.region
-    if method == "cascade":  # as in verify: what an attack reaches is decided
+    if method == "cascade":  # as in certify: what an attack reaches is decided
         targets = [k for k in targets if answer.verdict_of(k) is not Verdict.FALSIFIED]
     if not targets:
         return []
     plain = state.get("order", "1") == "1"
-    if method not in robustness.METHODS:  # linear bounds of layers serve all labels
+    if method not in robustness.methods():  # linear bounds of layers serve all labels
         return [targets]
     if method == "cascade" and plain and region.size <= SMALL:
         return [targets]

@@ -22,6 +22,7 @@ from tightrope.figures.drawing import CERTIFIED, INK
 from tightrope.outward import at_most
 from tightrope.regions import parse_norm
 from tightrope.verifiers import robustness
+from tightrope.verifiers.report import label_table
 from tightrope.workbench.tables import Table
 
 CONTROLS = ("network", "image", "norm", "epsilon_pixel", "clip", "method", "order", "ellipse", "i", "j")
@@ -63,7 +64,7 @@ def certify(
     norm, epsilon_pixel, clip
         The region: 1, 2 or inf; radius for pixels in [0, 1]; whether it is cut to the pixel range.
     method, order
-        Of :func:`tightrope.verifiers.robustness.verify`; the methods for layers can be chosen where network is fixed.
+        Of :func:`tightrope.verifiers.robustness.certify`; the methods for layers can be chosen where network is fixed.
     ellipse, labels
         Whether to compute the outer ellipsoid, and the labels that it is projected onto; None stands for the true
         and for the closest label.
@@ -120,7 +121,7 @@ def _norm(norm: object) -> str:
 
 def _methods(network: object, controls: Iterable[str]) -> tuple[str, ...]:
     """What verifies the network: of layers, if it is fixed and has some; what every network knows otherwise."""
-    return robustness.METHODS if "network" in controls else robustness.methods(entry(network).network)
+    return robustness.methods() if "network" in controls else robustness.methods(entry(network).network)
 
 
 def _explorer(title, fixed, controls, certification, view, background) -> Explorer:
@@ -144,33 +145,17 @@ def _explorer(title, fixed, controls, certification, view, background) -> Explor
 
 def certificate_view(answer: Answer) -> View:
     """Show an answer: the picture, a table with a row per label, and the verdict in a line."""
+    known = [answer.decision(k) for k in answer.targets]
     drawing = figures.certificate(
         answer.pixels,
         answer.attack_pixels,
         answer.shape,
         titles=_titles(answer),
-        margins=[
-            (k, answer.nominal[k], _margin(answer, k), answer.bound(k), answer.verdict_of(k)) for k in answer.targets
-        ],
+        margins=[(d.label, d.nominal_margin, d.attack_margin, d.bound, answer.verdict_of(d.label)) for d in known],
         label=answer.label,
         projection=_projection(answer),
     )
-    reasons = {k: answer.reason(k) for k in answer.targets}
-    explained = any(reasons.values())
-    table = Table(
-        ("label", "nominal margin", "attack margin", "certified bound", "verdict", *(["reason"] if explained else [])),
-        tuple(
-            (
-                k,
-                _two(answer.nominal[k]),
-                _two(_margin(answer, k)),
-                _bound(answer.bound(k)),
-                "open" if answer.verdict_of(k) is None else answer.verdict_of(k).value,
-                *([reasons[k]] if explained else []),
-            )
-            for k in answer.targets
-        ),
-    )
+    table = Table(*label_table(known))
     facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
     lines = [facts, _ellipse_line(answer)]
     if answer.open:
@@ -192,29 +177,14 @@ def attack_view(answer: Answer) -> View:
         "attack_scores": None if answer.attack_scores is None else np.ravel(answer.attack_scores).tolist(),
     }
     drawing = figures.adversarial_example(answer.pixels, answer.attack_pixels, answer.shape, row)
-    table = Table(
-        ("label", "nominal margin", "attack margin"),
-        tuple((k, _two(answer.nominal[k]), _two(_margin(answer, k))) for k in answer.targets),
-    )
+    columns, rows = label_table(answer.decision(k) for k in answer.targets)
+    table = Table(columns[:3], [line[:3] for line in rows])
     facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
     if answer.attack is None:
         found = "no attack found (this proves nothing)"
     else:
         found = f"attack found, label {answer.attack.label}"
     return View(drawing._repr_png_(), page(found, [facts], table), f"{facts}: {found}")
-
-
-def _margin(answer: Answer, label: int) -> float | None:
-    margins = answer.attack_margin
-    return None if margins is None or not np.isfinite(margins[label]) else float(margins[label])
-
-
-def _two(value: float | None) -> str:
-    return "" if value is None else f"{value + 0.0:.2f}"
-
-
-def _bound(value: float | None) -> str:
-    return "" if value is None else at_most(value, 3)
 
 
 def _titles(answer: Answer) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from tightrope.solvers.report import Stop
 from tightrope.verifiers.lipschitz import product_bound, upper_bound
 from tightrope.verifiers.lipschitz_lower import sampled
 from tightrope.verifiers.local_lipschitz import local_upper_bound
+from tightrope.verifiers.question import Limits
 from tightrope.workbench.tables import Table
 
 CONTROLS = ("network", "image", "norm", "epsilon_pixel", "clip")
@@ -122,14 +123,14 @@ def _stages(state: Mapping, memo: Memo, seed: int, stop: Stop) -> Iterator[Const
     )
     yield answer
     for order, name in ON_BALL.items():
-        local = local_upper_bound(network, ball, order=order, stop=stop)
+        local = local_upper_bound(network, ball, order=order, limits=Limits(1e-4, stop=stop))
         answer = replace(
             answer,
             bounds=(*answer.bounds, (name, "upper", local.value)),
             undecided=(local.undecided, network.width),
         )
         yield answer
-    everywhere = memo.of((state["network"], norm), lambda: upper_bound(network, norm, stop=stop).value)
+    everywhere = memo.of((state["network"], norm), lambda: upper_bound(network, norm, limits=Limits(stop=stop)).value)
     yield replace(answer, bounds=(*answer.bounds, (EVERYWHERE, "upper", everywhere)), open="")
 
 

@@ -13,7 +13,7 @@ from tightrope.outward import at_least, at_most, outward
 from tightrope.regions import Ball
 from tightrope.results.chen2020_lipschitz.common import network_of
 from tightrope.solvers.report import Stop
-from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
+from tightrope.verifiers.relu_lipschitz import LIMITS, METHODS, lipschitz_bound
 from tightrope.workbench.tables import Table
 
 DRAWN = ("sparsity", "width", "layers", "draw")  # what makes a random network
@@ -121,11 +121,12 @@ def _stages(state: Mapping, time_limit: float, stop: Stop) -> Iterator[Constants
     region = Ball([0.0] * network.input_size, state["epsilon"], "inf")
     chosen = orders[state["order"]]
     answer = Constants(f"{about}, epsilon {state['epsilon']:g}", chosen)
+    limits = replace(LIMITS, time=time_limit, stop=stop)
     others = [method for method in ALWAYS if method != chosen]
     for method in (*others[:2], chosen, *others[2:]):
         if stop():
             return
-        found = lipschitz_bound(network, region, state["output"], method, samples=5_000, time_limit=time_limit)
+        found = lipschitz_bound(network, region, state["output"], method, samples=5_000, limits=limits)
         bound = (method, METHODS[method].side, found.value, found.verdict)
         answer = replace(answer, bounds=(*answer.bounds, bound), open="" if method == others[-1] else "other methods")
         if method not in others[:1]:

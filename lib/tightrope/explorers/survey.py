@@ -10,8 +10,7 @@ from tightrope import datasets, zoo
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.regions import pixel_ball
-from tightrope.verifiers.report import RobustnessReport
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.robustness import Limits, RobustnessReport, certify
 from tightrope.workbench.tables import Table
 
 
@@ -51,24 +50,7 @@ class Survey:
         """What is known of each other label of one image: nominal margin, attack, bound, who decided."""
         if not 0 <= image < len(self.reports):
             raise InputError(f"image: expected 0 to {len(self.reports) - 1}, got {image}; survey more images.")
-        rows = [
-            (
-                decision.label,
-                round(decision.nominal_margin, 2),
-                None if decision.attack_margin is None else round(decision.attack_margin, 2),
-                None if decision.bound is None else round(decision.bound, 2),
-                decision.verdict.value,
-                _who(decision.method, decision.solver),
-            )
-            for decision in self.reports[image].decisions
-        ]
-        return Table(("label", "at the image", "attack", "bound", "verdict", "by"), tuple(rows))
-
-
-def _who(method: str, solver: str) -> str:
-    """In words, without the version."""
-    name = solver.split(" ")[0]
-    return method if name in ("", "pgd", method) else f"{method}, {name}"
+        return Table(*self.reports[image].table())
 
 
 def survey(
@@ -94,7 +76,7 @@ def survey(
     norm, epsilon_pixel, clip
         The ball, see :func:`tightrope.regions.pixel_ball`.
     method, seed, time_limit
-        Of :func:`tightrope.verifiers.robustness.verify`.
+        Of :func:`tightrope.verifiers.robustness.certify` and its limits; seconds of one solve.
     progress
         Called with the number of images done and their total.
     """
@@ -104,11 +86,10 @@ def survey(
     if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
         raise InputError(f"images: expected an integer from 1 to {len(data)}, got {images!r}.")
     predicted = entry.network.predict(entry.normalisation.to_input(data.images))
-    reports = []
+    reports, limits = [], Limits(time=time_limit, seed=seed)
     for index in range(images):
         region = pixel_ball(data.image(index), norm, epsilon_pixel, entry.normalisation, clip)
-        options = {"method": method, "seed": seed, "time_limit": time_limit}
-        reports.append(verify(entry.network, region, data.label(index), **options))
+        reports.append(certify(entry.network, region, data.label(index), method=method, limits=limits))
         if progress is not None:
             progress(index + 1, images)
     return Survey(float(np.mean(predicted == data.labels)), len(data), tuple(reports))

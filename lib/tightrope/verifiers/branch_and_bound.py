@@ -33,14 +33,15 @@ from tightrope.relu_proofs import Leaves
 from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Stop, end_if
 from tightrope.threads import one_blas_thread
-from tightrope.verifiers.report import checked_targets
+from tightrope.verifiers.question import Question
+from tightrope.verifiers.report import Report
 
 #: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
 BATCH, CANDIDATES, LOOK, STEPS = 48, 8, 6, 20
 
 
 @dataclass(frozen=True, eq=False)
-class BranchAndBound:
+class BranchAndBound(Report):
     """What branch and bound found.
 
     Attributes
@@ -67,6 +68,7 @@ class BranchAndBound:
     reason: str = ""
     root: Layerwise | None = None
     leaves: tuple[Leaves, ...] = ()
+    facts = ("verdict", "bound", "reason", "subproblems", "seconds")
 
 
 def branch_and_bound(
@@ -103,7 +105,7 @@ def branch_and_bound(
     keep
         Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """
-    checked_targets(network, region, label, None)
+    Question(network, region, label)
     region.require_box("branch and bound is")
     if not time_limit > 0 or batch < 1:
         raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from functools import cached_property
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.regions import Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
+from tightrope.verifiers.stages import through
 from tightrope.verifiers.triangle import layerwise_bounds
 
 #: A dual bound of LP-ALL from 0 to here is computed again by linear programs. The dual is off by about 1e-4.
@@ -35,9 +36,6 @@ ROUGH, CLEAR = 5, 0.06
 #: Beyond LP-ALL's bound, how far below 0 its maximisers are when a short attack is not worth its time: none of the
 #: 1,084 images of MNIST that it found on six lines of Table 1 was further.
 HOPELESS = 0.6
-
-
-T = TypeVar("T")
 
 
 class By(StrEnum):
@@ -95,7 +93,7 @@ class Decision:
     reason: str = ""
 
 
-def verify_boxes(
+def certify_boxes(
     network: FeedForward,
     regions: Sequence[Ball],
     labels: Sequence[int],
@@ -154,11 +152,11 @@ def verify_boxes(
             certified = By.GREEDY if greedy.certified[i] else By.CROWN if crown.certified[i] else None
             by, attack = (certified, None) if certified else fooled[i]
             worst = float(greedy.worst[i])
-            if by is By.NOTHING:
-                limits = (time_limit, subproblems)
-                decisions.append(_decided(network, region, int(label), worst, seconds, limits, seed))
-            else:
-                decisions.append(Decision(by, worst, None, attack, 0, seconds))
+            limits = (time_limit, subproblems)
+            image = _Image(network, region, int(label), limits, seed, worst, seconds, by, attack=attack)
+            through(_STAGES, image)
+            found = (image.by, worst, image.lp_all, image.attack, image.subproblems)
+            decisions.append(Decision(*found, seconds, image.reason))
             if progress:
                 progress(i + 1)
     return decisions
@@ -182,68 +180,97 @@ def _fooled(
     return found, (time.process_time() - began) / max(1, len(todo))
 
 
-def _decided(
-    network: FeedForward,
-    region: Ball,
-    label: int,
-    greedy: float,
-    seconds: dict[str, float],
-    limits: tuple[float, int | None],
-    seed: int,
-) -> Decision:
-    def done(by: By, attack: Attack | None = None, subproblems: int = 0, reason: str = "") -> Decision:
-        return Decision(by, greedy, bound, attack, subproblems, seconds, reason)
+@dataclass(eq=False)
+class _Image:
+    """One box on its way through the stages; see :class:`Decision`."""
 
-    def timed(by: By, call: Callable[[], T]) -> T:
-        began = time.process_time()
-        answer = call()
-        seconds[by.value] = time.process_time() - began
-        return answer
+    network: FeedForward
+    region: Ball
+    label: int
+    limits: tuple[float, int | None]
+    seed: int
+    greedy: float
+    seconds: dict[str, float]
+    by: By = By.NOTHING
+    lp_all: float | None = None
+    attack: Attack | None = None
+    subproblems: int = 0
+    reason: str = ""
 
-    time_limit, limit = limits
-    root = timed(By.DUAL, lambda: _lp_all(network, region, label, greedy, rough=not time_limit))
-    bound = root.worst
-    if bound < 0:
-        return done(By.DUAL)
-    if bound < NEAR:
-        exact = timed(By.PROGRAM, lambda: layerwise_bounds(network, *region.bounding_box(), label))
+    @property
+    def open(self) -> bool:
+        return self.by is By.NOTHING and not self.reason
+
+    @property
+    def rough(self) -> bool:
+        """Whether branch and bound is left out."""
+        return not self.limits[0]
+
+    @cached_property
+    def root(self) -> Layerwise:
+        """LP-ALL's bounds by the dual; with `rough` only as good as they must be to tell what LP-ALL certifies."""
+        inputs = InputSet.from_balls([self.region])
+        if self.rough:
+            first = layerwise(self.network, inputs, self.label, "lp-all", steps=ROUGH, decide=True)
+            if not 0 <= first.worst <= CLEAR * (1 + self.greedy):
+                return first
+        return layerwise(self.network, inputs, self.label, "lp-all", decide=True)
+
+    def by_dual(self) -> None:
+        self.lp_all = self.root.worst
+        self.by = By.DUAL if self.lp_all < 0 else By.NOTHING
+
+    def by_program(self) -> None:
+        exact = layerwise_bounds(self.network, *self.region.bounding_box(), self.label)
         if exact.worst < 0:
-            bound = exact.worst
-            return done(By.PROGRAM)
-    found = timed(By.PGD, lambda: _aimed(network, region, label, root, seed, rough=not time_limit))
-    if found is not None:
-        return done(By.PGD, found)
-    if not time_limit:
-        return done(By.NOTHING, reason="not certified by LP-ALL")
-    tree = timed(
-        By.TREE, lambda: branch_and_bound(network, region, label, root=root, time_limit=time_limit, limit=limit)
-    )
-    by = {Verdict.CERTIFIED: By.TREE, Verdict.FALSIFIED: By.TREE_ATTACK}.get(tree.verdict, By.NOTHING)
-    return done(by, tree.attack, tree.subproblems, tree.reason)
+            self.by, self.lp_all = By.PROGRAM, exact.worst
 
+    def by_attack(self) -> None:
+        """Look at the points where LP-ALL's forms are largest; then aim at each label that LP-ALL leaves open."""
+        points = self.region.project(self.root.points.double().numpy())
+        self.attack = attacks.check(self.network, self.region, self.label, points) or self._aimed(points)
+        self.by = By.NOTHING if self.attack is None else By.PGD
+        self.reason = "not certified by LP-ALL" if self.attack is None and self.rough else ""
 
-def _aimed(network: FeedForward, region: Ball, label: int, root: Layerwise, seed: int, *, rough: bool) -> Attack | None:
-    """Return points where LP-ALL's forms are largest; then PGD aimed at each label that LP-ALL leaves open.
-
-    With `rough`, PGD is shorter, and left out where these points are further below 0 than LP-ALL's bound is above.
-    """
-    points = region.project(root.points.double().numpy())
-    found = attacks.check(network, region, label, points)
-    if found is None:
+    def _aimed(self, points: np.ndarray) -> Attack | None:
+        """With `rough`, left out where the points are further below 0 than LP-ALL's bound is above."""
+        network, label, root = self.network, self.label, self.root
         margins = np.delete(network.logits(points), label, axis=1) - network.logits(points)[:, [label]]
-        if rough and margins.max() < -root.worst - HOPELESS:
+        if self.rough and margins.max() < -root.worst - HOPELESS:
             return None
         aims = [k for k in range(network.classes) if k != label and not root.margins[k] < 0]
-        restarts, steps = (1, 20) if rough else (2, 40)
-        found = attacks.pgd(network, region, label, targets=aims, restarts=restarts, steps=steps, seed=seed).best
-    return found
+        restarts, steps = (1, 20) if self.rough else (2, 40)
+        options = {"restarts": restarts, "steps": steps, "seed": self.seed}
+        return attacks.pgd(network, self.region, label, targets=aims, **options).best
+
+    def by_tree(self) -> None:
+        time_limit, limit = self.limits
+        question = self.network, self.region, self.label
+        tree = branch_and_bound(*question, root=self.root, time_limit=time_limit, limit=limit)
+        by = {Verdict.CERTIFIED: By.TREE, Verdict.FALSIFIED: By.TREE_ATTACK}.get(tree.verdict, By.NOTHING)
+        self.by, self.attack, self.subproblems, self.reason = by, tree.attack, tree.subproblems, tree.reason
 
 
-def _lp_all(network: FeedForward, region: Ball, label: int, greedy: float, *, rough: bool) -> Layerwise:
-    """LP-ALL's bounds by the dual; with `rough` only as good as they must be to tell what LP-ALL certifies."""
-    inputs = InputSet.from_balls([region])
-    if rough:
-        first = layerwise(network, inputs, label, "lp-all", steps=ROUGH, decide=True)
-        if not 0 <= first.worst <= CLEAR * (1 + greedy):
-            return first
-    return layerwise(network, inputs, label, "lp-all", decide=True)
+def _timed(letter: By, work: Callable[[_Image], None]) -> Callable[[_Image], None]:
+    """Return a stage whose processor time is kept by a letter."""
+
+    def stage(image: _Image) -> None:
+        began = time.process_time()
+        work(image)
+        image.seconds[letter.value] = time.process_time() - began
+
+    return stage
+
+
+def _near(image: _Image) -> None:
+    """Linear programs where the dual is too close to 0 to tell."""
+    if image.root.worst < NEAR:
+        _timed(By.PROGRAM, _Image.by_program)(image)
+
+
+_STAGES = (
+    _timed(By.DUAL, _Image.by_dual),
+    _near,
+    _timed(By.PGD, _Image.by_attack),
+    _timed(By.TREE, _Image.by_tree),
+)

@@ -5,12 +5,14 @@ radius for another: the lower end of a bracket is a radius that was certified it
 which the method gave no proof, or the distance of a point with another label, which bounds the distortion itself.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from tightrope import attacks, relu_proofs
+from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
@@ -19,6 +21,7 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
+from tightrope.verifiers.report import Report
 
 #: Parts of the certified radius that a certificate file is tried for: the checker's arithmetic is not the method's.
 SHRUNK = (1.0, 0.999, 0.99, 0.9)
@@ -49,7 +52,7 @@ class Bracket:
 
 
 @dataclass(frozen=True, eq=False)
-class Distortion:
+class Distortion(Report):
     """The minimum distortion of an image: above `certified.lower`, at most `attacked.upper`.
 
     Attributes
@@ -66,8 +69,27 @@ class Distortion:
     method: str
     box: tuple[float, float] | None
     ascent: int
+    seconds: float
+    facts = ("verdict", "lower", "upper", "method", "seconds")
 
-    def certificate(self) -> Proof:
+    @property
+    def verdict(self) -> Verdict:
+        """CERTIFIED if no point up to the lower end has another label; FALSIFIED if the image has; else UNKNOWN."""
+        if self.upper == 0:
+            return Verdict.FALSIFIED
+        return Verdict.CERTIFIED if self.lower > 0 else Verdict.UNKNOWN
+
+    @property
+    def lower(self) -> float:
+        """The radius that is certified."""
+        return self.certified.lower
+
+    @property
+    def upper(self) -> float:
+        """The distance of the point with another label."""
+        return self.attacked.upper
+
+    def certificates(self) -> Proof:
         """Return the file that proves both ends; the lower one may be some per cent smaller there.
 
         Raises
@@ -78,15 +100,14 @@ class Distortion:
         hit = self.attacked.hit
         if hit is None:
             raise InputError("attacked: no point with another label was found; the lower end alone has no certificate.")
-        for part in SHRUNK if self.certified.lower > 0 else ():
-            radius = float(decimal_below(self.certified.lower * part, relu_proofs.DISTANCE_DIGITS))
+        for part in SHRUNK if self.lower > 0 else ():
+            radius = float(decimal_below(self.lower * part, relu_proofs.DISTANCE_DIGITS))
             region = _ball(self.center, radius, self.box)
             inputs = InputSet.from_balls([region])
             with one_blas_thread():
                 found = layerwise(self.network, inputs, self.label, self.method, steps=self.ascent, keep=True)
-            proof = relu_proofs.distortion(
-                self.network, region, self.label, hit, relu_proofs.layerwise(self.network, region, found)
-            )
+            inside = relu_proofs.layerwise(self.network, region, found)
+            proof = relu_proofs.distortion(self.network, region, self.label, hit, inside)
             if proof.proven:
                 return proof
         return relu_proofs.distortion(self.network, _ball(self.center, 0.0, self.box), self.label, hit, None)
@@ -129,10 +150,10 @@ def minimum_distortion(
     --------
     >>> network = FeedForward.dense([[[1.0], [-1.0]]], [[0.5, 0.0]])
     >>> found = minimum_distortion(network, np.zeros(1), 0)
-    >>> print(found.certificate().findings[-1])
+    >>> print(found.certificates().findings[-1])
     PROVEN (exact)  the Linf distance of label 0 from another is above 0.2480468 and at most 0.2500001 (input units)
     """
-    center = np.asarray(center, float)
+    center, began = np.asarray(center, float), time.perf_counter()
     attack = attacked_distortion(network, center, label, box=box, largest=largest, tolerance=tolerance, seed=seed)
     certified = Bracket(0.0, 0.0, 0)
     if attack.upper > 0:
@@ -140,7 +161,7 @@ def minimum_distortion(
         certified = certified_distortion(
             network, center, label, method, upper, box=box, tolerance=tolerance, steps=steps
         )
-    return Distortion(certified, attack, network, center, label, method, box, steps)
+    return Distortion(certified, attack, network, center, label, method, box, steps, time.perf_counter() - began)
 
 
 def _ball(center: np.ndarray, radius: float, box: tuple[float, float] | None) -> Ball:
@@ -181,8 +202,7 @@ def certified_distortion(
     steps
         How many the dual ascent takes.
     """
-    method = known_name("method", method, METHODS)
-    center = np.asarray(center, float)
+    method, center = known_name("method", method, METHODS), np.asarray(center, float)
 
     def certified(radius: float) -> bool:
         inputs = InputSet.from_balls([_ball(center, radius, box)])

@@ -18,9 +18,12 @@ from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers import log_det
 from tightrope.solvers.arrow import ArrowData
-from tightrope.solvers.report import SolveReport, Stop
+from tightrope.solvers.report import SolveReport
+from tightrope.verifiers.question import Limits
+from tightrope.verifiers.report import Report
 
 ORDERS = ("1", "1+cuts")
+LIMITS = Limits(tolerance=2e-5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ class Ellipsoid:
 
 
 @dataclass(frozen=True, eq=False)
-class EllipsoidReport:
+class EllipsoidReport(Report):
     """A proven outer ellipsoid, or None with the reason in `solve.status`.
 
     Attributes
@@ -108,7 +111,7 @@ class EllipsoidReport:
     network, region
         What was asked about.
     parts
-        The multipliers by group, for :meth:`certificate`; None at the order 1+cuts.
+        The multipliers by group, for :meth:`certificates`; None at the order 1+cuts.
     """
 
     ellipsoid: Ellipsoid | None
@@ -119,8 +122,24 @@ class EllipsoidReport:
     network: MonDEQ
     region: Region
     parts: dict[str, np.ndarray] | None = None
+    facts = ("verdict", "log_det", "scale", "status", "seconds")
 
-    def certificate(self) -> proofs.Proof:
+    @property
+    def verdict(self) -> Verdict:
+        """CERTIFIED if an ellipsoid is proven to hold F(region), else FAILED."""
+        return Verdict.FAILED if self.ellipsoid is None else Verdict.CERTIFIED
+
+    @property
+    def log_det(self) -> float | None:
+        """That of the ellipsoid."""
+        return None if self.ellipsoid is None else self.ellipsoid.log_det
+
+    @property
+    def status(self) -> str:
+        """How the solve ended."""
+        return str(self.solve.status)
+
+    def certificates(self) -> proofs.Proof:
         """Return the file that proves that the ellipsoid, in it a little larger, holds F(region).
 
         Raises
@@ -139,7 +158,7 @@ class EllipsoidReport:
             raise InputError("report: no ellipsoid was proven, so it has no margins.")
         return margins_of(self.ellipsoid, label)
 
-    def verdict(self, label: int) -> Verdict:
+    def verdict_of(self, label: int) -> Verdict:
         """Return CERTIFIED if every other label stays below `label` on the ellipsoid (the printed criterion)."""
         if self.ellipsoid is None:
             return Verdict.FAILED
@@ -158,10 +177,7 @@ def outer_ellipsoid(
     region: Region,
     *,
     order: str | int = "1",
-    tolerance: float = 2e-5,
-    time_limit: float | None = None,
-    seed: int = 0,
-    stop: Stop | None = None,
+    limits: Limits = LIMITS,
 ) -> EllipsoidReport:
     """Return the smallest ellipsoid around F(region) that the Ellipsoid Model proves.
 
@@ -172,12 +188,8 @@ def outer_ellipsoid(
     order
         "1": the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
         eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts).
-    tolerance, time_limit
-        Relative gap, and seconds or None, of the solve.
-    seed
-        The seed of the sampled outputs that set the starting scale; they have no part in the proof.
-    stop
-        Asked between iterations; True ends the solve with a :class:`StoppedError`.
+    limits
+        Of the solve; the seed is that of sampled outputs which set the starting scale and have no part in the proof.
     """
     began = time.perf_counter()
     require_network(network, MonDEQ, instead="write outer_ellipsoid(network.to_mondeq(), region)")
@@ -191,8 +203,8 @@ def outer_ellipsoid(
         state = cut_model(base, fixpoint_bounds(network, ball).h)
     model = ellipsoid_model(base, state)
     data = ArrowData(shor_constraints(model))
-    start = _start(network, region, seed)
-    report = log_det.solve(model, data, start, tolerance=tolerance, time_limit=time_limit, stop=stop)
+    start = _start(network, region, limits.seed)
+    report = log_det.solve(model, data, start, **limits.options)
     if report.multipliers is None:
         return EllipsoidReport(None, 0.0, None, report, time.perf_counter() - began, network, region)
     ellipsoid, scale = proven_ellipsoid(model, data, report.multipliers)

@@ -8,13 +8,13 @@ import itertools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from tightrope import proofs
 from tightrope.arguments import require_network
-from tightrope.certificates import exact_bound, sound_bound
+from tightrope.certificates import Verdict, exact_bound, sound_bound
 from tightrope.errors import CertificateError, InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import l1_problem, l2_problem, linf_problem, y_radius
@@ -23,7 +23,8 @@ from tightrope.regions import INFINITY, parse_norm
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
-from tightrope.solvers.report import Stop
+from tightrope.verifiers.question import DEFAULT, Limits
+from tightrope.verifiers.report import Report
 
 MAPS = ("output", "state")
 NORMS = (1.0, 2.0, INFINITY)
@@ -62,15 +63,31 @@ class PartBound:
     seconds: float
 
 
+class Constants(Report):
+    """Constants of a monDEQ by their parts; CERTIFIED, or FAILED where nothing finite is proven."""
+
+    facts = ("norm", "value", "verdict", "seconds")
+    several = ("parts", "parts", ("part", "value", "status", "gap", "iterations", "seconds"))
+    if TYPE_CHECKING:
+
+        @property
+        def value(self) -> float: ...
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the largest constant is proven."""
+        return Verdict.CERTIFIED if np.isfinite(self.value) else Verdict.FAILED
+
+
 @dataclass(frozen=True, eq=False)
-class LipschitzBound:
+class LipschitzBound(Constants):
     """||G(x) - G(x')||_norm <= value ||x - x'||_norm for all inputs, G the outputs F or the states z.
 
     Attributes
     ----------
     parts
         The problems whose largest value is `value`.
-    network_sha256
+    network
         What the proof is about.
     whole
         Whether these are all problems; if not, `value` is for a part of the Jacobian only.
@@ -80,11 +97,11 @@ class LipschitzBound:
     of: str
     value: float
     parts: tuple[PartBound, ...]
-    network_sha256: str
+    network: MonDEQ
     seconds: float
     whole: bool = True
 
-    def certificate(self, network: MonDEQ) -> proofs.Proof:
+    def certificates(self) -> proofs.Proof:
         """Return the file that proves the constant.
 
         Raises
@@ -95,11 +112,12 @@ class LipschitzBound:
         if not (self.of == "output" and self.whole):
             raise InputError("bound: only a constant of the outputs, with all parts, has a certificate.")
         parts = sorted(self.parts, key=lambda part: cast(int, part.part))
-        return proofs.lipschitz(network, self.norm, [({"bound": self.value}, [part.multipliers for part in parts])])
+        claim = {"bound": self.value}, [part.multipliers for part in parts]
+        return proofs.lipschitz(self.network, self.norm, [claim])
 
 
 @dataclass(frozen=True, eq=False)
-class PairwiseBounds:
+class PairwiseBounds(Constants):
     """|(F_i - F_j)(x) - (F_i - F_j)(x')| <= values[i, j] ||x - x'||_norm for all inputs.
 
     Attributes
@@ -111,16 +129,21 @@ class PairwiseBounds:
     norm: float
     values: np.ndarray
     parts: tuple[PartBound, ...]
-    network_sha256: str
+    network: MonDEQ
     seconds: float
 
-    def certificate(self, network: MonDEQ) -> proofs.Proof:
+    @property
+    def value(self) -> float:
+        """The largest of the constants."""
+        return float(np.max(self.values))
+
+    def certificates(self) -> proofs.Proof:
         """Return the file that proves the constants, one claim for each pair."""
         claims = [
             ({"bound": part.value, "pair": list(cast(tuple[int, int], part.part))}, [part.multipliers])
             for part in self.parts
         ]
-        return proofs.lipschitz(network, self.norm, claims)
+        return proofs.lipschitz(self.network, self.norm, claims)
 
 
 #: What to write for a network that is no monDEQ.
@@ -133,8 +156,7 @@ def upper_bound(
     *,
     of: str = "output",
     parts: Iterable[int] | None = None,
-    tolerance: float = 1e-5,
-    stop: Stop | None = None,
+    limits: Limits = DEFAULT,
 ) -> LipschitzBound:
     """Prove a global Lipschitz constant with respect to `norm` on both sides.
 
@@ -146,13 +168,11 @@ def upper_bound(
         "output" for F, "state" for z.
     parts
         Only these problems, for a bound on a part of the Jacobian; all of them by default.
-    tolerance
-        Relative gap of a solve.
-    stop
-        Asked between iterations; True ends the solve with a :class:`StoppedError`.
+    limits
+        Of each solve.
     """
     began = time.perf_counter()
-    q, target = _checked(network, norm, of, tolerance)
+    q, target = _checked(network, norm, of)
     count = _part_count(target, q)
     chosen = range(count) if parts is None else list(parts)
     for part in chosen:
@@ -160,31 +180,31 @@ def upper_bound(
             raise InputError(f"parts: got {part!r}; write integers in 0..{count - 1}.")
     if not len(chosen):
         raise InputError("parts: got none; leave parts out for all problems.")
-    solved = tuple(_solve(target, q, int(part), tolerance, stop) for part in chosen)
+    solved = tuple(_solve(target, q, int(part), limits) for part in chosen)
     value = max(part.value for part in solved)
     whole = set(chosen) == set(range(count))
-    return LipschitzBound(q, of, value, solved, network.sha256(), time.perf_counter() - began, whole)
+    return LipschitzBound(q, of, value, solved, network, time.perf_counter() - began, whole)
 
 
-def pairwise_bounds(network: MonDEQ, norm: object, *, tolerance: float = 1e-5) -> PairwiseBounds:
+def pairwise_bounds(network: MonDEQ, norm: object, limits: Limits = DEFAULT) -> PairwiseBounds:
     """Prove a global Lipschitz constant of every difference F_i - F_j with respect to `norm` of the input.
 
     The constant of a scalar function is the largest dual norm of its gradient: L2 for L2, L1 for L-infinity. L1
     (largest entry of a gradient) is not built.
     """
     began = time.perf_counter()
-    q, _ = _checked(network, norm, "output", tolerance)
+    q, _ = _checked(network, norm, "output")
     if q == 1:
         raise RegionError("norm: pairwise bounds are built for 2 and inf.")
     K = network.classes
     if K < 2:
         raise InputError("network: it has one output; pairwise bounds need two.")
     pairs = list(itertools.combinations(range(K), 2))
-    solved = tuple(_solve(network, q, pair, tolerance) for pair in pairs)
+    solved = tuple(_solve(network, q, pair, limits) for pair in pairs)
     values = np.zeros((K, K))
     for (i, j), part in zip(pairs, solved, strict=True):
         values[i, j] = values[j, i] = part.value
-    return PairwiseBounds(q, values, solved, network.sha256(), time.perf_counter() - began)
+    return PairwiseBounds(q, values, solved, network, time.perf_counter() - began)
 
 
 def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float:
@@ -193,7 +213,7 @@ def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float
     ||z - z'||_2 <= ||U||_2 ||x - x'||_2 / m. For q = inf, ||.||_inf <= ||.||_2 and ||x||_2 <= sqrt(p0) ||x||_inf; for
     q = 1, ||z||_1 <= sqrt(p) ||z||_2 and ||.||_2 <= ||.||_1.
     """
-    q, target = _checked(network, norm, of, 1.0)
+    q, target = _checked(network, norm, of)
     change = {1.0: np.sqrt(network.width), 2.0: 1.0, INFINITY: np.sqrt(network.input_size)}[q]
     return y_radius(network, float(np.linalg.norm(target.C, q) * change * np.linalg.norm(network.U, 2)))
 
@@ -245,7 +265,7 @@ def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
     CertificateError
         If the report is for another network, a multiplier has the wrong sign or a value does not follow.
     """
-    if bound.network_sha256 != network.sha256():
+    if bound.network.sha256() != network.sha256():
         raise CertificateError("network: not the one that the bound is for (SHA-256 differs).")
     target = _states(network) if getattr(bound, "of", "output") == "state" else network
     _check_parts(bound, target)
@@ -257,11 +277,10 @@ def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
             proven = exact_bound(problem, part.multipliers, part.y0, part.shift)
         if not part.value >= proven:
             raise CertificateError(f"bound: part {part.part} claims {part.value!r}, but its proof gives {proven!r}.")
-    claimed = float(np.max(bound.values)) if isinstance(bound, PairwiseBounds) else bound.value
     parts = max((part.value for part in bound.parts), default=np.inf)
-    if not claimed >= parts:
-        raise CertificateError(f"bound: claims {claimed!r}, below the largest of its parts, {parts!r}.")
-    return claimed
+    if not bound.value >= parts:
+        raise CertificateError(f"bound: claims {bound.value!r}, below the largest of its parts, {parts!r}.")
+    return bound.value
 
 
 def _check_parts(bound: LipschitzBound | PairwiseBounds, target: MonDEQ) -> None:
@@ -289,10 +308,9 @@ def _part_count(target: MonDEQ, q: float) -> int:
 
 def prove(
     problem: PolynomialProblem,
-    tolerance: float,
+    limits: Limits = DEFAULT,
     part: int | tuple[int, int] = 0,
     closed_form: float = np.inf,
-    stop: Stop | None = None,
 ) -> PartBound:
     """Solve Shor's relaxation of a problem and prove a bound of its value; at most `closed_form`, itself proven."""
     began = time.perf_counter()
@@ -300,7 +318,7 @@ def prove(
         return PartBound(part, closed_form, None, None, None, "variables too large; scale C", None, 0, 0.0)
     data = ArrowData(shor_constraints(problem), core=("y", "v"))  # the objective couples y and v with t
     objective = objective_matrix(problem.objective)
-    report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, stop=stop)
+    report, _ = InteriorPoint(data).solve(objective, **limits.options)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
     common = (report.status.name.lower(), float(report.gap), report.iterations, time.perf_counter() - began)
     if bound is None or not bound.value <= closed_form:
@@ -311,13 +329,11 @@ def prove(
     return PartBound(part, bound.value, bound.y0, bound.shift, multipliers, *common)
 
 
-def _solve(
-    network: MonDEQ, q: float, part: int | tuple[int, int], tolerance: float, stop: Stop | None = None
-) -> PartBound:
+def _solve(network: MonDEQ, q: float, part: int | tuple[int, int], limits: Limits) -> PartBound:
     closed = _closed_form(network, q, part)
     if closed == 0:
         return PartBound(part, 0.0, None, None, None, "constant", None, 0, 0.0)
-    return prove(_problem(network, q, part), tolerance, part, closed, stop)
+    return prove(_problem(network, q, part), limits, part, closed)
 
 
 def _problem(network: MonDEQ, q: float, part: int | tuple[int, int]) -> PolynomialProblem:
@@ -349,15 +365,13 @@ def _states(network: MonDEQ) -> MonDEQ:
     return replace(network, C=np.eye(network.width), c=np.zeros(network.width))
 
 
-def _checked(network: MonDEQ, norm: object, of: str, tolerance: float) -> tuple[float, MonDEQ]:
+def _checked(network: MonDEQ, norm: object, of: str) -> tuple[float, MonDEQ]:
     require_network(network, MonDEQ, instead=RELU)
     q = parse_norm(norm)
     if q not in NORMS:
         raise RegionError(f"norm: Lipschitz bounds are built for 1, 2 and inf, not L{q:g}.")
     if of not in MAPS:
         raise UnknownNameError("map", of, MAPS)
-    if not 0 < tolerance < np.inf:
-        raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
     return q, network if of == "output" else _states(network)
 
 

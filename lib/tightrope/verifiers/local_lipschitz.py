@@ -14,16 +14,17 @@ from tightrope.problems.lipschitz import y_radius
 from tightrope.problems.local_lipschitz import Reduced, exact_excess, local_problem, preactivation_bounds, reduce
 from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
 from tightrope.regions import INFINITY, Ball
-from tightrope.solvers.report import Stop
-from tightrope.verifiers.lipschitz import RELU, PartBound, prove
+from tightrope.verifiers.lipschitz import RELU, Constants, PartBound, prove
+from tightrope.verifiers.question import Limits
 
 ORDERS = ("1", "1+cuts")
+LIMITS = Limits(tolerance=1e-4)
 #: By how much the bounds on h in a file are wider than those of the fixpoints, so that they hold with a margin.
 OUTWARD = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
-class LocalBound:
+class LocalBound(Constants):
     """||F(x) - F(x')||_q <= value ||x - x'||_q for x, x' in a ball of the norm L_q.
 
     Attributes
@@ -41,16 +42,20 @@ class LocalBound:
     undecided: int
     parts: tuple[PartBound, ...]
     seconds: float
+    network: MonDEQ
+    region: Ball
     small: Reduced
+    facts = ("value", "undecided", "verdict", "seconds")
 
-    def certificate(self, network: MonDEQ, region: Ball) -> proofs.Proof:
-        """Return the file that proves the constant of this network on this ball.
+    def certificates(self) -> proofs.Proof:
+        """Return the file that proves the constant.
 
         Raises
         ------
         InputError
             It was computed with `graph`, or by a closed form because a solve failed.
         """
+        network, region = self.network, self.region
         if any(part.multipliers is not None and "z >= 0" in part.multipliers for part in self.parts):
             raise InputError("bound: one with graph=True has no certificate file.")
         rows = [None] if region.norm == 2 else list(np.eye(network.classes))
@@ -76,8 +81,7 @@ def local_upper_bound(
     *,
     order: str | int = "1",
     graph: bool = False,
-    tolerance: float = 1e-4,
-    stop: Stop | None = None,
+    limits: Limits = LIMITS,
 ) -> LocalBound:
     """Prove a Lipschitz constant of F on the region with respect to the region's own norm.
 
@@ -88,8 +92,8 @@ def local_upper_bound(
         zonotope fixpoints too, which knows many more; the rest of the problem is the same.
     graph
         Whether to keep x and z in the problem: tighter for L-infinity, and several times slower.
-    stop
-        Asked between iterations; True ends the solve with a :class:`StoppedError`.
+    limits
+        Of each solve.
     """
     began = time.perf_counter()
     require_network(network, MonDEQ, instead=RELU)
@@ -117,9 +121,11 @@ def local_upper_bound(
         size = np.linalg.norm(small.network.U, 2) + small.rounding.U
         through = y_radius(small.network, float(np.linalg.norm(C, 2)) + small.rounding.C) * size * change
         problem = local_problem(small.network, small.direct, region, row, graph=graph)
-        part = prove(problem, tolerance, k, float((affine + through) * (1 + 1e-9)), stop)
+        part = prove(problem, limits, k, float((affine + through) * (1 + 1e-9)))
         if part.multipliers is not None:  # the closed form is for exact arithmetic already
             part = replace(part, value=part.value + exact_excess(small, region, row, part.multipliers))
         parts.append(part)
     value = max(part.value for part in parts)
-    return LocalBound(value, int(small.undecided.sum()), tuple(parts), time.perf_counter() - began, small)
+    return LocalBound(
+        value, int(small.undecided.sum()), tuple(parts), time.perf_counter() - began, network, region, small
+    )

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope import attacks
-from tightrope.arguments import require_network, require_region
+from tightrope.arguments import require_network
 from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
 from tightrope.networks import FeedForward
@@ -24,7 +24,8 @@ from tightrope.regions import Ball
 from tightrope.relaxations.binary import BinaryProgram, binary_program
 from tightrope.solvers.mixed_integer import maximise
 from tightrope.solvers.report import Status
-from tightrope.verifiers.report import checked_targets
+from tightrope.verifiers.question import Question
+from tightrope.verifiers.report import Report
 
 #: Margins above minus this count as reached: HiGHS's own tolerances are 1e-6.
 TOLERANCE = 1e-5
@@ -33,7 +34,7 @@ SMALL, LARGE = 1e-7, 1e5
 
 
 @dataclass(frozen=True, eq=False)
-class MixedInteger:
+class MixedInteger(Report):
     """What the programs found.
 
     Attributes
@@ -55,6 +56,7 @@ class MixedInteger:
     bounds: dict[int, float]
     seconds: float
     reason: str = ""
+    facts = ("verdict", "reason", "binaries", "bounds", "seconds")
 
 
 def mixed_integer(
@@ -90,8 +92,7 @@ def mixed_integer(
         If the region is no box.
     """
     require_network(network, FeedForward)
-    require_region(region, Ball)
-    targets = checked_targets(network, region, label, targets)
+    question = Question(network, region, label, targets)
     region.require_box("the mixed-integer program is")
     began = time.perf_counter()
 
@@ -112,7 +113,7 @@ def mixed_integer(
         return MixedInteger(verdict, attack, program.binaries, bounds, seconds(), reason)
 
     verdict, reason = Verdict.COMPUTED, "HiGHS finds no point that reaches this label; nothing is proven"
-    for target in targets:
+    for target in question.targets:
         objective = np.zeros(len(program.lower))
         objective[program.activations] = W[target] - W[label]
         offset = b[target] - b[label]
@@ -127,7 +128,8 @@ def mixed_integer(
             empty = report.feasible is False
             bounds[target] = -np.inf if empty else report.bound + offset + TOLERANCE if aim is objective else np.inf
             if report.point is not None:
-                attack = attacks.check(network, region, label, region.project(report.point[program.inputs]), targets)
+                point = region.project(report.point[program.inputs])
+                attack = attacks.check(network, region, label, point, question.targets)
                 if attack is not None:
                     return done(Verdict.FALSIFIED, attack)
             if empty or report.status is not Status.SOLVED:

@@ -1,163 +1,59 @@
-"""Is a monDEQ robust on a region? Attack, then Shor's relaxation of the labels that the attack does not reach."""
+"""Shor's relaxation of a monDEQ on a region: the stage that decides what an attack does not reach."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property, partial
+from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
 
 import tightrope
 from tightrope import gram_proofs
-from tightrope.arguments import require_network, require_region
-from tightrope.attacks import Attack
 from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, sound_bound
-from tightrope.errors import InputError, UnknownNameError
-from tightrope.networks import FeedForward, MonDEQ
+from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
-from tightrope.regions import Region
-from tightrope.relaxations.lasserre import LARGEST
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
-from tightrope.solvers.report import SolveReport, Status, Stop, end_if
+from tightrope.solvers.report import SolveReport, Status, end_if
 from tightrope.solvers.transfer import Transfer, supports
-from tightrope.verifiers.report import (
-    NOT_CERTIFIED,
-    LabelDecision,
-    RobustnessReport,
-    attack_then_prove,
-    checked_targets,
-    undecided,
-)
+from tightrope.verifiers.report import NOT_CERTIFIED, LabelDecision
+from tightrope.verifiers.stages import Progress
 from tightrope.verifiers.tightening import Tightening
 
-METHODS = ("cascade", "interior-point", *conic.SOLVERS)
-#: Other names of some of them.
-SAME = {"shor": "interior-point"}
-ORDERS = ("1", "1+cuts", "2")
-#: Restarts and steps of the attack.
-RESTARTS, STEPS = 2, 20
 
-
-def verify_mondeq(
-    network: MonDEQ,
-    region: Region,
-    label: int,
-    *,
-    targets: Iterable[int] | None = None,
-    method: str = "cascade",
-    order: str = "1",
-    attack: bool = True,
-    tolerance: float = 1e-5,
-    time_limit: float | None = None,
-    seed: int = 0,
-    stop: Stop | None = None,
-) -> RobustnessReport:
-    """Decide for each target label whether it can reach the score of `label` on the region.
-
-    Parameters and errors are those of :func:`tightrope.verifiers.robustness.verify`.
-    """
-    targets = checked(network, region, label, targets, method, tolerance, time_limit)
-    check_order(order, method, network.width, region)
-
-    def prove(decisions: dict[int, LabelDecision], attacked: bool) -> list[Attack]:
-        still = undecided(decisions)
-        if not still:
-            return []
-        decide = _Decider(
-            network,
-            region,
-            label,
-            method=method,
-            order=str(order),
-            tolerance=tolerance,
-            time_limit=time_limit,
-            stop=stop,
-        )
-        # The closest label first: what proves it proves most of the others too.
-        for target in sorted(still, key=lambda t: -decisions[t].nominal_margin):
-            old = decisions[target]
-            new = decide(target)
-            decisions[target] = replace(new, nominal_margin=old.nominal_margin, attack_margin=old.attack_margin)
-        return []
-
-    effort, cascade = (RESTARTS, STEPS) if attack else None, method == "cascade"
-    return attack_then_prove(network, region, label, targets, prove, effort=effort, seed=seed, cascade=cascade)
-
-
-def checked(
-    network: MonDEQ | FeedForward,
-    region: Region,
-    label: int,
-    targets: Iterable[int] | None,
-    method: str,
-    tolerance: float,
-    time_limit: float | None,
-) -> list[int]:
-    """Return the list of targets, after every check that needs no solve."""
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
-    if method in conic.SOLVERS:
-        conic.require(method)
-    require_network(network)
-    require_region(region)
-    if not 0 < tolerance < np.inf:
-        raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
-    if time_limit is not None and not time_limit > 0:
-        raise InputError(f"time_limit: expected a positive number of seconds or None, got {time_limit!r}.")
-    return checked_targets(network, region, label, targets)
-
-
-def check_order(order: object, method: str, width: int, region: Region) -> None:
-    """Raise unless the order is known and goes with the method, the region and the number of hidden neurons."""
-    if str(order) not in ORDERS:
-        raise UnknownNameError("order", order, ORDERS)
-    order = str(order)
-    if order != "1" and method not in ("cascade", "interior-point"):
-        raise InputError(f"order: {order} goes with the methods cascade and interior-point, not {method}.")
-    if order != "1":
-        region.require_ball(f"bounds of order {order} are")
-    if order == "2":
-        conic.require("clarabel")
-        if width + region.size > LARGEST:
-            raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {width} + {region.size}; use 1+cuts.")
+def by_shor(progress: Progress) -> None:
+    """Decide the open targets, the closest label first: what proves it proves most of the others too."""
+    decide = _Decider(progress)
+    for target in sorted(progress.open, key=lambda t: -progress.decisions[t].nominal_margin):
+        progress.decisions[target] = decide(target)
 
 
 class _Decider:
     """Decides one target after the other by a relaxation, sharing what the targets of a region share."""
 
-    def __init__(
-        self,
-        network: MonDEQ,
-        region: Region,
-        label: int,
-        *,
-        method: str,
-        order: str,
-        tolerance: float,
-        time_limit: float | None,
-        stop: Stop | None,
-    ):
-        self.network, self.region, self.label = network, region, label
-        self.method, self.order, self.tolerance, self.time_limit = method, order, tolerance, time_limit
-        self.stop = stop
-        self.model = robustness_model(network, region, label)
+    def __init__(self, progress: Progress):
+        question = progress.question
+        self.progress, self.limits = progress, progress.limits
+        self.network, self.region, self.label = cast(MonDEQ, question.network), question.region, question.label
+        self.method, self.order = progress.method, progress.order
+        self.model = robustness_model(self.network, self.region, self.label)
         self.data = ArrowData(shor_constraints(self.model))
-        self._transfer = Transfer(self.model) if method == "cascade" and supports(self.model) else None
+        self._transfer = Transfer(self.model) if self.method == "cascade" and supports(self.model) else None
         self._warm: Iterate | None = None
         self._tightening: Tightening | None = None
 
     def __call__(self, target: int) -> LabelDecision:
-        end_if(self.stop)
+        end_if(self.limits.stop)
         began = time.perf_counter()
         objective = objective_matrix(self.model.problem(target).objective)
         if self._transfer is not None:
-            adapted, bound = self._transferred(self._transfer, target, objective)
+            value, multipliers = self._transfer(target)  # those of the targets solved so far, adapted to this one
+            bound = sound_bound(self.data, objective, multipliers) if np.isfinite(value) else None
             if bound is not None and bound.value < 0:
-                return self._decision(target, adapted, bound, time.perf_counter() - began)
+                return self._decision(target, None, bound, time.perf_counter() - began)
         report = (self._conic if self.method in conic.SOLVERS else self._structured)(objective)
         bound = None if report.multipliers is None else sound_bound(self.data, objective, report.multipliers)
         decision = self._decision(target, report, bound, time.perf_counter() - began)
@@ -167,7 +63,7 @@ class _Decider:
 
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision by Lasserre's order 2, if it proves more than order 1 did."""
-        proof = gram_proofs.margin(self.network, self.region, self.label, target, time_limit=self.time_limit)
+        proof = gram_proofs.margin(self.network, self.region, self.label, target, time_limit=self.limits.time)
         seconds, bound = time.perf_counter() - began, gram_proofs.bound_of(proof)
         if bound is None or (decision.bound is not None and bound >= decision.bound):
             return replace(decision, seconds=seconds)
@@ -187,9 +83,8 @@ class _Decider:
         """Return the decision after rounds of cuts, if they prove more than order 1 did."""
         if self._tightening is None:
             self._tightening = Tightening(self.model)
-        found = self._tightening(
-            target, tolerance=max(self.tolerance, 1e-4), time_limit=self.time_limit, stop=self.stop
-        )
+        limits = replace(self.limits, tolerance=max(self.limits.tolerance, 1e-4))
+        found = self._tightening(target, **limits.options)
         seconds = time.perf_counter() - began
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
             return replace(decision, seconds=seconds)
@@ -201,18 +96,11 @@ class _Decider:
 
     def _conic(self, objective: sp.csr_array) -> SolveReport:
         program = ShorProgram(objective, self.data.constraints)
-        return conic.solve(program, self.method, tolerance=self.tolerance, time_limit=self.time_limit)
+        return conic.solve(program, self.method, tolerance=self.limits.tolerance, time_limit=self.limits.time)
 
     def _structured(self, objective: sp.csr_array) -> SolveReport:
         sign_only = self.method == "cascade"
-        solve = partial(
-            self._interior_point.solve,
-            objective,
-            tolerance=self.tolerance,
-            time_limit=self.time_limit,
-            sign_only=sign_only,
-            stop=self.stop,
-        )
+        solve = partial(self._interior_point.solve, objective, sign_only=sign_only, **self.limits.options)
         start = self._warm if sign_only else None
         report, warm = solve(start=start)
         if start is not None and report.status in (Status.NUMERICAL, Status.FAILED):  # too close to the boundary
@@ -222,68 +110,40 @@ class _Decider:
             self._transfer.add(self._interior_point.multipliers(warm))
         return report
 
-    def _transferred(
-        self, transfer: Transfer, target: int, objective: sp.csr_array
-    ) -> tuple[SolveReport, SoundBound | None]:
-        """Return the multipliers of the targets solved so far, adapted to this one, and the bound that they prove."""
-        began = time.perf_counter()
-        value, multipliers = transfer(target)
-        bound = sound_bound(self.data, objective, multipliers) if np.isfinite(value) else None
-        report = SolveReport(
-            status=Status.SIGN_KNOWN,
-            primal_value=np.nan,
-            dual_value=value,
-            multipliers=multipliers,
-            primal_residual=np.nan,
-            dual_residual=0.0,
-            gap=np.nan,
-            iterations=0,
-            seconds=time.perf_counter() - began,
-            solver="transfer",
-            version=tightrope.__version__,
-        )
-        return report, bound
-
     def _decision(
         self,
         target: int,
-        report: SolveReport,
+        report: SolveReport | None,
         bound: SoundBound | None,
         seconds: float,
         multipliers: dict[str, np.ndarray] | None = None,
         cuts: Cuts | None = None,
     ) -> LabelDecision:
-        """`multipliers` by group and `cuts` are those of a tightened problem; without them the problem is order 1's."""
-        certificate = None
-        if bound is None:
-            verdict, reason = Verdict.FAILED, str(report.status)
+        """Without a report the multipliers were transferred.
+
+        `multipliers` by group and `cuts` are those of a tightened problem; without them the problem is order 1's.
+        """
+        old = replace(self.progress.decisions[target], method=self.method, seconds=seconds, reason="")
+        if report is None:
+            old = replace(old, solver=f"transfer {tightrope.__version__}")
         else:
-            certificate = Certificate(
-                self.label,
-                target,
-                bound.value,
-                bound.y0,
-                bound.shift,
-                self.data.constraints.split(bound.multipliers) if multipliers is None else multipliers,
-                self.network.sha256(),
-                self.region.sha256(),
-                cuts,
-            )
-            verdict, reason = certificate.verdict, ""
-            if verdict is Verdict.UNKNOWN:
-                settled = report.status in (Status.SOLVED, Status.SIGN_KNOWN)
-                reason = NOT_CERTIFIED if settled else str(report.status)
-        return LabelDecision(
-            label=target,
-            verdict=verdict,
-            bound=None if bound is None else bound.value,
-            nominal_margin=np.nan,
-            attack_margin=None,
-            method=self.method,
-            solver=f"{report.solver} {report.version}",
-            gap=report.gap if np.isfinite(report.gap) else None,
-            iterations=report.iterations,
-            seconds=seconds,
-            reason=reason,
-            certificate=certificate,
+            gap = report.gap if np.isfinite(report.gap) else None
+            old = replace(old, solver=f"{report.solver} {report.version}", gap=gap, iterations=report.iterations)
+        status = Status.SIGN_KNOWN if report is None else report.status
+        if bound is None:
+            return replace(old, verdict=Verdict.FAILED, bound=None, reason=str(status), certificate=None)
+        certificate = Certificate(
+            self.label,
+            target,
+            bound.value,
+            bound.y0,
+            bound.shift,
+            self.data.constraints.split(bound.multipliers) if multipliers is None else multipliers,
+            self.network.sha256(),
+            self.region.sha256(),
+            cuts,
         )
+        if certificate.verdict is Verdict.UNKNOWN:
+            reason = NOT_CERTIFIED if status in (Status.SOLVED, Status.SIGN_KNOWN) else str(status)
+            old = replace(old, reason=reason)
+        return replace(old, verdict=certificate.verdict, bound=bound.value, certificate=certificate)

@@ -13,17 +13,18 @@ from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.propagation.margins import proven_margins
 from tightrope.properties import Case, Property
 from tightrope.regions import Ball
-from tightrope.verifiers.report import LabelDecision
-from tightrope.verifiers.robustness import verify
+from tightrope.verifiers.question import DEFAULT, Limits
+from tightrope.verifiers.report import LabelDecision, Report, combined
+from tightrope.verifiers.robustness import certify
 
-#: Linear bounds that :func:`tightrope.verifiers.feedforward.verify_feedforward` may use.
+#: Linear bounds that :func:`tightrope.verifiers.robustness.certify` may use.
 RELAXED = ("box", "crown", "deepz")
 #: Random points of a box that are looked at before the attack.
 SAMPLES = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class PropertyReport:
+class PropertyReport(Report):
     """What is known of a property.
 
     Attributes
@@ -45,11 +46,10 @@ class PropertyReport:
     outputs: np.ndarray | None
     reason: str
     seconds: float
+    facts = ("verdict", "cases", "reason", "seconds", "counterexample", "outputs")
 
 
-def verify_property(
-    network: FeedForward, question: Property, *, time_limit: float | None = None, seed: int = 0
-) -> PropertyReport:
+def certify_property(network: FeedForward, question: Property, limits: Limits = DEFAULT) -> PropertyReport:
     """Decide each case of a property: attack, then bounds of each output constraint, then of all of them together.
 
     Parameters
@@ -57,17 +57,15 @@ def verify_property(
     network
     question
         From :func:`tightrope.properties.read_vnnlib`.
-    time_limit
-        Seconds for one solve of Shor's relaxation.
-    seed
-        For the attack.
+    limits
+        Of one solve, and the seed of the attack.
 
     Examples
     --------
     >>> from tightrope.properties import parse_vnnlib
     >>> network = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0]]), ([0.0, 0.0], [0.0]))  # |x|
     >>> text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1))(assert (>= X_0 -1))"
-    >>> [verify_property(network, parse_vnnlib(text + f"(assert (>= Y_0 {y}))")).verdict.value for y in ("0.9", "1.1")]
+    >>> [certify_property(network, parse_vnnlib(text + f"(assert (>= Y_0 {y}))")).verdict.value for y in ("0.9", "1.1")]
     ['falsified', 'certified']
     """
     require_network(network, FeedForward)
@@ -78,30 +76,26 @@ def verify_property(
         )
     began, verdicts, reason = time.perf_counter(), [], ""
     for number, case in enumerate(question.cases):
-        verdict, point, why = _decide(network, case, time_limit, seed)
+        verdict, point, why = _decide(network, case, limits)
         verdicts.append(verdict)
         if point is not None:
             seconds = time.perf_counter() - began
             return PropertyReport(verdict, tuple(verdicts), point, network.logits(point), "", seconds)
         if why and not reason:
             reason = f"case {number}: {why}"
-    found = [verdict for verdict in (Verdict.FAILED, Verdict.UNKNOWN) if verdict in verdicts]
-    verdict = found[0] if found else Verdict.CERTIFIED
-    return PropertyReport(verdict, tuple(verdicts), None, None, reason, time.perf_counter() - began)
+    return PropertyReport(combined(verdicts), tuple(verdicts), None, None, reason, time.perf_counter() - began)
 
 
-def _decide(
-    network: FeedForward, case: Case, time_limit: float | None, seed: int
-) -> tuple[Verdict, np.ndarray | None, str]:
+def _decide(network: FeedForward, case: Case, limits: Limits) -> tuple[Verdict, np.ndarray | None, str]:
     """Return the verdict of one case, its counterexample, and the reason of an unknown."""
     point = _counterexample(network, case, case.region.center[None])  # also without constraints on outputs
     if point is None:  # few inputs have local maxima in which gradients end and of which samples see more
-        point = _counterexample(network, case, case.region.sample(SAMPLES, np.random.default_rng(seed)))
+        point = _counterexample(network, case, case.region.sample(SAMPLES, np.random.default_rng(limits.seed)))
     if point is not None:
         return Verdict.FALSIFIED, point, ""
     apart = slacks(network, case)
     together = smallest(apart, case.region) if len(case.b) > 1 else apart
-    found = pgd(together, case.region, 0, targets=[1], restarts=10, steps=50, seed=seed)
+    found = pgd(together, case.region, 0, targets=[1], restarts=10, steps=50, seed=limits.seed)
     points = [attack.point for attack in found.attacks.values()]
     point = _counterexample(network, case, np.array(points)) if points else None
     if point is not None:
@@ -111,7 +105,7 @@ def _decide(
     questions = [(apart, int(target), "1") for target in np.argsort(margins) if target != 0]
     decision: LabelDecision
     for asked, target, order in [*questions, (together, 1, "1+cuts")]:
-        report = verify(asked, case.region, 0, targets=[target], order=order, attack=False, time_limit=time_limit)
+        report = certify(asked, case.region, 0, targets=[target], order=order, attack=False, limits=limits)
         (decision,) = report.decisions
         if decision.verdict is Verdict.CERTIFIED:
             return Verdict.CERTIFIED, None, ""

@@ -41,9 +41,12 @@ from tightrope.solvers.low_rank import bipartite_maxcut
 from tightrope.solvers.report import Status
 from tightrope.verifiers import relu_lipschitz_lower as lower
 from tightrope.verifiers.moments import proven_bound
+from tightrope.verifiers.question import Limits
+from tightrope.verifiers.report import Report
 
 Log: TypeAlias = Callable[[str], None]  # receives lines of progress
 
+LIMITS = Limits(tolerance=1e-4)
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
 #: What underflow may cost a bound; beyond, nothing is solved.
 LOST = 1e-9
@@ -101,7 +104,7 @@ CLARABEL_UP_TO = 45
 
 
 @dataclass(frozen=True, eq=False)
-class ReluBound:
+class ReluBound(Report):
     """What one method says about the Lipschitz constant of one output (or difference of two) on a ball.
 
     Attributes
@@ -134,8 +137,14 @@ class ReluBound:
     sizes: dict[str, int]
     ask: Question
     evidence: proofs.Evidence
+    facts = ("method", "part", "value", "verdict", "reason", "seconds", "iterations", "sizes")
 
-    def certificate(self) -> Proof:
+    @property
+    def sides(self) -> Mapping[str, str]:  # type: ignore[override]
+        """That of the method."""
+        return {"value": METHODS[self.method].side}
+
+    def certificates(self) -> Proof:
         """Return the file that proves the bound; what its checker refuses is not in it, and the reason is given.
 
         Raises
@@ -159,11 +168,9 @@ def lipschitz_bound(
     part: int | tuple[int, int] = 0,
     method: str = "product-shor",
     *,
-    tolerance: float = 1e-4,
-    time_limit: float | None = None,
+    limits: Limits = LIMITS,
     memory_limit: float = 12_000,
     samples: int = 50_000,
-    seed: int = 0,
     coupled: bool | None = None,
     log: Log | None = None,
 ) -> ReluBound:
@@ -177,12 +184,12 @@ def lipschitz_bound(
         An output, or a pair (i, j) for F_i - F_j; both count from 0.
     method
         One of :data:`METHODS`.
-    tolerance
-        Relative gap of a solve.
-    time_limit, memory_limit
-        Seconds and MiB.
-    samples, seed
-        Points of "lbs", and the seed of all methods that draw; "ascent" starts from the best of `samples / 25` points.
+    limits
+        Of the solve, and the seed of all methods that draw.
+    memory_limit
+        MiB.
+    samples
+        Points of "lbs"; "ascent" starts from the best of `samples / 25` points.
     coupled
         Whether product Shor has the products that couple inputs with each other or with t (of x_j and t_j, and
         h (h^ u + l (1 - u) - h) of the first layer); default: up to 200 inputs. Without them x has a diagonal block.
@@ -195,10 +202,6 @@ def lipschitz_bound(
         If network, region, part or a limit make no sense (see :func:`tightrope.problems.relu_question.question`).
     """
     method = known_name("method", method, METHODS)
-    if not 0 < tolerance < np.inf:
-        raise InputError(f"tolerance: expected a positive number, got {tolerance!r}.")
-    if time_limit is not None and not time_limit > 0:
-        raise InputError(f"time_limit: expected a positive number of seconds, got {time_limit!r}.")
     if not memory_limit > 0:
         raise InputError(f"memory_limit: expected a positive number of MiB, got {memory_limit!r}.")
     began = time.perf_counter()
@@ -217,17 +220,17 @@ def lipschitz_bound(
         slope = ask.c if ask.depth == 0 else np.zeros(region.size)
         outcome = _Outcome(float(lower.dual_norms(ask, slope)), PROVEN, "constant gradient")
     elif method in REFINEMENT or method == "qcqp":
-        outcome = _semidefinite(ask, method, tolerance, time_limit, memory_limit, coupled, log)
+        outcome = _semidefinite(ask, method, limits, memory_limit, coupled, log)
     elif method in ("hr-2", "sparse-lasserre"):
-        outcome = _moments(ask, method, tolerance, time_limit, memory_limit)
+        outcome = _moments(ask, method, limits, memory_limit)
     elif method.startswith("lipopt"):
-        outcome = _lipopt(ask, int(method[-1]), time_limit, log)
+        outcome = _lipopt(ask, int(method[-1]), limits.time, log)
     elif method == "intervals":
         outcome = _Outcome(_intervals(ask))
     elif method == "lbs":
-        outcome = _at(lower.sampled(ask, samples, seed))
+        outcome = _at(lower.sampled(ask, samples, limits.seed))
     elif method == "ascent":
-        outcome = _at(lower.ascent(ask, max(1, samples // 25), seed=seed))
+        outcome = _at(lower.ascent(ask, max(1, samples // 25), seed=limits.seed))
     else:
         outcome = _Outcome(lower.exact(ask).value)
     value = outcome.value
@@ -271,13 +274,7 @@ def _intervals(ask: Question) -> float:
 
 
 def _semidefinite(
-    ask: Question,
-    method: str,
-    tolerance: float,
-    time_limit: float | None,
-    memory_limit: float,
-    coupled: bool | None,
-    log: Log | None,
+    ask: Question, method: str, limits: Limits, memory_limit: float, coupled: bool | None, log: Log | None
 ) -> _Outcome:
     problem = slope_problem(ask) if method == "qcqp" else relu_lipschitz_problem(ask, REFINEMENT[method])
     reason = ""
@@ -296,7 +293,7 @@ def _semidefinite(
     data = ArrowData(constraints, core=core)
     objective = objective_matrix(problem.objective)
     if method == "qcqp" and ask.depth == 1 and ask.region.norm == INFINITY:
-        multipliers, sweeps = _low_rank(ask, tolerance)
+        multipliers, sweeps = _low_rank(ask, limits.tolerance)
         bound = sound_bound(data, objective, multipliers)
         if bound is not None and np.isfinite(bound.value):
             value, evidence = (
@@ -305,7 +302,7 @@ def _semidefinite(
             )
             return _Outcome(value, PROVEN, "low rank", sweeps, sizes, evidence)
     try:
-        report, _ = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=time_limit, log=log)
+        report, _ = InteriorPoint(data).solve(objective, log=log, **limits.options)
     except np.linalg.LinAlgError:  # squares of its start's spreads underflow
         return _Outcome(None, FAILED, UNDERFLOW, sizes=sizes)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
@@ -342,7 +339,7 @@ def _without(problem: PolynomialProblem, names: Collection[str]) -> PolynomialPr
     return replace(problem, constraints=tuple(c for c in problem.constraints if c.name not in names))
 
 
-def _moments(ask: Question, method: str, tolerance: float, time_limit: float | None, memory_limit: float) -> _Outcome:
+def _moments(ask: Question, method: str, limits: Limits, memory_limit: float) -> _Outcome:
     program: MomentProgram
     scale: np.ndarray | None
     if method == "hr-2":
@@ -354,7 +351,8 @@ def _moments(ask: Question, method: str, tolerance: float, time_limit: float | N
     need = (8 * (N * (N + 1) / 2) ** 2 if solver == "clarabel" else 8 * 60 * N**2) / 2**20
     if need > memory_limit:
         return _Outcome(None, MEMORY, f"needs about {need:.0f} MiB", sizes=program.sizes)
-    accuracy = min(tolerance * 1e-2, 1e-6) if solver == "clarabel" else tolerance
+    time_limit = limits.time
+    accuracy = min(limits.tolerance * 1e-2, 1e-6) if solver == "clarabel" else limits.tolerance
     began = time.perf_counter()
     found = solve_moment_program(program, solver, tolerance=accuracy, time_limit=time_limit)
     if found is None:

@@ -1,22 +1,106 @@
-"""What a verifier answers, for every kind of network, and what every verifier does: check, attack, put together."""
+"""What every verifier answers: a verdict, what it cost, a row for each label or part, and the files that prove it."""
 
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tightrope import gram_proofs, proofs
-from tightrope.attacks import Attack, margins_at, pgd
+from tightrope.attacks import Attack
 from tightrope.certificates import Certificate, Verdict
-from tightrope.errors import InputError, RegionError
+from tightrope.errors import InputError
 from tightrope.networks import FeedForward, MonDEQ
-from tightrope.regions import Region
-from tightrope.threads import one_blas_thread
+from tightrope.outward import at_least, at_most, outward
+from tightrope.regions import Ball, Region
+from tightrope.verifiers.methods import METHODS
+from tightrope.verifiers.question import Question
 
 #: Reasons of decisions on which nothing better can be said.
 NOTHING, NOT_CERTIFIED = "nothing was tried", "not certified by this relaxation"
+_Names = tuple[str, ...]
+
+
+class Report:
+    """An answer; what the command line prints of it, notebooks show and Python has comes from here.
+
+    Every answer has a `verdict` and `seconds`; those with labels have their `decisions`, and the `attack` or None.
+
+    Attributes
+    ----------
+    facts
+        What :meth:`to_dict` tells, in this order.
+    several
+        What there are several of, such as labels: the attribute, its name in `to_dict`, and what is told of each.
+    sides
+        Which of these numbers are bounds, and from which side.
+    """
+
+    facts: ClassVar[_Names] = ("verdict", "seconds")
+    several: ClassVar[tuple[str, str, _Names] | None] = None
+    sides: ClassVar[Mapping[str, str]] = {"bound": "upper", "value": "upper", "upper": "upper", "lower": "lower"}
+    if TYPE_CHECKING:  # fields of some answers, properties of others
+
+        @property
+        def verdict(self) -> Verdict | str: ...
+
+        @property
+        def seconds(self) -> float: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as text, numbers, truth values, lists and None, such as JSON has."""
+        told = {name: _plain(getattr(self, name)) for name in self.facts}
+        if self.several is not None:
+            attribute, name, own = self.several
+            told[name] = [{key: _plain(getattr(part, key)) for key in own} for part in getattr(self, attribute)]
+        return told
+
+    def table(self) -> tuple[_Names, list[tuple[object, ...]]]:
+        """Return the headers and the rows of a table for people: a row for each part, or for each fact."""
+        told = self.to_dict()
+        if self.several is None:
+            return ("", "value"), [(name, self._shown(name, value)) for name, value in told.items()]
+        _, name, own = self.several
+        return own, [tuple(self._shown(key, part[key]) for key in own) for part in told[name]]
+
+    def _shown(self, name: str, value: object) -> object:
+        """Return a cell for people: a bound is rounded outward."""
+        return outward(self.sides[name])(value) if isinstance(value, float) and name in self.sides else value
+
+    def certificate(self, label: int) -> proofs.Proof:
+        """Return the file that proves what is known of one label.
+
+        Raises
+        ------
+        InputError
+            Nothing is known of it that has a certificate.
+        """
+        raise InputError(f"certificate: a {type(self).__name__} has none by label; ask for certificates().")
+
+    def certificates(self) -> proofs.Proof:
+        """Return one file of all that is proven.
+
+        Raises
+        ------
+        InputError
+            Nothing is that has a certificate.
+        """
+        raise InputError(f"certificates: there are none of a {type(self).__name__}.")
+
+
+def _plain(value: object) -> Any:
+    """Return a value as JSON has it, where infinity is a word."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(own) for name, own in value.items()}
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return [_plain(own) for own in value] if isinstance(value, tuple | list) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +111,15 @@ class LabelDecision:
     ----------
     label
         The target label.
+    nominal_margin
+        F_label - F_y at the region's centre.
+    attack_margin
+        The largest F_label - F_y that the attack found, or None without an attack.
     verdict
         CERTIFIED (proven below 0), COMPUTED (below 0 by a solver's word), FALSIFIED (an attack is known), UNKNOWN or
         FAILED; `reason` says why.
     bound
         Proven upper bound, or None if none was computed. When a solve stops at the sign it is not the tightest one.
-    nominal_margin
-        F_label - F_y at the region's centre.
-    attack_margin
-        The largest F_label - F_y that the attack found, or None without an attack.
     method, solver, iterations, gap, seconds
         Who decided, and at what cost; gap is that of the solver, None without a solve.
     certificate, proof
@@ -43,38 +127,98 @@ class LabelDecision:
     """
 
     label: int
-    verdict: Verdict
-    bound: float | None
     nominal_margin: float
-    attack_margin: float | None
-    method: str
-    solver: str
-    gap: float | None
-    iterations: int
-    seconds: float
-    reason: str = ""
+    attack_margin: float | None = None
+    verdict: Verdict = Verdict.UNKNOWN
+    bound: float | None = None
+    method: str = ""
+    solver: str = ""
+    gap: float | None = None
+    iterations: int = 0
+    seconds: float = 0.0
+    reason: str = NOTHING
     certificate: Certificate | None = None
     proof: proofs.Proof | None = None
 
+    @property
+    def by(self) -> str:
+        """Who decided, in words, without the version."""
+        name = self.solver.split(" ")[0]
+        return self.method if name in ("", "pgd", self.method) else f"{self.method}, {name}"
+
+
+def label_table(decisions: Iterable[LabelDecision]) -> tuple[_Names, list[tuple[object, ...]]]:
+    """Return the headers and a row for each label; bounds are rounded outward, a column without reasons is left out."""
+    columns = ("label", "at the image", "attack", "bound", "verdict", "by", "reason")
+    rows = [
+        (
+            decision.label,
+            round(decision.nominal_margin, 2),
+            None if decision.attack_margin is None else float(at_least(decision.attack_margin, 3)),
+            None if decision.bound is None else float(at_most(decision.bound, 3)),
+            decision.verdict.value,
+            decision.by,
+            decision.reason,
+        )
+        for decision in decisions
+    ]
+    width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
+    return columns[:width], [row[:width] for row in rows]
+
+
+#: What JSON tells of a label.
+_TOLD = (
+    *("label", "verdict", "bound", "gap", "solver", "method", "iterations", "seconds"),
+    *("nominal_margin", "attack_margin", "reason"),
+)
+
 
 @dataclass(frozen=True, eq=False)
-class RobustnessReport:
+class RobustnessReport(Report):
     """The decisions of all target labels and what follows from them.
 
     Attributes
     ----------
-    network, region
-        What was asked about.
+    question
+        What was asked.
+    method
+        The name of the method.
+    predicted
+        The label at the region's centre.
+    decisions
+        In the order of the labels.
+    attack
+        The clearest point with another label, or None.
     """
 
     verdict: Verdict
-    label: int
+    seconds: float
+    question: Question
+    method: str
     predicted: int
     decisions: tuple[LabelDecision, ...]
     attack: Attack | None
-    seconds: float
-    network: MonDEQ | FeedForward
-    region: Region
+    facts = ("method", "label", "predicted", "verdict", "seconds")
+    several = ("decisions", "labels", _TOLD)
+
+    @property
+    def network(self) -> MonDEQ | FeedForward:
+        """The network that was asked about."""
+        return self.question.network
+
+    @property
+    def region(self) -> Region:
+        """The region that was asked about."""
+        return self.question.region
+
+    @property
+    def label(self) -> int:
+        """The true label."""
+        return self.question.label
+
+    def table(self) -> tuple[_Names, list[tuple[object, ...]]]:
+        """Return the headers and a row for each label."""
+        return label_table(self.decisions)
 
     def certificate(self, label: int) -> proofs.Proof:
         """Return the file that proves what is known of one target label: its bound, or the attack that reaches it.
@@ -85,7 +229,9 @@ class RobustnessReport:
             The label was not asked for, or nothing is known of it that has a certificate.
         """
         if self.attack is not None and self.attack.label == label:
-            return proofs.attack(self.network, self.region, self.label, self.attack)
+            return self._of_attack(self.attack)
+        if isinstance(self.network, FeedForward) and label in self.question.targets:
+            return self._by_rules(self.network)
         second = {decision.label: decision.proof for decision in self.decisions if decision.proof is not None}
         if label in second:
             return second[label]
@@ -102,131 +248,47 @@ class RobustnessReport:
         ------
         InputError
             There is neither.
+        CertificateError
+            The checker cannot read the network's or the region's numbers.
         """
+        known = self._known()
         second = [decision.proof for decision in self.decisions if decision.proof is not None]
         if second and isinstance(self.network, MonDEQ):  # a file is of one order
             ask = partial(gram_proofs.margin, self.network, self.region, self.label)
-            return gram_proofs.joined([*second, *(ask(certificate.target) for certificate in self._known())])
-        if known := self._known():
+            return gram_proofs.joined([*second, *(ask(certificate.target) for certificate in known)])
+        if known and not isinstance(self.network, FeedForward):
             return proofs.margins(self.network, self.region, known)
-        if self.attack is None:
-            raise InputError("certificates: no label of this report has one.")
-        return proofs.attack(self.network, self.region, self.label, self.attack)
+        if self.attack is not None:
+            return self._of_attack(self.attack)
+        if isinstance(self.network, FeedForward):
+            return self._by_rules(self.network)
+        raise InputError("certificates: no label of this report has one.")
 
     def _known(self) -> list[Certificate]:
         return [decision.certificate for decision in self.decisions if decision.certificate is not None]
 
+    def _of_attack(self, hit: Attack) -> proofs.Proof:
+        if isinstance(self.network, FeedForward) and isinstance(self.region, Ball):
+            from tightrope import relu_proofs  # which needs PyTorch: seconds to import
 
-def combined(decisions: Iterable[LabelDecision]) -> Verdict:
-    """Return the verdict of all decisions together, which is that of the weakest.
+            with proofs.named_refusals():
+                return relu_proofs.attack(self.network, self.region, self.label, hit)
+        return proofs.attack(self.network, self.region, self.label, hit)
+
+    def _by_rules(self, network: FeedForward) -> proofs.Proof:
+        """Return the file of the bounds of all labels of a feed-forward network."""
+        from tightrope import relu_proofs
+
+        METHODS[self.method].check_certificate(network)
+        with proofs.named_refusals():
+            return relu_proofs.linear(network, self.region, self.label, self.method)
+
+
+def combined(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict that follows from those of several labels or cases, which is that of the weakest.
 
     One attack falsifies; a failure is reported before an unknown, and an unknown before what is computed only.
     """
-    verdicts = {decision.verdict for decision in decisions}
-    for verdict in (Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN, Verdict.COMPUTED):
-        if verdict in verdicts:
-            return verdict
-    return Verdict.CERTIFIED
-
-
-def checked_targets(
-    network: MonDEQ | FeedForward, region: Region, label: int, targets: Iterable[int] | None
-) -> list[int]:
-    """Return the labels to decide, all others than `label` by default; errors say which argument is wrong."""
-    if region.size != network.input_size:
-        raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
-    labels = range(network.classes)
-    if not isinstance(label, int | np.integer) or label not in labels:
-        raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
-    if targets is None:
-        return [j for j in labels if j != label]
-    chosen = list(dict.fromkeys(targets))
-    for target in chosen:
-        if not isinstance(target, int | np.integer) or target not in labels or target == label:
-            raise InputError(f"targets: got {target!r}; write labels in 0..{network.classes - 1} other than {label}.")
-    if not chosen:
-        raise InputError("targets: got none; leave targets out to decide all labels.")
-    return [int(target) for target in chosen]
-
-
-def undecided(decisions: dict[int, LabelDecision]) -> list[int]:
-    """Return the target labels whose verdict is UNKNOWN."""
-    return [target for target, decision in decisions.items() if decision.verdict is Verdict.UNKNOWN]
-
-
-def falsified(decision: LabelDecision, hit: Attack) -> LabelDecision:
-    """Return the decision of a label that an attack reaches."""
-    margin = hit.margin if decision.attack_margin is None else max(hit.margin, decision.attack_margin)
-    return replace(decision, verdict=Verdict.FALSIFIED, attack_margin=margin, method="attack", solver="pgd", reason="")
-
-
-def attack_then_prove(
-    network: MonDEQ | FeedForward,
-    region: Region,
-    label: int,
-    targets: list[int],
-    prove: Callable[[dict[int, LabelDecision], bool], list[Attack]],
-    *,
-    effort: tuple[int, int] | None,
-    seed: int,
-    cascade: bool,
-) -> RobustnessReport:
-    """Attack, have the rest proven, and put the decisions together.
-
-    Parameters
-    ----------
-    targets
-        Labels to decide, as :func:`checked_targets` returns them.
-    prove
-        Replaces UNKNOWN decisions, which come by target label, by better ones; its second argument says whether an
-        attack has reached any label. It returns the attacks that it found itself.
-    effort
-        Restarts and steps of the attack, or None for none. The region's centre is always looked at: it may be labelled
-        wrongly, whatever the targets are, and a tie counts against the label.
-    cascade
-        Whether an attack decides its target; otherwise a target is left to `prove` for its bound unless the centre
-        reaches it, and falsified afterwards.
-
-    Raises
-    ------
-    InputError
-        If the scores at the region's centre are not finite.
-    """
-    began = time.perf_counter()
-    with one_blas_thread():  # the attack's matrices are small too
-        scores = network.logits(region.center)
-        if not np.isfinite(scores).all():
-            raise InputError("network: its scores at the region's centre are not finite; scale its weights down.")
-        nominal = scores - scores[label]
-        attacks: dict[int, Attack] = {}
-        best_margin = np.full(network.classes, np.nan)
-        if effort is not None:
-            restarts, steps = effort
-            result = pgd(network, region, label, targets=targets, restarts=restarts, steps=steps, seed=seed)
-            attacks, best_margin = dict(result.attacks), result.best_margin
-        at_center = margins_at(network, label, region.center)
-        reached = (at_center >= 0) & (np.arange(network.classes) != label)
-        if reached.any():
-            reached &= bool(region.holds(region.center))
-        for target in map(int, np.flatnonzero(reached)):
-            attacks.setdefault(target, Attack(region.center.copy(), target, float(at_center[target])))
-        decisions = {}
-        for target in targets:
-            margin = float(best_margin[target]) if np.isfinite(best_margin[target]) else None
-            margins = float(nominal[target]), margin
-            decisions[target] = LabelDecision(target, Verdict.UNKNOWN, None, *margins, "", "", None, 0, 0.0, NOTHING)
-            if target in attacks and (cascade or reached[target]):
-                decisions[target] = falsified(decisions[target], attacks[target])
-        for hit in prove(decisions, bool(attacks)):
-            attacks[hit.label] = hit
-    for target, hit in attacks.items():
-        if target in decisions and decisions[target].verdict is not Verdict.FALSIFIED:
-            old = decisions[target]
-            margin = hit.margin if old.attack_margin is None else max(hit.margin, old.attack_margin)
-            reason = "an attack reaches this label"
-            decisions[target] = replace(old, verdict=Verdict.FALSIFIED, reason=reason, attack_margin=margin)
-    best = max(attacks.values(), key=lambda hit: hit.margin, default=None)
-    ordered = tuple(decisions[target] for target in sorted(decisions))
-    verdict = Verdict.FALSIFIED if attacks else combined(ordered)
-    predicted, seconds = int(np.argmax(scores)), time.perf_counter() - began
-    return RobustnessReport(verdict, label, predicted, ordered, best, seconds, network, region)
+    known = set(verdicts)
+    order = (Verdict.FALSIFIED, Verdict.FAILED, Verdict.UNKNOWN, Verdict.COMPUTED)
+    return next((verdict for verdict in order if verdict in known), Verdict.CERTIFIED)

@@ -1,49 +1,20 @@
-"""Is a network robust on a region? One decision per target label, each a proof, an attack, or an honest unknown.
+"""Is a network robust on a region? One decision per target label, each a proof, an attack, or an honest unknown."""
 
-:func:`verify` takes every kind of network; the work is done by :mod:`tightrope.verifiers.mondeq` and
-:mod:`tightrope.verifiers.feedforward`.
-"""
-
+import warnings
 from collections.abc import Iterable
-from functools import partial
 
-from tightrope.arguments import require_network
-from tightrope.names import known_name
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import Region
 from tightrope.solvers.report import Stop
-from tightrope.verifiers.mondeq import METHODS, ORDERS, SAME, verify_mondeq
+from tightrope.verifiers.methods import METHODS, ORDERS, known_method, methods
+from tightrope.verifiers.question import DEFAULT, Limits, Question
 from tightrope.verifiers.report import LabelDecision, RobustnessReport
+from tightrope.verifiers.stages import run
 
-__all__ = ["METHODS", "ORDERS", "LabelDecision", "RobustnessReport", "methods", "verify"]
-
-
-def methods(network: MonDEQ | FeedForward) -> tuple[str, ...]:
-    """Return the names that :func:`verify` takes as `method` for this network."""
-    if isinstance(network, FeedForward):
-        from tightrope.verifiers import feedforward  # which needs PyTorch: seconds to import
-
-        return feedforward.METHODS
-    return METHODS
+__all__ = ["METHODS", "ORDERS", "LabelDecision", "Limits", "RobustnessReport", "certify", "known_method", "methods"]
 
 
-def known_method(network: MonDEQ | FeedForward, method: str) -> str:
-    """Return the one of :func:`methods` that is meant, however it is written: LP-ALL, lp_all, lp-all.
-
-    Raises
-    ------
-    UnknownNameError
-    """
-    require_network(network)
-    same = SAME
-    if isinstance(network, FeedForward):
-        from tightrope.verifiers import feedforward
-
-        same = feedforward.SAME
-    return known_name("method", method, methods(network), same)
-
-
-def verify(
+def certify(
     network: MonDEQ | FeedForward,
     region: Region,
     label: int,
@@ -52,10 +23,7 @@ def verify(
     method: str = "cascade",
     order: str = "1",
     attack: bool = True,
-    tolerance: float = 1e-5,
-    time_limit: float | None = None,
-    seed: int = 0,
-    stop: Stop | None = None,
+    limits: Limits = DEFAULT,
 ) -> RobustnessReport:
     """Decide for each target label whether it can reach the score of `label` on the region.
 
@@ -68,51 +36,47 @@ def verify(
     targets
         Labels to decide; all others than y by default.
     method
-        "cascade": the closest label by the interior point, stopped at the first proof of the sign; the others by its
-        multipliers (solvers.transfer) where they suffice, else by the interior point, warm-started.
-        "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by that solver.
-        For feed-forward networks "cascade" starts with linear bounds, and the names of
-        :data:`tightrope.propagation.lines.RELAXATIONS` (box, deepz, crown, ...) are methods too; see
-        :func:`tightrope.verifiers.feedforward.verify_feedforward`.
+        One of :func:`methods`. "cascade": for a monDEQ the closest label by the interior point, stopped at the first
+        proof of the sign; the others by its multipliers (solvers.transfer) where they suffice, else by the interior
+        point, warm-started. For a feed-forward network linear bounds, then on boxes LP-ALL and branch and bound, then
+        Shor's relaxation; where all labels are asked for and an attack reaches one, linear bounds only.
     order
-        "1": Shor's relaxation, the paper's model. "1+cuts": what that leaves open (with method interior-point: every
-        label) is solved again with bounds on z and h and products of facts (verifiers.tightening); for balls, with the
-        methods cascade and interior-point. "2": Lasserre's order 2 of the problem with all products of facts, for balls
-        and at most six variables (relaxations.lasserre), by Clarabel.
+        The order of Shor's relaxation, one of :data:`ORDERS`.
     attack
         Whether to attack first; a target that is reached needs no relaxation (the methods other than the cascade still
         solve it, for the value).
-    tolerance
-        Relative gap of a solve.
-    time_limit
-        Seconds for one solve.
-    seed
-        For the attack.
-    stop
-        Asked between the iterations of a solve and before each target (Clarabel, SCS and MOSEK cannot be asked inside
-        a solve); True ends everything with a :class:`StoppedError`: for a question that nobody waits for any more.
+    limits
+        Tolerance, seconds, seed and stop of the solves.
 
     Raises
     ------
     UnknownNameError, SolverUnavailableError, InputError
         Before any solve.
-    """
-    method = known_method(network, method)
-    if isinstance(network, FeedForward):
-        from tightrope.verifiers.feedforward import verify_feedforward
 
-        decide = partial(verify_feedforward, network)
-    else:
-        decide = partial(verify_mondeq, network)
-    return decide(
-        region,
-        label,
-        targets=targets,
-        method=method,
-        order=order,
-        attack=attack,
-        tolerance=tolerance,
-        time_limit=time_limit,
-        seed=seed,
-        stop=stop,
-    )
+    Examples
+    --------
+    >>> from tightrope.regions import Ball
+    >>> network = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0], [0.0, 0.0]]), ([0.0, 0.0], [0.0, 1.5]))
+    >>> print(certify(network, Ball([0.0], 1.0, "inf"), 1, method="deepz").verdict)  # |x| < 1.5
+    certified
+    """
+    question, chosen, order = Question(network, region, label, targets), known_method(network, method), str(order)
+    chosen.check(question, order)
+    return run(question, chosen.stages(network), chosen.name, order, limits, attack)
+
+
+def verify(
+    network: MonDEQ | FeedForward,
+    region: Region,
+    label: int,
+    *,
+    tolerance: float = 1e-5,
+    time_limit: float | None = None,
+    seed: int = 0,
+    stop: Stop | None = None,
+    **options: object,
+) -> RobustnessReport:
+    """Do as :func:`certify`, which is its name now."""
+    message = "robustness.verify is robustness.certify(..., limits=Limits(...)) now; `verify` checks certificate files"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return certify(network, region, label, limits=Limits(tolerance, time_limit, seed, stop), **options)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
 from tightrope.regions import Ball
-from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
+from tightrope.verifiers.relu_lipschitz import LIMITS, METHODS, lipschitz_bound
 
 PAPER = "chen2020-lipschitz"
 #: The paper's input sets: all of R^n is replaced by a ball of radius 10 around 0. The centre of its local balls is not
@@ -68,7 +69,9 @@ def bound_constant(case: Mapping) -> dict:
     cpu, began = time.process_time(), time.perf_counter()
     try:
         output = tuple(part) if isinstance(part, list) else part
-        found = lipschitz_bound(network, region, output, case["method"], **options)
+        named = {"tolerance": "tolerance", "time_limit": "time", "seed": "seed"}
+        limits = replace(LIMITS, **{named[name]: options.pop(name) for name in named if name in options})
+        found = lipschitz_bound(network, region, output, case["method"], limits=limits, **options)
     except MemoryError:
         outcome = {"value": None, "verdict": "OfM", "reason": "MemoryError", "iterations": 0, "program": {}}
     else:

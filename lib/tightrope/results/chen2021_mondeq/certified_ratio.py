@@ -39,6 +39,7 @@ table_2 = Experiment(
     "table-2-certified-ratio",
     also=[table_2_ellipsoids, table_2_fixpoints, global_constants, table_2_lipschitz],
 )
+TOLD = ("label", "verdict", "bound", "attack_margin", "method", "solver")  # of each label
 TIMED = ("example", "problem")  # as the ids of printed cells have them
 
 
@@ -53,10 +54,10 @@ def cases(
 ) -> list[dict]:
     """Return one case for each image, norm, radius and set; image by image, so that a stopped run has whole images.
 
-    `method` is one of `tightrope.verifiers.robustness.METHODS`, `seed` that of the attacks.
+    `method` is one of `tightrope.verifiers.robustness.methods()`, `seed` that of the attacks.
     """
-    if method not in robustness.METHODS:
-        raise UnknownNameError("method", method, robustness.METHODS)
+    if method not in robustness.methods():
+        raise UnknownNameError("method", method, robustness.methods())
     return [
         ball_case(network, norm, epsilon, clip, method, {"seed": seed}, image=image)
         for image in first_images(network, images)
@@ -73,27 +74,20 @@ def attack_and_certify(case: Mapping) -> dict:
     start = time.perf_counter()
     by_foolbox = attacks.foolbox_pgd(network, region, label, seed=seed)
     between = time.perf_counter()
-    report = robustness.verify(network, region, label, method=case["method"], seed=seed)
+    report = robustness.certify(network, region, label, method=case["method"], limits=robustness.Limits(seed=seed))
     end = time.perf_counter()
     foolbox = report.predicted != label or by_foolbox is not None
     attacked = foolbox or report.attack is not None
     labels = [
-        {
-            "label": int(decision.label),
-            "verdict": Verdict(decision.verdict).value,
-            "bound": decision.bound,
-            "attack_margin": decision.attack_margin,
-            "method": decision.method,
-            "solver": decision.solver,
-            "seconds": round(decision.seconds, 6),
-            **({"reason": decision.reason} if decision.reason else {}),
-        }
-        for decision in report.decisions
+        {name: told[name] for name in TOLD}
+        | {"seconds": round(told["seconds"], 6)}
+        | ({"reason": told["reason"]} if told["reason"] else {})
+        for told in report.to_dict()["labels"]
     ]
     return {
         "label": label,
         "predicted": int(report.predicted),
-        "robustness": str(Verdict(report.verdict).value),
+        "robustness": report.verdict.value,
         "pgd": (Verdict.FALSIFIED if attacked else Verdict.UNKNOWN).value,
         "foolbox": (Verdict.FALSIFIED if foolbox else Verdict.UNKNOWN).value,
         "labels": labels,

@@ -68,7 +68,7 @@ def certify_by_ellipsoid(case: Mapping) -> dict:
     return {
         "label": label,
         "predicted": int(network.predict(region.center)),
-        "ellipsoid": report.verdict(label).value,
+        "ellipsoid": report.verdict_of(label).value,
         "reason": str(report.solve.status) if report.ellipsoid is None else "",
         **_described(report.ellipsoid, network, label, points, ""),
         "gap": report.solve.gap,

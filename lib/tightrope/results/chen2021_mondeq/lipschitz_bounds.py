@@ -11,6 +11,7 @@ from tightrope.regions import Ball
 from tightrope.relaxations.exact import exact_bound
 from tightrope.results.chen2021_mondeq.common import PAPER, first_images, mondeq, norm_text
 from tightrope.verifiers import lipschitz, lipschitz_lower
+from tightrope.verifiers.question import Limits
 from tightrope.workbench.cases import dataset, entry, network_sha256
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import PROFILES, find
@@ -88,7 +89,7 @@ def bound_lipschitz(case: Mapping) -> dict:
         }
     elif method in ("printed-model", "reference-model"):
         problem = lipmon_problem(network, all_images(case), reference_constraints=method == "reference-model")
-        part = lipschitz.prove(problem, tolerance=1e-4)
+        part = lipschitz.prove(problem, Limits(1e-4))
         outcome["seconds"] = round(part.seconds, 6)
         outcome |= {"value": part.value, "status": part.status}
         if part.multipliers is not None:

@@ -62,7 +62,7 @@ def enclose_and_attack(case: Mapping) -> dict:
         "log_det": E.log_det,
         "Q": E.Q.tolist(),
         "b": E.b.tolist(),
-        "verdict": report.verdict(label).value,
+        "verdict": report.verdict_of(label).value,
         "margin_range": [-E.support(-a), E.support(a)],
         "strictly_robust": bool(E.support(a) < 0),
         "reach": max(reached["samples"], reached["attacks"]),

@@ -16,7 +16,7 @@ from tightrope import figures
 from tightrope.attacks import foolbox_pgd_each
 from tightrope.results.salman2019_barrier.common import PAPER, questions, title
 from tightrope.threads import one_torch_thread
-from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, verify_boxes
+from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, certify_boxes
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import find
@@ -188,7 +188,7 @@ def _decide(case: Mapping, **more: float) -> tuple[list[Decision], dict]:
     """Return the decisions of a case, and what every row says of them."""
     network, balls, labels = questions(case)
     began = time.process_time()
-    decisions = verify_boxes(network.network, balls, labels, **case["options"], **more)
+    decisions = certify_boxes(network.network, balls, labels, **case["options"], **more)
     spent: dict[str, list[float]] = {}
     for decision in decisions:
         for by, seconds in decision.seconds.items():

@@ -1,0 +1,188 @@
+"""The methods by which a network is certified, in one table: what each takes, what it refuses, how it decides.
+
+Nothing here is imported before it is needed, as `tightrope certify --help` lists these names at once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from tightrope.errors import InputError, RegionError, UnknownNameError
+from tightrope.names import known_name
+
+if TYPE_CHECKING:
+    from tightrope.networks import FeedForward, MonDEQ
+    from tightrope.verifiers.question import Question
+    from tightrope.verifiers.stages import Progress
+
+#: Orders of Shor's relaxation. "1": the paper's model. "1+cuts": what that leaves open (with interior-point: every
+#: label) is solved again with bounds on z and h and products of facts (verifiers.tightening). "2": Lasserre's order 2
+#: of the problem with all products of facts, for at most six variables (relaxations.lasserre), by Clarabel. The last
+#: two are for balls.
+ORDERS = ("1", "1+cuts", "2")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to decide a question.
+
+    Attributes
+    ----------
+    name
+        Key in :data:`METHODS`, as rows and reports spell it.
+    about
+        In words, where the name does not say it.
+    mondeq, layers : tuple of callables that take a Progress
+        What decides the labels of a monDEQ and of a feed-forward network, stage by stage
+        (:mod:`tightrope.verifiers.stages`); none if the method is not for such networks.
+    same
+        Other names.
+    orders
+        The orders of Shor's relaxation that it takes.
+    boxes
+        Whether it refuses regions that are no balls of the maximum norm.
+    package
+        The solver that must be installed.
+    rule
+        Whether its bounds of a feed-forward network follow by rules of the checker, so that they have a certificate.
+    """
+
+    name: str
+    about: str = ""
+    mondeq: "tuple[Callable[[Progress], None], ...]" = ()
+    layers: "tuple[Callable[[Progress], None], ...]" = ()
+    same: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ("1",)
+    boxes: bool = False
+    package: str = ""
+    rule: bool = False
+
+    def stages(self, network: "MonDEQ | FeedForward") -> "tuple[Callable[[Progress], None], ...]":
+        """Return what decides the labels of this network; nothing if the method is not for it."""
+        return self.layers if _has_layers(network) else self.mondeq
+
+    def check(self, question: "Question", order: str) -> None:
+        """Refuse what it does not take, before any solve.
+
+        Raises
+        ------
+        UnknownNameError, InputError, RegionError, SolverUnavailableError
+            The order is unknown, or does not go with the method or the region; the region is no box; the solver is
+            not installed, or has no licence.
+        """
+        from tightrope.relaxations.lasserre import LARGEST
+        from tightrope.solvers import conic
+
+        region = question.region
+        if order not in ORDERS:
+            raise UnknownNameError("order", order, ORDERS)
+        if order not in self.orders:
+            takes = "Shor's relaxation by the methods cascade and interior-point"
+            raise InputError(f"order: {order} goes with {takes}, not with {self.name}.")
+        if order != "1":
+            region.require_ball(f"bounds of order {order} are")
+        if self.boxes and question.box is None:
+            raise RegionError(f"method: {self.name} is for boxes; give a Ball of norm inf, or another method.")
+        if package := self.package or ("clarabel" if order == "2" else ""):
+            conic.require(package)
+        if order == "2" and question.neurons + region.size > LARGEST:
+            size = f"{question.neurons} + {region.size}"
+            raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {size}; use 1+cuts.")
+
+    def check_certificate(self, network: "MonDEQ | FeedForward") -> None:
+        """Refuse to write a certificate file of a feed-forward network's bounds that has no theory in the checker."""
+        if _has_layers(network) and not self.rule:
+            known = ", ".join(method.name for method in METHODS.values() if method.rule)
+            raise InputError(f"certificate: of a feed-forward network give --method, one of {known}; got {self.name}.")
+
+
+def _by(module: str, stage: str, *rest: object) -> "Callable[[Progress], None]":
+    """Return a stage that imports what it is made with when it is run."""
+
+    def run(progress: "Progress") -> None:
+        getattr(import_module(f"tightrope.verifiers.{module}"), stage)(progress, *rest)
+
+    return run
+
+
+_SHOR, _OF_LAYERS = _by("mondeq", "by_shor"), _by("feedforward", "by_shor")
+_TREE, _MILP = _by("feedforward", "by_tree"), _by("feedforward", "by_milp")
+
+
+def _unless_answered(progress: "Progress") -> None:
+    """Only linear bounds, if all labels are asked for and one is reached."""
+    if progress.question.everything and progress.attacks:
+        progress.end("not certified by linear bounds; not pursued, as another label is reached")
+
+
+def _solved(name: str, about: str = "", *same: str, orders: tuple[str, ...] = ("1",), package: str = "") -> Method:
+    """Shor's relaxation, solved to the tolerance; of layers for the same function as a monDEQ."""
+    return Method(name, about, (_SHOR,), (_OF_LAYERS,), same, orders, package=package)
+
+
+def _bounded(name: str, about: str = "", *same: str, boxes: bool = False) -> Method:
+    """Linear bounds, of all labels at once."""
+    return Method(name, about, (), (_by("feedforward", "by_lines", name),), same, boxes=boxes, rule=not boxes)
+
+
+_EVERYTHING = "everything below, from the cheapest to the tightest, until the answer is known"
+#: The stages of the cascade on layers: linear bounds from the cheapest (none is always tighter than another), what is
+#: exact on boxes, and Shor's relaxation.
+_LINES = tuple(_by("feedforward", "by_lines", name) for name in ("box", "crown", "deepz"))
+_CASCADE = (*_LINES, _unless_answered, _TREE, _OF_LAYERS)
+
+#: All methods by name, those that every network knows first.
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            Method("cascade", _EVERYTHING, (_SHOR,), _CASCADE, orders=ORDERS),
+            _solved("interior-point", "or shor", "shor", orders=ORDERS),
+            _solved("clarabel", package="clarabel"),
+            _solved("scs", package="scs"),
+            _solved("mosek", package="mosek"),
+            _bounded("box", "", "ibp"),
+            _bounded("hbox"),
+            _bounded("hbox_back"),
+            _bounded("crown_ibp", "CROWN-IBP (R)", "crown_ibp_r"),
+            _bounded("deepz", "", "cap", "fast_lin", "neurify"),
+            _bounded("crown", "", "deeppoly"),
+            _bounded("crown_0"),
+            _bounded("lp-greedy", boxes=True),
+            _bounded("lp-last", boxes=True),
+            _bounded("lp-all", boxes=True),
+            Method("branch-and-bound", layers=(_TREE,), boxes=True),
+            Method("milp", "whose verdict is never certified but computed", (), (_MILP,), boxes=True),
+        )
+    }
+)
+
+
+def methods(network: "MonDEQ | FeedForward | None" = None) -> tuple[str, ...]:
+    """Return the names of the methods for a network; without one, of those that every network knows."""
+    known = METHODS.items()
+    if network is None:
+        return tuple(name for name, method in known if method.mondeq and method.layers)
+    return tuple(name for name, method in known if method.stages(network))
+
+
+def known_method(network: "MonDEQ | FeedForward", method: str) -> Method:
+    """Return the method for this network that is meant, however it is written: LP-ALL, lp_all, lp-all.
+
+    Raises
+    ------
+    NetworkError, UnknownNameError
+    """
+    from tightrope.arguments import require_network
+
+    require_network(network)
+    same = {other: known.name for known in METHODS.values() for other in known.same}
+    return METHODS[known_name("method", method, methods(network), same)]
+
+
+def _has_layers(network: object) -> bool:
+    from tightrope.networks import FeedForward
+
+    return isinstance(network, FeedForward)

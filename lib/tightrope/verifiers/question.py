@@ -1,0 +1,121 @@
+"""What is asked of a network on a region, and how far its solves may go: checked once, before anything is solved."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tightrope.arguments import require_network, require_region
+from tightrope.errors import InputError, RegionError
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.regions import Ball, Region
+from tightrope.solvers.report import Stop
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Question:
+    """Which of the target labels can reach the score of `label` somewhere on the region?
+
+    Attributes
+    ----------
+    network, region
+        The network, and a region in its input units.
+    label
+        The true label y.
+    targets
+        The labels to decide, each once; all others than y if they are left out.
+    everything
+        Whether they were left out.
+
+    Raises
+    ------
+    NetworkError, RegionError, InputError
+        With the argument that is wrong, and what to write instead.
+
+    Examples
+    --------
+    >>> network = FeedForward.dense((np.eye(3),), (np.zeros(3),))
+    >>> Question(network, Ball(np.ones(3), 0.1, np.inf), 1).targets
+    (0, 2)
+    """
+
+    network: MonDEQ | FeedForward
+    region: Region
+    label: int
+    targets: tuple[int, ...]
+    everything: bool = field(init=False)
+
+    def __init__(
+        self, network: MonDEQ | FeedForward, region: Region, label: int, targets: Iterable[int] | None = None
+    ) -> None:
+        require_network(network)
+        require_region(region)
+        if region.size != network.input_size:
+            raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
+        labels, last = range(network.classes), network.classes - 1
+        if not isinstance(label, int | np.integer) or label not in labels:
+            raise InputError(f"label: got {label!r}; write one of 0..{last}.")
+        chosen = [j for j in labels if j != label] if targets is None else list(dict.fromkeys(targets))
+        for target in chosen:
+            if not isinstance(target, int | np.integer) or target not in labels or target == label:
+                raise InputError(f"targets: got {target!r}; write labels in 0..{last} other than {label}.")
+        if targets is not None and not chosen:
+            raise InputError("targets: got none; leave targets out to decide all labels.")
+        own = (network, region, label, tuple(map(int, chosen)), targets is None)
+        for name, value in zip(("network", "region", "label", "targets", "everything"), own, strict=True):
+            object.__setattr__(self, name, value)
+
+    @property
+    def box(self) -> Ball | None:
+        """The region if it is a ball of the maximum norm, clipped or not."""
+        return self.region.require_box("this is") if self.region.is_box else None
+
+    @property
+    def neurons(self) -> int:
+        """The number of hidden neurons."""
+        return self.network.width if isinstance(self.network, MonDEQ) else sum(self.network.sizes[1:-1])
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a solve goes.
+
+    Attributes
+    ----------
+    tolerance
+        Its relative gap.
+    time
+        Seconds for one solve; None for as long as it takes.
+    seed
+        Of the attack and of whatever else is drawn at random.
+    stop
+        Asked between the iterations of a solve and before each target (Clarabel, SCS and MOSEK cannot be asked inside
+        a solve); True ends everything with a :class:`tightrope.errors.StoppedError`: for a question that nobody waits
+        for any more.
+
+    Raises
+    ------
+    InputError
+        If a number makes no sense.
+    """
+
+    tolerance: float = 1e-5
+    time: float | None = None
+    seed: int = 0
+    stop: Stop | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tolerance < np.inf:
+            raise InputError(f"tolerance: expected a positive number, got {self.tolerance!r}.")
+        if self.time is not None and not self.time > 0:
+            raise InputError(f"time: expected a positive number of seconds or None, got {self.time!r}.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What our own solvers take: tolerance, time_limit and stop."""
+        return {"tolerance": self.tolerance, "time_limit": self.time, "stop": self.stop}
+
+
+#: A relative gap of 1e-5, without a limit of time.
+DEFAULT = Limits()
