@@ -205,6 +205,24 @@ def test_altered_claims_are_refused(kind):
     assert proven(changed(file, arrays={"more": np.zeros(1)}), network) == [False]
 
 
+def test_facts_that_there_are_not_are_refused_by_name():
+    count = 0
+    for seed in range(6):
+        network, file, _ = made(seed, "inf", 0)
+        low, high = file.arrays["l"], file.arrays["u"]
+        for i in range(network.width):
+            row = np.zeros((1, network.width))
+            row[0, i] = 1e-9
+            product = {"z*h-l": row[0, i : i + 1], "z*h-l at": np.array([[0, i, 0]], np.int32)}
+            known = low[i] >= 0 or high[i] <= 0
+            for arrays, wrong in (({"triangle": row}, known), ({"-h": row}, high[i] > 0), (product, known)):
+                (finding,) = checker.check(changed(file, arrays=arrays, bound="9"), proofs.arrays_of(network)[1])
+                assert finding.proven != wrong
+                assert not wrong or "no such fact" in finding.reason or "sign is known" in finding.reason
+                count += wrong
+    assert count > 10
+
+
 def test_dropped_leaves_and_flipped_signs_are_refused():
     count = 0
     for seed, kind in itertools.product(range(4), ("2", "inf clipped")):
