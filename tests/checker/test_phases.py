@@ -306,6 +306,25 @@ def test_whatever_the_bounds_nothing_false_is_proven(seed, kind, data):
     assert proven(changed(file, bound=below(most, 1e-6), arrays=other), network) == [False]
 
 
+def test_what_is_proposed_is_paid_for(monkeypatch):
+    """A wrong inverse, a wrong solve and a start that is no state leave residuals, which the proof must hold."""
+    solve, count = np.linalg.solve, 0
+    for seed, kind in itertools.product(range(4), ("1", "inf clipped")):
+        network, file, _ = made(seed, kind, 0)
+        low, high = file.arrays["l"], file.arrays["u"]
+        assert proven(changed(file, arrays={"h": low + 1e-3 * (high - low)}), network) == [False]
+        with monkeypatch.context() as patch:
+            patch.setattr(np.linalg, "inv", lambda A: np.zeros_like(A))
+            assert proven(file, network) == [False]
+        with monkeypatch.context() as patch:
+            patch.setattr(np.linalg, "solve", lambda A, b: 0.9 * solve(A, b))
+            active = ((low >= 0) & (high > 0)).any()
+            assert proven(changed(file, bound="1e6"), network) == [True]
+            assert not active or proven(file, network) == [False]
+            count += active
+    assert count > 1
+
+
 def test_bounds_that_are_not_inductive_are_refused_with_the_reason():
     network, region, label, _ = question(0, INFINITY, 0.6, p=5, p0=2)
     report = verify(network, region, label, attack=False, method="interior-point", order="1+cuts")
