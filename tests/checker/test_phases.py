@@ -315,7 +315,9 @@ def test_what_is_proposed_is_paid_for(monkeypatch):
         assert proven(changed(file, arrays={"h": low + 1e-3 * (high - low)}), network) == [False]
         with monkeypatch.context() as patch:
             patch.setattr(np.linalg, "inv", lambda A: np.zeros_like(A))
-            assert proven(file, network) == [False]
+            wide = {"l": np.full_like(low, -100), "u": np.full_like(high, 100)}
+            (finding,) = checker.check(changed(file, arrays=wide), proofs.arrays_of(network)[1])
+            assert f"{2 * network.width} of {2 * network.width} bounds on h are not proven" in finding.reason
         with monkeypatch.context() as patch:
             patch.setattr(np.linalg, "solve", lambda A, b: 0.9 * solve(A, b))
             active = ((low >= 0) & (high > 0)).any()
