@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 
 from tightrope.errors import NetworkError
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
-from tightrope.networks.layer_files import from_named_arrays
-from tightrope.networks.layers import Composition, Dense, Layer, chain, named_arrays
+from tightrope.networks.layers import Composition, Dense, Layer, chain, from_named_arrays, named_arrays
 from tightrope.networks.mondeq import MonDEQ
 from tightrope.networks.stacking import stack
 from tightrope.networks.state_dicts import layers_of_state_dict

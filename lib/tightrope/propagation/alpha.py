@@ -18,7 +18,7 @@ Every step gives a bound; the smallest is kept and computed again in float64.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -149,7 +149,7 @@ def minimise(
     A, constant = A.expand(N, -1, -1), constant.expand(N, -1)
     dual = first or start(triangles, N, m)
     if steps:
-        dual = _descend(A, constant, triangles, inputs, dual, steps, dtype, goal)
+        dual = _descend(DualObjective(A, constant, triangles, inputs, dtype), _converted(dual, dtype), steps, goal)
     problem = DualObjective(A, constant, triangles, inputs, torch.float64)
     dual = _converted(dual, torch.float64)
     value, forms, x, _ = problem.bound(dual)
@@ -224,20 +224,9 @@ class DualObjective:
         return slopes, multipliers or None
 
 
-def _descend(
-    A: Tensor,
-    constant: Tensor,
-    triangles: Triangles,
-    inputs: InputSet,
-    dual: Dual,
-    steps: int,
-    dtype: torch.dtype,
-    goal: float | None,
-) -> Dual:
+def _descend(problem: "DualObjective", dual: Dual, steps: int, goal: float | None) -> Dual:
     """Projected Adam on slopes and multipliers; returns the best ones seen for each form."""
     with torch.no_grad():
-        problem = DualObjective(A, constant, triangles, inputs, dtype)
-        dual = _converted(dual, dtype)
         variables = [t.clone() for t in (*dual.slopes, *(dual.multipliers or ()))]
         hidden = len(dual.slopes)
         size = problem.A.abs().amax(-1, keepdim=True)  # multipliers are of the size of their form
@@ -282,9 +271,7 @@ def _to(layer: Affine, dtype: torch.dtype) -> Affine:
         return DenseOperator(layer.weight.to(dtype), layer.bias.to(dtype))
     if not isinstance(layer, ConvolutionOperator):
         raise InputError(f"layers: expected operators of this package, got {type(layer).__name__}.")
-    return ConvolutionOperator(
-        layer.weight.to(dtype), layer.filter_bias.to(dtype), layer.input_shape, layer.stride, layer.padding
-    )
+    return replace(layer, weight=layer.weight.to(dtype), filter_bias=layer.filter_bias.to(dtype))
 
 
 def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]:

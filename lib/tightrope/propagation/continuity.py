@@ -1,7 +1,7 @@
 """How bounds move with the weights: jumps of a function, and bounds along a shift of the first layer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -105,5 +105,5 @@ def shifted_lower_bounds(
 def with_first_weight(layer: Affine, weight: torch.Tensor) -> Affine:
     """Return this layer with another weight."""
     if isinstance(layer, ConvolutionOperator):
-        return ConvolutionOperator(weight, layer.filter_bias, layer.input_shape, layer.stride, layer.padding)
+        return replace(layer, weight=weight)
     return DenseOperator(weight, layer.bias)

@@ -101,7 +101,21 @@ def layerwise(
         goal = 0.0 if decide else None
 
         def margins(triangles: Triangles, steps: int) -> Layerwise:
-            return _margins(A, constant, triangles, inputs, label, others, steps, dtype, goal)
+            if not triangles.layers:  # an affine network: exact
+                size = A.abs() @ (torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY)[..., None]
+                rounding = (A.shape[-1] + 4) * torch.finfo(torch.float64).eps * (size[..., 0] + constant.abs() + TINY)
+                margin = constant + inputs.maximum(A) + rounding
+                dual, points = Dual(()), torch.where(A[0] > 0, inputs.upper, inputs.lower)
+            else:
+                reduced, keep = triangles.alive()
+                part, first = A[..., keep[-1]], start(reduced, 1, A.shape[1], "crown" if steps else "deepz")
+                found = minimise(part, constant, reduced, inputs, first=first, steps=steps, dtype=dtype, goal=goal)
+                margin, points = found.bound, found.points[0]
+                kept = zip(found.dual.slopes, keep, _sizes(triangles), strict=True)
+                dual = Dual(tuple(_filled(*one) for one in kept))
+            every = torch.zeros(len(others), dtype=torch.float64)
+            every[others] = margin[0]
+            return Layerwise(triangles, every, label, dual, points)
 
         if method != "lp-all":
             return margins(widened, steps if method == "lp-last" else 0)
@@ -157,34 +171,6 @@ def intersect(first: Triangles, second: Triangles) -> Triangles:
     lower = tuple(torch.maximum(a, b) for a, b in zip(first.lower, second.lower, strict=True))
     upper = tuple(torch.minimum(a, b) for a, b in zip(first.upper, second.upper, strict=True))
     return replace(first, lower=lower, upper=upper)
-
-
-def _margins(
-    A: Tensor,
-    constant: Tensor,
-    triangles: Triangles,
-    inputs: InputSet,
-    label: int,
-    others: Tensor,
-    steps: int,
-    dtype: torch.dtype,
-    goal: float | None,
-) -> Layerwise:
-    if not triangles.layers:  # an affine network: exact
-        size = A.abs() @ (torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY)[..., None]
-        rounding = (A.shape[-1] + 4) * torch.finfo(torch.float64).eps * (size[..., 0] + constant.abs() + TINY)
-        margin = constant + inputs.maximum(A) + rounding
-        dual, points = Dual(()), torch.where(A[0] > 0, inputs.upper, inputs.lower)
-    else:
-        reduced, keep = triangles.alive()
-        part = A[..., keep[-1]]
-        first = start(reduced, 1, A.shape[1], "deepz" if steps == 0 else "crown")
-        found = minimise(part, constant, reduced, inputs, first=first, steps=steps, dtype=dtype, goal=goal)
-        margin, points = found.bound, found.points[0]
-        dual = Dual(tuple(_filled(a, k, n) for a, k, n in zip(found.dual.slopes, keep, _sizes(triangles), strict=True)))
-    margins = torch.zeros(len(others), dtype=torch.float64)
-    margins[others] = margin[0]
-    return Layerwise(triangles, margins, label, dual, points)
 
 
 def _sizes(triangles: Triangles) -> list[int]:

@@ -53,16 +53,12 @@ def deeppoly_margins(network: FeedForward, region: Ball, label: int) -> np.ndarr
     for layer in network.layers[:-1]:
         W, b = layer.dense()
         high, low = substituted(W, b), -substituted(-W, -b)
-        n = len(b)
-        low_slope, up_slope, up_offset = np.zeros(n), np.zeros(n), np.zeros(n)
-        for i in range(n):
-            if low[i] >= 0:
-                low_slope[i] = up_slope[i] = 1.0
-            elif high[i] > 0:
-                up_slope[i] = high[i] / (high[i] - low[i])
-                up_offset[i] = -up_slope[i] * low[i]
-                area_zero, area_identity = high[i] * (high[i] - low[i]) / 2, -low[i] * (high[i] - low[i]) / 2
-                low_slope[i] = 0.0 if area_zero <= area_identity else 1.0
+        free = (low < 0) & (high > 0)
+        width, stable = np.where(free, high - low, 1.0), (low >= 0).astype(float)
+        up_slope = np.where(free, high / width, stable)
+        up_offset = np.where(free, -up_slope * low, 0.0)
+        smaller_above_h = high * width / 2 > -low * width / 2  # the area above h is smaller than that above 0
+        low_slope = np.where(free, smaller_above_h, stable)
         below.append((W, b, low_slope, up_slope, up_offset))
     W, b = network.layers[-1].dense()
     return substituted(W - W[label], b - b[label])

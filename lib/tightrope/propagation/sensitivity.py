@@ -82,26 +82,21 @@ def bound_degrees(
     >>> [bound_degrees(network, direction, [-1, -1], [1, 1], name) for name in ("box", "deepz")]
     [((1, 1),), ((2, 3),)]
     """
-    found = np.max([_degrees(network, direction, lower, upper, method, prime) for prime in PRIMES], axis=0)
-    return tuple((int(low), int(high)) for low, high in found.T)
 
-
-_Numbers = Sequence[Number] | np.ndarray  # an array of Number
-
-
-def _degrees(
-    network: FeedForward, direction: np.ndarray, lower: Sequence[float], upper: Sequence[float], method: str, prime: int
-) -> list[list[int]]:
-    """Return the degrees of the lower and of the upper bounds; points are doubled until they are enough."""
-    count = POINTS[0]
-    while True:
+    def degrees(prime: int, count: int = POINTS[0]) -> list[list[int]]:
         sides = exact_bounds(network, direction, lower, upper, method, count, prime)
         try:
             return [[degree(bound) for bound in side] for side in sides]
         except TooFewPointsError:
             if count >= POINTS[1]:
                 raise
-            count *= 2
+            return degrees(prime, 2 * count)
+
+    found = np.max([degrees(prime) for prime in PRIMES], axis=0)
+    return tuple((int(low), int(high)) for low, high in found.T)
+
+
+_Numbers = Sequence[Number] | np.ndarray  # an array of Number
 
 
 def exact_bounds(

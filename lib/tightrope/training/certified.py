@@ -100,81 +100,63 @@ def train(
     device
         "cpu" or "cuda"; the GPU if there is one. Results are the same to the last bit on one device and version only.
     """
+    schedule, normalisation = configuration.schedule, data.normalisation
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     channels, height, width = (1, *data.shape) if len(data.shape) == 2 else data.shape
     architecture = Architecture.parse(configuration.architecture, (channels, height, width))
     start = torch.Generator().manual_seed(configuration.seed)
     tensors = [t.to(device).requires_grad_() for t in architecture.initial(start)]
-    optimiser = torch.optim.Adam(tensors, lr=configuration.schedule.learning_rate)
+    optimiser = torch.optim.Adam(tensors, lr=schedule.learning_rate)
     losses = _resume(checkpoint, configuration, tensors, optimiser)
     images = torch.tensor(data.images, dtype=torch.float32, device=device)
-    x = torch.tensor(data.normalisation.to_input(data.images), dtype=torch.float32, device=device)
+    x = torch.tensor(normalisation.to_input(data.images), dtype=torch.float32, device=device)
     labels = torch.tensor(data.labels, device=device)
-    last = configuration.schedule.epochs if until is None else min(until, configuration.schedule.epochs)
+    last = schedule.epochs if until is None else min(until, schedule.epochs)
+
+    def one_pass(epoch: int) -> float:
+        """One pass over the images; the mean loss."""
+        generator = torch.Generator().manual_seed(_seed(configuration.seed, epoch))
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.learning_rate_at(epoch)
+        weights, total = tensors[::2], 0.0
+        batches = torch.randperm(len(x), generator=generator).split(configuration.batch_size)
+        for number, rows in enumerate(batches):
+            rows = rows.to(x.device)
+            now = epoch + number / len(batches)
+            pixels, natural = images[rows], x[rows]
+            if configuration.augment:
+                pixels = augmented(pixels, architecture.input_shape, generator)
+                natural = boxes(pixels, 0.0, normalisation).lower
+            inputs = boxes(pixels, schedule.epsilon_at(now), normalisation, configuration.clip)
+            step = _tensor(normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
+            layers, attack = architecture.operators(tensors), (configuration.attack_steps, step, generator)
+            method, elision = configuration.method, configuration.elision
+            mixture = schedule.kappa_at(now), schedule.beta_at(now)
+            loss = training_loss(layers, natural, inputs, labels[rows], method, *mixture, elision, attack)
+            if configuration.l1:
+                loss = loss + configuration.l1 * sum(weight.abs().sum() for weight in weights)
+            if configuration.l2:
+                loss = loss + configuration.l2 * sum((weight**2).sum() for weight in weights)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"loss is {value} at epoch {epoch}, batch {number} of {len(batches)} (epsilon "
+                    f"{schedule.epsilon_at(now):.4g}, kappa {schedule.kappa_at(now):.4g}): lower the learning rate or "
+                    f"lengthen the ramp-up. {configuration}"
+                )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += value * len(rows)
+        return total / len(x)
+
     with one_torch_thread():
         for epoch in range(len(losses), last):
-            loss = _epoch(configuration, architecture, tensors, optimiser, epoch, images, x, labels, data.normalisation)
-            losses.append(loss)
+            losses.append(loss := one_pass(epoch))
             _save(checkpoint, configuration, tensors, optimiser, losses)
             if progress is not None:
                 progress(epoch + 1, loss)
     return Trained(architecture.network(tensors, name), configuration, tuple(losses))
-
-
-def _epoch(
-    configuration: Configuration,
-    architecture: Architecture,
-    tensors: list[torch.Tensor],
-    optimiser: torch.optim.Optimizer,
-    epoch: int,
-    images: torch.Tensor,
-    x: torch.Tensor,
-    labels: torch.Tensor,
-    normalisation: Normalisation,
-) -> float:
-    """One pass over the images; the mean loss."""
-    schedule, count, size = configuration.schedule, len(x), configuration.batch_size
-    generator = torch.Generator().manual_seed(_seed(configuration.seed, epoch))
-    for group in optimiser.param_groups:
-        group["lr"] = schedule.learning_rate_at(epoch)
-    weights, total = tensors[::2], 0.0
-    batches = torch.randperm(count, generator=generator).split(size)
-    for number, rows in enumerate(batches):
-        rows = rows.to(x.device)
-        now = epoch + number / len(batches)
-        pixels, natural = images[rows], x[rows]
-        if configuration.augment:
-            pixels = augmented(pixels, architecture.input_shape, generator)
-            natural = boxes(pixels, 0.0, normalisation).lower
-        inputs = boxes(pixels, schedule.epsilon_at(now), normalisation, configuration.clip)
-        step = _tensor(normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
-        loss = training_loss(
-            architecture.operators(tensors),
-            natural,
-            inputs,
-            labels[rows],
-            configuration.method,
-            schedule.kappa_at(now),
-            schedule.beta_at(now),
-            configuration.elision,
-            (configuration.attack_steps, step, generator),
-        )
-        if configuration.l1:
-            loss = loss + configuration.l1 * sum(weight.abs().sum() for weight in weights)
-        if configuration.l2:
-            loss = loss + configuration.l2 * sum((weight**2).sum() for weight in weights)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"loss is {value} at epoch {epoch}, batch {number} of {len(batches)} (epsilon "
-                f"{schedule.epsilon_at(now):.4g}, kappa {schedule.kappa_at(now):.4g}): lower the learning rate or "
-                f"lengthen the ramp-up. {configuration}"
-            )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        total += value * len(rows)
-    return total / count
 
 
 def boxes(pixels: torch.Tensor, epsilon_pixel: float, normalisation: Normalisation, clip: bool = True) -> InputSet:

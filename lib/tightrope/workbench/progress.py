@@ -16,12 +16,8 @@ EVERY = 60  # seconds between lines where there is no terminal
 class Board:
     """One line for everything and one for each result that is being computed; finished ones move up and stay.
 
-    Parameters
-    ----------
-    names
-        Of the results, in their order.
-    console
-        Where it is shown; stderr if None. Without a terminal a line is printed every minute and for each result.
+    The results have names in their order; without a terminal on the console, stderr if None, a line is printed every
+    minute and for each result.
     """
 
     def __init__(self, names: Sequence[str], console: Console | None = None):
@@ -34,8 +30,6 @@ class Board:
         self._console = console or Console(stderr=True)
         self._live = Live(Group(self._whole, self._each), console=self._console, transient=True)
         self._names = list(names)
-        self._done = [0] * len(names)
-        self._totals = [0] * len(names)
         self._finished = 0
         self._said = monotonic()
         self._whole.add_task("", total=None)
@@ -52,16 +46,16 @@ class Board:
     @property
     def done(self) -> int:
         """Cases that have a row."""
-        return sum(self._done)
+        return int(sum(task.completed for task in self._each.tasks))
 
     @property
     def total(self) -> int:
         """All cases."""
-        return sum(self._totals)
+        return int(sum(task.total or 0 for task in self._each.tasks))
 
     def solved_of(self, number: int) -> int:
         """Cases of a result that have a row."""
-        return self._done[number]
+        return int(self._each.tasks[number].completed)
 
     def leave(self) -> None:
         """Give the terminal back, before this process ends in the middle of everything."""
@@ -73,7 +67,6 @@ class Board:
 
     def expect(self, number: int, done: int, total: int) -> None:
         """Say how many cases a result has and had before this run: those do not count for the rate."""
-        self._done[number], self._totals[number] = done, total
         self._each.update(self._lines[number], completed=done, total=total)
         self._whole.reset(self._whole.task_ids[0], completed=self.done, total=self.total)
         self._show()
@@ -87,20 +80,19 @@ class Board:
 
     def solved(self, number: int, done: int) -> None:
         """Say how many cases of a result have a row now."""
-        self._done[number] = done
         self._each.update(self._lines[number], completed=done)
         self._show()
 
     def more(self, number: int) -> None:
         """Say that one more case of a result has a row; after the last one it is out of the way until it runs."""
-        self.solved(number, self._done[number] + 1)
-        self._each.update(self._lines[number], visible=self._done[number] < self._totals[number])
+        self.solved(number, self.solved_of(number) + 1)
+        self._each.update(self._lines[number], visible=bool(self._each.tasks[number].remaining))
 
     def finish(self, number: int, words: str, rest: str = "") -> None:
         """Say how a result ended, and what is to be said of cases that have no row then."""
         self._finished += 1
-        taken = _clock(self._each.tasks[number].elapsed)
-        done, total = self._done[number], self._totals[number]
+        task = self._each.tasks[number]
+        taken, done, total = _clock(task.elapsed), int(task.completed), int(task.total or 0)
         left = f" ({total - done} {rest})" if rest and done < total else ""
         self.say(f"{self._names[number]}: {words}, {done} of {total} cases{left}, {taken}")
         self._each.update(self._lines[number], visible=False)
