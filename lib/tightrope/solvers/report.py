@@ -45,6 +45,8 @@ class SolveReport:
         Work done.
     solver, version
         Who solved it.
+    mean
+        (N,) row 0 of the last X: the moments of degree one, a point that need not be feasible. None if not kept.
     """
 
     status: Status
@@ -58,6 +60,7 @@ class SolveReport:
     seconds: float
     solver: str
     version: str
+    mean: np.ndarray | None = None
 
 
 def end_if(stop: Stop | None) -> None:
