@@ -210,7 +210,7 @@ class InteriorPoint:
             if sign_only and best[0] < 0:
                 status = Status.SIGN_KNOWN
                 break
-            if sign_only and primal_residual < 1e-4 and primal > 0 and dual > 0 and _gap(primal, dual) < 0.5:
+            if sign_only and primal_residual < max(1e-4, tolerance) and primal > 0 and dual > 0 and _gap(primal, dual) < 0.5:
                 status = Status.SIGN_KNOWN
                 break
             if max(dual_residual, gap) < tolerance and primal_residual < max(1e-4, 10 * tolerance):

@@ -25,7 +25,7 @@ from tightrope.errors import InputError, RegionError
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion
-from tightrope.relaxations.cuts import CutModel, cut_model
+from tightrope.relaxations.cuts import RELU, CutModel, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import Arrow, ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
@@ -41,6 +41,9 @@ TOLERANCE, FINEST = 5e-3, 1e-8
 #: input relative to the largest.
 ROOM, FLATTEST = 1e-9, 1e-9
 #: The groups of multipliers of a box and of an ellipsoid.
+ALWAYS, NEVER = "always active: h - l >= 0", "never active: -h >= 0"
+#: The groups with a multiplier for each unstable neuron.
+FREE = (*RELU, "z (u - z) >= 0", "u (h - l) - (u - l) z >= 0")
 PIXELS, WHOLE = "1 - d_j^2 >= 0", "1 - |d|^2 >= 0"
 
 
@@ -96,12 +99,23 @@ class Tree:
 
 
 @dataclass(frozen=True, eq=False)
+class _Point:
+    """Where a solve was two thirds of its way: X, the multipliers by group, and the mean product mu of X and Z."""
+
+    unstable: np.ndarray
+    X: Arrow
+    multipliers: dict[str, np.ndarray]
+    mu: float
+
+
+@dataclass(frozen=True, eq=False)
 class _Node:
-    """An open part: its leaf's data, the neuron to split (None: no unstable one is left) and the inputs' multipliers."""
+    """An open part: its leaf's data, the neuron to split (None: no unstable one is left) and what its children use."""
 
     leaf: Leaf
-    neuron: int | None
-    weights: np.ndarray | None
+    neuron: int | None = None
+    point: _Point | None = None
+    around: "_Around | None" = None
 
 
 class Phases:
@@ -172,12 +186,10 @@ class _Search:
         self.stuck: list[Leaf] = []
 
     def run(self, multipliers: dict[str, np.ndarray] | None) -> Tree:
-        network, number = self.model.network, itertools.count()
-        weights = None if multipliers is None else multipliers.get(PIXELS)
+        number = itertools.count()
         open_: list[tuple[float, int, _Node]] = []
 
-        def grow(signs: np.ndarray, weights: np.ndarray | None, known: float) -> None:
-            node = self.solve(signs, weights, known)
+        def grow(node: _Node) -> None:
             if node.leaf.bound < 0:
                 self.leaves.append(node.leaf)
             elif node.neuron is None:
@@ -186,7 +198,7 @@ class _Search:
                 heapq.heappush(open_, (-node.leaf.bound, next(number), node))
 
         reason = ""
-        grow(np.zeros(network.width, np.int8), weights, np.inf)
+        grow(self.solve(np.zeros(self.model.network.width, np.int8), None, self.around(multipliers)))
         while open_ and self.attack is None:
             reason = self.limit()
             if reason:
@@ -195,7 +207,7 @@ class _Search:
             for sign in (1, -1):
                 signs = worst.leaf.signs.copy()
                 signs[worst.neuron] = sign
-                grow(signs, worst.weights, worst.leaf.bound)
+                grow(self.solve(signs, worst, worst.around))
         if not reason and self.stuck and self.attack is None:
             reason = "with all phases known the bound is 0 up to rounding"
         remaining = [*self.leaves, *self.stuck, *(node.leaf for _, _, node in open_)]
@@ -219,36 +231,41 @@ class _Search:
     def left(self) -> float:
         return self.time_limit - (time.perf_counter() - self.began)
 
-    def solve(self, signs: np.ndarray, weights: np.ndarray | None, known: float) -> _Node:
-        """Bound one part; `weights` are the inputs' multipliers of its parent and `known` is the parent's bound."""
+    def solve(self, signs: np.ndarray, parent: _Node | None, around: "_Around | None") -> _Node:
+        """Bound one part, by the ellipsoid around the region first where there is one."""
         end_if(self.stop)
         self.nodes += 1
+        known = np.inf if parent is None else parent.leaf.bound
         lower, upper = self.invariant.lower.copy(), self.invariant.upper.copy()
         lower[signs > 0] = np.maximum(lower[signs > 0], 0)
         upper[signs < 0] = np.minimum(upper[signs < 0], 0)
         bounds = Box(lower, upper)
-        around = None
-        if weights is not None and len(weights) > self.model.network.width:
-            around = _Around.box(self.model, weights)
+        if around is not None:
             problem = _Problem(cut_model(around.model, bounds), self.target)
-            report, warm = self.bound(problem)
+            report, _ = self.bound(problem)
             value, multipliers = problem.proven(report)
             if value < 0:
-                return _Node(Leaf(signs, value, around.of_box(multipliers)), None, None)
+                return _Node(Leaf(signs, value, around.of_box(multipliers)))
             known = min(known, value)
-            whole = _Problem(cut_model(self.model, bounds), self.target)
-            start = around.start(problem, warm, whole)
-            problem = whole
-        else:
-            problem, start = _Problem(cut_model(self.model, bounds), self.target), None
-        report, _ = self.bound(problem, start)
+            import os
+            if parent is not None and len(problem.model.unstable) and value < float(os.environ.get("RAT","1"))*parent.leaf.bound:
+                if report.mean is not None: self.look2(around, report.mean[problem.model.space.slices["d"]])
+                return _Node(Leaf(signs,known,around.of_box(multipliers)), problem.worst(report), None, around)
+        problem = _Problem(cut_model(self.model, bounds), self.target)
+        start = None if parent is None or parent.point is None else problem.start(parent.point, signs)
+        report, warm = self.bound(problem, start)
         value, multipliers = problem.proven(report)
         leaf = Leaf(signs, min(value, known), multipliers)
         if leaf.bound < 0:
-            return _Node(leaf, None, None)
+            return _Node(leaf)
         if report.mean is not None:
             self.look(report.mean[problem.model.space.slices["d"]])
-        return _Node(leaf, problem.worst(report), multipliers.get(PIXELS))
+        return _Node(leaf, problem.worst(report), problem.point(warm), self.around(multipliers))
+
+    def around(self, multipliers: dict[str, np.ndarray] | None) -> "_Around | None":
+        """Return the ellipsoid of these multipliers around a box of more inputs than neurons."""
+        weights = (multipliers or {}).get(PIXELS, np.zeros(0))
+        return _Around.box(self.model, weights) if len(weights) > self.model.network.width else None
 
     def bound(self, problem: "_Problem", start: Iterate | None = None) -> tuple[SolveReport, Iterate]:
         split = len(problem.model.unstable) > 0
@@ -263,6 +280,7 @@ class _Search:
         self.iterations += report.iterations
         return report, warm
 
+    def look2(self, around, d): pass
     def look(self, d: np.ndarray) -> None:
         """Ask the network at the input of a relaxed solution."""
         x = self.region.project((self.model.coordinates.origin + d @ self.directions)[None])[0]
@@ -302,6 +320,42 @@ class _Problem:
             return np.inf, {}
         return proven.value, self.data.constraints.split(proven.multipliers)
 
+    def point(self, warm: Iterate) -> _Point:
+        """Return what a child starts from."""
+        y = warm.y[self.solver.inequality]
+        mu = (warm.X.inner(warm.Z) + warm.w @ y) / (self.data.q + self.data.n + len(y))
+        multipliers = self.data.constraints.split(self.solver.multipliers(warm))
+        return _Point(self.model.unstable, warm.X, multipliers, mu)
+
+    def start(self, parent: _Point, signs: np.ndarray) -> Iterate | None:
+        """Return the start from the parent's point, without the neuron that has a sign now; None if it is none.
+
+        The parent's Z on the subspace where z_i = h_i or z_i = 0 is positive definite; the facts of z_i that become
+        facts of h_i keep their multipliers.
+        """
+        unstable = self.model.unstable
+        (gone,) = np.setdiff1d(parent.unstable, unstable)
+        place = int(np.flatnonzero(parent.unstable == gone)[0])
+        named = dict(parent.multipliers)
+        fact, fate = ("z >= 0", ALWAYS) if signs[gone] > 0 else ("z - h >= 0", NEVER)
+        others = np.flatnonzero(self.model.bounds.lower >= 0 if signs[gone] > 0 else self.model.bounds.upper <= 0)
+        where = int(np.flatnonzero(others == gone)[0])
+        named[fate] = np.insert(named.get(fate, np.zeros(0)), where, named[fact][place])
+        for name in FREE:
+            named[name] = np.delete(named[name], place)
+        multipliers = np.zeros(len(self.data.constraints.equality))
+        for name, part in self.data.constraints.groups.items():
+            multipliers[part] = named[name]
+        row = self.model.space.slices["z"].start + place
+        if not np.array_equal(self.data.core[:row + 1], np.arange(row + 1)) or len(parent.X.cc) != self.data.q + 1:
+            return None
+        cc = np.delete(np.delete(parent.X.cc, row, 0), row, 1)
+        X = Arrow(cc, np.delete(parent.X.cd, row, 0), parent.X.dd)
+        try:
+            return self.solver.near(self.objective, X, multipliers, parent.mu)
+        except np.linalg.LinAlgError:
+            return None
+
     def worst(self, report: SolveReport) -> int | None:
         """Return the unstable neuron whose phase is least decided, |t_i| min(z_i, z_i - h_i)^2; None if there is none."""
         unstable = self.model.unstable
@@ -329,13 +383,10 @@ class _Around:
         Over the ellipsoid.
     axes
         (n,).
-    seen
-        (p, n): the coordinates of `model` are seen @ (d / axes).
     """
 
     model: RobustnessModel
     axes: np.ndarray
-    seen: np.ndarray
 
     @classmethod
     def box(cls, model: RobustnessModel, weights: np.ndarray) -> "_Around":
@@ -344,31 +395,9 @@ class _Around:
         axes = (1 + ROOM) * np.sqrt(weights.sum() / weights)
         G = (_directions(model) * axes[:, None]).T
         around = robustness_model(model.network, EllipsoidRegion(model.coordinates.origin, G), model.label)
-        seen = np.linalg.lstsq(around.coordinates.V, model.network.U @ G)[0]
-        return cls(around, axes, seen)
+        return cls(around, axes)
 
     def of_box(self, multipliers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return multipliers of the box that prove what these of the ellipsoid do."""
         return {**multipliers, PIXELS: multipliers[WHOLE] / self.axes**2}
 
-    def start(self, problem: _Problem, point: Iterate, whole: _Problem) -> Iterate | None:
-        """Return the start of a solve with all multipliers from an iterate of the ellipsoid's."""
-        tips = problem.data.tip, whole.data.tip
-        for tip, part in zip(tips, (problem, whole), strict=True):
-            block = part.model.space.slices["d"]
-            if not np.array_equal(tip, np.arange(block.start, block.stop)):
-                return None
-        named = self.of_box(problem.data.constraints.split(problem.solver.multipliers(point)))
-        multipliers = np.zeros(len(whole.data.constraints.equality))
-        for name, where in whole.data.constraints.groups.items():
-            multipliers[where] = named[name]
-        y = point.y[problem.solver.inequality]
-        mu = (point.X.inner(point.Z) + point.w @ y) / (problem.data.q + problem.data.n + len(y))
-        back = self.seen * self.axes
-        R = point.X.cd @ back
-        K = np.linalg.solve(np.linalg.cholesky(point.X.cc), R)
-        X = Arrow(point.X.cc, R, (K**2).sum(0) + mu / named[PIXELS])
-        try:
-            return whole.solver.near(whole.objective, X, multipliers, mu)
-        except np.linalg.LinAlgError:
-            return None
