@@ -5,9 +5,11 @@ input units, in single precision where the checker still proves the claim. :mod:
 nothing of this module; each kind of file is a theory of its README.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,14 @@ from tightrope.attacks import Attack
 from tightrope.certificates import Certificate
 from tightrope.checker import Finding
 from tightrope.checker import mondeq as theory
+from tightrope.checker import phases as phase_theory
 from tightrope.checker import regions as exact_regions
+from tightrope.checker.theories import WHOLE_FILE
 from tightrope.errors import CertificateError, InputError, RegionError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
+from tightrope.propagation.fixpoint import Box
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region, Zonotope, pixel_ball
+from tightrope.relaxations.cuts import PAIRS
 
 #: Significant digits of a bound in a file.
 DIGITS = 5
@@ -167,38 +173,51 @@ def _pixels(region: Ball) -> _Content | None:
 
 
 def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequence[Certificate]) -> Proof:
-    """Return the proof that F_target - F_label <= bound on the region, for each certificate of order 1."""
-    whole = [certificate for certificate in certificates if certificate.cuts is None]
+    """Return the proof that F_target - F_label <= bound on the region, for each certificate.
+
+    With certificates of order 1+cuts the file has the theory mondeq-phases, else mondeq-order-1.
+    """
+    cuts = next((certificate.cuts for certificate in certificates if certificate.cuts is not None), None)
+    if cuts is not None:
+        return _under_bounds(network, region, Box(cuts.lower, cuts.upper), certificates)
     content = described(region)
+    exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*content)
 
     def candidates(certificate: Certificate) -> Iterator[_Claim]:
-        claim = {"label": certificate.label, "target": certificate.target, "bound": decimal_above(certificate.bound)}
+        label, target, bound = certificate.label, certificate.target, certificate.bound
+        claim = {"label": label, "target": target, "bound": decimal_above(bound)}
         multipliers = state_multipliers(certificate.multipliers, region)
         yield from _shorter((claim, multipliers))
-        yield _nudged(network, content, claim, multipliers, certificate.bound)
 
-    proof = _proof("mondeq-order-1", network, content, map(candidates, whole))
-    cut = [certificate for certificate in certificates if certificate.cuts is not None]
-    words = "F_{0.target} - F_{0.label} <= {0.bound:.6g}"
-    reason = "no theory of the checker covers the order 1+cuts"
-    extra = tuple(Finding(words.format(certificate), False, reason=reason) for certificate in cut)
-    return Proof(proof.certificate, proof.findings + extra)
+        def form(found: dict) -> np.ndarray:
+            read = theory.Multipliers.read(found, network.width, exact_region.size)
+            state = theory.state_form(exact, exact_region, read)
+            return (state + theory.objective(exact, label, target, Fraction(0))).floats()
+
+        value, found = _nudged(form, multipliers, bound)
+        if value is not None:
+            yield claim | {"bound": decimal_above(value)}, found
+
+    return _proof("mondeq-order-1", network, content, map(candidates, certificates))
 
 
-def _nudged(network: MonDEQ, content: _Content, claim: dict, multipliers: dict, bound: float) -> _Claim:
-    """Return multipliers a little to the side with the bound that they prove, as far as floating point can tell."""
-    weights = arrays_of(network)[1]
-    exact, region = theory.Network.read(weights), exact_regions.read(*content)
-    xi, constant = exact.difference(claim["label"], claim["target"])
+def _nudged(
+    form: Callable[[dict], np.ndarray], multipliers: dict, bound: float, where: float | np.ndarray = 1.0
+) -> tuple[float | None, dict]:
+    """Return a bound and multipliers a little to the side that prove it, as far as floating point can tell, or None.
+
+    `form` makes of multipliers the form in (1, z) that must be at least 0 where the bound is 0.
+    """
     best: tuple[float, dict] = (np.inf, multipliers)
-    for size, found in _around(multipliers):
-        read = theory.Multipliers.read(found, network.width, region.size)
-        corner, row, core = (part.floats() for part in theory.state_form(exact, region, read))
-        smallest = np.linalg.eigvalsh(core)[0]
-        if smallest <= 1e-11 * np.abs(core).max():
+    for size, found in _around(multipliers, where):
+        try:
+            S = form(found)
+        except checker.Refused:
             continue
-        side = row - xi.floats() / 2
-        value = float(constant) + float(side @ np.linalg.solve(core, side) - corner)
+        side, core = S[0, 1:], S[1:, 1:]
+        if len(core) and np.linalg.eigvalsh(core)[0] <= 1e-11 * np.abs(core).max():
+            continue
+        value = float(side @ np.linalg.solve(core, side) - S[0, 0])
         if value >= best[0]:
             continue
         best = (value, found)
@@ -206,16 +225,19 @@ def _nudged(network: MonDEQ, content: _Content, claim: dict, multipliers: dict, 
             break
     value = max(bound, best[0] + 1e-10 * (1 + abs(best[0])))
     if value > bound + LOOSEST * (1 + abs(bound)) or (bound < 0 <= value):
-        return claim, multipliers
-    return claim | {"bound": decimal_above(value)}, best[1]
+        return None, multipliers
+    return value, best[1]
 
 
-def _around(multipliers: dict[str, np.ndarray]) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
-    """Yield how far t is raised, and the multipliers: itself first, then NUDGES in turn."""
+def _around(
+    multipliers: dict[str, np.ndarray], where: float | np.ndarray = 1.0
+) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
+    """Yield how far t is raised (by so much times `where`), and the multipliers: itself first, then NUDGES in turn."""
     t, q = multipliers["t"], multipliers["q"]
-    largest = max(np.abs(multipliers[name]).max(initial=0.0) for name in ("t", "mu", "nu"))
+    states = (array for name, array in multipliers.items() if name not in ("q", "clip") and array.dtype.kind == "f")
+    largest = max(np.abs(array).max(initial=0.0) for array in states)
     for size, more in ((0.0, 0.0), *NUDGES):
-        yield size, multipliers | {"t": t + size * largest, "q": q + more * max(q.max(), 1e-3 * largest)}
+        yield size, multipliers | {"t": t + size * largest * where, "q": q + more * max(q.max(), 1e-3 * largest)}
 
 
 def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> dict[str, np.ndarray]:
@@ -223,19 +245,23 @@ def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> 
 
     ||d||_1 <= r implies sum q_j d_j^2 <= r^2 max q, so of the lift of an L1 ball nothing else is needed.
     """
-    named = multipliers
-    found = {"t": -named["z (z - h) = 0"], "mu": named["z >= 0"], "nu": named["z - h >= 0"]}
+    states = {"t": -multipliers["z (z - h) = 0"], "mu": multipliers["z >= 0"], "nu": multipliers["z - h >= 0"]}
+    return states | _region_multipliers(multipliers, region)
+
+
+def _region_multipliers(named: Mapping[str, np.ndarray], region: Region) -> dict[str, np.ndarray]:
+    """Return q (n,) or (1,), and clip (n,) where a ball is clipped, in input units."""
     if isinstance(region, Zonotope):
-        return found | {"q": _positive(named["1 - d_j^2 >= 0"])}
+        return {"q": _positive(named["1 - d_j^2 >= 0"])}
     if isinstance(region, EllipsoidRegion):
-        return found | {"q": _positive(named["1 - |d|^2 >= 0"])}
+        return {"q": _positive(named["1 - |d|^2 >= 0"])}
     if not isinstance(region, Ball):
         raise RegionError(f"region: no certificate file states a {type(region).__name__}.")
     if region.norm == INFINITY:
         lower, upper = region.bounding_box()
         q, wide = np.zeros(region.size), upper > lower
         q[wide] = _positive(named["1 - d_j^2 >= 0"] / ((upper - lower)[wide] / 2) ** 2)
-        return found | {"q": q}
+        return {"q": q}
     clipped = region.lower is not None and region.upper is not None
     wide = region.upper > region.lower if clipped else np.ones(region.size, bool)
     square = region.radius**2 or 1.0
@@ -243,7 +269,7 @@ def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> 
     q[wide] = named.get("1 - |d|^2 >= 0", np.ones(1)) / square
     if region.norm == 1 and "1 - d_j^2 >= 0" in named:
         q[wide] += (named["1 - d_j^2 >= 0"] + named["e_j^2 - d_j^2 >= 0"]) / square
-    found["q"] = _positive(q) if region.norm == 1 else _positive(q[wide][:1] if wide.any() else np.ones(1))
+    found = {"q": _positive(q) if region.norm == 1 else _positive(q[wide][:1] if wide.any() else np.ones(1))}
     if clipped:
         a, c = ((bound - region.center)[wide] / region.radius for bound in (region.lower, region.upper))
         eps = np.finfo(float).eps  # as in problems.robustness.coordinates, where a bound that binds has a multiplier
@@ -251,6 +277,191 @@ def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> 
         clip = np.zeros(region.size)
         clip[np.flatnonzero(wide)[binding]] = named.get("(d - lower)(upper - d) >= 0", np.zeros(0)) / square
         found["clip"] = clip
+    return found
+
+
+def phases(
+    network: MonDEQ,
+    region: Ball,
+    label: int,
+    target: int,
+    bound: float,
+    invariant: Box,
+    leaves: tuple[np.ndarray, Sequence[Mapping[str, np.ndarray]]],
+) -> Proof:
+    """Return the proof that F_target - F_label <= bound on the region, by a tree of phases (theory mondeq-phases).
+
+    Parameters
+    ----------
+    bound
+        What every leaf proves; at least the largest `sound_bound` of the leaves.
+    invariant
+        Bounds l <= h <= u of the root, of which the checker proves that they hold: those of
+        :func:`tightrope.propagation.fixpoint.inductive`, as :class:`tightrope.verifiers.tightening.Tightening` has
+        them. The leaves' own bounds follow from it and the signs: l_i = max(l_i, 0) for a sign 1, u_i = min(u_i, 0)
+        for -1, and nothing else.
+    leaves
+        Signs (leaves, p) int8, 1 where h_i >= 0 is assumed, -1 where h_i <= 0, 0 for nothing, and for each leaf its
+        multipliers by the name of a fact. The names, and the order of the numbers (k,) of each, are those of
+        `cut_model(robustness_model(network, region, label), Box(l, u)).constraints` with the leaf's own bounds, so
+        that `data.constraints.split(bound.multipliers)` of its `ArrowData` is right as it is:
+        "z (z - h) = 0", "z >= 0", "z - h >= 0", "z (u - z) >= 0", "u (h - l) - (u - l) z >= 0": the leaf's unstable
+        neurons (l < 0 < u), ascending; "always active: h - l >= 0" (0 <= l); "never active: -h >= 0" (u <= 0); and
+        the region's own, such as "1 - d_j^2 >= 0", in unit coordinates. A fact that is not there has multipliers 0. A
+        leaf that is empty (l_i > u_i) has no multipliers: {}. Products of pairs of facts need the pairs as well, which
+        are "pairs" (r, 2) beside the multipliers "pairs of facts >= 0" (r,).
+        A tree of one leaf without signs is order 1+bounds.
+    """
+    signs, named = np.asarray(leaves[0], np.int8), leaves[1]
+    if signs.shape != (len(named), network.width):
+        raise InputError(f"leaves: expected signs ({len(named)}, {network.width}), got {signs.shape}.")
+    claim = {"label": label, "target": target, "leaves": len(named)}
+    tree = _tree(network, region, claim, bound, invariant, signs, named)
+    return _phases(network, region, invariant, [tree])
+
+
+def _under_bounds(network: MonDEQ, region: Ball, bounds: Box, certificates: Sequence[Certificate]) -> Proof:
+    """Return the proof of certificates of which one at least is of order 1+cuts, under its bounds on h."""
+    claims = []
+    for certificate in certificates:
+        named, cuts = dict(certificate.multipliers), certificate.cuts
+        if cuts is not None:
+            if not (np.array_equal(cuts.lower, bounds.lower) and np.array_equal(cuts.upper, bounds.upper)):
+                raise CertificateError("certificates: those of one file must have the same bounds on h.")
+            named["pairs"] = cuts.pairs
+        claim = {"label": certificate.label, "target": certificate.target}
+        signs = np.zeros((1, network.width), np.int8)
+        claims.append(_tree(network, region, claim, certificate.bound, bounds, signs, [named]))
+    return _phases(network, region, bounds, claims)
+
+
+def _phases(network: MonDEQ, region: Ball, bounds: Box, claims: Iterable[Iterable[_Claim]]) -> Proof:
+    """Return the proof of claims with the arrays of :func:`_tree`, which are those of all leaves in turn."""
+    header, arrays = described(region)
+    inside = network.equilibrium(_middle(region))
+    arrays |= {"l": bounds.lower, "u": bounds.upper, "h": network.W @ inside + network.U @ _middle(region) + network.u}
+    return _proof("mondeq-phases", network, (header, arrays), claims, _joined)
+
+
+def _middle(region: Ball) -> np.ndarray:
+    """Return the centre of a ball, or of the box that is left of one of L-infinity."""
+    return np.add(*region.bounding_box()) / 2 if region.norm == INFINITY else region.center
+
+
+def _tree(
+    network: MonDEQ,
+    region: Ball,
+    claim: dict,
+    bound: float,
+    invariant: Box,
+    signs: np.ndarray,
+    named: Sequence[Mapping[str, np.ndarray]],
+) -> Iterator[_Claim]:
+    """Yield a claim with its leaves' multipliers: shorter, as they are, and a little to the side."""
+    low = np.where(signs > 0, np.maximum(invariant.lower, 0), invariant.lower)
+    high = np.where(signs < 0, np.minimum(invariant.upper, 0), invariant.upper)
+    rows = [_fact_multipliers(*leaf, region) for leaf in zip(low, high, named, strict=True)]
+
+    def whole(bound: float, rows: list[dict]) -> _Claim:
+        own = {"sign": signs} if "leaves" in claim else {}
+        return claim | {"bound": decimal_above(bound)}, _joined(rows) | own
+
+    yield from _shorter(whole(bound, rows))
+    exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*described(region))
+
+    def form(found: dict, leaf: int) -> np.ndarray:
+        read = phase_theory.Multipliers.read(found, 0, network.width, exact_region.size)
+        bounds, labels = (low[leaf], high[leaf]), (claim["label"], claim["target"])
+        return phase_theory.margin_form(exact, exact_region, *labels, Fraction(0), bounds, read).floats()
+
+    values, changed = [bound], []
+    for leaf, own in enumerate(rows):
+        if (low[leaf] > high[leaf]).any():
+            changed.append(own)
+            continue
+        free = (low[leaf] < 0) & (high[leaf] > 0)
+        value, found = _nudged(partial(form, leaf=leaf), own, bound, free)
+        if value is None:
+            return
+        values.append(value)
+        changed.append(found)
+    yield whole(max(values), changed)
+
+
+def _fact_multipliers(
+    low: np.ndarray, high: np.ndarray, named: Mapping[str, np.ndarray], region: Ball
+) -> dict[str, np.ndarray]:
+    """Return one leaf's arrays in a file, in input units, for multipliers by the names of relaxations.cuts.
+
+    Multipliers of order 1, of all neurons, are those of a leaf too: `t` of a neuron whose sign is known is of 0 = 0.
+    """
+    p = len(low)
+    if (low > high).any():
+        return {"t": np.zeros((1, p))}  # there is no such state
+    dead, on = high <= 0, low >= 0
+    free, active = np.flatnonzero(~dead & ~on), np.flatnonzero(on & ~dead)
+    places = {"always active: h - l >= 0": active, "never active: -h >= 0": np.flatnonzero(dead)}
+
+    def spread(name: str) -> np.ndarray:
+        found, values = np.zeros((1, p)), np.asarray(named.get(name, ()), float)
+        if len(values):
+            found[0, places.get(name, free) if len(values) < p or name in places else slice(None)] = values
+        return found
+
+    names = {"z": "z >= 0", "z-h": "z - h >= 0", "triangle": "u (h - l) - (u - l) z >= 0"}
+    names |= {"h-l": "always active: h - l >= 0", "-h": "never active: -h >= 0"}
+    arrays = {"t": np.where((low < 0) & ~dead, -spread("z (z - h) = 0"), 0.0)}
+    arrays |= {fact: spread(name) for fact, name in names.items()}
+    arrays |= {name: values[None] for name, values in _region_multipliers(named, region).items()}
+    square = np.asarray(named.get("z (u - z) >= 0", ()), float)
+    products = {("z", "u-z"): [(free[: len(square)], free[: len(square)], square)]}
+
+    # The pairs of relaxations.cuts: which fact a row is.
+    lower, upper = region.bounding_box()
+    wide = np.flatnonzero(upper > lower)
+    groups = [
+        ("z", free),
+        ("u-z", free),
+        ("z-h", free),
+        ("triangle", free),
+        ("h-l", active),
+        ("-h", np.flatnonzero(dead)),
+    ]
+    groups += [("c-d", wide), ("d-a", wide)] if region.norm == INFINITY else []
+    kinds = np.repeat(np.arange(len(groups)), [len(where) for _, where in groups])
+    index = np.concatenate([where for _, where in groups])
+    pairs, values = np.asarray(named.get("pairs", np.zeros((0, 2))), int), np.asarray(named.get(PAIRS, ()), float)
+    for first, (factor, _) in enumerate(groups[:2]):
+        for second, (fact, _) in enumerate(groups):
+            mine = (kinds[pairs[:, 0]] == first) & (kinds[pairs[:, 1]] == second)
+            i, j = index[pairs[mine, 0]], index[pairs[mine, 1]]
+            unit = ((upper - lower) / 2)[j] if fact in ("c-d", "d-a") else 1.0
+            products.setdefault((factor, fact), []).append((i, j, values[mine] / unit))
+    for (factor, fact), parts in products.items():
+        i, j, y = (np.concatenate(part) for part in zip(*parts, strict=True))
+        if len(y):
+            arrays[f"{factor}*{fact}"] = y
+            arrays[f"{factor}*{fact} at"] = np.stack([np.zeros(len(i), int), i, j], 1)
+    return arrays
+
+
+def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays of leaves, or of claims, in turn; what one of them does not have is 0."""
+    counts = [len(part["t"]) for part in parts]
+    found: dict[str, np.ndarray] = {}
+    for name in sorted({name for part in parts for name in part}):
+        size = next(part[name].shape[1:] for part in parts if name in part)
+        rows = []
+        for first, count, part in zip(np.cumsum([0, *counts]), counts, parts, strict=False):
+            if name.endswith(" at") and name in part:
+                rows.append(part[name] + np.array([first, 0, 0]))
+            elif name in part:
+                rows.append(part[name])
+            elif "*" not in name and name != "sign":
+                rows.append(np.zeros((count, *size)))
+        found[name] = np.concatenate(rows)
+        if name.endswith(" at"):
+            found[name] = found[name].astype(np.uint16 if found[name].max(initial=0) < 2**16 else np.int32)
     return found
 
 
@@ -349,41 +560,62 @@ def decimal_below(value: float) -> str:
 def _shorter(claim: _Claim) -> Iterator[_Claim]:
     """Yield a claim with its multipliers rounded to single precision, then as they are."""
     with np.errstate(over="ignore"):  # what is too large is refused
-        yield claim[0], {name: array.astype(np.float32).astype(float) for name, array in claim[1].items()}
+        yield claim[0], {name: _single(array).astype(array.dtype) for name, array in claim[1].items()}
     yield claim
 
 
-def _proof(theory: str, network: MonDEQ | FeedForward, region: _Content, claims: Iterable[Iterable[_Claim]]) -> Proof:
+def _single(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _stacked(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the rows of claims in turn."""
+    return {name: np.concatenate([np.atleast_2d(part[name]) for part in parts]) for name in parts[0]}
+
+
+def _proof(
+    theory: str,
+    network: MonDEQ | FeedForward,
+    region: _Content,
+    claims: Iterable[Iterable[_Claim]],
+    together: Callable[[Sequence[Mapping[str, np.ndarray]]], dict[str, np.ndarray]] = _stacked,
+) -> Proof:
     """Return the claims that the checker proves: of each the first of its candidates.
 
-    The file is in single precision if all that it holds is.
+    `together` makes the arrays of a file of those of its claims. It is in single precision if all that it holds is.
     """
     header, arrays = region
     kind, weights = arrays_of(network)
     sha256 = checker.digest(kind, weights)
 
     def file(chosen: Sequence[_Claim]) -> checker.Certificate:
-        rows = {name: np.concatenate([np.atleast_2d(own[name]) for _, own in chosen]) for name in chosen[0][1]}
-        if all((array == array.astype(np.float32)).all() for array in rows.values()):
-            rows = {name: array.astype(np.float32) for name, array in rows.items()}
+        rows = together([own for _, own in chosen])
+        if all((array == _single(array)).all() for array in rows.values()):
+            rows = {name: _single(array) for name, array in rows.items()}
         return checker.Certificate(theory, sha256, header, [claim for claim, _ in chosen], arrays | rows)
 
-    kept, findings = [], []
-    for candidates in claims:
-        refused = None
-        for candidate in candidates:
-            if candidate[1]:
-                (finding,) = checker.check(file([candidate]), weights)
-            else:
-                finding = Finding(
-                    str(candidate[0]), False, reason="it was proven by a closed form, without multipliers"
-                )
+    candidates = [iter(own) for own in claims]
+    kept: dict[int, _Claim] = {}
+    findings: dict[int, Finding] = {}
+    while True:  # all claims that are left at once: what they share is proven once
+        left = [number for number in range(len(candidates)) if number not in kept]
+        tried = {number: found for number in left if (found := next(candidates[number], None)) is not None}
+        for number in [number for number, (_, own) in tried.items() if not own]:
+            claim, reason = tried.pop(number)[0], "it was proven by a closed form, without multipliers"
+            findings[number] = Finding(str(claim), False, reason=reason)
+        if not tried:
+            break
+        found = checker.check(file(list(tried.values())), weights)
+        whole = len(found) != len(tried) or found[0].claim == WHOLE_FILE  # refused, and other multipliers do not help
+        for number, finding in zip(tried, found * len(tried) if whole else found, strict=False):
             if finding.proven:
-                kept.append(candidate)
-                break
-            refused = refused or finding
-        findings.append(finding if finding.proven else refused)
-    return Proof(file(kept) if kept else None, tuple(findings))
+                kept[number] = tried[number]
+            if finding.proven or number not in findings:  # the first reason stays
+                findings[number] = finding
+        if whole:
+            break
+    chosen = [kept[number] for number in sorted(kept)]
+    return Proof(file(chosen) if chosen else None, tuple(findings[number] for number in range(len(candidates))))
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from tests.checker.test_relu import exact_maximum, margins, outcome, random_network, with_claim
 from tightrope import relu_proofs
 from tightrope.certificates import Verdict
-from tightrope.checker.relu import complete
+from tightrope.checker.trees import complete
 from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 

@@ -73,25 +73,28 @@ class Multipliers:
 
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray], p: int, n: int) -> "Multipliers":
-        """Return the multipliers of these arrays, refusing wrong shapes and signs.
+        """Return the multipliers of these arrays, refusing wrong shapes and signs."""
+        values = {name: vector(arrays, name, p, signed=name == "t") for name in ("t", "mu", "nu")}
+        return cls(**values, **of_region(arrays, n))
 
-        `q` may be one number for all coordinates.
-        """
-        values = {}
-        for name, size in (("t", p), ("mu", p), ("nu", p), ("q", n), ("clip", n)):
-            if name not in arrays:
-                if name == "clip":
-                    continue
-                raise Refused(f"{name}: these multipliers are missing")
-            array = np.asarray(arrays[name], float)
-            if name == "q" and array.shape == (1,):
-                array = np.repeat(array, n)
-            if array.shape != (size,):
-                raise Refused(f"{name}: expected {size} multipliers, got the shape {array.shape}")
-            values[name] = Exact.of(array)
-            if name != "t" and (values[name].signs < 0).any():
-                raise Refused(f"{name}: a multiplier of an inequality is negative")
-        return cls(**values)
+
+def vector(arrays: Mapping[str, np.ndarray], name: str, size: int, *, signed: bool = False) -> Exact:
+    """Return the multipliers (size,) of this name, at least 0 but if they are `signed`."""
+    if name not in arrays:
+        raise Refused(f"{name}: these multipliers are missing")
+    array = np.asarray(arrays[name], float)
+    if array.shape != (size,):
+        raise Refused(f"{name}: expected {size} multipliers, got the shape {array.shape}")
+    if not signed and (array < 0).any():
+        raise Refused(f"{name}: a multiplier of an inequality is negative")
+    return Exact.of(array)
+
+
+def of_region(arrays: Mapping[str, np.ndarray], n: int) -> dict[str, Exact]:
+    """Return the multipliers `q` and perhaps `clip` (n,) of a region; `q` may be one number for all coordinates."""
+    if "q" in arrays and np.shape(arrays["q"]) == (1,):
+        arrays = {**arrays, "q": np.repeat(arrays["q"], n)}
+    return {name: vector(arrays, name, n) for name in ("q", "clip") if name == "q" or name in arrays}
 
 
 def prove_margin(
@@ -104,11 +107,15 @@ def prove_margin(
     Refused
         The multipliers do not prove it.
     """
-    xi, constant = network.difference(label, target)
-    corner, row, core = state_form(network, region, multipliers)
-    corner = corner + Exact.rational(bound - constant)
-    if not is_semidefinite(bordered(corner, row - xi * HALF, core)):
+    form = state_form(network, region, multipliers) + objective(network, label, target, bound)
+    if not is_semidefinite(form):
         raise Refused("the multipliers do not prove the bound")
+
+
+def objective(network: Network, label: int, target: int, bound: Fraction) -> Exact:
+    """Return the form bound - (F_target - F_label) in (1, z), (1 + p, 1 + p)."""
+    xi, constant = network.difference(label, target)
+    return bordered(Exact.rational(bound - constant), -xi * HALF, Exact.zeros(len(xi), len(xi)))
 
 
 def prove_image(network: Network, region: Region, Q: Exact, b: Exact, multipliers: Multipliers) -> None:
@@ -120,47 +127,61 @@ def prove_image(network: Network, region: Region, Q: Exact, b: Exact, multiplier
         The multipliers do not prove it.
     """
     offset, through = Q @ network.c + b, Q @ network.C  # Q F + b = offset + through z
-    corner, row, core = state_form(network, region, multipliers)
-    corner = corner + Exact.rational(Fraction(1)) - offset @ offset
-    if not is_semidefinite(bordered(corner, row - through.T @ offset, core - through.T @ through)):
+    corner = Exact.rational(Fraction(1)) - offset @ offset
+    inside = bordered(corner, -(through.T @ offset), -(through.T @ through))
+    if not is_semidefinite(state_form(network, region, multipliers) + inside):
         raise Refused("the multipliers do not prove that the ellipsoid holds the image")
 
 
-def state_form(network: Network, region: Region, m: Multipliers) -> tuple[Exact, Exact, Exact]:
-    """Return corner, row (p,) and core (p, p) of a quadratic form in (1, z) that no state of the region makes positive.
+def state_form(network: Network, region: Region, m: Multipliers) -> Exact:
+    """Return a quadratic form in (1, z), (1 + p, 1 + p), that no state of the region makes positive.
 
     It is a lower bound over all d of minus the sum of the products above, each of which is at least 0 at every state.
     """
+    b, U = bias(network, region)
+    IW = Exact.identity(len(b)) - network.W
+    t = m.t.column()
+    table = stack([[(m.nu @ b).row(), -(m.mu + IW.T @ m.nu).row()], [-(t * b.column()), t * IW]])
+    return without_inputs(region, m.q, m.clip, table, stack([[(m.nu @ U).row()], [-(t * U)]]))
+
+
+def bias(network: Network, region: Region) -> tuple[Exact, Exact]:
+    """Return b (p,) and V (p, n) with U x + u = b + V d on the region, refusing one of other inputs."""
     if len(region.centre) != network.U.shape[1]:
         raise Refused(f"region: expected {network.U.shape[1]} coordinates, got {len(region.centre)}")
-    free, U = region.free, region.seen(network.U)
-    constant, quad = region.largest(m.q), m.q
-    lin = Exact.zeros(region.size)
-    if m.clip is not None:
+    return network.U @ region.centre + network.u, region.seen(network.U)
+
+
+def without_inputs(region: Region, q: Exact, clip: Exact | None, table: Exact, D: Exact) -> Exact:
+    """Return S (r, r) with y'S y <= y'(table y + D d) minus the region's products, for all d and all y with y_0 = 1.
+
+    Parameters
+    ----------
+    q, clip
+        (n,) multipliers >= 0 of B(q) - sum q_j d_j^2 and of (d_j - a_j)(c_j - d_j).
+    table, D
+        (r, r) and (r, n).
+    """
+    constant, quad, free = region.largest(q), q, region.free
+    if clip is not None:
         if region.lower is None or region.upper is None:
             raise Refused("clip: the region is not clipped")
-        quad = m.q + m.clip
-        lin = m.clip * (region.lower + region.upper)
-        constant -= (m.clip * region.lower * region.upper).sum().fraction()
-    U, quad, lin = U[:, free], quad[free], lin[free]
+        quad = q + clip
+        constant -= (clip * region.lower * region.upper).sum().fraction()
+        lin = (clip * (region.lower + region.upper)).row()
+        D = stack([[D[:1] - lin], [D[1:]]])
+    quad, D = quad[free], D[:, free]
     if (quad.signs <= 0).any():
         raise Refused("q: a coordinate that can move has the multiplier 0")
-    g = inverse_up(quad)
-    Ug = U * g[None, :]
-    K, k, kappa = Ug @ U.T, Ug @ lin, ((lin * g) @ lin).fraction()
-    b = network.U @ region.centre + network.u
-    K_nu = K @ m.nu
-    corner = Exact.rational(-constant - kappa / 4) + m.nu @ b + (k @ m.nu) * HALF - (m.nu @ K_nu) * Fraction(1, 4)
-    IW = Exact.identity(len(b)) - network.W
-    row = -(m.mu + IW.T @ m.nu + m.t * (b + (k - K_nu) * HALF)) * HALF
-    TIW = m.t.column() * IW
-    core = symmetric(TIW) - (m.t.column() * K * m.t[None, :]) * Fraction(1, 4)
-    return corner, row, core
+    eliminated = (D * inverse_up(quad).row()) @ D.T * Fraction(1, 4)
+    size = len(table) - 1
+    corner = bordered(Exact.rational(constant), Exact.zeros(size), Exact.zeros(size, size))
+    return symmetric(table) - eliminated - corner
 
 
 def bordered(corner: Exact, row: Exact, core: Exact) -> Exact:
     """Return [[corner, row], [row', core]] (1 + p, 1 + p) of a number, a vector (p,) and a matrix (p, p)."""
-    return stack([[Exact(corner.integers.reshape(1, 1), corner.scale), row[None, :]], [row.column(), core]])
+    return stack([[corner.row(), row.row()], [row.column(), core]])
 
 
 def symmetric(A: Exact) -> Exact:

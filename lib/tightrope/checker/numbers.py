@@ -12,6 +12,9 @@ try:
 except ImportError:  # the same answers from Python's integers, several times slower
     flint = None  # type: ignore[assignment]
 
+#: Bits of numbers that may be rounded, below the largest of an array.
+BITS = 60
+
 Index = int | slice | list | tuple | np.ndarray
 
 
@@ -137,6 +140,10 @@ class Exact:
         """Return a vector as a column."""
         return self[:, None]
 
+    def row(self) -> "Exact":
+        """Return a vector, or a number, as a row."""
+        return Exact(self.integers.reshape(1, -1), self.scale)
+
     def sum(self) -> "Exact":
         """Return the sum of all entries, a number."""
         return Exact(np.array(sum(self.integers.ravel().tolist()), dtype=object), self.scale)
@@ -173,6 +180,11 @@ class Exact:
     def floats(self) -> np.ndarray:
         """Return floats close to the values: for what is proposed and proven afterwards, never for a decision."""
         return np.vectorize(lambda n: nearest(int(n) * self.scale), otypes=[float])(self.integers)
+
+    def shortened(self) -> "Exact":
+        """Return an array nearby of integers with at most BITS bits: for what may be any numbers."""
+        spare = max((abs(int(n)).bit_length() for n in self.integers.ravel()), default=0) - BITS
+        return self if spare <= 0 else Exact(self.integers >> spare, self.scale * 2**spare)
 
     def up(self) -> "Exact":
         """Return floats at or above the values, as exact numbers: shorter integers for what may be larger."""

@@ -12,6 +12,7 @@ A zonotope or an ellipsoid is x = o + G d with d in the unit ball of L-infinity 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 
@@ -63,6 +64,22 @@ class Region:
         if self.half is not None:
             return (q * self.half * self.half).sum().fraction()
         return self.radius**2 * max(q.fractions(), default=Fraction(0))
+
+    def reach(self, forms: Exact) -> list[Fraction]:
+        """Return upper bounds of forms (rows, p0) of x - o: the largest values, but for roots and clipped balls."""
+        B = self.seen(forms)
+        size = abs(B)
+        if self.half is not None:
+            return (size @ self.half).fractions()
+        if self.norm == "1":
+            found = [self.radius * max(row.fractions(), default=Fraction(0)) for row in size]
+        else:
+            found = [self.radius * _root_up(Exact((row.integers**2).sum(), row.scale**2)) for row in size]
+        if self.lower is not None and self.upper is not None:
+            box = (B * self.lower).maximum(B * self.upper)
+            ends = Exact(box.integers.sum(1), box.scale).fractions()
+            found = [min(pair) for pair in zip(found, ends, strict=True)]
+        return found
 
     @property
     def free(self) -> np.ndarray:
@@ -199,3 +216,12 @@ def decimal(description: Mapping, name: str) -> Fraction:
         return Fraction(text)
     except ValueError:
         raise Refused(f"{name}: expected a decimal number as text, got {text!r}") from None
+
+
+def _root_up(value: Exact) -> Fraction:
+    """Return a fraction at or above the square root of a number >= 0, by less than 2^-60 of it."""
+    number = value.fraction()
+    shift = max(0, 64 + (number.denominator.bit_length() - number.numerator.bit_length()) // 2)
+    scaled = number * 4**shift
+    floor = isqrt(scaled.numerator // scaled.denominator)
+    return Fraction(floor + (Fraction(floor) ** 2 < scaled), 2**shift)

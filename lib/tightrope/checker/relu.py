@@ -11,18 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import isqrt
 
 import numpy as np
 
 from tightrope.checker.numbers import Exact, Refused, above
 from tightrope.checker.regions import Region
 from tightrope.checker.relu_network import Network, Step
+from tightrope.checker.trees import complete
 
 #: Products of a network's proof up to which it is decided in integers; beyond, in floats with an a-priori error.
 EXACT_UP_TO = 50_000_000
-#: Bits of forms in integers below their largest entry: any form is a proof, so it may be rounded.
-BITS = 60
 SLOPE_BITS = 52
 UNIT, TINY = 2.0**-53, 2.0**-1070
 #: Entries of a batch of forms in floats.
@@ -68,9 +66,9 @@ class ExactForms:
         if isinstance(given, str):
             chosen = np.where(self.form.signs > 0, *slopes(given, low, high))
             chosen = np.rint(chosen * 2.0**SLOPE_BITS).astype(int)
-            mu = _rounded(self.form * Exact(chosen, Fraction(1, 2**SLOPE_BITS)))
+            mu = (self.form * Exact(chosen, Fraction(1, 2**SLOPE_BITS))).shortened()
         else:
-            mu = _rounded(Exact.of(given))
+            mu = Exact.of(given).shortened()
         lower, upper, A = Exact.of(low), Exact.of(high), self.form
         zero = Exact.zeros(*low.shape)
         most = (A * lower.maximum(zero) - mu * lower).maximum(A * upper.maximum(zero) - mu * upper)
@@ -80,20 +78,7 @@ class ExactForms:
 
     def largest(self, region: "Inputs") -> list[Fraction]:
         """Return the bound of each row, forms being of the input."""
-        ball, B, value = region.region, self.form, self.value + self.form @ region.region.centre
-        if ball.generators is not None:
-            B = B @ ball.generators
-        size = abs(B)
-        if ball.half is not None:
-            return (value + size @ ball.half).fractions()
-        if ball.norm == "1":
-            reach = [ball.radius * max(row.fractions(), default=Fraction(0)) for row in size]
-        else:
-            reach = [ball.radius * _root_up(Exact((row.integers**2).sum(), row.scale**2)) for row in size]
-        if ball.lower is not None and ball.upper is not None:
-            ends = (B * ball.lower).maximum(B * ball.upper)
-            box = Exact(ends.integers.sum(1), ends.scale).fractions()
-            reach = [min(pair) for pair in zip(reach, box, strict=True)]
+        value, reach = self.value + self.form @ region.region.centre, region.region.reach(self.form)
         return [v + r for v, r in zip(value.fractions(), reach, strict=True)]
 
 
@@ -311,37 +296,6 @@ def both_signs(size: int) -> np.ndarray:
     return np.concatenate([np.eye(size), -np.eye(size)])
 
 
-def complete(signs: np.ndarray) -> bool:
-    """Return True only if each sign pattern of the neurons (leaves, n) agrees with a leaf; 0 stands for both signs.
-
-    Where all leaves have a sign of one neuron, both halves must be complete. Leaves of a tree always share one.
-
-    Examples
-    --------
-    >>> complete(np.array([[1, 0], [-1, 1], [-1, -1]])), complete(np.array([[1, 0], [-1, 1]]))
-    (True, False)
-    """
-    if not np.isin(signs, (-1, 0, 1)).all():
-        return False
-    open_leaves, used = [np.arange(len(signs))], [np.zeros(signs.shape[1], bool)]
-    while open_leaves:
-        rows, known = open_leaves.pop(), used.pop()
-        here = (signs[rows] != 0) & ~known
-        if not len(rows):
-            return False
-        if not here.any(1).all():
-            continue
-        shared = np.flatnonzero(here.all(0))
-        if not len(shared):
-            return False
-        known = known.copy()
-        known[shared[0]] = True
-        for sign in (1, -1):
-            open_leaves.append(rows[signs[rows, shared[0]] == sign])
-            used.append(known)
-    return True
-
-
 @np.errstate(all="ignore")  # what overflows is refused
 def prove_point(network: Network, region: Region, point: np.ndarray, label: int, target: int, least: Fraction) -> str:
     """Prove F_target - F_label >= least at a point of the region; return how: "exact", or "float64 analysis".
@@ -387,21 +341,6 @@ def _check_labels(network: Network, label: int, target: int) -> None:
     classes = network.sizes[-1]
     if not (0 <= label < classes and 0 <= target < classes and label != target):
         raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
-
-
-def _rounded(form: Exact) -> Exact:
-    """Return a form nearby with short integers."""
-    spare = max((abs(int(n)).bit_length() for n in form.integers.ravel()), default=0) - BITS
-    return form if spare <= 0 else Exact(form.integers >> spare, form.scale * 2**spare)
-
-
-def _root_up(value: Exact) -> Fraction:
-    """Return a fraction at or above the square root of a number >= 0, by less than 2^-60 of it."""
-    number = value.fraction()
-    shift = max(0, 64 + (number.denominator.bit_length() - number.numerator.bit_length()) // 2)
-    scaled = number * 4**shift
-    floor = isqrt(scaled.numerator // scaled.denominator)
-    return Fraction(floor + (Fraction(floor) ** 2 < scaled), 2**shift)
 
 
 def given_forms(arrays: Mapping[str, np.ndarray], prefix: str, sizes: Sequence[int], rows: slice) -> list[np.ndarray]:

@@ -6,12 +6,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker import lipschitz, mondeq, points, regions, relu
+from tightrope.checker import lipschitz, mondeq, phases, points, regions, relu
 from tightrope.checker.file import Certificate, digest
 from tightrope.checker.numbers import Exact, Refused
 from tightrope.checker.relu_network import Network as ReluNetwork
+from tightrope.checker.trees import complete
 
 EXACT = "exact"
+#: The claim of a finding that refuses all at once.
+WHOLE_FILE = "the whole file"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def check(certificate: Certificate, network: Mapping[str, np.ndarray]) -> list[F
             raise Refused("the network is not the one that the file is about (SHA-256 differs)")
         return list(theory.check(certificate, network))
     except Refused as refusal:
-        return [Finding("the whole file", False, reason=str(refusal))]
+        return [Finding(WHOLE_FILE, False, reason=str(refusal))]
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,40 @@ def _mondeq_margins(certificate: Certificate, arrays: Mapping[str, np.ndarray]) 
         multipliers = mondeq.Multipliers.read(own, len(network.u), region.size)
         bound = regions.decimal(claim, "bound")
         mondeq.prove_margin(network, region, _index(claim, "label"), _index(claim, "target"), bound, multipliers)
+
+    yield from _each(certificate, lambda claim: _margin(claim, "<=", "bound") + _ball(certificate), prove)
+
+
+def _mondeq_phases(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """Claims {"label", "target", "bound"} under bounds on h: l <= h <= u is proven first; with "leaves", a tree.
+
+    A claim takes one row of the multipliers in turn; with leaves as many, and those of `sign`, the phases of each leaf.
+    """
+    network = mondeq.Network.read(arrays)
+    region, _ = _region(certificate, "l", "u", "h", "sign", *phases.ARRAYS)
+    low, high, start = (np.asarray(certificate.arrays.get(name, np.zeros(0)), float) for name in ("l", "u", "h"))
+    phases.prove_invariant(network, region, low, high, start)  # refuses the whole file
+    p, taken = len(low), {"rows": 0, "sign": 0}
+
+    def prove(_: int, claim: Mapping) -> None:
+        _keys(claim, "label", "target", "bound", *(["leaves"] if "leaves" in claim else []))
+        leaves, signs = _index(claim, "leaves") if "leaves" in claim else 1, np.zeros((1, p))
+        if leaves < 1:
+            raise Refused("leaves: expected at least one")
+        first, taken["rows"] = taken["rows"], taken["rows"] + leaves
+        if "leaves" in claim:
+            used, taken["sign"] = taken["sign"], taken["sign"] + leaves
+            signs = certificate.arrays.get("sign", np.zeros(0))[used : taken["sign"]]
+        if signs.shape != (leaves, p) or not complete(signs):
+            raise Refused("sign: the leaves do not cover all phases")
+        label, target, bound = _index(claim, "label"), _index(claim, "target"), regions.decimal(claim, "bound")
+        for number, leaf in enumerate(signs, first):
+            bounds = np.where(leaf > 0, np.maximum(low, 0), low), np.where(leaf < 0, np.minimum(high, 0), high)
+            own = phases.Multipliers.read(certificate.arrays, number, p, region.size)
+            try:
+                phases.prove_margin(network, region, label, target, bound, bounds, own)
+            except Refused as refusal:
+                raise Refused(f"leaf {number - first + 1} of {leaves}: {refusal}") from None
 
     yield from _each(certificate, lambda claim: _margin(claim, "<=", "bound") + _ball(certificate), prove)
 
@@ -299,6 +336,7 @@ def _ball(certificate: Certificate, words: str = "on") -> str:
 
 THEORIES: dict[str, Theory] = {
     "mondeq-order-1": Theory("mondeq", mondeq.ARRAYS, _mondeq_margins),
+    "mondeq-phases": Theory("mondeq", mondeq.ARRAYS, _mondeq_phases),
     "mondeq-lipschitz": Theory("mondeq", mondeq.ARRAYS, _mondeq_lipschitz),
     "mondeq-ellipsoid": Theory("mondeq", mondeq.ARRAYS, _mondeq_ellipsoid),
     "mondeq-point": Theory("mondeq", mondeq.ARRAYS, _mondeq_points),

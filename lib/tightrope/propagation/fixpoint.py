@@ -406,3 +406,41 @@ def _implicit(network: MonDEQ, inputs: Inputs, z: Box, h: Box) -> tuple[Box, Box
         if gain <= 1e-3 * (1 + h.width.max()):
             break
     return z, h, shape
+
+
+def inductive(network: MonDEQ, inputs: Inputs, h: Box) -> Box:
+    """Return bounds on h, these or a little wider ones, that the relaxed equation maps strictly into themselves.
+
+    Bounds that do so at one state hold at all states of a convex region, since h is continuous: a proof that needs no
+    other bounds (theory mondeq-phases of the checker). Where none are found, `h` is returned as it is.
+    """
+    found = h
+    for _ in range(2 * ATTEMPTS):
+        image = _relaxed_image(network, inputs, found)
+        if image is None:
+            break
+        margin = PADDING * (1 + np.maximum(np.abs(found.lower), np.abs(found.upper)))
+        under, over = found.lower + margin - image.lower, image.upper + margin - found.upper
+        most = max(under.max(), over.max())
+        if most <= 0:
+            return found
+        if not most < 1e3 * (1 + h.width.max()):
+            break
+        grow = 1e-3 * most + margin
+        found = Box(np.minimum(found.lower, image.lower - grow), np.maximum(found.upper, image.upper + grow))
+    return h
+
+
+def _relaxed_image(network: MonDEQ, inputs: Inputs, h: Box) -> Box | None:
+    """Bounds on h from (I - W S) h = W e + b + V d, 0 <= e <= 2 mu, and h <= z = S h + e; None if that is singular."""
+    slope, mu = relu_parallelogram(h)
+    try:
+        X = np.linalg.inv(np.eye(network.width) - network.W * slope)
+    except np.linalg.LinAlgError:
+        return None
+    center, radius, freedom = X @ inputs.b, inputs.reach(X @ inputs.V), (X @ network.W) * (2 * mu)
+    lower = center - radius + np.minimum(freedom, 0).sum(1)
+    upper = center + radius + np.maximum(freedom, 0).sum(1)
+    of_z = slope * (center + radius) + np.maximum(slope[:, None] * freedom + np.diag(2 * mu), 0).sum(1)
+    upper = np.minimum(upper, np.maximum(of_z, 0))
+    return Box(lower, upper) if np.isfinite(upper - lower).all() and (lower <= upper).all() else None

@@ -14,7 +14,7 @@ import numpy as np
 
 from tightrope.certificates import Cuts, SoundBound, sound_bound
 from tightrope.problems.robustness import RobustnessModel
-from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
 from tightrope.regions import Ball
 from tightrope.relaxations.cuts import NO_PAIRS, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
@@ -68,7 +68,8 @@ class Tightening:
 
     def __init__(self, model: RobustnessModel, *, rounds: int = 3, count: int = 500):
         ball = cast(Ball, model.region)  # other regions have no fixpoint bounds, and are refused by name there
-        self.bounds = fixpoint_bounds(model.network, ball).h.outward(STORED)
+        known = fixpoint_bounds(model.network, ball)
+        self.bounds = inductive(model.network, known.inputs, known.h.outward(STORED))
         self.base = cut_model(model, self.bounds)
         self.rounds, self.count = rounds, count
 
