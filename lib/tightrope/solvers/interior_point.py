@@ -113,24 +113,6 @@ class InteriorPoint:
         Z.cc[0, 0] += raised
         return Iterate(C, point.X, Z, point.y0 + raised, point.y, point.w)
 
-    def near(self, objective: sp.csr_array, X: Arrow, multipliers: np.ndarray, mu: float) -> Iterate:
-        """Return a warm start from a positive definite X and multipliers (k,) in the order of the program's constraints.
-
-        Z is what the multipliers make it, with the y_0 that gives X and Z the mean product mu in row 0, and w = mu / y:
-        products that are far from mu, or constraints that X does not meet, cost iterations only. Raises
-        numpy.linalg.LinAlgError if no y_0 makes Z positive definite.
-        """
-        C, y = self.data.arrow(objective), multipliers[self.order]
-        y = np.where(self.inequality, np.maximum(y, 1e-3 * mu), y)
-        corner = self._corner(C, y)
-        if corner is None:
-            raise np.linalg.LinAlgError("the multipliers make Z indefinite for every y_0")
-        y0 = corner + mu / X.cc[0, 0]
-        slack = self.data.adjoint(y).plus(C)
-        Z = Arrow(-slack.cc, -slack.cd, -slack.dd)
-        Z.cc[0, 0] += y0
-        return Iterate(C, X, Z, y0, y, mu / y[self.inequality])
-
     def multipliers(self, point: Iterate) -> np.ndarray:
         """Return the multipliers (k,) of an iterate, in the order of the program's constraints."""
         y = np.empty_like(point.y)
@@ -210,7 +192,13 @@ class InteriorPoint:
             if sign_only and best[0] < 0:
                 status = Status.SIGN_KNOWN
                 break
-            if sign_only and primal_residual < max(1e-4, tolerance) and primal > 0 and dual > 0 and _gap(primal, dual) < 0.5:
+            if (
+                sign_only
+                and primal_residual < max(1e-4, tolerance)
+                and primal > 0
+                and dual > 0
+                and _gap(primal, dual) < 0.5
+            ):
                 status = Status.SIGN_KNOWN
                 break
             if max(dual_residual, gap) < tolerance and primal_residual < max(1e-4, 10 * tolerance):
@@ -264,7 +252,7 @@ class InteriorPoint:
         return report, trail[int(0.65 * (len(trail) - 1))]
 
     def _mean(self, X: Arrow) -> np.ndarray:
-        """Return row 0 of X, (N,) in the order of the program's coordinates, as first moments: divided by X_00."""
+        """Return row 0 of X over X_00, (N,) in the order of the program's coordinates."""
         first = np.empty(len(self.data.order))
         first[self.data.order] = np.concatenate([X.cc[0], X.cd[0]]) / X.cc[0, 0]
         return first

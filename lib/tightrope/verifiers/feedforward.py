@@ -56,6 +56,7 @@ def verify_feedforward(
     targets: Iterable[int] | None = None,
     method: str = "cascade",
     order: str = "1",
+    complete: bool = True,
     attack: bool = True,
     tolerance: float = 1e-5,
     time_limit: float | None = None,
@@ -66,7 +67,7 @@ def verify_feedforward(
 
     Parameters
     ----------
-    network, region, label, targets, attack, tolerance, time_limit, seed, stop
+    network, region, label, targets, complete, attack, tolerance, time_limit, seed, stop
         As in :func:`tightrope.verifiers.robustness.verify`, which calls this function.
     method
         "cascade": the labels that the attack does not reach by linear bounds (:data:`CASCADE`); on an L-infinity ball,
@@ -116,7 +117,7 @@ def verify_feedforward(
         if method == MILP and box is not None:
             return _by_milp(network, box, label, decisions, time_limit or PATIENCE, stop)
         hits = []
-        if method in (TREE, "cascade") and box is not None:
+        if (method == TREE or (method == "cascade" and complete)) and box is not None:
             end_if(stop)
             unstable = unstable_neurons(network, box)
             if method == "cascade" and unstable > MOST_UNSTABLE:
@@ -133,6 +134,7 @@ def verify_feedforward(
                 label=label,
                 method=method,
                 order=order,
+                complete=False,
                 attack=False,
                 tolerance=tolerance,
                 time_limit=time_limit,

@@ -1,4 +1,4 @@
-"""Is a monDEQ robust on a region? Attack, then Shor's relaxation of the labels that the attack does not reach."""
+"""Is a monDEQ robust on a region? Attack, then Shor's relaxation, then branch and bound, label by label."""
 
 import time
 from collections.abc import Iterable
@@ -26,12 +26,14 @@ from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status, Stop, end_if
 from tightrope.solvers.transfer import Transfer, supports
+from tightrope.verifiers.phases import PATIENCE, Phases
 from tightrope.verifiers.report import (
     NOT_CERTIFIED,
     LabelDecision,
     RobustnessReport,
     attack_then_prove,
     checked_targets,
+    falsified,
     undecided,
 )
 from tightrope.verifiers.tightening import Tightening
@@ -39,7 +41,7 @@ from tightrope.verifiers.tightening import Tightening
 METHODS = ("cascade", "interior-point", *conic.SOLVERS)
 #: Other names of some of them.
 SAME = {"shor": "interior-point"}
-ORDERS = ("1", "1+cuts", "2")
+ORDERS = ("1", "1+bounds", "1+cuts", "2")
 #: Restarts and steps of the attack.
 RESTARTS, STEPS = 2, 20
 
@@ -52,6 +54,7 @@ def verify_mondeq(
     targets: Iterable[int] | None = None,
     method: str = "cascade",
     order: str = "1",
+    complete: bool = True,
     attack: bool = True,
     tolerance: float = 1e-5,
     time_limit: float | None = None,
@@ -66,9 +69,10 @@ def verify_mondeq(
     check_order(order, method, network.width, region)
 
     def prove(decisions: dict[int, LabelDecision], attacked: bool) -> list[Attack]:
+        hits: list[Attack] = []
         still = undecided(decisions)
         if not still:
-            return []
+            return hits
         decide = _Decider(
             network,
             region,
@@ -84,7 +88,11 @@ def verify_mondeq(
             old = decisions[target]
             new = decide(target)
             decisions[target] = replace(new, nominal_margin=old.nominal_margin, attack_margin=old.attack_margin)
-        return []
+        if complete and method == "cascade":
+            for target in undecided(decisions):
+                decisions[target], hit = decide.exactly(decisions[target])
+                hits += [hit] if hit is not None else []
+        return hits
 
     effort, cascade = (RESTARTS, STEPS) if attack else None, method == "cascade"
     return attack_then_prove(network, region, label, targets, prove, effort=effort, seed=seed, cascade=cascade)
@@ -151,6 +159,7 @@ class _Decider:
         self._transfer = Transfer(self.model) if method == "cascade" and supports(self.model) else None
         self._warm: Iterate | None = None
         self._tightening: Tightening | None = None
+        self._phases: Phases | None = None
 
     def __call__(self, target: int) -> LabelDecision:
         end_if(self.stop)
@@ -166,6 +175,34 @@ class _Decider:
         if self.order != "1" and (decision.verdict is not Verdict.CERTIFIED or self.method == "interior-point"):
             return (self._second_order if self.order == "2" else self._tightened)(target, decision, began)
         return decision
+
+    def exactly(self, old: LabelDecision) -> tuple[LabelDecision, Attack | None]:
+        """Return the decision of a label that the relaxation leaves open by its tree, and the attack if it met one."""
+        if self._phases is None:
+            try:
+                self._phases = Phases(self.model)
+            except RegionError as error:
+                return replace(old, reason=f"{old.reason}; {error}"), None
+        known = None if old.certificate is None or old.certificate.cuts is not None else old.certificate.multipliers
+        limit = PATIENCE if self.time_limit is None else self.time_limit
+        tree = self._phases(old.label, multipliers=known, time_limit=limit, stop=self.stop)
+        bound = tree.bound if old.bound is None else min(tree.bound, old.bound)
+        margins = [margin for margin in (old.attack_margin, tree.margin) if margin is not None and np.isfinite(margin)]
+        new = replace(
+            old,
+            verdict=tree.verdict,
+            bound=bound,
+            attack_margin=max(margins, default=None),
+            solver=f"phases {tightrope.__version__}",
+            gap=None,
+            iterations=old.iterations + tree.iterations,
+            seconds=old.seconds + tree.seconds,
+            reason=tree.reason,
+            tree=tree,
+        )
+        if tree.verdict is Verdict.CERTIFIED:
+            new = replace(new, bound=tree.bound, certificate=None)
+        return (new if tree.attack is None else falsified(new, tree.attack)), tree.attack
 
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision by Lasserre's order 2, if it proves more than order 1 did."""
@@ -183,9 +220,10 @@ class _Decider:
         )
 
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
-        """Return the decision after rounds of cuts, if they prove more than order 1 did."""
+        """Return the decision with bounds on h, and after rounds of cuts, if they prove more than order 1 did."""
         if self._tightening is None:
-            self._tightening = Tightening(self.model)
+            rounds = {} if self.order == "1+cuts" else {"rounds": 0}
+            self._tightening = Tightening(self.model, **rounds)
         found = self._tightening(
             target, tolerance=max(self.tolerance, 1e-4), time_limit=self.time_limit, stop=self.stop
         )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -11,8 +12,9 @@ from tightrope.attacks import Attack, margins_at, pgd
 from tightrope.certificates import Certificate, Verdict
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
-from tightrope.regions import Region
+from tightrope.regions import Ball, Region
 from tightrope.threads import one_blas_thread
+from tightrope.verifiers.phases import Tree
 
 #: Reasons of decisions on which nothing better can be said.
 NOTHING, NOT_CERTIFIED = "nothing was tried", "not certified by this relaxation"
@@ -38,7 +40,9 @@ class LabelDecision:
     method, solver, iterations, gap, seconds
         Who decided, and at what cost; gap is that of the solver, None without a solve.
     certificate
-        The proof of `bound`, or None.
+        The proof of `bound`, or of a relaxation's bound where branch and bound ended before an answer, or None.
+    tree
+        What branch and bound on phases found, or None; its leaves prove `bound` if the label is certified.
     """
 
     label: int
@@ -53,6 +57,7 @@ class LabelDecision:
     seconds: float
     reason: str = ""
     certificate: Certificate | None = None
+    tree: Tree | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +89,9 @@ class RobustnessReport:
         """
         if self.attack is not None and self.attack.label == label:
             return proofs.attack(self.network, self.region, self.label, self.attack)
+        for decision in self.decisions:
+            if decision.label == label and (tree := _proven(decision)) is not None:
+                return self._with_trees([], {label: tree})
         known = {certificate.target: certificate for certificate in self._known()}
         if label not in known:
             raise InputError(f"label: got {label!r}; the labels with a certificate are {list(known)}.")
@@ -97,14 +105,30 @@ class RobustnessReport:
         InputError
             There is neither.
         """
-        if known := self._known():
+        known = self._known()
+        trees = {own.label: tree for own in self.decisions if (tree := _proven(own)) is not None}
+        if trees:
+            return self._with_trees(known, trees)
+        if known:
             return proofs.margins(self.network, self.region, known)
         if self.attack is None:
             raise InputError("certificates: no label of this report has one.")
         return proofs.attack(self.network, self.region, self.label, self.attack)
 
+    def _with_trees(self, known: list[Certificate], trees: dict[int, Tree]) -> proofs.Proof:
+        """Return one file for certificates and trees, which a monDEQ has over balls."""
+        network, region = cast(MonDEQ, self.network), cast(Ball, self.region)
+        grown = [(target, tree.bound, tree.signs, tree.multipliers) for target, tree in trees.items()]
+        invariant = next(iter(trees.values())).invariant
+        return proofs.margins_and_trees(network, region, self.label, invariant, known, grown)
+
     def _known(self) -> list[Certificate]:
         return [decision.certificate for decision in self.decisions if decision.certificate is not None]
+
+
+def _proven(decision: LabelDecision) -> Tree | None:
+    """Return the tree that proves a label's bound, if one does."""
+    return decision.tree if decision.verdict is Verdict.CERTIFIED else None
 
 
 def combined(decisions: Iterable[LabelDecision]) -> Verdict:

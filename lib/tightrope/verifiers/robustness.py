@@ -51,6 +51,7 @@ def verify(
     targets: Iterable[int] | None = None,
     method: str = "cascade",
     order: str = "1",
+    complete: bool = True,
     attack: bool = True,
     tolerance: float = 1e-5,
     time_limit: float | None = None,
@@ -69,23 +70,27 @@ def verify(
         Labels to decide; all others than y by default.
     method
         "cascade": the closest label by the interior point, stopped at the first proof of the sign; the others by its
-        multipliers (solvers.transfer) where they suffice, else by the interior point, warm-started.
+        multipliers (solvers.transfer) where they suffice, else by the interior point, warm-started; what that leaves
+        open by branch and bound on phases (verifiers.phases), over balls of norm 1, 2 and infinity.
         "interior-point", "scs", "clarabel", "mosek": Shor's relaxation solved to `tolerance` by that solver.
         For feed-forward networks "cascade" starts with linear bounds, and the names of
         :data:`tightrope.propagation.lines.RELAXATIONS` (box, deepz, crown, ...) are methods too; see
         :func:`tightrope.verifiers.feedforward.verify_feedforward`.
     order
-        "1": Shor's relaxation, the paper's model. "1+cuts": what that leaves open (with method interior-point: every
-        label) is solved again with bounds on z and h and products of facts (verifiers.tightening); for balls, with the
-        methods cascade and interior-point. "2": Lasserre's order 2 of the problem with all products of facts, for balls
-        and at most six variables (relaxations.lasserre), by Clarabel; its proof has no certificate.
+        "1": Shor's relaxation, the paper's model. "1+bounds": what that leaves open (with method interior-point: every
+        label) is solved again with bounds on z and h. "1+cuts": and with products of facts (verifiers.tightening).
+        These two are for balls, with the methods cascade and interior-point. "2": Lasserre's order 2 of the problem with
+        all products of facts, for balls and at most six variables (relaxations.lasserre), by Clarabel; its proof has no
+        certificate.
+    complete
+        Whether the cascade goes on to branch and bound; without it a label that the relaxation leaves open is unknown.
     attack
         Whether to attack first; a target that is reached needs no relaxation (the methods other than the cascade still
         solve it, for the value).
     tolerance
         Relative gap of a solve.
     time_limit
-        Seconds for one solve.
+        Seconds for one solve, and for one tree; :data:`tightrope.verifiers.phases.PATIENCE` for a tree by default.
     seed
         For the attack.
     stop
@@ -110,6 +115,7 @@ def verify(
         targets=targets,
         method=method,
         order=order,
+        complete=complete,
         attack=attack,
         tolerance=tolerance,
         time_limit=time_limit,

@@ -73,7 +73,7 @@ def attack_and_certify(case: Mapping) -> dict:
     start = time.perf_counter()
     by_foolbox = attacks.foolbox_pgd(network, region, label, seed=seed)
     between = time.perf_counter()
-    report = robustness.verify(network, region, label, method=case["method"], seed=seed)
+    report = robustness.verify(network, region, label, method=case["method"], complete=False, seed=seed)
     end = time.perf_counter()
     foolbox = report.predicted != label or by_foolbox is not None
     attacked = foolbox or report.attack is not None
