@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.checker.references import largest_margin
 from tests.checker.test_exact import segment
+from tests.checker.test_fuzz import outcome
 from tests.helpers import exact_margin, mondeq, question
 from tightrope import checker, proofs
 from tightrope.certificates import sound_bound
@@ -241,6 +242,17 @@ def test_whatever_the_multipliers_nothing_false_is_proven(seed, kind, data):
     assert proven(changed(file, bound=below(most, by), arrays={name: altered}), network) == [False]
 
 
+def test_flipped_bits_prove_nothing_false():
+    network, file, _ = made(1, "2 clipped", 1)
+    content = file.to_bytes()
+    assert outcome(network, content)
+    rng = np.random.default_rng(0)
+    for place in rng.choice(len(content), 250, replace=False):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        outcome(network, bytes(damaged))
+
+
 # the invariant -------------------------------------------------------------------------------------------------
 
 
@@ -274,6 +286,14 @@ def test_whatever_the_bounds_nothing_false_is_proven(seed, kind, data):
     shrink = np.array([[data.draw(part) for _ in range(3)] for _ in range(2)])
     other = {"l": start + shrink[0] * (low - start), "u": start + shrink[1] * (high - start)}
     assert proven(changed(file, bound=below(most, 1e-6), arrays=other), network) == [False]
+
+
+def test_bounds_that_are_not_inductive_are_refused_with_the_reason():
+    network, region, label, _ = question(0, INFINITY, 0.6, p=5, p0=2)
+    report = verify(network, region, label, attack=False, method="interior-point", order="1+cuts")
+    proof = report.certificates()
+    assert proof.certificate is None and len(proof.findings) == 2
+    assert all("bounds on h are not proven" in finding.reason for finding in proof.findings)
 
 
 def test_a_planted_unsound_bound_is_refused():

@@ -1,5 +1,7 @@
 """Fixpoint bounds: every sampled equilibrium is inside, and a containment that does not hold is refused."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,6 +129,30 @@ def test_dead_and_active_neurons():
     bounds = fixpoint_bounds(network, ball(0, 2, INFINITY, 1.0))
     assert bounds.z.upper[1] == 0
     assert bounds.h.lower[0] > 0
+
+
+def test_inductive_bounds_are_mapped_strictly_into_themselves():
+    """They hold what they are made of, and are that where it is inductive already."""
+    kept, found = 0, 0
+    for seed, norm, radius in itertools.product(range(12), (1, 2, INFINITY), (0.01, 0.3)):
+        network, region, _, _ = question(seed, norm, radius, p=5)
+        known = fixpoint_bounds(network, region)
+        bounds = fixpoint.inductive(network, known.inputs, known.h)
+        assert bounds.contains(known.h.lower) and bounds.contains(known.h.upper)
+        image = fixpoint._relaxed_image(network, known.inputs, bounds)
+        strictly = ((bounds.lower < image.lower) & (image.upper < bounds.upper)).all()
+        assert strictly
+        kept, found = kept + (bounds is known.h), found + 1
+        assert (bounds.width <= 1.1 * known.h.width + 1e-6).all()
+    assert 0 < kept < found
+
+
+def test_bounds_without_inductive_ones_nearby_stay_as_they_are():
+    network, region, _, _ = question(0, INFINITY, 0.6, p=5, p0=2)
+    known = fixpoint_bounds(network, region)
+    assert fixpoint.inductive(network, known.inputs, known.h) is known.h
+    image = fixpoint._relaxed_image(network, known.inputs, known.h)
+    assert not ((known.h.lower <= image.lower) & (image.upper <= known.h.upper)).all()
 
 
 def test_errors():
