@@ -186,22 +186,21 @@ class _Decider:
         known = None if old.certificate is None or old.certificate.cuts is not None else old.certificate.multipliers
         limit = PATIENCE if self.time_limit is None else self.time_limit
         tree = self._phases(old.label, multipliers=known, time_limit=limit, stop=self.stop)
-        bound = tree.bound if old.bound is None else min(tree.bound, old.bound)
+        better = old.bound is None or tree.bound < old.bound
         margins = [margin for margin in (old.attack_margin, tree.margin) if margin is not None and np.isfinite(margin)]
         new = replace(
             old,
             verdict=tree.verdict,
-            bound=bound,
+            bound=tree.bound if better else old.bound,
             attack_margin=max(margins, default=None),
             solver=f"phases {tightrope.__version__}",
             gap=None,
             iterations=old.iterations + tree.iterations,
             seconds=old.seconds + tree.seconds,
             reason=tree.reason,
+            certificate=None if better else old.certificate,
             tree=tree,
         )
-        if tree.verdict is Verdict.CERTIFIED:
-            new = replace(new, bound=tree.bound, certificate=None)
         return (new if tree.attack is None else falsified(new, tree.attack)), tree.attack
 
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:

@@ -329,8 +329,9 @@ def input_at(model: RobustnessModel, d: np.ndarray) -> np.ndarray:
         return coords.origin + _spread((upper - lower) / 2, upper > lower) @ d
     else:
         ball = require_phases(region)
-        clipped = ball.lower is not None and ball.upper is not None
-        wide = np.greater(ball.upper, ball.lower) if clipped else np.full(ball.size, True)
+        wide = np.full(ball.size, True)
+        if ball.lower is not None and ball.upper is not None:
+            wide = ball.upper > ball.lower
         G = _spread(np.full(ball.size, ball.radius), wide)
     if len(d) == G.shape[1]:
         return coords.origin + G @ d

@@ -40,7 +40,7 @@ class LabelDecision:
     method, solver, iterations, gap, seconds
         Who decided, and at what cost; gap is that of the solver, None without a solve.
     certificate
-        The proof of `bound`, or of a relaxation's bound where branch and bound ended before an answer, or None.
+        The proof of `bound`, or None.
     tree
         What branch and bound on phases found, or None; its leaves prove `bound` if the label is certified.
     """

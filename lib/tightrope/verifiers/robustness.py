@@ -79,9 +79,9 @@ def verify(
     order
         "1": Shor's relaxation, the paper's model. "1+bounds": what that leaves open (with method interior-point: every
         label) is solved again with bounds on z and h. "1+cuts": and with products of facts (verifiers.tightening).
-        These two are for balls, with the methods cascade and interior-point. "2": Lasserre's order 2 of the problem with
-        all products of facts, for balls and at most six variables (relaxations.lasserre), by Clarabel; its proof has no
-        certificate.
+        These two are for balls, with the methods cascade and interior-point. "2": Lasserre's order 2 of the problem
+        with all products of facts, for balls and at most six variables (relaxations.lasserre), by Clarabel; its proof
+        has no certificate.
     complete
         Whether the cascade goes on to branch and bound; without it a label that the relaxation leaves open is unknown.
     attack
