@@ -152,6 +152,7 @@ class Phases:
         multipliers: dict[str, np.ndarray] | None = None,
         time_limit: float = PATIENCE,
         node_limit: int | None = None,
+        ellipsoids: bool = True,
         stop: Stop | None = None,
     ) -> Tree:
         """Decide one target.
@@ -164,12 +165,14 @@ class Phases:
             Seconds; at the limit the verdict is UNKNOWN, with the proven bound and the largest margin so far.
         node_limit
             Most nodes, likewise.
+        ellipsoids
+            Whether ellipsoids save solves with all multipliers; without them every node is solved anew.
         stop
             Asked within every solve; True ends everything with a :class:`tightrope.errors.StoppedError`.
         """
         if not time_limit > 0 or (node_limit is not None and node_limit < 1):
             raise InputError(f"time_limit={time_limit}, node_limit={node_limit}: give positive numbers.")
-        return _Search(self, target, time_limit, node_limit, stop).run(multipliers)
+        return _Search(self, target, time_limit, node_limit, ellipsoids, stop).run(multipliers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +187,16 @@ class _Node:
 class _Search:
     """The tree of one target while it grows."""
 
-    def __init__(self, phases: Phases, target: int, time_limit: float, node_limit: int | None, stop: Stop | None):
+    def __init__(
+        self,
+        phases: Phases,
+        target: int,
+        time_limit: float,
+        node_limit: int | None,
+        ellipsoids: bool,
+        stop: Stop | None,
+    ):
+        self.ellipsoids = ellipsoids
         self.model, self.region, self.invariant = phases.model, phases.region, phases.invariant
         self.target, self.time_limit, self.node_limit, self.stop = target, time_limit, node_limit, stop
         self.began = time.perf_counter()
@@ -287,27 +299,35 @@ class _Search:
         return _Node(leaf, int(model.unstable[np.argmax(np.abs(t) * slack**2)]), around)
 
     def bound(self, model: CutModel) -> tuple[SolveReport, float, dict[str, np.ndarray]]:
-        """Solve one relaxation: the proven bound, inf for none, and its multipliers by group."""
+        """Solve one relaxation: the proven bound, inf for none, and its multipliers by group.
+
+        Where nothing is left to split, a bound that is not negative is solved to the end, for the input that reaches
+        it; not before, because a part without states has no smallest bound.
+        """
         data = ArrowData(shor_constraints(model))
         objective = objective_matrix(model.problem(self.target).objective)
-        split = len(model.unstable) > 0
-        report, _ = InteriorPoint(data).solve(
-            objective,
-            tolerance=TOLERANCE if split else FINEST,
-            sign_only=split,
-            time_limit=max(self.left(), 1e-3),
-            stop=self.stop,
-        )
-        self.iterations += report.iterations
-        proven = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
-        if proven is None:
-            return report, np.inf, {}
-        return report, proven.value, data.constraints.split(proven.multipliers)
+        solver = InteriorPoint(data)
+        value, multipliers = np.inf, dict[str, np.ndarray]()
+        for finest in (False,) if len(model.unstable) else (False, True):
+            report, _ = solver.solve(
+                objective,
+                tolerance=FINEST if finest else TOLERANCE,
+                sign_only=not finest,
+                time_limit=max(self.left(), 1e-3),
+                stop=self.stop,
+            )
+            self.iterations += report.iterations
+            proven = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
+            if proven is not None and proven.value < value:
+                value, multipliers = proven.value, data.constraints.split(proven.multipliers)
+            if value < 0:
+                break
+        return report, value, multipliers
 
     def around(self, multipliers: dict[str, np.ndarray]) -> "_Around | None":
         """Return the ellipsoid of these multipliers around a box of more inputs than neurons."""
         weights = multipliers.get(BOX, np.zeros(0))
-        worthwhile = len(weights) > self.model.network.width and weights.max() > 0
+        worthwhile = self.ellipsoids and len(weights) > self.model.network.width and weights.max() > 0
         return _Around.box(self.model, weights) if worthwhile else None
 
     def look(self, x: np.ndarray) -> None:
