@@ -48,7 +48,11 @@ def trees(questions: tuple[tuple[int, bool, int, float], ...] = QUESTIONS) -> di
         began = time.process_time()
         milp = largest_margin(entry.network, region, label, target, phases.invariant, time_limit=MILP_LIMIT)
         decided = milp.status is Status.SOLVED
-        row |= {"highs_bound": milp.bound, "highs_decided": decided, "highs_seconds": time.process_time() - began}
+        row |= {
+            "highs_bound": float(milp.bound),
+            "highs_decided": decided,
+            "highs_seconds": time.process_time() - began,
+        }
         rows[f"{image} {'clipped' if clip else 'unclipped'} {epsilon} against {target}"] = row
         print(image, clip, target, epsilon, row, flush=True)
     total = {key: sum(row[key] for row in rows.values()) for key in next(iter(rows.values())) if "verdict" not in key}
