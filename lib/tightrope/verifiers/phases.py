@@ -8,10 +8,10 @@ with an answer. (That of an L1 ball is not; a label may stay open there.)
 
 **Ellipsoids.** In a box of many inputs nearly all of a solve is spent on the multipliers lambda_j of 1 - d_j^2 >= 0.
 With their ratios fixed the box becomes the ellipsoid sum lambda_j d_j^2 <= sum lambda_j, which contains it and of which
-the network sees at most p coordinates: a tenth of the time. So a node takes the ratios of a node above it, and is solved
-with all multipliers only at every fourth level and where that can be expected to close it. That costs few nodes and half
-of the time is saved: on the two hardest images of Table 2 of chen2021-mondeq at L-infinity 0.05 there are 23 and 31
-nodes, against 17 and 25 with all multipliers at each of them.
+the network sees at most p coordinates: a tenth of the time. So a node takes the ratios of a node above it, and is
+solved with all multipliers only at every fourth level and where that can be expected to close it. That costs few nodes
+and saves half of the time: on the two hardest images of Table 2 of chen2021-mondeq at L-infinity 0.05 there are 23 and
+31 nodes, against 17 and 25 with all multipliers at each of them.
 """
 
 import heapq
@@ -163,7 +163,8 @@ class Phases:
         multipliers
             Of order 1 by group, where they are known: what the root starts from.
         time_limit
-            Seconds of processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN, with the proven bound and the largest margin so far.
+            Seconds of processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN,
+            with the proven bound and the largest margin so far.
         node_limit
             Most nodes, likewise.
         ellipsoids
