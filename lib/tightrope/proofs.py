@@ -417,7 +417,7 @@ def _fact_multipliers(
 ) -> dict[str, np.ndarray]:
     """Return one leaf's arrays in a file, in input units, for multipliers by the names of relaxations.cuts.
 
-    Multipliers of order 1, of all neurons, are those of a leaf too: `t` of a neuron whose sign is known is of 0 = 0.
+    Multipliers of order 1, which are of all neurons, are those of a leaf, too.
     """
     p = len(low)
     if (low > high).any():
@@ -434,8 +434,7 @@ def _fact_multipliers(
 
     names = {"z": "z >= 0", "z-h": "z - h >= 0", "triangle": "u (h - l) - (u - l) z >= 0"}
     names |= {"h-l": "always active: h - l >= 0", "-h": "never active: -h >= 0"}
-    arrays = {"t": np.where((low < 0) & ~dead, -spread("z (z - h) = 0"), 0.0)}
-    arrays |= {fact: spread(name) for fact, name in names.items()}
+    arrays = {"t": -spread("z (z - h) = 0"), **{fact: spread(name) for fact, name in names.items()}}
     arrays |= {name: values[None] for name, values in _region_multipliers(named, region).items()}
     square = np.asarray(named.get("z (u - z) >= 0", ()), float)
     products = {("z", "u-z"): [(free[: len(square)], free[: len(square)], square)]}

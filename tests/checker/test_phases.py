@@ -205,6 +205,24 @@ def test_altered_claims_are_refused(kind):
     assert proven(changed(file, arrays={"more": np.zeros(1)}), network) == [False]
 
 
+def test_facts_that_there_are_not_are_refused_by_name():
+    count = 0
+    for seed in range(6):
+        network, file, _ = made(seed, "inf", 0)
+        low, high = file.arrays["l"], file.arrays["u"]
+        for i in range(network.width):
+            row = np.zeros((1, network.width))
+            row[0, i] = 1e-9
+            product = {"z*h-l": row[0, i : i + 1], "z*h-l at": np.array([[0, i, 0]], np.int32)}
+            known = low[i] >= 0 or high[i] <= 0
+            for arrays, wrong in (({"triangle": row}, known), ({"-h": row}, high[i] > 0), (product, known)):
+                (finding,) = checker.check(changed(file, arrays=arrays, bound="9"), proofs.arrays_of(network)[1])
+                assert finding.proven != wrong
+                assert not wrong or "no such fact" in finding.reason or "sign is known" in finding.reason
+                count += wrong
+    assert count > 10
+
+
 def test_dropped_leaves_and_flipped_signs_are_refused():
     count = 0
     for seed, kind in itertools.product(range(4), ("2", "inf clipped")):
@@ -286,6 +304,27 @@ def test_whatever_the_bounds_nothing_false_is_proven(seed, kind, data):
     shrink = np.array([[data.draw(part) for _ in range(3)] for _ in range(2)])
     other = {"l": start + shrink[0] * (low - start), "u": start + shrink[1] * (high - start)}
     assert proven(changed(file, bound=below(most, 1e-6), arrays=other), network) == [False]
+
+
+def test_what_is_proposed_is_paid_for(monkeypatch):
+    """A wrong inverse, a wrong solve and a start that is no state leave residuals, which the proof must hold."""
+    solve, count = np.linalg.solve, 0
+    for seed, kind in itertools.product(range(4), ("1", "inf clipped")):
+        network, file, _ = made(seed, kind, 0)
+        low, high = file.arrays["l"], file.arrays["u"]
+        assert proven(changed(file, arrays={"h": low + 1e-3 * (high - low)}), network) == [False]
+        with monkeypatch.context() as patch:
+            patch.setattr(np.linalg, "inv", lambda A: np.zeros_like(A))
+            wide = {"l": np.full_like(low, -100), "u": np.full_like(high, 100)}
+            (finding,) = checker.check(changed(file, arrays=wide), proofs.arrays_of(network)[1])
+            assert f"{2 * network.width} of {2 * network.width} bounds on h are not proven" in finding.reason
+        with monkeypatch.context() as patch:
+            patch.setattr(np.linalg, "solve", lambda A, b: 0.9 * solve(A, b))
+            active = ((low >= 0) & (high > 0)).any()
+            assert proven(changed(file, bound="1e6"), network) == [True]
+            assert not active or proven(file, network) == [False]
+            count += active
+    assert count > 1
 
 
 def test_bounds_that_are_not_inductive_are_refused_with_the_reason():

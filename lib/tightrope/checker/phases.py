@@ -85,7 +85,7 @@ class Multipliers:
     Attributes
     ----------
     t : (p,)
-        Of z_i (h_i - z_i) = 0.
+        Of z_i (h_i - z_i) = 0; it is 0 = 0 where the sign of h_i is known.
     q, clip : (n,)
         Of the region; see :func:`tightrope.checker.mondeq.without_inputs`.
     facts : name -> (1 + 2 p, size) floats
@@ -244,8 +244,6 @@ def _multiplied(multipliers: Multipliers, low: np.ndarray, high: np.ndarray, fre
     """Return the multipliers (1 + 2 k, size) of each fact times 1, z_free, u - z_free, refusing what there is not."""
     p = len(low)
     kept = np.concatenate([[0], 1 + free, 1 + p + free])
-    if np.delete(multipliers.t, free).any():
-        raise Refused("t: it belongs to a neuron whose sign is known")
     known = {"triangle": (low >= 0) | (high <= 0), "-h": high > 0}
     for name, rows in multipliers.facts.items():
         if np.delete(rows, kept, 0).any():
