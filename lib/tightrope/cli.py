@@ -225,6 +225,7 @@ lp-all.
 )
 @click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
+@click.option("--incomplete", is_flag=True, help="Stop at the relaxation, before branch and bound.")
 @click.option("--property", "property_file", metavar="FILE", help="A .vnnlib or .vnnlib.gz file instead of an image.")
 @click.option("--certificate", "certificate_file", metavar="FILE", help="Write what is proven, for `tightrope verify`.")
 @click.option("--json", "as_json", is_flag=True, help="One object: question, verdict, and the bound of each label.")
@@ -237,6 +238,7 @@ def certify(
     normalisation: str | None,
     label: int | None,
     method: str,
+    incomplete: bool,
     property_file: str | None,
     certificate_file: str | None,
     as_json: bool,
@@ -270,7 +272,7 @@ def certify(
     scale = zoo.parse_normalisation(normalisation) or entry.normalisation or data.normalisation
     region = pixel_ball(pixels, norm, epsilon_pixel, scale, clip)
     targets = None if label is None else [label]
-    report = robustness.certify(network, region, true, targets=targets, method=chosen.name)
+    report = robustness.certify(network, region, true, targets=targets, method=chosen.name, complete=not incomplete)
     if certificate_file is not None:
         proof = report.certificates()
         sha256 = proof.save(certificate_file)

@@ -314,8 +314,32 @@ def phases(
     return _phases(network, region, invariant, [tree])
 
 
+def margins_and_trees(
+    network: MonDEQ,
+    region: Ball,
+    label: int,
+    invariant: Box,
+    certificates: Sequence[Certificate],
+    trees: Sequence[tuple[int, float, np.ndarray, Sequence[Mapping[str, np.ndarray]]]],
+) -> Proof:
+    """Return one proof, of the theory mondeq-phases, of certificates and of trees (see :func:`phases`).
+
+    A tree is its target, bound, signs and multipliers by leaf.
+    """
+    claims = _leaves(network, region, invariant, certificates)
+    for target, bound, signs, named in trees:
+        claim = {"label": label, "target": target, "leaves": len(named)}
+        claims.append(_tree(network, region, claim, bound, invariant, signs, named))
+    return _phases(network, region, invariant, claims)
+
+
 def _under_bounds(network: MonDEQ, region: Ball, bounds: Box, certificates: Sequence[Certificate]) -> Proof:
     """Return the proof of certificates of which one at least is of order 1+cuts, under its bounds on h."""
+    return _phases(network, region, bounds, _leaves(network, region, bounds, certificates))
+
+
+def _leaves(network: MonDEQ, region: Ball, bounds: Box, certificates: Sequence[Certificate]) -> list[Iterator[_Claim]]:
+    """Return certificates as trees of one leaf."""
     claims = []
     for certificate in certificates:
         named, cuts = dict(certificate.multipliers), certificate.cuts
@@ -326,7 +350,7 @@ def _under_bounds(network: MonDEQ, region: Ball, bounds: Box, certificates: Sequ
         claim = {"label": certificate.label, "target": certificate.target}
         signs = np.zeros((1, network.width), np.int8)
         claims.append(_tree(network, region, claim, certificate.bound, bounds, signs, [named]))
-    return _phases(network, region, bounds, claims)
+    return claims
 
 
 def _phases(network: MonDEQ, region: Ball, bounds: Box, claims: Iterable[Iterable[_Claim]]) -> Proof:

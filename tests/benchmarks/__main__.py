@@ -27,6 +27,7 @@ from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.robustness import certify
 
+from .phases import trees
 from .relu import auto_lirpa, exact, lp_all
 
 PUBLISHED = "chen2021-mondeq/mnist-87"
@@ -135,7 +136,7 @@ def trained_network() -> dict:
 
 BENCHMARKS = {
     f.__name__.replace("_", "-"): f
-    for f in (digits, one_sdp, decide, product_shor, trained_network, lp_all, exact, auto_lirpa)
+    for f in (digits, one_sdp, decide, product_shor, trained_network, lp_all, exact, auto_lirpa, trees)
 }
 
 

@@ -47,6 +47,8 @@ def test_certified_is_true_and_falsified_has_a_point(seed, norm, radius, clip, m
         assert decision.verdict in (Verdict.CERTIFIED, Verdict.FALSIFIED, Verdict.UNKNOWN)
         if decision.bound is not None:
             assert margins[decision.label] <= decision.bound
+            assert decision.certificate is not None or decision.tree is not None
+        if decision.certificate is not None:
             assert check(decision.certificate, network, region) <= decision.bound + 1e-4 * (1 + abs(decision.bound))
         if decision.verdict is Verdict.CERTIFIED:
             assert decision.bound < 0

@@ -169,7 +169,7 @@ class InteriorPoint:
             if log:
                 residuals = f"rp {primal_residual:.1e} rd {dual_residual:.1e}"
                 log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} {residuals} mu {mu:.1e}")
-            weak = primal_residual < 1e-4 and primal > 0 and dual > 0 and _gap(primal, dual) < 0.5
+            weak = primal > 0 and dual > 0 and _gap(primal, dual) < 0.5 and primal_residual < max(1e-4, tolerance)
             if sign_only and (best[0] < 0 or weak):
                 status = Status.SIGN_KNOWN
                 break
@@ -220,8 +220,15 @@ class InteriorPoint:
             seconds=time.perf_counter() - began,
             solver=self.name,
             version=tightrope.__version__,
+            mean=self._mean(X),
         )
         return report, trail[int(0.65 * (len(trail) - 1))]
+
+    def _mean(self, X: Arrow) -> np.ndarray:
+        """Return row 0 of X over X_00, (N,) in the order of the program's coordinates."""
+        first = np.empty(len(self.data.order))
+        first[self.data.order] = np.concatenate([X.cc[0], X.cd[0]]) / X.cc[0, 0]
+        return first
 
 
 def _gap(primal: float, dual: float) -> float:

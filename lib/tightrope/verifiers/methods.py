@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from tightrope.verifiers.question import Question
     from tightrope.verifiers.stages import Progress
 
-#: Orders of Shor's relaxation. "1": the paper's model. "1+cuts": what that leaves open (with interior-point: every
-#: label) is solved again with bounds on z and h and products of facts (verifiers.tightening). "2": Lasserre's order 2
-#: of the problem with all products of facts, for at most six variables (relaxations.lasserre), by Clarabel. The last
-#: two are for balls.
-ORDERS = ("1", "1+cuts", "2")
+#: Orders of Shor's relaxation. "1": the paper's model. "1+bounds": what that leaves open (with interior-point: every
+#: label) is solved again with bounds on z and h. "1+cuts": and with products of facts (verifiers.tightening). "2":
+#: Lasserre's order 2 of the problem with all products of facts, for at most six variables (relaxations.lasserre), by
+#: Clarabel. The last three are for balls.
+ORDERS = ("1", "1+bounds", "1+cuts", "2")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Method:
     orders
         The orders of Shor's relaxation that it takes.
     boxes
-        Whether it refuses regions that are no balls of the maximum norm.
+        Whether it refuses regions of feed-forward networks that are no balls of the maximum norm.
     package
         The solver that must be installed.
     rule
@@ -59,9 +59,15 @@ class Method:
     package: str = ""
     rule: bool = False
 
-    def stages(self, network: "MonDEQ | FeedForward") -> "tuple[Callable[[Progress], None], ...]":
-        """Return what decides the labels of this network; nothing if the method is not for it."""
-        return self.layers if _has_layers(network) else self.mondeq
+    def stages(
+        self, network: "MonDEQ | FeedForward", complete: bool = True
+    ) -> "tuple[Callable[[Progress], None], ...]":
+        """Return what decides the labels of this network; nothing if the method is not for it.
+
+        Without `complete` the cascade has no branch and bound.
+        """
+        own = self.layers if _has_layers(network) else self.mondeq
+        return own if complete or self.name != "cascade" else tuple(stage for stage in own if stage not in _TREES)
 
     def check(self, question: "Question", order: str) -> None:
         """Refuse what it does not take, before any solve.
@@ -83,7 +89,7 @@ class Method:
             raise InputError(f"order: {order} goes with {takes}, not with {self.name}.")
         if order != "1":
             region.require_ball(f"bounds of order {order} are")
-        if self.boxes and question.box is None:
+        if self.boxes and _has_layers(question.network) and question.box is None:
             raise RegionError(f"method: {self.name} is for boxes; give a Ball of norm inf, or another method.")
         if package := self.package or ("clarabel" if order == "2" else ""):
             conic.require(package)
@@ -109,6 +115,8 @@ def _by(module: str, stage: str, *rest: object) -> "Callable[[Progress], None]":
 
 _SHOR, _OF_LAYERS = _by("mondeq", "by_shor"), _by("feedforward", "by_shor")
 _TREE, _MILP = _by("feedforward", "by_tree"), _by("feedforward", "by_milp")
+_PHASES = _by("phases", "by_phases")
+_TREES = (_TREE, _PHASES)
 
 
 def _unless_answered(progress: "Progress") -> None:
@@ -138,7 +146,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
-            Method("cascade", _EVERYTHING, (_SHOR,), _CASCADE, orders=ORDERS),
+            Method("cascade", _EVERYTHING, (_SHOR, _PHASES), _CASCADE, orders=ORDERS),
             _solved("interior-point", "or shor", "shor", orders=ORDERS),
             _solved("clarabel", package="clarabel"),
             _solved("scs", package="scs"),
@@ -153,7 +161,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _bounded("lp-greedy", boxes=True),
             _bounded("lp-last", boxes=True),
             _bounded("lp-all", boxes=True),
-            Method("branch-and-bound", layers=(_TREE,), boxes=True),
+            Method("branch-and-bound", "on the signs of neurons", (_PHASES,), (_TREE,), boxes=True),
             Method("milp", "whose verdict is never certified but computed", (), (_MILP,), boxes=True),
         )
     }

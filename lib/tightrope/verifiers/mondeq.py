@@ -80,9 +80,9 @@ class _Decider:
         )
 
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
-        """Return the decision after rounds of cuts, if they prove more than order 1 did."""
+        """Return the decision with bounds on h, and after rounds of cuts, if they prove more than order 1 did."""
         if self._tightening is None:
-            self._tightening = Tightening(self.model)
+            self._tightening = Tightening(self.model, **({} if self.order == "1+cuts" else {"rounds": 0}))
         limits = replace(self.limits, tolerance=max(self.limits.tolerance, 1e-4))
         found = self._tightening(target, **limits.options)
         seconds = time.perf_counter() - began

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from tightrope.outward import at_least, at_most, outward
 from tightrope.regions import Ball, Region
 from tightrope.verifiers.methods import METHODS
 from tightrope.verifiers.question import Question
+
+if TYPE_CHECKING:
+    from tightrope.verifiers.phases import Tree
 
 #: Reasons of decisions on which nothing better can be said.
 NOTHING, NOT_CERTIFIED = "nothing was tried", "not certified by this relaxation"
@@ -124,6 +127,8 @@ class LabelDecision:
         Who decided, and at what cost; gap is that of the solver, None without a solve.
     certificate, proof
         The proof of `bound`: the multipliers of order 1 or 1+cuts, or the file of order 2; None without one.
+    tree
+        What branch and bound on phases found, or None; its leaves prove `bound` if the label is certified.
     """
 
     label: int
@@ -139,6 +144,7 @@ class LabelDecision:
     reason: str = NOTHING
     certificate: Certificate | None = None
     proof: proofs.Proof | None = None
+    tree: "Tree | None" = None
 
     @property
     def by(self) -> str:
@@ -232,12 +238,15 @@ class RobustnessReport(Report):
             return self._of_attack(self.attack)
         if isinstance(self.network, FeedForward) and label in self.question.targets:
             return self._by_rules(self.network)
-        second = {decision.label: decision.proof for decision in self.decisions if decision.proof is not None}
-        if label in second:
-            return second[label]
+        decision = next((own for own in self.decisions if own.label == label), None)
+        if decision is not None and decision.proof is not None:
+            return decision.proof
+        if decision is not None and (tree := _proven(decision)) is not None:
+            return self._with_trees([], {label: tree})
         known = {certificate.target: certificate for certificate in self._known()}
         if label not in known:
-            labels = sorted([*known, *second])
+            others = (own.label for own in self.decisions if own.proof is not None or _proven(own) is not None)
+            labels = sorted([*known, *others])
             raise InputError(f"label: got {label!r}; the labels with a certificate are {labels}.")
         return proofs.margins(self.network, self.region, [known[label]])
 
@@ -253,6 +262,9 @@ class RobustnessReport(Report):
         """
         known = self._known()
         second = [decision.proof for decision in self.decisions if decision.proof is not None]
+        trees = {own.label: tree for own in self.decisions if (tree := _proven(own)) is not None}
+        if trees:
+            return self._with_trees(known, trees)
         if second and isinstance(self.network, MonDEQ):  # a file is of one order
             ask = partial(gram_proofs.margin, self.network, self.region, self.label)
             return gram_proofs.joined([*second, *(ask(certificate.target) for certificate in known)])
@@ -263,6 +275,13 @@ class RobustnessReport(Report):
         if isinstance(self.network, FeedForward):
             return self._by_rules(self.network)
         raise InputError("certificates: no label of this report has one.")
+
+    def _with_trees(self, known: list[Certificate], trees: dict[int, Tree]) -> proofs.Proof:
+        """Return one file for certificates and trees, which a monDEQ has over balls."""
+        network, region = cast(MonDEQ, self.network), cast(Ball, self.region)
+        grown = [(target, tree.bound, tree.signs, tree.multipliers) for target, tree in trees.items()]
+        invariant = next(iter(trees.values())).invariant
+        return proofs.margins_and_trees(network, region, self.label, invariant, known, grown)
 
     def _known(self) -> list[Certificate]:
         return [decision.certificate for decision in self.decisions if decision.certificate is not None]
@@ -282,6 +301,11 @@ class RobustnessReport(Report):
         METHODS[self.method].check_certificate(network)
         with proofs.named_refusals():
             return relu_proofs.linear(network, self.region, self.label, self.method)
+
+
+def _proven(decision: LabelDecision) -> "Tree | None":
+    """Return the tree that proves a label's bound, if one does."""
+    return decision.tree if decision.verdict is Verdict.CERTIFIED else None
 
 
 def combined(verdicts: Iterable[Verdict]) -> Verdict:

@@ -22,6 +22,7 @@ def certify(
     targets: Iterable[int] | None = None,
     method: str = "cascade",
     order: str = "1",
+    complete: bool = True,
     attack: bool = True,
     limits: Limits = DEFAULT,
 ) -> RobustnessReport:
@@ -38,15 +39,18 @@ def certify(
     method
         One of :func:`methods`. "cascade": for a monDEQ the closest label by the interior point, stopped at the first
         proof of the sign; the others by its multipliers (solvers.transfer) where they suffice, else by the interior
-        point, warm-started. For a feed-forward network linear bounds, then on boxes LP-ALL and branch and bound, then
+        point, warm-started; what that leaves open by branch and bound on phases (verifiers.phases), over balls of norm
+        1, 2 and infinity. For a feed-forward network linear bounds, then on boxes LP-ALL and branch and bound, then
         Shor's relaxation; where all labels are asked for and an attack reaches one, linear bounds only.
     order
         The order of Shor's relaxation, one of :data:`ORDERS`.
+    complete
+        Whether the cascade goes on to branch and bound; without it a label that relaxations leave open is unknown.
     attack
         Whether to attack first; a target that is reached needs no relaxation (the methods other than the cascade still
         solve it, for the value).
     limits
-        Tolerance, seconds, seed and stop of the solves.
+        Tolerance, seconds, seed and stop of the solves; the seconds are for one solve, and for one tree.
 
     Raises
     ------
@@ -62,7 +66,7 @@ def certify(
     """
     question, chosen, order = Question(network, region, label, targets), known_method(network, method), str(order)
     chosen.check(question, order)
-    return run(question, chosen.stages(network), chosen.name, order, limits, attack)
+    return run(question, chosen.stages(network, complete), chosen.name, order, limits, attack)
 
 
 def verify(

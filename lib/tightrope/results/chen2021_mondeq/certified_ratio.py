@@ -74,7 +74,8 @@ def attack_and_certify(case: Mapping) -> dict:
     start = time.perf_counter()
     by_foolbox = attacks.foolbox_pgd(network, region, label, seed=seed)
     between = time.perf_counter()
-    report = robustness.certify(network, region, label, method=case["method"], limits=robustness.Limits(seed=seed))
+    limits = robustness.Limits(seed=seed)
+    report = robustness.certify(network, region, label, method=case["method"], complete=False, limits=limits)
     end = time.perf_counter()
     foolbox = report.predicted != label or by_foolbox is not None
     attacked = foolbox or report.attack is not None
