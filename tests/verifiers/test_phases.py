@@ -164,7 +164,7 @@ def test_other_regions_are_refused_by_name():
     zonotope = Zonotope(np.zeros(3), np.eye(3))
     with pytest.raises(RegionError, match="not for a Zonotope"):
         Phases(robustness_model(network, zonotope, 0))
-    with pytest.raises(RegionError, match="not for an L3 ball"):
+    with pytest.raises(RegionError, match="not for L3"):
         Phases(robustness_model(network, ball(0, 3, 3.0, 0.1), 0))
     label = int(np.argmax(network.logits(np.zeros(3))))
     report = certify(network, Zonotope(np.zeros(3), 4 * np.eye(3)), label, attack=False)

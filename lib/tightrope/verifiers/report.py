@@ -276,7 +276,7 @@ class RobustnessReport(Report):
             return self._by_rules(self.network)
         raise InputError("certificates: no label of this report has one.")
 
-    def _with_trees(self, known: list[Certificate], trees: dict[int, Tree]) -> proofs.Proof:
+    def _with_trees(self, known: list[Certificate], trees: "dict[int, Tree]") -> proofs.Proof:
         """Return one file for certificates and trees, which a monDEQ has over balls."""
         network, region = cast(MonDEQ, self.network), cast(Ball, self.region)
         grown = [(target, tree.bound, tree.signs, tree.multipliers) for target, tree in trees.items()]
