@@ -44,12 +44,16 @@ class OrderBound(NamedTuple):
 @table_2_orders.cases
 def cases(rows: Rows, seed: int) -> list[dict]:
     """Return one case for each row of Table 2 that is open; the labels to decide are a part of it."""
+    return open_cases(rows, "orders", {"seed": seed, "rounds": ROUNDS, "count": COUNT})
+
+
+def open_cases(rows: Rows, method: str, options: Mapping) -> list[dict]:
+    """Return one case for each row of Table 2 that is open; its labels without a verdict are the option `targets`."""
     found = []
     for row in rows.where(robustness="unknown", pgd="unknown"):
         targets = [decision["label"] for decision in row["labels"] if decision["verdict"] == "unknown"]
-        options = {"seed": seed, "rounds": ROUNDS, "count": COUNT, "targets": targets}
         ball = row["norm"], row["epsilon_pixel"], row["clip"]
-        case = ball_case(row["network"], *ball, "orders", options, image=row["image"])
+        case = ball_case(row["network"], *ball, method, {**options, "targets": targets}, image=row["image"])
         found.append({"profile": row["profile"], **case})  # the row's own, if its radius is not the profile's
     return found
 

@@ -1,0 +1,105 @@
+"""Table 2 without undecided images: what attacks and Shor's relaxation leave open, by branch and bound on phases.
+
+There is one row for each image and set that Table 2 leaves open; with these rows each image has an answer.
+"""
+
+import time
+from collections.abc import Mapping
+
+from tightrope import figures
+from tightrope.certificates import Verdict
+from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, question
+from tightrope.results.chen2021_mondeq.orders import open_cases
+from tightrope.verifiers.robustness import Limits, certify
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.rows import Rows
+from tightrope.workbench.tables import Table
+
+table_2_exact = Experiment(PAPER, "table-2-exact", may_be_empty=True)
+SECONDS = 600.0  # of the tree of one label, processor time
+
+
+@table_2_exact.cases
+def cases(rows: Rows, seed: int) -> list[dict]:
+    """Return one case for each row of Table 2 that is open; the labels to decide are a part of it."""
+    return open_cases(rows, "exact", {"seed": seed, "time_limit": SECONDS})
+
+
+@table_2_exact.solve
+def decide_exactly(case: Mapping) -> dict:
+    """Attack and certify the open labels by the whole cascade, whose last stage is exact."""
+    network, region, label = question(case)
+    options, began = case["options"], time.perf_counter()
+    limits = Limits(time=options["time_limit"], seed=options["seed"])
+    report = certify(network, region, label, targets=options["targets"], limits=limits)
+    told = [
+        {
+            "label": decision.label,
+            "verdict": decision.verdict.value,
+            "bound": decision.bound,
+            "attack_margin": decision.attack_margin,
+            "nodes": 0 if decision.tree is None else decision.tree.nodes,
+            "leaves": 0 if decision.tree is None else len(decision.tree.leaves),
+        }
+        for decision in report.decisions
+    ]
+    verdict, seconds = report.verdict.value, round(time.perf_counter() - began, 3)
+    return {"label": label, "verdict": verdict, "labels": told, "seconds": seconds}
+
+
+@table_2_exact.table
+def trees(rows: Rows) -> Table:
+    """Return for each label that Table 2 leaves open the size of its tree, its bound and the best attack."""
+    lines = []
+    for ball, own in by_ball(rows):
+        for row in own:
+            for part in row["labels"]:
+                lines.append((*in_words(*ball), row["image"], part["label"], part["verdict"], part["nodes"]))
+    # How many nodes a tree has may depend on the last digits of a solve.
+    return Table(("norm", "epsilon", "set", "image", "label", "verdict", "nodes"), lines, tolerance={"nodes": 40})
+
+
+def answers(decisions: Rows, rows: Rows) -> list[tuple[tuple, dict[str, int]]]:
+    """Return for each ball how many images are certified by the relaxation, certified exactly, falsified, undecided."""
+    found = []
+    for ball, own in by_ball(decisions):
+        exact = {row["image"]: row["verdict"] for b, part in by_ball(rows) if b == ball for row in part}
+        count = dict.fromkeys(("relaxation", "exact", "falsified", "undecided"), 0)
+        for row in own:
+            if row["robustness"] == "certified":
+                kind = "relaxation"
+            elif row["pgd"] == "falsified" or exact.get(row["image"]) == Verdict.FALSIFIED.value:
+                kind = "falsified"
+            else:
+                kind = "exact" if exact.get(row["image"]) == Verdict.CERTIFIED.value else "undecided"
+            count[kind] += 1
+        found.append((ball, count))
+    return found
+
+
+@table_2_exact.table
+def exact_ratios(rows: Rows, decisions: Rows) -> Table:
+    """Return the images that are robust and those that are not, each with a proof, beside the relaxation's share.
+
+    Parameters
+    ----------
+    rows, decisions
+        Of this kind, and of Table 2.
+    """
+    lines = []
+    for ball, count in answers(decisions, rows):
+        robust, images = count["relaxation"] + count["exact"], sum(count.values())
+        lines.append((*in_words(*ball), images, count["relaxation"], robust, count["falsified"], count["undecided"]))
+    head = ("norm", "epsilon", "set", "images", "certified by order 1", "robust, exactly", "falsified", "undecided")
+    return Table(head, lines)
+
+
+@table_2_exact.drawing(exact_ratios)
+def draw(rows: Rows, decisions: Rows) -> figures.Drawing:
+    """Draw what is robust, undecided and falsified once every tree has ended."""
+    bars = []
+    for ball, count in answers(decisions, rows):
+        norm, epsilon, region = in_words(*ball)
+        robust = count["relaxation"] + count["exact"]
+        bars.append((f"{norm}  {epsilon:g}  {region}", robust, count["falsified"], sum(count.values()), None, None))
+    return figures.stacked_ratios(bars, "robust and falsified images, exactly", together=2)
