@@ -8,7 +8,7 @@ import pytest
 
 from tightrope import paths, zoo
 from tightrope.errors import CertificateError, InputError
-from tightrope.results.chen2021_mondeq import adversarial_example, lipschitz_bounds
+from tightrope.results.chen2021_mondeq import adversarial_example, exact, lipschitz_bounds
 from tightrope.results.chen2021_mondeq import certified_ratio as ratio
 from tightrope.workbench import published, registry
 from tightrope.workbench.records import Store
@@ -217,3 +217,27 @@ def test_what_the_readme_says_of_each_image_is_in_the_rows():
             for images, where in re.findall(r"([\d, and]*\d) \((0\.\d+ \w+)", words)
         }
         assert listed == {where: images for (v, where), images in found.items() if v == verdict}
+
+
+def test_every_image_of_table_2_has_an_answer():
+    """Branch and bound leaves none undecided, and contradicts no row: neither the relaxation's nor an attack's."""
+    experiments = registry.experiments("chen2021-mondeq")
+    decisions, rows = experiments["table-2-certified-ratio"].kept("paper"), experiments["table-2-exact"].kept("paper")
+    found = {
+        ball: (count["relaxation"] + count["exact"], count["falsified"])
+        for ball, count in exact.answers(decisions, rows)
+        if not count["undecided"]
+    }
+    assert found == {
+        (2, 0.1, False): (99, 1),
+        (2, 0.1, True): (99, 1),
+        ("inf", 0.1, False): (1, 99),
+        ("inf", 0.1, True): (8, 92),
+        ("inf", 0.05, False): (28, 72),
+        ("inf", 0.05, True): (75, 25),
+        ("inf", 0.01, False): (98, 2),
+        ("inf", 0.01, True): (99, 1),
+    }
+    for row in experiments["table-2-orders"].kept("paper").where(verdict="certified"):
+        ball = {name: row[name] for name in ("norm", "epsilon_pixel", "clip", "image")}
+        assert rows.one(**ball)["verdict"] == "certified"
