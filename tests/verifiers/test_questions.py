@@ -15,7 +15,7 @@ from tightrope.propagation import layerwise, lines
 from tightrope.properties import parse_vnnlib
 from tightrope.regions import INFINITY, Ball, Zonotope
 from tightrope.verifiers.branch_and_bound import branch_and_bound
-from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
+from tightrope.verifiers.distortion import minimum_distortion
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import pairwise_bounds, upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound
@@ -53,7 +53,7 @@ def test_limits_that_make_no_sense_are_named(wrong):
 def test_the_table_knows_every_relaxation_and_its_other_names():
     """Those of `propagation`, in the same order; each has a certificate if the checker has its rule."""
     layers = [name for name in METHODS if name not in methods()]
-    assert layers == [*lines.RELAXATIONS, *layerwise.METHODS, "branch-and-bound", "milp"]
+    assert layers == [*lines.RELAXATIONS, *layerwise.METHODS, "milp"]
     assert {other: method.name for method in METHODS.values() for other in method.same if not method.mondeq} == {
         **lines.SAME
     }
@@ -100,8 +100,7 @@ ANSWERS = {
     "pairs": lambda: pairwise_bounds(MONDEQ, 2),
     "local": lambda: local_upper_bound(MONDEQ, BALL),
     "relu constant": lambda: lipschitz_bound(RELU, BALL, 0, "shor"),
-    "distortion": lambda: certified_distortion(RELU, np.array([0.1, 0.2]), 1, "lp-all", 1.0),
-    "attacked": lambda: attacked_distortion(RELU, np.array([0.1, 0.2]), 1, largest=9.0),
+    "distortion": lambda: minimum_distortion(RELU, np.array([0.1, 0.2]), 1, largest=9.0),
 }
 
 
@@ -109,13 +108,13 @@ ANSWERS = {
 def test_every_answer_has_one_shape(name):
     """A verdict, seconds, what JSON has, a table, and proofs or an error that says there are none."""
     report = ANSWERS[name]()
-    words = {"programs": "computed", "relu constant": "proven", "attacked": "falsified"}
+    words = {"programs": "computed", "relu constant": "proven"}
     told = report.to_dict()
     assert json.loads(json.dumps(told)) == told
     assert told["verdict"] == words.get(name, "certified") and told["seconds"] == report.seconds >= 0
     columns, rows = report.table()
     assert rows and all(len(row) == len(columns) for row in rows)
-    if name in ("ellipsoid", "constant", "pairs", "distortion", "attacked"):
+    if name in ("ellipsoid", "constant", "pairs", "local", "relu constant", "distortion"):
         assert report.certificates().proven
     else:
         with pytest.raises(InputError, match="certificate"):
@@ -135,3 +134,16 @@ def test_the_verdict_of_nothing_and_of_the_weakest():
     """Nothing asked is nothing to doubt; one failure counts more than any unknown."""
     assert combined([]) is Verdict.CERTIFIED
     assert combined([Verdict.CERTIFIED, Verdict.UNKNOWN, Verdict.FAILED]) is Verdict.FAILED
+
+
+def test_labels_are_decided_until_the_question_is_answered():
+    """Once an attack reaches a label the cascade leaves the others, unless all are asked for by that word."""
+    label = (int(MONDEQ.predict(BALL.center)) + 1) % MONDEQ.classes
+    answered, whole = certify(MONDEQ, BALL, label), certify(MONDEQ, BALL, label, targets="all")
+    assert answered.verdict is whole.verdict is Verdict.FALSIFIED
+    left = [decision for decision in answered.decisions if decision.verdict is Verdict.UNKNOWN]
+    assert all("another label is reached" in decision.reason and decision.bound is None for decision in left)
+    decided = [decision for decision in whole.decisions if decision.verdict is not Verdict.UNKNOWN]
+    assert len(decided) == len(whole.decisions) == MONDEQ.classes - 1
+    with pytest.raises(InputError, match="write a list of labels, or 'all'"):
+        certify(MONDEQ, BALL, 0, targets="some")

@@ -120,9 +120,9 @@ _TREES = (_TREE, _PHASES)
 
 
 def _unless_answered(progress: "Progress") -> None:
-    """Only linear bounds, if all labels are asked for and one is reached."""
+    """Nothing more, if the targets were left out and an attack reaches a label: the question is answered."""
     if progress.question.everything and progress.attacks:
-        progress.end("not certified by linear bounds; not pursued, as another label is reached")
+        progress.end("not pursued, as another label is reached")
 
 
 def _solved(name: str, about: str = "", *same: str, orders: tuple[str, ...] = ("1",), package: str = "") -> Method:
@@ -146,11 +146,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
-            Method("cascade", _EVERYTHING, (_SHOR, _PHASES), _CASCADE, orders=ORDERS),
+            Method("cascade", _EVERYTHING, (_unless_answered, _SHOR, _PHASES), _CASCADE, orders=ORDERS),
             _solved("interior-point", "or shor", "shor", orders=ORDERS),
             _solved("clarabel", package="clarabel"),
             _solved("scs", package="scs"),
             _solved("mosek", package="mosek"),
+            Method("branch-and-bound", "on the signs of neurons", (_PHASES,), (_TREE,), boxes=True),
             _bounded("box", "", "ibp"),
             _bounded("hbox"),
             _bounded("hbox_back"),
@@ -161,7 +162,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _bounded("lp-greedy", boxes=True),
             _bounded("lp-last", boxes=True),
             _bounded("lp-all", boxes=True),
-            Method("branch-and-bound", "on the signs of neurons", (_PHASES,), (_TREE,), boxes=True),
             Method("milp", "whose verdict is never certified but computed", (), (_MILP,), boxes=True),
         )
     }

@@ -125,7 +125,10 @@ def by_phases(progress: Progress) -> None:
     except RegionError as error:
         progress.because(str(error))
         return
-    for target in progress.open:
+    for target in list(progress.open):
+        if question.everything and progress.attacks:
+            progress.end("not pursued, as another label is reached")
+            return
         old = progress.decisions[target]
         known = None if old.certificate is None or old.certificate.cuts is not None else old.certificate.multipliers
         time_limit = PATIENCE if limits.time is None else limits.time

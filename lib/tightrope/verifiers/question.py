@@ -24,7 +24,8 @@ class Question:
     label
         The true label y.
     targets
-        The labels to decide, each once; all others than y if they are left out.
+        The labels to decide, each once; "all" for all others than y. Left out they are the same, until the question is
+        answered: once an attack reaches one of them, the cascade does not go on for the others.
     everything
         Whether they were left out.
 
@@ -47,7 +48,7 @@ class Question:
     everything: bool = field(init=False)
 
     def __init__(
-        self, network: MonDEQ | FeedForward, region: Region, label: int, targets: Iterable[int] | None = None
+        self, network: MonDEQ | FeedForward, region: Region, label: int, targets: Iterable[int] | str | None = None
     ) -> None:
         require_network(network)
         require_region(region)
@@ -56,7 +57,10 @@ class Question:
         labels, last = range(network.classes), network.classes - 1
         if not isinstance(label, int | np.integer) or label not in labels:
             raise InputError(f"label: got {label!r}; write one of 0..{last}.")
-        chosen = [j for j in labels if j != label] if targets is None else list(dict.fromkeys(targets))
+        if isinstance(targets, str) and targets != "all":
+            raise InputError(f"targets: got {targets!r}; write a list of labels, or 'all'.")
+        whole = targets is None or isinstance(targets, str)
+        chosen: list[Any] = [j for j in labels if j != label] if whole else list(dict.fromkeys(targets or ()))
         for target in chosen:
             if not isinstance(target, int | np.integer) or target not in labels or target == label:
                 raise InputError(f"targets: got {target!r}; write labels in 0..{last} other than {label}.")

@@ -19,7 +19,7 @@ def certify(
     region: Region,
     label: int,
     *,
-    targets: Iterable[int] | None = None,
+    targets: Iterable[int] | str | None = None,
     method: str = "cascade",
     order: str = "1",
     complete: bool = True,
@@ -35,7 +35,8 @@ def certify(
     label
         The true label y.
     targets
-        Labels to decide; all others than y by default.
+        Labels to decide, or "all". Left out, all others than y, but only until the question is answered: once an attack
+        reaches a label, the cascade leaves the others as they are.
     method
         One of :func:`methods`. "cascade": for a monDEQ the closest label by the interior point, stopped at the first
         proof of the sign; the others by its multipliers (solvers.transfer) where they suffice, else by the interior
