@@ -333,7 +333,8 @@ def verify(files: tuple[str, ...], network_name: str | None) -> None:
             continue
         own = network or proofs.find_network(certificate.network)
         if isinstance(own, FeedForward) and certificate.theory.startswith("mondeq"):
-            own = own.to_mondeq()  # Shor's relaxation of layers
+            own = own.to_mondeq()
+            click.echo(f"{file}: about the network as a monDEQ, as it is for Shor's relaxation")
         for finding in checker.check(certificate, proofs.arrays_of(own)[1]):
             click.echo(f"{file}: {finding}")
             proven &= finding.proven

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tests.helpers import mondeq
-from tightrope import relu_proofs
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
@@ -51,13 +50,12 @@ def test_limits_that_make_no_sense_are_named(wrong):
 
 
 def test_the_table_knows_every_relaxation_and_its_other_names():
-    """Those of `propagation`, in the same order; each has a certificate if the checker has its rule."""
+    """Those of `propagation`, in the same order."""
     layers = [name for name in METHODS if name not in methods()]
     assert layers == [*lines.RELAXATIONS, *layerwise.METHODS, "branch-and-bound", "milp"]
     assert {other: method.name for method in METHODS.values() for other in method.same if not method.mondeq} == {
         **lines.SAME
     }
-    assert {name for name, method in METHODS.items() if method.rule} == set(relu_proofs.RULES)
     assert methods(MONDEQ) == methods() and methods(RELU) == tuple(METHODS)
 
 

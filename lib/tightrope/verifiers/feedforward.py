@@ -16,8 +16,7 @@ from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.proofs import Proof
 from tightrope.propagation import layerwise
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.margins import composition_error, proven_margins, rooted, unstable_neurons
-from tightrope.relu_proofs import Leaves
+from tightrope.propagation.margins import composition_error, proven_margins, unstable_neurons
 from tightrope.solvers.report import end_if
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers import mondeq
@@ -79,7 +78,7 @@ def by_tree(progress: Progress) -> None:
     while still := progress.open:
         began = time.perf_counter()
         few = _outputs(network, [label, *still])
-        root = rooted(few, box, 0)
+        root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, decide=True)
         progress.bounded(still, root.margins.numpy()[1:], "lp-all", time.perf_counter() - began)
         rest, left = progress.open, ends - time.perf_counter()
         if not rest or left <= 0:
@@ -160,7 +159,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     names = dict.fromkeys(decision.method for decision in chosen)
     targets = [decision.label for decision in chosen]
     if not chosen:
-        raise InputError("certificate: nothing is proven of these labels.")
+        raise InputError("certificate: nothing is proven of these labels that has one.")
     if any(decision.certificate or decision.proof for decision in chosen):
         return _as_mondeq(report, chosen)
     if question.box is None or not {*layerwise.METHODS, TREE} & {*names}:
@@ -181,7 +180,7 @@ def _by_layers(question: Question, targets: list[int], name: str, robust: bool) 
     few = _outputs(network, labels := [question.label, *targets])
     with one_blas_thread():
         root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, name, keep=True)
-    leaves: tuple[Leaves, ...] = ()
+    leaves: tuple[relu_proofs.Leaves, ...] = ()
     if robust and not root.worst < 0:
         leaves = branch_and_bound(few, box, 0, root=root, time_limit=np.inf, keep=True).leaves
     return relu_proofs.layerwise(network, box, root, leaves, labels)
@@ -191,18 +190,17 @@ def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> 
     """Return the file about the network as a monDEQ; what other stages decided is solved by Shor's relaxation too."""
     question, network = report.question, cast(FeedForward, report.network)
     if composition_error(network, question.region).any():
-        raise InputError("certificate: by Shor's relaxation it is for dense layers, and this network has compositions.")
-    same, targets = network.to_mondeq(), [decision.label for decision in decisions]
+        raise InputError("certificate: by Shor's relaxation there is none of a network with composed layers.")
     known = [decision for decision in decisions if decision.certificate or decision.proof]
-    if others := [decision.label for decision in decisions if decision not in known]:
-        asked = Question(same, question.region, question.label, others)
+    others = [decision.label for decision in decisions if decision not in known]
+    same = replace(report, question=Question(network.to_mondeq(), question.region, question.label), attack=None)
+    if others:
+        asked = Question(same.network, question.region, question.label, others)
         more = run(asked, (mondeq.by_shor,), "cascade", "1", Limits(), attack=False)
         if more.verdict is not Verdict.CERTIFIED:
-            known_by = "as a monDEQ, which does not prove them all: ask for certificate(label)"
-            raise InputError(f"certificate: Shor's relaxation proves some labels of the network {known_by}.")
+            raise InputError("certificate: Shor's relaxation proves some labels only; ask for certificate(label).")
         known += more.decisions
-    asked = Question(same, question.region, question.label, targets)
-    return replace(report, question=asked, decisions=tuple(known), attack=None).certificates()
+    return replace(same, decisions=tuple(known)).certificates()
 
 
 def _outputs(network: FeedForward, labels: list[int]) -> FeedForward:
