@@ -246,7 +246,7 @@ def certify(
     """Answer `certify`."""
     if property_file is not None:
         if certificate_file is not None:
-            raise InputError("a property has no certificate file: leave out --certificate")
+            raise InputError("a property has no certificate file, which is about labels only: leave out --certificate")
         _certify_property(network_name, property_file, image_name, epsilon_pixel, as_json)
         return
     if image_name is None or epsilon_pixel is None:
@@ -258,8 +258,6 @@ def certify(
     entry = zoo.get(network_name)
     network = entry.network
     chosen = known_method(network, method)
-    if certificate_file is not None:
-        chosen.check_certificate(network)
     data, index = _image(image_name)
     pixels, true = data.image(index), data.label(index)
     if pixels.size != network.input_size:
@@ -324,6 +322,7 @@ def verify(files: tuple[str, ...], network_name: str | None) -> None:
     Exit code 0 if every claim is proven, 1 if one is refused, 2 if a file is no certificate file.
     """
     from tightrope import checker, proofs, zoo
+    from tightrope.networks import FeedForward
 
     proven = readable = True
     network = None if network_name is None else zoo.get(network_name).network
@@ -335,6 +334,9 @@ def verify(files: tuple[str, ...], network_name: str | None) -> None:
             readable = False
             continue
         own = network or proofs.find_network(certificate.network)
+        if isinstance(own, FeedForward) and certificate.theory.startswith("mondeq"):
+            own = own.to_mondeq()
+            click.echo(f"{file}: about the network as a monDEQ, as it is for Shor's relaxation")
         for finding in checker.check(certificate, proofs.arrays_of(own)[1]):
             click.echo(f"{file}: {finding}")
             proven &= finding.proven

@@ -5,7 +5,7 @@ a method's own by rounding. See README-relu.md of the checker.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -75,43 +75,59 @@ class Forms:
 
 
 @named_refusals()
-def linear(network: FeedForward, region: Region, label: int, relaxation: str) -> Proof:
-    """Return the proof of a relaxation's bounds of F_target - F_label, for every target.
+def linear(
+    network: FeedForward, region: Region, label: int, *relaxations: str, targets: Sequence[int] | None = None
+) -> Proof:
+    """Return the proof of a relaxation's bounds of F_target - F_label, for every target or for these.
 
     Parameters
     ----------
-    relaxation
-        box, hbox, hbox_back, crown_ibp, deepz, crown or crown_0.
+    relaxations
+        Of box, hbox, hbox_back, crown_ibp, deepz, crown and crown_0. Of several the last one is taken with which every
+        bound is negative; if there is none, every bound is the best that all of them together prove.
     """
-    if relaxation not in RULES:
-        raise UnknownNameError("relaxation", relaxation, list(RULES))
-    writer = _Writer(network, region, label)
-    hidden, last = RULES[relaxation]
-    for _ in network.layers[:-1]:
-        writer.add_layer([hidden])
-    for target in _others(network, label):
-        writer.add_margin(target, last)
+    for name in relaxations:
+        if name not in RULES:
+            raise UnknownNameError("relaxation", name, list(RULES))
+    alone = [(name,) for name in reversed(relaxations)] if len(relaxations) > 1 else []
+    for names in (*alone, relaxations):
+        writer = _Writer(network, region, label)
+        for _ in network.layers[:-1]:
+            writer.add_layer([RULES[name][0] for name in names])
+        for target in _others(network, label) if targets is None else targets:
+            writer.add_margin(target, [RULES[name][1] for name in names])
+        if writer.worst < 0:
+            break
     return writer.proof()
 
 
 @named_refusals()
-def layerwise(network: FeedForward, region: Ball, found: Layerwise, leaves: Iterable[Leaves] | None = None) -> Proof:
+def layerwise(
+    network: FeedForward,
+    region: Ball,
+    found: Layerwise,
+    leaves: Iterable[Leaves] | None = None,
+    labels: Sequence[int] | None = None,
+) -> Proof:
     """Return the proof of LP-GREEDY, LP-LAST or LP-ALL, solved with `keep=True`; of a tree too, if it is given.
 
     Parameters
     ----------
     leaves
         Those of the targets that the root leaves open; the root's slopes for all if left out.
+    labels
+        The labels of `network` that are the outputs of what was bounded, if that has some of them only.
     """
-    writer = _Writer(network, region, found.label)
+    labels = range(network.classes) if labels is None else labels
+    writer = _Writer(network, region, labels[found.label])
     tightened = [[part for part in found.hidden if part.layer == i] for i in range(len(network.layers) - 1)]
     for i in range(len(network.layers) - 1):
         own = [side[i][0].numpy() for side in (found.triangles.upper, found.triangles.lower)]
         writer.add_layer(("deepz", "crown"), np.concatenate([own[0], -own[1]]), map(writer.forms, tightened[i]))
     trees = {tree.target: tree for tree in leaves or ()}
-    for row, target in enumerate(_others(network, found.label)):
+    for row, target in enumerate(output for output in range(len(labels)) if output != found.label):
         whole = Leaves(target, tuple(a[0, row : row + 1].double().numpy() for a in found.dual.slopes))
-        writer.add_leaves(trees.get(target, whole))
+        writer.add_leaves(replace(trees.get(target, whole), target=labels[target]))
     return writer.proof()
 
 
@@ -181,13 +197,14 @@ class _Writer:
         self.rows: dict[str, list[np.ndarray]] = {}
 
     def add_layer(self, rules: Sequence[str], known: np.ndarray | None = None, proposed: Iterable[Forms] = ()) -> None:
-        """Bound the next hidden layer by the first rule, or by the first that proves what is known.
+        """Bound the next hidden layer by the first rule that proves what is known.
 
         Parameters
         ----------
         known : (2 n,) array
-            Upper bounds of h, then of -h, which the slopes of layers above are made for. If no rule proves them all,
-            each is proven by the best of the rules and of what is proposed. What is tighter than known is left.
+            Upper bounds of h, then of -h, which the slopes of layers above are made for. If no rule proves them all, or
+            none are known and there are several rules, each is the best of the rules and of what is proposed. What is
+            tighter than known is left.
         """
         number = len(self.proofs.bounds) + 1
         size = self.proofs.network.sizes[number - 1]
@@ -196,7 +213,8 @@ class _Writer:
         found = []
         for rule in rules:
             values = self.proofs.upper(forms, rule)
-            if number == 1 or all(value <= want for value, want in zip(values, wanted, strict=False)):
+            enough = bool(wanted) and all(value <= want for value, want in zip(values, wanted, strict=True))
+            if number == 1 or enough or len(rules) == 1:
                 break
             found.append((values, self._forms(forms, rule)))
         else:
@@ -222,9 +240,10 @@ class _Writer:
         slopes = [slopes.double().numpy() for slopes in part.slopes]
         return Forms(rows, tuple(self._forms(relu.both_signs(size)[rows], "crown", slopes)))
 
-    def add_margin(self, target: int, rule: str) -> None:
-        """Bound F_target - F_label by a rule."""
-        (value,) = self.proofs.upper(self.proofs.margin(self.label, target), rule)
+    def add_margin(self, target: int, rules: Sequence[str]) -> None:
+        """Bound F_target - F_label by the best of the rules."""
+        form = self.proofs.margin(self.label, target)
+        value, rule = min((self.proofs.upper(form, rule)[0], rule) for rule in rules)
         self._claim(target, [value], {"rule": rule})
 
     def add_forms(self, target: int, forms: Sequence[np.ndarray]) -> None:
@@ -250,6 +269,11 @@ class _Writer:
             for j, array in enumerate(leaves.signs, start=1):
                 self.rows.setdefault(f"sign.{j}", []).append(array.astype(np.int8))
         self._claim(leaves.target, values, {"rule": "given", **more})
+
+    @property
+    def worst(self) -> Fraction:
+        """The largest bound of a margin so far."""
+        return max(Fraction(claim["bound"]) for claim in self.claims if "bound" in claim)
 
     def _claim(self, target: int, values: Sequence[Fraction], more: dict) -> None:
         bound = decimal_above(above(max(values)))

@@ -1,13 +1,16 @@
 """Feed-forward networks through the one verifier: proofs, attacks, limits, order against enumeration."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from tests.helpers import exact_margin
-from tightrope import attacks, certificates
+from tightrope import attacks, certificates, checker, proofs, relu_proofs
 from tightrope.attacks import check
 from tightrope.certificates import Verdict
-from tightrope.errors import InputError, RegionError, StoppedError, UnknownNameError
+from tightrope.errors import CertificateError, InputError, RegionError, StoppedError, UnknownNameError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Zonotope
 from tightrope.verifiers import feedforward, stages
@@ -244,3 +247,99 @@ def test_bad_input_is_named(change, error, message):
     arguments = {"network": net, "region": region, "label": label} | change
     with pytest.raises(error, match=message):
         certify(**arguments | {"limits": Limits(**arguments.get("limits", {}))})
+
+
+# certificate files ---------------------------------------------------------------------------------------------
+
+
+def accepted(file, net: FeedForward) -> list[bool]:
+    """What the checker says of each claim about the network, or about it as a monDEQ."""
+    own = net.to_mondeq() if file.theory.startswith("mondeq") else net
+    return [finding.proven for finding in checker.check(file, proofs.arrays_of(own)[1])]
+
+
+def bounds_of(file) -> dict[int, Fraction]:
+    """The bounds of the margins that a file claims, by target."""
+    return {claim["target"]: Fraction(claim["bound"]) for claim in file.claims if "bound" in claim}
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "mosek"])
+def test_every_method_has_a_certificate_file(method):
+    """Every certified label is proven below 0, an attack at its point; what is false is refused."""
+    kinds = set()
+    for seed, radius in ((0, 0.15), (1, 0.25), (3, 0.4)):
+        net, region, label = question(seed, radius=radius, clip=seed == 1)
+        report = certify(net, region, label, method=method)
+        certified = {d.label for d in report.decisions if d.verdict is Verdict.CERTIFIED}
+        if not certified and report.attack is None and all(d.bound is None for d in report.decisions):
+            with pytest.raises(InputError, match="nothing is proven"):
+                report.certificates()
+            continue
+        file = report.certificates().certificate
+        kinds.add(file.theory)
+        assert all(accepted(file, net))
+        if report.attack is not None:
+            continue
+        bounds = bounds_of(file)
+        exact = {target: Fraction(exact_margin(net.to_mondeq(), region, label, target)) for target in bounds}
+        assert certified <= set(bounds) and all(bounds[target] < 0 for target in certified)
+        assert all(bound >= exact[target] - Fraction(1, 10**9) for target, bound in bounds.items())
+        layers = sum("layer" in claim for claim in file.claims)
+        altered = [claim | {"bound": str(float(exact[claim["target"]] - 1))} for claim in file.claims[layers:]]
+        altered = replace(file, claims=[*file.claims[:layers], *altered])
+        assert accepted(altered, net) == [True] * layers + [False] * len(bounds)
+    assert "relu-point" in kinds and (len(kinds) == 2) == (method != "milp")
+
+
+@pytest.mark.parametrize(
+    ("seed", "radius", "norm", "methods", "theory"),
+    [
+        (2, 0.3, 2, {"box", "deepz"}, "relu-linear"),
+        (113, 0.45, 2, {"box", "crown", "deepz"}, "relu-linear"),
+        (22, 0.45, 2, {"box", "cascade"}, "mondeq-order-1"),
+        (26, 0.45, np.inf, {"box", "crown", "lp-all"}, "relu-linear"),
+        (21, 0.45, np.inf, {"branch-and-bound", "lp-all", "deepz"}, "relu-linear"),
+    ],
+)
+def test_one_file_for_labels_that_different_stages_decided(seed, radius, norm, methods, theory):
+    """Of all labels; and one for each, which is of the stage that decided it."""
+    net = network(seed, 3, 5, 5, 5)
+    centre = np.random.default_rng(seed + 50).standard_normal(3)
+    report = certify(net, Ball(centre, radius, norm), net.predict(centre))
+    assert {decision.method for decision in report.decisions} == methods and report.verdict is Verdict.CERTIFIED
+    file = report.certificates().certificate
+    bounds = bounds_of(file)
+    assert file.theory == theory and all(accepted(file, net)) and len(bounds) == 4 and max(bounds.values()) < 0
+    assert any("leaves" in claim for claim in file.claims) == ("branch-and-bound" in methods)
+    for decision in report.decisions:
+        own = report.certificate(decision.label).certificate
+        assert all(accepted(own, net)) and set(bounds_of(own)) == {decision.label}
+        assert own.theory == ("mondeq-order-1" if decision.method == "cascade" else "relu-linear")
+
+
+def test_only_the_labels_that_are_asked_for_are_in_a_file():
+    """Others may be reached: the tree is of these alone."""
+    net, region, label = question(5, radius=1.6)
+    full = certify(net, region, label, method="branch-and-bound")
+    safe = [d.label for d in full.decisions if d.verdict is Verdict.CERTIFIED]
+    assert full.verdict is Verdict.FALSIFIED and safe
+    assert full.certificates().certificate.theory == "relu-point"
+    proof = full.certificate(safe[0])
+    assert proof.proven and set(bounds_of(proof.certificate)) == {safe[0]}
+    with pytest.raises(InputError, match="nothing is proven"):
+        full.certificate(label)
+
+
+def test_a_file_that_cannot_be_written_is_refused_with_the_reason(monkeypatch):
+    """Shor's relaxation of composed layers; a sign that the checker's arithmetic does not prove."""
+    net, region, label = question(0, radius=0.05)
+    last = Composition((net.layers[-1], Dense(np.diag([0.3, 0.7, 1.1]), np.zeros(3))))
+    composed = FeedForward((*net.layers[:-1], last))
+    report = certify(composed, region, composed.predict(region.center), method="interior-point", attack=False)
+    assert report.verdict is Verdict.CERTIFIED
+    with pytest.raises(InputError, match="composed layers"):
+        report.certificates()
+    report = certify(net, region, label, method="lp-all")
+    monkeypatch.setattr(relu_proofs, "decimal_above", lambda value: "0.001")
+    with pytest.raises(CertificateError, match="does not prove the sign of labels"):
+        report.certificates()

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tests.helpers import mondeq
-from tightrope import relu_proofs
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
@@ -51,13 +50,12 @@ def test_limits_that_make_no_sense_are_named(wrong):
 
 
 def test_the_table_knows_every_relaxation_and_its_other_names():
-    """Those of `propagation`, in the same order; each has a certificate if the checker has its rule."""
+    """Those of `propagation`, in the same order."""
     layers = [name for name in METHODS if name not in methods()]
     assert layers == [*lines.RELAXATIONS, *layerwise.METHODS, "milp"]
     assert {other: method.name for method in METHODS.values() for other in method.same if not method.mondeq} == {
         **lines.SAME
     }
-    assert {name for name, method in METHODS.items() if method.rule} == set(relu_proofs.RULES)
     assert methods(MONDEQ) == methods() and methods(RELU) == tuple(METHODS)
 
 
@@ -122,12 +120,11 @@ def test_every_answer_has_one_shape(name):
 
 
 def test_files_of_a_feed_forward_network_follow_the_method():
-    """Of linear bounds and of attacks; the cascade's own bounds have none, which says what to ask for."""
+    """Of linear bounds, of attacks, and of the cascade."""
     assert certify(RELU, BALL, 1, method="crown").certificates().proven
     lost = certify(RELU, Ball([0.1, 0.2], 5.0, INFINITY), 1)
     assert lost.verdict is Verdict.FALSIFIED and lost.certificate(0).proven and lost.certificates().proven
-    with pytest.raises(InputError, match="give --method, one of box, hbox"):
-        certify(RELU, BALL, 1).certificate(0)
+    assert certify(RELU, BALL, 1).certificate(0).proven
 
 
 def test_the_verdict_of_nothing_and_of_the_weakest():

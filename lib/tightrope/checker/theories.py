@@ -280,7 +280,7 @@ def _relu_linear(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> 
 
     def words(claim: Mapping) -> str:
         text = f"the bounds of layer {claim.get('layer')}" if "layer" in claim else _margin(claim, "<=", "bound")
-        return text + _ball(certificate)
+        return text + _ball(certificate) + (f", by {claim['leaves']} leaves" if "leaves" in claim else "")
 
     yield from _each(certificate, words, prove)
 

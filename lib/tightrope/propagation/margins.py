@@ -54,11 +54,6 @@ def composition_error(network: FeedForward, region: Region | InputSet) -> np.nda
     return 1.01 * error[0].numpy()
 
 
-def rooted(network: FeedForward, region: Ball, label: int) -> layerwise.Layerwise:
-    """Return the bounds of LP-ALL on an L-infinity ball, stopped at their signs: the root of branch and bound."""
-    return layerwise.layerwise(network, InputSet.from_balls([region]), label, "lp-all", decide=True)
-
-
 def unstable_neurons(network: FeedForward, region: Ball) -> int:
     """Return the number of hidden neurons of either sign on an L-infinity ball, as far as CROWN can tell."""
     with torch.no_grad():

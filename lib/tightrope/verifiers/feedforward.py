@@ -1,22 +1,29 @@
 """Stages that decide whether a feed-forward network is robust: linear bounds, branch and bound, Shor, MILP."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import cast
 
 import numpy as np
 
+from tightrope import relu_proofs
 from tightrope.attacks import check
 from tightrope.certificates import Verdict
-from tightrope.errors import NetworkError
+from tightrope.errors import CertificateError, InputError, NetworkError
 from tightrope.networks import Composition, Dense, FeedForward
-from tightrope.propagation.margins import composition_error, proven_margins, rooted, unstable_neurons
+from tightrope.proofs import Proof
+from tightrope.propagation import layerwise
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.margins import composition_error, proven_margins, unstable_neurons
 from tightrope.solvers.report import end_if
+from tightrope.threads import one_blas_thread
 from tightrope.verifiers import mondeq
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.mixed_integer import hidden_bounds, mixed_integer
-from tightrope.verifiers.question import Question
-from tightrope.verifiers.report import LabelDecision
+from tightrope.verifiers.question import Limits, Question
+from tightrope.verifiers.report import LabelDecision, RobustnessReport
 from tightrope.verifiers.stages import Progress, joined, run
 
 TREE, MILP = "branch-and-bound", "milp"
@@ -70,9 +77,8 @@ def by_tree(progress: Progress) -> None:
     ends = time.perf_counter() + patience
     while still := progress.open:
         began = time.perf_counter()
-        select = Dense(np.eye(network.classes)[[label, *still]], np.zeros(len(still) + 1))
-        few = FeedForward((*network.layers[:-1], Composition((network.layers[-1], select))))
-        root = rooted(few, box, 0)
+        few = _outputs(network, [label, *still])
+        root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, decide=True)
         progress.bounded(still, root.margins.numpy()[1:], "lp-all", time.perf_counter() - began)
         rest, left = progress.open, ends - time.perf_counter()
         if not rest or left <= 0:
@@ -132,6 +138,75 @@ def _loosened(decision: LabelDecision, error: float) -> LabelDecision:
     if decision.verdict is Verdict.CERTIFIED and not bound < 0:
         return replace(decision, bound=bound, verdict=Verdict.UNKNOWN, reason="0 up to the rounding of composed layers")
     return replace(decision, bound=bound)
+
+
+def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> Proof:
+    """Return one file for the labels that are certified, or if none is, for those with a bound.
+
+    What decided them is solved again, as a report keeps no slopes and no trees. If that was Shor's relaxation, the file
+    is about the network's :meth:`~tightrope.networks.FeedForward.to_mondeq`, and so are the bounds of its other labels.
+
+    Raises
+    ------
+    InputError
+        There is no bound; or Shor's relaxation decided some labels, and does not prove the others or cannot be exact.
+    CertificateError
+        The checker cannot read the network's or the region's numbers.
+    """
+    question, network = report.question, cast(FeedForward, report.network)
+    certified = [decision for decision in decisions if decision.verdict is Verdict.CERTIFIED]
+    chosen = certified or [decision for decision in decisions if decision.bound is not None]
+    names = dict.fromkeys(decision.method for decision in chosen)
+    targets = [decision.label for decision in chosen]
+    if not chosen:
+        raise InputError("certificate: nothing is proven of these labels that has one.")
+    if any(decision.certificate or decision.proof for decision in chosen):
+        return _as_mondeq(report, chosen)
+    if question.box is None or not {*layerwise.METHODS, TREE} & {*names}:
+        proof = relu_proofs.linear(network, question.region, question.label, *names, targets=targets)
+    else:
+        name = report.method if report.method in layerwise.METHODS else "lp-all"
+        proof = _by_layers(question, targets, name, bool(certified))
+    claims = () if proof.certificate is None else proof.certificate.claims
+    weak = [claim["target"] for claim in claims if "bound" in claim and not Fraction(claim["bound"]) < 0]
+    if certified and weak:
+        raise CertificateError(f"certificate: the checker's arithmetic does not prove the sign of labels {weak}.")
+    return proof
+
+
+def _by_layers(question: Question, targets: list[int], name: str, robust: bool) -> Proof:
+    """Return the file of LP-GREEDY, LP-LAST or LP-ALL; with a tree if all targets have a sign that needs one."""
+    network, box = cast(FeedForward, question.network), question.region.require_box("these are")
+    few = _outputs(network, labels := [question.label, *targets])
+    with one_blas_thread():
+        root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, name, keep=True)
+    leaves: tuple[relu_proofs.Leaves, ...] = ()
+    if robust and not root.worst < 0:
+        leaves = branch_and_bound(few, box, 0, root=root, time_limit=np.inf, keep=True).leaves
+    return relu_proofs.layerwise(network, box, root, leaves, labels)
+
+
+def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> Proof:
+    """Return the file about the network as a monDEQ; what other stages decided is solved by Shor's relaxation too."""
+    question, network = report.question, cast(FeedForward, report.network)
+    if composition_error(network, question.region).any():
+        raise InputError("certificate: by Shor's relaxation there is none of a network with composed layers.")
+    known = [decision for decision in decisions if decision.certificate or decision.proof]
+    others = [decision.label for decision in decisions if decision not in known]
+    same = replace(report, question=Question(network.to_mondeq(), question.region, question.label), attack=None)
+    if others:
+        asked = Question(same.network, question.region, question.label, others)
+        more = run(asked, (mondeq.by_shor,), "cascade", "1", Limits(), attack=False)
+        if more.verdict is not Verdict.CERTIFIED:
+            raise InputError("certificate: Shor's relaxation proves some labels only; ask for certificate(label).")
+        known += more.decisions
+    return replace(same, decisions=tuple(known)).certificates()
+
+
+def _outputs(network: FeedForward, labels: list[int]) -> FeedForward:
+    """Return the network with these of its outputs only."""
+    select = Dense(np.eye(network.classes)[labels], np.zeros(len(labels)))
+    return FeedForward((*network.layers[:-1], Composition((network.layers[-1], select))))
 
 
 def _layers(progress: Progress) -> FeedForward:

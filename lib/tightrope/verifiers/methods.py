@@ -45,8 +45,6 @@ class Method:
         Whether it refuses regions of feed-forward networks that are no balls of the maximum norm.
     package
         The solver that must be installed.
-    rule
-        Whether its bounds of a feed-forward network follow by rules of the checker, so that they have a certificate.
     """
 
     name: str
@@ -57,7 +55,6 @@ class Method:
     orders: tuple[str, ...] = ("1",)
     boxes: bool = False
     package: str = ""
-    rule: bool = False
 
     def stages(
         self, network: "MonDEQ | FeedForward", complete: bool = True
@@ -97,12 +94,6 @@ class Method:
             size = f"{question.neurons} + {region.size}"
             raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {size}; use 1+cuts.")
 
-    def check_certificate(self, network: "MonDEQ | FeedForward") -> None:
-        """Refuse to write a certificate file of a feed-forward network's bounds that has no theory in the checker."""
-        if _has_layers(network) and not self.rule:
-            known = ", ".join(method.name for method in METHODS.values() if method.rule)
-            raise InputError(f"certificate: of a feed-forward network give --method, one of {known}; got {self.name}.")
-
 
 def _by(module: str, stage: str, *rest: object) -> "Callable[[Progress], None]":
     """Return a stage that imports what it is made with when it is run."""
@@ -132,7 +123,7 @@ def _solved(name: str, about: str = "", *same: str, orders: tuple[str, ...] = ("
 
 def _bounded(name: str, about: str = "", *same: str, boxes: bool = False) -> Method:
     """Linear bounds, of all labels at once."""
-    return Method(name, about, (), (_by("feedforward", "by_lines", name),), same, boxes=boxes, rule=not boxes)
+    return Method(name, about, (), (_by("feedforward", "by_lines", name),), same, boxes=boxes)
 
 
 _EVERYTHING = "everything below, from the cheapest to the tightest, until the answer is known"

@@ -1,6 +1,6 @@
 """What every verifier answers: a verdict, what it cost, a row for each label or part, and the files that prove it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -14,8 +14,7 @@ from tightrope.certificates import Certificate, Verdict
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.outward import at_least, at_most, outward
-from tightrope.regions import Ball, Region
-from tightrope.verifiers.methods import METHODS
+from tightrope.regions import Region
 from tightrope.verifiers.question import Question
 
 if TYPE_CHECKING:
@@ -236,8 +235,8 @@ class RobustnessReport(Report):
         """
         if self.attack is not None and self.attack.label == label:
             return self._of_attack(self.attack)
-        if isinstance(self.network, FeedForward) and label in self.question.targets:
-            return self._by_rules(self.network)
+        if isinstance(self.network, FeedForward):
+            return self._of_layers([decision for decision in self.decisions if decision.label == label])
         decision = next((own for own in self.decisions if own.label == label), None)
         if decision is not None and decision.proof is not None:
             return decision.proof
@@ -253,6 +252,9 @@ class RobustnessReport(Report):
     def certificates(self) -> proofs.Proof:
         """Return one file for all target labels that have a certificate; that of the attack if there are none.
 
+        Of a feed-forward network it is that of the attack if there is one; else of the labels that are certified, or
+        if none is, of those with a bound (:func:`tightrope.verifiers.feedforward.certificates`).
+
         Raises
         ------
         InputError
@@ -260,25 +262,25 @@ class RobustnessReport(Report):
         CertificateError
             The checker cannot read the network's or the region's numbers.
         """
+        if isinstance(self.network, FeedForward):
+            return self._of_layers(self.decisions) if self.attack is None else self._of_attack(self.attack)
         known = self._known()
         second = [decision.proof for decision in self.decisions if decision.proof is not None]
         trees = {own.label: tree for own in self.decisions if (tree := _proven(own)) is not None}
         if trees:
             return self._with_trees(known, trees)
-        if second and isinstance(self.network, MonDEQ):  # a file is of one order
+        if second:  # a file is of one order
             ask = partial(gram_proofs.margin, self.network, self.region, self.label)
             return gram_proofs.joined([*second, *(ask(certificate.target) for certificate in known)])
-        if known and not isinstance(self.network, FeedForward):
+        if known:
             return proofs.margins(self.network, self.region, known)
         if self.attack is not None:
             return self._of_attack(self.attack)
-        if isinstance(self.network, FeedForward):
-            return self._by_rules(self.network)
         raise InputError("certificates: no label of this report has one.")
 
     def _with_trees(self, known: list[Certificate], trees: "dict[int, Tree]") -> proofs.Proof:
         """Return one file for certificates and trees, which a monDEQ has over balls."""
-        network, region = cast(MonDEQ, self.network), cast(Ball, self.region)
+        network, region = cast(MonDEQ, self.network), self.region.require_ball("trees on phases are")
         grown = [(target, tree.bound, tree.signs, tree.multipliers) for target, tree in trees.items()]
         invariant = next(iter(trees.values())).invariant
         return proofs.margins_and_trees(network, region, self.label, invariant, known, grown)
@@ -287,20 +289,17 @@ class RobustnessReport(Report):
         return [decision.certificate for decision in self.decisions if decision.certificate is not None]
 
     def _of_attack(self, hit: Attack) -> proofs.Proof:
-        if isinstance(self.network, FeedForward) and isinstance(self.region, Ball):
+        if isinstance(self.network, FeedForward):
             from tightrope import relu_proofs  # which needs PyTorch: seconds to import
 
-            with proofs.named_refusals():
-                return relu_proofs.attack(self.network, self.region, self.label, hit)
+            return relu_proofs.attack(self.network, self.region, self.label, hit)
         return proofs.attack(self.network, self.region, self.label, hit)
 
-    def _by_rules(self, network: FeedForward) -> proofs.Proof:
-        """Return the file of the bounds of all labels of a feed-forward network."""
-        from tightrope import relu_proofs
+    def _of_layers(self, decisions: Sequence[LabelDecision]) -> proofs.Proof:
+        """Return the file of the bounds of some labels of a feed-forward network."""
+        from tightrope.verifiers import feedforward
 
-        METHODS[self.method].check_certificate(network)
-        with proofs.named_refusals():
-            return relu_proofs.linear(network, self.region, self.label, self.method)
+        return feedforward.certificates(self, decisions)
 
 
 def _proven(decision: LabelDecision) -> "Tree | None":
