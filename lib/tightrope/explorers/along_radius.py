@@ -9,7 +9,7 @@ from tightrope import figures, zoo
 from tightrope.errors import InputError
 from tightrope.explorers.controls import choice, number_slider, page, radius_slider
 from tightrope.explorers.explorer import Explorer, View
-from tightrope.outward import at_most
+from tightrope.outward import at_least
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import TITLES, label
@@ -117,9 +117,10 @@ def proofs_view(answer: Proofs) -> View:
     rows, words = [], []
     for method, certified in answer.certified.items():
         reach = _reach(answer.radii, certified)
-        rows.append((TITLES[method], "none" if reach is None else f"{reach:.4g}", at_most(answer.margins[method][-1])))
-        words.append(f"{TITLES[method]} {'none' if reach is None else format(reach, '.3g')}")
-    table = Table(("relaxation", "certified up to radius", "bound at the largest radius"), tuple(rows))
+        rows.append((TITLES[method], "none" if reach is None else reach, float(answer.margins[method][-1])))
+        words.append(f"{TITLES[method]} {'none' if reach is None else at_least(reach, 3)}")
+    sides = {"certified up to radius": "lower", "bound at the largest radius": "upper"}
+    table = Table(("relaxation", *sides), tuple(rows), bounds=sides)
     headline = "certified where the bound is below 0" if answer.right else "labelled wrongly: nothing to certify"
     text = f"{answer.about}: certified up to " + ", ".join(words)
     return View(png, page(headline, [answer.about], table), text)
