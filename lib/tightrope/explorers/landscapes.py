@@ -74,7 +74,7 @@ def climb_view(answer: Climbed) -> View:
     lines = [
         (TITLES[m], values[0], values[-1], round(shifts[-1], 3), len(falls[m])) for m, (shifts, values) in paths.items()
     ]
-    ends = ", ".join(f"{line[0]} from {at_least(line[1])} to {at_least(line[2])}" for line in lines)
+    ends = ", ".join(f"{line[0]} from {at_least(line[1], 3)} to {at_least(line[2], 3)}" for line in lines)
     text = f"network {answer.seed}: {ends}"
     ends = ("bound at the start", "at the end")
     head = ("relaxation", *ends, "delta at the end", "jumps")

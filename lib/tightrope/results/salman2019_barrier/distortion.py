@@ -168,7 +168,7 @@ def images(rows: Rows) -> Table:
     lines = [
         (title(row["network"]), row["image"], row["label"], *(radius(row, name) for name in RADII)) for row in rows
     ]
-    return Table(("network", "image", "label", *SIDES), lines, bounds=SIDES)
+    return Table(("network", "image", "label", *SIDES), lines, 1e-4, SIDES)
 
 
 @figure_3.drawing(gaps)

@@ -152,7 +152,7 @@ def bounds(rows: Rows) -> Table:
         means = [np.mean([max(row["margins"][name]) for row in of_radius[radius]]) for radius in radii]
         lines.append((name, *map(float, means)))
     columns = [f"epsilon {radius:g}" for radius in radii]
-    return Table(("bound", *columns), lines, bounds=dict.fromkeys(columns, "upper"))
+    return Table(("bound", *columns), lines, 1e-3, dict.fromkeys(columns, "upper"))
 
 
 @figure_1.table
