@@ -167,7 +167,7 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
     if not names and not everything:
         without = {result.key for result in waiting}
         lines = [line for line in lines if f"{line.paper}/{line.result}" not in without]
-    click.echo(comparing.comparison_table(lines))
+    click.echo(comparing.comparison_table(lines, results))
     click.echo()
     for number, reason in enumerate(comparing.reasons(lines), 1):
         click.echo(f"({number}) {reason}")

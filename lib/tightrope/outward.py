@@ -26,9 +26,14 @@ def at_least(bound: float, digits: int = 4) -> str:
     return _text(bound, Context(prec=digits, rounding=ROUND_FLOOR))
 
 
+def nearest(number: float, digits: int = 4) -> str:
+    """Return a number that bounds nothing with `digits` significant digits."""
+    return f"{number:.{digits}g}"
+
+
 def outward(side: str) -> Callable[..., str]:
-    """Return what shows a bound of this side: :func:`at_least` for "lower", else :func:`at_most`."""
-    return at_least if side == "lower" else at_most
+    """Return what shows a bound of this side, "upper" or "lower"; other numbers are rounded to the nearest."""
+    return {"lower": at_least, "upper": at_most}.get(side, nearest)
 
 
 def _text(bound: float, context: Context) -> str:

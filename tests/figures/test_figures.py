@@ -47,3 +47,12 @@ def test_a_failed_attack_is_drawn_too():
 
 def test_looks_are_of_methods():
     assert set(LOOK) <= {method.title for method in METHODS.values()}
+
+
+def test_numbers_written_beside_marks_are_bounds_themselves():
+    """Upper bounds up, lower ones down, others to the nearest."""
+    group = [("a", "upper", 3.68106), ("b", "lower", 3.57176), ("c", "UNPROVEN", 4.13036)]
+    (axes,) = figures.bounds({"L2": group}, "bounds").figure.axes
+    assert [text.get_text() for text in axes.texts] == ["3.682", "3.571", "4.13"]
+    (axes,) = figures.pair_matrices({"L": np.array([[0.0, 1.2301], [np.nan, 0.0]])}, "constants").figure.axes
+    assert [text.get_text() for text in axes.texts] == ["1.24"]

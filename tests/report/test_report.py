@@ -155,14 +155,14 @@ def section(tmp_path):
         Cell("table-9/l2/sdp", 24, "deterministic", unit="%", interval=(16, 34)),
         Cell("table-9/l2/pgd", 82, "bound", side="upper", unit="%"),
         Cell("table-9/seconds", 1350, "timing"),
-        Cell("table-9/linf/sdp", 3, "deterministic"),
+        Cell("table-9/linf/sdp", 3, "bound", side="upper"),
     )
     result = Result("paper", "table-9-nothing", "Table 9", "Nothing", "deterministic", cells)
     lines = [
         compared(result, cells[0], 24.0, "reproduced"),
         compared(result, cells[1], 75, "disagrees", "a reason"),
         compared(result, cells[2], 3.21, "reproduced", f"mean; {compare.TIMING}"),
-        compared(result, cells[3], 2.0, "not run", "quick only", "quick"),
+        compared(result, cells[3], 2.00001, "not run", "quick only", "quick"),
     ]
     figures = tmp_path / "figures"
     with Store(tmp_path / "rows.sqlite") as store:
@@ -183,6 +183,7 @@ def test_numbers_keep_interval_profile_and_reason(section):
     assert (first.printed, first.interval, first.ours) == ("24", "[16, 34]", "24")
     assert section.notes == (second,) and second.reason == "a reason"
     assert last.quick and last.agreement == "not run" and not first.quick
+    assert last.ours == "2.001"  # a bound is rounded outward
 
 
 def test_lines_are_laid_out_as_a_table(section):

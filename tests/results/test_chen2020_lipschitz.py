@@ -68,7 +68,8 @@ def test_verdicts_stand_where_numbers_would():
     case = ball_case("random/30-30-1/dense/0", 10.0, "shor", {"memory_limit": 0.1})
     row = {**case, **bound_constant(case)}
     assert row["verdict"] == "OfM" and row["value"] is None and shown(row) == "OfM"
-    assert shown({"value": 1.23456, "verdict": "time"}) == "1.235 (time)"
+    assert shown({"method": "shor", "value": 1.23446, "verdict": "time"}) == "1.235 (time)"
+    assert shown({"method": "lbs", "value": 1.23456, "verdict": "proven"}) == "1.234"
     assert shown(None) is None
 
 

@@ -64,7 +64,7 @@ def test_tables_count_rows_and_carry_bounds_forward():
     )
     table = Solved(table_2_orders, rows)
     assert table.decided.rows == (("L-infinity", 0.05, "ball", 3, "11", "9", "7"),)
-    assert table.bounds.rows[-1] == ("1+bounds", 2, 1, "0.200", "0.800")
+    assert table.bounds.rows[-1] == ("1+bounds", 2, 1, pytest.approx(0.2), "0.800")
     assert table.per_second.rows[-1] == ("1+bounds", 3.0, pytest.approx(0.8 / 3))
 
 

@@ -1,6 +1,11 @@
 """Printed beside reproduced: the verdict of each kind of cell, and what counts as a comparison at all."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tightrope.workbench import compare as comparing
 from tightrope.workbench import registry
@@ -29,6 +34,7 @@ RESULT = Result("p", "r", "Table 1", "t", "deterministic", paper_parameters={"im
         (dict(printed=82, kind="bound", side="upper", tolerance=1), 75, "tighter"),
         (dict(printed=82, kind="bound", side="upper", tolerance=1), 84, "looser"),
         (dict(printed=1.65, kind="bound", side="lower"), 1.7, "tighter"),
+        (dict(printed=1.65, kind="deterministic", side="lower"), 1.7, "disagrees"),
         (dict(printed=74, kind="statistical", interval=(66, 76)), 70.7, "reproduced"),
         (dict(printed=74, kind="statistical", interval=(66, 76), better="higher"), 80, "tighter"),
         (dict(printed=74, kind="statistical", interval=(66, 76)), 80, "disagrees"),
@@ -125,3 +131,17 @@ def test_results_without_cells_have_one_line():
     waiting = Result("p", "r", "Table 9", "t", "trained", not_run="no notebook yet")
     (line,) = comparing.compare([waiting], None, {})
     assert (line.cell, line.printed, line.agreement, line.kind) == ("r", None, "not run", "trained")
+
+
+@given(value=st.floats(-1e300, 1e300, allow_subnormal=False), kind=st.sampled_from(("bound", "deterministic", "drawn")))
+def test_a_number_that_bounds_something_is_shown_on_its_side(value, kind):
+    """On the command line; a share, which stands for a count, is rounded like every other number."""
+    cells = {side: Cell(side, printed=1.0, kind=kind, side=side) for side in ("upper", "lower")}
+    share = Cell("share", printed=1.0, kind=kind, side="upper", unit="%")
+    result = Result("p", "r", "Table 1", "t", "bound", (*cells.values(), share))
+    lines = [comparing.Comparison("p", "r", c.id, kind, 1.0, value, "tighter", "", "paper") for c in result.cells]
+    rows = [line.split() for line in str(comparing.comparison_table(lines, [result])).splitlines()[2:]]
+    high, low, near = (Fraction(Decimal(row[2])) for row in rows)
+    assert low <= Fraction(value) <= high
+    assert [row[2] for row in rows[:2]] == [comparing.shown(cell, value) for cell in cells.values()]
+    assert near in (low, high) and rows[2][2] == f"{value:.4g}"

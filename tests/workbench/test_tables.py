@@ -1,7 +1,12 @@
 """Tables as text, Markdown and CSV; intervals of ratios."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
 from scipy.stats import binomtest
 
@@ -36,6 +41,26 @@ def test_a_notebook_stores_the_tolerance_beside_the_same_text(tolerance):
 def test_a_tolerance_of_a_column_that_is_not_there_is_refused():
     with pytest.raises(UnknownNameError, match="Did you mean 'value'"):
         Table(TABLE.columns, TABLE.rows, {"values": 0.1})
+
+
+def test_a_column_of_bounds_that_is_not_there_is_refused():
+    with pytest.raises(UnknownNameError, match=r"column of bounds .*Did you mean 'value'"):
+        Table(TABLE.columns, TABLE.rows, bounds={"values": "upper"})
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(rows=st.lists(st.tuples(FLOATS, FLOATS), min_size=1, max_size=4))
+def test_columns_of_bounds_stay_on_their_side(rows):
+    """As a reader of the text or of the Markdown takes them; CSV has the floats themselves."""
+    table = Table(("at least", "at most"), rows, bounds={"at least": "lower", "at most": "upper"})
+    texts = [line.split() for line in str(table).splitlines()[2:]]
+    markdown = [line.strip("| ").split(" | ") for line in table.to_markdown().splitlines()[2:]]
+    assert texts == markdown
+    for (lower, upper), (low, high) in zip(rows, texts, strict=True):
+        assert Fraction(Decimal(low)) <= Fraction(lower) and Fraction(upper) <= Fraction(Decimal(high))
+    assert [tuple(map(float, line.split(","))) for line in table.to_csv().splitlines()[1:]] == rows
 
 
 @pytest.mark.parametrize("successes", [0, 1, 24, 82, 99, 100])

@@ -9,7 +9,6 @@ from tightrope import figures, zoo
 from tightrope.errors import InputError
 from tightrope.explorers.controls import choice, number_slider, page, radius_slider
 from tightrope.explorers.explorer import Explorer, View
-from tightrope.outward import at_most
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.common import TITLES, label
@@ -86,7 +85,7 @@ def _stages(state: Mapping, stop: Stop) -> Iterator[Proofs]:
     if not 0 <= state["image"] < len(data):
         raise InputError(f"image: {state['image']} is out of range; {data.name} has test images 0 to {len(data) - 1}.")
     pixels, true = data.image(state["image"]), data.label(state["image"])
-    radii = np.linspace(0, state["epsilon"], RADII)
+    radii = np.linspace(0, state["epsilon"], RADII).round(9)
     lower, upper = (np.clip(pixels + sign * radii[:, None], 0, 1) for sign in (-1, 1))
     boxes = InputSet.boxes(*map(found.normalisation.to_input, (lower, upper)))
     right = int(found.network.predict(found.normalisation.to_input(pixels))) == true
@@ -114,14 +113,15 @@ def proofs_view(answer: Proofs) -> View:
     lines["0"] = (answer.radii[[0, -1]], [0.0, 0.0])
     labels = ("radius, pixel units", "bound of the largest margin")
     png = figures.curves({answer.about: lines}, labels, "bounds over the radius")._repr_png_()
-    rows, words = [], []
+    reaches, rows = {}, []
     for method, certified in answer.certified.items():
         reach = _reach(answer.radii, certified)
-        rows.append((TITLES[method], "none" if reach is None else f"{reach:.4g}", at_most(answer.margins[method][-1])))
-        words.append(f"{TITLES[method]} {'none' if reach is None else format(reach, '.3g')}")
-    table = Table(("relaxation", "certified up to radius", "bound at the largest radius"), tuple(rows))
+        reaches[TITLES[method]] = "none" if reach is None else str(reach)  # one of the grid's: every digit
+        rows.append((TITLES[method], reaches[TITLES[method]], float(answer.margins[method][-1])))
+    last = "bound at the largest radius"
+    table = Table(("relaxation", "certified up to radius", last), tuple(rows), bounds={last: "upper"})
     headline = "certified where the bound is below 0" if answer.right else "labelled wrongly: nothing to certify"
-    text = f"{answer.about}: certified up to " + ", ".join(words)
+    text = f"{answer.about}: certified up to " + ", ".join(map(" ".join, reaches.items()))
     return View(png, page(headline, [answer.about], table), text)
 
 

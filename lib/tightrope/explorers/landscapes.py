@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tightrope.explorers.controls import choice, number_slider, page, real_slider
 from tightrope.explorers.explorer import Explorer, View
+from tightrope.outward import at_least
 from tightrope.propagation.ascent import Steps
 from tightrope.results.jovanovic2022_paradox.common import TITLES
 from tightrope.results.jovanovic2022_paradox.landscapes import POINTS, Ascents, draw_landscape
@@ -71,10 +72,11 @@ def climb_view(answer: Climbed) -> View:
         return View(b"", f"<p>{text}</p>", text)
     paths, falls = answer.landscape["paths"], answer.landscape["jumps"]
     lines = [
-        (TITLES[m], round(values[0], 1), round(values[-1], 1), round(shifts[-1], 3), len(falls[m]))
-        for m, (shifts, values) in paths.items()
+        (TITLES[m], values[0], values[-1], round(shifts[-1], 3), len(falls[m])) for m, (shifts, values) in paths.items()
     ]
-    ends = ", ".join(f"{line[0]} from {line[1]:g} to {line[2]:g}" for line in lines)
+    ends = ", ".join(f"{line[0]} from {at_least(line[1], 3)} to {at_least(line[2], 3)}" for line in lines)
     text = f"network {answer.seed}: {ends}"
-    table = Table(("relaxation", "bound at the start", "at the end", "delta at the end", "jumps"), tuple(lines))
+    ends = ("bound at the start", "at the end")
+    head = ("relaxation", *ends, "delta at the end", "jumps")
+    table = Table(head, tuple(lines), bounds=dict.fromkeys(ends, "lower"))
     return View(draw_landscape(answer.landscape)._repr_png_(), page(text, [], table), text)

@@ -148,5 +148,5 @@ def constants_view(answer: Constants) -> View:
     if answer.open:
         lines.append(f"still open: {answer.open}")
     # As many digits as do not depend on the solver's tolerance.
-    text = f"{answer.about}: at most {answer.smallest():.2g}, at least {least:.2g}"
+    text = f"{answer.about}: at most {at_most(answer.smallest(), 2)}, at least {at_least(least, 2)}"
     return View(drawing._repr_png_(), page(headline, lines, table), text)

@@ -159,6 +159,7 @@ def constants_view(answer: Constants) -> View:
     headline = f"the Lipschitz constant is at least {at_least(low)}"
     headline += "" if high is None else f" and at most {at_most(high)}"
     mine = next(((v, verdict) for m, _, v, verdict in known if m == answer.chosen), (None, "open"))
-    words = f"{METHODS[answer.chosen].title} {mine[1] if mine[0] is None else format(mine[0], '.3g')}"
+    method = METHODS[answer.chosen]
+    words = f"{method.title} {mine[1] if mine[0] is None else outward(method.side)(mine[0], 3)}"
     lines = [answer.about, f"still open: {answer.open}" if answer.open else ""]
-    return View(png, page(headline, lines, table), f"{answer.about}: {words}, at least {low:.3g}")
+    return View(png, page(headline, lines, table), f"{answer.about}: {words}, at least {at_least(low, 3)}")

@@ -10,6 +10,7 @@ from tightrope.errors import InputError
 from tightrope.explorers.controls import choice, page, real_slider
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.networks import FeedForward
+from tightrope.outward import at_least, at_most, nearest
 from tightrope.propagation.certify import box_bounds
 from tightrope.relaxations.triangle import area, corners
 from tightrope.results.jovanovic2022_paradox.common import TITLES
@@ -132,14 +133,15 @@ def shape_view(answer: Shape) -> View:
         f"area {answer.area:.3f}, {answer.area / hull:.2f} times the convex hull's" if unstable else "stable, no area"
     )
     low, high = answer.bounds[method]
-    proven, exact = (f"[{a:.3f}, {b:.3f}]" for a, b in ((low, high), answer.exact))
-    lines = [f"output of the network: proven in {proven}, exact in {exact}"]
+    exact = "[{}, {}]".format(*map(nearest, answer.exact))
+    lines = [f"output of the network: proven in [{at_least(low)}, {at_most(high)}], exact in {exact}"]
     table = Table(
         ("relaxation", "lower", "upper", "width over exact"),
         tuple(
-            (TITLES[m], round(a, 3), round(b, 3), round((b - a) / max(answer.exact[1] - answer.exact[0], 1e-9), 2))
+            (TITLES[m], a, b, round((b - a) / max(answer.exact[1] - answer.exact[0], 1e-9), 2))
             for m, (a, b) in answer.bounds.items()
         ),
+        bounds={"lower": "lower", "upper": "upper"},
     )
     return View(drawing._repr_png_(), page(text, lines, table), f"{text}; {lines[0]}")
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, UNDECIDED, Drawing, canvas, legend
+from tightrope.outward import outward
 
 RELAXED, GREEDY_ONLY = "#7fa3c7", "#bcd0e4"  # between certified and undecided: certified by LP-ALL, by LP-GREEDY
 
@@ -147,7 +148,7 @@ def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -
                 y = -names.index(name)
                 marker, colour = marks.get(side, ("x", MUTED))
                 axes.plot(value, y, marker, color=colour, markersize=7)
-                axes.annotate(f"{value:.4g}", (value, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
+                axes.annotate(outward(side)(value), (value, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
             values = [value for _, _, value in group]
             if max(values) > 4 * min(values):
                 axes.set_xscale("log")

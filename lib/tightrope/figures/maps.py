@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, Drawing, canvas, grid, legend
+from tightrope.outward import at_most
 
 #: Node -> place; the tighter, the higher.
 PLACES: Mapping[str, tuple[float, float]] = {
@@ -41,7 +42,7 @@ def matrix(values: Sequence[Sequence[float]], lines: Sequence[str], columns: Seq
 
 
 def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
-    """Draw symmetric (K, K) matrices of constants of pairs side by side; a pair without a number stays white."""
+    """Draw symmetric (K, K) matrices of upper bounds of pairs side by side; a pair without a number stays white."""
     with canvas(4.6 * len(matrices), 4.4) as figure:
         panels = grid(figure, len(matrices), len(matrices))
         for axes, (name, L) in zip(panels, matrices.items(), strict=True):
@@ -49,7 +50,7 @@ def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
             low, high = (np.nanmin(shown), np.nanmax(shown)) if np.isfinite(shown).any() else (0, 1)
             axes.imshow(shown, cmap="Blues", vmin=low - 0.5 * (high - low), vmax=high + 0.5 * (high - low))
             for i, j in np.argwhere(np.isfinite(shown)):
-                axes.text(j, i, f"{shown[i, j]:#.3g}", ha="center", va="center", fontsize=6.5)
+                axes.text(j, i, at_most(shown[i, j], 3), ha="center", va="center", fontsize=6.5)
             axes.set_xticks(range(len(L)))
             axes.set_yticks(range(len(L)))
             axes.set_title(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tightrope import files, paths
 from tightrope.errors import InputError
-from tightrope.workbench.compare import AGREEMENTS, TIMING, Comparison
+from tightrope.workbench.compare import AGREEMENTS, TIMING, Comparison, shown
 from tightrope.workbench.published import PROFILES, Cell, Paper, Result
 from tightrope.workbench.records import Store
 from tightrope.workbench.tables import number
@@ -179,7 +179,7 @@ def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
         place=place,
         claim=cell.claim,
         printed=number(cell.printed),
-        ours=number(compared.reproduced),
+        ours=shown(cell, compared.reproduced),
         agreement=agreement,
         reason="; ".join(part for part in compared.reason.split("; ") if not (timed and part == TIMING)),
         unit=cell.unit or ("s" if timed else ""),

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from tightrope.workbench.published import PROFILES, Cell, Result, parameters
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, experiment
-from tightrope.workbench.tables import Table
+from tightrope.workbench.tables import Table, number
 
 AGREEMENTS = ("reproduced", "tighter", "looser", "comparable", "smaller", "configured", "disagrees", "not run")
 #: By kind of cell, what is said of a number within its tolerance. Another random network of the same size can be
 #: comparable; what our training is configured with is our own transcription of the print.
 SAME = {"drawn": "comparable", "configuration": "configured"}
+#: Units of shares, which stand for counts: these are not rounded outward.
+SHARES = ("%", "percent")
 TIMING = "a time on another machine and with other solvers: shown, never asserted"
 
 
@@ -58,10 +60,22 @@ def agreement(cell: Cell, value: float) -> str:
         return SAME.get(cell.kind, "reproduced")
     if cell.kind == "size":
         return "smaller" if value < cell.printed else "disagrees"
-    better = cell.better or {"upper": "lower", "lower": "higher"}.get(cell.side, "")
+    of_bound = {"upper": "lower", "lower": "higher"}.get(cell.side, "") if cell.kind == "bound" else ""
+    better = cell.better or of_bound
     if not better:
         return "disagrees"
     return "tighter" if (value > cell.printed) == (better == "higher") else "looser"
+
+
+def shown(cell: Cell, value: float | None) -> str:
+    """Return our number as text: what bounds something is rounded outward, None is nothing.
+
+    Examples
+    --------
+    >>> shown(Cell("t/a", printed=3.7, kind="bound", side="upper"), 3.68106)
+    '3.682'
+    """
+    return number(value, "" if cell.unit in SHARES else cell.side)
 
 
 def compare(results: Iterable[Result], store: Store, defaults: Mapping[str, Mapping]) -> list[Comparison]:
@@ -123,12 +137,13 @@ def _line(
     return Comparison(*where, reproduced, agreement, reason, profile)
 
 
-def comparison_table(lines: Iterable[Comparison]) -> Table:
+def comparison_table(lines: Iterable[Comparison], results: Iterable[Result]) -> Table:
     """Printed, reproduced and verdict, one line per cell; the number of its reason in :func:`reasons`."""
-    lines = list(lines)
+    lines, cells = list(lines), {(result.key, cell.id): cell for result in results for cell in result.cells}
     notes, rows = reasons(lines), []
     for line in lines:
-        ours = float(f"{line.reproduced:.4g}") if isinstance(line.reproduced, float) else line.reproduced
+        cell, ours = cells.get((f"{line.paper}/{line.result}", line.cell)), line.reproduced
+        ours = float(shown(cell, ours)) if cell is not None and isinstance(ours, float) else ours
         why = f"({notes.index(line.reason) + 1})" if line.reason else ""
         rows.append((line.cell, line.printed, ours, line.agreement, line.profile or "", why))
     return Table(("cell", "printed", "reproduced", "verdict", "profile", "why"), rows)

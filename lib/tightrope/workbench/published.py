@@ -21,9 +21,10 @@ class Cell:
 
     Its kind, one of :data:`KINDS`, says how a number of ours is put beside it. `tolerance` is the largest difference
     that counts as the same number (deterministic, trained, bound), `interval` the 95 % interval that the paper prints,
-    `side`, "upper" or "lower", the one from which a bound bounds the true value, `better`, "higher" or "lower", the
-    direction in which a number is a stronger result. `clip` says whether our number is for the ball clipped to the
-    pixel range, `erratum` why the paper's number is expected to differ, `not_run` why nothing here computes it yet.
+    `side`, "upper" or "lower", the one from which a number bounds the true value and ours is rounded, `better`,
+    "higher" or "lower", the direction in which a number is a stronger result. `clip` says whether our number is for the
+    ball clipped to the pixel range, `erratum` why the paper's number is expected to differ, `not_run` why nothing here
+    computes it yet.
     """
 
     id: str

@@ -3,9 +3,10 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tightrope.errors import UnknownNameError
+from tightrope.outward import outward
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Table:
     Text is shown as it is, numbers by :func:`number`. The tolerance is by how much the numbers that are shown may
     differ on another processor: absolute, by column or for all of them. Columns that are not named: one unit in the
     last digit shown, integers not at all. It stands in the metadata of the notebook's output, where the tests read it;
-    the text of the table stays the same.
+    the text of the table stays the same. `bounds` names the columns whose floats bound something, from "upper" or
+    "lower": these are rounded outward.
 
     Examples
     --------
@@ -28,18 +30,21 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     tolerance: Mapping[str, float] | float | None = None
+    bounds: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "rows", tuple(tuple(row) for row in self.rows))
-        if isinstance(self.tolerance, Mapping):
-            for name in self.tolerance:
+        tolerances = self.tolerance if isinstance(self.tolerance, Mapping) else {}
+        for what, names in (("with a tolerance", tolerances), ("of bounds", self.bounds)):
+            for name in names:
                 if name not in self.columns:
-                    raise UnknownNameError("column with a tolerance", name, self.columns)
+                    raise UnknownNameError(f"column {what}", name, self.columns)
 
     def cells(self) -> list[list[str]]:
         """Every cell as text, header first."""
-        return [list(self.columns), *([number(value) for value in row] for row in self.rows)]
+        sides = [self.bounds.get(name, "") for name in self.columns]
+        return [list(self.columns), *([number(v, s) for v, s in zip(row, sides, strict=True)] for row in self.rows)]
 
     def __str__(self) -> str:
         lines = self.cells()
@@ -78,10 +83,10 @@ def _exact(value: object) -> object:
     return "" if value is None else repr(value) if isinstance(value, float) else value
 
 
-def number(value: object, digits: int = 4) -> str:
-    """Show a value: floats with `digits` significant digits, None as nothing."""
+def number(value: object, side: str = "") -> str:
+    """Show a value: floats with four significant digits, rounded outward if they bound something; None as nothing."""
     if isinstance(value, float):
-        return f"{value:.{digits}g}"
+        return outward(side)(value)
     return "" if value is None else str(value)
 
 

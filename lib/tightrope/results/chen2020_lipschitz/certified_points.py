@@ -115,7 +115,7 @@ def cells(rows: Rows) -> dict[str, Value]:
     values = {}
     for row in rows:
         if law_of(row) == "lengths" and row["method"] in PRINTED and row["certified"]:
-            note = f"constant {row['value']:.4g}, network trained here; the draw of the points is an inference"
+            note = f"constant {shown(row)}, network trained here; the draw of the points is an inference"
             for epsilon, percent in zip(EPSILONS, row["certified"], strict=True):
                 values[f"table-3/{PRINTED[row['method']]}/{epsilon:g}"] = Value(round(percent, 2), note)
     return values

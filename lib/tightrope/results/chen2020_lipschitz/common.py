@@ -11,6 +11,7 @@ from tightrope import zoo
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
+from tightrope.outward import outward
 from tightrope.regions import Ball
 from tightrope.verifiers.relu_lipschitz import LIMITS, METHODS, lipschitz_bound
 
@@ -85,5 +86,5 @@ def shown(row: Mapping | None) -> str | None:
     """Return a cell of a table: the bound, or the verdict in its place; "(time)" marks one that was cut short."""
     if row is None or row["value"] is None:
         return row and row["verdict"]
-    text = f"{row['value']:.4g}"
+    text = outward(METHODS[row["method"]].side)(row["value"])
     return text if row["verdict"] == "proven" else f"{text} ({row['verdict']})"

@@ -49,7 +49,7 @@ def progress(rows: Rows) -> Table:
     for (method, ball), own in rows.by("method", "ball"):
         known = own.column("value")
         lines.append((METHODS[method].title, ball, f"{len(known)} of {len(own)}", max(known, default=None)))
-    return Table(("constants by", "ball", "pairs", "largest"), lines, tolerance={"largest": 0.01})
+    return Table(("constants by", "ball", "pairs", "largest"), lines, {"largest": 0.01}, {"largest": "upper"})
 
 
 @table_4.table
@@ -60,15 +60,16 @@ def matrix(rows: Rows, method: str, ball: str) -> Table:
         raise InputError(f"method, ball: no constants by {method!r} on {ball!r}; give a method and a ball of the rows.")
     L = pair_matrix(own)
     unknown = np.isnan(L) | np.eye(len(L), dtype=bool)
-    lines = [(i, *("" if unknown[i, j] else f"{L[i, j]:.3f}" for j in range(len(L)))) for i in range(len(L))]
-    return Table(("L", *map(str, range(len(L)))), lines, tolerance=0.01)  # proven to 1e-4 relative
+    lines = [(i, *(None if unknown[i, j] else float(L[i, j]) for j in range(len(L)))) for i in range(len(L))]
+    labels = [str(i) for i in range(len(L))]
+    return Table(("L", *labels), lines, 0.01, dict.fromkeys(labels, "upper"))  # proven to 1e-4 relative
 
 
 @table_4.table
 def verdicts(rows: Rows) -> Table:
     """Return every pair with its constant and its verdict."""
     lines = [(METHODS[row["method"]].title, row["ball"], *row["part"], row["value"], row["verdict"]) for row in rows]
-    return Table(("constants by", "ball", "i", "j", "L", "verdict"), lines)
+    return Table(("constants by", "ball", "i", "j", "L", "verdict"), lines, bounds={"L": "upper"})
 
 
 @table_4.drawing(verdicts)

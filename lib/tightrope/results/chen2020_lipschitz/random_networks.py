@@ -8,6 +8,7 @@ import numpy as np
 from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.networks.random import random_network
+from tightrope.outward import outward
 from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_constant, shown
 from tightrope.verifiers.relu_lipschitz import METHODS
 from tightrope.workbench.experiment import Experiment
@@ -152,7 +153,8 @@ def _median_bound(rows: Rows, draws: int) -> str:
     values = rows.column("value")
     if not values:
         return rows[0]["verdict"]
-    text, notes = f"{np.median(values):.4g}", [_count(len(rows), "draw")] if len(rows) < draws else []
+    side, notes = METHODS[rows[0]["method"]].side, [_count(len(rows), "draw")] if len(rows) < draws else []
+    text = outward(side)(float(np.median(values)))
     if len(rows) == 1:
         text = shown(rows[0])
     else:
@@ -246,7 +248,7 @@ def cells(rows: Rows) -> dict[str, Value]:
             late = own.count(verdict="time")
             note = f"median of {len(own)} draws; the paper's draw is unknown"
             note += f"; {late} cut short by the time limit" if late else ""
-            values[f"table-1/{stem}"] = Value(round(median, 4), note)
+            values[f"table-1/{stem}"] = Value(median, note)
             if method != "lbs":
                 time = round(_median_seconds(own), 2)
                 values[f"table-1/seconds/{stem}"] = Value(time, "processor seconds of one thread")

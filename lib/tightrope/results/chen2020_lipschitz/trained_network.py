@@ -1,6 +1,7 @@
 """Table 2: global and local bounds of one output of a trained network."""
 
 from tightrope import figures
+from tightrope.outward import at_least, at_most
 from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_constant, shown
 from tightrope.verifiers.relu_lipschitz import METHODS
 from tightrope.workbench.experiment import Experiment
@@ -78,11 +79,11 @@ def cells(rows: Rows) -> dict[str, Value]:
         note = ""
         if method == "hr-2-signs":
             tight = rows.one(method="product-shor", set=name)
-            note = "HR-2 is at most this" + (f"; product Shor proves {tight['value']:.3f}" if tight else "")
+            note = "HR-2 is at most this" + (f"; product Shor proves {at_most(tight['value'], 5)}" if tight else "")
         elif method == "lbs":
             best = rows.one(method="ascent", set=name)
-            note = f"ascent finds {best['value']:.3f}" if best else ""
-        values[f"table-2/{name}/{PRINTED[method]}"] = Value(round(row["value"], 4), note)
+            note = f"ascent finds {at_least(best['value'], 5)}" if best else ""
+        values[f"table-2/{name}/{PRINTED[method]}"] = Value(row["value"], note)
         if method != "lbs":
             values[f"table-2/seconds/{name}/{PRINTED[method]}"] = Value(round(row["cpu_seconds"], 1), "one thread")
     return values

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tightrope import attacks, figures
+from tightrope.outward import at_least
 from tightrope.results.chen2021_mondeq.common import PAPER, question
 from tightrope.workbench.cases import ball_case, dataset, entry
 from tightrope.workbench.experiment import Experiment
@@ -114,5 +115,5 @@ def draw(rows: Rows) -> figures.Drawing:
 def cells(rows: Rows) -> dict[str, Value]:
     """Return our numbers for the printed cells."""
     row, found = rows[0], rows[0]["attack_pixels"] is not None
-    how = f"label {row['attack_label']} with margin {row['attack_margin']:.3g}" if found else ""
+    how = f"label {row['attack_label']} with margin {at_least(row['attack_margin'], 3)}" if found else ""
     return {"figure-2/label": Value(row["predicted"]), "figure-2/attacks-found": Value(int(found), how)}

@@ -123,9 +123,10 @@ def sizes(rows: Rows) -> Table:
         log_dets = _range(own.column("log_det")), _range(published.column("published_log_det"))
         sampled = _largest(own.column("sampled")), _largest(published.column("published_sampled"))
         lines.append((*in_words(*ball), order, *log_dets, *sampled))
-    columns = ("norm", "epsilon", "set", "order", "log det Q", "published", "sampled outputs reach", "published ")
+    sides = {"sampled outputs reach": "lower", "published ": "lower"}
+    columns = ("norm", "epsilon", "set", "order", "log det Q", "published", *sides)
     # A thin ellipsoid is as large as the rounding allows, which differs between processors.
-    return Table(columns, lines, tolerance={"log det Q": 0.2, "sampled outputs reach": 0.002})
+    return Table(columns, lines, {"log det Q": 0.2, "sampled outputs reach": 0.002}, sides)
 
 
 def _range(values: Sequence[float]) -> str:
@@ -136,7 +137,7 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _largest(values: Sequence[float]) -> float | None:
-    return round(max(values), 3) if values else None
+    return max(values, default=None)
 
 
 def cells(rows: Rows, images: int) -> dict[str, Value]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tightrope import figures
+from tightrope.outward import at_least, outward
 from tightrope.problems.lipmon import lipmon_problem
 from tightrope.regions import Ball
 from tightrope.relaxations.exact import exact_bound
@@ -130,7 +131,7 @@ def bounds(rows: Rows) -> Table:
     """Return one line for each method: what it bounds, and both norms beside the printed numbers."""
     lines = []
     for method, (name, side) in METHODS.items():
-        ours = {row["norm"]: f"{row['value']:.5g}" for row in rows.where(method=method)}
+        ours = {row["norm"]: outward(side)(row["value"], 5) for row in rows.where(method=method)}
         both = [shown for norm in NORMS for shown in (ours.get(norm), _printed(method, norm))]
         if ours.keys() & set(NORMS):
             lines.append((name, side, *both, ours.get(1)))
@@ -160,6 +161,7 @@ def outputs(rows: Rows) -> Table:
         ("output", "L-infinity constant"),
         tuple(enumerate(found["parts"])) if found else (),
         {"L-infinity constant": 0.01},
+        {"L-infinity constant": "upper"},
     )
 
 
@@ -194,7 +196,7 @@ def cells(rows: Rows) -> dict[str, Value]:
                 note += f"; with that constraint the printed model gives {reference:.5g} (unproven)"
             lower = [found[method]["value"] for method in ("ascent", "sampled") if method in found]
             if lower:
-                note += f"; at least {max(lower):.4g}"
+                note += f"; at least {at_least(max(lower))}"
             values[f"table-3/semi-ub-l{norm}"] = Value(ours["value"], note)
             values[f"table-3/seconds/semi-ub-l{norm}"] = Value(ours["seconds"])
     return values

@@ -57,10 +57,11 @@ def bounds(rows: Rows) -> Table:
     lines = []
     for (norm, epsilon, _), own in by_ball(rows):
         found = [own.one(method=order) for order in ORDERS]
-        proven = [shown for row in found for shown in (f"{row['value']:.4g}", row["undecided"])]
-        lines.append((norm_text(norm), epsilon, f"{found[0]['sampled']:.4g}", *proven))
+        proven = [number for row in found for number in (row["value"], row["undecided"])]
+        lines.append((norm_text(norm), epsilon, found[0]["sampled"], *proven))
     columns = ("norm", "epsilon", "at least", "order 1", "undecided units", "order 1+cuts", "undecided units ")
-    return Table(columns, lines, tolerance={"order 1": 0.01, "order 1+cuts": 0.01})
+    tolerance = {"order 1": 0.01, "order 1+cuts": 0.01}
+    return Table(columns, lines, tolerance, {"at least": "lower", **dict.fromkeys(tolerance, "upper")})
 
 
 @table_3_local.table

@@ -129,11 +129,10 @@ def bounds(rows: Rows) -> Table:
     for order, found in by_order(rows).items():
         mean = float(np.mean([b.bound for b in found]))
         gain = "" if before is None else f"{before - mean:.3f}"
-        lines.append((order, len(found), sum(b.bound < 0 for b in found), f"{mean:.3f}", gain))
+        lines.append((order, len(found), sum(b.bound < 0 for b in found), mean, gain))
         before = mean
-    return Table(
-        ("order", "labels", "proven", "mean bound", "gain"), lines, tolerance={"mean bound": 0.005, "gain": 0.005}
-    )
+    columns, tolerance = ("order", "labels", "proven", "mean bound", "gain"), {"mean bound": 0.005, "gain": 0.005}
+    return Table(columns, lines, tolerance, {"mean bound": "upper"})
 
 
 @table_2_orders.table

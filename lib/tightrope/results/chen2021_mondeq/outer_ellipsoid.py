@@ -7,6 +7,7 @@ import numpy as np
 
 from tightrope import attacks, figures
 from tightrope.errors import InputError
+from tightrope.outward import at_least, at_most
 from tightrope.results.chen2021_mondeq.common import PAPER, is_published_network, mondeq, norm_text, question
 from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_points, reach
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
@@ -85,15 +86,13 @@ def numbers(rows: Rows) -> Table:
     """Return what the picture shows, as numbers."""
     lines = []
     for row in rows:
-        proven = (round(end, 2) for end in row["margin_range"])
-        found = (round(margins_of(row, name).max(), 2) for name in ("samples", "attacks"))
+        found = (float(margins_of(row, name).max()) for name in ("samples", "attacks"))
         holds = row["strictly_robust"], round(row["reach"], 3) <= 1
-        lines.append((norm_text(row["norm"]), round(row["log_det"], 2), *proven, *found, *holds))
+        lines.append((norm_text(row["norm"]), round(row["log_det"], 2), *row["margin_range"], *found, *holds))
     y, k = rows[0]["label"], rows[0]["other"]
     margins = (f"least F_{k} - F_{y}", "largest (proven)", "sampled", "attacked")
-    return Table(
-        ("norm", "log det Q", *margins, f"ellipse is below F_{k} = F_{y}", "holds every point"), lines, tolerance=0.1
-    )
+    columns = ("norm", "log det Q", *margins, f"ellipse is below F_{k} = F_{y}", "holds every point")
+    return Table(columns, lines, 0.1, dict(zip(margins, ("lower", "upper", "lower", "lower"), strict=True)))
 
 
 @figure_1.table
@@ -104,11 +103,11 @@ def authors_points(rows: Rows) -> Table:
         for kind in ("border", "attack"):
             if row[f"published_{kind}"]:
                 found = margins_of(row, f"published_{kind}")
-                ends = round(found.min(), 2), round(found.max(), 2)
+                ends = float(found.min()), float(found.max())
                 beyond, inside = int((found > 0).sum()), row["published_reach"] <= 1
                 lines.append((norm_text(row["norm"]), kind, len(found), *ends, beyond, inside))
     columns = ("norm", "points", "number", "least margin", "largest", "beyond the line", "inside our ellipsoid")
-    return Table(columns, lines)
+    return Table(columns, lines, bounds={"least margin": "upper", "largest": "lower"})
 
 
 def panel(row: Mapping) -> dict:
@@ -146,7 +145,7 @@ def cells(rows: Rows) -> dict[str, Value]:
     for row in rows:
         name = f"figure-1/l{row['norm']}"
         low, high = row["margin_range"]
-        note = f"F_{row['other']} - F_{row['label']} on the ellipse: {low:.2f} to {high:.2f}"
+        note = f"F_{row['other']} - F_{row['label']} on the ellipse: {at_least(low)} to {at_most(high)}"
         if row["norm"] == 2:
             values[f"{name}/strictly-robust"] = Value(int(row["strictly_robust"]), note)
         else:
@@ -155,5 +154,5 @@ def cells(rows: Rows) -> dict[str, Value]:
             values[f"{name}/line-crosses"] = Value(int(low < 0 < high), note)
             values[f"{name}/attacks-beyond"] = Value(int(beyond > 0), f"{beyond} points")
         inside = max(row["reach"], row["published_reach"] or 0.0)
-        values[f"{name}/points-inside"] = Value(int(inside <= 1), f"they reach {inside:.2f} of the way out")
+        values[f"{name}/points-inside"] = Value(int(inside <= 1), f"they reach {at_least(inside)} of the way out")
     return values

@@ -154,9 +154,10 @@ def example(rows: Rows) -> Table:
     row, lines = illustration(rows), []
     if row is not None:
         for name, prefix in ((row["method"], ""), ("box", "box_")):
-            lines.append((TITLES[name], *(round(row[prefix + key], 1) for key in ("start", "end", "highest"))))
+            lines.append((TITLES[name], *(row[prefix + key] for key in ("start", "end", "highest"))))
     head = ("relaxation", "bound at the start", "at the end", "highest on the landscape")
-    return Table(head, lines, tolerance=dict.fromkeys(head[1:], 0.2))  # an ascent over jumps
+    tolerance = dict.fromkeys(head[1:], 0.2)  # an ascent over jumps
+    return Table(head, lines, tolerance, dict.fromkeys(head[1:], "lower"))
 
 
 def drawn_case(rows: Rows) -> list[dict]:

@@ -56,9 +56,11 @@ def jumps(rows: Rows) -> Table:
     lines = []
     for row in rows:
         heights = [abs(after - before) for _, before, after in row["jumps"]]
-        found = len(heights), round(max(heights, default=0.0), 3), round(float(np.max(row["values"])), 3)
+        found = len(heights), round(max(heights, default=0.0), 3), float(np.max(row["values"]))
         lines.append((label(row["network"]), TITLES[row["method"]], *found))
-    return Table(("network", "relaxation", "jumps", "largest", "highest bound"), lines)
+    return Table(
+        ("network", "relaxation", "jumps", "largest", "highest bound"), lines, bounds={"highest bound": "lower"}
+    )
 
 
 def draw(rows: Rows) -> figures.Drawing:

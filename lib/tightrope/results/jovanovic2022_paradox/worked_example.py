@@ -47,7 +47,9 @@ def bounds(rows: Rows) -> Table:
         for j in range(2):
             ends = row["lower"][j], row["upper"][j], printed[0][j], printed[1][j]
             lines.append((TITLES[row["method"]], f"x_{row['layer']}{j + 1}", *ends))
-    return Table(("relaxation", "neuron", "l", "u", "printed l", "printed u"), lines)
+    return Table(
+        ("relaxation", "neuron", "l", "u", "printed l", "printed u"), lines, bounds={"l": "lower", "u": "upper"}
+    )
 
 
 @figure_8.cells

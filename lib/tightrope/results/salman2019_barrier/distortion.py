@@ -140,6 +140,8 @@ def gaps(rows: Rows) -> Table:
 
 #: What an image has a radius of -> the paper's word.
 RADII = {**{method: method.upper() for method in METHODS}, "pgd": "PGD", "aimed": "PGD at each label"}
+#: Certified radii bound the distance of the closest point of another label from below, those of attacks from above.
+SIDES = {title: "lower" if name in METHODS else "upper" for name, title in RADII.items()}
 
 
 def radius(row: Mapping, name: str) -> float | None:
@@ -151,24 +153,22 @@ def radius(row: Mapping, name: str) -> float | None:
 def means(rows: Rows) -> Table:
     """Return the mean radius of the images, times 1000, as the paper's appendix prints it."""
     lines = [(title(network), *(mean_radius(own, name) for name in RADII)) for (network,), own in rows.by("network")]
-    return Table(("network", *RADII.values()), lines)
+    return Table(("network", *SIDES), lines, bounds=SIDES)
 
 
 def mean_radius(rows: Rows, name: str) -> float | None:
     """Return the mean of one of the radii times 1000, or None if an image has none."""
     values = [radius(row, name) for row in rows]
-    return None if None in values else round(1000 * float(np.mean(values)), 2)
+    return None if None in values else 1000 * float(np.mean(values))
 
 
 @figure_3.table
 def images(rows: Rows) -> Table:
     """Return the radii of each image in pixel units."""
-    lines = []
-    for row in rows:
-        found = (radius(row, name) for name in RADII)
-        rounded = (None if value is None else round(value, 4) for value in found)
-        lines.append((title(row["network"]), row["image"], row["label"], *rounded))
-    return Table(("network", "image", "label", *RADII.values()), lines)
+    lines = [
+        (title(row["network"]), row["image"], row["label"], *(radius(row, name) for name in RADII)) for row in rows
+    ]
+    return Table(("network", "image", "label", *SIDES), lines, 1e-4, SIDES)
 
 
 @figure_3.drawing(gaps)

@@ -150,8 +150,9 @@ def bounds(rows: Rows) -> Table:
     lines = []
     for name in NODES:
         means = [np.mean([max(row["margins"][name]) for row in of_radius[radius]]) for radius in radii]
-        lines.append((name, *(round(float(mean), 3) for mean in means)))
-    return Table(("bound", *(f"epsilon {radius:g}" for radius in radii)), lines)
+        lines.append((name, *map(float, means)))
+    columns = [f"epsilon {radius:g}" for radius in radii]
+    return Table(("bound", *columns), lines, 1e-3, dict.fromkeys(columns, "upper"))
 
 
 @figure_1.table
