@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from tightrope.workbench.published import PROFILES, Cell, Result, parameters
 from tightrope.workbench.records import Store
-from tightrope.workbench.registry import Value, experiment
+from tightrope.workbench.registry import Value, experiment, proof
 from tightrope.workbench.tables import Table
 
 AGREEMENTS = ("reproduced", "tighter", "looser", "comparable", "smaller", "configured", "disagrees", "not run")
@@ -18,7 +18,11 @@ TIMING = "a time on another machine and with other solvers: shown, never asserte
 
 @dataclass(frozen=True)
 class Comparison:
-    """One printed number and ours; the names of its fields are the keys of `tightrope compare --json`."""
+    """One printed number and ours; the names of its fields but the last are the keys of `tightrope compare --json`.
+
+    `proof` is "proven" if all rows behind ours that certify something have certificates, else "computed"; empty where
+    none does.
+    """
 
     paper: str
     result: str
@@ -29,10 +33,13 @@ class Comparison:
     agreement: str
     reason: str
     profile: str | None
+    proof: str = ""
 
     def as_dict(self) -> dict:
-        """The fields in this order."""
-        return asdict(self)
+        """The fields in this order, without `proof`."""
+        told = asdict(self)
+        del told["proof"]
+        return told
 
 
 def agreement(cell: Cell, value: float) -> str:
@@ -101,7 +108,7 @@ def _judge(result: Result, cell: Cell, values: Mapping[str, Mapping[str, Value]]
             parts.append(TIMING)
         elif ours.value != cell.printed:
             parts.append(cell.erratum)
-        return _line(result, cell, ours.value, verdict, "; ".join(filter(None, parts)), "paper")
+        return _line(result, cell, ours.value, verdict, "; ".join(filter(None, parts)), "paper", proof(ours.rows))
     partly = f"only {solved} cases of the paper profile are solved; " if solved else ""
     missing = f"{partly}run `tightrope run {result.name} --profile paper`"
     quick = values["quick"].get(cell.id)
@@ -118,9 +125,10 @@ def _line(
     agreement: str = "not run",
     reason: str = "",
     profile: str | None = None,
+    proof: str = "",
 ) -> Comparison:
     where = (result.paper, result.name, cell.id, cell.kind, cell.printed)
-    return Comparison(*where, reproduced, agreement, reason, profile)
+    return Comparison(*where, reproduced, agreement, reason, profile, proof)
 
 
 def comparison_table(lines: Iterable[Comparison]) -> Table:
@@ -130,8 +138,8 @@ def comparison_table(lines: Iterable[Comparison]) -> Table:
     for line in lines:
         ours = float(f"{line.reproduced:.4g}") if isinstance(line.reproduced, float) else line.reproduced
         why = f"({notes.index(line.reason) + 1})" if line.reason else ""
-        rows.append((line.cell, line.printed, ours, line.agreement, line.profile or "", why))
-    return Table(("cell", "printed", "reproduced", "verdict", "profile", "why"), rows)
+        rows.append((line.cell, line.printed, ours, line.agreement, line.proof, line.profile or "", why))
+    return Table(("cell", "printed", "reproduced", "verdict", "proof", "profile", "why"), rows)
 
 
 def summary_table(lines: Iterable[Comparison]) -> Table:
