@@ -189,7 +189,7 @@ def check(row: Mapping, statement: Statement, sha256: str | None = None) -> Chec
         return Checked(row, str(error), readable=False)
     network, region = statement.about()
     arrays = proofs.arrays_of(network)
-    if file.network != checker.digest(*arrays):
+    if file.network != checker.digest(*arrays) or row["network_sha256"] != network.sha256():
         return Checked(row, "the file is about another network")
     if file.region and (region is None or not _same(region, file)):
         return Checked(row, "the file is about another image or region")
