@@ -152,7 +152,7 @@ def test_a_network_with_layers_is_refused(name):
 
 
 def test_a_decided_case_holds_together():
-    """A real case: the verdicts agree with the bounds, and the row survives JSON; the cascade of layers has no files."""
+    """A real case: the verdicts agree with the bounds, and the row survives JSON. A cascade of layers has no files."""
     (case, *_) = ratio.cases(**PARAMETERS)
     outcome = ratio.attack_and_certify(case)
     proof = outcome.pop("certificate")

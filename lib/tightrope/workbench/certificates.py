@@ -12,12 +12,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tightrope import datasets, files
+from tightrope import files
 from tightrope.errors import TightropeError, UnknownNameError
 from tightrope.outward import outward
 
+# The list of results is shown without NumPy: what needs it is imported where it is used.
 if TYPE_CHECKING:
     from tightrope import checker
     from tightrope.networks import FeedForward, MonDEQ
@@ -35,7 +34,11 @@ SIDES = {"<=": "upper", ">=": "lower"}
 def folder() -> Path:
     """Return where certificate files of rows are: TIGHTROPE_CERTIFICATES, or a part of this user's cache folder."""
     given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given).expanduser() if given else datasets.cache_folder() / "certificates"
+    if given:
+        return Path(given).expanduser()
+    from tightrope import datasets
+
+    return datasets.cache_folder() / "certificates"
 
 
 def name_of(row: Mapping) -> str:
@@ -211,6 +214,8 @@ def _identity(name: str, network: "MonDEQ | FeedForward") -> str:
 
 def _same(region: "Region", file: "checker.Certificate") -> bool:
     """Whether a file is about this region: the same header and the same numbers, pixels for an image."""
+    import numpy as np
+
     from tightrope.checker.regions import ARRAYS
 
     header, arrays = region.stated()
