@@ -18,7 +18,7 @@ NOTEBOOKS := $(wildcard notebooks/*/*.ipynb)
 # nbval counts by the clock: a cell that takes this many seconds hangs, however busy the machine is.
 CELL_TIMEOUT ?= 3600
 
-# How long, and which random networks.
+# How long, and which random networks or rows.
 SECONDS ?= 3600
 SEED ?= 0
 
@@ -26,7 +26,7 @@ SEED ?= 0
 step = printf '  %s ... ' '$(1)'; if { $(2); } >> $(LOG) 2>&1; then echo done; \
     else echo 'failed; the end of $(LOG):'; tail -n 8 $(LOG); exit 1; fi
 
-.PHONY: help setup reproduce report quick test test-long soundness browser lab data bench lint format lock
+.PHONY: help setup reproduce report quick test test-long soundness certificates verify verify-all browser lab data bench lint format lock
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,15 @@ test-long: setup  ## what `make test` leaves out: the papers' files in full
 
 soundness: setup  ## SECONDS=3600 of random small networks with exact answers; SEED=0 goes on where it ended
 	$(RUN) tests.soundness --seconds $(SECONDS) --seed $(SEED)
+
+certificates: setup  ## write the certificates that committed rows lack (hours); ARCHIVE=FILE.tar packs all for a release
+	$(BIN)/tightrope certificates --jobs $(WORKERS) $(if $(ARCHIVE),--archive $(ARCHIVE))
+
+verify: setup  ## check the certificates of 20 committed rows in exact arithmetic; SEED=0 says which
+	$(BIN)/tightrope verify --all --sample 20 --seed $(SEED)
+
+verify-all: setup  ## check the certificates of all committed rows
+	$(BIN)/tightrope verify --all
 
 browser: setup  ## drive the explorers in Chromium (apt-get install chromium), in JupyterLab and in Voila
 	$(RUN) pip install --quiet -c requirements.lock -e '.[browser]'

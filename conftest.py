@@ -2,11 +2,13 @@
 
 import functools
 import os
+import tempfile
 
 from tests import notebook_outputs
 
 # Before numpy and torch are imported; the kernels that nbval and papermill start inherit it.
 os.environ["TIGHTROPE_OFFLINE"] = "1"
+os.environ.setdefault("TIGHTROPE_CERTIFICATES", os.path.join(tempfile.gettempdir(), "tightrope-tests", "certificates"))
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 

@@ -1,4 +1,4 @@
-"""The command `tightrope`: list, run, compare, report, certify, verify, train-zoo, data.
+"""The command `tightrope`: list, run, compare, report, certificates, certify, verify, train-zoo, data.
 
 Every error that a user can cause is one line on stderr and exit code 2.
 """
@@ -188,6 +188,36 @@ def report(output: Path | None) -> None:
     click.echo(f"{site.index}: {site.pages} pages, {site.size / 1e6:.1f} MB")
 
 
+@main.command("certificates")
+@click.argument("names", metavar="[RESULT]...", nargs=-1)
+@click.option("--profile", type=click.Choice(published.PROFILES), default="paper", show_default=True)
+@click.option("--sample", type=int, metavar="N", help="At most N rows of these results, drawn by --seed.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--jobs", type=int, default=1, show_default=True, metavar="N", help="Solve in N processes.")
+@click.option("--archive", type=click.Path(path_type=Path), metavar="FILE.tar", help="Pack the files for a release.")
+def certificates_(
+    names: tuple[str, ...], profile: str, sample: int | None, seed: int, jobs: int, archive: Path | None
+) -> None:
+    """Write the certificates of certified rows that have none, and put their SHA-256 into the rows.
+
+    The cases are asked again; nothing else about a row changes. What is stopped continues with the same command. Files
+    are written to the folder TIGHTROPE_CERTIFICATES, or to this user's cache.
+    """
+    from tightrope.workbench import proving
+    from tightrope.workbench.records import Store
+
+    results = _chosen(names, not names)
+    with Store() as store:
+        done = proving.prove(results, profile, store, sample=sample, seed=seed, jobs=jobs, say=click.echo)
+        rows = proving.provable(store, results, profile)
+    have = [row for row in rows if row.get(proving.COLUMN)]
+    click.echo(f"{done.proven} certificates added, {done.refused} refused; {len(have)} of {len(rows)} rows have one")
+    if archive is not None:
+        click.echo(f"{archive}: {proving.archive(have, archive)} files")
+    if done.refused:
+        sys.exit(1)
+
+
 # ------------------------------------------------------------------------------------------------ one network
 
 
@@ -309,18 +339,42 @@ def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, a
 
 
 @main.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="[FILE]...", nargs=-1)
 @click.option(
     "--network",
     "network_name",
     metavar="NAME|FILE",
     help="By default the network of the zoo whose SHA-256 the file states.",
 )
-def verify(files: tuple[str, ...], network_name: str | None) -> None:
-    """Check certificate files in exact arithmetic; nothing is solved.
+@click.option(
+    "--result", "results", multiple=True, metavar="RESULT", help="Check the certificates of its rows instead."
+)
+@click.option("--all", "everything", is_flag=True, help="Of the rows of every result.")
+@click.option("--profile", type=click.Choice(published.PROFILES), default="paper", show_default=True)
+@click.option("--sample", type=int, metavar="N", help="At most N rows, drawn by --seed.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def verify(
+    files: tuple[str, ...],
+    network_name: str | None,
+    results: tuple[str, ...],
+    everything: bool,
+    profile: str,
+    sample: int | None,
+    seed: int,
+) -> None:
+    """Check certificate files, or those of the rows of results, in exact arithmetic; nothing is solved.
 
-    Exit code 0 if every claim is proven, 1 if one is refused, 2 if a file is no certificate file.
+    The file of a row must be the one whose SHA-256 the row has, and claim what the row says.
+
+    Exit code 0 if every claim is proven, 1 if one is refused, 2 if a file is missing or no certificate file.
     """
+    if results or everything:
+        if files or network_name is not None:
+            raise InputError("files, network: a result has its own; write FILE, or --result, not both")
+        _verify_rows(results, everything, profile, sample, seed)
+        return
+    if not files:
+        raise InputError("files: name certificate files, or write --result RESULT or --all")
     from tightrope import checker, proofs, zoo
     from tightrope.networks import FeedForward
 
@@ -341,6 +395,22 @@ def verify(files: tuple[str, ...], network_name: str | None) -> None:
             click.echo(f"{file}: {finding}")
             proven &= finding.proven
     sys.exit(2 if not readable else 0 if proven else 1)
+
+
+def _verify_rows(names: tuple[str, ...], everything: bool, profile: str, sample: int | None, seed: int) -> None:
+    """Answer `verify --result`."""
+    from tightrope.workbench import proving
+    from tightrope.workbench.records import Store
+
+    with Store(read_only=True) as store:
+        rows = proving.provable(store, _chosen(names, everything), profile)
+    have = [row for row in rows if row.get(proving.COLUMN)]
+    if not have:
+        raise InputError(f"result: none of its {len(rows)} certified rows has a certificate; `tightrope certificates`")
+    found = proving.check(proving.drawn(have, sample, seed), click.echo)
+    proven = sum(not one.reason for one in found)
+    click.echo(f"{proven} of {len(found)} certificates prove their rows; {len(have)} of {len(rows)} rows have one")
+    sys.exit(2 if not all(one.readable for one in found) else 0 if proven == len(found) else 1)
 
 
 @main.command("train-zoo")

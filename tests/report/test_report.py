@@ -101,6 +101,20 @@ def test_every_result_and_every_printed_number_is_there(written, pages):
         assert written.counts[word] == sum(line.agreement == word for line in lines if line not in times)
 
 
+def test_numbers_with_certificates_are_marked(written):
+    """Proven where every certified row behind a number has one, else computed; the legend says so."""
+    text = written.index.read_text(encoding="utf-8")
+    results = [published.find("table-2-certified-ratio"), published.find("table-3-lipschitz-bounds")]
+    with Store() as store:
+        lines = compare.compare(results, store, {result.key: published.defaults(result) for result in results})
+    for line in lines:
+        start = text.index(f'<tr id="{line.paper}-{line.cell.replace("/", "-")}"')
+        row = text[start : text.index("</tr>", start)]
+        assert re.findall(r'class="proof (\w+)"', row) == [line.proof] * bool(line.proof)
+    assert {line.proof for line in lines} >= {"", "proven"}
+    assert all(f"<dt>{mark} {word}</dt>" in text for word, mark in contents.PROOFS.items())
+
+
 def test_it_opens_quickly(written):
     """The index is text; pictures are files of their own."""
     assert written.index.stat().st_size < 2e6
@@ -141,10 +155,10 @@ def test_the_command(monkeypatch, written, tmp_path):
 # ------------------------------------------------------------------------------------------------ contents
 
 
-def compared(result, cell, ours, agreement, reason="", profile="paper"):
+def compared(result, cell, ours, agreement, reason="", profile="paper", proof=""):
     """What compare says of one cell."""
     return compare.Comparison(
-        result.paper, result.name, cell.id, cell.kind, cell.printed, ours, agreement, reason, profile
+        result.paper, result.name, cell.id, cell.kind, cell.printed, ours, agreement, reason, profile, proof
     )
 
 
@@ -159,7 +173,7 @@ def section(tmp_path):
     )
     result = Result("paper", "table-9-nothing", "Table 9", "Nothing", "deterministic", cells)
     lines = [
-        compared(result, cells[0], 24.0, "reproduced"),
+        compared(result, cells[0], 24.0, "reproduced", proof="proven"),
         compared(result, cells[1], 75, "disagrees", "a reason"),
         compared(result, cells[2], 3.21, "reproduced", f"mean; {compare.TIMING}"),
         compared(result, cells[3], 2.00001, "not run", "quick only", "quick"),
@@ -184,6 +198,7 @@ def test_numbers_keep_interval_profile_and_reason(section):
     assert section.notes == (second,) and second.reason == "a reason"
     assert last.quick and last.agreement == "not run" and not first.quick
     assert last.ours == "2.001"  # a bound is rounded outward
+    assert (first.proof, second.proof) == ("proven", "")
 
 
 def test_lines_are_laid_out_as_a_table(section):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tightrope.workbench import compare as comparing
 from tightrope.workbench import registry
+from tightrope.workbench.certificates import Statement
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import Cell, Result
 from tightrope.workbench.records import Store
@@ -57,7 +58,10 @@ def compare(tmp_path, monkeypatch):
 
     @of_rows.cells
     def cells(rows, images):
-        return {"c": Value(rows.mean("value"), "of the rows")} if len(rows) >= images else {}
+        return {"c": Value(rows.mean("value"), "of the rows", rows)} if len(rows) >= images else {}
+
+    of_rows.states(lambda row: Statement((), None) if row["value"] > 30 else None)
+    monkeypatch.setattr(registry, "experiments", lambda paper: {"r": of_rows})
 
     monkeypatch.setattr(comparing, "experiment", lambda result: of_rows)
 
@@ -67,7 +71,7 @@ def compare(tmp_path, monkeypatch):
         with Store(tmp_path / "records.sqlite") as store:
             for number, (profile, value) in enumerate(rows):
                 case = dict(paper="p", result="r", profile=profile, network_sha256="ab", image=number)
-                store.put(case, {"value": value})
+                store.put(case, {"value": value, "certificate": None if value > 40 else "ab"})
             given = {"p/r": {"images": 1}} if defaults is None else defaults
             (line,) = comparing.compare([replace(result, cells=(cell,))], store, given)
         return line
@@ -92,6 +96,17 @@ def test_rows_of_the_paper_profile_are_compared(compare):
         "reason": "of the rows; bias left out",
         "profile": "paper",
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "proof"), [([22, 24], ""), ([22, 31], "proven"), ([31, 41], "computed"), ([41, 22], "computed")]
+)
+def test_a_number_is_proven_by_the_certificates_of_its_rows(compare, values, proof):
+    """Of those that state anything: above 30 here."""
+    line = compare(CELL, [("paper", value) for value in values])
+    assert line.proof == proof
+    table = comparing.comparison_table([line])
+    assert table.rows[0][table.columns.index("proof")] == proof
 
 
 def test_the_quick_profile_is_no_comparison(compare):

@@ -10,10 +10,12 @@ from tightrope.errors import InputError
 from tightrope.workbench.compare import AGREEMENTS, TIMING, Comparison, shown
 from tightrope.workbench.published import PROFILES, Cell, Paper, Result
 from tightrope.workbench.records import Store
+from tightrope.workbench.registry import COMPUTED, PROVEN
 from tightrope.workbench.tables import number
 
 TIME = "time"  # what stands in the place of an agreement where none is asserted
 SYMBOLS = dict(zip((*AGREEMENTS, TIME), "=▲▼≈<⚙≠·t", strict=True))
+PROOFS = {PROVEN: "✓", COMPUTED: "○"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Line:
 
     `place` is where it stands in the table: the id without the result, such as ("linf-0.05", "robustness"). `interval`
     is the 95 % interval of the printed number, such as "[16, 34]"; `quick` says that ours is of the quick profile:
-    another network and data set; the agreement is one of :data:`~tightrope.workbench.compare.AGREEMENTS`, or TIME.
+    another network and data set; `proof` is "proven" where every certified row behind ours has its certificate,
+    "computed" where one has none; the agreement is one of :data:`~tightrope.workbench.compare.AGREEMENTS`, or TIME.
     """
 
     anchor: str
@@ -35,6 +38,7 @@ class Line:
     unit: str = ""
     interval: str = ""
     quick: bool = False
+    proof: str = ""
 
     @property
     def symbol(self) -> str:
@@ -185,6 +189,7 @@ def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
         unit=cell.unit or ("s" if timed else ""),
         interval=f"[{number(cell.interval[0])}, {number(cell.interval[1])}]" if cell.interval else "",
         quick=compared.profile == "quick",
+        proof=compared.proof,
     )
 
 

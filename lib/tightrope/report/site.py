@@ -19,7 +19,7 @@ import tightrope
 from tightrope import files, paths
 from tightrope.errors import InputError
 from tightrope.report import notebooks
-from tightrope.report.contents import SYMBOLS, TIME, chapters, soundness
+from tightrope.report.contents import PROOFS, SYMBOLS, TIME, chapters, soundness
 from tightrope.workbench import published
 from tightrope.workbench.compare import AGREEMENTS, compare
 from tightrope.workbench.published import PROFILES, Result
@@ -111,6 +111,7 @@ def _write_pages(folder: Path) -> Counter:
         counts=counts,
         kinds=(*AGREEMENTS[:-1], TIME, AGREEMENTS[-1]),
         symbols=SYMBOLS,
+        proofs=PROOFS,
         sources=sources,
         explorers=[(source.page, titles[source.page]) for source in explorers],
         readmes=readmes,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from tightrope.workbench.published import PROFILES, Cell, Result, parameters
 from tightrope.workbench.records import Store
-from tightrope.workbench.registry import Value, experiment
+from tightrope.workbench.registry import Value, experiment, proof
 from tightrope.workbench.tables import Table, number
 
 AGREEMENTS = ("reproduced", "tighter", "looser", "comparable", "smaller", "configured", "disagrees", "not run")
@@ -20,7 +20,11 @@ TIMING = "a time on another machine and with other solvers: shown, never asserte
 
 @dataclass(frozen=True)
 class Comparison:
-    """One printed number and ours; the names of its fields are the keys of `tightrope compare --json`."""
+    """One printed number and ours; the names of its fields but the last are the keys of `tightrope compare --json`.
+
+    `proof` is "proven" if all rows behind ours that certify something have certificates, else "computed"; empty where
+    none does.
+    """
 
     paper: str
     result: str
@@ -31,10 +35,13 @@ class Comparison:
     agreement: str
     reason: str
     profile: str | None
+    proof: str = ""
 
     def as_dict(self) -> dict:
-        """The fields in this order."""
-        return asdict(self)
+        """The fields in this order, without `proof`."""
+        told = asdict(self)
+        del told["proof"]
+        return told
 
 
 def agreement(cell: Cell, value: float) -> str:
@@ -115,7 +122,7 @@ def _judge(result: Result, cell: Cell, values: Mapping[str, Mapping[str, Value]]
             parts.append(TIMING)
         elif ours.value != cell.printed:
             parts.append(cell.erratum)
-        return _line(result, cell, ours.value, verdict, "; ".join(filter(None, parts)), "paper")
+        return _line(result, cell, ours.value, verdict, "; ".join(filter(None, parts)), "paper", proof(ours.rows))
     partly = f"only {solved} cases of the paper profile are solved; " if solved else ""
     missing = f"{partly}run `tightrope run {result.name} --profile paper`"
     quick = values["quick"].get(cell.id)
@@ -132,9 +139,10 @@ def _line(
     agreement: str = "not run",
     reason: str = "",
     profile: str | None = None,
+    proof: str = "",
 ) -> Comparison:
     where = (result.paper, result.name, cell.id, cell.kind, cell.printed)
-    return Comparison(*where, reproduced, agreement, reason, profile)
+    return Comparison(*where, reproduced, agreement, reason, profile, proof)
 
 
 def comparison_table(lines: Iterable[Comparison], results: Iterable[Result]) -> Table:
@@ -145,8 +153,8 @@ def comparison_table(lines: Iterable[Comparison], results: Iterable[Result]) -> 
         cell, ours = cells.get((f"{line.paper}/{line.result}", line.cell)), line.reproduced
         ours = float(shown(cell, ours)) if cell is not None and isinstance(ours, float) else ours
         why = f"({notes.index(line.reason) + 1})" if line.reason else ""
-        rows.append((line.cell, line.printed, ours, line.agreement, line.profile or "", why))
-    return Table(("cell", "printed", "reproduced", "verdict", "profile", "why"), rows)
+        rows.append((line.cell, line.printed, ours, line.agreement, line.proof, line.profile or "", why))
+    return Table(("cell", "printed", "reproduced", "verdict", "proof", "profile", "why"), rows)
 
 
 def summary_table(lines: Iterable[Comparison]) -> Table:

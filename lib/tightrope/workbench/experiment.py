@@ -30,6 +30,7 @@ from typing import Any
 from tightrope.errors import InputError, UnknownNameError, UnknownParameterError
 from tightrope.workbench import registry
 from tightrope.workbench.cases import sweep
+from tightrope.workbench.certificates import Statement
 from tightrope.workbench.parameters import check, require_rules
 from tightrope.workbench.records import KEPT_PROFILES, Store
 from tightrope.workbench.registry import Value, drawn_profile, named
@@ -60,6 +61,7 @@ class Experiment:
         self.needs, self.also = tuple(needs), tuple(also)
         self.solver: Callable[[Case], Mapping] = _undeclared
         self.on_workers = True
+        self.statement: Callable[[Mapping], Statement | None] = _says_nothing
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
         self._cases: Callable[..., Sequence[Case]] = _undeclared
@@ -86,6 +88,14 @@ class Experiment:
     def solve_here(self, function: Callable[[Case], Mapping]) -> Callable[[Case], Mapping]:
         """Register case -> outcome for a kind that is made of other rows: never solved by workers."""
         self.solver, self.on_workers = function, False
+        return function
+
+    def states(self, function: Callable[[Mapping], Statement | None]) -> Callable[[Mapping], Statement | None]:
+        """Register row -> what it says that a certificate can prove, or None.
+
+        The solver then puts :func:`tightrope.workbench.certificates.proof_of` it into the outcome, as `certificate`.
+        """
+        self.statement = function
         return function
 
     def table(self, function: Callable) -> Callable:
@@ -203,6 +213,10 @@ class Experiment:
             if profile in KEPT_PROFILES:  # the CSV that is committed
                 store.export_csv(self.paper, self.name, profile)
         return rows
+
+
+def _says_nothing(row: Mapping) -> None:
+    """Return what rows of most kinds state for the checker."""
 
 
 def _undeclared(*_: object, **__: object) -> Any:

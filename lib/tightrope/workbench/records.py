@@ -22,6 +22,7 @@ from pathlib import Path
 import tightrope
 from tightrope import files, paths
 from tightrope.errors import CorruptDataError, FileAccessError, InputError
+from tightrope.workbench import certificates
 
 # A network is its weights (network_sha256), whatever it is called.
 NOT_IDENTITY = ("network",)
@@ -106,11 +107,25 @@ class Store:
         return json.loads(found[0][0])
 
     def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> dict:
-        """Write the row of a solved case, at once, and return it; `by` are the :func:`versions` where it was solved."""
+        """Write the row of a solved case, at once, and return it; `by` are the :func:`versions` where it was solved.
+
+        A proof in the outcome becomes a file and its SHA-256.
+        """
         self._changing()
-        row = {**case, **outcome, "versions": dict(by or versions()), "created": _now(), "key": case_key(case)}
+        key = case_key(case)
+        outcome = certificates.kept(case, outcome, key)
+        row = {**case, **outcome, "versions": dict(by or versions()), "created": _now(), "key": key}
         self._write(row, code_fingerprint())
         return json.loads(_json(row, sort=False))  # what a reader will see
+
+    def add_certificate(self, row: Mapping, sha256: str) -> dict:
+        """Write a row again with the SHA-256 of its certificate, and return it."""
+        self._changing()
+        last = ("versions", "created", "key")
+        new = {name: value for name, value in row.items() if name not in last} | {certificates.COLUMN: sha256}
+        new |= {name: row[name] for name in last}
+        self._write(new, code_fingerprint())
+        return new
 
     def rows(self, result: str, profile: str, paper: str | None = None) -> list[dict]:
         """Return the rows of one result and profile, sorted by case; committed ones fill the gaps."""
@@ -154,6 +169,7 @@ class Store:
     def import_csv(self, result: str, profile: str, paper: str | None = None) -> int:
         """Add the committed rows that the store lacks, if their profile is kept; return their number.
 
+        Those of which it lacks the certificate count as such.
         Rows that came from a CSV file leave with it: those that a newer version of it lacks are deleted.
         """
         if profile not in KEPT_PROFILES:
@@ -162,7 +178,8 @@ class Store:
         for path in sorted(self.folder.glob(f"{paper or '*'}/{result}.{profile}.csv")):
             for row in _committed(path):
                 committed.add(row["key"])
-                if not self._execute("select 1 from rows where key = ?", (row["key"],)):
+                found = self._execute("select row from rows where key = ?", (row["key"],))
+                if not found or _without_certificate(json.loads(found[0][0]), row):
                     new.append(row)
         imported = self._execute(
             "select key from rows where code = ? and result = ? and profile = ? and (? is null or paper = ?)",
@@ -217,6 +234,12 @@ def _committed(path: Path) -> list[dict]:
     return rows
 
 
+def _without_certificate(kept: Mapping, committed: Mapping) -> bool:
+    """Whether a committed row is the one that is kept, with the certificate that this one lacks."""
+    name = certificates.COLUMN
+    return bool(committed.get(name)) and not kept.get(name) and kept.get("created") == committed.get("created")
+
+
 @contextmanager
 def _database(path: Path) -> Iterator[None]:
     """Name the SQLite file in what goes wrong with it."""
@@ -264,6 +287,9 @@ def to_csv(rows: Iterable[Mapping]) -> str:
     """Write rows as CSV: text as it is, everything else as JSON, so that floats keep every digit (repr)."""
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
+    if certificates.COLUMN in names and "versions" in names:  # which few rows have, the first ones perhaps not
+        names.remove(certificates.COLUMN)
+        names.insert(names.index("versions"), certificates.COLUMN)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)

@@ -2,13 +2,14 @@
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
 from tightrope import paths
 from tightrope.errors import MissingDataError, UnknownNameError
+from tightrope.workbench.certificates import COLUMN, Statement
 from tightrope.workbench.published import PROFILES, Result, defaults, parameters, read
 from tightrope.workbench.records import case_key
 
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
     from tightrope.workbench.experiment import Experiment
 
 CUSTOM = "custom"  # under which rows are kept that are of no profile
+#: What is said of a number by the certificates of its rows.
+PROVEN, COMPUTED = "proven", "computed"
 _REGISTERED: dict[str, dict[str, "Experiment"]] = {}
 
 
 @dataclass(frozen=True)
 class Value:
-    """A number of ours, and what a reader has to know about it."""
+    """A number of ours, what a reader has to know about it, and the rows whose certificates prove it, if any can."""
 
     value: float
     note: str = ""
+    rows: Sequence[Mapping] = field(default=(), compare=False, repr=False)
 
 
 def register(experiment: "Experiment") -> None:
@@ -52,6 +56,21 @@ def experiments(paper: str) -> Mapping[str, "Experiment"]:
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{name}.{module.name}")
     return _REGISTERED.get(paper, {})
+
+
+def statement(row: Mapping) -> Statement | None:
+    """Return what a row says that a certificate can prove; None if that is nothing."""
+    kind = experiments(row["paper"]).get(row["result"])
+    return None if kind is None else kind.statement(row)
+
+
+def proof(rows: Iterable[Mapping]) -> str:
+    """Say "proven" if every row that says something provable has its certificate, "computed" if one has none.
+
+    Nothing where no row does.
+    """
+    have = [bool(row.get(COLUMN)) for row in rows if statement(row) is not None]
+    return "" if not have else PROVEN if all(have) else COMPUTED
 
 
 def named(cases: Sequence[Mapping]) -> list[dict]:

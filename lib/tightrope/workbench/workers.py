@@ -9,14 +9,14 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
 from tightrope.errors import ClusterError
 from tightrope.workbench.cases import data_of
 from tightrope.workbench.executor import ONE_THREAD
-from tightrope.workbench.records import Store, case_key, code_fingerprint, versions
+from tightrope.workbench.records import case_key, code_fingerprint, versions
 
 DEATHS = 3  # a case that has taken more workers with it than this is given up
 SECONDS = 15  # within which a scheduler has to answer
@@ -34,6 +34,14 @@ class Task:
     def key(self) -> str:
         """The key of its row."""
         return case_key(self.case)
+
+
+class Keeper(Protocol):
+    """What keeps outcomes: a store, as rows."""
+
+    def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> object:
+        """Keep the outcome of a case, and the versions where it was solved."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def count(client: Any) -> int:
 
 
 def solve(
-    client: Any, tasks: Iterable[Task], store: Store, solved: Callable[[Task], None] = lambda task: None
+    client: Any, tasks: Iterable[Task], store: Keeper, solved: Callable[[Task], None] = lambda task: None
 ) -> list[Failure]:
     """Solve these on the workers of a client and write each row as it arrives; return cases without one, and why.
 

@@ -13,7 +13,7 @@ from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
 from tightrope.outward import outward
 from tightrope.regions import Ball
-from tightrope.verifiers.relu_lipschitz import LIMITS, METHODS, lipschitz_bound
+from tightrope.verifiers.relu_lipschitz import LIMITS, METHODS, ReluBound, lipschitz_bound
 
 PAPER = "chen2020-lipschitz"
 #: The paper's input sets: all of R^n is replaced by a ball of radius 10 around 0. The centre of its local balls is not
@@ -63,10 +63,23 @@ def ball_case(
     }
 
 
+def question(case: Mapping) -> tuple[FeedForward, Ball]:
+    """Return the network and the ball of a case."""
+    network = network_of(case["network"])
+    center = case["options"].get("center", 0.0)
+    return network, Ball(np.full(network.input_size, center), case["radius"], "inf")
+
+
 def bound_constant(case: Mapping) -> dict:
     """Bound the constant of one case; a limit of time or memory is a verdict in the row, whatever it comes from."""
-    network, part, options = network_of(case["network"]), case["part"], dict(case["options"])
-    region = Ball(np.full(network.input_size, options.pop("center", 0.0)), case["radius"], "inf")
+    return bound_and_report(case)[0]
+
+
+def bound_and_report(case: Mapping) -> tuple[dict, ReluBound | None]:
+    """Return the same with the report that it was made of; none where the memory did not suffice."""
+    (network, region), part, options = question(case), case["part"], dict(case["options"])
+    options.pop("center", None)
+    found = None
     cpu, began = time.process_time(), time.perf_counter()
     try:
         output = tuple(part) if isinstance(part, list) else part
@@ -79,7 +92,7 @@ def bound_constant(case: Mapping) -> dict:
         outcome = {name: getattr(found, name) for name in ("value", "verdict", "reason", "iterations")}
         outcome["program"] = found.sizes
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
-    return outcome | {"seconds": round(seconds, 4), "cpu_seconds": round(cpu_seconds, 4)}
+    return outcome | {"seconds": round(seconds, 4), "cpu_seconds": round(cpu_seconds, 4)}, found
 
 
 def shown(row: Mapping | None) -> str | None:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Mapping
+from itertools import combinations
+from math import sqrt
 
 import numpy as np
 
@@ -13,7 +15,9 @@ from tightrope.relaxations.exact import exact_bound
 from tightrope.results.chen2021_mondeq.common import PAPER, first_images, mondeq, norm_text
 from tightrope.verifiers import lipschitz, lipschitz_lower
 from tightrope.verifiers.question import Limits
+from tightrope.verifiers.report import Report
 from tightrope.workbench.cases import dataset, entry, network_sha256
+from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import PROFILES, find
 from tightrope.workbench.records import case_key
@@ -36,6 +40,8 @@ METHODS = {
 L1_METHODS = ("lipschitz-model", "ascent", "sampled")  # L1 is not printed; one problem per input
 CONSTANTS = ("product-bound", "lipschitz-model", "pairwise")  # what Table 2 uses
 PRINTED = {"product-bound": "ub", "reference-model": "semi-ub"}
+#: Proven by multipliers, for which there are certificates.
+MODELS = {"lipschitz-model": lipschitz.upper_bound, "pairwise": lipschitz.pairwise_bounds}
 
 
 @table_3.cases
@@ -65,11 +71,26 @@ def _case(network: str, norm: object, method: str, options: Mapping) -> dict:
     }
 
 
+@table_3.states
+def constants(row: Mapping) -> Statement | None:
+    """Return the constant, or those of all pairs of labels, where they are proven by multipliers."""
+    if row["method"] not in MODELS:
+        return None
+    norm, parts = str(row["norm"]), row["parts"]
+    if row["method"] == "pairwise":
+        pairs = combinations(range(int((1 + sqrt(1 + 8 * len(parts))) / 2)), 2)
+        claims = [Claim({"norm": norm, "pair": [*pair]}, "<=", value) for pair, value in zip(pairs, parts, strict=True)]
+    else:
+        claims = [Claim({"norm": norm}, "<=", row["value"])]
+    return Statement(tuple(claims), lambda: (mondeq(row["network"]), None))
+
+
 @table_3.solve
 def bound_lipschitz(case: Mapping) -> dict:
     """Bound one constant; `checked` is what an independent check of a proof gives, with dense eigenvalues."""
     network, norm, method = mondeq(case["network"]), case["norm"], case["method"]
     start = time.perf_counter()
+    report: Report | None = None
     outcome: dict[str, object] = {
         "proven": METHODS[method][1] != "UNPROVEN",
         "checked": None,
@@ -78,9 +99,8 @@ def bound_lipschitz(case: Mapping) -> dict:
     }
     if method == "product-bound":
         outcome["value"] = lipschitz.product_bound(network, norm)
-    elif method in ("lipschitz-model", "pairwise"):
-        prove = lipschitz.upper_bound if method == "lipschitz-model" else lipschitz.pairwise_bounds
-        report = prove(network, norm)
+    elif method in MODELS:
+        report = MODELS[method](network, norm)
         outcome["seconds"] = round(report.seconds, 6)
         outcome |= {
             "value": max(part.value for part in report.parts),
@@ -101,7 +121,8 @@ def bound_lipschitz(case: Mapping) -> dict:
         search = lipschitz_lower.sampled if method == "sampled" else lipschitz_lower.ascent
         points = data.normalisation.to_input(data.images[:count])
         outcome["value"] = search(network, norm, points, **options).value
-    return {"seconds": round(time.perf_counter() - start, 6)} | outcome
+    outcome = {"seconds": round(time.perf_counter() - start, 6)} | outcome
+    return outcome if report is None else outcome | {COLUMN: proof_of(constants({**case, **outcome}), report)}
 
 
 def all_images(case: Mapping) -> Ball:
@@ -197,6 +218,6 @@ def cells(rows: Rows) -> dict[str, Value]:
             lower = [found[method]["value"] for method in ("ascent", "sampled") if method in found]
             if lower:
                 note += f"; at least {at_least(max(lower))}"
-            values[f"table-3/semi-ub-l{norm}"] = Value(ours["value"], note)
+            values[f"table-3/semi-ub-l{norm}"] = Value(ours["value"], note, [ours])
             values[f"table-3/seconds/semi-ub-l{norm}"] = Value(ours["seconds"])
     return values

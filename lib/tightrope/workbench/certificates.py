@@ -1,0 +1,226 @@
+"""Certificate files of rows: where they are, what a row says that can be proven, and whether its file proves it.
+
+A row has the SHA-256 of its file in the column `certificate`, no part of its case; the files are not committed. What
+must be proven follows from the row alone, so that a file is held against the row and not against what wrote it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tightrope import files
+from tightrope.errors import TightropeError, UnknownNameError
+from tightrope.outward import outward
+
+# The list of results is shown without NumPy: what needs it is imported where it is used.
+if TYPE_CHECKING:
+    from tightrope import checker
+    from tightrope.networks import FeedForward, MonDEQ
+    from tightrope.proofs import Proof
+    from tightrope.regions import Region
+    from tightrope.verifiers.report import Report
+
+FOLDER_VARIABLE = "TIGHTROPE_CERTIFICATES"
+COLUMN = "certificate"
+#: Keys of a file's claim that say how it is proven, and not what.
+HOW = {"leaves", "rule"}
+SIDES = {"<=": "upper", ">=": "lower"}
+
+
+def folder() -> Path:
+    """Return where certificate files of rows are: TIGHTROPE_CERTIFICATES, or a part of this user's cache folder."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    if given:
+        return Path(given).expanduser()
+    from tightrope import datasets
+
+    return datasets.cache_folder() / "certificates"
+
+
+def name_of(row: Mapping) -> str:
+    """Return the name of a row's file in the folder, and in an archive: by paper, result and key."""
+    return f"{row['paper']}/{row['result']}/{row['key']}.cert"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, by which a row knows it."""
+    with files.access(path, "read"):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a file must claim for a row.
+
+    Attributes
+    ----------
+    keys
+        Keys and values of the claim, without its number.
+    relation
+        That number's to `value`: "<" for a bound below it, "<=" or ">=" for a bound that proves it to four digits,
+        rounded outward.
+    """
+
+    keys: Mapping[str, object]
+    relation: str
+    value: float
+
+    def __str__(self) -> str:
+        what = ", ".join(f"{name} {value}" for name, value in self.keys.items())
+        return f"{what}, {self._name} {self.relation} {self._limit}"
+
+    @property
+    def _name(self) -> str:
+        return "least" if self.relation == ">=" else "bound"
+
+    @property
+    def _limit(self) -> str:
+        return str(self.value) if self.relation == "<" else outward(SIDES[self.relation])(self.value)
+
+    def met_by(self, claim: Mapping) -> bool:
+        """Whether a claim of a file, whose numbers are decimal text, says this or more."""
+        from tightrope.checker import Refused
+        from tightrope.checker.regions import decimal
+
+        if set(claim) - HOW != {*self.keys, self._name} or any(claim[name] != own for name, own in self.keys.items()):
+            return False
+        try:
+            stated, limit = decimal(claim, self._name), Fraction(self._limit)
+        except Refused:
+            return False
+        return {"<": stated < limit, "<=": stated <= limit, ">=": stated >= limit}[self.relation]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a row says that a certificate can prove.
+
+    Attributes
+    ----------
+    claims
+        All of them are to be proven.
+    about
+        Returns the network, and the region, or None where the claims hold for all inputs; it may read files.
+    """
+
+    claims: tuple[Claim, ...]
+    about: Callable[[], tuple["MonDEQ | FeedForward", "Region | None"]]
+
+    def missing(self, claims: Iterable[Mapping]) -> str:
+        """Say what is not among the claims of a file; nothing if all of it is."""
+        own = list(claims)
+        return "; ".join(str(claim) for claim in self.claims if not any(map(claim.met_by, own)))
+
+
+def proof_of(statement: Statement | None, report: "Report") -> "Proof | None":
+    """Return the file of what a row says, or why there is none, from the report that the row was made of.
+
+    None without a statement.
+    """
+    from tightrope.checker import Finding
+    from tightrope.proofs import Proof
+
+    if statement is None:
+        return None
+    try:
+        proof = report.certificates()
+    except TightropeError as error:
+        return Proof(None, (Finding("all that the row says", False, reason=str(error)),))
+    missing = statement.missing([] if proof.certificate is None else proof.certificate.claims)
+    if not missing:
+        return proof
+    lost = tuple(finding for finding in proof.findings if not finding.proven)
+    return Proof(None, lost or (Finding(missing, False, reason="the file does not claim it"),))
+
+
+def kept(case: Mapping, outcome: Mapping, key: str) -> dict:
+    """Return an outcome for its row: a proof is written as the file of this case, and its SHA-256 is what stays."""
+    proof = outcome.get(COLUMN)
+    if proof is None or isinstance(proof, str):
+        return dict(outcome)
+    return {**outcome, COLUMN: None if proof.certificate is None else write(case, key, proof)}
+
+
+def write(case: Mapping, key: str, proof: "Proof") -> str:
+    """Write the file of a case and return its SHA-256; a reader sees the whole file or none."""
+    path = folder() / name_of({**case, "key": key})
+    with files.access(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        sha256 = proof.save(partial)
+        partial.replace(path)
+    return sha256
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of the file of one row: the reason why it does not prove the row, empty if it does."""
+
+    row: Mapping
+    reason: str = ""
+    readable: bool = True
+
+    def __str__(self) -> str:
+        name = f"{self.row['result']} {self.row['key'][:12]}"
+        return f"REFUSED  {name}: {self.reason}" if self.reason else f"PROVEN   {name}"
+
+
+def check(row: Mapping, statement: Statement, sha256: str | None = None) -> Checked:
+    """Check the file of a row in exact arithmetic against what the row says.
+
+    Parameters
+    ----------
+    sha256
+        Of the file; that of the row if None.
+    """
+    from tightrope import checker, proofs
+
+    path = folder() / name_of(row)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return Checked(row, f"its file cannot be read ({error.strerror}): {path}", readable=False)
+    if hashlib.sha256(content).hexdigest() != (sha256 or row[COLUMN]):
+        return Checked(row, "the SHA-256 of its file is not that of the row")
+    try:
+        file = checker.from_bytes(content)
+    except checker.Unreadable as error:
+        return Checked(row, str(error), readable=False)
+    network, region = statement.about()
+    arrays = proofs.arrays_of(network)
+    if file.network != checker.digest(*arrays) or row["network_sha256"] != _identity(row["network"], network):
+        return Checked(row, "the file is about another network")
+    if file.region and (region is None or not _same(region, file)):
+        return Checked(row, "the file is about another image or region")
+    if missing := statement.missing(file.claims):
+        return Checked(row, f"the file does not claim what the row says: {missing}")
+    refused = [str(finding) for finding in checker.check(file, arrays[1]) if not finding.proven]
+    return Checked(row, "; ".join(refused))
+
+
+def _identity(name: str, network: "MonDEQ | FeedForward") -> str:
+    """Return the SHA-256 by which rows know a network, of the zoo or a random one."""
+    from tightrope import zoo
+
+    try:
+        return zoo.get(name).identity
+    except UnknownNameError:
+        return network.sha256()
+
+
+def _same(region: "Region", file: "checker.Certificate") -> bool:
+    """Whether a file is about this region: the same header and the same numbers, pixels for an image."""
+    import numpy as np
+
+    from tightrope.checker.regions import ARRAYS
+
+    header, arrays = region.stated()
+    stated = {name: array for name, array in file.arrays.items() if name in ARRAYS}
+    if dict(file.region) != header or stated.keys() != arrays.keys():
+        return False
+    pairs = [(array, arrays[name]) for name, array in stated.items()]
+    return all(one.dtype == other.dtype and np.array_equal(one, other) for one, other in pairs)

@@ -1,0 +1,184 @@
+"""Certificates for rows that were solved without one, the check of those that have one, and an archive of the files."""
+
+import io
+import random
+import tarfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tightrope import files
+from tightrope.errors import InputError, TightropeError
+from tightrope.workbench import certificates, runner, workers
+from tightrope.workbench.certificates import COLUMN, Checked
+from tightrope.workbench.published import Result
+from tightrope.workbench.records import KEPT_PROFILES, Store, case_key
+from tightrope.workbench.registry import experiment, statement
+
+Say = Callable[[str], None]
+
+
+def provable(store: Store, results: Iterable[Result], profile: str) -> list[dict]:
+    """Return the rows of these results that say something that a certificate can prove, by key."""
+    rows = (row for result in results if result.runnable for row in store.rows(result.name, profile, result.paper))
+    return sorted((row for row in rows if statement(row) is not None), key=lambda row: row["key"])
+
+
+def drawn(rows: Sequence[dict], sample: int | None, seed: int) -> list[dict]:
+    """Return so many of the rows, drawn by a seed, in their order; all of them if there are no more, or if None."""
+    if sample is None or sample >= len(rows):
+        return list(rows)
+    if sample < 1:
+        raise InputError(f"sample: expected at least 1, got {sample}")
+    chosen = random.Random(seed).sample(range(len(rows)), sample)
+    return [rows[number] for number in sorted(chosen)]
+
+
+@dataclass
+class Prover:
+    """Puts certificates into rows that lack one; everything else about a row stays.
+
+    `proven`, `refused` count the rows that got one, and those that did not.
+    """
+
+    store: Store
+    rows: Mapping[str, dict]
+    say: Say
+    proven: int = 0
+    refused: int = 0
+    changed: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> None:
+        """Take the outcome of a case that was asked again: its file, if this proves what the row said before."""
+        row = self.rows[case_key(case)]
+        says, proof = statement(row), outcome.get(COLUMN)
+        assert says is not None  # provable
+        if statement({**row, **outcome}) is None or proof is None:
+            self._keep_none(row, "asked again, it is not certified; the row stays as it is")
+        elif proof.certificate is None:
+            self._keep_none(row, "; ".join(finding.reason for finding in proof.findings))
+        elif missing := says.missing(proof.certificate.claims):
+            self._keep_none(row, f"asked again, what is proven is not what the row says ({missing}); the row stays")
+        else:
+            self._add(row, certificates.write(row, row["key"], proof))
+
+    def take(self, row: dict) -> bool:
+        """Use the file that an earlier run left, if it proves the row."""
+        says, path = statement(row), certificates.folder() / certificates.name_of(row)
+        if says is None or not path.is_file():
+            return False
+        sha256 = certificates.sha256_of(path)
+        if certificates.check(row, says, sha256).reason:
+            return False
+        self._add(row, sha256)
+        return True
+
+    def _add(self, row: dict, sha256: str) -> None:
+        self.store.add_certificate(row, sha256)
+        self.changed.add((row["paper"], row["result"], row["profile"]))
+        self.proven += 1
+        self.say(f"{row['result']} {row['key'][:12]}: {sha256}")
+
+    def _keep_none(self, row: Mapping, reason: str) -> None:
+        self.refused += 1
+        self.say(f"{row['result']} {row['key'][:12]}: no certificate: {reason}")
+
+    def export(self) -> None:
+        """Write the committed rows that were changed."""
+        for paper, result, profile in sorted(self.changed):
+            if profile in KEPT_PROFILES:
+                self.store.export_csv(paper, result, profile)
+
+
+def prove(
+    results: Sequence[Result],
+    profile: str,
+    store: Store,
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    say: Say = lambda text: None,
+) -> Prover:
+    """Ask the cases of certified rows without a certificate again, and put the SHA-256 of each new file into its row.
+
+    What is stopped, or killed, continues where it was: a file that is there is taken.
+
+    Parameters
+    ----------
+    sample, seed
+        At most so many rows, drawn from all that a certificate can prove, those that have one included.
+    jobs
+        Processes that solve.
+    say
+        Called with a line for each row.
+    """
+    if jobs < 1:
+        raise InputError(f"jobs: expected at least 1, got {jobs}")
+    asked = drawn(provable(store, results, profile), sample, seed)
+    todo = {row["key"]: row for row in asked if not row.get(COLUMN)}
+    prover = Prover(store, todo, say)
+    try:
+        left = {key for key, row in todo.items() if not prover.take(row)}
+        tasks = [task for result in results if result.runnable and left for task in _tasks(result, profile, left)]
+        for key in sorted(left - {task.key for task in tasks}):
+            prover._keep_none(todo[key], "its case is not one of the profile's, or its data are missing")
+        with ExitStack() as stack:
+            if jobs > 1 and tasks:
+                client = stack.enter_context(workers.local_workers(jobs))
+                for failure in workers.solve(client, tasks, prover):
+                    prover._keep_none(todo[failure.task.key], failure.reason)
+            else:
+                for task in tasks:
+                    try:
+                        prover.put(task.case, task.solve(task.case))
+                    except TightropeError as error:
+                        prover._keep_none(todo[task.key], str(error))
+    finally:
+        prover.export()
+    return prover
+
+
+def _tasks(result: Result, profile: str, keys: set[str]) -> list[workers.Task]:
+    """Return the cases of a result whose rows have these keys."""
+    kind = experiment(result)
+    own = (case for case in runner.cases(runner.prepare(result, profile)) if case["result"] == result.name)
+    return [workers.Task(case, kind.solver) for case in own if case_key(case) in keys]
+
+
+def check(rows: Iterable[dict], say: Say = lambda text: None) -> list[Checked]:
+    """Check the certificates of these rows, a line for each."""
+    found = []
+    for row in rows:
+        says = statement(row)
+        nothing = "it says nothing that a certificate proves"
+        found.append(Checked(row, nothing) if says is None else certificates.check(row, says))
+        say(str(found[-1]))
+    return found
+
+
+def archive(rows: Iterable[Mapping], path: Path) -> int:
+    """Write the files of these rows as a tar archive, for a release; return their number.
+
+    The same files give the same bytes. Unpack it in :func:`tightrope.workbench.certificates.folder`.
+
+    Raises
+    ------
+    InputError
+        A file is missing, or is not the one of its row.
+    """
+    names = sorted((certificates.name_of(row), row[COLUMN]) for row in rows)
+    if not names:
+        raise InputError("archive: no row has a certificate; write them with `tightrope certificates`")
+    for name, sha256 in names:
+        file = certificates.folder() / name
+        if not file.is_file() or certificates.sha256_of(file) != sha256:
+            raise InputError(f"archive: {file} is missing, or is not the file of its row")
+    with files.access(path, "written"), tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, _ in names:
+            content = (certificates.folder() / name).read_bytes()
+            entry = tarfile.TarInfo(name)  # no time, no owner
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return len(names)
