@@ -14,7 +14,7 @@ from tightrope import checker
 from tightrope.checker import Finding, gram, mondeq, regions
 from tightrope.checker.numbers import above
 from tightrope.networks import MonDEQ
-from tightrope.proofs import Proof, arrays_of, decimal_above, digest
+from tightrope.proofs import Proof, arrays_of, decimal_above, digest, named_refusals
 from tightrope.regions import Region
 from tightrope.relaxations.lasserre import lasserre, semidefinite_part
 from tightrope.solvers import conic
@@ -31,6 +31,7 @@ ROWS = ("sigma", "tau", "gram")
 _Arrays = dict[str, np.ndarray]
 
 
+@named_refusals()
 def margin(network: MonDEQ, region: Region, label: int, target: int, *, time_limit: float | None = None) -> Proof:
     """Return the proof of the bound of F_target - F_label that Lasserre's order 2 gives on the region, by Clarabel."""
     header, arrays = region.stated()

@@ -214,7 +214,7 @@ def test_a_row_says_which_images_and_which_normalisation_it_rests_on(store):
             list(sweep(store, [case], never))
     store.put(case, {"value": 2.0})
     assert [found["value"] for found in sweep(store, [case], never)] == [2.0]
-    assert data_of(make_case(0)) == data_of(make_case(0, dataset="cifar10", network=None)) == {}
+    assert data_of(make_case(0)) == data_of(make_case(0, dataset="svhn", network=None)) == {}
 
 
 def never(case):

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import tightrope
 from tightrope import gram_proofs
 from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, sound_bound
+from tightrope.errors import CertificateError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
@@ -63,7 +64,10 @@ class _Decider:
 
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision by Lasserre's order 2, if it proves more than order 1 did."""
-        proof = gram_proofs.margin(self.network, self.region, self.label, target, time_limit=self.limits.time)
+        try:
+            proof = gram_proofs.margin(self.network, self.region, self.label, target, time_limit=self.limits.time)
+        except (RegionError, CertificateError) as error:  # a norm, or numbers, that no file states
+            return replace(decision, seconds=time.perf_counter() - began, reason=str(error))
         seconds, bound = time.perf_counter() - began, gram_proofs.bound_of(proof)
         if bound is None or (decision.bound is not None and bound >= decision.bound):
             return replace(decision, seconds=seconds)
