@@ -106,7 +106,7 @@ def test_brackets_are_sound_and_ordered():
 def test_random_networks_keep_their_own_label(store):
     """The gap of a network that nobody trained: for the label that it gives the image."""
     name = "random/64-16-10/dense/0"
-    own = dict(methods=distortion.METHODS, steps=10, seed=0, profile="custom", store=store)
+    own = dict(methods=list(distortion.METHODS), steps=10, seed=0, profile="custom", store=store)
     found = distortion.figure_3(networks=[name], images=2, **own)
     predicted = entry(name).network.predict(dataset("digits").images[:2])
     assert [row["label"] for row in found.rows] == list(predicted)
