@@ -58,7 +58,9 @@ class Method:
 
     def stages(self, network: "MonDEQ | FeedForward") -> "tuple[Callable[[Progress], None], ...]":
         """Return what decides the labels of this network; nothing if the method is not for it."""
-        return self.layers if _has_layers(network) else self.mondeq
+        from tightrope.networks import FeedForward
+
+        return self.layers if isinstance(network, FeedForward) else self.mondeq
 
     def check(self, question: "Question", order: str) -> None:
         """Refuse what it does not take, before any solve.
@@ -171,9 +173,3 @@ def known_method(network: "MonDEQ | FeedForward", method: str) -> Method:
     require_network(network)
     same = {other: known.name for known in METHODS.values() for other in known.same}
     return METHODS[known_name("method", method, methods(network), same)]
-
-
-def _has_layers(network: object) -> bool:
-    from tightrope.networks import FeedForward
-
-    return isinstance(network, FeedForward)
