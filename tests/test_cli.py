@@ -183,14 +183,45 @@ def test_certify_help_lists_every_method():
     assert "Oneobject:question" in text
 
 
-@pytest.mark.parametrize(("radius", "words"), [("0.01", "F_1 - F_0 <="), ("0.2", "at a point")])
-def test_what_is_proven_of_a_feed_forward_network_is_a_file(tmp_path, radius, words):
-    """Bounds of linear relaxations, or an attack; other methods are refused before any solve."""
+@pytest.mark.parametrize(
+    ("method", "radius", "words"),
+    [
+        ("crown", "0.01", "F_1 - F_0 <= -"),
+        ("crown", "0.2", "at a point"),
+        ("cascade", "0.01", "F_1 - F_0 <= -"),
+        ("cascade", "0.08", " leaves"),
+        ("lp-all", "0.05", "F_1 - F_0 <= -"),
+        ("branch-and-bound", "0.08", " leaves"),
+    ],
+)
+def test_what_is_proven_of_a_feed_forward_network_is_a_file(tmp_path, method, radius, words):
+    """Bounds of every label, or an attack."""
     file = str(tmp_path / "image.cert")
     question = ["certify", "--network", "digits/fc-natural", "--image", "digits:0", "--epsilon-pixel", radius]
-    done = CliRunner().invoke(main, [*question, "--method", "crown", "--certificate", file])
+    done = CliRunner().invoke(main, [*question, "--method", method, "--certificate", file])
     assert done.exit_code == 0, done.output
     checked = CliRunner().invoke(main, ["verify", file])
     assert checked.exit_code == 0 and words in checked.output and "REFUSED" not in checked.output
-    refused = CliRunner().invoke(main, [*question, "--certificate", file])
-    assert refused.exit_code == 2 and "give --method, one of box" in refused.output
+    assert checked.output.count(" - F_0 <= -") == (9 if "point" not in words else 0)
+
+
+def test_the_file_of_a_relaxation_of_layers_as_a_mondeq_says_so(tmp_path):
+    """It is checked with the network's name, as no network of the zoo has its SHA-256."""
+    file = str(tmp_path / "image.cert")
+    question = ["certify", "--network", "digits/relu-16", "--image", "digits:0", "--epsilon-pixel", "0.01"]
+    done = CliRunner().invoke(main, [*question, "--method", "shor", "--label", "3", "--certificate", file])
+    assert done.exit_code == 0, done.output
+    checked = CliRunner().invoke(main, ["verify", file, "--network", "digits/relu-16"])
+    assert checked.exit_code == 0 and "as a monDEQ" in checked.output and "PROVEN (exact)  F_3 - F_0" in checked.output
+    unknown = CliRunner().invoke(main, ["verify", file])
+    assert unknown.exit_code == 2 and "name it by --network" in unknown.output
+
+
+def test_a_property_and_what_is_only_computed_have_no_certificate_file(tmp_path):
+    """One line each, which says why."""
+    file = str(tmp_path / "image.cert")
+    question = ["certify", "--network", "digits/relu-16", "--image", "digits:0", "--epsilon-pixel", "0.01"]
+    computed = CliRunner().invoke(main, [*question, "--method", "milp", "--label", "3", "--certificate", file])
+    assert computed.exit_code == 2 and "nothing is proven of these labels" in computed.output
+    asked = CliRunner().invoke(main, [*question[:3], "--property", "any.vnnlib", "--certificate", file])
+    assert asked.exit_code == 2 and "a property has no certificate file" in asked.output

@@ -18,6 +18,7 @@ from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.regions import INFINITY, Ball, pixel_ball
+from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset
 
@@ -110,6 +111,25 @@ def test_rules_prove_what_the_library_computes_and_nothing_false(rule, norm):
             most, bound = exact_maximum(network, region, label, claim["target"]), Fraction(claim["bound"])
             assert most <= bound
             assert bound <= computed[claim["target"]] + 2e-4 * (1 + abs(computed[claim["target"]]))
+
+
+def test_of_several_relaxations_one_is_taken_or_all_together():
+    """The one with which every bound is negative; else bounds of layers and margins are the best of all."""
+    names, better = ("box", "crown", "deepz"), 0
+    for seed in range(4):
+        network, region = random_network(seed, (2, 4, 3, 3)), region_of(seed, 2, clip=False)
+        label = int(network.predict(region.center))
+        proof = relu_proofs.linear(network, region, label, *names)
+        alone = [margins(relu_proofs.linear(network, region, label, name)) for name in names]
+        assert proof.proven
+        for claim, *others in zip(margins(proof), *alone, strict=True):
+            assert exact_maximum(network, region, label, claim["target"]) <= Fraction(claim["bound"])
+            better += Fraction(claim["bound"]) < min(Fraction(other["bound"]) for other in others)
+        small = Ball(region.center, 1e-6, 2)
+        near = relu_proofs.linear(network, small, label, *names, targets=[(label + 1) % 3])
+        assert [claim["target"] for claim in margins(near)] == [(label + 1) % 3]
+        assert [claim["rule"] for claim in near.certificate.claims] == ["deepz"] * 3
+    assert better
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -441,3 +461,19 @@ def test_published_networks(name):
     for proof in (relu_proofs.layerwise(network, region, found), relu_proofs.linear(network, region, label, "crown")):
         assert proof.proven and {f.by for f in proof.findings} == {"exact"}
         assert all(Fraction(claim["bound"]) < 0 for claim in margins(proof))
+
+
+@pytest.mark.published(
+    "mnist/t10k-images-idx3-ubyte.gz",
+    "salman2019-barrier/experiment_1/ADV_MLP_B_0.1.pth",
+    "salman2019-barrier/experiment_2/mnist_MLP_2_100_ADV.pth",
+)
+@pytest.mark.parametrize(("name", "image", "radius", "tree"), [("b-0.1", 0, 0.03, False), ("2-100", 0, 0.1, True)])
+def test_the_default_cascade_has_a_file_on_published_networks(name, image, radius, tree):
+    entry = zoo.get(f"salman2019-barrier/adv-mlp-{name}")
+    region = pixel_ball(dataset("mnist").image(image), "inf", radius, entry.normalisation, True)
+    label = int(entry.network.predict(region.center))
+    proof = certify(entry.network, region, label).certificates()
+    assert proof.proven and {f.by for f in proof.findings} == {"exact"}
+    assert len(margins(proof)) == 9 and all(Fraction(claim["bound"]) < 0 for claim in margins(proof))
+    assert any("leaves" in claim for claim in margins(proof)) == tree

@@ -18,7 +18,6 @@ from tightrope.propagation import layerwise
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.margins import composition_error, proven_margins, unstable_neurons
 from tightrope.solvers.report import end_if
-from tightrope.threads import one_blas_thread
 from tightrope.verifiers import mondeq
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.mixed_integer import hidden_bounds, mixed_integer
@@ -153,37 +152,30 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     CertificateError
         The checker cannot read the network's or the region's numbers.
     """
-    question, network = report.question, cast(FeedForward, report.network)
+    question, network, box = report.question, cast(FeedForward, report.network), report.question.box
     certified = [decision for decision in decisions if decision.verdict is Verdict.CERTIFIED]
     chosen = certified or [decision for decision in decisions if decision.bound is not None]
     names = dict.fromkeys(decision.method for decision in chosen)
-    targets = [decision.label for decision in chosen]
+    labels = [question.label, *(decision.label for decision in chosen)]
     if not chosen:
         raise InputError("certificate: nothing is proven of these labels that has one.")
     if any(decision.certificate or decision.proof for decision in chosen):
         return _as_mondeq(report, chosen)
-    if question.box is None or not {*layerwise.METHODS, TREE} & {*names}:
-        proof = relu_proofs.linear(network, question.region, question.label, *names, targets=targets)
+    if box is None or not {*layerwise.METHODS, TREE} & {*names}:
+        proof = relu_proofs.linear(network, question.region, question.label, *names, targets=labels[1:])
     else:
+        few = _outputs(network, labels)
         name = report.method if report.method in layerwise.METHODS else "lp-all"
-        proof = _by_layers(question, targets, name, bool(certified))
+        root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, name, keep=True)
+        leaves: tuple[relu_proofs.Leaves, ...] = ()
+        if certified and not root.worst < 0:
+            leaves = branch_and_bound(few, box, 0, root=root, time_limit=np.inf, keep=True).leaves
+        proof = relu_proofs.layerwise(network, box, root, leaves, labels)
     claims = () if proof.certificate is None else proof.certificate.claims
     weak = [claim["target"] for claim in claims if "bound" in claim and not Fraction(claim["bound"]) < 0]
     if certified and weak:
         raise CertificateError(f"certificate: the checker's arithmetic does not prove the sign of labels {weak}.")
     return proof
-
-
-def _by_layers(question: Question, targets: list[int], name: str, robust: bool) -> Proof:
-    """Return the file of LP-GREEDY, LP-LAST or LP-ALL; with a tree if all targets have a sign that needs one."""
-    network, box = cast(FeedForward, question.network), question.region.require_box("these are")
-    few = _outputs(network, labels := [question.label, *targets])
-    with one_blas_thread():
-        root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, name, keep=True)
-    leaves: tuple[relu_proofs.Leaves, ...] = ()
-    if robust and not root.worst < 0:
-        leaves = branch_and_bound(few, box, 0, root=root, time_limit=np.inf, keep=True).leaves
-    return relu_proofs.layerwise(network, box, root, leaves, labels)
 
 
 def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> Proof:
