@@ -28,6 +28,7 @@ import psutil
 import tightrope
 from tightrope.results.chen2021_mondeq.certified_ratio import table_2
 from tightrope.workbench import workers
+from tightrope.workbench.certificates import FOLDER_VARIABLE
 from tightrope.workbench.records import Store, sort_rows
 
 FILE = Path(__file__).with_suffix(".json")
@@ -51,6 +52,7 @@ def nothing(case: Mapping) -> dict:
 
 def solve(folder: Path, images: int, empty: bool) -> None:
     """Solve what has no row, as `tightrope run --jobs` does."""
+    os.environ[FOLDER_VARIABLE] = str(folder / "certificates")
     tasks = [workers.Task(case, nothing if empty else table_2.solver) for case in cases(images)]
     with Store(folder / "records.sqlite") as store, workers.local_workers(JOBS) as client:
         left = set(map(id, store.missing([task.case for task in tasks])))

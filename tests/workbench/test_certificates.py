@@ -5,7 +5,7 @@ import tarfile
 import pytest
 from click.testing import CliRunner
 
-from tightrope import checker, paths, proofs
+from tightrope import checker, datasets, paths, proofs
 from tightrope.checker import Finding
 from tightrope.cli import main
 from tightrope.proofs import Proof
@@ -14,6 +14,8 @@ from tightrope.workbench.certificates import Claim, Statement
 from tightrope.workbench.records import Store, case_key, code_fingerprint, from_csv
 
 RESULT = "table-2-certified-ratio"
+LABELS = datasets.load("digits").labels
+ALIKE = 1 + LABELS[1:].tolist().index(LABELS[0])  # another image with the label of the first
 VERIFY = ("verify", "--result", RESULT, "--profile", "quick")
 WRITE = ("certificates", RESULT, "--profile", "quick")
 
@@ -145,11 +147,12 @@ def test_another_sha_is_refused(kept, solved):
 @pytest.mark.parametrize(
     "change",
     [
-        {"image": 1},
+        {"image": ALIKE},
         {"epsilon_pixel": 0.02},
         {"clip": False},
         {"norm": 2},
-        {"label": -1},
+        {"label": 1},
+        {"labels": [{"label": 1}]},
         {"network_sha256": "0" * 64},
     ],
     ids=lambda change: next(iter(change)),
@@ -157,7 +160,8 @@ def test_another_sha_is_refused(kept, solved):
 def test_the_file_of_another_question_is_refused(kept, solved, change):
     keep({**solved[0], **change})
     code, lines = call(*VERIFY)
-    reasons = {"label": "does not claim", "network_sha256": "another network"}
+    others = "all others"
+    reasons = {"label": others, "labels": others, "network_sha256": "another network"}
     assert (code, len(lines)) == (1, 2)
     assert reasons.get(next(iter(change)), "another image or region") in lines[0]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tightrope import files
-from tightrope.errors import TightropeError, UnknownNameError
+from tightrope.errors import CertificateError, TightropeError, UnknownNameError
 from tightrope.outward import outward
 
 # The list of results is shown without NumPy: what needs it is imported where it is used.
@@ -104,7 +104,8 @@ class Statement:
     claims
         All of them are to be proven.
     about
-        Returns the network, and the region, or None where the claims hold for all inputs; it may read files.
+        Returns the network, and the region, or None where the claims hold for all inputs; it may read files. A row that
+        contradicts these is a CertificateError.
     """
 
     claims: tuple[Claim, ...]
@@ -190,7 +191,10 @@ def check(row: Mapping, statement: Statement, sha256: str | None = None) -> Chec
         file = checker.from_bytes(content)
     except checker.Unreadable as error:
         return Checked(row, str(error), readable=False)
-    network, region = statement.about()
+    try:
+        network, region = statement.about()
+    except TightropeError as error:  # data that are missing, or a row that contradicts them
+        return Checked(row, str(error), readable=isinstance(error, CertificateError))
     arrays = proofs.arrays_of(network)
     if file.network != checker.digest(*arrays) or row["network_sha256"] != _identity(row["network"], network):
         return Checked(row, "the file is about another network")

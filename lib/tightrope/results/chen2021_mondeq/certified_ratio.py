@@ -8,6 +8,8 @@ import numpy as np
 from tightrope import attacks, figures
 from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, UnknownNameError
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.regions import Region
 from tightrope.results.chen2021_mondeq import ellipsoid_ratio, lipschitz_ratio
 from tightrope.results.chen2021_mondeq.common import (
     BALL,
@@ -74,7 +76,14 @@ def all_labels(row: Mapping) -> Statement | None:
         return None
     targets = [label["label"] for label in row["labels"]]
     claims = tuple(Claim({"label": row["label"], "target": target}, "<", 0.0) for target in targets)
-    return Statement(claims, lambda: question(row)[:2])
+
+    def about() -> tuple[MonDEQ | FeedForward, Region]:
+        network, region, label = question(row)
+        if sorted([label, *targets]) != list(range(network.classes)) or row["label"] != label:
+            raise CertificateError("the row does not have the image's label and all others")
+        return network, region
+
+    return Statement(claims, about)
 
 
 @table_2.solve
