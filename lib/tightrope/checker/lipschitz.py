@@ -38,6 +38,8 @@ def prove_constant(
     Refused
         They do not prove it.
     """
+    if bound < 0:
+        raise Refused("bound: a constant is not negative")  # nor is that of a network without outputs, of no parts
     if signs is not None:  # y_i = 0 where a neuron is inactive
         kept, width = np.flatnonzero(signs >= 0), len(signs)
         W, U, C = network.W[np.ix_(kept, kept)], network.U[kept], network.C[:, kept]

@@ -306,8 +306,8 @@ def prove_point(network: Network, region: Region, point: np.ndarray, label: int,
         It is outside, or the margin is smaller.
     """
     _check_labels(network, label, target)
-    if point.shape != region.centre.shape or len(point) != network.inputs:
-        raise Refused(f"point: expected {network.inputs} coordinates")
+    if point.shape != (region.size,) or len(region.centre) != network.inputs:
+        raise Refused(f"point: expected {region.size} coordinates, in a region of {network.inputs}")
     x = Exact.of(point)
     x = region.point(x if region.generators is not None else x - region.centre)
     if sum(step.shape[0] * step.shape[1] for layer in network.layers for step in layer) <= EXACT_UP_TO // 10:

@@ -486,8 +486,8 @@ def prove_quotient(
         One is outside, or the quotient is smaller.
     """
     found = quotient(network, part, norm, ends)
-    if region is not None and region.generators is not None:
-        raise Refused("region: expected a ball")
+    if region is not None and (region.generators is not None or len(region.centre) != network.inputs):
+        raise Refused(f"region: expected a ball of {network.inputs} coordinates")
     for end in ends:
         if region is not None:
             region.point(Exact.of(end) - region.centre)

@@ -40,7 +40,8 @@ class Finding:
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"PROVEN ({self.by})  {self.claim}" if self.proven else f"REFUSED  {self.claim}: {self.reason}"
+        text = f"PROVEN ({self.by})  {self.claim}" if self.proven else f"REFUSED  {self.claim}: {self.reason}"
+        return text.encode("unicode_escape").decode()  # what a file says cannot pass for a line of its own
 
 
 def check(certificate: Certificate, network: Mapping[str, np.ndarray]) -> list[Finding]:
@@ -121,7 +122,7 @@ def _mondeq_phases(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -
         first, taken["rows"] = taken["rows"], taken["rows"] + leaves
         if "leaves" in claim:
             used, taken["sign"] = taken["sign"], taken["sign"] + leaves
-            signs = certificate.arrays.get("sign", np.zeros(0))[used : taken["sign"]]
+            signs = np.atleast_1d(certificate.arrays.get("sign", np.zeros(0)))[used : taken["sign"]]
         if signs.shape != (leaves, p) or not complete(signs):
             raise Refused("sign: the leaves do not cover all phases")
         label, target, bound = _index(claim, "label"), _index(claim, "target"), regions.decimal(claim, "bound")
@@ -360,7 +361,7 @@ def _relu_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]) 
     hidden = range(1, len(network.layers))
     names = [f"{side}{i}" for i in hidden for side in "lu"] + ["products", "multipliers", *relu_lipschitz.OF_INPUTS]
     names += [f"{i}.{name}" for i in hidden for name in relu_lipschitz.OF_NEURONS]
-    _only(certificate, *names, *regions.ARRAYS)
+    _only(certificate, *names, *(regions.ARRAYS if certificate.region else ()))
     region = regions.read(certificate.region, certificate.arrays) if certificate.region else None
     proofs = relu.Proofs(network, region) if region is not None else None
     own = {name: array for name, array in certificate.arrays.items() if name in names and name[0] not in "lu"}
@@ -402,7 +403,7 @@ def _relu_lipschitz(certificate: Certificate, arrays: Mapping[str, np.ndarray]) 
 def _relu_quotients(certificate: Certificate, arrays: Mapping[str, np.ndarray]) -> Iterator[Finding]:
     """Claims {"part", "norm", "least"}: the constant is at least that, by rows i of `point` and `other`."""
     network = ReluNetwork.read(arrays)
-    _only(certificate, "point", "other", *regions.ARRAYS)
+    _only(certificate, "point", "other", *(regions.ARRAYS if certificate.region else ()))
     region = regions.read(certificate.region, certificate.arrays) if certificate.region else None
 
     def prove(number: int, claim: Mapping) -> None:
@@ -482,7 +483,8 @@ def _ball(certificate: Certificate, words: str = "on") -> str:
     region = certificate.region
     if "shape" in region:
         return f" {words} the {region['shape']}"
-    clipped = " in the pixel range" if region.get("clip") is True or "lower" in certificate.arrays else ""
+    clipped = " in the pixel range" if region.get("clip") is True else ""
+    clipped = " within the arrays lower and upper" if "lower" in certificate.arrays else clipped
     unit = "pixel units" if "pixels" in certificate.arrays else "input units"
     return f" {words} the L{region.get('norm')} ball of radius {region.get('radius')} ({unit}){clipped}"
 
