@@ -165,7 +165,7 @@ class Exact:
     @property
     def signs(self) -> np.ndarray:
         """-1, 0 or 1 for each entry, as integers."""
-        return np.sign(self.integers).astype(int)
+        return np.asarray(np.sign(self.integers), dtype=int)
 
     # leaving ---------------------------------------------------------------------------------------------------
 

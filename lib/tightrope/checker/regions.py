@@ -1,13 +1,6 @@
 """Input regions as rational numbers: balls, stated by pixels as integers and decimals as text, or by floats.
 
-A region is all the points x = o + d of the network's input with
-
-    sum_j q_j d_j^2 <= B(q)  for every q >= 0,    a_j <= d_j <= c_j,
-
-where B(q) = sum_j q_j half_j^2 for the L-infinity ball (half_j the half-width of coordinate j, cut to the pixel range
-or not), and B(q) = r^2 max_j q_j for L2 and for L1: there sum_j q_j d_j^2 is largest at a vertex, since it is convex.
-A zonotope or an ellipsoid is x = o + G d with d in the unit ball of L-infinity or of L2 around 0. A polytope is a box
-with rows, R d <= e.
+README.md has what a region is to a proof: x = o + G d with B(q), a_j <= d_j <= c_j, and R d <= e.
 """
 
 import re
@@ -21,18 +14,18 @@ import numpy as np
 from tightrope.checker.numbers import Exact, Refused
 
 NORMS = ("1", "2", "inf")
-#: The norm of the unit ball of d, and the columns of G in the array `generators`.
+#: The norm of the unit ball of d.
 SHAPES = {"zonotope": "inf", "ellipsoid": "2"}
 ARRAYS = ("pixels", "centre", "lower", "upper", "generators", "facets", "offsets")
+VECTORS, MATRICES = ("pixels", "centre", "lower", "upper"), ("generators", "facets")
 PIXELS = {"norm", "radius", "scale", "mean", "std", "clip"}
 #: The arrays that state a region, no more and no fewer: one of another kind would be read by people, but not here.
-FORMS = (
-    {"pixels"},
-    {"centre"},
-    {"centre", "lower", "upper"},
-    {"centre", "generators"},
-    {"lower", "upper", "facets", "offsets"},
-)
+FORMS: dict[str, tuple[set[str], ...]] = {
+    "ball": ({"pixels"}, {"centre"}, {"centre", "lower", "upper"}),
+    "zonotope": ({"centre", "generators"},),
+    "ellipsoid": ({"centre", "generators"},),
+    "polytope": ({"lower", "upper", "facets", "offsets"},),
+}
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
@@ -105,25 +98,29 @@ class Region:
             return np.ones(self.size, bool)
         return (self.lower.signs < 0) | (self.upper.signs > 0)
 
-    def point(self, d: Exact) -> Exact:
-        """Return the input x (p0,) at d (n,).
+    def point(self, stated: Exact) -> Exact:
+        """Return the input x (p0,) that a file states, itself or by its d (n,) in a zonotope or an ellipsoid.
 
         Raises
         ------
         Refused
-            It is outside the region.
+            It is outside the region, or of another size.
         """
-        a = abs(d)
+        if stated.shape != (self.size,):
+            raise Refused(f"point: expected {self.size} coordinates")
+        d = stated if self.generators is not None else stated - self.centre
+        room = []  # numbers that must not be negative
         if self.half is not None:
-            outside = bool(((self.half - a).signs < 0).any())
+            room.append(self.half - abs(d))
+        elif self.norm == "2":
+            room.append(Exact.rational(self.radius**2) - (d * d).sum())
         else:
-            size = (a * a).sum().fraction() if self.norm == "2" else a.sum().fraction()
-            outside = size > (self.radius**2 if self.norm == "2" else self.radius)
+            room.append(Exact.rational(self.radius) - abs(d).sum())
         if self.lower is not None and self.upper is not None:
-            outside |= bool((((d - self.lower).signs < 0) | ((self.upper - d).signs < 0)).any())
+            room += [d - self.lower, self.upper - d]
         if self.rows is not None and self.ends is not None:
-            outside |= bool(((self.ends - self.rows @ d).signs < 0).any())
-        if outside:
+            room.append(self.ends - self.rows @ d)
+        if any((part.signs < 0).any() for part in room):
             raise Refused("point: it is outside the region")
         return self.centre + (d if self.generators is None else self.generators @ d)
 
@@ -157,85 +154,50 @@ def ball(centre: Exact, radius: Fraction, norm: str, lower: Exact | None = None,
 
 
 def read(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
-    """Return the region that a file's header describes.
+    """Return the region that a file's header describes, with one set of the arrays of FORMS, as exact numbers.
 
-    Parameters
-    ----------
-    description
-        ``norm``, ``radius`` (decimal text) and either ``scale``, ``mean``, ``std``, ``clip`` and the integers of the
-        array ``pixels``: x = (pixels / scale - mean) / std, radius and pixel range [0, 1] in the same unit before the
-        division; or the array ``centre`` of floats and perhaps ``lower`` and ``upper``, in the network's own unit; or
-        ``shape``, one of SHAPES, and the arrays ``centre`` and ``generators``; or the shape polytope and the arrays
-        ``lower``, ``upper``, ``facets`` and ``offsets``: facets x <= offsets in the box.
+    With `pixels`, x = (pixels / scale - mean) / std, radius and pixel range [0, 1] in the unit before the division;
+    with `centre` and perhaps `lower` and `upper` in the network's own unit. Other shapes state `shape` alone.
     """
-    names = set(ARRAYS) & set(arrays)
-    if names not in FORMS:
-        raise Refused(f"region: the arrays {', '.join(sorted(names))} do not state one region")
-    if description == {"shape": "polytope"}:
-        return _polytope(arrays)
-    if "shape" in description:
-        return _image(description, arrays)
-    radius = decimal(description, "radius")
-    norm = str(description.get("norm"))
-    if set(description) != (PIXELS if "pixels" in arrays else {"norm", "radius"}):
-        raise Refused(f"region: expected the keys {', '.join(sorted(PIXELS))}, or norm and radius beside a centre")
-    if "centre" in arrays:
-        _vectors(arrays, "centre", "lower", "upper")
-        ends = [Exact.of(arrays[name]) if name in arrays else None for name in ("lower", "upper")]
-        return ball(Exact.of(arrays["centre"]), radius, norm, *ends)
+    own = {name: arrays[name] for name in ARRAYS if name in arrays}
+    shape = description.get("shape", "ball")
+    keys = {"shape"} if "shape" in description else PIXELS if "pixels" in own else {"norm", "radius"}
+    if not isinstance(shape, str) or set(own) not in FORMS.get(shape, ()) or set(description) != keys:
+        raise Refused(f"region: {', '.join(description)} and the arrays {', '.join(own) or 'none'} do not state one")
+    exact = {name: Exact.of(values) for name, values in own.items()}
+    if len({values.shape for name, values in exact.items() if name in VECTORS}) != 1 or any(
+        len(values.shape) != (2 if name in MATRICES else 1) for name, values in exact.items()
+    ):
+        raise Refused(f"region: the shapes of {', '.join(own)} do not fit each other")
+    if shape == "polytope":
+        return _polytope(**exact)
+    if shape in SHAPES:
+        G = exact["generators"]
+        if len(G) != len(exact["centre"]):
+            raise Refused("region: the shapes of centre and generators do not fit each other")
+        inner = ball(Exact.zeros(G.shape[1]), Fraction(1), SHAPES[shape])
+        return Region(inner.norm, exact["centre"], inner.radius, half=inner.half, generators=G)
+    radius, norm = decimal(description, "radius"), str(description["norm"])
+    if "centre" in own:
+        return ball(exact["centre"], radius, norm, exact.get("lower"), exact.get("upper"))
     scale, mean, std = (decimal(description, name) for name in ("scale", "mean", "std"))
-    if scale <= 0 or std <= 0:
-        raise Refused("region: scale and std must be above 0")
-    if "pixels" not in arrays or arrays["pixels"].dtype.kind != "u":
-        raise Refused("region: expected the array pixels of unsigned integers, or the array centre of floats")
-    _vectors(arrays, "pixels")
-    pixels = Exact.of(arrays["pixels"])
-
-    def to_input(value: Exact) -> Exact:
-        return (value - Exact.rational([mean] * len(pixels))) * (1 / std)
-
-    centre = to_input(pixels * (1 / scale))
-    if description.get("clip") is not True:
-        return ball(centre, radius / std, norm)
-    ends = [to_input(Exact.rational([Fraction(end)] * len(pixels))) for end in (0, 1)]
-    return ball(centre, radius / std, norm, *ends)
+    if scale <= 0 or std <= 0 or own["pixels"].dtype.kind != "u":
+        raise Refused("region: scale and std must be above 0, and pixels unsigned integers")
+    n = len(exact["pixels"])
+    black, white = (Exact.rational([(end - mean) / std] * n) for end in (Fraction(0), Fraction(1)))
+    centre = exact["pixels"] * (1 / scale / std) + black
+    return ball(centre, radius / std, norm, *((black, white) if description["clip"] is True else ()))
 
 
-def _vectors(arrays: Mapping[str, np.ndarray], *names: str) -> None:
-    shapes = {arrays[name].shape for name in names if name in arrays}
-    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        raise Refused(f"region: expected vectors of one length in {', '.join(names)}")
-
-
-def _image(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
-    """Return x = o + G d with d in a unit ball."""
-    shape = description["shape"]
-    if set(description) != {"shape"} or not isinstance(shape, str) or shape not in SHAPES:
-        raise Refused(f"region: expected one of the shapes {', '.join(SHAPES)}, got {shape!r}")
-    if "centre" not in arrays or "generators" not in arrays:
-        raise Refused("region: expected the arrays centre and generators")
-    centre, G = (Exact.of(arrays[name]) for name in ("centre", "generators"))
-    if len(centre.shape) != 1 or len(G.shape) != 2 or len(G) != len(centre):
-        raise Refused("region: the shapes of centre and generators do not fit each other")
-    inner = ball(Exact.zeros(G.shape[1]), Fraction(1), SHAPES[shape])
-    return Region(inner.norm, centre, inner.radius, half=inner.half, generators=G)
-
-
-def _polytope(arrays: Mapping[str, np.ndarray]) -> Region:
-    """Return a box with rows."""
-    missing = [name for name in ("lower", "upper", "facets", "offsets") if name not in arrays]
-    if missing:
-        raise Refused(f"region: expected the arrays lower, upper, facets and offsets; {', '.join(missing)} is missing")
-    _vectors(arrays, "lower", "upper")
-    lower, upper, A, b = (Exact.of(arrays[name]) for name in ("lower", "upper", "facets", "offsets"))
-    if len(A.shape) != 2 or A.shape[1] != len(lower) or b.shape != A.shape[:1]:
+def _polytope(lower: Exact, upper: Exact, facets: Exact, offsets: Exact) -> Region:
+    """Return a box with rows facets x <= offsets."""
+    if facets.shape[1] != len(lower) or offsets.shape != facets.shape[:1]:
         raise Refused("region: the shapes of facets, offsets, lower and upper do not fit each other")
     if ((upper - lower).signs < 0).any():
         raise Refused("region: it is empty")
     centre, half = (lower + upper) * Fraction(1, 2), (upper - lower) * Fraction(1, 2)
-    if not len(A):
-        return Region("inf", centre, Fraction(0), half=half)
-    return Region("inf", centre, Fraction(0), half=half, rows=A, ends=b - A @ centre)
+    cuts = {"rows": facets, "ends": offsets - facets @ centre} if len(facets) else {}
+    return Region("inf", centre, Fraction(0), half=half, **cuts)
 
 
 def decimal(description: Mapping, name: str) -> Fraction:

@@ -1,21 +1,17 @@
-"""Upper bounds of linear forms of a feed-forward ReLU network on a region; README-relu.md has the identity.
+"""Upper bounds of linear forms of a feed-forward ReLU network on a region; README-relu.md has the identity."""
 
-A form mu h of a layer's preactivations h = W z + b is mu b + A z with A = mu W, and for *any* mu' of the layer below
-
-    A z <= mu' h' + sum_j max { A_j max(t, 0) - mu'_j t : l_j <= t <= u_j },        l <= h' <= u,
-
-where the maximum is at l_j, u_j or 0. So a proof is a form mu for each layer; how it was found does not matter.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from tightrope.checker.claims import EXACT, array, region_of, row
+from tightrope.checker.file import Certificate
 from tightrope.checker.numbers import Exact, Refused, above
-from tightrope.checker.regions import Region
+from tightrope.checker.regions import Region, read
 from tightrope.checker.relu_network import Network, Step
 from tightrope.checker.trees import complete
 
@@ -27,6 +23,96 @@ UNIT, TINY = 2.0**-53, 2.0**-1070
 LARGEST = 2**22
 
 RULES = ("interval", "hbox", "deepz", "crown", "crown_0")
+
+
+# theories ------------------------------------------------------------------------------------------------------------
+
+
+def linear(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> Callable[..., str]:
+    """Theory relu-linear, also of a file with `more` arrays."""
+    network = Network.read(arrays)
+    sizes, hidden = network.sizes[:-1], range(1, len(network.layers))
+    kinds = ["l", "u", *(f"mu{i}." for i in hidden)]
+    kinds += ["mu."] if any(claim.get("rule") == "given" for claim in file.claims) else []
+    kinds += ["sign."] if any("leaves" in claim for claim in file.claims) else []
+    proofs = Proofs(network, region_of(file, *more, *(f"{kind}{i}" for kind in kinds for i in hidden)))
+    taken = signed = 0
+
+    def prove(_: int, rule: object, layer: int = 0, leaves: int = 0, **margin: Any) -> str:
+        nonlocal taken, signed
+        if not margin:
+            return proofs.prove_layer(file, layer, rule)
+        (first, taken), (used, signed) = (taken, taken + max(leaves, 1) * (rule == "given")), (signed, signed + leaves)
+        signs = _rows(file, "sign.", sizes, used, leaves) if leaves else None
+        given = _forms(file, rule, "mu.", sizes, first, max(leaves, 1))
+        proofs.prove_margin(**margin, given=given, signs=signs)
+        return proofs.arithmetic.by
+
+    return prove
+
+
+def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str]:
+    """Theory relu-point."""
+    network, region = Network.read(arrays), region_of(file, "point")
+
+    def prove(number: int, label: int, target: int, least: Fraction) -> str:
+        return prove_point(network, region, row(file.arrays, "point", number), label, target, least)
+
+    return prove
+
+
+def distortion(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str]:
+    """Theory relu-distortion: claims of relu-linear, if any, and a last one of the distance."""
+    if "shape" in file.region:
+        raise Refused("region: distances are for balls")
+    network, inner, below = Network.read(arrays), linear(file, arrays, "point"), set()
+    how: list[str] = []  # of the claims that are proven
+
+    def prove(number: int, distance: Fraction | None = None, **claim: Any) -> str:
+        if (distance is None) == (number + 1 == len(file.claims)):
+            raise Refused("distance: it is what the last claim, and no other, is about")
+        if distance is None:
+            how.append(inner(number, **claim))
+            if "layer" not in claim and claim["bound"] < 0:
+                below.add((claim["label"], claim["target"]))
+            return how[-1]
+        label, target = claim["label"], claim["target"]
+        wide = read({**file.region, "radius": file.claims[-1]["distance"]}, file.arrays)
+        how.append(prove_point(network, wide, row(file.arrays, "point", 0), label, target, Fraction(0)))
+        if len(how) <= number:
+            raise Refused("a claim about the ball is not proven")
+        if number and not {(label, k) for k in range(network.sizes[-1]) if k != label} <= below:
+            raise Refused("not every margin of the ball is below 0")
+        return max(how, key=lambda by: by != EXACT)
+
+    return prove
+
+
+def _forms(
+    file: Certificate, rule: object, prefix: str, sizes: Sequence[int], first: int, count: int
+) -> list[np.ndarray] | str:
+    """Return a rule, or for the rule "given" rows of the file's forms."""
+    if rule == "given":
+        return _rows(file, prefix, sizes, first, count)
+    if not isinstance(rule, str) or rule not in RULES:
+        raise Refused(f"rule: expected given or one of {', '.join(RULES)}, got {rule!r}")
+    return rule
+
+
+def _rows(file: Certificate, prefix: str, sizes: Sequence[int], first: int, count: int) -> list[np.ndarray]:
+    """Return rows of the arrays prefix1, prefix2, ... of hidden layers of these sizes."""
+    found = []
+    for i, size in enumerate(sizes, start=1):
+        whole = array(file.arrays, f"{prefix}{i}")
+        if whole.ndim != 2 or whole.shape[1] != size or first + count > len(whole):
+            raise Refused(f"{prefix}{i}: expected {size} numbers in each of at least {first + count} rows")
+        found.append(whole[first : first + count])
+        if not np.isfinite(found[-1]).all():
+            raise Refused(f"{prefix}{i}: a number is not finite")
+    return found
+
+
+# forms ---------------------------------------------------------------------------------------------------------------
 
 
 def slopes(rule: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,8 +259,7 @@ class Proofs:
     """A network on a region, and the bounds of its hidden layers that are proven already, from the first on."""
 
     def __init__(self, network: Network, region: Region) -> None:
-        if len(region.centre) != network.inputs:
-            raise Refused(f"region: expected {network.inputs} coordinates, got {len(region.centre)}")
+        _check_inputs(network, region)
         self.network, self.inputs = network, Inputs(region)
         self.bounds: list[tuple[np.ndarray, np.ndarray]] = []
         exact = region.generators is not None or network.cost <= EXACT_UP_TO
@@ -193,7 +278,7 @@ class Proofs:
         signs
             (rows, n_i) for each hidden layer: what h is known to be, 1 for h >= 0, -1 for h <= 0, 0 for nothing.
         """
-        group = max(1, LARGEST // max(step.shape[i] for layer in self.network.layers for step in layer for i in (0, 1)))
+        group = max(1, LARGEST // max(max(step.shape) for step in self.network.steps))
         found: list[Fraction] = []
         for start in range(0, len(form), group):
             rows = slice(start, start + group)
@@ -230,27 +315,27 @@ class Proofs:
             self._sizes[i] = found
         return self._sizes[i]
 
-    def prove_layer(self, low: np.ndarray, high: np.ndarray, given: Sequence[np.ndarray] | str) -> None:
-        """Prove low <= h <= high (n,) of the next hidden layer; `given` has rows for the upper, then the lower bounds.
+    def prove_layer(self, file: Certificate, layer: int, rule: object) -> str:
+        """Prove the file's l <= h <= u (n,) of the next hidden layer; return how numbers were computed.
 
         Raises
         ------
         Refused
-            One of them is not proven.
+            One of them is not proven, or the layer is not the next one.
         """
-        number = len(self.bounds) + 1
-        if number >= len(self.network.layers):
-            raise Refused("layer: it is not a hidden one")
-        size = self.network.sizes[number - 1]
-        low, high = np.asarray(low, float), np.asarray(high, float)
+        if layer != len(self.bounds) + 1 or layer >= len(self.network.layers):
+            raise Refused("layer: hidden layers are proven in order, each once")
+        *below, size = self.network.sizes[:layer]
+        given = _forms(file, rule, f"mu{layer}.", below, 0, 2 * size)
+        low, high = (np.asarray(array(file.arrays, f"{side}{layer}"), float) for side in "lu")
         if low.shape != (size,) or high.shape != (size,) or not np.isfinite([low, high]).all():
-            raise Refused(f"l{number}, u{number}: expected {size} finite numbers each")
-        found = self.upper(both_signs(size), given)
-        claimed = [*map(Fraction, high.tolist()), *map(Fraction, (-low).tolist())]
-        wrong = sum(f > c for f, c in zip(found, claimed, strict=True))
+            raise Refused(f"l{layer}, u{layer}: expected {size} finite numbers each")
+        claimed = map(Fraction, [*high.tolist(), *(-low).tolist()])
+        wrong = sum(f > c for f, c in zip(self.upper(both_signs(size), given), claimed, strict=True))
         if wrong:
-            raise Refused(f"layer {number}: {wrong} of {2 * size} bounds are not proven")
+            raise Refused(f"layer {layer}: {wrong} of {2 * size} bounds are not proven")
         self.bounds.append((low, high))
+        return self.arithmetic.by
 
     def margin(self, label: int, target: int, rows: int = 1) -> np.ndarray:
         """Return the form of F_target - F_label, (rows, K) times the same."""
@@ -306,11 +391,9 @@ def prove_point(network: Network, region: Region, point: np.ndarray, label: int,
         It is outside, or the margin is smaller.
     """
     _check_labels(network, label, target)
-    if point.shape != (region.size,) or len(region.centre) != network.inputs:
-        raise Refused(f"point: expected {region.size} coordinates, in a region of {network.inputs}")
-    x = Exact.of(point)
-    x = region.point(x if region.generators is not None else x - region.centre)
-    if sum(step.shape[0] * step.shape[1] for layer in network.layers for step in layer) <= EXACT_UP_TO // 10:
+    _check_inputs(network, region)
+    x = region.point(Exact.of(point))
+    if is_small(network):
         x = exact_outputs(network, x)
         if (x[target] - x[label]).fraction() < least:
             raise Refused("the point's margin is smaller")
@@ -332,6 +415,11 @@ def prove_point(network: Network, region: Region, point: np.ndarray, label: int,
     return FloatForms.by
 
 
+def is_small(network: Network) -> bool:
+    """Return whether its outputs are computed in integers."""
+    return sum(step.products for step in network.steps) <= EXACT_UP_TO // 10
+
+
 def exact_outputs(network: Network, x: Exact) -> Exact:
     """Return F(x) (K,) in integers."""
     for i, layer in enumerate(network.layers):
@@ -343,26 +431,12 @@ def exact_outputs(network: Network, x: Exact) -> Exact:
     return x
 
 
+def _check_inputs(network: Network, region: Region) -> None:
+    if len(region.centre) != network.inputs:
+        raise Refused(f"region: expected {network.inputs} coordinates, got {len(region.centre)}")
+
+
 def _check_labels(network: Network, label: int, target: int) -> None:
     classes = network.sizes[-1]
     if not (0 <= label < classes and 0 <= target < classes and label != target):
         raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
-
-
-def given_forms(arrays: Mapping[str, np.ndarray], prefix: str, sizes: Sequence[int], rows: slice) -> list[np.ndarray]:
-    """Return some rows of the arrays prefix1, prefix2, ... of hidden layers of these sizes.
-
-    Raises
-    ------
-    Refused
-        One is missing, too short, of another width, or not finite.
-    """
-    found = []
-    for i, size in enumerate(sizes, start=1):
-        array = arrays.get(f"{prefix}{i}")
-        if array is None or array.ndim != 2 or array.shape[1] != size or rows.stop > len(array):
-            raise Refused(f"{prefix}{i}: expected {size} numbers in each of at least {rows.stop} rows")
-        if not np.isfinite(array[rows]).all():
-            raise Refused(f"{prefix}{i}: a number is not finite")
-        found.append(array[rows])
-    return found

@@ -4,20 +4,23 @@ The set is that of all states: with h_i = A_i x_{i-1} + b_i each neuron has u = 
 x = u h; backwards g_m = c, r_i = u_i g_i, g_{i-1} = A_i' r_i. The constant is at most the largest t' g_0, ||t|| <= 1.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import zip_longest
 from math import prod
+from typing import Any
 
 import numpy as np
 
+from tightrope.checker.claims import only, region_of, row, rows
+from tightrope.checker.file import Certificate
 from tightrope.checker.mondeq import HALF, bordered, inverse_up, symmetric
 from tightrope.checker.numbers import Exact, Refused, common, diagonal, stack
 from tightrope.checker.positive import is_semidefinite
 from tightrope.checker.regions import Region
-from tightrope.checker.relu import EXACT_UP_TO, exact_outputs
+from tightrope.checker.relu import Proofs, exact_outputs, is_small
 from tightrope.checker.relu_network import Network, Step
 
 NORMS = ("2", "inf")
@@ -31,6 +34,85 @@ LARGEST = 2_000_000
 #: Affine forms of one kind of number by the variables' block: (rows, size), or the row that each variable stands in.
 Form = dict[str, Exact | np.ndarray]
 Bounds = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+# theories ------------------------------------------------------------------------------------------------------------
+
+
+def upper(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str | None]:
+    """Theory relu-lipschitz."""
+    network = Network.read(arrays)
+    hidden = range(1, len(network.layers))
+    single = [*OF_INPUTS, *(f"{i}.{name}" for i in hidden for name in OF_NEURONS)]
+    region = _region(
+        file, network, "products", "multipliers", *single, *(f"{side}{i}" for i in hidden for side in "lu")
+    )
+    proofs = Proofs(network, region) if region is not None else None
+    taken = 0
+
+    def prove(_: int, rule: object, layer: int | None = None, **claim: Any) -> str | None:
+        nonlocal taken
+        if layer is not None:
+            if proofs is None or rule == "given":
+                raise Refused("layer: its bounds are proven on a region, by a rule without forms")
+            return proofs.prove_layer(file, layer, rule)
+        number, taken = taken, taken + 1
+        part, norm, bound = claim["part"], _norm(claim["norm"]), claim["bound"]
+        states = States.read(network, part, region, proofs.bounds if proofs is not None else [])
+        if rule == "quadratics":
+            spare, corner, side, core = remainder(states, norm, rows(file.arrays, single, number))
+            proven = is_semidefinite(bordered(corner + Exact.rational(bound + spare), side, core))
+        elif rule == "intervals":
+            proven = bound >= 0 and proven_by_intervals(states, norm) <= (bound if norm == "inf" else bound**2)
+        elif rule == "products" and norm == "inf":
+            proven = (
+                proven_by_products(states, row(file.arrays, rule, number), row(file.arrays, "multipliers", number))
+                <= bound
+            )
+        else:
+            raise Refused(f"rule: expected intervals, quadratics, or of the norm inf products, got {rule!r}")
+        if not proven:
+            raise Refused(f"rule: {rule} do not prove the bound")
+        return proofs.arithmetic.by if proofs is not None and proofs.bounds else None
+
+    return prove
+
+
+def lower(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory relu-lipschitz-points."""
+    network = Network.read(arrays)
+    region = _region(file, network, "point", "other")
+
+    def prove(number: int, part: object, norm: object, least: Fraction) -> None:
+        ends = [row(file.arrays, name, number) for name in ("point", "other")]
+        found = quotient(network, part, _norm(norm), ends)
+        if region is not None:
+            for end in ends:
+                region.point(Exact.of(end))
+        if least < 0 or found < (least if norm == "inf" else least**2):
+            raise Refused("the difference quotient is smaller")
+
+    return prove
+
+
+def _region(file: Certificate, network: Network, *names: str) -> Region | None:
+    """Return the region, None for all inputs, refusing arrays of other names than these and its own."""
+    if not file.region:
+        only(file, *names)
+        return None
+    region = region_of(file, *names)
+    if region.generators is not None or len(region.centre) != network.inputs:
+        raise Refused(f"region: expected a ball of {network.inputs} coordinates")
+    return region
+
+
+def _norm(norm: object) -> str:
+    if not isinstance(norm, str) or norm not in NORMS:
+        raise Refused(f"norm: expected one of {', '.join(NORMS)}, got {norm!r}")
+    return norm
+
+
+# states --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +140,10 @@ class States:
     def read(cls, network: Network, part: object, region: Region | None, bounds: Bounds) -> "States":
         """Return the states of an output, or of the difference of a pair [i, j] of them."""
         hidden = len(network.layers) - 1
-        if region is not None and region.generators is not None:
-            raise Refused("region: expected a ball")
         if len(bounds) != (hidden if region is not None else 0):
             raise Refused("the bounds of a hidden layer are not proven")
         *layers, (C, _) = map(_affine, network.layers)
-        rows = _rows(part, len(C))
-        return cls(layers, C[rows[0]] - C[rows[1]] if len(rows) == 2 else C[rows[0]], region, bounds)
+        return cls(layers, _part(C, part), region, bounds)
 
     @property
     def inputs(self) -> int:
@@ -95,12 +174,13 @@ class States:
         return found
 
 
-def _rows(part: object, outputs: int) -> list[int]:
+def _part(outputs: Exact, part: object) -> Exact:
+    """Return one of the rows, or the difference of a pair [i, j] of them."""
     given: list = part if isinstance(part, list) else [part]
-    rows = [k for k in given if type(k) is int and 0 <= k < outputs]
-    if rows != given or not len(rows) == len(set(rows)) == (2 if isinstance(part, list) else 1):
-        raise Refused(f"part: expected an output below {outputs}, or a list of two of them, got {part!r}")
-    return rows
+    whole = all(type(k) is int and 0 <= k < len(outputs) for k in given)
+    if not whole or len(given) != len(set(given)) or len(given) != (2 if isinstance(part, list) else 1):
+        raise Refused(f"part: expected an output below {len(outputs)}, or a list of two of them, got {part!r}")
+    return outputs[given[0]] - outputs[given[1]] if len(given) == 2 else outputs[given[0]]
 
 
 def _affine(layer: Sequence[Step]) -> tuple[Exact, Exact]:
@@ -110,30 +190,6 @@ def _affine(layer: Sequence[Step]) -> tuple[Exact, Exact]:
         A, a = step.exact
         W, b = (A @ W, A @ b + a) if len(A.shape) == 2 else (A.column() * W, A * b + a)
     return W, b
-
-
-def prove(
-    states: States, norm: str, bound: Fraction, rule: str, row: Callable[[str], np.ndarray], names: Iterable[str]
-) -> None:
-    """Prove that the constant is at most the bound, by a rule; `row` reads the file's arrays of these names.
-
-    Raises
-    ------
-    Refused
-        The rule does not prove it.
-    """
-    if rule == "quadratics":
-        coefficients = {name: row(name) for name in names if name not in ("products", "multipliers")}
-        spare, corner, side, core = remainder(states, norm, coefficients)
-        proven = is_semidefinite(bordered(corner + Exact.rational(bound + spare), side, core))
-    elif rule == "intervals":
-        proven = bound >= 0 and proven_by_intervals(states, norm) <= (bound if norm == "inf" else bound**2)
-    elif rule == "products" and norm == "inf":
-        proven = proven_by_products(states, row("products"), row("multipliers")) <= bound
-    else:
-        raise Refused(f"rule: expected intervals, quadratics, or of the norm inf products, got {rule!r}")
-    if not proven:
-        raise Refused("the multipliers do not prove the bound" if rule != "intervals" else "intervals do not prove it")
 
 
 # intervals -----------------------------------------------------------------------------------------------------
@@ -234,10 +290,10 @@ class _Quadratics:
     def _add(self, left: Form, m: Exact, right: Form) -> None:
         for column, R in right.items():
             term = m.column() * _dense(R, len(m))
-            for row, L in left.items():
+            for side, L in left.items():
                 block = term[L] if isinstance(L, np.ndarray) else L.T @ term
-                known = self.blocks.get((row, column))
-                self.blocks[row, column] = block if known is None else known + block
+                known = self.blocks.get((side, column))
+                self.blocks[side, column] = block if known is None else known + block
 
     def remainder(self) -> tuple[Fraction, Exact, Exact, Exact]:
         spare = self._inputs()
@@ -273,8 +329,8 @@ class _Quadratics:
     def _inputs(self) -> Fraction:
         """Add the objective and the functions of d and t; return the least sum of the latter."""
         q, n = self.q, self.states.inputs
-        for row, M in self.gradient.items():
-            self.blocks[row, "t"] = _dense(M, n).T
+        for side, M in self.gradient.items():
+            self.blocks[side, "t"] = _dense(M, n).T
         for name in ("d", "t"):
             if name in q:
                 self._add({"1": Exact.of(np.ones((len(q[name]), 1), int))}, q[name], {name: np.arange(len(q[name]))})
@@ -403,9 +459,9 @@ def proven_by_products(states: States, literals: np.ndarray, multipliers: np.nda
     polynomial, unit = gradient_polynomial(states)
     scale = common(unit, weights.scale)
     rest = {monomial: -value * int(unit / scale) for monomial, value in polynomial.items()}
-    for row, weight in zip(literals.tolist(), weights.over(scale).tolist(), strict=True):
+    for product, weight in zip(literals.tolist(), weights.over(scale).tolist(), strict=True):
         terms = {frozenset[int](): -weight}
-        for literal in filter(None, row):
+        for literal in filter(None, product):
             longer: dict[frozenset[int], int] = {}
             for monomial, value in terms.items():
                 both = monomial | {abs(literal) - 1}
@@ -461,35 +517,14 @@ def quotient(network: Network, part: object, norm: str, ends: Sequence[np.ndarra
     Refused
         The points are equal or of another size, or the network is too large for exact numbers.
     """
-    if sum(step.shape[0] * step.shape[1] for layer in network.layers for step in layer) > EXACT_UP_TO // 10:
+    if not is_small(network):
         raise Refused("network: it is too large for exact numbers")
     x, y = map(Exact.of, ends)
     if not x.shape == y.shape == (network.inputs,):
         raise Refused(f"point, other: expected {network.inputs} coordinates")
     step, rise = abs(x - y), exact_outputs(network, x) - exact_outputs(network, y)
-    rows = _rows(part, len(rise))
-    value = rise[rows[0]].fraction() - (rise[rows[1]].fraction() if len(rows) == 2 else 0)
+    value = _part(rise, part).fraction()
     size = max(step.fractions()) if norm == "inf" else (step * step).sum().fraction()
     if not size:
         raise Refused("point, other: they are equal")
     return abs(value) / size if norm == "inf" else value**2 / size
-
-
-def prove_quotient(
-    network: Network, region: Region | None, part: object, norm: str, least: Fraction, ends: Sequence[np.ndarray]
-) -> None:
-    """Prove |F(x) - F(y)| >= least ||x - y|| at two points of the region.
-
-    Raises
-    ------
-    Refused
-        One is outside, or the quotient is smaller.
-    """
-    found = quotient(network, part, norm, ends)
-    if region is not None and (region.generators is not None or len(region.centre) != network.inputs):
-        raise Refused(f"region: expected a ball of {network.inputs} coordinates")
-    for end in ends:
-        if region is not None:
-            region.point(Exact.of(end) - region.centre)
-    if least < 0 or found < (least if norm == "inf" else least**2):
-        raise Refused("the difference quotient is smaller")
