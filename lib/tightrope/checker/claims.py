@@ -18,23 +18,12 @@ WHOLE = {"label", "target", "layer", "leaves"}
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one claim.
+    """What became of one claim."""
 
-    Attributes
-    ----------
-    claim : str
-        In words.
-    proven : bool
-    by : str
-        How numbers were computed: EXACT, or "float64 analysis", in floats with an a-priori bound of their error.
-    reason : str
-        Why it is refused; empty if it is proven.
-    """
-
-    claim: str
+    claim: str  # in words
     proven: bool
-    by: str = EXACT
-    reason: str = ""
+    by: str = EXACT  # or "float64 analysis": in floats, with an a-priori bound of their error
+    reason: str = ""  # why it is refused
 
     def __str__(self) -> str:
         text = f"PROVEN ({self.by})  {self.claim}" if self.proven else f"REFUSED  {self.claim}: {self.reason}"
@@ -118,3 +107,9 @@ def vector(arrays: Mapping[str, np.ndarray], name: str, size: int, *, signed: bo
     if not signed and (found.signs < 0).any():
         raise Refused(f"{name}: a multiplier of an inequality is negative")
     return found
+
+
+def check_labels(label: int, target: int, classes: int) -> None:
+    """Refuse what are not two labels."""
+    if not (0 <= label < classes and 0 <= target < classes and label != target):
+        raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")

@@ -40,22 +40,12 @@ def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be shown about v = (z, d), d without the coordinates that cannot move.
+    """What is to be shown about v = (z, d), d without the coordinates that cannot move."""
 
-    Attributes
-    ----------
-    margin : Polynomial
-        F_target - F_label.
-    inequalities, equalities : lists of Polynomial
-        At least 0, and 0, at every state of the region; in the order of README.md.
-    size : int
-        The number of variables.
-    """
-
-    margin: Polynomial
-    inequalities: list[Polynomial]
-    equalities: list[Polynomial]
-    size: int
+    margin: Polynomial  # F_target - F_label
+    inequalities: list[Polynomial]  # at least 0 at every state of the region; in the order of README.md
+    equalities: list[Polynomial]  # 0
+    size: int  # the number of variables
 
     @property
     def low(self) -> list[Exponents]:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker.claims import array, region_of, row, rows, vector
+from tightrope.checker.claims import array, check_labels, region_of, row, rows, vector
 from tightrope.checker.file import Certificate
 from tightrope.checker.numbers import Exact, Refused, above, diagonal, stack
 from tightrope.checker.positive import is_semidefinite
@@ -47,9 +47,7 @@ class Network:
 
     def difference(self, label: int, target: int) -> tuple[Exact, Fraction]:
         """Return C_target - C_label (p,) and c_target - c_label, refusing what are not two labels."""
-        classes = len(self.c)
-        if not (0 <= label < classes and 0 <= target < classes and label != target):
-            raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
+        check_labels(label, target, len(self.c))
         return self.C[target] - self.C[label], (self.c[target] - self.c[label]).fraction()
 
     def prove_monotone(self, m: Fraction = Fraction(0)) -> None:

@@ -46,13 +46,7 @@ class Exact:
 
     @classmethod
     def of(cls, values: object) -> "Exact":
-        """Return floats or integers as they are.
-
-        Raises
-        ------
-        Refused
-            A number is not finite.
-        """
+        """Return floats or integers as they are."""
         array = np.asarray(values)
         if array.dtype.kind in "biu":
             return cls(_each(int, array))

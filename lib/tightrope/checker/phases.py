@@ -16,7 +16,7 @@ from tightrope.checker.mondeq import Network
 from tightrope.checker.numbers import Exact, Refused, stack
 from tightrope.checker.positive import is_semidefinite
 from tightrope.checker.regions import Region
-from tightrope.checker.trees import complete
+from tightrope.checker.trees import complete, in_leaf
 
 #: A fact's name, and whether it is one of each neuron or of each coordinate of the region.
 OF_NEURONS = ("z", "u-z", "z-h", "triangle", "h-l", "-h")
@@ -45,7 +45,7 @@ def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...
             raise Refused("sign: the leaves do not cover all phases")
         network.difference(label, target)
         for number, leaf in enumerate(signs, first):
-            bounds = np.where(leaf > 0, np.maximum(low, 0), low), np.where(leaf < 0, np.minimum(high, 0), high)
+            bounds = in_leaf(low, high, leaf)
             if (bounds[0] > bounds[1]).any():
                 continue  # there is no such state
             try:
@@ -106,21 +106,12 @@ def proven_bounds(file: Certificate, network: Network, region: Region) -> tuple[
 
 @dataclass(frozen=True)
 class Multipliers:
-    """What a file holds for one claim or leaf.
+    """What a file holds for one claim or leaf."""
 
-    Attributes
-    ----------
-    t : (p,)
-        Of z_i (h_i - z_i) = 0.
-    q, clip : (n,)
-        Of the region; see :func:`tightrope.checker.mondeq.without_inputs`.
-    facts : name -> (1 + 2 p, size) floats
-        Of each fact times 1, z_0, z_1, ..., u_0 - z_0, u_1 - z_1, ...
-    """
-
-    t: np.ndarray
-    q: Exact
+    t: np.ndarray  # (p,), of z_i (h_i - z_i) = 0
+    q: Exact  # (n,), as clip of the region; see :func:`tightrope.checker.mondeq.without_inputs`
     clip: Exact | None
+    #: Name -> (1 + 2 p, size), of each fact times 1, z_0, z_1, ..., u_0 - z_0, u_1 - z_1, ...
     facts: Mapping[str, np.ndarray]
 
     @classmethod

@@ -31,32 +31,17 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 @dataclass(frozen=True)
 class Region:
-    """A ball of an L_q norm, cut to a box or not, around o (p0,), or its image under G, as used by a proof.
-
-    Attributes
-    ----------
-    centre : (p0,) Exact
-        o: the ball's own centre, or for L-infinity the centre of the box that is left.
-    half : (p0,) Exact or None
-        Half-widths of the box (L-infinity only).
-    radius : Fraction
-    lower, upper : (p0,) Exact or None
-        Bounds of d = x - o that hold beside the ball; None without clipping, and for L-infinity, where `half` has them.
-    generators : (p0, n) Exact or None
-        G, with d (n,) in the unit ball; None for the identity.
-    rows, ends : (k, p0) and (k,) Exact or None
-        R d <= e of a polytope.
-    """
+    """A ball of an L_q norm, cut to a box or not, around o (p0,), or its image under G, as used by a proof."""
 
     norm: str
-    centre: Exact
+    centre: Exact  # o (p0,): the ball's own centre, or for L-infinity the centre of the box that is left
     radius: Fraction
-    half: Exact | None = None
-    lower: Exact | None = None
+    half: Exact | None = None  # (p0,) half-widths of the box; L-infinity only
+    lower: Exact | None = None  # (p0,) bounds of d = x - o that hold beside the ball of L1 or L2
     upper: Exact | None = None
-    generators: Exact | None = None
-    rows: Exact | None = None
-    ends: Exact | None = None
+    generators: Exact | None = None  # G (p0, n), with d (n,) in the unit ball; None for the identity
+    rows: Exact | None = None  # (k, p0), R d <= e of a polytope
+    ends: Exact | None = None  # (k,)
 
     @property
     def size(self) -> int:
@@ -99,13 +84,7 @@ class Region:
         return (self.lower.signs < 0) | (self.upper.signs > 0)
 
     def point(self, stated: Exact) -> Exact:
-        """Return the input x (p0,) that a file states, itself or by its d (n,) in a zonotope or an ellipsoid.
-
-        Raises
-        ------
-        Refused
-            It is outside the region, or of another size.
-        """
+        """Return the input x (p0,) that a file states, itself or by its d (n,) in a zonotope or an ellipsoid."""
         if stated.shape != (self.size,):
             raise Refused(f"point: expected {self.size} coordinates")
         d = stated if self.generators is not None else stated - self.centre
@@ -126,13 +105,7 @@ class Region:
 
 
 def ball(centre: Exact, radius: Fraction, norm: str, lower: Exact | None = None, upper: Exact | None = None) -> Region:
-    """Return the ball ||x - centre||_q <= radius, within lower <= x <= upper if these are given.
-
-    Raises
-    ------
-    Refused
-        The norm is none of 1, 2 and inf, the radius is negative, or nothing is left of the ball.
-    """
+    """Return the ball ||x - centre||_q <= radius, within lower <= x <= upper if these are given."""
     if norm not in NORMS:
         raise Refused(f"region: expected one of the norms {', '.join(NORMS)}, got {norm!r}")
     if radius < 0:
@@ -201,13 +174,7 @@ def _polytope(lower: Exact, upper: Exact, facets: Exact, offsets: Exact) -> Regi
 
 
 def decimal(description: Mapping, name: str) -> Fraction:
-    """Return the number that a header states as decimal text, such as "0.05" or "1e-3".
-
-    Raises
-    ------
-    Refused
-        It is missing, is no text, or is no number of reasonable length.
-    """
+    """Return the number that a header states as decimal text, such as "0.05" or "1e-3"."""
     text = description.get(name)
     if not isinstance(text, str) or len(text) > 60 or not _DECIMAL.fullmatch(text):
         raise Refused(f"{name}: expected a decimal number as text, of at most 60 characters, got {text!r}")

@@ -117,24 +117,12 @@ def _norm(norm: object) -> str:
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """What is known of a network's states.
+    """What is known of a network's states."""
 
-    Attributes
-    ----------
-    layers
-        A_i (p_i, p_{i-1}) and b_i (p_i,) of the hidden layers.
-    c
-        (p_m,) the combination of the last activations.
-    region
-        None for all inputs.
-    bounds
-        Proven l_i <= h_i <= u_i; none without a region.
-    """
-
-    layers: Sequence[tuple[Exact, Exact]]
-    c: Exact
-    region: Region | None
-    bounds: Bounds
+    layers: Sequence[tuple[Exact, Exact]]  # A_i (p_i, p_{i-1}) and b_i (p_i,) of the hidden layers
+    c: Exact  # (p_m,) the combination of the last activations
+    region: Region | None  # None for all inputs
+    bounds: Bounds  # proven l_i <= h_i <= u_i; none without a region
 
     @classmethod
     def read(cls, network: Network, part: object, region: Region | None, bounds: Bounds) -> "States":
@@ -231,29 +219,24 @@ class _Quadratics:
         self.blocks: dict[tuple[str, str], Exact] = {}
         curved = "1.hh" in self.q or "dt" in self.q  # then d cannot be minimised out by itself
         self.inner = curved or any(on.any() for on in states.on[:-1])
-        A, V = states.layers[0][0], Exact.zeros(len(states.layers[0][1]), 0)
-        self.metric: Exact | None = None  # of |d|^2 in d's own coordinates, if that is not the identity
+        A = states.layers[0][0]
+        self.V, self.metric = Exact.zeros(len(A), 0), None  # the metric of d's own coordinates; None for the identity
         if region is not None:
-            V = A * region.half[None, :] if region.half is not None else A * region.radius
-            if region.half is None and self.inner and V.shape[1] > len(V):  # d = V'w and what V does not see
-                self.metric = V @ V.T
-                V = self.metric
-        self.V = V
+            self.V = A * region.half.row() if region.half is not None else A * region.radius
+            if region.half is None and self.inner and self.V.shape[1] > len(A):  # d = V'w and what V does not see
+                self.V = self.metric = self.V @ self.V.T
         self._forms()
 
     def _check_shapes(self, coefficients: Mapping[str, np.ndarray]) -> None:
-        region = self.states.region
-        sizes: dict[str, int] = {}
-        if region is not None:
-            n = self.states.inputs if self.box else 1
-            sizes |= {"d": n, "dd": n} if self.box else {"dd": n}
-        sizes |= {"t": self.states.inputs, "tt": self.states.inputs} if self.norm == "inf" else {"tt": 1}
+        states, n = self.states, self.states.inputs
+        sizes = {"t": n, "tt": n} if self.norm == "inf" else {"tt": 1}
+        if states.region is not None:
+            sizes |= {"d": n, "dd": n} if self.box else {"dd": 1}
         if self.box and self.norm == "inf":
-            sizes["dt"] = self.states.inputs
-        for i, (_, b) in enumerate(self.states.layers, start=1):
-            known = [name for name in OF_NEURONS if region is not None or not set(name) & set("hx")]
-            last = i == len(self.states.layers)
-            sizes |= {f"{i}.{name}": len(b) for name in known if not (last and "x" in name)}
+            sizes["dt"] = n
+        for i, (_, b) in enumerate(states.layers, start=1):
+            absent = {"h", "x"} if states.region is None else {"x"} if i == len(states.layers) else set()
+            sizes |= {f"{i}.{name}": len(b) for name in OF_NEURONS if not set(name) & absent}
         for name, values in coefficients.items():
             if values.shape != (sizes.get(name),):
                 raise Refused(f"{name}: expected {sizes.get(name, 'no')} coefficients, got the shape {values.shape}")
@@ -355,24 +338,23 @@ class _Quadratics:
 
     def _least(self, i: int, own: Mapping[str, Exact]) -> Fraction:
         """Return the least sum of the functions of the neurons of layer i over both u of those that are free."""
-        states, count = self.states, len(self.states.layers[i - 1][1])
-        low, high = states.bounds[i - 1] if states.bounds else (np.zeros(count), np.zeros(count))
-        ends = [Exact.of(end).fractions() for end in (low, high)] + [end.fractions() for end in states.slopes[i]]
-        zero = [Fraction(0)] * count
-        rows = [own[name].fractions() if name in own else zero for name in OF_NEURONS]
-        total = Fraction(0)
-        for j, (h_low, h_high, g_low, g_high, *q) in enumerate(zip(*ends, *rows, strict=True)):
+        states, count, none = self.states, len(self.states.layers[i - 1][1]), Fraction(0)
+        bounds = states.bounds[i - 1] if states.bounds else (np.zeros(count), np.zeros(count))
+        ends = [end.fractions() for end in (*map(Exact.of, bounds), *states.slopes[i])]
+        rows = [own[name].fractions() if name in own else [none] * count for name in OF_NEURONS]
+        total = none
+        for on, free, h_low, h_high, g_low, g_high, *q in zip(
+            states.on[i - 1], states.free[i - 1], *ends, *rows, strict=True
+        ):
             if not any(q):
                 continue
-            u_, uu, h, uh, hh, x, ux, hx, xx, g, ug, gg, r, ur, gr, rr = q
+            u, uu, h, uh, hh, x, ux, hx, xx, g, ug, gg, r, ur, gr, rr = q
             found = []
-            if not states.on[i - 1][j]:
-                found.append(
-                    least_between(hh, h, h_low, min(h_high, Fraction(0))) + least_between(gg, g, g_low, g_high)
-                )
-            if states.on[i - 1][j] or states.free[i - 1][j]:
-                value = least_between(hh + hx + xx, h + uh + x + ux, max(h_low, Fraction(0)), h_high)
-                found.append(u_ + uu + value + least_between(gg + gr + rr, g + ug + r + ur, g_low, g_high))
+            if not on:  # u = 0, x = 0, r = 0
+                found += [least_between(hh, h, h_low, min(h_high, none)) + least_between(gg, g, g_low, g_high)]
+            if on or free:  # u = 1, x = h, r = g
+                value = least_between(hh + hx + xx, h + uh + x + ux, max(h_low, none), h_high)
+                found += [u + uu + value + least_between(gg + gr + rr, g + ug + r + ur, g_low, g_high)]
             total += min(found)
         return total
 
@@ -510,13 +492,7 @@ def gradient_polynomial(states: States) -> tuple[dict[frozenset[int], int], Frac
 
 
 def quotient(network: Network, part: object, norm: str, ends: Sequence[np.ndarray]) -> Fraction:
-    """Return |F(x) - F(y)| / ||x - y|| at two points, of the norm 2 its square; F an output or a difference of two.
-
-    Raises
-    ------
-    Refused
-        The points are equal or of another size, or the network is too large for exact numbers.
-    """
+    """Return |F(x) - F(y)| / ||x - y|| at two points, of the norm 2 its square; F an output or a difference of two."""
     if not is_small(network):
         raise Refused("network: it is too large for exact numbers")
     x, y = map(Exact.of, ends)

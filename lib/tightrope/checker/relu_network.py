@@ -161,13 +161,7 @@ class Network:
 
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray]) -> "Network":
-        """Return the network of the arrays W1, b1, W2, b2, ... or 1.convolution.weight, 1.convolution.bias, ...
-
-        Raises
-        ------
-        Refused
-            One is missing or foreign, is not finite, or the shapes do not fit.
-        """
+        """Return the network of the arrays W1, b1, W2, b2, ... or 1.convolution.weight, 1.convolution.bias, ..."""
         values = {name: np.asarray(array) for name, array in arrays.items()}
         if any(array.dtype.kind not in "iuf" or not np.isfinite(array).all() for array in values.values()):
             raise Refused("network: an array holds what is no finite number")

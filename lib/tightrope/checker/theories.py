@@ -18,20 +18,13 @@ WHOLE_FILE = "the whole file"
 class Theory:
     """One kind of proof.
 
-    Attributes
-    ----------
-    kind : str
-        Of the network: "mondeq" or "relu".
-    begin
-        Reads a file and the network's arrays, refusing all at once, and returns what proves one claim: a function of
-        the claim's number and, by key, of what it says, which returns how numbers were computed, None for EXACT.
-    claims : tuple of str
-        The keys that a claim may have, together.
+    `begin` reads a file and the network's arrays, refusing all at once, and returns what proves one claim: a function
+    of the claim's number and, by key, of what it says, which returns how numbers were computed, None for EXACT.
     """
 
-    kind: str
+    kind: str  # of the network: "mondeq" or "relu"
     begin: Callable[[Certificate, Mapping[str, np.ndarray]], Callable[..., str | None]]
-    claims: tuple[str, ...]
+    claims: tuple[str, ...]  # the keys that a claim may have, together
 
 
 MARGIN, LAYER = "label target bound", "layer rule"
