@@ -67,7 +67,7 @@ class Certificate:
 
 
 def load(path: str | Path) -> Certificate:
-    """Read a certificate file."""
+    """Read a certificate file; one that is missing, truncated or not of this form is Unreadable."""
     try:
         return from_bytes(Path(path).read_bytes())
     except OSError as error:

@@ -4,6 +4,7 @@ The set is that of all states: with h_i = A_i x_{i-1} + b_i each neuron has u = 
 x = u h; backwards g_m = c, r_i = u_i g_i, g_{i-1} = A_i' r_i. The constant is at most the largest t' g_0, ||t|| <= 1.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,6 +34,7 @@ LARGEST = 2_000_000
 
 #: Affine forms of one kind of number by the variables' block: (rows, size), or the row that each variable stands in.
 Form = dict[str, Exact | np.ndarray]
+Polynomial = Counter[frozenset[int]]
 Bounds = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
@@ -60,7 +62,7 @@ def upper(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., 
         part, norm, bound = claim["part"], _norm(claim["norm"]), claim["bound"]
         states = States.read(network, part, region, proofs.bounds if proofs is not None else [])
         if rule == "quadratics":
-            spare, corner, side, core = remainder(states, norm, rows(file.arrays, single, number))
+            spare, corner, side, core = Quadratics(states, norm, rows(file.arrays, single, number)).remainder()
             proven = is_semidefinite(bordered(corner + Exact.rational(bound + spare), side, core))
         elif rule == "intervals":
             proven = bound >= 0 and proven_by_intervals(states, norm) <= (bound if norm == "inf" else bound**2)
@@ -180,9 +182,6 @@ def _affine(layer: Sequence[Step]) -> tuple[Exact, Exact]:
     return W, b
 
 
-# intervals -----------------------------------------------------------------------------------------------------
-
-
 def proven_by_intervals(states: States, norm: str) -> Fraction:
     """Return the bound that intervals of the gradient prove; of the norm 2 its square."""
     low, high = states.slopes[0]
@@ -193,17 +192,7 @@ def proven_by_intervals(states: States, norm: str) -> Fraction:
 # quadratic functions of single neurons -----------------------------------------------------------------------------
 
 
-def remainder(
-    states: States, norm: str, coefficients: Mapping[str, np.ndarray]
-) -> tuple[Fraction, Exact, Exact, Exact]:
-    """Return the least sum q of the functions, and the form -t'g_0 - q as corner, row and core, without t, perhaps d.
-
-    The bound holds if bound + least sum, added to the corner, makes the form nonnegative.
-    """
-    return _Quadratics(states, norm, coefficients).remainder()
-
-
-class _Quadratics:
+class Quadratics:
     """The form sum of left' diag(m) right over pairs of forms, block by block, and the functions' least values."""
 
     def __init__(self, states: States, norm: str, coefficients: Mapping[str, np.ndarray]) -> None:
@@ -279,34 +268,31 @@ class _Quadratics:
                 self.blocks[side, column] = block if known is None else known + block
 
     def remainder(self) -> tuple[Fraction, Exact, Exact, Exact]:
+        """Return the least sum q of the functions, and the form -t'g_0 - q as corner, row, core, without t, perhaps d.
+
+        The bound holds if bound + least sum, added to the corner, makes the form nonnegative.
+        """
         spare = self._inputs()
         for i, layer in enumerate(self.forms, start=1):
             own = {name: self.q[f"{i}.{name}"] for name in OF_NEURONS if f"{i}.{name}" in self.q}
             for name, values in own.items():
                 self._add(layer[name[0] if len(name) == 2 else "1"], values, layer[name[-1]])
             spare += self._least(i, own)
-        sizes = {"1": 1}
-        for layer in self.forms:
-            for form in layer.values():
-                for block, M in form.items():
-                    sizes[block] = len(M) if isinstance(M, np.ndarray) else M.shape[1]
+        blocks = [block for layer in self.forms for form in layer.values() for block in form.items()]
+        sizes = {name: len(M) if isinstance(M, np.ndarray) else M.shape[1] for name, M in blocks}
         if not self.inner:
             sizes.pop("d", None)
-        names = list(sizes)
+        names = ["1", *(name for name in sizes if name != "1")]
 
-        def part(row: str, column: str, shape: tuple[int, int]) -> Exact:
-            zero = Exact.zeros(*shape)
-            one, other = (self.blocks.get(key, None) for key in ((row, column), (column, row)))
-            return ((zero if one is None else one) + (zero if other is None else other.T)) * -HALF
+        def part(row: str, column: str, rows: int, columns: int) -> Exact:
+            one = self.blocks.get((row, column), Exact.zeros(rows, columns))
+            return (one + self.blocks.get((column, row), Exact.zeros(columns, rows)).T) * -HALF
 
-        S = stack([[part(a, b, (sizes[a], sizes[b])) for b in names] for a in names])
-        for name, squares in (("d", "dd"), ("t", "tt")):
-            width = {"d": self.V.shape[1], "t": self.states.inputs}[name]
-            if name in sizes or not width:
-                continue
-            beside = stack([[part(a, name, (sizes[a], width))] for a in names])
-            weight = -self.q.get(squares, Exact.zeros(1))
-            S = _minimised(S, beside, weight, name)
+        S = stack([[part(a, b, sizes[a], sizes[b]) for b in names] for a in names])
+        for name, width in (("d", self.V.shape[1]), ("t", self.states.inputs)):
+            if name not in sizes and width:
+                beside = stack([[part(a, name, sizes[a], width)] for a in names])
+                S = _minimised(S, beside, -self.q.get(2 * name, Exact.zeros(1)), name)
         return spare, S[0, 0], S[0, 1:], S[1:, 1:]
 
     def _inputs(self) -> Fraction:
@@ -438,53 +424,46 @@ def proven_by_products(states: States, literals: np.ndarray, multipliers: np.nda
     weights = Exact.of(multipliers)
     if (weights.signs < 0).any():
         raise Refused("multipliers: one is negative")
-    polynomial, unit = gradient_polynomial(states)
+    polynomial, unit = _gradient(states)
     scale = common(unit, weights.scale)
-    rest = {monomial: -value * int(unit / scale) for monomial, value in polynomial.items()}
+    rest = Counter({monomial: -value * int(unit / scale) for monomial, value in polynomial.items()})
     for product, weight in zip(literals.tolist(), weights.over(scale).tolist(), strict=True):
-        terms = {frozenset[int](): -weight}
+        terms: Polynomial = Counter({frozenset(): -weight})
         for literal in filter(None, product):
-            longer: dict[frozenset[int], int] = {}
+            longer: Polynomial = Counter()
             for monomial, value in terms.items():
-                both = monomial | {abs(literal) - 1}
-                if literal < 0:
-                    longer[monomial] = longer.get(monomial, 0) + value
-                longer[both] = longer.get(both, 0) + (value if literal > 0 else -value)
+                longer[monomial] += value if literal < 0 else 0
+                longer[monomial | {abs(literal) - 1}] += value if literal > 0 else -value
             terms = longer
-        for monomial, value in terms.items():
-            rest[monomial] = rest.get(monomial, 0) + value
+        rest.update(terms)
     # bound + rest >= 0: a monomial is between 0 and 1
     return -scale * (rest.pop(frozenset(), 0) + sum(value for value in rest.values() if value < 0))
 
 
-def gradient_polynomial(states: States) -> tuple[dict[frozenset[int], int], Fraction]:
-    """Return t'g_0 as integers by monomial, and their unit; the variables are those of :func:`prove_by_products`."""
+def _gradient(states: States) -> tuple[Polynomial, Fraction]:
+    """Return t'g_0 as integers by monomial, and their unit; the variables are those of :func:`proven_by_products`."""
     sizes = [states.inputs, *(len(b) for _, b in states.layers)]
     if prod(sizes) > LARGEST:
         raise Refused(f"network: its gradient has more than {LARGEST} monomials")
     starts = np.cumsum([0, *sizes]).tolist()
     unit = states.c.scale * prod((A.scale for A, _ in states.layers), start=Fraction(1))
     # Backwards: g_i of a neuron as a polynomial in the u of the layers above it.
-    front = [{frozenset[int](): int(value)} if value else {} for value in states.c.integers]
+    front: list[Polynomial] = [Counter({frozenset(): int(value)} if value else {}) for value in states.c.integers]
     for i in range(len(states.layers), 0, -1):
-        A, on, free = states.layers[i - 1][0].integers, states.on[i - 1], states.free[i - 1]
-        gated: list[dict[frozenset[int], int]] = []
+        on, free, gated = states.on[i - 1], states.free[i - 1], []
         for j, known in enumerate(front):
             own = {starts[i] + j} if free[j] else set()
             gated.append({monomial | own: value for monomial, value in known.items()} if free[j] or on[j] else {})
-        front = []
-        for column in A.T.tolist():
-            total: dict[frozenset[int], int] = {}
+        front = [Counter() for _ in range(sizes[i - 1])]
+        for column, total in zip(states.layers[i - 1][0].integers.T.tolist(), front, strict=True):
             for weight, polynomial in zip(column, gated, strict=True):
-                if weight:
-                    for monomial, value in polynomial.items():
-                        total[monomial] = total.get(monomial, 0) + weight * value
-            front.append(total)
-    found: dict[frozenset[int], int] = {}
+                for monomial, value in polynomial.items() if weight else ():
+                    total[monomial] += weight * value
+    found: Polynomial = Counter()
     for k, polynomial in enumerate(front):
         for monomial, value in polynomial.items():
             found[monomial | {k}] = 2 * value
-            found[monomial] = found.get(monomial, 0) - value
+            found[monomial] -= value
     return found, unit
 
 
