@@ -6,6 +6,7 @@ The network is F(x) = C z + c with z = ReLU(h), h = W z + U x + u; the names her
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -90,21 +91,17 @@ def ellipsoid(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[.
     if not is_semidefinite(state_form(network, region, multipliers(file.arrays, len(network.u), region.size)) + inside):
         raise Refused("the multipliers do not prove that the ellipsoid holds the image")
 
-    def prove(
-        _: int,
-        label: int = 0,
-        target: int = 0,
-        bound: Fraction = Fraction(0),
-        multiplier: Fraction = Fraction(0),
-        holds: object = None,
-    ) -> None:
-        if holds == "image":
+    def prove(_: int, holds: object = "image", **margin: Any) -> None:
+        if holds != "image":
+            raise Refused("holds: it is the image that the ellipsoid is proven to hold")
+        if not margin:
             return
-        network.difference(label, target)
-        if holds is not None or multiplier < 0:
-            raise Refused("multiplier: it is negative, or what the ellipsoid holds is not the image")
+        label, target, multiplier = margin["label"], margin["target"], margin["multiplier"]
+        check_labels(label, target, K)
+        if multiplier < 0:
+            raise Refused("multiplier: it is negative")
         step = Exact.identity(K)[target] - Exact.identity(K)[label]
-        corner = Exact.rational(bound - multiplier) + b @ b * multiplier
+        corner = Exact.rational(margin["bound"] - multiplier) + b @ b * multiplier
         if not is_semidefinite(bordered(corner, Q.T @ b * multiplier - step * HALF, Q.T @ Q * multiplier)):
             raise Refused("the multiplier does not prove the bound")
 
@@ -201,12 +198,8 @@ def without_inputs(
 ) -> Exact:
     """Return S (r, r), y'S y <= y'(table y + D d) + d'Q d minus the region's products, for all d and y with y_0 = 1.
 
-    Parameters
-    ----------
-    q, clip
-        (n,) multipliers >= 0 of B(q) - sum q_j d_j^2 and of (d_j - a_j)(c_j - d_j).
-    table, D, Q
-        (r, r), (r, n), and (n, n) or None for 0.
+    The multipliers `q` and `clip` (n,) >= 0 are those of B(q) - sum q_j d_j^2 and of (d_j - a_j)(c_j - d_j); `table` is
+    (r, r), `D` (r, n), `Q` (n, n) or None for 0.
     """
     constant, quad, free = region.largest(q), q, region.free
     if clip is not None:

@@ -38,15 +38,7 @@ def linear(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> C
     proofs = Proofs(network, region_of(file, *more, *(f"{kind}{i}" for kind in kinds for i in hidden)))
     taken = signed = 0
 
-    def prove(
-        _: int,
-        rule: object,
-        layer: int | None = None,
-        label: int = 0,
-        target: int = 0,
-        bound: Fraction = Fraction(0),
-        leaves: int = 0,
-    ) -> str:
+    def prove(_: int, rule: object, layer: int | None = None, leaves: int = 0, **margin: Any) -> str:
         nonlocal taken, signed
         if layer is not None:
             return proofs.prove_layer(file, layer, rule)
@@ -55,8 +47,8 @@ def linear(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> C
         given = _forms(file, rule, "mu.", sizes, first, max(leaves, 1))
         if leaves and not (signs and complete(np.concatenate(signs, 1))):
             raise Refused("signs: the leaves do not cover all phases")
-        found = proofs.upper(proofs.margin(label, target, max(leaves, 1)), given, signs)
-        if wrong := sum(value > bound for value in found):
+        form = proofs.margin(margin["label"], margin["target"], max(leaves, 1))
+        if wrong := sum(value > margin["bound"] for value in proofs.upper(form, given, signs)):
             raise Refused(
                 f"{wrong} of {leaves} leaves do not prove it" if leaves else "the forms do not prove the bound"
             )
@@ -278,12 +270,7 @@ class Proofs:
     ) -> list[Fraction]:
         """Return upper bounds of form h (rows, n) of the layer above the proven ones.
 
-        Parameters
-        ----------
-        given
-            A rule, or the forms (rows, n_i) of each hidden layer below.
-        signs
-            (rows, n_i) for each hidden layer: what h is known to be, 1 for h >= 0, -1 for h <= 0, 0 for nothing.
+        `given` is a rule, or the forms (rows, n_i) of each hidden layer below; `signs` (rows, n_i) are those of leaves.
         """
         group = max(1, LARGEST // max(max(step.shape) for step in self.network.steps))
         found: list[Fraction] = []
