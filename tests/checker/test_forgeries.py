@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers import ball, mondeq
 from tightrope import checker, gram_proofs, proofs, relu_proofs
-from tightrope.checker import Certificate, regions
+from tightrope.checker import Certificate, regions, relu
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
@@ -177,8 +177,48 @@ def test_no_multipliers_prove_a_false_claim(theory, kind):
         refused(replace(file, arrays={other: a for other, a in file.arrays.items() if other != name}), arrays)
 
 
+@pytest.mark.parametrize("theory", ["relu-linear", "relu-point", "relu-distortion"])
+def test_no_multipliers_prove_a_false_claim_in_floats(theory, monkeypatch):
+    file, arrays = forged(theory)
+    monkeypatch.setattr(relu, "EXACT_UP_TO", -1)
+    refused(file, arrays)
+    own = {name: a for name, a in file.arrays.items() if name not in regions.ARRAYS}
+    for change in ARRAYS.values():
+        with np.errstate(all="ignore"):
+            changed = {name: np.asarray(change(a)) for name, a in own.items()}
+        for part in (changed, *({name: a} for name, a in changed.items())):
+            refused(replace(file, arrays=file.arrays | part), arrays)
+
+
+@pytest.mark.parametrize("most", [relu.EXACT_UP_TO, -1])
+@pytest.mark.parametrize("rule", relu.RULES)
+@pytest.mark.parametrize("scale", [1e-200, 1e-160, 1e160, 1e200])
+def test_margins_that_underflow_or_overflow_are_not_lost(scale, rule, most, monkeypatch):
+    """F_1 - F_0 = scale^2 x_1 is above 0 at the centre, in whatever floats it is."""
+    monkeypatch.setattr(relu, "EXACT_UP_TO", most)
+    W = {"W1": scale * np.eye(2), "b1": np.zeros(2), "W2": scale * np.eye(2), "b2": np.zeros(2)}
+    bounds = {"l1": np.array([-2 * scale] * 2), "u1": np.array([2 * scale] * 2)}
+    claims = [{"layer": 1, "rule": "interval"}, {"label": 0, "target": 1, "bound": "0", "rule": rule}]
+    arrays = {"centre": np.array([0.0, 1.0]), **bounds}
+    region = {"norm": "inf", "radius": "0.5"}
+    file = Certificate("relu-linear", checker.digest("relu", W), region, claims, arrays)
+    assert checker.check(file, W)[0].proven
+    refused(file, W)
+    exact = 0.5 * scale  # h_2 is above it at the centre
+    for low, high in (
+        ((-2 * scale, -2 * scale), (2 * scale, exact)),
+        ((-2 * scale, 2 * scale), (2 * scale, 2 * scale)),
+    ):
+        narrow = replace(file, arrays=arrays | {"l1": np.array(low), "u1": np.array(high)})
+        assert not any(finding.proven for finding in checker.check(narrow, W))
+    point = arrays["centre"][None]
+    claim = {"label": 1, "target": 0, "least": "0"}
+    at = Certificate("relu-point", checker.digest("relu", W), region, [claim], {"centre": point[0], "point": point})
+    refused(at, W)
+
+
 #: Values of a claim's key with which it says something else than numbers and labels.
-VALUES = ("-inf", "nan", "1_0", "-1/3", "٣", "1e+-5", "1e1000", " 1", "0x1", "", None, True, 1.5, [], {}, -1, 10**30)
+VALUES = ("-inf", "nan", "1_0", "-1/3", "٣", "1e+-5", "1e401", " 1", "0x1", "", None, True, 1.5, [], {}, -1, 10**30)
 
 
 @pytest.mark.parametrize("theory", THEORIES)

@@ -26,7 +26,7 @@ FORMS: dict[str, tuple[set[str], ...]] = {
     "ellipsoid": ({"centre", "generators"},),
     "polytope": ({"lower", "upper", "facets", "offsets"},),
 }
-_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?([0-3]?[0-9]?[0-9]|400))?")
 
 
 @dataclass(frozen=True)
