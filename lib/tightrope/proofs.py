@@ -157,7 +157,7 @@ def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequenc
         yield from _shorter((claim, multipliers))
 
         def form(found: dict) -> np.ndarray:
-            read = theory.Multipliers.read(found, network.width, exact_region.size)
+            read = theory.multipliers(found, network.width, exact_region.size)
             state = theory.state_form(exact, exact_region, read)
             return (state + theory.objective(exact, label, target, Fraction(0))).floats()
 

@@ -155,7 +155,7 @@ def _candidates(
 def _proposed(states: theory.States, norm: str, coefficients: dict[str, np.ndarray]) -> float:
     """Return the bound that these coefficients prove, as far as floating point can tell."""
     try:
-        spare, corner, side, core = theory.remainder(states, norm, coefficients)
+        spare, corner, side, core = theory.Quadratics(states, norm, coefficients).remainder()
     except Refused:
         return np.inf
     row, matrix = side.floats(), core.floats()

@@ -338,7 +338,7 @@ def test_any_coefficients_prove_only_what_is_true():
         network_read = relu_lipschitz.Network.read(network.arrays())
         bounds = list(zip(ask.lower, ask.upper, strict=True))
         states = relu_lipschitz.States.read(network_read, 0, read(file.region, file.arrays), bounds)
-        spare, corner, row, core = relu_lipschitz.remainder(states, "inf", own)
+        spare, corner, row, core = relu_lipschitz.Quadratics(states, "inf", own).remainder()
         matrix, side = core.floats(), row.floats()
         if np.linalg.eigvalsh(matrix)[0] <= 1e-9:
             continue

@@ -34,20 +34,10 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate file in memory.
-
-    Attributes
-    ----------
-    theory : str
-    network : str
-        SHA-256 of the network's arrays, see :func:`digest`.
-    region : dict
-    claims : list of dict
-    arrays : dict of arrays
-    """
+    """A certificate file in memory."""
 
     theory: str
-    network: str
+    network: str  # SHA-256 of the network's arrays, see :func:`digest`
     region: Mapping
     claims: list[Mapping]
     arrays: Mapping[str, np.ndarray]
@@ -77,13 +67,7 @@ class Certificate:
 
 
 def load(path: str | Path) -> Certificate:
-    """Read a certificate file.
-
-    Raises
-    ------
-    Unreadable
-        It is missing, truncated, or not of this form.
-    """
+    """Read a certificate file; one that is missing, truncated or not of this form is Unreadable."""
     try:
         return from_bytes(Path(path).read_bytes())
     except OSError as error:
@@ -101,20 +85,17 @@ def from_bytes(content: bytes) -> Certificate:
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"not a certificate file: its header is no JSON ({error})") from None
     kinds = {"format": str, "theory": str, "network": dict, "region": dict, "claims": list, "arrays": dict}
-    if not isinstance(header, dict) or set(header) != set(kinds):
-        raise Unreadable(f"not a certificate file: its header must have the keys {', '.join(kinds)}")
-    for key, kind in kinds.items():
-        if not isinstance(header[key], kind):
-            raise Unreadable(f"header: {key} has the wrong type")
+    if not isinstance(header, dict) or {key: type(value) for key, value in header.items()} != kinds:
+        raise Unreadable(f"not a certificate file: its header must have the keys {', '.join(kinds)}, of their types")
     if header["format"] != FORMAT:
         raise Unreadable(f"expected the format {FORMAT}, got {header['format']!r}")
-    sha256 = header["network"].get("sha256")
-    if not isinstance(sha256, str) or set(header["network"]) != {"sha256"}:
+    network, claims = header["network"], header["claims"]
+    if {key: type(value) for key, value in network.items()} != {"sha256": str}:
         raise Unreadable("header: network must have the key sha256 and no other")
-    if not all(isinstance(claim, dict) for claim in header["claims"]):
+    if not all(isinstance(claim, dict) for claim in claims):
         raise Unreadable("header: each claim must be an object")
     arrays = _arrays(header["arrays"], memoryview(content)[8 + length :])
-    return Certificate(header["theory"], sha256, header["region"], header["claims"], arrays)
+    return Certificate(header["theory"], network["sha256"], header["region"], claims, arrays)
 
 
 def digest(kind: str, arrays: Mapping[str, np.ndarray]) -> str:

@@ -1,12 +1,14 @@
 """Margins by sums of squares of degree 4, Lasserre's order 2, for small equilibrium networks; see README.md."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
+from tightrope.checker.claims import region_of, rows
+from tightrope.checker.file import Certificate
 from tightrope.checker.mondeq import Network
 from tightrope.checker.numbers import Exact, Refused
 from tightrope.checker.positive import is_semidefinite
@@ -19,24 +21,31 @@ Polynomial = dict[Exponents, Fraction]
 LARGEST = 8
 
 
+def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory mondeq-order-2."""
+    network, names = Network.read(arrays), ("sigma", "tau", "gram")
+    region = region_of(file, *names)
+
+    def prove(number: int, label: int, target: int, bound: Fraction) -> None:
+        asked = question(network, region, label, target)
+        sigma, tau, gram = read(asked, rows(file.arrays, names, number))
+        for k, part in enumerate(sigma):
+            if not is_semidefinite(part):
+                raise Refused(f"sigma: the Gram matrix of inequality {k} is not proven to be semidefinite")
+        if not is_semidefinite(completed(asked, bound, sigma, tau, gram)):
+            raise Refused("the Gram matrices do not prove the bound")
+
+    return prove
+
+
 @dataclass(frozen=True)
 class Question:
-    """What is to be shown about v = (z, d), d without the coordinates that cannot move.
+    """What is to be shown about v = (z, d), d without the coordinates that cannot move."""
 
-    Attributes
-    ----------
-    margin : Polynomial
-        F_target - F_label.
-    inequalities, equalities : lists of Polynomial
-        At least 0, and 0, at every state of the region; in the order of README.md.
-    size : int
-        The number of variables.
-    """
-
-    margin: Polynomial
-    inequalities: list[Polynomial]
-    equalities: list[Polynomial]
-    size: int
+    margin: Polynomial  # F_target - F_label
+    inequalities: list[Polynomial]  # at least 0 at every state of the region; in the order of README.md
+    equalities: list[Polynomial]  # 0
+    size: int  # the number of variables
 
     @property
     def low(self) -> list[Exponents]:
@@ -57,8 +66,7 @@ def monomials(size: int, degree: int) -> list[Exponents]:
 
 def question(network: Network, region: Region, label: int, target: int) -> Question:
     """Return what has to be shown, and what is known of the states of the region, in exact numbers."""
-    if len(region.centre) != network.U.shape[1]:
-        raise Refused(f"region: expected {network.U.shape[1]} coordinates, got {len(region.centre)}")
+    bias, through = network.bias(region)
     p, free = len(network.u), np.flatnonzero(region.free)
     size = p + len(free)
     if size > LARGEST:
@@ -66,9 +74,7 @@ def question(network: Network, region: Region, label: int, target: int) -> Quest
     # Affine forms are rows (1, z, d) of fractions.
     unit = _fractions(Exact.identity(1 + size))
     one, z, d = unit[0], unit[1 : 1 + p], unit[1 + p :]
-    bias = network.U @ region.centre + network.u
-    parts = (bias.column(), network.W, region.seen(network.U)[:, free])
-    h = np.concatenate([_fractions(part) for part in parts], axis=1)
+    h = np.concatenate([_fractions(part) for part in (bias.column(), network.W, through[:, free])], axis=1)
     xi, constant = network.difference(label, target)
     states = [*z, *(z - h)]
     walls, own = _walls(region, free, one, d)
@@ -102,25 +108,6 @@ def _walls(region: Region, free: np.ndarray, one: np.ndarray, d: np.ndarray) -> 
             one * region.radius - np.array(s, dtype=object) @ d for s in itertools.product((1, -1), repeat=len(d))
         ]
     return walls, own
-
-
-def prove_margin(
-    network: Network, region: Region, label: int, target: int, bound: Fraction, arrays: Mapping[str, np.ndarray]
-) -> None:
-    """Prove F_target - F_label <= bound on the region, by sigma, tau and gram of a file.
-
-    Raises
-    ------
-    Refused
-        They do not prove it.
-    """
-    asked = question(network, region, label, target)
-    sigma, tau, gram = read(asked, arrays)
-    for number, part in enumerate(sigma):
-        if not is_semidefinite(part):
-            raise Refused(f"sigma: the Gram matrix of inequality {number} is not proven to be semidefinite")
-    if not is_semidefinite(completed(asked, bound, sigma, tau, gram)):
-        raise Refused("the Gram matrices do not prove the bound")
 
 
 def read(asked: Question, arrays: Mapping[str, np.ndarray]) -> tuple[list[Exact], list[Exact], Exact]:

@@ -1,108 +1,97 @@
 """Lipschitz constants of a monotone equilibrium network, of all inputs or of a region; README.md has the statements."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
-from functools import partial
 
 import numpy as np
 
+from tightrope.checker.claims import only, region_of, rows, vector
+from tightrope.checker.file import Certificate
 from tightrope.checker.mondeq import HALF, Network, bordered, inverse_up, symmetric
 from tightrope.checker.numbers import Exact, Refused, diagonal, stack
+from tightrope.checker.phases import BOUNDS, proven_bounds
 from tightrope.checker.positive import is_semidefinite
 
-QUARTER = Fraction(1, 4)
+
+def everywhere(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory mondeq-lipschitz."""
+    network = Network.read(arrays)
+    only(file, "a", "v", "t")
+    if file.region:
+        raise Refused("region: a global constant has none")
+    network.prove_monotone()
+    return _constants(file, network, None)
 
 
-def parts(network: Network, norm: str, pair: bool) -> int:
-    """Return how many problems a constant is the largest value of."""
-    counts = {"inf": len(network.c), "2": 1, "1": network.U.shape[1]}
-    if norm not in counts or (pair and norm == "1"):
-        raise Refused(f"norm: expected {'2 or inf' if pair else '1, 2 or inf'}, got {norm!r}")
-    return 1 if pair else counts[norm]
+def on_region(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory mondeq-lipschitz-local."""
+    network = Network.read(arrays)
+    low, high = proven_bounds(file, network, region_of(file, "a", "v", "t", "equal", *BOUNDS))
+    return _constants(file, network, np.where(high <= 0, -1, np.where(low >= 0, 1, 0)))
 
 
-def prove_constant(
-    network: Network,
-    norm: str,
-    pair: tuple[int, int] | None,
-    bound: Fraction,
-    rows: Iterator[Mapping[str, np.ndarray]],
-    signs: np.ndarray | None = None,
-) -> None:
-    """Prove the claim, with the multipliers a, v, t of each part in turn; `network` is known to be monotone.
+def _constants(file: Certificate, network: Network, signs: np.ndarray | None) -> Callable[..., None]:
+    """Return what proves a claim, whose parts take the arrays' rows in turn, of a network that is known to be monotone.
 
     On a region, `signs` (p,) has 1 where h >= 0 on all of it, -1 where h <= 0 is, else 0, and a part has `equal` too.
-
-    Raises
-    ------
-    Refused
-        They do not prove it.
     """
-    if signs is not None:  # y_i = 0 where a neuron is inactive
-        kept, width = np.flatnonzero(signs >= 0), len(signs)
-        W, U, C = network.W[np.ix_(kept, kept)], network.U[kept], network.C[:, kept]
-        network, signs = Network(W, U, network.u[kept], C, network.c), signs[kept]
-    if pair is not None:
-        C = network.difference(*pair)[0][None, :]
-    for part in range(parts(network, norm, pair is not None)):
-        if pair is None:
-            C = network.C[part][None, :] if norm == "inf" else network.C
-        sizes = {"inf": (0, network.U.shape[1]), "2": (1, 1), "1": (len(C), 0)}[norm]
-        own = next(rows)
-        a, v, t = _multipliers(own, len(network.u) if signs is None else width, *sizes)
-        a = a if signs is None else a[kept]
-        matrices = _matrices(network, norm, C, part, bound, a, v, t)
-        if signs is not None:
-            matrices = map(partial(_on_region, network, C, signs, _equal(own)), matrices)
-        if not all(map(is_semidefinite, matrices)):
-            raise Refused(f"the multipliers of part {part} do not prove the bound")
+    taken, p, p0 = 0, len(network.u), network.U.shape[1]
+    kept = np.arange(p) if signs is None else np.flatnonzero(signs >= 0)  # y_i = 0 where a neuron is inactive
+    W, U, whole = network.W[np.ix_(kept, kept)], network.U[kept], network.C[:, kept]
+    IW, active = Exact.identity(len(kept)) - W.T, None if signs is None else np.flatnonzero(signs[kept] > 0)
+
+    def prove(_: int, norm: object, bound: Fraction, pair: object = ()) -> None:
+        nonlocal taken
+        C, norm = whole, str(norm)
+        if pair != ():
+            if not (isinstance(pair, list) and len(pair) == 2 and all(type(i) is int for i in pair)):
+                raise Refused(f"pair: expected two labels, got {pair!r}")
+            C = network.difference(*pair)[0][None, kept]
+        counts = {"inf": len(C), "2": 1} if pair else {"inf": len(C), "2": 1, "1": p0}
+        if norm not in counts or bound < 0:  # of no parts, a bound below 0 would follow from nothing
+            raise Refused(f"norm: expected one of {', '.join(counts)}, got {norm!r}, and a bound >= 0")
+        first, taken = taken, taken + counts[norm]
+        for part in range(counts[norm]):
+            own = rows(file.arrays, ("a", "v", "t", "equal"), first + part)
+            sizes = {"inf": (p, 0, p0), "2": (p, 1, 1), "1": (p, len(C), 0)}[norm]
+            a, v, t = (vector(own, name, size) for name, size in zip("avt", sizes, strict=True))
+            rows_of = C[part][None, :] if norm == "inf" else C
+            forms = _forms(norm, IW, U, rows_of, part, bound, a[kept], v, t)
+            if active is not None:
+                equal = vector(own, "equal", 1, signed=True)[0].fraction()
+                forms = (form + _equal(form, IW, rows_of, active) * equal for form in forms)
+            if not all(map(is_semidefinite, forms)):
+                raise Refused(f"the multipliers of part {part} do not prove the bound")
+
+    return prove
 
 
-def _matrices(
-    network: Network, norm: str, C: Exact, part: int, bound: Fraction, a: Exact, v: Exact, t: Exact
+def _forms(
+    norm: str, IW: Exact, U: Exact, C: Exact, part: int, bound: Fraction, a: Exact, v: Exact, t: Exact
 ) -> Iterator[Exact]:
-    U, CA = network.U, C * a[None, :] * -HALF
-    M = symmetric(a.column() * (Exact.identity(len(a)) - network.W.T))
+    """Yield the matrices of README.md that must be semidefinite; IW is I - W', without inactive neurons as U and C."""
+    CA, M = C * a.row() * -HALF, symmetric(a.column() * IW)
     spare = Exact.rational(bound) - v.sum() - t.sum()
     if norm != "1":
-        moved = np.abs(U.integers).any(0)
-        t = t[np.flatnonzero(moved)] if norm == "inf" else t
-        U = U[:, np.flatnonzero(moved)]
-        if (t.signs <= 0).any() and U.shape[1]:
+        moved = np.flatnonzero(np.abs(U.integers).any(0))
+        t, U = t[moved] if norm == "inf" else t, U[:, moved]
+        if len(moved) and (t.signs <= 0).any():
             raise Refused("t: a coordinate that the network sees has the multiplier 0")
-        M = M - (U * inverse_up(t)[None, :] @ U.T) * QUARTER if U.shape[1] else M
+        M = M - U * inverse_up(t).row() @ U.T * Fraction(1, 4) if len(moved) else M
     if norm == "inf":
         yield bordered(spare, CA[0], M)
     elif norm == "2":
-        yield Exact(spare.integers.reshape(1, 1), spare.scale)
+        yield spare.row()
         yield stack([[Exact.identity(len(C)) * v, CA], [CA.T, M]])
     else:
-        side = stack([[Exact.zeros(1, len(C)), U[:, part][None, :] * -HALF]])[0]
+        side = stack([[Exact.zeros(1, len(C)), U[:, part].row() * -HALF]])[0]
         yield bordered(spare, side, stack([[diagonal(v), CA], [CA.T, M]]))
 
 
-def _on_region(network: Network, C: Exact, signs: np.ndarray, equal: Exact, S: Exact) -> Exact:
-    """Return the matrix with equal |y_A - (W'y + C'v)_A|^2 for the active neurons A."""
-    head, active = len(S) - len(signs), np.flatnonzero(signs > 0)
-    if not len(active) or head <= 0:  # the matrix of the bound alone
-        return S
-    before = Exact.zeros(len(active), head - len(C))
-    E = stack([[before, -C.T[active], (Exact.identity(len(signs)) - network.W.T)[active]]])
-    return S + E.T @ E * equal.fraction()
-
-
-def _equal(arrays: Mapping[str, np.ndarray]) -> Exact:
-    values = Exact.of(arrays.get("equal", np.zeros(0)))
-    if values.shape != (1,):
-        raise Refused("equal: expected one multiplier for each part")
-    return values[0]
-
-
-def _multipliers(arrays: Mapping[str, np.ndarray], *sizes: int) -> list[Exact]:
-    found = []
-    for name, size in zip("avt", sizes, strict=True):
-        values = Exact.of(arrays.get(name, np.zeros(0)))
-        if values.shape != (size,) or (values.signs < 0).any():
-            raise Refused(f"{name}: expected {size} multipliers >= 0 for each part")
-        found.append(values)
-    return found
+def _equal(form: Exact, IW: Exact, C: Exact, active: np.ndarray) -> Exact:
+    """Return the matrix, of the size of a form, of |y_A - (W'y + C'v)_A|^2 for the active neurons A."""
+    before = len(form) - len(IW) - len(C)
+    if not len(active) or before < 0:  # the matrix of the bound alone
+        return Exact.zeros(*form.shape)
+    E = stack([[Exact.zeros(len(active), before), -C.T[active], IW[active]]])
+    return E.T @ E

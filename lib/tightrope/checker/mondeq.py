@@ -1,20 +1,24 @@
-"""Margins and outer ellipsoids of a monotone equilibrium network over a region, order 1 (Shor's relaxation).
+"""Equilibrium networks at order 1: margins, outer ellipsoids and points; README.md has the statements and identities.
 
-The network is F(x) = C z + c with z = ReLU(h), h = W z + U x + u. README.md has the statements and the identity; the
-names here are those of that page.
+The network is F(x) = C z + c with z = ReLU(h), h = W z + U x + u; the names here are those of that page.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
+from tightrope.checker.claims import array, check_labels, region_of, row, rows, vector
+from tightrope.checker.file import Certificate
 from tightrope.checker.numbers import Exact, Refused, above, diagonal, stack
 from tightrope.checker.positive import is_semidefinite
 from tightrope.checker.regions import Region
 
 ARRAYS = ("W", "U", "u", "C", "c")
+#: Arrays of multipliers: of the states, of the region, and of a polytope's rows.
+MULTIPLIERS = ("t", "mu", "nu", "q", "clip", "rows")
 HALF = Fraction(1, 2)
 #: Inputs of a polytope whose quadratic form may be dense: a second or two.
 LARGEST = 128
@@ -32,28 +36,19 @@ class Network:
 
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray]) -> "Network":
-        """Return the network of these arrays.
-
-        Raises
-        ------
-        Refused
-            One is missing, or the shapes do not fit.
-        """
+        """Return the network of these arrays, refusing missing ones and shapes that do not fit."""
         missing = [name for name in ARRAYS if name not in arrays]
         if missing:
             raise Refused(f"network: expected the arrays {', '.join(ARRAYS)}; {', '.join(missing)} is missing")
         W, U, u, C, c = (np.asarray(arrays[name], float) for name in ARRAYS)
-        p, K = len(np.atleast_1d(u)), len(np.atleast_1d(c))
-        fits = W.shape == (p, p) and U.ndim == 2 and len(U) == p and u.shape == (p,) and C.shape == (K, p)
-        if not (fits and c.shape == (K,)):
+        p, K = u.size, c.size
+        if not ([W.shape, u.shape, C.shape, c.shape] == [(p, p), (p,), (K, p), (K,)] and U.shape[:-1] == (p,)):
             raise Refused("network: the shapes of W, U, u, C, c do not fit each other")
         return cls(*map(Exact.of, (W, U, u, C, c)))
 
     def difference(self, label: int, target: int) -> tuple[Exact, Fraction]:
         """Return C_target - C_label (p,) and c_target - c_label, refusing what are not two labels."""
-        classes = len(self.c)
-        if not (0 <= label < classes and 0 <= target < classes and label != target):
-            raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
+        check_labels(label, target, len(self.c))
         return self.C[target] - self.C[label], (self.c[target] - self.c[label]).fraction()
 
     def prove_monotone(self, m: Fraction = Fraction(0)) -> None:
@@ -62,40 +57,89 @@ class Network:
         if m < 0 or not is_semidefinite(symmetric(identity - self.W) - identity * m, strictly=True):
             raise Refused("network: I - W is not proven to be strongly monotone, with the constant m if one is stated")
 
-
-@dataclass(frozen=True)
-class Multipliers:
-    """What a file holds for one claim: t, mu, nu (p,), q (n,), clip (n,) or None, and rows (k, r) or None.
-
-    Those of a polytope's rows are of their products with 1, z, and perhaps e - R d, half - d, half + d.
-    """
-
-    t: Exact
-    mu: Exact
-    nu: Exact
-    q: Exact
-    clip: Exact | None = None
-    rows: Exact | None = None
-
-    @classmethod
-    def read(cls, arrays: Mapping[str, np.ndarray], p: int, n: int) -> "Multipliers":
-        """Return the multipliers of these arrays, refusing wrong shapes and signs."""
-        values = {name: vector(arrays, name, p, signed=name == "t") for name in ("t", "mu", "nu")}
-        if "rows" in arrays:
-            values["rows"] = vector(arrays, "rows", np.size(arrays["rows"]))
-        return cls(**values, **of_region(arrays, n))
+    def bias(self, region: Region) -> tuple[Exact, Exact]:
+        """Return b (p,) and V (p, n) with U x + u = b + V d on the region, refusing one of other inputs."""
+        if len(region.centre) != self.U.shape[1]:
+            raise Refused(f"region: expected {self.U.shape[1]} coordinates, got {len(region.centre)}")
+        return self.U @ region.centre + self.u, region.seen(self.U)
 
 
-def vector(arrays: Mapping[str, np.ndarray], name: str, size: int, *, signed: bool = False) -> Exact:
-    """Return the multipliers (size,) of this name, at least 0 but if they are `signed`."""
-    if name not in arrays:
-        raise Refused(f"{name}: these multipliers are missing")
-    array = np.asarray(arrays[name], float)
-    if array.shape != (size,):
-        raise Refused(f"{name}: expected {size} multipliers, got the shape {array.shape}")
-    if not signed and (array < 0).any():
-        raise Refused(f"{name}: a multiplier of an inequality is negative")
-    return Exact.of(array)
+# theories ------------------------------------------------------------------------------------------------------------
+
+
+def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory mondeq-order-1."""
+    network, region = Network.read(arrays), region_of(file, *MULTIPLIERS)
+
+    def prove(number: int, label: int, target: int, bound: Fraction) -> None:
+        m = multipliers(rows(file.arrays, MULTIPLIERS, number), len(network.u), region.size)
+        if not is_semidefinite(state_form(network, region, m) + objective(network, label, target, bound)):
+            raise Refused("the multipliers do not prove the bound")
+
+    return prove
+
+
+def ellipsoid(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory mondeq-ellipsoid: that it holds the image is proven first, and else refuses the whole file."""
+    network, region = Network.read(arrays), region_of(file, *MULTIPLIERS, "Q", "b")
+    Q, b, K = Exact.of(array(file.arrays, "Q")), Exact.of(array(file.arrays, "b")), len(network.c)
+    if Q.shape != (K, K) or b.shape != (K,):
+        raise Refused(f"Q, b: expected the shapes ({K}, {K}) and ({K},)")
+    offset, through = Q @ network.c + b, Q @ network.C  # Q F + b = offset + through z
+    corner = Exact.rational(Fraction(1)) - offset @ offset
+    inside = bordered(corner, -(through.T @ offset), -(through.T @ through))
+    if not is_semidefinite(state_form(network, region, multipliers(file.arrays, len(network.u), region.size)) + inside):
+        raise Refused("the multipliers do not prove that the ellipsoid holds the image")
+
+    def prove(_: int, holds: object = "image", **margin: Any) -> None:
+        if holds != "image":
+            raise Refused("holds: it is the image that the ellipsoid is proven to hold")
+        if not margin:
+            return
+        label, target, multiplier = margin["label"], margin["target"], margin["multiplier"]
+        check_labels(label, target, K)
+        if multiplier < 0:
+            raise Refused("multiplier: it is negative")
+        step = Exact.identity(K)[target] - Exact.identity(K)[label]
+        corner = Exact.rational(margin["bound"] - multiplier) + b @ b * multiplier
+        if not is_semidefinite(bordered(corner, Q.T @ b * multiplier - step * HALF, Q.T @ Q * multiplier)):
+            raise Refused("the multiplier does not prove the bound")
+
+    return prove
+
+
+def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory mondeq-point."""
+    network, region = Network.read(arrays), region_of(file, "point", "z")
+    known: set[Fraction] = set()
+
+    def prove(number: int, label: int, target: int, least: Fraction, m: Fraction) -> None:
+        if m not in known:
+            network.prove_monotone(m)
+            known.add(m)
+        xi, constant = network.difference(label, target)
+        point, z = (Exact.of(row(file.arrays, name, number)) for name in ("point", "z"))
+        network.bias(region)  # refuses another size
+        if z.shape != network.u.shape:
+            raise Refused(f"z: expected {len(network.u)} numbers")
+        y = (network.W @ z + network.U @ region.point(point) + network.u).maximum(Exact.zeros(len(z)))
+        off = network.W @ (z - y)
+        spare = (xi @ y).fraction() + constant - least
+        if spare < 0 or spare**2 * m**2 < (xi @ xi).fraction() * (off @ off).fraction():
+            raise Refused("the point's margin is not proven to be that large")
+
+    return prove
+
+
+# forms in (1, z) -----------------------------------------------------------------------------------------------------
+
+
+def multipliers(arrays: Mapping[str, np.ndarray], p: int, n: int) -> dict[str, Exact]:
+    """Return t, mu, nu (p,), q (n,), and clip (n,) and rows if they are there, refusing wrong shapes and signs."""
+    found = {name: vector(arrays, name, p, signed=name == "t") for name in ("t", "mu", "nu")}
+    if "rows" in arrays:
+        found["rows"] = vector(arrays, "rows", np.size(arrays["rows"]))
+    return found | of_region(arrays, n)
 
 
 def of_region(arrays: Mapping[str, np.ndarray], n: int) -> dict[str, Exact]:
@@ -105,60 +149,28 @@ def of_region(arrays: Mapping[str, np.ndarray], n: int) -> dict[str, Exact]:
     return {name: vector(arrays, name, n) for name in ("q", "clip") if name == "q" or name in arrays}
 
 
-def prove_margin(
-    network: Network, region: Region, label: int, target: int, bound: Fraction, multipliers: Multipliers
-) -> None:
-    """Prove F_target(x) - F_label(x) <= bound for every x of the region.
-
-    Raises
-    ------
-    Refused
-        The multipliers do not prove it.
-    """
-    form = state_form(network, region, multipliers) + objective(network, label, target, bound)
-    if not is_semidefinite(form):
-        raise Refused("the multipliers do not prove the bound")
-
-
 def objective(network: Network, label: int, target: int, bound: Fraction) -> Exact:
     """Return the form bound - (F_target - F_label) in (1, z), (1 + p, 1 + p)."""
     xi, constant = network.difference(label, target)
     return bordered(Exact.rational(bound - constant), -xi * HALF, Exact.zeros(len(xi), len(xi)))
 
 
-def prove_image(network: Network, region: Region, Q: Exact, b: Exact, multipliers: Multipliers) -> None:
-    """Prove ||Q F(x) + b||_2 <= 1 for every x of the region, for Q (k, K) and b (k,); see README.md.
-
-    Raises
-    ------
-    Refused
-        The multipliers do not prove it.
-    """
-    offset, through = Q @ network.c + b, Q @ network.C  # Q F + b = offset + through z
-    corner = Exact.rational(Fraction(1)) - offset @ offset
-    inside = bordered(corner, -(through.T @ offset), -(through.T @ through))
-    if not is_semidefinite(state_form(network, region, multipliers) + inside):
-        raise Refused("the multipliers do not prove that the ellipsoid holds the image")
-
-
-def state_form(network: Network, region: Region, m: Multipliers) -> Exact:
+def state_form(network: Network, region: Region, m: Mapping[str, Exact]) -> Exact:
     """Return a quadratic form in (1, z), (1 + p, 1 + p), that no state of the region makes positive.
 
     It is a lower bound over all d of minus the sum of the products above, each of which is at least 0 at every state.
     """
-    b, U = bias(network, region)
-    IW = Exact.identity(len(b)) - network.W
-    t = m.t.column()
-    table = stack([[(m.nu @ b).row(), -(m.mu + IW.T @ m.nu).row()], [-(t * b.column()), t * IW]])
-    D = stack([[(m.nu @ U).row()], [-(t * U)]])
-    if m.rows is None:
-        return without_inputs(region, m.q, m.clip, table, D)
-    first, linear, quad = _rows(region, m.rows, len(b))
-    table = stack([[table[:1] + first], [table[1:]]])
-    return without_inputs(region, m.q, m.clip, table, D + linear, quad)
+    b, U = network.bias(region)
+    IW, t, mu, nu = Exact.identity(len(b)) - network.W, m["t"].column(), m["mu"], m["nu"]
+    table = stack([[(nu @ b).row(), -(mu + IW.T @ nu).row()], [-(t * b.column()), t * IW]])
+    D, Q = stack([[(nu @ U).row()], [-(t * U)]]), None
+    if "rows" in m:
+        first, linear, Q = _rows(region, m["rows"], len(b))
+        table, D = stack([[table[:1] + first], [table[1:]]]), D + linear
+    return without_inputs(region, m["q"], m.get("clip"), table, D, Q)
 
 
-def _rows(region: Region, multipliers: Exact, p: int) -> tuple[Exact, Exact, Exact | None]:
+def _rows(region: Region, flat: Exact, p: int) -> tuple[Exact, Exact, Exact | None]:
     """Return row (1, 1 + p), D (1 + p, n) and Q (n, n) or None with -(e - R d)'M f = row y + y'D d + d'Q d.
 
     f = (y, e - R d, half - d, half + d), y = (1, z), without the last three where M (k, r) has r = 1 + p columns.
@@ -167,9 +179,9 @@ def _rows(region: Region, multipliers: Exact, p: int) -> tuple[Exact, Exact, Exa
     if R is None or e is None or half is None:
         raise Refused("rows: the region is no polytope")
     (k, n), y = R.shape, 1 + p
-    if multipliers.shape not in ((k * y,), (k * (y + k + 2 * n),)):
+    if flat.shape not in ((k * y,), (k * (y + k + 2 * n),)):
         raise Refused(f"rows: expected {k} times {y} multipliers for each claim, or {k} times {y + k + 2 * n}")
-    M = Exact(multipliers.integers.reshape(k, len(multipliers) // k), multipliers.scale)
+    M = Exact(flat.integers.reshape(k, len(flat) // k), flat.scale)
     row, D = -(e @ M[:, :y]).row(), M[:, :y].T @ R
     if M.shape[1] == y:
         return row, D, None
@@ -178,15 +190,7 @@ def _rows(region: Region, multipliers: Exact, p: int) -> tuple[Exact, Exact, Exa
     constant = (e @ both @ e + e @ sides @ half).row()
     linear = (e @ (both + both.T) @ R + e @ (minus - plus) + half @ sides.T @ R).row()
     row = row - stack([[constant, Exact.zeros(1, p)]])
-    D = stack([[D[:1] + linear], [D[1:]]])
-    return row, D, symmetric(R.T @ (plus - minus) - R.T @ both @ R)
-
-
-def bias(network: Network, region: Region) -> tuple[Exact, Exact]:
-    """Return b (p,) and V (p, n) with U x + u = b + V d on the region, refusing one of other inputs."""
-    if len(region.centre) != network.U.shape[1]:
-        raise Refused(f"region: expected {network.U.shape[1]} coordinates, got {len(region.centre)}")
-    return network.U @ region.centre + network.u, region.seen(network.U)
+    return row, stack([[D[:1] + linear], [D[1:]]]), symmetric(R.T @ (plus - minus) - R.T @ both @ R)
 
 
 def without_inputs(
@@ -194,12 +198,8 @@ def without_inputs(
 ) -> Exact:
     """Return S (r, r), y'S y <= y'(table y + D d) + d'Q d minus the region's products, for all d and y with y_0 = 1.
 
-    Parameters
-    ----------
-    q, clip
-        (n,) multipliers >= 0 of B(q) - sum q_j d_j^2 and of (d_j - a_j)(c_j - d_j).
-    table, D, Q
-        (r, r), (r, n), and (n, n) or None for 0.
+    The multipliers `q` and `clip` (n,) >= 0 are those of B(q) - sum q_j d_j^2 and of (d_j - a_j)(c_j - d_j); `table` is
+    (r, r), `D` (r, n), `Q` (n, n) or None for 0.
     """
     constant, quad, free = region.largest(q), q, region.free
     if clip is not None:
@@ -207,16 +207,14 @@ def without_inputs(
             raise Refused("clip: the region is not clipped")
         quad = q + clip
         constant -= (clip * region.lower * region.upper).sum().fraction()
-        lin = (clip * (region.lower + region.upper)).row()
-        D = stack([[D[:1] - lin], [D[1:]]])
+        D = stack([[D[:1] - (clip * (region.lower + region.upper)).row()], [D[1:]]])
     quad, D = quad[free], D[:, free]
     if (quad.signs <= 0).any():
         raise Refused("q: a coordinate that can move has the multiplier 0")
     scaled = D * inverse_up(quad).row() if Q is None else D @ _inverse_up(diagonal(quad) + Q[np.ix_(free, free)])
-    eliminated = scaled @ D.T * Fraction(1, 4)
     size = len(table) - 1
     corner = bordered(Exact.rational(constant), Exact.zeros(size), Exact.zeros(size, size))
-    return symmetric(table) - eliminated - corner
+    return symmetric(table) - scaled @ D.T * Fraction(1, 4) - corner
 
 
 def bordered(corner: Exact, row: Exact, core: Exact) -> Exact:
@@ -236,7 +234,7 @@ def inverse_up(quad: Exact) -> Exact:
 
 def _inverse_up(M: Exact) -> Exact:
     """Return floats G (n, n), G >= M^-1 for M > 0: a float inverse, a little larger, if [[M, I], [I, G]] >= 0."""
-    n = len(M)
+    n, one = len(M), Exact.identity(len(M))
     if n > LARGEST:
         raise Refused(f"rows: products of two facts about the inputs are for at most {LARGEST} of these")
     try:
@@ -245,7 +243,6 @@ def _inverse_up(M: Exact) -> Exact:
         inverse = np.full((n, n), np.nan)
     for more in (1e-11, 1e-9, 1e-7):
         G = Exact.of((inverse + inverse.T) / 2 + more * np.diag(np.abs(inverse).sum(1)))
-        one = Exact.identity(n)
         if is_semidefinite(stack([[M, one], [one, G]])):
             return G
     raise Refused("q, rows: the form in the inputs is not proven to be positive")

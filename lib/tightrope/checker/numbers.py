@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from math import gcd, ldexp
+from functools import reduce
+from math import gcd, lcm, ldexp
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,7 @@ class Refused(Exception):
 
 
 class Exact:
-    """An array of rational numbers: ``integers * scale``.
-
-    Attributes
-    ----------
-    integers : object array of Python integers, of any shape
-    scale : Fraction
-        Above 0.
+    """An array of rational numbers: ``integers * scale``, Python integers of any shape and a fraction above 0.
 
     Examples
     --------
@@ -42,17 +37,9 @@ class Exact:
     def __init__(self, integers: np.ndarray, scale: Fraction = Fraction(1)):
         self.integers, self.scale = np.asarray(integers, dtype=object), scale
 
-    # making ----------------------------------------------------------------------------------------------------
-
     @classmethod
     def of(cls, values: object) -> "Exact":
-        """Return floats or integers as they are.
-
-        Raises
-        ------
-        Refused
-            A number is not finite.
-        """
+        """Return floats or integers as they are."""
         array = np.asarray(values)
         if array.dtype.kind in "biu":
             return cls(_each(int, array))
@@ -72,10 +59,8 @@ class Exact:
         if isinstance(values, Fraction):
             return cls(np.array(values.numerator, dtype=object), Fraction(1, values.denominator))
         fractions = [Fraction(value) for value in values]
-        common = 1
-        for value in fractions:
-            common = common * value.denominator // gcd(common, value.denominator)
-        return cls(np.array([int(value * common) for value in fractions], dtype=object), Fraction(1, common))
+        unit = lcm(*(value.denominator for value in fractions))
+        return cls(np.array([int(value * unit) for value in fractions], dtype=object), Fraction(1, unit))
 
     @classmethod
     def zeros(cls, *shape: int) -> "Exact":
@@ -86,8 +71,6 @@ class Exact:
     def identity(cls, size: int) -> "Exact":
         """Return the identity matrix."""
         return cls(_each(int, np.eye(size, dtype=int)))
-
-    # arithmetic ------------------------------------------------------------------------------------------------
 
     def over(self, scale: Fraction) -> np.ndarray:
         """Return the integers over a scale of which this one's is a multiple."""
@@ -111,8 +94,6 @@ class Exact:
         if factor <= 0:
             return Exact(self.integers * factor.numerator, self.scale / factor.denominator)
         return Exact(self.integers, self.scale * factor)
-
-    __rmul__ = __mul__
 
     def __matmul__(self, other: "Exact") -> "Exact":
         return Exact(_product(self.integers, other.integers), self.scale * other.scale)
@@ -148,8 +129,6 @@ class Exact:
         """Return the sum of all entries, a number."""
         return Exact(np.array(sum(self.integers.ravel().tolist()), dtype=object), self.scale)
 
-    # order -----------------------------------------------------------------------------------------------------
-
     def maximum(self, other: "Exact") -> "Exact":
         """Return the larger one, entry by entry."""
         scale = common(self.scale, other.scale)
@@ -165,9 +144,7 @@ class Exact:
     @property
     def signs(self) -> np.ndarray:
         """-1, 0 or 1 for each entry, as integers."""
-        return np.sign(self.integers).astype(int)
-
-    # leaving ---------------------------------------------------------------------------------------------------
+        return np.asarray(np.sign(self.integers), dtype=int)
 
     def fraction(self) -> Fraction:
         """Return the value of a number."""
@@ -179,7 +156,7 @@ class Exact:
 
     def floats(self) -> np.ndarray:
         """Return floats close to the values: for what is proposed and proven afterwards, never for a decision."""
-        return np.vectorize(lambda n: nearest(int(n) * self.scale), otypes=[float])(self.integers)
+        return _each(lambda n: nearest(n * self.scale), self.integers).astype(float)
 
     def shortened(self) -> "Exact":
         """Return an array nearby of integers with at most BITS bits: for what may be any numbers."""
@@ -188,7 +165,7 @@ class Exact:
 
     def up(self) -> "Exact":
         """Return floats at or above the values, as exact numbers: shorter integers for what may be larger."""
-        return Exact.of(_each_float(lambda n: above(int(n) * self.scale), self.integers))
+        return Exact.of(_each(lambda n: above(n * self.scale), self.integers).astype(float))
 
 
 def diagonal(entries: Exact) -> Exact:
@@ -198,10 +175,7 @@ def diagonal(entries: Exact) -> Exact:
 
 def stack(blocks: list[list[Exact]]) -> Exact:
     """Return a matrix from blocks, as `numpy.block` does."""
-    scale = blocks[0][0].scale
-    for row in blocks:
-        for block in row:
-            scale = common(scale, block.scale)
+    scale = reduce(common, (block.scale for row in blocks for block in row))
     return Exact(np.block([[block.over(scale) for block in row] for row in blocks]), scale)
 
 
@@ -232,10 +206,6 @@ def _each(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
     return found.reshape(arrays[0].shape)
 
 
-def _each_float(function: Callable[[Any], float], array: np.ndarray) -> np.ndarray:
-    return np.array([function(value) for value in array.ravel().tolist()], dtype=float).reshape(array.shape)
-
-
 def common(one: Fraction, other: Fraction) -> Fraction:
     """Return the largest scale of which both are integer multiples: gcd(a / b, c / d) = gcd(a d, c b) / (b d)."""
     if one == other:
@@ -248,7 +218,6 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the product of integer matrices; by FLINT where it is there and the size is worth it."""
     if flint is None or a.ndim != 2 or b.ndim != 2 or min(*a.shape, *b.shape) < 8:
         return a @ b
-    found = flint.fmpz_mat(len(a), a.shape[1], a.ravel().tolist()) * flint.fmpz_mat(
-        len(b), b.shape[1], b.ravel().tolist()
-    )
+    one, other = (flint.fmpz_mat(len(m), m.shape[1], m.ravel().tolist()) for m in (a, b))
+    found = one * other
     return _each(int, np.array(found.entries(), dtype=object)).reshape(len(a), b.shape[1])

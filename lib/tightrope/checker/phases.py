@@ -1,49 +1,74 @@
-"""Margins of a monotone equilibrium network under bounds on h: orders 1+bounds and 1+cuts, and trees of phases.
+"""Margins of an equilibrium network under bounds on h: orders 1+bounds and 1+cuts, and trees of phases.
 
 README.md has the statement and the identity. Facts are affine forms that are at least 0 at every state, known by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
 from tightrope.checker import mondeq
+from tightrope.checker.claims import array, region_of, rows, vector
+from tightrope.checker.file import Certificate
 from tightrope.checker.mondeq import Network
 from tightrope.checker.numbers import Exact, Refused, stack
 from tightrope.checker.positive import is_semidefinite
 from tightrope.checker.regions import Region
+from tightrope.checker.trees import complete, in_leaf
 
 #: A fact's name, and whether it is one of each neuron or of each coordinate of the region.
 OF_NEURONS = ("z", "u-z", "z-h", "triangle", "h-l", "-h")
-OF_INPUTS = ("d-a", "c-d")
-FACTS = (*OF_NEURONS, *OF_INPUTS)
+FACTS = (*OF_NEURONS, "d-a", "c-d")
 #: By what else a fact may be multiplied than by 1.
 FACTORS = ("z", "u-z")
-ARRAYS = (
-    *("t", "q", "clip", *FACTS),
-    *(f"{factor}*{fact}{end}" for factor in FACTORS for fact in FACTS for end in ("", " at")),
-)
+BOUNDS = ("l", "u", "h")
+SINGLE = ("t", "q", "clip", *FACTS)
+PRODUCTS = tuple(f"{factor}*{fact}{end}" for factor in FACTORS for fact in FACTS for end in ("", " at"))
 
 _Fact = tuple[Exact, Exact | None, Exact | None, Exact | None]
 
 
-def prove_invariant(network: Network, region: Region, low: np.ndarray, high: np.ndarray, start: np.ndarray) -> None:
-    """Prove l <= h(x) <= u for every x of the region, for l, u (p,); `start` (p,) is near h at its centre.
+def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory mondeq-phases: l <= h <= u is proven first, and else refuses the whole file."""
+    network, region = Network.read(arrays), region_of(file, "sign", *BOUNDS, *SINGLE, *PRODUCTS)
+    low, high = proven_bounds(file, network, region)
+    p, taken, signed = len(low), 0, 0
 
-    Raises
-    ------
-    Refused
-        The bounds are not proven to be an invariant.
-    """
+    def prove(_: int, label: int, target: int, bound: Fraction, leaves: int = 0) -> None:
+        nonlocal taken, signed
+        first, taken = taken, taken + max(leaves, 1)
+        used, signed = signed, signed + leaves
+        signs = np.atleast_1d(array(file.arrays, "sign"))[used:signed] if leaves else np.zeros((1, p))
+        if signs.shape != (max(leaves, 1), p) or not complete(signs):
+            raise Refused("sign: the leaves do not cover all phases")
+        network.difference(label, target)
+        for number, leaf in enumerate(signs, first):
+            bounds = in_leaf(low, high, leaf)
+            if (bounds[0] > bounds[1]).any():
+                continue  # there is no such state
+            try:
+                own = Multipliers.read(file.arrays, number, p, region.size)
+                proven = is_semidefinite(margin_form(network, region, label, target, bound, bounds, own))
+            except Refused as refusal:
+                raise Refused(f"leaf {number - first + 1} of {len(signs)}: {refusal}") from None
+            if not proven:
+                raise Refused(f"leaf {number - first + 1} of {len(signs)}: the multipliers do not prove the bound")
+
+    return prove
+
+
+def proven_bounds(file: Certificate, network: Network, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """Return the file's l, u (p,), proving l <= h(x) <= u on the region; its `h` is near h at the centre."""
+    low, high, start = (np.asarray(array(file.arrays, name), float) for name in BOUNDS)
     p = len(network.u)
-    if not all(array.shape == (p,) and np.isfinite(array).all() for array in (low, high, start)):
+    if not all(values.shape == (p,) and np.isfinite(values).all() for values in (low, high, start)):
         raise Refused(f"l, u, h: expected {p} finite numbers each")
     if not ((low < start) & (start < high)).all():
         raise Refused("h: it is not inside the bounds")
     network.prove_monotone()
-    W, (b, _) = network.W, mondeq.bias(network, region)
+    W, (b, _) = network.W, network.bias(region)
     zero, identity = Exact.zeros(p), Exact.identity(p)
     lower, upper, h0 = Exact.of(low), Exact.of(high), Exact.of(start)
     with np.errstate(all="ignore"):
@@ -76,54 +101,39 @@ def prove_invariant(network: Network, region: Region, low: np.ndarray, high: np.
     wrong = int(((upper - high_image).signs <= 0).sum() + ((low_image - lower).signs <= 0).sum())
     if wrong:
         raise Refused(f"l, u: {wrong} of {2 * p} bounds on h are not proven")
+    return low, high
 
 
 @dataclass(frozen=True)
 class Multipliers:
-    """What a file holds for one claim or leaf.
+    """What a file holds for one claim or leaf."""
 
-    Attributes
-    ----------
-    t : (p,)
-        Of z_i (h_i - z_i) = 0; it is 0 = 0 where the sign of h_i is known.
-    q, clip : (n,)
-        Of the region; see :func:`tightrope.checker.mondeq.without_inputs`.
-    facts : name -> (1 + 2 p, size) floats
-        Of each fact times 1, z_0, z_1, ..., u_0 - z_0, u_1 - z_1, ...
-    """
-
-    t: np.ndarray
-    q: Exact
+    t: np.ndarray  # (p,), of z_i (h_i - z_i) = 0, which is 0 = 0 where the sign of h_i is known
+    q: Exact  # (n,), as clip of the region; see :func:`tightrope.checker.mondeq.without_inputs`
     clip: Exact | None
+    #: Name -> (1 + 2 p, size), of each fact times 1, z_0, z_1, ..., u_0 - z_0, u_1 - z_1, ...
     facts: Mapping[str, np.ndarray]
 
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray], number: int, p: int, n: int) -> "Multipliers":
-        """Return those of row `number`: row i of `t`, `q`, `clip` and FACTS, all but `q` 0 where they are missing.
+        """Return those of row `number`: row i of the arrays of SINGLE, all but `q` 0 where they are missing.
 
         Of the products, `z*triangle at` and the like (r, 3) say in which row, and of which neuron and which fact, the
         multipliers `z*triangle` (r,) are.
         """
-        own = {}
-        for name in ("t", "q", "clip", *FACTS):
-            if name in arrays:
-                array = arrays[name]
-                if array.ndim != 2 or number >= len(array):
-                    raise Refused(f"{name}: expected a row for each claim without leaves and for each leaf")
-                own[name] = array[number]
-        facts = {}
+        own, facts = rows(arrays, SINGLE, number), {}
         for name in FACTS:
             size = p if name in OF_NEURONS else n
-            rows = np.zeros((1 + 2 * p, size))
+            values = np.zeros((1 + 2 * p, size))
             if name in own:
-                rows[0] = mondeq.vector(own, name, size).floats()
+                values[0] = vector(own, name, size).floats()
             for first, factor in zip((1, 1 + p), FACTORS, strict=True):
-                _products(arrays, f"{factor}*{name}", number, rows[first : first + p])
-            if not np.isfinite(rows).all() or (rows < 0).any():
+                _products(arrays, f"{factor}*{name}", number, values[first : first + p])
+            if not np.isfinite(values).all() or (values < 0).any():
                 raise Refused(f"{name}: a multiplier is negative or no finite number")
-            if rows.any():
-                facts[name] = rows
-        t = mondeq.vector(own, "t", p, signed=True).floats() if "t" in own else np.zeros(p)
+            if values.any():
+                facts[name] = values
+        t = vector(own, "t", p, signed=True).floats() if "t" in own else np.zeros(p)
         inputs = mondeq.of_region(own, n)
         return cls(t, inputs["q"], inputs.get("clip"), facts)
 
@@ -142,30 +152,6 @@ def _products(arrays: Mapping[str, np.ndarray], name: str, number: int, rows: np
     np.add.at(rows, (i, j), values[mine])  # rounded: any multipliers are a proof
 
 
-def prove_margin(
-    network: Network,
-    region: Region,
-    label: int,
-    target: int,
-    bound: Fraction,
-    bounds: tuple[np.ndarray, np.ndarray],
-    multipliers: Multipliers,
-) -> None:
-    """Prove F_target - F_label <= bound at every state with l <= h <= u, for bounds l, u (p,).
-
-    Raises
-    ------
-    Refused
-        The multipliers do not prove it.
-    """
-    low, high = bounds
-    network.difference(label, target)
-    if (low > high).any():
-        return  # there is no such state
-    if not is_semidefinite(margin_form(network, region, label, target, bound, bounds, multipliers)):
-        raise Refused("the multipliers do not prove the bound")
-
-
 def margin_form(
     network: Network,
     region: Region,
@@ -179,18 +165,18 @@ def margin_form(
     low, high = bounds
     dead = high <= 0
     active, free = np.flatnonzero((low >= 0) & ~dead), np.flatnonzero((low < 0) & ~dead)
-    (b, V), W, k = mondeq.bias(network, region), network.W, len(free)
+    (b, V), W, k = network.bias(region), network.W, len(free)
     top = Exact.of(high).maximum(Exact.zeros(len(b)))
 
     # The sum of the products is y'(one + Z z + H h + D d) with y = (1, z_free), once the factors u - z are folded in.
     one, Z, H, D = Exact.zeros(1 + 2 * k, 1), *(Exact.zeros(1 + 2 * k, size) for size in (len(b), len(b), region.size))
     facts = _facts(Exact.of(low), Exact.of(high), top, region)
-    for name, rows in _multiplied(multipliers, low, high, free).items():
+    for name, m in _multiplied(multipliers, low, high, free).items():
         if name not in facts:
             raise Refused(f"{name}: the region is not clipped")
         constant, of_z, of_h, of_d = facts[name]
-        one = one + (rows @ constant).column()
-        Z, H, D = (part if of is None else part + rows * of.row() for part, of in ((Z, of_z), (H, of_h), (D, of_d)))
+        one = one + (m @ constant).column()
+        Z, H, D = (part if of is None else part + m * of.row() for part, of in ((Z, of_z), (H, of_h), (D, of_d)))
 
     def fold(rows: Exact) -> Exact:
         plain, times_z, times_rest = rows[:1], rows[1 : 1 + k], rows[1 + k :]
@@ -245,9 +231,9 @@ def _multiplied(multipliers: Multipliers, low: np.ndarray, high: np.ndarray, fre
     p = len(low)
     kept = np.concatenate([[0], 1 + free, 1 + p + free])
     known = {"triangle": (low >= 0) | (high <= 0), "-h": high > 0}
-    for name, rows in multipliers.facts.items():
-        if np.delete(rows, kept, 0).any():
+    for name, m in multipliers.facts.items():
+        if np.delete(m, kept, 0).any():
             raise Refused(f"{name}: a factor belongs to a neuron whose sign is known")
-        if name in known and rows[:, known[name]].any():
+        if name in known and m[:, known[name]].any():
             raise Refused(f"{name}: there is no such fact of a neuron with these bounds")
-    return {name: Exact.of(rows[kept]) for name, rows in multipliers.facts.items()}
+    return {name: Exact.of(m[kept]) for name, m in multipliers.facts.items()}

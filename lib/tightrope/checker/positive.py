@@ -55,7 +55,10 @@ def is_semidefinite(S: Exact, *, strictly: bool = False) -> bool:
             continue
         if not np.isfinite(L).all():
             return False
-        factor = Exact(np.array([[round(v) for v in row] for row in (L * 2.0**BITS).tolist()]), Fraction(1, 1 << BITS))
+        factor = Exact(
+            np.array([[round(v) for v in row] for row in (L * 2.0**BITS).tolist()], dtype=object),
+            Fraction(1, 1 << BITS),
+        )
         if _leaves_dominant(Exact(A, unit), factor, strictly):
             return True
     fine = _fine_factor(A, unit) if len(A) <= LARGEST else None

@@ -1,23 +1,19 @@
-"""Upper bounds of linear forms of a feed-forward ReLU network on a region; README-relu.md has the identity.
+"""Upper bounds of linear forms of a feed-forward ReLU network on a region; README-relu.md has the identity."""
 
-A form mu h of a layer's preactivations h = W z + b is mu b + A z with A = mu W, and for *any* mu' of the layer below
-
-    A z <= mu' h' + sum_j max { A_j max(t, 0) - mu'_j t : l_j <= t <= u_j },        l <= h' <= u,
-
-where the maximum is at l_j, u_j or 0. So a proof is a form mu for each layer; how it was found does not matter.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from tightrope.checker.claims import EXACT, array, check_labels, region_of, row
+from tightrope.checker.file import Certificate
 from tightrope.checker.numbers import Exact, Refused, above
-from tightrope.checker.regions import Region
+from tightrope.checker.regions import Region, read
 from tightrope.checker.relu_network import Network, Step
-from tightrope.checker.trees import complete
+from tightrope.checker.trees import complete, in_leaf
 
 #: Products of a network's proof up to which it is decided in integers; beyond, in floats with an a-priori error.
 EXACT_UP_TO = 50_000_000
@@ -27,6 +23,102 @@ UNIT, TINY = 2.0**-53, 2.0**-1070
 LARGEST = 2**22
 
 RULES = ("interval", "hbox", "deepz", "crown", "crown_0")
+
+
+# theories ------------------------------------------------------------------------------------------------------------
+
+
+def linear(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> Callable[..., str]:
+    """Theory relu-linear, also of a file with `more` arrays."""
+    network = Network.read(arrays)
+    sizes, hidden = network.sizes[:-1], range(1, len(network.layers))
+    kinds = ["l", "u", *(f"mu{i}." for i in hidden)]
+    kinds += ["mu."] if any(claim.get("rule") == "given" for claim in file.claims) else []
+    kinds += ["sign."] if any("leaves" in claim for claim in file.claims) else []
+    proofs = Proofs(network, region_of(file, *more, *(f"{kind}{i}" for kind in kinds for i in hidden)))
+    taken = signed = 0
+
+    def prove(_: int, rule: object, layer: int | None = None, leaves: int = 0, **margin: Any) -> str:
+        nonlocal taken, signed
+        if layer is not None:
+            return proofs.prove_layer(file, layer, rule)
+        (first, taken), (used, signed) = (taken, taken + max(leaves, 1) * (rule == "given")), (signed, signed + leaves)
+        signs = _rows(file, "sign.", sizes, used, leaves) if leaves else None
+        given = _forms(file, rule, "mu.", sizes, first, max(leaves, 1))
+        if leaves and not (signs and complete(np.concatenate(signs, 1))):
+            raise Refused("signs: the leaves do not cover all phases")
+        form = proofs.margin(margin["label"], margin["target"], max(leaves, 1))
+        if wrong := sum(value > margin["bound"] for value in proofs.upper(form, given, signs)):
+            raise Refused(
+                f"{wrong} of {leaves} leaves do not prove it" if leaves else "the forms do not prove the bound"
+            )
+        return proofs.arithmetic.by
+
+    return prove
+
+
+def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str]:
+    """Theory relu-point."""
+    network, region = Network.read(arrays), region_of(file, "point")
+
+    def prove(number: int, label: int, target: int, least: Fraction) -> str:
+        return prove_point(network, region, row(file.arrays, "point", number), label, target, least)
+
+    return prove
+
+
+def distortion(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str]:
+    """Theory relu-distortion: claims of relu-linear, if any, and a last one of the distance."""
+    if "shape" in file.region:
+        raise Refused("region: distances are for balls")
+    network, inner, below = Network.read(arrays), linear(file, arrays, "point"), set()
+    how: list[str] = []  # of the claims that are proven
+
+    def prove(number: int, distance: Fraction | None = None, **claim: Any) -> str:
+        if (distance is None) == (number + 1 == len(file.claims)):
+            raise Refused("distance: it is what the last claim, and no other, is about")
+        if distance is None:
+            how.append(inner(number, **claim))
+            if "layer" not in claim and claim["bound"] < 0:
+                below.add((claim["label"], claim["target"]))
+            return how[-1]
+        label, target = claim["label"], claim["target"]
+        wide = read({**file.region, "radius": file.claims[-1]["distance"]}, file.arrays)
+        how.append(prove_point(network, wide, row(file.arrays, "point", 0), label, target, Fraction(0)))
+        if len(how) <= number:
+            raise Refused("a claim about the ball is not proven")
+        if number and not {(label, k) for k in range(network.sizes[-1]) if k != label} <= below:
+            raise Refused("not every margin of the ball is below 0")
+        return max(how, key=lambda by: by != EXACT)
+
+    return prove
+
+
+def _forms(
+    file: Certificate, rule: object, prefix: str, sizes: Sequence[int], first: int, count: int
+) -> list[np.ndarray] | str:
+    """Return a rule, or for the rule "given" rows of the file's forms."""
+    if rule == "given":
+        return _rows(file, prefix, sizes, first, count)
+    if not isinstance(rule, str) or rule not in RULES:
+        raise Refused(f"rule: expected given or one of {', '.join(RULES)}, got {rule!r}")
+    return rule
+
+
+def _rows(file: Certificate, prefix: str, sizes: Sequence[int], first: int, count: int) -> list[np.ndarray]:
+    """Return rows of the arrays prefix1, prefix2, ... of hidden layers of these sizes."""
+    found = []
+    for i, size in enumerate(sizes, start=1):
+        whole = array(file.arrays, f"{prefix}{i}")
+        if whole.ndim != 2 or whole.shape[1] != size or first + count > len(whole):
+            raise Refused(f"{prefix}{i}: expected {size} numbers in each of at least {first + count} rows")
+        found.append(whole[first : first + count])
+        if not np.isfinite(found[-1]).all():
+            raise Refused(f"{prefix}{i}: a number is not finite")
+    return found
+
+
+# forms ---------------------------------------------------------------------------------------------------------------
 
 
 def slopes(rule: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +141,7 @@ def slopes(rule: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np
 class ExactForms:
     """Bounds value + form h for each row, in integers."""
 
-    by = "exact"
+    by = EXACT
 
     def __init__(self, form: np.ndarray) -> None:
         self.form, self.value = Exact.of(form), Exact.zeros(len(form))
@@ -59,35 +151,31 @@ class ExactForms:
         for step in reversed(layer):
             W, b = step.exact
             self.value = self.value + self.form @ b
-            self.form = self.form @ W if len(W.shape) == 2 else self.form * W[None, :]
+            self.form = self.form @ W if len(W.shape) == 2 else self.form * W.row()
 
     def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | str) -> None:
         """Go on to the preactivations below ReLU, between low and high (n,) or (rows, n), by a given form or a rule."""
+        A = self.form
         if isinstance(given, str):
-            chosen = np.where(self.form.signs > 0, *slopes(given, low, high))
-            chosen = np.rint(chosen * 2.0**SLOPE_BITS).astype(int)
-            mu = (self.form * Exact(chosen, Fraction(1, 2**SLOPE_BITS))).shortened()
+            chosen = np.rint(np.where(A.signs > 0, *slopes(given, low, high)) * 2.0**SLOPE_BITS).astype(int)
+            mu = (A * Exact(chosen, Fraction(1, 2**SLOPE_BITS))).shortened()
         else:
             mu = Exact.of(given).shortened()
-        lower, upper, A = Exact.of(low), Exact.of(high), self.form
-        zero = Exact.zeros(*low.shape)
-        most = (A * lower.maximum(zero) - mu * lower).maximum(A * upper.maximum(zero) - mu * upper)
-        most_integers = np.where((low < 0) & (high > 0) & (most.integers < 0), 0, most.integers)
-        self.value = self.value + Exact(most_integers.sum(1), most.scale)
-        self.form = mu
+        ends, zero = (Exact.of(low), Exact.of(high)), Exact.zeros(*low.shape)
+        most = Exact.maximum(*(A * end.maximum(zero) - mu * end for end in ends))
+        kept = np.where((low < 0) & (high > 0) & (most.integers < 0), 0, most.integers)
+        self.value, self.form = self.value + Exact(kept.sum(1), most.scale), mu
 
-    def largest(self, region: "Inputs") -> list[Fraction]:
+    def largest(self, inputs: "Inputs") -> list[Fraction]:
         """Return the bound of each row, forms being of the input."""
-        value, reach = self.value + self.form @ region.region.centre, region.region.reach(self.form)
+        value, reach = self.value + self.form @ inputs.region.centre, inputs.region.reach(self.form)
         return [v + r for v, r in zip(value.fractions(), reach, strict=True)]
 
 
 class FloatForms:
-    """Bounds value + form h for each row in float64, with the sum `size` of what was added and its a-priori error.
+    """The same in float64, with the sum `size` of what was added and its a-priori error, as README-relu.md has it.
 
-    A sum of n products has an error of at most 2 n u times the sum of their absolute values (Higham 2002, section 3.1,
-    in any order), and 2^-1074 more for each product that underflows; four times that is added, so that the error may be
-    computed in floats itself. The error of A = mu W is of a form of z, whose entries are at most `sizes`.
+    The error of A = mu W is of a form of the layer's input, whose entries are at most `sizes`.
     """
 
     by = "float64 analysis"
@@ -109,27 +197,24 @@ class FloatForms:
             self.form = step.transposed(self.form)
 
     def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | str) -> None:
-        """Go on to the preactivations below ReLU; as :meth:`ExactForms.relu`."""
+        """Go on to the preactivations below ReLU."""
         A = self.form
-        if isinstance(given, str):
-            mu = A * np.where(A > 0, *slopes(given, low, high))
-        else:
-            mu = np.asarray(given, float)
+        mu = A * np.where(A > 0, *slopes(given, low, high)) if isinstance(given, str) else np.asarray(given, float)
         top, ends = np.maximum(high, 0), np.maximum(np.abs(low), np.abs(high))
         most = np.maximum(A * np.maximum(low, 0) - mu * low, A * top - mu * high)
         most = np.where((low < 0) & (high > 0), np.maximum(most, 0), most)
         self._add(most.sum(1), (np.abs(A) * top + np.abs(mu) * ends).sum(1), low.shape[-1])
         self.form = mu
 
-    def largest(self, region: "Inputs") -> list[Fraction]:
+    def largest(self, inputs: "Inputs") -> list[Fraction]:
         """Return the bound of each row, forms being of the input."""
-        middle, half, centre, radius = region.floats
+        middle, half, centre, radius = inputs.floats
         size = np.abs(self.form)
         value, reach = self.form @ middle + size @ half, size @ (np.abs(middle) + half)
         if radius is not None:
             most = size.max(1, keepdims=True)
             scaled = size / np.where(most > 0, most, 1)
-            norm = radius * most[:, 0] * (np.sqrt((scaled**2).sum(1)) if region.region.norm == "2" else 1)
+            norm = radius * most[:, 0] * (np.sqrt((scaled**2).sum(1)) if inputs.region.norm == "2" else 1)
             value, reach = np.minimum(value, self.form @ centre + norm), reach + size @ np.abs(centre) + norm
         self._add(value, reach, 2 * len(middle), 1 + (np.abs(middle) + half + np.abs(centre)).sum())
         error = self.error + 4 * self.sums * UNIT * self.size
@@ -148,15 +233,14 @@ class Inputs:
     def floats(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
         """Centre and half-widths (n,) of a box, centre (n,) and radius of a ball or None: the region is in both."""
         ball = self.region
-        if ball.generators is not None:
-            raise Refused("region: in floats, only balls are read")
         if ball.half is not None:
-            low, high = ball.centre - ball.half, ball.centre + ball.half
+            ends = -ball.half, ball.half
         elif ball.lower is not None and ball.upper is not None:
-            low, high = ball.centre + ball.lower, ball.centre + ball.upper
+            ends = ball.lower, ball.upper
         else:
             whole = Exact.rational([ball.radius] * len(ball.centre))
-            low, high = ball.centre - whole, ball.centre + whole
+            ends = -whole, whole
+        low, high = (ball.centre + end for end in ends)
         middle, centre = Exact.of(((low + high) * Fraction(1, 2)).floats()), Exact.of(ball.centre.floats())
         half = (high - middle).maximum(middle - low).up().floats()
         radius = above(ball.radius + abs(ball.centre - centre).sum().fraction()) if ball.half is None else None
@@ -173,122 +257,73 @@ class Proofs:
     """A network on a region, and the bounds of its hidden layers that are proven already, from the first on."""
 
     def __init__(self, network: Network, region: Region) -> None:
-        if len(region.centre) != network.inputs:
-            raise Refused(f"region: expected {network.inputs} coordinates, got {len(region.centre)}")
+        _check_inputs(network, region)
         self.network, self.inputs = network, Inputs(region)
         self.bounds: list[tuple[np.ndarray, np.ndarray]] = []
-        exact = region.generators is not None or network.cost <= EXACT_UP_TO
+        exact = region.generators is not None or network.cost <= EXACT_UP_TO  # in floats, only balls are read
         self.arithmetic: type[ExactForms] | type[FloatForms] = ExactForms if exact else FloatForms
         self._sizes: dict[int, list[np.ndarray]] = {}
 
+    @np.errstate(all="ignore")  # what overflows is refused at the end
     def upper(
         self, form: np.ndarray, given: Sequence[np.ndarray] | str, signs: Sequence[np.ndarray] | None = None
     ) -> list[Fraction]:
         """Return upper bounds of form h (rows, n) of the layer above the proven ones.
 
-        Parameters
-        ----------
-        given
-            A rule, or the forms (rows, n_i) of each hidden layer below.
-        signs
-            (rows, n_i) for each hidden layer: what h is known to be, 1 for h >= 0, -1 for h <= 0, 0 for nothing.
+        `given` is a rule, or the forms (rows, n_i) of each hidden layer below; `signs` (rows, n_i) are those of leaves.
         """
-        group = max(1, LARGEST // max(step.shape[i] for layer in self.network.layers for step in layer for i in (0, 1)))
+        group = max(1, LARGEST // max(max(step.shape) for step in self.network.steps))
         found: list[Fraction] = []
         for start in range(0, len(form), group):
             rows = slice(start, start + group)
-            part = given if isinstance(given, str) else [mu[rows] for mu in given]
-            with np.errstate(all="ignore"):  # what overflows is refused at the end
-                found += self._upper(form[rows], part, None if signs is None else [sign[rows] for sign in signs])
+            forms = self.arithmetic(form[rows])
+            for i in reversed(range(len(self.bounds) + 1)):
+                forms.through(self.network.layers[i], self._step_sizes(i))
+                if not i:
+                    break
+                low, high = self.bounds[i - 1]
+                if signs is not None:
+                    sign = signs[i - 1][rows]
+                    low, high = in_leaf(low, high, sign)
+                forms.relu(low, high, given if isinstance(given, str) else given[i - 1][rows])
+            found += forms.largest(self.inputs)
         return found
-
-    def _upper(
-        self, form: np.ndarray, given: Sequence[np.ndarray] | str, signs: Sequence[np.ndarray] | None
-    ) -> list[Fraction]:
-        forms = self.arithmetic(form)
-        for i in reversed(range(len(self.bounds) + 1)):
-            forms.through(self.network.layers[i], self._step_sizes(i))
-            if i == 0:
-                break
-            low, high = self.bounds[i - 1]
-            if signs is not None:
-                low = np.where(signs[i - 1] > 0, np.maximum(low, 0), low)
-                high = np.where(signs[i - 1] < 0, np.minimum(high, 0), high)
-            forms.relu(low, high, given if isinstance(given, str) else given[i - 1])
-        return forms.largest(self.inputs)
 
     def _step_sizes(self, i: int) -> list[np.ndarray]:
         """Return bounds of the absolute values of what each step of layer i is applied to; for floats only."""
         if self.arithmetic is ExactForms:
             return []
         if i not in self._sizes:
-            size = np.maximum(self.bounds[i - 1][1], 0) if i else self.inputs.sizes
-            found = [size]
+            found = [np.maximum(self.bounds[i - 1][1], 0) if i else self.inputs.sizes]
             for step in self.network.layers[i][:-1]:
-                size = (step.absolute(size) + np.abs(step.bias) + 2.0**-1000) * (1 + 2.0**-20)
-                found.append(size)
+                found.append((step.absolute(found[-1]) + np.abs(step.bias) + 2.0**-1000) * (1 + 2.0**-20))
             self._sizes[i] = found
         return self._sizes[i]
 
-    def prove_layer(self, low: np.ndarray, high: np.ndarray, given: Sequence[np.ndarray] | str) -> None:
-        """Prove low <= h <= high (n,) of the next hidden layer; `given` has rows for the upper, then the lower bounds.
-
-        Raises
-        ------
-        Refused
-            One of them is not proven.
-        """
-        number = len(self.bounds) + 1
-        if number >= len(self.network.layers):
-            raise Refused("layer: it is not a hidden one")
-        size = self.network.sizes[number - 1]
-        low, high = np.asarray(low, float), np.asarray(high, float)
+    def prove_layer(self, file: Certificate, layer: int, rule: object) -> str:
+        """Prove the file's l <= h <= u (n,) of the next hidden layer; return how numbers were computed."""
+        if layer != len(self.bounds) + 1 or layer >= len(self.network.layers):
+            raise Refused("layer: hidden layers are proven in order, each once")
+        *below, size = self.network.sizes[:layer]
+        given = _forms(file, rule, f"mu{layer}.", below, 0, 2 * size)
+        low, high = (np.asarray(array(file.arrays, f"{side}{layer}"), float) for side in "lu")
         if low.shape != (size,) or high.shape != (size,) or not np.isfinite([low, high]).all():
-            raise Refused(f"l{number}, u{number}: expected {size} finite numbers each")
-        found = self.upper(both_signs(size), given)
-        claimed = [*map(Fraction, high.tolist()), *map(Fraction, (-low).tolist())]
-        wrong = sum(f > c for f, c in zip(found, claimed, strict=True))
+            raise Refused(f"l{layer}, u{layer}: expected {size} finite numbers each")
+        claimed = map(Fraction, [*high.tolist(), *(-low).tolist()])
+        wrong = sum(f > c for f, c in zip(self.upper(both_signs(size), given), claimed, strict=True))
         if wrong:
-            raise Refused(f"layer {number}: {wrong} of {2 * size} bounds are not proven")
+            raise Refused(f"layer {layer}: {wrong} of {2 * size} bounds are not proven")
         self.bounds.append((low, high))
+        return self.arithmetic.by
 
     def margin(self, label: int, target: int, rows: int = 1) -> np.ndarray:
         """Return the form of F_target - F_label, (rows, K) times the same."""
         if len(self.bounds) != len(self.network.layers) - 1:
             raise Refused("the bounds of a hidden layer are not proven")
-        _check_labels(self.network, label, target)
+        check_labels(label, target, self.network.sizes[-1])
         form = np.zeros((rows, self.network.sizes[-1]))
         form[:, target], form[:, label] = 1, -1
         return form
-
-    def prove_margin(
-        self,
-        label: int,
-        target: int,
-        bound: Fraction,
-        given: Sequence[np.ndarray] | str,
-        signs: Sequence[np.ndarray] | None = None,
-    ) -> None:
-        """Prove F_target - F_label <= bound on the region.
-
-        Parameters
-        ----------
-        given, signs
-            As for :meth:`upper`, a row for each leaf of a tree; without signs one row.
-
-        Raises
-        ------
-        Refused
-            It is not proven, or the leaves leave something out.
-        """
-        rows = len(signs[0]) if signs else 1
-        if signs is not None and not (signs and complete(np.concatenate(signs, 1))):
-            raise Refused("signs: the leaves do not cover all phases")
-        found = self.upper(self.margin(label, target, rows), given, signs)
-        wrong = sum(value > bound for value in found)
-        if wrong:
-            what = f"{wrong} of {rows} leaves" if signs is not None else "the forms"
-            raise Refused(f"{what} do not prove the bound")
 
 
 def both_signs(size: int) -> np.ndarray:
@@ -298,19 +333,11 @@ def both_signs(size: int) -> np.ndarray:
 
 @np.errstate(all="ignore")  # what overflows is refused
 def prove_point(network: Network, region: Region, point: np.ndarray, label: int, target: int, least: Fraction) -> str:
-    """Prove F_target - F_label >= least at a point of the region; return how: "exact", or "float64 analysis".
-
-    Raises
-    ------
-    Refused
-        It is outside, or the margin is smaller.
-    """
-    _check_labels(network, label, target)
-    if point.shape != region.centre.shape or len(point) != network.inputs:
-        raise Refused(f"point: expected {network.inputs} coordinates")
-    x = Exact.of(point)
-    x = region.point(x if region.generators is not None else x - region.centre)
-    if sum(step.shape[0] * step.shape[1] for layer in network.layers for step in layer) <= EXACT_UP_TO // 10:
+    """Prove F_target - F_label >= least at a point of the region; return how: "exact", or "float64 analysis"."""
+    check_labels(label, target, network.sizes[-1])
+    _check_inputs(network, region)
+    x = region.point(Exact.of(point))
+    if is_small(network):
         x = exact_outputs(network, x)
         if (x[target] - x[label]).fraction() < least:
             raise Refused("the point's margin is smaller")
@@ -332,6 +359,11 @@ def prove_point(network: Network, region: Region, point: np.ndarray, label: int,
     return FloatForms.by
 
 
+def is_small(network: Network) -> bool:
+    """Return whether its outputs are computed in integers."""
+    return sum(step.products for step in network.steps) <= EXACT_UP_TO // 10
+
+
 def exact_outputs(network: Network, x: Exact) -> Exact:
     """Return F(x) (K,) in integers."""
     for i, layer in enumerate(network.layers):
@@ -343,26 +375,6 @@ def exact_outputs(network: Network, x: Exact) -> Exact:
     return x
 
 
-def _check_labels(network: Network, label: int, target: int) -> None:
-    classes = network.sizes[-1]
-    if not (0 <= label < classes and 0 <= target < classes and label != target):
-        raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
-
-
-def given_forms(arrays: Mapping[str, np.ndarray], prefix: str, sizes: Sequence[int], rows: slice) -> list[np.ndarray]:
-    """Return some rows of the arrays prefix1, prefix2, ... of hidden layers of these sizes.
-
-    Raises
-    ------
-    Refused
-        One is missing, too short, of another width, or not finite.
-    """
-    found = []
-    for i, size in enumerate(sizes, start=1):
-        array = arrays.get(f"{prefix}{i}")
-        if array is None or array.ndim != 2 or array.shape[1] != size or rows.stop > len(array):
-            raise Refused(f"{prefix}{i}: expected {size} numbers in each of at least {rows.stop} rows")
-        if not np.isfinite(array[rows]).all():
-            raise Refused(f"{prefix}{i}: a number is not finite")
-        found.append(array[rows])
-    return found
+def _check_inputs(network: Network, region: Region) -> None:
+    if len(region.centre) != network.inputs:
+        raise Refused(f"region: expected {network.inputs} coordinates, got {len(region.centre)}")

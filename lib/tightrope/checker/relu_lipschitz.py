@@ -4,20 +4,24 @@ The set is that of all states: with h_i = A_i x_{i-1} + b_i each neuron has u = 
 x = u h; backwards g_m = c, r_i = u_i g_i, g_{i-1} = A_i' r_i. The constant is at most the largest t' g_0, ||t|| <= 1.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import zip_longest
 from math import prod
+from typing import Any
 
 import numpy as np
 
+from tightrope.checker.claims import only, region_of, row, rows
+from tightrope.checker.file import Certificate
 from tightrope.checker.mondeq import HALF, bordered, inverse_up, symmetric
 from tightrope.checker.numbers import Exact, Refused, common, diagonal, stack
 from tightrope.checker.positive import is_semidefinite
 from tightrope.checker.regions import Region
-from tightrope.checker.relu import EXACT_UP_TO, exact_outputs
+from tightrope.checker.relu import Proofs, exact_outputs, is_small
 from tightrope.checker.relu_network import Network, Step
 
 NORMS = ("2", "inf")
@@ -30,41 +34,106 @@ LARGEST = 2_000_000
 
 #: Affine forms of one kind of number by the variables' block: (rows, size), or the row that each variable stands in.
 Form = dict[str, Exact | np.ndarray]
+Polynomial = Counter[frozenset[int]]
 Bounds = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+# theories ------------------------------------------------------------------------------------------------------------
+
+
+def upper(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str | None]:
+    """Theory relu-lipschitz."""
+    network = Network.read(arrays)
+    hidden = range(1, len(network.layers))
+    single = [*OF_INPUTS, *(f"{i}.{name}" for i in hidden for name in OF_NEURONS)]
+    region = _region(
+        file, network, "products", "multipliers", *single, *(f"{side}{i}" for i in hidden for side in "lu")
+    )
+    proofs = Proofs(network, region) if region is not None else None
+    taken = 0
+
+    def prove(_: int, rule: object, layer: int | None = None, **claim: Any) -> str | None:
+        nonlocal taken
+        if layer is not None:
+            if proofs is None or rule == "given":
+                raise Refused("layer: its bounds are proven on a region, by a rule without forms")
+            return proofs.prove_layer(file, layer, rule)
+        number, taken = taken, taken + 1
+        part, norm, bound = claim["part"], _norm(claim["norm"]), claim["bound"]
+        states = States.read(network, part, region, proofs.bounds if proofs is not None else [])
+        if rule == "quadratics":
+            spare, corner, side, core = Quadratics(states, norm, rows(file.arrays, single, number)).remainder()
+            proven = is_semidefinite(bordered(corner + Exact.rational(bound + spare), side, core))
+        elif rule == "intervals":
+            proven = bound >= 0 and proven_by_intervals(states, norm) <= (bound if norm == "inf" else bound**2)
+        elif rule == "products" and norm == "inf":
+            proven = (
+                proven_by_products(states, row(file.arrays, rule, number), row(file.arrays, "multipliers", number))
+                <= bound
+            )
+        else:
+            raise Refused(f"rule: expected intervals, quadratics, or of the norm inf products, got {rule!r}")
+        if not proven:
+            raise Refused(f"rule: {rule} do not prove the bound")
+        return proofs.arithmetic.by if proofs is not None and proofs.bounds else None
+
+    return prove
+
+
+def lower(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory relu-lipschitz-points."""
+    network = Network.read(arrays)
+    region = _region(file, network, "point", "other")
+
+    def prove(number: int, part: object, norm: object, least: Fraction) -> None:
+        ends = [row(file.arrays, name, number) for name in ("point", "other")]
+        found = quotient(network, part, _norm(norm), ends)
+        if region is not None:
+            for end in ends:
+                region.point(Exact.of(end))
+        if least < 0 or found < (least if norm == "inf" else least**2):
+            raise Refused("the difference quotient is smaller")
+
+    return prove
+
+
+def _region(file: Certificate, network: Network, *names: str) -> Region | None:
+    """Return the region, None for all inputs, refusing arrays of other names than these and its own."""
+    if not file.region:
+        only(file, *names)
+        return None
+    region = region_of(file, *names)
+    if region.generators is not None or len(region.centre) != network.inputs:
+        raise Refused(f"region: expected a ball of {network.inputs} coordinates")
+    return region
+
+
+def _norm(norm: object) -> str:
+    if not isinstance(norm, str) or norm not in NORMS:
+        raise Refused(f"norm: expected one of {', '.join(NORMS)}, got {norm!r}")
+    return norm
+
+
+# states --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """What is known of a network's states.
+    """What is known of a network's states."""
 
-    Attributes
-    ----------
-    layers
-        A_i (p_i, p_{i-1}) and b_i (p_i,) of the hidden layers.
-    c
-        (p_m,) the combination of the last activations.
-    region
-        None for all inputs.
-    bounds
-        Proven l_i <= h_i <= u_i; none without a region.
-    """
-
-    layers: Sequence[tuple[Exact, Exact]]
-    c: Exact
-    region: Region | None
-    bounds: Bounds
+    layers: Sequence[tuple[Exact, Exact]]  # A_i (p_i, p_{i-1}) and b_i (p_i,) of the hidden layers
+    c: Exact  # (p_m,) the combination of the last activations
+    region: Region | None  # None for all inputs
+    bounds: Bounds  # proven l_i <= h_i <= u_i; none without a region
 
     @classmethod
     def read(cls, network: Network, part: object, region: Region | None, bounds: Bounds) -> "States":
         """Return the states of an output, or of the difference of a pair [i, j] of them."""
         hidden = len(network.layers) - 1
-        if region is not None and region.generators is not None:
-            raise Refused("region: expected a ball")
         if len(bounds) != (hidden if region is not None else 0):
             raise Refused("the bounds of a hidden layer are not proven")
         *layers, (C, _) = map(_affine, network.layers)
-        rows = _rows(part, len(C))
-        return cls(layers, C[rows[0]] - C[rows[1]] if len(rows) == 2 else C[rows[0]], region, bounds)
+        return cls(layers, _part(C, part), region, bounds)
 
     @property
     def inputs(self) -> int:
@@ -95,12 +164,13 @@ class States:
         return found
 
 
-def _rows(part: object, outputs: int) -> list[int]:
+def _part(outputs: Exact, part: object) -> Exact:
+    """Return one of the rows, or the difference of a pair [i, j] of them."""
     given: list = part if isinstance(part, list) else [part]
-    rows = [k for k in given if type(k) is int and 0 <= k < outputs]
-    if rows != given or not len(rows) == len(set(rows)) == (2 if isinstance(part, list) else 1):
-        raise Refused(f"part: expected an output below {outputs}, or a list of two of them, got {part!r}")
-    return rows
+    whole = all(type(k) is int and 0 <= k < len(outputs) for k in given)
+    if not whole or len(given) != len(set(given)) or len(given) != (2 if isinstance(part, list) else 1):
+        raise Refused(f"part: expected an output below {len(outputs)}, or a list of two of them, got {part!r}")
+    return outputs[given[0]] - outputs[given[1]] if len(given) == 2 else outputs[given[0]]
 
 
 def _affine(layer: Sequence[Step]) -> tuple[Exact, Exact]:
@@ -110,33 +180,6 @@ def _affine(layer: Sequence[Step]) -> tuple[Exact, Exact]:
         A, a = step.exact
         W, b = (A @ W, A @ b + a) if len(A.shape) == 2 else (A.column() * W, A * b + a)
     return W, b
-
-
-def prove(
-    states: States, norm: str, bound: Fraction, rule: str, row: Callable[[str], np.ndarray], names: Iterable[str]
-) -> None:
-    """Prove that the constant is at most the bound, by a rule; `row` reads the file's arrays of these names.
-
-    Raises
-    ------
-    Refused
-        The rule does not prove it.
-    """
-    if rule == "quadratics":
-        coefficients = {name: row(name) for name in names if name not in ("products", "multipliers")}
-        spare, corner, side, core = remainder(states, norm, coefficients)
-        proven = is_semidefinite(bordered(corner + Exact.rational(bound + spare), side, core))
-    elif rule == "intervals":
-        proven = bound >= 0 and proven_by_intervals(states, norm) <= (bound if norm == "inf" else bound**2)
-    elif rule == "products" and norm == "inf":
-        proven = proven_by_products(states, row("products"), row("multipliers")) <= bound
-    else:
-        raise Refused(f"rule: expected intervals, quadratics, or of the norm inf products, got {rule!r}")
-    if not proven:
-        raise Refused("the multipliers do not prove the bound" if rule != "intervals" else "intervals do not prove it")
-
-
-# intervals -----------------------------------------------------------------------------------------------------
 
 
 def proven_by_intervals(states: States, norm: str) -> Fraction:
@@ -149,17 +192,7 @@ def proven_by_intervals(states: States, norm: str) -> Fraction:
 # quadratic functions of single neurons -----------------------------------------------------------------------------
 
 
-def remainder(
-    states: States, norm: str, coefficients: Mapping[str, np.ndarray]
-) -> tuple[Fraction, Exact, Exact, Exact]:
-    """Return the least sum q of the functions, and the form -t'g_0 - q as corner, row and core, without t, perhaps d.
-
-    The bound holds if bound + least sum, added to the corner, makes the form nonnegative.
-    """
-    return _Quadratics(states, norm, coefficients).remainder()
-
-
-class _Quadratics:
+class Quadratics:
     """The form sum of left' diag(m) right over pairs of forms, block by block, and the functions' least values."""
 
     def __init__(self, states: States, norm: str, coefficients: Mapping[str, np.ndarray]) -> None:
@@ -175,29 +208,24 @@ class _Quadratics:
         self.blocks: dict[tuple[str, str], Exact] = {}
         curved = "1.hh" in self.q or "dt" in self.q  # then d cannot be minimised out by itself
         self.inner = curved or any(on.any() for on in states.on[:-1])
-        A, V = states.layers[0][0], Exact.zeros(len(states.layers[0][1]), 0)
-        self.metric: Exact | None = None  # of |d|^2 in d's own coordinates, if that is not the identity
+        A = states.layers[0][0]
+        self.V, self.metric = Exact.zeros(len(A), 0), None  # the metric of d's own coordinates; None for the identity
         if region is not None:
-            V = A * region.half[None, :] if region.half is not None else A * region.radius
-            if region.half is None and self.inner and V.shape[1] > len(V):  # d = V'w and what V does not see
-                self.metric = V @ V.T
-                V = self.metric
-        self.V = V
+            self.V = A * region.half.row() if region.half is not None else A * region.radius
+            if region.half is None and self.inner and self.V.shape[1] > len(A):  # d = V'w and what V does not see
+                self.V = self.metric = self.V @ self.V.T
         self._forms()
 
     def _check_shapes(self, coefficients: Mapping[str, np.ndarray]) -> None:
-        region = self.states.region
-        sizes: dict[str, int] = {}
-        if region is not None:
-            n = self.states.inputs if self.box else 1
-            sizes |= {"d": n, "dd": n} if self.box else {"dd": n}
-        sizes |= {"t": self.states.inputs, "tt": self.states.inputs} if self.norm == "inf" else {"tt": 1}
+        states, n = self.states, self.states.inputs
+        sizes = {"t": n, "tt": n} if self.norm == "inf" else {"tt": 1}
+        if states.region is not None:
+            sizes |= {"d": n, "dd": n} if self.box else {"dd": 1}
         if self.box and self.norm == "inf":
-            sizes["dt"] = self.states.inputs
-        for i, (_, b) in enumerate(self.states.layers, start=1):
-            known = [name for name in OF_NEURONS if region is not None or not set(name) & set("hx")]
-            last = i == len(self.states.layers)
-            sizes |= {f"{i}.{name}": len(b) for name in known if not (last and "x" in name)}
+            sizes["dt"] = n
+        for i, (_, b) in enumerate(states.layers, start=1):
+            absent = {"h", "x"} if states.region is None else {"x"} if i == len(states.layers) else set()
+            sizes |= {f"{i}.{name}": len(b) for name in OF_NEURONS if not set(name) & absent}
         for name, values in coefficients.items():
             if values.shape != (sizes.get(name),):
                 raise Refused(f"{name}: expected {sizes.get(name, 'no')} coefficients, got the shape {values.shape}")
@@ -234,47 +262,44 @@ class _Quadratics:
     def _add(self, left: Form, m: Exact, right: Form) -> None:
         for column, R in right.items():
             term = m.column() * _dense(R, len(m))
-            for row, L in left.items():
+            for side, L in left.items():
                 block = term[L] if isinstance(L, np.ndarray) else L.T @ term
-                known = self.blocks.get((row, column))
-                self.blocks[row, column] = block if known is None else known + block
+                known = self.blocks.get((side, column))
+                self.blocks[side, column] = block if known is None else known + block
 
     def remainder(self) -> tuple[Fraction, Exact, Exact, Exact]:
+        """Return the least sum q of the functions, and the form -t'g_0 - q as corner, row, core, without t, perhaps d.
+
+        The bound holds if bound + least sum, added to the corner, makes the form nonnegative.
+        """
         spare = self._inputs()
         for i, layer in enumerate(self.forms, start=1):
             own = {name: self.q[f"{i}.{name}"] for name in OF_NEURONS if f"{i}.{name}" in self.q}
             for name, values in own.items():
                 self._add(layer[name[0] if len(name) == 2 else "1"], values, layer[name[-1]])
             spare += self._least(i, own)
-        sizes = {"1": 1}
-        for layer in self.forms:
-            for form in layer.values():
-                for block, M in form.items():
-                    sizes[block] = len(M) if isinstance(M, np.ndarray) else M.shape[1]
+        blocks = [block for layer in self.forms for form in layer.values() for block in form.items()]
+        sizes = {name: len(M) if isinstance(M, np.ndarray) else M.shape[1] for name, M in blocks}
         if not self.inner:
             sizes.pop("d", None)
-        names = list(sizes)
+        names = ["1", *(name for name in sizes if name != "1")]
 
-        def part(row: str, column: str, shape: tuple[int, int]) -> Exact:
-            zero = Exact.zeros(*shape)
-            one, other = (self.blocks.get(key, None) for key in ((row, column), (column, row)))
-            return ((zero if one is None else one) + (zero if other is None else other.T)) * -HALF
+        def part(row: str, column: str, rows: int, columns: int) -> Exact:
+            one = self.blocks.get((row, column), Exact.zeros(rows, columns))
+            return (one + self.blocks.get((column, row), Exact.zeros(columns, rows)).T) * -HALF
 
-        S = stack([[part(a, b, (sizes[a], sizes[b])) for b in names] for a in names])
-        for name, squares in (("d", "dd"), ("t", "tt")):
-            width = {"d": self.V.shape[1], "t": self.states.inputs}[name]
-            if name in sizes or not width:
-                continue
-            beside = stack([[part(a, name, (sizes[a], width))] for a in names])
-            weight = -self.q.get(squares, Exact.zeros(1))
-            S = _minimised(S, beside, weight, name)
+        S = stack([[part(a, b, sizes[a], sizes[b]) for b in names] for a in names])
+        for name, width in (("d", self.V.shape[1]), ("t", self.states.inputs)):
+            if name not in sizes and width:
+                beside = stack([[part(a, name, sizes[a], width)] for a in names])
+                S = _minimised(S, beside, -self.q.get(2 * name, Exact.zeros(1)), name)
         return spare, S[0, 0], S[0, 1:], S[1:, 1:]
 
     def _inputs(self) -> Fraction:
         """Add the objective and the functions of d and t; return the least sum of the latter."""
         q, n = self.q, self.states.inputs
-        for row, M in self.gradient.items():
-            self.blocks[row, "t"] = _dense(M, n).T
+        for side, M in self.gradient.items():
+            self.blocks[side, "t"] = _dense(M, n).T
         for name in ("d", "t"):
             if name in q:
                 self._add({"1": Exact.of(np.ones((len(q[name]), 1), int))}, q[name], {name: np.arange(len(q[name]))})
@@ -299,24 +324,23 @@ class _Quadratics:
 
     def _least(self, i: int, own: Mapping[str, Exact]) -> Fraction:
         """Return the least sum of the functions of the neurons of layer i over both u of those that are free."""
-        states, count = self.states, len(self.states.layers[i - 1][1])
-        low, high = states.bounds[i - 1] if states.bounds else (np.zeros(count), np.zeros(count))
-        ends = [Exact.of(end).fractions() for end in (low, high)] + [end.fractions() for end in states.slopes[i]]
-        zero = [Fraction(0)] * count
-        rows = [own[name].fractions() if name in own else zero for name in OF_NEURONS]
-        total = Fraction(0)
-        for j, (h_low, h_high, g_low, g_high, *q) in enumerate(zip(*ends, *rows, strict=True)):
+        states, count, none = self.states, len(self.states.layers[i - 1][1]), Fraction(0)
+        bounds = states.bounds[i - 1] if states.bounds else (np.zeros(count), np.zeros(count))
+        ends = [end.fractions() for end in (*map(Exact.of, bounds), *states.slopes[i])]
+        rows = [own[name].fractions() if name in own else [none] * count for name in OF_NEURONS]
+        total = none
+        for on, free, h_low, h_high, g_low, g_high, *q in zip(
+            states.on[i - 1], states.free[i - 1], *ends, *rows, strict=True
+        ):
             if not any(q):
                 continue
-            u_, uu, h, uh, hh, x, ux, hx, xx, g, ug, gg, r, ur, gr, rr = q
+            u, uu, h, uh, hh, x, ux, hx, xx, g, ug, gg, r, ur, gr, rr = q
             found = []
-            if not states.on[i - 1][j]:
-                found.append(
-                    least_between(hh, h, h_low, min(h_high, Fraction(0))) + least_between(gg, g, g_low, g_high)
-                )
-            if states.on[i - 1][j] or states.free[i - 1][j]:
-                value = least_between(hh + hx + xx, h + uh + x + ux, max(h_low, Fraction(0)), h_high)
-                found.append(u_ + uu + value + least_between(gg + gr + rr, g + ug + r + ur, g_low, g_high))
+            if not on:  # u = 0, x = 0, r = 0
+                found += [least_between(hh, h, h_low, min(h_high, none)) + least_between(gg, g, g_low, g_high)]
+            if on or free:  # u = 1, x = h, r = g
+                value = least_between(hh + hx + xx, h + uh + x + ux, max(h_low, none), h_high)
+                found += [u + uu + value + least_between(gg + gr + rr, g + ug + r + ur, g_low, g_high)]
             total += min(found)
         return total
 
@@ -400,53 +424,46 @@ def proven_by_products(states: States, literals: np.ndarray, multipliers: np.nda
     weights = Exact.of(multipliers)
     if (weights.signs < 0).any():
         raise Refused("multipliers: one is negative")
-    polynomial, unit = gradient_polynomial(states)
+    polynomial, unit = _gradient(states)
     scale = common(unit, weights.scale)
-    rest = {monomial: -value * int(unit / scale) for monomial, value in polynomial.items()}
-    for row, weight in zip(literals.tolist(), weights.over(scale).tolist(), strict=True):
-        terms = {frozenset[int](): -weight}
-        for literal in filter(None, row):
-            longer: dict[frozenset[int], int] = {}
+    rest = Counter({monomial: -value * int(unit / scale) for monomial, value in polynomial.items()})
+    for product, weight in zip(literals.tolist(), weights.over(scale).tolist(), strict=True):
+        terms: Polynomial = Counter({frozenset(): -weight})
+        for literal in filter(None, product):
+            longer: Polynomial = Counter()
             for monomial, value in terms.items():
-                both = monomial | {abs(literal) - 1}
-                if literal < 0:
-                    longer[monomial] = longer.get(monomial, 0) + value
-                longer[both] = longer.get(both, 0) + (value if literal > 0 else -value)
+                longer[monomial] += value if literal < 0 else 0
+                longer[monomial | {abs(literal) - 1}] += value if literal > 0 else -value
             terms = longer
-        for monomial, value in terms.items():
-            rest[monomial] = rest.get(monomial, 0) + value
+        rest.update(terms)
     # bound + rest >= 0: a monomial is between 0 and 1
     return -scale * (rest.pop(frozenset(), 0) + sum(value for value in rest.values() if value < 0))
 
 
-def gradient_polynomial(states: States) -> tuple[dict[frozenset[int], int], Fraction]:
-    """Return t'g_0 as integers by monomial, and their unit; the variables are those of :func:`prove_by_products`."""
+def _gradient(states: States) -> tuple[Polynomial, Fraction]:
+    """Return t'g_0 as integers by monomial, and their unit; the variables are those of :func:`proven_by_products`."""
     sizes = [states.inputs, *(len(b) for _, b in states.layers)]
     if prod(sizes) > LARGEST:
         raise Refused(f"network: its gradient has more than {LARGEST} monomials")
     starts = np.cumsum([0, *sizes]).tolist()
     unit = states.c.scale * prod((A.scale for A, _ in states.layers), start=Fraction(1))
     # Backwards: g_i of a neuron as a polynomial in the u of the layers above it.
-    front = [{frozenset[int](): int(value)} if value else {} for value in states.c.integers]
+    front: list[Polynomial] = [Counter({frozenset(): int(value)} if value else {}) for value in states.c.integers]
     for i in range(len(states.layers), 0, -1):
-        A, on, free = states.layers[i - 1][0].integers, states.on[i - 1], states.free[i - 1]
-        gated: list[dict[frozenset[int], int]] = []
+        on, free, gated = states.on[i - 1], states.free[i - 1], []
         for j, known in enumerate(front):
             own = {starts[i] + j} if free[j] else set()
             gated.append({monomial | own: value for monomial, value in known.items()} if free[j] or on[j] else {})
-        front = []
-        for column in A.T.tolist():
-            total: dict[frozenset[int], int] = {}
+        front = [Counter() for _ in range(sizes[i - 1])]
+        for column, total in zip(states.layers[i - 1][0].integers.T.tolist(), front, strict=True):
             for weight, polynomial in zip(column, gated, strict=True):
-                if weight:
-                    for monomial, value in polynomial.items():
-                        total[monomial] = total.get(monomial, 0) + weight * value
-            front.append(total)
-    found: dict[frozenset[int], int] = {}
+                for monomial, value in polynomial.items() if weight else ():
+                    total[monomial] += weight * value
+    found: Polynomial = Counter()
     for k, polynomial in enumerate(front):
         for monomial, value in polynomial.items():
             found[monomial | {k}] = 2 * value
-            found[monomial] = found.get(monomial, 0) - value
+            found[monomial] -= value
     return found, unit
 
 
@@ -454,42 +471,15 @@ def gradient_polynomial(states: States) -> tuple[dict[frozenset[int], int], Frac
 
 
 def quotient(network: Network, part: object, norm: str, ends: Sequence[np.ndarray]) -> Fraction:
-    """Return |F(x) - F(y)| / ||x - y|| at two points, of the norm 2 its square; F an output or a difference of two.
-
-    Raises
-    ------
-    Refused
-        The points are equal or of another size, or the network is too large for exact numbers.
-    """
-    if sum(step.shape[0] * step.shape[1] for layer in network.layers for step in layer) > EXACT_UP_TO // 10:
+    """Return |F(x) - F(y)| / ||x - y|| at two points, of the norm 2 its square; F an output or a difference of two."""
+    if not is_small(network):
         raise Refused("network: it is too large for exact numbers")
     x, y = map(Exact.of, ends)
     if not x.shape == y.shape == (network.inputs,):
         raise Refused(f"point, other: expected {network.inputs} coordinates")
     step, rise = abs(x - y), exact_outputs(network, x) - exact_outputs(network, y)
-    rows = _rows(part, len(rise))
-    value = rise[rows[0]].fraction() - (rise[rows[1]].fraction() if len(rows) == 2 else 0)
+    value = _part(rise, part).fraction()
     size = max(step.fractions()) if norm == "inf" else (step * step).sum().fraction()
     if not size:
         raise Refused("point, other: they are equal")
     return abs(value) / size if norm == "inf" else value**2 / size
-
-
-def prove_quotient(
-    network: Network, region: Region | None, part: object, norm: str, least: Fraction, ends: Sequence[np.ndarray]
-) -> None:
-    """Prove |F(x) - F(y)| >= least ||x - y|| at two points of the region.
-
-    Raises
-    ------
-    Refused
-        One is outside, or the quotient is smaller.
-    """
-    found = quotient(network, part, norm, ends)
-    if region is not None and region.generators is not None:
-        raise Refused("region: expected a ball")
-    for end in ends:
-        if region is not None:
-            region.point(Exact.of(end) - region.centre)
-    if least < 0 or found < (least if norm == "inf" else least**2):
-        raise Refused("the difference quotient is smaller")

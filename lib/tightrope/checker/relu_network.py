@@ -11,105 +11,95 @@ import numpy as np
 from tightrope.checker.numbers import Exact, Refused
 
 _NAME = re.compile(r"([1-9][0-9]{0,3})\.(dense|convolution|scaling|composition)\.(.+)")
+#: The arrays of each kind of step.
+PARTS = {
+    "dense": ("weight", "bias"),
+    "scaling": ("scale", "shift"),
+    "convolution": ("weight", "bias", "input_shape", "stride", "padding"),
+}
 
 
 @dataclass(frozen=True)
-class Dense:
-    """x -> weight x + bias, weight (outputs, inputs)."""
+class Step:
+    """x -> W x + bias (outputs,): `weight` is the matrix W (outputs, inputs), or (outputs,) its diagonal."""
 
     weight: np.ndarray
     bias: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.weight.ndim != 2 or 0 in self.weight.shape or self.bias.shape != self.weight.shape[:1]:
-            raise Refused("network: a dense layer needs a matrix and one bias for each row")
+        if self.weight.ndim not in (1, 2) or not self.weight.size or self.bias.shape != self.weight.shape[:1]:
+            raise Refused("network: a layer needs a matrix or a vector, and one bias for each row")
 
     @property
     def shape(self) -> tuple[int, int]:
         """(outputs, inputs)."""
-        return self.weight.shape
+        return len(self.bias), self.weight.shape[-1]
+
+    @property
+    def products(self) -> int:
+        """The entries of W that are stated."""
+        return self.weight.size
 
     @property
     def terms(self) -> int:
         """The most products that are added up for one number, forward, transposed, or with the bias."""
-        return max(self.shape)
+        return max(self.weight.shape) if self.weight.ndim == 2 else 1
 
     @cached_property
     def exact(self) -> tuple[Exact, Exact]:
-        """The matrix and the bias."""
+        """W, as `weight` has it, and the bias."""
         return Exact.of(self.weight), Exact.of(self.bias)
 
     def transposed(self, forms: np.ndarray) -> np.ndarray:
         """Return forms W for floats (m, outputs)."""
-        return forms @ self.weight
+        return forms @ self.weight if self.weight.ndim == 2 else forms * self.weight
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return W x for floats (inputs,)."""
-        return self.weight @ x
+        return self._times(self.weight, x)
 
     def absolute(self, x: np.ndarray) -> np.ndarray:
         """Return |W| x for floats (inputs,)."""
-        return np.abs(self.weight) @ x
+        return self._times(np.abs(self.weight), x)
+
+    def _times(self, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return weight @ x if weight.ndim == 2 else weight * x
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """x -> scale x + bias, entry by entry."""
-
-    scale: np.ndarray
-    bias: np.ndarray
-    terms = 1
-
-    def __post_init__(self) -> None:
-        if self.scale.ndim != 1 or not len(self.scale) or self.bias.shape != self.scale.shape:
-            raise Refused("network: a scaling needs vectors of one length")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(outputs, inputs)."""
-        return len(self.scale), len(self.scale)
-
-    @cached_property
-    def exact(self) -> tuple[Exact, Exact]:
-        """The scale and the bias."""
-        return Exact.of(self.scale), Exact.of(self.bias)
-
-    def transposed(self, forms: np.ndarray) -> np.ndarray:
-        """Return forms times the scale, for floats (m, outputs)."""
-        return forms * self.scale
-
-    forward = transposed
-
-    def absolute(self, x: np.ndarray) -> np.ndarray:
-        """Return |scale| x for floats."""
-        return x * np.abs(self.scale)
-
-
-@dataclass(frozen=True)
-class Convolution:
+class Convolution(Step):
     """Cross-correlation with zero padding of images (channels, height, width), flattened.
 
-    y[o, i, j] = filter_bias[o] + sum weight[o, c, a, b] x[c, i s_0 - p_0 + a, j s_1 - p_1 + b].
+    y[o, i, j] = filters[o] + sum weight[o, c, a, b] x[c, i s_0 - p_0 + a, j s_1 - p_1 + b]; `bias` repeats filters.
     """
 
-    weight: np.ndarray
-    filter_bias: np.ndarray
-    image: tuple[int, int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
+    image: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+
+    @classmethod
+    def read(cls, weight: np.ndarray, filters: np.ndarray, *whole: np.ndarray) -> "Convolution":
+        """Return the step of these arrays, those after PARTS."""
+        if any(n.dtype.kind not in "iu" for n in whole) or [n.shape for n in whole] != [(3,), (2,), (2,)]:
+            raise Refused("network: expected three, two and two whole numbers in input_shape, stride, padding")
+        image, stride, padding = (tuple(map(int, n)) for n in whole)
+        fits = weight.ndim == 4 and weight.size and filters.shape == weight.shape[:1]
+        if not fits or min(*image, *stride) <= 0 or min(padding) < 0 or image[0] != weight.shape[1]:
+            raise Refused("network: the arrays of a convolution do not fit each other")
+        found = cls(weight, filters, image, stride, padding)
+        if min(found.out) <= 0:
+            raise Refused("network: the kernel of a convolution is larger than its image")
+        return cls(weight, np.repeat(filters, found.out[1] * found.out[2]), image, stride, padding)
 
     def __post_init__(self) -> None:
-        fits = self.weight.ndim == 4 and 0 not in self.weight.shape and self.filter_bias.shape == self.weight.shape[:1]
-        fits = fits and len(self.image) == 3 and len(self.stride) == len(self.padding) == 2
-        fits = fits and min(*self.image, *self.stride) > 0 and min(self.padding) >= 0
-        if not fits or self.image[0] != self.weight.shape[1] or min(self.out) <= 0:
-            raise Refused("network: the arrays of a convolution do not fit each other")
+        """Nothing: `read` has checked all."""
 
     @property
-    def out(self) -> tuple[int, ...]:
+    def out(self) -> tuple[int, int, int]:
         """Channels, height and width of an output."""
         sizes = zip(self.image[1:], self.padding, self.weight.shape[2:], self.stride, strict=True)
-        return len(self.weight), *((n + 2 * pad - kernel) // step + 1 for n, pad, kernel, step in sizes)
+        height, width = ((n + 2 * pad - kernel) // step + 1 for n, pad, kernel, step in sizes)
+        return len(self.weight), height, width
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -117,62 +107,50 @@ class Convolution:
         return int(np.prod(self.out)), int(np.prod(self.image))
 
     @property
+    def products(self) -> int:
+        """The entries of W."""
+        return self.shape[0] * self.shape[1]
+
+    @property
     def terms(self) -> int:
         """The most products that are added up for one number, with the bias or not."""
         return max(self.shape[0], self.weight[0].size)
-
-    @property
-    def bias(self) -> np.ndarray:
-        """The filters' biases at every place (outputs,)."""
-        return np.repeat(self.filter_bias, self.out[1] * self.out[2])
 
     @cached_property
     def exact(self) -> tuple[Exact, Exact]:
         """The matrix, whose entries are those of the kernels, and the bias."""
         return Exact.of(self.transposed(np.eye(self.shape[0]))), Exact.of(self.bias)
 
-    def _places(self) -> list[tuple[int, int, tuple[slice, slice]]]:
-        """Return each place of the kernel with the padded pixels that it meets."""
+    def _padded(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (..., channels, height, width) with zeros around images, and the view of what is inside."""
+        (_, height, width), (top, left) = self.image, self.padding
+        padded = np.zeros((*images.shape[:-3], self.image[0], height + 2 * top, width + 2 * left))
+        inside = padded[..., top : top + height, left : left + width]
+        inside[...] = images
+        return padded, inside
+
+    def _places(self, padded: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
+        """Return each place of the kernel with the view of the padded pixels that it meets."""
         (_, height, width), (down, right) = self.out, self.stride
-        rows, columns = self.weight.shape[2:]
         return [
-            (a, b, (slice(a, a + down * height, down), slice(b, b + right * width, right)))
-            for a in range(rows)
-            for b in range(columns)
+            (a, b, padded[..., a : a + down * height : down, b : b + right * width : right])
+            for a in range(self.weight.shape[2])
+            for b in range(self.weight.shape[3])
         ]
-
-    def _padded(self) -> tuple[int, int, int]:
-        return self.image[0], self.image[1] + 2 * self.padding[0], self.image[2] + 2 * self.padding[1]
-
-    def _inside(self) -> tuple[slice, slice]:
-        (top, left), (_, height, width) = self.padding, self.image
-        return slice(top, top + height), slice(left, left + width)
 
     def transposed(self, forms: np.ndarray) -> np.ndarray:
         """Return forms W for floats (m, outputs)."""
+        padded, inside = self._padded(np.zeros((len(forms), *self.image)))
         images = forms.reshape(-1, *self.out)
-        padded = np.zeros((len(forms), *self._padded()))
-        for a, b, pixels in self._places():
+        for a, b, pixels in self._places(padded):
             part = np.tensordot(images, self.weight[:, :, a, b], (1, 0))  # (m, height, width, channels)
-            padded[(..., *pixels)] += np.moveaxis(part, 3, 1)
-        return padded[(..., *self._inside())].reshape(len(forms), -1)
+            pixels += np.moveaxis(part, 3, 1)
+        return inside.reshape(len(forms), -1)
 
-    def _apply(self, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
-        padded = np.zeros(self._padded())
-        padded[(..., *self._inside())] = x.reshape(self.image)
-        parts = (np.tensordot(weight[:, :, a, b], padded[(..., *pixels)], 1) for a, b, pixels in self._places())
+    def _times(self, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
+        padded, _ = self._padded(x.reshape(self.image))
+        parts = (np.tensordot(weight[:, :, a, b], pixels, 1) for a, b, pixels in self._places(padded))
         return np.asarray(sum(parts)).ravel()
-
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return W x for floats (inputs,)."""
-        return self._apply(self.weight, x)
-
-    def absolute(self, x: np.ndarray) -> np.ndarray:
-        """Return |W| x for floats (inputs,)."""
-        return self._apply(np.abs(self.weight), x)
-
-
-Step = Dense | Scaling | Convolution
 
 
 @dataclass(frozen=True)
@@ -183,26 +161,23 @@ class Network:
 
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray]) -> "Network":
-        """Return the network of the arrays W1, b1, W2, b2, ... or 1.convolution.weight, 1.convolution.bias, ...
-
-        Raises
-        ------
-        Refused
-            One is missing or foreign, is not finite, or the shapes do not fit.
-        """
+        """Return the network of the arrays W1, b1, W2, b2, ... or 1.convolution.weight, 1.convolution.bias, ..."""
         values = {name: np.asarray(array) for name, array in arrays.items()}
         if any(array.dtype.kind not in "iuf" or not np.isfinite(array).all() for array in values.values()):
             raise Refused("network: an array holds what is no finite number")
-        depth = len(values) // 2
-        if values and set(values) == {f"{letter}{i}" for i in range(1, depth + 1) for letter in "Wb"}:
-            pairs = [(values[f"W{i}"].astype(float), values[f"b{i}"].astype(float)) for i in range(1, depth + 1)]
-            network = cls(tuple((Dense(W, b),) for W, b in pairs))
-        else:
-            network = cls(_layers(values))
-        steps = [step for layer in network.layers for step in layer]
-        if any(below.shape[0] != above.shape[1] for below, above in pairwise(steps)):
+        numbers = range(1, len(values) // 2 + 1)
+        if values and set(values) == {f"{letter}{i}" for i in numbers for letter in "Wb"}:
+            names = {"W": "weight", "b": "bias"}
+            values = {f"{name[1:]}.dense.{names[name[0]]}": array for name, array in values.items()}
+        network = cls(_layers(values))
+        if any(below.shape[0] != above.shape[1] for below, above in pairwise(network.steps)):
             raise Refused("network: the sizes of its layers do not fit each other")
         return network
+
+    @property
+    def steps(self) -> list[Step]:
+        """All steps, from the input up."""
+        return [step for layer in self.layers for step in layer]
 
     @property
     def inputs(self) -> int:
@@ -219,7 +194,7 @@ class Network:
         """Products of substituting both bounds of every hidden neuron, and the margins, back to the inputs."""
         below, total = 0, 0
         for i, layer in enumerate(self.layers):
-            below += sum(s.shape[0] * (1 if isinstance(s, Scaling) else s.shape[1]) for s in layer)
+            below += sum(step.products for step in layer)
             total += (2 if i else 0) * layer[-1].shape[0] * below
         return total
 
@@ -231,7 +206,7 @@ def _layers(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Step, ...], ...]:
         if match is None:
             raise Refused(f"network: {name!r} is not the name of an array of a ReLU network")
         found.setdefault(int(match[1]), {}).setdefault(match[2], {})[match[3]] = array
-    if sorted(found) != list(range(1, len(found) + 1)) or any(len(kinds) != 1 for kinds in found.values()):
+    if not found or sorted(found) != [*range(1, len(found) + 1)] or any(len(kinds) != 1 for kinds in found.values()):
         raise Refused("network: its layers must be numbered from 1 without gaps, of one kind each")
     return tuple(_steps(*next(iter(found[i].items()))) for i in sorted(found))
 
@@ -239,21 +214,12 @@ def _layers(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[Step, ...], ...]:
 def _steps(kind: str, arrays: Mapping[str, np.ndarray]) -> tuple[Step, ...]:
     if kind == "composition":
         return tuple(step for layer in _layers(arrays) for step in layer)
-    names = {
-        "dense": ("weight", "bias"),
-        "scaling": ("scale", "shift"),
-        "convolution": ("weight", "bias", "input_shape", "stride", "padding"),
-    }[kind]
-    if set(arrays) != set(names):
-        raise Refused(f"network: a {kind} layer has the arrays {', '.join(names)}")
-    first, second = (arrays[name].astype(float) for name in names[:2])
-    if kind == "dense":
-        return (Dense(first, second),)
-    if kind == "scaling":
-        return (Scaling(first, second),)
-    whole = [arrays[name] for name in names[2:]]
-    if any(array.dtype.kind not in "iu" for array in whole) or [array.shape for array in whole] != [(3,), (2,), (2,)]:
-        raise Refused(f"network: expected three, two and two whole numbers in {', '.join(names[2:])}")
-    shape, stride, padding = ([int(n) for n in array] for array in whole)
-    three, pairs = (shape[0], shape[1], shape[2]), ((stride[0], stride[1]), (padding[0], padding[1]))
-    return (Convolution(first, second, three, *pairs),)
+    if set(arrays) != set(PARTS[kind]):
+        raise Refused(f"network: a {kind} layer has the arrays {', '.join(PARTS[kind])}")
+    weight, bias, *whole = (arrays[name] for name in PARTS[kind])
+    weight, bias = weight.astype(float), bias.astype(float)
+    if kind == "convolution":
+        return (Convolution.read(weight, bias, *whole),)
+    if weight.ndim != (2 if kind == "dense" else 1):
+        raise Refused("network: a dense layer has a matrix, a scaling a vector")
+    return (Step(weight, bias),)

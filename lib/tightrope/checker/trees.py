@@ -1,6 +1,11 @@
-"""Whether the leaves of a tree of phases leave nothing out."""
+"""Trees of phases: the leaves' signs of neurons, and whether they leave nothing out."""
 
 import numpy as np
+
+
+def in_leaf(low: np.ndarray, high: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bounds (n,) of a leaf or (leaves, n): 1 says h >= 0, -1 says h <= 0, 0 nothing."""
+    return np.where(signs > 0, np.maximum(low, 0), low), np.where(signs < 0, np.minimum(high, 0), high)
 
 
 def complete(signs: np.ndarray) -> bool:
@@ -15,20 +20,15 @@ def complete(signs: np.ndarray) -> bool:
     """
     if not np.isin(signs, (-1, 0, 1)).all():
         return False
-    open_leaves, used = [np.arange(len(signs))], [np.zeros(signs.shape[1], bool)]
-    while open_leaves:
-        rows, known = open_leaves.pop(), used.pop()
+    left = [(np.arange(len(signs)), np.zeros(signs.shape[1], bool))]  # leaves, and the neurons that are decided
+    while left:
+        rows, known = left.pop()
         here = (signs[rows] != 0) & ~known
-        if not len(rows):
-            return False
-        if not here.any(1).all():
+        if len(rows) and not here.any(1).all():
             continue
         shared = np.flatnonzero(here.all(0))
-        if not len(shared):
+        if not len(rows) or not len(shared):
             return False
-        known = known.copy()
-        known[shared[0]] = True
-        for sign in (1, -1):
-            open_leaves.append(rows[signs[rows, shared[0]] == sign])
-            used.append(known)
+        known = known | (np.arange(len(known)) == shared[0])
+        left += [(rows[signs[rows, shared[0]] == sign], known) for sign in (1, -1)]
     return True
