@@ -179,7 +179,7 @@ class Store:
             for row in _committed(path):
                 committed.add(row["key"])
                 found = self._execute("select row from rows where key = ?", (row["key"],))
-                if not found or _without_certificate(json.loads(found[0][0]), row):
+                if not found or _has_new_certificate(row, found[0][0]):
                     new.append(row)
         imported = self._execute(
             "select key from rows where code = ? and result = ? and profile = ? and (? is null or paper = ?)",
@@ -234,10 +234,12 @@ def _committed(path: Path) -> list[dict]:
     return rows
 
 
-def _without_certificate(kept: Mapping, committed: Mapping) -> bool:
-    """Whether a committed row is the one that is kept, with the certificate that this one lacks."""
-    name = certificates.COLUMN
-    return bool(committed.get(name)) and not kept.get(name) and kept.get("created") == committed.get("created")
+def _has_new_certificate(committed: Mapping, kept: str) -> bool:
+    """Whether a committed row is the one that is kept, as JSON, with the certificate that this one lacks."""
+    if not committed.get(certificates.COLUMN):
+        return False
+    row = json.loads(kept)
+    return not row.get(certificates.COLUMN) and row.get("created") == committed.get("created")
 
 
 @contextmanager
