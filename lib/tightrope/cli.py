@@ -191,7 +191,7 @@ def report(output: Path | None) -> None:
 @main.command("certificates")
 @click.argument("names", metavar="[RESULT]...", nargs=-1)
 @click.option("--profile", type=click.Choice(published.PROFILES), default="paper", show_default=True)
-@click.option("--sample", type=int, metavar="N", help="At most N rows of these results, drawn by --seed.")
+@click.option("--sample", type=int, metavar="N", help="At most N rows of these results, drawn by --seed; 0 for none.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--jobs", type=int, default=1, show_default=True, metavar="N", help="Solve in N processes.")
 @click.option("--archive", type=click.Path(path_type=Path), metavar="FILE.tar", help="Pack the files for a release.")
@@ -402,6 +402,8 @@ def _verify_rows(names: tuple[str, ...], everything: bool, profile: str, sample:
     from tightrope.workbench import proving
     from tightrope.workbench.records import Store
 
+    if sample is not None and sample < 1:
+        raise InputError(f"sample: expected at least 1, got {sample}")
     with Store(read_only=True) as store:
         rows = proving.provable(store, _chosen(names, everything), profile)
     have = [row for row in rows if row.get(proving.COLUMN)]

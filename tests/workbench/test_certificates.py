@@ -218,7 +218,7 @@ def test_an_archive_has_the_same_bytes(kept, solved, tmp_path):
     files = [tmp_path / name for name in ("one.tar", "two.tar")]
     for file in files:
         kept.touch()
-        assert call(*WRITE, "--archive", file)[0] == 0
+        assert call(*WRITE, "--sample", "0", "--archive", file)[0] == 0
     assert files[0].read_bytes() == files[1].read_bytes()
     with tarfile.open(files[0]) as tar:
         assert tar.getnames() == [certificates.name_of(solved[0])]
@@ -236,6 +236,7 @@ def test_mistakes_are_one_line(folder, tmp_path):
         ("verify", "--all", "--result", RESULT),
         VERIFY,  # no rows at all
         (*WRITE, "--jobs", "0"),
+        (*VERIFY, "--sample", "0"),
         (*WRITE, "--archive", tmp_path / "rows.tar"),
     ):
         code, lines = call(*arguments)

@@ -29,8 +29,8 @@ def drawn(rows: Sequence[dict], sample: int | None, seed: int) -> list[dict]:
     """Return so many of the rows, drawn by a seed, in their order; all of them if there are no more, or if None."""
     if sample is None or sample >= len(rows):
         return list(rows)
-    if sample < 1:
-        raise InputError(f"sample: expected at least 1, got {sample}")
+    if sample < 0:
+        raise InputError(f"sample: expected at least 0, got {sample}")
     chosen = random.Random(seed).sample(range(len(rows)), sample)
     return [rows[number] for number in sorted(chosen)]
 
