@@ -214,9 +214,10 @@ def test_committed_radii_are_in_order_and_the_gap_depends_on_the_attack():
     assert rows and not any(row["clip"] for row in rows)
     for row in rows:
         radii = [row["radii"][method][0] for method in distortion.METHODS]
-        assert 0 < radii[0] and sorted(radii) == radii and radii[-1] < min(row["pgd"], row["aimed"])
+        assert 0 < radii[0] and sorted(radii) == radii and radii[-1] < min(row["pgd"] or np.inf, row["aimed"])
     for _, own in rows.by("network"):
-        assert distortion.mean_radius(own, "aimed") <= 1.03 * distortion.mean_radius(own, "pgd")
+        theirs = distortion.mean_radius(own, "pgd")  # None where 40 steps of 0.01 reach no other label of an image
+        assert theirs is None or distortion.mean_radius(own, "aimed") <= 1.03 * theirs
 
 
 def test_committed_rows_are_in_order():

@@ -105,9 +105,9 @@ def authors_distortion(network: FeedForward, center: np.ndarray, label: int, ste
 def gap(row: Mapping, method: str) -> float:
     """Return 100 (1 - certified radius / radius of PGD) of an image, the paper's percentage gap.
 
-    Where PGD's radius is 1.5 times the certified one it is 33.3 %.
+    Where PGD's radius is 1.5 times the certified one it is 33.3 %; where 40 steps of 0.01 reach no other label, 100 %.
     """
-    return 100 * (1 - row["radii"][method][0] / row["pgd"])
+    return 100 * (1 - row["radii"][method][0] / (row["pgd"] or np.inf))
 
 
 def gaps_of(rows: Rows) -> list[tuple[str, str, float, float, float, int]]:
@@ -115,7 +115,7 @@ def gaps_of(rows: Rows) -> list[tuple[str, str, float, float, float, int]]:
     gaps = []
     for (network,), own in rows.by("network"):
         for method in METHODS:
-            values = [gap(row, method) for row in own if method in row["radii"] and row["pgd"]]
+            values = [gap(row, method) for row in own if method in row["radii"]]
             if values:
                 gaps.append((network, method, float(np.median(values)), *bootstrap_interval(values), len(values)))
     return gaps
