@@ -11,7 +11,8 @@ STAMP  := $(VENV)/.installed
 RUN    := $(BIN)/python -m
 LOG    := $(VENV)/setup.log
 # Tests and notebooks run in this many processes, each with one thread.
-WORKERS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+# nproc counts what OMP_NUM_THREADS says where that is set; here it is one thread of each process.
+WORKERS ?= $(shell env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadscope
 
 NOTEBOOKS := $(wildcard notebooks/*/*.ipynb)
