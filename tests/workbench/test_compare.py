@@ -105,7 +105,7 @@ def test_a_number_is_proven_by_the_certificates_of_its_rows(compare, values, pro
     """Of those that state anything: above 30 here."""
     line = compare(CELL, [("paper", value) for value in values])
     assert line.proof == proof
-    table = comparing.comparison_table([line])
+    table = comparing.comparison_table([line], [])
     assert table.rows[0][table.columns.index("proof")] == proof
 
 
