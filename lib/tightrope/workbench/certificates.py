@@ -184,7 +184,8 @@ def check(row: Mapping, statement: Statement, sha256: str | None = None) -> Chec
     try:
         content = path.read_bytes()
     except OSError as error:
-        return Checked(row, f"its file cannot be read ({error.strerror}): {path}", readable=False)
+        remedy = f"`tightrope certificates {row['result']}` makes it again"
+        return Checked(row, f"its file cannot be read ({error.strerror}): {path}; {remedy}", readable=False)
     if hashlib.sha256(content).hexdigest() != (sha256 or row[COLUMN]):
         return Checked(row, "the SHA-256 of its file is not that of the row")
     try:
