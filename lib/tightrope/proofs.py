@@ -227,7 +227,8 @@ def _region_multipliers(named: Mapping[str, np.ndarray], region: Region) -> dict
         lower, upper = region.bounding_box()
         q, wide = np.zeros(region.size), upper > lower
         half = (upper - lower)[wide] / 2
-        q[wide] = _positive(named["1 - d_j^2 >= 0"] / half**2)
+        # There are none where no state depends on d.
+        q[wide] = _positive(named.get("1 - d_j^2 >= 0", np.zeros(len(half))) / half**2)
         if cut is None or not len(cut[0]):
             return {"q": q}
         return {"q": q, "rows": _row_multipliers(named, region, wide, half).ravel()}
