@@ -636,13 +636,13 @@ def decimal_below(value: float, digits: int = DIGITS) -> str:
 
 def _shorter(claim: _Claim) -> Iterator[_Claim]:
     """Yield a claim with its multipliers rounded to single precision, then as they are."""
-    with np.errstate(over="ignore"):  # what is too large is refused
-        yield claim[0], {name: _single(array).astype(array.dtype) for name, array in claim[1].items()}
+    yield claim[0], {name: _single(array).astype(array.dtype) for name, array in claim[1].items()}
     yield claim
 
 
 def _single(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
+    with np.errstate(over="ignore"):  # what is too large is refused, and tried as it is
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def _stacked(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -45,12 +45,12 @@ def leaf(network: MonDEQ, region: Ball, label: int, target: int, low: np.ndarray
         return -np.inf, {}
     model = cut_model(robustness_model(network, region, label), Box(low, high))
     data, objective = ArrowData(shor_constraints(model)), objective_matrix(model.problem(target).objective)
-    bounds = (
+    bounds = [
         sound_bound(data, objective, found.multipliers)
-        for size in (1e-7, 1e-3, 1e-1, 1.0)
+        for size in (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-1, 1.0)  # how far a solve gets depends on the kernel
         if (found := InteriorPoint(data).solve(objective, tolerance=size)[0]).multipliers is not None
-    )
-    bound = next(found for found in bounds if found is not None)  # of a leaf without states there is no best one
+    ]
+    bound = min((found for found in bounds if found is not None), key=lambda found: found.value)
     return bound.value, data.constraints.split(bound.multipliers)
 
 
