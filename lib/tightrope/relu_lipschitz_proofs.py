@@ -16,6 +16,7 @@ from tightrope.checker import Finding, Refused, regions
 from tightrope.checker import relu_lipschitz as theory
 from tightrope.checker.numbers import above
 from tightrope.checker.relu_network import Network
+from tightrope.outward import at_least, at_most
 from tightrope.problems.relu_lipschitz import (
     CORNERS,
     LayerForms,
@@ -95,7 +96,7 @@ def upper(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
     proof = None
     for rule, bound, own in _candidates(states, ask, value, norm, evidence):
         if bound > most:
-            refusal = f"what was found proves {bound:.6g} only"
+            refusal = f"what was found proves {at_most(bound, 6)} only"
             continue
         claim = {"part": _listed(part), "norm": norm, "bound": decimal_above(bound), "rule": rule}
         rows = {name: array[None] for name, array in own.items()}
@@ -104,7 +105,7 @@ def upper(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
             return proof
     if proof is not None:
         return proof
-    words = f"the L{norm} Lipschitz constant of F_{part} is at most {value:.6g}"
+    words = f"the L{norm} Lipschitz constant of F_{part} is at most {at_most(value, 6)}"
     return Proof(None, (Finding(words, False, reason=refusal),))
 
 
@@ -378,8 +379,8 @@ def lower(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
     size = -1.0 if not best[1] else float(best[0]) if norm == "inf" else float(best[0]) ** 0.5
     claim = {"part": _listed(part), "norm": norm, "least": decimal_below(max(0.0, min(size * (1 - 1e-12), value)))}
     if size < value - LOOSEST * (1 + abs(value)):
-        reason = f"near the point that was found only {max(size, 0):.6g} is attained: a neuron is 0 there"
-        words = f"the L{norm} Lipschitz constant of F_{part} is at least {value:.6g}"
+        reason = f"near the point that was found only {at_least(max(size, 0), 6)} is attained: a neuron is 0 there"
+        words = f"the L{norm} Lipschitz constant of F_{part} is at least {at_least(value, 6)}"
         return Proof(None, (Finding(words, False, reason=reason),))
     header, arrays = ask.region.stated()
     arrays = arrays | {"point": best[1][0][None], "other": best[1][1][None]}

@@ -28,6 +28,7 @@ from tightrope.attacks import Attack
 from tightrope.certificates import Verdict, sound_bound
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
+from tightrope.outward import at_least, at_most
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds, inductive
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region
@@ -272,7 +273,7 @@ class _Search:
             verdict, reason = Verdict.FALSIFIED, ""
         elif reason:
             verdict = Verdict.UNKNOWN
-            reason = f"branch and bound: {reason}; the largest margin is in [{self.margin:.4g}, {bound:.4g}]"
+            reason = f"branch and bound: {reason}; the largest margin is in [{at_least(self.margin)}, {at_most(bound)}]"
         return Tree(
             verdict=verdict,
             bound=bound,
