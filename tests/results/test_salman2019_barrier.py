@@ -208,6 +208,16 @@ def test_committed_rows_with_branch_and_bound_over_all_images():
     assert sum(line.name.startswith("lpd") for line in whole) in (0, 4)
 
 
+def test_the_printed_search_went_in_steps_of_5_percent():
+    """Of Figure 3's table: LP-LAST is 1.05 times LP-GREEDY, or LP-ALL is LP-LAST, to the last printed digit."""
+    printed = {cell.id: cell.printed for cell in find(f"{PAPER}/figure-3-epsilon-gap").cells}
+    lines = {name.rsplit("/", 1)[0] for name in printed if name.count("/") == 3}
+    means = [[printed[f"{line}/{method}"] for method in distortion.METHODS] for line in lines]
+    assert len(means) == 27
+    assert sum(abs(last - 1.05 * greedy) < 0.012 for greedy, last, _ in means) == 12
+    assert sum(last == most for _, last, most in means) == 5
+
+
 def test_committed_radii_are_in_order_and_the_gap_depends_on_the_attack():
     """LP-GREEDY <= LP-LAST <= LP-ALL < both attacks; the attack aimed at each label makes smaller gaps than theirs."""
     rows = distortion.figure_3.kept("paper")
