@@ -21,7 +21,7 @@ USED = ("product-shor", "hr-2-products", "hr-2-signs", "shor", "lipopt-3", "asce
 PRINTED = {"hr-2-signs": "hr-2", "lipopt-3": "lipopt-3"}
 #: How points are drawn. "box": uniformly from the box, as the text says; in dimension 80 they have length 15, far
 #: beyond both spheres. "lengths": uniform directions and lengths, up to the radius of the ball. That is an inference:
-#: with it the printed ratios come out, and with the box no network trained on these spheres has them.
+#: with it the printed ratios come out, and with the box every point is certified at every radius.
 LAWS = ("lengths", "box")
 SAMPLES = 50_000  # of which ascent starts from the best
 AT_ONCE = 50_000  # points in memory
