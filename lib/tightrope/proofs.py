@@ -636,13 +636,18 @@ def decimal_below(value: float, digits: int = DIGITS) -> str:
 
 def _shorter(claim: _Claim) -> Iterator[_Claim]:
     """Yield a claim with its multipliers rounded to single precision, then as they are."""
-    yield claim[0], {name: _single(array).astype(array.dtype) for name, array in claim[1].items()}
+    yield claim[0], {name: shortened(array).astype(array.dtype) for name, array in claim[1].items()}
     yield claim
 
 
-def _single(array: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what is too large is refused, and tried as it is
-        return array.astype(np.float32) if array.dtype.kind == "f" else array
+def shortened(array: np.ndarray) -> np.ndarray:
+    """Return floats in single precision, or as they are where they are too large or too small for it."""
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):
+        short = array.astype(np.float32)
+    usual = np.isfinite(short) & ((np.abs(short) >= np.finfo(np.float32).tiny) | (array == 0))
+    return short if usual.all() else array
 
 
 def _stacked(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -667,8 +672,8 @@ def _proof(
 
     def file(chosen: Sequence[_Claim]) -> checker.Certificate:
         rows = together([own for _, own in chosen])
-        if all((array == _single(array)).all() for array in rows.values()):
-            rows = {name: _single(array) for name, array in rows.items()}
+        if all((array == shortened(array)).all() for array in rows.values()):
+            rows = {name: shortened(array) for name, array in rows.items()}
         return checker.Certificate(theory, sha256, header, [claim for claim, _ in chosen], arrays | rows)
 
     candidates = [iter(own) for own in claims]

@@ -17,7 +17,7 @@ from tightrope.checker.numbers import above
 from tightrope.checker.relu_network import Network
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.proofs import Proof, decimal_above, decimal_below, digest, moved_inside, named_refusals
+from tightrope.proofs import Proof, decimal_above, decimal_below, digest, moved_inside, named_refusals, shortened
 from tightrope.propagation.layerwise import Layerwise, Tightened
 from tightrope.regions import Ball, Region
 
@@ -223,7 +223,7 @@ class _Writer:
             for other, given in found[1:]:
                 _improve(best, mu, np.arange(2 * size), other, given)
             for part in proposed:
-                given = [_single(array) for array in part.forms]
+                given = [shortened(array) for array in part.forms]
                 _improve(best, mu, part.rows, self.proofs.upper(forms[part.rows], given), given)
             values = self.proofs.upper(forms, mu)
             self.arrays |= {f"mu{number}.{j}": array for j, array in enumerate(mu, start=1)}
@@ -248,7 +248,7 @@ class _Writer:
 
     def add_forms(self, target: int, forms: Sequence[np.ndarray]) -> None:
         """Bound F_target - F_label by forms (1, n_l) of each hidden layer."""
-        mu = [_single(array) for array in forms]
+        mu = [shortened(array) for array in forms]
         for j, array in enumerate(mu, start=1):
             self.rows.setdefault(f"mu.{j}", []).append(array)
         self._claim(target, self.proofs.upper(self.proofs.margin(self.label, target), mu), {"rule": "given"})
@@ -305,7 +305,7 @@ class _Writer:
             mu = form * np.where(form > 0, upper, lower)
             if sign is not None and leaves is not None and leaves.multipliers is not None:
                 mu = mu + sign * leaves.multipliers[i - 1]
-            mu = _single(mu) if single else mu
+            mu = shortened(mu) if single else mu
             found.append(mu)
             form = mu.astype(float)
         return found[::-1]
@@ -314,14 +314,6 @@ class _Writer:
         """Return the file, with what the checker says of it."""
         rows = {name: np.concatenate(parts) for name, parts in self.rows.items()}
         return checked("relu-linear", self.network, self.header, self.claims, self.arrays | rows)
-
-
-def _single(array: np.ndarray) -> np.ndarray:
-    """Return an array in single precision, or in double where numbers are too large or too small for it."""
-    with np.errstate(over="ignore"):
-        single = array.astype(np.float32)
-    usual = np.isfinite(single) & ((np.abs(single) >= np.finfo(np.float32).tiny) | (array == 0))
-    return single if usual.all() else array
 
 
 def _improve(
