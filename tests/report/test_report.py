@@ -101,6 +101,13 @@ def test_every_result_and_every_printed_number_is_there(written, pages):
         assert written.counts[word] == sum(line.agreement == word for line in lines if line not in times)
 
 
+def test_every_agreement_is_explained(written):
+    """The legend has a badge and words for each."""
+    legend = re.search(r'<dl class="legend">.*?</dl>', written.index.read_text(encoding="utf-8"), re.DOTALL)[0]
+    for word in compare.AGREEMENTS:
+        assert f'class="badge {word.replace(" ", "-")}"' in legend
+
+
 def test_numbers_with_certificates_are_marked(written):
     """Proven where every certified row behind a number has one, else computed; the legend says so."""
     text = written.index.read_text(encoding="utf-8")
