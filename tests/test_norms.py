@@ -10,6 +10,7 @@ from tightrope import attacks
 from tightrope.certificates import Verdict, check
 from tightrope.errors import RegionError
 from tightrope.networks import FeedForward
+from tightrope.question import Question
 from tightrope.regions import INFINITY, Ball, Norm, parse_norm
 from tightrope.verifiers.robustness import certify
 
@@ -90,7 +91,7 @@ def test_another_norm_certifies_and_attacks(make, method):
         if report.attack is not None:
             step = abs(exact(report.attack.point) - exact(center))
             assert (step <= exact(np.full(3, radius)) * exact(np.array(norm.weights))).all()
-            assert attacks.check(network, region, label, report.attack.point) is not None
+            assert attacks.check(Question(network, region, label), report.attack.point) is not None
     assert verdicts <= {Verdict.CERTIFIED, Verdict.COMPUTED, Verdict.FALSIFIED} and len(verdicts) == 2
 
 

@@ -17,10 +17,10 @@ from tightrope.attacks import Attack
 from tightrope.datasets import Normalisation
 from tightrope.problems.lipmon import _ball as sphere
 from tightrope.problems.lipschitz import l2_problem
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope, pixel_ball
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.robustness import certify
 
 PACKAGE = Path(checker.__file__).parent

@@ -10,10 +10,10 @@ from tightrope.errors import RegionError
 from tightrope.problems.lipmon import lipmon_problem
 from tightrope.problems.lipschitz import lipschitz_problems
 from tightrope.problems.robustness import coordinates, equilibrium_at
+from tightrope.question import Limits
 from tightrope.regions import Ball
 from tightrope.relaxations.exact import exact_bound
 from tightrope.verifiers.lipschitz import prove
-from tightrope.verifiers.question import Limits
 
 
 def true_point(network, region, rng, reference):

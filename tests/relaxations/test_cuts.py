@@ -15,9 +15,10 @@ from tightrope.errors import CertificateError, InputError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds
+from tightrope.question import Limits, Question
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.cuts import cut_model
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.tightening import Tightening
 
 
@@ -75,7 +76,7 @@ def test_rounding_of_eliminated_neurons_against_rational_numbers(seed):
 @pytest.mark.parametrize("radius", [0.1, 0.5])
 def test_order_attack_exact_cuts_shor(seed, radius):
     network, region, label, target = question(seed, INFINITY, radius, p=6)
-    attack = pgd(network, region, label, targets=[target], restarts=2, steps=20, seed=0).best_margin[target]
+    attack = pgd(Question(network, region, label, [target]), restarts=2, steps=20, seed=0).best_margin[target]
     exact = exact_margin(network, region, label, target)
     options = {"targets": [target], "method": "interior-point", "attack": False, "limits": Limits(1e-6)}
     shor = certify(network, region, label, **options).decisions[0]

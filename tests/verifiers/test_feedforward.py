@@ -12,10 +12,11 @@ from tightrope.attacks import check
 from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, InputError, RegionError, StoppedError, UnknownNameError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
+from tightrope.question import Limits, Question
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Zonotope
 from tightrope.verifiers import feedforward, stages
 from tightrope.verifiers.methods import METHODS
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 
 
 def network(seed: int, *sizes: int) -> FeedForward:
@@ -93,7 +94,7 @@ def test_exact_methods_decide_every_label(monkeypatch, method):
             assert decision.verdict is (Verdict.FALSIFIED if exact >= 0 else robust)
             verdicts.add(decision.verdict)
         if report.verdict is Verdict.FALSIFIED:
-            assert check(net, region, label, report.attack.point).margin == pytest.approx(report.attack.margin)
+            assert check(report.question, report.attack.point).margin == pytest.approx(report.attack.margin)
     assert verdicts == {robust, Verdict.FALSIFIED}
 
 
@@ -131,7 +132,7 @@ def test_convolutions_are_decided_as_their_dense_form_is():
             assert decision.bound is None or largest <= decision.bound
         verdicts |= {d.verdict for d in ours.decisions}
         if ours.attack is not None:
-            assert check(net, region, label, ours.attack.point[None]) is not None
+            assert check(Question(net, region, label), ours.attack.point[None]) is not None
     assert {Verdict.CERTIFIED, Verdict.FALSIFIED} <= verdicts
 
 

@@ -9,8 +9,8 @@ import pytest
 from tightrope import datasets, zoo
 from tightrope.errors import CertificateError, InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
+from tightrope.question import Limits
 from tightrope.verifiers import lipschitz, lipschitz_lower
-from tightrope.verifiers.question import Limits
 
 NORMS = (1, 2, np.inf)
 

@@ -13,12 +13,13 @@ from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import Box
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball, Zonotope, pixel_ball
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.verifiers.phases import Phases, Tree
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 
 
 def moved(network: MonDEQ, target: int, by: float) -> MonDEQ:
@@ -110,16 +111,16 @@ def test_limits_end_with_the_interval_that_remains():
     whole = phases(target)
     assert whole.verdict is Verdict.CERTIFIED
     assert whole.nodes > 3
-    tree = phases(target, node_limit=1)
+    tree = phases(target, nodes=1)
     assert (tree.verdict, tree.nodes) == (Verdict.UNKNOWN, 1)
     assert "limit of 1 nodes" in tree.reason
     assert tree.margin <= -0.01 + 1e-6 <= tree.bound
-    assert phases(target, node_limit=3).bound <= tree.bound
-    tree = phases(target, time_limit=1e-9)
+    assert phases(target, nodes=3).bound <= tree.bound
+    tree = phases(target, Limits(time=1e-9))
     assert tree.verdict is Verdict.UNKNOWN
     assert "time limit of 1e-09 s" in tree.reason
-    with pytest.raises(InputError, match="node_limit=0"):
-        phases(target, node_limit=0)
+    with pytest.raises(InputError, match="nodes: got 0"):
+        phases(target, nodes=0)
 
 
 def test_the_cascade_is_complete_unless_it_is_told_not_to_be():

@@ -13,12 +13,12 @@ from tightrope import datasets, zoo
 from tightrope.certificates import Verdict, check
 from tightrope.errors import InputError, NetworkError, RegionError, SolverUnavailableError, UnknownNameError
 from tightrope.networks import MonDEQ
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball, pixel_ball
 from tightrope.solvers import conic
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.report import SolveReport, Status
 from tightrope.verifiers import stages
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.report import combined
 from tightrope.verifiers.robustness import METHODS, certify
 

@@ -1,15 +1,12 @@
 """What every solver returns, and how its caller ends it early."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from tightrope.errors import StoppedError
-
-#: Asked between iterations, from the thread that solves: True ends the solve. `threading.Event().is_set` is one.
-Stop = Callable[[], bool]
+from tightrope.question import Stop
 
 
 class Status(StrEnum):

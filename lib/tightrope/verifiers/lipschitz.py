@@ -19,11 +19,11 @@ from tightrope.errors import CertificateError, InputError, RegionError, UnknownN
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import l1_problem, l2_problem, linf_problem, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.question import DEFAULT, Limits
 from tightrope.regions import INFINITY, parse_norm
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
-from tightrope.verifiers.question import DEFAULT, Limits
 from tightrope.verifiers.report import Report
 
 MAPS = ("output", "state")

@@ -13,9 +13,9 @@ from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import y_radius
 from tightrope.problems.local_lipschitz import Reduced, exact_excess, local_problem, preactivation_bounds, reduce
 from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers.lipschitz import RELU, Constants, PartBound, prove
-from tightrope.verifiers.question import Limits
 
 ORDERS = ("1", "1+cuts")
 LIMITS = Limits(tolerance=1e-4)

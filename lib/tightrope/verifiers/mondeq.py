@@ -22,7 +22,7 @@ from tightrope.solvers.report import SolveReport, Status, end_if
 from tightrope.solvers.transfer import Transfer, supports
 from tightrope.verifiers.report import NOT_CERTIFIED, LabelDecision
 from tightrope.verifiers.stages import Progress
-from tightrope.verifiers.tightening import Tightening
+from tightrope.verifiers.tightening import LIMITS, Tightening
 
 
 def by_shor(progress: Progress) -> None:
@@ -87,8 +87,7 @@ class _Decider:
         """Return the decision with bounds on h, and after rounds of cuts, if they prove more than order 1 did."""
         if self._tightening is None:
             self._tightening = Tightening(self.model, **({} if self.order == "1+cuts" else {"rounds": 0}))
-        limits = replace(self.limits, tolerance=max(self.limits.tolerance, 1e-4))
-        found = self._tightening(target, **limits.options)
+        found = self._tightening(target, replace(self.limits, tolerance=max(self.limits.tolerance, LIMITS.tolerance)))
         seconds = time.perf_counter() - began
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
             return replace(decision, seconds=seconds)

@@ -12,8 +12,8 @@ from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.propagation.margins import proven_margins
 from tightrope.properties import Case, Property
+from tightrope.question import DEFAULT, Limits, Question
 from tightrope.regions import Ball
-from tightrope.verifiers.question import DEFAULT, Limits
 from tightrope.verifiers.report import LabelDecision, Report, combined
 from tightrope.verifiers.robustness import certify
 
@@ -95,7 +95,7 @@ def _decide(network: FeedForward, case: Case, limits: Limits) -> tuple[Verdict, 
         return Verdict.FALSIFIED, point, ""
     apart = slacks(network, case)
     together = smallest(apart, case.region) if len(case.b) > 1 else apart
-    found = pgd(together, case.region, 0, targets=[1], restarts=10, steps=50, seed=limits.seed)
+    found = pgd(Question(together, case.region, 0, [1]), restarts=10, steps=50, seed=limits.seed)
     points = [attack.point for attack in found.attacks.values()]
     point = _counterexample(network, case, np.array(points)) if points else None
     if point is not None:

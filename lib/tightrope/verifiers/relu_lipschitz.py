@@ -27,6 +27,7 @@ from tightrope.problems.relu_lipschitz import (
 )
 from tightrope.problems.relu_question import TINY, Question, gradient_bounds, gradient_rounding, question, underflow
 from tightrope.proofs import Proof
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
@@ -41,7 +42,6 @@ from tightrope.solvers.low_rank import bipartite_maxcut
 from tightrope.solvers.report import Status
 from tightrope.verifiers import relu_lipschitz_lower as lower
 from tightrope.verifiers.moments import proven_bound
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.report import Report
 
 Log: TypeAlias = Callable[[str], None]  # receives lines of progress

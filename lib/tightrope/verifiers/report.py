@@ -14,8 +14,8 @@ from tightrope.certificates import Certificate, Verdict
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.outward import at_least, at_most, outward
+from tightrope.question import Question
 from tightrope.regions import Region
-from tightrope.verifiers.question import Question
 
 if TYPE_CHECKING:
     from tightrope.verifiers.phases import Tree

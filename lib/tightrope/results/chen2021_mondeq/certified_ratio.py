@@ -9,6 +9,7 @@ from tightrope import attacks, figures
 from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
+from tightrope.question import Limits, Question
 from tightrope.regions import Region
 from tightrope.results.chen2021_mondeq import ellipsoid_ratio, lipschitz_ratio
 from tightrope.results.chen2021_mondeq.common import (
@@ -92,9 +93,9 @@ def attack_and_certify(case: Mapping) -> dict:
     network, region, label = question(case)
     seed = case["options"]["seed"]
     start = time.perf_counter()
-    by_foolbox = attacks.foolbox_pgd(network, region, label, seed=seed)
+    by_foolbox = attacks.foolbox_pgd(Question(network, region, label), seed=seed)
     between = time.perf_counter()
-    limits = robustness.Limits(seed=seed)
+    limits = Limits(seed=seed)
     asked = {"targets": "all", "method": case["method"], "complete": False}
     report = robustness.certify(network, region, label, **asked, limits=limits)
     end = time.perf_counter()

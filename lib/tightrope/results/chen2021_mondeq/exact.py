@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 from tightrope import figures
 from tightrope.certificates import Verdict
+from tightrope.question import Limits
 from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, question
 from tightrope.results.chen2021_mondeq.orders import open_cases
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table

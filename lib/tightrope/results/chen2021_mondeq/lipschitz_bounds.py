@@ -10,11 +10,11 @@ import numpy as np
 from tightrope import figures
 from tightrope.outward import at_least, outward
 from tightrope.problems.lipmon import lipmon_problem
+from tightrope.question import Limits
 from tightrope.regions import Ball
 from tightrope.relaxations.exact import exact_bound
 from tightrope.results.chen2021_mondeq.common import PAPER, first_images, mondeq, norm_text
 from tightrope.verifiers import lipschitz, lipschitz_lower
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.report import Report
 from tightrope.workbench.cases import dataset, entry, network_sha256
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of

@@ -1,6 +1,6 @@
 """What is asked of a network on a region, and how far its solves may go: checked once, before anything is solved."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,9 @@ from tightrope.arguments import require_network, require_region
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import Ball, Region
-from tightrope.solvers.report import Stop
+
+#: Asked between iterations, from the thread that solves: True ends the solve. `threading.Event().is_set` is one.
+Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False, init=False)
