@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from tightrope import zoo
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, MissingDataError, UnknownNameError
 from tightrope.explorers import View, attack, certify, constants, lipschitz, sizes
 from tightrope.explorers.certification import Certification
 from tightrope.explorers.controls import choice, number_slider, radius_slider
 from tightrope.explorers.explorer import Explorer, Memo, rounded
 from tightrope.networks import Dense, FeedForward
+from tightrope.question import Verdict
 from tightrope.solvers.report import end_if
 
 PNG = b"\x89PNG"

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import Dense, FeedForward
 from tightrope.properties import parse_vnnlib
+from tightrope.question import Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.properties import certify_property, slacks, smallest
 

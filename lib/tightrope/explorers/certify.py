@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import numpy as np
 
 from tightrope import figures
-from tightrope.certificates import Verdict
 from tightrope.explorers.certification import CLOSEST, TRUE, Answer, Certification, entry
 from tightrope.explorers.controls import (
     check,
@@ -20,6 +19,7 @@ from tightrope.explorers.controls import (
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.figures.drawing import CERTIFIED, INK
 from tightrope.outward import at_most
+from tightrope.question import Verdict
 from tightrope.regions import parse_norm
 from tightrope.verifiers import robustness
 from tightrope.verifiers.report import label_table

@@ -14,14 +14,13 @@ import numpy as np
 
 from tightrope import attacks, relu_proofs
 from tightrope.arguments import require_network
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.proofs import Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.report import Report

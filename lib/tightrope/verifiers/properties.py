@@ -7,12 +7,11 @@ import numpy as np
 
 from tightrope.arguments import require_network
 from tightrope.attacks import pgd
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.propagation.margins import proven_margins
 from tightrope.properties import Case, Property
-from tightrope.question import DEFAULT, Limits, Question
+from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.report import LabelDecision, Report, combined
 from tightrope.verifiers.robustness import certify

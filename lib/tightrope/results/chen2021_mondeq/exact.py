@@ -7,8 +7,7 @@ import time
 from collections.abc import Mapping
 
 from tightrope import figures
-from tightrope.certificates import Verdict
-from tightrope.question import Limits
+from tightrope.question import Limits, Verdict
 from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, question
 from tightrope.results.chen2021_mondeq.orders import open_cases
 from tightrope.verifiers.robustness import certify
