@@ -5,6 +5,7 @@ precision where the checker still proves the claim. :mod:`tightrope.checker` dec
 each kind of file is a theory of its README.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,9 +37,9 @@ DIGITS = 5
 SMALLEST = 1e-12
 #: The multiplier of a ball that is a point, relative to the largest one.
 POINT = 1e20
-#: By how much t and q are raised, relative to the largest and to themselves, where a solver's own multipliers leave
-#: the form in z with an eigenvalue a little below 0: the bounds that `sound_bound` proves may use that z is bounded.
-NUDGES = tuple((size, factor * size) for size in (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5) for factor in (1, 10, 100, 1000))
+#: By how much t is raised, relative to the largest, where a solver's own multipliers leave the form in z with an
+#: eigenvalue a little below 0: the bounds that `sound_bound` proves may use that z is bounded. And q, see `_around`.
+NUDGES = tuple(itertools.product(10.0 ** np.arange(-12, 0), (0.01, 1.0)))
 
 #: By how much, relative to 1 + its size, the bound in a file may be above the solver's for it.
 LOOSEST = 1e-3
@@ -183,7 +184,7 @@ def margins(network: MonDEQ, region: Region, label: int, duals: Sequence[DualBou
             state = theory.state_form(exact, exact_region, read)
             return (state + theory.objective(exact, label, target, Fraction(0))).floats()
 
-        value, found = _nudged(form, multipliers, bound)
+        value, found = _nudged(form, _around(network, region, multipliers), bound)
         if value is not None:
             yield claim | {"bound": decimal_above(value)}, found
 
@@ -191,14 +192,14 @@ def margins(network: MonDEQ, region: Region, label: int, duals: Sequence[DualBou
 
 
 def _nudged(
-    form: Callable[[dict], np.ndarray], multipliers: dict, bound: float, where: float | np.ndarray = 1.0
+    form: Callable[[dict], np.ndarray], around: Iterable[tuple[float, dict]], bound: float
 ) -> tuple[float | None, dict]:
     """Return a bound and multipliers a little to the side that prove it, as far as floating point can tell, or None.
 
     `form` makes of multipliers the form in (1, z) that must be at least 0 where the bound is 0.
     """
-    best: tuple[float, dict] = (np.inf, multipliers)
-    for size, found in _around(multipliers, where):
+    best: tuple[float, dict] = (np.inf, {})
+    for size, found in around:
         try:
             S = form(found)
         except checker.Refused:
@@ -214,21 +215,27 @@ def _nudged(
             break
     value = max(bound, best[0] + 1e-10 * (1 + abs(best[0])))
     if value > bound + LOOSEST * (1 + abs(bound)) or (bound < 0 <= value):
-        return None, multipliers
+        return None, {}
     return value, best[1]
 
 
 def _around(
-    multipliers: dict[str, np.ndarray], where: float | np.ndarray = 1.0
+    network: MonDEQ, region: Region, multipliers: dict[str, np.ndarray], where: float | np.ndarray = 1.0
 ) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
-    """Yield how far t is raised (by so much times `where`), and the multipliers: itself first, then NUDGES in turn."""
-    t, q = multipliers["t"], multipliers["q"]
-    states = (
-        array for name, array in multipliers.items() if name not in ("q", "clip", "rows") and array.dtype.kind == "f"
-    )
-    largest = max(np.abs(array).max(initial=0.0) for array in states)
-    for size, more in ((0.0, 0.0), *NUDGES):
-        yield size, multipliers | {"t": t + size * largest * where, "q": q + more * max(q.max(), 1e-3 * largest)}
+    """Yield how far t is raised (by so much times `where`), and the multipliers: itself first, then NUDGES in turn.
+
+    All t by s adds s z'(z - W z - U d) to the form, and all q by s |U|^2 / (2 m) that times |d|^2: together at least
+    s m |z|^2 / 2, as z'(z - W z) >= m |z|^2, so that every eigenvalue of the form in z rises.
+    """
+    q, largest = multipliers["q"], 0.0
+    for name, array in multipliers.items():
+        if name not in ("q", "clip", "rows") and array.dtype.kind == "f":
+            largest = max(largest, float(np.abs(array).max(initial=0.0)))
+    U = network.U if region.generators is None else network.U @ region.generators
+    steep = np.linalg.norm(U, 2) ** 2 / (2 * network.m)
+    for size, share in ((0.0, 0.0), *NUDGES):
+        step = size * largest
+        yield size, multipliers | {"t": multipliers["t"] + step * where, "q": q + share * step * steep}
 
 
 def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> dict[str, np.ndarray]:
@@ -394,7 +401,7 @@ def _tree(
             changed.append(own)
             continue
         free = (low[leaf] < 0) & (high[leaf] > 0)
-        value, found = _nudged(partial(form, leaf=leaf), own, bound, free)
+        value, found = _nudged(partial(form, leaf=leaf), _around(network, region, own, free), bound)
         if value is None:
             return
         values.append(value)
@@ -567,7 +574,7 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
     """
     header, arrays = region.stated()
     states = state_multipliers(multipliers, region)
-    for size, found in _around(states):
+    for size, found in _around(network, region, states):
         shrink = 1e-9 + 1000 * size
         parts = {name: array * (1 - shrink) ** 2 for name, array in found.items()}
         whole = arrays | parts | {"Q": Q * (1 - shrink), "b": b * (1 - shrink)}

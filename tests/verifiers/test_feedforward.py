@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tests.checker.test_relu import random_network
 from tests.helpers import exact_margin
 from tightrope import attacks, checker, proofs, relu_proofs
 from tightrope.attacks import check
@@ -104,6 +105,15 @@ def test_certificate_of_the_relaxation_checks_on_the_mondeq():
     assert report.verdict is Verdict.CERTIFIED
     proof = report.certificates()
     assert proof.proven and proof.certificate.network == proofs.digest(net.to_mondeq())
+
+
+@pytest.mark.parametrize("seed", [15, 21, 2467])
+def test_files_where_multipliers_of_inputs_are_nearly_0(seed):
+    """The form in z has an eigenvalue a little below 0, and t cannot be raised without the inputs' multipliers."""
+    net, center = random_network(seed, (3, 6, 5, 4)), np.random.default_rng(seed).standard_normal(3)
+    report = certify(net, Ball(center, 0.5, 2), net.predict(center), method="interior-point", attack=False)
+    assert any(decision.verdict is Verdict.CERTIFIED for decision in report.decisions)
+    assert report.certificates().proven
 
 
 def convolutional(seed: int = 0) -> FeedForward:
