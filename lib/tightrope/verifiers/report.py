@@ -249,10 +249,10 @@ class RobustnessReport(Report):
         return proofs.margins(self.network, self.region, self.label, [known[label]])
 
     def certificates(self) -> proofs.Proof:
-        """Return one file for all target labels that have a certificate; that of the attack if there are none.
+        """Return one file: that of the attack if there is one, else for all target labels that have a certificate.
 
-        Of a feed-forward network it is that of the attack if there is one; else of the labels that are certified, or
-        if none is, of those with a bound (:func:`tightrope.verifiers.feedforward.certificates`).
+        Of a feed-forward network these are the labels that are certified, or if none is, those with a bound
+        (:func:`tightrope.verifiers.feedforward.certificates`).
 
         Raises
         ------
@@ -261,8 +261,10 @@ class RobustnessReport(Report):
         CertificateError
             The checker cannot read the network's or the region's numbers.
         """
+        if self.attack is not None:
+            return self._of_attack(self.attack)
         if isinstance(self.network, FeedForward):
-            return self._of_layers(self.decisions) if self.attack is None else self._of_attack(self.attack)
+            return self._of_layers(self.decisions)
         known = self._known()
         second = [decision.proof for decision in self.decisions if decision.proof is not None]
         trees = {own.label: tree for own in self.decisions if (tree := _proven(own)) is not None}
@@ -273,8 +275,6 @@ class RobustnessReport(Report):
             return gram_proofs.joined([*second, *(ask(dual.target) for dual in known)])
         if known:
             return proofs.margins(self.network, self.region, self.label, known)
-        if self.attack is not None:
-            return self._of_attack(self.attack)
         raise InputError("certificates: no label of this report has one.")
 
     def _with_trees(self, known: list[proofs.DualBound], trees: "dict[int, Tree]") -> proofs.Proof:
