@@ -11,12 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 
 from tightrope import attacks
-from tightrope.arguments import require_network
 from tightrope.attacks import Attack
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import FeedForward
@@ -128,8 +126,7 @@ def certify_boxes(
     """
     if len({question.network for question in questions}) != 1:
         raise InputError("questions: expected some, all of one network.")
-    require_network(questions[0].network, FeedForward)
-    network = cast(FeedForward, questions[0].network)
+    network = questions[0].layers
     regions, labels = [question.region for question in questions], [question.label for question in questions]
     with one_blas_thread():
         inputs = InputSet.from_balls([region.require_box("the cascade is") for region in regions])
@@ -194,11 +191,11 @@ class _Image:
 
     @property
     def network(self) -> FeedForward:
-        return cast(FeedForward, self.question.network)  # by certify_boxes, as is the box
+        return self.question.layers
 
     @property
     def box(self) -> Ball:
-        return cast(Ball, self.question.box)
+        return self.question.region.require_box("the cascade is")
 
     @property
     def open(self) -> bool:

@@ -13,10 +13,8 @@ from typing import cast
 import numpy as np
 
 from tightrope import attacks, relu_proofs
-from tightrope.arguments import require_network
 from tightrope.errors import InputError
 from tightrope.names import known_name
-from tightrope.networks import FeedForward
 from tightrope.proofs import Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
@@ -101,16 +99,17 @@ class Distortion(Report):
         hit = self.attacked.hit
         if hit is None:
             raise InputError("attacked: no point with another label was found; the lower end alone has no certificate.")
-        network, label = cast(FeedForward, self.question.network), self.question.label
+        network, label = self.question.layers, self.question.label
         for part in SHRUNK if self.lower > 0 else ():
             region = _ball(self.question, float(decimal_below(self.lower * part, relu_proofs.DISTANCE_DIGITS)))
             inputs = InputSet.from_balls([region])
             with one_blas_thread():
                 found = layerwise(network, inputs, label, self.method, steps=self.ascent, keep=True)
-            proof = relu_proofs.distortion(network, region, label, hit, relu_proofs.layerwise(network, region, found))
+            asked, inside = Question(network, region, label), relu_proofs.layerwise(network, region, found)
+            proof = relu_proofs.distortion(asked, hit, inside)
             if proof.proven:
                 return proof
-        return relu_proofs.distortion(network, _ball(self.question, 0.0), label, hit, None)
+        return relu_proofs.distortion(Question(network, _ball(self.question, 0.0), label), hit, None)
 
 
 def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolerance: float) -> Bracket:
@@ -184,8 +183,7 @@ def certified_distortion(
     steps
         How many the dual ascent takes.
     """
-    require_network(question.network, FeedForward)
-    network, label = cast(FeedForward, question.network), question.label
+    network, label = question.layers, question.label
     method, ball = known_name("method", method, METHODS), _ball(question, 0.0)
 
     def certified(radius: float) -> bool:

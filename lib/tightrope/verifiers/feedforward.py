@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import cast
 
 import numpy as np
 
@@ -36,7 +35,7 @@ LARGEST_SDP = 300
 def by_lines(progress: Progress, name: str) -> None:
     """Decide all open targets at once by linear bounds, rounding included; a polytope's are those of its box."""
     began, question, left = time.perf_counter(), progress.question, progress.open
-    proven = proven_margins(_layers(progress), question.region, question.label, name)
+    proven = proven_margins(progress.question.layers, question.region, question.label, name)
     if not np.isfinite(proven).all():
         progress.because(f"{name}: a bound is not finite")
     progress.bounded(left, proven[left], name, time.perf_counter() - began)
@@ -66,7 +65,7 @@ def by_tree(progress: Progress) -> None:
 
     On boxes only; in the cascade if at most :data:`MOST_UNSTABLE` neurons have either sign.
     """
-    network, label, box = _layers(progress), progress.question.label, progress.question.box
+    network, label, box = progress.question.layers, progress.question.label, progress.question.box
     if box is None:
         return
     if progress.method == "cascade" and (unstable := unstable_neurons(network, box)) > MOST_UNSTABLE:
@@ -99,7 +98,7 @@ def by_shor(progress: Progress) -> None:
 
     In the cascade with at most :data:`LARGEST_SDP` hidden neurons.
     """
-    question, network = progress.question, _layers(progress)
+    question, network = progress.question, progress.question.layers
     if progress.method == "cascade" and question.neurons > LARGEST_SDP:
         limit = f"at most {LARGEST_SDP} hidden neurons"
         progress.because(f"Shor's relaxation is for {limit}, not {question.neurons}")
@@ -152,7 +151,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     CertificateError
         The checker cannot read the network's or the region's numbers.
     """
-    question, network, box = report.question, cast(FeedForward, report.network), report.question.box
+    question, network, box = report.question, report.question.layers, report.question.box
     certified = [decision for decision in decisions if decision.verdict is Verdict.CERTIFIED]
     chosen = certified or [decision for decision in decisions if decision.bound is not None]
     names = dict.fromkeys(decision.method for decision in chosen)
@@ -162,7 +161,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     if any(decision.dual or decision.proof for decision in chosen):
         return _as_mondeq(report, chosen)
     if box is None or not {*layerwise.METHODS, TREE} & {*names}:
-        proof = relu_proofs.linear(network, question.region, question.label, *names, targets=labels[1:])
+        proof = relu_proofs.linear(Question(network, question.region, question.label, labels[1:]), *names)
     else:
         few = _outputs(network, labels)
         name = report.method if report.method in layerwise.METHODS else "lp-all"
@@ -180,7 +179,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
 
 def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> Proof:
     """Return the file about the network as a monDEQ; what other stages decided is solved by Shor's relaxation too."""
-    question, network = report.question, cast(FeedForward, report.network)
+    question, network = report.question, report.question.layers
     if composition_error(network, question.region).any():
         raise InputError("certificate: by Shor's relaxation there is none of a network with composed layers.")
     known = [decision for decision in decisions if decision.dual or decision.proof]
@@ -199,7 +198,3 @@ def _outputs(network: FeedForward, labels: list[int]) -> FeedForward:
     """Return the network with these of its outputs only."""
     select = Dense(np.eye(network.classes)[labels], np.zeros(len(labels)))
     return FeedForward((*network.layers[:-1], Composition((network.layers[-1], select))))
-
-
-def _layers(progress: Progress) -> FeedForward:
-    return cast(FeedForward, progress.question.network)  # by Method.stages
