@@ -7,7 +7,7 @@ nothing of this module; each kind of file is a theory of its README.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from functools import partial
@@ -33,6 +33,8 @@ from tightrope.relaxations.cuts import PAIRS
 
 #: Significant digits of a bound in a file.
 DIGITS = 5
+#: Significant digits of a minimum distortion's ends.
+DISTANCE_DIGITS = 7
 #: By how much a multiplier may be below the largest one of its kind: 0 proves nothing where an input can move.
 SMALLEST = 1e-12
 #: By how much t and q are raised, relative to the largest and to themselves, where a solver's own multipliers leave
@@ -608,6 +610,23 @@ def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attac
     return _proof("mondeq-point", network, region.stated(), [candidates])
 
 
+@named_refusals()
+def distortion(network: MonDEQ, region: Ball, label: int, hit: Attack, lower: Proof | None) -> Proof:
+    """Return the proof of the minimum distortion of a ball's centre between the ball's radius and an attack's distance.
+
+    `lower` is the file that the ball has no other label; without one only the attack's distance is proven.
+    """
+    distance = decimal_above(float(np.abs(hit.point - region.center).max()) * (1 + 1e-9), DISTANCE_DIGITS)
+    reached = attack(network, replace(region, radius=float(distance)), label, hit)
+    if reached.certificate is None:
+        return reached
+    file = None if lower is None else lower.certificate
+    header, arrays, claims = (*region.stated(), []) if file is None else (file.region, file.arrays, file.claims)
+    last = {"label": label, "target": int(hit.label), "distance": distance, "m": reached.certificate.claims[0]["m"]}
+    found = {own: reached.certificate.arrays[name] for own, name in (("point", "point"), ("state", "z"))}
+    return checked("mondeq-distortion", network, dict(header), [*claims, last], {**arrays, **found})
+
+
 def moved_inside(region: Ball, point: np.ndarray) -> np.ndarray:
     """Return floats that are inside exactly, next to a point that is inside up to rounding."""
     centre = region.center
@@ -698,6 +717,14 @@ def _proof(
             break
     chosen = [kept[number] for number in sorted(kept)]
     return Proof(file(chosen) if chosen else None, tuple(findings[number] for number in range(len(candidates))))
+
+
+def checked(theory: str, network: MonDEQ | FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:
+    """Return a file of one theory; with the findings alone where a claim is refused."""
+    kind, weights = arrays_of(network)
+    file = checker.Certificate(theory, checker.digest(kind, weights), header, claims, arrays)
+    findings = tuple(checker.check(file, weights))
+    return Proof(file if all(finding.proven for finding in findings) else None, findings)
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

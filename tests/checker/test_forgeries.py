@@ -79,8 +79,9 @@ def forged(theory: str) -> tuple[Certificate, dict[str, np.ndarray]]:
         rows = {"point": region.center[None], "z": network.equilibrium(region.center)[None]}
         claim = margin | {"least": proofs.decimal_above(top + 1e-6), "m": "0.5"}
         file = Certificate(theory, sha256, header, [claim], stated | rows)
-    elif theory == "relu-distortion":
-        file = minimum_distortion(network, region.center, label, "lp-greedy", largest=6.0).certificates().certificate
+    elif theory.endswith("-distortion"):
+        method = "lp-greedy" if theory == "relu-distortion" else "cascade"
+        file = minimum_distortion(network, region.center, label, method, largest=6.0).certificates().certificate
         near = proofs.decimal_below(0.9 * float(file.region["radius"]))
         file = replace(file, claims=[*file.claims[:-1], file.claims[-1] | {"distance": near}])
     elif theory == "relu-lipschitz":

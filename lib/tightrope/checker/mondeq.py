@@ -67,9 +67,9 @@ class Network:
 # theories ------------------------------------------------------------------------------------------------------------
 
 
-def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
-    """Theory mondeq-order-1."""
-    network, region = Network.read(arrays), region_of(file, *MULTIPLIERS)
+def margins(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> Callable[..., None]:
+    """Theory mondeq-order-1, also of a file with `more` arrays."""
+    network, region = Network.read(arrays), region_of(file, *more, *MULTIPLIERS)
 
     def prove(number: int, label: int, target: int, bound: Fraction) -> None:
         m = multipliers(rows(file.arrays, MULTIPLIERS, number), len(network.u), region.size)
@@ -117,18 +117,31 @@ def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...,
         if m not in known:
             network.prove_monotone(m)
             known.add(m)
-        xi, constant = network.difference(label, target)
-        point, z = (Exact.of(row(file.arrays, name, number)) for name in ("point", "z"))
-        network.bias(region)  # refuses another size
-        if z.shape != network.u.shape:
-            raise Refused(f"z: expected {len(network.u)} numbers")
-        y = (network.W @ z + network.U @ region.point(point) + network.u).maximum(Exact.zeros(len(z)))
-        off = network.W @ (z - y)
-        spare = (xi @ y).fraction() + constant - least
-        if spare < 0 or spare**2 * m**2 < (xi @ xi).fraction() * (off @ off).fraction():
-            raise Refused("the point's margin is not proven to be that large")
+        at = tuple(row(file.arrays, name, number) for name in ("point", "z"))
+        prove_point(network, region, at, (label, target), least, m)
 
     return prove
+
+
+def prove_point(
+    network: Network,
+    region: Region,
+    at: tuple[np.ndarray, ...],
+    pair: tuple[int, int],
+    least: Fraction,
+    m: Fraction,
+) -> None:
+    """Prove F_target - F_label >= least for a (label, target) at a point with nearly its state, I - W > m proven."""
+    xi, constant = network.difference(*pair)
+    point, z = map(Exact.of, at)
+    network.bias(region)  # refuses another size
+    if z.shape != network.u.shape:
+        raise Refused(f"z: expected {len(network.u)} numbers")
+    y = (network.W @ z + network.U @ region.point(point) + network.u).maximum(Exact.zeros(len(z)))
+    off = network.W @ (z - y)
+    spare = (xi @ y).fraction() + constant - least
+    if spare < 0 or spare**2 * m**2 < (xi @ xi).fraction() * (off @ off).fraction():
+        raise Refused("the point's margin is not proven to be that large")
 
 
 # forms in (1, z) -----------------------------------------------------------------------------------------------------

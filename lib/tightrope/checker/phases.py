@@ -30,9 +30,9 @@ PRODUCTS = tuple(f"{factor}*{fact}{end}" for factor in FACTORS for fact in FACTS
 _Fact = tuple[Exact, Exact | None, Exact | None, Exact | None]
 
 
-def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
-    """Theory mondeq-phases: l <= h <= u is proven first, and else refuses the whole file."""
-    network, region = Network.read(arrays), region_of(file, "sign", *BOUNDS, *SINGLE, *PRODUCTS)
+def margins(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> Callable[..., None]:
+    """Theory mondeq-phases, also with `more` arrays: l <= h <= u is proven first, and else refuses the whole file."""
+    network, region = Network.read(arrays), region_of(file, *more, "sign", *BOUNDS, *SINGLE, *PRODUCTS)
     low, high = proven_bounds(file, network, region)
     p, taken, signed = len(low), 0, 0
 

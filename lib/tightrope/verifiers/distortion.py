@@ -1,5 +1,7 @@
 """The minimum distortion of an image: from below by what certifies, from above by an attack, both by bisection.
 
+Of a monDEQ both are one bisection by the cascade, whose last stage is exact: it ends with a bracket as narrow as asked.
+
 A method certifies some radii; whether it certifies a smaller radius too need not be, so nothing is concluded from one
 radius for another: the lower end of a bracket is a radius that was certified itself. The upper end is a radius at
 which the method gave no proof, or the distance of a point with another label, which bounds the distortion itself.
@@ -8,20 +10,22 @@ which the method gave no proof, or the distance of a point with another label, w
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from tightrope import attacks, relu_proofs
+from tightrope import attacks, proofs, relu_proofs
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.names import known_name
-from tightrope.networks import FeedForward
-from tightrope.proofs import Proof, decimal_below
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.proofs import DISTANCE_DIGITS, Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
-from tightrope.verifiers.report import Report
+from tightrope.verifiers.report import Report, RobustnessReport
+from tightrope.verifiers.robustness import Limits, certify
 
 #: Parts of the certified radius that a certificate file is tried for: the checker's arithmetic is not the method's.
 SHRUNK = (1.0, 0.999, 0.99, 0.9)
@@ -59,17 +63,20 @@ class Distortion(Report):
     ----------
     network, center, label, box, method, ascent
         What was asked; `ascent` is the number of steps of the dual ascent.
+    inside
+        Of a monDEQ: what certifies the lower end, if that is above 0.
     """
 
     certified: Bracket
     attacked: Bracket
-    network: FeedForward
+    network: FeedForward | MonDEQ
     center: np.ndarray
     label: int
     method: str
     box: tuple[float, float] | None
     ascent: int
     seconds: float
+    inside: RobustnessReport | None = None
     facts = ("verdict", "lower", "upper", "method", "seconds")
 
     @property
@@ -100,8 +107,12 @@ class Distortion(Report):
         hit = self.attacked.hit
         if hit is None:
             raise InputError("attacked: no point with another label was found; the lower end alone has no certificate.")
+        if isinstance(self.network, MonDEQ):
+            ball = _ball(self.center, self.lower, self.box)
+            inside = None if self.inside is None else self.inside.certificates()
+            return proofs.distortion(self.network, ball, self.label, hit, inside)
         for part in SHRUNK if self.lower > 0 else ():
-            radius = float(decimal_below(self.lower * part, relu_proofs.DISTANCE_DIGITS))
+            radius = float(decimal_below(self.lower * part, DISTANCE_DIGITS))
             region = _ball(self.center, radius, self.box)
             inputs = InputSet.from_balls([region])
             with one_blas_thread():
@@ -133,18 +144,23 @@ def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolera
 
 
 def minimum_distortion(
-    network: FeedForward,
+    network: FeedForward | MonDEQ,
     center: np.ndarray,
     label: int,
-    method: str = "lp-all",
+    method: str | None = None,
     *,
     box: tuple[float, float] | None = None,
     largest: float = 1.0,
     tolerance: float = 0.01,
     steps: int = 40,
     seed: int = 0,
+    time_limit: float | None = None,
 ) -> Distortion:
     """Bracket the minimum distortion of an image by an attack and a method; parameters are those of both below.
+
+    The method of layers is "lp-all" if none is given. That of a monDEQ is one of
+    :func:`tightrope.verifiers.robustness.certify`, "cascade" if none is given: then the bracket is as narrow as
+    `tolerance` says, unless a tree of one label takes longer than `time_limit` seconds of processor time.
 
     Examples
     --------
@@ -154,14 +170,50 @@ def minimum_distortion(
     PROVEN (exact)  the Linf distance of label 0 from another is above 0.2480468 and at most 0.2500001 (input units)
     """
     center, began = np.asarray(center, float), time.perf_counter()
+    equilibrium = isinstance(network, MonDEQ)
+    method, ascent = method or ("cascade" if equilibrium else "lp-all"), 0 if equilibrium else steps
     attack = attacked_distortion(network, center, label, box=box, largest=largest, tolerance=tolerance, seed=seed)
-    certified = Bracket(0.0, 0.0, 0)
+    certified, inside = Bracket(0.0, 0.0, 0), None
     if attack.upper > 0:
         upper = min(attack.upper, largest)
-        certified = certified_distortion(
-            network, center, label, method, upper, box=box, tolerance=tolerance, steps=steps
-        )
-    return Distortion(certified, attack, network, center, label, method, box, steps, time.perf_counter() - began)
+        if isinstance(network, MonDEQ):
+            ask = partial(certify, network, label=label, method=method, limits=Limits(time=time_limit, seed=seed))
+            certified, attack, inside = _by_answers(ask, center, box, attack, upper, tolerance)
+        else:
+            certified = certified_distortion(
+                network, center, label, method, upper, box=box, tolerance=tolerance, steps=steps
+            )
+    seconds = time.perf_counter() - began
+    return Distortion(certified, attack, network, center, label, method, box, ascent, seconds, inside)
+
+
+def _by_answers(
+    ask: Callable[..., RobustnessReport],
+    center: np.ndarray,
+    box: tuple[float, float] | None,
+    attacked: Bracket,
+    upper: float,
+    tolerance: float,
+) -> tuple[Bracket, Bracket, RobustnessReport | None]:
+    """Bisect by answers for the region of each radius; return both brackets and what certifies the lower end."""
+    hits = [] if attacked.hit is None else [attacked.hit]
+    proofs = list[RobustnessReport]()
+
+    def certified(radius: float) -> bool:
+        report = ask(region=_ball(center, radius, box))
+        hits.extend([] if report.attack is None else [report.attack])
+        proofs.extend([report] if report.verdict is Verdict.CERTIFIED else [])
+        return report.verdict is Verdict.CERTIFIED
+
+    found = bisect(certified, 0.0, upper, tolerance)
+    if hits:
+        nearest = min(hits, key=lambda hit: _distance(center, hit))
+        attacked = Bracket(attacked.lower, _distance(center, nearest), attacked.steps + found.steps, nearest)
+    return found, attacked, proofs[-1] if proofs else None
+
+
+def _distance(center: np.ndarray, hit: attacks.Attack) -> float:
+    return float(np.abs(hit.point - center).max())
 
 
 def _ball(center: np.ndarray, radius: float, box: tuple[float, float] | None) -> Ball:
@@ -215,7 +267,7 @@ def certified_distortion(
 
 
 def attacked_distortion(
-    network: FeedForward,
+    network: FeedForward | MonDEQ,
     center: np.ndarray,
     label: int,
     *,
@@ -238,12 +290,9 @@ def attacked_distortion(
     center = np.asarray(center, float)
     nearest: list[attacks.Attack] = []
 
-    def distance(hit: attacks.Attack) -> float:
-        return float(np.abs(hit.point - center).max())
-
     def survives(radius: float) -> bool:
         found = attacks.pgd(network, _ball(center, radius, box), label, restarts=restarts, steps=steps, seed=seed)
-        nearest[:] = sorted([*nearest, *found.attacks.values()], key=distance)[:1]
+        nearest[:] = sorted([*nearest, *found.attacks.values()], key=partial(_distance, center))[:1]
         return not found.attacks
 
     with one_blas_thread():
@@ -252,4 +301,4 @@ def attacked_distortion(
         if survives(largest):
             return Bracket(largest, INFINITY, 1)
         found = bisect(survives, 0.0, largest, tolerance)
-    return Bracket(found.lower, distance(nearest[0]), found.steps + 1, nearest[0])
+    return Bracket(found.lower, _distance(center, nearest[0]), found.steps + 1, nearest[0])
