@@ -29,7 +29,7 @@ from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import binding_rows
 from tightrope.propagation.fixpoint import Box
 from tightrope.regions import INFINITY, Ball, Region
-from tightrope.relaxations.cuts import PAIRS
+from tightrope.relaxations.cuts import ABSOLUTE, PAIRS
 
 #: Significant digits of a bound in a file.
 DIGITS = 5
@@ -203,9 +203,8 @@ def _around(
 ) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
     """Yield how far t is raised (by so much times `where`), and the multipliers: itself first, then NUDGES in turn."""
     t, q = multipliers["t"], multipliers["q"]
-    states = (
-        array for name, array in multipliers.items() if name not in ("q", "clip", "rows") and array.dtype.kind == "f"
-    )
+    of_inputs = ("q", "clip", "w", "rows")
+    states = (array for name, array in multipliers.items() if name not in of_inputs and array.dtype.kind == "f")
     largest = max(np.abs(array).max(initial=0.0) for array in states)
     for size, more in ((0.0, 0.0), *NUDGES):
         yield size, multipliers | {"t": t + size * largest * where, "q": q + more * max(q.max(), 1e-3 * largest)}
@@ -438,6 +437,10 @@ def _fact_multipliers(
     names |= {"h-l": "always active: h - l >= 0", "-h": "never active: -h >= 0"}
     arrays = {"t": -spread("z (z - h) = 0"), **{fact: spread(name) for fact, name in names.items()}}
     arrays |= {name: values[None] for name, values in _region_multipliers(named, region).items()}
+    if ABSOLUTE[0] in named:  # a (e - d) + b (e + d) >= 0
+        moving = region.upper > region.lower if region.lower is not None and region.upper is not None else slice(None)
+        arrays["w"] = np.zeros((1, region.size))
+        arrays["w"][0, moving] = (named[ABSOLUTE[0]] - named[ABSOLUTE[1]]) / region.radius
     square = np.asarray(named.get("z (u - z) >= 0", ()), float)
     products = {("z", "u-z"): [(free[: len(square)], free[: len(square)], square)]}
 

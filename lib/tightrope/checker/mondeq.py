@@ -207,14 +207,22 @@ def _rows(region: Region, flat: Exact, p: int) -> tuple[Exact, Exact, Exact | No
 
 
 def without_inputs(
-    region: Region, q: Exact, clip: Exact | None, table: Exact, D: Exact, Q: Exact | None = None
+    region: Region,
+    q: Exact,
+    clip: Exact | None,
+    table: Exact,
+    D: Exact,
+    Q: Exact | None = None,
+    w: Exact | None = None,
 ) -> Exact:
     """Return S (r, r), y'S y <= y'(table y + D d) + d'Q d minus the region's products, for all d and y with y_0 = 1.
 
-    The multipliers `q` and `clip` (n,) >= 0 are those of B(q) - sum q_j d_j^2 and of (d_j - a_j)(c_j - d_j); `table` is
-    (r, r), `D` (r, n), `Q` (n, n) or None for 0.
+    The multipliers `q` and `clip` (n,) >= 0 are those of B(q, w) - sum q_j d_j^2 + w_j d_j and of
+    (d_j - a_j)(c_j - d_j); `table` is (r, r), `D` (r, n), `Q` (n, n), and `w` (n,), or None for 0.
     """
-    constant, quad, free = region.largest(q), q, region.free
+    constant, quad, free = region.largest(q, w), q, region.free
+    if w is not None:
+        D = stack([[D[:1] + w.row()], [D[1:]]])
     if clip is not None:
         if region.lower is None or region.upper is None:
             raise Refused("clip: the region is not clipped")
