@@ -11,7 +11,7 @@ import numpy as np
 from tightrope.checker.claims import EXACT, array, check_labels, region_of, row
 from tightrope.checker.file import Certificate
 from tightrope.checker.numbers import Exact, Refused, above
-from tightrope.checker.regions import Region, read
+from tightrope.checker.regions import Region
 from tightrope.checker.relu_network import Network, Step
 from tightrope.checker.trees import complete, in_leaf
 
@@ -63,33 +63,6 @@ def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...,
 
     def prove(number: int, label: int, target: int, least: Fraction) -> str:
         return prove_point(network, region, row(file.arrays, "point", number), label, target, least)
-
-    return prove
-
-
-def distortion(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str]:
-    """Theory relu-distortion: claims of relu-linear, if any, and a last one of the distance."""
-    if "shape" in file.region:
-        raise Refused("region: distances are for balls")
-    network, inner, below = Network.read(arrays), linear(file, arrays, "point"), set()
-    how: list[str] = []  # of the claims that are proven
-
-    def prove(number: int, distance: Fraction | None = None, **claim: Any) -> str:
-        if (distance is None) == (number + 1 == len(file.claims)):
-            raise Refused("distance: it is what the last claim, and no other, is about")
-        if distance is None:
-            how.append(inner(number, **claim))
-            if "layer" not in claim and claim["bound"] < 0:
-                below.add((claim["label"], claim["target"]))
-            return how[-1]
-        label, target = claim["label"], claim["target"]
-        wide = read({**file.region, "radius": file.claims[-1]["distance"]}, file.arrays)
-        how.append(prove_point(network, wide, row(file.arrays, "point", 0), label, target, Fraction(0)))
-        if len(how) <= number:
-            raise Refused("a claim about the ball is not proven")
-        if number and not {(label, k) for k in range(network.sizes[-1]) if k != label} <= below:
-            raise Refused("not every margin of the ball is below 0")
-        return max(how, key=lambda by: by != EXACT)
 
     return prove
 
