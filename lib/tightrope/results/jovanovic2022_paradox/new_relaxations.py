@@ -28,6 +28,12 @@ def cases() -> list[dict]:
     return [{"method": method, **ENDS} for method in MOVING]
 
 
+@figure_7.sized
+def size_of_table_14(rows: Rows) -> str:
+    """Return how much Table 14 is about, whose losses are drawn."""
+    return table_14.kept(rows[0]["profile"]).size()
+
+
 @figure_7.table
 def areas(rows: Rows) -> Table:
     """Return the area of each region, how many corners it has, and which slopes of its sides move with l and u."""

@@ -16,6 +16,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     label,
     parts,
     questions,
+    size_and_epochs,
 )
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case
@@ -87,6 +88,7 @@ def _shifted_bounds(name: str) -> Experiment:
     experiment = Experiment(PAPER, name)
     experiment.cases(cases)
     experiment.solve(bound_along_shift)
+    experiment.sized(size_and_epochs)
     experiment.table(jumps)
     experiment.drawing(jumps)(draw)
     return experiment

@@ -17,6 +17,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     label,
     letter_of,
     questions,
+    size_and_epochs,
     trained_here,
 )
 from tightrope.results.jovanovic2022_paradox.cross_certification import short_search
@@ -232,6 +233,7 @@ def cr_curves(name: str, cases: Callable[..., list[dict]]) -> Experiment:
     experiment = Experiment(PAPER, name)
     experiment.cases(cases)
     experiment.solve(as_in_table_4)
+    experiment.sized(size_and_epochs)
     for table in (areas, shared_areas, order):
         experiment.table(table)
     experiment.drawing(shared_areas)(draw)
