@@ -144,10 +144,12 @@ def run(
 @main.command()
 @click.argument("names", metavar="[RESULT]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One object per printed number.")
-@click.option("--markdown", is_flag=True, help="What has been reproduced, as the README shows it.")
+@click.option(
+    "--markdown", is_flag=True, help="Verdicts by result, as the README shows them, or a paper's, with its key."
+)
 @click.option("--all", "everything", is_flag=True, help="Include the results that have no notebook yet.")
 def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: bool) -> None:
-    """Put each printed number beside ours."""
+    """Put each printed number beside ours; of results, or of a paper by its key."""
     from tightrope.workbench import compare as comparing
     from tightrope.workbench.records import Store
 
@@ -157,11 +159,12 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
     defaults = {result.key: published.defaults(result) for result in results if result.runnable}
     with Store(read_only=True) as store:
         lines = comparing.compare(results, store, defaults)
+        if markdown:
+            table = comparing.paper_table(results, lines, store) if names else comparing.summary_table(lines)
+            click.echo(table.to_markdown())
+            return
     if as_json:
         _print_json([line.as_dict() for line in lines])
-        return
-    if markdown:
-        click.echo(comparing.summary_table(lines).to_markdown())
         return
     waiting = [result for result in results if not result.runnable]
     if not names and not everything:
@@ -468,12 +471,13 @@ def data() -> None:
 
 
 def _chosen(names: tuple[str, ...], everything: bool, runnable: bool = True) -> list[published.Result]:
-    """The results named, or all of them (all that can be run)."""
+    """The results named, those of a paper where a name is its key, or all of them (all that can be run)."""
     known = published.results()
     if names and everything:
         raise InputError("--all is every result: leave it out, or the names")
     if names:
-        return [published.find(name, known) for name in names]
+        of_papers = {name: [result for result in known if result.paper == name] for name in names}
+        return [result for name in names for result in of_papers[name] or [published.find(name, known)]]
     if not everything:
         raise InputError("name a result (`tightrope list`), or write --all")
     return [result for result in known if result.runnable or not runnable]

@@ -64,6 +64,7 @@ class Experiment:
         self.statement: Callable[[Mapping], Statement | None] = _says_nothing
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
+        self.size: Callable[[Rows], str] = Rows.size
         self._cases: Callable[..., Sequence[Case]] = _undeclared
         self._cells: Callable[..., Mapping[str, Value]] | None = None
         registry.register(self)
@@ -121,6 +122,11 @@ class Experiment:
         A cell whose cases are not all there is left out.
         """
         self._cells = function
+        return function
+
+    def sized(self, function: Callable[[Rows], str]) -> Callable[[Rows], str]:
+        """Register rows -> how much they are about, in words, where that is not :meth:`Rows.size`."""
+        self.size = function
         return function
 
     def part(self, cases: Callable[..., Sequence[Case]]) -> "Experiment":
