@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import attacks, relu_proofs
+from tightrope.arguments import require_network
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
+from tightrope.outward import at_least, at_most
 from tightrope.proofs import Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
@@ -51,7 +53,7 @@ class Bracket:
     hit: attacks.Attack | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Distortion(Report):
     """The minimum distortion of an image: above `certified.lower`, at most `attacked.upper`.
 
@@ -78,6 +80,12 @@ class Distortion(Report):
         if self.upper == 0:
             return Verdict.FALSIFIED
         return Verdict.CERTIFIED if self.lower > 0 else Verdict.UNKNOWN
+
+    @property
+    def headline(self) -> str:
+        """Both ends in one line, rounded outward."""
+        ends = f"{at_least(self.lower)} to {at_most(self.upper)}"
+        return f"minimum distortion of label {self.label}: {ends} (L-inf, input units), {self.verdict}"
 
     @property
     def lower(self) -> float:
@@ -146,6 +154,8 @@ def minimum_distortion(
 ) -> Distortion:
     """Bracket the minimum distortion of an image by an attack and a method; parameters are those of both below.
 
+    An image of another shape than (p0,) is flattened row by row.
+
     Examples
     --------
     >>> network = FeedForward.dense([[[1.0], [-1.0]]], [[0.5, 0.0]])
@@ -153,7 +163,10 @@ def minimum_distortion(
     >>> print(found.certificates().findings[-1])
     PROVEN (exact)  the Linf distance of label 0 from another is above 0.2480468 and at most 0.2500001 (input units)
     """
-    center, began = np.asarray(center, float), time.perf_counter()
+    require_network(
+        network, FeedForward, instead="write certify(network, Ball(center, radius, norm), label) at some radii"
+    )
+    center, began = np.ravel(np.asarray(center, float)), time.perf_counter()
     attack = attacked_distortion(network, center, label, box=box, largest=largest, tolerance=tolerance, seed=seed)
     certified = Bracket(0.0, 0.0, 0)
     if attack.upper > 0:

@@ -23,7 +23,7 @@ RELAXED = ("box", "crown", "deepz")
 SAMPLES = 1000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PropertyReport(Report):
     """What is known of a property.
 
@@ -38,6 +38,8 @@ class PropertyReport(Report):
         The input, and what the network makes of it in float64.
     reason : str
     seconds : float
+    network : FeedForward
+        What was asked about.
     """
 
     verdict: Verdict
@@ -46,7 +48,20 @@ class PropertyReport(Report):
     outputs: np.ndarray | None
     reason: str
     seconds: float
+    network: FeedForward
     facts = ("verdict", "cases", "reason", "seconds", "counterexample", "outputs")
+
+    @property
+    def headline(self) -> str:
+        """The verdict, and how many cases were looked at."""
+        return f"property, {len(self.cases)} cases looked at: {self.verdict}"
+
+    def _shown(self, name: str, value: object) -> object:
+        """Return a cell for people; points as VNN-LIB names their numbers, with every digit."""
+        letter = {"counterexample": "X", "outputs": "Y"}.get(name)
+        if letter is not None and isinstance(value, list):
+            return " ".join(f"{letter}_{i}={number:.17g}" for i, number in enumerate(value))
+        return super()._shown(name, value)
 
 
 def certify_property(network: FeedForward, question: Property, limits: Limits = DEFAULT) -> PropertyReport:
@@ -80,10 +95,11 @@ def certify_property(network: FeedForward, question: Property, limits: Limits = 
         verdicts.append(verdict)
         if point is not None:
             seconds = time.perf_counter() - began
-            return PropertyReport(verdict, tuple(verdicts), point, network.logits(point), "", seconds)
+            return PropertyReport(verdict, tuple(verdicts), point, network.logits(point), "", seconds, network)
         if why and not reason:
             reason = f"case {number}: {why}"
-    return PropertyReport(combined(verdicts), tuple(verdicts), None, None, reason, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return PropertyReport(combined(verdicts), tuple(verdicts), None, None, reason, seconds, network)
 
 
 def _decide(network: FeedForward, case: Case, limits: Limits) -> tuple[Verdict, np.ndarray | None, str]:
