@@ -361,12 +361,11 @@ def _certify_property(network_name: str, file: str, activation: str | None, as_j
     from tightrope.properties import read_vnnlib
     from tightrope.verifiers.properties import certify_property
 
-    question = read_vnnlib(file)
-    report = certify_property(_network(network_name, activation).network, question)
+    report = certify_property(_network(network_name, activation).network, read_vnnlib(file))
     if as_json:
         _print_json({"network": network_name, "property": file, **report.to_dict()})
     else:
-        click.echo(f"{file} ({len(question.cases)} cases), {report}")
+        click.echo(f"{file}, {report}")
     return _EXIT.get(report.verdict.value, _UNKNOWN)
 
 
