@@ -21,6 +21,7 @@ from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward, MonDEQ
+from tightrope.outward import at_least, at_most
 from tightrope.proofs import DISTANCE_DIGITS, Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
@@ -60,7 +61,7 @@ class Bracket:
     hit: attacks.Attack | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Distortion(Report):
     """The minimum distortion of an image: above `certified.lower`, at most `attacked.upper`.
 
@@ -87,6 +88,12 @@ class Distortion(Report):
         if self.upper == 0:
             return Verdict.FALSIFIED
         return Verdict.CERTIFIED if self.lower > 0 else Verdict.UNKNOWN
+
+    @property
+    def headline(self) -> str:
+        """Both ends in one line, rounded outward."""
+        ends = f"{at_least(self.lower)} to {at_most(self.upper)}"
+        return f"minimum distortion of label {self.question.label}: {ends} (L-inf, input units), {self.verdict}"
 
     @property
     def lower(self) -> float:

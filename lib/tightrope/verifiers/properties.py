@@ -1,6 +1,7 @@
 """Does a network have a property, read from a VNN-LIB file: a proof, a counterexample, or an honest unknown."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ RELAXED = ("box", "crown", "deepz")
 SAMPLES = 1000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PropertyReport(Report):
     """What is known of a property.
 
@@ -38,6 +39,9 @@ class PropertyReport(Report):
         The input, and what the network makes of it in float64.
     reason : str
     seconds : float
+    network : FeedForward
+    question : Property
+        What was asked.
     """
 
     verdict: Verdict
@@ -46,7 +50,23 @@ class PropertyReport(Report):
     outputs: np.ndarray | None
     reason: str
     seconds: float
+    network: FeedForward
+    question: Property
     facts = ("verdict", "cases", "reason", "seconds", "counterexample", "outputs")
+
+    @property
+    def headline(self) -> str:
+        """The verdict, and how many cases were looked at."""
+        return f"{len(self.cases)} of {len(self.question.cases)} cases looked at: {self.verdict}"
+
+    def _shown(self, name: str, value: object) -> object:
+        """Return a cell for people; points as VNN-LIB names their numbers, with every digit."""
+        letter = {"counterexample": "X", "outputs": "Y"}.get(name)
+        if letter is not None and isinstance(value, list):
+            return " ".join(f"{letter}_{i}={number:.17g}" for i, number in enumerate(value))
+        if name == "cases":
+            return ", ".join(f"{count} {verdict}" for verdict, count in Counter(self.cases).items())
+        return super()._shown(name, value)
 
 
 def certify_property(network: FeedForward, question: Property, limits: Limits = DEFAULT) -> PropertyReport:
@@ -75,15 +95,17 @@ def certify_property(network: FeedForward, question: Property, limits: Limits = 
             f"and {network.classes}."
         )
     began, verdicts, reason = time.perf_counter(), [], ""
+    found: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None)
     for number, case in enumerate(question.cases):
         verdict, point, why = _decide(network, case, limits)
         verdicts.append(verdict)
         if point is not None:
-            seconds = time.perf_counter() - began
-            return PropertyReport(verdict, tuple(verdicts), point, network.logits(point), "", seconds)
+            found, reason = (point, network.logits(point)), ""
+            break
         if why and not reason:
             reason = f"case {number}: {why}"
-    return PropertyReport(combined(verdicts), tuple(verdicts), None, None, reason, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return PropertyReport(combined(verdicts), tuple(verdicts), *found, reason, seconds, network, question)
 
 
 def _decide(network: FeedForward, case: Case, limits: Limits) -> tuple[Verdict, np.ndarray | None, str]:

@@ -5,8 +5,8 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tightrope.cells import as_text, number, numeric
 from tightrope.errors import UnknownNameError
-from tightrope.outward import outward
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,7 @@ class Table:
         return [list(self.columns), *([number(v, s) for v, s in zip(row, sides, strict=True)] for row in self.rows)]
 
     def __str__(self) -> str:
-        lines = self.cells()
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        right = [all(isinstance(row[i], (int, float, type(None))) for row in self.rows) for i in range(len(widths))]
-        text = [
-            "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
-            for line in lines
-        ]
-        return "\n".join([text[0], "-" * (sum(widths) + 2 * len(widths) - 2), *text[1:]])
+        return as_text(self.cells(), numeric(self.rows, len(self.columns)))
 
     __repr__ = __str__
 
@@ -81,13 +74,6 @@ class Table:
 
 def _exact(value: object) -> object:
     return "" if value is None else repr(value) if isinstance(value, float) else value
-
-
-def number(value: object, side: str = "") -> str:
-    """Show a value: floats with four significant digits, rounded outward if they bound something; None as nothing."""
-    if isinstance(value, float):
-        return outward(side)(value)
-    return "" if value is None else str(value)
 
 
 def interval(bounds: Sequence[float]) -> str:
