@@ -2,11 +2,18 @@
 
 import csv
 import io
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tightrope.errors import UnknownNameError
+from tightrope.errors import InputError, UnknownNameError
 from tightrope.outward import outward
+
+#: Text that reads as a number, alone or with a few words: 95.00, -1.2, 45 of 45, [16, 34].
+_NUMBER = re.compile(r"[-+\[]?\d[\d.,e]*(?:[-+]\d+)?\]?(?: .*)?")
+#: Longer cells may be broken into lines.
+_SHORT = 24
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,9 @@ class Table:
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "rows", tuple(tuple(row) for row in self.rows))
+        repeated = [name for name, count in Counter(name.strip() for name in self.columns).items() if count > 1]
+        if repeated:
+            raise InputError(f"columns: expected different names, got {repeated[0]!r} more than once.")
         tolerances = self.tolerance if isinstance(self.tolerance, Mapping) else {}
         for what, names in (("with a tolerance", tolerances), ("of bounds", self.bounds)):
             for name in names:
@@ -49,7 +59,7 @@ class Table:
     def __str__(self) -> str:
         lines = self.cells()
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        right = [all(isinstance(row[i], (int, float, type(None))) for row in self.rows) for i in range(len(widths))]
+        right = self._right()
         text = [
             "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
             for line in lines
@@ -64,11 +74,20 @@ class Table:
         metadata = {} if stated is None else {"tightrope": {"tolerance": stated}}
         return {"text/markdown": self.to_markdown()}, metadata
 
+    def _right(self) -> list[bool]:
+        """Which columns are aligned to the right: those where at least half of what is shown reads as a number."""
+        body = self.cells()[1:]
+        columns = [[line[i] for line in body if line[i]] for i in range(len(self.columns))]
+        return [2 * sum(bool(_NUMBER.fullmatch(cell)) for cell in shown) >= len(shown) > 0 for shown in columns]
+
     def to_markdown(self) -> str:
-        """The table as Markdown."""
+        """The table as Markdown: numbers to the right, and no short cell broken into lines."""
         header, *body = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
-        lines = ["| " + " | ".join(line) + " |" for line in body]
-        return "\n".join(["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *lines])
+        body = [
+            [cell.replace(" ", "\N{NO-BREAK SPACE}" if len(cell) <= _SHORT else " ") for cell in line] for line in body
+        ]
+        rule = "|" + "".join("---:|" if right else "---|" for right in self._right())
+        return "\n".join(["| " + " | ".join(header) + " |", rule, *("| " + " | ".join(line) + " |" for line in body)])
 
     def to_csv(self) -> str:
         """The table as CSV, floats with every digit."""
