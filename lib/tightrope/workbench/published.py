@@ -109,11 +109,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper: its key, its title, and what its printed times were taken on."""
+    """A paper: its key, its title, what its printed times were taken on, who wrote it and where it is found."""
 
     key: str
     title: str
     hardware: str
+    authors: str = ""
+    link: str = ""
 
 
 def papers(folder: Path | None = None) -> tuple[Paper, ...]:
@@ -122,7 +124,8 @@ def papers(folder: Path | None = None) -> tuple[Paper, ...]:
     for source in sorted((folder or paths.PAPERS).glob("*/published.yaml")):
         content = files.read_yaml(source)
         with _entries_of(source):
-            found.append(Paper(content["paper"], content.get("title", content["paper"]), content.get("hardware", "")))
+            known = (content.get(name, "") for name in ("hardware", "authors", "link"))
+            found.append(Paper(content["paper"], content.get("title", content["paper"]), *known))
     return tuple(found)
 
 
