@@ -97,7 +97,8 @@ class Report:
     def _lines(self) -> tuple[list[list[str]], list[bool]]:
         """Return the table's cells, the header first, and which columns stand to the right."""
         columns, rows = self.table()
-        return [list(columns), *([number(cell) for cell in row] for row in rows)], numeric(rows, len(columns))
+        lines = [list(columns), *([number(cell) for cell in row] for row in rows)]
+        return lines, numeric(lines)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.headline}>"

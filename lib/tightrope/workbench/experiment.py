@@ -31,7 +31,9 @@ from tightrope.errors import InputError, UnknownNameError, UnknownParameterError
 from tightrope.workbench import registry
 from tightrope.workbench.cases import sweep
 from tightrope.workbench.certificates import Statement
+from tightrope.workbench.paper_size import AtPaperSize, at_paper_size
 from tightrope.workbench.parameters import check, require_rules
+from tightrope.workbench.published import find
 from tightrope.workbench.records import KEPT_PROFILES, Store
 from tightrope.workbench.registry import Value, drawn_profile, named
 from tightrope.workbench.rows import Rows
@@ -186,6 +188,10 @@ class Experiment:
         """Return the rows that are kept and have these values, without solving."""
         with Store() as store:
             return Rows(store.rows(self.name, profile, self.paper)).where(**equal)
+
+    def at_paper_size(self) -> AtPaperSize:
+        """Return the drawings and the printed numbers beside ours from the kept rows of the paper profile; no solve."""
+        return at_paper_size(find(f"{self.paper}/{self.name}"))
 
     def __call__(self, profile: str = "quick", store: Store | None = None, **parameters: Any) -> "Solved":
         """Return the rows of all cases; those without one are solved now, and kept one by one.
