@@ -257,6 +257,14 @@ lp-all.
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
 @click.option("--incomplete", is_flag=True, help="Stop at the relaxation, before branch and bound.")
 @click.option("--property", "property_file", metavar="FILE", help="A .vnnlib or .vnnlib.gz file instead of an image.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Of processor time for the whole property.",
+)
 @click.option("--certificate", "certificate_file", metavar="FILE", help="Write what is proven, for `tightrope verify`.")
 @click.option("--json", "as_json", is_flag=True, help="One object: question, verdict, and the bound of each label.")
 def certify(
@@ -270,6 +278,7 @@ def certify(
     method: str,
     incomplete: bool,
     property_file: str | None,
+    time_limit: float,
     certificate_file: str | None,
     as_json: bool,
 ) -> None:
@@ -277,7 +286,7 @@ def certify(
     if property_file is not None:
         if certificate_file is not None:
             raise InputError("a property has no certificate file, which is about labels only: leave out --certificate")
-        _certify_property(network_name, property_file, image_name, epsilon_pixel, as_json)
+        _certify_property(network_name, property_file, image_name, epsilon_pixel, time_limit, as_json)
         return
     if image_name is None or epsilon_pixel is None:
         raise InputError("write --image and --epsilon-pixel, or --property")
@@ -317,16 +326,19 @@ def certify(
     click.echo(Table(*report.table()))
 
 
-def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, as_json: bool) -> None:
+def _certify_property(
+    network_name: str, file: str, image_name, epsilon_pixel, time_limit: float, as_json: bool
+) -> None:
     """The answer to `certify --property`."""
     from tightrope import zoo
     from tightrope.properties import read_vnnlib
     from tightrope.verifiers.properties import certify_property
+    from tightrope.verifiers.question import Limits
 
     if image_name is not None or epsilon_pixel is not None:
         raise InputError("a property has its own region: write --property, or --image and --epsilon-pixel, not both")
     question = read_vnnlib(file)
-    report = certify_property(zoo.get(network_name).network, question)
+    report = certify_property(zoo.get(network_name).network, question, Limits(time=time_limit))
     if as_json:
         _print_json({"network": network_name, "property": file, **report.to_dict()})
         return
@@ -336,6 +348,30 @@ def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, a
     for words, letter, numbers in told:
         if numbers is not None:
             click.echo(f"{words}: " + " ".join(f"{letter}_{i}={v:.17g}" for i, v in enumerate(numbers.tolist())))
+
+
+@main.command()
+@click.argument("network_name", metavar="NETWORK")
+@click.argument("property_file", metavar="PROPERTY")
+@click.argument("results", metavar="RESULTS", type=click.Path(dir_okay=False, writable=True))
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
+def vnnlib(network_name: str, property_file: str, results: str, time_limit: float) -> None:
+    """Answer a property as the verification competition (VNN-COMP) asks: sat, unsat, unknown or timeout, in RESULTS.
+
+    The property holds if the answer is unsat; sat is followed by the counterexample, whose decimals are exact. The time
+    limit is in seconds of processor time. The exit code is 0 whenever RESULTS was written.
+    """
+    from tightrope import zoo
+    from tightrope.files import replace_text
+    from tightrope.properties import read_vnnlib
+    from tightrope.verifiers.properties import certify_property, competition_text
+    from tightrope.verifiers.question import Limits
+
+    question = read_vnnlib(property_file)
+    report = certify_property(zoo.get(network_name).network, question, Limits(time=time_limit))
+    text = competition_text(report)
+    replace_text(Path(results), text)
+    click.echo(text.splitlines()[0])
 
 
 @main.command()
