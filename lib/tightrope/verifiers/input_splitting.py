@@ -1,8 +1,7 @@
 """Branch and bound on the inputs: boxes are halved until each is decided, many at a time, for networks with few inputs.
 
-A box is closed for a case as soon as one of the case's constraints cannot be met on it. Hidden neurons are bounded by
-forward forms (:mod:`tightrope.propagation.forward`), the constraints by the better of these and CROWN. The input to
-halve is the one whose width matters most to the constraint that is nearest to being impossible.
+A box is closed for a case as soon as CROWN proves that one of the case's constraints cannot be met on it. The input to
+halve is the one whose width, times the gradient at the middle, matters most to the constraint that is nearest to that.
 """
 
 import time
@@ -14,10 +13,9 @@ import torch
 from torch import Tensor
 
 from tightrope.networks import FeedForward
-from tightrope.propagation.bounds import Bounds, bounds
-from tightrope.propagation.forward import forward_bounds
+from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import operators
+from tightrope.propagation.operators import Affine, operators
 from tightrope.propagation.rounding import allowance
 
 #: Boxes that are bounded together, and boxes that may wait.
@@ -90,32 +88,39 @@ def split_inputs(
             now, waiting = waiting.rows(order[:BATCH]), waiting.rows(order[BATCH:])
             found.boxes += len(now)
             inputs = InputSet(now.lower, now.upper)
-            below, above, forms = forward_bounds(layers, inputs)
-            hidden = (below[:-1], above[:-1])
-            backward = bounds(layers, inputs, "crown", hidden=hidden)
-            most = torch.minimum(above[-1], backward.output_upper)
-            most = most + allowance(layers, inputs, Bounds(tuple(hidden[0]), tuple(hidden[1])))
+            proven = bounds(layers, inputs, "crown")
+            most = proven.output_upper + allowance(layers, inputs, proven)
             slack = most - needed[now.case]
             slack, constraint = torch.where(slack.isnan(), np.inf, slack).min(1)
             left = ~(slack < 0)
-            now, forms, constraint = now.rows(left), forms[left], constraint[left]
+            now, constraint = now.rows(left), constraint[left]
             if not len(now):
                 continue
-            nearest = forms[torch.arange(len(now)), constraint]
             middle = (now.lower + now.upper) / 2
-            if _seen(network, middle, now.case, needed, look) or _seen(
-                network, torch.where(nearest > 0, now.upper, now.lower), now.case, needed, look
-            ):
+            slopes = _gradients(layers, middle, constraint)
+            corner = torch.where(slopes > 0, now.upper, now.lower)
+            if any(_seen(network, points, now.case, needed, look) for points in (middle, corner)):
                 return found
             width = now.upper - now.lower
             divides = (middle > now.lower) & (middle < now.upper)
-            matters = torch.where(divides, (nearest.abs() + 1e-9) * width, -1.0)
+            matters = torch.where(divides, (slopes.abs() + 1e-9) * width, -1.0)
             value, axis = matters.max(1)
             if bool((value < 0).any()):  # a point that is not decided
                 found.open = torch.cat([now.case, waiting.case]).unique().tolist()
                 return found
             waiting = _Boxes.join([*_halved(now, axis, slack[left]), waiting])
     return found
+
+
+def _gradients(layers: Sequence[Affine], x: Tensor, rows: Tensor) -> Tensor:
+    """Return the gradient (N, p0) of output rows_n at each of the points x (N, p0)."""
+    with torch.enable_grad():
+        x = x.clone().requires_grad_(True)
+        value = x
+        for i, layer in enumerate(layers):
+            value = layer.linear(value.relu() if i else value) + layer.bias
+        (gradient,) = torch.autograd.grad(value.gather(1, rows[:, None]).sum(), x)
+    return gradient
 
 
 def _halved(boxes: _Boxes, axis: Tensor, score: Tensor) -> tuple[_Boxes, _Boxes]:
