@@ -7,7 +7,7 @@ from html import escape
 from tightrope.outward import outward
 
 #: Text that reads as a number, alone or with a few words: 95.00, -1.2, 45 of 45, [16, 34].
-_NUMBER = re.compile(r"[-+\[]?\d[\d.,e]*(?:[-+]\d+)?\]?(?: .*)?")
+_NUMBER = re.compile(r"[-+\[]?\d[\d.,e]*(?:[-+]\d+)?\]?(?: \S+){0,2}")
 
 
 def number(value: object, side: str = "") -> str:
