@@ -95,17 +95,17 @@ def certify_property(network: FeedForward, question: Property, limits: Limits = 
             f"and {network.classes}."
         )
     began, verdicts, reason = time.perf_counter(), [], ""
-    found: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None)
+    witness: np.ndarray | None = None
     for number, case in enumerate(question.cases):
         verdict, point, why = _decide(network, case, limits)
         verdicts.append(verdict)
         if point is not None:
-            found, reason = (point, network.logits(point)), ""
+            witness, reason = point, ""
             break
         if why and not reason:
             reason = f"case {number}: {why}"
-    seconds = time.perf_counter() - began
-    return PropertyReport(combined(verdicts), tuple(verdicts), *found, reason, seconds, network, question)
+    outputs, seconds = None if witness is None else network.logits(witness), time.perf_counter() - began
+    return PropertyReport(combined(verdicts), tuple(verdicts), witness, outputs, reason, seconds, network, question)
 
 
 def _decide(network: FeedForward, case: Case, limits: Limits) -> tuple[Verdict, np.ndarray | None, str]:
