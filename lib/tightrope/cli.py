@@ -192,6 +192,8 @@ def report(output: Path | None) -> None:
     site = reporting.write(output)
     click.echo(", ".join(f"{count} {word}" for word, count in site.counts.most_common()))
     click.echo(f"{site.index}: {site.pages} pages, {site.size / 1e6:.1f} MB")
+    if not site.api:
+        click.echo(reporting.NO_API)
 
 
 @main.command("certificates")

@@ -220,7 +220,7 @@ class FeedForward:
         return hash_arrays(self.arrays())
 
     def __repr__(self) -> str:
-        assumed = f", assumed: {self.assumed}" if self.assumed else ""
+        assumed = ", ReLU assumed" if self.assumed else ""
         return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))}{assumed})"
 
     # what it does ---------------------------------------------------------------------------------
