@@ -122,8 +122,15 @@ def ratio_curves(
             dashed = {"linestyle": "--"} if name.endswith(", box") else {}
             axes.plot(*zip(*points, strict=True), label=name, **_look(method) | dashed)
         for (name, points), marker in zip(printed.items(), "PX*", strict=False):
-            axes.plot(*zip(*points, strict=True), linestyle="none", marker=marker, color=INK, markersize=6,
-                      markerfacecolor="none", label=name)
+            axes.plot(
+                *zip(*points, strict=True),
+                linestyle="none",
+                marker=marker,
+                color=INK,
+                markersize=6,
+                markerfacecolor="none",
+                label=name,
+            )
         axes.set_xlabel("radius epsilon, L-infinity")
         axes.set_ylabel("percent certified")
         axes.set_ylim(0, 101)
