@@ -178,8 +178,8 @@ def printed_table(result: Result, lines: Iterable[Comparison]) -> Table:
     unit = f" ({units.pop()})" if len(units) == 1 and units != {""} else ""
     grid = laid_out(tuple(beside)) if len(beside) > 8 else None
     if grid is None:
-        few = [(", ".join(place), printed, ours, word) for place, (printed, word, ours) in beside.items()]
-        return Table(("number", f"printed{unit}", f"ours{unit}", "verdict"), few)
+        listed = [(", ".join(place), printed, ours, word) for place, (printed, word, ours) in beside.items()]
+        return Table(("number", f"printed{unit}", f"ours{unit}", "verdict"), listed)
     texts = {place: f"{printed} {SYMBOLS[word]} {ours}" for place, (printed, word, ours) in beside.items()}
     rows = [(", ".join(row), *(texts.get((*row, name)) for name in grid[1])) for row in grid[0]]
     return Table((f"printed, ours{unit}", *grid[1]), rows)
