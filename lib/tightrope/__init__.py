@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tightrope.certificates import Verdict
     from tightrope.networks import FeedForward, MonDEQ, load
+    from tightrope.question import Verdict
     from tightrope.regions import Ball, pixel_ball
     from tightrope.verifiers.constants import lipschitz_bound
     from tightrope.verifiers.ellipsoid import outer_ellipsoid
@@ -30,7 +30,7 @@ _HOME = {
     "Ball": "regions",
     "FeedForward": "networks",
     "MonDEQ": "networks",
-    "Verdict": "certificates",
+    "Verdict": "question",
     "attack": "verifiers.short_forms",
     "certify": "verifiers.robustness",
     "lipschitz_bound": "verifiers.constants",

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 
 from tightrope import datasets, zoo
-from tightrope.certificates import Verdict
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import pixel_ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound

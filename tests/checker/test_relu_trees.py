@@ -8,9 +8,8 @@ import pytest
 
 from tests.checker.test_relu import exact_maximum, margins, outcome, random_network, with_claim
 from tightrope import relu_proofs
-from tightrope.certificates import Verdict
 from tightrope.checker.trees import complete
-from tightrope.question import Question
+from tightrope.question import Question, Verdict
 from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 

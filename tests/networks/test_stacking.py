@@ -5,11 +5,10 @@ import pytest
 
 from tests.helpers import exact_margin
 from tightrope.attacks import pgd
-from tightrope.certificates import Verdict
 from tightrope.errors import NetworkError
 from tightrope.networks import Convolution, Dense, FeedForward
 from tightrope.networks.stacking import LARGEST
-from tightrope.question import Question
+from tightrope.question import Question, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import upper_bound

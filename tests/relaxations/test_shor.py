@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from tests.helpers import exact_margin, program, question
 from tightrope.attacks import pgd
-from tightrope.certificates import sound_bound
 from tightrope.networks import MonDEQ
 from tightrope.question import Question
 from tightrope.regions import INFINITY, Ball
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.sound import sound_bound
 
 REGIONS = [(1.0, False), (1.0, True), (2.0, False), (2.0, True), (INFINITY, False), (INFINITY, True)]
 

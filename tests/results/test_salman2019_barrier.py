@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
-from tightrope.question import Question
+from tightrope.question import Question, Verdict
 from tightrope.regions import Ball
 from tightrope.results.salman2019_barrier import distortion, nonlinearities, relations, robust_error
 from tightrope.results.salman2019_barrier.common import PAPER, title

@@ -10,7 +10,6 @@ from tests.soundness.exact import ONE, ZERO, Domain, box, domain, dot, inside, q
 from tests.soundness.pieces import Pieces, TooMany, feedforward_pieces, layer_matrix, outputs_at
 from tightrope import relu_proofs
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict
 from tightrope.networks import Dense, FeedForward
 from tightrope.propagation.certify import certify, proven_hidden
 from tightrope.propagation.inputs import InputSet
@@ -18,7 +17,7 @@ from tightrope.propagation.layerwise import METHODS as LAYERWISE
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.margins import proven_margins
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Polytope
 from tightrope.verifiers import robustness
 from tightrope.verifiers.branch_and_bound import branch_and_bound

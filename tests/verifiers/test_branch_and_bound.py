@@ -11,12 +11,11 @@ from scipy.optimize import linprog
 
 from tests.helpers import exact
 from tightrope import attacks
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, StoppedError
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers import branch_and_bound as tree
 from tightrope.verifiers.branch_and_bound import branch_and_bound

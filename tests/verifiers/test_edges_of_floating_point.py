@@ -7,11 +7,10 @@ import pytest
 
 from tests.helpers import in_ball
 from tightrope import attacks
-from tightrope.certificates import Verdict
 from tightrope.errors import RegionError
 from tightrope.networks import Composition, Dense, FeedForward, Scaling
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.report import Status

@@ -11,12 +11,11 @@ from tests.helpers import ball, mondeq
 from tests.problems.test_ellipsoid import REGIONS
 from tightrope import datasets, zoo
 from tightrope.attacks import pgd
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, ellipsoid_model
 from tightrope.problems.robustness import robustness_model
-from tightrope.question import Question
+from tightrope.question import Question, Verdict
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, pixel_ball
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_ellipsoid, reach

@@ -8,17 +8,17 @@ import pytest
 from tests.helpers import ball, exact_margin, mondeq, question
 from tests.oracles.mondeq_milp import largest_margin
 from tightrope import checker, datasets, proofs, zoo
-from tightrope.certificates import Verdict, sound_bound
 from tightrope.checker.numbers import Exact
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import Box
-from tightrope.question import Limits
+from tightrope.question import Limits, Verdict
 from tightrope.regions import INFINITY, Ball, Zonotope, pixel_ball
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.phases import Phases, Tree
 from tightrope.verifiers.robustness import certify
 
@@ -142,8 +142,8 @@ def test_the_cascade_is_complete_unless_it_is_told_not_to_be():
     (bounds,) = certify(network, region, label, complete=False, order="1+bounds", **options).decisions
     (cuts,) = certify(network, region, label, complete=False, order="1+cuts", **options).decisions
     assert cuts.bound <= bounds.bound <= open_.bound
-    assert bounds.certificate.cuts is not None
-    assert not len(bounds.certificate.cuts.pairs)
+    assert bounds.dual.bounds is not None
+    assert not len(bounds.dual.multipliers["pairs"])
     report = certify(network, region, label, **options)
     (decision,) = report.decisions
     assert report.verdict is Verdict.CERTIFIED

@@ -5,11 +5,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import Dense, FeedForward
 from tightrope.properties import Property, parse_vnnlib
-from tightrope.question import Limits
+from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers import properties
 from tightrope.verifiers.properties import PropertyReport, certify_property, competition_text, slacks, smallest

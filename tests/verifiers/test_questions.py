@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from tests.helpers import mondeq
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.propagation import layerwise, lines
 from tightrope.properties import parse_vnnlib
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Zonotope
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.constants import lipschitz_bound as any_lipschitz_bound

@@ -7,11 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, NetworkError
 from tightrope.networks import FeedForward
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.question import Limits
+from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.robustness import certify

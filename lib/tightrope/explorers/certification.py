@@ -7,13 +7,12 @@ from functools import cache
 import numpy as np
 
 from tightrope import attacks, datasets, zoo
-from tightrope.certificates import Verdict
 from tightrope.datasets import Dataset
 from tightrope.errors import InputError
 from tightrope.explorers.explorer import Memo
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.propagation.fixpoint import fixpoint_bounds
-from tightrope.question import Limits, Question, Stop
+from tightrope.question import Limits, Question, Stop, Verdict
 from tightrope.regions import Ball, pixel_ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers import robustness

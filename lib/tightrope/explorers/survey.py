@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import datasets, zoo
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
-from tightrope.question import Limits
+from tightrope.question import Limits, Verdict
 from tightrope.regions import pixel_ball
 from tightrope.verifiers.robustness import RobustnessReport, certify
 from tightrope.workbench.tables import Table

@@ -21,7 +21,6 @@ from torch import Tensor
 from tightrope import attacks
 from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.alpha import Dual, Triangles, minimise
@@ -30,7 +29,7 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import composed
-from tightrope.question import DEFAULT, Limits, Question
+from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.relu_proofs import Leaves
 from tightrope.solvers.highs import LinearProgram, LinearReport

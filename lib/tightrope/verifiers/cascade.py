@@ -18,13 +18,12 @@ import numpy as np
 from tightrope import attacks
 from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound

@@ -17,7 +17,6 @@ import numpy as np
 
 from tightrope import attacks, proofs, relu_proofs
 from tightrope.arguments import require_network
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward, MonDEQ
@@ -25,7 +24,7 @@ from tightrope.outward import at_least, at_most
 from tightrope.proofs import DISTANCE_DIGITS, Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.report import Report, RobustnessReport

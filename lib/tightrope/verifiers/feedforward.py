@@ -10,14 +10,13 @@ import numpy as np
 
 from tightrope import relu_proofs
 from tightrope.attacks import check
-from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, InputError, NetworkError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.proofs import Proof
 from tightrope.propagation import layerwise
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.margins import composition_error, proven_margins, unstable_neurons
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.solvers.report import end_if
 from tightrope.verifiers import mondeq
 from tightrope.verifiers.branch_and_bound import branch_and_bound
@@ -160,7 +159,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     labels = [question.label, *(decision.label for decision in chosen)]
     if not chosen:
         raise InputError("certificate: nothing is proven of these labels that has one.")
-    if any(decision.certificate or decision.proof for decision in chosen):
+    if any(decision.dual or decision.proof for decision in chosen):
         return _as_mondeq(report, chosen)
     if box is None or not {*layerwise.METHODS, TREE} & {*names}:
         proof = relu_proofs.linear(network, question.region, question.label, *names, targets=labels[1:])
@@ -184,7 +183,7 @@ def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> 
     question, network = report.question, cast(FeedForward, report.network)
     if composition_error(network, question.region).any():
         raise InputError("certificate: by Shor's relaxation there is none of a network with composed layers.")
-    known = [decision for decision in decisions if decision.certificate or decision.proof]
+    known = [decision for decision in decisions if decision.dual or decision.proof]
     others = [decision.label for decision in decisions if decision not in known]
     same = replace(report, question=Question(network.to_mondeq(), question.region, question.label), attack=None)
     if others:

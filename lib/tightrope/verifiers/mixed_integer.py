@@ -16,12 +16,11 @@ import scipy.sparse as sp
 from tightrope import attacks
 from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.margins import composition_error
-from tightrope.question import DEFAULT, Limits, Question
+from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.relaxations.binary import BinaryProgram, binary_program
 from tightrope.solvers.mixed_integer import maximise
 from tightrope.solvers.report import Status

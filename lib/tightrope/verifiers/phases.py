@@ -17,6 +17,7 @@ and saves half of the time: on the two hardest images of Table 2 of chen2021-mon
 import heapq
 import itertools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -25,19 +26,19 @@ import numpy as np
 import tightrope
 from tightrope import attacks
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict, sound_bound
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.outward import at_least, at_most
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds, inductive
-from tightrope.question import DEFAULT, Limits, Question
+from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region
 from tightrope.relaxations.cuts import CutModel, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.report import SolveReport, end_if
+from tightrope.solvers.sound import sound_bound
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.stages import Progress
 from tightrope.verifiers.tightening import STORED
@@ -132,7 +133,7 @@ def by_phases(progress: Progress) -> None:
             progress.end("not pursued, as another label is reached")
             return
         old = progress.decisions[target]
-        known = None if old.certificate is None or old.certificate.cuts is not None else old.certificate.multipliers
+        known = None if old.dual is None or old.dual.bounds is not None else old.dual.multipliers
         tree = grow(target, replace(limits, time=limits.time or PATIENCE), multipliers=known)
         better = old.bound is None or tree.bound < old.bound
         margins = [margin for margin in (old.attack_margin, tree.margin) if margin is not None and np.isfinite(margin)]
@@ -147,7 +148,7 @@ def by_phases(progress: Progress) -> None:
             iterations=old.iterations + tree.iterations,
             seconds=old.seconds + tree.seconds,
             reason=tree.reason,
-            certificate=None if better else old.certificate,
+            dual=None if better else old.dual,
             tree=tree,
         )
         if tree.attack is not None:
@@ -192,7 +193,7 @@ class Phases:
         target: int,
         limits: Limits = DEFAULT,
         *,
-        multipliers: dict[str, np.ndarray] | None = None,
+        multipliers: Mapping[str, np.ndarray] | None = None,
         nodes: int | None = None,
         ellipsoids: bool = True,
     ) -> Tree:
@@ -244,7 +245,7 @@ class _Search:
         self.open: list[tuple[float, int, _Node]] = []
         self._number = itertools.count()
 
-    def run(self, multipliers: dict[str, np.ndarray] | None) -> Tree:
+    def run(self, multipliers: Mapping[str, np.ndarray] | None) -> Tree:
         signs = np.zeros(self.model.network.width, np.int8)
         self.add(self.solve(signs, np.inf, self.around(multipliers or {}), 0.0))
         reason = ""
@@ -366,7 +367,7 @@ class _Search:
                 break
         return report, value, multipliers
 
-    def around(self, multipliers: dict[str, np.ndarray]) -> "_Around | None":
+    def around(self, multipliers: Mapping[str, np.ndarray]) -> "_Around | None":
         """Return the ellipsoid of these multipliers around a box of more inputs than neurons."""
         weights = multipliers.get(BOX, np.zeros(0)) if self.region.is_box else np.zeros(0)
         worthwhile = self.ellipsoids and len(weights) > self.model.network.width and weights.max() > 0

@@ -20,7 +20,6 @@ import numpy as np
 
 from tightrope.arguments import require_network
 from tightrope.attacks import pgd
-from tightrope.certificates import Verdict
 from tightrope.checker.numbers import Exact
 from tightrope.checker.relu import enclosed_outputs, is_small
 from tightrope.checker.relu_network import Network
@@ -28,7 +27,7 @@ from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.propagation.margins import proven_margins
 from tightrope.properties import Case, Property
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.input_splitting import split_inputs
 from tightrope.verifiers.report import Report, combined

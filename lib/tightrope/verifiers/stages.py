@@ -9,10 +9,9 @@ import numpy as np
 
 import tightrope
 from tightrope.attacks import Attack, margins_at, pgd
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
-from tightrope.question import Limits, Question, Stop
+from tightrope.question import Limits, Question, Stop, Verdict
 from tightrope.solvers.report import end_if
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.report import NOT_CERTIFIED, NOTHING, LabelDecision, RobustnessReport, combined

@@ -12,7 +12,6 @@ from typing import cast
 
 import numpy as np
 
-from tightrope.certificates import Cuts, SoundBound, sound_bound
 from tightrope.problems.robustness import RobustnessModel
 from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
 from tightrope.question import Limits
@@ -22,6 +21,7 @@ from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport
+from tightrope.solvers.sound import SoundBound, sound_bound
 
 LIMITS = Limits(1e-4)
 STORED = 1e-7  # by how much stored bounds are wider than computed ones, relative
@@ -38,9 +38,8 @@ class Tightened:
     report
         The solve behind the bound.
     multipliers
-        By name of the constraint group.
-    cuts
-        Which problem the multipliers belong to.
+        By name of the constraint group, and "pairs" (r, 2): the rows of relaxations.cuts.CutModel.core_facts and .facts
+        of which products were added.
     values
         The proven bound after each round, from the bounds alone on.
     seconds
@@ -50,7 +49,6 @@ class Tightened:
     bound: SoundBound | None
     report: SolveReport
     multipliers: dict[str, np.ndarray]
-    cuts: Cuts
     values: tuple[float, ...]
     seconds: tuple[float, ...]
 
@@ -92,8 +90,7 @@ class Tightening:
             value = np.inf if bound is None else bound.value
             if best is None or value < min(values):
                 multipliers = {} if bound is None else data.constraints.split(bound.multipliers)
-                cuts = Cuts(self.bounds.lower, self.bounds.upper, model.pairs)
-                best = Tightened(bound, report, multipliers, cuts, (), ())
+                best = Tightened(bound, report, {**multipliers, "pairs": model.pairs}, (), ())
             values.append(value)
             seconds.append(time.perf_counter() - started)
             if value < 0 or round_ == self.rounds or not np.isfinite(value) or _hopeless(values, self.rounds):

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tightrope import attacks, figures
-from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
-from tightrope.question import Limits, Question
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Region
 from tightrope.results.chen2021_mondeq import ellipsoid_ratio, lipschitz_ratio
 from tightrope.results.chen2021_mondeq.common import (

@@ -13,16 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from tightrope.attacks import pgd
-from tightrope.certificates import Verdict, sound_bound
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import METHODS, fixpoint_bounds
-from tightrope.question import Question
+from tightrope.question import Question, Verdict
 from tightrope.regions import Ball
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, question
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.tightening import Tightening
 from tightrope.workbench.cases import ball_case
 from tightrope.workbench.experiment import Experiment
