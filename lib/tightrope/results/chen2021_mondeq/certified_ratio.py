@@ -11,6 +11,7 @@ from tightrope.networks import FeedForward, MonDEQ
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Region
 from tightrope.results.chen2021_mondeq import ellipsoid_ratio, lipschitz_ratio
+from tightrope.results.chen2021_mondeq.certified_radii import table_2_radii
 from tightrope.results.chen2021_mondeq.common import (
     BALL,
     PAPER,
@@ -39,7 +40,7 @@ from tightrope.workbench.tables import Table, interval
 table_2 = Experiment(
     PAPER,
     "table-2-certified-ratio",
-    also=[table_2_ellipsoids, table_2_fixpoints, global_constants, table_2_lipschitz],
+    also=[table_2_ellipsoids, table_2_fixpoints, global_constants, table_2_lipschitz, table_2_radii],
 )
 TOLD = ("label", "verdict", "bound", "attack_margin", "method", "solver")  # of each label
 TIMED = ("example", "problem")  # as the ids of printed cells have them
