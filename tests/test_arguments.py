@@ -50,10 +50,10 @@ def test_a_module_and_a_path_are_no_networks(function):
 @pytest.mark.parametrize(
     ("function", "network", "instead"),
     [
-        (upper_bound, RELU, "relu_lipschitz.lipschitz_bound"),
+        (upper_bound, RELU, r"tightrope.lipschitz_bound\(network, norm=2\)"),
         (local_upper_bound, RELU, "to_mondeq"),
         (outer_ellipsoid, RELU, "to_mondeq"),
-        (lipschitz_bound, MONDEQ, "lipschitz.upper_bound"),
+        (lipschitz_bound, MONDEQ, "tightrope.lipschitz_bound"),
         (certify_property, MONDEQ, "expected a FeedForward, got MonDEQ"),
     ],
 )

@@ -8,7 +8,7 @@ each kind of file is a theory of its README.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from functools import partial
@@ -29,10 +29,12 @@ from tightrope.problems.robustness import binding_rows
 from tightrope.propagation.fixpoint import Box
 from tightrope.question import Question
 from tightrope.regions import INFINITY, Ball, Region
-from tightrope.relaxations.cuts import PAIRS
+from tightrope.relaxations.cuts import ABSOLUTE, PAIRS
 
 #: Significant digits of a bound in a file.
 DIGITS = 5
+#: Significant digits of a minimum distortion's ends.
+DISTANCE_DIGITS = 7
 #: By how much a multiplier may be below the largest one of its kind: 0 proves nothing where an input can move.
 SMALLEST = 1e-12
 #: The multiplier of a ball that is a point, relative to the largest one.
@@ -230,7 +232,7 @@ def _around(
     """
     q, largest = multipliers["q"], 0.0
     for name, array in multipliers.items():
-        if name not in ("q", "clip", "rows") and array.dtype.kind == "f":
+        if name not in ("q", "clip", "w", "rows") and array.dtype.kind == "f":
             largest = max(largest, float(np.abs(array).max(initial=0.0)))
     U = network.U if region.generators is None else network.U @ region.generators
     steep = np.linalg.norm(U, 2) ** 2 / (2 * network.m)
@@ -434,6 +436,10 @@ def _fact_multipliers(
     names |= {"h-l": "always active: h - l >= 0", "-h": "never active: -h >= 0"}
     arrays = {"t": -spread("z (z - h) = 0"), **{fact: spread(name) for fact, name in names.items()}}
     arrays |= {name: values[None] for name, values in _region_multipliers(named, region).items()}
+    if ABSOLUTE[0] in named:  # a (e - d) + b (e + d) >= 0
+        moving = region.upper > region.lower if region.lower is not None and region.upper is not None else slice(None)
+        arrays["w"] = np.zeros((1, region.size))
+        arrays["w"][0, moving] = (named[ABSOLUTE[0]] - named[ABSOLUTE[1]]) / region.radius
     square = np.asarray(named.get("z (u - z) >= 0", ()), float)
     products = {("z", "u-z"): [(free[: len(square)], free[: len(square)], square)]}
 
@@ -606,6 +612,24 @@ def attack(question: Question, hit: Attack) -> Proof:
     return _proof("mondeq-point", network, region.stated(), [candidates])
 
 
+@named_refusals()
+def distortion(question: Question, hit: Attack, lower: Proof | None) -> Proof:
+    """Return the proof of the minimum distortion of a ball's centre between the ball's radius and an attack's distance.
+
+    `lower` is the file that the ball has no other label; without one only the attack's distance is proven.
+    """
+    network, label, region = question.mondeq, question.label, question.region.require_box("distortions are")
+    distance = decimal_above(float(np.abs(hit.point - region.center).max()) * (1 + 1e-9), DISTANCE_DIGITS)
+    reached = attack(Question(network, replace(region, radius=float(distance)), label), hit)
+    if reached.certificate is None:
+        return reached
+    file = None if lower is None else lower.certificate
+    header, arrays, claims = (*region.stated(), []) if file is None else (file.region, file.arrays, file.claims)
+    last = {"label": label, "target": int(hit.label), "distance": distance, "m": reached.certificate.claims[0]["m"]}
+    found = {own: reached.certificate.arrays[name] for own, name in (("point", "point"), ("state", "z"))}
+    return checked("mondeq-distortion", network, dict(header), [*claims, last], {**arrays, **found})
+
+
 def moved_inside(region: Ball, point: np.ndarray) -> np.ndarray:
     """Return floats that are inside exactly, next to a point that is inside up to rounding."""
     centre = region.center
@@ -696,6 +720,14 @@ def _proof(
             break
     chosen = [kept[number] for number in sorted(kept)]
     return Proof(file(chosen) if chosen else None, tuple(findings[number] for number in range(len(candidates))))
+
+
+def checked(theory: str, network: MonDEQ | FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:
+    """Return a file of one theory; with the findings alone where a claim is refused."""
+    kind, weights = arrays_of(network)
+    file = checker.Certificate(theory, checker.digest(kind, weights), header, claims, arrays)
+    findings = tuple(checker.check(file, weights))
+    return Proof(file if all(finding.proven for finding in findings) else None, findings)
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

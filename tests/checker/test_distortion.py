@@ -8,7 +8,8 @@ import pytest
 
 from tests.checker.test_checker import proven
 from tests.checker.test_relu import exact_maximum, random_network
-from tightrope import checker
+from tests.helpers import exact_margin, mondeq
+from tightrope import checker, proofs
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.question import Limits, Question
@@ -100,3 +101,51 @@ def test_altered_claims_are_refused():
     # The upper end alone needs no bounds.
     alone = replace(file, claims=[last], arrays={k: file.arrays[k] for k in ("centre", "point")})
     assert proven(alone, arrays) and "above" not in checker.check(alone, arrays)[0].claim
+
+
+@pytest.mark.parametrize("box", [None, (-3.0, 2.5)])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_a_mondeq_both_ends_meet_and_are_proven(seed, box):
+    network, centre = mondeq(seed), np.random.default_rng(seed).standard_normal(3)
+    label = network.predict(centre)
+    sides = () if box is None else (np.full(3, box[0]), np.full(3, box[1]))
+    asked = Question(network, Ball(centre, 9.0, INFINITY, *sides), label)
+    found = minimum_distortion(asked, limits=Limits(1e-3))
+    assert found.verdict.value == "certified" and found.lower < found.upper <= found.lower * (1 + 1.1e-3)
+    targets = [target for target in range(3) if target != label]
+    inner, outer = (
+        max(exact_margin(network, Ball(centre, radius, INFINITY, *sides), label, target) for target in targets)
+        for radius in (found.lower, found.upper)
+    )
+    assert inner < 1e-9 and outer > -1e-9
+    proof = found.certificates()
+    assert proof.proven, proof.findings
+    file, arrays = checker.from_bytes(proof.certificate.to_bytes()), proofs.arrays_of(network)[1]
+    assert proven(file, arrays) and file.theory == "mondeq-distortion"
+    *inside, last = file.claims
+
+    def end(claims: list, **changes: object) -> checker.Finding:
+        return checker.check(replace(file, claims=claims, **changes), arrays)[-1]
+
+    half = str(float(last["distance"]) / 2)
+    for change in ({"distance": half}, {"target": label}, {"label": 9}, {"m": "1000"}, {"m": "-1"}, {"m": "0"}):
+        assert not end([*inside, last | change]).proven, change
+    assert not end([*inside[:-1], last]).proven  # one target is missing
+    assert not end([last, *inside]).proven
+    assert not end(file.claims, region=file.region | {"radius": last["distance"]}).proven
+    assert not end(file.claims, arrays={name: a for name, a in file.arrays.items() if name != "state"}).proven
+    moved = file.arrays | {"state": file.arrays["state"] + 1.0}
+    assert not end(file.claims, arrays=moved).proven
+
+
+def test_a_mondeq_image_with_another_label_and_one_that_keeps_its_own():
+    network = mondeq(0)
+    label = (network.predict(np.zeros(3)) + 1) % 3
+    found = minimum_distortion(Question(network, Ball(np.zeros(3), 1.0, INFINITY), label))
+    assert (found.lower, found.upper) == (0.0, 0.0)
+    assert found.certificates().proven
+    own = network.predict(np.zeros(3))
+    kept = minimum_distortion(Question(network, Ball(np.zeros(3), 1e-3, INFINITY), own))
+    assert kept.lower >= 0.99e-3 and kept.upper == INFINITY
+    with pytest.raises(InputError, match="no point"):
+        kept.certificates()

@@ -14,6 +14,7 @@ from tightrope.properties import parse_vnnlib
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Zonotope
 from tightrope.verifiers.branch_and_bound import branch_and_bound
+from tightrope.verifiers.constants import lipschitz_bound as any_lipschitz_bound
 from tightrope.verifiers.distortion import minimum_distortion
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import pairwise_bounds, upper_bound
@@ -97,6 +98,7 @@ ANSWERS = {
     "pairs": lambda: pairwise_bounds(MONDEQ, 2),
     "local": lambda: local_upper_bound(MONDEQ, BALL),
     "relu constant": lambda: lipschitz_bound(RELU, BALL, 0, "shor"),
+    "map": lambda: any_lipschitz_bound(RELU, BALL),
     "distortion": lambda: minimum_distortion(Question(RELU, Ball([0.1, 0.2], 9.0, INFINITY), 1)),
 }
 
@@ -105,13 +107,18 @@ ANSWERS = {
 def test_every_answer_has_one_shape(name):
     """A verdict, seconds, what JSON has, a table, and proofs or an error that says there are none."""
     report = ANSWERS[name]()
-    words = {"programs": "computed", "relu constant": "proven"}
+    words = {"programs": "computed", "relu constant": "proven", "map": "proven"}
     told = report.to_dict()
     assert json.loads(json.dumps(told)) == told
     assert told["verdict"] == words.get(name, "certified") and told["seconds"] == report.seconds >= 0
     columns, rows = report.table()
     assert rows and all(len(row) == len(columns) for row in rows)
-    if name not in ("property", "tree", "programs"):
+    assert repr(report) == f"<{type(report).__name__}: {report.headline}>" and "\n" not in repr(report)
+    headline, header, *_ = str(report).splitlines()
+    assert headline == report.headline and header.split() == " ".join(columns).split()
+    drawn = report._repr_html_()
+    assert drawn.count("<tr>") == len(rows) + 1 and drawn.count("<td") == len(rows) * len(columns)
+    if name not in ("property", "tree", "programs", "map"):
         assert report.certificates().proven
     else:
         with pytest.raises(InputError, match="certificate"):

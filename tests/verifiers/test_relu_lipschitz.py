@@ -127,6 +127,15 @@ def test_sparse_hierarchy_of_a_band_network():
         lipschitz_bound(random_network(rng, (6, 8, 1)), Ball(np.zeros(6), 1.0, "inf"), 0, "sparse-lasserre")
 
 
+def test_printed_subsets_miss_terms_of_the_objective_that_cliques_hold():
+    """Two inputs and two neurons: x is 0 and 1, t 2 and 3, u 4 and 5; the objective has the terms t_j u_i."""
+    objective = [{t, u} for t in (2, 3) for u in (4, 5)]
+    printed = [{4, 0, 1}, {5, 0, 1}, {2}, {3}]
+    assert not any(term <= subset for term in objective for subset in printed)
+    cliques = chordal_cliques(6, [*objective, *printed])
+    assert all(any(term <= set(clique) for clique in cliques) for term in [*objective, *printed])
+
+
 def test_dead_and_always_active_neurons():
     A, c = np.array([[1.0, 2.0], [3.0, -1.0], [0.0, 0.0], [1.0, 1.0]]), np.array([[1.0, 5.0, 7.0, 2.0]])
     network = FeedForward.dense([A, c], [np.array([9.0, -9.0, 0.0, 9.0]), np.zeros(1)])

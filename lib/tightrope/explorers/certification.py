@@ -93,6 +93,12 @@ class Answer:
         verdicts = [self.verdict_of(k) for k in self.targets]
         return None if None in verdicts else combined(verdicts)
 
+    @property
+    def progress(self) -> str:
+        """How many labels are decided, in words."""
+        decided = sum(self.verdict_of(label) is not None for label in self.targets)
+        return f"{decided} of {len(self.targets)} labels"
+
     def margin(self, label: int) -> float | None:
         """The largest F_label - F_y that was found in the region, if anything was looked for."""
         margins = self.attack_margin
@@ -128,6 +134,8 @@ class Answer:
 
     def reason(self, label: int) -> str:
         """What there is to say about a decision."""
+        if self.verdict_of(label) is Verdict.FALSIFIED:
+            return "at the image itself" if self.nominal[label] >= 0 else "by an attack"
         if self.by_enclosure(label):
             return "by a zonotope fixpoint"
         return "" if label not in self.decisions else self.decisions[label].reason

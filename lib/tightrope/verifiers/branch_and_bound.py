@@ -38,7 +38,7 @@ from tightrope.verifiers.report import Report
 BATCH, CANDIDATES, LOOK, STEPS = 48, 8, 6, 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BranchAndBound(Report):
     """What branch and bound found.
 

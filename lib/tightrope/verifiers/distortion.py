@@ -1,5 +1,7 @@
 """The minimum distortion of an image: from below by what certifies, from above by an attack, both by bisection.
 
+Of a monDEQ both are one bisection by the cascade, whose last stage is exact: it ends with a bracket as narrow as asked.
+
 A method certifies some radii; whether it certifies a smaller radius too need not be, so nothing is concluded from one
 radius for another: the lower end of a bracket is a radius that was certified itself. The upper end is a radius at
 which the method gave no proof, or the distance of a point with another label, which bounds the distortion itself.
@@ -8,20 +10,24 @@ which the method gave no proof, or the distance of a point with another label, w
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
 
-from tightrope import attacks, relu_proofs
+from tightrope import attacks, proofs, relu_proofs
 from tightrope.errors import InputError
 from tightrope.names import known_name
-from tightrope.proofs import Proof, decimal_below
+from tightrope.networks import MonDEQ
+from tightrope.outward import at_least, at_most
+from tightrope.proofs import DISTANCE_DIGITS, Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
-from tightrope.verifiers.report import Report
+from tightrope.verifiers.report import Report, RobustnessReport
+from tightrope.verifiers.robustness import certify
 
 #: Parts of the certified radius that a certificate file is tried for: the checker's arithmetic is not the method's.
 SHRUNK = (1.0, 0.999, 0.99, 0.9)
@@ -53,7 +59,7 @@ class Bracket:
     hit: attacks.Attack | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Distortion(Report):
     """The minimum distortion of an image: above `certified.lower`, at most `attacked.upper`.
 
@@ -61,6 +67,8 @@ class Distortion(Report):
     ----------
     question, method, ascent
         What was asked; `ascent` is the number of steps of the dual ascent.
+    inside
+        Of a monDEQ: what certifies the lower end, if that is above 0.
     """
 
     certified: Bracket
@@ -69,6 +77,7 @@ class Distortion(Report):
     method: str
     ascent: int
     seconds: float
+    inside: RobustnessReport | None = None
     facts = ("verdict", "lower", "upper", "method", "seconds")
 
     @property
@@ -77,6 +86,12 @@ class Distortion(Report):
         if self.upper == 0:
             return Verdict.FALSIFIED
         return Verdict.CERTIFIED if self.lower > 0 else Verdict.UNKNOWN
+
+    @property
+    def headline(self) -> str:
+        """Both ends in one line, rounded outward."""
+        ends = f"{at_least(self.lower)} to {at_most(self.upper)}"
+        return f"minimum distortion of label {self.question.label}: {ends} (L-inf, input units), {self.verdict}"
 
     @property
     def lower(self) -> float:
@@ -99,14 +114,18 @@ class Distortion(Report):
         hit = self.attacked.hit
         if hit is None:
             raise InputError("attacked: no point with another label was found; the lower end alone has no certificate.")
+        if isinstance(self.question.network, MonDEQ):
+            inside = None if self.inside is None else self.inside.certificates()
+            asked = Question(self.question.network, _ball(self.question, self.lower), self.question.label)
+            return proofs.distortion(asked, hit, inside)
         network, label = self.question.layers, self.question.label
         for part in SHRUNK if self.lower > 0 else ():
-            region = _ball(self.question, float(decimal_below(self.lower * part, relu_proofs.DISTANCE_DIGITS)))
+            region = _ball(self.question, float(decimal_below(self.lower * part, DISTANCE_DIGITS)))
             inputs = InputSet.from_balls([region])
             with one_blas_thread():
                 found = layerwise(network, inputs, label, self.method, steps=self.ascent, keep=True)
-            asked, inside = Question(network, region, label), relu_proofs.layerwise(network, region, found)
-            proof = relu_proofs.distortion(asked, hit, inside)
+            asked, within = Question(network, region, label), relu_proofs.layerwise(network, region, found)
+            proof = relu_proofs.distortion(asked, hit, within)
             if proof.proven:
                 return proof
         return relu_proofs.distortion(Question(network, _ball(self.question, 0.0), label), hit, None)
@@ -132,9 +151,13 @@ def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolera
 
 
 def minimum_distortion(
-    question: Question, method: str = "lp-all", limits: Limits = ONE_PERCENT, *, steps: int = 40
+    question: Question, method: str | None = None, limits: Limits = ONE_PERCENT, *, steps: int = 40
 ) -> Distortion:
     """Bracket the minimum distortion of an image by an attack and a method; parameters are those of both below.
+
+    The method of layers is "lp-all" if none is given. That of a monDEQ is one of
+    :func:`tightrope.verifiers.robustness.certify`, "cascade" if none is given: then the bracket is as narrow as
+    the tolerance of `limits` says, unless a tree of one label takes longer than their time.
 
     Examples
     --------
@@ -143,11 +166,40 @@ def minimum_distortion(
     >>> print(found.certificates().findings[-1])
     PROVEN (exact)  the Linf distance of label 0 from another is above 0.2480468 and at most 0.2500001 (input units)
     """
-    began, attack = time.perf_counter(), attacked_distortion(question, limits)
-    certified = Bracket(0.0, 0.0, 0)
-    if attack.upper > 0:
+    began, equilibrium = time.perf_counter(), isinstance(question.network, MonDEQ)
+    method, ascent = method or ("cascade" if equilibrium else "lp-all"), 0 if equilibrium else steps
+    attack = attacked_distortion(question, limits)
+    certified, inside = Bracket(0.0, 0.0, 0), None
+    if attack.upper > 0 and equilibrium:
+        certified, attack, inside = _by_answers(question, method, limits, attack)
+    elif attack.upper > 0:
         certified = certified_distortion(question, method, limits, upper=attack.upper, steps=steps)
-    return Distortion(certified, attack, question, method, steps, time.perf_counter() - began)
+    return Distortion(certified, attack, question, method, ascent, time.perf_counter() - began, inside)
+
+
+def _by_answers(
+    question: Question, method: str, limits: Limits, attacked: Bracket
+) -> tuple[Bracket, Bracket, RobustnessReport | None]:
+    """Bisect by answers for the region of each radius; return both brackets and what certifies the lower end."""
+    hits = [] if attacked.hit is None else [attacked.hit]
+    known = list[RobustnessReport]()
+    own = Limits(time=limits.time, seed=limits.seed, stop=limits.stop)
+
+    def certified(radius: float) -> bool:
+        report = certify(question.network, _ball(question, radius), question.label, method=method, limits=own)
+        hits.extend([] if report.attack is None else [report.attack])
+        known.extend([report] if report.verdict is Verdict.CERTIFIED else [])
+        return report.verdict is Verdict.CERTIFIED
+
+    found = bisect(certified, 0.0, min(attacked.upper, cast(Ball, question.box).radius), limits.tolerance)
+    if hits:
+        nearest = min(hits, key=partial(_distance, question))
+        attacked = Bracket(attacked.lower, _distance(question, nearest), attacked.steps + found.steps, nearest)
+    return found, attacked, known[-1] if known else None
+
+
+def _distance(question: Question, hit: attacks.Attack) -> float:
+    return float(np.abs(hit.point - question.region.center).max())
 
 
 def _ball(question: Question, radius: float) -> Ball:
@@ -213,13 +265,10 @@ def attacked_distortion(
     network, label, ball = question.network, question.label, _ball(question, 0.0)
     nearest: list[attacks.Attack] = []
 
-    def distance(hit: attacks.Attack) -> float:
-        return float(np.abs(hit.point - ball.center).max())
-
     def survives(radius: float) -> bool:
         asked = Question(network, _ball(question, radius), label)
         found = attacks.pgd(asked, restarts=restarts, steps=steps, seed=limits.seed)
-        nearest[:] = sorted([*nearest, *found.attacks.values()], key=distance)[:1]
+        nearest[:] = sorted([*nearest, *found.attacks.values()], key=partial(_distance, question))[:1]
         return not found.attacks
 
     with one_blas_thread():
@@ -229,4 +278,4 @@ def attacked_distortion(
         if survives(largest):
             return Bracket(largest, INFINITY, 1)
         found = bisect(survives, 0.0, largest, limits.tolerance)
-    return Bracket(found.lower, distance(nearest[0]), found.steps + 1, nearest[0])
+    return Bracket(found.lower, _distance(question, nearest[0]), found.steps + 1, nearest[0])

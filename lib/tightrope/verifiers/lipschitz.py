@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.sound import sound_bound
-from tightrope.verifiers.report import Report
+from tightrope.verifiers.report import Report, lipschitz_constant
 
 MAPS = ("output", "state")
 NORMS = (1.0, 2.0, INFINITY)
@@ -63,12 +63,25 @@ class PartBound:
 class Constants(Report):
     """Constants of a monDEQ by their parts; CERTIFIED, or FAILED where nothing finite is proven."""
 
-    facts = ("norm", "value", "verdict", "seconds")
+    facts: ClassVar[tuple[str, ...]] = ("norm", "value", "verdict", "seconds")
     several = ("parts", "parts", ("part", "value", "status", "gap", "iterations", "seconds"))
     if TYPE_CHECKING:
 
         @property
+        def norm(self) -> float: ...
+
+        @property
         def value(self) -> float: ...
+
+    @property
+    def headline(self) -> str:
+        """The constant in words."""
+        region = getattr(self, "region", None)
+        return lipschitz_constant(self._what, self.norm, self.value, self.verdict, region=region)
+
+    @property
+    def _what(self) -> str:
+        return "F"
 
     @property
     def verdict(self) -> Verdict:
@@ -76,7 +89,7 @@ class Constants(Report):
         return Verdict.CERTIFIED if np.isfinite(self.value) else Verdict.FAILED
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LipschitzBound(Constants):
     """||G(x) - G(x')||_norm <= value ||x - x'||_norm for all inputs, G the outputs F or the states z.
 
@@ -98,6 +111,10 @@ class LipschitzBound(Constants):
     seconds: float
     whole: bool = True
 
+    @property
+    def _what(self) -> str:
+        return ("F" if self.of == "output" else "z") + ("" if self.whole else ", in part")
+
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constant.
 
@@ -113,7 +130,7 @@ class LipschitzBound(Constants):
         return proofs.lipschitz(self.network, self.norm, [claim])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PairwiseBounds(Constants):
     """|(F_i - F_j)(x) - (F_i - F_j)(x')| <= values[i, j] ||x - x'||_norm for all inputs.
 
@@ -134,6 +151,10 @@ class PairwiseBounds(Constants):
         """The largest of the constants."""
         return float(np.max(self.values))
 
+    @property
+    def _what(self) -> str:
+        return "any F_i - F_j"
+
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constants, one claim for each pair."""
         claims = [
@@ -144,7 +165,7 @@ class PairwiseBounds(Constants):
 
 
 #: What to write for a network that is no monDEQ.
-RELU = "write relu_lipschitz.lipschitz_bound(network, region), or give network.to_mondeq()"
+RELU = "write tightrope.lipschitz_bound(network, norm=2), or give network.to_mondeq()"
 
 
 def upper_bound(

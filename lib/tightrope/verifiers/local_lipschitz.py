@@ -23,7 +23,7 @@ LIMITS = Limits(tolerance=1e-4)
 OUTWARD = 1e-7
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LocalBound(Constants):
     """||F(x) - F(x')||_q <= value ||x - x'||_q for x, x' in a ball of the norm L_q.
 
@@ -45,7 +45,12 @@ class LocalBound(Constants):
     network: MonDEQ
     region: Ball
     small: Reduced
-    facts = ("value", "undecided", "verdict", "seconds")
+    facts = ("norm", "value", "undecided", "verdict", "seconds")
+
+    @property
+    def norm(self) -> float:
+        """That of the region, on both sides."""
+        return self.region.norm
 
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constant.

@@ -29,7 +29,7 @@ TOLERANCE = 1e-5
 SMALL, LARGE = 1e-7, 1e5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MixedInteger(Report):
     """What the programs found.
 

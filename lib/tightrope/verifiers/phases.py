@@ -367,7 +367,7 @@ class _Search:
 
     def around(self, multipliers: Mapping[str, np.ndarray]) -> "_Around | None":
         """Return the ellipsoid of these multipliers around a box of more inputs than neurons."""
-        weights = multipliers.get(BOX, np.zeros(0))
+        weights = multipliers.get(BOX, np.zeros(0)) if self.region.is_box else np.zeros(0)
         worthwhile = self.ellipsoids and len(weights) > self.model.network.width and weights.max() > 0
         return _Around.box(self.model, weights) if worthwhile else None
 

@@ -1,19 +1,21 @@
 """What every verifier answers: a verdict, what it cost, a row for each label or part, and the files that prove it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tightrope import gram_proofs, proofs
 from tightrope.attacks import Attack
+from tightrope.cells import as_html, as_text, number, numeric
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.outward import at_least, at_most, outward
 from tightrope.question import Question, Verdict
-from tightrope.regions import Region
+from tightrope.regions import INFINITY, Region
 
 if TYPE_CHECKING:
     from tightrope.verifiers.phases import Tree
@@ -26,7 +28,8 @@ _Names = tuple[str, ...]
 class Report:
     """An answer; what the command line prints of it, notebooks show and Python has comes from here.
 
-    Every answer has a `verdict` and `seconds`; those with labels have their `decisions`, and the `attack` or None.
+    Every answer has a `verdict` and `seconds`; those with labels have their `decisions`, and the `attack` or None. Its
+    `repr` is one line; `print` shows the table too, as the command line does, and a notebook draws it.
 
     Attributes
     ----------
@@ -49,25 +52,63 @@ class Report:
         @property
         def seconds(self) -> float: ...
 
+    @property
+    def headline(self) -> str:
+        """The answer in one line."""
+        return str(self.verdict)
+
+    @property
+    def assumed(self) -> str:
+        """What the reader of the network had to assume of it; empty if nothing."""
+        return getattr(getattr(self, "network", None), "assumed", "")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as text, numbers, truth values, lists and None, such as JSON has."""
         told = {name: _plain(getattr(self, name)) for name in self.facts}
+        if self.assumed:
+            told["assumed"] = self.assumed
         if self.several is not None:
             attribute, name, own = self.several
             told[name] = [{key: _plain(getattr(part, key)) for key in own} for part in getattr(self, attribute)]
         return told
 
     def table(self) -> tuple[_Names, list[tuple[object, ...]]]:
-        """Return the headers and the rows of a table for people: a row for each part, or for each fact."""
+        """Return the headers and the rows of a table for people: a row for each part, or for each fact.
+
+        Facts and columns of which there is nothing to say are left out.
+        """
         told = self.to_dict()
         if self.several is None:
-            return ("", "value"), [(name, self._shown(name, value)) for name, value in told.items()]
+            rows = [(name, self._shown(name, value)) for name, value in told.items()]
+            return ("", "value"), [row for row in rows if row[1] not in ("", None)]
         _, name, own = self.several
+        own = tuple(key for key in own if any(part[key] not in ("", None) for part in told[name]))
         return own, [tuple(self._shown(key, part[key]) for key in own) for part in told[name]]
 
     def _shown(self, name: str, value: object) -> object:
         """Return a cell for people: a bound is rounded outward."""
-        return outward(self.sides[name])(value) if isinstance(value, float) and name in self.sides else value
+        if isinstance(value, list | dict):
+            parts = [f"{key} {own}" for key, own in value.items()] if isinstance(value, dict) else map(str, value)
+            return ", ".join(parts)
+        return float(outward(self.sides[name])(value)) if isinstance(value, float) and name in self.sides else value
+
+    def _lines(self) -> tuple[list[list[str]], list[bool]]:
+        """Return the table's cells, the header first, and which columns stand to the right."""
+        columns, rows = self.table()
+        lines = [list(columns), *([number(cell) for cell in row] for row in rows)]
+        return lines, numeric(lines)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.headline}>"
+
+    def __str__(self) -> str:
+        return "\n".join([*self._above(), as_text(*self._lines())])
+
+    def _repr_html_(self) -> str:
+        return "".join([*(f"<p>{escape(line)}</p>" for line in self._above()), as_html(*self._lines())])
+
+    def _above(self) -> list[str]:
+        return [self.headline, *([f"assumed: {self.assumed}"] if self.assumed else [])]
 
     def certificate(self, label: int) -> proofs.Proof:
         """Return the file that proves what is known of one label.
@@ -88,6 +129,17 @@ class Report:
             Nothing is that has a certificate.
         """
         raise InputError(f"certificates: there are none of a {type(self).__name__}.")
+
+
+def lipschitz_constant(
+    what: str, norm: float, value: float | None, verdict: object, side: str = "upper", region: Region | None = None
+) -> str:
+    """Return the constant of a map in words, a bound rounded outward."""
+    q = "L-inf" if norm == INFINITY else f"L{norm:g}"
+    where = "for all inputs" if region is None else "on the region"
+    words = {"upper": "at most ", "lower": "at least "}.get(side, "")
+    known = "" if value is None else f"{words}{outward(side)(value)}, "
+    return f"Lipschitz constant of {what} ({q}, {where}): {known}{verdict}"
 
 
 def _plain(value: object) -> Any:
@@ -139,9 +191,9 @@ class LabelDecision:
     iterations: int = 0
     seconds: float = 0.0
     reason: str = NOTHING
-    dual: proofs.DualBound | None = None
-    proof: proofs.Proof | None = None
-    tree: "Tree | None" = None
+    dual: proofs.DualBound | None = field(default=None, repr=False)
+    proof: proofs.Proof | None = field(default=None, repr=False)
+    tree: "Tree | None" = field(default=None, repr=False)
 
     @property
     def by(self) -> str:
@@ -176,7 +228,7 @@ _TOLD = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RobustnessReport(Report):
     """The decisions of all target labels and what follows from them.
 
@@ -218,6 +270,11 @@ class RobustnessReport(Report):
     def label(self) -> int:
         """The true label."""
         return self.question.label
+
+    @property
+    def headline(self) -> str:
+        """The verdict, with the label and the one at the region's centre."""
+        return f"label {self.label}, predicted {self.predicted}: {self.verdict}"
 
     def table(self) -> tuple[_Names, list[tuple[object, ...]]]:
         """Return the headers and a row for each label."""

@@ -31,7 +31,9 @@ from tightrope.errors import InputError, UnknownNameError, UnknownParameterError
 from tightrope.workbench import registry
 from tightrope.workbench.cases import sweep
 from tightrope.workbench.certificates import Statement
+from tightrope.workbench.paper_size import AtPaperSize, at_paper_size
 from tightrope.workbench.parameters import check, require_rules
+from tightrope.workbench.published import find
 from tightrope.workbench.records import KEPT_PROFILES, Store
 from tightrope.workbench.registry import Value, drawn_profile, named
 from tightrope.workbench.rows import Rows
@@ -65,6 +67,7 @@ class Experiment:
         self.statement: Callable[[Mapping], Statement | None] = _says_nothing
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
+        self.size: Callable[[Rows], str] = Rows.size
         self._cases: Callable[..., Sequence[Case]] = _undeclared
         self._cells: Callable[..., Mapping[str, Value]] | None = None
         registry.register(self)
@@ -124,6 +127,11 @@ class Experiment:
         self._cells = function
         return function
 
+    def sized(self, function: Callable[[Rows], str]) -> Callable[[Rows], str]:
+        """Register rows -> how much they are about, in words, where that is not :meth:`Rows.size`."""
+        self.size = function
+        return function
+
     def part(self, cases: Callable[..., Sequence[Case]]) -> "Experiment":
         """Return the same kind of row with fewer cases, for a result that needs only these."""
         fewer = Experiment.__new__(Experiment)
@@ -181,6 +189,10 @@ class Experiment:
         """Return the rows that are kept and have these values, without solving."""
         with Store() as store:
             return Rows(store.rows(self.name, profile, self.paper)).where(**equal)
+
+    def at_paper_size(self) -> AtPaperSize:
+        """Return the drawings and the printed numbers beside ours from the kept rows of the paper profile; no solve."""
+        return at_paper_size(find(f"{self.paper}/{self.name}"))
 
     def __call__(self, profile: str = "quick", store: Store | None = None, **parameters: Any) -> "Solved":
         """Return the rows of all cases; those without one are solved now, and kept one by one.

@@ -34,7 +34,7 @@ KEPT_PROFILES = ("paper",)
 IMPORTED = ""
 
 # Sources that show rows and cannot change one.
-_SHOWN_BY = ("batch", "compare", "executor", "progress", "runner", "tables", "workers")
+_SHOWN_BY = ("batch", "compare", "executor", "paper_size", "progress", "runner", "tables", "workers")
 PRESENTATION = ("cli", "explorers/", "figures/", "report/", *(f"workbench/{name}.py" for name in _SHOWN_BY))
 
 _TABLE = """create table if not exists rows (

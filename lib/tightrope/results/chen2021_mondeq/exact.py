@@ -11,12 +11,12 @@ from tightrope.errors import CertificateError
 from tightrope.networks import MonDEQ
 from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, question
+from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, norm_text, printed_ratio, question
 from tightrope.results.chen2021_mondeq.orders import open_cases
 from tightrope.verifiers.robustness import certify
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows
+from tightrope.workbench.rows import Rows, percent
 from tightrope.workbench.tables import Table
 
 table_2_exact = Experiment(PAPER, "table-2-exact", made_of="table-2-certified-ratio", may_be_empty=True)
@@ -117,6 +117,31 @@ def exact_ratios(rows: Rows, decisions: Rows) -> Table:
         robust, images = count["relaxation"] + count["exact"], sum(count.values())
         lines.append((*in_words(*ball), images, count["relaxation"], robust, count["falsified"], count["undecided"]))
     head = ("norm", "epsilon", "set", "images", "certified by order 1", "robust, exactly", "falsified", "undecided")
+    return Table(head, lines)
+
+
+@table_2_exact.table
+def printed_gap(rows: Rows, decisions: Rows) -> Table:
+    """Return what lies between the printed columns, certified on the ball and not attacked in the pixel range.
+
+    The relaxation's part is from what order 1 certifies on the ball to what is robust there, that of the set from there
+    to what is robust in the pixel range, that of the attack from there to what Foolbox leaves; in points of percent.
+    """
+    whole = dict(decisions.by("norm", "epsilon_pixel", "clip"))
+    exactly = {
+        ball: (percent(count["relaxation"], total), percent(count["relaxation"] + count["exact"], total))
+        for ball, count in answers(decisions, rows)
+        if not count["undecided"] and (total := sum(count.values()))
+    }
+    lines = []
+    for (norm, epsilon, clip), (relaxed, ball) in exactly.items():
+        if not clip and (norm, epsilon, True) in exactly:
+            cut = exactly[norm, epsilon, True][1]
+            left = whole[norm, epsilon, True].percent(foolbox="unknown")
+            printed = printed_ratio(norm, epsilon, False, "robustness"), printed_ratio(norm, epsilon, True, "pgd")
+            parts = (round(b - a, 1) for a, b in ((relaxed, ball), (ball, cut), (cut, left)))
+            lines.append((norm_text(norm), epsilon, printed[0], relaxed, *parts, left, printed[1]))
+    head = ("norm", "epsilon", "printed", "order 1", "+ relaxation", "+ set", "+ attack", "Foolbox", "printed ")
     return Table(head, lines)
 
 

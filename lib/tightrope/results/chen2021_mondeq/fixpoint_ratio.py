@@ -60,7 +60,7 @@ def ratios(rows: Rows) -> Table:
             some = own.where(method=method)
             line += [some.percent(fixpoint="certified"), some.percent(closed=True)]
         lines.append(line)
-    columns = ("norm", "epsilon", "set", "images", "interval %", "closed %", "zonotope %", "closed % ")
+    columns = ("norm", "epsilon", "set", "images", "interval %", "interval closed %", "zonotope %", "zonotope closed %")
     return Table(columns, lines)
 
 

@@ -18,7 +18,7 @@ from tightrope.verifiers.report import Report
 from tightrope.workbench.cases import dataset, entry, network_sha256
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.published import PROFILES, find
+from tightrope.workbench.published import PROFILES
 from tightrope.workbench.records import case_key
 from tightrope.workbench.registry import Value, profile_cases
 from tightrope.workbench.rows import Rows
@@ -140,29 +140,24 @@ def global_constants(network: str) -> list[dict]:
 
 @table_3.table
 def bounds(rows: Rows) -> Table:
-    """Return one line for each method: what it bounds, and both norms beside the printed numbers."""
+    """Return one line for each method: from which side it bounds, and the constant by norm."""
     lines = []
     for method, (name, side) in METHODS.items():
         ours = {row["norm"]: outward(side)(row["value"], 5) for row in rows.where(method=method)}
-        both = [shown for norm in NORMS for shown in (ours.get(norm), _printed(method, norm))]
         if ours.keys() & set(NORMS):
-            lines.append((name, side, *both, ours.get(1)))
-    return Table(
-        ("bound", "proven side", "L2", "printed", "L-infinity", "printed ", "L1"),
-        lines,
-        tolerance=dict.fromkeys(("L2", "L-infinity", "L1"), 0.005),
-    )
+            lines.append((name, side, *(ours.get(norm) for norm in (*NORMS, 1))))
+    norms = ("L2", "L-infinity", "L1")
+    return Table(("bound", "proven side", *norms), lines, tolerance=dict.fromkeys(norms, 0.005))
 
 
 @table_3.table
 def seconds(rows: Rows) -> Table:
-    """Return seconds of each method; the printed ones are those of the printed model with the reference constraint."""
+    """Return seconds of each method."""
     lines = []
     for method, (name, _) in METHODS.items():
         ours = {row["norm"]: row["seconds"] for row in rows.where(method=method)}
-        printed = [_printed(method, norm, "seconds/") if method == "reference-model" else None for norm in NORMS]
-        lines.append((name, ours.get(2), printed[0], ours.get("inf"), printed[1], ours.get(1)))
-    return Table(("bound", "L2", "printed", "L-infinity", "printed ", "L1"), lines)
+        lines.append((name, *(ours.get(norm) for norm in (*NORMS, 1))))
+    return Table(("bound", "L2 (s)", "L-infinity (s)", "L1 (s)"), lines)
 
 
 @table_3.table
@@ -175,12 +170,6 @@ def outputs(rows: Rows) -> Table:
         {"L-infinity constant": 0.01},
         {"L-infinity constant": "upper"},
     )
-
-
-def _printed(method: str, norm: object, what: str = "") -> float | None:
-    if method not in PRINTED:
-        return None
-    return find(f"{PAPER}/{table_3.name}").cell(f"table-3/{what}{PRINTED[method]}-l{norm}").printed
 
 
 @table_3.drawing(bounds)
