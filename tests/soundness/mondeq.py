@@ -90,8 +90,11 @@ def answers(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Pieces, 
                 limits=LIMITS,
             )
             verdicts(bed, name, report, network, region, label, exact)
-            if any(decision.dual is not None for decision in report.decisions):
-                files(bed, f"monDEQ {text}", report.certificates(), rng, network, stated)
+            reached = None if report.attack is None else report.attack.label
+            bounded = [own.label for own in report.decisions if own.dual is not None and own.label != reached]
+            if bounded:  # the file of a falsified question is that of the attack
+                proof = report.certificates() if reached is None else report.certificate(bounded[0])
+                files(bed, f"monDEQ {text}", proof, rng, network, stated)
             if report.attack is not None and isinstance(region, Ball):
                 attacks(bed, rng, network, region, report)
 

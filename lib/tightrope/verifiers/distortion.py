@@ -161,6 +161,7 @@ def minimum_distortion(
 
     Examples
     --------
+    >>> from tightrope.networks import FeedForward
     >>> network = FeedForward.dense([[[1.0], [-1.0]]], [[0.5, 0.0]])
     >>> found = minimum_distortion(Question(network, Ball([0.0], 1.0, "inf"), 0))
     >>> print(found.certificates().findings[-1])
