@@ -101,12 +101,13 @@ def arrays_of(network: MonDEQ | FeedForward) -> tuple[str, dict[str, np.ndarray]
 
     Raises
     ------
-    InputError
-        There are no certificate files for this kind of network.
+    InputError, NetworkError
+        There are no certificate files for this kind of network, or for its nonlinearities.
     """
     if isinstance(network, MonDEQ):
         return "mondeq", {name: getattr(network, name) for name in ("W", "U", "u", "C", "c")}
     if isinstance(network, FeedForward):
+        network.require_relu("certificate files are about", "the verdict of verify, whose bounds are rounded outward")
         return "relu", network.arrays()
     kinds = "a MonDEQ or a FeedForward"
     raise InputError(f"network: there are certificate files for {kinds}, not for a {type(network).__name__}.")

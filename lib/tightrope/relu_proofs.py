@@ -17,7 +17,16 @@ from tightrope.checker.numbers import above
 from tightrope.checker.relu_network import Network
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.proofs import Proof, decimal_above, decimal_below, digest, moved_inside, named_refusals, shortened
+from tightrope.proofs import (
+    Proof,
+    arrays_of,
+    decimal_above,
+    decimal_below,
+    digest,
+    moved_inside,
+    named_refusals,
+    shortened,
+)
 from tightrope.propagation.layerwise import Layerwise, Tightened
 from tightrope.regions import Ball, Region
 
@@ -191,7 +200,7 @@ class _Writer:
     def __init__(self, network: FeedForward, region: Region, label: int) -> None:
         self.network, self.label = network, label
         self.header, self.arrays = region.stated()
-        weights = {name: np.asarray(array) for name, array in network.arrays().items()}
+        weights = {name: np.asarray(array) for name, array in arrays_of(network)[1].items()}
         self.proofs = relu.Proofs(Network.read(weights), regions.read(self.header, self.arrays))
         self.claims: list[dict] = []
         self.rows: dict[str, list[np.ndarray]] = {}
@@ -331,5 +340,5 @@ def _improve(
 def checked(theory: str, network: FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:
     """Return a file of one theory; with the findings alone where a claim is refused."""
     file = checker.Certificate(theory, digest(network), header, claims, arrays)
-    findings = tuple(checker.check(file, network.arrays()))
+    findings = tuple(checker.check(file, arrays_of(network)[1]))
     return Proof(file if all(finding.proven for finding in findings) else None, findings)

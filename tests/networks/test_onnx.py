@@ -79,7 +79,33 @@ def convolutional(rng):
     )
 
 
-@pytest.mark.parametrize("make", [dense, convolutional])
+def nonlinear(rng):
+    """Every nonlinearity that is read, with pooling of both kinds."""
+    weights = {"K": floats(rng, 2, 1, 3, 3), "k": floats(rng, 2), "W": floats(rng, 2, 4), "V": floats(rng, 4, 4)}
+    elementwise = [("LeakyRelu", {"alpha": 0.2}), ("Elu", {"alpha": 0.5}), ("Tanh", {}), ("Atan", {}), ("Sigmoid", {})]
+    tail, last = [], "h2"
+    for i, (op, attributes) in enumerate(elementwise):
+        tail += [(op, [last], f"z{i}", attributes), ("MatMul", [f"z{i}", "V"], f"h{i + 3}", {})]
+        last = f"h{i + 3}"
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    return model(
+        [
+            ("Conv", ["x", "K", "k"], "h1", {"pads": [1, 1, 1, 1]}),
+            ("PRelu", ["h1", "slope"], "z", {}),
+            ("AveragePool", ["z"], "a", window | {"pads": [1, 1, 1, 1], "count_include_pad": 1}),
+            ("MaxPool", ["a"], "p", window | {"pads": [1, 1, 1, 1]}),
+            ("GlobalAveragePool", ["p"], "g", {}),
+            ("Flatten", ["g"], "flat", {}),
+            ("MatMul", ["flat", "W"], "h2", {}),
+            *tail,
+            ("Identity", [last], "y", {}),
+        ],
+        weights | {"slope": np.float32([[[0.3]]])},
+        ["N", 1, 6, 6],
+    )
+
+
+@pytest.mark.parametrize("make", [dense, convolutional, nonlinear])
 def test_same_scores_as_the_reference_evaluator(make, rng, tmp_path):
     """ONNX's own evaluator and ours, on random images."""
     from onnx.reference import ReferenceEvaluator
@@ -116,7 +142,7 @@ E3 = {"W": np.eye(3, dtype=np.float32)}
 @pytest.mark.parametrize(
     ("nodes", "weights", "shape", "message"),
     [
-        ([("Sigmoid", ["x"], "y", {})], {}, [1, 3], r"node 0 \(Sigmoid\) is not supported. Supported: Gemm"),
+        ([("Softplus", ["x"], "y", {})], {}, [1, 3], r"node 0 \(Softplus\) is not supported. Supported: Gemm"),
         ([("Relu", ["x"], "z", {}), ("Add", ["x", "z"], "y", {})], {}, [1, 3], "joins two branches"),
         ([("MatMul", ["x", "W"], "y", {})], E3, [1, 4], r"a matrix \(3, 3\) for values of shape \(N, \*\(4,\)\)"),
         ([("MatMul", ["W", "x"], "y", {})], E3, [3, 1], "batch dimension"),
@@ -130,6 +156,15 @@ E3 = {"W": np.eye(3, dtype=np.float32)}
         ([("Div", ["x", "z"], "y", {})], {"z": np.zeros(3, np.float32)}, [1, 3], "division by zero"),
         ([("Conv", ["x", "K"], "y", {"group": 2})], {"K": np.ones((2, 1, 1, 1), np.float32)}, [1, 2, 2, 2], "group=2"),
         ([("Conv", ["x", "K"], "y", {})], {"K": np.ones((1, 1, 3, 3), np.float32)}, [1, 1, 2, 2], "kernel .* larger"),
+        ([("PRelu", ["x", "s"], "y", {})], {"s": np.float32([1, 2, 3])}, [1, 3], "3 slopes; one for all"),
+        (
+            [("MaxPool", ["x"], "y", {"kernel_shape": [2, 2], "ceil_mode": 1})],
+            {},
+            [1, 1, 3, 3],
+            "ceil_mode is not read",
+        ),
+        ([("MaxPool", ["x"], "y", {"kernel_shape": [2]})], {}, [1, 1, 3], "images are needed"),
+        ([("AveragePool", ["x"], "y", {"kernel_shape": [2, 2], "pads": [1, 0, 0, 0]})], {}, [1, 1, 3, 3], "equal pads"),
         ([("Identity", ["W"], "y", {})], E3, [1, 3], "does not depend on the input"),
         ([("Relu", ["x"], "y", {})], {}, [1, 3], "no layer with weights"),
         ([("MatMul", ["x", "W"], "y", {})], {"W": np.array([["a"]])}, [1, 3], "numbers are needed"),

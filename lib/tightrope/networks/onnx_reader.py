@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from tightrope.errors import CorruptDataError, MissingDataError, NetworkError
+from tightrope.networks.activations import ELU, Activation, Arctan, LeakyReLU, MaxPool, ReLU, Sigmoid, Tanh
 from tightrope.networks.arrays import PathOrName
-from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, assemble
+from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, assemble, average, forward
 
 SUPPORTED = (
-    "Gemm, MatMul with a constant, Add, Sub, Mul, Div with a constant, Relu, Conv (no groups, no dilation), "
+    "Gemm, MatMul with a constant, Add, Sub, Mul, Div with a constant, Relu, LeakyRelu, PRelu with one slope, Elu, "
+    "Sigmoid, Tanh, Atan, MaxPool, AveragePool, GlobalAveragePool, Conv (no groups, no dilation), "
     "BatchNormalization, Flatten, Reshape, Constant, Identity, Dropout, Cast between floating-point types"
 )
 #: Largest difference from the reference evaluator, relative to its largest score: it computes in single precision.
@@ -25,12 +27,12 @@ AGREEMENT = 1e-4
 
 @dataclass(frozen=True)
 class _Signal:
-    """What depends on the input: affine layers and "relu" marks so far, and the shape of one example."""
+    """What depends on the input: affine layers and nonlinearities so far, and the shape of one example."""
 
-    parts: tuple[Layer | str, ...]
+    parts: tuple[Layer | Activation, ...]
     shape: tuple[int, ...]
 
-    def then(self, part: Layer | str, shape: tuple[int, ...] | None = None) -> "_Signal":
+    def then(self, part: Layer | Activation, shape: tuple[int, ...] | None = None) -> "_Signal":
         return _Signal((*self.parts, part), self.shape if shape is None else shape)
 
     def scaled(self, scale: np.ndarray, shift: np.ndarray) -> "_Signal":
@@ -51,7 +53,7 @@ _Attributes = Mapping[str, Any]
 _Operation = Callable[[_Inputs, _Attributes], Any]  # to a _Signal or a constant
 
 
-def layers_of_onnx(path: PathOrName) -> tuple[Layer, ...]:
+def layers_of_onnx(path: PathOrName) -> tuple[tuple[Layer, ...], tuple[Activation, ...]]:
     """Read a model of :data:`SUPPORTED` operations with one input, one output, and one path between them.
 
     NetworkError names an operation that is not supported, data outside the file, or a result that is another function
@@ -70,11 +72,11 @@ def layers_of_onnx(path: PathOrName) -> tuple[Layer, ...]:
     try:
         name, signal = _input(model.graph, onnx)
         shape, signal = signal.shape, _walk(model.graph, name, signal, onnx)
-        layers = assemble(list(signal.parts))
-        _compare(model, layers, name, shape)
+        layers, activations = assemble(signal.parts)
+        _compare(model, layers, activations, name, shape)
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from error
-    return layers
+    return layers, activations
 
 
 def _onnx() -> Any:
@@ -181,9 +183,57 @@ def _cast(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
     return inputs[0]
 
 
-def _relu(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+def _elementwise(make: Callable[..., Activation], **defaults: float) -> _Operation:
+    """A nonlinearity of one variable; `defaults` are its attributes."""
+
+    def operation(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+        (signal,) = _one(inputs)
+        return signal.then(make(*(attributes.get(name, value) for name, value in defaults.items())))
+
+    return operation
+
+
+def _prelu(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+    signal, slope = _one(inputs, 2)
+    if not (slopes := np.ravel(slope)).size or (slopes != slopes[0]).any():
+        raise NetworkError(f"{slopes.size} slopes; one for all is read.")
+    return signal.then(LeakyReLU(slopes[0]))
+
+
+def _images(signal: _Signal) -> tuple[int, int, int]:
+    if len(signal.shape) != 3:
+        raise NetworkError(f"values of shape (N, *{signal.shape}); images are needed.")
+    return signal.shape
+
+
+def _window(attributes: _Attributes, forbidden: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Kernel, stride and padding of a pooling operation."""
+    if named := [name for name in forbidden if np.any(attributes.get(name, 0))]:
+        raise NetworkError(f"{', '.join(named)} is not read.")
+    if any(n != 1 for n in attributes.get("dilations", [1])):
+        raise NetworkError(f"dilations={attributes['dilations']}.")
+    top, left, *ends = attributes.get("pads", [0, 0, 0, 0])
+    if ends != [top, left] or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        raise NetworkError("padding that differs between the sides, or auto_pad; write equal pads as numbers.")
+    rows, columns = attributes["kernel_shape"]
+    step_rows, step_columns = attributes.get("strides", [1, 1])
+    return {"kernel": (rows, columns), "stride": (step_rows, step_columns), "padding": (top, left)}
+
+
+def _max_pool(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     (signal,) = _one(inputs)
-    return signal.then("relu")
+    pool = MaxPool(_images(signal), **_window(attributes, ("ceil_mode", "storage_order")))
+    return signal.then(pool, pool.output_shape)
+
+
+def _average_pool(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+    (signal,) = _one(inputs)
+    shape = _images(signal)
+    window = _window({"kernel_shape": shape[1:], **attributes}, ("ceil_mode",))
+    if any(window["padding"]) and not attributes.get("count_include_pad", 0):
+        raise NetworkError("padding with count_include_pad=0.")
+    layer = average(shape, **window)
+    return signal.then(layer, layer.output_shape)
 
 
 def _flatten(inputs: _Inputs, attributes: _Attributes) -> _Signal:
@@ -286,7 +336,16 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "Identity": _same,
     "Dropout": _same,
     "Cast": _cast,
-    "Relu": _relu,
+    "Relu": _elementwise(ReLU),
+    "LeakyRelu": _elementwise(LeakyReLU, alpha=0.01),
+    "PRelu": _prelu,
+    "Elu": _elementwise(ELU, alpha=1.0),
+    "Sigmoid": _elementwise(Sigmoid),
+    "Tanh": _elementwise(Tanh),
+    "Atan": _elementwise(Arctan),
+    "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": _average_pool,
     "Flatten": _flatten,
     "Reshape": _reshape,
     "MatMul": _matmul,
@@ -300,7 +359,9 @@ _OPERATIONS: Mapping[str, _Operation] = {
 }
 
 
-def _compare(model: Any, layers: tuple[Layer, ...], name: str, shape: tuple[int, ...]) -> None:
+def _compare(
+    model: Any, layers: tuple[Layer, ...], activations: tuple[Activation, ...], name: str, shape: tuple[int, ...]
+) -> None:
     """Raise unless the reference evaluator gives the same scores on inputs of several sizes."""
     from onnx.helper import tensor_dtype_to_np_dtype
     from onnx.reference import ReferenceEvaluator
@@ -317,7 +378,6 @@ def _compare(model: Any, layers: tuple[Layer, ...], name: str, shape: tuple[int,
         expected = np.array([np.ravel(evaluator.run(None, {name: feed})[0]) for feed in feeds], dtype=np.float64)
     except Exception as error:  # whatever the evaluator does not like about the file
         raise NetworkError(f"ONNX's reference evaluator cannot run the model: {error}") from error
-    for i, layer in enumerate(layers):
-        rows = layer.forward(np.maximum(rows, 0.0) if i else rows)
+    *_, rows = forward(layers, activations, rows)
     if rows.shape != expected.shape or not np.abs(rows - expected).max() <= AGREEMENT * np.abs(expected).max():
         raise NetworkError("ONNX's reference evaluator gives other scores than the layers read; the model is not read.")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tightrope.errors import NetworkError
+from tightrope.networks.activations import Activation, MaxPool
 from tightrope.networks.arrays import weight
 from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 
@@ -14,12 +15,15 @@ _NORMALISING = ({"mean", "std"}, {"mean", "sigma"})
 
 
 def layers_of_state_dict(
-    arrays: Mapping[str, np.ndarray], input_shape: Shape | None = None, convolutions: Sequence[tuple] = ()
+    arrays: Mapping[str, np.ndarray],
+    input_shape: Shape | None = None,
+    convolutions: Sequence[tuple] = (),
+    activations: Sequence[Activation] = (),
 ) -> tuple[Layer, ...]:
     """Read dense layers, convolutions and normalisations (mean with std or sigma) in the order of the dictionary.
 
     A layer is what shares the part of its name before the last dot. Convolutions need the (channels, height, width) of
-    the images and, in order, their (stride, padding).
+    the images and, in order, their (stride, padding); the images after max pooling are smaller.
     """
     groups: dict[str, dict[str, np.ndarray]] = {}
     for key, value in arrays.items():
@@ -46,6 +50,8 @@ def layers_of_state_dict(
             scalings.append(normalisation(f"{name}.", found["mean"], std, layer.input_size, shape))
         layers.append(Composition((*scalings, layer)) if scalings else layer)
         before, shape = [], layer.output_shape if isinstance(layer, Convolution) else None
+        if len(layers) <= len(activations) and isinstance(pool := activations[len(layers) - 1], MaxPool):
+            shape = pool.output_shape
     if before or not layers:  # a normalisation of the scores, or nothing
         raise _unreadable(arrays)
     return tuple(layers)
@@ -54,7 +60,7 @@ def layers_of_state_dict(
 def _unreadable(arrays: Mapping[str, np.ndarray]) -> NetworkError:
     listed = ", ".join(f"{key} {np.shape(value)}" for key, value in arrays.items()) or "nothing"
     return NetworkError(
-        "only dense layers and convolutions (weight, bias) with ReLU between them, and normalisations before them "
+        "only dense layers and convolutions (weight, bias), and normalisations before them "
         f"(mean with std or sigma), are read; the state dictionary has {listed}. For anything else give the module "
         "itself to FeedForward.from_torch, which says what it knows."
     )

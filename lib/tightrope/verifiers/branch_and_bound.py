@@ -106,6 +106,7 @@ def branch_and_bound(
         Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """
     Question(network, region, label)
+    network.require_relu("branch and bound splits")
     region.require_box("branch and bound is")
     if not time_limit > 0 or batch < 1:
         raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")
@@ -211,7 +212,7 @@ class _Tree:
         self.alive = list(zip(keep, root.triangles.lower, strict=True))
         layers = operators(network)
         A, constant = specification(layers[-1], torch.tensor([label]))
-        constant = constant + 2.01 * composed(layers, inputs, root.triangles.upper).max(1, keepdim=True).values
+        constant = constant + 2.01 * composed(layers, inputs, root.triangles).max(1, keepdim=True).values
         others = torch.arange(A.shape[1]) != label
         self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
         self.count, self.stuck = 0, False

@@ -64,7 +64,8 @@ def by_milp(progress: Progress) -> None:
 def by_tree(progress: Progress) -> None:
     """Decide by LP-ALL, then branch and bound on the open targets together; again on the rest after each attack.
 
-    On boxes only; in the cascade if at most :data:`MOST_UNSTABLE` neurons have either sign.
+    On boxes only; in the cascade if at most :data:`MOST_UNSTABLE` neurons have either sign. Of another nonlinearity
+    than ReLU it ends with LP-ALL.
     """
     network, label, box = _layers(progress), progress.question.label, progress.question.box
     if box is None:
@@ -80,6 +81,9 @@ def by_tree(progress: Progress) -> None:
         root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, decide=True)
         progress.bounded(still, root.margins.numpy()[1:], "lp-all", time.perf_counter() - began)
         rest, left = progress.open, ends - time.perf_counter()
+        if rest and not network.is_relu:
+            progress.because("branch and bound splits ReLU only")
+            break
         if not rest or left <= 0:
             progress.because(f"branch and bound: time limit of {patience:g} s")
             break
@@ -198,7 +202,7 @@ def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> 
 def _outputs(network: FeedForward, labels: list[int]) -> FeedForward:
     """Return the network with these of its outputs only."""
     select = Dense(np.eye(network.classes)[labels], np.zeros(len(labels)))
-    return FeedForward((*network.layers[:-1], Composition((network.layers[-1], select))))
+    return replace(network, layers=(*network.layers[:-1], Composition((network.layers[-1], select))))
 
 
 def _layers(progress: Progress) -> FeedForward:

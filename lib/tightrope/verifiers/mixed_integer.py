@@ -92,6 +92,7 @@ def mixed_integer(
         If the region is no box.
     """
     require_network(network, FeedForward)
+    network.require_relu("mixed-integer programs are of")
     question = Question(network, region, label, targets)
     region.require_box("the mixed-integer program is")
     began = time.perf_counter()

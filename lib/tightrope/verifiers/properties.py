@@ -1,7 +1,7 @@
 """Does a network have a property, read from a VNN-LIB file: a proof, a counterexample, or an honest unknown."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from tightrope.attacks import pgd
 from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward
+from tightrope.networks.activations import RELU
 from tightrope.propagation.margins import proven_margins
 from tightrope.properties import Case, Property
 from tightrope.regions import Ball
@@ -151,11 +152,12 @@ def smallest(network: FeedForward, region: Ball) -> FeedForward:
             if a is not None:
                 before[row + 1, [a, b]], after[1 + i, row + 1] = (-1, 1), -1
         network = _then(network, Dense(before, offset))
-        network = FeedForward((*network.layers, Dense(after, back)), network.name)
+        layers, activations = (*network.layers, Dense(after, back)), (*network.activations, RELU)
+        network = replace(network, layers=layers, activations=activations)
     return network
 
 
 def _then(network: FeedForward, after: Dense) -> FeedForward:
     *first, last = network.layers
     parts = last.layers if isinstance(last, Composition) else (last,)
-    return FeedForward((*first, Composition((*parts, after))), network.name)
+    return replace(network, layers=(*first, Composition((*parts, after))))

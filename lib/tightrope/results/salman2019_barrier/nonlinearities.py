@@ -5,14 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from tightrope import figures
-from tightrope.relaxations.envelopes import (
-    ACTIVATIONS,
-    activation,
-    average_envelopes,
-    envelopes,
-    max_bounds_ehlers,
-    max_envelopes,
-)
+from tightrope.networks.activations import activation
+from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
 from tightrope.results.salman2019_barrier.common import PAPER
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
@@ -21,7 +15,7 @@ from tightrope.workbench.tables import Table
 
 figure_2 = Experiment(PAPER, "figure-2-nonlinearities")
 POOLS = ("max pooling", "average pooling")
-FUNCTIONS = (*ACTIVATIONS, *POOLS)
+FUNCTIONS = ("relu", "elu", "sigmoid", "tanh", "arctan", "step", *POOLS)
 
 
 @figure_2.cases
@@ -74,13 +68,16 @@ def curves_of(row: Mapping) -> dict:
     name, lower, upper = row["function"], row["lower"], row["upper"]
     x = np.unique(np.r_[np.linspace(lower, upper, 801), 0.0 if lower < 0 < upper else lower])
     if name not in POOLS:
-        below, above = envelopes(name, x, lower, upper)
-        return {"name": name, "x": x, "value": activation(name).value(x), "below": below, "above": above}
+        one = activation(name)
+        below, above = envelopes(one, x, lower, upper)
+        return {"name": name, "x": x, "value": one.value(x), "below": below, "above": above}
     other = (lower + upper) / 4
     pairs = np.c_[x, np.full_like(x, other)]
     low, high = np.array([lower, lower / 2]), np.array([upper, upper / 2])
-    below, above = max_envelopes(pairs, low, high) if name == "max pooling" else average_envelopes(pairs)
     value = pairs.max(1) if name == "max pooling" else pairs.mean(1)
+    below = above = value  # an average is linear
+    if name == "max pooling":
+        below, above = (side[:, 0] for side in envelopes(pool_of(2), pairs, low, high))
     cited = max_bounds_ehlers(pairs, low, high)
     return {"name": name, "x": x, "value": value, "below": below, "above": above, "cited": cited}
 
