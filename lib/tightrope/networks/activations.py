@@ -126,7 +126,7 @@ class Activation:
         Examples
         --------
         >>> t, touch = ReLU().intercept(np.array([0.75]), np.array([-1.0]), np.array([3.0]), True)  # the chord
-        >>> round(float(t), 9), float(touch)
+        >>> round(t.item(), 9), touch.item()
         (0.75, -1.0)
         """
         t, touch = self._touching(slope, low, high, above)

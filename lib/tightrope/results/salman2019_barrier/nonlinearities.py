@@ -1,13 +1,19 @@
-"""Figure 2: the optimal convex relaxation of activations and of pooling, with what a sample says of it."""
+"""Figure 2: the optimal convex relaxation of activations and of pooling, with what a sample says of it.
+
+Beside it theorems 4.1 and 4.2, which are about these relaxations in a whole network, in numbers.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from tightrope import figures
+from tightrope.networks import FeedForward, MaxPool, ReLU
 from tightrope.networks.activations import activation
+from tightrope.regions import Ball
 from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
 from tightrope.results.salman2019_barrier.common import PAPER
+from tightrope.verifiers.barrier import barrier
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows
@@ -92,6 +98,30 @@ def checks(rows: Rows) -> Table:
         lines.append((row["function"], row["lower"], row["upper"], row["sound"], *own, cited))
     head = ("function", "l", "u", "no sample outside", "distance from the hull", "area", "area of eq. (5)")
     return Table(head, lines)
+
+
+def theorems(seed: int = 0) -> Table:
+    """Return both ends of the chain of theorems 4.1 and 4.2 for one margin of a random network of each nonlinearity.
+
+    The networks have 4 inputs, two layers of 6 neurons (of 12 and 6 below max pooling) and 3 outputs; the box has the
+    radius 0.3 around a random point. See :mod:`tightrope.verifiers.barrier`.
+    """
+    lines = []
+    for name in ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "arctan", "step", "max_pool"):
+        rng = np.random.default_rng(seed)
+        pool = name == "max_pool"
+        sizes = [(12 if pool else 6, 4), (6, 6), (3, 6)]
+        weights = [rng.standard_normal(shape) / shape[1] ** 0.5 for shape in sizes]
+        biases = [rng.standard_normal(shape[0]) for shape in sizes]
+        between = (MaxPool((1, 1, 12), (1, 2), (1, 2)), ReLU()) if pool else (activation(name),) * 2
+        network = FeedForward.dense(weights, biases, name, between)
+        region = Ball(rng.standard_normal(4), 0.3, np.inf)
+        label = int(network.predict(region.center))
+        found = barrier(network, region, label, (label + 1) % 3)
+        lines.append((name, found.primal, found.problem_dual, found.relaxation_dual, found.gap < 1e-4))
+    head = ("nonlinearity", "feasible point of (C)", "dual (11) of (O)", "dual (9) of (C)", "equal up to 0.0001")
+    sides = ("lower", "upper", "upper")
+    return Table(head, lines, dict.fromkeys(head[1:4], 1e-3), dict(zip(head[1:4], sides, strict=True)))
 
 
 @figure_2.drawing(checks)
