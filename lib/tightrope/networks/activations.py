@@ -134,6 +134,7 @@ class Activation:
         size = size + np.maximum(np.abs(self.limit(low, above)), np.abs(self.limit(high, above)))
         return t + np.where(above, OUTWARD, -OUTWARD) * size + np.where(above, _TINY, -_TINY), touch
 
+    @np.errstate(over="ignore")  # of the slope of two points that are too near: it is cut
     def best(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, above: bool) -> np.ndarray:
         """The slope of the envelope at x, by bisection: steeper, while the line touches on the wrong side of x."""
         least, most = self.slopes(low, high)
@@ -148,6 +149,7 @@ class Activation:
         slope = np.where(bridge, rise / np.where(bridge, b - a, 1.0), (least + most) / 2)
         return np.clip(slope, *self.slopes(low, high))
 
+    @np.errstate(over="ignore")
     def chord(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """One slope for both lines: that from end to end."""
         wide = low < high
@@ -401,6 +403,7 @@ class MaxPool(Activation):
         outward = OUTWARD * high.shape[-1] * size + _TINY
         return np.where(above, upper + outward, lower - outward), touch
 
+    @np.errstate(over="ignore")
     def best(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, above: bool) -> np.ndarray:
         """The slopes of the envelope at x: below those of the largest entry; above by falling upper bounds.
 
@@ -424,7 +427,7 @@ class MaxPool(Activation):
         slope = np.where((width > 0) & ((np.arange(x.shape[-1]) < r) | ~found_one), steep, 0.0)
         found = np.empty_like(slope)
         np.put_along_axis(found, order, slope, -1)
-        return found
+        return np.minimum(found, 1.0)
 
     def chord(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """One slope for both lines: that of the entry with the largest middle."""

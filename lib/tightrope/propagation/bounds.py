@@ -103,15 +103,18 @@ class Hidden:
         self.lower.append(low)
         self.upper.append(high)
         one = layer.activation
-        if self.chosen.lines is not None:
-            self.lines.append(self.chosen.lines_of(one, low, high))
+        if self.chosen.lines is None:
+            return
+        line = self.chosen.lines_of(one, low, high)
         if self.chosen.uncorrelated and one == RELU:
             stable = torch.zeros_like(high) if radius is None else radius * (low >= 0)
             self._radius = torch.where((low < 0) & (high > 0), high / 2, stable)
         elif self.chosen.uncorrelated:
-            least, most = image(one, low, high)
-            stable = torch.zeros_like(least) if radius is None else carried(one, radius, low, high)
-            self._radius = torch.where(torch.tensor(one.curved(array(low), array(high))), (most - least) / 2, stable)
+            center, half = line.intercepts
+            line = replace(line, lower_intercept=center, upper_intercept=center)
+            flat = torch.tensor(one.curved(array(low), array(high)), device=low.device)
+            self._radius = half if radius is None else half + carried(one, radius, low, high) * ~flat
+        self.lines.append(line)
 
     def next(self, layer: Affine, hidden: bool = False) -> tuple[Tensor, Tensor]:
         """Bounds (N, outputs) of the layer above these."""

@@ -195,7 +195,7 @@ class Relaxation:
     slopes: _Slopes = _flat
 
     def lines_of(self, one: Activation, low: Tensor, high: Tensor) -> Lines:
-        """The lines of a nonlinearity between bounds (N, n); with `uncorrelated` those of the middle of both."""
+        """The lines of a nonlinearity between bounds (N, n); of ReLU, with `uncorrelated`, twice their middle."""
         if self.lines is None:
             raise InputError(f"{self.title} has no lines.")
         if one == RELU:
@@ -203,8 +203,6 @@ class Relaxation:
         ends = array(low), array(high)
         below, above = self.slopes(one, *ends)
         least, most = one.intercept(below, *ends, False)[0], one.intercept(above, *ends, True)[0]
-        if self.uncorrelated:
-            least = most = (least + most) / 2
         lower = low.new_tensor(below)
         upper = lower if above is below else low.new_tensor(above)
         windows = None if one.windows is None else torch.tensor(one.windows, device=low.device)
