@@ -107,7 +107,7 @@ def arrays_of(network: MonDEQ | FeedForward) -> tuple[str, dict[str, np.ndarray]
     if isinstance(network, MonDEQ):
         return "mondeq", {name: getattr(network, name) for name in ("W", "U", "u", "C", "c")}
     if isinstance(network, FeedForward):
-        network.require_relu("certificate files are about", "the verdict of verify, whose bounds are rounded outward")
+        network.require_relu("certificate files are about", "the verdict of certify, whose bounds are rounded outward")
         return "relu", network.arrays()
     kinds = "a MonDEQ or a FeedForward"
     raise InputError(f"network: there are certificate files for {kinds}, not for a {type(network).__name__}.")

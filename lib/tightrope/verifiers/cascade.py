@@ -132,7 +132,7 @@ def certify_boxes(
     for region in regions:
         if not getattr(region, "is_box", False) or region.size != network.input_size:
             raise RegionError(f"regions: expected balls of norm inf with {network.input_size} inputs, got {region!r}.")
-    network.require_relu("branch and bound splits", "verify, image by image")
+    network.require_relu("branch and bound splits", "certify, image by image")
     if not time_limit >= 0:
         raise InputError(f"time_limit: expected seconds >= 0, got {time_limit!r}.")
     with one_blas_thread():
