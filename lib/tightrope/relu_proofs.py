@@ -10,7 +10,6 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope import checker
 from tightrope.attacks import Attack
 from tightrope.checker import regions, relu
 from tightrope.checker.numbers import above
@@ -18,11 +17,12 @@ from tightrope.checker.relu_network import Network
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.proofs import (
+    DISTANCE_DIGITS,
     Proof,
     arrays_of,
+    checked,
     decimal_above,
     decimal_below,
-    digest,
     moved_inside,
     named_refusals,
     shortened,
@@ -41,10 +41,6 @@ RULES = {
     "crown": ("crown", "crown"),
     "crown_0": ("crown_0", "crown_0"),
 }
-
-
-#: Significant digits of a minimum distortion's ends.
-DISTANCE_DIGITS = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,10 +331,3 @@ def _improve(
             for i, other in enumerate(forms):
                 mu[i] = mu[i].astype(np.promote_types(mu[i].dtype, other.dtype), copy=False)
                 mu[i][row] = other[place]
-
-
-def checked(theory: str, network: FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:
-    """Return a file of one theory; with the findings alone where a claim is refused."""
-    file = checker.Certificate(theory, digest(network), header, claims, arrays)
-    findings = tuple(checker.check(file, arrays_of(network)[1]))
-    return Proof(file if all(finding.proven for finding in findings) else None, findings)

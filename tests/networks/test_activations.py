@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tightrope.errors import NetworkError
+from tightrope.errors import NetworkError, TightropeError
 from tightrope.networks import (
     ELU,
     Arctan,
@@ -23,7 +23,7 @@ from tightrope.networks import (
     Tanh,
     to_module,
 )
-from tightrope.networks.activations import activation
+from tightrope.networks.activations import named
 
 ONE_VARIABLE = (
     ReLU(),
@@ -184,13 +184,13 @@ def test_gradients_go_through(rng):
         (lambda: ELU(-1.0), "alpha: expected a positive"),
         (lambda: LeakyReLU(np.nan), "slope: expected a finite"),
         (lambda: MaxPool((1, 2, 2), 3, 1), "one window must fit"),
-        (lambda: activation("softplus"), "known: relu, leaky_relu"),
-        (lambda: activation("max_pool", [1, 2]), "max_pool has 9 parameters"),
+        (lambda: named("softplus"), "unknown activation 'softplus'. Known: arctan, elu, leaky_relu"),
+        (lambda: named("max_pool", [1, 2]), "max_pool has 9 parameters"),
         (lambda: FeedForward.from_arrays({"W1": [[1.0]], "b1": [0.0], "activation.1.tanh": []}), "from 1 to 0"),
     ],
 )
 def test_bad_input_by_name(make, message):
-    with pytest.raises(NetworkError, match=message):
+    with pytest.raises(TightropeError, match=message):
         make()
 
 
@@ -227,7 +227,7 @@ def test_state_dictionaries_are_told_the_nonlinearities():
     between = (MaxPool((2, 6, 6), 2, 2), Tanh())
     pairs = ((1, 1), (1, 0))
     network = FeedForward.from_state_dict(
-        module.state_dict(), input_shape=(1, 6, 6), convolutions=pairs, activations=between
+        module.state_dict(), input_shape=(1, 6, 6), convolutions=pairs, activation=between
     )
     x = torch.randn(5, 1, 6, 6)
     np.testing.assert_allclose(network.logits(x.flatten(1)), module(x).detach(), atol=1e-5)

@@ -1,5 +1,6 @@
 """ONNX files: what is read computes the same, what is not read is named, hostile files are errors."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -409,3 +410,17 @@ def test_moved_entries_are_no_layer_of_their_own(rng, tmp_path):
         (layer,) = FeedForward.from_onnx(saved(tmp_path, model(nodes, weights, shape))).layers
         assert isinstance(layer, Dense)
         assert set(layer.weight.ravel()) <= {0.0, *weights["W"].astype(float).ravel()}
+
+
+def test_a_packed_file_is_read(tmp_path, rng):
+    """As the benchmarks of verifiers publish theirs: .onnx.gz; another .gz is no network."""
+    path = tmp_path / "net.onnx.gz"
+    packed = gzip.compress(dense(rng).SerializeToString())
+    path.write_bytes(packed)
+    plain = load(saved(tmp_path, gzip.decompress(packed)))
+    assert load(path).sha256() == plain.sha256()
+    path.write_bytes(packed[:-20])
+    with pytest.raises(CorruptDataError, match=r"net\.onnx\.gz is not a whole ONNX file"):
+        load(path)
+    with pytest.raises(TightropeError, match="unknown network file type"):
+        load(tmp_path / "net.npz.gz")

@@ -28,10 +28,13 @@ from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.margins import proven_margins
 from tightrope.propagation.operators import DenseOperator
+from tightrope.properties import parse_vnnlib
+from tightrope.question import Limits, Question
 from tightrope.regions import Ball
 from tightrope.verifiers.barrier import barrier, lagrangian
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.mixed_integer import mixed_integer
+from tightrope.verifiers.properties import certify_property
 from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.triangle import layerwise_bounds
 
@@ -176,6 +179,18 @@ def test_certify_certifies_and_falsifies(rng):
     assert report.verdict.value in ("unknown", "certified")
 
 
+def test_properties_of_smooth_networks():
+    """A proof, a counterexample whose outputs are enclosed, and one that no enclosure can tell from the limit."""
+    network = FeedForward.dense(([[1.0]], [[1.0]]), ([0.0], [0.0]), "", (Tanh(),))
+    text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 1))"
+    answers = {
+        limit: certify_property(network, parse_vnnlib(text + f"(assert (>= Y_0 {limit}))"), Limits(time=5.0))
+        for limit in ("0.8", "0.7", repr(float(np.tanh(1.0))))
+    }
+    assert [answer.verdict.value for answer in answers.values()] == ["certified", "falsified", "unknown"]
+    assert np.tanh(answers["0.7"].counterexample) >= 0.7
+
+
 @pytest.mark.parametrize("method", ["interior-point", "branch-and-bound", "milp"])
 def test_methods_for_relu_refuse_by_name(method, rng):
     network = dense(rng, (Tanh(), Tanh()))
@@ -186,8 +201,8 @@ def test_methods_for_relu_refuse_by_name(method, rng):
 def test_programs_for_relu_refuse_by_name(rng):
     network, region = dense(rng, (Sigmoid(), Sigmoid())), Ball(np.zeros(5), 0.1, np.inf)
     for run in (
-        lambda: branch_and_bound(network, region, 0),
-        lambda: mixed_integer(network, region, 0),
+        lambda: branch_and_bound(Question(network, region, 0)),
+        lambda: mixed_integer(Question(network, region, 0)),
         lambda: layerwise_bounds(network, *region.bounding_box(), 0),
     ):
         with pytest.raises(NetworkError, match="ReLU only, and this one has sigmoid"):

@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 from scipy.spatial import ConvexHull
 
 from tightrope.errors import InputError
-from tightrope.networks.activations import activation
+from tightrope.networks.activations import named
 from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
 
 NAMES = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "arctan", "step")
@@ -19,8 +19,8 @@ RANGES = [(-1.0, 2.0), (-3.0, 0.5), (-2.0, -0.5), (0.25, 3.0), (-4.0, 4.0), (-0.
 @pytest.mark.parametrize(("lower", "upper"), RANGES)
 def test_sound_and_shaped(name, lower, upper):
     x = np.linspace(lower, upper, 1001)
-    below, above = envelopes(activation(name), x, lower, upper)
-    z = activation(name).value(x)
+    below, above = envelopes(named(name), x, lower, upper)
+    z = named(name).value(x)
     assert (below <= z + 1e-12).all()
     assert (z <= above + 1e-12).all()
     assert (np.diff(below, 2) >= -1e-10).all()  # convex
@@ -32,11 +32,11 @@ def test_sound_and_shaped(name, lower, upper):
 def test_as_tight_as_the_hull(name, lower, upper):
     """The vertices of the hull of a finely sampled graph lie on the envelopes, and between them the hull is reached."""
     x = np.unique(np.r_[np.linspace(lower, upper, 2001), 0.0 if lower < 0 < upper else lower])
-    z = activation(name).value(x)
+    z = named(name).value(x)
     points = np.c_[x, z]
     if name == "step" and lower < 0 < upper:
         points = np.r_[points, [[0.0, 1.0]]]  # its closure
-    below, above = envelopes(activation(name), x, lower, upper)
+    below, above = envelopes(named(name), x, lower, upper)
     if np.ptp(z) == 0:
         np.testing.assert_allclose(below, above, atol=1e-12)
         return
@@ -85,8 +85,8 @@ def test_eq_5_is_not_optimal():
 
 def test_bad_input_by_name():
     with pytest.raises(InputError, match="lower < upper"):
-        envelopes(activation("relu"), np.zeros(1), 1, -1)
+        envelopes(named("relu"), np.zeros(1), 1, -1)
     with pytest.raises(InputError, match="outside"):
-        envelopes(activation("relu"), np.full(1, 5.0), -1, 1)
+        envelopes(named("relu"), np.full(1, 5.0), -1, 1)
     with pytest.raises(InputError, match="outside the box"):
         envelopes(pool_of(2), [[2.0, 0.0]], np.zeros(2), np.ones(2))

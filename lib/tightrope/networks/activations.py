@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tightrope.errors import NetworkError
+from tightrope.names import known_name
 from tightrope.networks.arrays import integers
 
 #: Intercepts are moved outward by this part of what they are computed from. It covers the elementary functions of NumPy
@@ -74,7 +75,7 @@ class Activation:
         return next(name for name, kind in ACTIVATIONS.items() if isinstance(self, kind))
 
     def parameters(self) -> np.ndarray:
-        """All fields in order, flattened: what :func:`activation` makes the same one of."""
+        """All fields in order, flattened: what :func:`named` makes the same one of."""
         own = [np.ravel(getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
         return np.concatenate([np.zeros(0), *own])
 
@@ -453,12 +454,10 @@ ACTIVATIONS: Mapping[str, type[Activation]] = MappingProxyType(
 RELU = ReLU()
 
 
-def activation(name: str, parameters: ArrayLike = ()) -> Activation:
+def named(name: str, parameters: ArrayLike = ()) -> Activation:
     """Return the nonlinearity of this name; `parameters` are those of :meth:`Activation.parameters`."""
     values = np.ravel(parameters).tolist()
-    if name not in ACTIVATIONS:
-        raise NetworkError(f"activation {name!r} is not known; known: {', '.join(ACTIVATIONS)}.")
-    kind: Any = ACTIVATIONS[name]
+    kind: Any = ACTIVATIONS[known_name("activation", name, ACTIVATIONS)]
     if kind is MaxPool:
         if len(values) != 9:
             raise NetworkError(f"max_pool has 9 parameters, input_shape, kernel, stride, padding; found {len(values)}.")

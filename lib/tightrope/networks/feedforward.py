@@ -1,6 +1,7 @@
 """Feed-forward networks: affine layers with a nonlinearity between each two, ReLU unless another one is given."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tightrope.errors import NetworkError
-from tightrope.networks.activations import RELU, Activation, activation, between
+from tightrope.errors import AssumptionWarning, NetworkError
+from tightrope.networks.activations import RELU, Activation, between, named
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
 from tightrope.networks.layers import Composition, Dense, Layer, chain, forward, from_named_arrays, named_arrays
 from tightrope.networks.mondeq import MonDEQ
 from tightrope.networks.stacking import stack
-from tightrope.networks.state_dicts import layers_of_state_dict
+from tightrope.networks.state_dicts import assumption, layers_of_state_dict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +28,7 @@ class FeedForward:
 
     `layers` are the affine maps (:mod:`tightrope.networks.layers`); `activations` are the nonlinearities between them
     (:mod:`tightrope.networks.activations`), one fewer, all ReLU if left out. Each layer has as many inputs as the
-    activation before it has outputs; the name is for messages and tables.
+    activation before it has outputs. The name is for messages and tables; `assumed` says what a file left open.
 
     Examples
     --------
@@ -39,6 +40,7 @@ class FeedForward:
     layers: tuple[Layer, ...]
     name: str = ""
     activations: tuple[Activation, ...] = ()
+    assumed: str = ""
 
     def __post_init__(self) -> None:
         layers = tuple(self.layers)
@@ -102,16 +104,24 @@ class FeedForward:
         *,
         input_shape: tuple[int, int, int] | None = None,
         convolutions: Sequence[tuple] = (),
-        activations: Sequence[Activation] = (),
+        activation: str | Sequence[Activation] | None = None,
     ) -> "FeedForward":
         """Read a torch state dictionary, or a file of one: its layers in order, with `activations` between them.
 
-        A state dictionary does not say what is between the layers; ReLU is assumed if nothing is given. Where the
-        module is at hand, :meth:`from_torch` knows and checks. Nor does it hold, for convolutions, `input_shape`, the
-        (channels, height, width) of the images, and `convolutions`, the (stride, padding) of each in order.
+        A state dictionary does not say what is between the layers: `activation` does, a name such as "relu" or "tanh"
+        for all, or a sequence of :mod:`tightrope.networks.activations`, of max pooling for instance. Left out, ReLU is
+        assumed with a warning, and :attr:`assumed` and every report say so. Where the module is at hand,
+        :meth:`from_torch` knows and checks. Nor does it hold, for convolutions, `input_shape`, the (channels, height,
+        width) of the images, and `convolutions`, the (stride, padding) of each in order.
         """
-        layers = layers_of_state_dict(read_state_dict(source), input_shape, convolutions, tuple(activations))
-        return cls(layers, name, tuple(activations))
+        between = () if activation is None or isinstance(activation, str) else tuple(activation)
+        layers = layers_of_state_dict(read_state_dict(source), input_shape, convolutions, between)
+        if isinstance(activation, str):
+            between = (named(activation),) * (len(layers) - 1)
+        assumed = assumption(layers) if activation is None else ""
+        if assumed:
+            warnings.warn(f"{name or 'a state dictionary'}: {assumed}", AssumptionWarning, stacklevel=2)
+        return cls(layers, name, between, assumed)
 
     @classmethod
     def from_torch(
@@ -243,7 +253,8 @@ class FeedForward:
         return hash_arrays(self.arrays())
 
     def __repr__(self) -> str:
-        return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))})"
+        assumed = ", ReLU assumed" if self.assumed else ""
+        return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))}{assumed})"
 
     # what it does ---------------------------------------------------------------------------------
 
@@ -271,5 +282,5 @@ def _activations(arrays: Mapping[str, object], count: int, source: object) -> tu
         number, _, kind = key.removeprefix("activation.").partition(".")
         if not number.isdecimal() or not 1 <= int(number) < count:
             raise NetworkError(f"{source}: {key!r} is no activation.<i>.<name> with i from 1 to {count - 1}.")
-        found[int(number) - 1] = activation(kind, np.asarray(value))
+        found[int(number) - 1] = named(kind, np.asarray(value))
     return tuple(found)

@@ -5,6 +5,7 @@ evaluator's answers to unit vectors give. The files of others: no operation is r
 the file (which could be any file of the machine) is refused.
 """
 
+import gzip
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -87,7 +88,8 @@ def layers_of_onnx(path: PathOrName) -> tuple[tuple[Layer, ...], tuple[Activatio
     if not path.is_file():
         raise MissingDataError(f"no file {path}. Give the path of an .onnx file.")
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        packed = path.read_bytes()
+        model = onnx.load_model_from_string(gzip.decompress(packed) if path.suffix.lower() == ".gz" else packed)
     except Exception as error:  # protobuf's errors have no common class that is public
         raise CorruptDataError(f"{path} is not a whole ONNX file ({error}); export it again.") from error
     if not model.graph.node:

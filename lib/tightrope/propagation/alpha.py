@@ -63,6 +63,11 @@ class Triangles:
             if found is not None and [t.shape[-1] for t in found] != sizes:
                 raise InputError(f"{name}: expected sizes {sizes}, got {[tuple(t.shape) for t in found]}.")
 
+    def rows(self, chosen: Tensor | slice) -> "Triangles":
+        """Those of some problems."""
+        lower, upper = (tuple(t[chosen] for t in side) for side in (self.lower, self.upper))
+        return replace(self, lower=lower, upper=upper, split=self.split and tuple(t[chosen] for t in self.split))
+
     def alive(self) -> tuple["Triangles", tuple[Tensor | slice, ...]]:
         """Leave out the neurons that are 0 in every problem; also return those of each layer that are kept."""
         keep: list[Tensor | slice] = []
@@ -346,6 +351,8 @@ def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]
         value = layer.absolute(size) + layer.bias.abs() + TINY * below
         one = layer.activation
         size = carried(one, value, low, high) + 2 * reached(one, low, high)
+        if one == RELU:
+            size = size * (high > 0)  # 0 stands for 0
         found.append((value, size))
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.networks import FeedForward, MaxPool, ReLU
-from tightrope.networks.activations import activation
+from tightrope.networks.activations import named
 from tightrope.regions import Ball
 from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
 from tightrope.results.salman2019_barrier.common import PAPER
@@ -74,7 +74,7 @@ def curves_of(row: Mapping) -> dict:
     name, lower, upper = row["function"], row["lower"], row["upper"]
     x = np.unique(np.r_[np.linspace(lower, upper, 801), 0.0 if lower < 0 < upper else lower])
     if name not in POOLS:
-        one = activation(name)
+        one = named(name)
         below, above = envelopes(one, x, lower, upper)
         return {"name": name, "x": x, "value": one.value(x), "below": below, "above": above}
     other = (lower + upper) / 4
@@ -113,7 +113,7 @@ def theorems(seed: int = 0) -> Table:
         sizes = [(12 if pool else 6, 4), (6, 6), (3, 6)]
         weights = [rng.standard_normal(shape) / shape[1] ** 0.5 for shape in sizes]
         biases = [rng.standard_normal(shape[0]) for shape in sizes]
-        between = (MaxPool((1, 1, 12), (1, 2), (1, 2)), ReLU()) if pool else (activation(name),) * 2
+        between = (MaxPool((1, 1, 12), (1, 2), (1, 2)), ReLU()) if pool else (named(name),) * 2
         network = FeedForward.dense(weights, biases, name, between)
         region = Ball(rng.standard_normal(4), 0.3, np.inf)
         label = int(network.predict(region.center))
