@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from tightrope import datasets, zoo
-from tightrope.certificates import Verdict
 from tightrope.networks import Convolution
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise, layerwise_each
 from tightrope.propagation.operators import operators
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import pixel_ball
 from tightrope.threads import one_blas_thread, one_torch_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
@@ -140,13 +140,12 @@ def exact(images: int = 12, time_limit: float = 60.0) -> dict:
     from tightrope.verifiers.cascade import By, certify_boxes
 
     network, balls, labels = questions(f"{PAPER}/lpd-mlp-b-0.1", 0.1, list(range(400)))
-    open_ = [i for i, d in enumerate(certify_boxes(network, balls, labels, time_limit=0)) if d.by is By.NOTHING][
-        :images
-    ]
+    asked, limits = [Question(network, *one) for one in zip(balls, labels, strict=True)], Limits(time=time_limit)
+    decisions = certify_boxes(asked, complete=False)
     rows = []
-    for i in open_:
-        ours, seconds = _timed(lambda: branch_and_bound(network, balls[i], labels[i], time_limit=time_limit))  # noqa: B023
-        theirs, milp = _timed(lambda: mixed_integer(network, balls[i], labels[i], time_limit=time_limit))  # noqa: B023
+    for i in [i for i, decision in enumerate(decisions) if decision.by is By.NOTHING][:images]:
+        ours, seconds = _timed(lambda: branch_and_bound(asked[i], limits))  # noqa: B023
+        theirs, milp = _timed(lambda: mixed_integer(asked[i], limits))  # noqa: B023
         rows.append((i, ours.verdict, seconds, theirs.verdict, milp, theirs.binaries))
     both = [(a, b) for _, a, _, b, _, _ in rows if Verdict.UNKNOWN not in (a, b)]
     reached = Verdict.FALSIFIED  # or certified by one and computed by the other

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from tightrope.solvers.arrow import Arrow, ArrowData
+from tightrope.threads import lapack_threads
 
 STEP = 0.97  # fraction of the way to the boundary
 REST = 0.03  # square of a row of F beside the diagonal, below which a preconditioner leaves it out
@@ -154,7 +155,8 @@ def _cholesky(matrix: np.ndarray, scale: np.ndarray, shifts: tuple[float, ...] =
     for shift in shifts:
         regular = matrix.copy(order="F")
         regular[diagonal] += shift * scale
-        factor, info = lapack.dpotrf(regular, lower=1, clean=0, overwrite_a=1)
+        with lapack_threads(len(matrix)):
+            factor, info = lapack.dpotrf(regular, lower=1, clean=0, overwrite_a=1)
         if info == 0:
             return factor
     return None
