@@ -68,8 +68,11 @@ class Squares:
     """The block diag(diagonal) + (K'K) o (B'B) of a Schur complement, for n squares; K and B are (q, n).
 
     As the Hadamard product of two Gram matrices it is F'F with rows F_ab = k_a o b_b for pairs of rows of K and of B,
-    each rotated first. Few of the q^2 are not small beside the diagonal (about 100 of 7744 where the bound is tight):
-    the block without the others, whose diagonal is kept, is inverted as a matrix of that size (Woodbury).
+    each rotated first. Few of the q^2 are not small beside the diagonal (about 100 of 7744 where the bound is tight).
+    P is the block without the others but for their diagonal; with `root` the root of its diagonal part and F the kept
+    rows over `root`,
+
+        P = diag(root) (I + F'F) diag(root),    P^-1 = diag(1/root) (I - F'(I + FF')^-1 F) diag(1/root).
     """
 
     K: np.ndarray
@@ -81,7 +84,7 @@ class Squares:
         return self.diagonal * x + np.einsum("ij,ij->j", self.K, ((self.K * x) @ self.B.T) @ self.B)
 
     def low_rank(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the root of the diagonal part (n,) and the kept rows of F over it (r, n)."""
+        """Return `root` (n,) and F (r, n)."""
         root = np.sqrt(self.diagonal)
         K, B = (np.linalg.eigh((V / root) @ V.T)[1].T @ V for V in (self.K, self.B))
         weight = ((K / root) ** 2 @ (B**2).T).ravel()
@@ -146,7 +149,7 @@ def factorise(
         return np.concatenate([first, solved(r[m:] - first @ E)])
 
     block = squares.diagonal + np.einsum("ij,ij->j", squares.K, squares.K) * np.einsum("ij,ij->j", squares.B, squares.B)
-    return _refined(times, inverse, np.concatenate([full[diagonal], block]), steps=60, patience=10)
+    return _refined(times, inverse, np.concatenate([full[diagonal], block]), accuracy=1e-10, steps=60, patience=10)
 
 
 def _cholesky(matrix: np.ndarray, scale: np.ndarray, shifts: tuple[float, ...] = SHIFTS) -> np.ndarray | None:
@@ -166,6 +169,7 @@ def _refined(
     times: Callable[[np.ndarray], np.ndarray],
     inverse: Callable[[np.ndarray], np.ndarray],
     diagonal: np.ndarray,
+    accuracy: float = 1e-13,
     steps: int = 12,
     patience: int = 1,
 ) -> Solver:
@@ -179,7 +183,7 @@ def _refined(
         b = np.concatenate([[rhs0], rhs])
         x = inverse(b)
         r = b - times(x)
-        goal = 1e-26 * (b @ (metric * b))
+        goal = accuracy**2 * (b @ (metric * b))
         best, best_norm = x, r @ (metric * r)
         p, rho = None, 0.0
         worse = 0
