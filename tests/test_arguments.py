@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+import tightrope
 from tightrope.attacks import pgd
 from tightrope.errors import NetworkError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.properties import parse_vnnlib
 from tightrope.regions import Ball, Zonotope
+from tightrope.verifiers.distortion import minimum_distortion
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound
@@ -29,14 +31,15 @@ QUESTION = parse_vnnlib(TWO_BY_TWO + BOX + "(assert (>= Y_0 2))")
 
 def ask(function, network, region=BALL):
     """Call a public function with what it needs."""
-    rest = {upper_bound: (2,), certify_property: (QUESTION,)}.get(function)
+    distortion = (BALL.center, 0)
+    rest = {upper_bound: (2,), certify_property: (QUESTION,), minimum_distortion: distortion}.get(function)
     if rest is None:
         rest = (region, 0) if function in (*BOTH, mixed_integer) else (region,)
     return function(network, *rest)
 
 
 FUNCTIONS = (*BOTH, mixed_integer, lipschitz_bound, certify_property)
-FUNCTIONS += (upper_bound, local_upper_bound, outer_ellipsoid)
+FUNCTIONS += (upper_bound, local_upper_bound, outer_ellipsoid, minimum_distortion, tightrope.lipschitz_bound)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
@@ -56,6 +59,7 @@ def test_a_module_and_a_path_are_no_networks(function):
         (outer_ellipsoid, RELU, "to_mondeq"),
         (lipschitz_bound, MONDEQ, "tightrope.lipschitz_bound"),
         (certify_property, MONDEQ, "expected a FeedForward, got MonDEQ"),
+        (minimum_distortion, MONDEQ, "expected a FeedForward, got MonDEQ; write certify"),
     ],
 )
 def test_a_network_of_the_other_kind(function, network, instead):
@@ -66,6 +70,7 @@ def test_a_network_of_the_other_kind(function, network, instead):
 
 FEEDFORWARD = (*BOTH, mixed_integer, lipschitz_bound)
 PAIRS = [(one, RELU) for one in FEEDFORWARD] + [(one, MONDEQ) for one in (*BOTH, local_upper_bound, outer_ellipsoid)]
+PAIRS += [(tightrope.lipschitz_bound, network) for network in (RELU, MONDEQ)]
 
 
 @pytest.mark.parametrize(("function", "network"), PAIRS)
