@@ -109,8 +109,8 @@ def _differ(stored: str, now: str, tolerance: float | None = None) -> list[str]:
 
 
 def words(text: str) -> str:
-    """What is left without numbers, white space in excess and the length of rules."""
-    return " ".join(re.sub("-{3,}", "---", NUMBER.sub(f" {PLACE} ", text)).split())
+    """What is left without numbers, white space in excess, the length of rules and their alignment."""
+    return " ".join(re.sub(":?-{3,}:?", "---", NUMBER.sub(f" {PLACE} ", text)).split())
 
 
 def _close(stored: str, now: str, tolerance: float | None) -> bool:
@@ -128,7 +128,8 @@ def step(number: str) -> Decimal:
 
 def _cells(line: str) -> list[str]:
     """The cells of a line of a Markdown table."""
-    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+    cells = re.split(r"(?<!\\)\|", line.replace("\N{NO-BREAK SPACE}", " ").strip())[1:-1]
+    return [cell.strip().replace("\\|", "|") for cell in cells]
 
 
 def _without_repetition(output):

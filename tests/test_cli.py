@@ -137,6 +137,23 @@ def test_certify_a_property(tmp_path, monkeypatch):
         assert done.exit_code == 2 and message in done.stderr, done.output
 
 
+def test_the_competitions_form(tmp_path, monkeypatch):
+    """`vnnlib`: unsat, sat with a point, and timeout are answers; exit code 0 whenever one was written."""
+    monkeypatch.chdir(paths.ROOT)
+    names = [*(f"X_{i}" for i in range(64)), *(f"Y_{i}" for i in range(10))]
+    head = "".join(f"(declare-const {name} Real)" for name in names)
+    head += "".join(f"(assert (<= X_{i} 0.01)) (assert (>= X_{i} 0))" for i in range(64))
+    file, results = tmp_path / "small.vnnlib", tmp_path / "results.txt"
+    for formula, answer in (("(>= Y_0 1000)", "unsat"), ("(<= Y_0 1000)", "sat")):
+        file.write_text(head + f"(assert {formula})")
+        done = call("vnnlib", OWN[2], str(file), str(results), "--time-limit", "30")
+        assert done.exit_code == 0 and done.stdout.strip() == answer
+        first, *point = results.read_text().splitlines()
+        assert first == answer
+    assert point[0].startswith("((X_0 ") and point[-1].startswith("(Y_9 ") and len(point) == 74
+    assert call("vnnlib", OWN[2], str(tmp_path / "absent"), str(results)).exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -100,20 +100,21 @@ def test_every_block_is_one_of_these():
     assert len(QUESTIONS) >= 9 and len(COMMANDS) >= 2
 
 
-def test_the_results_are_those_of_the_committed_rows(tmp_path, monkeypatch):
+@pytest.mark.parametrize("key", ["", *(paper.key for paper in published.papers())])
+def test_the_results_are_those_of_the_committed_rows(tmp_path, monkeypatch, key):
     """`tightrope compare --markdown` writes the table from data/results alone: no network and no image is read."""
     monkeypatch.setenv("TIGHTROPE_DATA", str(tmp_path))
     monkeypatch.setenv("TIGHTROPE_OFFLINE", "1")
     for read in (cases.dataset, cases.entry, cases.network_sha256):
         read.cache_clear()
-    block = re.search(r"<!-- results: .*?-->\n(.*?)\n?<!-- end of results -->", README, re.DOTALL).group(1)
-    results = published.results()
+    text = (paths.PAPERS / key / "README.md").read_text(encoding="utf-8") if key else README
+    block = re.search(r"<!-- results: .*?-->\n(.*?)\n?<!-- end of results -->", text, re.DOTALL).group(1)
+    results = [result for result in published.results() if key in ("", result.paper)]
     defaults = {result.key: runner.defaults(result) for result in results if result.runnable}
     with Store(tmp_path / "records.sqlite", folder=paths.RESULTS) as store:
-        table = comparing.summary_table(comparing.compare(results, store, defaults))
-    if not table.rows:
-        pytest.skip("no rows of the paper profile are committed")
-    assert block.strip() == table.to_markdown().strip(), "paste the output of `tightrope compare --markdown`"
+        lines = comparing.compare(results, store, defaults)
+        table = comparing.paper_table(results, lines, store) if key else comparing.summary_table(lines)
+    assert block.strip() == table.to_markdown().strip(), f"paste the output of `tightrope compare --markdown {key}`"
 
 
 def test_the_papers_stand_by_title_and_link():

@@ -16,14 +16,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tightrope.attacks import pgd as attack
-    from tightrope.certificates import Verdict
     from tightrope.networks import FeedForward, MonDEQ, load
+    from tightrope.question import Verdict
     from tightrope.regions import Ball, pixel_ball
     from tightrope.verifiers.constants import lipschitz_bound
-    from tightrope.verifiers.distortion import minimum_distortion
     from tightrope.verifiers.ellipsoid import outer_ellipsoid
     from tightrope.verifiers.robustness import certify
+    from tightrope.verifiers.short_forms import attack, minimum_distortion
 
 __version__ = "0.2.0.dev0"
 
@@ -32,12 +31,12 @@ _HOME = {
     "Ball": "regions",
     "FeedForward": "networks",
     "MonDEQ": "networks",
-    "Verdict": "certificates",
-    "attack": "attacks",
+    "Verdict": "question",
+    "attack": "verifiers.short_forms",
     "certify": "verifiers.robustness",
     "lipschitz_bound": "verifiers.constants",
     "load": "networks",
-    "minimum_distortion": "verifiers.distortion",
+    "minimum_distortion": "verifiers.short_forms",
     "outer_ellipsoid": "verifiers.ellipsoid",
     "pixel_ball": "regions",
 }
@@ -60,7 +59,7 @@ if not TYPE_CHECKING:  # types are those of the imports above
 
     def __getattr__(name: str) -> object:
         if name in _HOME:
-            value = getattr(import_module(f"{__name__}.{_HOME[name]}"), "pgd" if name == "attack" else name)
+            value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
         elif not name.startswith("_") and find_spec(f"{__name__}.{name}"):  # a module: tightrope.networks
             value = import_module(f"{__name__}.{name}")
         else:

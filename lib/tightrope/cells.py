@@ -1,9 +1,13 @@
 """Cells of tables: how a value is written, and rows of cells as text and as HTML."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
 from tightrope.outward import outward
+
+#: Text that reads as a number, alone or with a few words: 95.00, -1.2, 45 of 45, [16, 34].
+_NUMBER = re.compile(r"[-+\[]?\d[\d.,e]*(?:[-+]\d+)?\]?(?: \S+){0,2}")
 
 
 def number(value: object, side: str = "") -> str:
@@ -13,9 +17,10 @@ def number(value: object, side: str = "") -> str:
     return "" if value is None else str(value)
 
 
-def numeric(rows: Sequence[Sequence[object]], count: int) -> list[bool]:
-    """Say of each of `count` columns whether it holds numbers only, which stand to the right."""
-    return [all(isinstance(row[i], int | float | None) for row in rows) for i in range(count)]
+def numeric(lines: Sequence[Sequence[str]]) -> list[bool]:
+    """Say of each column of cells, below its header, whether at least half of what it shows reads as a number."""
+    columns = [[line[i] for line in lines[1:] if line[i]] for i in range(len(lines[0]))]
+    return [2 * sum(bool(_NUMBER.fullmatch(cell)) for cell in shown) >= len(shown) > 0 for shown in columns]
 
 
 def as_text(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> str:

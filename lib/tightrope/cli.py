@@ -147,10 +147,12 @@ def run(
 @main.command()
 @click.argument("names", metavar="[RESULT]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One object per printed number.")
-@click.option("--markdown", is_flag=True, help="What has been reproduced, as the README shows it.")
+@click.option(
+    "--markdown", is_flag=True, help="Verdicts by result, as the README shows them, or a paper's, with its key."
+)
 @click.option("--all", "everything", is_flag=True, help="Include the results that have no notebook yet.")
 def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: bool) -> None:
-    """Put each printed number beside ours."""
+    """Put each printed number beside ours; of results, or of a paper by its key."""
     from tightrope.workbench import compare as comparing
     from tightrope.workbench.records import Store
 
@@ -160,11 +162,12 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
     defaults = {result.key: published.defaults(result) for result in results if result.runnable}
     with Store(read_only=True) as store:
         lines = comparing.compare(results, store, defaults)
+        if markdown:
+            table = comparing.paper_table(results, lines, store) if names else comparing.summary_table(lines)
+            click.echo(table.to_markdown())
+            return
     if as_json:
         _print_json([line.as_dict() for line in lines])
-        return
-    if markdown:
-        click.echo(comparing.summary_table(lines).to_markdown())
         return
     waiting = [result for result in results if not result.runnable]
     if not names and not everything:
@@ -246,7 +249,7 @@ Exit code 0: certified, 1: falsified, 3: neither is known, 2: an error.
 #: Exit codes of `certify` by verdict; all others are unknown.
 _EXIT, _UNKNOWN = {"certified": 0, "falsified": 1}, 3
 #: The options of `certify` that go with a property.
-_OF_PROPERTIES = ("network_name", "property_file", "activation", "as_json")
+_OF_PROPERTIES = ("network_name", "property_file", "time_limit", "activation", "as_json")
 
 
 @main.command(help=_CERTIFY)
@@ -271,6 +274,14 @@ _OF_PROPERTIES = ("network_name", "property_file", "activation", "as_json")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
 @click.option("--incomplete", is_flag=True, help="Stop the cascade at the relaxation, before branch and bound.")
 @click.option("--property", "property_file", metavar="FILE", help="A .vnnlib or .vnnlib.gz file instead of an image.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Of processor time for the whole property.",
+)
 @click.option("--certificate", "certificate_file", metavar="FILE", help="Write what is proven, for `tightrope verify`.")
 @click.option("--json", "as_json", is_flag=True, help="One object: question, verdict, and the bound of each label.")
 @click.pass_context
@@ -287,6 +298,7 @@ def certify(
     method: str,
     incomplete: bool,
     property_file: str | None,
+    time_limit: float,
     certificate_file: str | None,
     as_json: bool,
 ) -> None:
@@ -296,7 +308,8 @@ def certify(
             raise InputError("a property has no certificate file, which is about labels only: leave out --certificate")
         others = [name for name in context.params if name not in _OF_PROPERTIES]
         _refuse(context, others, "a property has its own region and way of proof; with --property leave it out")
-        context.exit(_certify_property(network_name, property_file, activation, as_json))
+        context.exit(_certify_property(network_name, property_file, activation, time_limit, as_json))
+    _refuse(context, ["time_limit"], "it is for --property")
     if image_name is None or epsilon_pixel is None:
         raise InputError("write --image and --epsilon-pixel, or --property")
     from tightrope import zoo
@@ -358,12 +371,13 @@ def _refuse(context: click.Context, names: Iterable[str], reason: str) -> None:
         raise InputError(f"{', '.join(options)}: {reason}")
 
 
-def _certify_property(network_name: str, file: str, activation: str | None, as_json: bool) -> int:
+def _certify_property(network_name: str, file: str, activation: str | None, time_limit: float, as_json: bool) -> int:
     """Answer `certify --property`; return its exit code."""
     from tightrope.properties import read_vnnlib
+    from tightrope.question import Limits
     from tightrope.verifiers.properties import certify_property
 
-    report = certify_property(_network(network_name, activation).network, read_vnnlib(file))
+    report = certify_property(_network(network_name, activation).network, read_vnnlib(file), Limits(time=time_limit))
     if as_json:
         _print_json({"network": network_name, "property": file, **report.to_dict()})
     else:
@@ -403,6 +417,29 @@ def methods_() -> None:
     click.echo()
     constants = [(name, method.side, method.about) for name, method in relu_lipschitz.METHODS.items()]
     click.echo(Table(("lipschitz_bound", "bounds from", "what it is (feed-forward networks, one output)"), constants))
+
+
+@main.command()
+@click.argument("network_name", metavar="NETWORK")
+@click.argument("property_file", metavar="PROPERTY")
+@click.argument("results", metavar="RESULTS", type=click.Path(dir_okay=False, writable=True))
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
+def vnnlib(network_name: str, property_file: str, results: str, time_limit: float) -> None:
+    """Answer a property as the verification competition (VNN-COMP) asks: sat, unsat, unknown or timeout, in RESULTS.
+
+    The property holds if the answer is unsat; sat is followed by the counterexample, whose decimals are exact. The time
+    limit is in seconds of processor time. The exit code is 0 whenever RESULTS was written.
+    """
+    from tightrope.files import replace_text
+    from tightrope.properties import read_vnnlib
+    from tightrope.question import Limits
+    from tightrope.verifiers.properties import certify_property, competition_text
+
+    question = read_vnnlib(property_file)
+    report = certify_property(_network(network_name, None).network, question, Limits(time=time_limit))
+    text = competition_text(report)
+    replace_text(Path(results), text)
+    click.echo(text.splitlines()[0])
 
 
 @main.command()
@@ -540,12 +577,13 @@ def data() -> None:
 
 
 def _chosen(names: tuple[str, ...], everything: bool, runnable: bool = True) -> list[published.Result]:
-    """The results named, or all of them (all that can be run)."""
+    """The results named, those of a paper where a name is its key, or all of them (all that can be run)."""
     known = published.results()
     if names and everything:
         raise InputError("--all is every result: leave it out, or the names")
     if names:
-        return [published.find(name, known) for name in names]
+        of_papers = {name: [result for result in known if result.paper == name] for name in names}
+        return [result for name in names for result in of_papers[name] or [published.find(name, known)]]
     if not everything:
         raise InputError("name a result (`tightrope list`), or write --all")
     return [result for result in known if result.runnable or not runnable]

@@ -221,23 +221,23 @@ def test_drawings_of_the_papers_size_come_first(tmp_path):
     png = paths.FIGURES.parent / "figures" / "chen2021-mondeq" / "table-2-certified-ratio.paper.png"
     for name in ("table-9-nothing.quick", "table-9-extra.quick", "table-90-other.quick"):
         (tmp_path / f"{name}.png").write_bytes(png.read_bytes())
-    own, extra = contents.pictures(tmp_path, "table-9-nothing", "table-9-")
+    own, extra = contents.pictures(tmp_path, "table-9-nothing")
     assert own.files[0].name == "table-9-nothing.quick.png" and extra.profile == "quick"
     assert own.width > own.height > 100
     (tmp_path / "table-9-nothing.paper.png").write_bytes(png.read_bytes())
     (tmp_path / "table-9-nothing.paper.csv").write_text("a")
-    (own,) = contents.pictures(tmp_path, "table-9-nothing", "table-9-")
+    (own,) = contents.pictures(tmp_path, "table-9-nothing")
     assert own.profile == "paper" and [file.suffix for file in own.files] == [".png", ".csv"]
 
 
 def test_rows_tell_where_numbers_come_from(tmp_path):
     result = Result("paper", "table-9-nothing", "Table 9", "Nothing", "deterministic")
     with Store(tmp_path / "rows.sqlite") as store:
-        assert contents._origin(result, "table-9-", store) is None
+        assert contents._origin(result, store) is None
         for image in range(3):
             case = {"paper": "paper", "result": result.name, "profile": "paper", "image": image}
             store.put(case, {"seconds": 1.5})
-        origin = contents._origin(result, "table-9-", store)
+        origin = contents._origin(result, store)
     assert (origin.profile, origin.count, origin.seconds) == ("paper", 3, 4.5)
     assert len(origin.made_by) == 1 and "processors; tightrope" in origin.made_by[0] and "numpy" in origin.made_by[0]
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.helpers import mondeq
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.propagation import layerwise, lines
 from tightrope.properties import parse_vnnlib
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Zonotope
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.constants import lipschitz_bound as any_lipschitz_bound
@@ -22,7 +22,6 @@ from tightrope.verifiers.local_lipschitz import local_upper_bound
 from tightrope.verifiers.methods import METHODS, known_method, methods
 from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.properties import certify_property
-from tightrope.verifiers.question import Limits, Question
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.report import combined
 from tightrope.verifiers.robustness import certify, verify
@@ -92,15 +91,15 @@ PROPERTY = parse_vnnlib(
 ANSWERS = {
     "certify": lambda: certify(RELU, BALL, 1),
     "property": lambda: certify_property(RELU, PROPERTY),
-    "tree": lambda: branch_and_bound(RELU, BALL, 1),
-    "programs": lambda: mixed_integer(RELU, BALL, 1),
+    "tree": lambda: branch_and_bound(Question(RELU, BALL, 1)),
+    "programs": lambda: mixed_integer(Question(RELU, BALL, 1)),
     "ellipsoid": lambda: outer_ellipsoid(MONDEQ, BALL),
     "constant": lambda: upper_bound(MONDEQ, 2),
     "pairs": lambda: pairwise_bounds(MONDEQ, 2),
     "local": lambda: local_upper_bound(MONDEQ, BALL),
     "relu constant": lambda: lipschitz_bound(RELU, BALL, 0, "shor"),
     "map": lambda: any_lipschitz_bound(RELU, BALL),
-    "distortion": lambda: minimum_distortion(RELU, np.array([0.1, 0.2]), 1, largest=9.0),
+    "distortion": lambda: minimum_distortion(Question(RELU, Ball([0.1, 0.2], 9.0, INFINITY), 1)),
 }
 
 

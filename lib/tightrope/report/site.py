@@ -25,6 +25,8 @@ from tightrope.workbench.compare import AGREEMENTS, compare
 from tightrope.workbench.published import PROFILES, Result
 from tightrope.workbench.records import Store
 
+SITE = paths.FIGURES / "site" / "index.html"  # where `make report` puts the page of all results
+GALLERY = paths.NOTEBOOKS / "index.ipynb"  # stands in its place in JupyterLab
 API = "api/index.html"
 MARK = '<meta name="generator" content="Tightrope">'  # by which a folder is known as a report
 
@@ -91,6 +93,7 @@ def _write_pages(folder: Path) -> Counter:
     texts = {chapter.paper.key: paths.PAPERS / chapter.paper.key / "README.md" for chapter in found}
     readmes = {key: _Source(text, f"papers/{key}.html", "") for key, text in texts.items() if text.is_file()}
     pages = {source.origin.resolve(): source.page for source in (*sources.values(), *explorers, *readmes.values())}
+    pages |= dict.fromkeys((SITE.resolve(), GALLERY.resolve()), "index.html")
     render = _renderer(folder)
     for key, readme in readmes.items():
         text = readme.path.read_text(encoding="utf-8")

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 from tightrope.arguments import require_network, require_region
 from tightrope.errors import InputError, NetworkError
 from tightrope.networks import Composition, FeedForward, MonDEQ
+from tightrope.question import Limits
 from tightrope.regions import Ball, Norm, parse_norm
 from tightrope.verifiers import lipschitz, local_lipschitz, relu_lipschitz
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.relu_lipschitz import METHODS, PROVEN, ReluBound
 from tightrope.verifiers.report import Report, lipschitz_constant
 

@@ -7,20 +7,20 @@ import numpy as np
 
 from tightrope import proofs
 from tightrope.arguments import require_network, require_region
-from tightrope.certificates import Verdict, sound_bound
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.outward import nearest
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel, ellipsoid_model
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.question import Limits, Verdict
 from tightrope.regions import Region
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers import log_det
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.report import SolveReport
-from tightrope.verifiers.question import Limits
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.report import Report
 
 ORDERS = ("1", "1+cuts")

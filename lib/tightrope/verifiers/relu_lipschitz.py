@@ -1,7 +1,7 @@
 """Upper and lower bounds of the Lipschitz constant of a ReLU network's output: one function, methods by name.
 
 Every upper bound is a dual bound that has been checked in float64 outside the solver: for semidefinite programs by
-:func:`tightrope.certificates.sound_bound`, for linear ones by :func:`tightrope.solvers.highs.dual_bound`, for HR-d by
+:func:`tightrope.solvers.sound.sound_bound`, for linear ones by :func:`tightrope.solvers.highs.dual_bound`, for HR-d by
 :func:`tightrope.verifiers.moments.proven_bound`. A limit of time or memory is a verdict with a reason, not a number.
 """
 
@@ -14,7 +14,6 @@ import numpy as np
 
 from tightrope import relu_lipschitz_proofs as proofs
 from tightrope.arguments import require_network, require_region
-from tightrope.certificates import sound_bound
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
@@ -28,6 +27,7 @@ from tightrope.problems.relu_lipschitz import (
 )
 from tightrope.problems.relu_question import TINY, Question, gradient_bounds, gradient_rounding, question, underflow
 from tightrope.proofs import Proof
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
@@ -40,9 +40,9 @@ from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.low_rank import bipartite_maxcut
 from tightrope.solvers.report import Status
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers import relu_lipschitz_lower as lower
 from tightrope.verifiers.moments import proven_bound
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.report import Report, lipschitz_constant
 
 Log: TypeAlias = Callable[[str], None]  # receives lines of progress

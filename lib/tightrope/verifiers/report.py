@@ -12,12 +12,11 @@ import numpy as np
 from tightrope import gram_proofs, proofs
 from tightrope.attacks import Attack
 from tightrope.cells import as_html, as_text, number, numeric
-from tightrope.certificates import Certificate, Verdict
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.outward import at_least, at_most, outward
+from tightrope.question import Question, Verdict
 from tightrope.regions import INFINITY, Region
-from tightrope.verifiers.question import Question
 
 if TYPE_CHECKING:
     from tightrope.verifiers.phases import Tree
@@ -97,7 +96,8 @@ class Report:
     def _lines(self) -> tuple[list[list[str]], list[bool]]:
         """Return the table's cells, the header first, and which columns stand to the right."""
         columns, rows = self.table()
-        return [list(columns), *([number(cell) for cell in row] for row in rows)], numeric(rows, len(columns))
+        lines = [list(columns), *([number(cell) for cell in row] for row in rows)]
+        return lines, numeric(lines)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.headline}>"
@@ -175,8 +175,8 @@ class LabelDecision:
         Proven upper bound, or None if none was computed. When a solve stops at the sign it is not the tightest one.
     method, solver, iterations, gap, seconds
         Who decided, and at what cost; gap is that of the solver, None without a solve.
-    certificate, proof
-        The proof of `bound`: the multipliers of order 1 or 1+cuts, or the file of order 2; None without one.
+    dual, proof
+        What proves `bound`: the multipliers of order 1 to 1+cuts, or the file of order 2; None without.
     tree
         What branch and bound on phases found, or None; its leaves prove `bound` if the label is certified.
     """
@@ -192,7 +192,7 @@ class LabelDecision:
     iterations: int = 0
     seconds: float = 0.0
     reason: str = NOTHING
-    certificate: Certificate | None = field(default=None, repr=False)
+    dual: proofs.DualBound | None = field(default=None, repr=False)
     proof: proofs.Proof | None = field(default=None, repr=False)
     tree: "Tree | None" = field(default=None, repr=False)
 
@@ -298,18 +298,18 @@ class RobustnessReport(Report):
             return decision.proof
         if decision is not None and (tree := _proven(decision)) is not None:
             return self._with_trees([], {label: tree})
-        known = {certificate.target: certificate for certificate in self._known()}
+        known = {dual.target: dual for dual in self._known()}
         if label not in known:
             others = (own.label for own in self.decisions if own.proof is not None or _proven(own) is not None)
             labels = sorted([*known, *others])
             raise InputError(f"label: got {label!r}; the labels with a certificate are {labels}.")
-        return proofs.margins(self.network, self.region, [known[label]])
+        return proofs.margins(self.network, self.region, self.label, [known[label]])
 
     def certificates(self) -> proofs.Proof:
-        """Return one file for all target labels that have a certificate; that of the attack if there are none.
+        """Return one file: that of the attack if there is one, else for all target labels that have a certificate.
 
-        Of a feed-forward network it is that of the attack if there is one; else of the labels that are certified, or
-        if none is, of those with a bound (:func:`tightrope.verifiers.feedforward.certificates`).
+        Of a feed-forward network these are the labels that are certified, or if none is, those with a bound
+        (:func:`tightrope.verifiers.feedforward.certificates`).
 
         Raises
         ------
@@ -318,8 +318,10 @@ class RobustnessReport(Report):
         CertificateError
             The checker cannot read the network's or the region's numbers.
         """
+        if self.attack is not None:
+            return self._of_attack(self.attack)
         if isinstance(self.network, FeedForward):
-            return self._of_layers(self.decisions) if self.attack is None else self._of_attack(self.attack)
+            return self._of_layers(self.decisions)
         known = self._known()
         second = [decision.proof for decision in self.decisions if decision.proof is not None]
         trees = {own.label: tree for own in self.decisions if (tree := _proven(own)) is not None}
@@ -327,22 +329,20 @@ class RobustnessReport(Report):
             return self._with_trees(known, trees)
         if second:  # a file is of one order
             ask = partial(gram_proofs.margin, self.network, self.region, self.label)
-            return gram_proofs.joined([*second, *(ask(certificate.target) for certificate in known)])
+            return gram_proofs.joined([*second, *(ask(dual.target) for dual in known)])
         if known:
-            return proofs.margins(self.network, self.region, known)
-        if self.attack is not None:
-            return self._of_attack(self.attack)
+            return proofs.margins(self.network, self.region, self.label, known)
         raise InputError("certificates: no label of this report has one.")
 
-    def _with_trees(self, known: list[Certificate], trees: "dict[int, Tree]") -> proofs.Proof:
-        """Return one file for certificates and trees, which a monDEQ has over balls."""
+    def _with_trees(self, known: list[proofs.DualBound], trees: "dict[int, Tree]") -> proofs.Proof:
+        """Return one file for dual bounds and trees, which a monDEQ has over balls."""
         network, region = cast(MonDEQ, self.network), self.region.require_ball("trees on phases are")
         grown = [(target, tree.bound, tree.signs, tree.multipliers) for target, tree in trees.items()]
         invariant = next(iter(trees.values())).invariant
-        return proofs.margins_and_trees(network, region, self.label, invariant, known, grown)
+        return proofs.trees(network, region, self.label, invariant, grown, known)
 
-    def _known(self) -> list[Certificate]:
-        return [decision.certificate for decision in self.decisions if decision.certificate is not None]
+    def _known(self) -> list[proofs.DualBound]:
+        return [decision.dual for decision in self.decisions if decision.dual is not None]
 
     def _of_attack(self, hit: Attack) -> proofs.Proof:
         if isinstance(self.network, FeedForward):
