@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tightrope.certificates import Verdict
 from tightrope.explorers import along_orders, orders
+from tightrope.question import Verdict
 
 
 def last(**changed):

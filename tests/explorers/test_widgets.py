@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from tightrope import zoo
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, MissingDataError, UnknownNameError
 from tightrope.explorers import View, attack, certify, constants, lipschitz, sizes
 from tightrope.explorers.certification import Certification
@@ -20,6 +19,7 @@ from tightrope.explorers.certify import COLOURS
 from tightrope.explorers.controls import OTHER, choice, number_slider, radius_slider
 from tightrope.explorers.explorer import Explorer, Memo, rounded
 from tightrope.networks import Dense, FeedForward
+from tightrope.question import Verdict
 from tightrope.solvers.report import end_if
 
 PNG = b"\x89PNG"

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tightrope import cli, paths
 from tightrope.errors import CorruptDataError, InputError
-from tightrope.report import contents, notebooks, site
+from tightrope.report import api, contents, notebooks, site
 from tightrope.workbench import compare, published
 from tightrope.workbench.published import Cell, Paper, Result
 from tightrope.workbench.records import Store
@@ -39,8 +39,10 @@ class _Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> site.Site:
-    """The report of this repository."""
-    return site.write(tmp_path_factory.mktemp("report") / "site")
+    """The report of this repository; of the API some pages, where pdoc is installed."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(api, "modules", lambda: ["tightrope", "tightrope.cells", "tightrope.verifiers.constants"])
+        return site.write(tmp_path_factory.mktemp("report") / "site")
 
 
 @pytest.fixture(scope="module")

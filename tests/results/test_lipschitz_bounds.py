@@ -57,8 +57,6 @@ def test_real_cases_hold_together(tmp_path, monkeypatch):
     assert value["sampled"] <= value["ascent"] <= value["lipschitz-model"] <= value["printed-model"] * 1.001
     assert value["lipschitz-model"] <= value["product-bound"]
     assert not next(r for r in rows if r["method"] == "reference-model")["proven"]
-    proven = next(r for r in rows if r["method"] == "lipschitz-model")
-    assert proven["checked"] == pytest.approx(proven["value"], rel=1e-5)
     outcome = {c["method"]: r for c, r in zip(cases, rows, strict=True)}
 
     def solve(case):
@@ -124,7 +122,6 @@ def test_committed_rows():
     for norm in (2, "inf"):
         lower, upper = rows["ascent", norm]["value"], rows["lipschitz-model", norm]["value"]
         assert rows["sampled", norm]["value"] < lower < upper <= rows["product-bound", norm]["value"]
-        assert rows["lipschitz-model", norm]["checked"] == pytest.approx(upper, rel=1e-5)
 
 
 def test_a_custom_choice_of_images_counts_the_constants_that_are_kept():

@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 
 from tightrope import attacks, figures
-from tightrope.certificates import Verdict
 from tightrope.explorers.certification import images, mondeq
 from tightrope.explorers.certify import COLOURS
 from tightrope.explorers.controls import (
@@ -22,6 +21,7 @@ from tightrope.explorers.controls import (
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.networks import MonDEQ
 from tightrope.outward import at_least
+from tightrope.question import Verdict
 from tightrope.regions import Ball, pixel_ball
 from tightrope.relaxations.lasserre import LARGEST
 from tightrope.results.chen2021_mondeq.orders import orders_of

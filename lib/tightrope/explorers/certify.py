@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from tightrope import figures
-from tightrope.certificates import Verdict
 from tightrope.explorers.certification import CLOSEST, TRUE, Answer, Certification, entry
 from tightrope.explorers.controls import (
     OTHER,
@@ -22,6 +21,7 @@ from tightrope.explorers.explorer import Explorer, View
 from tightrope.figures.drawing import CERTIFIED
 from tightrope.networks import MonDEQ
 from tightrope.outward import at_most
+from tightrope.question import Verdict
 from tightrope.regions import parse_norm
 from tightrope.relaxations.lasserre import LARGEST
 from tightrope.solvers import conic

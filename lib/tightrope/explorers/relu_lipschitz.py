@@ -10,9 +10,9 @@ from tightrope.explorers.explorer import Explorer, View
 from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
 from tightrope.outward import at_least, at_most, outward
+from tightrope.question import Stop
 from tightrope.regions import Ball
 from tightrope.results.chen2020_lipschitz.common import network_of
-from tightrope.solvers.report import Stop
 from tightrope.verifiers.relu_lipschitz import LIMITS, METHODS, lipschitz_bound
 from tightrope.workbench.tables import Table
 

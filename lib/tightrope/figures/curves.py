@@ -31,6 +31,13 @@ LINES = {
     "Parallelogram": ("#b0413e", (0, (1, 1))),
     "CROWN-0": ("#4b4b4b", (0, (1, 3))),
     "CROWN-IBP": ("#17828a", (0, (7, 2))),
+    "not falsified": ("#e08a3c", "-"),
+    "exact": (INK, "-"),
+    "1+cuts": ("#c9a0dc", "--"),
+    "1+bounds": ("#2a9d8f", (0, (3, 3))),
+    "order 1": ("#4a90d9", ":"),
+    "zonotope": ("#2e8b57", "-."),
+    "interval": ("#6b7280", (0, (1, 1))),
 }
 
 

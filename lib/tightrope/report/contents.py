@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tightrope import files, paths
+from tightrope.cells import number
 from tightrope.errors import InputError
 from tightrope.workbench import compare
 from tightrope.workbench.compare import TIMING, Comparison, laid_out, shown
@@ -13,7 +14,6 @@ from tightrope.workbench.paper_size import drawn, stem
 from tightrope.workbench.published import PROFILES, Cell, Paper, Result
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import COMPUTED, PROVEN
-from tightrope.workbench.tables import number
 
 TIME = "time"  # what stands in the place of an agreement where none is asserted
 SYMBOLS = {**compare.SYMBOLS, TIME: "t"}

@@ -18,7 +18,7 @@ import markupsafe
 import tightrope
 from tightrope import files, paths
 from tightrope.errors import InputError
-from tightrope.report import notebooks
+from tightrope.report import api, notebooks
 from tightrope.report.contents import PROOFS, SYMBOLS, TIME, chapters, soundness
 from tightrope.workbench import published
 from tightrope.workbench.compare import AGREEMENTS, compare
@@ -27,17 +27,22 @@ from tightrope.workbench.records import Store
 
 SITE = paths.FIGURES / "site" / "index.html"  # where `make report` puts the page of all results
 GALLERY = paths.NOTEBOOKS / "index.ipynb"  # stands in its place in JupyterLab
+API = "api/index.html"
 MARK = '<meta name="generator" content="Tightrope">'  # by which a folder is known as a report
 
 
 @dataclass(frozen=True)
 class Site:
-    """A written report: the page to open, printed numbers by agreement, pages, and bytes of the whole folder."""
+    """A written report: the page to open, printed numbers by agreement, pages, and bytes of the whole folder.
+
+    `api` says whether the pages of the library's API are among them.
+    """
 
     index: Path
     counts: Counter
     pages: int
     size: int
+    api: bool
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ def write(folder: Path | None = None) -> Site:
             fresh.replace(folder)
     written = [path for path in folder.rglob("*") if path.is_file()]
     pages = sum(path.suffix == ".html" for path in written)
-    return Site(folder / "index.html", counts, pages, sum(path.stat().st_size for path in written))
+    size = sum(path.stat().st_size for path in written)
+    return Site(folder / "index.html", counts, pages, size, (folder / API).is_file())
 
 
 def _write_pages(folder: Path) -> Counter:
@@ -119,6 +125,7 @@ def _write_pages(folder: Path) -> Counter:
         explorers=[(source.page, titles[source.page]) for source in explorers],
         readmes=readmes,
         soundness=soundness(),
+        api=API if api.write(folder / "api") else "",
         commit=commit(),
         version=tightrope.__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

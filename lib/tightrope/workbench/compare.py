@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from tightrope.cells import number
 from tightrope.workbench.published import PROFILES, Cell, Result, parameters
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, experiment, proof
-from tightrope.workbench.tables import Table, number
+from tightrope.workbench.rows import Rows
+from tightrope.workbench.tables import Table
 
 AGREEMENTS = ("reproduced", "tighter", "looser", "comparable", "smaller", "configured", "disagrees", "not run")
 #: What stands for an agreement where there is no room for the word.
@@ -210,6 +212,25 @@ def summary_table(lines: Iterable[Comparison]) -> Table:
     return Table(
         ("paper", "result", *words), [(*key, *(count[word] or "" for word in words)) for key, count in counts.items()]
     )
+
+
+def paper_table(results: Iterable[Result], lines: Iterable[Comparison], store: Store) -> Table:
+    """The size that was run beside the printed one, and the verdicts on each result's cells, for a paper's README.
+
+    Times have no verdict; a result whose cells have none is a drawing.
+    """
+    counts: dict[str, Counter] = {}
+    for line in lines:
+        if line.kind != "timing" and line.printed is not None:
+            counts.setdefault(f"{line.paper}/{line.result}", Counter())[line.agreement] += 1
+    rows = []
+    for result in results:
+        solved = Rows(store.rows(result.name, "paper", result.paper))
+        run = experiment(result).size(solved) if solved else "not run"
+        found = counts.get(result.key, Counter())
+        verdicts = ", ".join(f"{found[word]} {word}" for word in AGREEMENTS if found[word]) or "drawn"
+        rows.append((f"{result.number}: {result.title}", result.size, run, verdicts))
+    return Table(("result", "printed size", "size run", "verdicts"), rows)
 
 
 def reasons(lines: Iterable[Comparison]) -> list[str]:

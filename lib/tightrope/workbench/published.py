@@ -63,7 +63,8 @@ class Cell:
 class Result:
     """One table or figure of one paper, such as ``Table 2``; its name is that of its notebook.
 
-    `not_run` says why there is no notebook yet. `seconds` are processor time of its notebook in the quick profile,
+    `size` is the size that the paper prints, in words, where it has one. `not_run` says why there is no notebook yet.
+    `seconds` are processor time of its notebook in the quick profile,
     where it is much: several notebooks end sooner if the dear ones start first. `paper_parameters` are what papermill
     is given in the paper profile; the quick profile is the notebook's defaults. `names` says how the paper prints what
     is a word of an id here.
@@ -75,6 +76,7 @@ class Result:
     title: str
     kind: str
     cells: tuple[Cell, ...] = ()
+    size: str = ""
     not_run: str = ""
     seconds: float = 0.0
     paper_parameters: Mapping[str, object] | None = None
@@ -220,6 +222,7 @@ def _result(paper: str, entry: dict, sizes: dict, names: Mapping[str, str], sour
         title=entry["title"],
         kind=entry["kind"],
         cells=tuple(cells),
+        size=entry.get("size", ""),
         not_run=entry.get("not_run", ""),
         seconds=entry.get("seconds", 0.0),
         paper_parameters=sizes.get(entry["name"]),

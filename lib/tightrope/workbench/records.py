@@ -47,6 +47,23 @@ def case_key(case: Mapping) -> str:
     return hashlib.sha256(_json(identity).encode()).hexdigest()
 
 
+def case_of(row: Mapping) -> dict:
+    """Return the case of a row, which its first columns are: as many as give its key.
+
+    Examples
+    --------
+    >>> case = {"network": "digits/mondeq-16", "network_sha256": "0", "image": 1}
+    >>> case_of({**case, "verdict": "certified", "key": case_key(case)}) == case
+    True
+    """
+    columns = list(row.items())
+    for count in range(len(columns)):
+        case = dict(columns[:count])
+        if case_key(case) == row["key"]:
+            return case
+    raise CorruptDataError(f"row {row['key']!r}: no case has this key; restore the CSV file: `git checkout`.")
+
+
 @cache
 def code_fingerprint() -> str:
     """SHA-256 of the library's sources, of everything that can change an outcome."""

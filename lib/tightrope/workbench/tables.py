@@ -2,16 +2,13 @@
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tightrope.cells import as_text, number, numeric
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.outward import outward
 
-#: Text that reads as a number, alone or with a few words: 95.00, -1.2, 45 of 45, [16, 34].
-_NUMBER = re.compile(r"[-+\[]?\d[\d.,e]*(?:[-+]\d+)?\]?(?: .*)?")
 #: Longer cells may be broken into lines.
 _SHORT = 24
 
@@ -58,13 +55,7 @@ class Table:
 
     def __str__(self) -> str:
         lines = self.cells()
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        right = self._right()
-        text = [
-            "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
-            for line in lines
-        ]
-        return "\n".join([text[0], "-" * (sum(widths) + 2 * len(widths) - 2), *text[1:]])
+        return as_text(lines, numeric(lines))
 
     __repr__ = __str__
 
@@ -74,19 +65,13 @@ class Table:
         metadata = {} if stated is None else {"tightrope": {"tolerance": stated}}
         return {"text/markdown": self.to_markdown()}, metadata
 
-    def _right(self) -> list[bool]:
-        """Which columns are aligned to the right: those where at least half of what is shown reads as a number."""
-        body = self.cells()[1:]
-        columns = [[line[i] for line in body if line[i]] for i in range(len(self.columns))]
-        return [2 * sum(bool(_NUMBER.fullmatch(cell)) for cell in shown) >= len(shown) > 0 for shown in columns]
-
     def to_markdown(self) -> str:
         """The table as Markdown: numbers to the right, and no short cell broken into lines."""
         header, *body = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
         body = [
             [cell.replace(" ", "\N{NO-BREAK SPACE}" if len(cell) <= _SHORT else " ") for cell in line] for line in body
         ]
-        rule = "|" + "".join("---:|" if right else "---|" for right in self._right())
+        rule = "|" + "".join("---:|" if right else "---|" for right in numeric(self.cells()))
         return "\n".join(["| " + " | ".join(header) + " |", rule, *("| " + " | ".join(line) + " |" for line in body)])
 
     def to_csv(self) -> str:
@@ -100,13 +85,6 @@ class Table:
 
 def _exact(value: object) -> object:
     return "" if value is None else repr(value) if isinstance(value, float) else value
-
-
-def number(value: object, side: str = "") -> str:
-    """Show a value: floats with four significant digits, rounded outward if they bound something; None as nothing."""
-    if isinstance(value, float):
-        return outward(side)(value)
-    return "" if value is None else str(value)
 
 
 def interval(bounds: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tightrope import figures
 from tightrope.outward import at_least, at_most
 from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_and_report, question, shown
-from tightrope.verifiers.relu_lipschitz import METHODS
+from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import find
@@ -90,6 +90,8 @@ def cells(rows: Rows) -> dict[str, Value]:
     values = {}
     for row in rows:
         method, name = row["method"], row["set"]
+        if method == "lipopt-3":
+            values[f"table-2/{name}/lipopt-3/out-of-memory"] = Value(int(row["verdict"] == MEMORY), row["reason"] or "")
         if method not in PRINTED or row["value"] is None:
             continue
         note = ""

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tightrope import attacks, figures
-from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Region
 from tightrope.results.chen2021_mondeq import ellipsoid_ratio, lipschitz_ratio
+from tightrope.results.chen2021_mondeq.certified_radii import table_2_radii
 from tightrope.results.chen2021_mondeq.common import (
     BALL,
     PAPER,
@@ -39,7 +40,7 @@ from tightrope.workbench.tables import Table, interval
 table_2 = Experiment(
     PAPER,
     "table-2-certified-ratio",
-    also=[table_2_ellipsoids, table_2_fixpoints, global_constants, table_2_lipschitz],
+    also=[table_2_ellipsoids, table_2_fixpoints, global_constants, table_2_lipschitz, table_2_radii],
 )
 TOLD = ("label", "verdict", "bound", "attack_margin", "method", "solver")  # of each label
 TIMED = ("example", "problem")  # as the ids of printed cells have them
@@ -91,9 +92,9 @@ def attack_and_certify(case: Mapping) -> dict:
     network, region, label = question(case)
     seed = case["options"]["seed"]
     start = time.perf_counter()
-    by_foolbox = attacks.foolbox_pgd(network, region, label, seed=seed)
+    by_foolbox = attacks.foolbox_pgd(Question(network, region, label), seed=seed)
     between = time.perf_counter()
-    limits = robustness.Limits(seed=seed)
+    limits = Limits(seed=seed)
     asked = {"targets": "all", "method": case["method"], "complete": False}
     report = robustness.certify(network, region, label, **asked, limits=limits)
     end = time.perf_counter()

@@ -23,6 +23,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     share,
 )
 from tightrope.results.jovanovic2022_paradox.cross_certification import certify_group, standing, table_7
+from tightrope.results.jovanovic2022_paradox.measured_properties import properties as properties_of
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Experiment
@@ -94,8 +95,13 @@ def properties(rows: Rows) -> Table:
 
 @table_2.cells
 def certified_cells(rows: Rows, images: int) -> dict[str, Value]:
-    """Return `table-2/mnist-fc/box` and so on; what Table 12 has too, from its rows."""
-    values = {}
+    """Return `table-2/mnist-fc/box` and so on; what Table 12 has too, from its rows; `table-2/box/tightness`."""
+    values = {
+        f"table-2/{training}/{column}": found[OWN[training]]
+        for column, found in (properties_of(rows[0]["profile"]) if rows else {}).items()
+        for training in PROPERTIES
+        if OWN[training] in found
+    }
     colour = table_12.kept(rows[0]["profile"]) if rows else ()
     for (network, data), own in Rows((*rows, *colour)).by("network", "dataset"):
         if is_complete(own, data, images):

@@ -12,6 +12,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     one_image,
     questions,
     share,
+    size_and_epochs,
     trained_here,
 )
 from tightrope.workbench.cases import box_case, dataset, entry, groups
@@ -22,6 +23,7 @@ from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
 table_3 = Experiment(PAPER, "table-3-tightness-experiments")
+table_3.sized(size_and_epochs)
 
 
 @table_3.cases
