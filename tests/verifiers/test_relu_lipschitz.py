@@ -8,10 +8,10 @@ import pytest
 from tightrope.errors import InputError, NetworkError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.problems.relu_question import question
+from tightrope.question import Limits
 from tightrope.regions import Ball
 from tightrope.relaxations.heuristic import chordal_cliques
 from tightrope.verifiers import relu_lipschitz_lower as lower
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 
 SOLVER = 2e-4  # relative, the tolerances of the solves below

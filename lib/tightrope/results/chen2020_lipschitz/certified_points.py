@@ -101,7 +101,7 @@ def law_of(row: Mapping) -> str:
 @table_3.table
 def ratios(rows: Rows) -> Table:
     """Return percent of points certified at each radius, for each law and method, beside the printed ones."""
-    return ratio_table(_by_name(rows), table_3.name, rows[0]["points"]["points"])
+    return ratio_table(_by_name(rows), rows[0]["points"]["points"])
 
 
 def _by_name(rows: Iterable[Mapping]) -> dict[str, list[float]]:

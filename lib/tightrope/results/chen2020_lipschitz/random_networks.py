@@ -190,7 +190,7 @@ def quartiles(rows: Rows) -> Table:
         ends = _quartiles(own.column("value"))
         lines.append((" ".join(map(str, sizes)), name, band, method, *ends, _median_seconds(own), len(own)))
     ends = ("lower quartile", "median", "upper quartile")
-    return Table(("sizes", "set", "sparsity", "method", *ends, "processor seconds", "draws"), lines)
+    return Table(("sizes", "set", "sparsity", "method", *ends, "processor s", "draws"), lines)
 
 
 def _quartiles(values: Sequence[float]) -> list[float] | list[None]:

@@ -87,7 +87,9 @@ def properties(rows: Rows) -> Table:
         certified = [shares.get((kind, training)) for kind in kinds]
         if any(percent is not None for percent in certified):
             lines.append((words, tightness, continuous if tightness else "", sensitivity, *certified))
-    return Table(("trained with", "tightness", "continuous", "sensitivity", *(kind.upper() for kind in kinds)), lines)
+    return Table(
+        ("trained with", "tightness", "continuous", "sensitivity", *(f"{kind.upper()} %" for kind in kinds)), lines
+    )
 
 
 @table_2.cells
@@ -142,8 +144,8 @@ def accuracies(rows: Rows) -> Table:
     for (network,), own in rows.by("network"):
         shares = (share(own, name) for name in ("correct", "standing", "certified"))
         lines.append((label(network), TITLES[OWN[training_of(network)]], *shares))
-    head = ("network, trained with", "certified with", "accuracy", "PGD", "certified")
-    return Table(head, lines, tolerance={"PGD": one_image(rows)})
+    head = ("network, trained with", "certified with", "accuracy %", "PGD %", "certified %")
+    return Table(head, lines, tolerance={"PGD %": one_image(rows)})
 
 
 def robustness_bars(rows: Rows, title: str) -> figures.Drawing:

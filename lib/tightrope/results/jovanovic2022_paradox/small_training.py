@@ -131,7 +131,7 @@ def scores(rows: Rows) -> Table:
         best, mean = round(max(shares), 2), round(float(np.mean(shares)), 2)
         found = round(float(right), 2), best, mean, spread, round(float(loss), 3)
         lines.append((scaling, TITLES[method], len(own), *found))
-    shown = ("accuracy", "certified: best seed", "mean", "spread", "last loss")
+    shown = ("accuracy %", "certified %: best seed", "mean %", "spread %", "last loss")
     return Table(("components", "relaxation", "seeds", *shown), lines)
 
 

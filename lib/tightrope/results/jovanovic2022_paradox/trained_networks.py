@@ -62,8 +62,8 @@ def robustness(rows: Rows) -> Table:
         shares = [share(attacked, name) if attacked else None for name in ("standing", "certified")]
         radius = attacked[-1]["epsilon_pixel"] if attacked else None
         lines.append((label(network), epochs, share(own, "correct"), radius, *shares))
-    head = ("network", "epochs", "accuracy", "radius", "PGD", "CROWN certifies")
-    return Table(head, lines, tolerance={"PGD": one_image(rows)})
+    head = ("network", "epochs", "accuracy %", "radius (pixels)", "PGD %", "CROWN certifies %")
+    return Table(head, lines, tolerance={"PGD %": one_image(rows)})
 
 
 @table_3.drawing(robustness)

@@ -116,8 +116,9 @@ def cases(network: str, images: int, epsilons: Sequence[float]) -> list[dict]:
 @figure_1.solve
 def margins_by_node(case: Mapping) -> dict:
     """Bound the margins of one image by every node."""
-    network, (region,), (label,) = questions(case)
-    margins = {name: np.delete(node(network.network, region, label), label) for name, node in NODES.items()}
+    (asked,) = questions(case)
+    network, region, label = asked.network, asked.region, asked.label
+    margins = {name: np.delete(node(network, region, label), label) for name, node in NODES.items()}
     return {"label": label, "margins": {name: [float(v) for v in values] for name, values in margins.items()}}
 
 
