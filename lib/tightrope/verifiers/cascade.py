@@ -4,28 +4,36 @@ LP-GREEDY (DeepZ), CROWN and Foolbox's attack for all images at once, then for e
 LP-ALL by linear programs where the dual is too close to 0 to tell, the attack aimed at the labels that LP-ALL leaves
 open, and branch and bound. CROWN proves nothing that LP-ALL does not, so what is certified up to there is what LP-ALL
 certifies; what is attacked is certified by none of them.
+
+With `semidefinite`, what LP-ALL leaves open goes on to Shor's relaxation of the network as a monDEQ instead: order 1
+with bounds, 1+cuts, and branch and bound on phases with that relaxation at its nodes.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
 from tightrope import attacks
 from tightrope.attacks import Attack
 from tightrope.certificates import Verdict
-from tightrope.errors import CertificateError, InputError, RegionError
-from tightrope.networks import FeedForward
+from tightrope.errors import CertificateError, InputError, NetworkError, RegionError
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.regions import Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
+from tightrope.verifiers.phases import Phases
+from tightrope.verifiers.reweighting import Reweighting, reweightable
 from tightrope.verifiers.stages import through
+from tightrope.verifiers.tightening import Tightened, Tightening
 from tightrope.verifiers.triangle import layerwise_bounds
 
 #: A dual bound of LP-ALL from 0 to here is computed again by linear programs. The dual is off by about 1e-4.
@@ -33,6 +41,8 @@ NEAR = 3e-3
 #: Steps of the dual's first try, and how far above 0 its bound, relative to 1 + LP-GREEDY's, leaves no doubt that
 #: LP-ALL certifies nothing: several times what more steps gain. A proof is not at stake, only what is left open.
 ROUGH, CLEAR = 5, 0.06
+#: Most unstable neurons for which products of facts are added to Shor's relaxation: seconds a label.
+MOST_CUT = 200
 #: Beyond LP-ALL's bound, how far below 0 its maximisers are when a short attack is not worth its time: none of the
 #: 1,084 images of MNIST that it found on six lines of Table 1 was further.
 HOPELESS = 0.6
@@ -48,6 +58,9 @@ class By(StrEnum):
     PGD = "p"
     DUAL = "d"
     PROGRAM = "h"
+    SHOR = "s"
+    CUTS = "k"
+    PHASES = "t"
     TREE = "b"
     TREE_ATTACK = "a"
     NOTHING = "?"
@@ -55,7 +68,7 @@ class By(StrEnum):
     @property
     def verdict(self) -> Verdict:
         """What it decided."""
-        if self in (By.GREEDY, By.CROWN, By.DUAL, By.PROGRAM, By.TREE):
+        if self in (*LP_ALL, By.SHOR, By.CUTS, By.PHASES, By.TREE):
             return Verdict.CERTIFIED
         return Verdict.UNKNOWN if self is By.NOTHING else Verdict.FALSIFIED
 
@@ -82,6 +95,8 @@ class Decision:
         Processor time by the method's letter; that of what is done for all images at once is shared among them.
     reason
         Why it is open.
+    shor
+        Proven bounds of the largest margin by the letter of Shor's relaxations that were asked.
     """
 
     by: By
@@ -91,6 +106,7 @@ class Decision:
     subproblems: int
     seconds: dict[str, float]
     reason: str = ""
+    shor: Mapping[str, float] = field(default_factory=dict)
 
 
 def certify_boxes(
@@ -101,6 +117,7 @@ def certify_boxes(
     time_limit: float = 60.0,
     subproblems: int | None = None,
     seed: int = 0,
+    semidefinite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Decision]:
     """Verify each box, by the cheapest method that decides it.
@@ -119,6 +136,9 @@ def certify_boxes(
         Most subproblems of branch and bound for one image: a limit that is the same on every machine.
     seed : int
         The seed of the attacks.
+    semidefinite : bool
+        Whether Shor's relaxation takes the place of branch and bound on linear bounds. `time_limit` is then that of
+        branch and bound on phases, for each label. For networks of dense layers.
     progress
         Called with the number of decided images.
 
@@ -134,6 +154,9 @@ def certify_boxes(
             raise RegionError(f"regions: expected balls of norm inf with {network.input_size} inputs, got {region!r}.")
     if not time_limit >= 0:
         raise InputError(f"time_limit: expected seconds >= 0, got {time_limit!r}.")
+    if semidefinite and not network.is_dense:
+        raise NetworkError("network: semidefinite=True is for dense layers; leave it out, or give network.to_dense().")
+    same = network.to_mondeq() if semidefinite else None
     with one_blas_thread():
         inputs = InputSet.from_balls(regions)
         began = time.process_time()
@@ -154,9 +177,11 @@ def certify_boxes(
             worst = float(greedy.worst[i])
             limits = (time_limit, subproblems)
             image = _Image(network, region, int(label), limits, seed, worst, seconds, by, attack=attack)
+            if same is not None:
+                image.semidefinite = _Semidefinite(same, image)
             through(_STAGES, image)
             found = (image.by, worst, image.lp_all, image.attack, image.subproblems)
-            decisions.append(Decision(*found, seconds, image.reason))
+            decisions.append(Decision(*found, seconds, image.reason, image.shor))
             if progress:
                 progress(i + 1)
     return decisions
@@ -196,6 +221,8 @@ class _Image:
     attack: Attack | None = None
     subproblems: int = 0
     reason: str = ""
+    semidefinite: "_Semidefinite | None" = None
+    shor: dict[str, float] = field(default_factory=dict)
 
     @property
     def open(self) -> bool:
@@ -215,6 +242,11 @@ class _Image:
             if not 0 <= first.worst <= CLEAR * (1 + self.greedy):
                 return first
         return layerwise(self.network, inputs, self.label, "lp-all", decide=True)
+
+    @property
+    def left(self) -> list[int]:
+        """The labels that LP-ALL leaves open."""
+        return [k for k in range(self.network.classes) if k != self.label and not self.root.margins[k] < 0]
 
     def by_dual(self) -> None:
         self.lp_all = self.root.worst
@@ -238,10 +270,9 @@ class _Image:
         margins = np.delete(network.logits(points), label, axis=1) - network.logits(points)[:, [label]]
         if self.rough and margins.max() < -root.worst - HOPELESS:
             return None
-        aims = [k for k in range(network.classes) if k != label and not root.margins[k] < 0]
         restarts, steps = (1, 20) if self.rough else (2, 40)
         options = {"restarts": restarts, "steps": steps, "seed": self.seed}
-        return attacks.pgd(network, self.region, label, targets=aims, **options).best
+        return attacks.pgd(network, self.region, label, targets=self.left, **options).best
 
     def by_tree(self) -> None:
         time_limit, limit = self.limits
@@ -249,6 +280,64 @@ class _Image:
         tree = branch_and_bound(*question, root=self.root, time_limit=time_limit, limit=limit)
         by = {Verdict.CERTIFIED: By.TREE, Verdict.FALSIFIED: By.TREE_ATTACK}.get(tree.verdict, By.NOTHING)
         self.by, self.attack, self.subproblems, self.reason = by, tree.attack, tree.subproblems, tree.reason
+
+
+class _Semidefinite:
+    """Shor's relaxations of one image, from the cheapest on the labels that are open."""
+
+    def __init__(self, same: MonDEQ, image: _Image):
+        self.same, self.image = same, image
+
+    @cached_property
+    def model(self) -> RobustnessModel:
+        return robustness_model(self.same, self.image.region, self.image.label)
+
+    @cached_property
+    def tightening(self) -> Tightening:
+        return Tightening(self.model)
+
+    @cached_property
+    def bounds(self) -> dict[int, float]:
+        """The proven bounds of the labels that are left, the largest of LP-ALL first."""
+        margins = self.image.root.margins
+        return {k: float(margins[k]) for k in sorted(self.image.left, key=lambda k: -float(margins[k]))}
+
+    def decide(self, letter: By, bound: Callable[[int], float]) -> None:
+        """Bound the open labels, and certify the image if none is left."""
+        for target in [k for k, known in self.bounds.items() if not known < 0]:
+            self.bounds[target] = min(self.bounds[target], bound(target))
+            if self.image.attack is not None:
+                return
+        self.image.shor[letter.value] = worst = max(self.bounds.values())
+        self.image.by = letter if worst < 0 else By.NOTHING
+
+    def by_shor(self) -> None:
+        if reweightable(self.tightening.base):
+            solve = Reweighting(self.tightening.base, list(self.bounds))
+            self.decide(By.SHOR, lambda target: _value(solve(target)))
+
+    def by_cuts(self) -> None:
+        if len(self.tightening.base.unstable) <= MOST_CUT:
+            self.decide(By.CUTS, lambda target: _value(self.tightening(target)))
+
+    def by_phases(self) -> None:
+        image, grow = self.image, Phases(self.model)
+
+        def bound(target: int) -> float:
+            tree = grow(target, time_limit=image.limits[0])
+            image.subproblems += tree.nodes
+            if tree.attack is not None:
+                image.attack = attacks.check(image.network, image.region, image.label, tree.attack.point)
+            image.reason = tree.reason or image.reason
+            return tree.bound
+
+        self.decide(By.PHASES, bound)
+        image.by = By.TREE_ATTACK if image.attack is not None else image.by
+        image.reason = "" if image.by is not By.NOTHING else image.reason or "not certified by Shor's relaxation"
+
+
+def _value(found: Tightened) -> float:
+    return np.inf if found.bound is None else found.bound.value
 
 
 def _timed(letter: By, work: Callable[[_Image], None]) -> Callable[[_Image], None]:
@@ -268,9 +357,18 @@ def _near(image: _Image) -> None:
         _timed(By.PROGRAM, _Image.by_program)(image)
 
 
+def _of_shor(letter: By, work: Callable[[_Semidefinite], None]) -> Callable[[_Image], None]:
+    """Return a stage of images that have Shor's relaxations."""
+    timed = _timed(letter, lambda image: work(cast(_Semidefinite, image.semidefinite)))
+    return lambda image: None if image.semidefinite is None else timed(image)
+
+
 _STAGES = (
     _timed(By.DUAL, _Image.by_dual),
     _near,
     _timed(By.PGD, _Image.by_attack),
+    _of_shor(By.SHOR, _Semidefinite.by_shor),
+    _of_shor(By.CUTS, _Semidefinite.by_cuts),
+    _of_shor(By.PHASES, _Semidefinite.by_phases),
     _timed(By.TREE, _Image.by_tree),
 )

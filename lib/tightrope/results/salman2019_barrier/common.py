@@ -1,6 +1,6 @@
 """What the results of this paper share: names of networks, and the questions that a case asks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tightrope import zoo
 from tightrope.regions import Ball, pixel_ball
@@ -36,3 +36,14 @@ def questions(case: Mapping) -> tuple[zoo.Entry, list[Ball], list[int]]:
     radius, normalisation = case["epsilon_pixel"], network.normalisation
     balls = [pixel_ball(data.image(i), "inf", radius, normalisation, case["clip"]) for i in images]
     return network, balls, [data.label(i) for i in images]
+
+
+def percent(letters: str, kinds: Sequence[str]) -> float:
+    """The share of images that were decided by these (:class:`tightrope.verifiers.cascade.By`).
+
+    Examples
+    --------
+    >>> percent("ggwp", ("w", "p"))
+    50.0
+    """
+    return 100 * sum(letters.count(kind) for kind in kinds) / len(letters)
