@@ -5,7 +5,9 @@ import subprocess
 import sys
 from fractions import Fraction
 
+import clarabel
 import numpy as np
+import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from tightrope.networks import MonDEQ
@@ -60,30 +62,42 @@ def program(network: MonDEQ, region: Ball, label: int, target: int) -> tuple[Rob
 
 
 def exact_margin(network: MonDEQ, region: Ball, label: int, target: int) -> float:
-    """max F_target - F_label over an L-infinity ball, by one linear program for each activation pattern.
+    """max F_target - F_label over a ball of norm 1, 2 or infinity, by one convex program for each activation pattern.
 
-    With the active set S given, z_S = (W z + U x + u)_S >= 0, z = 0 elsewhere and (W z + U x + u) <= 0 there.
+    With the active set S given, z_S = (I - W_SS)^-1 (U x + u)_S >= 0, z = 0 elsewhere and (W z + U x + u) <= 0 there.
     """
-    p, p0 = network.width, network.input_size
-    lower, upper = region.bounding_box()
-    eye, cost = np.eye(p), np.concatenate([network.C[label] - network.C[target], np.zeros(p0)])
-    best = -np.inf
+    p, best = network.width, -np.inf
+    xi, U, u = network.C[target] - network.C[label], network.U, network.u
     for pattern in itertools.product([False, True], repeat=p):
         on = np.array(pattern)
-        h = np.hstack([network.W, network.U])
-        bounds = [(0, None) if active else (0, 0) for active in on] + list(zip(lower, upper, strict=True))
-        result = linprog(
-            cost,
-            A_eq=(np.hstack([eye, np.zeros((p, p0))]) - h)[on] if on.any() else None,
-            b_eq=network.u[on] if on.any() else None,
-            A_ub=h[~on] if not on.all() else None,
-            b_ub=-network.u[~on] if not on.all() else None,
-            bounds=bounds,
-            method="highs",
-        )
-        if result.status == 0:
-            best = max(best, -result.fun)
+        slope, value = np.zeros(U.shape), np.zeros(p)
+        system = (np.eye(p) - network.W)[np.ix_(on, on)]
+        slope[on], value[on] = np.linalg.solve(system, U[on]), np.linalg.solve(system, u[on])
+        slope_h, value_h = (network.W @ slope + U)[~on], (network.W @ value + u)[~on]
+        rows, ends = np.vstack([-slope[on], slope_h]), np.concatenate([value[on], -value_h])
+        best = max(best, xi @ value + _largest(xi @ slope, rows, ends, region))
     return float(best + network.c[target] - network.c[label])
+
+
+def _largest(a: np.ndarray, rows: np.ndarray, ends: np.ndarray, region: Ball) -> float:
+    """max a'x over rows x <= ends within a ball; -inf if there is no such x."""
+    n, (lower, upper) = region.size, region.bounding_box()
+    if region.norm == 2 and region.radius > 0:
+        eye = np.eye(n)
+        A = np.vstack([rows, eye, -eye, np.zeros((1, n)), -eye])
+        b = np.concatenate([ends, upper, -lower, [region.radius], -region.center])
+        cones = [clarabel.NonnegativeConeT(len(rows) + 2 * n), clarabel.SecondOrderConeT(n + 1)]
+        settings = clarabel.DefaultSettings()
+        settings.verbose = False
+        found = clarabel.DefaultSolver(sp.csc_matrix((n, n)), -a, sp.csc_matrix(A), b, cones, settings).solve()
+        return -found.obj_val if str(found.status) in ("Solved", "AlmostSolved") else -np.inf
+    cost, bounds = np.concatenate([-a, np.zeros(n)]), [*zip(lower, upper, strict=True), *[(0, None)] * n]
+    size = np.concatenate([np.zeros(n), np.ones(n)])  # of e >= |x - x0|
+    within = np.vstack([np.hstack([np.eye(n), -np.eye(n)]), np.hstack([-np.eye(n), -np.eye(n)]), size])
+    A = np.vstack([np.hstack([rows, np.zeros(rows.shape)]), within])
+    b = np.concatenate([ends, region.center, -region.center, [region.radius * (1 if region.norm == 1 else n)]])
+    result = linprog(cost, A_ub=A, b_ub=b, bounds=bounds, method="highs")
+    return -result.fun if result.status == 0 else -np.inf
 
 
 def random_arrows(data: ArrowData, rng: np.random.Generator):

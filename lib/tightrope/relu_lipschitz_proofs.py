@@ -26,12 +26,11 @@ from tightrope.problems.relu_lipschitz import (
     wide,
 )
 from tightrope.problems.relu_question import Question, gradient_bounds
-from tightrope.proofs import LOOSEST, Proof, decimal_above, decimal_below, moved_inside
+from tightrope.proofs import LOOSEST, Proof, checked, decimal_above, decimal_below, moved_inside
 from tightrope.regions import INFINITY
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import KrivineProgram, products_of
 from tightrope.relaxations.lasserre import semidefinite_part
-from tightrope.relu_proofs import checked
 from tightrope.solvers.conic import MomentMultipliers
 
 #: What is taken from the squares of all variables, relative to the bound.

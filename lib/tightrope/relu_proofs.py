@@ -10,14 +10,22 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope import checker
 from tightrope.attacks import Attack
 from tightrope.checker import regions, relu
 from tightrope.checker.numbers import above
 from tightrope.checker.relu_network import Network
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.proofs import Proof, decimal_above, decimal_below, digest, moved_inside, named_refusals, shortened
+from tightrope.proofs import (
+    DISTANCE_DIGITS,
+    Proof,
+    checked,
+    decimal_above,
+    decimal_below,
+    moved_inside,
+    named_refusals,
+    shortened,
+)
 from tightrope.propagation.layerwise import Layerwise, Tightened
 from tightrope.regions import Ball, Region
 
@@ -32,10 +40,6 @@ RULES = {
     "crown": ("crown", "crown"),
     "crown_0": ("crown_0", "crown_0"),
 }
-
-
-#: Significant digits of a minimum distortion's ends.
-DISTANCE_DIGITS = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,10 +330,3 @@ def _improve(
             for i, other in enumerate(forms):
                 mu[i] = mu[i].astype(np.promote_types(mu[i].dtype, other.dtype), copy=False)
                 mu[i][row] = other[place]
-
-
-def checked(theory: str, network: FeedForward, header: dict, claims: list[dict], arrays: dict) -> Proof:
-    """Return a file of one theory; with the findings alone where a claim is refused."""
-    file = checker.Certificate(theory, digest(network), header, claims, arrays)
-    findings = tuple(checker.check(file, network.arrays()))
-    return Proof(file if all(finding.proven for finding in findings) else None, findings)

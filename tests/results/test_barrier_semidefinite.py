@@ -2,7 +2,7 @@
 
 import pytest
 
-from tightrope.certificates import Verdict
+from tightrope.question import Verdict
 from tightrope.results.salman2019_barrier.robust_error import table_1
 from tightrope.results.salman2019_barrier.semidefinite import GROUP, cases, cross, lines_of, table_1_semidefinite
 from tightrope.verifiers.cascade import LP_ALL, By

@@ -67,9 +67,9 @@ class Network:
 # theories ------------------------------------------------------------------------------------------------------------
 
 
-def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
-    """Theory mondeq-order-1."""
-    network, region = Network.read(arrays), region_of(file, *MULTIPLIERS)
+def margins(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> Callable[..., None]:
+    """Theory mondeq-order-1, also of a file with `more` arrays."""
+    network, region = Network.read(arrays), region_of(file, *more, *MULTIPLIERS)
 
     def prove(number: int, label: int, target: int, bound: Fraction) -> None:
         m = multipliers(rows(file.arrays, MULTIPLIERS, number), len(network.u), region.size)
@@ -117,18 +117,31 @@ def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...,
         if m not in known:
             network.prove_monotone(m)
             known.add(m)
-        xi, constant = network.difference(label, target)
-        point, z = (Exact.of(row(file.arrays, name, number)) for name in ("point", "z"))
-        network.bias(region)  # refuses another size
-        if z.shape != network.u.shape:
-            raise Refused(f"z: expected {len(network.u)} numbers")
-        y = (network.W @ z + network.U @ region.point(point) + network.u).maximum(Exact.zeros(len(z)))
-        off = network.W @ (z - y)
-        spare = (xi @ y).fraction() + constant - least
-        if spare < 0 or spare**2 * m**2 < (xi @ xi).fraction() * (off @ off).fraction():
-            raise Refused("the point's margin is not proven to be that large")
+        at = tuple(row(file.arrays, name, number) for name in ("point", "z"))
+        prove_point(network, region, at, (label, target), least, m)
 
     return prove
+
+
+def prove_point(
+    network: Network,
+    region: Region,
+    at: tuple[np.ndarray, ...],
+    pair: tuple[int, int],
+    least: Fraction,
+    m: Fraction,
+) -> None:
+    """Prove F_target - F_label >= least for a (label, target) at a point with nearly its state, I - W > m proven."""
+    xi, constant = network.difference(*pair)
+    point, z = map(Exact.of, at)
+    network.bias(region)  # refuses another size
+    if z.shape != network.u.shape:
+        raise Refused(f"z: expected {len(network.u)} numbers")
+    y = (network.W @ z + network.U @ region.point(point) + network.u).maximum(Exact.zeros(len(z)))
+    off = network.W @ (z - y)
+    spare = (xi @ y).fraction() + constant - least
+    if spare < 0 or spare**2 * m**2 < (xi @ xi).fraction() * (off @ off).fraction():
+        raise Refused("the point's margin is not proven to be that large")
 
 
 # forms in (1, z) -----------------------------------------------------------------------------------------------------
@@ -194,14 +207,22 @@ def _rows(region: Region, flat: Exact, p: int) -> tuple[Exact, Exact, Exact | No
 
 
 def without_inputs(
-    region: Region, q: Exact, clip: Exact | None, table: Exact, D: Exact, Q: Exact | None = None
+    region: Region,
+    q: Exact,
+    clip: Exact | None,
+    table: Exact,
+    D: Exact,
+    Q: Exact | None = None,
+    w: Exact | None = None,
 ) -> Exact:
     """Return S (r, r), y'S y <= y'(table y + D d) + d'Q d minus the region's products, for all d and y with y_0 = 1.
 
-    The multipliers `q` and `clip` (n,) >= 0 are those of B(q) - sum q_j d_j^2 and of (d_j - a_j)(c_j - d_j); `table` is
-    (r, r), `D` (r, n), `Q` (n, n) or None for 0.
+    The multipliers `q` and `clip` (n,) >= 0 are those of B(q, w) - sum q_j d_j^2 + w_j d_j and of
+    (d_j - a_j)(c_j - d_j); `table` is (r, r), `D` (r, n), `Q` (n, n), and `w` (n,), or None for 0.
     """
-    constant, quad, free = region.largest(q), q, region.free
+    constant, quad, free = region.largest(q, w), q, region.free
+    if w is not None:
+        D = stack([[D[:1] + w.row()], [D[1:]]])
     if clip is not None:
         if region.lower is None or region.upper is None:
             raise Refused("clip: the region is not clipped")

@@ -24,15 +24,15 @@ FACTS = (*OF_NEURONS, "d-a", "c-d")
 #: By what else a fact may be multiplied than by 1.
 FACTORS = ("z", "u-z")
 BOUNDS = ("l", "u", "h")
-SINGLE = ("t", "q", "clip", *FACTS)
+SINGLE = ("t", "q", "clip", "w", *FACTS)
 PRODUCTS = tuple(f"{factor}*{fact}{end}" for factor in FACTORS for fact in FACTS for end in ("", " at"))
 
 _Fact = tuple[Exact, Exact | None, Exact | None, Exact | None]
 
 
-def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
-    """Theory mondeq-phases: l <= h <= u is proven first, and else refuses the whole file."""
-    network, region = Network.read(arrays), region_of(file, "sign", *BOUNDS, *SINGLE, *PRODUCTS)
+def margins(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> Callable[..., None]:
+    """Theory mondeq-phases, also with `more` arrays: l <= h <= u is proven first, and else refuses the whole file."""
+    network, region = Network.read(arrays), region_of(file, *more, "sign", *BOUNDS, *SINGLE, *PRODUCTS)
     low, high = proven_bounds(file, network, region)
     p, taken, signed = len(low), 0, 0
 
@@ -111,6 +111,7 @@ class Multipliers:
     t: np.ndarray  # (p,), of z_i (h_i - z_i) = 0, which is 0 = 0 where the sign of h_i is known
     q: Exact  # (n,), as clip of the region; see :func:`tightrope.checker.mondeq.without_inputs`
     clip: Exact | None
+    w: Exact | None
     #: Name -> (1 + 2 p, size), of each fact times 1, z_0, z_1, ..., u_0 - z_0, u_1 - z_1, ...
     facts: Mapping[str, np.ndarray]
 
@@ -135,7 +136,8 @@ class Multipliers:
                 facts[name] = values
         t = vector(own, "t", p, signed=True).floats() if "t" in own else np.zeros(p)
         inputs = mondeq.of_region(own, n)
-        return cls(t, inputs["q"], inputs.get("clip"), facts)
+        w = vector(own, "w", n, signed=True) if "w" in own else None
+        return cls(t, inputs["q"], inputs.get("clip"), w, facts)
 
 
 def _products(arrays: Mapping[str, np.ndarray], name: str, number: int, rows: np.ndarray) -> None:
@@ -204,7 +206,8 @@ def margin_form(
     left = (largest @ abs(Z[:, active]) @ top[active]).sum().fraction()
     table = -stack([[one + (H @ b).column(), Z[:, free]]])
     rest = mondeq.bordered(Exact.rational(bound - difference - left), Exact.zeros(k), Exact.zeros(k, k))
-    return rest + mondeq.without_inputs(region, multipliers.q, multipliers.clip, table, -(D + H @ V))
+    of_inputs = multipliers.q, multipliers.clip
+    return rest + mondeq.without_inputs(region, *of_inputs, table, -(D + H @ V), w=multipliers.w)
 
 
 def _facts(lower: Exact, upper: Exact, top: Exact, region: Region) -> dict[str, _Fact]:

@@ -52,8 +52,12 @@ class Region:
         """Return the matrix (p, n) with U x = U o + seen d, for U (p, p0)."""
         return U if self.generators is None else U @ self.generators
 
-    def largest(self, q: Exact) -> Fraction:
-        """Return B(q), the largest sum_j q_j d_j^2 over the region's ball, for q (p0,) >= 0."""
+    def largest(self, q: Exact, w: Exact | None = None) -> Fraction:
+        """Return B(q, w), the largest sum_j q_j d_j^2 + w_j d_j over the ball, for q (p0,) >= 0; w is for L1."""
+        if w is not None:
+            if self.norm != "1":
+                raise Refused("w: it is for balls of L1")
+            return max((q * self.radius + abs(w)).fractions(), default=Fraction(0)) * self.radius
         if self.half is not None:
             return (q * self.half * self.half).sum().fraction()
         return self.radius**2 * max(q.fractions(), default=Fraction(0))

@@ -11,7 +11,7 @@ import numpy as np
 from tightrope.checker.claims import EXACT, array, check_labels, region_of, row
 from tightrope.checker.file import Certificate
 from tightrope.checker.numbers import Exact, Refused, above
-from tightrope.checker.regions import Region, read
+from tightrope.checker.regions import Region
 from tightrope.checker.relu_network import Network, Step
 from tightrope.checker.trees import complete, in_leaf
 
@@ -63,33 +63,6 @@ def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...,
 
     def prove(number: int, label: int, target: int, least: Fraction) -> str:
         return prove_point(network, region, row(file.arrays, "point", number), label, target, least)
-
-    return prove
-
-
-def distortion(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str]:
-    """Theory relu-distortion: claims of relu-linear, if any, and a last one of the distance."""
-    if "shape" in file.region:
-        raise Refused("region: distances are for balls")
-    network, inner, below = Network.read(arrays), linear(file, arrays, "point"), set()
-    how: list[str] = []  # of the claims that are proven
-
-    def prove(number: int, distance: Fraction | None = None, **claim: Any) -> str:
-        if (distance is None) == (number + 1 == len(file.claims)):
-            raise Refused("distance: it is what the last claim, and no other, is about")
-        if distance is None:
-            how.append(inner(number, **claim))
-            if "layer" not in claim and claim["bound"] < 0:
-                below.add((claim["label"], claim["target"]))
-            return how[-1]
-        label, target = claim["label"], claim["target"]
-        wide = read({**file.region, "radius": file.claims[-1]["distance"]}, file.arrays)
-        how.append(prove_point(network, wide, row(file.arrays, "point", 0), label, target, Fraction(0)))
-        if len(how) <= number:
-            raise Refused("a claim about the ball is not proven")
-        if number and not {(label, k) for k in range(network.sizes[-1]) if k != label} <= below:
-            raise Refused("not every margin of the ball is below 0")
-        return max(how, key=lambda by: by != EXACT)
 
     return prove
 
@@ -331,17 +304,23 @@ def both_signs(size: int) -> np.ndarray:
     return np.concatenate([np.eye(size), -np.eye(size)])
 
 
-@np.errstate(all="ignore")  # what overflows is refused
 def prove_point(network: Network, region: Region, point: np.ndarray, label: int, target: int, least: Fraction) -> str:
     """Prove F_target - F_label >= least at a point of the region; return how: "exact", or "float64 analysis"."""
     check_labels(label, target, network.sizes[-1])
     _check_inputs(network, region)
-    x = region.point(Exact.of(point))
+    low, high, by = enclosed_outputs(network, region.point(Exact.of(point)))
+    if (low[target] - high[label]).fraction() < least:
+        unknown = "" if by == ExactForms.by else ", or not known well enough"
+        raise Refused(f"the point's margin is smaller{unknown}")
+    return by
+
+
+@np.errstate(all="ignore")  # what overflows is refused
+def enclosed_outputs(network: Network, x: Exact) -> tuple[Exact, Exact, str]:
+    """Return what F(x) (K,) lies between, both ends the same where it is exact, and how that is known."""
     if is_small(network):
-        x = exact_outputs(network, x)
-        if (x[target] - x[label]).fraction() < least:
-            raise Refused("the point's margin is smaller")
-        return ExactForms.by
+        exact = exact_outputs(network, x)
+        return exact, exact, ExactForms.by
     value = x.floats()
     error = 2 * np.abs(value) * UNIT + TINY
     for i, layer in enumerate(network.layers):
@@ -353,10 +332,7 @@ def prove_point(network: Network, region: Region, point: np.ndarray, label: int,
             value = step.forward(value) + step.bias
     if not np.isfinite(value).all() or not np.isfinite(error).all():
         raise Refused("the point's margin is beyond all measure")
-    sure = Fraction(float(value[target])) - Fraction(float(value[label]))
-    if sure - Fraction(float(error[target])) - Fraction(float(error[label])) < least:
-        raise Refused("the point's margin is smaller, or not known well enough")
-    return FloatForms.by
+    return Exact.of(value) - Exact.of(error), Exact.of(value) + Exact.of(error), FloatForms.by
 
 
 def is_small(network: Network) -> bool:

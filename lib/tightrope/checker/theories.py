@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope.checker import gram, lipschitz, mondeq, phases, relu, relu_lipschitz
+from tightrope.checker import distortion, gram, lipschitz, mondeq, phases, relu, relu_lipschitz
 from tightrope.checker.claims import EXACT, Finding, values, words
 from tightrope.checker.file import Certificate, digest
 from tightrope.checker.numbers import Refused
@@ -28,18 +28,20 @@ class Theory:
 
 
 MARGIN, LAYER = "label target bound", "layer rule"
+PHASES = (MARGIN, f"{MARGIN} leaves")
 LINEAR = (LAYER, f"{MARGIN} rule", f"{MARGIN} rule leaves")
 THEORIES: dict[str, Theory] = {
     "mondeq-order-1": Theory("mondeq", mondeq.margins, (MARGIN,)),
     "mondeq-order-2": Theory("mondeq", gram.margins, (MARGIN,)),
-    "mondeq-phases": Theory("mondeq", phases.margins, (MARGIN, f"{MARGIN} leaves")),
+    "mondeq-phases": Theory("mondeq", phases.margins, PHASES),
     "mondeq-lipschitz": Theory("mondeq", lipschitz.everywhere, ("norm bound", "norm bound pair")),
     "mondeq-lipschitz-local": Theory("mondeq", lipschitz.on_region, ("norm bound", "norm bound pair")),
     "mondeq-ellipsoid": Theory("mondeq", mondeq.ellipsoid, ("holds", f"{MARGIN} multiplier")),
     "mondeq-point": Theory("mondeq", mondeq.points, ("label target least m",)),
+    "mondeq-distortion": Theory("mondeq", distortion.of_equilibrium, (*PHASES, "label target distance m")),
     "relu-linear": Theory("relu", relu.linear, LINEAR),
     "relu-point": Theory("relu", relu.points, ("label target least",)),
-    "relu-distortion": Theory("relu", relu.distortion, (*LINEAR, "label target distance")),
+    "relu-distortion": Theory("relu", distortion.of_layers, (*LINEAR, "label target distance")),
     "relu-lipschitz": Theory("relu", relu_lipschitz.upper, (LAYER, "part norm bound rule")),
     "relu-lipschitz-points": Theory("relu", relu_lipschitz.lower, ("part norm least",)),
 }

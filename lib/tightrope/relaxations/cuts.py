@@ -6,8 +6,8 @@ Known bounds l <= h <= u (propagation.fixpoint) make Shor's relaxation tighter i
    always active neurons, z_A = (I - W_AA)^-1 (W_AU z_U + V_A d + b_A) is a form in the others. (I - W_AA inherits
    strong monotonicity, so the inverse exists.) The moment matrix is that of (1, z_U, d), and every product with the
    equality z_A = h_A holds in it.
-2. Linear facts: u - z >= 0, the triangle u (h - l) - (u - l) z >= 0, z_A >= l_A, h <= 0 where z = 0, and the products
-   z (u - z) >= 0 that bound the diagonal.
+2. Linear facts: u - z >= 0, the triangle u (h - l) - (u - l) z >= 0, z_A >= l_A, h <= 0 where z = 0, |d| <= e in an L1
+   ball, and the products z (u - z) >= 0 that bound the diagonal.
 3. Products of two facts. One factor is always z_i or u_i - z_i, so that the matrices keep the arrow pattern: no two
    perturbations d meet. There are thousands; :meth:`CutModel.violated` finds those that a moment matrix breaks.
 
@@ -29,6 +29,7 @@ from tightrope.semialgebraic import Constraint, Forms, Space, products
 
 NO_PAIRS = np.zeros((0, 2), int)
 PAIRS = "pairs of facts >= 0"
+ABSOLUTE = ("e - d >= 0", "e + d >= 0")
 RELU = ("z (z - h) = 0", "z >= 0", "z - h >= 0")  # the groups of relu_graph, made anew for the unstable neurons
 
 
@@ -147,6 +148,8 @@ def cut_model(model: RobustnessModel, bounds: Box, pairs: np.ndarray = NO_PAIRS)
     def linear(name: str, form: Forms) -> Constraint:
         return Constraint(name, products(form, space.constant(np.ones(form.shape[0]))))
 
+    if "e" in space.slices:  # an L1 ball: what |d| <= e says of the means
+        region += [linear(name, space["e"] + sign * space["d"]) for name, sign in zip(ABSOLUTE, (-1, 1), strict=True)]
     constraints = [
         Constraint(RELU[0], products(z, z - hu), equality=True),
         linear(RELU[1], z),

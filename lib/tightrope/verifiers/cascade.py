@@ -19,14 +19,15 @@ from typing import cast
 import numpy as np
 
 from tightrope import attacks
+from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict
-from tightrope.errors import CertificateError, InputError, NetworkError, RegionError
+from tightrope.errors import CertificateError, InputError, NetworkError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
@@ -36,6 +37,8 @@ from tightrope.verifiers.stages import through
 from tightrope.verifiers.tightening import Tightened, Tightening
 from tightrope.verifiers.triangle import layerwise_bounds
 
+#: Of branch and bound for one image.
+PATIENCE = Limits(time=60.0)
 #: A dual bound of LP-ALL from 0 to here is computed again by linear programs. The dual is off by about 1e-4.
 NEAR = 3e-3
 #: Steps of the dual's first try, and how far above 0 its bound, relative to 1 + LP-GREEDY's, leaves no doubt that
@@ -110,13 +113,11 @@ class Decision:
 
 
 def certify_boxes(
-    network: FeedForward,
-    regions: Sequence[Ball],
-    labels: Sequence[int],
+    questions: Sequence[Question],
+    limits: Limits = PATIENCE,
     *,
-    time_limit: float = 60.0,
     subproblems: int | None = None,
-    seed: int = 0,
+    complete: bool = True,
     semidefinite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Decision]:
@@ -124,21 +125,18 @@ def certify_boxes(
 
     Parameters
     ----------
-    network : FeedForward
-    regions : sequence of Ball
-        Balls of the maximum norm.
-    labels : sequence of int
-        The true labels.
-    time_limit : float
-        Processor seconds of branch and bound for one image; at the limit its verdict is unknown. 0 leaves it out; what
-        LP-ALL does not certify and attacks do not find is unknown then.
+    questions
+        Of one feed-forward network, about balls of the maximum norm and all labels.
+    limits
+        Processor seconds of branch and bound for one image, at which its verdict is unknown; the seed of the attacks.
     subproblems : int, optional
         Most subproblems of branch and bound for one image: a limit that is the same on every machine.
-    seed : int
-        The seed of the attacks.
-    semidefinite : bool
-        Whether Shor's relaxation takes the place of branch and bound on linear bounds. `time_limit` is then that of
-        branch and bound on phases, for each label. For networks of dense layers.
+    complete
+        Whether to go on to branch and bound; without it, what LP-ALL does not certify and attacks do not find is
+        unknown.
+    semidefinite
+        Whether Shor's relaxation takes the place of branch and bound on linear bounds, for networks of dense layers.
+        The seconds are then those of branch and bound on phases, for each label.
     progress
         Called with the number of decided images.
 
@@ -147,18 +145,16 @@ def certify_boxes(
     CertificateError
         A linear bound certified an image that the network labels wrongly. (What is certified is not attacked.)
     """
-    if len(regions) != len(labels) or not regions:
-        raise InputError(f"regions, labels: got {len(regions)} and {len(labels)}; give one label for each region.")
-    for region in regions:
-        if not getattr(region, "is_box", False) or region.size != network.input_size:
-            raise RegionError(f"regions: expected balls of norm inf with {network.input_size} inputs, got {region!r}.")
-    if not time_limit >= 0:
-        raise InputError(f"time_limit: expected seconds >= 0, got {time_limit!r}.")
+    if len({question.network for question in questions}) != 1:
+        raise InputError("questions: expected some, all of one network.")
+    require_network(questions[0].network, FeedForward)
+    network = cast(FeedForward, questions[0].network)
     if semidefinite and not network.is_dense:
         raise NetworkError("network: semidefinite=True is for dense layers; leave it out, or give network.to_dense().")
     same = network.to_mondeq() if semidefinite else None
+    regions, labels = [question.region for question in questions], [question.label for question in questions]
     with one_blas_thread():
-        inputs = InputSet.from_balls(regions)
+        inputs = InputSet.from_balls([region.require_box("the cascade is") for region in regions])
         began = time.process_time()
         greedy = certify(network, inputs, labels, "deepz", batch=32)
         between = time.process_time()
@@ -166,17 +162,16 @@ def certify_boxes(
         crown = certify(network, inputs, labels, "crown", consider=left, batch=32) if left.any() else greedy
         spent = {By.GREEDY: between - began, By.CROWN: time.process_time() - between}
         shared = {by.value: seconds / len(regions) for by, seconds in spent.items()}
-        fooled, each = _fooled(network, regions, labels, greedy.certified | crown.certified, seed)
+        fooled, each = _fooled(questions, greedy.certified | crown.certified, limits.seed)
         decisions = []
-        for i, (region, label) in enumerate(zip(regions, labels, strict=True)):
+        for i, question in enumerate(questions):
             seconds = dict(shared)
             if i in fooled and fooled[i][0] is not By.WRONG:
                 seconds[By.FOOLBOX.value] = each
             certified = By.GREEDY if greedy.certified[i] else By.CROWN if crown.certified[i] else None
             by, attack = (certified, None) if certified else fooled[i]
             worst = float(greedy.worst[i])
-            limits = (time_limit, subproblems)
-            image = _Image(network, region, int(label), limits, seed, worst, seconds, by, attack=attack)
+            image = _Image(question, limits, subproblems, complete, worst, seconds, by, attack=attack)
             if same is not None:
                 image.semidefinite = _Semidefinite(same, image)
             through(_STAGES, image)
@@ -188,19 +183,19 @@ def certify_boxes(
 
 
 def _fooled(
-    network: FeedForward, regions: Sequence[Ball], labels: Sequence[int], certified: np.ndarray, seed: int
+    questions: Sequence[Question], certified: np.ndarray, seed: int
 ) -> tuple[dict[int, tuple[By, Attack | None]], float]:
     """Return what attacks say of the images that are not certified, and seconds of Foolbox for each."""
     found: dict[int, tuple[By, Attack | None]] = {}
-    for i, (region, label) in enumerate(zip(regions, labels, strict=True)):
-        at_center = attacks.check(network, region, label, region.center)
+    for i, question in enumerate(questions):
+        at_center = attacks.check(question, question.region.center)
         if at_center is not None and certified[i]:
             raise CertificateError(f"image {i} of regions: certified although the network labels it wrongly.")
         if not certified[i]:
             found[i] = (By.NOTHING if at_center is None else By.WRONG, at_center)
     todo = [i for i, (by, _) in found.items() if by is By.NOTHING]
     began = time.process_time()
-    tried = attacks.foolbox_pgd_each(network, [regions[i] for i in todo], [int(labels[i]) for i in todo], seed=seed)
+    tried = attacks.foolbox_pgd_each([questions[i] for i in todo], seed=seed)
     found |= {i: (By.FOOLBOX, attack) for i, attack in zip(todo, tried, strict=True) if attack is not None}
     return found, (time.process_time() - began) / max(1, len(todo))
 
@@ -209,11 +204,10 @@ def _fooled(
 class _Image:
     """One box on its way through the stages; see :class:`Decision`."""
 
-    network: FeedForward
-    region: Ball
-    label: int
-    limits: tuple[float, int | None]
-    seed: int
+    question: Question
+    limits: Limits
+    most: int | None
+    complete: bool
     greedy: float
     seconds: dict[str, float]
     by: By = By.NOTHING
@@ -225,59 +219,60 @@ class _Image:
     shor: dict[str, float] = field(default_factory=dict)
 
     @property
+    def network(self) -> FeedForward:
+        return cast(FeedForward, self.question.network)  # by certify_boxes, as is the box
+
+    @property
+    def box(self) -> Ball:
+        return cast(Ball, self.question.box)
+
+    @property
     def open(self) -> bool:
         return self.by is By.NOTHING and not self.reason
 
-    @property
-    def rough(self) -> bool:
-        """Whether branch and bound is left out."""
-        return not self.limits[0]
-
     @cached_property
     def root(self) -> Layerwise:
-        """LP-ALL's bounds by the dual; with `rough` only as good as they must be to tell what LP-ALL certifies."""
-        inputs = InputSet.from_balls([self.region])
-        if self.rough:
-            first = layerwise(self.network, inputs, self.label, "lp-all", steps=ROUGH, decide=True)
+        """LP-ALL's bounds by the dual; only as good as they must be to tell what LP-ALL certifies, if that is all."""
+        network, inputs, label = self.network, InputSet.from_balls([self.box]), self.question.label
+        if not self.complete:
+            first = layerwise(network, inputs, label, "lp-all", steps=ROUGH, decide=True)
             if not 0 <= first.worst <= CLEAR * (1 + self.greedy):
                 return first
-        return layerwise(self.network, inputs, self.label, "lp-all", decide=True)
+        return layerwise(network, inputs, label, "lp-all", decide=True)
 
     @property
     def left(self) -> list[int]:
         """The labels that LP-ALL leaves open."""
-        return [k for k in range(self.network.classes) if k != self.label and not self.root.margins[k] < 0]
+        return [k for k in range(self.network.classes) if k != self.question.label and not self.root.margins[k] < 0]
 
     def by_dual(self) -> None:
         self.lp_all = self.root.worst
         self.by = By.DUAL if self.lp_all < 0 else By.NOTHING
 
     def by_program(self) -> None:
-        exact = layerwise_bounds(self.network, *self.region.bounding_box(), self.label)
+        exact = layerwise_bounds(self.network, *self.box.bounding_box(), self.question.label)
         if exact.worst < 0:
             self.by, self.lp_all = By.PROGRAM, exact.worst
 
     def by_attack(self) -> None:
         """Look at the points where LP-ALL's forms are largest; then aim at each label that LP-ALL leaves open."""
-        points = self.region.project(self.root.points.double().numpy())
-        self.attack = attacks.check(self.network, self.region, self.label, points) or self._aimed(points)
+        points = self.box.project(self.root.points.double().numpy())
+        self.attack = attacks.check(self.question, points) or self._aimed(points)
         self.by = By.NOTHING if self.attack is None else By.PGD
-        self.reason = "not certified by LP-ALL" if self.attack is None and self.rough else ""
+        self.reason = "not certified by LP-ALL" if self.attack is None and not self.complete else ""
 
     def _aimed(self, points: np.ndarray) -> Attack | None:
-        """With `rough`, left out where the points are further below 0 than LP-ALL's bound is above."""
-        network, label, root = self.network, self.label, self.root
+        """Without branch and bound, left out where the points are further below 0 than LP-ALL's bound is above."""
+        network, label, root = self.network, self.question.label, self.root
         margins = np.delete(network.logits(points), label, axis=1) - network.logits(points)[:, [label]]
-        if self.rough and margins.max() < -root.worst - HOPELESS:
+        if not self.complete and margins.max() < -root.worst - HOPELESS:
             return None
-        restarts, steps = (1, 20) if self.rough else (2, 40)
-        options = {"restarts": restarts, "steps": steps, "seed": self.seed}
-        return attacks.pgd(network, self.region, label, targets=self.left, **options).best
+        restarts, steps = (2, 40) if self.complete else (1, 20)
+        asked = Question(network, self.box, label, self.left)
+        return attacks.pgd(asked, restarts=restarts, steps=steps, seed=self.limits.seed).best
 
     def by_tree(self) -> None:
-        time_limit, limit = self.limits
-        question = self.network, self.region, self.label
-        tree = branch_and_bound(*question, root=self.root, time_limit=time_limit, limit=limit)
+        tree = branch_and_bound(self.question, self.limits, root=self.root, subproblems=self.most)
         by = {Verdict.CERTIFIED: By.TREE, Verdict.FALSIFIED: By.TREE_ATTACK}.get(tree.verdict, By.NOTHING)
         self.by, self.attack, self.subproblems, self.reason = by, tree.attack, tree.subproblems, tree.reason
 
@@ -290,7 +285,7 @@ class _Semidefinite:
 
     @cached_property
     def model(self) -> RobustnessModel:
-        return robustness_model(self.same, self.image.region, self.image.label)
+        return robustness_model(self.same, self.image.box, self.image.question.label)
 
     @cached_property
     def tightening(self) -> Tightening:
@@ -324,10 +319,10 @@ class _Semidefinite:
         image, grow = self.image, Phases(self.model)
 
         def bound(target: int) -> float:
-            tree = grow(target, time_limit=image.limits[0])
+            tree = grow(target, image.limits)
             image.subproblems += tree.nodes
             if tree.attack is not None:
-                image.attack = attacks.check(image.network, image.region, image.label, tree.attack.point)
+                image.attack = attacks.check(image.question, tree.attack.point)
             image.reason = tree.reason or image.reason
             return tree.bound
 

@@ -10,20 +10,23 @@ import scipy.sparse as sp
 
 import tightrope
 from tightrope import gram_proofs
-from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, sound_bound
 from tightrope.errors import CertificateError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
+from tightrope.proofs import DualBound
+from tightrope.propagation.fixpoint import Box
+from tightrope.question import Verdict
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status, end_if
+from tightrope.solvers.sound import SoundBound, sound_bound
 from tightrope.solvers.transfer import Transfer, supports
 from tightrope.verifiers.report import NOT_CERTIFIED, LabelDecision
 from tightrope.verifiers.reweighting import Reweighting, reweightable
 from tightrope.verifiers.stages import Progress
-from tightrope.verifiers.tightening import Tightening
+from tightrope.verifiers.tightening import LIMITS, Tightening
 
 
 def by_shor(progress: Progress, ellipsoids: bool = False) -> None:
@@ -61,9 +64,9 @@ class _Decider:
 
     def _first_order(self, target: int, began: float) -> LabelDecision:
         if self._reweighting is not None:
-            found = self._reweighting(target, time_limit=self.limits.time, stop=self.limits.stop)
+            found, bounds = self._reweighting(target, self.limits), self._tightening.bounds
             seconds = time.perf_counter() - began
-            return self._decision(target, found.report, found.bound, seconds, found.multipliers, found.cuts)
+            return self._decision(target, found.report, found.bound, seconds, found.multipliers, bounds)
         objective = objective_matrix(self.model.problem(target).objective)
         if self._transfer is not None:
             value, multipliers = self._transfer(target)  # those of the targets solved so far, adapted to this one
@@ -91,18 +94,17 @@ class _Decider:
             solver="clarabel",
             seconds=seconds,
             reason=reason,
-            certificate=None,
+            dual=None,
             proof=proof,
         )
 
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision with bounds on h, and after rounds of cuts, if they prove more than order 1 did."""
-        limits = replace(self.limits, tolerance=max(self.limits.tolerance, 1e-4))
-        found = self._tightening(target, **limits.options)
+        found = self._tightening(target, replace(self.limits, tolerance=max(self.limits.tolerance, LIMITS.tolerance)))
         seconds = time.perf_counter() - began
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
             return replace(decision, seconds=seconds)
-        return self._decision(target, found.report, found.bound, seconds, found.multipliers, found.cuts)
+        return self._decision(target, found.report, found.bound, seconds, found.multipliers, self._tightening.bounds)
 
     @cached_property
     def data(self) -> ArrowData:
@@ -140,11 +142,11 @@ class _Decider:
         bound: SoundBound | None,
         seconds: float,
         multipliers: dict[str, np.ndarray] | None = None,
-        cuts: Cuts | None = None,
+        bounds: Box | None = None,
     ) -> LabelDecision:
         """Without a report the multipliers were transferred.
 
-        `multipliers` by group and `cuts` are those of a tightened problem; without them the problem is order 1's.
+        `multipliers` by group and `bounds` are those of a tightened problem; without them the problem is order 1's.
         """
         old = replace(self.progress.decisions[target], method=self.method, seconds=seconds, reason="")
         if report is None:
@@ -154,19 +156,11 @@ class _Decider:
             old = replace(old, solver=f"{report.solver} {report.version}", gap=gap, iterations=report.iterations)
         status = Status.SIGN_KNOWN if report is None else report.status
         if bound is None:
-            return replace(old, verdict=Verdict.FAILED, bound=None, reason=str(status), certificate=None)
-        certificate = Certificate(
-            self.label,
-            target,
-            bound.value,
-            bound.y0,
-            bound.shift,
-            self.data.constraints.split(bound.multipliers) if multipliers is None else multipliers,
-            self.network.sha256(),
-            self.region.sha256(),
-            cuts,
-        )
-        if certificate.verdict is Verdict.UNKNOWN:
-            reason = NOT_CERTIFIED if status in (Status.SOLVED, Status.SIGN_KNOWN) else str(status)
-            old = replace(old, reason=reason)
-        return replace(old, verdict=certificate.verdict, bound=bound.value, certificate=certificate)
+            return replace(old, verdict=Verdict.FAILED, bound=None, reason=str(status), dual=None)
+        if multipliers is None:
+            multipliers = self.data.constraints.split(bound.multipliers)
+        dual = DualBound(target, bound.value, multipliers, bounds)
+        if bound.value < 0:
+            return replace(old, verdict=Verdict.CERTIFIED, bound=bound.value, dual=dual)
+        reason = NOT_CERTIFIED if status in (Status.SOLVED, Status.SIGN_KNOWN) else str(status)
+        return replace(old, verdict=Verdict.UNKNOWN, bound=bound.value, dual=dual, reason=reason)

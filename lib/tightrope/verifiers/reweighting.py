@@ -13,18 +13,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from tightrope.certificates import Cuts, SoundBound, sound_bound
+from tightrope.question import DEFAULT, Limits
 from tightrope.relaxations.around import BOX, Around, expected_weights
-from tightrope.relaxations.cuts import NO_PAIRS, CutModel, cut_model
+from tightrope.relaxations.cuts import CutModel, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
-from tightrope.solvers.report import SolveReport, Status, Stop
+from tightrope.solvers.report import SolveReport, Status
+from tightrope.solvers.sound import SoundBound, sound_bound
 from tightrope.verifiers.tightening import Tightened
 
 #: Facts of order 1+bounds that cost as much as they are many and move bounds by little.
@@ -49,11 +49,10 @@ class _Solver:
         self._solver = InteriorPoint(self.data)
         self._warm: Iterate | None = None
 
-    def __call__(self, target: int, sign_only: bool, time_limit: float | None, stop: Stop | None) -> SolveReport:
+    def __call__(self, target: int, limits: Limits, sign_only: bool) -> SolveReport:
         """Solve for a target, from the solution of the one before if there is one."""
         objective = objective_matrix(self.model.problem(target).objective)
-        options: dict[str, Any] = {"sign_only": sign_only, "time_limit": time_limit, "stop": stop}
-        solve = partial(self._solver.solve, objective, tolerance=TOLERANCE, **options)
+        solve = partial(self._solver.solve, objective, sign_only=sign_only, **limits.options)
         report, warm = solve(start=self._warm)
         if self._warm is not None and report.status in (Status.NUMERICAL, Status.FAILED):  # too close to the boundary
             report, warm = solve()
@@ -79,30 +78,29 @@ class Reweighting:
     def __init__(self, base: CutModel, targets: Sequence[int]):
         self.base = base
         self.data = ArrowData(shor_constraints(base), core=("z",))
-        self.cuts = Cuts(base.bounds.lower, base.bounds.upper, NO_PAIRS)
         self._shared = _Solver(base, expected_weights(base.model, base.bounds, targets))
 
-    def __call__(self, target: int, *, time_limit: float | None = None, stop: Stop | None = None) -> Tightened:
+    def __call__(self, target: int, limits: Limits = DEFAULT) -> Tightened:
         """Solve for one target, stopping at the first bound below 0 or where another ellipsoid promises nothing.
 
-        The bound, the multipliers and the problem that they belong to are those of the box.
+        Bound and multipliers are those of the box; the seconds are for all solves together.
         """
         began = time.perf_counter()
         objective = objective_matrix(self.base.problem(target).objective)
         solver, best, values, seconds = self._shared, None, list[float](), list[float]()
         for round_ in range(1 + OWN):
-            left = None if time_limit is None else time_limit - (time.perf_counter() - began)
+            left = None if limits.time is None else limits.time - (time.perf_counter() - began)
             if left is not None and left <= 0 and best is not None:
                 break
             started = time.perf_counter()
-            limit = None if left is None else max(left, 1e-3)
-            report = solver(target, round_ == 0, limit, stop)
+            now = replace(limits, tolerance=TOLERANCE, time=None if left is None else max(left, 1e-3))
+            report = solver(target, now, sign_only=round_ == 0)
             named = {} if report.multipliers is None else solver.of_box(report.multipliers)
             bound = self._bound(objective, named) if named else None
             value = np.inf if bound is None else bound.value
             if best is None or value < min(values):
                 multipliers = {} if bound is None else self.data.constraints.split(bound.multipliers)
-                best = Tightened(bound, report, multipliers, self.cuts, (), ())
+                best = Tightened(bound, report, multipliers, (), ())
             values.append(value)
             seconds.append(time.perf_counter() - started)
             if bound is None or value < 0 or report.core is None or round_ == OWN or _hopeless(values):

@@ -64,7 +64,10 @@ _SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
 _NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, (int, float)) and v >= 1))
 
 _RULES = (
-    (COUNT, "images test_images certified_images group count points draws degree_draws samples restarts steps"),
+    (
+        COUNT,
+        "images test_images certified_images curve_images group count points draws degree_draws samples restarts steps",
+    ),
     (COUNT, "subproblems width components neurons epochs batch_size"),
     (many(COUNT), "sparsities image_counts"),
     (many(COUNT, 2), "sizes input_shapes"),
@@ -74,7 +77,7 @@ _RULES = (
     (_SOME, "program_images"),
     (_AT_MOST, "lipopt_3_draws lipopt_4_draws"),
     (RADIUS, "epsilon epsilon_pixel kappa_end l1"),
-    (many(RADIUS), "epsilons largest"),
+    (many(RADIUS), "epsilons curve_epsilons largest"),
     (many(RADIUS, empty=True), "epsilons_l2 epsilons_linf ellipsoids_clipped"),
     (_POSITIVE, "time_limit learning_rate radius box reach"),
     (_NUMBER, "lower upper"),

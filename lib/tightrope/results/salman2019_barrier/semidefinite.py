@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tightrope import figures
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
+from tightrope.question import Limits
 from tightrope.results.salman2019_barrier.common import PAPER, percent, questions, title
 from tightrope.threads import one_torch_thread
 from tightrope.verifiers.cascade import LP_ALL, By, certify_boxes
@@ -41,9 +42,9 @@ def cases(beyond: Sequence[Sequence], seed: int) -> list[dict]:
 @table_1_semidefinite.solve
 def cross(case: Mapping) -> dict:
     """Decide each image of a group."""
-    network, balls, labels = questions(case)
-    began = time.process_time()
-    decisions = certify_boxes(network.network, balls, labels, semidefinite=True, **case["options"])
+    asked, options, began = questions(case), case["options"], time.process_time()
+    limits = Limits(time=options["time_limit"], seed=options["seed"])
+    decisions = certify_boxes(asked, limits, semidefinite=True)
     spent: dict[str, list[float]] = {}
     for decision in decisions:
         for by, seconds in decision.seconds.items():
@@ -51,9 +52,10 @@ def cross(case: Mapping) -> dict:
     # Of those that LP-ALL certifies and LP-GREEDY does not, the ones that LP-LAST certifies.
     last = []
     with one_torch_thread():
-        for i, decision in enumerate(decisions):
+        for i, (one, decision) in enumerate(zip(asked, decisions, strict=True)):
             if decision.by in LP_ALL and decision.by is not By.GREEDY:
-                found = layerwise(network.network, InputSet.from_balls([balls[i]]), labels[i], "lp-last", decide=True)
+                inputs = InputSet.from_balls([one.region])
+                found = layerwise(one.network, inputs, one.label, "lp-last", decide=True)
                 last += [case["first"] + i] if found.worst < 0 else []
     return {
         "decided_by": "".join(decision.by.value for decision in decisions),

@@ -1,0 +1,115 @@
+"""Certified ratio against radius: each relaxation of Table 2, the exact answer, and what attacks leave.
+
+There is one row for each image, L-infinity radius and set. Relaxations that contain each other are not asked twice:
+what order 1 certifies, "1+bounds" and "1+cuts" certify too, and where an attack succeeds none does.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tightrope import figures
+from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.question import Verdict
+from tightrope.results.chen2021_mondeq.common import PAPER, SETS, first_images, question
+from tightrope.verifiers.robustness import Limits, certify
+from tightrope.workbench.cases import ball_case
+from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.rows import Rows, percent
+from tightrope.workbench.tables import Table
+
+table_2_radii = Experiment(PAPER, "table-2-radii")
+FIXPOINTS, ORDERS = ("interval", "zonotope"), ("1", "1+bounds", "1+cuts")
+SECONDS = 60.0  # of the tree of one label, processor time
+
+
+@table_2_radii.cases
+def cases(network: str, curve_images: int, curve_epsilons: Sequence[float], seed: int) -> list[dict]:
+    """Return one case for each image, radius and set; image by image, so that a stopped run has whole images."""
+    options = {"seed": seed, "time_limit": SECONDS}
+    return [
+        ball_case(network, "inf", epsilon, clip, "exact", options, image=image)
+        for image in first_images(network, curve_images)
+        for epsilon in curve_epsilons
+        for clip in (False, True)
+    ]
+
+
+@table_2_radii.solve
+def certify_by_each(case: Mapping) -> dict:
+    """Attack, and ask the relaxations from the loosest on; the labels that order 1 leaves open are decided by trees."""
+    network, region, label = question(case)
+    seed, time_limit = (case["options"][name] for name in ("seed", "time_limit"))
+    began, certified, nodes = time.perf_counter(), list[str](), 0
+    report = certify(network, region, label, complete=False, limits=Limits(seed=seed))
+    verdict = report.verdict
+    if verdict is Verdict.CERTIFIED:
+        certified = list(ORDERS)
+    elif verdict is Verdict.UNKNOWN:
+        verdict, split = Verdict.CERTIFIED, list[int]()  # split: what a root did not decide
+        for target in (decision.label for decision in report.decisions if decision.verdict is Verdict.UNKNOWN):
+            limits = Limits(time=time_limit, seed=seed)
+            (found,) = certify(network, region, label, targets=[target], limits=limits).decisions
+            nodes += 0 if found.tree is None else found.tree.nodes
+            if found.verdict is Verdict.FALSIFIED:
+                verdict = found.verdict
+                break
+            if found.verdict is Verdict.UNKNOWN:
+                verdict = found.verdict
+            if found.tree is not None and found.tree.nodes > 1:
+                split.append(target)
+        if not split:
+            certified = ["1+bounds", "1+cuts"]
+        elif verdict is not Verdict.FALSIFIED:
+            asked = {"targets": split, "order": "1+cuts", "complete": False, "attack": False}
+            certified = ["1+cuts"] if certify(network, region, label, **asked).verdict is Verdict.CERTIFIED else []
+    if verdict is Verdict.FALSIFIED:
+        certified = []
+    else:
+        bounds = {name: fixpoint_bounds(network, region, name).margins(network, label) for name in FIXPOINTS}
+        certified = [name for name in FIXPOINTS if np.nanmax(bounds[name]) < 0] + certified
+    seconds = round(time.perf_counter() - began, 3)
+    return {"label": label, "verdict": verdict.value, "certified_by": certified, "nodes": nodes, "seconds": seconds}
+
+
+def curves(rows: Rows) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """Return set -> name -> (radii, percent of the images), from the top curve down.
+
+    An image that anything certifies is robust: the curve of "exact" counts these, that of "not falsified" all but those
+    that have an attack. In between there is what no tree decided in its time.
+    """
+    panels = {}
+    for (clip,), own in rows.by("clip"):
+        radii = sorted(own.different("epsilon_pixel"))
+        at = [own.where(epsilon_pixel=radius) for radius in radii]
+        robust = [sum(row["verdict"] == "certified" or bool(row["certified_by"]) for row in some) for some in at]
+        counts = {"not falsified": [len(some) - some.count(verdict="falsified") for some in at], "exact": robust}
+        for method in (*ORDERS[::-1], *FIXPOINTS[::-1]):
+            name = f"order {method}" if method == "1" else method
+            counts[name] = [sum(method in row["certified_by"] for row in some) for some in at]
+        panels[SETS[clip]] = {
+            name: (radii, [percent(count, len(some)) for count, some in zip(line, at, strict=True)])
+            for name, line in counts.items()
+        }
+    return panels
+
+
+@table_2_radii.table
+def along_radius(rows: Rows) -> Table:
+    """Return the percentages certified by each relaxation, robust, and not falsified, by set and radius."""
+    lines = []
+    for region, panel in curves(rows).items():
+        radii = panel["exact"][0]
+        columns = zip(*(line for _, line in panel.values()), strict=True)
+        images = len(rows.different("image"))
+        lines += [(region, radius, images, *values) for radius, values in zip(radii, columns, strict=True)]
+    return Table(("set", "epsilon", "images", *next(iter(curves(rows).values()))), lines)
+
+
+@table_2_radii.drawing(along_radius)
+def draw(rows: Rows) -> figures.Drawing:
+    """Draw percent certified against the radius, one panel for each set."""
+    count = len(rows.different("image"))
+    title = f"certified images of the first {count} against the L-infinity radius"
+    return figures.curves(curves(rows), ("radius epsilon, L-infinity", "percent of images"), title, shared=True)
