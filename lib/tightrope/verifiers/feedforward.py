@@ -33,7 +33,7 @@ MOST_UNSTABLE = 1500
 PATIENCE = 60.0
 #: Most hidden neurons for which the cascade goes on with Shor's relaxation; on boxes, most neurons of either sign, and
 #: most hidden neurons of all: seconds a label.
-LARGEST_SDP, MOST_UNSTABLE_SDP, LARGEST_STACK = 300, 400, 1000
+LARGEST_SDP, MOST_UNSTABLE_SDP, LARGEST_STACK = 300, 400, 600
 
 
 def by_lines(progress: Progress, name: str) -> None:
