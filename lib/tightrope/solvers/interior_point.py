@@ -230,6 +230,7 @@ class InteriorPoint:
             solver=self.name,
             version=tightrope.__version__,
             mean=self._mean(X),
+            core=X.cc / X.cc[0, 0],
         )
         return report, trail[int(0.65 * (len(trail) - 1))]
 

@@ -132,10 +132,10 @@ def _bounded(name: str, about: str = "", *same: str, boxes: bool = False) -> Met
 
 
 _EVERYTHING = "everything below, from the cheapest to the tightest, until the answer is known"
-#: The stages of the cascade on layers: linear bounds from the cheapest (none is always tighter than another), what is
-#: exact on boxes, and Shor's relaxation.
+#: The stages of the cascade on layers: linear bounds from the cheapest (none is always tighter than another), Shor's
+#: relaxation, and what is exact on boxes.
 _LINES = tuple(_by("feedforward", "by_lines", name) for name in ("box", "crown", "deepz"))
-_CASCADE = (*_LINES, _unless_answered, _TREE, _OF_LAYERS)
+_CASCADE = (*_LINES, _unless_answered, _by("feedforward", "by_lp_all"), _OF_LAYERS, _TREE)
 
 #: All methods by name, those that every network knows first.
 METHODS: Mapping[str, Method] = MappingProxyType(
