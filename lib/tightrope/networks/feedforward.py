@@ -105,7 +105,7 @@ class FeedForward:
         assumed = assumption(layers, activation)
         if assumed:
             warnings.warn(f"{name or 'a state dictionary'}: {assumed}", AssumptionWarning, stacklevel=2)
-        return cls(layers, name, assumed=assumed)
+        return cls(layers, name, assumed)
 
     @classmethod
     def from_torch(
