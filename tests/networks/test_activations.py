@@ -157,6 +157,11 @@ def test_files_give_the_network_back(make, one, rng, tmp_path):
     np.testing.assert_allclose(to_module(network)(torch.tensor(x)).detach(), network.logits(x), atol=1e-12)
 
 
+def test_a_network_shows_what_is_between_its_layers(rng):
+    assert repr(dense(rng, ReLU())) == "FeedForward('net', 5 -> 7 -> 6 -> 3)"
+    assert repr(dense(rng, Tanh())) == "FeedForward('net', 5 -> 7 -> 6 -> 3, tanh)"
+
+
 def test_the_nonlinearity_is_part_of_the_hash_and_relu_is_not(rng):
     relu = dense(rng, ReLU())
     assert set(relu.arrays()) == {"W1", "b1", "W2", "b2", "W3", "b3"}
