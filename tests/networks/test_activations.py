@@ -73,6 +73,16 @@ def test_no_point_of_the_graph_crosses_a_line(one, rng):
                 assert line > z if above else line < z
 
 
+@pytest.mark.parametrize("one", [*ONE_VARIABLE, MaxPool((1, 1, 2), (1, 2), 1)], ids=repr)
+def test_what_overflows_has_no_line(one):
+    """An infinite bound leaves nothing finite, nan included: no bound is made of it."""
+    low, high = np.array([[-1.0, 1.0]]), np.array([[np.inf, np.inf]])
+    for slope in (0.0, 0.5, 2.0):
+        for above in (False, True):
+            t, _ = one.intercept(np.full_like(one.gathered(low), slope), low, high, above)
+            assert not np.isfinite(t).any() and not (t == (-np.inf if above else np.inf)).any()
+
+
 @pytest.mark.parametrize("one", [one for one in ONE_VARIABLE if not isinstance(one, Step)], ids=repr)
 def test_lines_touch(one, rng):
     """The intercept is no further out than its rounding: the line meets the graph at the point that is returned."""
@@ -155,6 +165,11 @@ def test_files_give_the_network_back(make, one, rng, tmp_path):
     x = rng.standard_normal((4, network.input_size))
     np.testing.assert_array_equal(again.logits(x), network.logits(x))
     np.testing.assert_allclose(to_module(network)(torch.tensor(x)).detach(), network.logits(x), atol=1e-12)
+
+
+def test_a_network_shows_what_is_between_its_layers(rng):
+    assert repr(dense(rng, ReLU())) == "FeedForward('net', 5 -> 7 -> 6 -> 3)"
+    assert repr(dense(rng, Tanh())) == "FeedForward('net', 5 -> 7 -> 6 -> 3, tanh)"
 
 
 def test_the_nonlinearity_is_part_of_the_hash_and_relu_is_not(rng):

@@ -113,6 +113,7 @@ class Activation:
             best, at = np.where(better, found, best), np.where(better, point, at)
         return sign * best, at
 
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows has an infinite size, and so no line
     def intercept(
         self, slope: np.ndarray, low: np.ndarray, high: np.ndarray, above: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +136,7 @@ class Activation:
         size = size + np.maximum(np.abs(self.limit(low, above)), np.abs(self.limit(high, above)))
         return t + np.where(above, OUTWARD, -OUTWARD) * size + np.where(above, _TINY, -_TINY), touch
 
-    @np.errstate(over="ignore")  # of the slope of two points that are too near: it is cut
+    @np.errstate(over="ignore", invalid="ignore")
     def best(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, above: bool) -> np.ndarray:
         """The slope of the envelope at x, by bisection: steeper, while the line touches on the wrong side of x."""
         least, most = self.slopes(low, high)
@@ -150,7 +151,7 @@ class Activation:
         slope = np.where(bridge, rise / np.where(bridge, b - a, 1.0), (least + most) / 2)
         return np.clip(slope, *self.slopes(low, high))
 
-    @np.errstate(over="ignore")
+    @np.errstate(over="ignore", invalid="ignore")
     def chord(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """One slope for both lines: that from end to end."""
         wide = low < high
@@ -260,7 +261,7 @@ class Arctan(Activation):
         return np.arctan(h)
 
     def derivative(self, h: np.ndarray) -> np.ndarray:
-        return 1 / (1 + h**2)
+        return 1 / (1 + np.clip(h, -1e150, 1e150) ** 2)
 
     def turning(self, slope: np.ndarray) -> tuple[np.ndarray, ...]:
         at = np.sqrt(np.maximum(1 - slope, 0.0) / slope)
@@ -376,6 +377,7 @@ class MaxPool(Activation):
             np.logical_or.at(inputs.T, self.windows[:, k], reached[..., k].T)
         return inputs
 
+    @np.errstate(over="ignore", invalid="ignore")
     def intercept(
         self, slope: np.ndarray, low: np.ndarray, high: np.ndarray, above: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -404,7 +406,7 @@ class MaxPool(Activation):
         outward = OUTWARD * high.shape[-1] * size + _TINY
         return np.where(above, upper + outward, lower - outward), touch
 
-    @np.errstate(over="ignore")
+    @np.errstate(over="ignore", invalid="ignore")
     def best(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, above: bool) -> np.ndarray:
         """The slopes of the envelope at x: below those of the largest entry; above by falling upper bounds.
 

@@ -253,8 +253,9 @@ class FeedForward:
         return hash_arrays(self.arrays())
 
     def __repr__(self) -> str:
+        others = "".join(f", {name}" for name in dict.fromkeys(one.name for one in self.activations if one != RELU))
         assumed = ", ReLU assumed" if self.assumed else ""
-        return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))}{assumed})"
+        return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))}{others}{assumed})"
 
     # what it does ---------------------------------------------------------------------------------
 

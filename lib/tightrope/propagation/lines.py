@@ -127,11 +127,13 @@ def _chords(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.nd
     return slope, slope
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _tangents(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.ndarray]:
     middle = (low + high) / 2
     return one.best(middle, low, high, False), one.best(middle, low, high, True)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _flat_below(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.ndarray]:
     above = one.best((low + high) / 2, low, high, True)
     return np.zeros_like(above), above
