@@ -308,6 +308,29 @@ def test_hbox_is_before_crown_ibp_on_the_printed_experiments_that_are_named():
     )
 
 
+def test_parallelogram_is_between_the_classes_here_and_not_in_the_print():
+    printed = {cell.id: cell.printed for cell in published.find(f"{PARADOX}/table-4-cr-auc").cells}
+    for letter, inside in (("F", True), ("G", True), ("H", False)):
+        mid, high = (
+            [printed[f"table-4/{method.replace('_', '-')}/{letter}"] for method in tightness.CLASSES[name]]
+            for name in ("mid", "high")
+        )
+        assert max(mid) < printed[f"table-4/parallelogram/{letter}"]
+        assert (printed[f"table-4/parallelogram/{letter}"] < min(high)) == inside
+    numbers = {}
+    for (network,), own in tightness.shared(rows(PARADOX, "table-4-cr-auc")).by("network"):
+        area = {method: tightness.cr_auc(*tightness.cr_curve(part)) for (method,), part in own.by("method")}
+        if "triangle" in area:
+            numbers[network] = [f"{area[method]:.2f}" for method in ("triangle", "parallelogram", "crown")]
+            mid, high = ([area[method] for method in tightness.CLASSES[name]] for name in ("mid", "high"))
+            assert max(mid) < area["parallelogram"] < min(high) and max(high) < area["triangle"]
+    pairs = [
+        f"{g} and {h}"
+        for g, h in zip(numbers["mnist/fc-small-pgd-0.1"], numbers["mnist/fc-small-pgd-0.3"], strict=True)
+    ]
+    says(PARADOX, "G and H on the same images: Triangle {}, Parallelogram {}, where CROWN has {}".format(*pairs))
+
+
 def test_means_and_robust_errors_of_the_barrier():
     figure = rows(BARRIER, "figure-3-epsilon-gap")
     mean = {
