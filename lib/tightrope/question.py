@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -79,6 +79,18 @@ class Question:
         own = (network, region, label, tuple(map(int, chosen)), targets is None)
         for name, value in zip(("network", "region", "label", "targets", "everything"), own, strict=True):
             object.__setattr__(self, name, value)
+
+    @property
+    def mondeq(self) -> MonDEQ:
+        """The network, if it is an equilibrium network; else a NetworkError."""
+        require_network(self.network, MonDEQ)
+        return cast(MonDEQ, self.network)
+
+    @property
+    def layers(self) -> FeedForward:
+        """The network, if it is a feed-forward one; else a NetworkError."""
+        require_network(self.network, FeedForward)
+        return cast(FeedForward, self.network)
 
     @property
     def box(self) -> Ball | None:

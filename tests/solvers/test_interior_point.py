@@ -7,6 +7,7 @@ from tests.helpers import ball, mondeq, program, question
 from tightrope import datasets, zoo
 from tightrope.problems.robustness import robustness_model
 from tightrope.proofs import DualBound, margins
+from tightrope.question import Question
 from tightrope.regions import INFINITY, pixel_ball
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers import conic, schur
@@ -155,7 +156,7 @@ def test_optimal_values_on_the_published_network(norm, epsilon, value):
     assert report.dual_value == pytest.approx(value, abs=1e-3)
     assert bound.value == pytest.approx(value, abs=1e-3)
     split = relaxed.constraints.split(bound.multipliers)
-    proof = margins(network, region, 7, [DualBound(0, bound.value, split)])
+    proof = margins(Question(network, region, 7), [DualBound(0, bound.value, split)])
     assert float(proof.certificate.claims[0]["bound"]) == pytest.approx(value, abs=1e-3)
 
 

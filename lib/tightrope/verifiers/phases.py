@@ -19,7 +19,6 @@ import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
@@ -27,7 +26,6 @@ import tightrope
 from tightrope import attacks
 from tightrope.attacks import Attack
 from tightrope.errors import InputError, RegionError
-from tightrope.networks import MonDEQ
 from tightrope.outward import at_least, at_most
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds, inductive
@@ -122,7 +120,7 @@ def by_phases(progress: Progress) -> None:
     """Decide the open targets one after the other, each by its tree; other regions are left open, with the reason."""
     question, limits = progress.question, progress.limits
     try:
-        grow = Phases(robustness_model(cast(MonDEQ, question.network), question.region, question.label))
+        grow = Phases(robustness_model(question.mondeq, question.region, question.label))
     except RegionError as error:
         progress.because(str(error))
         return
