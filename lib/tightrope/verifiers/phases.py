@@ -49,7 +49,7 @@ LEVELS = 4
 #: Relative gap of a node, and of one without unstable neurons, where nothing is left to split.
 TOLERANCE, FINEST = 5e-3, 1e-8
 #: Most iterations of a solve, and of one from a warm start before it is tried from a cold one.
-COLD, WARM = 80, 25
+COLD, WARM = 80, 16
 
 
 @dataclass(frozen=True, eq=False)
