@@ -27,7 +27,7 @@ SEED ?= 0
 step = printf '  %s ... ' '$(1)'; if { $(2); } >> $(LOG) 2>&1; then echo done; \
     else echo 'failed; the end of $(LOG):'; tail -n 8 $(LOG); exit 1; fi
 
-.PHONY: help setup reproduce report quick test test-long soundness certificates verify verify-all browser lab data bench lint format lock
+.PHONY: help setup reproduce report quick test test-long soundness certificates verify verify-all browser lab gallery data bench lint format lock
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,8 +79,11 @@ browser: setup  ## drive the explorers in Chromium (apt-get install chromium), i
 	$(RUN) pip install --quiet -c requirements.lock -e '.[browser]'
 	$(RUN) pytest -m browser -s tests/browser
 
-lab: setup  ## open JupyterLab on the notebooks
-	$(RUN) jupyter lab notebooks
+lab: setup  ## open JupyterLab on the gallery of all results
+	$(RUN) jupyter lab --notebook-dir=. notebooks/index.ipynb
+
+gallery: setup  ## write notebooks/index.ipynb, and the links of every notebook
+	$(RUN) tightrope.report.gallery
 
 data: setup  ## fetch the papers' networks and MNIST, and check every SHA-256
 	$(BIN)/tightrope data

@@ -99,7 +99,7 @@ def differences(stored: str, now: str, tolerance: dict[str, float] | float | Non
 
 def _differ(stored: str, now: str, tolerance: float | None = None) -> list[str]:
     """At most one line of text: how two pieces of text differ."""
-    alike = _words(stored) == _words(now)
+    alike = words(stored) == words(now)
     if alike and all(
         _close(*pair, tolerance) for pair in zip(NUMBER.findall(stored), NUMBER.findall(now), strict=True)
     ):
@@ -108,27 +108,28 @@ def _differ(stored: str, now: str, tolerance: float | None = None) -> list[str]:
     return [f"{stored.strip() or 'nothing'} stored, {now.strip() or 'nothing'} now{apart}"]
 
 
-def _words(text: str) -> str:
-    """What is left without numbers, white space in excess and the length of rules."""
-    return " ".join(re.sub("-{3,}", "---", NUMBER.sub(f" {PLACE} ", text)).split())
+def words(text: str) -> str:
+    """What is left without numbers, white space in excess, the length of rules and their alignment."""
+    return " ".join(re.sub(":?-{3,}:?", "---", NUMBER.sub(f" {PLACE} ", text)).split())
 
 
 def _close(stored: str, now: str, tolerance: float | None) -> bool:
     if tolerance is None:
-        tolerance = min(_step(stored), _step(now))  # the finer one: 75 may stand for 75.00 beside 75.01
+        tolerance = min(step(stored), step(now))  # the finer one: 75 may stand for 75.00 beside 75.01
         if INTEGER.fullmatch(stored) and INTEGER.fullmatch(now):
             tolerance = 0
     return abs(Decimal(stored) - Decimal(now)) <= Decimal(str(tolerance))
 
 
-def _step(number: str) -> Decimal:
+def step(number: str) -> Decimal:
     """One unit in the last digit shown."""
     return Decimal(1).scaleb(Decimal(number).as_tuple().exponent)
 
 
 def _cells(line: str) -> list[str]:
     """The cells of a line of a Markdown table."""
-    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+    cells = re.split(r"(?<!\\)\|", line.replace("\N{NO-BREAK SPACE}", " ").strip())[1:-1]
+    return [cell.strip().replace("\\|", "|") for cell in cells]
 
 
 def _without_repetition(output):

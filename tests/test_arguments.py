@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from tightrope.attacks import pgd
 from tightrope.errors import NetworkError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.properties import parse_vnnlib
+from tightrope.question import Question
 from tightrope.regions import Ball, Zonotope
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound
-from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.properties import certify_property
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.robustness import certify
@@ -21,7 +20,7 @@ RELU = FeedForward.dense((np.eye(2), np.eye(2)), (np.zeros(2), np.zeros(2)))
 MONDEQ = MonDEQ(-np.eye(2), np.eye(2), np.zeros(2), np.eye(2), np.zeros(2))
 MODULE = torch.nn.Sequential(torch.nn.Linear(2, 2))
 BALL = Ball([1.0, 0.0], 0.1, np.inf)
-BOTH = (certify, pgd)
+BOTH = (certify, Question)
 TWO_BY_TWO = "".join(f"(declare-const {v}_{i} Real)" for v in "XY" for i in range(2))
 BOX = "".join(f"(assert (<= X_{i} 1))(assert (>= X_{i} 0))" for i in range(2))
 QUESTION = parse_vnnlib(TWO_BY_TWO + BOX + "(assert (>= Y_0 2))")
@@ -31,11 +30,11 @@ def ask(function, network, region=BALL):
     """Call a public function with what it needs."""
     rest = {upper_bound: (2,), certify_property: (QUESTION,)}.get(function)
     if rest is None:
-        rest = (region, 0) if function in (*BOTH, mixed_integer) else (region,)
+        rest = (region, 0) if function in BOTH else (region,)
     return function(network, *rest)
 
 
-FUNCTIONS = (*BOTH, mixed_integer, lipschitz_bound, certify_property)
+FUNCTIONS = (*BOTH, lipschitz_bound, certify_property)
 FUNCTIONS += (upper_bound, local_upper_bound, outer_ellipsoid)
 
 
@@ -51,10 +50,10 @@ def test_a_module_and_a_path_are_no_networks(function):
 @pytest.mark.parametrize(
     ("function", "network", "instead"),
     [
-        (upper_bound, RELU, "relu_lipschitz.lipschitz_bound"),
+        (upper_bound, RELU, r"tightrope.lipschitz_bound\(network, norm=2\)"),
         (local_upper_bound, RELU, "to_mondeq"),
         (outer_ellipsoid, RELU, "to_mondeq"),
-        (lipschitz_bound, MONDEQ, "lipschitz.upper_bound"),
+        (lipschitz_bound, MONDEQ, "tightrope.lipschitz_bound"),
         (certify_property, MONDEQ, "expected a FeedForward, got MonDEQ"),
     ],
 )
@@ -64,7 +63,7 @@ def test_a_network_of_the_other_kind(function, network, instead):
         ask(function, network)
 
 
-FEEDFORWARD = (*BOTH, mixed_integer, lipschitz_bound)
+FEEDFORWARD = (*BOTH, lipschitz_bound)
 PAIRS = [(one, RELU) for one in FEEDFORWARD] + [(one, MONDEQ) for one in (*BOTH, local_upper_bound, outer_ellipsoid)]
 
 

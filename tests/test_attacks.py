@@ -9,6 +9,7 @@ from tightrope import attacks, datasets
 from tightrope.attacks import check, foolbox_pgd, foolbox_pgd_each, pgd
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Scaling, load
+from tightrope.question import Question
 from tightrope.regions import Ball, Zonotope, pixel_ball
 
 NORMS = [1.0, 1.5, 2.0, 3.0, np.inf]
@@ -48,7 +49,7 @@ def test_every_attack_is_in_the_region_and_fools_the_network(seed, norm, radius,
     network = mondeq(seed)
     region = ball(seed, network.input_size, norm, radius, clip)
     label = network.predict(region.center)
-    result = pgd(network, region, label, restarts=3, steps=8, seed=seed)
+    result = pgd(Question(network, region, label), restarts=3, steps=8, seed=seed)
     for target, attack in result.attacks.items():
         logits = network.logits(attack.point)
         assert region.contains(attack.point)
@@ -68,7 +69,7 @@ def test_linear_network_closed_form(norm):
     network = linear()
     region = ball(1, 6, norm, 0.7, clip=False)
     W, logits = network.weights[0], network.logits(region.center)
-    result = pgd(network, region, 0, steps=50)
+    result = pgd(Question(network, region, 0), steps=50)
     for target in (1, 2):
         exact = logits[target] - logits[0] + 0.7 * np.linalg.norm(W[target] - W[0], ord=DUAL[norm])
         assert exact - 0.01 * abs(exact) <= result.best_margin[target] <= exact + 1e-9
@@ -84,7 +85,7 @@ def test_pgd_reaches_the_maximum_over_a_grid(seed, clip):
     axes = [np.linspace(a, b, 61) for a, b in zip(lower, upper, strict=True)]
     grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
     logits = network.logits(grid)
-    result = pgd(network, region, 0, restarts=20)
+    result = pgd(Question(network, region, 0), restarts=20)
     for target in (1, 2):
         assert result.best_margin[target] >= (logits[:, target] - logits[:, 0]).max() - 0.05
 
@@ -93,17 +94,15 @@ def test_search_is_determined_by_its_seed():
     """Two runs agree to the last bit."""
     network = mondeq(5)
     region = ball(5, 4, 2, 0.5, clip=True)
-    one, two = (pgd(network, region, 0, seed=3, steps=10) for _ in range(2))
+    one, two = (pgd(Question(network, region, 0), seed=3, steps=10) for _ in range(2))
     np.testing.assert_array_equal(one.best_margin, two.best_margin)
 
 
 def test_only_the_targets_asked_for():
     """Other labels stay nan."""
     network = mondeq(5)
-    result = pgd(network, ball(5, 4, np.inf, 0.5, clip=False), 0, targets=[2], steps=5)
+    result = pgd(Question(network, ball(5, 4, np.inf, 0.5, clip=False), 0, [2]), steps=5)
     assert np.isnan(result.best_margin).tolist() == [True, True, False]
-    empty = pgd(network, ball(5, 4, np.inf, 0.5, clip=False), 0, targets=[])
-    assert not empty.attacks and empty.best is None
 
 
 def test_misclassified_centre_is_an_attack():
@@ -111,10 +110,10 @@ def test_misclassified_centre_is_an_attack():
     network = mondeq(7)
     region = ball(7, 4, np.inf, 0.0, clip=False)
     predicted = network.predict(region.center)
-    assert not pgd(network, region, predicted).attacks and foolbox_pgd(network, region, predicted) is None
-    wrong = (predicted + 1) % 3
-    np.testing.assert_array_equal(pgd(network, region, wrong).best.point, region.center)
-    assert pgd(network, region, wrong).best.label == foolbox_pgd(network, region, wrong).label == predicted
+    right, wrong = (Question(network, region, label) for label in (predicted, (predicted + 1) % 3))
+    assert not pgd(right).attacks and foolbox_pgd(right) is None
+    np.testing.assert_array_equal(pgd(wrong).best.point, region.center)
+    assert pgd(wrong).best.label == foolbox_pgd(wrong).label == predicted
 
 
 def test_points_outside_the_region_prove_nothing():
@@ -124,8 +123,8 @@ def test_points_outside_the_region_prove_nothing():
     label = network.predict(region.center)
     far = region.center - 100 * network.weights[0][label]
     assert network.predict(far) != label
-    assert check(network, region, label, [far, np.full(6, np.nan), region.center]) is None
-    assert check(network, Ball(region.center, 1e6, 2), label, far).label == network.predict(far)
+    assert check(Question(network, region, label), [far, np.full(6, np.nan), region.center]) is None
+    assert check(Question(network, Ball(region.center, 1e6, 2), label), far).label == network.predict(far)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -152,11 +151,11 @@ def test_foolbox_finds_true_attacks(norm, clip):
         network = mondeq(seed)
         region = ball(seed, 4, norm, 3.0, clip)
         label = network.predict(region.center)
-        attack = foolbox_pgd(network, region, label)
+        attack = foolbox_pgd(Question(network, region, label))
         if attack is not None:
             found += 1
             assert region.contains(attack.point) and network.logits(attack.point).argmax() != label
-            assert pgd(network, region, label).best is not None
+            assert pgd(Question(network, region, label)).best is not None
     assert found
 
 
@@ -165,18 +164,17 @@ def test_foolbox_on_many_images():
     network = mondeq(1)
     regions = [ball(seed, 4, np.inf, radius, clip) for seed in range(3) for radius in (0.0, 0.5, 2.0)
                for clip in (False, True)]  # fmt: skip
-    labels = [int(network.predict(region.center)) for region in regions]
-    found = foolbox_pgd_each(network, regions, labels)
-    for region, label, attack in zip(regions, labels, found, strict=True):
+    questions = [Question(network, region, network.predict(region.center)) for region in regions]
+    found = foolbox_pgd_each(questions)
+    for question, attack in zip(questions, found, strict=True):
         if attack is not None:
-            assert check(network, region, label, attack.point).margin == attack.margin
+            assert check(question, attack.point).margin == attack.margin
     assert 0 < sum(attack is not None for attack in found) < len(found)
-    alone = foolbox_pgd_each(network, regions[-1:], labels[-1:])[0]
-    same = foolbox_pgd(network, regions[-1], labels[-1])
+    alone, same = foolbox_pgd_each(questions[-1:])[0], foolbox_pgd(questions[-1])
     assert (alone is None) == (same is None)
     if alone is not None:
         assert np.array_equal(alone.point, same.point)
-    assert foolbox_pgd_each(network, [], []) == []
+    assert foolbox_pgd_each([]) == []
 
 
 def test_foolbox_leaves_the_global_generator_alone():
@@ -184,23 +182,23 @@ def test_foolbox_leaves_the_global_generator_alone():
     import torch
 
     state = torch.get_rng_state()
-    foolbox_pgd(mondeq(0), ball(0, 4, 2, 0.1, clip=False), 0, steps=2)
+    foolbox_pgd(Question(mondeq(0), ball(0, 4, 2, 0.1, clip=False), 0), steps=2)
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_bad_arguments_are_named():
     """Label, targets, sizes, norm."""
     network, region = mondeq(0), ball(0, 4, np.inf, 0.1, clip=False)
-    with pytest.raises(InputError, match="label=3"):
-        pgd(network, region, 3)
-    with pytest.raises(InputError, match="targets="):
-        pgd(network, region, 0, targets=[0, 1])
+    with pytest.raises(InputError, match="label: got 3"):
+        pgd(Question(network, region, 3))
+    with pytest.raises(InputError, match="targets: got 0"):
+        pgd(Question(network, region, 0, [0, 1]))
     with pytest.raises(InputError, match="restarts=0"):
-        pgd(network, region, 0, restarts=0)
-    with pytest.raises(RegionError, match="region has 5 inputs, the network 4"):
-        pgd(network, ball(0, 5, 2, 0.1, clip=False), 0)
+        pgd(Question(network, region, 0), restarts=0)
+    with pytest.raises(RegionError, match="region: 5 inputs"):
+        pgd(Question(network, ball(0, 5, 2, 0.1, clip=False), 0))
     with pytest.raises(RegionError, match=r"Foolbox's PGD knows 1, 2 and inf, not 3"):
-        foolbox_pgd(network, ball(0, 4, 3, 0.1, clip=False), 0)
+        foolbox_pgd(Question(network, ball(0, 4, 3, 0.1, clip=False), 0))
 
 
 @pytest.mark.published
@@ -211,7 +209,7 @@ def test_published_network_is_attacked():
 
     def broken(index, epsilon_pixel, clip):
         region = pixel_ball(mnist.image(index), np.inf, epsilon_pixel, mnist.normalisation, clip)
-        return pgd(network, region, mnist.label(index), restarts=2, steps=20).best is not None
+        return pgd(Question(network, region, mnist.label(index)), restarts=2, steps=20).best is not None
 
     unclipped = {i for i in range(12) if broken(i, 0.05, clip=False)}
     clipped = {i for i in range(12) if broken(i, 0.05, clip=True)}
@@ -233,13 +231,13 @@ def test_convolutions_are_attacked_as_their_dense_form_is():
     network = convolutional()
     region = Ball(np.random.default_rng(0).uniform(0, 1, 16), 0.3, np.inf)
     label = network.predict(region.center)
-    ours, dense = pgd(network, region, label), pgd(network.to_dense(), region, label)
+    ours, dense = pgd(Question(network, region, label)), pgd(Question(network.to_dense(), region, label))
     np.testing.assert_allclose(ours.best_margin, dense.best_margin, rtol=1e-6)
-    assert check(network, region, label, ours.best.point).margin == pytest.approx(ours.best.margin)
-    hit = foolbox_pgd(network, region, label, steps=40)
-    assert hit is None or check(network, region, label, hit.point) is not None
+    assert check(Question(network, region, label), ours.best.point).margin == pytest.approx(ours.best.margin)
+    hit = foolbox_pgd(Question(network, region, label), steps=40)
+    assert hit is None or check(Question(network, region, label), hit.point) is not None
     zonotope = Zonotope(region.center, 0.2 * np.random.default_rng(1).standard_normal((16, 5)))
-    ours, dense = pgd(network, zonotope, label), pgd(network.to_dense(), zonotope, label)
+    ours, dense = pgd(Question(network, zonotope, label)), pgd(Question(network.to_dense(), zonotope, label))
     np.testing.assert_allclose(ours.best_margin, dense.best_margin, rtol=1e-6)
     assert all(zonotope.contains(hit.point) for hit in ours.attacks.values())
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tightrope import paths, zoo
+from tightrope import datasets, paths, zoo
 from tightrope.cli import main
-from tightrope.verifiers import robustness
+from tightrope.verifiers import relu_lipschitz, robustness
 from tightrope.workbench import published
 from tightrope.workbench.compare import AGREEMENTS
 
@@ -116,21 +116,42 @@ def test_certify_a_property(tmp_path, monkeypatch):
     assert (answer["verdict"], answer["cases"], answer["counterexample"]) == ("certified", ["certified"], None)
     assert "certified" in call(*OWN, "--property", str(file)).stdout
     file.write_text(declared + box + "(assert (<= Y_0 1000))")
-    answer = json.loads(call(*OWN, "--property", str(file), "--json").stdout)
-    assert answer["verdict"] == "falsified" and len(answer["counterexample"]) == 64 and len(answer["outputs"]) == 10
+    done = call(*OWN, "--property", str(file), "--json")
+    answer = json.loads(done.stdout)
+    assert (done.exit_code, answer["verdict"]) == (1, "falsified")
+    assert len(answer["counterexample"]) == 64 and len(answer["outputs"]) == 10
     text = call(*OWN, "--property", str(file)).stdout
     assert "X_63=" in text and "Y_9=" in text
     for arguments, message in (
-        ((*OWN, "--property", str(file), "--image", "digits:0"), "not both"),
+        ((*OWN, "--property", str(file), "--image", "digits:0"), "--image: a property has its own region"),
         ((*OWN, "--property", str(tmp_path / "absent.vnnlib")), "no file"),
         ((*OWN, "--image", "digits:0"), "--epsilon-pixel"),
         ((*OWN, "--image", "digits:0", "--epsilon-pixel", "0.1", "--normalisation", "x"), "MEAN,STD"),
+        ((*OWN, "--property", str(file), "--method", "box", "--norm", "2"), "--norm, --method: a property has its own"),
+        ((*OWN, "--image", "digits:0", "--epsilon-pixel", "0.1", "--activation", "tanh"), "unknown activation"),
         (("certify", "--network", "digits/mondeq-16", "--property", str(file)), "FeedForward"),
         (("certify", "--network", "digits/mondeq-16", "--image", "digits:0", "--epsilon-pixel", "0.1", "--method",
           "crown"), "unknown method"),
     ):  # fmt: skip
         done = call(*arguments)
         assert done.exit_code == 2 and message in done.stderr, done.output
+
+
+def test_the_competitions_form(tmp_path, monkeypatch):
+    """`vnnlib`: unsat, sat with a point, and timeout are answers; exit code 0 whenever one was written."""
+    monkeypatch.chdir(paths.ROOT)
+    names = [*(f"X_{i}" for i in range(64)), *(f"Y_{i}" for i in range(10))]
+    head = "".join(f"(declare-const {name} Real)" for name in names)
+    head += "".join(f"(assert (<= X_{i} 0.01)) (assert (>= X_{i} 0))" for i in range(64))
+    file, results = tmp_path / "small.vnnlib", tmp_path / "results.txt"
+    for formula, answer in (("(>= Y_0 1000)", "unsat"), ("(<= Y_0 1000)", "sat")):
+        file.write_text(head + f"(assert {formula})")
+        done = call("vnnlib", OWN[2], str(file), str(results), "--time-limit", "30")
+        assert done.exit_code == 0 and done.stdout.strip() == answer
+        first, *point = results.read_text().splitlines()
+        assert first == answer
+    assert point[0].startswith("((X_0 ") and point[-1].startswith("(Y_9 ") and len(point) == 74
+    assert call("vnnlib", OWN[2], str(tmp_path / "absent"), str(results)).exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -151,6 +172,10 @@ def test_certify_a_property(tmp_path, monkeypatch):
         (changed("--epsilon-pixel", "nan"), "epsilon_pixel"),
         ((*CERTIFY, "--label", "10"), "label"),
         ((*CERTIFY, "--method", "simplex"), "unknown method"),
+        ((*CERTIFY, "--method", "scs", "--incomplete"), "--incomplete: only the cascade"),
+        ((*CERTIFY, "--activation", "relu"), "states its own"),
+        (("verify", "image.cert", "--sample", "3"), "--sample: it goes with --result"),
+        (("train-zoo", "--list", "digits/relu-16"), "--list trains nothing"),
         (("run", "table-2"), "or 'chen2021-mondeq/table-2-certified-ratio'"),
         (("run", "--all", "figure-1-relations"), "--all"),
         (("compare", "--all", "figure-1-relations"), "--all"),
@@ -166,6 +191,43 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message):
     assert done.stdout == ""
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("radius", "more", "verdict", "code"),
+    [
+        ("0.01", (), "certified", 0),
+        ("0.3", (), "falsified", 1),
+        ("0.1", ("--method", "box", "--label", "1"), "unknown", 3),
+    ],
+)
+def test_the_exit_code_of_certify_is_the_verdict(radius, more, verdict, code):
+    """As `certify --help` says; what is computed only is not certified."""
+    done = call("certify", "--network", "digits/relu-16", "--image", "digits:0", "--epsilon-pixel", radius, *more)
+    assert (done.exit_code, done.stdout.splitlines()[0].split(": ")[-1]) == (code, verdict), done.output
+
+
+def test_what_is_assumed_of_a_state_dictionary_is_said(monkeypatch):
+    """On stderr, below the verdict and in JSON; nothing once the activation is given."""
+    monkeypatch.chdir(paths.ROOT)
+    image = ("--image", "digits:0", "--epsilon-pixel", "0.01")
+    done = call(*OWN, *image)
+    assert "assumed ReLU between the layers 64 -> 32 -> 10" in done.stderr and "\nassumed: ReLU" in done.stdout
+    assert "ReLU" in json.loads(call(*OWN, *image, "--json").stdout)["assumed"]
+    said = call(*OWN, *image, "--activation", "relu")
+    assert said.stderr == "" and "assumed" not in said.stdout
+
+
+def test_networks_and_methods_are_listed():
+    """With what has to be done to have them; every method of `certify` and of constants."""
+    found = json.loads(call("networks", "--json").stdout)
+    assert [line["network"] for line in found] == list(zoo.names())
+    assert all((line["status"] == "available") == zoo.available(line["network"]) for line in found if line["images"])
+    assert {line["status"] for line in found} <= {"available", "to fetch", "to provide"}
+    assert {line["images"] for line in found} <= {"", *datasets.NORMALISATIONS}
+    assert "digits/relu-16" in call("networks").stdout
+    words = call("methods").stdout.split()
+    assert {*robustness.METHODS, *relu_lipschitz.METHODS} <= set(words)
 
 
 @pytest.mark.parametrize(("written", "meant"), [("LP-ALL", "lp-all"), ("lp_all", "lp-all"), ("CROWN-IBP", "crown_ibp")])
@@ -199,7 +261,7 @@ def test_what_is_proven_of_a_feed_forward_network_is_a_file(tmp_path, method, ra
     file = str(tmp_path / "image.cert")
     question = ["certify", "--network", "digits/fc-natural", "--image", "digits:0", "--epsilon-pixel", radius]
     done = CliRunner().invoke(main, [*question, "--method", method, "--certificate", file])
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == ("point" in words), done.output
     checked = CliRunner().invoke(main, ["verify", file])
     assert checked.exit_code == 0 and words in checked.output and "REFUSED" not in checked.output
     assert checked.output.count(" - F_0 <= -") == (9 if "point" not in words else 0)

@@ -18,7 +18,7 @@ from tightrope.workbench import published
 
 PROMISED = "jupyterlab papermill numpy scipy cvxpy mosek torch foolbox matplotlib ipywidgets pytest nbval".split()
 # Modules whose package has another name.
-PACKAGES = {"yaml": "pyyaml", "sklearn": "scikit-learn", "flint": "python-flint"}
+PACKAGES = {"IPython": "ipython", "yaml": "pyyaml", "sklearn": "scikit-learn", "flint": "python-flint"}
 # Declared for notebooks, as solvers of CVXPY, and as checks.
 NOT_IMPORTED = {
     *("ipykernel", "jupyterlab", "clarabel", "scs"),

@@ -230,3 +230,13 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
 def test_every_error_is_one_of_ours():
     """All have one base, by which the command line knows them."""
     assert issubclass(FileAccessError, TightropeError) and issubclass(FileAccessError, OSError)
+
+
+def test_a_notebook_shows_one_line():
+    """IPython asks an error for what it shows; what a person wrote wrong needs no traceback."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell, shown = InteractiveShell(), []
+    shell._showtraceback = lambda kind, error, lines: shown.append(lines)
+    shell.run_cell("from tightrope.regions import Ball\nBall([0.0], -1, 2)")
+    assert shown == [["RegionError: radius: expected a finite number >= 0, got -1."]]

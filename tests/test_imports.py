@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+import tightrope
+from tightrope.verifiers import robustness, short_forms
+
 #: Packages that take a tenth of a second or more, by those of their modules that are seen in `sys.modules`.
 DEAR = {
     "IPython",
@@ -33,6 +36,7 @@ DRAWN = {"matplotlib", "numpy", "scipy"}
 @pytest.mark.parametrize(
     ("module", "needed"),
     [
+        ("tightrope", set()),
         ("tightrope.cli", set()),
         ("tightrope.workbench.executor", set()),
         ("tightrope.workbench.registry", set()),
@@ -47,3 +51,13 @@ def test_a_package_is_imported_when_it_is_needed(module, needed):
     code = f"import sys, {module}; print(*sorted({DEAR!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) <= needed
+
+
+def test_the_working_set_is_listed_and_found():
+    """Every name, where completion looks for it; another one is no attribute."""
+    assert set(tightrope.__all__) < set(dir(tightrope))
+    for name in tightrope.__all__:
+        assert callable(getattr(tightrope, name)) and getattr(tightrope, name).__doc__
+    assert tightrope.certify is robustness.certify and tightrope.attack is short_forms.attack
+    with pytest.raises(AttributeError, match="'tightrope' has no attribute 'certfy'"):
+        _ = tightrope.certfy

@@ -1,6 +1,7 @@
 """The package without its repository: what `pip install .` leaves on a machine, used from another folder."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,13 +23,14 @@ PROPERTY = """
 """
 ABSOLUTE = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0]]), ([0.0, 0.0], [0.0]))  # |x|
 LIBRARY = """
-import numpy as np, tightrope, tightrope.regions as regions
-from tightrope import networks
-from tightrope.verifiers.relu_lipschitz import lipschitz_bound
-network = networks.load("absolute.npz")
+import tightrope
+network = tightrope.load("absolute.npz")
 print(tightrope.__file__)
-print(round(lipschitz_bound(network, regions.Ball([0.5], 1.0, np.inf)).value, 3))
+print(round(tightrope.lipschitz_bound(network, tightrope.Ball([0.5], 1.0, "inf")).value, 3))
 """
+README = re.search(
+    r"^```python\n(.*?)^```", (paths.ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,12 @@ def test_the_library(installed):
     assert done.returncode == 0, done.stderr
     where, value = done.stdout.split()
     assert Path(where).is_relative_to(installed / "site") and float(value) == 1.0
+
+
+def test_the_example_of_the_readme(installed):
+    """The five lines need no repository."""
+    done = python(installed, "-c", README[1])
+    assert done.stdout.startswith("label 0, predicted 0: certified\n"), done.stderr
 
 
 def test_certify_a_network_of_ones_own(installed):

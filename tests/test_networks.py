@@ -166,6 +166,8 @@ def test_single_input_batch_and_warm_start_agree():
     np.testing.assert_allclose(network.equilibrium(x, z0=z[::-1] + 3.0), z, atol=1e-8)
     np.testing.assert_array_equal(network.equilibrium(x, z0=z, max_iterations=1), network.equilibrium(x, z0=z))
     assert network.logits(x[0]).shape == (3,) and isinstance(network.predict(x[0]), int)
+    assert isinstance(network.predict(x[0].reshape(5, 1)), int)  # an image, and a batch of images
+    np.testing.assert_array_equal(network.predict(x.reshape(-1, 1, 5, 1)), network.predict(x))
     np.testing.assert_array_equal(network.predict(x), network.logits(x).argmax(1))
 
 

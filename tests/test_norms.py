@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tests.helpers import exact, mondeq
 from tightrope import attacks
-from tightrope.certificates import Verdict, check
 from tightrope.errors import RegionError
 from tightrope.networks import FeedForward
+from tightrope.question import Question, Verdict
 from tightrope.regions import INFINITY, Ball, Norm, parse_norm
 from tightrope.verifiers.robustness import certify
 
@@ -90,13 +90,13 @@ def test_another_norm_certifies_and_attacks(make, method):
         if report.attack is not None:
             step = abs(exact(report.attack.point) - exact(center))
             assert (step <= exact(np.full(3, radius)) * exact(np.array(norm.weights))).all()
-            assert attacks.check(network, region, label, report.attack.point) is not None
+            assert attacks.check(Question(network, region, label), report.attack.point) is not None
     assert verdicts <= {Verdict.CERTIFIED, Verdict.COMPUTED, Verdict.FALSIFIED} and len(verdicts) == 2
 
 
-def test_certificates_of_another_norm_are_checked_and_files_refuse_it_by_name():
+def test_files_refuse_another_norm_by_name():
     network, region = mondeq(4), Ball(np.zeros(3), 1e-3, NORMS[-1])
     report = certify(network, region, network.predict(region.center))
-    assert all(check(decision.certificate, network, region) < 0 for decision in report.decisions)
+    assert report.verdict is Verdict.CERTIFIED
     with pytest.raises(RegionError, match="WeightedMaximum"):
-        region.stated()
+        report.certificates()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tightrope.errors import CorruptDataError, InputError, MissingDataError, TightropeError
-from tightrope.properties import MOST_CASES, parse_vnnlib, read_vnnlib
+from tightrope.properties import MOST_CASES, Constraint, parse_vnnlib, read_vnnlib
 
 DECLARED = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)(declare-const Y_1 Real)"
 BOX = "(assert (<= X_0 1))(assert (>= X_0 0))(assert (<= X_1 0.5))(assert (>= X_1 (- 0.5)))"
@@ -94,16 +94,19 @@ def _random_formula(rng, depth: int):
         ("(assert (<= Y_0 Y_1))) ", "closing bracket too many"),
         ("assert", "'assert' stands outside brackets"),
         ("(" * 60, "nested more than 50"),
-        ("(vnnlib-version <2.0>)", "not known; declare-const and assert of VNN-LIB version 1"),
+        ("(vnnlib-version <2.0>)", "not known; declare-const, assert, and define-fun"),
         ("(declare-const Z_0 Real)", "variables are X_0"),
         ("(declare-const X_2 Int)", "of sort Real"),
         ("(declare-const X_3 Real)", "3 variables X are declared, not X_0, X_1, ... without gaps"),
         ("(assert (<= Y_2 0))", "Y_2 is not declared"),
-        ("(assert (not (<= Y_0 0)))", r"\(not \(<= Y_0 0\)\): expected \(and"),
+        ("(assert (not (<= Y_0 0) (<= Y_1 0)))", r"\(<= Y_1 0\)\): expected \(and"),
+        ("(define-fun half (Real) Real 0.5)", "not known"),
         ("(assert (or))", "expected"),
         ("(assert Y_0)", "expected"),
         ("(assert (<= (* Y_0 Y_1) 0))", "is not linear"),
-        ("(assert (<= (/ Y_0 2) 0))", r"expected a number, a variable, or \+, -, \*"),
+        ("(assert (<= (^ Y_0 2) 0))", r"expected a number, a variable, or \+, -, \*"),
+        ("(assert (<= (/ Y_0 0) 0))", "with a number b other than 0"),
+        ("(assert (<= (/ 1 Y_0) 0))", "with a number b other than 0"),
         ("(assert (<= Y_0 ten))", "'ten' is no number"),
         ("(assert (<= Y_0 nan))", "'nan' is no number"),
         ("(assert (<= Y_0 1e9999999999))", "is no number"),
@@ -162,3 +165,29 @@ def test_damaged_texts_are_named_errors_or_properties(rng):
         except TightropeError:
             refused += 1
     assert refused > 100
+
+
+def test_not_quotients_and_definitions():
+    """Negations by De Morgan, strict where the comparison was not; thirds exactly; names for expressions."""
+    text = DECLARED + BOX + "(define-fun sum () Real (+ Y_0 Y_1))"
+    text += "(assert (not (or (<= sum (/ 1 3)) (and (> Y_0 1) (= Y_1 2)))))"
+    cases = parse_vnnlib(text).cases
+    outputs = [
+        [one for one in case.constraints if ("Y", 0) in one.weights or ("Y", 1) in one.weights] for case in cases
+    ]
+    third = Constraint({("Y", 0): Fraction(-1), ("Y", 1): Fraction(-1)}, Fraction(-1, 3), True)
+    apart = [Constraint({("Y", 1): Fraction(sign)}, Fraction(2 * sign), True) for sign in (1, -1)]
+    assert outputs == [
+        [third, Constraint({("Y", 0): Fraction(1)}, Fraction(1), False)],
+        *([third, one] for one in apart),
+    ]
+
+
+def test_strict_and_exact_boxes():
+    """A box that only a strict bound empties is none, and points are moved into what the file says."""
+    declared = "(declare-const X_0 Real)(declare-const Y_0 Real)"
+    assert not parse_vnnlib(declared + "(assert (>= X_0 1))(assert (< X_0 1))").cases
+    (case,) = parse_vnnlib(declared + "(assert (> X_0 0.5))(assert (<= X_0 0.7))").cases
+    for start in (0.0, 0.5, 0.6, 0.7, 1.0):
+        (moved,) = case.moved_inside(np.array([start]))
+        assert Fraction(1, 2) < moved <= Fraction("0.7")

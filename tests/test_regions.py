@@ -137,10 +137,11 @@ def test_unknown_norms_are_refused(norm):
         {"radius": np.nan},
         {"radius": np.inf},
         {"center": np.array([0.0, np.nan])},
-        {"center": np.zeros((2, 2))},
+        {"center": 0.0},
         {"lower": np.zeros(2)},
         {"lower": np.ones(2), "upper": 2 * np.ones(2)},
         {"lower": -np.ones(2), "upper": np.array([1.0, np.nan])},
+        {"lower": -np.ones(3), "upper": np.ones(3)},
     ],
     ids=str,
 )
@@ -174,10 +175,22 @@ def test_pixel_ball_refuses_epsilon(epsilon):
         pixel_ball(np.zeros(3), 2, epsilon, datasets.Normalisation(0.1, 0.5), clip=False)
 
 
-@pytest.mark.parametrize("image", [np.full(3, 1.5), np.array([0, np.nan]), np.zeros((2, 2))], ids=str)
+@pytest.mark.parametrize("image", [np.full(3, 1.5), np.array([0, np.nan]), 0.5], ids=str)
 def test_pixel_ball_refuses_images(image):
     with pytest.raises(RegionError, match="image"):
         pixel_ball(image, 2, 0.1, datasets.Normalisation(0.1, 0.5), clip=False)
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 4), (1, 3, 4), (2, 2, 3)])
+def test_images_of_any_shape_are_flattened_row_by_row(shape):
+    """The region is that of the flat image, and so are its sides."""
+    flat = np.linspace(0, 1, 12)
+    image = flat.reshape(shape)
+    assert Ball(image, 0.1, 2).sha256() == Ball(flat, 0.1, 2).sha256()
+    cut = Ball(image, 0.1, 2, image - 1, image + 1)
+    assert cut.sha256() == Ball(flat, 0.1, 2, flat - 1, flat + 1).sha256()
+    scale = datasets.Normalisation(0.1, 0.5)
+    assert pixel_ball(image, "inf", 0.1, scale, True).sha256() == pixel_ball(flat, "inf", 0.1, scale, True).sha256()
 
 
 SETS = {

@@ -6,17 +6,17 @@ projected gradient descent, as the papers use it, and :func:`pgd`, which aims at
 points.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tightrope.arguments import require_network, require_region
 from tightrope.errors import ConvergenceError, InputError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
-from tightrope.regions import Ball, Polytope, Region
+from tightrope.outward import at_least
+from tightrope.question import Question
 
 #: From x (N, p0) to values (N,) and their gradients (N, p0).
 _Ascent = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -48,7 +48,7 @@ class Attack:
 RESIDUALS = (1e-10, 1e-13, 1e-16)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PGDResult:
     """What a targeted search found.
 
@@ -68,33 +68,29 @@ class PGDResult:
         """The attack with the largest margin, or None."""
         return max(self.attacks.values(), key=lambda attack: attack.margin, default=None)
 
+    def __repr__(self) -> str:
+        searched = f"of {int(np.isfinite(self.best_margin).sum())} labels searched, {len(self.attacks)} are reached"
+        most = "" if self.best is None else f", label {self.best.label} by {at_least(self.best.margin)}"
+        return f"<{type(self).__name__}: {searched}{most}>"
 
-def check(
-    network: MonDEQ | FeedForward,
-    region: Region,
-    label: int,
-    points: ArrayLike,
-    targets: Iterable[int] | None = None,
-) -> Attack | None:
-    """Return the row of points (N, p0) that proves most clearly that label does not win, or None.
+
+def check(question: Question, points: ArrayLike) -> Attack | None:
+    """Return the most clearly wrong of these points (N, p0) or (p0,) at which the true label does not win, or None.
 
     Points outside the region by more than rounding do not count, nor do scores that are not finite; the others are
     moved into it, and their margins are computed anew in float64.
 
-    Parameters
-    ----------
-    targets : iterable of int, optional
-        The labels that may win instead; all others if left out.
+    Only the question's targets may win instead.
     """
+    region, label = question.region, question.label
     rows = np.atleast_2d(np.asarray(points, dtype=np.float64))
     rows = rows[np.isfinite(rows).all(-1)]
     rows = region.inwards(rows[region.contains(rows)])
     rows = rows[region.holds(rows)]
     if not len(rows):
         return None
-    margins = _margins(network, label, rows)
-    asked = np.isin(np.arange(margins.shape[1]), list(range(margins.shape[1]) if targets is None else targets))
-    asked[label] = False
+    margins = _margins(question.network, label, rows)
+    asked = np.isin(np.arange(margins.shape[1]), question.targets)
     margins = np.where(asked & np.isfinite(margins), margins, -np.inf)
     row, target = np.unravel_index(np.argmax(margins), margins.shape)
     if margins[row, target] < 0:
@@ -107,16 +103,7 @@ def margins_at(network: MonDEQ | FeedForward, label: int, point: np.ndarray) -> 
     return _margins(network, label, np.asarray(point, float)[None])[0]
 
 
-def pgd(
-    network: MonDEQ | FeedForward,
-    region: Region,
-    label: int,
-    *,
-    targets: Iterable[int] | None = None,
-    restarts: int = 5,
-    steps: int = 50,
-    seed: int = 0,
-) -> PGDResult:
+def pgd(question: Question, *, restarts: int = 5, steps: int = 50, seed: int = 0) -> PGDResult:
     """Maximise F_t - F_label over the region for each target t by projected gradient ascent.
 
     The first start is the region's centre, the others are random points of the region. Steps follow the
@@ -126,45 +113,43 @@ def pgd(
 
     Parameters
     ----------
-    network : MonDEQ or FeedForward
-    region : Ball, Zonotope, EllipsoidRegion or Polytope
-    label : int
-        The true label.
-    targets : iterable of int, optional
-        Labels to aim at; all others if left out.
+    question
+        The network, the region and the true label; the labels to aim at are its targets.
     restarts, steps : int
         Starting points for each target, and steps from each.
     seed : int
         The seed of the random starting points.
     """
-    targets = _checked_targets(network, region, label, targets)
+    network, region, label = question.network, question.region, question.label
     if restarts < 1 or steps < 0:
         raise InputError(f"restarts={restarts}, steps={steps}: give restarts >= 1 and steps >= 0.")
-    best_margin = np.full(network.classes, np.nan)
-    if not targets:
-        return PGDResult({}, best_margin)
+    if not question.targets:
+        return PGDResult({}, np.full(network.classes, np.nan))
     if region.generators is not None:
         inside = network.after(region.center, region.generators)
-        inner = pgd(inside, region.parameters, label, targets=targets, restarts=restarts, steps=steps, seed=seed)
-        found = {target: check(network, region, label, region.at(hit.point)) for target, hit in inner.attacks.items()}
+        within = Question(inside, region.parameters, label, question.targets)
+        inner = pgd(within, restarts=restarts, steps=steps, seed=seed)
+        found = {target: check(question, region.at(hit.point)) for target, hit in inner.attacks.items()}
         return PGDResult({target: hit for target, hit in found.items() if hit is not None}, inner.best_margin)
-    points = _gradient_ascent(network, region.parameters, label, targets, restarts, steps, seed)
-    return _evaluated(network, region.parameters, label, targets, points)
+    return _evaluated(question, ascend(question, restarts, steps, seed))
 
 
-def ascend(
-    network: MonDEQ | FeedForward,
-    region: Ball,
-    label: int,
-    target: int,
-    *,
-    restarts: int = 5,
-    steps: int = 50,
-    seed: int = 0,
-) -> np.ndarray:
-    """The best point of each start of :func:`pgd` for one target, (restarts, p0), successful or not."""
-    targets = _checked_targets(network, region, label, [target])
-    return _gradient_ascent(network, region, label, targets, restarts, steps, seed)[0]
+def ascend(question: Question, restarts: int, steps: int, seed: int = 0) -> np.ndarray:
+    """Return the best point of each start of :func:`pgd`, (targets, restarts, p0), whether it is an attack or not."""
+    region, targets = question.region.parameters, question.targets
+    starts = np.vstack([region.center, region.sample(restarts - 1, np.random.default_rng(seed))])
+    x = np.tile(starts, (len(targets), 1))  # row r of target i: i * restarts + r
+    ascent = _ascent(question.network, question.label, np.repeat(targets, restarts))
+    value, gradient = ascent(x)
+    best_value, best_x = value, x
+    for step in range(steps):
+        length = region.diameter * 0.01 ** (step / max(1, steps - 1))
+        x = region.retract(x + length * region.steepest(x, gradient))
+        value, gradient = ascent(x)
+        improved = value > best_value
+        best_value = np.where(improved, value, best_value)
+        best_x = np.where(improved[:, None], x, best_x)
+    return best_x.reshape(len(targets), restarts, -1)
 
 
 def batched_pgd(
@@ -233,40 +218,14 @@ def _mislabelled(network: FeedForward, points: np.ndarray, labels: np.ndarray) -
     return np.isfinite(scores).all(1) & (scores.argmax(1) != labels)
 
 
-def _gradient_ascent(
-    network: MonDEQ | FeedForward,
-    region: Ball | Polytope,
-    label: int,
-    targets: list[int],
-    restarts: int,
-    steps: int,
-    seed: int,
-) -> np.ndarray:
-    """Return the best points (targets, restarts, p0) of projected gradient ascent."""
-    starts = np.vstack([region.center, region.sample(restarts - 1, np.random.default_rng(seed))])
-    x = np.tile(starts, (len(targets), 1))  # row r of target i: i * restarts + r
-    ascent = _ascent(network, label, np.repeat(targets, restarts))
-    value, gradient = ascent(x)
-    best_value, best_x = value, x
-    for step in range(steps):
-        length = region.diameter * 0.01 ** (step / max(1, steps - 1))
-        x = region.retract(x + length * region.steepest(x, gradient))
-        value, gradient = ascent(x)
-        improved = value > best_value
-        best_value = np.where(improved, value, best_value)
-        best_x = np.where(improved[:, None], x, best_x)
-    return best_x.reshape(len(targets), restarts, -1)
-
-
-def _evaluated(
-    network: MonDEQ | FeedForward, region: Ball | Polytope, label: int, targets: list[int], points: np.ndarray
-) -> PGDResult:
+def _evaluated(question: Question, points: np.ndarray) -> PGDResult:
     """Re-evaluate the best points (targets, restarts, p0) inside the region and to full accuracy."""
+    network, region = question.network, question.region.parameters
     points = region.inwards(points)
-    margins = _margins(network, label, points.reshape(-1, points.shape[-1])).reshape(*points.shape[:2], -1)
+    margins = _margins(network, question.label, points.reshape(-1, points.shape[-1])).reshape(*points.shape[:2], -1)
     inside = region.holds(points)
     attacks, best_margin = {}, np.full(network.classes, np.nan)
-    for i, target in enumerate(targets):
+    for i, target in enumerate(question.targets):
         margin = margins[i, :, target]
         margin = np.where(inside[i] & np.isfinite(margin), margin, -np.inf)
         row = int(np.argmax(margin))
@@ -275,21 +234,6 @@ def _evaluated(
         if margin[row] >= 0:
             attacks[target] = Attack(points[i, row].copy(), target, float(margin[row]))
     return PGDResult(attacks, best_margin)
-
-
-def _checked_targets(
-    network: MonDEQ | FeedForward, region: Region, label: int, targets: Iterable[int] | None
-) -> list[int]:
-    require_network(network)
-    require_region(region)
-    if region.size != network.input_size:
-        raise RegionError(f"region has {region.size} inputs, the network {network.input_size}.")
-    labels = range(network.classes)
-    targets = [t for t in labels if t != label] if targets is None else [int(t) for t in targets]
-    if label not in labels or label in targets or not set(targets) <= set(labels):
-        known = f"0 to {network.classes - 1}"
-        raise InputError(f"label={label}, targets={targets}: give labels from {known}, the label not a target.")
-    return targets
 
 
 def _margins(network: MonDEQ | FeedForward, label: int, points: np.ndarray) -> np.ndarray:
@@ -351,15 +295,13 @@ def _ascent_by_autograd(network: FeedForward, label: int, targets: np.ndarray) -
     return ascent
 
 
-def foolbox_pgd(network: MonDEQ | FeedForward, region: Ball, label: int, **options: Any) -> Attack | None:
+def foolbox_pgd(question: Question, **options: Any) -> Attack | None:
     """Run :func:`foolbox_pgd_each` for one image."""
-    return foolbox_pgd_each(network, [region], [label], **options)[0]
+    return foolbox_pgd_each([question], **options)[0]
 
 
 def foolbox_pgd_each(
-    network: MonDEQ | FeedForward,
-    regions: Sequence[Ball],
-    labels: Sequence[int],
+    questions: Sequence[Question],
     *,
     steps: int | None = None,
     relative_step: float | None = None,
@@ -392,8 +334,8 @@ def foolbox_pgd_each(
         np.inf: foolbox.attacks.LinfProjectedGradientDescentAttack,
     }
     batches: dict[tuple, list[int]] = {}
-    for i, (region, label) in enumerate(zip(regions, labels, strict=True)):
-        _checked_targets(network, region, label, None)
+    for i, question in enumerate(questions):
+        region = question.region.require_ball("Foolbox's PGD is")
         if region.norm not in kinds:
             raise RegionError(f"norm: Foolbox's PGD knows 1, 2 and inf, not {region.norm:g}; use attacks.pgd.")
         lower, upper = region.lower, region.upper
@@ -401,16 +343,16 @@ def foolbox_pgd_each(
             lower, upper = region.bounding_box()
         # A hair wider, so that the bounds hold the centre after rounding; the result is re-checked without it.
         bounds = (float(lower.min()) - 1e-9, float(upper.max()) + 1e-9)
-        batches.setdefault((region.norm, region.radius, bounds), []).append(i)
-    module = to_module(network).eval()
-    found: list[Attack | None] = [None] * len(regions)
+        batches.setdefault((question.network, region.norm, region.radius, bounds), []).append(i)
+    modules = {network: to_module(network).eval() for network in {question.network for question in questions}}
+    found: list[Attack | None] = [None] * len(questions)
     chosen = {"steps": steps, "rel_stepsize": relative_step}
-    for (norm, radius, bounds), rows in batches.items():
+    for (network, norm, radius, bounds), rows in batches.items():
         if not radius > 0:
             for i in rows:
-                found[i] = check(network, regions[i], labels[i], regions[i].center)
+                found[i] = check(questions[i], questions[i].region.center)
             continue
-        model = foolbox.PyTorchModel(module, bounds=bounds, device="cpu")
+        model = foolbox.PyTorchModel(modules[network], bounds=bounds, device="cpu")
         given = {name: value for name, value in chosen.items() if value is not None}
         attack = kinds[norm](**given, random_start=random_start)
         with torch.random.fork_rng(devices=[]):  # Foolbox draws from torch's global generator
@@ -418,9 +360,9 @@ def foolbox_pgd_each(
             for _ in range(restarts):
                 if not (rows := [i for i in rows if found[i] is None]):
                     break
-                centers = torch.tensor(np.array([regions[i].center for i in rows]))
-                goal = foolbox.Misclassification(torch.tensor([labels[i] for i in rows]))
+                centers = torch.tensor(np.array([questions[i].region.center for i in rows]))
+                goal = foolbox.Misclassification(torch.tensor([questions[i].label for i in rows]))
                 points = attack(model, centers, goal, epsilons=[radius])[1][0].detach().double().numpy()
                 for i, point in zip(rows, points, strict=True):
-                    found[i] = check(network, regions[i], labels[i], regions[i].project(point))
+                    found[i] = check(questions[i], questions[i].region.require_ball("this is").project(point))
     return found

@@ -1,4 +1,4 @@
-"""The command `tightrope`: list, run, compare, report, certificates, certify, verify, train-zoo, data.
+"""The command `tightrope`; `tightrope --help` lists what it does.
 
 Every error that a user can cause is one line on stderr and exit code 2.
 """
@@ -6,20 +6,23 @@ Every error that a user can cause is one line on stderr and exit code 2.
 import json
 import math
 import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from tightrope import __version__, paths
-from tightrope.errors import InputError, TightropeError
+from tightrope.errors import AssumptionWarning, InputError, TightropeError
 from tightrope.verifiers.methods import METHODS, known_method, methods
 from tightrope.workbench import published
 from tightrope.workbench.tables import Table
 
 if TYPE_CHECKING:
     from tightrope.datasets import Dataset
+    from tightrope.zoo import Entry
 
 
 # A command imports what it needs by itself, so that `--help` and a mistake are answered at once.
@@ -144,10 +147,12 @@ def run(
 @main.command()
 @click.argument("names", metavar="[RESULT]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One object per printed number.")
-@click.option("--markdown", is_flag=True, help="What has been reproduced, as the README shows it.")
+@click.option(
+    "--markdown", is_flag=True, help="Verdicts by result, as the README shows them, or a paper's, with its key."
+)
 @click.option("--all", "everything", is_flag=True, help="Include the results that have no notebook yet.")
 def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: bool) -> None:
-    """Put each printed number beside ours."""
+    """Put each printed number beside ours; of results, or of a paper by its key."""
     from tightrope.workbench import compare as comparing
     from tightrope.workbench.records import Store
 
@@ -157,11 +162,12 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
     defaults = {result.key: published.defaults(result) for result in results if result.runnable}
     with Store(read_only=True) as store:
         lines = comparing.compare(results, store, defaults)
+        if markdown:
+            table = comparing.paper_table(results, lines, store) if names else comparing.summary_table(lines)
+            click.echo(table.to_markdown())
+            return
     if as_json:
         _print_json([line.as_dict() for line in lines])
-        return
-    if markdown:
-        click.echo(comparing.summary_table(lines).to_markdown())
         return
     waiting = [result for result in results if not result.runnable]
     if not names and not everything:
@@ -186,6 +192,8 @@ def report(output: Path | None) -> None:
     site = reporting.write(output)
     click.echo(", ".join(f"{count} {word}" for word, count in site.counts.most_common()))
     click.echo(f"{site.index}: {site.pages} pages, {site.size / 1e6:.1f} MB")
+    if not site.api:
+        click.echo(reporting.NO_API)
 
 
 @main.command("certificates")
@@ -233,7 +241,15 @@ _CERTIFY = f"""Decide whether a label is the same on a whole ball around an imag
 METHOD is {_written(_COMMON)}; for feed-forward networks also
 {_written(name for name in METHODS if name not in _COMMON)}. Case, hyphens and underscores make no difference: LP-ALL is
 lp-all.
+
+A property is of a feed-forward network.
+
+Exit code 0: certified, 1: falsified, 3: neither is known, 2: an error.
 """
+#: Exit codes of `certify` by verdict; all others are unknown.
+_EXIT, _UNKNOWN = {"certified": 0, "falsified": 1}, 3
+#: The options of `certify` that go with a property.
+_OF_PROPERTIES = ("network_name", "property_file", "time_limit", "activation", "as_json")
 
 
 @main.command(help=_CERTIFY)
@@ -242,7 +258,7 @@ lp-all.
     "network_name",
     required=True,
     metavar="NAME|FILE",
-    help="A name of the zoo, or a .npz, .mat, .onnx, .pt or .pth file.",
+    help="A name of the zoo (`tightrope networks`), or a .npz, .mat, .onnx, .onnx.gz, .pt or .pth file.",
 )
 @click.option("--image", "image_name", metavar="SET:INDEX", help="Test image, from 0: mnist:0, digits:3.")
 @click.option("--norm", metavar="Q", default="inf", show_default=True, help="1, 2, inf or another order q >= 1.")
@@ -253,23 +269,36 @@ lp-all.
     metavar="MEAN,STD|none",
     help="From pixels to the network's input. By default what the zoo says; for a file, that of the data set.",
 )
+@click.option("--activation", metavar="relu", help="Between the layers of a state dictionary (.pt), which has none.")
 @click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
-@click.option("--incomplete", is_flag=True, help="Stop at the relaxation, before branch and bound.")
+@click.option("--incomplete", is_flag=True, help="Stop the cascade at the relaxation, before branch and bound.")
 @click.option("--property", "property_file", metavar="FILE", help="A .vnnlib or .vnnlib.gz file instead of an image.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Of processor time for the whole property.",
+)
 @click.option("--certificate", "certificate_file", metavar="FILE", help="Write what is proven, for `tightrope verify`.")
 @click.option("--json", "as_json", is_flag=True, help="One object: question, verdict, and the bound of each label.")
+@click.pass_context
 def certify(
+    context: click.Context,
     network_name: str,
     image_name: str | None,
     norm: str,
     epsilon_pixel: float | None,
     clip: bool,
     normalisation: str | None,
+    activation: str | None,
     label: int | None,
     method: str,
     incomplete: bool,
     property_file: str | None,
+    time_limit: float,
     certificate_file: str | None,
     as_json: bool,
 ) -> None:
@@ -277,17 +306,21 @@ def certify(
     if property_file is not None:
         if certificate_file is not None:
             raise InputError("a property has no certificate file, which is about labels only: leave out --certificate")
-        _certify_property(network_name, property_file, image_name, epsilon_pixel, as_json)
-        return
+        others = [name for name in context.params if name not in _OF_PROPERTIES]
+        _refuse(context, others, "a property has its own region and way of proof; with --property leave it out")
+        context.exit(_certify_property(network_name, property_file, activation, time_limit, as_json))
+    _refuse(context, ["time_limit"], "it is for --property")
     if image_name is None or epsilon_pixel is None:
         raise InputError("write --image and --epsilon-pixel, or --property")
     from tightrope import zoo
     from tightrope.regions import pixel_ball
     from tightrope.verifiers import robustness
 
-    entry = zoo.get(network_name)
+    entry = _network(network_name, activation)
     network = entry.network
     chosen = known_method(network, method)
+    if chosen.name != "cascade":
+        _refuse(context, ["incomplete"], "only the cascade has branch and bound to leave out; leave it out")
     data, index = _image(image_name)
     pixels, true = data.image(index), data.label(index)
     if pixels.size != network.input_size:
@@ -312,30 +345,101 @@ def certify(
         asked |= {"norm": "inf" if math.isinf(region.norm) else region.norm, "epsilon_pixel": epsilon_pixel}
         asked |= {"clip": clip, "normalisation": [scale.mean, scale.std]}
         _print_json(asked | report.to_dict())
-        return
-    click.echo(f"{data.name}:{index}, label {true}, predicted {report.predicted}: {report.verdict.value}")
-    click.echo(Table(*report.table()))
+    else:
+        click.echo(f"{data.name}:{index}, {report}")
+    context.exit(_EXIT.get(report.verdict.value, _UNKNOWN))
 
 
-def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, as_json: bool) -> None:
-    """The answer to `certify --property`."""
+def _network(name: str, activation: str | None) -> "Entry":
+    """Return a network by its name or file; what had to be assumed of it is said on stderr."""
     from tightrope import zoo
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumptionWarning)
+        entry = zoo.get(name, activation)
+    if assumed := getattr(entry.network, "assumed", ""):
+        click.echo(f"{name}: assumed {assumed}; --activation relu if that is so", err=True)
+    elif activation is not None and not name.lower().endswith((".pt", ".pth")):
+        raise InputError(f"activation: {name} states its own; leave out --activation, which is for state dictionaries")
+    return entry
+
+
+def _refuse(context: click.Context, names: Iterable[str], reason: str) -> None:
+    """Refuse the options among these parameters that were written, since they would do nothing."""
+    given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if options := [option.opts[0] for option in context.command.params if option.name in given]:
+        raise InputError(f"{', '.join(options)}: {reason}")
+
+
+def _certify_property(network_name: str, file: str, activation: str | None, time_limit: float, as_json: bool) -> int:
+    """Answer `certify --property`; return its exit code."""
     from tightrope.properties import read_vnnlib
+    from tightrope.question import Limits
     from tightrope.verifiers.properties import certify_property
 
-    if image_name is not None or epsilon_pixel is not None:
-        raise InputError("a property has its own region: write --property, or --image and --epsilon-pixel, not both")
-    question = read_vnnlib(file)
-    report = certify_property(zoo.get(network_name).network, question)
+    report = certify_property(_network(network_name, activation).network, read_vnnlib(file), Limits(time=time_limit))
     if as_json:
         _print_json({"network": network_name, "property": file, **report.to_dict()})
+    else:
+        click.echo(f"{file}, {report}")
+    return _EXIT.get(report.verdict.value, _UNKNOWN)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One object per network.")
+def networks(as_json: bool) -> None:
+    """List the networks that have a name, the images that each is for, and whether both are here.
+
+    available: on this machine. to fetch: `make data` does it. to provide: its images are in no registry; data/README.md
+    says which files to put where. A file of one's own needs no name: `tightrope certify --network FILE`.
+    """
+    from tightrope import zoo
+
+    found = [(name, zoo.dataset_of(name), zoo.status(name)) for name in zoo.names()]
+    columns = ("network", "images", "status")
+    if as_json:
+        _print_json([dict(zip(columns, line, strict=True)) for line in found])
         return
-    click.echo(f"{file}: {report.verdict.value}" + (f" ({report.reason})" if report.reason else ""))
-    click.echo(f"{len(report.cases)} of {len(question.cases)} cases looked at")
-    told = (("counterexample", "X", report.counterexample), ("its outputs", "Y", report.outputs))
-    for words, letter, numbers in told:
-        if numbers is not None:
-            click.echo(f"{words}: " + " ".join(f"{letter}_{i}={v:.17g}" for i, v in enumerate(numbers.tolist())))
+    click.echo(Table(columns, found))
+
+
+@main.command("methods")
+def methods_() -> None:
+    """List the methods of `certify`, and those of `tightrope.lipschitz_bound`."""
+    from tightrope.verifiers import relu_lipschitz
+
+    yes = {True: "yes", False: ""}
+    known = [
+        (m.name, yes[bool(m.mondeq)], yes[bool(m.layers)], ", ".join(m.orders), yes[m.boxes], m.about)
+        for m in METHODS.values()
+    ]
+    click.echo(Table(("certify", "monDEQ", "feed-forward", "orders", "boxes only", "what it is"), known))
+    click.echo()
+    constants = [(name, method.side, method.about) for name, method in relu_lipschitz.METHODS.items()]
+    click.echo(Table(("lipschitz_bound", "bounds from", "what it is (feed-forward networks, one output)"), constants))
+
+
+@main.command()
+@click.argument("network_name", metavar="NETWORK")
+@click.argument("property_file", metavar="PROPERTY")
+@click.argument("results", metavar="RESULTS", type=click.Path(dir_okay=False, writable=True))
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
+def vnnlib(network_name: str, property_file: str, results: str, time_limit: float) -> None:
+    """Answer a property as the verification competition (VNN-COMP) asks: sat, unsat, unknown or timeout, in RESULTS.
+
+    The property holds if the answer is unsat; sat is followed by the counterexample, whose decimals are exact. The time
+    limit is in seconds of processor time. The exit code is 0 whenever RESULTS was written.
+    """
+    from tightrope.files import replace_text
+    from tightrope.properties import read_vnnlib
+    from tightrope.question import Limits
+    from tightrope.verifiers.properties import certify_property, competition_text
+
+    question = read_vnnlib(property_file)
+    report = certify_property(_network(network_name, None).network, question, Limits(time=time_limit))
+    text = competition_text(report)
+    replace_text(Path(results), text)
+    click.echo(text.splitlines()[0])
 
 
 @main.command()
@@ -353,7 +457,9 @@ def _certify_property(network_name: str, file: str, image_name, epsilon_pixel, a
 @click.option("--profile", type=click.Choice(published.PROFILES), default="paper", show_default=True)
 @click.option("--sample", type=int, metavar="N", help="At most N rows, drawn by --seed.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.pass_context
 def verify(
+    context: click.Context,
     files: tuple[str, ...],
     network_name: str | None,
     results: tuple[str, ...],
@@ -375,6 +481,7 @@ def verify(
         return
     if not files:
         raise InputError("files: name certificate files, or write --result RESULT or --all")
+    _refuse(context, ["profile", "sample", "seed"], "it goes with --result or --all, not with files; leave it out")
     from tightrope import checker, proofs, zoo
     from tightrope.networks import FeedForward
 
@@ -424,6 +531,8 @@ def train_zoo(names: tuple[str, ...], listing: bool, printed: bool) -> None:
     from tightrope import training  # torch, which nothing else here needs at once
 
     if listing:
+        if names or printed:
+            raise InputError("--list trains nothing: leave it out, or the names and --printed")
         for name, recipe in training.RECIPES.items():
             cost = "minutes" if recipe.quick else "up to hours; by name only"
             click.echo(f"{name}: {' -> '.join(map(str, recipe.sizes))}, {recipe.words} ({cost})")
@@ -468,12 +577,13 @@ def data() -> None:
 
 
 def _chosen(names: tuple[str, ...], everything: bool, runnable: bool = True) -> list[published.Result]:
-    """The results named, or all of them (all that can be run)."""
+    """The results named, those of a paper where a name is its key, or all of them (all that can be run)."""
     known = published.results()
     if names and everything:
         raise InputError("--all is every result: leave it out, or the names")
     if names:
-        return [published.find(name, known) for name in names]
+        of_papers = {name: [result for result in known if result.paper == name] for name in names}
+        return [result for name in names for result in of_papers[name] or [published.find(name, known)]]
     if not everything:
         raise InputError("name a result (`tightrope list`), or write --all")
     return [result for result in known if result.runnable or not runnable]

@@ -11,6 +11,14 @@ from difflib import get_close_matches
 class TightropeError(Exception):
     """Base class of all errors of this package."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return the one line that IPython shows in place of a traceback: what to write instead is in it."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class AssumptionWarning(UserWarning):
+    """Something that a file does not say, and what was taken for it."""
+
 
 class InputError(TightropeError, ValueError):
     """An argument has the wrong shape, value or unit."""

@@ -1,10 +1,11 @@
 """Certificate files of what the solvers found: written here, and called proven only where the checker proves them.
 
-The multipliers of a :class:`tightrope.certificates.Certificate` belong to coordinates of unit size; a file has them in
-input units, in single precision where the checker still proves the claim. :mod:`tightrope.checker` decides and knows
-nothing of this module; each kind of file is a theory of its README.
+The multipliers of a :class:`DualBound` belong to coordinates of unit size; a file has them in input units, in single
+precision where the checker still proves the claim. :mod:`tightrope.checker` decides and knows nothing of this module;
+each kind of file is a theory of its README.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,6 @@ import numpy as np
 from tightrope import checker, zoo
 from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.certificates import Certificate
 from tightrope.checker import Finding
 from tightrope.checker import mondeq as theory
 from tightrope.checker import phases as phase_theory
@@ -37,9 +37,11 @@ DIGITS = 5
 DISTANCE_DIGITS = 7
 #: By how much a multiplier may be below the largest one of its kind: 0 proves nothing where an input can move.
 SMALLEST = 1e-12
-#: By how much t and q are raised, relative to the largest and to themselves, where a solver's own multipliers leave
-#: the form in z with an eigenvalue a little below 0: the bounds that `sound_bound` proves may use that z is bounded.
-NUDGES = tuple((size, factor * size) for size in (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5) for factor in (1, 10, 100, 1000))
+#: The multiplier of a ball that is a point, relative to the largest one.
+POINT = 1e20
+#: By how much t is raised, relative to the largest, where a solver's own multipliers leave the form in z with an
+#: eigenvalue a little below 0: the bounds that `sound_bound` proves may use that z is bounded. And q, see `_around`.
+NUDGES = tuple(itertools.product(10.0 ** np.arange(-12, 0), (0.01, 1.0)))
 
 #: By how much, relative to 1 + its size, the bound in a file may be above the solver's for it.
 LOOSEST = 1e-3
@@ -50,6 +52,27 @@ ROW_PAIRS = "(offset - row d)(offset - row d, 1 - d, 1 + d)"
 _Content = tuple[dict, dict[str, np.ndarray]]
 #: A claim, and its row of each array.
 _Claim = tuple[dict, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class DualBound:
+    """An upper bound of F_target - F_label on a region, and the multipliers that it follows from.
+
+    Attributes
+    ----------
+    bound
+        Proven in floating point (:func:`tightrope.solvers.sound.sound_bound`); whether the checker proves it too, a
+        :class:`Proof` says.
+    multipliers
+        Name of a constraint group -> (k,) multipliers; with products of pairs of facts "pairs" (r, 2) beside them.
+    bounds
+        l <= h <= u, which the problem was tightened by (orders 1+bounds and 1+cuts); None for order 1.
+    """
+
+    target: int
+    bound: float
+    multipliers: Mapping[str, np.ndarray]
+    bounds: Box | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,21 +164,21 @@ def find_network(sha256: str) -> MonDEQ | FeedForward:
 
 
 @named_refusals()
-def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequence[Certificate]) -> Proof:
-    """Return the proof that F_target - F_label <= bound on the region, for each certificate.
+def margins(network: MonDEQ, region: Region, label: int, duals: Sequence[DualBound]) -> Proof:
+    """Return the proof that F_target - F_label <= bound on the region, for each dual bound.
 
-    With certificates of order 1+cuts the file has the theory mondeq-phases, else mondeq-order-1.
+    Where one is of order 1+bounds or 1+cuts the file has the theory mondeq-phases, else mondeq-order-1.
     """
-    cuts = next((certificate.cuts for certificate in certificates if certificate.cuts is not None), None)
-    if cuts is not None:
-        return _under_bounds(network, region, Box(cuts.lower, cuts.upper), certificates)
+    bounds = next((dual.bounds for dual in duals if dual.bounds is not None), None)
+    if bounds is not None:
+        return trees(network, region.require_ball("bounds on h are"), label, bounds, [], duals)
     content = region.stated()
     exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*content)
 
-    def candidates(certificate: Certificate) -> Iterator[_Claim]:
-        label, target, bound = certificate.label, certificate.target, certificate.bound
+    def candidates(dual: DualBound) -> Iterator[_Claim]:
+        target, bound = dual.target, dual.bound
         claim = {"label": label, "target": target, "bound": decimal_above(bound)}
-        multipliers = state_multipliers(certificate.multipliers, region)
+        multipliers = state_multipliers(dual.multipliers, region)
         yield from _shorter((claim, multipliers))
 
         def form(found: dict) -> np.ndarray:
@@ -163,22 +186,22 @@ def margins(network: MonDEQ | FeedForward, region: Region, certificates: Sequenc
             state = theory.state_form(exact, exact_region, read)
             return (state + theory.objective(exact, label, target, Fraction(0))).floats()
 
-        value, found = _nudged(form, multipliers, bound)
+        value, found = _nudged(form, _around(network, region, multipliers), bound)
         if value is not None:
             yield claim | {"bound": decimal_above(value)}, found
 
-    return _proof("mondeq-order-1", network, content, map(candidates, certificates))
+    return _proof("mondeq-order-1", network, content, map(candidates, duals))
 
 
 def _nudged(
-    form: Callable[[dict], np.ndarray], multipliers: dict, bound: float, where: float | np.ndarray = 1.0
+    form: Callable[[dict], np.ndarray], around: Iterable[tuple[float, dict]], bound: float
 ) -> tuple[float | None, dict]:
     """Return a bound and multipliers a little to the side that prove it, as far as floating point can tell, or None.
 
     `form` makes of multipliers the form in (1, z) that must be at least 0 where the bound is 0.
     """
-    best: tuple[float, dict] = (np.inf, multipliers)
-    for size, found in _around(multipliers, where):
+    best: tuple[float, dict] = (np.inf, {})
+    for size, found in around:
         try:
             S = form(found)
         except checker.Refused:
@@ -194,20 +217,27 @@ def _nudged(
             break
     value = max(bound, best[0] + 1e-10 * (1 + abs(best[0])))
     if value > bound + LOOSEST * (1 + abs(bound)) or (bound < 0 <= value):
-        return None, multipliers
+        return None, {}
     return value, best[1]
 
 
 def _around(
-    multipliers: dict[str, np.ndarray], where: float | np.ndarray = 1.0
+    network: MonDEQ, region: Region, multipliers: dict[str, np.ndarray], where: float | np.ndarray = 1.0
 ) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
-    """Yield how far t is raised (by so much times `where`), and the multipliers: itself first, then NUDGES in turn."""
-    t, q = multipliers["t"], multipliers["q"]
-    of_inputs = ("q", "clip", "w", "rows")
-    states = (array for name, array in multipliers.items() if name not in of_inputs and array.dtype.kind == "f")
-    largest = max(np.abs(array).max(initial=0.0) for array in states)
-    for size, more in ((0.0, 0.0), *NUDGES):
-        yield size, multipliers | {"t": t + size * largest * where, "q": q + more * max(q.max(), 1e-3 * largest)}
+    """Yield how far t is raised (by so much times `where`), and the multipliers: itself first, then NUDGES in turn.
+
+    All t by s adds s z'(z - W z - U d) to the form, and all q by s |U|^2 / (2 m) that times |d|^2: together at least
+    s m |z|^2 / 2, as z'(z - W z) >= m |z|^2, so that every eigenvalue of the form in z rises.
+    """
+    q, largest = multipliers["q"], 0.0
+    for name, array in multipliers.items():
+        if name not in ("q", "clip", "w", "rows") and array.dtype.kind == "f":
+            largest = max(largest, float(np.abs(array).max(initial=0.0)))
+    U = network.U if region.generators is None else network.U @ region.generators
+    steep = np.linalg.norm(U, 2) ** 2 / (2 * network.m)
+    for size, share in ((0.0, 0.0), *NUDGES):
+        step = size * largest
+        yield size, multipliers | {"t": multipliers["t"] + step * where, "q": q + share * step * steep}
 
 
 def state_multipliers(multipliers: Mapping[str, np.ndarray], region: Region) -> dict[str, np.ndarray]:
@@ -241,6 +271,8 @@ def _region_multipliers(named: Mapping[str, np.ndarray], region: Region) -> dict
     q[wide] = named.get("1 - |d|^2 >= 0", np.ones(1)) / square
     if region.norm == 1 and "1 - d_j^2 >= 0" in named:
         q[wide] += (named["1 - d_j^2 >= 0"] + named["e_j^2 - d_j^2 >= 0"]) / square
+    if not region.radius:  # the ball is a point, so that any multiplier is for nothing
+        q[:] = POINT * max(np.abs(values).max(initial=0.0) for values in named.values())
     found = {"q": _positive(q) if region.norm == 1 else _positive(q[wide][:1] if wide.any() else np.ones(1))}
     if clipped:
         a, c = ((bound - region.center)[wide] / region.radius for bound in (region.lower, region.upper))
@@ -276,28 +308,26 @@ def _row_multipliers(named: Mapping[str, np.ndarray], region: Region, wide: np.n
     return found
 
 
-def phases(
+def trees(
     network: MonDEQ,
     region: Ball,
     label: int,
-    target: int,
-    bound: float,
     invariant: Box,
-    leaves: tuple[np.ndarray, Sequence[Mapping[str, np.ndarray]]],
+    grown: Sequence[tuple[int, float, np.ndarray, Sequence[Mapping[str, np.ndarray]]]],
+    duals: Sequence[DualBound] = (),
 ) -> Proof:
-    """Return the proof that F_target - F_label <= bound on the region, by a tree of phases (theory mondeq-phases).
+    """Return the proof that F_target - F_label <= bound on the region, by trees of phases (theory mondeq-phases).
 
     Parameters
     ----------
-    bound
-        What every leaf proves; at least the largest `sound_bound` of the leaves.
     invariant
         Bounds l <= h <= u of the root, of which the checker proves that they hold: those of
         :func:`tightrope.propagation.fixpoint.inductive`, as :class:`tightrope.verifiers.tightening.Tightening` has
         them. The leaves' own bounds follow from it and the signs: l_i = max(l_i, 0) for a sign 1, u_i = min(u_i, 0)
         for -1, and nothing else.
-    leaves
-        Signs (leaves, p) int8, 1 where h_i >= 0 is assumed, -1 where h_i <= 0, 0 for nothing, and for each leaf its
+    grown
+        The target of each tree, a bound that every leaf proves (at least the largest `sound_bound` of the leaves),
+        signs (leaves, p) int8, 1 where h_i >= 0 is assumed, -1 where h_i <= 0, 0 for nothing, and for each leaf its
         multipliers by the name of a fact. The names, and the order of the numbers (k,) of each, are those of
         `cut_model(robustness_model(network, region, label), Box(l, u)).constraints` with the leaf's own bounds, so
         that `data.constraints.split(bound.multipliers)` of its `ArrowData` is right as it is:
@@ -306,58 +336,26 @@ def phases(
         the region's own, such as "1 - d_j^2 >= 0", in unit coordinates. A fact that is not there has multipliers 0. A
         leaf that is empty (l_i > u_i) has no multipliers: {}. Products of pairs of facts need the pairs as well, which
         are "pairs" (r, 2) beside the multipliers "pairs of facts >= 0" (r,).
-        A tree of one leaf without signs is order 1+bounds.
+    duals
+        Dual bounds under the same bounds on h, or of order 1; each is a tree of one leaf without signs.
     """
-    signs, named = np.asarray(leaves[0], np.int8), leaves[1]
-    if signs.shape != (len(named), network.width):
-        raise InputError(f"leaves: expected signs ({len(named)}, {network.width}), got {signs.shape}.")
-    claim = {"label": label, "target": target, "leaves": len(named)}
-    tree = _tree(network, region, claim, bound, invariant, signs, named)
-    return _phases(network, region, invariant, [tree])
-
-
-def margins_and_trees(
-    network: MonDEQ,
-    region: Ball,
-    label: int,
-    invariant: Box,
-    certificates: Sequence[Certificate],
-    trees: Sequence[tuple[int, float, np.ndarray, Sequence[Mapping[str, np.ndarray]]]],
-) -> Proof:
-    """Return one proof, of the theory mondeq-phases, of certificates and of trees (see :func:`phases`).
-
-    A tree is its target, bound, signs and multipliers by leaf.
-    """
-    claims = _leaves(network, region, invariant, certificates)
-    for target, bound, signs, named in trees:
+    claims = []
+    for dual in duals:
+        if dual.bounds is not None and not _same(dual.bounds, invariant):
+            raise CertificateError("certificates: those of one file must have the same bounds on h.")
+        claim, signs = {"label": label, "target": dual.target}, np.zeros((1, network.width), np.int8)
+        claims.append(_tree(network, region, claim, dual.bound, invariant, signs, [dual.multipliers]))
+    for target, bound, signs, named in grown:
+        signs = np.asarray(signs, np.int8)
+        if signs.shape != (len(named), network.width):
+            raise InputError(f"leaves: expected signs ({len(named)}, {network.width}), got {signs.shape}.")
         claim = {"label": label, "target": target, "leaves": len(named)}
         claims.append(_tree(network, region, claim, bound, invariant, signs, named))
-    return _phases(network, region, invariant, claims)
+    return _proof("mondeq-phases", network, _with_bounds(network, region, invariant), claims, _joined)
 
 
-def _under_bounds(network: MonDEQ, region: Ball, bounds: Box, certificates: Sequence[Certificate]) -> Proof:
-    """Return the proof of certificates of which one at least is of order 1+cuts, under its bounds on h."""
-    return _phases(network, region, bounds, _leaves(network, region, bounds, certificates))
-
-
-def _leaves(network: MonDEQ, region: Ball, bounds: Box, certificates: Sequence[Certificate]) -> list[Iterator[_Claim]]:
-    """Return certificates as trees of one leaf."""
-    claims = []
-    for certificate in certificates:
-        named, cuts = dict(certificate.multipliers), certificate.cuts
-        if cuts is not None:
-            if not (np.array_equal(cuts.lower, bounds.lower) and np.array_equal(cuts.upper, bounds.upper)):
-                raise CertificateError("certificates: those of one file must have the same bounds on h.")
-            named["pairs"] = cuts.pairs
-        claim = {"label": certificate.label, "target": certificate.target}
-        signs = np.zeros((1, network.width), np.int8)
-        claims.append(_tree(network, region, claim, certificate.bound, bounds, signs, [named]))
-    return claims
-
-
-def _phases(network: MonDEQ, region: Ball, bounds: Box, claims: Iterable[Iterable[_Claim]]) -> Proof:
-    """Return the proof of claims with the arrays of :func:`_tree`, which are those of all leaves in turn."""
-    return _proof("mondeq-phases", network, _with_bounds(network, region, bounds), claims, _joined)
+def _same(one: Box, other: Box) -> bool:
+    return np.array_equal(one.lower, other.lower) and np.array_equal(one.upper, other.upper)
 
 
 def _with_bounds(network: MonDEQ, region: Ball, bounds: Box) -> _Content:
@@ -405,7 +403,7 @@ def _tree(
             changed.append(own)
             continue
         free = (low[leaf] < 0) & (high[leaf] > 0)
-        value, found = _nudged(partial(form, leaf=leaf), own, bound, free)
+        value, found = _nudged(partial(form, leaf=leaf), _around(network, region, own, free), bound)
         if value is None:
             return
         values.append(value)
@@ -582,7 +580,7 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
     """
     header, arrays = region.stated()
     states = state_multipliers(multipliers, region)
-    for size, found in _around(states):
+    for size, found in _around(network, region, states):
         shrink = 1e-9 + 1000 * size
         parts = {name: array * (1 - shrink) ** 2 for name, array in found.items()}
         whole = arrays | parts | {"Q": Q * (1 - shrink), "b": b * (1 - shrink)}

@@ -1,17 +1,18 @@
 """Properties in the VNN-LIB format, version 1: boxes of inputs and the outputs that must not be reached.
 
 The file asserts what a counterexample is: bounds on the inputs X_0, X_1, ... and linear constraints on the outputs
-Y_0, Y_1, ..., with `and` and `or`. It is read into separate questions (:class:`Case`); the property holds if none of
-them has a point. Numbers are exact fractions until the end; where a float64 cannot hold one, the box and the set of
-forbidden outputs grow by the last digit, so that a proof for what was read is one for the file. (The package vnnlib
-reads version 2 of the format only.)
+Y_0, Y_1, ..., with `and`, `or` and `not`. It is read into separate questions (:class:`Case`); the property holds if
+none of them has a point. Numbers are exact fractions. A case has two readings: its own constraints as they stand,
+strict or not, by which a counterexample is checked; and for proofs a float64 box and float64 limits, which are larger
+by the last digit where a float64 cannot hold a number, and not strict. (The package vnnlib reads version 2 of the
+format only.)
 """
 
 import gzip
 import math
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -25,23 +26,72 @@ from tightrope.errors import CorruptDataError, InputError, MissingDataError
 from tightrope.regions import INFINITY, Ball
 
 #: Limits that keep a hostile file from taking the machine down.
-LARGEST_FILE, DEEPEST, MOST_CASES = 2**28, 50, 10_000
+LARGEST_FILE, DEEPEST, MOST_CASES = 2**28, 50, 25_000
 _TOKEN = re.compile(r"\(|\)|[^\s()]+")
 _VARIABLE = re.compile(r"([XY])_(\d+)")
-_FLIPPED = {"<=": ">=", ">=": "<=", "<": ">", ">": "<", "=": "="}
+#: Each comparison as the signs s for which s (left - right) <= 0, and whether that is strict.
+_COMPARISONS = {
+    "<=": ((1,), False),
+    ">=": ((-1,), False),
+    "<": ((1,), True),
+    ">": ((-1,), True),
+    "=": ((1, -1), False),
+}
+_NEGATED = {"<=": ">", ">=": "<", "<": ">=", ">": "<="}
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """sum_v weights[v] v <= limit, or < where it is strict, over the variables v = ("X", i) or ("Y", i)."""
+
+    weights: Mapping[tuple[str, int], Fraction]
+    limit: Fraction
+    strict: bool
+
+    def holds(self, values: Mapping[str, Mapping[int, tuple[Fraction, Fraction]]]) -> bool:
+        """Whether it holds for all numbers between the two that are given for each X_i and Y_i."""
+        most = sum((c * values[v][i][c > 0] for (v, i), c in self.weights.items()), Fraction())
+        return most < self.limit or (most == self.limit and not self.strict)
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Is there an x in the region, a box in network-input units, with A F(x) <= b, A (k, K) and b (k,)?"""
+    """Is there an x in a box with forbidden outputs F(x)?
 
+    Attributes
+    ----------
+    constraints
+        All of them as the file has them, on inputs and outputs: what a counterexample meets.
+    box
+        The least and the largest value of each input that they allow.
+    region, A, b
+        A larger question, for proofs: is there an x in the region, a box in network-input units, with A F(x) <= b, A
+        (k, K) and b (k,)?
+    """
+
+    constraints: tuple[Constraint, ...]
+    box: tuple[tuple[Fraction, Fraction], ...]
     region: Ball
     A: np.ndarray
     b: np.ndarray
 
     def violated(self, outputs: np.ndarray) -> bool:
-        """Whether outputs (K,) are forbidden."""
+        """Whether outputs (K,) are forbidden, up to the rounding of A F and b."""
         return bool((self.A @ outputs <= self.b).all())
+
+    def moved_inside(self, point: np.ndarray) -> list[Fraction]:
+        """Return the point (p0,) in the file's box: a float64, or the middle of its bounds where it has none."""
+        found = []
+        for i, (value, (lower, upper)) in enumerate(zip(point.tolist(), self.box, strict=True)):
+            low, high = (self._allowed(i, *side) for side in ((_above(lower), math.inf), (_below(upper), -math.inf)))
+            found.append(Fraction(min(max(value, low), high)) if low <= high else (lower + upper) / 2)
+        return found
+
+    def _allowed(self, i: int, value: float, inwards: float) -> float:
+        """Return the first float64 that no strict bound of X_i excludes."""
+        own = [one for one in self.constraints if one.strict and set(one.weights) == {("X", i)}]
+        inside = {"X": {i: (Fraction(value), Fraction(value))}}
+        return value if all(one.holds(inside) for one in own) else math.nextafter(value, inwards)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +136,22 @@ def parse_vnnlib(text: str) -> Property:
     [([[1.0, -1.0]], [0.0]), ([[-1.0, 0.0]], [-10.0])]
     """
     declared: dict[str, set[int]] = {"X": set(), "Y": set()}
-    conjunctions: list[list[tuple]] = [[]]
+    defined: dict[str, Any] = {}
+    conjunctions: list[list[Constraint]] = [[]]
     for command in _commands(text):
         head = command[0] if isinstance(command, list) and command else command
         if head == "assert" and len(command) == 2:
-            conjunctions = _and(conjunctions, _disjunctive(command[1], declared))
+            conjunctions = _and(conjunctions, _disjunctive(_expanded(command[1], defined), declared))
+        elif head == "define-fun" and len(command) == 5 and command[2] == [] and isinstance(command[1], str):
+            defined[command[1]] = _expanded(command[4], defined)
         elif head in ("declare-const", "declare-fun") and len(command) == (3 if head == "declare-const" else 4):
             match = _VARIABLE.fullmatch(command[1]) if isinstance(command[1], str) else None
             if match is None or command[-1] != "Real" or command[2:-1] not in ([], [[]]):
                 raise InputError(f"{_shown(command)}: variables are X_0, X_1, ..., Y_0, Y_1, ..., of sort Real.")
             declared[match[1]].add(int(match[2]))
         elif head not in ("set-logic", "set-info", "check-sat", "exit"):
-            raise InputError(f"{_shown(command)} is not known; declare-const and assert of VNN-LIB version 1 are read.")
+            known = "declare-const, assert, and define-fun without arguments"
+            raise InputError(f"{_shown(command)} is not known; {known} of VNN-LIB version 1 are read.")
     sizes = {}
     for kind, numbers in declared.items():
         sizes[kind] = len(numbers)
@@ -143,7 +197,14 @@ def _shown(expression: object) -> str:
 # expressions to conjunctions of constraints -------------------------------------------------------
 
 
-def _and(left: list[list[tuple]], right: list[list[tuple]]) -> list[list[tuple]]:
+def _expanded(expression: Any, defined: Mapping[str, Any]) -> Any:
+    """Return an expression with what define-fun stands for."""
+    if isinstance(expression, list):
+        return [_expanded(part, defined) for part in expression]
+    return defined.get(expression, expression)
+
+
+def _and(left: list[list[Constraint]], right: list[list[Constraint]]) -> list[list[Constraint]]:
     if len(left) * len(right) > MOST_CASES:
         raise InputError(f"more than {MOST_CASES} cases after `or` is multiplied out.")
     if len(right) == 1:  # in place: a file has thousands of bounds, one after the other
@@ -153,35 +214,38 @@ def _and(left: list[list[tuple]], right: list[list[tuple]]) -> list[list[tuple]]
     return [a + b for a, b in product(left, right)]
 
 
-def _disjunctive(expression: Any, declared: dict[str, set[int]]) -> list[list[tuple]]:
-    """The expression as a disjunction of conjunctions of constraints `sum w_v v <= d`, each (w, d)."""
+def _disjunctive(expression: Any, declared: dict[str, set[int]], negated: bool = False) -> list[list[Constraint]]:
+    """Return the expression, or its negation, as a disjunction of conjunctions of constraints."""
     head = expression[0] if isinstance(expression, list) and expression else None
-    if head == "and":
-        found: list[list[tuple]] = [[]]
-        for part in expression[1:]:
-            found = _and(found, _disjunctive(part, declared))
-        return found
-    if head == "or" and len(expression) > 1:
-        found = [atoms for part in expression[1:] for atoms in _disjunctive(part, declared)]
-        if len(found) > MOST_CASES:
+    if head == "not" and len(expression) == 2:
+        return _disjunctive(expression[1], declared, not negated)
+    if head == "and" or (head == "or" and len(expression) > 1):
+        parts = [_disjunctive(part, declared, negated) for part in expression[1:]]
+        if (head == "and") != negated:
+            found: list[list[Constraint]] = [[]]
+            for part in parts:
+                found = _and(found, part)
+            return found
+        joined = [atoms for part in parts for atoms in part]
+        if len(joined) > MOST_CASES:
             raise InputError(f"more than {MOST_CASES} cases in one `or`.")
-        return found
-    if not isinstance(head, str) or head not in _FLIPPED or len(expression) != 3:
-        raise InputError(f"{_shown(expression)}: expected (and ...), (or ...), or a comparison <=, >=, <, >, = of two.")
+        return joined
+    if not isinstance(head, str) or head not in _COMPARISONS or len(expression) != 3:
+        raise InputError(
+            f"{_shown(expression)}: expected (and ...), (or ...), (not ...), or a comparison <=, >=, <, >, = of two."
+        )
     left, right = (_linear(side, declared) for side in expression[1:])
-    atoms = []
-    # Strict comparisons are read as not strict: the counterexamples become more, never fewer.
-    if head in ("<=", "<", "="):
-        atoms.append(_difference(left, right))
-    if head in (">=", ">", "="):
-        atoms.append(_difference(right, left))
-    return [atoms]
+    if negated and head == "=":
+        return [[_difference(left, right, sign, True)] for sign in (1, -1)]
+    signs, strict = _COMPARISONS[_NEGATED[head] if negated else head]
+    return [[_difference(left, right, sign, strict) for sign in signs]]
 
 
-def _difference(small: dict, large: dict) -> tuple[dict, Fraction]:
-    """small <= large as (w, d)."""
-    w = {v: small.get(v, Fraction()) - large.get(v, Fraction()) for v in {**small, **large} if v is not None}
-    return {v: c for v, c in w.items() if c}, large.get(None, Fraction()) - small.get(None, Fraction())
+def _difference(left: dict, right: dict, sign: int, strict: bool) -> Constraint:
+    """sign (left - right) <= 0, or < 0."""
+    w = {v: sign * (left.get(v, Fraction()) - right.get(v, Fraction())) for v in {**left, **right} if v is not None}
+    limit = sign * (right.get(None, Fraction()) - left.get(None, Fraction()))
+    return Constraint({v: c for v, c in w.items() if c}, limit, strict)
 
 
 def _linear(expression: Any, declared: dict[str, set[int]]) -> dict:
@@ -194,9 +258,14 @@ def _linear(expression: Any, declared: dict[str, set[int]]) -> dict:
             raise InputError(f"{expression} is not declared.")
         return {(match[1], int(match[2])): Fraction(1)}
     head, *arguments = expression or [None]
-    if head not in ("+", "-", "*") or not arguments:
-        raise InputError(f"{_shown(expression)}: expected a number, a variable, or +, -, * of them.")
+    if head not in ("+", "-", "*", "/") or not arguments:
+        raise InputError(f"{_shown(expression)}: expected a number, a variable, or +, -, *, / of them.")
     terms = [_linear(argument, declared) for argument in arguments]
+    if head == "/":
+        divisor = terms[1].get(None, Fraction()) if len(terms) == 2 and set(terms[1]) <= {None} else 0
+        if not divisor:
+            raise InputError(f"{_shown(expression)}: expected (/ a b) with a number b other than 0.")
+        return {v: c / divisor for v, c in terms[0].items()}
     if head == "*":
         constants = [term for term in terms if set(term) <= {None}]
         others = [term for term in terms if not set(term) <= {None}]
@@ -223,15 +292,16 @@ def _number(text: str) -> Fraction:
 # conjunctions to cases ----------------------------------------------------------------------------
 
 
-def _case(atoms: list[tuple], inputs: int, outputs: int) -> Case | None:
+def _case(atoms: list[Constraint], inputs: int, outputs: int) -> Case | None:
     """The case of these constraints, or None if its box is empty."""
     lower: dict[int, Fraction] = {}
     upper: dict[int, Fraction] = {}
     rows, limits = [], []
-    for w, d in atoms:
+    for one in atoms:
+        w, d = one.weights, one.limit
         kinds = {kind for kind, _ in w}
         if not w:
-            if d < 0:  # 0 <= d does not hold
+            if not one.holds({}):  # 0 <= d
                 return None
         elif kinds == {"Y"}:
             row, limit = _row(w, d, outputs)
@@ -248,16 +318,20 @@ def _case(atoms: list[tuple], inputs: int, outputs: int) -> Case | None:
     open_inputs = [i for i in range(inputs) if i not in lower or i not in upper]
     if open_inputs:
         raise InputError(f"X_{open_inputs[0]} has no {'upper' if open_inputs[0] in lower else 'lower'} bound.")
-    if any(lower[i] > upper[i] for i in range(inputs)):
+    middles = {"X": {i: ((lower[i] + upper[i]) / 2,) * 2 for i in range(inputs)}}
+    bounds = [one for one in atoms if one.weights and {kind for kind, _ in one.weights} == {"X"}]
+    if not all(one.holds(middles) for one in bounds):
         return None
     low = np.array([_below(lower[i]) for i in range(inputs)])
     high = np.array([_above(upper[i]) for i in range(inputs)])
     center = np.clip(low + (high - low) / 2, low, high)
     radius = np.nextafter(np.maximum(high - center, center - low).max(), np.inf)
-    return Case(Ball(center, radius, INFINITY, low, high), np.array(rows).reshape(-1, outputs), np.array(limits))
+    region = Ball(center, radius, INFINITY, low, high)
+    box = tuple((lower[i], upper[i]) for i in range(inputs))
+    return Case(tuple(atoms), box, region, np.array(rows).reshape(-1, outputs), np.array(limits))
 
 
-def _row(w: dict, d: Fraction, outputs: int) -> tuple[np.ndarray, float]:
+def _row(w: Mapping, d: Fraction, outputs: int) -> tuple[np.ndarray, float]:
     """w'y <= d with whole numbers for coefficients, which float64 holds exactly, and d rounded up."""
     scale = math.lcm(*(c.denominator for c in w.values()))
     row = np.zeros(outputs)

@@ -16,7 +16,7 @@ from tightrope.datasets import Normalisation
 from tightrope.errors import CorruptDataError, InputError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ, load
 from tightrope.networks.arrays import read_npy, read_state_dict
-from tightrope.networks.loading import SUFFIXES
+from tightrope.networks.loading import is_file_name
 
 #: The normalisation of networks that take pixels in [0, 1] as they are.
 PIXELS = Normalisation(mean=0.0, std=1.0)
@@ -53,18 +53,38 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({*_published(), *_shipped()}))
 
 
+def dataset_of(name: str) -> str:
+    """Return the data set that a network of :func:`names` is for, without reading the network; empty if none."""
+    published = _published().get(name)
+    dataset = published.dataset if published else name.split("/")[0]
+    return dataset if dataset in datasets.NORMALISATIONS else ""
+
+
+def status(name: str) -> str:
+    """Say how one comes to a network of :func:`names` and its test images; downloads nothing.
+
+    "available": they are on this machine. "to fetch": `make data` does it. "to provide": the images are in no registry
+    (data/README.md).
+    """
+    published, dataset = _published().get(name), dataset_of(name)
+    if dataset and not datasets.on_this_machine(dataset):
+        return "to fetch" if dataset in datasets.IDX_SETS else "to provide"
+    return "available" if published is None or published.available() else "to fetch"
+
+
 def available(name: str) -> bool:
     """Say whether a network of :func:`names` and its test images are on this machine; downloads nothing."""
-    if published := _published().get(name):
-        return published.available() and datasets.on_this_machine(published.dataset)
-    return name in _shipped() and datasets.on_this_machine(name.split("/")[0])
+    return name in names() and bool(dataset_of(name)) and status(name) == "available"
 
 
-def get(name: str) -> Entry:
-    """Return a network by its name, one of :func:`names`, or from a file that :func:`tightrope.networks.load` reads."""
+def get(name: str, activation: str | None = None) -> Entry:
+    """Return a network by its name, one of :func:`names`, or from a file that :func:`tightrope.networks.load` reads.
+
+    The activation is for a file that does not state it.
+    """
     name = str(name)
-    if Path(name).suffix.lower() in SUFFIXES:  # before the names, which need the repository
-        return Entry(load(name), None, name)
+    if is_file_name(name):  # before the names, which need the repository
+        return Entry(load(name, activation=activation), None, name)
     if published := _published().get(name):
         source = ", ".join(published.files)
         network = replace(published.read(), name=name)
@@ -169,7 +189,7 @@ def _normalising_state_dictionary(published: _Published, files: tuple[Path, ...]
 
 def _from_arrays(published: _Published, arrays: Mapping[str, np.ndarray]) -> FeedForward:
     shape, convolutions = published.input_shape, published.convolutions
-    return FeedForward.from_state_dict(arrays, input_shape=shape, convolutions=convolutions)
+    return FeedForward.from_state_dict(arrays, input_shape=shape, convolutions=convolutions, activation="relu")
 
 
 #: What `format` may say in networks.yaml.

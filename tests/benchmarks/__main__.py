@@ -15,15 +15,16 @@ import numpy as np
 
 import tightrope
 from tightrope import datasets, zoo
-from tightrope.certificates import Verdict, sound_bound
 from tightrope.networks.random import random_network
 from tightrope.paths import RESULTS
 from tightrope.problems.robustness import robustness_model
+from tightrope.question import Verdict
 from tightrope.regions import Ball, pixel_ball
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.robustness import certify
 

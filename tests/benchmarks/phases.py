@@ -5,6 +5,7 @@ import time
 from tests.oracles.mondeq_milp import largest_margin
 from tightrope import datasets, zoo
 from tightrope.problems.robustness import robustness_model
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, pixel_ball
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
@@ -43,7 +44,7 @@ def trees(questions: tuple[tuple[int, bool, int, float], ...] = QUESTIONS) -> di
         phases, row = Phases(model), {}
         for name, multipliers in (("ours", arrow.constraints.split(report.multipliers)), ("cold", None)):
             began = time.process_time()
-            tree = phases(target, multipliers=multipliers, time_limit=LIMIT, ellipsoids=name == "ours")
+            tree = phases(target, Limits(time=LIMIT), multipliers=multipliers, ellipsoids=name == "ours")
             seconds = time.process_time() - began
             row |= {f"{name}_verdict": tree.verdict.value, f"{name}_nodes": tree.nodes, f"{name}_seconds": seconds}
         if (image, clip, target, epsilon) == QUESTIONS[0]:

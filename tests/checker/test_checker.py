@@ -17,10 +17,10 @@ from tightrope.attacks import Attack
 from tightrope.datasets import Normalisation
 from tightrope.problems.lipmon import _ball as sphere
 from tightrope.problems.lipschitz import l2_problem
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope, pixel_ball
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.robustness import certify
 
 PACKAGE = Path(checker.__file__).parent
@@ -291,8 +291,9 @@ def test_a_network_that_is_not_monotone_has_no_lipschitz_constant():
 def test_what_the_checker_cannot_prove_stays_with_its_reason(tmp_path):
     network, region = mondeq(0), ball(0, 3, INFINITY, 0.3)
     report = certify(network, region, int(network.predict(region.center)), attack=False, method="interior-point")
-    first, second = (decision.certificate for decision in report.decisions)
-    proof = proofs.margins(network, region, [replace(first, multipliers=second.multipliers, bound=-100.0), second])
+    first, second = (decision.dual for decision in report.decisions)
+    first = replace(first, multipliers=second.multipliers, bound=-100.0)
+    proof = proofs.margins(network, region, report.label, [first, second])
     assert [finding.proven for finding in proof.findings] == [False, True]
     assert len(proof.certificate.claims) == 1 and proof.findings[0].reason
     ball3 = Ball(region.center, 0.3, 3)

@@ -12,6 +12,7 @@ from tests.helpers import exact_margin, mondeq
 from tightrope import checker, proofs
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
+from tightrope.question import Limits, Question
 from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers.distortion import Distortion, minimum_distortion
 
@@ -22,7 +23,8 @@ def made(seed: int, method: str = "lp-all", box: tuple[float, float] | None = No
     """The bracket of a random network's own label at a random point."""
     network, centre = random_network(seed, (2, 4, 3, 3)), np.random.default_rng(seed).standard_normal(2)
     label = int(network.predict(centre))
-    return minimum_distortion(network, centre, label, method, box=box, largest=6.0, tolerance=0.1)
+    sides = () if box is None else (np.full(2, box[0]), np.full(2, box[1]))
+    return minimum_distortion(Question(network, Ball(centre, 6.0, INFINITY, *sides), label), method, Limits(0.1))
 
 
 @pytest.mark.parametrize("box", [None, (-3.0, 2.5)])
@@ -36,20 +38,23 @@ def test_both_ends_are_proven_and_true(seed, box):
     proof = found.certificates()
     assert proof.proven, proof.findings
     file = checker.from_bytes(proof.certificate.to_bytes())
-    assert proven(file, found.network.arrays())
+    assert proven(file, found.question.network.arrays())
     lower, upper = Fraction(file.region["radius"]), Fraction(file.claims[-1]["distance"])
     assert 0.85 * found.certified.lower <= lower <= found.certified.lower <= found.attacked.upper <= upper
     assert float(upper) <= found.attacked.upper * (1 + 1e-5)
-    sides = () if box is None else (np.full(2, box[0]), np.full(2, box[1]))
-    targets = [target for target in range(3) if target != found.label]
-    inner, outer = (Ball(found.center, float(radius), INFINITY, *sides) for radius in (lower, upper))
-    assert lower == 0 or all(exact_maximum(found.network, inner, found.label, target) < 0 for target in targets)
-    assert any(exact_maximum(found.network, outer, found.label, target) >= 0 for target in targets)
+    asked = found.question
+    inner, outer = (replace(asked.region, radius=float(radius)) for radius in (lower, upper))
+
+    def margins(ball: Ball) -> list[Fraction]:
+        return [exact_maximum(asked.network, ball, asked.label, target) for target in asked.targets]
+
+    assert lower == 0 or max(margins(inner)) < 0
+    assert max(margins(outer)) >= 0
 
 
 def test_an_image_with_another_label_has_distortion_0():
     network = FeedForward.dense([[[1.0], [0.0]]], [[1.0, 0.0]])
-    proof = minimum_distortion(network, np.zeros(1), 1).certificates()
+    proof = minimum_distortion(Question(network, Ball([0.0], 1.0, INFINITY), 1)).certificates()
     assert proof.proven and proof.findings[-1].claim.startswith(
         "the Linf distance of label 1 from another is at most 0 "
     )
@@ -57,7 +62,7 @@ def test_an_image_with_another_label_has_distortion_0():
 
 def test_altered_claims_are_refused():
     found = next(one for one in map(made, SEEDS) if one.attacked.hit is not None and one.certified.lower > 0)
-    file, arrays = found.certificates().certificate, found.network.arrays()
+    file, arrays = found.certificates().certificate, found.question.network.arrays()
     *inner, last = file.claims
 
     def end(claims: list, **changes: object) -> checker.Finding:
@@ -65,7 +70,14 @@ def test_altered_claims_are_refused():
 
     assert inner and proven(file, arrays)
     half = str(float(last["distance"]) / 2)
-    for change in ({"distance": half}, {"distance": 1}, {"target": found.label}, {"target": 9}, {"label": 9}, {"x": 1}):
+    for change in (
+        {"distance": half},
+        {"distance": 1},
+        {"target": last["label"]},
+        {"target": 9},
+        {"label": 9},
+        {"x": 1},
+    ):
         assert not end([*inner, last | change]).proven, change
     for key in last:
         assert not end([*inner, {k: v for k, v in last.items() if k != key}]).proven
@@ -96,9 +108,10 @@ def test_altered_claims_are_refused():
 def test_of_a_mondeq_both_ends_meet_and_are_proven(seed, box):
     network, centre = mondeq(seed), np.random.default_rng(seed).standard_normal(3)
     label = network.predict(centre)
-    found = minimum_distortion(network, centre, label, box=box, largest=9.0, tolerance=1e-3)
-    assert found.verdict.value == "certified" and found.lower < found.upper <= found.lower * (1 + 1.1e-3)
     sides = () if box is None else (np.full(3, box[0]), np.full(3, box[1]))
+    asked = Question(network, Ball(centre, 9.0, INFINITY, *sides), label)
+    found = minimum_distortion(asked, limits=Limits(1e-3))
+    assert found.verdict.value == "certified" and found.lower < found.upper <= found.lower * (1 + 1.1e-3)
     targets = [target for target in range(3) if target != label]
     inner, outer = (
         max(exact_margin(network, Ball(centre, radius, INFINITY, *sides), label, target) for target in targets)
@@ -128,10 +141,11 @@ def test_of_a_mondeq_both_ends_meet_and_are_proven(seed, box):
 def test_a_mondeq_image_with_another_label_and_one_that_keeps_its_own():
     network = mondeq(0)
     label = (network.predict(np.zeros(3)) + 1) % 3
-    found = minimum_distortion(network, np.zeros(3), label)
+    found = minimum_distortion(Question(network, Ball(np.zeros(3), 1.0, INFINITY), label))
     assert (found.lower, found.upper) == (0.0, 0.0)
     assert found.certificates().proven
-    kept = minimum_distortion(network, np.zeros(3), network.predict(np.zeros(3)), largest=1e-3)
+    own = network.predict(np.zeros(3))
+    kept = minimum_distortion(Question(network, Ball(np.zeros(3), 1e-3, INFINITY), own))
     assert kept.lower >= 0.99e-3 and kept.upper == INFINITY
     with pytest.raises(InputError, match="no point"):
         kept.certificates()

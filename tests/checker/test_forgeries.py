@@ -16,6 +16,7 @@ from tightrope.checker import Certificate, regions, relu
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
+from tightrope.question import Question
 from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.distortion import minimum_distortion
@@ -81,7 +82,8 @@ def forged(theory: str) -> tuple[Certificate, dict[str, np.ndarray]]:
         file = Certificate(theory, sha256, header, [claim], stated | rows)
     elif theory.endswith("-distortion"):
         method = "lp-greedy" if theory == "relu-distortion" else "cascade"
-        file = minimum_distortion(network, region.center, label, method, largest=6.0).certificates().certificate
+        asked = Question(network, replace(region, radius=6.0), label)
+        file = minimum_distortion(asked, method).certificates().certificate
         near = proofs.decimal_below(0.9 * float(file.region["radius"]))
         file = replace(file, claims=[*file.claims[:-1], file.claims[-1] | {"distance": near}])
     elif theory == "relu-lipschitz":

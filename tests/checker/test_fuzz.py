@@ -13,6 +13,7 @@ from tests.helpers import mondeq
 from tightrope import checker, gram_proofs, proofs
 from tightrope.checker import regions
 from tightrope.networks import FeedForward
+from tightrope.question import Question
 from tightrope.regions import Ball, Polytope
 from tightrope.verifiers.distortion import minimum_distortion
 from tightrope.verifiers.local_lipschitz import local_upper_bound
@@ -23,7 +24,7 @@ def made(theory: str):
     """A small network and a file of it."""
     if theory == "relu-distortion":
         network = FeedForward.dense([[[1.0], [-1.0]], [[1.0, 0.5], [0.0, 1.0]]], [[0.5, 0.1], [0.0, 0.0]])
-        return network, minimum_distortion(network, np.zeros(1), 0, "lp-greedy").certificates()
+        return network, minimum_distortion(Question(network, Ball([0.0], 1.0, "inf"), 0), "lp-greedy").certificates()
     network = mondeq(0, p=1 if theory == "mondeq-order-2" else 3, p0=1)
     region = Ball(np.array([0.4]), 0.5, 2, np.array([0.1]), np.array([2.0]))
     if theory == "polytope":

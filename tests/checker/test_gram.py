@@ -13,9 +13,9 @@ from tests.checker.test_checker import regions as some_regions
 from tests.checker.test_exact import KINDS, segment
 from tests.helpers import mondeq, question
 from tightrope import checker, gram_proofs, proofs
-from tightrope.certificates import Verdict
 from tightrope.checker import gram, regions
 from tightrope.checker import mondeq as exact_mondeq
+from tightrope.question import Verdict
 from tightrope.regions import INFINITY
 from tightrope.verifiers.robustness import certify
 

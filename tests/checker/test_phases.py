@@ -17,7 +17,6 @@ from tests.checker.test_exact import segment
 from tests.checker.test_fuzz import outcome
 from tests.helpers import exact_margin, mondeq, question
 from tightrope import checker, proofs
-from tightrope.certificates import sound_bound
 from tightrope.checker import regions
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
@@ -27,6 +26,7 @@ from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.tightening import STORED
 
@@ -58,7 +58,7 @@ def leaf(network: MonDEQ, region: Ball, label: int, target: int, low: np.ndarray
 
 
 def tree(network: MonDEQ, region: Ball, label: int, target: int, depth: int, invariant: Box | None = None):
-    """The bound, the invariant, and leaves in which the first `depth` open neurons have all patterns of signs."""
+    """The invariant, and a tree in which the first `depth` open neurons have all patterns of signs."""
     invariant = invariant or invariant_of(network, region)
     split = np.flatnonzero((invariant.lower < 0) & (invariant.upper > 0))[:depth]
     signs = np.zeros((2 ** len(split), network.width), np.int8)
@@ -66,7 +66,7 @@ def tree(network: MonDEQ, region: Ball, label: int, target: int, depth: int, inv
     lows = np.where(signs > 0, np.maximum(invariant.lower, 0), invariant.lower)
     highs = np.where(signs < 0, np.minimum(invariant.upper, 0), invariant.upper)
     found = [leaf(network, region, label, target, *bounds) for bounds in zip(lows, highs, strict=True)]
-    return max(value for value, _ in found), invariant, (signs, [named for _, named in found])
+    return invariant, (target, max(value for value, _ in found), signs, [named for _, named in found])
 
 
 @cache
@@ -75,8 +75,8 @@ def made(seed: int, kind: str, depth: int = 2):
     network, region = segment(seed, kind)
     label = int(network.predict(region.center))
     target = (label + 1) % 3
-    bound, invariant, leaves = tree(network, region, label, target, depth)
-    proof = proofs.phases(network, region, label, target, bound, invariant, leaves)
+    invariant, grown = tree(network, region, label, target, depth)
+    proof = proofs.trees(network, region, label, invariant, [grown])
     assert proof.proven, proof.findings
     file = proof.certificate
     return network, file, largest_margin(network, regions.read(file.region, file.arrays), label, target)
@@ -136,8 +136,7 @@ def test_pairs_of_facts_are_named_and_proven():
         data, objective = ArrowData(shor_constraints(cut)), objective_matrix(cut.problem(target).objective)
         bound = sound_bound(data, objective, InteriorPoint(data).solve(objective, tolerance=1e-7)[0].multipliers)
         named = data.constraints.split(bound.multipliers) | {"pairs": chosen}
-        leaves = (np.zeros((1, 4), np.int8), [named])
-        proof = proofs.phases(network, region, label, target, bound.value, bounds, leaves)
+        proof = proofs.trees(network, region, label, bounds, [], [proofs.DualBound(target, bound.value, named, bounds)])
         assert proof.proven, proof.findings
         names = [name for name in proof.certificate.arrays if "*" in name]
         assert not len(chosen) or len(names) >= 8
@@ -348,14 +347,14 @@ def test_a_planted_unsound_bound_is_refused():
         sound = fixpoint_bounds(network, region).h
         start = preactivations(network, region, 0)[-1]
         half = Box((sound.lower + start) / 2, (sound.upper + start) / 2)
-        bound, invariant, leaves = tree(network, region, label, target, 3, half)
-        proof = proofs.phases(network, region, label, target, bound, invariant, leaves)
+        invariant, grown = tree(network, region, label, target, 3, half)
+        proof = proofs.trees(network, region, label, invariant, [grown])
         assert not proof.proven and proof.certificate is None and proof.findings[0].reason
-        count += bound < exact_margin(network, region, label, target) - 1e-6
+        count += grown[1] < exact_margin(network, region, label, target) - 1e-6
     assert count > 2
 
 
 def test_leaves_of_another_shape_are_refused_by_the_writer():
     network, region = mondeq(0), Ball(np.zeros(3), 0.1, 2)
     with pytest.raises(ValueError, match="leaves: expected signs"):
-        proofs.phases(network, region, 0, 1, 0.0, Box(-np.ones(4), np.ones(4)), (np.zeros((2, 4), np.int8), [{}]))
+        proofs.trees(network, region, 0, Box(-np.ones(4), np.ones(4)), [(1, 0.0, np.zeros((2, 4), np.int8), [{}])])

@@ -17,6 +17,7 @@ from tightrope.networks import Composition, Convolution, Dense, FeedForward, Sca
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
+from tightrope.question import Question
 from tightrope.regions import INFINITY, Ball, pixel_ball
 from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.triangle import layerwise_bounds
@@ -397,7 +398,7 @@ def test_points_are_proven_and_altered_ones_refused(by, monkeypatch):
         network, region = random_network(seed, (2, 4, 4, 3)), region_of(seed, norm, clip=seed % 2 == 1)
         label = (int(network.predict(region.center)) + 1) % 3  # it loses at the centre already
         points = region.project(region.center + np.random.default_rng(seed).uniform(-2, 2, (50, 2)))
-        hit = attacks.check(network, region, label, points)
+        hit = attacks.check(Question(network, region, label), points)
         if hit is None:
             continue
         proof = relu_proofs.attack(network, region, label, hit)

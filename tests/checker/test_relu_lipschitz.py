@@ -17,9 +17,9 @@ from tightrope.checker.regions import decimal, read
 from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward, Scaling
 from tightrope.problems.relu_question import question
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
 from tightrope.relu_lipschitz_proofs import Place, Products, lower, upper
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 
 UPPER = [name for name, method in METHODS.items() if method.side == "upper" and name != "sparse-lasserre"]

@@ -8,8 +8,8 @@ import pytest
 
 from tests.checker.test_relu import exact_maximum, margins, outcome, random_network, with_claim
 from tightrope import relu_proofs
-from tightrope.certificates import Verdict
 from tightrope.checker.trees import complete
+from tightrope.question import Question, Verdict
 from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 
@@ -24,7 +24,7 @@ def split_questions():
         for _ in range(9):  # the largest radius that is certified, nearly
             radius = (low + high) / 2
             region = Ball(centre, radius, INFINITY)
-            answer = branch_and_bound(network, region, label, keep=True)
+            answer = branch_and_bound(Question(network, region, label), keep=True)
             low, high = (radius, high) if answer.verdict is Verdict.CERTIFIED else (low, radius)
             if answer.leaves:
                 yield network, region, label, answer
@@ -50,7 +50,7 @@ def test_trees_are_proven(questions):
         assert len(margins(proof)) == network.classes - 1
         for claim in margins(proof):
             assert exact_maximum(network, region, label, claim["target"]) <= Fraction(claim["bound"]) < 0
-        plain = branch_and_bound(network, region, label)
+        plain = branch_and_bound(Question(network, region, label))
         assert not plain.leaves and plain.root is None
         assert (plain.bound, plain.subproblems) == (answer.bound, answer.subproblems)
 

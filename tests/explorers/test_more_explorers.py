@@ -15,7 +15,7 @@ def test_envelopes_move_with_their_bounds():
     explorer.controls["lower"].value = 0.5
     assert "relu 0.000" in explorer.view.text and "l = 0.5" in explorer.html.value
     explorer.controls["upper"].value = 0.2
-    assert "l must be below u" in explorer.html.value
+    assert "l must be below u" in explorer.alert.value
 
 
 def test_schedules_are_the_printed_ones():
@@ -25,7 +25,7 @@ def test_schedules_are_the_printed_ones():
     explorer.controls["training"].value = "box"
     assert "warm-up, ramp-up 10, 100" in explorer.view.text
     explorer.controls["dataset"].value = "svhn"
-    assert "role='alert'" in explorer.html.value
+    assert "role='alert'" in explorer.alert.value
     with pytest.raises(UnknownNameError, match="data set"):
         schedules("imagenet", background=False)
 

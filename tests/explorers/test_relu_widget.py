@@ -26,19 +26,19 @@ def test_first_answer_and_every_method(explorer):
         ("LipOpt", 3, "LipOpt-3"),
         ("LipOpt", 4, "LipOpt-4"),
     ):
-        explorer.controls["method"].value = "SHOR"
-        explorer.controls["order"].value = order
         explorer.controls["method"].value = method
+        explorer.controls["order"].value = order
         assert words in explorer.view.text
 
 
 def test_impossible_states_are_explained_not_raised(explorer):
-    explorer.controls["method"].value = "LipOpt"  # order 2
-    assert "orders 3, 4" in explorer.html.value
-    explorer.controls["order"].value = 3
-    assert "LipOpt-3" in explorer.view.text
+    explorer.controls["method"].value = "LipOpt"
+    assert explorer.controls["order"].options == (3, 4) and "LipOpt-3" in explorer.view.text
+    picture = explorer.view.png
     explorer.controls["width"].value = 0
-    assert "width" in explorer.html.value
+    assert "width" in explorer.alert.value and bytes(explorer.image.value) == picture
+    with pytest.raises(InputError, match="orders 3, 4"):
+        relu_constants("LipOpt", 2, width=3, sparsity=3, controls=("method",), background=False)
 
 
 def test_a_network_of_the_zoo_takes_the_place_of_a_random_one():

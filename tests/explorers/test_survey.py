@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tightrope import datasets, zoo
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.explorers.survey import survey
+from tightrope.question import Verdict
 from tightrope.regions import pixel_ball
 
 

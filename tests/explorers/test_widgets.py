@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from tightrope import zoo
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, MissingDataError, UnknownNameError
 from tightrope.explorers import View, attack, certify, constants, lipschitz, sizes
 from tightrope.explorers.certification import Certification
-from tightrope.explorers.controls import choice, number_slider, radius_slider
+from tightrope.explorers.certify import COLOURS
+from tightrope.explorers.controls import OTHER, choice, number_slider, radius_slider
 from tightrope.explorers.explorer import Explorer, Memo, rounded
 from tightrope.networks import Dense, FeedForward
+from tightrope.question import Verdict
 from tightrope.solvers.report import end_if
 
 PNG = b"\x89PNG"
@@ -49,7 +50,7 @@ def test_a_moved_slider_changes_numbers_and_picture():
     assert "<b>4</b>" in explorer.html.value and repr(explorer) == "square: 4"
     explorer.controls["n"].value = 3
     assert "<b>9</b>" in explorer.html.value and bytes(explorer.image.value) == PNG + b"9"
-    assert repr(explorer.still) == "square: 9" and explorer.still._repr_png_() == PNG + b"9"
+    assert repr(explorer.still) == "square: 9" and explorer.still._repr_png_()[0] == PNG + b"9"
 
 
 def test_what_was_answered_is_not_computed_again():
@@ -160,10 +161,12 @@ def test_errors_are_told_to_the_reader_but_not_hidden_at_the_start():
 
     explorer = Explorer("", {"n": number_slider(0, 9, "n")}, stages, lambda n: show(str(n)))
     explorer.controls["n"].value = 5
-    assert explorer.wait(30) and "write 0 &amp; nothing else" in explorer.html.value
-    assert explorer.image.layout.display == "none"
+    assert explorer.wait(30) and "write 0 &amp; nothing else" in explorer.alert.value
+    assert bytes(explorer.image.value) == PNG + b"0" and "tightrope-old" in explorer.image._dom_classes  # the last one
+    assert repr(explorer) == ": n: write 0 & nothing else"
     explorer.controls["n"].value = 0
-    assert explorer.wait(30) and "<b>0</b>" in explorer.html.value and explorer.image.layout.display is None
+    assert explorer.wait(30) and "<b>0</b>" in explorer.html.value and not explorer.alert.value
+    assert "tightrope-old" not in explorer.image._dom_classes
     with pytest.raises(InputError, match="nothing else"):
         Explorer("", {"n": number_slider(1, 9, "n")}, stages, lambda n: show(str(n)))
 
@@ -176,7 +179,7 @@ def test_an_error_after_the_first_picture_is_told_and_ends_a_run():
     explorer = Explorer("", {"n": number_slider(1, 9, "n")}, stages, lambda n: show(str(n)))
     with pytest.raises(InputError, match="second half"):
         _ = explorer.still
-    assert "the second half" in explorer.html.value
+    assert "the second half" in explorer.alert.value
 
 
 def test_an_unexpected_error_does_not_end_the_explorer():
@@ -185,9 +188,99 @@ def test_an_unexpected_error_does_not_end_the_explorer():
 
     explorer = Explorer("", {"n": number_slider(1, 9, "n")}, stages, lambda n: show(str(n)))
     explorer.controls["n"].value = 0
-    assert explorer.wait(30) and "ZeroDivisionError" in explorer.html.value
+    assert explorer.wait(30) and "ZeroDivisionError" in explorer.alert.value
     explorer.controls["n"].value = 2
     assert explorer.wait(30) and "0.5" in explorer.html.value
+
+
+def test_the_old_answer_is_dimmed_under_a_clock_that_ticks_and_a_count():
+    """Until something of the new one can be shown."""
+    go_on = threading.Event()
+
+    class Part:
+        progress = "3 of 9 labels"
+
+    def stages(state, stop):
+        if state["n"]:
+            yield Part()
+            assert go_on.wait(30)
+        yield state["n"]
+
+    explorer = Explorer("", {"n": number_slider(0, 9, "n")}, stages, lambda n: show(str(n)))
+    assert explorer.wait(30) and explorer.stop.disabled
+    explorer.controls["n"].value = 1
+    end, seen = time.monotonic() + 30, set()
+    while len(seen) < 2 and time.monotonic() < end:
+        if "3 of 9 labels" in explorer.status.value:
+            seen.add(explorer.status.value)
+        time.sleep(0.01)
+    assert len(seen) == 2 and all(text.endswith("s ...</small>") for text in seen)
+    assert "tightrope-old" in explorer.image._dom_classes and not explorer.stop.disabled
+    go_on.set()
+    assert explorer.wait(30) and "tightrope-old" not in explorer.html._dom_classes and explorer.stop.disabled
+
+
+def test_stop_ends_the_solve_and_go_on_takes_it_up():
+    asked = []
+
+    def stages(state, stop):
+        asked.append(state["n"])
+        while state["n"] == 1 and len(asked) < 3:
+            end_if(stop)
+            time.sleep(0.001)
+        yield state["n"]
+
+    explorer = Explorer("", {"n": number_slider(0, 9, "n")}, stages, lambda n: show(str(n)))
+    assert explorer.wait(30)
+    explorer.controls["n"].value = 1
+    explorer.stop.click()
+    assert explorer.wait(30) and "stopped" in explorer.status.value and "<b>0</b>" in explorer.html.value
+    assert explorer.stop.description == "Go on" and asked == [0, 1]
+    explorer.stop.click()
+    assert explorer.wait(30) and "<b>1</b>" in explorer.html.value and explorer.stop.description == "Stop"
+
+
+def test_options_follow_another_control():
+    """One option that is left is no choice; a value that is no option any more gives way to the first."""
+    made = {"kind": choice("a", "ab", "kind"), "order": choice(2, (1, 2), "order")}
+    asked = []
+
+    def stages(state, stop):
+        asked.append((state["kind"], state["order"]))
+        yield 0
+
+    follow = {"order": lambda state: {"a": (1, 2), "b": (3,)}[state["kind"]]}
+    explorer = Explorer("", made, stages, lambda n: show(str(n)), follow=follow, background=False)
+    explorer.controls["kind"].value = "b"
+    assert explorer.controls["order"].options == (3,) and explorer.controls["order"].disabled
+    explorer.controls["kind"].value = "a"
+    assert asked == [("a", 2), ("b", 3), ("a", 1)] and not explorer.controls["order"].disabled
+
+
+def test_controls_stand_in_two_groups():
+    """Question and proof, if there are both."""
+    both = at_once(controls=("image", "method", "order"))
+    headings = [part.value for part in both.widget.children if "<b>" in getattr(part, "value", "")]
+    assert [text for text in headings if "small" in text] == [
+        "<small><b>question</b></small>",
+        "<small><b>proof</b></small>",
+    ]
+    one = Explorer("", {"n": number_slider(0, 9, "n")}, square, lambda n: show(str(n)), background=False)
+    assert not [part for part in one.widget.children if "question" in getattr(part, "value", "")]
+
+
+def test_badges_are_readable_and_everything_else_has_the_colours_of_the_page():
+    """White on each badge, contrast at least 4.5; no other colour of text, so dark themes show it in light."""
+
+    def luminance(colour):
+        parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    for colour in (*COLOURS.values(), OTHER):
+        assert (1.05) / (luminance(colour) + 0.05) >= 4.5, colour
+    text = at_once(epsilon_pixel=0.15).html.value
+    assert re.findall("(?<![-a-z])color:([^;']*)", text) == ["#fff"]
 
 
 def test_memo_forgets_the_oldest():
@@ -211,10 +304,10 @@ def test_keys_and_sliders():
 def test_the_certificate_of_a_digit(explorer):
     """Small radius certified, large radius attacked, bounds above attacks, and the way back from memory."""
     explorer.controls["epsilon_pixel"].value = 0.05
-    assert "certified: no point" in explorer.html.value and bytes(explorer.image.value).startswith(PNG)
+    assert "certified</span>: no point" in explorer.html.value and bytes(explorer.image.value).startswith(PNG)
     before = bytes(explorer.image.value)
     explorer.controls["epsilon_pixel"].value = 0.2
-    assert "falsified: a point" in explorer.html.value and bytes(explorer.image.value) != before
+    assert "falsified</span>: a point" in explorer.html.value and bytes(explorer.image.value) != before
     assert repr(explorer).startswith("certificate: image 0 (a 0, seen as a 0): falsified")
     explorer.controls["epsilon_pixel"].value = 0.05
     assert bytes(explorer.image.value) == before
@@ -234,9 +327,9 @@ def test_the_certificate_of_a_digit(explorer):
 def test_every_control_is_answered(explorer, name, value, said):
     old = explorer.controls[name].value
     explorer.controls[name].value = value
-    text = explorer.html.value
+    text, alert = explorer.html.value, explorer.alert.value
     explorer.controls[name].value = old
-    assert said in text and "role='alert'" not in text
+    assert said in text and not alert
 
 
 def test_the_ellipse_holds_the_sampled_outputs():
@@ -277,6 +370,28 @@ def test_a_fixpoint_bounds_every_label_before_any_relaxation(method):
     weak = replace(last.decisions[3], verdict=Verdict.UNKNOWN, bound=1.0)
     kept = replace(last, decisions={**last.decisions, 3: weak})
     assert kept.bound(3) == first.bound(3) and kept.verdict is Verdict.CERTIFIED and "fixpoint" in kept.reason(3)
+
+
+def test_a_label_that_an_attack_reaches_is_falsified_by_it():
+    """Whatever bounds it; the image's own label by the image."""
+    state = dict(network="digits/mondeq-16", image=0, norm="inf", epsilon_pixel=0.15, clip=True, method="cascade")
+    *_, answer = [answer for answer in Certification().stages(state) if answer is not None]
+    reached = [k for k in answer.targets if answer.verdict_of(k) is Verdict.FALSIFIED]
+    assert reached and {answer.reason(k) for k in reached} == {"by an attack"}
+    assert {answer.decision(k).by for k in reached} == {"attack"} and answer.progress == "9 of 9 labels"
+    *_, wrong = [answer for answer in Certification().stages({**state, "image": 1}) if answer is not None]
+    assert wrong.reason(wrong.predicted) == "at the image itself"
+
+
+def test_orders_that_cannot_be_asked_for_are_not_offered(monkeypatch):
+    """Order 2 is for tiny networks; other methods than Shor's relaxation have one order; MOSEK needs a licence."""
+    explorer = at_once(epsilon_pixel=0.01)
+    assert explorer.controls["order"].options == ("1", "1+bounds", "1+cuts")
+    assert "mosek" not in explorer.controls["method"].options
+    explorer.controls["method"].value = "branch-and-bound"
+    assert explorer.controls["order"].options == ("1",) and explorer.controls["order"].disabled
+    monkeypatch.setenv("MOSEKLM_LICENSE_FILE", "somewhere")
+    assert "mosek" in at_once(epsilon_pixel=0.01).controls["method"].options
 
 
 def test_the_attack_explorer():
@@ -359,7 +474,7 @@ def test_an_explorer_imports_no_package_that_takes_seconds():
 @pytest.mark.published
 def test_the_papers_network_is_among_the_choices():
     explorer = certify("chen2021-mondeq/mnist-87", 0, "inf", 0.01, ellipse=False, background=False)
-    assert "certified: no point" in explorer.html.value
+    assert "certified</span>: no point" in explorer.html.value
     assert np.isin("digits/mondeq-16", explorer.controls["network"].options)
 
 

@@ -1,5 +1,7 @@
 """ONNX files: what is read computes the same, what is not read is named, hostile files are errors."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -184,3 +186,17 @@ def test_damaged_files_are_errors_or_networks(make, rng, tmp_path):
             refused += 1
             assert "net.onnx" in str(error)
     assert refused >= len(kept)
+
+
+def test_a_packed_file_is_read(tmp_path, rng):
+    """As the benchmarks of verifiers publish theirs: .onnx.gz; another .gz is no network."""
+    path = tmp_path / "net.onnx.gz"
+    packed = gzip.compress(dense(rng).SerializeToString())
+    path.write_bytes(packed)
+    plain = load(saved(tmp_path, gzip.decompress(packed)))
+    assert load(path).sha256() == plain.sha256()
+    path.write_bytes(packed[:-20])
+    with pytest.raises(CorruptDataError, match=r"net\.onnx\.gz is not a whole ONNX file"):
+        load(path)
+    with pytest.raises(TightropeError, match="unknown network file type"):
+        load(tmp_path / "net.npz.gz")

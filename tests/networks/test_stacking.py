@@ -5,10 +5,10 @@ import pytest
 
 from tests.helpers import exact_margin
 from tightrope.attacks import pgd
-from tightrope.certificates import Verdict
 from tightrope.errors import NetworkError
 from tightrope.networks import Convolution, Dense, FeedForward
 from tightrope.networks.stacking import LARGEST
+from tightrope.question import Question, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import upper_bound
@@ -63,7 +63,7 @@ def test_verify_on_the_mondeq_agrees_with_enumeration_and_attacks(rng):
         region = Ball(np.random.default_rng(seed + 50).standard_normal(3), 0.2, np.inf)
         label = network.predict(region.center)
         report = certify(mondeq, region, label, method="interior-point")
-        found = pgd(network, region, label)
+        found = pgd(Question(network, region, label))
         for decision in report.decisions:
             exact = exact_margin(mondeq, region, label, decision.label)
             assert found.best_margin[decision.label] <= exact + 1e-9

@@ -190,12 +190,37 @@ def test_convolutions_are_the_matrices_that_they_stand_for(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_patches_are_the_whole_forms(name, monkeypatch):
+    """Convolutions whose windows overlap, miss the last pixels and reach beyond the border; gradients take no patch."""
+    rng = np.random.default_rng(5)
+    first = Convolution(rng.normal(size=(2, 1, 3, 2)), rng.normal(size=2), (1, 16, 17), (2, 1), (1, 1))
+    second = Convolution(rng.normal(size=(3, 2, 2, 3)), rng.normal(size=3), first.output_shape, (1, 3), (0, 2))
+    third = Convolution(rng.normal(size=(2, 3, 2, 2)), rng.normal(size=2), second.output_shape, (2, 2), (1, 0))
+    net = FeedForward((first, second, third, Dense(rng.normal(size=(3, third.output_size)), rng.normal(size=3))))
+    region = boxes(5, net.input_size, radius=0.05)
+    whole = bounds(net, region, name, [0, 1, 2])
+    taken, patches = [], backsubstitution._patches
+    monkeypatch.setattr(backsubstitution, "_patches", lambda *given: taken.append(patches(*given)) or taken[-1])
+    with torch.no_grad():
+        found = bounds(net, region, name, [0, 1, 2])
+    torch.testing.assert_close(found.margins, whole.margins)
+    for side in ("lower", "upper"):
+        for ours, theirs in zip(getattr(found, side), getattr(whole, side), strict=True):
+            torch.testing.assert_close(ours, theirs)
+    if name in ("crown", "deepz"):
+        assert [part is not None for part in taken] == [True, True]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_groups_of_rows_and_permuted_neurons_change_nothing(name, monkeypatch):
     net = network(2)
     region = boxes(2, 4)
     whole = bounds(net, region, name, [0, 1, 2]).margins
     monkeypatch.setattr(backsubstitution, "LARGEST", 30)
     torch.testing.assert_close(bounds(net, region, name, [0, 1, 2]).margins, whole)
+    monkeypatch.setattr(backsubstitution, "CACHED", 20)
+    with torch.no_grad():
+        torch.testing.assert_close(bounds(net, region, name, [0, 1, 2]).margins, whole)
     order = np.random.default_rng(0).permutation(7)
     W, b = list(net.weights), list(net.biases)
     W[0], b[0], W[1] = W[0][order], b[0][order], W[1][:, order]

@@ -12,7 +12,7 @@ from tightrope.propagation.alpha import Triangles, minimise
 from tightrope.propagation.backsubstitution import upper_bounds
 from tightrope.propagation.bounds import bounds, specification
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.layerwise import METHODS, layerwise
+from tightrope.propagation.layerwise import METHODS, TOGETHER, layerwise, layerwise_each
 from tightrope.propagation.lines import crown_lines
 from tightrope.propagation.operators import DenseOperator, operators
 from tightrope.regions import Ball
@@ -180,3 +180,26 @@ def test_bad_input_by_name():
     layer = operators(network)[0]
     with pytest.raises(InputError, match="lower"):
         Triangles((layer,), (torch.zeros(1, 3),), (torch.zeros(1, 8),))
+
+
+@pytest.mark.parametrize("decide", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_regions_together_have_the_bounds_of_each_by_itself(method, decide):
+    """More than fit into one group, of sizes that leave different neurons open."""
+    network = random_network(3, (5, 7, 6, 4))
+    parts = [box(network, seed, radius) for seed, radius in enumerate((0.01, 0.2, 0.4, 0.05, 0.3, 0.1))]
+    assert len(parts) > TOGETHER
+    inputs = InputSet(torch.cat([part.lower for part in parts]), torch.cat([part.upper for part in parts]))
+    labels = [0, 1, 2, 3, 0, 1]
+    options = {"steps": 30, "dtype": torch.float64, "decide": decide}
+    together = layerwise_each(network, inputs, labels, method, **options, keep=True)
+    for part, label, found in zip(parts, labels, together, strict=True):
+        one = layerwise(network, part, label, method, **options, keep=True)
+        assert (found.label, found.worst < 0) == (label, one.worst < 0)
+        if decide:  # the ascent of a group ends with its last region's
+            continue
+        torch.testing.assert_close(found.margins, one.margins, rtol=0, atol=1e-9)
+        for ours, theirs in zip(found.hidden, one.hidden, strict=True):
+            assert ours.rows.tolist() == theirs.rows.tolist()
+            for slopes, others in zip(ours.slopes, theirs.slopes, strict=True):
+                torch.testing.assert_close(slopes, others, rtol=0, atol=1e-6)

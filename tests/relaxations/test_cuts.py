@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import exact, exact_margin, exactly_solved, question
+from tightrope import checker, proofs
 from tightrope.attacks import pgd
-from tightrope.certificates import Certificate, Verdict, check
-from tightrope.errors import CertificateError, InputError, UnknownNameError
+from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.cuts import cut_model
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.tightening import Tightening
 
 
@@ -75,7 +76,7 @@ def test_rounding_of_eliminated_neurons_against_rational_numbers(seed):
 @pytest.mark.parametrize("radius", [0.1, 0.5])
 def test_order_attack_exact_cuts_shor(seed, radius):
     network, region, label, target = question(seed, INFINITY, radius, p=6)
-    attack = pgd(network, region, label, targets=[target], restarts=2, steps=20, seed=0).best_margin[target]
+    attack = pgd(Question(network, region, label, [target]), restarts=2, steps=20, seed=0).best_margin[target]
     exact = exact_margin(network, region, label, target)
     options = {"targets": [target], "method": "interior-point", "attack": False, "limits": Limits(1e-6)}
     shor = certify(network, region, label, **options).decisions[0]
@@ -105,23 +106,18 @@ def test_cuts_decide_what_shor_cannot():
             continue
         options = {"targets": [target], "attack": False}
         assert certify(network, region, label, complete=False, **options).decisions[0].verdict is Verdict.UNKNOWN
-        decision = certify(network, region, label, order="1+cuts", **options).decisions[0]
+        report = certify(network, region, label, order="1+cuts", **options)
+        (decision,) = report.decisions
         assert decision.verdict is Verdict.CERTIFIED
         decided += 1
-        certificate = decision.certificate
-        again = Certificate.from_json(certificate.to_json())
-        assert exact_margin(network, region, label, target) <= check(again, network, region) < 0
-        for change, message in (
-            ({"upper": certificate.cuts.upper - 0.01}, "narrower"),
-            ({"lower": certificate.cuts.lower + 0.01}, "narrower"),
-            ({"lower": certificate.cuts.lower[:2]}, "neurons"),
-            ({"lower": np.full(6, np.nan)}, "narrower"),
-            ({"pairs": np.array([[0, 10**6]])}, "pairs"),
-        ):
-            with pytest.raises(CertificateError, match=message):
-                check(replace(certificate, cuts=replace(certificate.cuts, **change)), network, region)
-        with pytest.raises(CertificateError, match="multipliers"):  # those of one problem are none of another
-            check(replace(certificate, cuts=None), network, region)
+        proof = report.certificate(target)
+        assert proof.proven
+        file, weights = proof.certificate, proofs.arrays_of(network)[1]
+        bound = float(file.claims[0]["bound"])
+        assert exact_margin(network, region, label, target) <= decision.bound <= bound < 0
+        for name, less in (("u", 0.01), ("l", -0.01)):  # bounds on h that are narrower than can be proven
+            narrower = replace(file, arrays=file.arrays | {name: file.arrays[name] - less})
+            assert not any(finding.proven for finding in checker.check(narrower, weights))
     assert decided >= 2
 
 
@@ -134,11 +130,12 @@ def test_degenerate_sets(norm, radius, clip):
         network, region, label, target = question(seed, norm, radius, clip)
         options = {"targets": [target], "method": "interior-point", "attack": False}
         shor = certify(network, region, label, **options).decisions[0]
-        cuts = certify(network, region, label, order="1+cuts", **options).decisions[0]
+        report = certify(network, region, label, order="1+cuts", **options)
+        (cuts,) = report.decisions
         margins = network.logits(region.sample(50, np.random.default_rng(0)))
         assert (margins[:, target] - margins[:, label]).max() <= cuts.bound + 1e-6
         assert cuts.bound <= shor.bound + 1e-4 * (1 + abs(shor.bound))
-        assert check(cuts.certificate, network, region) <= cuts.bound + 1e-6
+        assert report.certificates().proven
 
 
 def test_all_neurons_stable_is_a_linear_problem():

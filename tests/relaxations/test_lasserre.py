@@ -9,9 +9,10 @@ from tightrope.attacks import pgd
 from tightrope.checker import gram, regions
 from tightrope.checker import mondeq as mondeq_checker
 from tightrope.errors import InputError, RegionError
+from tightrope.question import Limits, Question
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.lasserre import lasserre
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 
 
 @pytest.mark.parametrize("seed", [1, 3, 5])
@@ -23,7 +24,7 @@ def test_order(seed):
     file = reports[2].certificate(target).certificate
     assert file.theory in ("mondeq-order-1", "mondeq-order-2")
     assert float(file.claims[0]["bound"]) <= second + 1e-4 * (1 + abs(second))
-    attack = pgd(network, region, label, targets=[target], restarts=2, steps=20, seed=0).best_margin[target]
+    attack = pgd(Question(network, region, label, [target]), restarts=2, steps=20, seed=0).best_margin[target]
     exact = exact_margin(network, region, label, target)
     assert attack <= exact + 1e-6
     assert exact <= second + 1e-8

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from tests.helpers import exact_margin, program, question
 from tightrope.attacks import pgd
-from tightrope.certificates import sound_bound
 from tightrope.networks import MonDEQ
+from tightrope.question import Question
 from tightrope.regions import INFINITY, Ball
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.sound import sound_bound
 
 REGIONS = [(1.0, False), (1.0, True), (2.0, False), (2.0, True), (INFINITY, False), (INFINITY, True)]
 
@@ -58,7 +59,7 @@ def test_attack_below_exact_below_shor(seed, p, radius, clip):
     """For L-infinity the exact value comes from one linear program for each activation pattern."""
     network, region, label, target = question(seed, INFINITY, radius, clip, p=p)
     exact = exact_margin(network, region, label, target)
-    attack = pgd(network, region, label, targets=[target], restarts=3, steps=20, seed=seed).best_margin[target]
+    attack = pgd(Question(network, region, label, [target]), restarts=3, steps=20, seed=seed).best_margin[target]
     relaxed = bound(network, region, label, target)
     scale = 1 + abs(exact)
     assert attack <= exact + 1e-7 * scale
@@ -70,7 +71,7 @@ def test_attack_below_exact_below_shor(seed, p, radius, clip):
 def test_attack_and_samples_below_shor(seed, norm, clip):
     network, region, label, target = question(seed, norm, 0.5, clip)
     logits = network.logits(region.sample(500, np.random.default_rng(seed)))
-    attack = pgd(network, region, label, targets=[target], restarts=3, steps=20, seed=seed).best_margin[target]
+    attack = pgd(Question(network, region, label, [target]), restarts=3, steps=20, seed=seed).best_margin[target]
     relaxed = bound(network, region, label, target)
     assert max(attack, (logits[:, target] - logits[:, label]).max()) <= relaxed + 1e-8
 

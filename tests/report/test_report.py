@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tightrope import cli, paths
 from tightrope.errors import CorruptDataError, InputError
-from tightrope.report import contents, notebooks, site
+from tightrope.report import api, contents, notebooks, site
 from tightrope.workbench import compare, published
 from tightrope.workbench.published import Cell, Paper, Result
 from tightrope.workbench.records import Store
@@ -39,8 +39,10 @@ class _Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> site.Site:
-    """The report of this repository."""
-    return site.write(tmp_path_factory.mktemp("report") / "site")
+    """The report of this repository; of the API some pages, where pdoc is installed."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(api, "modules", lambda: ["tightrope", "tightrope.cells", "tightrope.verifiers.constants"])
+        return site.write(tmp_path_factory.mktemp("report") / "site")
 
 
 @pytest.fixture(scope="module")
@@ -219,23 +221,23 @@ def test_drawings_of_the_papers_size_come_first(tmp_path):
     png = paths.FIGURES.parent / "figures" / "chen2021-mondeq" / "table-2-certified-ratio.paper.png"
     for name in ("table-9-nothing.quick", "table-9-extra.quick", "table-90-other.quick"):
         (tmp_path / f"{name}.png").write_bytes(png.read_bytes())
-    own, extra = contents.pictures(tmp_path, "table-9-nothing", "table-9-")
+    own, extra = contents.pictures(tmp_path, "table-9-nothing")
     assert own.files[0].name == "table-9-nothing.quick.png" and extra.profile == "quick"
     assert own.width > own.height > 100
     (tmp_path / "table-9-nothing.paper.png").write_bytes(png.read_bytes())
     (tmp_path / "table-9-nothing.paper.csv").write_text("a")
-    (own,) = contents.pictures(tmp_path, "table-9-nothing", "table-9-")
+    (own,) = contents.pictures(tmp_path, "table-9-nothing")
     assert own.profile == "paper" and [file.suffix for file in own.files] == [".png", ".csv"]
 
 
 def test_rows_tell_where_numbers_come_from(tmp_path):
     result = Result("paper", "table-9-nothing", "Table 9", "Nothing", "deterministic")
     with Store(tmp_path / "rows.sqlite") as store:
-        assert contents._origin(result, "table-9-", store) is None
+        assert contents._origin(result, store) is None
         for image in range(3):
             case = {"paper": "paper", "result": result.name, "profile": "paper", "image": image}
             store.put(case, {"seconds": 1.5})
-        origin = contents._origin(result, "table-9-", store)
+        origin = contents._origin(result, store)
     assert (origin.profile, origin.count, origin.seconds) == ("paper", 3, 4.5)
     assert len(origin.made_by) == 1 and "processors; tightrope" in origin.made_by[0] and "numpy" in origin.made_by[0]
 

@@ -34,14 +34,14 @@ def test_cases_are_norms_by_methods():
     assert left_out == {"printed-model", "reference-model"}
 
 
-def test_tables_stand_beside_the_printed_numbers():
-    """The printed upper bounds belong to the printed model with the reference constraint, which proves nothing."""
+def test_tables_say_what_is_proven():
+    """The printed model with the reference constraint proves nothing."""
     rows = Rows([row("product-bound", 2, 4.8), row("reference-model", 2, 4.13), row("lipschitz-model", "inf", 57.5)])
     lines = {line[0]: line for line in bounds.bounds(rows).rows}
-    assert lines["printed model, reference constraint"][1:4] == ("UNPROVEN", "4.13", 4.67)
-    assert lines["closed form (UB_F)"][3] == 4.80
-    assert lines["Lipschitz Model, here"][4] == "57.5"
-    assert "1757" in str(bounds.seconds(rows))
+    assert lines["printed model, reference constraint"][1:3] == ("UNPROVEN", "4.13")
+    assert lines["closed form (UB_F)"][1:3] == ("upper", "4.8")
+    assert lines["Lipschitz Model, here"][2:] == (None, "57.5", None)
+    assert len(bounds.seconds(rows).rows) == len(bounds.METHODS)
     cells = bounds.cells(rows)
     assert set(cells) == {"table-3/ub-l2", "table-3/semi-ub-linf", "table-3/seconds/semi-ub-linf"}
     assert "proven" in cells["table-3/semi-ub-linf"].note
@@ -57,8 +57,6 @@ def test_real_cases_hold_together(tmp_path, monkeypatch):
     assert value["sampled"] <= value["ascent"] <= value["lipschitz-model"] <= value["printed-model"] * 1.001
     assert value["lipschitz-model"] <= value["product-bound"]
     assert not next(r for r in rows if r["method"] == "reference-model")["proven"]
-    proven = next(r for r in rows if r["method"] == "lipschitz-model")
-    assert proven["checked"] == pytest.approx(proven["value"], rel=1e-5)
     outcome = {c["method"]: r for c, r in zip(cases, rows, strict=True)}
 
     def solve(case):
@@ -103,7 +101,7 @@ def test_column_of_table_2():
     assert counts == {"printed_criterion": 9, "pairwise": 9, "product": 0}  # image 1 has the wrong label
     found = Rows([case | counts])
     table = dict(zip((t := ratio.ratios(found)).columns, t.rows[0], strict=True))
-    assert (table["Lipschitz Model %"], table["printed"], table["pairwise %"]) == (90, 91, 90)
+    assert (table["Lipschitz Model %"], table["pairwise %"]) == (90, 90)
     cells = ratio.cells(found, constants)
     assert cells["table-2/l2-0.1/lipschitz"].value == 90
     assert cells["table-2/l2-0.1/lipschitz-product-bound"].value == 0
@@ -124,7 +122,6 @@ def test_committed_rows():
     for norm in (2, "inf"):
         lower, upper = rows["ascent", norm]["value"], rows["lipschitz-model", norm]["value"]
         assert rows["sampled", norm]["value"] < lower < upper <= rows["product-bound", norm]["value"]
-        assert rows["lipschitz-model", norm]["checked"] == pytest.approx(upper, rel=1e-5)
 
 
 def test_a_custom_choice_of_images_counts_the_constants_that_are_kept():

@@ -6,6 +6,7 @@ import pytest
 from tightrope import datasets, zoo
 from tightrope.attacks import pgd
 from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.question import Question
 from tightrope.regions import pixel_ball
 from tightrope.results.chen2021_mondeq.common import question
 from tightrope.results.chen2021_mondeq.fixpoint_ratio import METHODS, table_2_fixpoints
@@ -23,7 +24,7 @@ def test_orders_of_one_digit():
     label, target = (int(i) for i in np.argsort(-scores)[:2])
     found = orders_of(entry.network, region, label, target, rounds=1, count=50)
     bound = {b.order: b.bound for b in found}
-    attack = pgd(entry.network, region, label, targets=[target], seed=0).best_margin[target]
+    attack = pgd(Question(entry.network, region, label, [target]), seed=0).best_margin[target]
     assert attack <= min(bound.values())
     assert bound["1+bounds"] <= bound["1"] + 1e-3
     assert bound["zonotope"] <= bound["monotone"]

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
+from tightrope.question import Question, Verdict
+from tightrope.regions import Ball
 from tightrope.results.salman2019_barrier import distortion, nonlinearities, relations, robust_error
 from tightrope.results.salman2019_barrier.common import PAPER, title
 from tightrope.verifiers.cascade import LP_ALL, By
@@ -89,18 +90,19 @@ def test_brackets_are_sound_and_ordered():
     box = tuple(float(end) for end in scale.to_input(np.array([0.0, 1.0])))
     right = int(np.flatnonzero(found.network.predict(scale.to_input(data.images)) == data.labels)[3])
     center, label = scale.to_input(data.image(right)), data.label(right)
-    attack = attacked_distortion(found.network, center, label, box=box, largest=box[1] - box[0])
+    asked = Question(found.network, Ball(center, box[1] - box[0], np.inf, *box), label)
+    attack = attacked_distortion(asked)
     lower = 0.0
     for method in distortion.METHODS:
-        bracket = certified_distortion(found.network, center, label, method, attack.upper, lower=lower, box=box)
+        bracket = certified_distortion(asked, method, lower=lower, upper=attack.upper)
         assert lower <= bracket.lower < bracket.upper <= attack.upper
         lower = bracket.lower
     x = np.clip(center + np.random.default_rng(0).uniform(-lower, lower, (2000, len(center))), *box)
     assert (found.network.predict(x) == label).all()
     with pytest.raises(UnknownNameError, match="lp-al"):
-        certified_distortion(found.network, center, label, "lp-al", 1.0)
+        certified_distortion(asked, "lp-al")
     with pytest.raises(InputError, match="lower"):
-        certified_distortion(found.network, center, label, "lp-all", 0.1, lower=0.2)
+        certified_distortion(asked, "lp-all", lower=0.2, upper=0.1)
 
 
 def test_random_networks_keep_their_own_label(store):

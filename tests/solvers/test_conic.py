@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.helpers import program, question
-from tightrope.certificates import sound_bound
 from tightrope.errors import SolverUnavailableError, UnknownNameError
 from tightrope.regions import INFINITY
 from tightrope.solvers import conic
 from tightrope.solvers.report import Status
+from tightrope.solvers.sound import sound_bound
 
 
 def licensed() -> bool:

@@ -5,17 +5,17 @@ import itertools
 import numpy as np
 import pytest
 
-from tightrope.certificates import sound_bound
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.problems.relu_lipschitz import slope_problem
 from tightrope.problems.relu_question import question
+from tightrope.question import Limits
 from tightrope.regions import Ball
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.low_rank import bipartite_maxcut
-from tightrope.verifiers.question import Limits
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from tests.helpers import question
-from tightrope.certificates import sound_bound
 from tightrope.problems.robustness import robustness_model
 from tightrope.regions import INFINITY
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.sound import sound_bound
 from tightrope.solvers.transfer import Transfer
 
 

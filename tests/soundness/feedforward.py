@@ -10,7 +10,6 @@ from tests.soundness.exact import ONE, ZERO, Domain, box, domain, dot, inside, q
 from tests.soundness.pieces import Pieces, TooMany, feedforward_pieces, layer_matrix, outputs_at
 from tightrope import relu_proofs
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict
 from tightrope.networks import Dense, FeedForward
 from tightrope.propagation.certify import certify, proven_hidden
 from tightrope.propagation.inputs import InputSet
@@ -18,11 +17,11 @@ from tightrope.propagation.layerwise import METHODS as LAYERWISE
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.margins import proven_margins
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Polytope
 from tightrope.verifiers import robustness
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.relu_lipschitz import METHODS as LIPSCHITZ
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.triangle import layerwise_bounds, output_bounds
@@ -135,7 +134,7 @@ def layers(
         with bed.asking(f"{kind}, outputs"):
             hidden(bed, f"{kind}, outputs", *output_bounds(network, *region.bounding_box(), kind), attained["F"], "F")
     with bed.asking("branch-and-bound"):
-        found = branch_and_bound(network, region, label, time_limit=PATIENCE, limit=2000, keep=True)
+        found = branch_and_bound(Question(network, region, label), Limits(time=PATIENCE), subproblems=2000, keep=True)
         decided(bed, "branch-and-bound", found.verdict, found.attack, network, region, label, exact)
         if found.attack is None:
             bed.above("branch-and-bound", found.bound, max(exact.values()), "the largest")
@@ -238,14 +237,14 @@ def distortion(bed: Bed, rng, network: FeedForward, region: Ball) -> None:
         found = feedforward_pieces(network, domain(Ball(region.center, radius, INFINITY)))
         return max(found.largest_margin(label, k)[0] for k in range(network.classes) if k != label)
 
-    method = str(rng.choice(LAYERWISE))
+    method, question = str(rng.choice(LAYERWISE)), Question(network, Ball(region.center, 1.0, INFINITY), label)
     with bed.asking(f"distortion, {method}"):
-        found = certified_distortion(network, region.center, label, method, 1.0, tolerance=0.1)
+        found = certified_distortion(question, method, Limits(0.1))
         if found.lower > 0:
             true = largest(found.lower) < 0
             bed.holds(f"distortion, {method}", true, f"{found.lower!r} is certified, but another label is reached")
     with bed.asking("distortion, attack"):
-        found = attacked_distortion(network, region.center, label, tolerance=0.1, steps=10)
+        found = attacked_distortion(question, Limits(0.1), steps=10)
         if 0 < found.upper < np.inf:
             value = largest(found.upper)
             error = rounding(network, [abs(q(v)) + q(found.upper) for v in region.center])

@@ -24,8 +24,6 @@ from tests.soundness.exact import (
 from tests.soundness.feedforward import LIMITS, hidden, inscribed, verdicts
 from tests.soundness.pieces import Pieces, active, mondeq_pieces, slopes
 from tightrope import checker, proofs
-from tightrope.certificates import check
-from tightrope.errors import CertificateError
 from tightrope.networks import MonDEQ
 from tightrope.propagation import fixpoint
 from tightrope.regions import INFINITY, Ball
@@ -92,36 +90,10 @@ def answers(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Pieces, 
                 limits=LIMITS,
             )
             verdicts(bed, name, report, network, region, label, exact)
-            proven_again(bed, text, report, network, region, exact)
-            if any(decision.certificate is not None for decision in report.decisions):
+            if any(decision.dual is not None for decision in report.decisions):
                 files(bed, f"monDEQ {text}", report.certificates(), rng, network, stated)
             if report.attack is not None and isinstance(region, Ball):
                 attacks(bed, rng, network, region, report)
-
-
-def proven_again(bed: Bed, text: str, report, network: MonDEQ, region, exact: dict[int, fmpq]) -> None:
-    """The certificates of a report, by `certificates.check`."""
-    for decision in report.decisions:
-        certificate = decision.certificate
-        if certificate is None:
-            continue
-        kind = f"check, {text}"
-        try:
-            bed.above(kind, check(certificate, network, region), exact[decision.label], f"target {decision.label}")
-        except CertificateError as error:
-            bed.holds(kind, False, f"issued, but refused: {error}")
-        false = near(exact[decision.label])
-        while q(false) >= exact[decision.label]:
-            false = float(np.nextafter(false, -np.inf))
-        if not np.isfinite(false):
-            continue
-        for change in ({}, {"shift": 0.0}, {"y0": 0.0}):
-            try:
-                check(replace(certificate, bound=false, **change), network, region)
-            except CertificateError:
-                bed.holds(f"false claims: {kind}", True, "")
-            else:
-                bed.holds(f"false claims: {kind}", False, f"accepted: {false!r}, below what is attained, {change}")
 
 
 def files(bed: Bed, kind: str, proof, rng, network: MonDEQ, stated: Pieces) -> None:
@@ -233,10 +205,6 @@ def constants(bed: Bed, rng, network: MonDEQ) -> None:
             with bed.asking(f"{kind}, {of}"):
                 bound = lipschitz.upper_bound(network, norm, of=of)
                 constant(bed, f"{kind}, {of}", bound.value, slope, norm)
-                try:
-                    constant(bed, f"check, {kind}", lipschitz.check(bound, network), slope, norm)
-                except CertificateError as error:
-                    bed.holds(f"check, {kind}", False, f"issued, but refused: {error}")
             with bed.asking(f"{kind}, product"):
                 constant(bed, f"{kind}, product", lipschitz.product_bound(network, norm, of=of), slope, norm)
         slope = jacobians(whole, "output")

@@ -71,6 +71,8 @@ def test_schedules():
     assert rates == pytest.approx([5e-4, 5e-4, 5e-5, 5e-5, 5e-6, 5e-6])
     steps = replace(schedule, learning_rate=1e-3, learning_rates="steps")
     assert [steps.learning_rate_at(e) for e in (0, 19, 20, 45)] == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4])
+    late = replace(schedule, learning_rates="late steps")  # from the end of the ramp-up on, epoch 110
+    assert [late.learning_rate_at(e) for e in (0, 129, 130, 150)] == pytest.approx([5e-4, 5e-4, 2.5e-4, 1.25e-4])
     assert replace(schedule, learning_rates="constant").learning_rate_at(199) == 5e-4
     assert Schedule(epochs=3, epsilon=0.1).epsilon_at(0) == 0.1
 

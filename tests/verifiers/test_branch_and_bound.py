@@ -11,11 +11,11 @@ from scipy.optimize import linprog
 
 from tests.helpers import exact
 from tightrope import attacks
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, StoppedError
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers import branch_and_bound as tree
 from tightrope.verifiers.branch_and_bound import branch_and_bound
@@ -68,13 +68,13 @@ def test_order_on_random_networks(seed, radius):
     """PGD <= enumeration = mixed-integer program <= branch and bound, LP-ALL <= LP-LAST <= LP-GREEDY."""
     network, region, label = question(seed, radius)
     exact = exact_margin(network, region, label)
-    attack = np.nanmax(attacks.pgd(network, region, label, restarts=3).best_margin)
-    program = mixed_integer(network, region, label, sign=False)
+    attack = np.nanmax(attacks.pgd(Question(network, region, label), restarts=3).best_margin)
+    program = mixed_integer(Question(network, region, label), sign=False)
     inputs = InputSet.from_balls([region])
     bounds = [
         layerwise(network, inputs, label, method, steps=200).worst for method in ("lp-all", "lp-last", "lp-greedy")
     ]
-    searched = branch_and_bound(network, region, label)
+    searched = branch_and_bound(Question(network, region, label))
     assert attack <= exact + 1e-9
     if program.verdict is not Verdict.FALSIFIED:  # then the first program may have decided
         assert exact <= max(program.bounds.values()) <= exact + TOLERANCE + MARGIN
@@ -84,7 +84,7 @@ def test_order_on_random_networks(seed, radius):
     assert bounds[1] <= bounds[2] + 1e-4
     expected = Verdict.CERTIFIED if exact < 0 else Verdict.FALSIFIED
     assert searched.verdict is expected
-    assert mixed_integer(network, region, label).verdict is ROBUST.get(expected, expected)
+    assert mixed_integer(Question(network, region, label)).verdict is ROBUST.get(expected, expected)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
@@ -95,7 +95,7 @@ def test_bounds_of_the_mixed_integer_program_are_above_rational_maxima(scale):
         rng = np.random.default_rng(seed)
         (w, b), V, c = scale * rng.normal(size=(2, 4)), rng.normal(size=(2, 4)), rng.normal(size=2)
         network = FeedForward.dense([w[:, None], V], [b, c])
-        bounds = mixed_integer(network, Ball([0.0], 1.0, np.inf), 0, sign=False).bounds
+        bounds = mixed_integer(Question(network, Ball([0.0], 1.0, np.inf), 0), sign=False).bounds
         v, constant = exact(V[1]) - exact(V[0]), Fraction(c[1]) - Fraction(c[0])
         kinks = [x for x in -exact(b) / exact(w) if abs(x) <= 1]
         values = [v @ np.maximum(exact(w) * x + exact(b), 0) + constant for x in (-1, 1, *kinks)]
@@ -112,12 +112,12 @@ def test_decides_near_the_threshold(seed):
     for _ in range(7):
         radius = (low + high) / 2
         ball = Ball(region.center, radius, np.inf)
-        answers = [branch_and_bound(network, ball, label), mixed_integer(network, ball, label)]
+        answers = [branch_and_bound(Question(network, ball, label)), mixed_integer(Question(network, ball, label))]
         assert answers[0].verdict in (Verdict.CERTIFIED, Verdict.FALSIFIED), answers[0].reason
         assert ROBUST.get(answers[0].verdict, answers[0].verdict) is answers[1].verdict, answers[1].reason
         for answer in answers:
             if answer.verdict is Verdict.FALSIFIED:
-                assert attacks.check(network, ball, label, answer.attack.point) is not None
+                assert attacks.check(Question(network, ball, label), answer.attack.point) is not None
         low, high = (radius, high) if answers[0].verdict is Verdict.CERTIFIED else (low, radius)
 
 
@@ -125,14 +125,15 @@ def test_more_subproblems_than_a_batch():
     network = random_network(11, (5, 16, 12, 4))
     region = Ball(np.random.default_rng(3).standard_normal(5), 0.35, np.inf)
     label = network.predict(region.center)
-    answers = {branch_and_bound(network, region, label, batch=size).verdict for size in (1, 4, 64)}
-    assert {ROBUST.get(answer, answer) for answer in answers} == {mixed_integer(network, region, label).verdict}
+    answers = {branch_and_bound(Question(network, region, label), batch=size).verdict for size in (1, 4, 64)}
+    program = mixed_integer(Question(network, region, label))
+    assert {ROBUST.get(answer, answer) for answer in answers} == {program.verdict}
 
 
 def test_affine_network():
     network = FeedForward.dense([[[1.0, 0.0], [0.0, 1.0]]], [[0.5, 0.0]])
-    assert branch_and_bound(network, Ball([0.0, 0.0], 0.2, np.inf), 0).verdict is Verdict.CERTIFIED
-    assert branch_and_bound(network, Ball([0.0, 0.0], 0.3, np.inf), 0).verdict is Verdict.FALSIFIED
+    assert branch_and_bound(Question(network, Ball([0.0, 0.0], 0.2, np.inf), 0)).verdict is Verdict.CERTIFIED
+    assert branch_and_bound(Question(network, Ball([0.0, 0.0], 0.3, np.inf), 0)).verdict is Verdict.FALSIFIED
 
 
 def test_limits_are_verdicts(monkeypatch):
@@ -141,34 +142,36 @@ def test_limits_are_verdicts(monkeypatch):
     label = network.predict(region.center)
     # Points that are bad starts for an attack, so that the search has to go on.
     monkeypatch.setattr(tree._Tree, "attacked", lambda self, points: None)
-    timed = branch_and_bound(network, region, label, time_limit=1e-6)
+    timed = branch_and_bound(Question(network, region, label), Limits(time=1e-6))
     assert timed.verdict is Verdict.UNKNOWN
     assert "time limit" in timed.reason
     assert timed.bound >= 0
-    counted = branch_and_bound(network, region, label, limit=10)
+    counted = branch_and_bound(Question(network, region, label), subproblems=10)
     assert counted.verdict is Verdict.UNKNOWN
     assert "10 subproblems" in counted.reason
-    program = mixed_integer(network, region, label, time_limit=1e-3)
+    program = mixed_integer(Question(network, region, label), Limits(time=1e-3))
     assert program.verdict is Verdict.UNKNOWN
     assert "time limit" in program.reason
     with pytest.raises(StoppedError):
-        branch_and_bound(network, region, label, stop=lambda: True)
+        branch_and_bound(Question(network, region, label), Limits(stop=lambda: True))
 
 
 def test_bad_input_by_name():
     network, region, label = question(0, 0.2)
     with pytest.raises(RegionError, match="norm inf"):
-        branch_and_bound(network, Ball(region.center, 0.2, 2), label)
+        branch_and_bound(Question(network, Ball(region.center, 0.2, 2), label))
     with pytest.raises(RegionError, match="norm inf"):
-        mixed_integer(network, Ball(region.center, 0.2, 2), label)
+        mixed_integer(Question(network, Ball(region.center, 0.2, 2), label))
     with pytest.raises(InputError, match="label"):
-        branch_and_bound(network, region, 7)
-    with pytest.raises(InputError, match="time_limit"):
-        branch_and_bound(network, region, label, time_limit=0)
-    with pytest.raises(RegionError, match="regions"):
-        certify_boxes(network, [Ball(region.center, 0.2, 2)], [label])
-    with pytest.raises(InputError, match="labels"):
-        certify_boxes(network, [region], [])
+        branch_and_bound(Question(network, region, 7))
+    with pytest.raises(InputError, match="batch"):
+        branch_and_bound(Question(network, region, label), batch=0)
+    with pytest.raises(RegionError, match="norm inf"):
+        certify_boxes([Question(network, Ball(region.center, 0.2, 2), label)])
+    with pytest.raises(InputError, match="questions"):
+        certify_boxes([])
+    with pytest.raises(InputError, match="one network"):
+        certify_boxes([Question(network, region, label), Question(question(1, 0.2)[0], region, label)])
 
 
 def test_cascade_agrees_with_enumeration():
@@ -178,12 +181,13 @@ def test_cascade_agrees_with_enumeration():
         centers = np.random.default_rng(seed + 90).standard_normal((6, 3))
         regions = [Ball(center, 0.15 + 0.1 * (i % 4), np.inf) for i, center in enumerate(centers)]
         labels = [network.predict(center) if i != 5 else 0 for i, center in enumerate(centers)]
-        for region, label, decision in zip(regions, labels, certify_boxes(network, regions, labels), strict=True):
+        asked = [Question(network, *one) for one in zip(regions, labels, strict=True)]
+        for region, label, decision in zip(regions, labels, certify_boxes(asked), strict=True):
             exact = exact_margin(network, region, label)
             assert decision.by.verdict is (Verdict.CERTIFIED if exact < 0 else Verdict.FALSIFIED)
             assert decision.greedy >= exact - 1e-9
             if decision.attack is not None:
-                assert attacks.check(network, region, label, decision.attack.point) is not None
+                assert attacks.check(Question(network, region, label), decision.attack.point) is not None
             if decision.by in LP_ALL:
                 assert layerwise(network, InputSet.from_balls([region]), label, steps=200).worst < 0
             if decision.by is By.TREE:
@@ -205,7 +209,7 @@ def test_the_bound_covers_what_the_root_decided():
         if not proven.any() or proven.sum() == network.classes - 1:
             continue
         root = replace(root, margins=torch.where(proven, torch.full_like(root.margins, -1e-12), root.margins))
-        found = branch_and_bound(network, region, label, root=root, time_limit=20.0)
+        found = branch_and_bound(Question(network, region, label), root=root)
         if found.verdict is Verdict.CERTIFIED:
             seen += 1
             assert found.bound >= -1e-12
@@ -214,9 +218,8 @@ def test_the_bound_covers_what_the_root_decided():
 
 def leaf(network, region, label, phases, target: int = 0):
     """A tree whose only subproblem has these phases of the first hidden layer, without multipliers."""
-    inputs = InputSet.from_balls([region])
-    root = layerwise(network, inputs, label)
-    searched = tree._Tree(network, region, inputs, label, root, 8)
+    root = layerwise(network, InputSet.from_balls([region]), label)
+    searched = tree._Tree(Question(network, region, label), root, 8)
     return searched, replace(searched.open.rows([target]), split=(torch.tensor([phases], dtype=torch.int8),))
 
 
@@ -231,7 +234,7 @@ def test_phases_that_exclude_each_other_are_closed():
     # Phases that have points where label 0 wins: the leaf gives one.
     searched, domain = leaf(network, region, 1, [1, 1])
     searched._leaf(domain)
-    assert attacks.check(network, region, 1, searched.met.point) is not None
+    assert attacks.check(Question(network, region, 1), searched.met.point) is not None
 
 
 def test_leaves_close_at_the_optimum_of_their_program():
@@ -262,7 +265,7 @@ def test_what_is_not_a_number_is_not_certified():
     label = network.predict(region.center)
     root = layerwise(network, InputSet.from_balls([region]), label)
     root = replace(root, margins=torch.full_like(root.margins, torch.nan))
-    found = branch_and_bound(network, region, label, root=root, limit=1)
+    found = branch_and_bound(Question(network, region, label), root=root, subproblems=1)
     assert found.verdict is not Verdict.CERTIFIED
 
 
@@ -273,18 +276,14 @@ def test_a_rough_lp_all_certifies_the_same():
         network = random_network(seed, (6, 16, 12, 4))
         centers = np.random.default_rng(seed).standard_normal((8, 6))
         regions = [Ball(center, 0.05 + 0.02 * i, np.inf) for i, center in enumerate(centers)]
-        labels = [network.predict(center) for center in centers]
-        for region, label, found in zip(
-            regions, labels, certify_boxes(network, regions, labels, time_limit=0), strict=True
-        ):
-            worst = layerwise(network, InputSet.from_balls([region]), label, steps=60).worst
+        asked = [Question(network, region, network.predict(region.center)) for region in regions]
+        for one, found in zip(asked, certify_boxes(asked, complete=False), strict=True):
+            worst = layerwise(network, InputSet.from_balls([one.region]), one.label, steps=60).worst
             if found.by in LP_ALL:
                 assert worst < 1e-3
             elif found.by.verdict is Verdict.UNKNOWN:
                 assert worst > -1e-3
             else:
-                assert attacks.check(network, region, label, found.attack.point) is not None
+                assert attacks.check(one, found.attack.point) is not None
             seen.add(found.by)
     assert By.NOTHING in seen and seen & {*LP_ALL} and len(seen) > 3
-    with pytest.raises(InputError, match="time_limit"):
-        certify_boxes(network, regions, labels, time_limit=-1)

@@ -7,10 +7,10 @@ import pytest
 
 from tests.helpers import in_ball
 from tightrope import attacks
-from tightrope.certificates import Verdict
 from tightrope.errors import RegionError
 from tightrope.networks import Composition, Dense, FeedForward, Scaling
 from tightrope.propagation.lines import RELAXATIONS
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.report import Status
@@ -19,7 +19,7 @@ from tightrope.verifiers.cascade import By, certify_boxes
 from tightrope.verifiers.distortion import certified_distortion
 from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.triangle import layerwise_bounds
 
 OVERFLOWS = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -62,12 +62,12 @@ def test_scores_that_are_not_numbers_prove_nothing():
     W = 1e200 * np.eye(2)
     network = FeedForward.dense((W, W, np.eye(2)), (np.zeros(2), np.zeros(2), np.array([1.0, 0.0])))
     region = Ball(np.ones(2), 0.0, np.inf)
-    assert attacks.check(network, region, 0, np.ones((1, 2))) is None
-    assert attacks.pgd(network, Ball(np.ones(2), 0.1, np.inf), 0, restarts=2, steps=2).best is None
+    assert attacks.check(Question(network, region, 0), np.ones((1, 2))) is None
+    assert attacks.pgd(Question(network, Ball(np.ones(2), 0.1, np.inf), 0), restarts=2, steps=2).best is None
     assert not attacks.batched_pgd(network, np.ones((1, 2)), *np.ones((2, 1, 2)), [0], step=0.1, steps=2).any()
-    found = branch_and_bound(network, region, 0, time_limit=5)
+    found = branch_and_bound(Question(network, region, 0), Limits(time=5))
     assert found.verdict is Verdict.UNKNOWN and found.bound == np.inf
-    (decision,) = certify_boxes(network, [region], [0], time_limit=5)
+    (decision,) = certify_boxes([Question(network, region, 0)], Limits(time=5))
     assert decision.by is By.NOTHING
 
 
@@ -86,17 +86,17 @@ def test_overflow_is_a_verdict(method):
 def test_the_mixed_integer_program_refuses_what_highs_cannot_resolve(scale, sign):
     """relu(s x) / s - 1/2 reaches 1/2; HiGHS sees neither an entry of 1e-9 nor a cost of 1e-8."""
     network = FeedForward.dense(([[scale]], [[0.0], [1 / scale]]), ([0.0], [0.5, 0.0]))
-    assert mixed_integer(network, Ball([0.0], 1.0, np.inf), 0, sign=sign).verdict is not Verdict.COMPUTED
+    assert mixed_integer(Question(network, Ball([0.0], 1.0, np.inf), 0), sign=sign).verdict is not Verdict.COMPUTED
     tiny = FeedForward.dense(([[1.0]], [[0.0], [1e-8]]), ([0.0], [5e-9, 0.0]))
-    assert mixed_integer(tiny, Ball([0.0], 1.0, np.inf), 0, sign=sign).verdict is not Verdict.COMPUTED
+    assert mixed_integer(Question(tiny, Ball([0.0], 1.0, np.inf), 0), sign=sign).verdict is not Verdict.COMPUTED
 
 
 @pytest.mark.parametrize("sign", [True, False])
 def test_the_mixed_integer_program_takes_a_network_without_hidden_layers(sign):
     """Its program has no rows."""
     network = FeedForward.dense([np.eye(2)], [[1.0, 0.0]])
-    assert mixed_integer(network, Ball(np.zeros(2), 0.1, np.inf), 0, sign=sign).verdict is Verdict.COMPUTED
-    assert mixed_integer(network, Ball(np.zeros(2), 0.9, np.inf), 0, sign=sign).verdict is Verdict.FALSIFIED
+    assert mixed_integer(Question(network, Ball(np.zeros(2), 0.1, np.inf), 0), sign=sign).verdict is Verdict.COMPUTED
+    assert mixed_integer(Question(network, Ball(np.zeros(2), 0.9, np.inf), 0), sign=sign).verdict is Verdict.FALSIFIED
 
 
 def test_a_tree_asked_about_one_label_keeps_its_attack():
@@ -240,13 +240,13 @@ def test_coefficients_that_underflow_before_a_large_weight(method, weights, bias
 
 def test_distortion_of_a_network_whose_forms_underflow():
     """relu chains of 1e-25 x - 1e-26: another label from 0.1 on."""
-    found = certified_distortion(_chain(*FORMS[0][:2]), np.zeros(2), 1, "lp-all", 1.0)
+    found = certified_distortion(Question(_chain(*FORMS[0][:2]), Ball([0.0, 0.0], 1.0, np.inf), 1), "lp-all")
     assert found.lower < 0.1
 
 
 def test_an_image_with_another_label_has_no_distortion():
     network = FeedForward.dense([[[1.0], [0.0]]], [[1.0, 0.0]])
-    found = certified_distortion(network, np.zeros(1), 1, "lp-all", 1.0)
+    found = certified_distortion(Question(network, Ball([0.0], 1.0, np.inf), 1), "lp-all")
     assert (found.lower, found.upper) == (0.0, 0.0)
 
 
@@ -314,7 +314,7 @@ def test_a_point_outside_the_exact_ball_is_no_attack():
 def test_a_point_many_radii_outside_is_no_attack():
     network = FeedForward.dense([[[1e10], [0.0]], [[1.0, 0.0], [0.0, 0.0]]], [[-1.0, 0.0], [0.0, 0.5]])
     region = Ball([0.0], 1e-11, np.inf)
-    assert attacks.check(network, region, 1, np.array([[1e-9]])) is None
+    assert attacks.check(Question(network, region, 1), np.array([[1e-9]])) is None
     assert certify(network, region, 1).verdict is Verdict.CERTIFIED
 
 

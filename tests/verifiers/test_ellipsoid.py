@@ -11,11 +11,11 @@ from tests.helpers import ball, mondeq
 from tests.problems.test_ellipsoid import REGIONS
 from tightrope import datasets, zoo
 from tightrope.attacks import pgd
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, ellipsoid_model
 from tightrope.problems.robustness import robustness_model
+from tightrope.question import Question, Verdict
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, pixel_ball
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_ellipsoid, reach
@@ -35,7 +35,7 @@ def test_sampled_and_attacked_outputs_are_inside(name, seed, rng):
     label = network.predict(region.center)
     margins = report.margins(label)
     assert ((outputs - outputs[:, [label]]).max(0) <= margins + 1e-9).all()
-    found = pgd(network, region, label).best_margin
+    found = pgd(Question(network, region, label)).best_margin
     others = np.arange(3) != label
     assert (found[others] <= margins[others] + 1e-9).all()
 
@@ -61,7 +61,7 @@ def test_cuts_give_smaller_ellipsoids_that_hold_the_outputs(seed, norm, rng):
     assert tight.ellipsoid.contains(network.logits(region.sample(2000, rng))).all()
     label = network.predict(region.center)
     others = np.arange(3) != label
-    found = pgd(network, region, label).best_margin[others]
+    found = pgd(Question(network, region, label)).best_margin[others]
     assert (found <= tight.margins(label)[others] + 1e-9).all()
 
 

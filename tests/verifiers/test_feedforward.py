@@ -6,16 +6,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tests.checker.test_relu import random_network
 from tests.helpers import exact_margin
-from tightrope import attacks, certificates, checker, proofs, relu_proofs
+from tightrope import attacks, checker, proofs, relu_proofs
 from tightrope.attacks import check
-from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, InputError, RegionError, StoppedError, UnknownNameError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Zonotope
 from tightrope.verifiers import feedforward, stages
 from tightrope.verifiers.methods import METHODS
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 
 
 def network(seed: int, *sizes: int) -> FeedForward:
@@ -49,7 +50,7 @@ def test_attack_exact_bound(method):
             if decision.verdict is Verdict.CERTIFIED:
                 assert exact < 0 and decision.bound < 0
             if decision.verdict is Verdict.COMPUTED:
-                assert exact < 0 and decision.bound is None and decision.certificate is None
+                assert exact < 0 and decision.bound is None and decision.dual is None
             if decision.verdict is Verdict.FALSIFIED:
                 assert exact >= 0
             verdicts.append(decision.verdict)
@@ -93,7 +94,7 @@ def test_exact_methods_decide_every_label(monkeypatch, method):
             assert decision.verdict is (Verdict.FALSIFIED if exact >= 0 else robust)
             verdicts.add(decision.verdict)
         if report.verdict is Verdict.FALSIFIED:
-            assert check(net, region, label, report.attack.point).margin == pytest.approx(report.attack.margin)
+            assert check(report.question, report.attack.point).margin == pytest.approx(report.attack.margin)
     assert verdicts == {robust, Verdict.FALSIFIED}
 
 
@@ -102,8 +103,17 @@ def test_certificate_of_the_relaxation_checks_on_the_mondeq():
     net, region, label = question(0, radius=0.05)
     report = certify(net, region, label, method="interior-point")
     assert report.verdict is Verdict.CERTIFIED
-    for decision in report.decisions:
-        assert certificates.check(decision.certificate, net.to_mondeq(), region) < 0
+    proof = report.certificates()
+    assert proof.proven and proof.certificate.network == proofs.digest(net.to_mondeq())
+
+
+@pytest.mark.parametrize("seed", [15, 21, 2467])
+def test_files_where_multipliers_of_inputs_are_nearly_0(seed):
+    """The form in z has an eigenvalue a little below 0, and t cannot be raised without the inputs' multipliers."""
+    net, center = random_network(seed, (3, 6, 5, 4)), np.random.default_rng(seed).standard_normal(3)
+    report = certify(net, Ball(center, 0.5, 2), net.predict(center), method="interior-point", attack=False)
+    assert any(decision.verdict is Verdict.CERTIFIED for decision in report.decisions)
+    assert report.certificates().proven
 
 
 def convolutional(seed: int = 0) -> FeedForward:
@@ -131,7 +141,7 @@ def test_convolutions_are_decided_as_their_dense_form_is():
             assert decision.bound is None or largest <= decision.bound
         verdicts |= {d.verdict for d in ours.decisions}
         if ours.attack is not None:
-            assert check(net, region, label, ours.attack.point[None]) is not None
+            assert check(Question(net, region, label), ours.attack.point[None]) is not None
     assert {Verdict.CERTIFIED, Verdict.FALSIFIED} <= verdicts
 
 

@@ -13,12 +13,12 @@ from tests.soundness.pieces import mondeq_pieces, slopes
 from tests.verifiers.test_lipschitz import mondeq
 from tightrope.errors import RegionError, UnknownNameError
 from tightrope.problems.local_lipschitz import Rounding, exact_excess, preactivation_bounds, reduce
+from tightrope.question import Limits
 from tightrope.regions import Ball
 from tightrope.verifiers import local_lipschitz
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.lipschitz_lower import ascent, sampled
 from tightrope.verifiers.local_lipschitz import local_upper_bound
-from tightrope.verifiers.question import Limits
 
 
 @pytest.mark.parametrize("norm", [2, np.inf])

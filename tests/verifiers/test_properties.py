@@ -1,14 +1,17 @@
 """Properties of networks: counterexamples are points, proofs agree with a fine grid."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import Dense, FeedForward
-from tightrope.properties import parse_vnnlib
+from tightrope.properties import Property, parse_vnnlib
+from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
-from tightrope.verifiers.properties import certify_property, slacks, smallest
+from tightrope.verifiers import properties
+from tightrope.verifiers.properties import PropertyReport, certify_property, competition_text, slacks, smallest
 
 
 def network(seed: int, *sizes: int) -> FeedForward:
@@ -74,8 +77,8 @@ def test_verdicts_agree_with_a_grid(formula):
         seen.add(report.verdict)
         if report.verdict is Verdict.FALSIFIED:
             assert np.abs(report.counterexample).max() <= 0.5
-            np.testing.assert_array_equal(report.outputs, net.logits(report.counterexample))
-            assert any(case.violated(report.outputs) for case in question.cases)
+            np.testing.assert_allclose(report.outputs, net.logits(report.counterexample), rtol=1e-12, atol=1e-12)
+            assert holds_exactly(net, report, question)
         elif report.verdict is Verdict.CERTIFIED:
             assert not on_grid
         else:
@@ -106,3 +109,114 @@ def test_sizes_must_fit():
         certify_property(network(0, 3, 2), parse_vnnlib(text(3, "(<= Y_0 0)")))
     with pytest.raises(InputError, match="expected a FeedForward, got str"):
         certify_property("net", parse_vnnlib(text(3, "(<= Y_0 0)")))
+
+
+# evidence -----------------------------------------------------------------------------------------
+
+LINE = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 1))"
+
+
+@pytest.mark.parametrize(
+    ("sign", "formula", "verdict"),
+    [
+        (1.0, "(< Y_0 0)", Verdict.CERTIFIED),
+        (1.0, "(<= Y_0 0)", Verdict.FALSIFIED),
+        (1.0, "(> Y_0 1)", Verdict.CERTIFIED),
+        (1.0, "(not (<= Y_0 1))", Verdict.CERTIFIED),
+        (-1.0, "(> Y_0 0)", Verdict.CERTIFIED),
+        (-1.0, "(>= Y_0 0)", Verdict.FALSIFIED),
+        (1.0, "(and (> Y_0 0.5) (< X_0 1))", Verdict.FALSIFIED),
+    ],
+)
+def test_strict_comparisons_are_strict(sign, formula, verdict):
+    """+-ReLU(x) on [-1, 1]: at the ends of its range a strict constraint has no point, the other has one."""
+    net = FeedForward.dense(([[1.0]], [[sign]]), ([0.0], [0.0]))
+    assert certify_property(net, parse_vnnlib(LINE + f"(assert {formula})")).verdict is verdict
+
+
+def test_a_counterexample_lies_in_the_files_own_box():
+    """Not in that of float64 numbers, which is larger: x <= 0.1 and 0.1 as a float64 is more than 0.1."""
+    net = FeedForward.dense(([[1.0]],), ([0.0],))
+    text = LINE + "(assert (<= X_0 0.1))(assert (>= Y_0 {}))"
+    assert certify_property(net, parse_vnnlib(text.format("0.1000000000000000001"))).verdict is Verdict.CERTIFIED
+    found = certify_property(net, parse_vnnlib(text.format("0.0999")))
+    assert found.verdict is Verdict.FALSIFIED and Fraction("0.0999") <= found.point[0] <= Fraction("0.1")
+    fixed = certify_property(net, parse_vnnlib(text.format("0.1") + "(assert (>= X_0 0.1))"))
+    assert fixed.point == (Fraction("0.1"),)  # which no float64 is
+    assert competition_text(fixed).startswith("sat\n((X_0 0.1)\n(Y_0 0.1")
+
+
+def holds_exactly(net: FeedForward, report: PropertyReport, question: Property) -> bool:
+    """Whether the point meets all constraints of a case, by Python's fractions."""
+    x = list(report.point)
+    for i, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        x = [max(value, Fraction(0)) for value in x] if i else x
+        rows = zip(W.tolist(), b.tolist(), strict=True)
+        x = [sum((Fraction(w) * v for w, v in zip(row, x, strict=True)), Fraction(c)) for row, c in rows]
+    values = {"X": {i: (v, v) for i, v in enumerate(report.point)}, "Y": {i: (v, v) for i, v in enumerate(x)}}
+    return any(all(one.holds(values) for one in case.constraints) for case in question.cases)
+
+
+def test_what_branch_and_bound_meets_is_used(monkeypatch):
+    """Four constraints together, without an attack and without halving: the tree's own point is returned."""
+    monkeypatch.setattr(properties, "FEW", 0)
+    monkeypatch.setattr(properties._Search, "by_points", lambda self, number: None)
+    rng = np.random.default_rng(1)
+    W1, W2 = rng.normal(size=(12, 5)), rng.normal(size=(25, 12))
+    net = FeedForward.dense((W1, W2), (rng.normal(size=12), rng.normal(size=25)))
+    text = "".join(f"(declare-const X_{i} Real)(assert (>= X_{i} -1))(assert (<= X_{i} 1))" for i in range(5))
+    text += "".join(f"(declare-const Y_{i} Real)" for i in range(25))
+    text += "(assert (and " + "".join(f"(>= (- Y_3 Y_{j}) 3.18)" for j in (0, 1, 2, 4)) + "))"
+    question = parse_vnnlib(text)
+    report = certify_property(net, question)
+    assert report.verdict is Verdict.FALSIFIED and holds_exactly(net, report, question)
+
+
+def test_many_boxes_in_one_or():
+    """Two thousand boxes with limits of their own, halved together; one of them can be reached."""
+    net = network(3, 1, 8, 1)
+    ends = np.linspace(-1, 1, 2001)
+    y = net.logits(ends[:, None])[:, 0]
+    boxes = "(and (>= X_0 {}) (<= X_0 {}) (>= Y_0 {}))"
+    head = "(declare-const X_0 Real)(declare-const Y_0 Real)"
+
+    def asked(above: float, until: int) -> Property:
+        rows = (boxes.format(ends[i], ends[i + 1], max(y[i], y[i + 1]) + above) for i in range(until))
+        return parse_vnnlib(f"{head}(assert (or {' '.join(rows)}))")
+
+    assert certify_property(net, asked(0.1, 2000)).verdict is Verdict.CERTIFIED
+    question = asked(-1e-6, 2000)
+    report = certify_property(net, question)
+    assert report.verdict is Verdict.FALSIFIED and holds_exactly(net, report, question)
+
+
+def test_halving_agrees_with_phases(monkeypatch):
+    """Random conjunctions by both: nobody certifies what the other falsifies, and points hold exactly."""
+    rng = np.random.default_rng(5)
+    seen = set()
+    for seed in range(12):
+        net = network(seed, 2, 8, 8, 3)
+        limits = rng.normal(size=2) + 2
+        question = parse_vnnlib(text(3, f"(and (>= Y_0 {limits[0]}) (<= (- Y_1 Y_2) {-limits[1]}))", 1.0))
+        verdicts = []
+        for few in (12, 0):
+            monkeypatch.setattr(properties, "FEW", few)
+            report = certify_property(net, question)
+            verdicts.append(report.verdict)
+            assert report.verdict is not Verdict.FALSIFIED or holds_exactly(net, report, question)
+        assert verdicts[0] is verdicts[1]
+        seen.add(verdicts[0])
+    assert seen == {Verdict.CERTIFIED, Verdict.FALSIFIED}
+
+
+def test_one_time_limit_for_the_whole_property():
+    """It is processor time, and what is open then is a timeout."""
+    net = network(0, 6, 60, 60, 60, 3)
+    question = parse_vnnlib(
+        "".join(f"(declare-const X_{i} Real)(assert (<= X_{i} 1))(assert (>= X_{i} -1))" for i in range(6))
+        + "".join(f"(declare-const Y_{i} Real)" for i in range(3))
+        + "(assert (or (>= Y_0 5000) (>= Y_1 5000) (>= Y_2 5000)))"
+    )
+    report = certify_property(net, question, Limits(time=1e-4))
+    assert report.verdict is Verdict.UNKNOWN and report.timeout and "time limit" in report.reason
+    assert competition_text(report) == "timeout\n"

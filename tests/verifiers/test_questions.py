@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from tests.helpers import mondeq
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.propagation import layerwise, lines
 from tightrope.properties import parse_vnnlib
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Zonotope
 from tightrope.verifiers.branch_and_bound import branch_and_bound
+from tightrope.verifiers.constants import lipschitz_bound as any_lipschitz_bound
 from tightrope.verifiers.distortion import minimum_distortion
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import pairwise_bounds, upper_bound
@@ -21,7 +22,6 @@ from tightrope.verifiers.local_lipschitz import local_upper_bound
 from tightrope.verifiers.methods import METHODS, known_method, methods
 from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.properties import certify_property
-from tightrope.verifiers.question import Limits, Question
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.report import combined
 from tightrope.verifiers.robustness import certify, verify
@@ -91,14 +91,15 @@ PROPERTY = parse_vnnlib(
 ANSWERS = {
     "certify": lambda: certify(RELU, BALL, 1),
     "property": lambda: certify_property(RELU, PROPERTY),
-    "tree": lambda: branch_and_bound(RELU, BALL, 1),
-    "programs": lambda: mixed_integer(RELU, BALL, 1),
+    "tree": lambda: branch_and_bound(Question(RELU, BALL, 1)),
+    "programs": lambda: mixed_integer(Question(RELU, BALL, 1)),
     "ellipsoid": lambda: outer_ellipsoid(MONDEQ, BALL),
     "constant": lambda: upper_bound(MONDEQ, 2),
     "pairs": lambda: pairwise_bounds(MONDEQ, 2),
     "local": lambda: local_upper_bound(MONDEQ, BALL),
     "relu constant": lambda: lipschitz_bound(RELU, BALL, 0, "shor"),
-    "distortion": lambda: minimum_distortion(RELU, np.array([0.1, 0.2]), 1, largest=9.0),
+    "map": lambda: any_lipschitz_bound(RELU, BALL),
+    "distortion": lambda: minimum_distortion(Question(RELU, Ball([0.1, 0.2], 9.0, INFINITY), 1)),
 }
 
 
@@ -106,13 +107,18 @@ ANSWERS = {
 def test_every_answer_has_one_shape(name):
     """A verdict, seconds, what JSON has, a table, and proofs or an error that says there are none."""
     report = ANSWERS[name]()
-    words = {"programs": "computed", "relu constant": "proven"}
+    words = {"programs": "computed", "relu constant": "proven", "map": "proven"}
     told = report.to_dict()
     assert json.loads(json.dumps(told)) == told
     assert told["verdict"] == words.get(name, "certified") and told["seconds"] == report.seconds >= 0
     columns, rows = report.table()
     assert rows and all(len(row) == len(columns) for row in rows)
-    if name not in ("property", "tree", "programs"):
+    assert repr(report) == f"<{type(report).__name__}: {report.headline}>" and "\n" not in repr(report)
+    headline, header, *_ = str(report).splitlines()
+    assert headline == report.headline and header.split() == " ".join(columns).split()
+    drawn = report._repr_html_()
+    assert drawn.count("<tr>") == len(rows) + 1 and drawn.count("<td") == len(rows) * len(columns)
+    if name not in ("property", "tree", "programs", "map"):
         assert report.certificates().proven
     else:
         with pytest.raises(InputError, match="certificate"):

@@ -8,10 +8,10 @@ import pytest
 from tightrope.errors import InputError, NetworkError, RegionError, UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.problems.relu_question import question
+from tightrope.question import Limits
 from tightrope.regions import Ball
 from tightrope.relaxations.heuristic import chordal_cliques
 from tightrope.verifiers import relu_lipschitz_lower as lower
-from tightrope.verifiers.question import Limits
 from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 
 SOLVER = 2e-4  # relative, the tolerances of the solves below
@@ -125,6 +125,15 @@ def test_sparse_hierarchy_of_a_band_network():
     assert chordal_cliques(5, [{0, 1}, {1, 2}, {2, 3}, {0, 3}, {4}]) == [(0, 1, 3), (1, 2, 3), (4,)]
     with pytest.raises(InputError, match="clique"):
         lipschitz_bound(random_network(rng, (6, 8, 1)), Ball(np.zeros(6), 1.0, "inf"), 0, "sparse-lasserre")
+
+
+def test_printed_subsets_miss_terms_of_the_objective_that_cliques_hold():
+    """Two inputs and two neurons: x is 0 and 1, t 2 and 3, u 4 and 5; the objective has the terms t_j u_i."""
+    objective = [{t, u} for t in (2, 3) for u in (4, 5)]
+    printed = [{4, 0, 1}, {5, 0, 1}, {2}, {3}]
+    assert not any(term <= subset for term in objective for subset in printed)
+    cliques = chordal_cliques(6, [*objective, *printed])
+    assert all(any(term <= set(clique) for clique in cliques) for term in [*objective, *printed])
 
 
 def test_dead_and_always_active_neurons():

@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError, NetworkError
 from tightrope.networks import FeedForward
 from tightrope.propagation.lines import RELAXATIONS
+from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.triangle import layerwise_bounds
 
 Point = tuple[Fraction, Fraction]

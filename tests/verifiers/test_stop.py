@@ -4,11 +4,12 @@ import pytest
 
 from tests.helpers import question
 from tightrope.errors import StoppedError
+from tightrope.question import Limits
 from tightrope.regions import INFINITY
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.lipschitz import upper_bound
 from tightrope.verifiers.local_lipschitz import local_upper_bound
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 
 
 class Stop:

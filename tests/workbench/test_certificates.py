@@ -10,6 +10,7 @@ from tightrope.checker import Finding
 from tightrope.cli import main
 from tightrope.proofs import Proof
 from tightrope.workbench import certificates, proving, published, registry, runner
+from tightrope.workbench.cases import ball_case
 from tightrope.workbench.certificates import Claim, Statement
 from tightrope.workbench.records import Store, case_key, code_fingerprint, from_csv
 
@@ -105,6 +106,31 @@ def test_a_row_is_proven(kept, solved):
     assert code == 0
     assert lines[0] == f"PROVEN   {RESULT} {row['key'][:12]}"
     assert lines[1:] == ["1 of 1 certificates prove their rows; 1 of 1 rows have one"]
+
+
+@pytest.mark.parametrize(("epsilon", "verdict"), [(0.02, "certified"), (0.3, "falsified")])
+def test_what_table_2_leaves_open_has_the_file_of_its_answer(folder, epsilon, verdict):
+    """All labels, or the point that reaches one; under the name of the printed result."""
+    label = int(LABELS[0])
+    options = {"seed": 0, "targets": [k for k in range(10) if k != label], "time_limit": 60.0}
+    case = ball_case("digits/mondeq-16", "inf", epsilon, False, "exact", options, image=0)
+    case = {"paper": "chen2021-mondeq", "result": "table-2-exact", "profile": "quick", **case}
+    with Store() as store:
+        row = store.put(case, registry.experiments(case["paper"])[case["result"]].solver(case))
+    assert row["verdict"] == verdict
+    assert len(registry.statement(row).claims) == (9 if verdict == "certified" else 1)
+    assert call(*VERIFY)[1][0] == f"PROVEN   table-2-exact {row['key'][:12]}"
+    keep({**row, "certificate": None})
+    assert call(*WRITE) == (
+        0,
+        [
+            f"table-2-exact {row['key'][:12]}: {row['certificate']}",
+            "1 certificates added, 0 refused; 1 of 1 rows have one",
+        ],
+    )
+    keep({**row, "options": {**options, "targets": [1]}})
+    code, lines = call(*VERIFY)
+    assert code == 1 and "those that were open" in lines[0]
 
 
 def test_an_altered_file_is_refused(kept):

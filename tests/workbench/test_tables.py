@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
 from scipy.stats import binomtest
 
-from tightrope.errors import UnknownNameError
+from tightrope.errors import InputError, UnknownNameError
 from tightrope.workbench.statistics import binomial_interval
 from tightrope.workbench.tables import Table
 
@@ -20,6 +20,21 @@ TABLE = Table(("name", "value"), (("a", 0.1 + 0.2), ("b|c", None), ("d", 12)))
 def test_text_aligns_numbers_to_the_right():
     assert str(TABLE).splitlines() == ["name  value", "-----------", "a       0.3", "b|c", "d        12"]
     assert repr(TABLE) == str(TABLE)
+
+
+def test_markdown_aligns_numbers_and_breaks_no_short_cell():
+    """Texts that read as numbers count, orders of a relaxation do not; a long sentence may be broken."""
+    long = "a sentence that is longer than a column can be"
+    rows = [("1", "ball in [0, 1]", "45 of 45", "[16, 34]", long), ("1+cuts", "ball", "95.00", None, long)]
+    table = Table(("order", "set", "pairs", "95 %", "why"), [*rows, ("monotone", "", "OfM", "[1, 2]", "")])
+    _, rule, first, *_ = table.to_markdown().splitlines()
+    assert rule == "|---|---|---:|---:|---|"
+    assert "| ball\N{NO-BREAK SPACE}in\N{NO-BREAK SPACE}[0,\N{NO-BREAK SPACE}1] |" in first and long in first
+
+
+def test_two_columns_of_one_name_are_refused():
+    with pytest.raises(InputError, match="'printed' more than once"):
+        Table(("printed", "printed "), [(1, 2)])
 
 
 def test_markdown_escapes_bars():

@@ -304,17 +304,23 @@ def both_signs(size: int) -> np.ndarray:
     return np.concatenate([np.eye(size), -np.eye(size)])
 
 
-@np.errstate(all="ignore")  # what overflows is refused
 def prove_point(network: Network, region: Region, point: np.ndarray, label: int, target: int, least: Fraction) -> str:
     """Prove F_target - F_label >= least at a point of the region; return how: "exact", or "float64 analysis"."""
     check_labels(label, target, network.sizes[-1])
     _check_inputs(network, region)
-    x = region.point(Exact.of(point))
+    low, high, by = enclosed_outputs(network, region.point(Exact.of(point)))
+    if (low[target] - high[label]).fraction() < least:
+        unknown = "" if by == ExactForms.by else ", or not known well enough"
+        raise Refused(f"the point's margin is smaller{unknown}")
+    return by
+
+
+@np.errstate(all="ignore")  # what overflows is refused
+def enclosed_outputs(network: Network, x: Exact) -> tuple[Exact, Exact, str]:
+    """Return what F(x) (K,) lies between, both ends the same where it is exact, and how that is known."""
     if is_small(network):
-        x = exact_outputs(network, x)
-        if (x[target] - x[label]).fraction() < least:
-            raise Refused("the point's margin is smaller")
-        return ExactForms.by
+        exact = exact_outputs(network, x)
+        return exact, exact, ExactForms.by
     value = x.floats()
     error = 2 * np.abs(value) * UNIT + TINY
     for i, layer in enumerate(network.layers):
@@ -326,10 +332,7 @@ def prove_point(network: Network, region: Region, point: np.ndarray, label: int,
             value = step.forward(value) + step.bias
     if not np.isfinite(value).all() or not np.isfinite(error).all():
         raise Refused("the point's margin is beyond all measure")
-    sure = Fraction(float(value[target])) - Fraction(float(value[label]))
-    if sure - Fraction(float(error[target])) - Fraction(float(error[label])) < least:
-        raise Refused("the point's margin is smaller, or not known well enough")
-    return FloatForms.by
+    return Exact.of(value) - Exact.of(error), Exact.of(value) + Exact.of(error), FloatForms.by
 
 
 def is_small(network: Network) -> bool:

@@ -11,6 +11,7 @@ _HOMES = {
     "ascents": "landscapes",
     "constants": "lipschitz",
     "envelopes": "activation_envelopes",
+    "orders": "along_orders",
     "radius_curves": "along_radius",
     "relaxations": "relu_shapes",
     "relu_constants": "relu_lipschitz",

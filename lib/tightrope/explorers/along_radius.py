@@ -11,9 +11,9 @@ from tightrope.explorers.controls import choice, number_slider, page, radius_sli
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
+from tightrope.question import Stop
 from tightrope.results.jovanovic2022_paradox.common import TITLES, label
 from tightrope.results.jovanovic2022_paradox.tightness import CURVES
-from tightrope.solvers.report import Stop
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import dataset, entry
 from tightrope.workbench.tables import Table

@@ -7,14 +7,13 @@ from functools import cache
 import numpy as np
 
 from tightrope import attacks, datasets, zoo
-from tightrope.certificates import Verdict
 from tightrope.datasets import Dataset
 from tightrope.errors import InputError
 from tightrope.explorers.explorer import Memo
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.question import Limits, Question, Stop, Verdict
 from tightrope.regions import Ball, pixel_ball
-from tightrope.solvers.report import Stop
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers import robustness
 from tightrope.verifiers.ellipsoid import LIMITS, Ellipsoid, outer_ellipsoid
@@ -94,6 +93,12 @@ class Answer:
         verdicts = [self.verdict_of(k) for k in self.targets]
         return None if None in verdicts else combined(verdicts)
 
+    @property
+    def progress(self) -> str:
+        """How many labels are decided, in words."""
+        decided = sum(self.verdict_of(label) is not None for label in self.targets)
+        return f"{decided} of {len(self.targets)} labels"
+
     def margin(self, label: int) -> float | None:
         """The largest F_label - F_y that was found in the region, if anything was looked for."""
         margins = self.attack_margin
@@ -129,6 +134,8 @@ class Answer:
 
     def reason(self, label: int) -> str:
         """What there is to say about a decision."""
+        if self.verdict_of(label) is Verdict.FALSIFIED:
+            return "at the image itself" if self.nominal[label] >= 0 else "by an attack"
         if self.by_enclosure(label):
             return "by a zonotope fixpoint"
         return "" if label not in self.decisions else self.decisions[label].reason
@@ -237,7 +244,7 @@ class Certification:
 
     def _attacked(self, answer: Answer, question: tuple, network) -> Answer:
         def search():
-            found = attacks.pgd(network, answer.region, answer.label, restarts=2, steps=20, seed=self.seed)
+            found = attacks.pgd(Question(network, answer.region, answer.label), restarts=2, steps=20, seed=self.seed)
             points = answer.region.sample(300, np.random.default_rng(self.seed))
             return found, network.logits(points), None if found.best is None else network.logits(found.best.point)
 
@@ -260,8 +267,8 @@ class Certification:
         report = self._parts.of(("decide", question, method, order, tuple(batch)), solve)
         return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})
 
-    def _limits(self, stop: Stop | None) -> robustness.Limits:
-        return robustness.Limits(time=self.time_limit, seed=self.seed, stop=stop)
+    def _limits(self, stop: Stop | None) -> Limits:
+        return Limits(time=self.time_limit, seed=self.seed, stop=stop)
 
     def _enclosed(self, answer: Answer, question: tuple, network, stop) -> Answer:
         if isinstance(network, FeedForward):

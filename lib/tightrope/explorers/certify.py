@@ -1,13 +1,13 @@
 """Explorers of one image: its certificate (bounds, attack, ellipse), and its attack alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from tightrope import figures
-from tightrope.certificates import Verdict
 from tightrope.explorers.certification import CLOSEST, TRUE, Answer, Certification, entry
 from tightrope.explorers.controls import (
+    OTHER,
     check,
     choice,
     clip_check,
@@ -18,9 +18,13 @@ from tightrope.explorers.controls import (
     radius_slider,
 )
 from tightrope.explorers.explorer import Explorer, View
-from tightrope.figures.drawing import CERTIFIED, INK
+from tightrope.figures.drawing import CERTIFIED
+from tightrope.networks import MonDEQ
 from tightrope.outward import at_most
+from tightrope.question import Verdict
 from tightrope.regions import parse_norm
+from tightrope.relaxations.lasserre import LARGEST
+from tightrope.solvers import conic
 from tightrope.verifiers import robustness
 from tightrope.verifiers.report import label_table
 from tightrope.workbench.tables import Table
@@ -32,9 +36,9 @@ _WORDS = {
     Verdict.FALSIFIED: "falsified: a point of the region does not have the true label",
     Verdict.UNKNOWN: "unknown: neither a proof nor an attack",
     Verdict.FAILED: "failed: a solver gave no bound",
-    None: "open",
+    None: "open: not every label is decided yet",
 }
-_COLOURS = {Verdict.CERTIFIED: CERTIFIED, Verdict.FALSIFIED: "#a8551a"}
+COLOURS = {Verdict.CERTIFIED: CERTIFIED, Verdict.FALSIFIED: "#a8551a"}
 
 
 def certify(
@@ -121,7 +125,16 @@ def _norm(norm: object) -> str:
 
 def _methods(network: object, controls: Iterable[str]) -> tuple[str, ...]:
     """What verifies the network: of layers, if it is fixed and has some; what every network knows otherwise."""
-    return robustness.methods() if "network" in controls else robustness.methods(entry(network).network)
+    known = robustness.methods() if "network" in controls else robustness.methods(entry(network).network)
+    return known if conic.licensed() else tuple(name for name in known if name != "mosek")
+
+
+def _orders(state: Mapping) -> list[str]:
+    """The orders that go with the method and with the size of the network."""
+    network, known = entry(state["network"]).network, robustness.METHODS[state["method"]].orders
+    neurons = network.width if isinstance(network, MonDEQ) else sum(network.sizes[1:-1])
+    small = network.input_size + neurons <= LARGEST
+    return [order for order in known if small or order != "2"]
 
 
 def _explorer(title, fixed, controls, certification, view, background) -> Explorer:
@@ -137,7 +150,8 @@ def _explorer(title, fixed, controls, certification, view, background) -> Explor
         "i": lambda v: choice(v, [("true label", TRUE), *((str(k), k) for k in range(10))], "ellipse of"),
         "j": lambda v: choice(v, [("closest label", CLOSEST), *((str(k), k) for k in range(10))], "and of"),
     }
-    return Explorer.around(fixed, makers, controls, title, certification.stages, view, background)
+    follow = {"order": _orders}
+    return Explorer.around(fixed, makers, controls, title, certification.stages, view, background, follow)
 
 
 # --------------------------------------------------------------------------------------------------- views
@@ -162,7 +176,7 @@ def certificate_view(answer: Answer) -> View:
         lines.append(f"still open: {answer.open}")
     return View(
         drawing._repr_png_(),
-        page(_WORDS[answer.verdict], lines, table, _COLOURS.get(answer.verdict, INK)),
+        page(_WORDS[answer.verdict], lines, table, COLOURS.get(answer.verdict, OTHER)),
         f"{facts}: {_short(answer)}",
     )
 

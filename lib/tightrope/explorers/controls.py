@@ -6,7 +6,6 @@ from collections.abc import Iterable
 import ipywidgets as W
 
 from tightrope import paths, zoo
-from tightrope.figures.drawing import INK
 from tightrope.networks import MonDEQ
 from tightrope.workbench.tables import Table
 
@@ -76,11 +75,12 @@ def network_choice(value: str) -> W.Dropdown:
     return choice(value, sorted({*filter(zoo.available, zoo.names()), value}), "network")
 
 
-def mondeq_choice(value: str) -> W.Dropdown:
-    """The monDEQs among them: the paper's and those of data/models (other papers' networks have layers)."""
+def mondeq_choice(value: str, more: Iterable[str] = ()) -> W.Dropdown:
+    """The monDEQs among them: the paper's and those of data/models (other papers' networks have layers), and more."""
     folders = {folder.name for folder in paths.PAPERS.iterdir()} - {"chen2021-mondeq"}
     here = filter(zoo.available, (name for name in zoo.names() if name.split("/")[0] not in folders))
-    return choice(value, sorted({*(n for n in here if isinstance(zoo.get(n).network, MonDEQ)), value}), "network")
+    known = {*(n for n in here if isinstance(zoo.get(n).network, MonDEQ)), value, *more}
+    return choice(value, sorted(known), "network")
 
 
 def norm_choice(value: str, among: Iterable[tuple[str, str]] = NORMS) -> W.Dropdown:
@@ -97,8 +97,13 @@ def clip_check(value: bool) -> W.Checkbox:
 # ------------------------------------------------------------------------------------------------- what is said
 
 
-def page(headline: str, lines: Iterable[str], table: Table, colour: str = INK) -> str:
-    """A headline, lines of text and a table as HTML."""
+#: Behind a verdict, in white; everything else has the colours of the page, light or dark.
+OTHER = "#57606a"
+_BADGE = "color:#fff;border-radius:4px;padding:1px 8px"
+
+
+def page(headline: str, lines: Iterable[str], table: Table, colour: str = "") -> str:
+    """A headline, lines of text and a table as HTML; with a colour, a badge of what is before the headline's colon."""
     header, *body = table.cells()
     cell = "padding:1px 10px;text-align:right"
     rows = "".join(
@@ -106,8 +111,10 @@ def page(headline: str, lines: Iterable[str], table: Table, colour: str = INK) -
     )
     heads = "".join(f"<th style='{cell}' scope='col'>{html.escape(text)}</th>" for text in header)
     text = "".join(f"<div>{html.escape(line)}</div>" for line in lines if line and line != headline)
+    word, colon, rest = headline.partition(":") if colour else ("", "", headline)
+    badge = f"<span style='background:{colour};{_BADGE}'>{html.escape(word)}</span>" if word else ""
     return (
-        f"<div role='status' style='font-weight:bold;color:{colour}'>{html.escape(headline)}</div>{text}"
+        f"<div role='status' style='font-weight:bold'>{badge}{colon}{html.escape(rest)}</div>{text}"
         "<table style='border-collapse:collapse;line-height:1.35'>"
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     )

@@ -1,12 +1,13 @@
 """The pattern of every explorer: controls, a function from their state to a picture and numbers, nothing else.
 
 Moving a control hands the new state to one worker thread. The thread asks `stages` for answers and shows each as it
-comes. When the state changes again, `stop` says True: the solve that runs ends at its next iteration, and a slider that
-is moved five times costs at most two solves. Finished views are kept, so going back costs nothing. The first answer is
-shown as soon as there is one; the rest of it is the thread's work too.
+comes; until the first one the old answer stays, dimmed, under a clock. When the state changes again, or the reader
+presses Stop, `stop` says True: the solve that runs ends at its next iteration, and a slider that is moved five times
+costs at most two solves. Finished views are kept, so going back costs nothing. The first answer is shown as soon as
+there is one; the rest of it is the thread's work too. A state without an answer keeps the last picture, under an alert.
 
-Only sliders, drop-downs, check boxes, an Image and HTML, joined by `observe`: Output, interact and interactive_output
-can leave a kernel that runs without a browser waiting for ever.
+Only sliders, drop-downs, check boxes, a button, an Image and HTML, joined by `observe`: Output, interact and
+interactive_output can leave a kernel that runs without a browser waiting for ever.
 """
 
 import html
@@ -27,6 +28,12 @@ MISS = object()
 BETWEEN = 0.6
 #: Seconds that a notebook waits for an answer at most.
 PATIENCE = 3600.0
+#: Controls of how a question is answered; the others are the question.
+PROOF = ("method", "order", "ellipse", "i", "j", "relaxation", "rate", "count")
+#: An old answer is dimmed. Where a widget is alive, the picture that a saved notebook keeps of its first state is not
+#: shown: JupyterLab marks it (:class:`Still`), and only it, as unconfined.
+_STYLE = "<style>.tightrope-old {opacity: .35} .jp-RenderedImage img.jp-mod-unconfined {display: none}</style>"
+_ALERT = "margin:4px 0;padding:4px 10px;border:1px solid #a1281f;border-left-width:6px"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +64,8 @@ class Still:
     def __repr__(self) -> str:
         return self.text
 
-    def _repr_png_(self) -> bytes:
-        return self.png
+    def _repr_png_(self) -> tuple[bytes, dict]:
+        return self.png, {"unconfined": True}
 
 
 class Memo:
@@ -112,7 +119,9 @@ class Explorer:
         it says True once nobody waits for this answer any more. A :class:`TightropeError` is shown to the reader, as it
         is written for one.
     render
-        Answer -> :class:`View`.
+        Answer -> :class:`View`. An answer may say in words, as its `progress`, how far it has come.
+    follow
+        Name of a drop-down -> the options that it has in a state.
     background
         Whether the worker thread answers (in front of a browser), all but the first picture, or the caller does: then
         everything is there when `Explorer(...)` or `control.value = ...` returns (in tests).
@@ -125,20 +134,28 @@ class Explorer:
         stages: Callable[[dict, Callable[[], bool]], Iterable[object]],
         render: Callable[[Any], View],
         *,
+        follow: Mapping[str, Callable[[dict], Iterable]] | None = None,
         background: bool = True,
     ):
         self.title, self.controls = title, dict(controls)
         self._stages, self._render, self._background = stages, render, background
+        self._follow = {name: options for name, options in (follow or {}).items() if name in self.controls}
+        self._following = self._stopped = False
+        self._asked: tuple[float, str] | None = None  # since when, and how far: for the clock
         self._views = Memo(128)
         self._lock = threading.Lock()
         self._pending: dict | None = None
         self._worker: threading.Thread | None = None
         self.view: View | None = None
         self.image = W.Image(format="png", layout=W.Layout(width="1080px", max_width="100%", object_fit="contain"))
-        self.html, self.status = W.HTML(), W.HTML()
-        rows = W.Layout(display="flex", flex_flow="row wrap", grid_gap="4px 12px")
-        self.widget = W.VBox([W.Box(list(self.controls.values()), layout=rows), self.status, self.image, self.html])
+        self.html, self.status, self.alert = W.HTML(), W.HTML(), W.HTML()
+        self.stop = W.Button(description="Stop", disabled=True, layout=W.Layout(width="80px"))
+        self.stop.on_click(self._pressed)
+        line = W.HBox([self.stop, self.status], layout=W.Layout(align_items="center"))
+        shown = [line, self.alert, self.image, self.html, W.HTML(_STYLE)]
+        self.widget = W.VBox([*_groups(self.controls), *shown])
         self._error: Exception | None = None
+        self._adapt()
         self._first()
         for control in self.controls.values():
             control.observe(self._changed, "value")
@@ -153,6 +170,7 @@ class Explorer:
         stages: Callable[[dict, Callable[[], bool]], Iterable[object]],
         render: Callable[[Any], View],
         background: bool,
+        follow: Mapping[str, Callable[[dict], Iterable]] | None = None,
     ) -> "Explorer":
         """Return an explorer that starts at `fixed`, of which the `wanted` values can be moved.
 
@@ -163,7 +181,9 @@ class Explorer:
         """
         names = set(wanted)
         moved = {name: make(fixed[name]) for name, make in makers.items() if name in names}
-        return cls(title, moved, lambda state, stop: stages({**fixed, **state}, stop), render, background=background)
+        options = {name: lambda state, of=of: of({**fixed, **state}) for name, of in (follow or {}).items()}
+        asked = partial(_asked_of, stages, fixed)
+        return cls(title, moved, asked, render, follow=options, background=background)
 
     @property
     def state(self) -> dict:
@@ -190,7 +210,8 @@ class Explorer:
         return False
 
     def __repr__(self) -> str:
-        return f"{self.title}: {self.view.text if self.view else 'nothing to show'}"
+        said = str(self._error) if self._error else self.view.text if self.view else "nothing to show"
+        return f"{self.title}: {said}"
 
     def _repr_mimebundle_(self, **options) -> dict:
         bundle = self.widget._repr_mimebundle_(**options)
@@ -209,26 +230,66 @@ class Explorer:
         answers = self._closing(self._stages(state, self._overtaken))
         answer = next(answer for answer in answers if answer is not None)
         view = self._render(answer)
-        self._show(view, "computing ...")
-        rest = partial(self._finish, state, answers, began, answer, view)
-        self._worker = threading.Thread(target=self._work, args=(rest,), name="explorer", daemon=True)
-        self._worker.start()
+        self._show(view, "")
+        self._compute(began, _progress(answer))
+        self._start(partial(self._finish, state, answers, began, answer, view))
 
     def _changed(self, change) -> None:
+        if self._following:
+            return
+        self._adapt()
         if not self._background:
             self._answer(self.state)
             return
         state = self.state
         kept = self._views.get(rounded(state))
         with self._lock:  # the worker writes its own status only while nothing newer is asked
-            self._pending = state
+            self._pending, self._stopped = state, False
             if kept is MISS:
-                self.status.value = _small("computing ...")
+                self._compute(time.perf_counter())
+                self._dim(True)
             else:  # at once, though the worker may need a moment to leave what it does
                 self._show(kept, "kept from before")
             if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="explorer", daemon=True)
-                self._worker.start()
+                self._start()
+
+    def _adapt(self) -> None:
+        """Give each drop-down that follows the others the options that it has in this state."""
+        self._following = True
+        try:
+            for name, options_of in self._follow.items():
+                control, options = self.controls[name], list(options_of(self.state))
+                value = control.value if control.value in options else options[0]
+                if list(control.options) != options:
+                    control.options = options
+                control.value, control.disabled = value, len(options) == 1
+        finally:
+            self._following = False
+
+    def _pressed(self, button) -> None:
+        """Stop what is computed, or go on with it."""
+        with self._lock:
+            self._stopped = not self._stopped and self._worker is not None
+            if self._stopped:
+                return  # the worker sees it, and says so
+            self._pending = self.state
+            self._compute(time.perf_counter())
+            if self._worker is None:
+                self._start()
+
+    def _start(self, first: Callable[[], None] | None = None) -> None:
+        """Start the worker, and the clock beside it."""
+        worker = threading.Thread(target=self._work, args=(first,), name="explorer", daemon=True)
+        self._worker = worker  # which ends by taking itself away
+        worker.start()
+        threading.Thread(target=self._clock, args=(worker,), daemon=True).start()
+
+    def _clock(self, worker: threading.Thread) -> None:
+        while worker.is_alive():
+            worker.join(1.0)
+            with self._lock:
+                if worker is self._worker and self._asked is not None:
+                    self._compute(*self._asked)
 
     def _work(self, first: Callable[[], None] | None = None) -> None:
         """Do `first`, then answer the newest state until there is none newer."""
@@ -244,7 +305,7 @@ class Explorer:
 
     def _overtaken(self) -> bool:
         with self._lock:
-            return self._pending is not None
+            return self._stopped or self._pending is not None
 
     def _answer(self, state: dict) -> None:
         began, kept = time.perf_counter(), self._views.get(rounded(state))
@@ -255,7 +316,8 @@ class Explorer:
         with self._lock:
             if self._pending is not None:
                 return
-            self.status.value = _small("computing ...")
+            self._compute(began)
+            self._dim(True)
         self._finish(state, self._closing(self._stages(state, self._overtaken)), began)
 
     def _finish(
@@ -266,29 +328,29 @@ class Explorer:
         try:
             for answer in answers:
                 if self._overtaken():
+                    self._leave(began)
                     return
                 if answer is None:
                     continue
                 newest, view = answer, None
                 if time.perf_counter() - shown > BETWEEN:
                     view = self._render(newest)
-                    self._show(view, f"{time.perf_counter() - began:.2f} s so far ...")
+                    self._show(view, "")
                     shown = time.perf_counter()
+                self._compute(began, _progress(answer))
             view = view or self._render(newest)
-        except StoppedError:  # the state has changed
+        except StoppedError:  # the state has changed, or the reader has seen enough
+            self._leave(began)
             return
         except TightropeError as error:
             if self.view is None:  # the first state is the notebook's own, not the reader's
                 raise
-            self._error = error
-            self._show(View(b"", f"<p role='alert'>{html.escape(str(error))}</p>", str(error)), "no answer")
+            self._refuse(error, str(error), "no answer")
             return
         except Exception as error:  # a thread that dies would leave the reader waiting
             if threading.current_thread() is not self._worker:
                 raise
-            self._error = error
-            text = f"{type(error).__name__}: {error}"
-            self._show(View(b"", f"<p role='alert'>{html.escape(text)}</p>", text), "failed")
+            self._refuse(error, f"{type(error).__name__}: {error}", "failed")
             return
         self._views.put(rounded(state), view)
         self._show(view, f"{time.perf_counter() - began:.2f} s")
@@ -307,7 +369,61 @@ class Explorer:
             self.view = view
             self.image.value, self.html.value = view.png, view.html
             self.image.layout.display = None if view.png else "none"
-        self.status.value = _small(status)
+        self._dim(False)
+        self._idle(status)
+
+    def _refuse(self, error: Exception, text: str, status: str) -> None:
+        """Keep the last picture, and say above it why there is no new one."""
+        self._error = error
+        self._dim(True)
+        self._idle(status)
+        self.alert.value = f"<p role='alert' style='{_ALERT}'>{html.escape(text)}</p>"
+
+    def _leave(self, began: float) -> None:
+        """Say that the reader has stopped it; where the state has changed, the next answer says what it says."""
+        with self._lock:
+            if self._stopped and self._pending is None:
+                self._idle(f"stopped after {time.perf_counter() - began:.0f} s; this is not the whole answer")
+                self.stop.description, self.stop.disabled = "Go on", False
+
+    def _compute(self, began: float, progress: str = "") -> None:
+        """Say what is computed, and for how long."""
+        self._asked = began, progress
+        parts = ["computing", *([progress] if progress else []), f"{time.perf_counter() - began:.0f} s ..."]
+        self.status.value = _small(", ".join(parts))
+        self.stop.description, self.stop.disabled = "Stop", not self._background
+
+    def _idle(self, status: str) -> None:
+        self._asked = None
+        self.alert.value, self.status.value = "", _small(status)
+        self.stop.description, self.stop.disabled = "Stop", True
+
+    def _dim(self, old: bool) -> None:
+        for part in (self.image, self.html):
+            (part.add_class if old else part.remove_class)("tightrope-old")
+
+
+def _asked_of(stages: Callable, fixed: Mapping, state: Mapping, stop: Callable[[], bool]) -> Iterable[object]:
+    return stages({**fixed, **state}, stop)
+
+
+def _progress(answer: object) -> str:
+    return getattr(answer, "progress", "")
+
+
+def _groups(controls: Mapping[str, W.Widget]) -> list[W.Widget]:
+    """The controls of the question, then those of the proof; under a heading each if there are both."""
+    groups = {"question": [], "proof": []}
+    for name, control in controls.items():
+        groups["proof" if name in PROOF else "question"].append(control)
+    columns = "repeat(auto-fill, minmax(345px, 1fr))"
+    layout = W.Layout(grid_template_columns=columns, grid_gap="0 12px", max_width="1080px")
+    boxes = []
+    for title, own in groups.items():
+        if own and all(groups.values()):
+            boxes.append(W.HTML(f"<small><b>{title}</b></small>"))
+        boxes += [W.GridBox(own, layout=layout)] if own else []
+    return boxes
 
 
 def _small(text: str) -> str:

@@ -17,12 +17,11 @@ from tightrope.explorers.controls import (
 )
 from tightrope.explorers.explorer import Explorer, Memo, View
 from tightrope.outward import at_least, at_most, outward
+from tightrope.question import Limits, Stop
 from tightrope.regions import pixel_ball
-from tightrope.solvers.report import Stop
 from tightrope.verifiers.lipschitz import product_bound, upper_bound
 from tightrope.verifiers.lipschitz_lower import sampled
 from tightrope.verifiers.local_lipschitz import local_upper_bound
-from tightrope.verifiers.question import Limits
 from tightrope.workbench.tables import Table
 
 CONTROLS = ("network", "image", "norm", "epsilon_pixel", "clip")

@@ -87,7 +87,15 @@ def sizes_view(answer: Sizes) -> View:
         variables, psd = printed_sizes(*row["sizes"])[column]
         bars.append((words, psd, row["psd"], row["factored"], row["schur"]))
         lines.append((words, row["variables"], variables, row["psd"], psd, row["factored"], row["schur"]))
-    columns = ("model", "variables", "printed", "PSD matrix", "printed ", "factored densely", "Schur complement")
+    columns = (
+        "model",
+        "variables",
+        "by the formula",
+        "PSD matrix",
+        "PSD by the formula",
+        "factored densely",
+        "Schur complement",
+    )
     headline = answer.about if answer.complete else f"{answer.about} ..."
     largest = max((bar[3] for bar in bars), default=0)
     text = f"{answer.about}: the largest matrix that is factored densely has {largest} rows"

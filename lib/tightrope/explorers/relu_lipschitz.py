@@ -10,9 +10,9 @@ from tightrope.explorers.explorer import Explorer, View
 from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
 from tightrope.outward import at_least, at_most, outward
+from tightrope.question import Stop
 from tightrope.regions import Ball
 from tightrope.results.chen2020_lipschitz.common import network_of
-from tightrope.solvers.report import Stop
 from tightrope.verifiers.relu_lipschitz import LIMITS, METHODS, lipschitz_bound
 from tightrope.workbench.tables import Table
 
@@ -20,8 +20,8 @@ DRAWN = ("sparsity", "width", "layers", "draw")  # what makes a random network
 CONTROLS = ("method", "order", "epsilon", *DRAWN)
 #: What can be asked, and which of the methods it is at each order (of HR: moments; of LipOpt: degree).
 FAMILIES = {
-    "product Shor": {1: "product-shor", 2: "product-shor", 3: "product-shor", 4: "product-shor"},
-    "SHOR": {1: "shor", 2: "shor", 3: "shor", 4: "shor"},
+    "product Shor": {1: "product-shor"},
+    "SHOR": {1: "shor"},
     "HR": {1: "hr-1", 2: "hr-2"},
     "LipOpt": {3: "lipopt-3", 4: "lipopt-4"},
     "sparse Lasserre": {2: "sparse-lasserre"},
@@ -39,6 +39,11 @@ class Constants:
     chosen: str
     bounds: tuple[tuple[str, str, float | None, str], ...] = ()
     open: str = ""
+
+    @property
+    def progress(self) -> str:
+        """How many methods have answered, in words."""
+        return f"{len(self.bounds)} of {len({*ALWAYS, self.chosen})} methods"
 
     def value(self, side: str) -> float | None:
         """The best proven bound of one side."""
@@ -92,7 +97,7 @@ def relu_constants(
     wanted = set(controls) - set(DRAWN if network else ())
     makers = {
         "method": lambda v: choice(v, FAMILIES, "method"),
-        "order": lambda v: choice(v, (1, 2, 3, 4), "order (HR, LipOpt)"),
+        "order": lambda v: choice(v, (1, 2, 3, 4), "order"),
         "epsilon": lambda v: radius_slider(v, "epsilon"),
         "sparsity": lambda v: number_slider(v, WIDEST, "sparsity s"),
         "width": lambda v: number_slider(v, WIDEST, "width"),
@@ -107,6 +112,7 @@ def relu_constants(
         lambda state, stop: _stages(state, time_limit, stop),
         constants_view,
         background,
+        {"order": lambda state: FAMILIES[state["method"]]},
     )
 
 
@@ -115,11 +121,11 @@ def _stages(state: Mapping, time_limit: float, stop: Stop) -> Iterator[Constants
     orders = FAMILIES.get(state["method"])
     if orders is None:
         raise InputError(f"method: got {state['method']!r}; write {', '.join(FAMILIES)}.")
-    if state["order"] not in orders:
+    if len(orders) > 1 and state["order"] not in orders:
         raise InputError(f"order: {state['method']} has the orders {', '.join(map(str, orders))}; move the control.")
     network, about = _network(state)
     region = Ball([0.0] * network.input_size, state["epsilon"], "inf")
-    chosen = orders[state["order"]]
+    chosen = orders.get(state["order"], next(iter(orders.values())))
     answer = Constants(f"{about}, epsilon {state['epsilon']:g}", chosen)
     limits = replace(LIMITS, time=time_limit, stop=stop)
     others = [method for method in ALWAYS if method != chosen]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightrope import datasets, zoo
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
+from tightrope.question import Limits, Verdict
 from tightrope.regions import pixel_ball
-from tightrope.verifiers.robustness import Limits, RobustnessReport, certify
+from tightrope.verifiers.robustness import RobustnessReport, certify
 from tightrope.workbench.tables import Table
 
 

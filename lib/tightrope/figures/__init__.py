@@ -1,7 +1,7 @@
 """Drawings by kind: bars, curves, maps, networks; the only package that draws."""
 
 from tightrope.figures.bars import bounds, error_bars, gap_bars, problem_sizes, stacked_ratios
-from tightrope.figures.curves import ascents, curves, pairs, ratio_curves, spreads, sweeps
+from tightrope.figures.curves import ascents, curves, order_axis, pairs, ratio_curves, spreads, sweeps
 from tightrope.figures.drawing import Drawing
 from tightrope.figures.maps import envelope_panels, matrix, pair_matrices, region_and_bounds, relation_map, relu_regions
 from tightrope.figures.networks import adversarial_example, certificate, outer_ellipses
@@ -17,6 +17,7 @@ __all__ = [
     "error_bars",
     "gap_bars",
     "matrix",
+    "order_axis",
     "outer_ellipses",
     "pair_matrices",
     "pairs",

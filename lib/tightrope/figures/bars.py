@@ -29,8 +29,15 @@ def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Draw
                 axes.barh(y, width, left=left, height=0.66, color=colour, edgecolor="white", linewidth=0.8)
                 if width >= 6:
                     dark = colour == CERTIFIED
-                    axes.text(left + width / 2, y, f"{width:.0f}", ha="center", va="center", fontsize=8.5,
-                              color="white" if dark else INK)
+                    axes.text(
+                        left + width / 2,
+                        y,
+                        f"{width:.0f}",
+                        ha="center",
+                        va="center",
+                        fontsize=8.5,
+                        color="white" if dark else INK,
+                    )
                 left += width
             for printed, marker, side in ((robust, "v", 0.40), (unattacked, "^", -0.40)):
                 if printed is not None:  # a line through the bar, with a mark that says which column it is
@@ -58,8 +65,13 @@ def error_bars(bars: Sequence[tuple], title: str) -> Drawing:
     Bars are (label, test error, PGD, exact lower, exact upper, LP-ALL, LP-GREEDY), in percent of the images.
     """
     parts = [
-        ("wrong label", INK), ("attacked by PGD", ATTACKED), ("attacked by others", "#f0c29a"), ("open", UNDECIDED),
-        ("certified exactly", CERTIFIED), ("by LP-ALL too", RELAXED), ("by LP-GREEDY too", GREEDY_ONLY),
+        ("wrong label", INK),
+        ("attacked by PGD", ATTACKED),
+        ("attacked by others", "#f0c29a"),
+        ("open", UNDECIDED),
+        ("certified exactly", CERTIFIED),
+        ("by LP-ALL too", RELAXED),
+        ("by LP-GREEDY too", GREEDY_ONLY),
     ]
     with canvas(7.2, 0.36 * len(bars) + 1.2) as figure:
         axes = figure.add_subplot()
@@ -148,7 +160,8 @@ def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -
                 y = -names.index(name)
                 marker, colour = marks.get(side, ("x", MUTED))
                 axes.plot(value, y, marker, color=colour, markersize=7)
-                axes.annotate(outward(side)(value), (value, y), (7, 0), textcoords="offset points", va="center", fontsize=8)
+                beside = dict(textcoords="offset points", va="center", fontsize=8)
+                axes.annotate(outward(side)(value), (value, y), (7, 0), **beside)
             values = [value for _, _, value in group]
             if max(values) > 4 * min(values):
                 axes.set_xscale("log")

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightrope.figures.drawing import INK, UNDECIDED, Drawing, canvas, grid, legend
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, UNDECIDED, Drawing, canvas, grid, legend
+from tightrope.outward import at_least, at_most
 
 #: One colour and one dash for each relaxation, wherever it is drawn; distinguishable without colour.
 LINES = {
@@ -128,8 +129,15 @@ def ratio_curves(
             dashed = {"linestyle": "--"} if name.endswith(", box") else {}
             axes.plot(*zip(*points, strict=True), label=name, **_look(method) | dashed)
         for (name, points), marker in zip(printed.items(), "PX*", strict=False):
-            axes.plot(*zip(*points, strict=True), linestyle="none", marker=marker, color=INK, markersize=6,
-                      markerfacecolor="none", label=name)
+            axes.plot(
+                *zip(*points, strict=True),
+                linestyle="none",
+                marker=marker,
+                color=INK,
+                markersize=6,
+                markerfacecolor="none",
+                label=name,
+            )
         axes.set_xlabel("radius epsilon, L-infinity")
         axes.set_ylabel("percent certified")
         axes.set_ylim(0, 101)
@@ -195,3 +203,47 @@ def pairs(points: Sequence[tuple[str, float, float]], labels: tuple[str, str], t
         ax.set_ylabel(labels[1])
         ax.grid(color=UNDECIDED, linewidth=0.6)
     return Drawing(figure, title)
+
+
+def order_axis(bounds: Mapping[str, float], attained: float, plane: Mapping | None = None) -> Drawing:
+    """Draw upper bounds of one margin against the order, from loose to tight, above what an attack attains.
+
+    The plane, if any, has axes (x, y) of n points each, and on their grid (n, n) the margin and `inside`, negative in
+    the region.
+    """
+    with canvas(9.6 if plane else 6.6, 3.4) as figure:
+        panels = figure.subplots(1, 2, width_ratios=[1, 1.9])[::-1] if plane else [figure.add_subplot()]
+        axes = panels[0]
+        shown = {order: bound for order, bound in bounds.items() if np.isfinite(bound)}
+        places = [list(bounds).index(order) for order in shown]
+        axes.plot(places, list(shown.values()), color=UNDECIDED, linewidth=1.2, zorder=1)
+        for place, bound in zip(places, shown.values(), strict=True):
+            axes.plot(place, bound, "v", color=CERTIFIED if bound < 0 else MUTED, markersize=8)
+            beside = dict(textcoords="offset points", ha="center", fontsize=8)
+            axes.annotate(at_most(bound, 3), (place, bound), (0, 8 if bound >= 0 else -15), **beside)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.axhline(attained, color=ATTACKED, linewidth=1.2, linestyle="--")
+        axes.annotate(
+            f"attained by an attack: {at_least(attained, 3)}",
+            (0.01, attained),
+            (0, -11),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            color="#a8551a",
+            fontsize=8,
+        )
+        axes.set_yscale("symlog", linthresh=max(0.1, abs(attained)))
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, 2 * min(attained, -0.05)), 2 * max(high, 0.1))
+        axes.set_xticks(range(len(bounds)), list(bounds))
+        axes.set_xlim(-0.5, max(1, len(bounds)) - 0.5)
+        axes.set_xlabel("order of the relaxation")
+        axes.set_ylabel("largest $F_k - F_y$, at most")
+        axes.set_title("below 0 the label is out of reach")
+        if plane:
+            x, y = plane["axes"]
+            axes = panels[1]
+            axes.contourf(x, y, plane["margin"], [-np.inf, 0, np.inf], colors=["#dbe6f1", "#f6dcc3"])
+            axes.contour(x, y, plane["inside"], [0], colors=[INK], linewidths=1.6)
+            axes.set(xlabel="$x_1$", ylabel="$x_2$", title="region; other label in orange", aspect="equal")
+    return Drawing(figure, "bounds against the order")

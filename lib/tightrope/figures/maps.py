@@ -66,12 +66,31 @@ def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Dr
         for tighter, looser, kind, holds in arrows:
             style = "<->" if kind == "equal" else "-|>"
             colour = ATTACKED if not holds else MUTED if kind == "equal" else CERTIFIED
-            axes.annotate("", PLACES[looser], PLACES[tighter], zorder=1,
-                          arrowprops=dict(arrowstyle=style, color=colour, shrinkA=15, shrinkB=15, linewidth=1.3,
-                                          linestyle="--" if kind == "equal" else "-"))
+            axes.annotate(
+                "",
+                PLACES[looser],
+                PLACES[tighter],
+                zorder=1,
+                arrowprops=dict(
+                    arrowstyle=style,
+                    color=colour,
+                    shrinkA=15,
+                    shrinkB=15,
+                    linewidth=1.3,
+                    linestyle="--" if kind == "equal" else "-",
+                ),
+            )
         for name, (x, y) in PLACES.items():
-            axes.text(x, y, name.replace(", ", ",\n"), ha="center", va="center", fontsize=8.5, zorder=2,
-                      bbox=dict(boxstyle="round,pad=0.3", facecolor="white", edgecolor=INK, linewidth=0.8))
+            axes.text(
+                x,
+                y,
+                name.replace(", ", ",\n"),
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                zorder=2,
+                bbox=dict(boxstyle="round,pad=0.3", facecolor="white", edgecolor=INK, linewidth=0.8),
+            )
         axes.set_xlim(-0.8, 5.1)
         axes.set_ylim(0.2, 4.5)
         axes.axis("off")
@@ -148,8 +167,13 @@ def region_and_bounds(
         heights = -np.arange(len(bars))
         for y, (name, low, high) in zip(heights, bars, strict=True):
             mark = name == chosen
-            right.plot([low, high], [y, y], color=CERTIFIED if mark else MUTED, linewidth=7 if mark else 4,
-                       solid_capstyle="butt")
+            right.plot(
+                [low, high],
+                [y, y],
+                color=CERTIFIED if mark else MUTED,
+                linewidth=7 if mark else 4,
+                solid_capstyle="butt",
+            )
         right.axvspan(*exact, color=ATTACKED, alpha=0.3, linewidth=0)
         right.set_yticks(heights, [bar[0] for bar in bars])
         right.set_ylim(heights[-1] - 0.6, 0.6)

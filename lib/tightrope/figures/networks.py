@@ -72,8 +72,9 @@ def certificate(
     boundary (m, 2), each or None; true, the axis of the true label or None; note.
     """
     with canvas(12, 3.7, **{"figure.constrained_layout.use": False}) as figure:  # fixed: quick, and nothing jumps
-        grid = figure.add_gridspec(1, 4, width_ratios=[1, 1, 1.7, 1.25], left=0.01, right=0.99, bottom=0.2, top=0.9,
-                                   wspace=0.22)
+        grid = figure.add_gridspec(
+            1, 4, width_ratios=[1, 1, 1.7, 1.25], left=0.01, right=0.99, bottom=0.2, top=0.9, wspace=0.22
+        )
         before, after, bars, outputs = (figure.add_subplot(part) for part in grid)
         _image(before, pixels.reshape(shape), titles[0])
         if attacked is None:
@@ -180,8 +181,16 @@ def _margins(axes, margins: Sequence[tuple], label: int) -> None:
         axes.plot([], [], "x", color=INK, markersize=6, markeredgewidth=2, label="largest found")[0],
         axes.plot([], [], "|", color=INK, markersize=9, markeredgewidth=2.2, label="proven bound")[0],
     ]
-    axes.legend(handles=handles, frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3,
-                columnspacing=1.2, handletextpad=0.3)
+    axes.legend(
+        handles=handles,
+        frameon=False,
+        fontsize=8,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.1),
+        ncols=3,
+        columnspacing=1.2,
+        handletextpad=0.3,
+    )
 
 
 def _outputs(axes, projection: Mapping) -> None:

@@ -41,8 +41,13 @@ def weight(name: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
 
 
 def batch(name: str, value: object, width: int) -> tuple[np.ndarray, bool]:
-    """Return value as float64 rows (N, width) and whether it was a single vector (width,)."""
+    """Return value as float64 rows (N, width) and whether it was a single vector (width,).
+
+    An image of another shape with as many entries, and a batch (N, ...) of such, are flattened row by row.
+    """
     rows = np.asarray(value, dtype=np.float64)
+    if rows.ndim > 1 and rows.shape[1:] != (width,) and rows.size:
+        rows = rows.ravel() if rows.size == width else rows.reshape(len(rows), -1)
     if rows.ndim not in (1, 2) or rows.shape[-1] != width:
         raise NetworkError(
             f"{name} has shape {rows.shape}; this network needs ({width},) or (N, {width}), "

@@ -1,6 +1,7 @@
 """Feed-forward ReLU networks of affine layers."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tightrope.errors import NetworkError
+from tightrope.errors import AssumptionWarning, NetworkError
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
 from tightrope.networks.layers import Composition, Dense, Layer, chain, from_named_arrays, named_arrays
 from tightrope.networks.mondeq import MonDEQ
 from tightrope.networks.stacking import stack
-from tightrope.networks.state_dicts import layers_of_state_dict
+from tightrope.networks.state_dicts import assumption, layers_of_state_dict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +26,8 @@ class FeedForward:
     """``x_0 = x, x_{i+1} = ReLU(layer_i(x_i))``, the last layer without ReLU.
 
     `layers` are the affine maps (:mod:`tightrope.networks.layers`), each with as many inputs as the one before has
-    outputs; the name is for messages and tables.
+    outputs; the name is for messages and tables. `assumed` says what a file left open; empty if nothing.
+
     Examples
     --------
     >>> network = FeedForward.dense(weights=([[1.0], [-1.0]], [[1.0, 1.0]]), biases=([0.0, 0.0], [0.0]))
@@ -35,6 +37,7 @@ class FeedForward:
 
     layers: tuple[Layer, ...]
     name: str = ""
+    assumed: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", chain(self.layers))
@@ -89,14 +92,20 @@ class FeedForward:
         *,
         input_shape: tuple[int, int, int] | None = None,
         convolutions: Sequence[tuple] = (),
+        activation: str | None = None,
     ) -> "FeedForward":
         """Read a torch state dictionary, or a file of one: its layers in order, with ReLU between them.
 
-        A state dictionary does not say what is between the layers; ReLU is assumed. Where the module is at hand,
-        :meth:`from_torch` knows and checks. Nor does it hold, for convolutions, `input_shape`, the (channels, height,
-        width) of the images, and `convolutions`, the (stride, padding) of each in order.
+        A state dictionary does not say what is between the layers: `activation` does, "relu". Left out, ReLU is assumed
+        with a warning, and :attr:`assumed` and every report say so. Where the module is at hand, :meth:`from_torch`
+        knows and checks. Nor does it hold, for convolutions, `input_shape`, the (channels, height, width) of the
+        images, and `convolutions`, the (stride, padding) of each in order.
         """
-        return cls(layers_of_state_dict(read_state_dict(source), input_shape, convolutions), name)
+        layers = layers_of_state_dict(read_state_dict(source), input_shape, convolutions)
+        assumed = assumption(layers, activation)
+        if assumed:
+            warnings.warn(f"{name or 'a state dictionary'}: {assumed}", AssumptionWarning, stacklevel=2)
+        return cls(layers, name, assumed)
 
     @classmethod
     def from_torch(
@@ -211,7 +220,8 @@ class FeedForward:
         return hash_arrays(self.arrays())
 
     def __repr__(self) -> str:
-        return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))})"
+        assumed = ", ReLU assumed" if self.assumed else ""
+        return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))}{assumed})"
 
     # what it does ---------------------------------------------------------------------------------
 

@@ -7,27 +7,32 @@ from tightrope.networks.arrays import PathOrName, read_mat, read_npz, read_state
 from tightrope.networks.feedforward import FeedForward
 from tightrope.networks.mondeq import MonDEQ
 
-SUFFIXES = (".mat", ".npz", ".onnx", ".pt", ".pth")
+SUFFIXES = (".mat", ".npz", ".onnx", ".onnx.gz", ".pt", ".pth")
 
 
-def load(path: PathOrName, m: float | None = None) -> MonDEQ | FeedForward:
-    """Read a network from a .npz, .mat, .onnx, .pt or .pth file.
+def is_file_name(name: PathOrName) -> bool:
+    """Say whether a name ends as the files do that :func:`load` reads."""
+    return str(name).lower().endswith(SUFFIXES)
+
+
+def load(path: PathOrName, m: float | None = None, activation: str | None = None) -> MonDEQ | FeedForward:
+    """Read a network from a .npz, .mat, .onnx, .onnx.gz, .pt or .pth file.
 
     A monDEQ has the keys W, U, u, C, c (m optional) or A, B, U, u, C, c, m; a feed-forward network those of
     :meth:`FeedForward.from_arrays`; torch files hold a state dictionary (for convolutions see
     :meth:`FeedForward.from_state_dict`), ONNX files what :meth:`FeedForward.from_onnx` reads. m is for a monDEQ whose
-    file does not state it.
+    file does not state it, `activation` ("relu") for a feed-forward network's state dictionary, which never does.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    if not is_file_name(path):
         raise UnknownNameError("network file type", suffix or path.name, SUFFIXES)
-    if suffix == ".onnx":
+    if suffix in (".onnx", ".gz"):
         return FeedForward.from_onnx(path)
     if suffix in (".pt", ".pth"):
         arrays = read_state_dict(path)
         if not any(key.startswith("mon.") for key in arrays):
-            return FeedForward.from_state_dict(arrays, path.stem)
+            return FeedForward.from_state_dict(arrays, path.stem, activation=activation)
         if m is None:
             raise NetworkError(f"{path} is a monDEQ in factors A, B; its state dictionary does not hold m. Give m=...")
         return MonDEQ.from_state_dict(arrays, m, path.stem)

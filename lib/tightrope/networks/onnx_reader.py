@@ -3,6 +3,7 @@
 The files of others: nothing in them is run. Data outside the file (which could be any file of the machine) is refused.
 """
 
+import gzip
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -62,7 +63,8 @@ def layers_of_onnx(path: PathOrName) -> tuple[Layer, ...]:
     if not path.is_file():
         raise MissingDataError(f"no file {path}. Give the path of an .onnx file.")
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        packed = path.read_bytes()
+        model = onnx.load_model_from_string(gzip.decompress(packed) if path.suffix.lower() == ".gz" else packed)
     except Exception as error:  # protobuf's errors have no common class that is public
         raise CorruptDataError(f"{path} is not a whole ONNX file ({error}); export it again.") from error
     if not model.graph.node:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tightrope.errors import NetworkError
+from tightrope.names import known_name
 from tightrope.networks.arrays import weight
 from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 
@@ -30,7 +31,8 @@ def layers_of_state_dict(
         raise NetworkError(
             f"a state dictionary does not hold strides and paddings: this one has {count} convolutions, and "
             f"{len(convolutions)} pairs came with input_shape={input_shape}. Give input_shape=(channels, height, "
-            "width) and convolutions=((stride, padding), ...), or the module itself to FeedForward.from_torch."
+            "width) and convolutions=((stride, padding), ...), or the module itself to FeedForward.from_torch. For a "
+            "command, export it to .onnx, or write FeedForward.from_torch(module, shape).to_npz('network.npz')."
         )
     settings, layers, before, shape = iter(convolutions), [], [], input_shape
     for prefix, parts in groups.items():
@@ -49,6 +51,16 @@ def layers_of_state_dict(
     if before or not layers:  # a normalisation of the scores, or nothing
         raise _unreadable(arrays)
     return tuple(layers)
+
+
+def assumption(layers: Sequence[Layer], activation: str | None) -> str:
+    """Return what is assumed of the layers of a state dictionary; nothing if the activation is said."""
+    if activation is not None:
+        known_name("activation", activation, ("relu",))
+        return ""
+    sizes = " -> ".join(str(size) for size in (layers[0].input_size, *(layer.output_size for layer in layers)))
+    said = "a state dictionary does not say so" if len(layers) > 1 else ""
+    return f"ReLU between the layers {sizes}, {said}" if said else ""
 
 
 def _unreadable(arrays: Mapping[str, np.ndarray]) -> NetworkError:

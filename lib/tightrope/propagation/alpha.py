@@ -53,6 +53,11 @@ class Triangles:
             if found is not None and [t.shape[-1] for t in found] != sizes:
                 raise InputError(f"{name}: expected sizes {sizes}, got {[tuple(t.shape) for t in found]}.")
 
+    def rows(self, chosen: Tensor | slice) -> "Triangles":
+        """Those of some problems."""
+        lower, upper = (tuple(t[chosen] for t in side) for side in (self.lower, self.upper))
+        return replace(self, lower=lower, upper=upper, split=self.split and tuple(t[chosen] for t in self.split))
+
     def alive(self) -> tuple["Triangles", tuple[Tensor | slice, ...]]:
         """Leave out the neurons that are 0 in every problem; also return those of each layer that are kept."""
         keep: list[Tensor | slice] = []
@@ -284,7 +289,7 @@ def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]
     for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
         below = below + size.sum(1, keepdim=True)
         value = layer.absolute(size) + layer.bias.abs() + TINY * below
-        size = value + 2 * torch.maximum(low.abs(), high.abs())
+        size = (value + 2 * torch.maximum(low.abs(), high.abs())) * (high > 0)  # 0 stands for 0
         found.append((value, size))
     return found
 

@@ -10,17 +10,21 @@ With A+ = (A + |A|) / 2 the two slopes enter by their mean and half their differ
 Where all lines are parallel (hBox, DeepZ) the form is the same for the upper and the lower bound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import prod
+from operator import itemgetter
 
 import torch
 from torch import Tensor
+from torch.nn.functional import unfold
 
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import Lines
-from tightrope.propagation.operators import Affine
+from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator
 
-#: Entries of a batch of forms: what is above is split into groups of rows.
-LARGEST = 2**23
+#: Entries of a batch of forms that fit in memory, and in the processor's cache: what is above is split into groups.
+LARGEST, CACHED = 2**23, 2**17
 
 
 def form_bounds(
@@ -32,7 +36,8 @@ def form_bounds(
     ReLU above each.
     """
     if all(line.parallel for line in lines):
-        return _parallel(A, constant, layers, lines, inputs)
+        low, high = _in_groups(_parallel, A, constant, layers, lines, inputs)
+        return low, high
     return -upper_bounds(-A, -constant, layers, lines, inputs), upper_bounds(A, constant, layers, lines, inputs)
 
 
@@ -41,7 +46,40 @@ def upper_bounds(
 ) -> Tensor:
     """Upper bounds (N, m) of A z + constant; arguments as :func:`form_bounds`."""
     if all(line.parallel for line in lines):
-        return _parallel(A, constant, layers, lines, inputs)[1]
+        return _in_groups(_parallel, A, constant, layers, lines, inputs)[1]
+    return _in_groups(_upper, A, constant, layers, lines, inputs)[0]
+
+
+def _in_groups(
+    bound: Callable[..., tuple[Tensor, ...]],
+    A: Tensor,
+    constant: Tensor,
+    layers: Sequence[Affine],
+    lines: Sequence[Lines],
+    inputs: InputSet,
+) -> tuple[Tensor, ...]:
+    """Call `bound` on groups of images and of forms that stay in the cache; gradients keep it all: one group."""
+    N, m = len(inputs), A.shape[1]
+    widest = max(A.shape[2], *(layer.inputs for layer in layers))
+    if torch.is_grad_enabled() or A.is_cuda or N * m * widest <= CACHED:
+        return bound(A, constant, layers, lines, inputs)
+    forms = min(m, max(1, CACHED // widest))
+    images = max(1, CACHED // (widest * forms))
+    found = []
+    for i in range(0, N, images):
+        rows = slice(i, i + images)
+        own, part = [line.mapped(itemgetter(rows)) for line in lines], inputs.rows(rows)
+        above, more = (t if len(t) == 1 else t[rows] for t in (A, constant))
+        parts = [
+            bound(*one, layers, own, part) for one in zip(above.split(forms, 1), more.split(forms, 1), strict=True)
+        ]
+        found.append([torch.cat(side, dim=1) for side in zip(*parts, strict=True)])
+    return tuple(torch.cat(side) for side in zip(*found, strict=True))
+
+
+def _upper(
+    A: Tensor, constant: Tensor, layers: Sequence[Affine], lines: Sequence[Lines], inputs: InputSet
+) -> tuple[Tensor]:
     for layer, line in zip(reversed(layers), reversed(lines), strict=True):
         size = A.abs()
         center, reach = line.intercepts
@@ -50,7 +88,7 @@ def upper_bounds(
         A = A * center[:, None] + size * reach[:, None]
         constant = constant + A @ layer.bias
         A = layer.transpose(A)
-    return constant + inputs.maximum(A)
+    return (constant + inputs.maximum(A),)
 
 
 def _parallel(
@@ -76,7 +114,14 @@ def _dot(A: Tensor, v: Tensor) -> Tensor:
 def layer_bounds(
     layer: Affine, layers: Sequence[Affine], lines: Sequence[Lines], inputs: InputSet
 ) -> tuple[Tensor, Tensor]:
-    """Bounds (N, outputs) of the preactivations of a layer above `layers`, in groups of rows that fit in memory."""
+    """Bounds (N, outputs) of the preactivations of a layer above `layers`, in groups of rows that fit in memory.
+
+    Without gradients, convolutions above convolutions are bounded by the patches that each place sees.
+    """
+    if not torch.is_grad_enabled() and inputs.radius is None and isinstance(layer, ConvolutionOperator):
+        below = [one for one in layers if isinstance(one, ConvolutionOperator)]
+        if len(below) == len(layers) and (found := _patches(layer, below, lines, inputs)) is not None:
+            return found
     widest = max(layer.inputs, *(below.inputs for below in layers), *(below.outputs for below in layers))
     group = max(1, LARGEST // (widest * len(inputs)))
     bias = layer.bias
@@ -86,3 +131,39 @@ def layer_bounds(
         parts.append(form_bounds(layer.rows(start, stop)[None], bias[None, start:stop], layers, lines, inputs))
     lower, upper = (torch.cat(side, dim=1) for side in zip(*parts, strict=True))
     return lower, upper
+
+
+def _patches(
+    layer: ConvolutionOperator, layers: Sequence[ConvolutionOperator], lines: Sequence[Lines], inputs: InputSet
+) -> tuple[Tensor, Tensor] | None:
+    """Bounds (N, outputs) as :func:`layer_bounds`, each of the L places of an image as an image of its own.
+
+    A place sees a window of each layer below: (m, C k k) forms with m the channels of `layer`. What a window has beyond
+    the border is padding: lines and boxes that are 0. None where the windows are no smaller than the layers.
+    """
+    size: tuple[int, ...] = layer.weight.shape[2:]
+    step: tuple[int, ...] = layer.stride
+    pad: tuple[int, ...] = layer.padding
+    parts: list[Affine] = []
+    own: list[Lines] = []
+
+    def windows(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        """The (N L, C k k) windows of values (N, C h w)."""
+        return unfold(x.reshape(-1, *shape), size, padding=pad, stride=step).mT.flatten(0, 1)
+
+    for one, line in zip(reversed(layers), reversed(lines), strict=True):
+        own.append(line.mapped(partial(windows, shape=one.output_shape)))
+        size = tuple((n - 1) * s + k for n, s, k in zip(size, one.stride, one.weight.shape[2:], strict=True))
+        pad = tuple(n * s + p for n, s, p in zip(pad, one.stride, one.padding, strict=True))
+        step = tuple(n * s for n, s in zip(step, one.stride, strict=True))
+        if 2 * prod(size) > prod(one.input_shape[1:]):
+            return None
+        part = ConvolutionOperator(
+            one.weight, one.filter_bias, (one.input_shape[0], size[0], size[1]), one.stride, (0, 0)
+        )
+        parts.append(DenseOperator(part.rows(0, part.outputs), part.bias))
+    lower, upper = (windows(side, layers[0].input_shape) for side in (inputs.lower, inputs.upper))
+    forms, constant = layer.weight.flatten(1)[None], layer.filter_bias[None]
+    found = form_bounds(forms, constant, parts[::-1], own[::-1], InputSet(lower, upper))
+    low, high = (side.reshape(len(inputs), -1, side.shape[1]).mT.flatten(1) for side in found)
+    return low, high

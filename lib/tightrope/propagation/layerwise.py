@@ -1,4 +1,4 @@
-"""LP-GREEDY, LP-LAST and LP-ALL through the dual: bounds of all layers by triangles, one image at a time.
+"""LP-GREEDY, LP-LAST and LP-ALL through the dual: bounds of all layers by triangles.
 
 The three differ in how much is optimised (Salman et al. 2019, section 5):
 
@@ -13,6 +13,7 @@ optima; so the dual needs no multipliers for them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ from tightrope.propagation.operators import Affine, DenseOperator, operators
 from tightrope.propagation.rounding import TINY, allowance, composed
 
 METHODS = ("lp-greedy", "lp-last", "lp-all")
+#: Regions that are optimised together: forms of more leave the cache, and fewer neurons are 0 in all of them.
+TOGETHER = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,47 +91,83 @@ def layerwise(
     >>> [round(float(layerwise(network, box, 1, name).margins[0]), 6) for name in METHODS]
     [0.3, 0.3, 0.3]
     """
+    return layerwise_each(network, inputs, [label], method, steps=steps, dtype=dtype, decide=decide, keep=keep)[0]
+
+
+def layerwise_each(
+    network: FeedForward | Sequence[Affine],
+    inputs: InputSet,
+    labels: Sequence[int] | Tensor,
+    method: str = "lp-all",
+    *,
+    steps: int = STEPS,
+    dtype: torch.dtype = torch.float32,
+    decide: bool = False,
+    keep: bool = False,
+) -> list[Layerwise]:
+    """Bound the margins of N regions together: the bounds of :func:`layerwise`, and the same arguments, (N,) labels."""
     method = known_name("method", method, METHODS)
     layers = operators(network)
-    labels = torch.tensor([label])
+    truth = torch.as_tensor(labels)
+    if len(inputs) > TOGETHER:
+        options: dict[str, Any] = {"steps": steps, "dtype": dtype, "decide": decide, "keep": keep}
+        groups = torch.arange(len(inputs)).split(TOGETHER)
+        return [one for g in groups for one in layerwise_each(layers, inputs.rows(g), truth[g], method, **options)]
     with torch.no_grad():
-        loose = bounds(layers, inputs, "deepz", labels)
-        widened = _widened(layers[:-1], loose.lower, loose.upper, inputs)
-        A, constant = specification(layers[-1], labels)
-        constant = constant + 2.01 * composed(layers, inputs, widened.upper).max(1, keepdim=True).values
-        others = torch.arange(layers[-1].outputs) != label
-        A, constant = A[:, others], constant[:, others]
+        loose = bounds(layers, inputs, "deepz", truth)
+        triangles = _widened(layers[:-1], loose.lower, loose.upper, inputs)
+        A, constant = specification(layers[-1], truth)
+        constant = constant + 2.01 * composed(layers, inputs, triangles.upper).max(1, keepdim=True).values
+        others = torch.arange(layers[-1].outputs) != truth[:, None]
+        A, constant = A[others].reshape(len(A), -1, A.shape[2]), constant[others].reshape(len(A), -1)
         goal = 0.0 if decide else None
 
-        def margins(triangles: Triangles, steps: int) -> Layerwise:
-            if not triangles.layers:  # an affine network: exact
-                size = A.abs() @ (torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY)[..., None]
-                rounding = (A.shape[-1] + 4) * torch.finfo(torch.float64).eps * (size[..., 0] + constant.abs() + TINY)
-                margin = constant + inputs.maximum(A) + rounding
-                dual, points = Dual(()), torch.where(A[0] > 0, inputs.upper, inputs.lower)
-            else:
-                reduced, keep = triangles.alive()
-                part, first = A[..., keep[-1]], start(reduced, 1, A.shape[1], "crown" if steps else "deepz")
-                found = minimise(part, constant, reduced, inputs, first=first, steps=steps, dtype=dtype, goal=goal)
-                margin, points = found.bound, found.points[0]
-                kept = zip(found.dual.slopes, keep, _sizes(triangles), strict=True)
-                dual = Dual(tuple(_filled(*one) for one in kept))
-            every = torch.zeros(len(others), dtype=torch.float64)
-            every[others] = margin[0]
-            return Layerwise(triangles, every, label, dual, points)
+        def margins(rows: Tensor, triangles: Triangles, steps: int) -> list[Layerwise]:
+            part = A[rows], constant[rows], triangles, inputs.rows(rows)
+            margin, dual, points = _margins(*part, steps=steps, dtype=dtype, goal=goal)
+            every = torch.zeros(others[rows].shape, dtype=torch.float64)
+            every[others[rows]] = margin.flatten()
+            one = [slice(j, j + 1) for j in range(len(rows))]
+            own = [(triangles.rows(j), dual.rows(j)) for j in one]
+            return [
+                Layerwise(t, every[j], int(truth[i]), d, points[j])
+                for j, (i, (t, d)) in enumerate(zip(rows, own, strict=True))
+            ]
 
+        rows = torch.arange(len(inputs))
         if method != "lp-all":
-            return margins(widened, steps if method == "lp-last" else 0)
-        crown = bounds(layers, inputs, "crown", labels)
-        triangles = intersect(widened, _widened(layers[:-1], crown.lower, crown.upper, inputs))
+            return margins(rows, triangles, steps if method == "lp-last" else 0)
+        crown = bounds(layers, inputs, "crown", truth)
+        triangles = intersect(triangles, _widened(layers[:-1], crown.lower, crown.upper, inputs))
+        found: list[Layerwise] = []
         if decide:
-            found = margins(triangles, steps // 2)
-            if found.worst < 0:
+            found = margins(rows, triangles, steps // 2)
+            rows = torch.tensor([i for i, one in enumerate(found) if not one.worst < 0], dtype=torch.long)
+            if not len(rows):
                 return found
-        kept: list[Tightened] | None = [] if keep else None
+            triangles = triangles.rows(rows)
+        kept: list[list[Tightened]] = [[] for _ in rows]
         for i in range(1, len(layers) - 1):
-            triangles = tighten(triangles, i, inputs, steps=steps, dtype=dtype, kept=kept)
-        return replace(margins(triangles, 2 * steps), hidden=tuple(kept or ()))
+            triangles = tighten(triangles, i, inputs.rows(rows), steps=steps, dtype=dtype, kept=kept if keep else None)
+        last = margins(rows, triangles, 2 * steps)
+        better = {int(i): replace(one, hidden=tuple(own)) for i, one, own in zip(rows, last, kept, strict=True)}
+        return [better[i] if i in better else found[i] for i in range(len(inputs))]
+
+
+def _margins(
+    A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, *, steps: int, **options: Any
+) -> tuple[Tensor, Dual, Tensor]:
+    """Proven bounds (N, m) of forms of the last activations, their multipliers, and points (N, m, n_0)."""
+    if not triangles.layers:  # an affine network: exact
+        size = A.abs() @ (torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY)[..., None]
+        rounding = (A.shape[-1] + 4) * torch.finfo(torch.float64).eps * (size[..., 0] + constant.abs() + TINY)
+        points = torch.where(A > 0, inputs.upper[:, None], inputs.lower[:, None])
+        return constant + inputs.maximum(A) + rounding, Dual(()), points
+    reduced, keep = triangles.alive()
+    part, first = A[..., keep[-1]], start(reduced, len(A), A.shape[1], "crown" if steps else "deepz")
+    found = minimise(part, constant, reduced, inputs, first=first, steps=steps, **options)
+    kept = zip(found.dual.slopes, keep, _sizes(triangles), strict=True)
+    return found.bound, Dual(tuple(_filled(*one) for one in kept)), found.points
 
 
 def tighten(
@@ -138,28 +177,34 @@ def tighten(
     *,
     steps: int = STEPS,
     dtype: torch.dtype = torch.float32,
-    kept: list[Tightened] | None = None,
+    kept: list[list[Tightened]] | None = None,
 ) -> Triangles:
-    """Improve the bounds of the unstable neurons of hidden layer i of one problem by the triangles below it.
+    """Improve the bounds of the unstable neurons of hidden layer i of N problems by the triangles below it.
 
-    What proves them is appended to `kept`, if that is a list.
+    What proves them is appended to `kept` (N lists), if given.
     """
     layer, lower, upper = triangles.layers[i], triangles.lower[i].clone(), triangles.upper[i].clone()
     below = Triangles(triangles.layers[:i], triangles.lower[:i], triangles.upper[:i])
     reduced, keep = below.alive()
-    unstable = ((lower[0] < 0) & (upper[0] > 0)).nonzero()[:, 0]
+    unstable = (lower < 0) & (upper > 0)
+    # Every problem's unstable neurons first; those with fewer than others go on with stable ones.
+    order = unstable.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(unstable.sum(1).max())]
     widest = max(max(below.inputs, below.outputs) for below in reduced.layers)
-    group = max(1, LARGEST // (2 * widest))
-    for rows in unstable.split(group) if len(unstable) else ():
-        W, b = _rows(layer, rows)[:, keep[-1]], layer.bias[rows]
-        forms, constant = torch.cat([W, -W])[None], torch.cat([b, -b])[None]
+    group = max(1, LARGEST // (2 * widest * len(inputs)))
+    for rows in order.split(group, 1) if order.shape[1] else ():
+        W, b = _rows(layer, rows)[..., keep[-1]], layer.bias[rows]
+        forms, constant = torch.cat([W, -W], 1), torch.cat([b, -b], 1)
         found = minimise(forms, constant, reduced, inputs, steps=steps, dtype=dtype)
-        high, low = found.bound[0].split(len(rows))
-        upper[0, rows] = torch.minimum(upper[0, rows], high)
-        lower[0, rows] = torch.maximum(lower[0, rows], -low)
-        if kept is not None:
-            slopes = zip(found.dual.slopes, keep, _sizes(below), strict=True)
-            kept.append(Tightened(i, rows, tuple(_filled(a, k, n)[0] for a, k, n in slopes)))
+        high, low = found.bound.split(rows.shape[1], 1)
+        upper.scatter_(1, rows, torch.minimum(upper.gather(1, rows), high))
+        lower.scatter_(1, rows, torch.maximum(lower.gather(1, rows), -low))
+        for n, own in enumerate(kept or ()):
+            open_ = unstable[n, rows[n]]
+            slopes = [
+                _filled(a[n][open_.repeat(2)], k, s)
+                for a, k, s in zip(found.dual.slopes, keep, _sizes(below), strict=True)
+            ]
+            own += [Tightened(i, rows[n, open_], tuple(slopes))] if len(slopes[0]) else []
     upper = torch.maximum(upper, lower)  # where the neuron is a constant, rounding may have crossed them
     sides = [list(triangles.lower), list(triangles.upper)]
     sides[0][i], sides[1][i] = lower, upper
@@ -196,9 +241,8 @@ def _widened(layers: Sequence[Affine], lower: Sequence[Tensor], upper: Sequence[
 
 
 def _rows(layer: Affine, rows: Tensor) -> Tensor:
-    """Some rows of W."""
+    """Some rows (N, m) of W: (N, m, inputs)."""
     if isinstance(layer, DenseOperator):
         return layer.weight[rows]
-    unit = torch.zeros(1, len(rows), layer.outputs, dtype=torch.float64)
-    unit[0, torch.arange(len(rows)), rows] = 1.0
-    return layer.transpose(unit)[0]
+    unit = torch.zeros(*rows.shape, layer.outputs, dtype=torch.float64)
+    return layer.transpose(unit.scatter_(2, rows[..., None], 1.0))

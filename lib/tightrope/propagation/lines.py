@@ -39,6 +39,12 @@ class Lines:
         """Mean and half the difference of the intercepts."""
         return (self.upper_intercept + self.lower_intercept) / 2, (self.upper_intercept - self.lower_intercept) / 2
 
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Lines":
+        """Return the lines of other neurons or images: `change` takes the slopes and intercepts of all to theirs."""
+        lower = change(self.lower_slope)
+        upper = lower if self.parallel else change(self.upper_slope)
+        return Lines(lower, change(self.lower_intercept), upper, change(self.upper_intercept))
+
 
 def _chord(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Positive, unstable, the chord's slope u / (u - l) and minus its l times slope (0 where not unstable)."""

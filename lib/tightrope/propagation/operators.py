@@ -85,7 +85,7 @@ class DenseOperator:
 
     def transpose(self, A: Tensor) -> Tensor:
         """A W. Without gradients, neurons that no form of an image uses are left out of the product."""
-        if A.requires_grad or self.weight.requires_grad or len(A) * A.shape[1] < 32 or A.is_cuda:
+        if A.requires_grad or self.weight.requires_grad or A.shape[1] <= 32 or A.is_cuda:
             return A @ self.weight
         used = (A != 0).any(1)
         if used.float().mean() > 0.8:

@@ -35,6 +35,22 @@ def parse_radius(name: str, value: Any) -> float:
     return radius
 
 
+def _described(array: np.ndarray) -> str:
+    """Shape and range of what arrived."""
+    numbers = array[np.isfinite(array)]
+    odd = f", {array.size - numbers.size} of them not finite" if numbers.size < array.size else ""
+    reach = f" with numbers from {numbers.min():g} to {numbers.max():g}" if numbers.size else ""
+    return f"shape {array.shape}{reach}{odd}"
+
+
+def _spread(name: str, side: Any, p0: int) -> np.ndarray:
+    """One side of a box, (p0,), of a number or an array of as many."""
+    array = np.asarray(side, float)
+    if array.size not in (1, p0):
+        raise RegionError(f"{name}: expected a number or ({p0},), got shape {array.shape}.")
+    return np.broadcast_to(array.ravel(), p0).copy()
+
+
 @dataclass(frozen=True, eq=False)
 class PixelBall:
     """What :func:`pixel_ball` made a ball of: an image (p0,) with pixels in [0, 1], a radius, the normalisation."""
@@ -51,7 +67,7 @@ class Ball(Region):
     Parameters
     ----------
     center
-        (p0,), inside [lower, upper].
+        (p0,), inside [lower, upper]; an image of another shape is flattened row by row, as networks take it.
     radius
         At least 0.
     norm
@@ -72,8 +88,9 @@ class Ball(Region):
 
     def __post_init__(self) -> None:
         center = np.array(self.center, dtype=float)
-        if center.ndim != 1 or not np.isfinite(center).all():
-            raise RegionError(f"center: expected a finite vector (p0,), got shape {center.shape}.")
+        if center.ndim == 0 or not np.isfinite(center).all():
+            raise RegionError(f"center: expected finite numbers (p0,) or an image, got {_described(center)}.")
+        center = center.ravel()
         object.__setattr__(self, "center", center)
         object.__setattr__(self, "norm", parse_norm(self.norm))
         object.__setattr__(self, "radius", parse_radius("radius", self.radius))
@@ -82,8 +99,7 @@ class Ball(Region):
         if (self.lower is None) != (self.upper is None):
             raise RegionError("lower, upper: give both or neither.")
         if self.lower is not None:
-            lower = np.broadcast_to(np.asarray(self.lower, float), center.shape).copy()
-            upper = np.broadcast_to(np.asarray(self.upper, float), center.shape).copy()
+            lower, upper = (_spread(name, getattr(self, name), len(center)) for name in ("lower", "upper"))
             if not ((lower <= center) & (center <= upper)).all():
                 raise RegionError("center: outside [lower, upper]; a clipped ball needs its centre in the box.")
             object.__setattr__(self, "lower", lower)
@@ -331,7 +347,7 @@ def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisat
     Parameters
     ----------
     image
-        (p0,) pixels in [0, 1].
+        (p0,) pixels in [0, 1]; another shape, such as (channels, height, width), is flattened row by row.
     norm
         Order of the norm: 1, 2, inf, or another q >= 1.
     epsilon_pixel
@@ -342,8 +358,9 @@ def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisat
         Whether to intersect the ball with the pixel range [0, 1].
     """
     image = np.asarray(image, float)
-    if image.ndim != 1 or not ((image >= 0) & (image <= 1)).all():
-        raise RegionError(f"image: expected (p0,) pixels in [0, 1], got shape {image.shape}, unnormalised?")
+    if image.ndim == 0 or not ((image >= 0) & (image <= 1)).all():
+        raise RegionError(f"image: expected pixels in [0, 1], got {_described(image)}; give it without normalisation.")
+    image = image.ravel()
     epsilon_pixel = parse_radius("epsilon_pixel", epsilon_pixel)
     if not isinstance(normalisation, Normalisation):
         raise RegionError(

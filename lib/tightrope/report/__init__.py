@@ -5,6 +5,7 @@ MathML. What it shows is made from the rows (data/results), the drawings (figure
 (figures/executed), or the stored ones where nothing was executed here.
 """
 
+from tightrope.report.api import MISSING as NO_API
 from tightrope.report.site import Site, write
 
-__all__ = ["Site", "write"]
+__all__ = ["NO_API", "Site", "write"]

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tightrope import files, paths
+from tightrope.cells import number
 from tightrope.errors import InputError
-from tightrope.workbench.compare import AGREEMENTS, TIMING, Comparison, shown
+from tightrope.workbench import compare
+from tightrope.workbench.compare import TIMING, Comparison, laid_out, shown
+from tightrope.workbench.paper_size import drawn, stem
 from tightrope.workbench.published import PROFILES, Cell, Paper, Result
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import COMPUTED, PROVEN
-from tightrope.workbench.tables import number
 
 TIME = "time"  # what stands in the place of an agreement where none is asserted
-SYMBOLS = dict(zip((*AGREEMENTS, TIME), "=▲▼≈<⚙≠·t", strict=True))
+SYMBOLS = {**compare.SYMBOLS, TIME: "t"}
 PROOFS = {PROVEN: "✓", COMPUTED: "○"}
 
 
@@ -22,10 +24,11 @@ PROOFS = {PROVEN: "✓", COMPUTED: "○"}
 class Line:
     """One printed number beside ours, as text, empty where there is none.
 
-    `place` is where it stands in the table: the id without the result, such as ("linf-0.05", "robustness"). `interval`
-    is the 95 % interval of the printed number, such as "[16, 34]"; `quick` says that ours is of the quick profile:
-    another network and data set; `proof` is "proven" where every certified row behind ours has its certificate,
-    "computed" where one has none; the agreement is one of :data:`~tightrope.workbench.compare.AGREEMENTS`, or TIME.
+    `place` is where it stands in the table, as the paper says it, such as ("L-infinity 0.05", "Robustness Model").
+    `interval` is the 95 % interval of the printed number, such as "[16, 34]"; `quick` says that ours is of the quick
+    profile: another network and data set; `proof` is "proven" where every certified row behind ours has its
+    certificate, "computed" where one has none; the agreement is one of :data:`~tightrope.workbench.compare.AGREEMENTS`,
+    or TIME.
     """
 
     anchor: str
@@ -159,30 +162,28 @@ def _section(result: Result, compared: Sequence[Comparison], store: Store, figur
     cells = {cell.id: cell for cell in result.cells}
     every = [(_line(result, cells[one.cell], one), one) for one in compared if one.cell in cells]
     lines, times = (tuple(line for line, one in every if (one.kind == "timing") == timed) for timed in (False, True))
-    stem = _stem(result.name)
     return Section(
         result,
         f"{result.paper}-{result.name}",
         lines,
         times,
         grid(lines),
-        pictures(figures / result.paper, result.name, stem),
-        _origin(result, stem, store),
+        pictures(figures / result.paper, result.name),
+        _origin(result, store),
         absent,
     )
 
 
 def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
-    place = tuple(cell.id.split("/")[1:]) or (cell.id,)
     timed = cell.kind == "timing"
     agreement = TIME if timed and compared.agreement != "not run" else compared.agreement
     if agreement not in SYMBOLS:
         raise InputError(f"agreement: {agreement!r} has no symbol")
     return Line(
         anchor=f"{result.paper}-{cell.id.replace('/', '-')}",
-        place=place,
+        place=result.place(cell.id),
         claim=cell.claim,
-        printed=number(cell.printed),
+        printed=cell.text if cell.printed is not None else "",
         ours=shown(cell, compared.reproduced),
         agreement=agreement,
         reason="; ".join(part for part in compared.reason.split("; ") if not (timed and part == TIMING)),
@@ -194,31 +195,20 @@ def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
 
 
 def grid(lines: Sequence[Line]) -> Grid | None:
-    """Lay lines out by the last part of their place and what is before it, if that makes a table.
-
-    Examples
-    --------
-    >>> def line(*place):
-    ...     return Line("", place, "", "1", "1", "reproduced", "")
-    >>> grid([line("l2", "sdp"), line("l2", "pgd"), line("linf", "sdp"), line("linf", "pgd")]).columns
-    ('sdp', 'pgd')
-    >>> grid([line("l2"), line("linf")]) is None
-    True
-    """
-    found = {(" / ".join(line.place[:-1]), line.place[-1]): line for line in lines if len(line.place) > 1}
-    rows, columns = (tuple(dict.fromkeys(place[i] for place in found)) for i in (0, 1))
-    if min(len(rows), len(columns)) < 2 or len(found) < len(rows) * len(columns) / 2 or len(found) < len(lines) / 2:
+    """Lay lines out by the last part of their place and what is before it, if that makes a table."""
+    found = {line.place: line for line in lines}
+    axes = laid_out(tuple(found))
+    if axes is None:
         return None
     units = {line.unit for line in found.values()}
-    unit = units.pop() if len(units) == 1 else ""
-    return Grid(unit, columns, tuple((row, tuple(found.get((row, column)) for column in columns)) for row in rows))
+    rows = tuple((", ".join(row), tuple(found.get((*row, column)) for column in axes[1])) for row in axes[0])
+    return Grid(units.pop() if len(units) == 1 else "", axes[1], rows)
 
 
-def pictures(folder: Path, name: str, stem: str) -> tuple[Picture, ...]:
+def pictures(folder: Path, name: str) -> tuple[Picture, ...]:
     """Return the drawings of a result: those of the paper profile if there are any, else of the quick one."""
     for profile in reversed(PROFILES):
-        own = folder / f"{name}.{profile}.png"
-        every = sorted(folder.glob(f"{stem}*.{profile}.png"), key=lambda path: (path != own, path.name))
+        every = drawn(name, folder, profile)
         if every:
             return tuple(_picture(path, profile) for path in every)
     return ()
@@ -230,22 +220,11 @@ def _picture(path: Path, profile: str) -> Picture:
     return Picture((path, *(file for file in beside if file.is_file())), profile, width, height)
 
 
-def _stem(name: str) -> str:
-    """What the names of everything about one table or figure begin with.
-
-    Examples
-    --------
-    >>> _stem("table-2-certified-ratio")
-    'table-2-'
-    """
-    return "-".join(name.split("-")[:2]) + "-"
-
-
-def _origin(result: Result, stem: str, store: Store) -> Origin | None:
+def _origin(result: Result, store: Store) -> Origin | None:
     """Tell of the rows behind a result, those of kinds of their own (table-2-ellipsoids) included."""
     for profile in reversed(PROFILES):
-        kinds = {result.name}
-        kinds |= {path.name.split(".")[0] for path in (store.folder / result.paper).glob(f"{stem}*.{profile}.csv")}
+        files = (store.folder / result.paper).glob(f"{stem(result.name)}*.{profile}.csv")
+        kinds = {result.name} | {path.name.split(".")[0] for path in files}
         rows = [row for kind in sorted(kinds) for row in store.rows(kind, profile, result.paper)]
         if rows:
             dates = sorted(row["created"][:10] for row in rows if row.get("created"))

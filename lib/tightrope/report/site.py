@@ -18,24 +18,31 @@ import markupsafe
 import tightrope
 from tightrope import files, paths
 from tightrope.errors import InputError
-from tightrope.report import notebooks
+from tightrope.report import api, notebooks
 from tightrope.report.contents import PROOFS, SYMBOLS, TIME, chapters, soundness
 from tightrope.workbench import published
 from tightrope.workbench.compare import AGREEMENTS, compare
 from tightrope.workbench.published import PROFILES, Result
 from tightrope.workbench.records import Store
 
+SITE = paths.FIGURES / "site" / "index.html"  # where `make report` puts the page of all results
+GALLERY = paths.NOTEBOOKS / "index.ipynb"  # stands in its place in JupyterLab
+API = "api/index.html"
 MARK = '<meta name="generator" content="Tightrope">'  # by which a folder is known as a report
 
 
 @dataclass(frozen=True)
 class Site:
-    """A written report: the page to open, printed numbers by agreement, pages, and bytes of the whole folder."""
+    """A written report: the page to open, printed numbers by agreement, pages, and bytes of the whole folder.
+
+    `api` says whether the pages of the library's API are among them.
+    """
 
     index: Path
     counts: Counter
     pages: int
     size: int
+    api: bool
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ def write(folder: Path | None = None) -> Site:
             fresh.replace(folder)
     written = [path for path in folder.rglob("*") if path.is_file()]
     pages = sum(path.suffix == ".html" for path in written)
-    return Site(folder / "index.html", counts, pages, sum(path.stat().st_size for path in written))
+    size = sum(path.stat().st_size for path in written)
+    return Site(folder / "index.html", counts, pages, size, (folder / API).is_file())
 
 
 def _write_pages(folder: Path) -> Counter:
@@ -85,6 +93,7 @@ def _write_pages(folder: Path) -> Counter:
     texts = {chapter.paper.key: paths.PAPERS / chapter.paper.key / "README.md" for chapter in found}
     readmes = {key: _Source(text, f"papers/{key}.html", "") for key, text in texts.items() if text.is_file()}
     pages = {source.origin.resolve(): source.page for source in (*sources.values(), *explorers, *readmes.values())}
+    pages |= dict.fromkeys((SITE.resolve(), GALLERY.resolve()), "index.html")
     render = _renderer(folder)
     for key, readme in readmes.items():
         text = readme.path.read_text(encoding="utf-8")
@@ -116,6 +125,7 @@ def _write_pages(folder: Path) -> Counter:
         explorers=[(source.page, titles[source.page]) for source in explorers],
         readmes=readmes,
         soundness=soundness(),
+        api=API if api.write(folder / "api") else "",
         commit=commit(),
         version=tightrope.__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -5,10 +5,12 @@ Every solve names its solver: with MOSEK installed but unlicensed, CVXPY's defau
 
 import importlib.metadata
 import itertools
+import os
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,11 @@ def require(solver: str) -> None:
                 f"mosek: installed, but without a usable licence ({reason}). "
                 "Set MOSEKLM_LICENSE_FILE, or choose the method interior-point, which needs none."
             ) from None
+
+
+def licensed() -> bool:
+    """Whether there is a licence of MOSEK to look at, without starting it."""
+    return bool(os.environ.get("MOSEKLM_LICENSE_FILE")) or (Path.home() / "mosek" / "mosek.lic").is_file()
 
 
 def _options(solver: str, tolerance: float, time_limit: float | None) -> dict[str, Any]:

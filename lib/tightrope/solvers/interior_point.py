@@ -26,9 +26,10 @@ import scipy.sparse as sp
 
 import tightrope
 from tightrope.errors import InputError
+from tightrope.question import Stop
 from tightrope.solvers import hkm
 from tightrope.solvers.arrow import Arrow, ArrowData
-from tightrope.solvers.report import SolveReport, Status, Stop, end_if
+from tightrope.solvers.report import SolveReport, Status, end_if
 from tightrope.solvers.schur import SchurComplement
 from tightrope.threads import one_blas_thread
 

@@ -19,9 +19,10 @@ from scipy.linalg import lapack
 
 import tightrope
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel
+from tightrope.question import Stop
 from tightrope.solvers import hkm
 from tightrope.solvers.arrow import Arrow, ArrowData
-from tightrope.solvers.report import SolveReport, Status, Stop, end_if
+from tightrope.solvers.report import SolveReport, Status, end_if
 from tightrope.solvers.schur import SchurComplement
 from tightrope.threads import one_blas_thread
 

@@ -1,15 +1,12 @@
 """What every solver returns, and how its caller ends it early."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from tightrope.errors import StoppedError
-
-#: Asked between iterations, from the thread that solves: True ends the solve. `threading.Event().is_set` is one.
-Stop = Callable[[], bool]
+from tightrope.question import Stop
 
 
 class Status(StrEnum):
@@ -29,7 +26,7 @@ class SolveReport:
     """Outcome of one solve of `max <C, X> : <A_k, X> {= or >=} 0, X_00 = 1, X >= 0`.
 
     `primal_value` is <C, X> of the last iterate: information only, never a bound. `dual_value` is the solver's own,
-    a bound only after :func:`tightrope.certificates.sound_bound` has checked it: the smallest y_0 with
+    a bound only after :func:`tightrope.solvers.sound.sound_bound` has checked it: the smallest y_0 with
     y_0 E_00 - C - sum_k y_k A_k >= 0 for the `multipliers` y (k,), y_k >= 0 for inequalities; None if there are none.
     Residuals and gap are relative, |primal - dual| / (1 + |primal| + |dual|). `mean` (N,) is row 0 of the last X, the
     moments of degree one: a point that need not be feasible, None if not kept.

@@ -182,6 +182,7 @@ WITHOUT_RECIPE: Mapping[str, str] = MappingProxyType(
     {
         "elsewhere/digits-mlp.pt": "stands for a network made without Tightrope; `train.py` beside it trains it",
         "elsewhere/digits-cnn.onnx": "stands for a network made without Tightrope; `train.py` beside it trains it",
+        "elsewhere/digits-0.vnnlib": "a question about these two networks",
     }
 )
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from tightrope.errors import InputError, UnknownNameError
 
-#: Learning rates: divided by 10 at each of `milestones`, halved every `halving` epochs, or "constant" for neither.
-LEARNING_RATES = ("milestones", "steps", "constant")
+#: Learning rates: divided by 10 at each of `milestones`, halved every `halving` epochs, from the start or after the
+#: ramp-up, or "constant" for neither.
+LEARNING_RATES = ("milestones", "steps", "late steps", "constant")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Schedule:
         match self.learning_rates:
             case "steps":
                 return self.learning_rate * 0.5 ** (epoch // self.halving)
+            case "late steps":
+                return self.learning_rate * 0.5 ** (max(0, epoch - self.warm_up - self.ramp_up) // self.halving)
             case "milestones":
                 passed = sum(200 * epoch >= milestone * self.epochs for milestone in self.milestones)
                 return self.learning_rate * 0.1**passed

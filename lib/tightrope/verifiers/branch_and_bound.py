@@ -12,14 +12,15 @@ a few steps, and the neuron with the largest product of gains is taken.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tightrope import attacks
+from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.alpha import Dual, Triangles, minimise
@@ -28,19 +29,19 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import composed
+from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.relu_proofs import Leaves
 from tightrope.solvers.highs import LinearProgram, LinearReport
-from tightrope.solvers.report import Stop, end_if
+from tightrope.solvers.report import end_if
 from tightrope.threads import one_blas_thread
-from tightrope.verifiers.question import Question
 from tightrope.verifiers.report import Report
 
 #: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
 BATCH, CANDIDATES, LOOK, STEPS = 48, 8, 6, 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BranchAndBound(Report):
     """What branch and bound found.
 
@@ -72,61 +73,54 @@ class BranchAndBound(Report):
 
 
 def branch_and_bound(
-    network: FeedForward,
-    region: Ball,
-    label: int,
+    question: Question,
+    limits: Limits = DEFAULT,
     *,
     root: Layerwise | None = None,
-    time_limit: float = 60.0,
-    limit: int | None = None,
+    subproblems: int | None = None,
     batch: int = BATCH,
-    stop: Stop | None = None,
     keep: bool = False,
 ) -> BranchAndBound:
-    """Decide whether `label` wins on the whole region.
+    """Decide whether the label wins against all targets on the whole region.
 
     Parameters
     ----------
-    network : FeedForward
-    region : Ball
-        A ball of the maximum norm, clipped or not.
-    label : int
-        The true label.
+    question
+        About a feed-forward network and a ball of the maximum norm, clipped or not.
+    limits
+        Its time is processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN.
     root : Layerwise, optional
         Bounds of LP-ALL, if they are known (:func:`tightrope.propagation.layerwise.layerwise`).
-    time_limit : float
-        Seconds of processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN.
-    limit : int, optional
+    subproblems : int, optional
         Most subproblems.
     batch : int
         Subproblems that are split together.
-    stop
-        Asked between batches; True ends everything with a :class:`tightrope.errors.StoppedError`.
     keep
         Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """
-    Question(network, region, label)
-    region.require_box("branch and bound is")
-    if not time_limit > 0 or batch < 1:
-        raise InputError(f"time_limit={time_limit}, batch={batch}: give positive numbers.")
+    require_network(question.network, FeedForward)
+    box = question.region.require_box("branch and bound is")
+    if batch < 1:
+        raise InputError(f"batch: got {batch}; give a positive number.")
     began, began_cpu = time.perf_counter(), time.process_time()
     with one_blas_thread(), torch.no_grad():
-        attack = attacks.check(network, region, label, region.center)
+        attack = attacks.check(question, box.center)
         if attack is not None:
             return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, time.perf_counter() - began)
-        inputs = InputSet.from_balls([region])
-        root = root or layerwise(network, inputs, label, "lp-all", decide=True, keep=keep)
+        if root is None:
+            network, inputs = cast(FeedForward, question.network), InputSet.from_balls([box])
+            root = layerwise(network, inputs, question.label, "lp-all", decide=True, keep=keep)
         if not root.triangles.layers:
-            return _affine(network, region, label, root, time.perf_counter() - began)
-        tree = _Tree(network, region, inputs, label, root, batch, keep)
+            return _affine(question, box, root, time.perf_counter() - began)
+        tree = _Tree(question, root, batch, keep)
         attack = tree.attacked(root.points)
         reason = ""
         while attack is None and len(tree.open):
-            end_if(stop)
-            if time.process_time() - began_cpu > time_limit:
-                reason = f"time limit of {time_limit:g} s"
-            elif limit is not None and tree.count >= limit:
-                reason = f"limit of {limit} subproblems"
+            end_if(limits.stop)
+            if limits.time is not None and time.process_time() - began_cpu > limits.time:
+                reason = f"time limit of {limits.time:g} s"
+            elif subproblems is not None and tree.count >= subproblems:
+                reason = f"limit of {subproblems} subproblems"
             if reason:
                 break
             attack = tree.step()
@@ -142,14 +136,15 @@ def branch_and_bound(
     return BranchAndBound(verdict, worst, None, tree.count, seconds, reason, root, tree.leaves())
 
 
-def _affine(network: FeedForward, region: Ball, label: int, root: Layerwise, seconds: float) -> BranchAndBound:
+def _affine(question: Question, box: Ball, root: Layerwise, seconds: float) -> BranchAndBound:
     """Without hidden layers the bounds are attained."""
-    attack = attacks.check(network, region, label, region.project(root.points.numpy()))
+    attack = attacks.check(question, box.project(root.points.numpy()))
     if attack is not None:
         return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, seconds)
-    verdict = Verdict.CERTIFIED if root.worst < 0 else Verdict.UNKNOWN
-    reason = "" if root.worst < 0 else "0 up to rounding"
-    return BranchAndBound(verdict, root.worst, None, 0, seconds, reason, root if root.worst < 0 else None)
+    worst = float(root.margins[list(question.targets)].max())
+    verdict = Verdict.CERTIFIED if worst < 0 else Verdict.UNKNOWN
+    reason = "" if worst < 0 else "0 up to rounding"
+    return BranchAndBound(verdict, worst, None, 0, seconds, reason, root if worst < 0 else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,25 +189,16 @@ class _Domains:
 class _Tree:
     """Open subproblems of one image."""
 
-    def __init__(
-        self,
-        network: FeedForward,
-        region: Ball,
-        inputs: InputSet,
-        label: int,
-        root: Layerwise,
-        batch: int,
-        keep_leaves: bool = False,
-    ) -> None:
-        self.network, self.region, self.label, self.batch = network, region, label, batch
-        self.inputs = inputs
+    def __init__(self, question: Question, root: Layerwise, batch: int, keep_leaves: bool = False) -> None:
+        self.question, self.box, self.batch = question, question.region.require_box("this is"), batch
+        self.inputs = inputs = InputSet.from_balls([self.box])
         self.kept: list[_Domains] | None = [] if keep_leaves else None
         self.triangles, keep = root.triangles.alive()
         self.alive = list(zip(keep, root.triangles.lower, strict=True))
-        layers = operators(network)
-        A, constant = specification(layers[-1], torch.tensor([label]))
+        layers = operators(cast(FeedForward, question.network))
+        A, constant = specification(layers[-1], torch.tensor([question.label]))
         constant = constant + 2.01 * composed(layers, inputs, root.triangles.upper).max(1, keepdim=True).values
-        others = torch.arange(A.shape[1]) != label
+        others = torch.tensor(question.targets)
         self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
         self.count, self.stuck = 0, False
         self.met: Attack | None = None
@@ -229,7 +215,7 @@ class _Tree:
 
     def attacked(self, points: Tensor) -> Attack | None:
         """Return the best of these inputs, if it proves that the label does not win."""
-        return attacks.check(self.network, self.region, self.label, self.region.project(points.double().numpy()))
+        return attacks.check(self.question, self.box.project(points.double().numpy()))
 
     def step(self) -> Attack | None:
         """Split the worst subproblems; returns an attack if one was met."""
@@ -300,14 +286,13 @@ class _Tree:
     def leaves(self) -> tuple[Leaves, ...]:
         """Return the subproblems that were closed, by target and of all neurons."""
         done = _Domains.join(self.kept or [self.open])  # of nothing, where the root decides
-        others = [target for target in range(self.network.classes) if target != self.label]
         parts = ([t[:, 0] for t in done.dual.slopes], done.split, [t[:, 0] for t in done.dual.multipliers or ()])
         slopes, signs, multipliers = ([self._whole(t, i) for i, t in enumerate(side)] for side in parts)
         found = []
         for target in done.target.unique().tolist():
             rows = (done.target == target).numpy()
             sides = (tuple(a[rows] for a in side) for side in (slopes, signs, multipliers))
-            found.append(Leaves(others[target], *sides))
+            found.append(Leaves(self.question.targets[target], *sides))
         return tuple(found)
 
     def _whole(self, values: Tensor, i: int) -> np.ndarray:

@@ -11,23 +11,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
 from tightrope import attacks
+from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict
-from tightrope.errors import CertificateError, InputError, RegionError
+from tightrope.errors import CertificateError, InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.stages import through
 from tightrope.verifiers.triangle import layerwise_bounds
 
+#: Of branch and bound for one image.
+PATIENCE = Limits(time=60.0)
 #: A dual bound of LP-ALL from 0 to here is computed again by linear programs. The dual is off by about 1e-4.
 NEAR = 3e-3
 #: Steps of the dual's first try, and how far above 0 its bound, relative to 1 + LP-GREEDY's, leaves no doubt that
@@ -94,31 +98,26 @@ class Decision:
 
 
 def certify_boxes(
-    network: FeedForward,
-    regions: Sequence[Ball],
-    labels: Sequence[int],
+    questions: Sequence[Question],
+    limits: Limits = PATIENCE,
     *,
-    time_limit: float = 60.0,
     subproblems: int | None = None,
-    seed: int = 0,
+    complete: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> list[Decision]:
     """Verify each box, by the cheapest method that decides it.
 
     Parameters
     ----------
-    network : FeedForward
-    regions : sequence of Ball
-        Balls of the maximum norm.
-    labels : sequence of int
-        The true labels.
-    time_limit : float
-        Processor seconds of branch and bound for one image; at the limit its verdict is unknown. 0 leaves it out; what
-        LP-ALL does not certify and attacks do not find is unknown then.
+    questions
+        Of one feed-forward network, about balls of the maximum norm and all labels.
+    limits
+        Processor seconds of branch and bound for one image, at which its verdict is unknown; the seed of the attacks.
     subproblems : int, optional
         Most subproblems of branch and bound for one image: a limit that is the same on every machine.
-    seed : int
-        The seed of the attacks.
+    complete
+        Whether to go on to branch and bound; without it, what LP-ALL does not certify and attacks do not find is
+        unknown.
     progress
         Called with the number of decided images.
 
@@ -127,15 +126,13 @@ def certify_boxes(
     CertificateError
         A linear bound certified an image that the network labels wrongly. (What is certified is not attacked.)
     """
-    if len(regions) != len(labels) or not regions:
-        raise InputError(f"regions, labels: got {len(regions)} and {len(labels)}; give one label for each region.")
-    for region in regions:
-        if not getattr(region, "is_box", False) or region.size != network.input_size:
-            raise RegionError(f"regions: expected balls of norm inf with {network.input_size} inputs, got {region!r}.")
-    if not time_limit >= 0:
-        raise InputError(f"time_limit: expected seconds >= 0, got {time_limit!r}.")
+    if len({question.network for question in questions}) != 1:
+        raise InputError("questions: expected some, all of one network.")
+    require_network(questions[0].network, FeedForward)
+    network = cast(FeedForward, questions[0].network)
+    regions, labels = [question.region for question in questions], [question.label for question in questions]
     with one_blas_thread():
-        inputs = InputSet.from_balls(regions)
+        inputs = InputSet.from_balls([region.require_box("the cascade is") for region in regions])
         began = time.process_time()
         greedy = certify(network, inputs, labels, "deepz", batch=32)
         between = time.process_time()
@@ -143,17 +140,16 @@ def certify_boxes(
         crown = certify(network, inputs, labels, "crown", consider=left, batch=32) if left.any() else greedy
         spent = {By.GREEDY: between - began, By.CROWN: time.process_time() - between}
         shared = {by.value: seconds / len(regions) for by, seconds in spent.items()}
-        fooled, each = _fooled(network, regions, labels, greedy.certified | crown.certified, seed)
+        fooled, each = _fooled(questions, greedy.certified | crown.certified, limits.seed)
         decisions = []
-        for i, (region, label) in enumerate(zip(regions, labels, strict=True)):
+        for i, question in enumerate(questions):
             seconds = dict(shared)
             if i in fooled and fooled[i][0] is not By.WRONG:
                 seconds[By.FOOLBOX.value] = each
             certified = By.GREEDY if greedy.certified[i] else By.CROWN if crown.certified[i] else None
             by, attack = (certified, None) if certified else fooled[i]
             worst = float(greedy.worst[i])
-            limits = (time_limit, subproblems)
-            image = _Image(network, region, int(label), limits, seed, worst, seconds, by, attack=attack)
+            image = _Image(question, limits, subproblems, complete, worst, seconds, by, attack=attack)
             through(_STAGES, image)
             found = (image.by, worst, image.lp_all, image.attack, image.subproblems)
             decisions.append(Decision(*found, seconds, image.reason))
@@ -163,19 +159,19 @@ def certify_boxes(
 
 
 def _fooled(
-    network: FeedForward, regions: Sequence[Ball], labels: Sequence[int], certified: np.ndarray, seed: int
+    questions: Sequence[Question], certified: np.ndarray, seed: int
 ) -> tuple[dict[int, tuple[By, Attack | None]], float]:
     """Return what attacks say of the images that are not certified, and seconds of Foolbox for each."""
     found: dict[int, tuple[By, Attack | None]] = {}
-    for i, (region, label) in enumerate(zip(regions, labels, strict=True)):
-        at_center = attacks.check(network, region, label, region.center)
+    for i, question in enumerate(questions):
+        at_center = attacks.check(question, question.region.center)
         if at_center is not None and certified[i]:
             raise CertificateError(f"image {i} of regions: certified although the network labels it wrongly.")
         if not certified[i]:
             found[i] = (By.NOTHING if at_center is None else By.WRONG, at_center)
     todo = [i for i, (by, _) in found.items() if by is By.NOTHING]
     began = time.process_time()
-    tried = attacks.foolbox_pgd_each(network, [regions[i] for i in todo], [int(labels[i]) for i in todo], seed=seed)
+    tried = attacks.foolbox_pgd_each([questions[i] for i in todo], seed=seed)
     found |= {i: (By.FOOLBOX, attack) for i, attack in zip(todo, tried, strict=True) if attack is not None}
     return found, (time.process_time() - began) / max(1, len(todo))
 
@@ -184,11 +180,10 @@ def _fooled(
 class _Image:
     """One box on its way through the stages; see :class:`Decision`."""
 
-    network: FeedForward
-    region: Ball
-    label: int
-    limits: tuple[float, int | None]
-    seed: int
+    question: Question
+    limits: Limits
+    most: int | None
+    complete: bool
     greedy: float
     seconds: dict[str, float]
     by: By = By.NOTHING
@@ -198,55 +193,56 @@ class _Image:
     reason: str = ""
 
     @property
+    def network(self) -> FeedForward:
+        return cast(FeedForward, self.question.network)  # by certify_boxes, as is the box
+
+    @property
+    def box(self) -> Ball:
+        return cast(Ball, self.question.box)
+
+    @property
     def open(self) -> bool:
         return self.by is By.NOTHING and not self.reason
 
-    @property
-    def rough(self) -> bool:
-        """Whether branch and bound is left out."""
-        return not self.limits[0]
-
     @cached_property
     def root(self) -> Layerwise:
-        """LP-ALL's bounds by the dual; with `rough` only as good as they must be to tell what LP-ALL certifies."""
-        inputs = InputSet.from_balls([self.region])
-        if self.rough:
-            first = layerwise(self.network, inputs, self.label, "lp-all", steps=ROUGH, decide=True)
+        """LP-ALL's bounds by the dual; only as good as they must be to tell what LP-ALL certifies, if that is all."""
+        network, inputs, label = self.network, InputSet.from_balls([self.box]), self.question.label
+        if not self.complete:
+            first = layerwise(network, inputs, label, "lp-all", steps=ROUGH, decide=True)
             if not 0 <= first.worst <= CLEAR * (1 + self.greedy):
                 return first
-        return layerwise(self.network, inputs, self.label, "lp-all", decide=True)
+        return layerwise(network, inputs, label, "lp-all", decide=True)
 
     def by_dual(self) -> None:
         self.lp_all = self.root.worst
         self.by = By.DUAL if self.lp_all < 0 else By.NOTHING
 
     def by_program(self) -> None:
-        exact = layerwise_bounds(self.network, *self.region.bounding_box(), self.label)
+        exact = layerwise_bounds(self.network, *self.box.bounding_box(), self.question.label)
         if exact.worst < 0:
             self.by, self.lp_all = By.PROGRAM, exact.worst
 
     def by_attack(self) -> None:
         """Look at the points where LP-ALL's forms are largest; then aim at each label that LP-ALL leaves open."""
-        points = self.region.project(self.root.points.double().numpy())
-        self.attack = attacks.check(self.network, self.region, self.label, points) or self._aimed(points)
+        points = self.box.project(self.root.points.double().numpy())
+        self.attack = attacks.check(self.question, points) or self._aimed(points)
         self.by = By.NOTHING if self.attack is None else By.PGD
-        self.reason = "not certified by LP-ALL" if self.attack is None and self.rough else ""
+        self.reason = "not certified by LP-ALL" if self.attack is None and not self.complete else ""
 
     def _aimed(self, points: np.ndarray) -> Attack | None:
-        """With `rough`, left out where the points are further below 0 than LP-ALL's bound is above."""
-        network, label, root = self.network, self.label, self.root
+        """Without branch and bound, left out where the points are further below 0 than LP-ALL's bound is above."""
+        network, label, root = self.network, self.question.label, self.root
         margins = np.delete(network.logits(points), label, axis=1) - network.logits(points)[:, [label]]
-        if self.rough and margins.max() < -root.worst - HOPELESS:
+        if not self.complete and margins.max() < -root.worst - HOPELESS:
             return None
         aims = [k for k in range(network.classes) if k != label and not root.margins[k] < 0]
-        restarts, steps = (1, 20) if self.rough else (2, 40)
-        options = {"restarts": restarts, "steps": steps, "seed": self.seed}
-        return attacks.pgd(network, self.region, label, targets=aims, **options).best
+        restarts, steps = (2, 40) if self.complete else (1, 20)
+        asked = Question(network, self.box, label, aims)
+        return attacks.pgd(asked, restarts=restarts, steps=steps, seed=self.limits.seed).best
 
     def by_tree(self) -> None:
-        time_limit, limit = self.limits
-        question = self.network, self.region, self.label
-        tree = branch_and_bound(*question, root=self.root, time_limit=time_limit, limit=limit)
+        tree = branch_and_bound(self.question, self.limits, root=self.root, subproblems=self.most)
         by = {Verdict.CERTIFIED: By.TREE, Verdict.FALSIFIED: By.TREE_ATTACK}.get(tree.verdict, By.NOTHING)
         self.by, self.attack, self.subproblems, self.reason = by, tree.attack, tree.subproblems, tree.reason
 

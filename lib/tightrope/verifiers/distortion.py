@@ -11,24 +11,29 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import numpy as np
 
 from tightrope import attacks, proofs, relu_proofs
-from tightrope.certificates import Verdict
+from tightrope.arguments import require_network
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward, MonDEQ
+from tightrope.outward import at_least, at_most
 from tightrope.proofs import DISTANCE_DIGITS, Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.report import Report, RobustnessReport
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 
 #: Parts of the certified radius that a certificate file is tried for: the checker's arithmetic is not the method's.
 SHRUNK = (1.0, 0.999, 0.99, 0.9)
+#: Relative width of a bracket.
+ONE_PERCENT = Limits(tolerance=0.01)
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,13 @@ class Bracket:
     hit: attacks.Attack | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Distortion(Report):
     """The minimum distortion of an image: above `certified.lower`, at most `attacked.upper`.
 
     Attributes
     ----------
-    network, center, label, box, method, ascent
+    question, method, ascent
         What was asked; `ascent` is the number of steps of the dual ascent.
     inside
         Of a monDEQ: what certifies the lower end, if that is above 0.
@@ -69,11 +74,8 @@ class Distortion(Report):
 
     certified: Bracket
     attacked: Bracket
-    network: FeedForward | MonDEQ
-    center: np.ndarray
-    label: int
+    question: Question
     method: str
-    box: tuple[float, float] | None
     ascent: int
     seconds: float
     inside: RobustnessReport | None = None
@@ -85,6 +87,12 @@ class Distortion(Report):
         if self.upper == 0:
             return Verdict.FALSIFIED
         return Verdict.CERTIFIED if self.lower > 0 else Verdict.UNKNOWN
+
+    @property
+    def headline(self) -> str:
+        """Both ends in one line, rounded outward."""
+        ends = f"{at_least(self.lower)} to {at_most(self.upper)}"
+        return f"minimum distortion of label {self.question.label}: {ends} (L-inf, input units), {self.verdict}"
 
     @property
     def lower(self) -> float:
@@ -107,21 +115,19 @@ class Distortion(Report):
         hit = self.attacked.hit
         if hit is None:
             raise InputError("attacked: no point with another label was found; the lower end alone has no certificate.")
-        if isinstance(self.network, MonDEQ):
-            ball = _ball(self.center, self.lower, self.box)
+        network, label = self.question.network, self.question.label
+        if isinstance(network, MonDEQ):
             inside = None if self.inside is None else self.inside.certificates()
-            return proofs.distortion(self.network, ball, self.label, hit, inside)
+            return proofs.distortion(network, _ball(self.question, self.lower), label, hit, inside)
         for part in SHRUNK if self.lower > 0 else ():
-            radius = float(decimal_below(self.lower * part, DISTANCE_DIGITS))
-            region = _ball(self.center, radius, self.box)
+            region = _ball(self.question, float(decimal_below(self.lower * part, DISTANCE_DIGITS)))
             inputs = InputSet.from_balls([region])
             with one_blas_thread():
-                found = layerwise(self.network, inputs, self.label, self.method, steps=self.ascent, keep=True)
-            inside = relu_proofs.layerwise(self.network, region, found)
-            proof = relu_proofs.distortion(self.network, region, self.label, hit, inside)
+                found = layerwise(network, inputs, label, self.method, steps=self.ascent, keep=True)
+            proof = relu_proofs.distortion(network, region, label, hit, relu_proofs.layerwise(network, region, found))
             if proof.proven:
                 return proof
-        return relu_proofs.distortion(self.network, _ball(self.center, 0.0, self.box), self.label, hit, None)
+        return relu_proofs.distortion(network, _ball(self.question, 0.0), label, hit, None)
 
 
 def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolerance: float) -> Bracket:
@@ -144,161 +150,132 @@ def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolera
 
 
 def minimum_distortion(
-    network: FeedForward | MonDEQ,
-    center: np.ndarray,
-    label: int,
-    method: str | None = None,
-    *,
-    box: tuple[float, float] | None = None,
-    largest: float = 1.0,
-    tolerance: float = 0.01,
-    steps: int = 40,
-    seed: int = 0,
-    time_limit: float | None = None,
+    question: Question, method: str | None = None, limits: Limits = ONE_PERCENT, *, steps: int = 40
 ) -> Distortion:
     """Bracket the minimum distortion of an image by an attack and a method; parameters are those of both below.
 
     The method of layers is "lp-all" if none is given. That of a monDEQ is one of
     :func:`tightrope.verifiers.robustness.certify`, "cascade" if none is given: then the bracket is as narrow as
-    `tolerance` says, unless a tree of one label takes longer than `time_limit` seconds of processor time.
+    the tolerance of `limits` says, unless a tree of one label takes longer than their time.
 
     Examples
     --------
     >>> network = FeedForward.dense([[[1.0], [-1.0]]], [[0.5, 0.0]])
-    >>> found = minimum_distortion(network, np.zeros(1), 0)
+    >>> found = minimum_distortion(Question(network, Ball([0.0], 1.0, "inf"), 0))
     >>> print(found.certificates().findings[-1])
     PROVEN (exact)  the Linf distance of label 0 from another is above 0.2480468 and at most 0.2500001 (input units)
     """
-    center, began = np.asarray(center, float), time.perf_counter()
-    equilibrium = isinstance(network, MonDEQ)
+    began, equilibrium = time.perf_counter(), isinstance(question.network, MonDEQ)
     method, ascent = method or ("cascade" if equilibrium else "lp-all"), 0 if equilibrium else steps
-    attack = attacked_distortion(network, center, label, box=box, largest=largest, tolerance=tolerance, seed=seed)
+    attack = attacked_distortion(question, limits)
     certified, inside = Bracket(0.0, 0.0, 0), None
-    if attack.upper > 0:
-        upper = min(attack.upper, largest)
-        if isinstance(network, MonDEQ):
-            ask = partial(certify, network, label=label, method=method, limits=Limits(time=time_limit, seed=seed))
-            certified, attack, inside = _by_answers(ask, center, box, attack, upper, tolerance)
-        else:
-            certified = certified_distortion(
-                network, center, label, method, upper, box=box, tolerance=tolerance, steps=steps
-            )
-    seconds = time.perf_counter() - began
-    return Distortion(certified, attack, network, center, label, method, box, ascent, seconds, inside)
+    if attack.upper > 0 and equilibrium:
+        certified, attack, inside = _by_answers(question, method, limits, attack)
+    elif attack.upper > 0:
+        certified = certified_distortion(question, method, limits, upper=attack.upper, steps=steps)
+    return Distortion(certified, attack, question, method, ascent, time.perf_counter() - began, inside)
 
 
 def _by_answers(
-    ask: Callable[..., RobustnessReport],
-    center: np.ndarray,
-    box: tuple[float, float] | None,
-    attacked: Bracket,
-    upper: float,
-    tolerance: float,
+    question: Question, method: str, limits: Limits, attacked: Bracket
 ) -> tuple[Bracket, Bracket, RobustnessReport | None]:
     """Bisect by answers for the region of each radius; return both brackets and what certifies the lower end."""
     hits = [] if attacked.hit is None else [attacked.hit]
-    proofs = list[RobustnessReport]()
+    known = list[RobustnessReport]()
+    own = Limits(time=limits.time, seed=limits.seed, stop=limits.stop)
 
     def certified(radius: float) -> bool:
-        report = ask(region=_ball(center, radius, box))
+        report = certify(question.network, _ball(question, radius), question.label, method=method, limits=own)
         hits.extend([] if report.attack is None else [report.attack])
-        proofs.extend([report] if report.verdict is Verdict.CERTIFIED else [])
+        known.extend([report] if report.verdict is Verdict.CERTIFIED else [])
         return report.verdict is Verdict.CERTIFIED
 
-    found = bisect(certified, 0.0, upper, tolerance)
+    found = bisect(certified, 0.0, min(attacked.upper, cast(Ball, question.box).radius), limits.tolerance)
     if hits:
-        nearest = min(hits, key=lambda hit: _distance(center, hit))
-        attacked = Bracket(attacked.lower, _distance(center, nearest), attacked.steps + found.steps, nearest)
-    return found, attacked, proofs[-1] if proofs else None
+        nearest = min(hits, key=partial(_distance, question))
+        attacked = Bracket(attacked.lower, _distance(question, nearest), attacked.steps + found.steps, nearest)
+    return found, attacked, known[-1] if known else None
 
 
-def _distance(center: np.ndarray, hit: attacks.Attack) -> float:
-    return float(np.abs(hit.point - center).max())
+def _distance(question: Question, hit: attacks.Attack) -> float:
+    return float(np.abs(hit.point - question.region.center).max())
 
 
-def _ball(center: np.ndarray, radius: float, box: tuple[float, float] | None) -> Ball:
-    sides = (None, None) if box is None else (np.full_like(center, box[0]), np.full_like(center, box[1]))
-    return Ball(center, radius, INFINITY, *sides)
+def _ball(question: Question, radius: float) -> Ball:
+    """Return the question's region with another radius."""
+    box = question.region.require_box("minimum distortions are")
+    return Ball(box.center, radius, INFINITY, box.lower, box.upper)
 
 
 def certified_distortion(
-    network: FeedForward,
-    center: np.ndarray,
-    label: int,
+    question: Question,
     method: str,
-    upper: float,
+    limits: Limits = ONE_PERCENT,
     *,
     lower: float = 0.0,
-    box: tuple[float, float] | None = None,
-    tolerance: float = 0.01,
+    upper: float = INFINITY,
     steps: int = 40,
 ) -> Bracket:
     """Return the largest radius that a method certifies, within a bracket.
 
     Parameters
     ----------
-    network : FeedForward
-    center : (p0,)
-        The image in network-input units.
-    label : int
+    question
+        About a feed-forward network and a ball of the maximum norm, whose radius is the largest that is tried; smaller
+        balls are cut to the same box, if it is.
     method
         lp-greedy, lp-last or lp-all.
-    upper
-        A radius at which nothing can be certified: that of an attack.
+    limits
+        The tolerance is the relative width of the bracket.
     lower
         A radius that a looser method certifies (0 if none), where the search may start.
-    box
-        (lowest, highest) input, to which balls are cut.
-    tolerance
-        Relative width of the bracket.
+    upper
+        A radius at which nothing can be certified: that of an attack.
     steps
         How many the dual ascent takes.
     """
-    method, center = known_name("method", method, METHODS), np.asarray(center, float)
+    require_network(question.network, FeedForward)
+    network, label = cast(FeedForward, question.network), question.label
+    method, ball = known_name("method", method, METHODS), _ball(question, 0.0)
 
     def certified(radius: float) -> bool:
-        inputs = InputSet.from_balls([_ball(center, radius, box)])
+        inputs = InputSet.from_balls([_ball(question, radius)])
         return layerwise(network, inputs, label, method, steps=steps, decide=True).worst < 0
 
     with one_blas_thread():
-        if attacks.check(network, _ball(center, 0.0, box), label, center) is not None:
+        if attacks.check(Question(network, ball, label), ball.center) is not None:
             return Bracket(0.0, 0.0, 0)
-        return bisect(certified, lower, upper, tolerance)
+        return bisect(certified, lower, min(upper, cast(Ball, question.box).radius), limits.tolerance)
 
 
 def attacked_distortion(
-    network: FeedForward | MonDEQ,
-    center: np.ndarray,
-    label: int,
-    *,
-    box: tuple[float, float] | None = None,
-    largest: float = 1.0,
-    tolerance: float = 0.01,
-    restarts: int = 2,
-    steps: int = 40,
-    seed: int = 0,
+    question: Question, limits: Limits = ONE_PERCENT, *, restarts: int = 2, steps: int = 40
 ) -> Bracket:
     """Return the smallest distance at which projected gradient ascent finds another label.
 
     Parameters
     ----------
-    largest
-        The first radius that is tried; the upper end is inf if nothing is found there.
-    restarts, steps, seed
+    question
+        As above; the upper end is inf if nothing is found in the whole ball.
+    limits
+        The relative width of the bracket, and the seed of the attacks.
+    restarts, steps
         Those of :func:`tightrope.attacks.pgd`.
     """
-    center = np.asarray(center, float)
+    network, label, ball = question.network, question.label, _ball(question, 0.0)
     nearest: list[attacks.Attack] = []
 
     def survives(radius: float) -> bool:
-        found = attacks.pgd(network, _ball(center, radius, box), label, restarts=restarts, steps=steps, seed=seed)
-        nearest[:] = sorted([*nearest, *found.attacks.values()], key=partial(_distance, center))[:1]
+        asked = Question(network, _ball(question, radius), label)
+        found = attacks.pgd(asked, restarts=restarts, steps=steps, seed=limits.seed)
+        nearest[:] = sorted([*nearest, *found.attacks.values()], key=partial(_distance, question))[:1]
         return not found.attacks
 
     with one_blas_thread():
-        if network.predict(center) != label:
-            return Bracket(0.0, 0.0, 0, attacks.check(network, _ball(center, 0.0, box), label, center))
+        if network.predict(ball.center) != label:
+            return Bracket(0.0, 0.0, 0, attacks.check(Question(network, ball, label), ball.center))
+        largest = cast(Ball, question.box).radius
         if survives(largest):
             return Bracket(largest, INFINITY, 1)
-        found = bisect(survives, 0.0, largest, tolerance)
-    return Bracket(found.lower, _distance(center, nearest[0]), found.steps + 1, nearest[0])
+        found = bisect(survives, 0.0, largest, limits.tolerance)
+    return Bracket(found.lower, _distance(question, nearest[0]), found.steps + 1, nearest[0])

@@ -7,19 +7,20 @@ import numpy as np
 
 from tightrope import proofs
 from tightrope.arguments import require_network, require_region
-from tightrope.certificates import Verdict, sound_bound
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import MonDEQ
+from tightrope.outward import nearest
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel, ellipsoid_model
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.question import Limits, Verdict
 from tightrope.regions import Region
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers import log_det
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.report import SolveReport
-from tightrope.verifiers.question import Limits
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.report import Report
 
 ORDERS = ("1", "1+cuts")
@@ -93,7 +94,7 @@ class Ellipsoid:
         return (self.center[[i, j]][:, None] + (V * np.sqrt(w)) @ circle).T
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EllipsoidReport(Report):
     """A proven outer ellipsoid, or None with the reason in `solve.status`.
 
@@ -128,6 +129,12 @@ class EllipsoidReport(Report):
     def verdict(self) -> Verdict:
         """CERTIFIED if an ellipsoid is proven to hold F(region), else FAILED."""
         return Verdict.FAILED if self.ellipsoid is None else Verdict.CERTIFIED
+
+    @property
+    def headline(self) -> str:
+        """What is proven, in one line."""
+        size = "" if self.log_det is None else f", log det Q = {nearest(self.log_det)}"
+        return f"ellipsoid around the outputs{size}: {self.verdict}"
 
     @property
     def log_det(self) -> float | None:

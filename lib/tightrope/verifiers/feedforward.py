@@ -10,18 +10,17 @@ import numpy as np
 
 from tightrope import relu_proofs
 from tightrope.attacks import check
-from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, InputError, NetworkError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.proofs import Proof
 from tightrope.propagation import layerwise
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.margins import composition_error, proven_margins, unstable_neurons
+from tightrope.question import Limits, Question, Verdict
 from tightrope.solvers.report import end_if
 from tightrope.verifiers import mondeq
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.mixed_integer import hidden_bounds, mixed_integer
-from tightrope.verifiers.question import Limits, Question
 from tightrope.verifiers.report import LabelDecision, RobustnessReport
 from tightrope.verifiers.stages import Progress, joined, run
 
@@ -45,13 +44,14 @@ def by_lines(progress: Progress, name: str) -> None:
 
 def by_milp(progress: Progress) -> None:
     """Decide the open targets by mixed-integer programs: COMPUTED at best, and without a bound, as none is proven."""
-    network, label, box = _layers(progress), progress.question.label, progress.question.box
-    if box is None:
+    question = progress.question
+    if question.box is None:
         return
-    hidden, limit = hidden_bounds(network, box, label), progress.limits.time or PATIENCE
+    hidden, limits = hidden_bounds(question), replace(progress.limits, time=progress.limits.time or PATIENCE)
     for target in progress.open:
-        end_if(progress.limits.stop)
-        found = mixed_integer(network, box, label, targets=[target], hidden=hidden, time_limit=limit)
+        end_if(limits.stop)
+        asked = Question(question.network, question.region, question.label, [target])
+        found = mixed_integer(asked, limits, hidden=hidden)
         if found.attack is not None:
             progress.reached(found.attack, "highs")
         else:
@@ -83,8 +83,8 @@ def by_tree(progress: Progress) -> None:
         if not rest or left <= 0:
             progress.because(f"branch and bound: time limit of {patience:g} s")
             break
-        found = branch_and_bound(few, box, 0, root=root, time_limit=left, stop=progress.limits.stop)
-        hit = None if found.attack is None else check(network, box, label, found.attack.point, rest)
+        found = branch_and_bound(Question(few, box, 0), replace(progress.limits, time=left), root=root)
+        hit = None if found.attack is None else check(Question(network, box, label, rest), found.attack.point)
         proven = found.bound if found.verdict is Verdict.CERTIFIED else np.inf
         progress.bounded(rest, np.full(len(rest), proven), TREE, found.seconds, found.subproblems)
         if hit is not None:
@@ -159,7 +159,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     labels = [question.label, *(decision.label for decision in chosen)]
     if not chosen:
         raise InputError("certificate: nothing is proven of these labels that has one.")
-    if any(decision.certificate or decision.proof for decision in chosen):
+    if any(decision.dual or decision.proof for decision in chosen):
         return _as_mondeq(report, chosen)
     if box is None or not {*layerwise.METHODS, TREE} & {*names}:
         proof = relu_proofs.linear(network, question.region, question.label, *names, targets=labels[1:])
@@ -169,7 +169,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
         root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, name, keep=True)
         leaves: tuple[relu_proofs.Leaves, ...] = ()
         if certified and not root.worst < 0:
-            leaves = branch_and_bound(few, box, 0, root=root, time_limit=np.inf, keep=True).leaves
+            leaves = branch_and_bound(Question(few, box, 0), root=root, keep=True).leaves
         proof = relu_proofs.layerwise(network, box, root, leaves, labels)
     claims = () if proof.certificate is None else proof.certificate.claims
     weak = [claim["target"] for claim in claims if "bound" in claim and not Fraction(claim["bound"]) < 0]
@@ -183,7 +183,7 @@ def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> 
     question, network = report.question, cast(FeedForward, report.network)
     if composition_error(network, question.region).any():
         raise InputError("certificate: by Shor's relaxation there is none of a network with composed layers.")
-    known = [decision for decision in decisions if decision.certificate or decision.proof]
+    known = [decision for decision in decisions if decision.dual or decision.proof]
     others = [decision.label for decision in decisions if decision not in known]
     same = replace(report, question=Question(network.to_mondeq(), question.region, question.label), attack=None)
     if others:

@@ -8,23 +8,23 @@ import itertools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
 from tightrope import proofs
 from tightrope.arguments import require_network
-from tightrope.certificates import Verdict, exact_bound, sound_bound
-from tightrope.errors import CertificateError, InputError, RegionError, UnknownNameError
+from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import l1_problem, l2_problem, linf_problem, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.question import DEFAULT, Limits, Verdict
 from tightrope.regions import INFINITY, parse_norm
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
-from tightrope.verifiers.question import DEFAULT, Limits
-from tightrope.verifiers.report import Report
+from tightrope.solvers.sound import sound_bound
+from tightrope.verifiers.report import Report, lipschitz_constant
 
 MAPS = ("output", "state")
 NORMS = (1.0, 2.0, INFINITY)
@@ -43,9 +43,8 @@ class PartBound:
         F_i - F_j.
     value
         The smaller of the relaxation's bound and of the closed form.
-    y0, shift, multipliers
-        The proof of the relaxation's bound, as in :class:`tightrope.certificates.SoundBound`, by name of constraint
-        group; None where the closed form decides.
+    multipliers
+        What proves the relaxation's bound, by name of constraint group; None where the closed form decides.
     status
         How the solve ended.
     gap, iterations, seconds
@@ -54,8 +53,6 @@ class PartBound:
 
     part: int | tuple[int, int]
     value: float
-    y0: float | None
-    shift: float | None
     multipliers: dict[str, np.ndarray] | None
     status: str
     gap: float | None
@@ -66,12 +63,25 @@ class PartBound:
 class Constants(Report):
     """Constants of a monDEQ by their parts; CERTIFIED, or FAILED where nothing finite is proven."""
 
-    facts = ("norm", "value", "verdict", "seconds")
+    facts: ClassVar[tuple[str, ...]] = ("norm", "value", "verdict", "seconds")
     several = ("parts", "parts", ("part", "value", "status", "gap", "iterations", "seconds"))
     if TYPE_CHECKING:
 
         @property
+        def norm(self) -> float: ...
+
+        @property
         def value(self) -> float: ...
+
+    @property
+    def headline(self) -> str:
+        """The constant in words."""
+        region = getattr(self, "region", None)
+        return lipschitz_constant(self._what, self.norm, self.value, self.verdict, region=region)
+
+    @property
+    def _what(self) -> str:
+        return "F"
 
     @property
     def verdict(self) -> Verdict:
@@ -79,7 +89,7 @@ class Constants(Report):
         return Verdict.CERTIFIED if np.isfinite(self.value) else Verdict.FAILED
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LipschitzBound(Constants):
     """||G(x) - G(x')||_norm <= value ||x - x'||_norm for all inputs, G the outputs F or the states z.
 
@@ -101,6 +111,10 @@ class LipschitzBound(Constants):
     seconds: float
     whole: bool = True
 
+    @property
+    def _what(self) -> str:
+        return ("F" if self.of == "output" else "z") + ("" if self.whole else ", in part")
+
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constant.
 
@@ -116,7 +130,7 @@ class LipschitzBound(Constants):
         return proofs.lipschitz(self.network, self.norm, [claim])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PairwiseBounds(Constants):
     """|(F_i - F_j)(x) - (F_i - F_j)(x')| <= values[i, j] ||x - x'||_norm for all inputs.
 
@@ -137,6 +151,10 @@ class PairwiseBounds(Constants):
         """The largest of the constants."""
         return float(np.max(self.values))
 
+    @property
+    def _what(self) -> str:
+        return "any F_i - F_j"
+
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constants, one claim for each pair."""
         claims = [
@@ -147,7 +165,7 @@ class PairwiseBounds(Constants):
 
 
 #: What to write for a network that is no monDEQ.
-RELU = "write relu_lipschitz.lipschitz_bound(network, region), or give network.to_mondeq()"
+RELU = "write tightrope.lipschitz_bound(network, norm=2), or give network.to_mondeq()"
 
 
 def upper_bound(
@@ -257,51 +275,6 @@ def certified_pairwise(
     return (np.nextafter(_radius(radius) * np.asarray(values)[np.asarray(labels)], np.inf) < margins).all(-1)
 
 
-def check(bound: LipschitzBound | PairwiseBounds, network: MonDEQ) -> float:
-    """Return the constant of a report after checking in exact arithmetic that its multipliers prove it.
-
-    Raises
-    ------
-    CertificateError
-        If the report is for another network, a multiplier has the wrong sign or a value does not follow.
-    """
-    if bound.network.sha256() != network.sha256():
-        raise CertificateError("network: not the one that the bound is for (SHA-256 differs).")
-    target = _states(network) if getattr(bound, "of", "output") == "state" else network
-    _check_parts(bound, target)
-    for part in bound.parts:
-        if part.multipliers is None or part.y0 is None or part.shift is None:
-            proven = _closed_form(target, bound.norm, part.part)
-        else:
-            problem = _problem(target, bound.norm, part.part)
-            proven = exact_bound(problem, part.multipliers, part.y0, part.shift)
-        if not part.value >= proven:
-            raise CertificateError(f"bound: part {part.part} claims {part.value!r}, but its proof gives {proven!r}.")
-    parts = max((part.value for part in bound.parts), default=np.inf)
-    if not bound.value >= parts:
-        raise CertificateError(f"bound: claims {bound.value!r}, below the largest of its parts, {parts!r}.")
-    return bound.value
-
-
-def _check_parts(bound: LipschitzBound | PairwiseBounds, target: MonDEQ) -> None:
-    """Refuse reports that lack a part, or whose values are below their parts'."""
-    K, every = target.classes, set[int | tuple[int, int]]()
-    pairwise = isinstance(bound, PairwiseBounds)
-    every |= set(itertools.combinations(range(K), 2)) if pairwise else set(range(_part_count(target, bound.norm)))
-    parts = [part.part for part in bound.parts]
-    if len(set(parts)) < len(parts) or not parts or not set(parts) <= every:
-        raise CertificateError(f"bound: parts {parts} are not some of its problems.")
-    if (isinstance(bound, PairwiseBounds) or bound.whole) and set(parts) != every:
-        raise CertificateError(f"bound: {len(every) - len(parts)} of {len(every)} parts are missing.")
-    if isinstance(bound, PairwiseBounds):
-        if np.shape(bound.values) != (K, K):
-            raise CertificateError(f"bound: expected values ({K}, {K}), got {np.shape(bound.values)}.")
-        for part in bound.parts:
-            i, j = cast(tuple[int, int], part.part)
-            if not min(bound.values[i, j], bound.values[j, i]) >= part.value:
-                raise CertificateError(f"bound: its value for {part.part} is below that of the part, {part.value!r}.")
-
-
 def _part_count(target: MonDEQ, q: float) -> int:
     return {1.0: target.input_size, 2.0: 1, INFINITY: target.classes}[q]
 
@@ -315,7 +288,7 @@ def prove(
     """Solve Shor's relaxation of a problem and prove a bound of its value; at most `closed_form`, itself proven."""
     began = time.perf_counter()
     if not problem.squared_norm <= LARGEST:  # rounding outweighs any proof, where nothing overflows
-        return PartBound(part, closed_form, None, None, None, "variables too large; scale C", None, 0, 0.0)
+        return PartBound(part, closed_form, None, "variables too large; scale C", None, 0, 0.0)
     data = ArrowData(shor_constraints(problem), core=("y", "v"))  # the objective couples y and v with t
     objective = objective_matrix(problem.objective)
     report, _ = InteriorPoint(data).solve(objective, **limits.options)
@@ -323,16 +296,16 @@ def prove(
     common = (report.status.name.lower(), float(report.gap), report.iterations, time.perf_counter() - began)
     if bound is None or not bound.value <= closed_form:
         if not np.isfinite(closed_form):
-            return PartBound(part, np.inf, None, None, None, *common)
-        return PartBound(part, closed_form, None, None, None, *common)
+            return PartBound(part, np.inf, None, *common)
+        return PartBound(part, closed_form, None, *common)
     multipliers = data.constraints.split(bound.multipliers)
-    return PartBound(part, bound.value, bound.y0, bound.shift, multipliers, *common)
+    return PartBound(part, bound.value, multipliers, *common)
 
 
 def _solve(network: MonDEQ, q: float, part: int | tuple[int, int], limits: Limits) -> PartBound:
     closed = _closed_form(network, q, part)
     if closed == 0:
-        return PartBound(part, 0.0, None, None, None, "constant", None, 0, 0.0)
+        return PartBound(part, 0.0, None, "constant", None, 0, 0.0)
     return prove(_problem(network, q, part), limits, part, closed)
 
 

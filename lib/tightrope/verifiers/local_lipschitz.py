@@ -13,9 +13,9 @@ from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import y_radius
 from tightrope.problems.local_lipschitz import Reduced, exact_excess, local_problem, preactivation_bounds, reduce
 from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers.lipschitz import RELU, Constants, PartBound, prove
-from tightrope.verifiers.question import Limits
 
 ORDERS = ("1", "1+cuts")
 LIMITS = Limits(tolerance=1e-4)
@@ -23,7 +23,7 @@ LIMITS = Limits(tolerance=1e-4)
 OUTWARD = 1e-7
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LocalBound(Constants):
     """||F(x) - F(x')||_q <= value ||x - x'||_q for x, x' in a ball of the norm L_q.
 
@@ -45,7 +45,12 @@ class LocalBound(Constants):
     network: MonDEQ
     region: Ball
     small: Reduced
-    facts = ("value", "undecided", "verdict", "seconds")
+    facts = ("norm", "value", "undecided", "verdict", "seconds")
+
+    @property
+    def norm(self) -> float:
+        """That of the region, on both sides."""
+        return self.region.norm
 
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constant.
@@ -115,7 +120,7 @@ def local_upper_bound(
         change = 1.0 if q == 2 else np.sqrt(network.input_size)
         affine = float(np.linalg.norm(E, 2) if q == 2 else np.abs(E).sum()) + change * small.rounding.direct
         if small.network is None:
-            parts.append(PartBound(k, affine * (1 + 1e-9), None, None, None, "affine", None, 0, 0.0))
+            parts.append(PartBound(k, affine * (1 + 1e-9), None, "affine", None, 0, 0.0))
             continue
         C = small.network.C if row is None else row[None] @ small.network.C
         size = np.linalg.norm(small.network.U, 2) + small.rounding.U

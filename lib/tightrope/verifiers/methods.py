@@ -14,7 +14,7 @@ from tightrope.names import known_name
 
 if TYPE_CHECKING:
     from tightrope.networks import FeedForward, MonDEQ
-    from tightrope.verifiers.question import Question
+    from tightrope.question import Question
     from tightrope.verifiers.stages import Progress
 
 #: Orders of Shor's relaxation. "1": the paper's model. "1+bounds": what that leaves open (with interior-point: every

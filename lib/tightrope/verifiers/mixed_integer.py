@@ -6,8 +6,9 @@ that the verdict is COMPUTED and never CERTIFIED. Points that HiGHS finds are ch
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,16 +16,14 @@ import scipy.sparse as sp
 from tightrope import attacks
 from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.margins import composition_error
-from tightrope.regions import Ball
+from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.relaxations.binary import BinaryProgram, binary_program
 from tightrope.solvers.mixed_integer import maximise
 from tightrope.solvers.report import Status
-from tightrope.verifiers.question import Question
 from tightrope.verifiers.report import Report
 
 #: Margins above minus this count as reached: HiGHS's own tolerances are 1e-6.
@@ -33,7 +32,7 @@ TOLERANCE = 1e-5
 SMALL, LARGE = 1e-7, 1e5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MixedInteger(Report):
     """What the programs found.
 
@@ -60,50 +59,43 @@ class MixedInteger(Report):
 
 
 def mixed_integer(
-    network: FeedForward,
-    region: Ball,
-    label: int,
+    question: Question,
+    limits: Limits = DEFAULT,
     *,
-    targets: Iterable[int] | None = None,
     hidden: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
     sign: bool = True,
-    time_limit: float | None = None,
 ) -> MixedInteger:
-    """Decide whether `label` wins on the whole box.
+    """Decide whether the label wins against all targets on the whole box.
 
     Parameters
     ----------
-    network : FeedForward
-    region : Ball
-        A ball of the maximum norm, clipped or not.
-    label : int
-    targets : iterable of int, optional
-        The labels that may win instead; all others if left out.
+    question
+        About a feed-forward network and a ball of the maximum norm, clipped or not.
+    limits
+        Its time is for all labels together; at the limit the verdict is UNKNOWN.
     hidden : (lower, upper), optional
         Proven bounds of the hidden layers, sequences of (n_l,); :func:`hidden_bounds` if left out.
     sign : bool
         Only ask whether a margin of 0 is reached; otherwise the largest margins are computed.
-    time_limit : float, optional
-        Seconds for all labels together. At the limit the verdict is UNKNOWN.
 
     Raises
     ------
     RegionError
         If the region is no box.
     """
-    require_network(network, FeedForward)
-    question = Question(network, region, label, targets)
-    region.require_box("the mixed-integer program is")
+    require_network(question.network, FeedForward)
+    network, label = cast(FeedForward, question.network), question.label
+    box = question.region.require_box("the mixed-integer program is")
     began = time.perf_counter()
 
     def seconds() -> float:
         return time.perf_counter() - began
 
-    hidden = hidden or hidden_bounds(network, region, label)
+    hidden = hidden or hidden_bounds(question)
     W, b = network.layers[-1].dense()
-    inexact = composition_error(network, region).max(initial=0.0)
+    inexact = composition_error(network, box).max(initial=0.0)
     finite = all(np.isfinite(layer).all() for side in hidden for layer in side)
-    program = binary_program(network, *region.bounding_box(), *hidden) if finite else None
+    program = binary_program(network, *box.bounding_box(), *hidden) if finite else None
     if program is None or _beyond(program, W) or not inexact < TOLERANCE / 10:
         reason = "numbers beyond HiGHS's tolerances; scale the network's layers"
         return MixedInteger(Verdict.UNKNOWN, None, 0 if program is None else program.binaries, {}, seconds(), reason)
@@ -123,13 +115,13 @@ def mixed_integer(
             low, high = np.r_[low, -offset - TOLERANCE], np.r_[high, np.inf]
         # First any point with a margin of 0; where the one found is none after all, the largest margin.
         for aim in (np.zeros_like(objective), objective) if sign else (objective,):
-            left = None if time_limit is None else max(1e-3, time_limit - (time.perf_counter() - began))
+            left = None if limits.time is None else max(1e-3, limits.time - (time.perf_counter() - began))
             report = maximise(aim, matrix, low, high, program.lower, program.upper, program.integral, time_limit=left)
             empty = report.feasible is False
             bounds[target] = -np.inf if empty else report.bound + offset + TOLERANCE if aim is objective else np.inf
             if report.point is not None:
-                point = region.project(report.point[program.inputs])
-                attack = attacks.check(network, region, label, point, question.targets)
+                point = box.project(report.point[program.inputs])
+                attack = attacks.check(question, point)
                 if attack is not None:
                     return done(Verdict.FALSIFIED, attack)
             if empty or report.status is not Status.SOLVED:
@@ -137,15 +129,16 @@ def mixed_integer(
         if report.status is Status.FAILED:
             return done(Verdict.FAILED, reason=report.reason)
         if report.status is Status.TIME_LIMIT:
-            return done(Verdict.UNKNOWN, reason=f"time limit of {time_limit:g} s")
+            return done(Verdict.UNKNOWN, reason=f"time limit of {limits.time:g} s")
         if not bounds[target] < 0:
             verdict, reason = Verdict.UNKNOWN, "a margin within HiGHS's tolerance of 0"
     return done(verdict, reason=reason)
 
 
-def hidden_bounds(network: FeedForward, region: Ball, label: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def hidden_bounds(question: Question) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return proven bounds of each hidden layer, lists of (n_l,) arrays: LP-ALL's, by the dual."""
-    triangles = layerwise(network, InputSet.from_balls([region]), label).triangles
+    network, box = cast(FeedForward, question.network), question.region.require_box("these bounds are")
+    triangles = layerwise(network, InputSet.from_balls([box]), question.label).triangles
     return [t[0].numpy() for t in triangles.lower], [t[0].numpy() for t in triangles.upper]
 
 

@@ -6,19 +6,19 @@ With y_k >= 0 on inequalities, Gram matrices G >= 0 and free tau, every point of
 
 since all added terms are >= 0 (or 0) there. The right side is a quadratic form in v = (1, variables) plus monomials
 of degree 3 and more in the forms w of a subset, |w_i| <= 1, which cost their coefficients. The quadratic form is
-bounded as Shor's dual is (:func:`tightrope.certificates.sound_bound`), or entry by entry where no dense matrix is in
+bounded as Shor's dual is (:func:`tightrope.solvers.sound.sound_bound`), or entry by entry where no dense matrix is in
 the relaxation.
 """
 
 import numpy as np
 import scipy.sparse as sp
 
-from tightrope.certificates import sound_bound
 from tightrope.errors import InputError
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.lasserre import semidefinite_part
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.conic import MomentMultipliers
+from tightrope.solvers.sound import sound_bound
 
 #: Of sums of at most some hundred terms in float64, a hundred times over.
 ROUNDING = 1e-12

@@ -10,19 +10,22 @@ import scipy.sparse as sp
 
 import tightrope
 from tightrope import gram_proofs
-from tightrope.certificates import Certificate, Cuts, SoundBound, Verdict, sound_bound
 from tightrope.errors import CertificateError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
+from tightrope.proofs import DualBound
+from tightrope.propagation.fixpoint import Box
+from tightrope.question import Verdict
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status, end_if
+from tightrope.solvers.sound import SoundBound, sound_bound
 from tightrope.solvers.transfer import Transfer, supports
 from tightrope.verifiers.report import NOT_CERTIFIED, LabelDecision
 from tightrope.verifiers.stages import Progress
-from tightrope.verifiers.tightening import Tightening
+from tightrope.verifiers.tightening import LIMITS, Tightening
 
 
 def by_shor(progress: Progress) -> None:
@@ -79,7 +82,7 @@ class _Decider:
             solver="clarabel",
             seconds=seconds,
             reason=reason,
-            certificate=None,
+            dual=None,
             proof=proof,
         )
 
@@ -87,12 +90,11 @@ class _Decider:
         """Return the decision with bounds on h, and after rounds of cuts, if they prove more than order 1 did."""
         if self._tightening is None:
             self._tightening = Tightening(self.model, **({} if self.order == "1+cuts" else {"rounds": 0}))
-        limits = replace(self.limits, tolerance=max(self.limits.tolerance, 1e-4))
-        found = self._tightening(target, **limits.options)
+        found = self._tightening(target, replace(self.limits, tolerance=max(self.limits.tolerance, LIMITS.tolerance)))
         seconds = time.perf_counter() - began
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
             return replace(decision, seconds=seconds)
-        return self._decision(target, found.report, found.bound, seconds, found.multipliers, found.cuts)
+        return self._decision(target, found.report, found.bound, seconds, found.multipliers, self._tightening.bounds)
 
     @cached_property
     def _interior_point(self) -> InteriorPoint:
@@ -121,11 +123,11 @@ class _Decider:
         bound: SoundBound | None,
         seconds: float,
         multipliers: dict[str, np.ndarray] | None = None,
-        cuts: Cuts | None = None,
+        bounds: Box | None = None,
     ) -> LabelDecision:
         """Without a report the multipliers were transferred.
 
-        `multipliers` by group and `cuts` are those of a tightened problem; without them the problem is order 1's.
+        `multipliers` by group and `bounds` are those of a tightened problem; without them the problem is order 1's.
         """
         old = replace(self.progress.decisions[target], method=self.method, seconds=seconds, reason="")
         if report is None:
@@ -135,19 +137,11 @@ class _Decider:
             old = replace(old, solver=f"{report.solver} {report.version}", gap=gap, iterations=report.iterations)
         status = Status.SIGN_KNOWN if report is None else report.status
         if bound is None:
-            return replace(old, verdict=Verdict.FAILED, bound=None, reason=str(status), certificate=None)
-        certificate = Certificate(
-            self.label,
-            target,
-            bound.value,
-            bound.y0,
-            bound.shift,
-            self.data.constraints.split(bound.multipliers) if multipliers is None else multipliers,
-            self.network.sha256(),
-            self.region.sha256(),
-            cuts,
-        )
-        if certificate.verdict is Verdict.UNKNOWN:
-            reason = NOT_CERTIFIED if status in (Status.SOLVED, Status.SIGN_KNOWN) else str(status)
-            old = replace(old, reason=reason)
-        return replace(old, verdict=certificate.verdict, bound=bound.value, certificate=certificate)
+            return replace(old, verdict=Verdict.FAILED, bound=None, reason=str(status), dual=None)
+        if multipliers is None:
+            multipliers = self.data.constraints.split(bound.multipliers)
+        dual = DualBound(target, bound.value, multipliers, bounds)
+        if bound.value < 0:
+            return replace(old, verdict=Verdict.CERTIFIED, bound=bound.value, dual=dual)
+        reason = NOT_CERTIFIED if status in (Status.SOLVED, Status.SIGN_KNOWN) else str(status)
+        return replace(old, verdict=Verdict.UNKNOWN, bound=bound.value, dual=dual, reason=reason)

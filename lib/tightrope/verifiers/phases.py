@@ -18,6 +18,7 @@ with all multipliers starts (`InteriorPoint.central`): 10 iterations on average 
 import heapq
 import itertools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -26,18 +27,19 @@ import numpy as np
 import tightrope
 from tightrope import attacks
 from tightrope.attacks import Attack
-from tightrope.certificates import Verdict, sound_bound
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.outward import at_least, at_most
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds, inductive
+from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Region
 from tightrope.relaxations.cuts import CutModel, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
-from tightrope.solvers.report import SolveReport, Status, Stop, end_if
+from tightrope.solvers.report import SolveReport, Status, end_if
+from tightrope.solvers.sound import sound_bound
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.stages import Progress
 from tightrope.verifiers.tightening import STORED
@@ -134,9 +136,8 @@ def by_phases(progress: Progress) -> None:
             progress.end("not pursued, as another label is reached")
             return
         old = progress.decisions[target]
-        known = None if old.certificate is None or old.certificate.cuts is not None else old.certificate.multipliers
-        time_limit = PATIENCE if limits.time is None else limits.time
-        tree = grow(target, multipliers=known, time_limit=time_limit, stop=limits.stop)
+        known = None if old.dual is None or old.dual.bounds is not None else old.dual.multipliers
+        tree = grow(target, replace(limits, time=limits.time or PATIENCE), multipliers=known)
         better = old.bound is None or tree.bound < old.bound
         margins = [margin for margin in (old.attack_margin, tree.margin) if margin is not None and np.isfinite(margin)]
         progress.decisions[target] = replace(
@@ -150,7 +151,7 @@ def by_phases(progress: Progress) -> None:
             iterations=old.iterations + tree.iterations,
             seconds=old.seconds + tree.seconds,
             reason=tree.reason,
-            certificate=None if better else old.certificate,
+            dual=None if better else old.dual,
             tree=tree,
         )
         if tree.attack is not None:
@@ -193,32 +194,29 @@ class Phases:
     def __call__(
         self,
         target: int,
+        limits: Limits = DEFAULT,
         *,
-        multipliers: dict[str, np.ndarray] | None = None,
-        time_limit: float = PATIENCE,
-        node_limit: int | None = None,
+        multipliers: Mapping[str, np.ndarray] | None = None,
+        nodes: int | None = None,
         ellipsoids: bool = True,
-        stop: Stop | None = None,
     ) -> Tree:
         """Decide one target.
 
         Parameters
         ----------
+        limits
+            Its time is processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN,
+            with the proven bound and the largest margin so far.
         multipliers
             Of order 1 by group, where they are known: what the root starts from.
-        time_limit
-            Seconds of processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN,
-            with the proven bound and the largest margin so far.
-        node_limit
+        nodes
             Most nodes, likewise.
         ellipsoids
             Whether ellipsoids save solves with all multipliers; without them every node is solved anew.
-        stop
-            Asked within every solve; True ends everything with a :class:`tightrope.errors.StoppedError`.
         """
-        if not time_limit > 0 or (node_limit is not None and node_limit < 1):
-            raise InputError(f"time_limit={time_limit}, node_limit={node_limit}: give positive numbers.")
-        return _Search(self, target, time_limit, node_limit, ellipsoids, stop).run(multipliers)
+        if nodes is not None and nodes < 1:
+            raise InputError(f"nodes: got {nodes}; give a positive number.")
+        return _Search(self, target, limits, nodes, ellipsoids).run(multipliers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,18 +235,10 @@ class _Node:
 class _Search:
     """The tree of one target while it grows."""
 
-    def __init__(
-        self,
-        phases: Phases,
-        target: int,
-        time_limit: float,
-        node_limit: int | None,
-        ellipsoids: bool,
-        stop: Stop | None,
-    ):
+    def __init__(self, phases: Phases, target: int, limits: Limits, most: int | None, ellipsoids: bool):
         self.ellipsoids = ellipsoids
         self.model, self.region, self.invariant = phases.model, phases.region, phases.invariant
-        self.target, self.time_limit, self.node_limit, self.stop = target, time_limit, node_limit, stop
+        self.target, self.limits, self.most = target, limits, most
         self.began, self.began_cpu = time.perf_counter(), time.process_time()
         self.nodes = self.whole = self.iterations = 0
         self.margin = -np.inf
@@ -258,7 +248,7 @@ class _Search:
         self.open: list[tuple[float, int, _Node]] = []
         self._number = itertools.count()
 
-    def run(self, multipliers: dict[str, np.ndarray] | None) -> Tree:
+    def run(self, multipliers: Mapping[str, np.ndarray] | None) -> Tree:
         signs = np.zeros(self.model.network.width, np.int8)
         self.add(self.solve(signs, np.inf, self.around(multipliers or {}), 0.0))
         reason = ""
@@ -303,18 +293,18 @@ class _Search:
     def limit(self) -> str:
         """Return which limit is reached, or nothing."""
         if self.left() <= 0:
-            return f"time limit of {self.time_limit:g} s"
-        if self.node_limit is not None and self.nodes >= self.node_limit:
-            return f"limit of {self.node_limit} nodes"
+            return f"time limit of {self.limits.time:g} s"
+        if self.most is not None and self.nodes >= self.most:
+            return f"limit of {self.most} nodes"
         return ""
 
     def left(self) -> float:
         """Return the seconds of processor time that are left."""
-        return self.time_limit - (time.process_time() - self.began_cpu)
+        return (self.limits.time or np.inf) - (time.process_time() - self.began_cpu)
 
     def solve(self, signs: np.ndarray, known: float, around: "_Around | None", gain: float) -> _Node:
         """Bound one part of which a bound is known already, over the ellipsoid first if there is one."""
-        end_if(self.stop)
+        end_if(self.limits.stop)
         self.nodes += 1
         lower = np.where(signs > 0, np.maximum(self.invariant.lower, 0), self.invariant.lower)
         upper = np.where(signs < 0, np.minimum(self.invariant.upper, 0), self.invariant.upper)
@@ -355,7 +345,7 @@ class _Search:
         t = leaf.multipliers.get("z (z - h) = 0", np.ones(len(slack)))
         return _Node(leaf, int(model.unstable[np.argmax(np.abs(t) * slack**2)]), around, gain)
 
-    def around(self, multipliers: dict[str, np.ndarray]) -> "_Around | None":
+    def around(self, multipliers: Mapping[str, np.ndarray]) -> "_Around | None":
         """Return the ellipsoid of these multipliers around a box of more inputs than neurons."""
         weights = multipliers.get(BOX, np.zeros(0)) if self.region.is_box else np.zeros(0)
         worthwhile = self.ellipsoids and len(weights) > self.model.network.width and weights.max() > 0
@@ -367,7 +357,7 @@ class _Search:
         margin = float(attacks.margins_at(self.model.network, self.model.label, x)[self.target])
         self.margin = max(self.margin, margin)
         if margin >= 0:
-            self.attack = attacks.check(self.model.network, self.region, self.model.label, x, [self.target])
+            self.attack = attacks.check(Question(self.model.network, self.region, self.model.label, [self.target]), x)
 
 
 class _Relaxation:
@@ -402,7 +392,7 @@ class _Relaxation:
             time_limit=max(search.left(), 1e-3),
             sign_only=sign_only,
             start=start,
-            stop=search.stop,
+            stop=search.limits.stop,
         )
         search.iterations += report.iterations
         if report.multipliers is not None:

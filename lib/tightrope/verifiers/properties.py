@@ -1,29 +1,50 @@
-"""Does a network have a property, read from a VNN-LIB file: a proof, a counterexample, or an honest unknown."""
+"""Does a network have a property, read from a VNN-LIB file: a proof, a counterexample, or an honest unknown.
+
+A counterexample is checked on the file's own fractions: its inputs are moved into the box exactly, its outputs are
+computed in rational numbers, or for large networks enclosed, and every constraint must hold, strictly where it is
+strict. A proof is one of the larger question that float64 numbers state (:class:`tightrope.properties.Case`); where
+only a strict constraint or a last digit is in the way, intervals in rational numbers decide.
+
+The order: points and an attack; linear bounds; the inputs halved again and again where few of them are free; branch
+and bound on phases, for all constraints together.
+"""
 
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from fractions import Fraction
+from functools import cached_property, partial
 
 import numpy as np
 
 from tightrope.arguments import require_network
 from tightrope.attacks import pgd
-from tightrope.certificates import Verdict
+from tightrope.checker.numbers import Exact
+from tightrope.checker.relu import enclosed_outputs, is_small
+from tightrope.checker.relu_network import Network
 from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.propagation.margins import proven_margins
 from tightrope.properties import Case, Property
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
-from tightrope.verifiers.question import DEFAULT, Limits
-from tightrope.verifiers.report import LabelDecision, Report, combined
+from tightrope.verifiers.input_splitting import split_inputs
+from tightrope.verifiers.report import Report, combined
 from tightrope.verifiers.robustness import certify
 
 #: Linear bounds that :func:`tightrope.verifiers.robustness.certify` may use.
 RELAXED = ("box", "crown", "deepz")
-#: Random points of a box that are looked at before the attack.
-SAMPLES = 1000
+#: Random points of a box that are looked at before the attack; of these and of what an attack finds, how many are
+#: checked exactly.
+SAMPLES, CHECKED = 1000, 5
+#: Free inputs up to which boxes are halved, and the share of the time that goes there before phases are tried.
+FEW, SHARE = 12, 0.8
+#: A minute of processor time for a whole property.
+MINUTE = Limits(time=60.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PropertyReport(Report):
     """What is known of a property.
 
@@ -35,9 +56,16 @@ class PropertyReport(Report):
     cases : tuple of Verdict
         One for each case that was looked at; a counterexample ends it.
     counterexample, outputs : (p0,), (K,) or None
-        The input, and what the network makes of it in float64.
+        The input, and what the network makes of it, rounded to float64.
+    point : tuple of Fraction or None
+        The counterexample as it was checked; float64 numbers but where the file's box has none.
+    timeout : bool
+        Whether an UNKNOWN is one of the time limit.
     reason : str
     seconds : float
+    network : FeedForward
+    question : Property
+        What was asked.
     """
 
     verdict: Verdict
@@ -46,11 +74,30 @@ class PropertyReport(Report):
     outputs: np.ndarray | None
     reason: str
     seconds: float
+    network: FeedForward
+    question: Property
+    point: tuple[Fraction, ...] | None = None
+    timeout: bool = False
     facts = ("verdict", "cases", "reason", "seconds", "counterexample", "outputs")
 
+    @property
+    def headline(self) -> str:
+        """The verdict, and how many cases are decided."""
+        decided = sum(verdict in (Verdict.CERTIFIED, Verdict.FALSIFIED) for verdict in self.cases)
+        return f"{decided} of {len(self.cases)} cases decided: {self.verdict}"
 
-def certify_property(network: FeedForward, question: Property, limits: Limits = DEFAULT) -> PropertyReport:
-    """Decide each case of a property: attack, then bounds of each output constraint, then of all of them together.
+    def _shown(self, name: str, value: object) -> object:
+        """Return a cell for people; points as VNN-LIB names their numbers, with every digit."""
+        letter = {"counterexample": "X", "outputs": "Y"}.get(name)
+        if letter is not None and isinstance(value, list):
+            return " ".join(f"{letter}_{i}={number:.17g}" for i, number in enumerate(value))
+        if name == "cases":
+            return ", ".join(f"{count} {verdict}" for verdict, count in Counter(self.cases).items())
+        return super()._shown(name, value)
+
+
+def certify_property(network: FeedForward, question: Property, limits: Limits = MINUTE) -> PropertyReport:
+    """Decide whether any case of a property has a point.
 
     Parameters
     ----------
@@ -58,7 +105,7 @@ def certify_property(network: FeedForward, question: Property, limits: Limits = 
     question
         From :func:`tightrope.properties.read_vnnlib`.
     limits
-        Of one solve, and the seed of the attack.
+        Its time is the processor time of the whole question, 60 s unless given.
 
     Examples
     --------
@@ -74,51 +121,202 @@ def certify_property(network: FeedForward, question: Property, limits: Limits = 
             f"property: {question.inputs} inputs and {question.outputs} outputs, the network has {network.input_size} "
             f"and {network.classes}."
         )
-    began, verdicts, reason = time.perf_counter(), [], ""
-    for number, case in enumerate(question.cases):
-        verdict, point, why = _decide(network, case, limits)
-        verdicts.append(verdict)
-        if point is not None:
-            seconds = time.perf_counter() - began
-            return PropertyReport(verdict, tuple(verdicts), point, network.logits(point), "", seconds)
-        if why and not reason:
-            reason = f"case {number}: {why}"
-    return PropertyReport(combined(verdicts), tuple(verdicts), None, None, reason, time.perf_counter() - began)
+    return _Search(network, question, limits).answer()
 
 
-def _decide(network: FeedForward, case: Case, limits: Limits) -> tuple[Verdict, np.ndarray | None, str]:
-    """Return the verdict of one case, its counterexample, and the reason of an unknown."""
-    point = _counterexample(network, case, case.region.center[None])  # also without constraints on outputs
-    if point is None:  # few inputs have local maxima in which gradients end and of which samples see more
-        point = _counterexample(network, case, case.region.sample(SAMPLES, np.random.default_rng(limits.seed)))
-    if point is not None:
-        return Verdict.FALSIFIED, point, ""
-    apart = slacks(network, case)
-    together = smallest(apart, case.region) if len(case.b) > 1 else apart
-    found = pgd(together, case.region, 0, targets=[1], restarts=10, steps=50, seed=limits.seed)
-    points = [attack.point for attack in found.attacks.values()]
-    point = _counterexample(network, case, np.array(points)) if points else None
-    if point is not None:
-        return Verdict.FALSIFIED, point, ""
-    # It is enough that one constraint cannot be met; the one that is furthest from it at the centre first.
-    margins = apart.logits(case.region.center)
-    questions = [(apart, int(target), "1") for target in np.argsort(margins) if target != 0]
-    decision: LabelDecision
-    for asked, target, order in [*questions, (together, 1, "1+cuts")]:
-        report = certify(asked, case.region, 0, targets=[target], order=order, attack=False, limits=limits)
+class _Search:
+    """One property on its way: what is open, and the counterexample."""
+
+    def __init__(self, network: FeedForward, question: Property, limits: Limits) -> None:
+        self.network, self.question, self.cases, self.limits = network, question, question.cases, limits
+        self.began, self.began_cpu = time.perf_counter(), time.process_time()
+        self.open = dict.fromkeys(range(len(self.cases)), Verdict.UNKNOWN)
+        self.reason = ""
+        self.found: tuple[tuple[Fraction, ...], Exact] | None = None
+
+    @property
+    def left(self) -> float:
+        """Seconds of processor time that are left."""
+        return (self.limits.time or np.inf) - (time.process_time() - self.began_cpu)
+
+    @cached_property
+    def exact(self) -> Network:
+        """The network as the checker reads it."""
+        return Network.read(self.network.arrays())
+
+    def answer(self) -> PropertyReport:
+        """Run the stages until nothing is open, a counterexample is found, or the time is over."""
+        for stage in (self.by_splitting, self.by_cases):
+            if self.open and self.found is None:
+                stage()
+        verdicts = tuple(self.open.get(i, Verdict.CERTIFIED) for i in range(len(self.cases)))
+        seconds, asked = time.perf_counter() - self.began, (self.network, self.question)
+        if self.found is not None:
+            point, outputs = self.found
+            floats = np.array([float(value) for value in point])
+            return PropertyReport(Verdict.FALSIFIED, verdicts, floats, outputs.floats(), "", seconds, *asked, point)
+        verdict, late = combined(verdicts), self.left <= 0
+        return PropertyReport(verdict, verdicts, None, None, self.reason, seconds, *asked, timeout=late)
+
+    # counterexamples ------------------------------------------------------------------------------
+
+    def looked(self, number: int, points: np.ndarray) -> bool:
+        """Whether one of these points (n, p0) is a counterexample to a case, checked exactly."""
+        for point in points[:CHECKED]:
+            if self.found is None:
+                self._check(number, self.cases[number].moved_inside(point))
+        return self.found is not None
+
+    def _looked_among(self, numbers: list[int], k: int, points: np.ndarray) -> bool:
+        return self.looked(numbers[k], points)
+
+    def _check(self, number: int, point: list[Fraction]) -> None:
+        low, high, _ = enclosed_outputs(self.exact, Exact.rational(point))
+        ends = enumerate(zip(low.fractions(), high.fractions(), strict=True))
+        values = {"X": {i: (value, value) for i, value in enumerate(point)}, "Y": dict(ends)}
+        if all(one.holds(values) for one in self.cases[number].constraints):
+            self.found = (tuple(point), low)
+            self.open[number] = Verdict.FALSIFIED
+
+    def promising(self, number: int, points: np.ndarray) -> np.ndarray:
+        """Return the points (n, p0) whose outputs are forbidden up to rounding, the clearest first."""
+        case = self.cases[number]
+        outputs = self.network.logits(points)
+        slack = (case.b - outputs @ case.A.T).min(1, initial=np.inf)
+        scale = 1e-9 * (1 + np.abs(outputs).max(1) * np.abs(case.A).sum(1).max(initial=0.0))
+        order = np.argsort(-slack, kind="stable")
+        return points[order[slack[order] >= -scale[order]]]
+
+    def by_points(self, number: int) -> None:
+        """Look at the centre, at random points, and at what an attack finds."""
+        case = self.cases[number]
+        region, rng = case.region, np.random.default_rng(self.limits.seed)
+        if self.looked(number, self.promising(number, region.center[None])):  # also without constraints on outputs
+            return
+        # Few inputs have local maxima in which gradients end and of which samples see more.
+        if len(case.b) and not self.looked(number, self.promising(number, region.sample(SAMPLES, rng))):
+            together = self.together(number)
+            hits = pgd(Question(together, region, 0, [1]), restarts=10, steps=50, seed=self.limits.seed).attacks
+            self.looked(number, np.array([hit.point for hit in hits.values()]).reshape(-1, region.size))
+
+    # proofs ---------------------------------------------------------------------------------------
+
+    def by_splitting(self) -> None:
+        """Halve the inputs of all cases that have few free ones, those of the same A together."""
+        few = [i for i, case in enumerate(self.cases) if len(case.b) and _free(case) <= FEW]
+        alike: dict[tuple, list[int]] = {}
+        for i in few:
+            alike.setdefault((self.cases[i].A.shape, self.cases[i].A.tobytes()), []).append(i)
+        for i in few[:: max(1, len(few) // 20)]:  # a counterexample to one of many cases ends it all
+            if self.found is None:
+                self.by_points(i)
+        for numbers in alike.values():
+            if self.found is not None:
+                return
+            cases = [self.cases[i] for i in numbers]
+            forms = _then(self.network, Dense(-cases[0].A, np.zeros(len(cases[0].A))))
+            lower, upper = (np.stack(side) for side in zip(*(c.region.bounding_box() for c in cases), strict=True))
+            until = time.process_time() + SHARE * self.left
+            look = partial(self._looked_among, numbers)
+            done = split_inputs(forms, lower, upper, np.stack([case.b for case in cases]), look, until)
+            if self.found is None:
+                for k, i in enumerate(numbers):
+                    if k not in done.open:
+                        del self.open[i]
+
+    def by_cases(self) -> None:
+        """Decide the cases that are open one after the other."""
+        for number in list(self.open):
+            if self.left <= 0:
+                self.reason = self.reason or f"case {number}: the time limit of {self.limits.time:g} s"
+                return
+            self.by_points(number)
+            if self.found is not None:
+                return
+            self._by_bounds(number)
+            if self.found is not None:
+                return
+
+    def together(self, number: int) -> FeedForward:
+        """Return the network x -> (0, the smallest slack of the constraints)."""
+        apart = slacks(self.network, self.cases[number])
+        return smallest(apart, self.cases[number].region) if len(self.cases[number].b) > 1 else apart
+
+    def _by_bounds(self, number: int) -> None:
+        case = self.cases[number]
+        if not len(case.b):
+            self.reason = self.reason or f"case {number}: no point of its box was found"
+            return
+        apart = slacks(self.network, case)
+        proven = np.min([proven_margins(apart, case.region, 0, method)[1:] for method in RELAXED], axis=0)
+        if (proven < 0).any() or self._impossible(case):
+            del self.open[number]
+            return
+        limits = replace(self.limits, time=max(1e-3, self.left))
+        together = self.together(number)
+        report = certify(together, case.region, 0, targets=[1], order="1+cuts", attack=False, limits=limits)
         (decision,) = report.decisions
+        if report.attack is not None and self.looked(number, report.attack.point[None]):
+            return
         if decision.verdict is Verdict.CERTIFIED:
-            return Verdict.CERTIFIED, None, ""
-    failed = decision.verdict is Verdict.FAILED
-    return (Verdict.FAILED if failed else Verdict.UNKNOWN), None, decision.reason or "a constraint is met at the centre"
+            del self.open[number]
+        else:
+            self.open[number] = Verdict.FAILED if decision.verdict is Verdict.FAILED else Verdict.UNKNOWN
+            why = decision.reason or "float64 meets its constraints somewhere, exactly no point was found"
+            self.reason = self.reason or f"case {number}: {why}"
+
+    def _impossible(self, case: Case) -> bool:
+        """Whether intervals in rational numbers exclude one of the constraints, strict ones too."""
+        if not is_small(self.exact):
+            return False
+        low, high = (Exact.rational([side[end] for side in case.box]) for end in (0, 1))
+        for i, layer in enumerate(self.exact.layers):
+            if i:
+                zero = Exact.zeros(len(low))
+                low, high = low.maximum(zero), high.maximum(zero)
+            for step in layer:
+                W, b = step.exact
+                zero = W - W
+                up, down = W.maximum(zero), W.minimum(zero)
+                if len(W.shape) == 2:
+                    low, high = up @ low + down @ high + b, up @ high + down @ low + b
+                else:
+                    low, high = up * low + down * high + b, up * high + down * low + b
+        ends = list(zip(low.fractions(), high.fractions(), strict=True))
+        for one in case.constraints:
+            if {kind for kind, _ in one.weights} == {"Y"}:
+                least = sum((c * ends[i][c < 0] for (_, i), c in one.weights.items()), Fraction())
+                if least > one.limit or (least == one.limit and one.strict):
+                    return True
+        return False
 
 
-def _counterexample(network: FeedForward, case: Case, points: np.ndarray) -> np.ndarray | None:
-    """Return the first of the points (N, p0) whose outputs are forbidden."""
-    points = np.clip(points, case.region.lower, case.region.upper)
-    outputs = network.logits(points)
-    forbidden = np.flatnonzero((outputs @ case.A.T <= case.b).all(1))
-    return points[forbidden[0]] if len(forbidden) and case.violated(outputs[forbidden[0]]) else None
+def competition_text(report: PropertyReport) -> str:
+    """Return the answer in the form of VNN-COMP: sat, unsat, unknown or timeout, and the counterexample after sat."""
+    if report.point is None or report.outputs is None:
+        open_answer = "timeout" if report.timeout else "unknown"
+        return ("unsat" if report.verdict is Verdict.CERTIFIED else open_answer) + "\n"
+    rows = [f"(X_{i} {_decimal(value)})" for i, value in enumerate(report.point)]
+    rows += [f"(Y_{i} {value!r})" for i, value in enumerate(report.outputs.tolist())]
+    return "sat\n(" + "\n".join(rows) + ")\n"
+
+
+def _decimal(value: Fraction) -> str:
+    """Return a fraction as a decimal, exactly; if it has none, as the nearest float64."""
+    twos, fives, rest = 0, 0, value.denominator
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    if rest > 1:
+        return repr(float(value))
+    places = max(twos, fives)
+    digits = value.numerator * 10**places // value.denominator
+    return format(Decimal(digits).scaleb(-places, Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)), "f")
+
+
+def _free(case: Case) -> int:
+    return sum(low < high for low, high in case.box)
 
 
 def slacks(network: FeedForward, case: Case) -> FeedForward:

@@ -1,7 +1,7 @@
 """Upper and lower bounds of the Lipschitz constant of a ReLU network's output: one function, methods by name.
 
 Every upper bound is a dual bound that has been checked in float64 outside the solver: for semidefinite programs by
-:func:`tightrope.certificates.sound_bound`, for linear ones by :func:`tightrope.solvers.highs.dual_bound`, for HR-d by
+:func:`tightrope.solvers.sound.sound_bound`, for linear ones by :func:`tightrope.solvers.highs.dual_bound`, for HR-d by
 :func:`tightrope.verifiers.moments.proven_bound`. A limit of time or memory is a verdict with a reason, not a number.
 """
 
@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tightrope import relu_lipschitz_proofs as proofs
-from tightrope.certificates import sound_bound
+from tightrope.arguments import require_network, require_region
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
@@ -27,6 +27,7 @@ from tightrope.problems.relu_lipschitz import (
 )
 from tightrope.problems.relu_question import TINY, Question, gradient_bounds, gradient_rounding, question, underflow
 from tightrope.proofs import Proof
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
@@ -39,10 +40,10 @@ from tightrope.solvers.highs import LinearProgram
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.low_rank import bipartite_maxcut
 from tightrope.solvers.report import Status
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers import relu_lipschitz_lower as lower
 from tightrope.verifiers.moments import proven_bound
-from tightrope.verifiers.question import Limits
-from tightrope.verifiers.report import Report
+from tightrope.verifiers.report import Report, lipschitz_constant
 
 Log: TypeAlias = Callable[[str], None]  # receives lines of progress
 
@@ -103,7 +104,7 @@ COUPLED_UP_TO = 200
 CLARABEL_UP_TO = 45
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReluBound(Report):
     """What one method says about the Lipschitz constant of one output (or difference of two) on a ball.
 
@@ -137,7 +138,23 @@ class ReluBound(Report):
     sizes: dict[str, int]
     ask: Question
     evidence: proofs.Evidence
-    facts = ("method", "part", "value", "verdict", "reason", "seconds", "iterations", "sizes")
+    facts = ("norm", "method", "part", "value", "verdict", "reason", "seconds", "iterations", "sizes")
+
+    @property
+    def norm(self) -> float:
+        """That of the region, in which inputs are measured; outputs are numbers."""
+        return self.ask.region.norm
+
+    @property
+    def network(self) -> FeedForward:
+        """The network that was asked about."""
+        return self.ask.network
+
+    @property
+    def headline(self) -> str:
+        """The constant in words."""
+        what = " - ".join(f"F_{k}" for k in np.atleast_1d(self.part))
+        return lipschitz_constant(what, self.norm, self.value, self.verdict, self.sides["value"], self.ask.region)
 
     @property
     def sides(self) -> Mapping[str, str]:  # type: ignore[override]
@@ -165,7 +182,7 @@ class ReluBound(Report):
 def lipschitz_bound(
     network: FeedForward,
     region: Ball,
-    part: int | tuple[int, int] = 0,
+    part: int | tuple[int, int] | None = None,
     method: str = "product-shor",
     *,
     limits: Limits = LIMITS,
@@ -181,7 +198,8 @@ def lipschitz_bound(
     region
         L-infinity (clipped or not) or L2; the norm of the inputs is its norm. Global constants of the paper: radius 10.
     part
-        An output, or a pair (i, j) for F_i - F_j; both count from 0.
+        An output, or a pair (i, j) for F_i - F_j; both count from 0. It may be left out if there is one output only;
+        for the whole map see :func:`tightrope.verifiers.constants.lipschitz_bound`.
     method
         One of :data:`METHODS`.
     limits
@@ -205,6 +223,12 @@ def lipschitz_bound(
     if not memory_limit > 0:
         raise InputError(f"memory_limit: expected a positive number of MiB, got {memory_limit!r}.")
     began = time.perf_counter()
+    require_network(network, FeedForward, instead="write tightrope.lipschitz_bound(network, region)")
+    require_region(region, Ball)
+    if part is None and network.classes > 1:
+        whole = "tightrope.lipschitz_bound(network, region) for all of them"
+        raise InputError(f"part: the network has {network.classes} outputs; write part=0, or {whole}.")
+    part = 0 if part is None else part
     ask = question(network, region, part)
     side = METHODS[method].side
     rounding = gradient_rounding(ask, factored=side == "upper" and method != "intervals")

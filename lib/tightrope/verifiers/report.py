@@ -1,21 +1,22 @@
 """What every verifier answers: a verdict, what it cost, a row for each label or part, and the files that prove it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
 from tightrope import gram_proofs, proofs
 from tightrope.attacks import Attack
-from tightrope.certificates import Certificate, Verdict
+from tightrope.cells import as_html, as_text, number, numeric
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.outward import at_least, at_most, outward
-from tightrope.regions import Region
-from tightrope.verifiers.question import Question
+from tightrope.question import Question, Verdict
+from tightrope.regions import INFINITY, Region
 
 if TYPE_CHECKING:
     from tightrope.verifiers.phases import Tree
@@ -28,7 +29,8 @@ _Names = tuple[str, ...]
 class Report:
     """An answer; what the command line prints of it, notebooks show and Python has comes from here.
 
-    Every answer has a `verdict` and `seconds`; those with labels have their `decisions`, and the `attack` or None.
+    Every answer has a `verdict` and `seconds`; those with labels have their `decisions`, and the `attack` or None. Its
+    `repr` is one line; `print` shows the table too, as the command line does, and a notebook draws it.
 
     Attributes
     ----------
@@ -51,25 +53,63 @@ class Report:
         @property
         def seconds(self) -> float: ...
 
+    @property
+    def headline(self) -> str:
+        """The answer in one line."""
+        return str(self.verdict)
+
+    @property
+    def assumed(self) -> str:
+        """What the reader of the network had to assume of it; empty if nothing."""
+        return getattr(getattr(self, "network", None), "assumed", "")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as text, numbers, truth values, lists and None, such as JSON has."""
         told = {name: _plain(getattr(self, name)) for name in self.facts}
+        if self.assumed:
+            told["assumed"] = self.assumed
         if self.several is not None:
             attribute, name, own = self.several
             told[name] = [{key: _plain(getattr(part, key)) for key in own} for part in getattr(self, attribute)]
         return told
 
     def table(self) -> tuple[_Names, list[tuple[object, ...]]]:
-        """Return the headers and the rows of a table for people: a row for each part, or for each fact."""
+        """Return the headers and the rows of a table for people: a row for each part, or for each fact.
+
+        Facts and columns of which there is nothing to say are left out.
+        """
         told = self.to_dict()
         if self.several is None:
-            return ("", "value"), [(name, self._shown(name, value)) for name, value in told.items()]
+            rows = [(name, self._shown(name, value)) for name, value in told.items()]
+            return ("", "value"), [row for row in rows if row[1] not in ("", None)]
         _, name, own = self.several
+        own = tuple(key for key in own if any(part[key] not in ("", None) for part in told[name]))
         return own, [tuple(self._shown(key, part[key]) for key in own) for part in told[name]]
 
     def _shown(self, name: str, value: object) -> object:
         """Return a cell for people: a bound is rounded outward."""
-        return outward(self.sides[name])(value) if isinstance(value, float) and name in self.sides else value
+        if isinstance(value, list | dict):
+            parts = [f"{key} {own}" for key, own in value.items()] if isinstance(value, dict) else map(str, value)
+            return ", ".join(parts)
+        return float(outward(self.sides[name])(value)) if isinstance(value, float) and name in self.sides else value
+
+    def _lines(self) -> tuple[list[list[str]], list[bool]]:
+        """Return the table's cells, the header first, and which columns stand to the right."""
+        columns, rows = self.table()
+        lines = [list(columns), *([number(cell) for cell in row] for row in rows)]
+        return lines, numeric(lines)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.headline}>"
+
+    def __str__(self) -> str:
+        return "\n".join([*self._above(), as_text(*self._lines())])
+
+    def _repr_html_(self) -> str:
+        return "".join([*(f"<p>{escape(line)}</p>" for line in self._above()), as_html(*self._lines())])
+
+    def _above(self) -> list[str]:
+        return [self.headline, *([f"assumed: {self.assumed}"] if self.assumed else [])]
 
     def certificate(self, label: int) -> proofs.Proof:
         """Return the file that proves what is known of one label.
@@ -90,6 +130,17 @@ class Report:
             Nothing is that has a certificate.
         """
         raise InputError(f"certificates: there are none of a {type(self).__name__}.")
+
+
+def lipschitz_constant(
+    what: str, norm: float, value: float | None, verdict: object, side: str = "upper", region: Region | None = None
+) -> str:
+    """Return the constant of a map in words, a bound rounded outward."""
+    q = "L-inf" if norm == INFINITY else f"L{norm:g}"
+    where = "for all inputs" if region is None else "on the region"
+    words = {"upper": "at most ", "lower": "at least "}.get(side, "")
+    known = "" if value is None else f"{words}{outward(side)(value)}, "
+    return f"Lipschitz constant of {what} ({q}, {where}): {known}{verdict}"
 
 
 def _plain(value: object) -> Any:
@@ -124,8 +175,8 @@ class LabelDecision:
         Proven upper bound, or None if none was computed. When a solve stops at the sign it is not the tightest one.
     method, solver, iterations, gap, seconds
         Who decided, and at what cost; gap is that of the solver, None without a solve.
-    certificate, proof
-        The proof of `bound`: the multipliers of order 1 or 1+cuts, or the file of order 2; None without one.
+    dual, proof
+        What proves `bound`: the multipliers of order 1 to 1+cuts, or the file of order 2; None without.
     tree
         What branch and bound on phases found, or None; its leaves prove `bound` if the label is certified.
     """
@@ -141,9 +192,9 @@ class LabelDecision:
     iterations: int = 0
     seconds: float = 0.0
     reason: str = NOTHING
-    certificate: Certificate | None = None
-    proof: proofs.Proof | None = None
-    tree: "Tree | None" = None
+    dual: proofs.DualBound | None = field(default=None, repr=False)
+    proof: proofs.Proof | None = field(default=None, repr=False)
+    tree: "Tree | None" = field(default=None, repr=False)
 
     @property
     def by(self) -> str:
@@ -178,7 +229,7 @@ _TOLD = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RobustnessReport(Report):
     """The decisions of all target labels and what follows from them.
 
@@ -221,6 +272,11 @@ class RobustnessReport(Report):
         """The true label."""
         return self.question.label
 
+    @property
+    def headline(self) -> str:
+        """The verdict, with the label and the one at the region's centre."""
+        return f"label {self.label}, predicted {self.predicted}: {self.verdict}"
+
     def table(self) -> tuple[_Names, list[tuple[object, ...]]]:
         """Return the headers and a row for each label."""
         return label_table(self.decisions)
@@ -242,18 +298,18 @@ class RobustnessReport(Report):
             return decision.proof
         if decision is not None and (tree := _proven(decision)) is not None:
             return self._with_trees([], {label: tree})
-        known = {certificate.target: certificate for certificate in self._known()}
+        known = {dual.target: dual for dual in self._known()}
         if label not in known:
             others = (own.label for own in self.decisions if own.proof is not None or _proven(own) is not None)
             labels = sorted([*known, *others])
             raise InputError(f"label: got {label!r}; the labels with a certificate are {labels}.")
-        return proofs.margins(self.network, self.region, [known[label]])
+        return proofs.margins(self.network, self.region, self.label, [known[label]])
 
     def certificates(self) -> proofs.Proof:
-        """Return one file for all target labels that have a certificate; that of the attack if there are none.
+        """Return one file: that of the attack if there is one, else for all target labels that have a certificate.
 
-        Of a feed-forward network it is that of the attack if there is one; else of the labels that are certified, or
-        if none is, of those with a bound (:func:`tightrope.verifiers.feedforward.certificates`).
+        Of a feed-forward network these are the labels that are certified, or if none is, those with a bound
+        (:func:`tightrope.verifiers.feedforward.certificates`).
 
         Raises
         ------
@@ -262,8 +318,10 @@ class RobustnessReport(Report):
         CertificateError
             The checker cannot read the network's or the region's numbers.
         """
+        if self.attack is not None:
+            return self._of_attack(self.attack)
         if isinstance(self.network, FeedForward):
-            return self._of_layers(self.decisions) if self.attack is None else self._of_attack(self.attack)
+            return self._of_layers(self.decisions)
         known = self._known()
         second = [decision.proof for decision in self.decisions if decision.proof is not None]
         trees = {own.label: tree for own in self.decisions if (tree := _proven(own)) is not None}
@@ -271,22 +329,20 @@ class RobustnessReport(Report):
             return self._with_trees(known, trees)
         if second:  # a file is of one order
             ask = partial(gram_proofs.margin, self.network, self.region, self.label)
-            return gram_proofs.joined([*second, *(ask(certificate.target) for certificate in known)])
+            return gram_proofs.joined([*second, *(ask(dual.target) for dual in known)])
         if known:
-            return proofs.margins(self.network, self.region, known)
-        if self.attack is not None:
-            return self._of_attack(self.attack)
+            return proofs.margins(self.network, self.region, self.label, known)
         raise InputError("certificates: no label of this report has one.")
 
-    def _with_trees(self, known: list[Certificate], trees: "dict[int, Tree]") -> proofs.Proof:
-        """Return one file for certificates and trees, which a monDEQ has over balls."""
+    def _with_trees(self, known: list[proofs.DualBound], trees: "dict[int, Tree]") -> proofs.Proof:
+        """Return one file for dual bounds and trees, which a monDEQ has over balls."""
         network, region = cast(MonDEQ, self.network), self.region.require_ball("trees on phases are")
         grown = [(target, tree.bound, tree.signs, tree.multipliers) for target, tree in trees.items()]
         invariant = next(iter(trees.values())).invariant
-        return proofs.margins_and_trees(network, region, self.label, invariant, known, grown)
+        return proofs.trees(network, region, self.label, invariant, grown, known)
 
-    def _known(self) -> list[Certificate]:
-        return [decision.certificate for decision in self.decisions if decision.certificate is not None]
+    def _known(self) -> list[proofs.DualBound]:
+        return [decision.dual for decision in self.decisions if decision.dual is not None]
 
     def _of_attack(self, hit: Attack) -> proofs.Proof:
         if isinstance(self.network, FeedForward):

@@ -4,14 +4,13 @@ import warnings
 from collections.abc import Iterable
 
 from tightrope.networks import FeedForward, MonDEQ
+from tightrope.question import DEFAULT, Limits, Question, Stop
 from tightrope.regions import Region
-from tightrope.solvers.report import Stop
 from tightrope.verifiers.methods import METHODS, ORDERS, known_method, methods
-from tightrope.verifiers.question import DEFAULT, Limits, Question
 from tightrope.verifiers.report import LabelDecision, RobustnessReport
 from tightrope.verifiers.stages import run
 
-__all__ = ["METHODS", "ORDERS", "LabelDecision", "Limits", "RobustnessReport", "certify", "known_method", "methods"]
+__all__ = ["METHODS", "ORDERS", "LabelDecision", "RobustnessReport", "certify", "known_method", "methods"]
 
 
 def certify(

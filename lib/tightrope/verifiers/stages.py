@@ -9,12 +9,11 @@ import numpy as np
 
 import tightrope
 from tightrope.attacks import Attack, margins_at, pgd
-from tightrope.certificates import Verdict
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
-from tightrope.solvers.report import Stop, end_if
+from tightrope.question import Limits, Question, Stop, Verdict
+from tightrope.solvers.report import end_if
 from tightrope.threads import one_blas_thread
-from tightrope.verifiers.question import Limits, Question
 from tightrope.verifiers.report import NOT_CERTIFIED, NOTHING, LabelDecision, RobustnessReport, combined
 
 #: Restarts and steps of the attack on monDEQs and on layers.
@@ -167,8 +166,7 @@ def _attacked(progress: Progress, attack: bool) -> int:
     best_margin = np.full(network.classes, np.nan)
     if attack:
         restarts, steps = EFFORT[isinstance(network, MonDEQ)]
-        seed, targets = progress.limits.seed, list(question.targets)
-        result = pgd(network, region, label, targets=targets, restarts=restarts, steps=steps, seed=seed)
+        result = pgd(question, restarts=restarts, steps=steps, seed=progress.limits.seed)
         progress.attacks, best_margin = dict(result.attacks), result.best_margin
     at_center = margins_at(network, label, region.center)
     reached = (at_center >= 0) & (np.arange(network.classes) != label)

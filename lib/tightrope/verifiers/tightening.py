@@ -12,16 +12,18 @@ from typing import cast
 
 import numpy as np
 
-from tightrope.certificates import Cuts, SoundBound, sound_bound
 from tightrope.problems.robustness import RobustnessModel
 from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
+from tightrope.question import Limits
 from tightrope.regions import Ball
 from tightrope.relaxations.cuts import NO_PAIRS, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
-from tightrope.solvers.report import SolveReport, Stop
+from tightrope.solvers.report import SolveReport
+from tightrope.solvers.sound import SoundBound, sound_bound
 
+LIMITS = Limits(1e-4)
 STORED = 1e-7  # by how much stored bounds are wider than computed ones, relative
 
 
@@ -36,9 +38,8 @@ class Tightened:
     report
         The solve behind the bound.
     multipliers
-        By name of the constraint group.
-    cuts
-        Which problem the multipliers belong to.
+        By name of the constraint group, and "pairs" (r, 2): the rows of relaxations.cuts.CutModel.core_facts and .facts
+        of which products were added.
     values
         The proven bound after each round, from the bounds alone on.
     seconds
@@ -48,7 +49,6 @@ class Tightened:
     bound: SoundBound | None
     report: SolveReport
     multipliers: dict[str, np.ndarray]
-    cuts: Cuts
     values: tuple[float, ...]
     seconds: tuple[float, ...]
 
@@ -73,27 +73,24 @@ class Tightening:
         self.base = cut_model(model, self.bounds)
         self.rounds, self.count = rounds, count
 
-    def __call__(
-        self, target: int, *, tolerance: float = 1e-4, time_limit: float | None = None, stop: Stop | None = None
-    ) -> Tightened:
+    def __call__(self, target: int, limits: Limits = LIMITS) -> Tightened:
         """Solve for one target, stopping at the first bound below 0 or where another round promises nothing."""
         began = time.perf_counter()
         model, best, values, seconds = self.base, None, list[float](), list[float]()
         for round_ in range(self.rounds + 1):
-            left = None if time_limit is None else time_limit - (time.perf_counter() - began)
+            left = None if limits.time is None else limits.time - (time.perf_counter() - began)
             if left is not None and left <= 0 and best is not None:
                 break
             started = time.perf_counter()
             data = ArrowData(shor_constraints(model))
             objective = objective_matrix(model.problem(target).objective)
-            limit = None if left is None else max(left, 1e-3)
-            report, warm = InteriorPoint(data).solve(objective, tolerance=tolerance, time_limit=limit, stop=stop)
+            now = limits if left is None else replace(limits, time=max(left, 1e-3))
+            report, warm = InteriorPoint(data).solve(objective, **now.options)
             bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
             value = np.inf if bound is None else bound.value
             if best is None or value < min(values):
                 multipliers = {} if bound is None else data.constraints.split(bound.multipliers)
-                cuts = Cuts(self.bounds.lower, self.bounds.upper, model.pairs)
-                best = Tightened(bound, report, multipliers, cuts, (), ())
+                best = Tightened(bound, report, {**multipliers, "pairs": model.pairs}, (), ())
             values.append(value)
             seconds.append(time.perf_counter() - started)
             if value < 0 or round_ == self.rounds or not np.isfinite(value) or _hopeless(values, self.rounds):

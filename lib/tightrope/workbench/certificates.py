@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE = "TIGHTROPE_CERTIFICATES"
 COLUMN = "certificate"
 #: Keys of a file's claim that say how it is proven, and not what.
-HOW = {"leaves", "rule"}
+HOW = {"leaves", "rule", "m"}
 SIDES = {"<=": "upper", ">=": "lower"}
 
 

@@ -1,15 +1,19 @@
 """Each printed number beside ours, and whether they agree."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from tightrope.cells import number
 from tightrope.workbench.published import PROFILES, Cell, Result, parameters
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, experiment, proof
-from tightrope.workbench.tables import Table, number
+from tightrope.workbench.rows import Rows
+from tightrope.workbench.tables import Table
 
 AGREEMENTS = ("reproduced", "tighter", "looser", "comparable", "smaller", "configured", "disagrees", "not run")
+#: What stands for an agreement where there is no room for the word.
+SYMBOLS = dict(zip(AGREEMENTS, "=▲▼≈<⚙≠·", strict=True))
 #: By kind of cell, what is said of a number within its tolerance. Another random network of the same size can be
 #: comparable; what our training is configured with is our own transcription of the print.
 SAME = {"drawn": "comparable", "configuration": "configured"}
@@ -157,6 +161,47 @@ def comparison_table(lines: Iterable[Comparison], results: Iterable[Result]) -> 
     return Table(("cell", "printed", "reproduced", "verdict", "proof", "profile", "why"), rows)
 
 
+def printed_table(result: Result, lines: Iterable[Comparison]) -> Table:
+    """Return each printed number of a result beside ours, times and what was not run left out.
+
+    Up to eight numbers have a line each; more are laid out as in the paper, if they make a table: printed, the symbol
+    of the agreement, ours.
+    """
+    cells = {cell.id: cell for cell in result.cells}
+    ours = (line for line in lines if line.profile == "paper" and line.reproduced is not None)
+    found = [line for line in ours if line.kind != "timing"]
+    beside = {}
+    for line in found:
+        cell = cells[line.cell]
+        beside[result.place(cell.id)] = cell.text, line.agreement, shown(cell, line.reproduced)
+    units = {cells[line.cell].unit for line in found}
+    unit = f" ({units.pop()})" if len(units) == 1 and units != {""} else ""
+    grid = laid_out(tuple(beside)) if len(beside) > 8 else None
+    if grid is None:
+        listed = [(", ".join(place), printed, ours, word) for place, (printed, word, ours) in beside.items()]
+        return Table(("number", f"printed{unit}", f"ours{unit}", "verdict"), listed)
+    texts = {place: f"{printed} {SYMBOLS[word]} {ours}" for place, (printed, word, ours) in beside.items()}
+    rows = [(", ".join(row), *(texts.get((*row, name)) for name in grid[1])) for row in grid[0]]
+    return Table((f"printed, ours{unit}", *grid[1]), rows)
+
+
+def laid_out(places: Sequence[tuple[str, ...]]) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]] | None:
+    """Return the rows (all parts of a place but the last) and columns (the last part), if that makes a table.
+
+    Examples
+    --------
+    >>> laid_out([("L2", "SDP"), ("L2", "PGD"), ("L1", "SDP")])
+    ((('L2',), ('L1',)), ('SDP', 'PGD'))
+    >>> laid_out([("L2",), ("L1",)]) is None
+    True
+    """
+    deep = dict.fromkeys(place for place in places if len(place) > 1)
+    rows, columns = tuple(dict.fromkeys(p[:-1] for p in deep)), tuple(dict.fromkeys(p[-1] for p in deep))
+    if min(len(rows), len(columns)) < 2 or 2 * len(deep) < max(len(rows) * len(columns), len(places)):
+        return None
+    return rows, columns
+
+
 def summary_table(lines: Iterable[Comparison]) -> Table:
     """How many printed cells of each result come out how, for the README; times are not counted."""
     counts: dict[tuple[str, str], Counter] = {}
@@ -167,6 +212,25 @@ def summary_table(lines: Iterable[Comparison]) -> Table:
     return Table(
         ("paper", "result", *words), [(*key, *(count[word] or "" for word in words)) for key, count in counts.items()]
     )
+
+
+def paper_table(results: Iterable[Result], lines: Iterable[Comparison], store: Store) -> Table:
+    """The size that was run beside the printed one, and the verdicts on each result's cells, for a paper's README.
+
+    Times have no verdict; a result whose cells have none is a drawing.
+    """
+    counts: dict[str, Counter] = {}
+    for line in lines:
+        if line.kind != "timing" and line.printed is not None:
+            counts.setdefault(f"{line.paper}/{line.result}", Counter())[line.agreement] += 1
+    rows = []
+    for result in results:
+        solved = Rows(store.rows(result.name, "paper", result.paper))
+        run = experiment(result).size(solved) if solved else "not run"
+        found = counts.get(result.key, Counter())
+        verdicts = ", ".join(f"{found[word]} {word}" for word in AGREEMENTS if found[word]) or "drawn"
+        rows.append((f"{result.number}: {result.title}", result.size, run, verdicts))
+    return Table(("result", "printed size", "size run", "verdicts"), rows)
 
 
 def reasons(lines: Iterable[Comparison]) -> list[str]:

@@ -31,7 +31,9 @@ from tightrope.errors import InputError, UnknownNameError, UnknownParameterError
 from tightrope.workbench import registry
 from tightrope.workbench.cases import sweep
 from tightrope.workbench.certificates import Statement
+from tightrope.workbench.paper_size import AtPaperSize, at_paper_size
 from tightrope.workbench.parameters import check, require_rules
+from tightrope.workbench.published import find
 from tightrope.workbench.records import KEPT_PROFILES, Store
 from tightrope.workbench.registry import Value, drawn_profile, named
 from tightrope.workbench.rows import Rows
@@ -44,8 +46,8 @@ class Experiment:
     """One kind of row of one paper, under the name of the printed result (`published.yaml`) if it is its main kind.
 
     Its tables need the rows of the kinds that it `needs`: they are solved with it, and their rows follow its own. Other
-    kinds that belong to the same printed result, `also`, are solved by a full run too. It is no error if the parameters
-    leave no case where there `may_be_empty`.
+    kinds that belong to the same printed result, `also`, are solved by a full run too; one whose cases are made of that
+    result's rows names it (`made_of`). It is no error if the parameters leave no case where there `may_be_empty`.
     """
 
     def __init__(
@@ -55,15 +57,17 @@ class Experiment:
         *,
         needs: Sequence["Experiment"] = (),
         also: Sequence["Experiment"] = (),
+        made_of: str = "",
         may_be_empty: bool = False,
     ):
-        self.paper, self.name, self.may_be_empty = paper, name, may_be_empty
+        self.paper, self.name, self.made_of, self.may_be_empty = paper, name, made_of, may_be_empty
         self.needs, self.also = tuple(needs), tuple(also)
         self.solver: Callable[[Case], Mapping] = _undeclared
         self.on_workers = True
         self.statement: Callable[[Mapping], Statement | None] = _says_nothing
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
+        self.size: Callable[[Rows], str] = Rows.size
         self._cases: Callable[..., Sequence[Case]] = _undeclared
         self._cells: Callable[..., Mapping[str, Value]] | None = None
         registry.register(self)
@@ -123,6 +127,11 @@ class Experiment:
         self._cells = function
         return function
 
+    def sized(self, function: Callable[[Rows], str]) -> Callable[[Rows], str]:
+        """Register rows -> how much they are about, in words, where that is not :meth:`Rows.size`."""
+        self.size = function
+        return function
+
     def part(self, cases: Callable[..., Sequence[Case]]) -> "Experiment":
         """Return the same kind of row with fewer cases, for a result that needs only these."""
         fewer = Experiment.__new__(Experiment)
@@ -180,6 +189,10 @@ class Experiment:
         """Return the rows that are kept and have these values, without solving."""
         with Store() as store:
             return Rows(store.rows(self.name, profile, self.paper)).where(**equal)
+
+    def at_paper_size(self) -> AtPaperSize:
+        """Return the drawings and the printed numbers beside ours from the kept rows of the paper profile; no solve."""
+        return at_paper_size(find(f"{self.paper}/{self.name}"))
 
     def __call__(self, profile: str = "quick", store: Store | None = None, **parameters: Any) -> "Solved":
         """Return the rows of all cases; those without one are solved now, and kept one by one.

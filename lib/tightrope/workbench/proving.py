@@ -10,18 +10,25 @@ from pathlib import Path
 
 from tightrope import files
 from tightrope.errors import InputError, TightropeError
-from tightrope.workbench import certificates, runner, workers
+from tightrope.workbench import certificates, workers
 from tightrope.workbench.certificates import COLUMN, Checked
 from tightrope.workbench.published import Result
-from tightrope.workbench.records import KEPT_PROFILES, Store, case_key
-from tightrope.workbench.registry import experiment, statement
+from tightrope.workbench.records import KEPT_PROFILES, Store, case_key, case_of
+from tightrope.workbench.registry import experiments, statement
 
 Say = Callable[[str], None]
 
 
 def provable(store: Store, results: Iterable[Result], profile: str) -> list[dict]:
     """Return the rows of these results that say something that a certificate can prove, by key."""
-    rows = (row for result in results if result.runnable for row in store.rows(result.name, profile, result.paper))
+    kinds = [
+        kind
+        for result in results
+        if result.runnable
+        for kind in experiments(result.paper).values()
+        if result.name in (kind.name, kind.made_of)
+    ]
+    rows = (row for kind in kinds for row in store.rows(kind.name, profile, kind.paper))
     return sorted((row for row in rows if statement(row) is not None), key=lambda row: row["key"])
 
 
@@ -120,10 +127,8 @@ def prove(
     todo = {row["key"]: row for row in asked if not row.get(COLUMN)}
     prover = Prover(store, todo, say)
     try:
-        left = {key for key, row in todo.items() if not prover.take(row)}
-        tasks = [task for result in results if result.runnable and left for task in _tasks(result, profile, left)]
-        for key in sorted(left - {task.key for task in tasks}):
-            prover._keep_none(todo[key], "its case is not one of the profile's, or its data are missing")
+        left = [row for row in todo.values() if not prover.take(row)]
+        tasks = [workers.Task(case_of(row), experiments(row["paper"])[row["result"]].solver) for row in left]
         with ExitStack() as stack:
             if jobs > 1 and tasks:
                 client = stack.enter_context(workers.local_workers(jobs))
@@ -138,13 +143,6 @@ def prove(
     finally:
         prover.export()
     return prover
-
-
-def _tasks(result: Result, profile: str, keys: set[str]) -> list[workers.Task]:
-    """Return the cases of a result whose rows have these keys."""
-    kind = experiment(result)
-    own = (case for case in runner.cases(runner.prepare(result, profile)) if case["result"] == result.name)
-    return [workers.Task(case, kind.solver) for case in own if case_key(case) in keys]
 
 
 def check(rows: Iterable[dict], say: Say = lambda text: None) -> list[Checked]:

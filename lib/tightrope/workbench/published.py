@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ class Cell:
     `side`, "upper" or "lower", the one from which a number bounds the true value and ours is rounded, `better`,
     "higher" or "lower", the direction in which a number is a stronger result. `clip` says whether our number is for the
     ball clipped to the pixel range, `erratum` why the paper's number is expected to differ, `not_run` why nothing here
-    computes it yet.
+    computes it yet. The paper prints at least so many `digits` after the point; as many as
+    the number needs if None.
     """
 
     id: str
@@ -39,6 +40,15 @@ class Cell:
     claim: str = ""
     erratum: str = ""
     not_run: str = ""
+    digits: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The number as the paper prints it."""
+        text = str(self.printed)
+        if self.digits is None or self.kind == "timing" or len(text.partition(".")[2]) >= self.digits:
+            return text
+        return f"{self.printed:.{self.digits}f}"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -53,9 +63,11 @@ class Cell:
 class Result:
     """One table or figure of one paper, such as ``Table 2``; its name is that of its notebook.
 
-    `not_run` says why there is no notebook yet. `seconds` are processor time of its notebook in the quick profile,
+    `size` is the size that the paper prints, in words, where it has one. `not_run` says why there is no notebook yet.
+    `seconds` are processor time of its notebook in the quick profile,
     where it is much: several notebooks end sooner if the dear ones start first. `paper_parameters` are what papermill
-    is given in the paper profile; the quick profile is the notebook's defaults.
+    is given in the paper profile; the quick profile is the notebook's defaults. `names` says how the paper prints what
+    is a word of an id here.
     """
 
     paper: str
@@ -64,9 +76,15 @@ class Result:
     title: str
     kind: str
     cells: tuple[Cell, ...] = ()
+    size: str = ""
     not_run: str = ""
     seconds: float = 0.0
     paper_parameters: Mapping[str, object] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, id: str) -> tuple[str, ...]:
+        """Where a cell stands in the table, in the paper's words: its id without the table."""
+        return tuple(self.names.get(word, word) for word in id.split("/")[1:]) or (id,)
 
     @property
     def key(self) -> str:
@@ -93,11 +111,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper: its key, its title, and what its printed times were taken on."""
+    """A paper: its key, its title, what its printed times were taken on, who wrote it and where it is found."""
 
     key: str
     title: str
     hardware: str
+    authors: str = ""
+    link: str = ""
 
 
 def papers(folder: Path | None = None) -> tuple[Paper, ...]:
@@ -106,7 +126,8 @@ def papers(folder: Path | None = None) -> tuple[Paper, ...]:
     for source in sorted((folder or paths.PAPERS).glob("*/published.yaml")):
         content = files.read_yaml(source)
         with _entries_of(source):
-            found.append(Paper(content["paper"], content.get("title", content["paper"]), content.get("hardware", "")))
+            known = (content.get(name, "") for name in ("hardware", "authors", "link"))
+            found.append(Paper(content["paper"], content.get("title", content["paper"]), *known))
     return tuple(found)
 
 
@@ -135,7 +156,8 @@ def _read(source: Path, sizes_file: Path, written: int | None, sizes_written: in
     content = files.read_yaml(source)
     sizes = files.read_yaml(sizes_file) if sizes_written is not None else {}
     with _entries_of(source):
-        results = tuple(_result(content["paper"], entry, sizes, source) for entry in content["results"])
+        names = {str(word): name for word, name in content.get("names", {}).items()}
+        results = tuple(_result(content["paper"], entry, sizes, names, source) for entry in content["results"])
     ids = [cell.id for result in results for cell in result.cells] + [result.name for result in results]
     repeated = sorted({id for id in ids if ids.count(id) > 1})
     if repeated:
@@ -183,13 +205,16 @@ def parameters(result: Result, defaults: Mapping, profile: str) -> dict:
     return {**defaults, **((result.paper_parameters or {}) if profile == "paper" else {}), "profile": profile}
 
 
-def _result(paper: str, entry: dict, sizes: dict, source: Path) -> Result:
-    known = {field.name for field in fields(Cell)}
+def _result(paper: str, entry: dict, sizes: dict, names: Mapping[str, str], source: Path) -> Result:
+    known = {own.name for own in fields(Cell)}
     for raw in entry.get("cells", ()):
         for name in raw:
             if name not in known:
                 raise UnknownNameError(f"key of cell {raw.get('id')} in {source}:", name, known)
-    cells = (Cell(**{**raw, "interval": tuple(raw.get("interval") or ()) or None}) for raw in entry.get("cells", ()))
+    cells = (
+        Cell(**{"digits": entry.get("digits"), **raw, "interval": tuple(raw.get("interval") or ()) or None})
+        for raw in entry.get("cells", ())
+    )
     return Result(
         paper=paper,
         name=entry["name"],
@@ -197,7 +222,9 @@ def _result(paper: str, entry: dict, sizes: dict, source: Path) -> Result:
         title=entry["title"],
         kind=entry["kind"],
         cells=tuple(cells),
+        size=entry.get("size", ""),
         not_run=entry.get("not_run", ""),
         seconds=entry.get("seconds", 0.0),
         paper_parameters=sizes.get(entry["name"]),
+        names=names,
     )

@@ -34,7 +34,7 @@ KEPT_PROFILES = ("paper",)
 IMPORTED = ""
 
 # Sources that show rows and cannot change one.
-_SHOWN_BY = ("batch", "compare", "executor", "progress", "runner", "tables", "workers")
+_SHOWN_BY = ("batch", "compare", "executor", "paper_size", "progress", "runner", "tables", "workers")
 PRESENTATION = ("cli", "explorers/", "figures/", "report/", *(f"workbench/{name}.py" for name in _SHOWN_BY))
 
 _TABLE = """create table if not exists rows (
@@ -45,6 +45,23 @@ def case_key(case: Mapping) -> str:
     """SHA-256 of a case: sorted JSON of (result, profile, network's SHA-256, example, method, options)."""
     identity = {name: value for name, value in case.items() if name not in NOT_IDENTITY}
     return hashlib.sha256(_json(identity).encode()).hexdigest()
+
+
+def case_of(row: Mapping) -> dict:
+    """Return the case of a row, which its first columns are: as many as give its key.
+
+    Examples
+    --------
+    >>> case = {"network": "digits/mondeq-16", "network_sha256": "0", "image": 1}
+    >>> case_of({**case, "verdict": "certified", "key": case_key(case)}) == case
+    True
+    """
+    columns = list(row.items())
+    for count in range(len(columns)):
+        case = dict(columns[:count])
+        if case_key(case) == row["key"]:
+            return case
+    raise CorruptDataError(f"row {row['key']!r}: no case has this key; restore the CSV file: `git checkout`.")
 
 
 @cache

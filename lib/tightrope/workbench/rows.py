@@ -1,5 +1,6 @@
 """Rows of one kind as a table that can be filtered and grouped."""
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -49,9 +50,45 @@ class Rows(tuple[dict, ...]):
         """Return how many rows have these values."""
         return len(self.where(**equal))
 
+    def size(self) -> str:
+        """Say how much the rows are about: networks, and how many images, draws or seeds of one.
+
+        Examples
+        --------
+        >>> Rows([{"network": "a", "first": first, "count": 500} for first in (0, 500)]).size()
+        '1,000 images'
+        >>> Rows([{"network": "a", "draw": 0}, {"network": "b", "draw": 1}]).size()
+        '2 networks, 2 draws'
+        """
+        names = self[0].keys() if self else ()
+        parts = [counted([len(self.different("network"))], "network")] if "network" in names else []
+        one = [name for name in ("network", "epsilon_pixel", "method") if name in names]
+        kind = [name for name in ("method", "sizes", "scaling") if name in names]
+        if "count" in names:
+            parts.append(counted([own.total("count") for _, own in self.by(*one)], "image"))
+        if "images" in names:
+            parts.append(counted(self.different("images"), "image"))
+        for name, same in (("image", one), ("draw", kind), ("seed", kind)):
+            if name in names:
+                parts.append(counted([len(own.different(name)) for _, own in self.by(*same)], name))
+        parts = [part for part in parts if part != "1 network"]
+        return ", ".join(parts) or counted([len(self)], "case")
+
     def percent(self, **equal: object) -> int | float:
         """Return how many rows have these values, in percent with one digit."""
         return percent(self.count(**equal), len(self))
+
+
+def counted(counts: Iterable[int], what: str) -> str:
+    """Say from how many to how many.
+
+    Examples
+    --------
+    >>> counted([25, 100], "image"), counted([1], "seed")
+    ('25 to 100 images', '1 seed')
+    """
+    ends = sorted({min(counts := list(counts)), max(counts)})
+    return f"{' to '.join(f'{end:,}' for end in ends)} {what}{'' if ends == [1] else 's'}"
 
 
 def percent(count: int, total: int) -> int | float:

@@ -2,11 +2,15 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tightrope.errors import UnknownNameError
-from tightrope.outward import outward
+from tightrope.cells import as_text, number, numeric
+from tightrope.errors import InputError, UnknownNameError
+
+#: Longer cells may be broken into lines.
+_SHORT = 24
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class Table:
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "rows", tuple(tuple(row) for row in self.rows))
+        repeated = [name for name, count in Counter(name.strip() for name in self.columns).items() if count > 1]
+        if repeated:
+            raise InputError(f"columns: expected different names, got {repeated[0]!r} more than once.")
         tolerances = self.tolerance if isinstance(self.tolerance, Mapping) else {}
         for what, names in (("with a tolerance", tolerances), ("of bounds", self.bounds)):
             for name in names:
@@ -48,13 +55,7 @@ class Table:
 
     def __str__(self) -> str:
         lines = self.cells()
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        right = [all(isinstance(row[i], (int, float, type(None))) for row in self.rows) for i in range(len(widths))]
-        text = [
-            "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
-            for line in lines
-        ]
-        return "\n".join([text[0], "-" * (sum(widths) + 2 * len(widths) - 2), *text[1:]])
+        return as_text(lines, numeric(lines))
 
     __repr__ = __str__
 
@@ -65,10 +66,13 @@ class Table:
         return {"text/markdown": self.to_markdown()}, metadata
 
     def to_markdown(self) -> str:
-        """The table as Markdown."""
+        """The table as Markdown: numbers to the right, and no short cell broken into lines."""
         header, *body = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
-        lines = ["| " + " | ".join(line) + " |" for line in body]
-        return "\n".join(["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *lines])
+        body = [
+            [cell.replace(" ", "\N{NO-BREAK SPACE}" if len(cell) <= _SHORT else " ") for cell in line] for line in body
+        ]
+        rule = "|" + "".join("---:|" if right else "---|" for right in numeric(self.cells()))
+        return "\n".join(["| " + " | ".join(header) + " |", rule, *("| " + " | ".join(line) + " |" for line in body)])
 
     def to_csv(self) -> str:
         """The table as CSV, floats with every digit."""
@@ -81,13 +85,6 @@ class Table:
 
 def _exact(value: object) -> object:
     return "" if value is None else repr(value) if isinstance(value, float) else value
-
-
-def number(value: object, side: str = "") -> str:
-    """Show a value: floats with four significant digits, rounded outward if they bound something; None as nothing."""
-    if isinstance(value, float):
-        return outward(side)(value)
-    return "" if value is None else str(value)
 
 
 def interval(bounds: Sequence[float]) -> str:

@@ -78,7 +78,7 @@ def certify_images(case: Mapping) -> dict:
 def certified(rows: Rows) -> Table:
     """Return percent of the images certified at each radius, beside the printed ones."""
     images = min((row["options"]["images"] for row in rows), default=1)
-    return ratio_table(_by_name(rows), TABLE_4, images)
+    return ratio_table(_by_name(rows), images)
 
 
 def _by_name(rows: Rows) -> dict[str, list[float]]:

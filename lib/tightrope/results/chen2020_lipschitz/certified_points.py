@@ -13,7 +13,7 @@ from tightrope.results.chen2020_lipschitz.ratios import EPSILONS, draw_ratios, r
 from tightrope.verifiers.relu_lipschitz import METHODS
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
+from tightrope.workbench.rows import Rows, counted
 from tightrope.workbench.tables import Table
 
 table_3 = Experiment(PAPER, "table-3-certified-ratio-random")
@@ -45,6 +45,12 @@ def cases(
     kinds = [drawn if law == "box" else drawn | {"law": law} for law in laws]
     options = {method: {"samples": SAMPLES} if method == "ascent" else {"time_limit": time_limit} for method in USED}
     return [ball_case(network, radius, method, options[method], points=kind) for kind in kinds for method in USED]
+
+
+@table_3.sized
+def points_of_each_law(rows: Rows) -> str:
+    """Return how many points of each law there are."""
+    return f"{counted([row['points']['points'] for row in rows], 'point')} of each law"
 
 
 @table_3.solve
@@ -95,7 +101,7 @@ def law_of(row: Mapping) -> str:
 @table_3.table
 def ratios(rows: Rows) -> Table:
     """Return percent of points certified at each radius, for each law and method, beside the printed ones."""
-    return ratio_table(_by_name(rows), table_3.name, rows[0]["points"]["points"])
+    return ratio_table(_by_name(rows), rows[0]["points"]["points"])
 
 
 def _by_name(rows: Iterable[Mapping]) -> dict[str, list[float]]:

@@ -13,7 +13,7 @@ from tightrope.networks import FeedForward
 from tightrope.networks.random import random_network
 from tightrope.outward import outward
 from tightrope.regions import Ball
-from tightrope.verifiers.relu_lipschitz import LIMITS, METHODS, ReluBound, lipschitz_bound
+from tightrope.verifiers.relu_lipschitz import LIMITS, MEMORY, METHODS, ReluBound, lipschitz_bound
 
 PAPER = "chen2020-lipschitz"
 #: The paper's input sets: all of R^n is replaced by a ball of radius 10 around 0. The centre of its local balls is not
@@ -87,7 +87,7 @@ def bound_and_report(case: Mapping) -> tuple[dict, ReluBound | None]:
         limits = replace(LIMITS, **{named[name]: options.pop(name) for name in named if name in options})
         found = lipschitz_bound(network, region, output, case["method"], limits=limits, **options)
     except MemoryError:
-        outcome = {"value": None, "verdict": "OfM", "reason": "MemoryError", "iterations": 0, "program": {}}
+        outcome = {"value": None, "verdict": MEMORY, "reason": "MemoryError", "iterations": 0, "program": {}}
     else:
         outcome = {name: getattr(found, name) for name in ("value", "verdict", "reason", "iterations")}
         outcome["program"] = found.sizes

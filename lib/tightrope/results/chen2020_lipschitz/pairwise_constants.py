@@ -14,7 +14,7 @@ from tightrope.verifiers.relu_lipschitz import METHODS
 from tightrope.workbench.cases import dataset, entry, image_count
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
+from tightrope.workbench.rows import Rows, counted
 from tightrope.workbench.tables import Table
 
 table_4 = Experiment(PAPER, TABLE_4)
@@ -40,6 +40,13 @@ def cases(network: str, images: int, methods: Sequence[str], balls: Sequence[str
             pairs = combinations(range(network_of(network).classes), 2)
             chosen += [ball_case(network, reach, method, options, list(pair), ball=ball) for pair in pairs]
     return chosen
+
+
+@table_4.sized
+def pairs_and_images(rows: Rows) -> str:
+    """Return how many pairs of labels have constants, and how many images these are used for."""
+    images = [row["options"]["images"] for row in ratios.kept(rows[0]["profile"])]
+    return ", ".join([counted([len(rows.different("part"))], "pair"), *([counted(images, "image")] if images else [])])
 
 
 @table_4.table

@@ -10,7 +10,7 @@ from tightrope.errors import InputError
 from tightrope.networks.random import random_network
 from tightrope.outward import outward
 from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_constant, shown
-from tightrope.verifiers.relu_lipschitz import METHODS
+from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows
@@ -190,7 +190,7 @@ def quartiles(rows: Rows) -> Table:
         ends = _quartiles(own.column("value"))
         lines.append((" ".join(map(str, sizes)), name, band, method, *ends, _median_seconds(own), len(own)))
     ends = ("lower quartile", "median", "upper quartile")
-    return Table(("sizes", "set", "sparsity", "method", *ends, "processor seconds", "draws"), lines)
+    return Table(("sizes", "set", "sparsity", "method", *ends, "processor s", "draws"), lines)
 
 
 def _quartiles(values: Sequence[float]) -> list[float] | list[None]:
@@ -239,12 +239,17 @@ for result in (table_1, figure_1, poster):
 
 @table_1.cells
 def cells(rows: Rows) -> dict[str, Value]:
-    """Return our medians for the printed bounds and times; of other draws than the paper's."""
+    """Return our medians for the printed bounds and times, of other draws than the paper's; 1 for out of memory."""
     values = {}
     for (sizes, band, method), own in rows.where(set="global").by("sizes", "sparsity", "method"):
+        if method not in PRINTED:
+            continue
         median = _quartiles(own.column("value"))[1]
-        if method in PRINTED and median is not None:
-            stem = f"{'-'.join(map(str, sizes))}/s{band}/{PRINTED[method]}"
+        stem = f"{'-'.join(map(str, sizes))}/s{band}/{PRINTED[method]}"
+        values[f"table-1/{stem}/out-of-memory"] = Value(
+            int(own.count(verdict=MEMORY) == len(own)), own[0]["reason"] or ""
+        )
+        if median is not None:
             late = own.count(verdict="time")
             note = f"median of {len(own)} draws; the paper's draw is unknown"
             note += f"; {late} cut short by the time limit" if late else ""
@@ -252,4 +257,34 @@ def cells(rows: Rows) -> dict[str, Value]:
             if method != "lbs":
                 time = round(_median_seconds(own), 2)
                 values[f"table-1/seconds/{stem}"] = Value(time, "processor seconds of one thread")
+    return values
+
+
+def _global_medians(rows: Rows) -> dict[int, dict[str, float]]:
+    """Return sparsity -> method -> the median bound on the global ball."""
+    found: dict[int, dict[str, float]] = {}
+    for (band, method), own in rows.where(set="global").by("sparsity", "method"):
+        if values := own.column("value"):
+            found.setdefault(band, {})[method] = float(np.median(values))
+    return found
+
+
+@figure_1.cells
+def claims_of_figure_1(rows: Rows) -> dict[str, Value]:
+    """Return how often what the text says of the figure holds: percent of random networks, or of medians 1 or 0."""
+    values, lines = {}, claims(rows).rows
+    for name, wanted, holds in (
+        ("above-lbs", "LBS <= ", True),
+        ("local/hr-2-below-shor", "HR-2 tighter than SHOR by more than 0.05 %, local", True),
+        ("global/shor-equals-hr-2", "HR-2 tighter than SHOR by more than 0.05 %, global", False),
+    ):
+        some = [(count, of) for text, count, of in lines if text.startswith(wanted)]
+        count, of = (sum(column) for column in zip(*some, strict=True)) if some else (0, 0)
+        if of:
+            values[f"figure-1/{name}"] = Value(100 * (count if holds else of - count) / of, f"of {of} pairs of bounds")
+    for band, median in _global_medians(rows).items():
+        if {"lipopt-3", "hr-2-signs"} <= median.keys():
+            lipopt, heuristic = median["lipopt-3"], median["hr-2-signs"]
+            note = f"medians {lipopt:.4g} (LipOpt-3) and {heuristic:.4g} (HR-2, its upper end)"
+            values[f"figure-1/global/s{band}/lipopt-3-below-hr-2"] = Value(int(lipopt < heuristic), note)
     return values

@@ -1,4 +1,4 @@
-"""What Tables 3 and 4 share: the radii, and how percent certified is shown beside the printed lines."""
+"""What Tables 3 and 4 share: the radii, and how percent certified is shown."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,14 +11,15 @@ EPSILONS = tuple(round(0.01 * k, 2) for k in range(1, 11))
 PRINTED = {"hr-2": "HR-2, printed", "lipopt-3": "LipOpt-3, printed"}  # lines that are printed at all radii
 
 
-def ratio_table(ratios: Mapping[str, Sequence[float]], result: str, count: int) -> Table:
-    """Return percent certified at each of :data:`EPSILONS`, one line per name, then the printed lines of a result.
+def ratio_table(ratios: Mapping[str, Sequence[float]], count: int) -> Table:
+    """Return percent certified at each of :data:`EPSILONS`, one line per name.
 
     One of the `count` points may lie at the threshold of a constant that is proven to 1e-4.
     """
-    printed = {name: [percent for _, percent in points] for name, points in printed_ratios(result).items()}
-    lines = [(name, *(f"{percent:.2f}" for percent in own)) for name, own in (*ratios.items(), *printed.items())]
-    return Table(("epsilon", *(f"{epsilon:g}" for epsilon in EPSILONS)), lines, tolerance=round(100 / count, 2))
+    lines = [(name, *(f"{percent:.2f}" for percent in own)) for name, own in ratios.items()]
+    return Table(
+        ("% certified at epsilon", *(f"{epsilon:g}" for epsilon in EPSILONS)), lines, tolerance=round(100 / count, 2)
+    )
 
 
 def draw_ratios(ratios: Mapping[str, Sequence[float]], result: str, title: str) -> figures.Drawing:

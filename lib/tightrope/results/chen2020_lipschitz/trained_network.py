@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from tightrope import figures
 from tightrope.outward import at_least, at_most
 from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_and_report, question, shown
-from tightrope.verifiers.relu_lipschitz import METHODS
+from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.published import find
 from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
@@ -51,29 +50,20 @@ def bound_and_prove(case: Mapping) -> dict:
 
 @table_2.table
 def bounds(rows: Rows) -> Table:
-    """Return the bounds on both sets beside the printed ones (which are for SDP-NN)."""
-    lines = [(METHODS[method].title, METHODS[method].side, *_beside_printed(rows, method)) for method in USED]
-    return Table(
-        ("bound", "side", "global", "printed", "local", "printed "), lines, tolerance={"global": 0.01, "local": 0.01}
-    )
+    """Return the bounds on both sets."""
+    lines = [
+        (METHODS[method].title, METHODS[method].side, *(shown(rows.one(method=method, set=name)) for name in SETS))
+        for method in USED
+    ]
+    return Table(("bound", "side", *SETS), lines, tolerance=dict.fromkeys(SETS, 0.01))
 
 
 @table_2.table
 def seconds(rows: Rows) -> Table:
-    """Return processor seconds of one thread beside the printed seconds."""
-    lines = [(METHODS[method].title, *_beside_printed(rows, method, seconds=True)) for method in USED]
-    return Table(("bound", "global", "printed", "local", "printed "), lines)
-
-
-def _beside_printed(rows: Rows, method: str, seconds: bool = False) -> list:
-    """Return our number and the printed one on both sets, None where there is none."""
-    printed = {cell.id: cell.printed for cell in find(f"{PAPER}/{table_2.name}").cells}
-    cells = []
-    for name in SETS:
-        row = rows.one(method=method, set=name)
-        cell = f"table-2/{'seconds/' if seconds else ''}{name}/{PRINTED.get(method)}"
-        cells += [row and row["cpu_seconds"] if seconds else shown(row), printed.get(cell)]
-    return cells
+    """Return processor seconds of one thread."""
+    found = [[rows.one(method=method, set=name) for name in SETS] for method in USED]
+    lines = [(METHODS[m].title, *(r and r["cpu_seconds"] for r in own)) for m, own in zip(USED, found, strict=True)]
+    return Table(("bound", *(f"{name} (s)" for name in SETS)), lines)
 
 
 @table_2.drawing(bounds)
@@ -93,6 +83,8 @@ def cells(rows: Rows) -> dict[str, Value]:
     values = {}
     for row in rows:
         method, name = row["method"], row["set"]
+        if method == "lipopt-3":
+            values[f"table-2/{name}/lipopt-3/out-of-memory"] = Value(int(row["verdict"] == MEMORY), row["reason"] or "")
         if method not in PRINTED or row["value"] is None:
             continue
         note = ""

@@ -6,6 +6,7 @@ import numpy as np
 
 from tightrope import attacks, figures
 from tightrope.outward import at_least
+from tightrope.question import Question
 from tightrope.results.chen2021_mondeq.common import PAPER, question
 from tightrope.workbench.cases import ball_case, dataset, entry
 from tightrope.workbench.experiment import Experiment
@@ -30,10 +31,10 @@ def attack_image(case: Mapping) -> dict:
     `attack_margin` is the score of the label found minus that of the true label.
     """
     network, region, label = question(case)
-    seed = case["options"]["seed"]
-    found, by = attacks.foolbox_pgd(network, region, label, seed=seed), "foolbox"
+    seed, asked = case["options"]["seed"], Question(network, region, label)
+    found, by = attacks.foolbox_pgd(asked, seed=seed), "foolbox"
     if found is None:
-        targeted = attacks.pgd(network, region, label, seed=seed).attacks.values()
+        targeted = attacks.pgd(asked, seed=seed).attacks.values()
         found, by = max(targeted, key=lambda a: a.margin, default=None), "targeted"
     outcome = {
         "label": label,

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tightrope import figures
-from tightrope.certificates import Verdict
 from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.question import Verdict
 from tightrope.results.chen2021_mondeq.common import PAPER, SETS, first_images, question
 from tightrope.verifiers.robustness import Limits, certify
 from tightrope.workbench.cases import ball_case

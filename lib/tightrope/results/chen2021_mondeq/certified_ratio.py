@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tightrope import attacks, figures
-from tightrope.certificates import Verdict
 from tightrope.errors import CertificateError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Region
 from tightrope.results.chen2021_mondeq import ellipsoid_ratio, lipschitz_ratio
 from tightrope.results.chen2021_mondeq.certified_radii import table_2_radii
@@ -32,7 +32,6 @@ from tightrope.verifiers import robustness
 from tightrope.workbench.cases import ball_case
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.published import find
 from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows, percent
 from tightrope.workbench.statistics import binomial_interval
@@ -93,9 +92,9 @@ def attack_and_certify(case: Mapping) -> dict:
     network, region, label = question(case)
     seed = case["options"]["seed"]
     start = time.perf_counter()
-    by_foolbox = attacks.foolbox_pgd(network, region, label, seed=seed)
+    by_foolbox = attacks.foolbox_pgd(Question(network, region, label), seed=seed)
     between = time.perf_counter()
-    limits = robustness.Limits(seed=seed)
+    limits = Limits(seed=seed)
     asked = {"targets": "all", "method": case["method"], "complete": False}
     report = robustness.certify(network, region, label, **asked, limits=limits)
     end = time.perf_counter()
@@ -139,7 +138,7 @@ def _inside(inner: Mapping, outer: Mapping) -> bool:
 
 @table_2.table
 def ratios(rows: Rows) -> Table:
-    """Return ratios in percent with exact 95 % intervals, beside the printed ratios.
+    """Return ratios in percent with exact 95 % intervals.
 
     Raises
     ------
@@ -153,25 +152,21 @@ def ratios(rows: Rows) -> Table:
     for ball, own in by_ball(rows):
         certified, not_attacked = own.count(robustness="certified"), own.count(pgd="unknown")
         line = [*in_words(*ball), len(own)]
-        for column, count in (("robustness", certified), ("pgd", not_attacked)):
+        for count in (certified, not_attacked):
             ends = [100 * end for end in binomial_interval(count, len(own))]
-            line += [percent(count, len(own)), interval(ends), printed_ratio(*ball, column)]
+            line += [percent(count, len(own)), interval(ends)]
         undecided = not_attacked - certified
         lines.append((*line, own.percent(foolbox="unknown"), undecided, own.count(robustness="failed")))
-    shares = "certified %", "95 %", "printed", "not attacked %", "95 % ", "printed "
+    shares = "certified %", "95 % of certified", "not attacked %", "95 % of not attacked"
     columns = "norm", "epsilon", "set", "images", *shares, "Foolbox alone %", "undecided", "failed"
     return Table(columns, lines)
 
 
 @table_2.table
 def seconds(rows: Rows) -> Table:
-    """Return seconds per image (all other labels, attack included) and per problem, beside the printed ones."""
-    printed = [find(f"{PAPER}/{table_2.name}").cell(f"table-2/seconds/robustness-per-{what}").printed for what in TIMED]
-    lines = []
-    for ball, own in by_ball(rows):
-        image, problem = own.mean("seconds"), seconds_per_problem(own)
-        lines.append((*in_words(*ball), image, printed[0], problem, printed[1]))
-    return Table(("norm", "epsilon", "set", "s / image", "printed", "s / problem", "printed "), lines)
+    """Return seconds per image (all other labels, attack included) and per problem."""
+    lines = [(*in_words(*ball), own.mean("seconds"), seconds_per_problem(own)) for ball, own in by_ball(rows)]
+    return Table(("norm", "epsilon", "set", "s / image", "s / problem"), lines)
 
 
 def seconds_per_problem(rows: Rows) -> float | None:

@@ -16,7 +16,6 @@ from tightrope.results.chen2021_mondeq.common import (
     first_images,
     in_words,
     is_published_network,
-    printed_ratio,
     question,
     radii,
 )
@@ -105,13 +104,12 @@ def percent_published(published: Rows) -> int | float | None:
 
 @table_2_ellipsoids.table
 def ratios(rows: Rows) -> Table:
-    """Return percent certified, the printed ratio, and what the published ellipsoids certify by the same criterion."""
+    """Return percent certified, and what the published ellipsoids certify by the same criterion."""
     lines = []
     for (*ball, order), own, published in by_order(rows):
-        printed = printed_ratio(*ball, "ellipsoid") if order == "1" else None
-        shares = own.percent(ellipsoid="certified"), printed, percent_published(published)
+        shares = own.percent(ellipsoid="certified"), percent_published(published)
         lines.append((*in_words(*ball), order, len(own), *shares, own.count(ellipsoid="failed")))
-    shown = ("Ellipsoid Model %", "printed", "published ellipsoids %")
+    shown = ("Ellipsoid Model %", "published ellipsoids %")
     return Table(("norm", "epsilon", "set", "order", "images", *shown, "failed"), lines)
 
 
@@ -123,8 +121,8 @@ def sizes(rows: Rows) -> Table:
         log_dets = _range(own.column("log_det")), _range(published.column("published_log_det"))
         sampled = _largest(own.column("sampled")), _largest(published.column("published_sampled"))
         lines.append((*in_words(*ball), order, *log_dets, *sampled))
-    sides = {"sampled outputs reach": "lower", "published ": "lower"}
-    columns = ("norm", "epsilon", "set", "order", "log det Q", "published", *sides)
+    sides = {"sampled outputs reach": "lower", "outputs in the published one": "lower"}
+    columns = ("norm", "epsilon", "set", "order", "log det Q", "of the published one", *sides)
     # A thin ellipsoid is as large as the rounding allows, which differs between processors.
     return Table(columns, lines, {"log det Q": 0.2, "sampled outputs reach": 0.002}, sides)
 

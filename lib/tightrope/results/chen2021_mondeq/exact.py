@@ -7,15 +7,19 @@ import time
 from collections.abc import Mapping
 
 from tightrope import figures
-from tightrope.certificates import Verdict
+from tightrope.errors import CertificateError
+from tightrope.networks import MonDEQ
+from tightrope.question import Limits, Verdict
+from tightrope.regions import Ball
 from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, norm_text, printed_ratio, question
 from tightrope.results.chen2021_mondeq.orders import open_cases
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
+from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.rows import Rows, percent
 from tightrope.workbench.tables import Table
 
-table_2_exact = Experiment(PAPER, "table-2-exact", may_be_empty=True)
+table_2_exact = Experiment(PAPER, "table-2-exact", made_of="table-2-certified-ratio", may_be_empty=True)
 SECONDS = 600.0  # of the tree of one label, processor time
 
 
@@ -23,6 +27,27 @@ SECONDS = 600.0  # of the tree of one label, processor time
 def cases(rows: Rows, seed: int) -> list[dict]:
     """Return one case for each row of Table 2 that is open; the labels to decide are a part of it."""
     return open_cases(rows, "exact", {"seed": seed, "time_limit": SECONDS})
+
+
+@table_2_exact.states
+def answer(row: Mapping) -> Statement | None:
+    """Return that the open labels stay below the image's own; or of one that is reached, that it is."""
+    if row["verdict"] == Verdict.CERTIFIED.value:
+        relation, labels = "<", [told["label"] for told in row["labels"]]
+    else:
+        reached = [told for told in row["labels"] if told["verdict"] == Verdict.FALSIFIED.value]
+        relation, labels = ">=", [max(reached, key=lambda told: told["attack_margin"])["label"]] if reached else []
+    if not labels:
+        return None
+
+    def about() -> tuple[MonDEQ, Ball]:
+        network, region, label = question(row)
+        if row["label"] != label or [told["label"] for told in row["labels"]] != row["options"]["targets"]:
+            raise CertificateError("the row does not have the image's label and those that were open")
+        return network, region
+
+    claims = (Claim({"label": row["label"], "target": target}, relation, 0.0) for target in labels)
+    return Statement(tuple(claims), about)
 
 
 @table_2_exact.solve
@@ -44,7 +69,8 @@ def decide_exactly(case: Mapping) -> dict:
         for decision in report.decisions
     ]
     verdict, seconds = report.verdict.value, round(time.perf_counter() - began, 3)
-    return {"label": label, "verdict": verdict, "labels": told, "seconds": seconds}
+    outcome = {"label": label, "verdict": verdict, "labels": told, "seconds": seconds}
+    return outcome | {COLUMN: proof_of(answer({**case, **outcome}), report)}
 
 
 @table_2_exact.table

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightrope.certificates import Verdict
 from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.question import Verdict
 from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, first_images, in_words, question, radii
 from tightrope.workbench.cases import ball_case
 from tightrope.workbench.experiment import Experiment
@@ -60,7 +60,7 @@ def ratios(rows: Rows) -> Table:
             some = own.where(method=method)
             line += [some.percent(fixpoint="certified"), some.percent(closed=True)]
         lines.append(line)
-    columns = ("norm", "epsilon", "set", "images", "interval %", "closed %", "zonotope %", "closed % ")
+    columns = ("norm", "epsilon", "set", "images", "interval %", "interval closed %", "zonotope %", "zonotope closed %")
     return Table(columns, lines)
 
 

@@ -14,7 +14,6 @@ from tightrope.results.chen2021_mondeq.common import (
     first_images,
     mondeq,
     norm_text,
-    printed_ratio,
     radii,
 )
 from tightrope.results.chen2021_mondeq.lipschitz_bounds import NORMS, global_constants
@@ -75,13 +74,12 @@ def pair_matrix(upper: Sequence[float], classes: int) -> np.ndarray:
 
 @table_2_lipschitz.table
 def ratios(rows: Rows) -> Table:
-    """Return percent certified beside the printed column."""
+    """Return percent certified by each constant."""
     lines = []
-    for (norm, epsilon, clip, images), (row,) in by_ball(rows, "images"):
+    for (norm, epsilon, _, images), (row,) in by_ball(rows, "images"):
         model, pairwise, product = (percent(row[name], images) for name in ("printed_criterion", "pairwise", "product"))
-        printed = [printed_ratio(norm, epsilon, clip, column) for column in ("lipschitz", "lipschitz-product-bound")]
-        lines.append((norm_text(norm), epsilon, images, model, printed[0], pairwise, product, printed[1]))
-    columns = ("norm", "epsilon", "images", "Lipschitz Model %", "printed", "pairwise %", "closed form %", "printed ")
+        lines.append((norm_text(norm), epsilon, images, model, pairwise, product))
+    columns = ("norm", "epsilon", "images", "Lipschitz Model %", "pairwise %", "closed form %")
     return Table(columns, lines)
 
 

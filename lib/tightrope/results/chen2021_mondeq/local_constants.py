@@ -59,7 +59,7 @@ def bounds(rows: Rows) -> Table:
         found = [own.one(method=order) for order in ORDERS]
         proven = [number for row in found for number in (row["value"], row["undecided"])]
         lines.append((norm_text(norm), epsilon, found[0]["sampled"], *proven))
-    columns = ("norm", "epsilon", "at least", "order 1", "undecided units", "order 1+cuts", "undecided units ")
+    columns = ("norm", "epsilon", "at least", "order 1", "undecided by 1", "order 1+cuts", "undecided by 1+cuts")
     tolerance = {"order 1": 0.01, "order 1+cuts": 0.01}
     return Table(columns, lines, tolerance, {"at least": "lower", **dict.fromkeys(tolerance, "upper")})
 

@@ -13,15 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from tightrope.attacks import pgd
-from tightrope.certificates import Verdict, sound_bound
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import METHODS, fixpoint_bounds
+from tightrope.question import Question, Verdict
 from tightrope.regions import Ball
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, question
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
+from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.tightening import Tightening
 from tightrope.workbench.cases import ball_case
 from tightrope.workbench.experiment import Experiment
@@ -64,7 +65,7 @@ def bound_by_orders(case: Mapping) -> dict:
     network, region, label = question(case)
     seed, rounds, count, asked = (case["options"][name] for name in ("seed", "rounds", "count", "targets"))
     start = time.perf_counter()
-    attack = pgd(network, region, label, targets=asked, restarts=RESTARTS, steps=STEPS, seed=seed)
+    attack = pgd(Question(network, region, label, asked), restarts=RESTARTS, steps=STEPS, seed=seed)
     seconds_attack = time.perf_counter() - start
     targets = []
     for target in asked:

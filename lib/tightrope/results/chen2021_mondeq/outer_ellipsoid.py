@@ -1,13 +1,13 @@
 """Figure 1: the outer ellipsoid of an image's ball, seen on two labels, with sampled outputs and attacks."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 
 from tightrope import attacks, figures
 from tightrope.errors import InputError
 from tightrope.outward import at_least, at_most
+from tightrope.question import Question
 from tightrope.results.chen2021_mondeq.common import PAPER, is_published_network, mondeq, norm_text, question
 from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_points, reach
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
@@ -45,8 +45,8 @@ def enclose_and_attack(case: Mapping) -> dict:
     if report.ellipsoid is None:
         raise InputError(f"network: no ellipsoid was proven for {case['norm']}: {report.solve.status}.")
     E = report.ellipsoid
-    ascend = partial(attacks.ascend, network, region, label, other, restarts=4)
-    hits = [ascend(steps=steps, seed=seed + steps) for steps in (1, 50)]
+    asked = Question(network, region, label, [other])
+    hits = [attacks.ascend(asked, 4, steps, seed + steps)[0] for steps in (1, 50)]
     way = np.linspace(0.2, 1, 5)[:, None, None] * (np.vstack(hits) - region.center)  # balls are convex
     points = {
         "samples": outer_points(region, samples, np.random.default_rng([seed, case["image"]])),

@@ -96,7 +96,16 @@ def sizes(rows: Rows) -> Table:
         variables, psd = printed_sizes(*row["sizes"])[column]
         counted = row["variables"], variables, row["psd"], psd, row["factored"], row["schur"]
         lines.append((words, norm_text(row["norm"]), *counted))
-    columns = ("model", "norm", "variables", "formula", "PSD matrix", "formula ", "factored", "Schur complement")
+    columns = (
+        "model",
+        "norm",
+        "variables",
+        "by the formula",
+        "PSD matrix",
+        "PSD by the formula",
+        "factored",
+        "Schur complement",
+    )
     return Table(columns, lines)
 
 

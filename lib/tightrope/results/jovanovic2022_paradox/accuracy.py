@@ -23,6 +23,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     share,
 )
 from tightrope.results.jovanovic2022_paradox.cross_certification import certify_group, standing, table_7
+from tightrope.results.jovanovic2022_paradox.measured_properties import properties as properties_of
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Experiment
@@ -86,13 +87,20 @@ def properties(rows: Rows) -> Table:
         certified = [shares.get((kind, training)) for kind in kinds]
         if any(percent is not None for percent in certified):
             lines.append((words, tightness, continuous if tightness else "", sensitivity, *certified))
-    return Table(("trained with", "tightness", "continuous", "sensitivity", *(kind.upper() for kind in kinds)), lines)
+    return Table(
+        ("trained with", "tightness", "continuous", "sensitivity", *(f"{kind.upper()} %" for kind in kinds)), lines
+    )
 
 
 @table_2.cells
 def certified_cells(rows: Rows, images: int) -> dict[str, Value]:
-    """Return `table-2/mnist-fc/box` and so on; what Table 12 has too, from its rows."""
-    values = {}
+    """Return `table-2/mnist-fc/box` and so on; what Table 12 has too, from its rows; `table-2/box/tightness`."""
+    values = {
+        f"table-2/{training}/{column}": found[OWN[training]]
+        for column, found in (properties_of(rows[0]["profile"]) if rows else {}).items()
+        for training in PROPERTIES
+        if OWN[training] in found
+    }
     colour = table_12.kept(rows[0]["profile"]) if rows else ()
     for (network, data), own in Rows((*rows, *colour)).by("network", "dataset"):
         if is_complete(own, data, images):
@@ -136,8 +144,8 @@ def accuracies(rows: Rows) -> Table:
     for (network,), own in rows.by("network"):
         shares = (share(own, name) for name in ("correct", "standing", "certified"))
         lines.append((label(network), TITLES[OWN[training_of(network)]], *shares))
-    head = ("network, trained with", "certified with", "accuracy", "PGD", "certified")
-    return Table(head, lines, tolerance={"PGD": one_image(rows)})
+    head = ("network, trained with", "certified with", "accuracy %", "PGD %", "certified %")
+    return Table(head, lines, tolerance={"PGD %": one_image(rows)})
 
 
 def robustness_bars(rows: Rows, title: str) -> figures.Drawing:

@@ -20,7 +20,7 @@ from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset, entry
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.records import Store, case_key
-from tightrope.workbench.rows import Rows
+from tightrope.workbench.rows import Rows, counted
 
 PAPER = "jovanovic2022-paradox"
 #: A relaxation, linear program or mixture -> its name in the paper.
@@ -81,6 +81,17 @@ def trained_here(letter: str, images: int) -> str:
     found = TRAINED_HERE[letter]
     epochs = f"{found.ours.schedule.epochs} of the printed {found.printed.schedule.epochs} epochs"
     return f"another network of the same kind, trained here for {epochs}; first {images} images"
+
+
+def size_and_epochs(rows: Rows) -> str:
+    """Return how much the rows are about, and for how many epochs their networks were trained here."""
+    known = [TRAINED_HERE[letter] for network in rows.different("network") if (letter := letter_of(network))]
+    ours, printed = ([getattr(one, which).schedule.epochs for one in known] for which in ("ours", "printed"))
+    return (
+        f"{rows.size()}; {counted(ours, 'epoch').removesuffix(' epochs')} of {max(printed)} epochs"
+        if known
+        else rows.size()
+    )
 
 
 def one_image(rows: Rows) -> float:

@@ -110,7 +110,7 @@ def certified(rows: Rows) -> Table:
     for (network,), own in rows.by("network"):
         columns = [own.where(method=method) for method in methods]
         lines.append((label(network), share(columns[0], "correct"), *(share(part, "certified") for part in columns)))
-    return Table(("network, trained with", "accuracy", *(TITLES[method] for method in methods)), lines)
+    return Table(("network, trained with (%)", "accuracy", *(TITLES[method] for method in methods)), lines)
 
 
 @table_7.table
@@ -123,7 +123,7 @@ def findings(rows: Rows) -> Table:
         own, best = OWN.get(parts(network)[1]), max(counts, key=lambda method: counts[method])
         trained = (TITLES[own], shares.get(own)) if own else ("", None)
         lines.append((label(network), *trained, TITLES[best], shares[best]))
-    return Table(("network, trained with", "certified with", "%", "best certificate", "% "), lines)
+    return Table(("network, trained with", "certified with", "by it %", "best certificate", "by the best %"), lines)
 
 
 @table_7.drawing(certified)

@@ -21,6 +21,9 @@ PRINTED = {
     "learning_rate": ("alpha", "alpha"),
 }
 
+#: Columns of words -> the last part of a printed cell's id, and the word for which the cell is 1; 0 for the other.
+WORDS = {"learning_rates": ("steps", "steps"), "elision": ("elision", "yes")}
+
 
 @table_6.cases
 def cases(datasets: Sequence[str], epsilons: Sequence[float]) -> list[dict]:
@@ -86,9 +89,10 @@ def schedules(rows: Rows) -> Table:
 
 @table_6.cells
 def cells(rows: Rows) -> dict[str, Value]:
-    """Return `table-6/FC-0.3/box/eps-train` and so on, of MNIST."""
-    return {
-        f"table-6/{row['architecture']}-{row['epsilon_test']:g}/{row['training']}/{cell}": Value(row[column])
-        for row in rows.where(dataset="mnist")
-        for column, (_, cell) in PRINTED.items()
-    }
+    """Return `table-6/FC-0.3/box/eps-train` and so on, of MNIST; `table-6/FC-0.3/box/elision` is 1 for "yes"."""
+    values = {}
+    for row in rows.where(dataset="mnist"):
+        prefix = f"table-6/{row['architecture']}-{row['epsilon_test']:g}/{row['training']}"
+        values |= {f"{prefix}/{cell}": Value(row[column]) for column, (_, cell) in PRINTED.items()}
+        values |= {f"{prefix}/{cell}": Value(int(row[column] == word)) for column, (cell, word) in WORDS.items()}
+    return values

@@ -20,6 +20,7 @@ from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, broken
 from tightrope.results.jovanovic2022_paradox.degrees import sensitivity_degrees
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
@@ -138,14 +139,18 @@ def counts(rows: Rows) -> Table:
     return Table(("over all networks", "count"), lines)
 
 
+def _ends_below(rows: Rows) -> list[dict]:
+    """Return the rows where the tight relaxation ends lower than Box although its landscape goes above Box's end."""
+    return [row for row in rows.where(flat=False) if row["highest"] > row["box_end"] > row["end"]]
+
+
 def illustration(rows: Rows) -> dict | None:
     """Return the row of the network that is drawn; None if none shows what the figure is about.
 
     It has the largest lead of Box at the end, as a part of the height of the tight landscape, among those where the
     tight landscape goes higher than Box's end; for Figure 5 also a step must fall at a jump.
     """
-    able = [row for row in rows.where(flat=False) if row["highest"] > row["box_end"] > row["end"]]
-    able = [row for row in able if row["fallen"] > 0 or row["result"] == FIGURE_6]
+    able = [row for row in _ends_below(rows) if row["fallen"] > 0 or row["result"] == FIGURE_6]
     return max(able, key=lambda row: (row["box_end"] - row["end"]) / (row["highest"] - row["lowest"]), default=None)
 
 
@@ -211,3 +216,24 @@ def _drawn(name: str) -> Experiment:
 
 figure_5, figure_5_drawn = _ascents(FIGURE_5), _drawn(FIGURE_5)
 figure_6, figure_6_drawn = _ascents(FIGURE_6, also=[sensitivity_degrees]), _drawn(FIGURE_6)
+
+
+def _cells(figure: Experiment, drawn: Experiment, why: str) -> None:
+    """Declare what is said of Figure 5 or 6: a network that shows it, of which the column `why` is not 0; its jumps."""
+
+    @figure.cells
+    def cells(rows: Rows, draws: int) -> dict[str, Value]:
+        """Return `figure-5/shown`, 1 if a network shows what the figure does, and the jumps of the drawn landscapes."""
+        if len(rows) < draws:
+            return {}
+        stem = "-".join(figure.name.split("-")[:2])
+        shown, networks = [row for row in _ends_below(rows) if row[why]], rows.count(flat=False)
+        values = {f"{stem}/shown": Value(int(bool(shown)), f"{len(shown)} of {networks} random networks")}
+        for row in drawn.kept(rows[0]["profile"]):
+            for method, found in row["jumps"].items():
+                values[f"{stem}/{method}/jumps"] = Value(len(found), f"the network of seed {row['seed']}")
+        return values
+
+
+_cells(figure_5, figure_5_drawn, "fallen")
+_cells(figure_6, figure_6_drawn, "trapped")

@@ -1,12 +1,16 @@
 """Figure 7: Triangle and Parallelogram (a, b), and the training losses of Table 14 (c)."""
 
+from collections.abc import Mapping
+
 from tightrope import figures
 from tightrope.relaxations.triangle import corners
 from tightrope.results.jovanovic2022_paradox import small_training
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES
+from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES
 from tightrope.results.jovanovic2022_paradox.relu_regions import area_of_region, regions
-from tightrope.results.jovanovic2022_paradox.small_training import table_14
+from tightrope.results.jovanovic2022_paradox.small_training import METHODS, SCALINGS, table_14
+from tightrope.training.programs import PROGRAMS
 from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
@@ -22,6 +26,12 @@ MOVING = {"triangle": "the upper one", "parallelogram": "none", "deepz": "both"}
 def cases() -> list[dict]:
     """Return one case for each region."""
     return [{"method": method, **ENDS} for method in MOVING]
+
+
+@figure_7.sized
+def size_of_table_14(rows: Rows) -> str:
+    """Return how much Table 14 is about, whose losses are drawn."""
+    return table_14.kept(rows[0]["profile"]).size()
 
 
 @figure_7.table
@@ -55,3 +65,34 @@ def _scores(rows: Rows) -> Table:
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the training losses of Table 14."""
     return small_training.draw(rows.where(result=table_14.name))
+
+
+def _lead(first: Mapping[str, Mapping], method: str, column: str) -> int:
+    """Return how many of the five relaxations with two lines have a higher last loss, or certify fewer images."""
+
+    def score(row: Mapping) -> float:
+        return -row["losses"][-1] if column == "losses" else row["certified"]
+
+    return sum(score(first[method]) > score(first[other]) for other in CERTIFIERS)
+
+
+@figure_7.cells
+def lead_of_programs(rows: Rows) -> dict[str, Value]:
+    """Return `figure-7/triangle/lower-loss-than` and so on, of the first seed with plain components.
+
+    The note has the same with components that are scaled otherwise.
+    """
+    by_scaling = {}
+    own = rows.where(result=table_14.name)
+    for scaling in SCALINGS:
+        first = {method: row for method in METHODS if (row := own.one(scaling=scaling, method=method)) is not None}
+        if len(first) == len(METHODS):
+            by_scaling[scaling] = first
+    values = {}
+    if SCALINGS[0] in by_scaling:
+        for method in PROGRAMS:
+            for name, column in (("lower-loss-than", "losses"), ("certifies-more-than", "certified")):
+                plain, *others = ((scaling, _lead(first, method, column)) for scaling, first in by_scaling.items())
+                note = "; ".join(("one seed", *(f"{count} {scaling}" for scaling, count in others)))
+                values[f"figure-7/{method}/{name}"] = Value(plain[1], note)
+    return values

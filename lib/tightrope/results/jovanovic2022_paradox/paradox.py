@@ -34,7 +34,7 @@ def paradox(rows: Rows, scores: Rows) -> Table:
     by_network = scores.by("network")
     score = {TRAININGS[training_of(network)]: share(own, "certified") for (network,), own in by_network}
     lines = sorted((area[name], name, percent) for name, percent in score.items() if name in area)
-    return Table(("relaxation", "tightness (CR-AUC)", "training score"), [(n, a, s) for a, n, s in lines])
+    return Table(("relaxation", "tightness (CR-AUC)", "training score %"), [(n, a, s) for a, n, s in lines])
 
 
 @table_1.drawing(paradox)

@@ -69,10 +69,18 @@ def totals(rows: Rows) -> Table:
 
 @table_5.cells
 def cells(rows: Rows) -> dict[str, Value]:
-    """Return `table-5/FC/layer-1` and so on: neurons, or kernels of a convolution."""
-    note = "kernels of a convolution, neurons of other layers"
-    return {
-        f"table-5/{row['architecture']}/layer-{i}": Value(size, note)
-        for row in rows
-        for i, size in enumerate(row["sizes"], 1)
-    }
+    """Return `table-5/FC/layer-1` and so on: neurons, or kernels of a convolution, then also their size and stride."""
+    note, values = "kernels of a convolution, neurons of other layers", {}
+    for row in rows:
+        built = Architecture.parse(row["architecture"], tuple(row["input_shape"])).layers
+        for i, (size, layer) in enumerate(zip(row["sizes"], built, strict=True), 1):
+            name = f"table-5/{row['architecture']}/layer-{i}"
+            values[name] = Value(size, note)
+            if layer.kernel is not None:
+                height, width, stride, _ = layer.kernel
+                values |= {
+                    f"{name}/height": Value(height),
+                    f"{name}/width": Value(width),
+                    f"{name}/stride": Value(stride),
+                }
+    return values

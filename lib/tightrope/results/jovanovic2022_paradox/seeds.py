@@ -129,8 +129,8 @@ def _spread(rows: Rows) -> Table:
         deviation = round(float(np.std(shares, ddof=1)), 2) if len(shares) > 1 else None
         ends = round(max(shares), 1), round(float(np.mean(shares)), 1), deviation, round(min(shares), 1)
         lines.append((*key, len(shares), round(float(np.mean(correct[key])), 1), *ends))
-    certified = ("certified: best seed", "mean", "deviation", "worst seed")
-    return Table(("network", "trained with", "seeds", "accuracy", *certified), lines)
+    certified = ("certified %: best seed", "mean %", "deviation %", "worst seed %")
+    return Table(("network", "trained with", "seeds", "accuracy %", *certified), lines)
 
 
 @table_13.table

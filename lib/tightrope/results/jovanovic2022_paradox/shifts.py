@@ -7,10 +7,21 @@ import numpy as np
 from tightrope import figures
 from tightrope.propagation.continuity import jumps as find_jumps
 from tightrope.propagation.continuity import output_gradient, shifted_lower_bounds
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES, broken, label, questions
+from tightrope.results.jovanovic2022_paradox.common import (
+    CERTIFIERS,
+    OWN,
+    PAPER,
+    TITLES,
+    broken,
+    label,
+    parts,
+    questions,
+    size_and_epochs,
+)
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case
 from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
@@ -77,6 +88,7 @@ def _shifted_bounds(name: str) -> Experiment:
     experiment = Experiment(PAPER, name)
     experiment.cases(cases)
     experiment.solve(bound_along_shift)
+    experiment.sized(size_and_epochs)
     experiment.table(jumps)
     experiment.drawing(jumps)(draw)
     return experiment
@@ -84,3 +96,46 @@ def _shifted_bounds(name: str) -> Experiment:
 
 figure_4 = _shifted_bounds("figure-4-shifted-bias")
 figure_10 = _shifted_bounds("figure-10-shifted-bias-mnist")
+
+
+@figure_4.cells
+def jumps_of_one_network(rows: Rows, networks: Sequence[str]) -> dict[str, Value]:
+    """Return `figure-4/box/jumps` and so on, whether a bound jumps, and how many relaxations jump less than CROWN."""
+    found = {row["method"]: len(row["jumps"]) for row in rows.where(network=networks[0])}
+    if len(found) < len(CERTIFIERS):
+        return {}
+    about = f"on {label(networks[0])}, one image"
+    fewer = sum(found[method] < found["crown"] for method in ("hbox", "crown_ibp"))
+    values = {"figure-4/crown/more-jumps-than": Value(fewer, f"{found['crown']} jumps {about}")}
+    for method, count in found.items():
+        word = method.replace("_", "-")
+        values[f"figure-4/{word}/jumps"] = Value(count, about)
+        values[f"figure-4/{word}/discontinuous"] = Value(int(count > 0), f"{count} jumps {about}")
+    return values
+
+
+@figure_10.cells
+def jumps_by_training(rows: Rows, networks: Sequence[str]) -> dict[str, Value]:
+    """Return jumps of continuous relaxations, and what training with a relaxation does to its own bound.
+
+    `figure-10/hbox/fewer-jumps-than` counts the other networks on which hBox jumps more than on the one that it
+    trained; `figure-10/own-tightest` is 1 if, of the networks trained by one relaxation, this has the highest bound of
+    the five at delta = 0 on more than half.
+    """
+    if len(rows) < len(networks) * len(CERTIFIERS):
+        return {}
+    count = {(row["network"], row["method"]): len(row["jumps"]) for row in rows}
+    trained = {OWN[training]: network for network in networks if (training := parts(network)[1]) != "crown-ibp"}
+    values = {
+        f"figure-10/{method}/jumps": Value(sum(count[network, method] for network in networks), "on one image")
+        for method in ("box", "deepz")
+    }
+    for method in {"hbox", "crown"} & set(trained):
+        own, others = count[trained[method], method], [count[n, method] for n in networks if n != trained[method]]
+        note = f"{own} jumps on its own network, {', '.join(map(str, others))} on the others; one image"
+        values[f"figure-10/{method}/fewer-jumps-than"] = Value(sum(own < other for other in others), note)
+    best = {n: max(own, key=lambda row: row["values"][len(row["values"]) // 2]) for (n,), own in rows.by("network")}
+    tightest = sum(best[network]["method"] == method for method, network in trained.items())
+    note = f"on {tightest} of {len(trained)} networks, at delta = 0; one image"
+    values["figure-10/own-tightest"] = Value(int(2 * tightest > len(trained)), note)
+    return values

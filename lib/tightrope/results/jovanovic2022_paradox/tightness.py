@@ -17,6 +17,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     label,
     letter_of,
     questions,
+    size_and_epochs,
     trained_here,
 )
 from tightrope.results.jovanovic2022_paradox.cross_certification import short_search
@@ -29,6 +30,8 @@ from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
 CURVES = (*CERTIFIERS, "crown_0")
+#: Classes of tightness as printed (Table 2), from loose to tight.
+CLASSES = {"low": ("box",), "mid": ("hbox", "crown_ibp"), "high": ("deepz", "crown")}
 #: Relaxations whose region grows with the radius, so that what is certified at one radius is at every smaller one:
 #: their set for l <= h <= u is inside that for wider l, u. The lower lines of DeepZ and CROWN move, and theirs is not.
 MONOTONE = ("box", "hbox", "crown_0", *PROGRAMS)
@@ -230,6 +233,7 @@ def cr_curves(name: str, cases: Callable[..., list[dict]]) -> Experiment:
     experiment = Experiment(PAPER, name)
     experiment.cases(cases)
     experiment.solve(as_in_table_4)
+    experiment.sized(size_and_epochs)
     for table in (areas, shared_areas, order):
         experiment.table(table)
     experiment.drawing(shared_areas)(draw)
@@ -249,3 +253,38 @@ def cells(
     """Return `table-4/crown-ibp/A` and so on."""
     found = values_of_areas(rows, networks, image_counts, program_images)
     return {f"table-4/{method}/{letter}": value for method, letter, value in found}
+
+
+@figure_2.cells
+def order_of_classes(rows: Rows, networks: Sequence[str], image_counts: Sequence[int]) -> dict[str, Value]:
+    """Return how many pairs of relaxations of neighbouring classes have areas in the order of the classes."""
+    found = {method.replace("-", "_"): value for method, _, value in values_of_areas(rows, networks, image_counts)}
+    if len(found) < len(CURVES):
+        return {}
+    low, mid, high = ([found[method] for method in names] for names in CLASSES.values())
+    pairs = {"low-below-mid": (low, mid), "mid-below-high": (mid, high)}
+    return {
+        f"figure-2/{name}": Value(sum(a.value < b.value for a in loose for b in tight), loose[0].note)
+        for name, (loose, tight) in pairs.items()
+    }
+
+
+@figure_9.cells
+def place_of_programs(
+    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], program_images: int | None
+) -> dict[str, Value]:
+    """Return how many relaxations are on the side of Triangle and Parallelogram that Appendix B says."""
+    complete = list(values_of_areas(rows, networks, image_counts, program_images))
+    if len(complete) < len(CURVES) + len(PROGRAMS):
+        return {}
+    own = shared(rows)
+    area = {method: cr_auc(*cr_curve(part)) for (method,), part in own.by("method")}
+    letter, images = letter_of(rows[0]["network"]), own.where(method="triangle").total("count")
+    note = trained_here(letter, images) if letter else ""
+    others = [method for method in area if method not in ("triangle", "crown_0")]
+    inside = area["parallelogram"]
+    return {
+        "figure-9/triangle/tighter-than": Value(sum(area["triangle"] > area[other] for other in others), note),
+        "figure-9/parallelogram/above-mid": Value(sum(area[other] < inside for other in CLASSES["mid"]), note),
+        "figure-9/parallelogram/below-high": Value(sum(area[other] > inside for other in CLASSES["high"]), note),
+    }

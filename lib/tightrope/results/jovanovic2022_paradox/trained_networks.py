@@ -12,6 +12,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     one_image,
     questions,
     share,
+    size_and_epochs,
     trained_here,
 )
 from tightrope.workbench.cases import box_case, dataset, entry, groups
@@ -22,6 +23,7 @@ from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
 table_3 = Experiment(PAPER, "table-3-tightness-experiments")
+table_3.sized(size_and_epochs)
 
 
 @table_3.cases
@@ -60,8 +62,8 @@ def robustness(rows: Rows) -> Table:
         shares = [share(attacked, name) if attacked else None for name in ("standing", "certified")]
         radius = attacked[-1]["epsilon_pixel"] if attacked else None
         lines.append((label(network), epochs, share(own, "correct"), radius, *shares))
-    head = ("network", "epochs", "accuracy", "radius", "PGD", "CROWN certifies")
-    return Table(head, lines, tolerance={"PGD": one_image(rows)})
+    head = ("network", "epochs", "accuracy %", "radius (pixels)", "PGD %", "CROWN certifies %")
+    return Table(head, lines, tolerance={"PGD %": one_image(rows)})
 
 
 @table_3.drawing(robustness)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from tightrope import zoo
-from tightrope.regions import Ball, pixel_ball
+from tightrope.question import Question
+from tightrope.regions import pixel_ball
 from tightrope.workbench.cases import dataset, entry, is_drawn
 
 PAPER = "salman2019-barrier"
@@ -29,10 +29,10 @@ def title(network: str) -> str:
     return "-".join(part.upper() for part in parts if not part.startswith("0."))
 
 
-def questions(case: Mapping) -> tuple[zoo.Entry, list[Ball], list[int]]:
-    """Return the network of a case, and for its images the balls, cut to the pixel range, and the labels."""
+def questions(case: Mapping) -> list[Question]:
+    """Return for each image of a case its network, its ball, cut to the pixel range, and its label."""
     network, data = entry(case["network"]), dataset(case["dataset"])
     images = range(case["first"], case["first"] + case["count"])
     radius, normalisation = case["epsilon_pixel"], network.normalisation
     balls = [pixel_ball(data.image(i), "inf", radius, normalisation, case["clip"]) for i in images]
-    return network, balls, [data.label(i) for i in images]
+    return [Question(network.network, ball, data.label(i)) for i, ball in zip(images, balls, strict=True)]

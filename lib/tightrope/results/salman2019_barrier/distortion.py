@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 
 from tightrope import datasets, figures
-from tightrope.attacks import foolbox_pgd_each
+from tightrope.attacks import foolbox_pgd
 from tightrope.errors import InputError
-from tightrope.networks import FeedForward
+from tightrope.question import Limits, Question
 from tightrope.regions import Ball
 from tightrope.results.salman2019_barrier.common import PAPER, title
 from tightrope.results.salman2019_barrier.robust_error import STEP, STEPS
@@ -72,15 +72,16 @@ def minimum_distortions(case: Mapping) -> dict:
     center = scale.to_input(data.image(case["image"]))
     label, largest = int(found.network.predict(center)), 1 / scale.std
     began = time.perf_counter()
-    aimed = attacked_distortion(found.network, center, label, largest=largest, seed=options["seed"]).upper
-    pgd = authors_distortion(found.network, center, label, STEP / scale.std, largest)
+    asked = Question(found.network, Ball(center, largest, "inf"), label)
+    aimed = attacked_distortion(asked, Limits(0.01, seed=options["seed"])).upper
+    pgd = authors_distortion(asked, STEP / scale.std)
     seconds["pgd"] = round(time.perf_counter() - began, 3)
     radii, lower = {}, 0.0
     for method, width in METHODS.items():
         if method in case["method"].split("+") and aimed < np.inf:
             began = time.perf_counter()
-            limits = dict(lower=lower, steps=options["steps"], tolerance=width)
-            bracket = certified_distortion(found.network, center, label, method, min(aimed, pgd), **limits)
+            ends = {"lower": lower, "upper": min(aimed, pgd)}
+            bracket = certified_distortion(asked, method, Limits(width), **ends, steps=options["steps"])
             lower = bracket.lower
             radii[method] = [bracket.lower * scale.std, bracket.upper * scale.std]
             seconds[method] = round(time.perf_counter() - began, 3)
@@ -88,18 +89,21 @@ def minimum_distortions(case: Mapping) -> dict:
     return {"label": label, **attacked, "radii": radii, "seconds": seconds}
 
 
-def authors_distortion(network: FeedForward, center: np.ndarray, label: int, step: float, largest: float) -> float:
+def authors_distortion(question: Question, step: float) -> float:
     """Return the radius from which on the authors' attack finds another label, in input units; inf if it does not.
 
     Their attack is that of Table 1 (40 steps of `step` from the image on); how they bisect is not in their code.
     """
 
+    ball = question.region.require_box("the authors' attack is")
+
     def survives(radius: float) -> bool:
         settings = {"steps": STEPS, "relative_step": step / radius, "random_start": False}
-        return foolbox_pgd_each(network, [Ball(center, radius, "inf")], [label], **settings)[0] is None
+        asked = Question(question.network, Ball(ball.center, radius, "inf"), question.label)
+        return foolbox_pgd(asked, **settings) is None
 
     with one_torch_thread():
-        return np.inf if survives(largest) else bisect(survives, 0.0, largest, PGD_WIDTH).upper
+        return np.inf if survives(ball.radius) else bisect(survives, 0.0, ball.radius, PGD_WIDTH).upper
 
 
 def gap(row: Mapping, method: str) -> float:

@@ -5,6 +5,7 @@ regions of several radii as the largest difference that contradicts it. Where tw
 two sides are computed by different code wherever there is some.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -115,8 +116,9 @@ def cases(network: str, images: int, epsilons: Sequence[float]) -> list[dict]:
 @figure_1.solve
 def margins_by_node(case: Mapping) -> dict:
     """Bound the margins of one image by every node."""
-    network, (region,), (label,) = questions(case)
-    margins = {name: np.delete(node(network.network, region, label), label) for name, node in NODES.items()}
+    (asked,) = questions(case)
+    network, region, label = asked.network, asked.region, asked.label
+    margins = {name: np.delete(node(network, region, label), label) for name, node in NODES.items()}
     return {"label": label, "margins": {name: [float(v) for v in values] for name, values in margins.items()}}
 
 
@@ -170,8 +172,14 @@ def draw(rows: Rows) -> figures.Drawing:
 
 @figure_1.cells
 def cells(rows: Rows, images: int, epsilons: Sequence[float]) -> dict[str, Value]:
-    """Return the share of the arrows that hold."""
+    """Return `figure-1/deepz/fast-lin` and so on: 1 for an arrow that holds, else 0."""
     if len(rows) < images * len(epsilons):
         return {}
-    kept = sum(is_kept(rows, relation) for relation in RELATIONS)
-    return {"figure-1/arrows": Value(100 * kept / len(RELATIONS), f"{len(RELATIONS)} arrows, {len(rows)} regions")}
+    values = {}
+    for relation in RELATIONS:
+        name = "/".join(
+            "-".join(re.findall(r"[a-z0-9]+", node.lower())) for node in (relation.tighter, relation.looser)
+        )
+        note = f"up to {relation.tolerance:g} relative on {len(rows)} regions, a finite sample"
+        values[f"figure-1/{name}"] = Value(int(is_kept(rows, relation)), note)
+    return values

@@ -14,6 +14,7 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.attacks import foolbox_pgd_each
+from tightrope.question import Limits
 from tightrope.results.salman2019_barrier.common import PAPER, questions, title
 from tightrope.threads import one_torch_thread
 from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, certify_boxes
@@ -132,7 +133,7 @@ def cases(lines: Sequence[Sequence], images: int, time_limit: float, subproblems
 @authors_pgd.solve
 def attack_as_the_authors(case: Mapping) -> dict:
     """Attack each image of a group with the authors' settings."""
-    (network, balls, labels), options = questions(case), case["options"]
+    asked, options = questions(case), case["options"]
     settings = {
         "steps": options["steps"],
         "random_start": False,
@@ -140,8 +141,9 @@ def attack_as_the_authors(case: Mapping) -> dict:
     }
     began = time.process_time()
     with one_torch_thread():
-        found = foolbox_pgd_each(network.network, balls, labels, **settings)
-    right = network.network.predict(np.array([ball.center for ball in balls])) == labels
+        found = foolbox_pgd_each(asked, **settings)
+    predicted = asked[0].network.predict(np.array([one.region.center for one in asked]))
+    right = predicted == [one.label for one in asked]
     letters = (By.WRONG if not ok else By.FOOLBOX if hit else By.NOTHING for ok, hit in zip(right, found, strict=True))
     return {"decided_by": "".join(by.value for by in letters), "seconds": round(time.process_time() - began, 3)}
 
@@ -149,7 +151,7 @@ def attack_as_the_authors(case: Mapping) -> dict:
 @up_to_lp_all.solve
 def verify_up_to_lp_all(case: Mapping) -> dict:
     """Decide each image of a group as far as LP-ALL can."""
-    decisions, outcome = _decide(case, time_limit=0)
+    decisions, outcome = _decide(case, complete=False)
     # The images for which LP-ALL, or LP-GREEDY, is closest to certifying or to not certifying.
     return {
         "decided_by": outcome["decided_by"],
@@ -184,11 +186,11 @@ def verify_by_cascade(case: Mapping) -> dict:
     }
 
 
-def _decide(case: Mapping, **more: float) -> tuple[list[Decision], dict]:
+def _decide(case: Mapping, complete: bool = True) -> tuple[list[Decision], dict]:
     """Return the decisions of a case, and what every row says of them."""
-    network, balls, labels = questions(case)
-    began = time.process_time()
-    decisions = certify_boxes(network.network, balls, labels, **case["options"], **more)
+    asked, options, began = questions(case), case["options"], time.process_time()
+    limits = Limits(time=options.get("time_limit"), seed=options["seed"])
+    decisions = certify_boxes(asked, limits, subproblems=options.get("subproblems"), complete=complete)
     spent: dict[str, list[float]] = {}
     for decision in decisions:
         for by, seconds in decision.seconds.items():

@@ -1,7 +1,11 @@
-"""What is asked of a network on a region, and how far its solves may go: checked once, before anything is solved."""
+"""What is asked of a network on a region, how far its solves may go, and what the answers are.
 
-from collections.abc import Iterable
+The first two are checked once, before anything is solved.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -10,7 +14,9 @@ from tightrope.arguments import require_network, require_region
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.regions import Ball, Region
-from tightrope.solvers.report import Stop
+
+#: Asked between iterations, from the thread that solves: True ends the solve. `threading.Event().is_set` is one.
+Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -123,3 +129,16 @@ class Limits:
 
 #: A relative gap of 1e-5, without a limit of time.
 DEFAULT = Limits()
+
+
+class Verdict(StrEnum):
+    """The answer to a yes-or-no question. A failure is never a number.
+
+    CERTIFIED is proven; COMPUTED is the same answer by the word of a floating-point solver, which nothing has checked.
+    """
+
+    CERTIFIED = "certified"
+    COMPUTED = "computed"
+    FALSIFIED = "falsified"
+    UNKNOWN = "unknown"
+    FAILED = "failed"

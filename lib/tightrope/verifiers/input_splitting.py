@@ -1,0 +1,144 @@
+"""Branch and bound on the inputs: boxes are halved until each is decided, many at a time, for networks with few inputs.
+
+A box is closed for a case as soon as CROWN proves that one of the case's constraints cannot be met on it. The input to
+halve is the one whose width, times the gradient at the middle, matters most to the constraint that is nearest to that.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tightrope.networks import FeedForward
+from tightrope.propagation.bounds import bounds
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.operators import Affine, operators
+from tightrope.propagation.rounding import allowance
+
+#: Boxes that are bounded together, and boxes that may wait.
+BATCH, MOST = 512, 500_000
+
+
+@dataclass(frozen=True, eq=False)
+class _Boxes:
+    """Boxes (N, p0), the case of each (N,), and how far it is from being closed (N,)."""
+
+    lower: Tensor
+    upper: Tensor
+    case: Tensor
+    score: Tensor
+
+    def __len__(self) -> int:
+        return len(self.case)
+
+    def rows(self, chosen: Tensor | slice) -> "_Boxes":
+        return _Boxes(self.lower[chosen], self.upper[chosen], self.case[chosen], self.score[chosen])
+
+    @staticmethod
+    def join(parts: "Sequence[_Boxes]") -> "_Boxes":
+        sides = ([getattr(part, name) for part in parts] for name in ("lower", "upper", "case", "score"))
+        return _Boxes(*(torch.cat(side) for side in sides))
+
+
+@dataclass(eq=False)
+class Splitting:
+    """What was found: `open` cases, in no order, and how many boxes were bounded."""
+
+    open: list[int] = field(default_factory=list)
+    boxes: int = 0
+
+
+def split_inputs(
+    network: FeedForward,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    limits: np.ndarray,
+    look: Callable[[int, np.ndarray], bool],
+    until: float,
+) -> Splitting:
+    """Close cases: is there an x between lower and upper with F_i(x) >= -limits_i for all i?
+
+    Parameters
+    ----------
+    network
+        F, with k outputs.
+    lower, upper : (M, p0)
+        The boxes of M cases.
+    limits : (M, k)
+    look
+        Called with a case and the points (n, p0) of its boxes at which float64 meets its constraints; True ends all.
+    until
+        The processor time at which what is open stays so.
+    """
+    layers = operators(network)
+    low, high = torch.tensor(lower), torch.tensor(upper)
+    needed = -torch.tensor(limits)  # F_i < needed_i for some i closes a box
+    count = len(low)
+    waiting = _Boxes(low, high, torch.arange(count), torch.full((count,), np.inf, dtype=torch.float64))
+    found = Splitting()
+    with torch.no_grad():
+        while len(waiting):
+            if time.process_time() > until or len(waiting) > MOST:
+                found.open = waiting.case.unique().tolist()
+                return found
+            order = torch.argsort(waiting.score, descending=True)
+            now, waiting = waiting.rows(order[:BATCH]), waiting.rows(order[BATCH:])
+            found.boxes += len(now)
+            inputs = InputSet(now.lower, now.upper)
+            proven = bounds(layers, inputs, "crown")
+            most = proven.output_upper + allowance(layers, inputs, proven)
+            slack = most - needed[now.case]
+            slack, constraint = torch.where(slack.isnan(), np.inf, slack).min(1)
+            left = ~(slack < 0)
+            now, constraint = now.rows(left), constraint[left]
+            if not len(now):
+                continue
+            middle = (now.lower + now.upper) / 2
+            slopes = _gradients(layers, middle, constraint)
+            corner = torch.where(slopes > 0, now.upper, now.lower)
+            if any(_seen(network, points, now.case, needed, look) for points in (middle, corner)):
+                return found
+            width = now.upper - now.lower
+            divides = (middle > now.lower) & (middle < now.upper)
+            matters = torch.where(divides, (slopes.abs() + 1e-9) * width, -1.0)
+            value, axis = matters.max(1)
+            if bool((value < 0).any()):  # a point that is not decided
+                found.open = torch.cat([now.case, waiting.case]).unique().tolist()
+                return found
+            waiting = _Boxes.join([*_halved(now, axis, slack[left]), waiting])
+    return found
+
+
+def _gradients(layers: Sequence[Affine], x: Tensor, rows: Tensor) -> Tensor:
+    """Return the gradient (N, p0) of output rows_n at each of the points x (N, p0)."""
+    with torch.enable_grad():
+        x = x.clone().requires_grad_(True)
+        value = x
+        for i, layer in enumerate(layers):
+            value = layer.linear(value.relu() if i else value) + layer.bias
+        (gradient,) = torch.autograd.grad(value.gather(1, rows[:, None]).sum(), x)
+    return gradient
+
+
+def _halved(boxes: _Boxes, axis: Tensor, score: Tensor) -> tuple[_Boxes, _Boxes]:
+    """Return the lower and the upper half of each box along its own axis."""
+    rows = torch.arange(len(boxes))
+    middle = (boxes.lower[rows, axis] + boxes.upper[rows, axis]) / 2
+    lower, upper = boxes.lower.clone(), boxes.upper.clone()
+    lower[rows, axis], upper[rows, axis] = middle, middle
+    return (
+        _Boxes(boxes.lower, upper, boxes.case, score),
+        _Boxes(lower, boxes.upper, boxes.case, score),
+    )
+
+
+def _seen(
+    network: FeedForward, points: Tensor, cases: Tensor, needed: Tensor, look: Callable[[int, np.ndarray], bool]
+) -> bool:
+    """Whether one of the points (N, p0) is a counterexample to its case."""
+    meets = (network.logits(points.numpy()) >= needed[cases].numpy()).all(1)
+    chosen, rows = cases.numpy()[meets], points.numpy()[meets]
+    return any(look(int(case), rows[chosen == case]) for case in np.unique(chosen))

@@ -1,0 +1,53 @@
+"""The order as an axis: every bound above what is attained, and the defaults show what an order buys."""
+
+import numpy as np
+import pytest
+
+from tightrope.explorers import along_orders, orders
+from tightrope.question import Verdict
+
+
+def last(**changed):
+    """The complete answer for the defaults with some changes."""
+    state = dict(network="digits/mondeq-16", image=4, label=8, norm="inf", epsilon_pixel=0.12, clip=False) | changed
+    *_, answer = along_orders._stages(state, lambda: False)
+    return answer
+
+
+def test_by_default_an_order_changes_the_verdict():
+    """1 leaves the label open, 1+cuts proves it, and branch and bound agrees."""
+    explorer = orders(background=False)
+    assert repr(explorer).endswith("certified: 1+cuts is the first order that proves it")
+    answer = last()
+    assert list(answer.bounds) == ["interval", "zonotope", "1", "1+bounds", "1+cuts", along_orders.EXACT]
+    assert answer.bounds["1+bounds"] > 0 > answer.bounds["1+cuts"] and answer.verdict is Verdict.CERTIFIED
+    assert answer.attained < min(answer.bounds.values())
+
+
+def test_only_order_2_proves_the_label_in_the_plane():
+    """And its region is drawn."""
+    answer = last(network=along_orders.PLANE, epsilon_pixel=0.6)
+    assert [order for order, bound in answer.bounds.items() if bound < 0] == ["2", along_orders.EXACT]
+    assert answer.attained < answer.bounds["2"]
+    drawn = along_orders._plane(answer)
+    inside = drawn["inside"] < 0
+    assert inside.any() and drawn["margin"][inside].max() < answer.bounds["2"]
+    assert along_orders.orders_view(answer).png.startswith(b"\x89PNG")
+
+
+def test_an_attack_is_the_floor():
+    """Where it reaches the label nothing is proven."""
+    answer = last(epsilon_pixel=0.3)
+    assert answer.attained >= 0 and answer.verdict is Verdict.FALSIFIED
+    assert min(answer.bounds.values()) >= answer.attained
+    assert "falsified" in along_orders.orders_view(answer).text
+
+
+@pytest.mark.parametrize("label", [0, 3])
+def test_the_true_label_gives_way_to_the_next(label):
+    assert ("against 1," if label == 0 else "against 3,") in last(label=label, epsilon_pixel=0.01).about
+
+
+def test_what_is_drawn_of_bounds_is_rounded_outward():
+    figure = along_orders.figures.order_axis({"1": 0.12341, "2": np.inf}, -0.125).figure
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.124", "attained by an attack: -0.125"]
