@@ -126,12 +126,13 @@ def arrays_of(network: MonDEQ | FeedForward) -> tuple[str, dict[str, np.ndarray]
 
     Raises
     ------
-    InputError
-        There are no certificate files for this kind of network.
+    InputError, NetworkError
+        There are no certificate files for this kind of network, or for its nonlinearities.
     """
     if isinstance(network, MonDEQ):
         return "mondeq", {name: getattr(network, name) for name in ("W", "U", "u", "C", "c")}
     if isinstance(network, FeedForward):
+        network.require_relu("certificate files are about", "the verdict of certify, whose bounds are rounded outward")
         return "relu", network.arrays()
     kinds = "a MonDEQ or a FeedForward"
     raise InputError(f"network: there are certificate files for {kinds}, not for a {type(network).__name__}.")
@@ -143,7 +144,7 @@ def digest(network: MonDEQ | FeedForward) -> str:
 
 
 def find_network(sha256: str) -> MonDEQ | FeedForward:
-    """Return the network of the zoo with this :func:`digest`, of those that are on this machine.
+    """Return the network of the zoo with this :func:`digest`, itself or as a monDEQ, of those that are on this machine.
 
     Raises
     ------
@@ -153,7 +154,8 @@ def find_network(sha256: str) -> MonDEQ | FeedForward:
     for name in filter(zoo.available, zoo.names()):
         try:
             network = zoo.get(name).network
-            if digest(network) == sha256:
+            layers = isinstance(network, FeedForward) and network.is_dense  # Shor's relaxation is of dense layers
+            if sha256 == digest(network) or (layers and sha256 == digest(network.to_mondeq())):
                 return network
         except TightropeError:  # of another kind, or damaged: not the one that is looked for
             continue

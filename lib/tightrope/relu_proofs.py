@@ -19,6 +19,7 @@ from tightrope.networks import FeedForward
 from tightrope.proofs import (
     DISTANCE_DIGITS,
     Proof,
+    arrays_of,
     checked,
     decimal_above,
     decimal_below,
@@ -192,7 +193,7 @@ class _Writer:
     def __init__(self, network: FeedForward, region: Region, label: int) -> None:
         self.network, self.label = network, label
         self.header, self.arrays = region.stated()
-        weights = {name: np.asarray(array) for name, array in network.arrays().items()}
+        weights = {name: np.asarray(array) for name, array in arrays_of(network)[1].items()}
         self.proofs = relu.Proofs(Network.read(weights), regions.read(self.header, self.arrays))
         self.claims: list[dict] = []
         self.rows: dict[str, list[np.ndarray]] = {}

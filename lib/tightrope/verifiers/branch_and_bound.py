@@ -96,6 +96,7 @@ def branch_and_bound(
         Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """
     network, box = question.layers, question.region.require_box("branch and bound is")
+    network.require_relu("branch and bound splits")
     if batch < 1:
         raise InputError(f"batch: got {batch}; give a positive number.")
     began, began_cpu = time.perf_counter(), time.process_time()
@@ -192,7 +193,7 @@ class _Tree:
         self.alive = list(zip(keep, root.triangles.lower, strict=True))
         layers = operators(question.layers)
         A, constant = specification(layers[-1], torch.tensor([question.label]))
-        constant = constant + 2.01 * composed(layers, inputs, root.triangles.upper).max(1, keepdim=True).values
+        constant = constant + 2.01 * composed(layers, inputs, root.triangles).max(1, keepdim=True).values
         others = torch.tensor(question.targets)
         self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
         self.count, self.stuck = 0, False

@@ -81,6 +81,7 @@ def mixed_integer(
         If the region is no box.
     """
     network, label = question.layers, question.label
+    network.require_relu("mixed-integer programs are of")
     box = question.region.require_box("the mixed-integer program is")
     began = time.perf_counter()
 
