@@ -11,9 +11,9 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.propagation.fixpoint import fixpoint_bounds
-from tightrope.question import Verdict
+from tightrope.question import Limits, Verdict
 from tightrope.results.chen2021_mondeq.common import PAPER, SETS, first_images, question
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 from tightrope.workbench.cases import ball_case
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.rows import Rows, percent
