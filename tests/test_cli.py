@@ -128,7 +128,7 @@ def test_certify_a_property(tmp_path, monkeypatch):
         ((*OWN, "--image", "digits:0"), "--epsilon-pixel"),
         ((*OWN, "--image", "digits:0", "--epsilon-pixel", "0.1", "--normalisation", "x"), "MEAN,STD"),
         ((*OWN, "--property", str(file), "--method", "box", "--norm", "2"), "--norm, --method: a property has its own"),
-        ((*OWN, "--image", "digits:0", "--epsilon-pixel", "0.1", "--activation", "tanh"), "unknown activation"),
+        ((*OWN, "--image", "digits:0", "--epsilon-pixel", "0.1", "--activation", "sine"), "unknown activation"),
         (("certify", "--network", "digits/mondeq-16", "--property", str(file)), "FeedForward"),
         (("certify", "--network", "digits/mondeq-16", "--image", "digits:0", "--epsilon-pixel", "0.1", "--method",
           "crown"), "unknown method"),
@@ -251,7 +251,7 @@ def test_certify_help_lists_every_method():
         ("crown", "0.01", "F_1 - F_0 <= -"),
         ("crown", "0.2", "at a point"),
         ("cascade", "0.01", "F_1 - F_0 <= -"),
-        ("cascade", "0.08", " leaves"),
+        ("cascade", "0.08", "as a monDEQ"),
         ("lp-all", "0.05", "F_1 - F_0 <= -"),
         ("branch-and-bound", "0.08", " leaves"),
     ],
@@ -267,14 +267,18 @@ def test_what_is_proven_of_a_feed_forward_network_is_a_file(tmp_path, method, ra
     assert checked.output.count(" - F_0 <= -") == (9 if "point" not in words else 0)
 
 
-def test_the_file_of_a_relaxation_of_layers_as_a_mondeq_says_so(tmp_path):
-    """It is checked with the network's name, as no network of the zoo has its SHA-256."""
+def test_the_file_of_a_relaxation_of_layers_as_a_mondeq_says_so(tmp_path, monkeypatch):
+    """It is found among the networks of the zoo and what they are as monDEQs, or named; another's is neither."""
     file = str(tmp_path / "image.cert")
     question = ["certify", "--network", "digits/relu-16", "--image", "digits:0", "--epsilon-pixel", "0.01"]
     done = CliRunner().invoke(main, [*question, "--method", "shor", "--label", "3", "--certificate", file])
     assert done.exit_code == 0, done.output
-    checked = CliRunner().invoke(main, ["verify", file, "--network", "digits/relu-16"])
-    assert checked.exit_code == 0 and "as a monDEQ" in checked.output and "PROVEN (exact)  F_3 - F_0" in checked.output
+    for named in ((), ("--network", "digits/relu-16")):
+        checked = CliRunner().invoke(main, ["verify", file, *named])
+        assert checked.exit_code == 0 and "as a monDEQ" in checked.output
+        assert "PROVEN (exact)  F_3 - F_0" in checked.output
+    monkeypatch.setattr(zoo, "names", lambda: ("digits/relu-16",))
+    monkeypatch.setattr(zoo, "available", lambda name: False)
     unknown = CliRunner().invoke(main, ["verify", file])
     assert unknown.exit_code == 2 and "name it by --network" in unknown.output
 

@@ -21,6 +21,7 @@ from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Polytope
 from tightrope.verifiers import robustness
 from tightrope.verifiers.branch_and_bound import branch_and_bound
+from tightrope.verifiers.cascade import certify_boxes
 from tightrope.verifiers.distortion import attacked_distortion, certified_distortion
 from tightrope.verifiers.relu_lipschitz import METHODS as LIPSCHITZ
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
@@ -92,7 +93,7 @@ def linear(bed: Bed, rng, network: FeedForward, region, label: int, pieces: Piec
             bed.holds(f"{method}, batch", not wrong, "certified, but it is reached")
     for method in rng.permutation(list(relu_proofs.RULES))[:2].tolist():
         with bed.asking("certificates: linear"):
-            proof = relu_proofs.linear(network, region, label, method)
+            proof = relu_proofs.linear(Question(network, region, label), method)
             certificates.relu(bed, "linear", proof, rng, network, stated)
 
 
@@ -141,6 +142,12 @@ def layers(
         if found.root is not None:
             proof = relu_proofs.layerwise(network, region, found.root, found.leaves)
             certificates.relu(bed, "branch-and-bound", proof, rng, network, stated)
+    if network.is_dense:
+        with bed.asking("order 1, 1+cuts, phases"):
+            (each,) = certify_boxes([Question(network, region, label)], Limits(time=PATIENCE), semidefinite=True)
+            decided(bed, "order 1, 1+cuts, phases", each.by.verdict, each.attack, network, region, label, exact)
+            for letter, bound in each.shor.items():
+                bed.above(f"{letter} of the cascade", bound, max(exact.values()), "the largest")
 
 
 def decided(bed: Bed, method: str, verdict: Verdict, hit: Attack | None, network, region, label: int, exact) -> None:

@@ -84,6 +84,43 @@ def error_bars(bars: Sequence[tuple], title: str) -> Drawing:
     return Drawing(figure, title)
 
 
+def barrier_bars(bars: Sequence[tuple], title: str) -> Drawing:
+    """Draw one bar per line of Table 1: which relaxation certifies how much, with LP-ALL's limit as a thick line.
+
+    Bars are (label, note at the right end, attacked, then what is not certified by the exact verifier, 1+cuts, order 1,
+    LP-ALL, LP-LAST, LP-GREEDY), in percent of the images.
+    """
+    parts = [
+        ("attacked", ATTACKED),
+        ("open", UNDECIDED),
+        ("certified by branch and bound", "#0d2b46"),
+        ("by 1+cuts", CERTIFIED),
+        ("by order 1", "#3f7cb0"),
+        ("by LP-ALL too", RELAXED),
+        ("by LP-LAST too", "#a3bfdb"),
+        ("by LP-GREEDY too", GREEDY_ONLY),
+    ]
+    with canvas(7.6, 0.4 * len(bars) + 1.5) as figure:
+        axes = figure.add_subplot()
+        heights = -np.arange(len(bars))
+        for y, (_, note, *ends) in zip(heights, bars, strict=True):
+            left = 0.0
+            for (_, colour), end in zip(parts, (*ends, 100.0), strict=True):
+                axes.barh(y, end - left, left=left, height=0.7, color=colour, edgecolor="white", linewidth=0.4)
+                left = end
+            axes.plot([ends[4], ends[4]], [y - 0.45, y + 0.45], color=INK, linewidth=2.2, zorder=5, clip_on=False)
+            axes.text(101, y, note, va="center", ha="left", color=MUTED, fontsize=8)
+        axes.set_yticks(heights, [bar[0] for bar in bars])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("percent of the first test images; right: how many, and seconds of order 1 for an open one")
+        axes.spines["left"].set_visible(False)
+        handles = [Patch(color=colour, label=name) for name, colour in parts]
+        handles += axes.plot([], [], color=INK, linewidth=2.2, label="the barrier: LP-ALL")
+        legend(figure, handles, 3, fontsize=8)
+    return Drawing(figure, title)
+
+
 def gap_bars(gaps: Sequence[tuple], title: str) -> Drawing:
     """Draw median gaps with intervals: (network, method, median, low, high, images), in percent."""
     networks = list(dict.fromkeys(gap[0] for gap in gaps))

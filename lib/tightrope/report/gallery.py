@@ -41,6 +41,7 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
         "chen2021-mondeq/figure-1-",
     ),
     "How tight is a relaxation?": (
+        "explore/barrier",
         "explore/relaxations",
         "salman2019-barrier/figure-",
         "jovanovic2022-paradox/figure-1-",

@@ -29,7 +29,8 @@ class SolveReport:
     a bound only after :func:`tightrope.solvers.sound.sound_bound` has checked it: the smallest y_0 with
     y_0 E_00 - C - sum_k y_k A_k >= 0 for the `multipliers` y (k,), y_k >= 0 for inequalities; None if there are none.
     Residuals and gap are relative, |primal - dual| / (1 + |primal| + |dual|). `mean` (N,) is row 0 of the last X, the
-    moments of degree one: a point that need not be feasible, None if not kept.
+    moments of degree one: a point that need not be feasible, None if not kept. `core` (q, q) are the moments of the
+    core's coordinates (:class:`tightrope.solvers.arrow.ArrowData`) in the last X, likewise.
     """
 
     status: Status
@@ -44,6 +45,7 @@ class SolveReport:
     solver: str
     version: str
     mean: np.ndarray | None = None
+    core: np.ndarray | None = None
 
 
 def end_if(stop: Stop | None) -> None:

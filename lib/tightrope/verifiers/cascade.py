@@ -4,11 +4,14 @@ LP-GREEDY (DeepZ), CROWN and Foolbox's attack for all images at once, then for e
 LP-ALL by linear programs where the dual is too close to 0 to tell, the attack aimed at the labels that LP-ALL leaves
 open, and branch and bound. CROWN proves nothing that LP-ALL does not, so what is certified up to there is what LP-ALL
 certifies; what is attacked is certified by none of them.
+
+With `semidefinite`, what LP-ALL leaves open goes on to Shor's relaxation of the network as a monDEQ instead: order 1
+with bounds, 1+cuts, and branch and bound on phases with that relaxation at its nodes.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import cast
@@ -16,10 +19,10 @@ from typing import cast
 import numpy as np
 
 from tightrope import attacks
-from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.errors import CertificateError, InputError
-from tightrope.networks import FeedForward
+from tightrope.errors import CertificateError, InputError, NetworkError
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
@@ -27,7 +30,10 @@ from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
+from tightrope.verifiers.phases import Phases
+from tightrope.verifiers.reweighting import Reweighting, reweightable
 from tightrope.verifiers.stages import through
+from tightrope.verifiers.tightening import Tightened, Tightening
 from tightrope.verifiers.triangle import layerwise_bounds
 
 #: Of branch and bound for one image.
@@ -37,6 +43,8 @@ NEAR = 3e-3
 #: Steps of the dual's first try, and how far above 0 its bound, relative to 1 + LP-GREEDY's, leaves no doubt that
 #: LP-ALL certifies nothing: several times what more steps gain. A proof is not at stake, only what is left open.
 ROUGH, CLEAR = 5, 0.06
+#: Most unstable neurons for which products of facts are added to Shor's relaxation: seconds a label.
+MOST_CUT = 200
 #: Beyond LP-ALL's bound, how far below 0 its maximisers are when a short attack is not worth its time: none of the
 #: 1,084 images of MNIST that it found on six lines of Table 1 was further.
 HOPELESS = 0.6
@@ -52,6 +60,9 @@ class By(StrEnum):
     PGD = "p"
     DUAL = "d"
     PROGRAM = "h"
+    SHOR = "s"
+    CUTS = "k"
+    PHASES = "t"
     TREE = "b"
     TREE_ATTACK = "a"
     NOTHING = "?"
@@ -59,7 +70,7 @@ class By(StrEnum):
     @property
     def verdict(self) -> Verdict:
         """What it decided."""
-        if self in (By.GREEDY, By.CROWN, By.DUAL, By.PROGRAM, By.TREE):
+        if self in (*LP_ALL, By.SHOR, By.CUTS, By.PHASES, By.TREE):
             return Verdict.CERTIFIED
         return Verdict.UNKNOWN if self is By.NOTHING else Verdict.FALSIFIED
 
@@ -86,6 +97,8 @@ class Decision:
         Processor time by the method's letter; that of what is done for all images at once is shared among them.
     reason
         Why it is open.
+    shor
+        Proven bounds of the largest margin by the letter of Shor's relaxations that were asked.
     """
 
     by: By
@@ -95,6 +108,7 @@ class Decision:
     subproblems: int
     seconds: dict[str, float]
     reason: str = ""
+    shor: Mapping[str, float] = field(default_factory=dict)
 
 
 def certify_boxes(
@@ -103,6 +117,7 @@ def certify_boxes(
     *,
     subproblems: int | None = None,
     complete: bool = True,
+    semidefinite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Decision]:
     """Verify each box, by the cheapest method that decides it.
@@ -118,6 +133,9 @@ def certify_boxes(
     complete
         Whether to go on to branch and bound; without it, what LP-ALL does not certify and attacks do not find is
         unknown.
+    semidefinite
+        Whether Shor's relaxation takes the place of branch and bound on linear bounds, for networks of dense layers.
+        The seconds are then those of branch and bound on phases, for each label.
     progress
         Called with the number of decided images.
 
@@ -128,8 +146,11 @@ def certify_boxes(
     """
     if len({question.network for question in questions}) != 1:
         raise InputError("questions: expected some, all of one network.")
-    require_network(questions[0].network, FeedForward)
-    network = cast(FeedForward, questions[0].network)
+    network = questions[0].layers
+    network.require_relu("branch and bound splits", "certify, image by image")
+    if semidefinite and not network.is_dense:
+        raise NetworkError("network: semidefinite=True is for dense layers; leave it out, or give network.to_dense().")
+    same = network.to_mondeq() if semidefinite else None
     regions, labels = [question.region for question in questions], [question.label for question in questions]
     with one_blas_thread():
         inputs = InputSet.from_balls([region.require_box("the cascade is") for region in regions])
@@ -150,9 +171,11 @@ def certify_boxes(
             by, attack = (certified, None) if certified else fooled[i]
             worst = float(greedy.worst[i])
             image = _Image(question, limits, subproblems, complete, worst, seconds, by, attack=attack)
+            if same is not None:
+                image.semidefinite = _Semidefinite(same, image)
             through(_STAGES, image)
             found = (image.by, worst, image.lp_all, image.attack, image.subproblems)
-            decisions.append(Decision(*found, seconds, image.reason))
+            decisions.append(Decision(*found, seconds, image.reason, image.shor))
             if progress:
                 progress(i + 1)
     return decisions
@@ -191,14 +214,16 @@ class _Image:
     attack: Attack | None = None
     subproblems: int = 0
     reason: str = ""
+    semidefinite: "_Semidefinite | None" = None
+    shor: dict[str, float] = field(default_factory=dict)
 
     @property
     def network(self) -> FeedForward:
-        return cast(FeedForward, self.question.network)  # by certify_boxes, as is the box
+        return self.question.layers
 
     @property
     def box(self) -> Ball:
-        return cast(Ball, self.question.box)
+        return self.question.region.require_box("the cascade is")
 
     @property
     def open(self) -> bool:
@@ -213,6 +238,11 @@ class _Image:
             if not 0 <= first.worst <= CLEAR * (1 + self.greedy):
                 return first
         return layerwise(network, inputs, label, "lp-all", decide=True)
+
+    @property
+    def left(self) -> list[int]:
+        """The labels that LP-ALL leaves open."""
+        return [k for k in range(self.network.classes) if k != self.question.label and not self.root.margins[k] < 0]
 
     def by_dual(self) -> None:
         self.lp_all = self.root.worst
@@ -236,15 +266,72 @@ class _Image:
         margins = np.delete(network.logits(points), label, axis=1) - network.logits(points)[:, [label]]
         if not self.complete and margins.max() < -root.worst - HOPELESS:
             return None
-        aims = [k for k in range(network.classes) if k != label and not root.margins[k] < 0]
         restarts, steps = (2, 40) if self.complete else (1, 20)
-        asked = Question(network, self.box, label, aims)
+        asked = Question(network, self.box, label, self.left)
         return attacks.pgd(asked, restarts=restarts, steps=steps, seed=self.limits.seed).best
 
     def by_tree(self) -> None:
         tree = branch_and_bound(self.question, self.limits, root=self.root, subproblems=self.most)
         by = {Verdict.CERTIFIED: By.TREE, Verdict.FALSIFIED: By.TREE_ATTACK}.get(tree.verdict, By.NOTHING)
         self.by, self.attack, self.subproblems, self.reason = by, tree.attack, tree.subproblems, tree.reason
+
+
+class _Semidefinite:
+    """Shor's relaxations of one image, from the cheapest on the labels that are open."""
+
+    def __init__(self, same: MonDEQ, image: _Image):
+        self.same, self.image = same, image
+
+    @cached_property
+    def model(self) -> RobustnessModel:
+        return robustness_model(self.same, self.image.box, self.image.question.label)
+
+    @cached_property
+    def tightening(self) -> Tightening:
+        return Tightening(self.model)
+
+    @cached_property
+    def bounds(self) -> dict[int, float]:
+        """The proven bounds of the labels that are left, the largest of LP-ALL first."""
+        margins = self.image.root.margins
+        return {k: float(margins[k]) for k in sorted(self.image.left, key=lambda k: -float(margins[k]))}
+
+    def decide(self, letter: By, bound: Callable[[int], float]) -> None:
+        """Bound the open labels, and certify the image if none is left."""
+        for target in [k for k, known in self.bounds.items() if not known < 0]:
+            self.bounds[target] = min(self.bounds[target], bound(target))
+            if self.image.attack is not None:
+                return
+        self.image.shor[letter.value] = worst = max(self.bounds.values())
+        self.image.by = letter if worst < 0 else By.NOTHING
+
+    def by_shor(self) -> None:
+        if reweightable(self.tightening.base):
+            solve = Reweighting(self.tightening.base, list(self.bounds))
+            self.decide(By.SHOR, lambda target: _value(solve(target)))
+
+    def by_cuts(self) -> None:
+        if len(self.tightening.base.unstable) <= MOST_CUT:
+            self.decide(By.CUTS, lambda target: _value(self.tightening(target)))
+
+    def by_phases(self) -> None:
+        image, grow = self.image, Phases(self.model)
+
+        def bound(target: int) -> float:
+            tree = grow(target, image.limits)
+            image.subproblems += tree.nodes
+            if tree.attack is not None:
+                image.attack = attacks.check(image.question, tree.attack.point)
+            image.reason = tree.reason or image.reason
+            return tree.bound
+
+        self.decide(By.PHASES, bound)
+        image.by = By.TREE_ATTACK if image.attack is not None else image.by
+        image.reason = "" if image.by is not By.NOTHING else image.reason or "not certified by Shor's relaxation"
+
+
+def _value(found: Tightened) -> float:
+    return np.inf if found.bound is None else found.bound.value
 
 
 def _timed(letter: By, work: Callable[[_Image], None]) -> Callable[[_Image], None]:
@@ -264,9 +351,18 @@ def _near(image: _Image) -> None:
         _timed(By.PROGRAM, _Image.by_program)(image)
 
 
+def _of_shor(letter: By, work: Callable[[_Semidefinite], None]) -> Callable[[_Image], None]:
+    """Return a stage of images that have Shor's relaxations."""
+    timed = _timed(letter, lambda image: work(cast(_Semidefinite, image.semidefinite)))
+    return lambda image: None if image.semidefinite is None else timed(image)
+
+
 _STAGES = (
     _timed(By.DUAL, _Image.by_dual),
     _near,
     _timed(By.PGD, _Image.by_attack),
+    _of_shor(By.SHOR, _Semidefinite.by_shor),
+    _of_shor(By.CUTS, _Semidefinite.by_cuts),
+    _of_shor(By.PHASES, _Semidefinite.by_phases),
     _timed(By.TREE, _Image.by_tree),
 )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from tightrope.propagation import layerwise
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.margins import composition_error, proven_margins, unstable_neurons
 from tightrope.question import Limits, Question, Verdict
+from tightrope.regions import Ball
 from tightrope.solvers.report import end_if
 from tightrope.verifiers import mondeq
 from tightrope.verifiers.branch_and_bound import branch_and_bound
@@ -29,14 +31,15 @@ TREE, MILP = "branch-and-bound", "milp"
 MOST_UNSTABLE = 1500
 #: Seconds of branch and bound without a time limit.
 PATIENCE = 60.0
-#: Most hidden neurons for which the cascade goes on with Shor's relaxation.
-LARGEST_SDP = 300
+#: Most hidden neurons for which the cascade goes on with Shor's relaxation; on boxes, most neurons of either sign, and
+#: most hidden neurons of all: seconds a label.
+LARGEST_SDP, MOST_UNSTABLE_SDP, LARGEST_STACK = 300, 400, 600
 
 
 def by_lines(progress: Progress, name: str) -> None:
     """Decide all open targets at once by linear bounds, rounding included; a polytope's are those of its box."""
     began, question, left = time.perf_counter(), progress.question, progress.open
-    proven = proven_margins(_layers(progress), question.region, question.label, name)
+    proven = proven_margins(progress.question.layers, question.region, question.label, name)
     if not np.isfinite(proven).all():
         progress.because(f"{name}: a bound is not finite")
     progress.bounded(left, proven[left], name, time.perf_counter() - began)
@@ -61,15 +64,27 @@ def by_milp(progress: Progress) -> None:
         progress.decisions[target] = replace(progress.decisions[target], method=MILP, seconds=found.seconds)
 
 
+def by_lp_all(progress: Progress) -> None:
+    """Decide by LP-ALL, on boxes, if at most :data:`MOST_UNSTABLE` neurons have either sign."""
+    question, began = progress.question, time.perf_counter()
+    network, label, box = question.layers, question.label, question.box
+    if box is None or _too_many(progress, MOST_UNSTABLE):
+        return
+    still = progress.open
+    root = layerwise.layerwise(_outputs(network, [label, *still]), InputSet.from_balls([box]), 0, decide=True)
+    progress.bounded(still, root.margins.numpy()[1:], "lp-all", time.perf_counter() - began)
+
+
 def by_tree(progress: Progress) -> None:
     """Decide by LP-ALL, then branch and bound on the open targets together; again on the rest after each attack.
 
-    On boxes only; in the cascade if at most :data:`MOST_UNSTABLE` neurons have either sign.
+    On boxes only; in the cascade if at most :data:`MOST_UNSTABLE` neurons have either sign. Of another nonlinearity
+    than ReLU it ends with LP-ALL.
     """
-    network, label, box = _layers(progress), progress.question.label, progress.question.box
+    network, label, box = progress.question.layers, progress.question.label, progress.question.box
     if box is None:
         return
-    if progress.method == "cascade" and (unstable := unstable_neurons(network, box)) > MOST_UNSTABLE:
+    if progress.method == "cascade" and (unstable := _too_many(progress, MOST_UNSTABLE)):
         progress.because(f"{unstable} unstable neurons, more than {MOST_UNSTABLE}: try method={TREE!r}")
         return
     patience = progress.limits.time or PATIENCE
@@ -80,6 +95,9 @@ def by_tree(progress: Progress) -> None:
         root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, decide=True)
         progress.bounded(still, root.margins.numpy()[1:], "lp-all", time.perf_counter() - began)
         rest, left = progress.open, ends - time.perf_counter()
+        if rest and not network.is_relu:
+            progress.because("branch and bound splits ReLU only")
+            break
         if not rest or left <= 0:
             progress.because(f"branch and bound: time limit of {patience:g} s")
             break
@@ -97,20 +115,27 @@ def by_tree(progress: Progress) -> None:
 def by_shor(progress: Progress) -> None:
     """Decide the open targets by Shor's relaxation of the same function as a monDEQ; the best bounds so far are kept.
 
-    In the cascade with at most :data:`LARGEST_SDP` hidden neurons.
+    In the cascade for dense layers on boxes with at most :data:`MOST_UNSTABLE_SDP` neurons of either sign of at most
+    :data:`LARGEST_STACK`, by :mod:`tightrope.verifiers.reweighting`; else with at most :data:`LARGEST_SDP` neurons.
     """
-    question, network = progress.question, _layers(progress)
-    if progress.method == "cascade" and question.neurons > LARGEST_SDP:
-        limit = f"at most {LARGEST_SDP} hidden neurons"
-        progress.because(f"Shor's relaxation is for {limit}, not {question.neurons}")
-        return
+    question, network = progress.question, progress.question.layers
+    cascade, shared = progress.method == "cascade", question.box is not None and network.is_dense
+    if cascade:
+        most = LARGEST_STACK if shared else LARGEST_SDP
+        if question.neurons > most:
+            progress.because(f"Shor's relaxation is for at most {most} hidden neurons, not {question.neurons}")
+            return
+        if shared and (unstable := _too_many(progress, MOST_UNSTABLE_SDP)):
+            progress.because(f"Shor's relaxation is for at most {MOST_UNSTABLE_SDP} unstable neurons, not {unstable}")
+            return
     try:
         same = network.to_mondeq()
     except NetworkError as error:  # its scales have no common one
         progress.because(f"Shor's relaxation: {error}")
         return
     asked = Question(same, question.region, question.label, progress.open)
-    report = run(asked, (mondeq.by_shor,), progress.method, progress.order, progress.limits, attack=False)
+    stage = partial(mondeq.by_shor, ellipsoids=cascade and shared)
+    report = run(asked, (stage,), progress.method, progress.order, progress.limits, attack=False)
     inexact = composition_error(network, question.region)
     for new in report.decisions:
         new = _loosened(new, float(inexact[new.label] + inexact[question.label]))
@@ -152,7 +177,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     CertificateError
         The checker cannot read the network's or the region's numbers.
     """
-    question, network, box = report.question, cast(FeedForward, report.network), report.question.box
+    question, network, box = report.question, report.question.layers, report.question.box
     certified = [decision for decision in decisions if decision.verdict is Verdict.CERTIFIED]
     chosen = certified or [decision for decision in decisions if decision.bound is not None]
     names = dict.fromkeys(decision.method for decision in chosen)
@@ -162,7 +187,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     if any(decision.dual or decision.proof for decision in chosen):
         return _as_mondeq(report, chosen)
     if box is None or not {*layerwise.METHODS, TREE} & {*names}:
-        proof = relu_proofs.linear(network, question.region, question.label, *names, targets=labels[1:])
+        proof = relu_proofs.linear(Question(network, question.region, question.label, labels[1:]), *names)
     else:
         few = _outputs(network, labels)
         name = report.method if report.method in layerwise.METHODS else "lp-all"
@@ -180,7 +205,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
 
 def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> Proof:
     """Return the file about the network as a monDEQ; what other stages decided is solved by Shor's relaxation too."""
-    question, network = report.question, cast(FeedForward, report.network)
+    question, network = report.question, report.question.layers
     if composition_error(network, question.region).any():
         raise InputError("certificate: by Shor's relaxation there is none of a network with composed layers.")
     known = [decision for decision in decisions if decision.dual or decision.proof]
@@ -188,18 +213,20 @@ def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> 
     same = replace(report, question=Question(network.to_mondeq(), question.region, question.label), attack=None)
     if others:
         asked = Question(same.network, question.region, question.label, others)
-        more = run(asked, (mondeq.by_shor,), "cascade", "1", Limits(), attack=False)
+        more = run(asked, (partial(mondeq.by_shor, ellipsoids=True),), "cascade", "1", Limits(), attack=False)
         if more.verdict is not Verdict.CERTIFIED:
             raise InputError("certificate: Shor's relaxation proves some labels only; ask for certificate(label).")
         known += more.decisions
     return replace(same, decisions=tuple(known)).certificates()
 
 
+def _too_many(progress: Progress, most: int) -> int:
+    """Return the number of neurons of either sign on the box if there are more than `most`, else 0."""
+    found = unstable_neurons(progress.question.layers, cast(Ball, progress.question.box))
+    return found if found > most else 0
+
+
 def _outputs(network: FeedForward, labels: list[int]) -> FeedForward:
     """Return the network with these of its outputs only."""
     select = Dense(np.eye(network.classes)[labels], np.zeros(len(labels)))
-    return FeedForward((*network.layers[:-1], Composition((network.layers[-1], select))))
-
-
-def _layers(progress: Progress) -> FeedForward:
-    return cast(FeedForward, progress.question.network)  # by Method.stages
+    return replace(network, layers=(*network.layers[:-1], Composition((network.layers[-1], select))))

@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,11 +10,10 @@ import scipy.sparse as sp
 import tightrope
 from tightrope import gram_proofs
 from tightrope.errors import CertificateError, RegionError
-from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.proofs import DualBound
 from tightrope.propagation.fixpoint import Box
-from tightrope.question import Verdict
+from tightrope.question import Question, Verdict
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
@@ -24,13 +22,17 @@ from tightrope.solvers.report import SolveReport, Status, end_if
 from tightrope.solvers.sound import SoundBound, sound_bound
 from tightrope.solvers.transfer import Transfer, supports
 from tightrope.verifiers.report import NOT_CERTIFIED, LabelDecision
+from tightrope.verifiers.reweighting import Reweighting, reweightable
 from tightrope.verifiers.stages import Progress
 from tightrope.verifiers.tightening import LIMITS, Tightening
 
 
-def by_shor(progress: Progress) -> None:
-    """Decide the open targets, the closest label first: what proves it proves most of the others too."""
-    decide = _Decider(progress)
+def by_shor(progress: Progress, ellipsoids: bool = False) -> None:
+    """Decide the open targets, the closest label first: what proves it proves most of the others too.
+
+    With `ellipsoids`, for boxes of many inputs, order 1 is that of :mod:`tightrope.verifiers.reweighting`.
+    """
+    decide = _Decider(progress, ellipsoids)
     for target in sorted(progress.open, key=lambda t: -progress.decisions[t].nominal_margin):
         progress.decisions[target] = decide(target)
 
@@ -38,20 +40,31 @@ def by_shor(progress: Progress) -> None:
 class _Decider:
     """Decides one target after the other by a relaxation, sharing what the targets of a region share."""
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: Progress, ellipsoids: bool):
         question = progress.question
         self.progress, self.limits = progress, progress.limits
-        self.network, self.region, self.label = cast(MonDEQ, question.network), question.region, question.label
+        self.network, self.region, self.label = question.mondeq, question.region, question.label
         self.method, self.order = progress.method, progress.order
         self.model = robustness_model(self.network, self.region, self.label)
-        self.data = ArrowData(shor_constraints(self.model))
         self._transfer = Transfer(self.model) if self.method == "cascade" and supports(self.model) else None
         self._warm: Iterate | None = None
-        self._tightening: Tightening | None = None
+        self._reweighting = None
+        if ellipsoids and reweightable(self._tightening.base):
+            self._reweighting = Reweighting(self._tightening.base, progress.open)
 
     def __call__(self, target: int) -> LabelDecision:
         end_if(self.limits.stop)
         began = time.perf_counter()
+        decision = self._first_order(target, began)
+        if self.order != "1" and (decision.verdict is not Verdict.CERTIFIED or self.method == "interior-point"):
+            return (self._second_order if self.order == "2" else self._tightened)(target, decision, began)
+        return decision
+
+    def _first_order(self, target: int, began: float) -> LabelDecision:
+        if self._reweighting is not None:
+            found, bounds = self._reweighting(target, self.limits), self._tightening.bounds
+            seconds = time.perf_counter() - began
+            return self._decision(target, found.report, found.bound, seconds, found.multipliers, bounds)
         objective = objective_matrix(self.model.problem(target).objective)
         if self._transfer is not None:
             value, multipliers = self._transfer(target)  # those of the targets solved so far, adapted to this one
@@ -60,15 +73,12 @@ class _Decider:
                 return self._decision(target, None, bound, time.perf_counter() - began)
         report = (self._conic if self.method in conic.SOLVERS else self._structured)(objective)
         bound = None if report.multipliers is None else sound_bound(self.data, objective, report.multipliers)
-        decision = self._decision(target, report, bound, time.perf_counter() - began)
-        if self.order != "1" and (decision.verdict is not Verdict.CERTIFIED or self.method == "interior-point"):
-            return (self._second_order if self.order == "2" else self._tightened)(target, decision, began)
-        return decision
+        return self._decision(target, report, bound, time.perf_counter() - began)
 
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision by Lasserre's order 2, if it proves more than order 1 did."""
         try:
-            proof = gram_proofs.margin(self.network, self.region, self.label, target, time_limit=self.limits.time)
+            proof = gram_proofs.margin(Question(self.network, self.region, self.label, [target]), self.limits)
         except (RegionError, CertificateError) as error:  # a norm, or numbers, that no file states
             return replace(decision, seconds=time.perf_counter() - began, reason=str(error))
         seconds, bound = time.perf_counter() - began, gram_proofs.bound_of(proof)
@@ -88,13 +98,20 @@ class _Decider:
 
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision with bounds on h, and after rounds of cuts, if they prove more than order 1 did."""
-        if self._tightening is None:
-            self._tightening = Tightening(self.model, **({} if self.order == "1+cuts" else {"rounds": 0}))
         found = self._tightening(target, replace(self.limits, tolerance=max(self.limits.tolerance, LIMITS.tolerance)))
         seconds = time.perf_counter() - began
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
             return replace(decision, seconds=seconds)
         return self._decision(target, found.report, found.bound, seconds, found.multipliers, self._tightening.bounds)
+
+    @cached_property
+    def data(self) -> ArrowData:
+        """The constraints of order 1."""
+        return ArrowData(shor_constraints(self.model))
+
+    @cached_property
+    def _tightening(self) -> Tightening:
+        return Tightening(self.model, **({} if self.order == "1+cuts" else {"rounds": 0}))
 
     @cached_property
     def _interior_point(self) -> InteriorPoint:

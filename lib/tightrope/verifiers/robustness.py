@@ -40,8 +40,8 @@ def certify(
         One of :func:`methods`. "cascade": for a monDEQ the closest label by the interior point, stopped at the first
         proof of the sign; the others by its multipliers (solvers.transfer) where they suffice, else by the interior
         point, warm-started; what that leaves open by branch and bound on phases (verifiers.phases), over balls of norm
-        1, 2 and infinity. For a feed-forward network linear bounds, then on boxes LP-ALL and branch and bound, then
-        Shor's relaxation; where all labels are asked for and an attack reaches one, linear bounds only.
+        1, 2 and infinity. For a feed-forward network linear bounds, LP-ALL on boxes, Shor's relaxation, and on boxes
+        branch and bound; where all labels are asked for and an attack reaches one, linear bounds only.
     order
         The order of Shor's relaxation, one of :data:`ORDERS`.
     complete

@@ -86,6 +86,7 @@ _RULES = (
     (many(_NAME, empty=True), "programs"),
     (many(_NAME_OR_NONE), "counted"),
     (many(_LINE), "lines"),
+    (many(_LINE, empty=True), "beyond"),
     (_SWITCH, "clip printed_model elision"),
     (_NORM, "norm"),
 )

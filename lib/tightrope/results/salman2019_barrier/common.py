@@ -1,6 +1,6 @@
 """What the results of this paper share: names of networks, and the questions that a case asks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tightrope.question import Question
 from tightrope.regions import pixel_ball
@@ -36,3 +36,14 @@ def questions(case: Mapping) -> list[Question]:
     radius, normalisation = case["epsilon_pixel"], network.normalisation
     balls = [pixel_ball(data.image(i), "inf", radius, normalisation, case["clip"]) for i in images]
     return [Question(network.network, ball, data.label(i)) for i, ball in zip(images, balls, strict=True)]
+
+
+def percent(letters: str, kinds: Sequence[str]) -> float:
+    """The share of images that were decided by these (:class:`tightrope.verifiers.cascade.By`).
+
+    Examples
+    --------
+    >>> percent("ggwp", ("w", "p"))
+    50.0
+    """
+    return 100 * sum(letters.count(kind) for kind in kinds) / len(letters)

@@ -15,7 +15,8 @@ import numpy as np
 from tightrope import figures
 from tightrope.attacks import foolbox_pgd_each
 from tightrope.question import Limits
-from tightrope.results.salman2019_barrier.common import PAPER, questions, title
+from tightrope.results.salman2019_barrier.common import PAPER, percent, questions, title
+from tightrope.results.salman2019_barrier.semidefinite import table_1_semidefinite
 from tightrope.threads import one_torch_thread
 from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision, certify_boxes
 from tightrope.workbench.cases import box_case, dataset, entry, groups
@@ -27,7 +28,7 @@ from tightrope.workbench.tables import Table
 
 up_to_lp_all = Experiment(PAPER, "table-1-lp-all")
 authors_pgd = Experiment(PAPER, "table-1-pgd")
-table_1 = Experiment(PAPER, "table-1-robust-error", needs=[up_to_lp_all, authors_pgd])
+table_1 = Experiment(PAPER, "table-1-robust-error", needs=[up_to_lp_all, authors_pgd], also=[table_1_semidefinite])
 #: Of the authors' attack, which is in their code (main.py) and not in the text: signs of gradients from the image on.
 STEPS, STEP = 40, 0.01  # in pixel units
 GROUP, WHOLE = 50, 500  # images of one row with branch and bound, and up to LP-ALL
@@ -81,17 +82,6 @@ NOT_LP_GREEDY = tuple(by for by in By if by is not By.GREEDY)
 FOOLBOX = (By.WRONG, By.FOOLBOX)
 ATTACKED = (*FOOLBOX, By.PGD, By.TREE_ATTACK)
 NOT_CERTIFIED = (*ATTACKED, By.NOTHING)
-
-
-def percent(letters: str, kinds: Sequence[By]) -> float:
-    """The share of images that were decided by these.
-
-    Examples
-    --------
-    >>> percent("ggwp", ATTACKED)
-    50.0
-    """
-    return 100 * sum(letters.count(kind.value) for kind in kinds) / len(letters)
 
 
 @up_to_lp_all.cases
