@@ -18,9 +18,11 @@ def test_columns_are_in_order():
     lines = lines_of(committed())
     assert lines
     for line in lines:
-        greedy, last, lp_all, order_1, cuts, exact = line.errors.values()
-        assert line.attacked <= exact <= cuts <= order_1 <= lp_all <= last <= greedy
-        assert line.images % GROUP == 0 and lp_all * line.images / 100 >= line.open
+        errors = [*line.errors.values(), line.attacked]
+        counts = [round(error * line.images / 100) for error in errors]
+        assert errors == pytest.approx([100 * count / line.images for count in counts])
+        assert counts == sorted(counts, reverse=True)
+        assert line.images % GROUP == 0 and counts[list(line.errors).index("LP-ALL")] >= line.open
 
 
 def test_bounds_of_rows_decide_their_letters():
