@@ -48,7 +48,7 @@ reproduce: setup  ## run every notebook on embedded data, then print printed / r
 	$(BIN)/tightrope run --all --profile quick
 	$(BIN)/tightrope compare
 
-report: setup  ## write figures/site: every printed number beside ours; open figures/site/index.html
+report: setup  ## write figures/site: every printed number beside ours, and the API; open figures/site/index.html
 	$(BIN)/tightrope report
 
 quick: lint  ## lint and the fast tests: while working

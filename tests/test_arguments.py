@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import tightrope
 from tightrope.errors import NetworkError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.properties import parse_vnnlib
@@ -20,7 +21,7 @@ RELU = FeedForward.dense((np.eye(2), np.eye(2)), (np.zeros(2), np.zeros(2)))
 MONDEQ = MonDEQ(-np.eye(2), np.eye(2), np.zeros(2), np.eye(2), np.zeros(2))
 MODULE = torch.nn.Sequential(torch.nn.Linear(2, 2))
 BALL = Ball([1.0, 0.0], 0.1, np.inf)
-BOTH = (certify, Question)
+BOTH = (certify, Question, tightrope.attack, tightrope.minimum_distortion)
 TWO_BY_TWO = "".join(f"(declare-const {v}_{i} Real)" for v in "XY" for i in range(2))
 BOX = "".join(f"(assert (<= X_{i} 1))(assert (>= X_{i} 0))" for i in range(2))
 QUESTION = parse_vnnlib(TWO_BY_TWO + BOX + "(assert (>= Y_0 2))")
@@ -35,7 +36,7 @@ def ask(function, network, region=BALL):
 
 
 FUNCTIONS = (*BOTH, lipschitz_bound, certify_property)
-FUNCTIONS += (upper_bound, local_upper_bound, outer_ellipsoid)
+FUNCTIONS += (upper_bound, local_upper_bound, outer_ellipsoid, tightrope.lipschitz_bound)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
@@ -65,6 +66,7 @@ def test_a_network_of_the_other_kind(function, network, instead):
 
 FEEDFORWARD = (*BOTH, lipschitz_bound)
 PAIRS = [(one, RELU) for one in FEEDFORWARD] + [(one, MONDEQ) for one in (*BOTH, local_upper_bound, outer_ellipsoid)]
+PAIRS += [(tightrope.lipschitz_bound, network) for network in (RELU, MONDEQ)]
 
 
 @pytest.mark.parametrize(("function", "network"), PAIRS)

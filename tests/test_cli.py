@@ -128,7 +128,7 @@ def test_certify_a_property(tmp_path, monkeypatch):
         ((*OWN, "--image", "digits:0"), "--epsilon-pixel"),
         ((*OWN, "--image", "digits:0", "--epsilon-pixel", "0.1", "--normalisation", "x"), "MEAN,STD"),
         ((*OWN, "--property", str(file), "--method", "box", "--norm", "2"), "--norm, --method: a property has its own"),
-        ((*OWN, "--image", "digits:0", "--epsilon-pixel", "0.1", "--activation", "tanh"), "unknown activation"),
+        ((*OWN, "--image", "digits:0", "--epsilon-pixel", "0.1", "--activation", "sine"), "unknown activation"),
         (("certify", "--network", "digits/mondeq-16", "--property", str(file)), "FeedForward"),
         (("certify", "--network", "digits/mondeq-16", "--image", "digits:0", "--epsilon-pixel", "0.1", "--method",
           "crown"), "unknown method"),

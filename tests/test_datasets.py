@@ -217,9 +217,9 @@ def test_published_mnist():
 
 
 def test_registry_is_complete():
-    """484 files, each with a SHA-256, a size, a licence and an address at a fixed commit."""
+    """490 files, each with a SHA-256, a size, a licence and an address at a fixed commit."""
     registry = datasets.registry()
-    assert len(registry) == 484
+    assert len(registry) == 490
     for file, entry in registry.items():
         assert entry.file == file
         assert len(bytes.fromhex(entry.expected)) == 32 and entry.bytes > 0 and entry.licence

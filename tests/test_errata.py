@@ -184,6 +184,15 @@ def test_the_constants_and_ratios_of_chen2020():
 
 def test_images_and_ratios_of_chen2021():
     """Which images each order decides, in the README's words; the exact ratios; fixpoints and constants."""
+    table_2 = rows(CHEN2021, "table-2-certified-ratio")
+    at_92 = table_2.one(image=92, norm="inf", epsilon_pixel=0.01, clip=False)
+    (reached,) = [part for part in at_92["labels"] if part["verdict"] == "falsified"]
+    assert (at_92["label"], reached["label"]) == (9, 4)
+    says(
+        CHEN2021,
+        f"image 92 (a 9) is labelled 4 at a point within 0.01, with a margin of {reached['attack_margin']:.3f}",
+    )
+    assert table_2.where(norm="inf", epsilon_pixel=0.01, clip=True).count(robustness="certified") == 99
     decided = {}
     for ball, own in by_ball(rows(CHEN2021, "table-2-orders")):
         for verdict in ("falsified", "certified", "unknown"):
@@ -197,7 +206,7 @@ def test_images_and_ratios_of_chen2021():
         "certifies 71 (0.1 unclipped, the one robust image there)",
     )
     says(CHEN2021, "35 and 51 (0.1 clipped), 70 and 72 (0.05 unclipped) and 20 (0.05 clipped)", "Images 27 and 64")
-    counts = answers(rows(CHEN2021, "table-2-certified-ratio"), rows(CHEN2021, "table-2-exact"))
+    counts = answers(table_2, rows(CHEN2021, "table-2-exact"))
     robust = {(ball_name(*ball[:2]), ball[2]): count["relaxation"] + count["exact"] for ball, count in counts}
     assert not any(count["undecided"] for _, count in counts)
     balls = ("l2-0.1", "linf-0.1", "linf-0.05", "linf-0.01")
@@ -260,6 +269,20 @@ def test_areas_jumps_and_counts_of_the_paradox():
     says(PARADOX, f"Box does on {six.total('box_trapped')}.")
 
 
+def test_components_divided_by_their_deviation_come_nearer_to_table_14():
+    """As the reason of each of its cells says; those of normalised pixels do not."""
+    cells = {cell.id: cell.printed for cell in published.find(f"{PARADOX}/table-14-triangle-parallelogram").cells}
+    table = rows(PARADOX, "table-14-triangle-parallelogram")
+    for (method,), own in table.by("method"):
+        for part, column in (("accuracy", "correct"), ("certified", "certified")):
+            printed = cells[f"table-14/{method.replace('_ibp', '-ibp-r')}/{part}"]
+            off = {
+                scaling: abs(100 * some.mean(column) / some[0]["images"] - printed)
+                for (scaling,), some in own.by("scaling")
+            }
+            assert off["whitened"] < off["plain"] < off.get("normalised", 100)
+
+
 def test_degrees_of_the_paradox_are_those_of_the_rows():
     found = rows(PARADOX, "sensitivity-degrees")
     highest = {
@@ -285,6 +308,29 @@ def test_hbox_is_before_crown_ibp_on_the_printed_experiments_that_are_named():
     )
 
 
+def test_parallelogram_is_between_the_classes_here_and_not_in_the_print():
+    printed = {cell.id: cell.printed for cell in published.find(f"{PARADOX}/table-4-cr-auc").cells}
+    for letter, inside in (("F", True), ("G", True), ("H", False)):
+        mid, high = (
+            [printed[f"table-4/{method.replace('_', '-')}/{letter}"] for method in tightness.CLASSES[name]]
+            for name in ("mid", "high")
+        )
+        assert max(mid) < printed[f"table-4/parallelogram/{letter}"]
+        assert (printed[f"table-4/parallelogram/{letter}"] < min(high)) == inside
+    numbers = {}
+    for (network,), own in tightness.shared(rows(PARADOX, "table-4-cr-auc")).by("network"):
+        area = {method: tightness.cr_auc(*tightness.cr_curve(part)) for (method,), part in own.by("method")}
+        if "triangle" in area:
+            numbers[network] = [f"{area[method]:.2f}" for method in ("triangle", "parallelogram", "crown")]
+            mid, high = ([area[method] for method in tightness.CLASSES[name]] for name in ("mid", "high"))
+            assert max(mid) < area["parallelogram"] < min(high) and max(high) < area["triangle"]
+    pairs = [
+        f"{g} and {h}"
+        for g, h in zip(numbers["mnist/fc-small-pgd-0.1"], numbers["mnist/fc-small-pgd-0.3"], strict=True)
+    ]
+    says(PARADOX, "G and H on the same images: Triangle {}, Parallelogram {}, where CROWN has {}".format(*pairs))
+
+
 def test_means_and_robust_errors_of_the_barrier():
     figure = rows(BARRIER, "figure-3-epsilon-gap")
     mean = {
@@ -301,6 +347,9 @@ def test_means_and_robust_errors_of_the_barrier():
         gain = 100 * (printed[f"figure-3/{kind}/lp-all"] / printed[f"figure-3/{kind}/lp-greedy"] - 1)
         assert round(gain) == percent
         says(BARRIER, f"{percent} %")
+    median = {line[0]: 100 / (100 - line[2]) for line in distortion.gaps_of(figure) if line[1] == "lp-all"}
+    colour = [f"{median[f'{BARRIER}/cifar10-{training}-cnn-wide-1']:.2f}" for training in ("nor", "lpd")]
+    says(BARRIER, "PGD's radius is {} (NOR) and {} times (LPD)".format(*colour))
     result = published.find(f"{BARRIER}/table-1-robust-error")
     found = ours(result)
     cells = {cell.id: cell.printed for cell in result.cells}

@@ -59,5 +59,7 @@ def test_the_working_set_is_listed_and_found():
     for name in tightrope.__all__:
         assert callable(getattr(tightrope, name)) and getattr(tightrope, name).__doc__
     assert tightrope.certify is robustness.certify and tightrope.attack is short_forms.attack
+    code = "import tightrope; print(tightrope.networks.FeedForward is tightrope.FeedForward)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
     with pytest.raises(AttributeError, match="'tightrope' has no attribute 'certfy'"):
         _ = tightrope.certfy

@@ -28,9 +28,7 @@ network = tightrope.load("absolute.npz")
 print(tightrope.__file__)
 print(round(tightrope.lipschitz_bound(network, tightrope.Ball([0.5], 1.0, "inf")).value, 3))
 """
-README = re.search(
-    r"^```python\n(.*?)^```", (paths.ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-)
+EXAMPLE = re.search(r"\n```python\n(.*?)\n```\n", (paths.ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +83,7 @@ def test_the_library(installed):
 
 def test_the_example_of_the_readme(installed):
     """The five lines need no repository."""
-    done = python(installed, "-c", README[1])
+    done = python(installed, "-c", EXAMPLE[1])
     assert done.stdout.startswith("label 0, predicted 0: certified\n"), done.stderr
 
 

@@ -45,11 +45,7 @@ def test_no_link_of_a_notebook_is_broken(path):
                 assert link.fragment in report if target == SITE.resolve() else target.is_file(), found[0]
 
 
-#: Not rewritten yet.
-LATER = ("table-2-certified-ratio", "table-1-robust-error", "figure-2-nonlinearities")
-
-
-@pytest.mark.parametrize("path", [path for path in RESULTS if path.stem not in LATER], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_a_result_begins_at_the_papers_size(path):
     """Claim and links, what is found, then the drawing and the printed numbers from kept rows, before any parameter."""
     first, finding, shown, seen, *rest = nbformat.read(path, as_version=4).cells

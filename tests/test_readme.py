@@ -7,6 +7,7 @@ import re
 from itertools import pairwise
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests.notebook_outputs import NUMBER, step, words
@@ -114,6 +115,16 @@ def test_the_results_are_those_of_the_committed_rows(tmp_path, monkeypatch, key)
         lines = comparing.compare(results, store, defaults)
         table = comparing.paper_table(results, lines, store) if key else comparing.summary_table(lines)
     assert block.strip() == table.to_markdown().strip(), f"paste the output of `tightrope compare --markdown {key}`"
+
+
+def test_the_papers_stand_by_title_and_link():
+    """Those that are reproduced, as CITATION.cff has them, with the page of each."""
+    references = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text(encoding="utf-8"))["references"]
+    said, keys = " ".join(README.split()), [paper.key for paper in published.papers()]
+    for reference in references:
+        assert f"*{reference['title']}*" in said and f"]({reference['url']})" in said
+        assert all(author["family-names"] in said for author in reference["authors"])
+    assert all(f"(papers/{key}/README.md)" in said for key in keys) and len(keys) == len(references)
 
 
 def test_pictures_and_pages_exist():

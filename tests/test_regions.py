@@ -181,6 +181,16 @@ def test_pixel_ball_refuses_images(image):
         pixel_ball(image, 2, 0.1, datasets.Normalisation(0.1, 0.5), clip=False)
 
 
+def test_what_is_no_array_of_numbers_is_refused_by_name():
+    """Neither a module nor a tensor that has a gradient; a plain tensor is one."""
+    torch = pytest.importorskip("torch")
+    with pytest.raises(RegionError, match="center: expected numbers, got Linear"):
+        Ball(torch.nn.Linear(2, 2), 0.1, 2)
+    with pytest.raises(RegionError, match=r"image: expected numbers, got Tensor: .*detach"):
+        pixel_ball(torch.zeros(2, requires_grad=True), 2, 0.1, datasets.Normalisation(0.0, 1.0), False)
+    assert Ball(torch.zeros(1, 2), 0.1, 2).size == 2
+
+
 @pytest.mark.parametrize("shape", [(12,), (3, 4), (1, 3, 4), (2, 2, 3)])
 def test_images_of_any_shape_are_flattened_row_by_row(shape):
     """The region is that of the flat image, and so are its sides."""

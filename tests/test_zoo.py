@@ -138,7 +138,8 @@ def error_percent(name: str, images: int) -> float:
     """Per cent of the first test images that the network labels wrongly, with the input that its entry states."""
     if not zoo.available(name):
         pytest.skip(f"not on this machine: {name}; run `make data` or set TIGHTROPE_DATA")
-    entry, data = zoo.get(name), datasets.load("mnist")
+    entry = zoo.get(name)
+    data = datasets.load(entry.dataset)
     predicted = entry.network.predict(entry.normalisation.to_input(data.images[:images]))
     return 100 * float(np.mean(predicted != data.labels[:images]))
 
@@ -155,7 +156,8 @@ def test_clean_accuracy_is_the_printed_one(name):
 @pytest.mark.parametrize("name", [name for name in zoo.names() if "cnn" in name or "mlp-9" in name])
 def test_networks_of_figure_3(name):
     """Their errors are not printed; a wrong stride, padding or normalisation would show."""
-    assert error_percent(name, 1_000) < (8 if "mlp" in name else 3)
+    images, most = (9_886, 60) if "cifar10" in name else (1_000, 8 if "mlp" in name else 3)
+    assert error_percent(name, images) < most
 
 
 @pytest.mark.published

@@ -269,7 +269,11 @@ _OF_PROPERTIES = ("network_name", "property_file", "time_limit", "activation", "
     metavar="MEAN,STD|none",
     help="From pixels to the network's input. By default what the zoo says; for a file, that of the data set.",
 )
-@click.option("--activation", metavar="relu", help="Between the layers of a state dictionary (.pt), which has none.")
+@click.option(
+    "--activation",
+    metavar="NAME",
+    help="Between the layers of a state dictionary (.pt), which has none: relu.",
+)
 @click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
 @click.option("--incomplete", is_flag=True, help="Stop the cascade at the relaxation, before branch and bound.")

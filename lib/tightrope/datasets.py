@@ -71,9 +71,9 @@ class Normalisation:
 
     def radius_to_input(self, epsilon_pixel: float) -> float:
         """Convert a radius in pixel units, in any norm, to network-input units."""
-        if isinstance(self.std, tuple):
+        if isinstance(self.std, tuple) and len(set(self.std)) > 1:
             raise RegionError("a ball in pixel units is none in network-input units where channels have their own std")
-        return float(self.steps_to_input(epsilon_pixel, 1))
+        return float(np.ravel(self.steps_to_input(epsilon_pixel, len(np.ravel(self.std))))[0])
 
     def steps_to_input(self, epsilon_pixel: float, size: int) -> float | np.ndarray:
         """Convert the length of a step along each of p0 = size pixels to network-input units: a number, or (p0,)."""

@@ -13,8 +13,10 @@ import numpy as np
 from tightrope import checker
 from tightrope.checker import Finding, gram, mondeq, regions
 from tightrope.checker.numbers import above
+from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.proofs import Proof, arrays_of, decimal_above, digest, named_refusals
+from tightrope.question import DEFAULT, Limits, Question
 from tightrope.regions import Region
 from tightrope.relaxations.lasserre import lasserre, semidefinite_part
 from tightrope.solvers import conic
@@ -32,8 +34,18 @@ _Arrays = dict[str, np.ndarray]
 
 
 @named_refusals()
-def margin(network: MonDEQ, region: Region, label: int, target: int, *, time_limit: float | None = None) -> Proof:
-    """Return the proof of the bound of F_target - F_label that Lasserre's order 2 gives on the region, by Clarabel."""
+def margin(question: Question, limits: Limits = DEFAULT) -> Proof:
+    """Return the proof of the bound of F_target - F_label that Lasserre's order 2 gives on the region, by Clarabel.
+
+    Raises
+    ------
+    InputError
+        The question has several targets.
+    """
+    network, region, label = question.mondeq, question.region, question.label
+    if len(question.targets) != 1:
+        raise InputError(f"targets: got {question.targets}; bounds of order 2 are solved one at a time.")
+    (target,) = question.targets
     header, arrays = region.stated()
     weights = arrays_of(network)[1]
     exact = regions.read(header, arrays)
@@ -42,7 +54,7 @@ def margin(network: MonDEQ, region: Region, label: int, target: int, *, time_lim
     reason = "the solver returned no multipliers that prove a bound"
     findings = [Finding(f"F_{target} - F_{label}", False, reason=reason)]
     for slack in SLACKS:
-        own = _solve(asked, scale, slack, time_limit)
+        own = _solve(asked, scale, slack, limits.time)
         if own is None or (bound := _bound(asked, scale, own)) is None:
             continue
         claim = {"label": label, "target": target, "bound": decimal_above(bound, DIGITS)}

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from tightrope import checker, zoo
-from tightrope.arguments import require_network
 from tightrope.attacks import Attack
 from tightrope.checker import Finding
 from tightrope.checker import mondeq as theory
@@ -28,6 +27,7 @@ from tightrope.errors import CertificateError, InputError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import binding_rows
 from tightrope.propagation.fixpoint import Box
+from tightrope.question import Question
 from tightrope.regions import INFINITY, Ball, Region
 from tightrope.relaxations.cuts import ABSOLUTE, PAIRS
 
@@ -43,7 +43,7 @@ POINT = 1e20
 #: eigenvalue a little below 0: the bounds that `sound_bound` proves may use that z is bounded. And q, see `_around`.
 NUDGES = tuple(itertools.product(10.0 ** np.arange(-12, 0), (0.01, 1.0)))
 
-#: By how much, relative to 1 + its size, the bound in a file may be above the solver's for it.
+#: By how much, relative to 1 + its size, the bound in a file may be above the solver's for it, if that is not negative.
 LOOSEST = 1e-3
 
 #: The products of two facts about the inputs of a polytope, in problems.robustness.
@@ -126,12 +126,13 @@ def arrays_of(network: MonDEQ | FeedForward) -> tuple[str, dict[str, np.ndarray]
 
     Raises
     ------
-    InputError
-        There are no certificate files for this kind of network.
+    InputError, NetworkError
+        There are no certificate files for this kind of network, or for its nonlinearities.
     """
     if isinstance(network, MonDEQ):
         return "mondeq", {name: getattr(network, name) for name in ("W", "U", "u", "C", "c")}
     if isinstance(network, FeedForward):
+        network.require_relu("certificate files are about", "the verdict of certify, whose bounds are rounded outward")
         return "relu", network.arrays()
     kinds = "a MonDEQ or a FeedForward"
     raise InputError(f"network: there are certificate files for {kinds}, not for a {type(network).__name__}.")
@@ -165,14 +166,15 @@ def find_network(sha256: str) -> MonDEQ | FeedForward:
 
 
 @named_refusals()
-def margins(network: MonDEQ, region: Region, label: int, duals: Sequence[DualBound]) -> Proof:
-    """Return the proof that F_target - F_label <= bound on the region, for each dual bound.
+def margins(question: Question, duals: Sequence[DualBound]) -> Proof:
+    """Return the proof that F_target - F_label <= bound on the region, for each dual bound, whatever the targets are.
 
     Where one is of order 1+bounds or 1+cuts the file has the theory mondeq-phases, else mondeq-order-1.
     """
     bounds = next((dual.bounds for dual in duals if dual.bounds is not None), None)
     if bounds is not None:
-        return trees(network, region.require_ball("bounds on h are"), label, bounds, [], duals)
+        return trees(question, bounds, [], duals)
+    network, region, label = question.mondeq, question.region, question.label
     content = region.stated()
     exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*content)
 
@@ -217,7 +219,7 @@ def _nudged(
         if value <= bound + size * (1 + abs(bound)):
             break
     value = max(bound, best[0] + 1e-10 * (1 + abs(best[0])))
-    if value > bound + LOOSEST * (1 + abs(bound)) or (bound < 0 <= value):
+    if value >= 0 and (bound < 0 or value > bound + LOOSEST * (1 + abs(bound))):
         return None, {}
     return value, best[1]
 
@@ -310,9 +312,7 @@ def _row_multipliers(named: Mapping[str, np.ndarray], region: Region, wide: np.n
 
 
 def trees(
-    network: MonDEQ,
-    region: Ball,
-    label: int,
+    question: Question,
     invariant: Box,
     grown: Sequence[tuple[int, float, np.ndarray, Sequence[Mapping[str, np.ndarray]]]],
     duals: Sequence[DualBound] = (),
@@ -340,6 +340,8 @@ def trees(
     duals
         Dual bounds under the same bounds on h, or of order 1; each is a tree of one leaf without signs.
     """
+    network, label = question.mondeq, question.label
+    region = question.region.require_ball("trees on phases are")
     claims = []
     for dual in duals:
         if dual.bounds is not None and not _same(dual.bounds, invariant):
@@ -593,12 +595,12 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
 
 
 @named_refusals()
-def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attack) -> Proof:
+def attack(question: Question, hit: Attack) -> Proof:
     """Return the proof that F_(hit.label) is above F_label at a point of a ball or polytope.
 
     The point is moved into it by as much as its rounding can be outside.
     """
-    require_network(network, MonDEQ)
+    network, region, label = question.mondeq, question.region, question.label
     inside = region.inwards(hit.point) if region.half_spaces is not None else None
     point = (
         moved_inside(region.require_ball("certificate files of attacks are"), hit.point) if inside is None else inside
@@ -613,13 +615,14 @@ def attack(network: MonDEQ | FeedForward, region: Region, label: int, hit: Attac
 
 
 @named_refusals()
-def distortion(network: MonDEQ, region: Ball, label: int, hit: Attack, lower: Proof | None) -> Proof:
+def distortion(question: Question, hit: Attack, lower: Proof | None) -> Proof:
     """Return the proof of the minimum distortion of a ball's centre between the ball's radius and an attack's distance.
 
     `lower` is the file that the ball has no other label; without one only the attack's distance is proven.
     """
+    network, label, region = question.mondeq, question.label, question.region.require_box("distortions are")
     distance = decimal_above(float(np.abs(hit.point - region.center).max()) * (1 + 1e-9), DISTANCE_DIGITS)
-    reached = attack(network, replace(region, radius=float(distance)), label, hit)
+    reached = attack(Question(network, replace(region, radius=float(distance)), label), hit)
     if reached.certificate is None:
         return reached
     file = None if lower is None else lower.certificate

@@ -3,10 +3,12 @@
 The first two are checked once, before anything is solved.
 """
 
+import operator
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -61,7 +63,9 @@ class Question:
         if region.size != network.input_size:
             raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
         labels, last = range(network.classes), network.classes - 1
-        if not isinstance(label, int | np.integer) or label not in labels:
+        with suppress(TypeError):  # also a tensor of one whole number
+            label = operator.index(label)
+        if not isinstance(label, int) or label not in labels:
             raise InputError(f"label: got {label!r}; write one of 0..{last}.")
         if isinstance(targets, str) and targets != "all":
             raise InputError(f"targets: got {targets!r}; write a list of labels, or 'all'.")
@@ -75,6 +79,18 @@ class Question:
         own = (network, region, label, tuple(map(int, chosen)), targets is None)
         for name, value in zip(("network", "region", "label", "targets", "everything"), own, strict=True):
             object.__setattr__(self, name, value)
+
+    @property
+    def mondeq(self) -> MonDEQ:
+        """The network, if it is an equilibrium network; else a NetworkError."""
+        require_network(self.network, MonDEQ)
+        return cast(MonDEQ, self.network)
+
+    @property
+    def layers(self) -> FeedForward:
+        """The network, if it is a feed-forward one; else a NetworkError."""
+        require_network(self.network, FeedForward)
+        return cast(FeedForward, self.network)
 
     @property
     def box(self) -> Ball | None:

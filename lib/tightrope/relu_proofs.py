@@ -19,6 +19,7 @@ from tightrope.networks import FeedForward
 from tightrope.proofs import (
     DISTANCE_DIGITS,
     Proof,
+    arrays_of,
     checked,
     decimal_above,
     decimal_below,
@@ -27,6 +28,7 @@ from tightrope.proofs import (
     shortened,
 )
 from tightrope.propagation.layerwise import Layerwise, Tightened
+from tightrope.question import Question
 from tightrope.regions import Ball, Region
 
 #: The checker's rules of the hidden layers and of the margins, for each relaxation. Of the same hidden bounds, hBox's
@@ -79,10 +81,8 @@ class Forms:
 
 
 @named_refusals()
-def linear(
-    network: FeedForward, region: Region, label: int, *relaxations: str, targets: Sequence[int] | None = None
-) -> Proof:
-    """Return the proof of a relaxation's bounds of F_target - F_label, for every target or for these.
+def linear(question: Question, *relaxations: str) -> Proof:
+    """Return the proof of a relaxation's bounds of F_target - F_label, for every target of the question.
 
     Parameters
     ----------
@@ -95,10 +95,10 @@ def linear(
             raise UnknownNameError("relaxation", name, list(RULES))
     alone = [(name,) for name in reversed(relaxations)] if len(relaxations) > 1 else []
     for names in (*alone, relaxations):
-        writer = _Writer(network, region, label)
-        for _ in network.layers[:-1]:
+        writer = _Writer(question.layers, question.region, question.label)
+        for _ in question.layers.layers[:-1]:
             writer.add_layer([RULES[name][0] for name in names])
-        for target in _others(network, label) if targets is None else targets:
+        for target in question.targets:
             writer.add_margin(target, [RULES[name][1] for name in names])
         if writer.worst < 0:
             break
@@ -162,8 +162,9 @@ def programs(
 
 
 @named_refusals()
-def attack(network: FeedForward, region: Region, label: int, hit: Attack) -> Proof:
-    """Return the proof that the label of an attack is above `label` at its point, moved into the ball exactly."""
+def attack(question: Question, hit: Attack) -> Proof:
+    """Return the proof that the label of an attack is above the true one at its point, moved into the ball exactly."""
+    network, label, region = question.layers, question.label, question.region
     point = moved_inside(region.require_ball("certificate files of attacks are"), hit.point)
     logits = network.logits(point)
     margin = float(logits[hit.label] - logits[label])
@@ -172,11 +173,12 @@ def attack(network: FeedForward, region: Region, label: int, hit: Attack) -> Pro
     return checked("relu-point", network, header, [claim], arrays | {"point": np.atleast_2d(point)})
 
 
-def distortion(network: FeedForward, region: Ball, label: int, hit: Attack, lower: Proof | None) -> Proof:
+def distortion(question: Question, hit: Attack, lower: Proof | None) -> Proof:
     """Return the proof of the minimum distortion of a ball's centre between the ball's radius and an attack's distance.
 
     `lower` is the file that the ball has no other label; without one only the attack's distance is proven.
     """
+    network, label, region = question.layers, question.label, question.region.require_ball("distortions are")
     file = None if lower is None else lower.certificate
     distance = float(np.abs(hit.point - region.center).max()) * (1 + 1e-12)
     claim = {"label": label, "target": int(hit.label), "distance": decimal_above(distance, DISTANCE_DIGITS)}
@@ -185,17 +187,13 @@ def distortion(network: FeedForward, region: Ball, label: int, hit: Attack, lowe
     return checked("relu-distortion", network, header, claims, arrays | {"point": np.atleast_2d(hit.point)})
 
 
-def _others(network: FeedForward, label: int) -> list[int]:
-    return [target for target in range(network.classes) if target != label]
-
-
 class _Writer:
     """A file that is written layer by layer; its claims are what the checker's arithmetic gives."""
 
     def __init__(self, network: FeedForward, region: Region, label: int) -> None:
         self.network, self.label = network, label
         self.header, self.arrays = region.stated()
-        weights = {name: np.asarray(array) for name, array in network.arrays().items()}
+        weights = {name: np.asarray(array) for name, array in arrays_of(network)[1].items()}
         self.proofs = relu.Proofs(Network.read(weights), regions.read(self.header, self.arrays))
         self.claims: list[dict] = []
         self.rows: dict[str, list[np.ndarray]] = {}

@@ -10,10 +10,12 @@ import platform
 import resource
 import time
 from datetime import UTC, datetime
+from unittest.mock import patch
 
 import numpy as np
 
 import tightrope
+from tests.helpers import mondeq
 from tightrope import datasets, zoo
 from tightrope.networks.random import random_network
 from tightrope.paths import RESULTS
@@ -21,7 +23,7 @@ from tightrope.problems.robustness import robustness_model
 from tightrope.question import Verdict
 from tightrope.regions import Ball, pixel_ball
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
-from tightrope.solvers import conic
+from tightrope.solvers import conic, schur
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.sound import sound_bound
@@ -104,6 +106,30 @@ def digits() -> dict:
     return row
 
 
+def pixels(iterations: int = 6) -> dict:
+    """Multipliers of pixels: seconds an iteration and MiB at L-infinity, 784 and 3072 inputs, p = 87, side by side.
+
+    A random network, radius 0.002. `formed` is 3072 with the pixels' block of the Schur complement formed, as below
+    MANY_SQUARES; it comes last, because the peak of memory is the process's.
+    """
+    row: dict = {"p": 87, "iterations": iterations}
+    for name, inputs, many in (("784", 784, schur.MANY_SQUARES), ("3072", 3072, 0), ("3072_formed", 3072, np.inf)):
+        network, region = mondeq(0, 87, inputs, 10), Ball(np.zeros(inputs), 0.002, np.inf)
+        label = int(network.predict(region.center))
+        model = robustness_model(network, region, label)
+        with patch.object(schur, "MANY_SQUARES", many):
+            solver = InteriorPoint(ArrowData(shor_constraints(model)))
+        objective = objective_matrix(model.problem((label + 1) % 10).objective)
+        began = time.process_time()
+        report, _ = solver.solve(objective, tolerance=1e-9, max_iterations=iterations)
+        row[f"{name}_cpu_seconds"] = (time.process_time() - began) / report.iterations
+        row[f"{name}_bound"] = report.dual_value
+        row[f"{name}_peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    spans = {name: row[f"{name}_cpu_seconds"] / row["784_cpu_seconds"] for name in ("3072", "3072_formed")}
+    row |= {f"{name}_exponent": float(np.log(span) / np.log(3072 / 784)) for name, span in spans.items()}
+    return row | {"ratio": row["3072_formed_cpu_seconds"] / row["3072_cpu_seconds"]}
+
+
 def product_shor(repeats: int = 5) -> dict:
     """Product Shor against SHOR on random (80, 80) networks, s = 80: processor seconds, the better of repeats."""
     row: dict = {}
@@ -137,7 +163,7 @@ def trained_network() -> dict:
 
 BENCHMARKS = {
     f.__name__.replace("_", "-"): f
-    for f in (digits, one_sdp, decide, product_shor, trained_network, lp_all, exact, auto_lirpa, trees)
+    for f in (digits, one_sdp, decide, pixels, product_shor, trained_network, lp_all, exact, auto_lirpa, trees)
 }
 
 

@@ -1,4 +1,4 @@
-"""Trees of phases on ten fixed questions: ours, the tree that solves every node cold, and HiGHS."""
+"""Trees of phases on ten fixed questions: ours, and the tree that solves every node cold; HiGHS on the smallest."""
 
 import time
 
@@ -26,12 +26,13 @@ QUESTIONS = (
     (71, False, 3, 0.1),
     (95, True, 6, 0.1),
 )
-#: Seconds of each tree, and of HiGHS, for one question.
-LIMIT, MILP_LIMIT = 300.0, 60.0
+#: Seconds of each tree for one question, and of HiGHS for the first one, which has 29 unstable neurons; those with 60
+#: it leaves open for hours.
+LIMIT, MILP_LIMIT = 300.0, 120.0
 
 
 def trees(questions: tuple[tuple[int, bool, int, float], ...] = QUESTIONS) -> dict:
-    """Ten questions of Table 2: ours, the tree that solves every node anew, and HiGHS for 60 s each; CPU seconds."""
+    """Ten questions of Table 2: ours, and the tree that solves every node anew; HiGHS on the first; CPU seconds."""
     entry, data = zoo.get("chen2021-mondeq/mnist-87"), datasets.load("mnist")
     rows = {}
     for image, clip, target, epsilon in questions:
@@ -46,16 +47,15 @@ def trees(questions: tuple[tuple[int, bool, int, float], ...] = QUESTIONS) -> di
             tree = phases(target, Limits(time=LIMIT), multipliers=multipliers, ellipsoids=name == "ours")
             seconds = time.process_time() - began
             row |= {f"{name}_verdict": tree.verdict.value, f"{name}_nodes": tree.nodes, f"{name}_seconds": seconds}
-        began = time.process_time()
-        milp = largest_margin(entry.network, region, label, target, phases.invariant, time_limit=MILP_LIMIT)
-        decided = milp.status is Status.SOLVED
-        row |= {
-            "highs_bound": float(milp.bound),
-            "highs_decided": decided,
-            "highs_seconds": time.process_time() - began,
-        }
+        if (image, clip, target, epsilon) == QUESTIONS[0]:
+            began = time.process_time()
+            milp = largest_margin(entry.network, region, label, target, phases.invariant, time_limit=MILP_LIMIT)
+            row |= {"highs_decided": milp.status is Status.SOLVED, "highs_bound": float(milp.bound)}
+            row["highs_seconds"] = time.process_time() - began
         rows[f"{image} {'clipped' if clip else 'unclipped'} {epsilon} against {target}"] = row
         print(image, clip, target, epsilon, row, flush=True)
-    total = {key: sum(row[key] for row in rows.values()) for key in next(iter(rows.values())) if "verdict" not in key}
-    del total["highs_bound"]
-    return {**total, "questions": rows}
+    summed = [f"{name}_{what}" for name in ("ours", "cold") for what in ("nodes", "seconds")]
+    total = {key: sum(row[key] for row in rows.values()) for key in summed}
+    mean = {f"{name}_seconds_per_node": total[f"{name}_seconds"] / total[f"{name}_nodes"] for name in ("ours", "cold")}
+    mean["ratio_per_node"] = mean["ours_seconds_per_node"] / mean["cold_seconds_per_node"]
+    return {**total, **mean, "ratio": total["ours_seconds"] / total["cold_seconds"], "questions": rows}

@@ -17,7 +17,7 @@ from tightrope.attacks import Attack
 from tightrope.datasets import Normalisation
 from tightrope.problems.lipmon import _ball as sphere
 from tightrope.problems.lipschitz import l2_problem
-from tightrope.question import Limits
+from tightrope.question import Limits, Question
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope, pixel_ball
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
@@ -68,7 +68,7 @@ def made(theory: str, seed: int = 0) -> tuple[proofs.Proof, dict[str, np.ndarray
     scores = network.logits(region.center)
     worst, best = int(scores.argmin()), int(scores.argmax())
     hit = Attack(region.center, best, float(scores[best] - scores[worst]))
-    return proofs.attack(network, region, worst, hit), arrays
+    return proofs.attack(Question(network, region, worst), hit), arrays
 
 
 THEORIES = ("mondeq-order-1", "mondeq-lipschitz", "mondeq-ellipsoid", "mondeq-point")
@@ -292,8 +292,8 @@ def test_what_the_checker_cannot_prove_stays_with_its_reason(tmp_path):
     network, region = mondeq(0), ball(0, 3, INFINITY, 0.3)
     report = certify(network, region, int(network.predict(region.center)), attack=False, method="interior-point")
     first, second = (decision.dual for decision in report.decisions)
-    first = replace(first, multipliers=second.multipliers, bound=-100.0)
-    proof = proofs.margins(network, region, report.label, [first, second])
+    first = replace(first, multipliers={name: 0 * y for name, y in first.multipliers.items()})
+    proof = proofs.margins(report.question, [first, second])
     assert [finding.proven for finding in proof.findings] == [False, True]
     assert len(proof.certificate.claims) == 1 and proof.findings[0].reason
     ball3 = Ball(region.center, 0.3, 3)

@@ -63,7 +63,7 @@ def forged(theory: str) -> tuple[Certificate, dict[str, np.ndarray]]:
     if theory == "mondeq-order-1":
         file = certify(network, region, label, attack=False, method="interior-point").certificates().certificate
     elif theory == "mondeq-order-2":
-        file = gram_proofs.margin(network, region, label, target).certificate
+        file = gram_proofs.margin(Question(network, region, label, [target])).certificate
     elif theory == "mondeq-phases":
         file = certify(network, region, label, attack=False, method="interior-point", order="1+cuts")
         file = file.certificates().certificate

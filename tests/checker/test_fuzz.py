@@ -31,7 +31,7 @@ def made(theory: str):
         region = Polytope(np.array([[1.0], [-2.0]]), np.array([0.7, 1.0]), np.array([-1.0]), np.array([1.0]))
     label = int(network.predict(region.center))
     if theory == "mondeq-order-2":
-        return network, gram_proofs.margin(network, region, label, (label + 1) % 3)
+        return network, gram_proofs.margin(Question(network, region, label, [(label + 1) % 3]))
     if theory == "mondeq-lipschitz-local":
         region = replace(region, radius=0.05)
         return network, local_upper_bound(network, region, order="1+cuts").certificates()

@@ -15,7 +15,7 @@ from tests.helpers import mondeq, question
 from tightrope import checker, gram_proofs, proofs
 from tightrope.checker import gram, regions
 from tightrope.checker import mondeq as exact_mondeq
-from tightrope.question import Verdict
+from tightrope.question import Question, Verdict
 from tightrope.regions import INFINITY
 from tightrope.verifiers.robustness import certify
 
@@ -23,7 +23,7 @@ from tightrope.verifiers.robustness import certify
 def made(seed: int = 1):
     """A file of order 2 with one claim, and its network's arrays."""
     network, region, label, target = question(seed, INFINITY, 0.5, p=2, p0=2)
-    return gram_proofs.margin(network, region, label, target).certificate, proofs.arrays_of(network)[1]
+    return gram_proofs.margin(Question(network, region, label, [target])).certificate, proofs.arrays_of(network)[1]
 
 
 @pytest.mark.parametrize("kind", ["l1", "l1 clipped", "l2 clipped", "linf", "zonotope", "ellipsoid", "pixels l2"])
@@ -50,7 +50,7 @@ def test_bounds_are_proven_and_at_least_the_exact_maximum(seed, kind):
     network, region = segment(seed, kind)
     label = int(network.predict(region.center))
     target = (label + 1) % 3
-    proof = gram_proofs.margin(network, region, label, target)
+    proof = gram_proofs.margin(Question(network, region, label, [target]))
     file, arrays = proof.certificate, proofs.arrays_of(network)[1]
     assert proof.proven and proven(checker.from_bytes(file.to_bytes()), arrays)
     most = largest_margin(network, regions.read(file.region, file.arrays), label, target)

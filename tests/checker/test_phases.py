@@ -21,6 +21,7 @@ from tightrope.checker import regions
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds, inductive
+from tightrope.question import Question
 from tightrope.regions import INFINITY, Ball, pixel_ball
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
@@ -76,7 +77,7 @@ def made(seed: int, kind: str, depth: int = 2):
     label = int(network.predict(region.center))
     target = (label + 1) % 3
     invariant, grown = tree(network, region, label, target, depth)
-    proof = proofs.trees(network, region, label, invariant, [grown])
+    proof = proofs.trees(Question(network, region, label), invariant, [grown])
     assert proof.proven, proof.findings
     file = proof.certificate
     return network, file, largest_margin(network, regions.read(file.region, file.arrays), label, target)
@@ -136,7 +137,9 @@ def test_pairs_of_facts_are_named_and_proven():
         data, objective = ArrowData(shor_constraints(cut)), objective_matrix(cut.problem(target).objective)
         bound = sound_bound(data, objective, InteriorPoint(data).solve(objective, tolerance=1e-7)[0].multipliers)
         named = data.constraints.split(bound.multipliers) | {"pairs": chosen}
-        proof = proofs.trees(network, region, label, bounds, [], [proofs.DualBound(target, bound.value, named, bounds)])
+        proof = proofs.trees(
+            Question(network, region, label), bounds, [], [proofs.DualBound(target, bound.value, named, bounds)]
+        )
         assert proof.proven, proof.findings
         names = [name for name in proof.certificate.arrays if "*" in name]
         assert not len(chosen) or len(names) >= 8
@@ -348,7 +351,7 @@ def test_a_planted_unsound_bound_is_refused():
         start = preactivations(network, region, 0)[-1]
         half = Box((sound.lower + start) / 2, (sound.upper + start) / 2)
         invariant, grown = tree(network, region, label, target, 3, half)
-        proof = proofs.trees(network, region, label, invariant, [grown])
+        proof = proofs.trees(Question(network, region, label), invariant, [grown])
         assert not proof.proven and proof.certificate is None and proof.findings[0].reason
         count += grown[1] < exact_margin(network, region, label, target) - 1e-6
     assert count > 2
@@ -357,4 +360,6 @@ def test_a_planted_unsound_bound_is_refused():
 def test_leaves_of_another_shape_are_refused_by_the_writer():
     network, region = mondeq(0), Ball(np.zeros(3), 0.1, 2)
     with pytest.raises(ValueError, match="leaves: expected signs"):
-        proofs.trees(network, region, 0, Box(-np.ones(4), np.ones(4)), [(1, 0.0, np.zeros((2, 4), np.int8), [{}])])
+        proofs.trees(
+            Question(network, region, 0), Box(-np.ones(4), np.ones(4)), [(1, 0.0, np.zeros((2, 4), np.int8), [{}])]
+        )

@@ -105,7 +105,7 @@ def test_rules_prove_what_the_library_computes_and_nothing_false(rule, norm):
     for seed in range(2):
         network, region = random_network(seed), region_of(seed, norm, clip=seed == 1)
         label = int(network.predict(region.center))
-        proof = relu_proofs.linear(network, region, label, rule)
+        proof = relu_proofs.linear(Question(network, region, label), rule)
         assert proof.proven and {f.by for f in proof.findings} == {"exact"}
         computed = bounds(network, InputSet.from_balls([region]), rule, [label]).margins[0].numpy()
         for claim in margins(proof):
@@ -120,14 +120,14 @@ def test_of_several_relaxations_one_is_taken_or_all_together():
     for seed in range(4):
         network, region = random_network(seed, (2, 4, 3, 3)), region_of(seed, 2, clip=False)
         label = int(network.predict(region.center))
-        proof = relu_proofs.linear(network, region, label, *names)
-        alone = [margins(relu_proofs.linear(network, region, label, name)) for name in names]
+        proof = relu_proofs.linear(Question(network, region, label), *names)
+        alone = [margins(relu_proofs.linear(Question(network, region, label), name)) for name in names]
         assert proof.proven
         for claim, *others in zip(margins(proof), *alone, strict=True):
             assert exact_maximum(network, region, label, claim["target"]) <= Fraction(claim["bound"])
             better += Fraction(claim["bound"]) < min(Fraction(other["bound"]) for other in others)
         small = Ball(region.center, 1e-6, 2)
-        near = relu_proofs.linear(network, small, label, *names, targets=[(label + 1) % 3])
+        near = relu_proofs.linear(Question(network, small, label, [(label + 1) % 3]), *names)
         assert [claim["target"] for claim in margins(near)] == [(label + 1) % 3]
         assert [claim["rule"] for claim in near.certificate.claims] == ["deepz"] * 3
     assert better
@@ -255,7 +255,7 @@ def test_convolutions_and_compositions_are_read_as_they_are(by, monkeypatch):
             assert (layer[-1].absolute(np.ones(layer[-1].shape[1])) > 0).all()
         region = Ball(rng.standard_normal(40), 0.1, INFINITY)
         label = int(network.predict(region.center))
-        proof = relu_proofs.linear(network, region, label, "crown")
+        proof = relu_proofs.linear(Question(network, region, label), "crown")
         assert proof.proven and {f.by for f in proof.findings} == {by}
         samples = region.center + rng.uniform(-0.1, 0.1, (200, 40))
         values = network.logits(samples)
@@ -268,7 +268,7 @@ def test_an_error_in_floats_is_added(monkeypatch):
     network = FeedForward.dense(([[1.0], [1.0]], [[1e17, -1e17], [0.0, 0.0]]), ([0.0, 0.0], [3.0, 0.0]))
     region = Ball(np.array([1.5]), 0.5, INFINITY)
     monkeypatch.setattr(relu, "EXACT_UP_TO", -1)
-    proof = relu_proofs.linear(network, region, 1, "crown")
+    proof = relu_proofs.linear(Question(network, region, 1), "crown")
     assert proof.proven and Fraction(margins(proof)[0]["bound"]) >= 3
 
 
@@ -401,7 +401,7 @@ def test_points_are_proven_and_altered_ones_refused(by, monkeypatch):
         hit = attacks.check(Question(network, region, label), points)
         if hit is None:
             continue
-        proof = relu_proofs.attack(network, region, label, hit)
+        proof = relu_proofs.attack(Question(network, region, label), hit)
         proven += proof.proven
         assert proof.proven and proof.findings[0].by == by
         file = proof.certificate
@@ -423,7 +423,7 @@ def test_points_are_proven_and_altered_ones_refused(by, monkeypatch):
 def test_the_command_line_reads_networks_as_they_are_written(network, tmp_path, capsys):
     centre = np.random.default_rng(0).standard_normal(network.input_size)
     label = int(network.predict(centre))
-    proof = relu_proofs.linear(network, Ball(centre, 0.01, 2), label, "deepz")
+    proof = relu_proofs.linear(Question(network, Ball(centre, 0.01, 2), label), "deepz")
     proof.save(tmp_path / "one.cert")
     network.to_npz(tmp_path / "network.npz")
     files = [str(tmp_path / "one.cert"), "--network", str(tmp_path / "network.npz")]
@@ -459,7 +459,10 @@ def test_published_networks(name):
     region = pixel_ball(dataset("mnist").image(0), "inf", 0.05, entry.normalisation, True)
     label = int(network.predict(region.center))
     found = layerwise(network, InputSet.from_balls([region]), label, "lp-all", keep=True)
-    for proof in (relu_proofs.layerwise(network, region, found), relu_proofs.linear(network, region, label, "crown")):
+    for proof in (
+        relu_proofs.layerwise(network, region, found),
+        relu_proofs.linear(Question(network, region, label), "crown"),
+    ):
         assert proof.proven and {f.by for f in proof.findings} == {"exact"}
         assert all(Fraction(claim["bound"]) < 0 for claim in margins(proof))
 

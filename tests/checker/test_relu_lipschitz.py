@@ -320,6 +320,33 @@ def test_flipped_bits_prove_nothing_false(files):
             proven(other, network)
 
 
+FORGED = {
+    # |F'| = 1 on [-1, 1]; t - t and a square of t that is subtracted.
+    "t": ([[1.0]], [10.0], [[1.0]], {"t": [-1.0], "tt": [1e6]}, "0.1"),
+    # |F'| = 1 where x <= -0.9; the function of d cancels that of h.
+    "d": (
+        [[1.0], [1.0]],
+        [0.9, 10.0],
+        [[-1.0, 1.0]],
+        {"1.h": [-0.33, 0], "1.u": [1.33, 0], "1.uu": [-0.7, 0], "d": [0.33], "dd": [1e6], "tt": [-0.4]},
+        "0.8",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_squares_of_a_coordinate_that_nothing_else_has_are_not_subtracted(name):
+    """Its function is next to 0 at its smallest, and what the form lacks of it must not be lost."""
+    W, b, C, coefficients, bound = FORGED[name]
+    network, region = FeedForward.dense([W, C], [b, [0.0]]), Ball([0.0], 1.0, INFINITY)
+    file = lipschitz_bound(network, region, 0, "intervals").certificates().certificate
+    *layers, last = file.claims
+    arrays = dict(file.arrays) | {name: np.array([values]) for name, values in coefficients.items()}
+    forged = replace(file, claims=[*layers, last | {"rule": "quadratics", "bound": bound}], arrays=arrays)
+    *_, finding = checker.check(forged, network.arrays())
+    assert not finding.proven and "negative weight" in finding.reason
+
+
 def test_any_coefficients_prove_only_what_is_true():
     """Coefficients that no solver made, and the least bound that they prove as the form's Schur complement."""
     rng = np.random.default_rng(2)

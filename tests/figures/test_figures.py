@@ -54,5 +54,23 @@ def test_numbers_written_beside_marks_are_bounds_themselves():
     group = [("a", "upper", 3.68106), ("b", "lower", 3.57176), ("c", "UNPROVEN", 4.13036)]
     (axes,) = figures.bounds({"L2": group}, "bounds").figure.axes
     assert [text.get_text() for text in axes.texts] == ["3.682", "3.571", "4.13"]
-    (axes,) = figures.pair_matrices({"L": np.array([[0.0, 1.2301], [np.nan, 0.0]])}, "constants").figure.axes
-    assert [text.get_text() for text in axes.texts] == ["1.24"]
+    matrix, _bar = figures.pair_matrices({"L": np.array([[0.0, 1.2301], [np.nan, 0.0]])}, "constants").figure.axes
+    assert [text.get_text() for text in matrix.texts] == ["1.24"]
+
+
+def test_printed_numbers_are_drawn_and_explained():
+    """Hollow, in the line of their name; only what is drawn is in the legend."""
+    figure = figures.bounds({"L2": [("a", "upper", 3.7)]}, "bounds", {"L2": [("a", 4.67)]}).figure
+    (axes,) = figure.axes
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "s"] == [4.67]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["proven: at most", "printed"]
+
+
+def test_no_line_hides_another_and_every_jump_is_marked():
+    """Later lines are thinner; a jump is a mark of its own in the legend."""
+    x, y = [0, 1], [0, 0]
+    figure = figures.curves({"p": {"Box": (x, y), "hBox": (x, y)}}, ("x", "y"), "t", {"p": [(0.5, 0, 1)]}).figure
+    first, second, jump = figure.axes[0].lines
+    assert first.get_linewidth() > second.get_linewidth() and list(jump.get_ydata()) == [0, 1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Box", "hBox", "jump"]

@@ -160,13 +160,17 @@ class Residual(nn.Module):
     ("module", "input_shape", "message"),
     [
         (
-            nn.Sequential(nn.Linear(3, 3), nn.Sigmoid()),
+            nn.Sequential(nn.Linear(3, 3), nn.Softplus()),
             None,
-            r"layer 1 \(Sigmoid\) is not supported. Supported: Linear",
+            r"layer 1 \(Softplus\) is not supported. Supported: Linear",
         ),
         (nn.Sequential(nn.Sequential(nn.Linear(3, 3), Residual())), None, r"layer 0\.1 \(Residual\) is not supported"),
-        (nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2)), (1, 4, 4), r"layer 1 \(MaxPool2d\) is not supported"),
-        (nn.Sequential(nn.Linear(3, 3), nn.LeakyReLU()), None, "LeakyReLU"),
+        (
+            nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2, ceil_mode=True)),
+            (1, 4, 4),
+            r"layer 1 \(MaxPool2d\): ceil_mode",
+        ),
+        (nn.Sequential(nn.Linear(3, 3), nn.GELU()), None, "GELU"),
         (nn.Sequential(nn.Conv2d(1, 1, 2)), None, r"give input_shape=\(channels, height, width\)"),
         (nn.Sequential(nn.Conv2d(2, 2, 2, groups=2)), (2, 4, 4), "groups=2"),
         (nn.Sequential(nn.Conv2d(1, 2, 2, padding="same")), (1, 4, 4), "even kernel"),

@@ -1,6 +1,7 @@
 """ONNX files: what is read computes the same, what is not read is named, hostile files are errors."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,7 +82,33 @@ def convolutional(rng):
     )
 
 
-@pytest.mark.parametrize("make", [dense, convolutional])
+def nonlinear(rng):
+    """Every nonlinearity that is read, with pooling of both kinds."""
+    weights = {"K": floats(rng, 2, 1, 3, 3), "k": floats(rng, 2), "W": floats(rng, 2, 4), "V": floats(rng, 4, 4)}
+    elementwise = [("LeakyRelu", {"alpha": 0.2}), ("Elu", {"alpha": 0.5}), ("Tanh", {}), ("Atan", {}), ("Sigmoid", {})]
+    tail, last = [], "h2"
+    for i, (op, attributes) in enumerate(elementwise):
+        tail += [(op, [last], f"z{i}", attributes), ("MatMul", [f"z{i}", "V"], f"h{i + 3}", {})]
+        last = f"h{i + 3}"
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    return model(
+        [
+            ("Conv", ["x", "K", "k"], "h1", {"pads": [1, 1, 1, 1]}),
+            ("PRelu", ["h1", "slope"], "z", {}),
+            ("AveragePool", ["z"], "a", window | {"pads": [1, 1, 1, 1], "count_include_pad": 1}),
+            ("MaxPool", ["a"], "p", window | {"pads": [1, 1, 1, 1]}),
+            ("GlobalAveragePool", ["p"], "g", {}),
+            ("Flatten", ["g"], "flat", {}),
+            ("MatMul", ["flat", "W"], "h2", {}),
+            *tail,
+            ("Identity", [last], "y", {}),
+        ],
+        weights | {"slope": np.float32([[[0.3]]])},
+        ["N", 1, 6, 6],
+    )
+
+
+@pytest.mark.parametrize("make", [dense, convolutional, nonlinear])
 def test_same_scores_as_the_reference_evaluator(make, rng, tmp_path):
     """ONNX's own evaluator and ours, on random images."""
     from onnx.reference import ReferenceEvaluator
@@ -118,20 +145,44 @@ E3 = {"W": np.eye(3, dtype=np.float32)}
 @pytest.mark.parametrize(
     ("nodes", "weights", "shape", "message"),
     [
-        ([("Sigmoid", ["x"], "y", {})], {}, [1, 3], r"node 0 \(Sigmoid\) is not supported. Supported: Gemm"),
+        ([("Softplus", ["x"], "y", {})], {}, [1, 3], r"node 0 \(Softplus\) is not supported. Supported: Add, Atan"),
         ([("Relu", ["x"], "z", {}), ("Add", ["x", "z"], "y", {})], {}, [1, 3], "joins two branches"),
-        ([("MatMul", ["x", "W"], "y", {})], E3, [1, 4], r"a matrix \(3, 3\) for values of shape \(N, \*\(4,\)\)"),
-        ([("MatMul", ["W", "x"], "y", {})], E3, [3, 1], "batch dimension"),
+        ([("MatMul", ["x", "W"], "y", {})], E3, [1, 4], r"a matrix \(3, 3\) for values of shape \(1, 4\)"),
         ([("MatMul", ["x", "W"], "y", {})], E3, [28, 3], "the input has the shape"),
         ([("MatMul", ["x", "W"], "y", {})], E3, [1, "height"], "the input has the shape"),
         ([("MatMul", ["x", "V"], "y", {})], E3, [1, 3], "needs 'V', which nothing before it makes"),
-        ([("Gemm", ["x", "W"], "y", {"transA": 1})], E3, [1, 3], "transA"),
+        ([("Gemm", ["x", "W"], "y", {"transA": 1})], E3, [1, 3], "evaluator cannot run it: shapes"),
         ([("Gemm", ["x", "W"], "y", {})], {"W": np.full((3, 3), np.nan)}, [1, 3], "entries that are nan"),
-        ([("Flatten", ["x"], "y", {"axis": 0})], {}, [1, 3], "axis=0"),
-        ([("Reshape", ["x", "s"], "y", {})], {"s": np.array([2, 3])}, [1, 6], "batch must stay"),
+        (
+            [("Reshape", ["x", "s"], "y", {})],
+            {"s": np.array([2, 4])},
+            [1, 6],
+            "evaluator cannot run it: cannot reshape",
+        ),
         ([("Div", ["x", "z"], "y", {})], {"z": np.zeros(3, np.float32)}, [1, 3], "division by zero"),
-        ([("Conv", ["x", "K"], "y", {"group": 2})], {"K": np.ones((2, 1, 1, 1), np.float32)}, [1, 2, 2, 2], "group=2"),
+        (
+            [("Conv", ["x", "K"], "y", {"group": 2})],
+            {"K": np.ones((2, 1, 1, 1), np.float32)},
+            [1, 3, 2, 2],
+            "evaluator cannot run it",
+        ),
         ([("Conv", ["x", "K"], "y", {})], {"K": np.ones((1, 1, 3, 3), np.float32)}, [1, 1, 2, 2], "kernel .* larger"),
+        ([("PRelu", ["x", "s"], "y", {})], {"s": np.float32([1, 2, 3])}, [1, 3], "3 slopes; one for all"),
+        (
+            [("MaxPool", ["x"], "y", {"kernel_shape": [2, 2], "ceil_mode": 1})],
+            {},
+            [1, 1, 3, 3],
+            "not read: ceil_mode, kernel_shape",
+        ),
+        ([("MaxPool", ["x"], "y", {"kernel_shape": [2]})], {}, [1, 1, 3], "images are needed"),
+        (
+            [("MaxPool", ["x"], "y", {"kernel_shape": [2, 2], "pads": [1, 0, 0, 0]})],
+            {},
+            [1, 1, 3, 3],
+            "not read: kernel_shape, pads",
+        ),
+        ([("Pad", ["x", "p", "c"], "y", {})], {"p": np.array([0, 1, 0, 1]), "c": np.float32(2)}, [1, 3], "pad with 0"),
+        ([("Max", ["x", "c"], "y", {})], {"c": np.float32([1])}, [1, 3], "larger of the signal and 0"),
         ([("Identity", ["W"], "y", {})], E3, [1, 3], "does not depend on the input"),
         ([("Relu", ["x"], "y", {})], {}, [1, 3], "no layer with weights"),
         ([("MatMul", ["x", "W"], "y", {})], {"W": np.array([["a"]])}, [1, 3], "numbers are needed"),
@@ -186,6 +237,179 @@ def test_damaged_files_are_errors_or_networks(make, rng, tmp_path):
             refused += 1
             assert "net.onnx" in str(error)
     assert refused >= len(kept)
+
+
+def relu(v):
+    return np.maximum(v, 0)
+
+
+def forms(rng):
+    """Name -> (nodes, weights, input shape, the same in NumPy, of the flat input)."""
+    W, V, b, S = floats(rng, 3, 2), floats(rng, 3, 3), floats(rng, 3), floats(rng, 3, 4)
+    Q, T, P, H = floats(rng, 3, 16), floats(rng, 4, 72), floats(rng, 3, 100), floats(rng, 4, 2)
+    K1, R, K2, kb, c4 = (
+        floats(rng, 2, 1, 3),
+        floats(rng, 3, 12),
+        floats(rng, 2, 1, 3, 3),
+        floats(rng, 2),
+        floats(rng, 4),
+    )
+    G, D, tail = floats(rng, 4, 1, 2, 2), floats(rng, 1, 2, 2, 2), ("Gemm", ["v", "W", "b"], "y", {"transB": 1})
+
+    def windows(x):
+        return np.lib.stride_tricks.sliding_window_view(x.reshape(8, 8), (3, 3))
+
+    def grouped(x):
+        x = x.reshape(2, 3, 3)
+        view = np.lib.stride_tricks.sliding_window_view(x, (2, 2), (1, 2))
+        return np.concatenate([((view[o // 2] * G[o, 0]).sum((2, 3))).ravel() for o in range(4)])
+
+    def transposed(x):
+        out = np.zeros((2, 3, 3))
+        for i, j in np.ndindex(2, 2):
+            out[:, i : i + 2, j : j + 2] += x.reshape(2, 2)[i, j] * D[0]
+        return out.ravel()
+
+    def convolved(x):
+        return relu(
+            np.concatenate([((windows(x) * k[0]).sum((2, 3)) + c).ravel() for k, c in zip(K2, kb, strict=True)])
+        )
+
+    flat = ("Flatten", ["p"], "v", {})
+    view = [
+        ("Conv", ["x", "K", "k"], "c", {}),
+        ("Relu", ["c"], "r", {}),
+        ("Shape", ["r"], "s", {}),
+        ("Gather", ["s", "zero"], "t", {}),
+        ("Unsqueeze", ["t", "axis"], "u", {}),
+        ("Concat", ["u", "rest"], "w", {"axis": 0}),
+        ("Reshape", ["r", "w"], "v", {}),
+        tail,
+    ]
+    ends, pads = {"zero": np.array(0), "axis": np.array([0]), "rest": np.array([-1])}, np.array([0, 0, 1, 1] * 2)
+    half = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
+    move = {"W": Q, "b": b}
+    return {
+        "weight first": (
+            [("MatMul", ["W", "x"], "a", {}), ("Add", ["a", "b"], "y", {})],
+            {"W": W, "b": b},
+            [2],
+            lambda x: W @ x + b,
+        ),
+        "weight first, a column": (
+            [("MatMul", ["W", "x"], "a", {}), ("Add", ["b", "a"], "y", {})],
+            {"W": W, "b": b[:, None]},
+            [2, 1],
+            lambda x: W @ x + b,
+        ),
+        "a weight transposed": (
+            [("Transpose", ["W"], "t", {"perm": [1, 0]}), ("MatMul", ["x", "t"], "y", {})],
+            {"W": W},
+            [1, 2],
+            lambda x: W @ x,
+        ),
+        "three dimensions": ([("MatMul", ["x", "W"], "y", {})], {"W": S.T.copy()}, [1, 1, 4], lambda x: S @ x),
+        "a sum": (
+            [("MatMul", ["x", "W"], "a", {}), ("Sum", ["a", "b", "b"], "y", {})],
+            {"W": V, "b": b},
+            ["N", 3],
+            lambda x: x @ V + 2 * b,
+        ),
+        "the larger of 0": (
+            [("Gemm", ["x", "W"], "a", {"transB": 1}), ("Max", ["a", "z"], "v", {}), tail],
+            {"W": V, "b": b, "z": np.float32([0])},
+            [1, 3],
+            lambda x: V @ relu(V @ x) + b,
+        ),
+        "minus ReLU": (
+            [("Gemm", ["x", "W"], "a", {"transB": 1}), ("Relu", ["a"], "r", {}), ("Neg", ["r"], "y", {})],
+            {"W": V},
+            [1, 3],
+            lambda x: -relu(V @ x),
+        ),
+        "squeezed": (
+            [("Squeeze", ["x", "axis"], "v", {}), tail],
+            {"W": S, "b": b, "axis": np.array([1])},
+            [1, 1, 4],
+            lambda x: S @ x + b,
+        ),
+        "padded": (
+            [("Pad", ["x", "pads"], "p", {}), flat, tail],
+            {"W": P, "b": b, "pads": pads},
+            [1, 1, 8, 8],
+            lambda x: P @ np.pad(x.reshape(8, 8), 1).ravel() + b,
+        ),
+        "an image by a matrix": (
+            [("MatMul", ["x", "H"], "y", {})],
+            {"H": H},
+            [1, 1, 4, 4],
+            lambda x: (x.reshape(4, 4) @ H).ravel(),
+        ),
+        "an image transposed": (
+            [("Transpose", ["x"], "p", {"perm": [0, 2, 3, 1]}), flat, tail],
+            move,
+            [1, 2, 2, 4],
+            lambda x: Q @ x.reshape(2, 2, 4).transpose(1, 2, 0).ravel() + b,
+        ),
+        "sliced": (
+            [("Slice", ["x", "from", "to", "axis"], "v", {}), tail],
+            {"W": S, "b": b, "from": np.array([1]), "to": np.array([5]), "axis": np.array([1])},
+            [1, 6],
+            lambda x: S @ x[1:5] + b,
+        ),
+        "pooled, the last window cut": (
+            [("AveragePool", ["x"], "p", half), flat, tail],
+            {"W": S, "b": b},
+            [1, 1, 3, 3],
+            lambda x: S @ [x.reshape(3, 3)[i : i + 2, j : j + 2].mean() for i in (0, 2) for j in (0, 2)] + b,
+        ),
+        "means and sums": (
+            [("ReduceMean", ["x"], "m", {"axes": [3]}), ("ReduceSum", ["m", "axis"], "y", {})],
+            {"axis": np.array([2])},
+            [1, 2, 3, 4],
+            lambda x: x.reshape(2, 3, 4).mean(2).sum(1),
+        ),
+        "one dimension": (
+            [("Conv", ["x", "K"], "p", {}), flat, tail],
+            {"K": K1, "W": R, "b": b},
+            [1, 1, 8],
+            lambda x: R @ np.concatenate([np.correlate(x, k[0]) for k in K1]) + b,
+        ),
+        "groups": ([("Conv", ["x", "G"], "y", {"group": 2})], {"G": G}, [1, 2, 3, 3], grouped),
+        "transposed convolution": ([("ConvTranspose", ["x", "D"], "y", {})], {"D": D}, [1, 1, 2, 2], transposed),
+        "x.view(x.size(0), -1)": (
+            view,
+            {"K": K2, "k": kb, "W": T, "b": c4, **ends},
+            [1, 1, 8, 8],
+            lambda x: T @ convolved(x) + c4,
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", forms(np.random.default_rng(0)))
+def test_linear_operations_in_every_form(name, rng, tmp_path):
+    """Files of others, one operation each, against NumPy."""
+    nodes, weights, shape, function = forms(rng)[name]
+    network = FeedForward.from_onnx(saved(tmp_path, model(nodes, weights, shape)))
+    for x in rng.standard_normal((4, network.input_size)):
+        np.testing.assert_allclose(network.logits(x), np.ravel(function(x)), rtol=1e-6, atol=1e-6)
+
+
+def test_the_table_of_operations_is_made_from_the_readers():
+    from tightrope.networks import onnx_reader, torch_reader
+
+    table = (Path(__file__).parents[2] / "CONVENTIONS.md").read_text()
+    assert f"| ONNX | {onnx_reader.supported()} |" in table
+    assert f"| torch | {torch_reader.SUPPORTED} |" in table
+
+
+def test_moved_entries_are_no_layer_of_their_own(rng, tmp_path):
+    """A permutation before a matrix is the matrix with its columns permuted, exactly."""
+    for name in ("an image transposed", "sliced", "padded"):
+        nodes, weights, shape, _ = forms(rng)[name]
+        (layer,) = FeedForward.from_onnx(saved(tmp_path, model(nodes, weights, shape))).layers
+        assert isinstance(layer, Dense)
+        assert set(layer.weight.ravel()) <= {0.0, *weights["W"].astype(float).ravel()}
 
 
 def test_a_packed_file_is_read(tmp_path, rng):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tightrope import zoo
-from tightrope.errors import AssumptionWarning, UnknownNameError
+from tightrope.errors import AssumptionWarning, NetworkError, UnknownNameError
 from tightrope.networks import FeedForward, load
 from tightrope.regions import Ball
 from tightrope.verifiers.robustness import certify
@@ -34,3 +34,10 @@ def test_nothing_is_assumed_of_what_is_said(tmp_path, recwarn):
     assert not [one for one in recwarn if issubclass(one.category, AssumptionWarning)]
     with pytest.raises(UnknownNameError, match="unknown activation 'sine'"):
         load(path, activation="sine")
+
+
+@pytest.mark.parametrize("given", [STATE, None, np.eye(2)], ids=lambda given: type(given).__name__)
+def test_what_is_no_file_has_another_reader(given):
+    """A module, its state dictionary and arrays."""
+    with pytest.raises(NetworkError, match=r"path: expected the name of a file, got .*; write FeedForward\.from_torch"):
+        load(given)

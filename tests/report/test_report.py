@@ -204,7 +204,7 @@ def test_a_time_is_shown_and_not_judged(section):
 def test_numbers_keep_interval_profile_and_reason(section):
     first, second, last = section.lines
     assert (first.printed, first.interval, first.ours) == ("24", "[16, 34]", "24")
-    assert section.notes == (second,) and second.reason == "a reason"
+    assert section.notes == ((("disagrees", "a reason"), (second,)),) and second.reason == "a reason"
     assert last.quick and last.agreement == "not run" and not first.quick
     assert last.ours == "2.001"  # a bound is rounded outward
     assert (first.proof, second.proof) == ("proven", "")

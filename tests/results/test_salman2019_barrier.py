@@ -84,6 +84,12 @@ def test_figure_2_is_the_hull(store):
         nonlinearities.figure_2(lower=-2.0, upper=1.5, functions=["swish"], store=store)
 
 
+def test_theorems_4_1_and_4_2_hold_for_every_nonlinearity():
+    table = nonlinearities.theorems(seed=1)
+    for name, primal, network, relaxation, equal in table.rows:
+        assert primal <= min(network, relaxation) + 1e-9 and equal, name
+
+
 def test_brackets_are_sound_and_ordered():
     found, data = entry(NETWORK), dataset("digits")
     scale = found.normalisation

@@ -57,7 +57,7 @@ def check_schur_complement(data, X, Z):
     A = [corner] + [solver.data.adjoint(row).dense() for row in unit]
     expected = np.array([[np.vdot(Ak, X @ Al @ Z_inverse) for Al in A] for Ak in A])
     np.testing.assert_allclose(expected, expected.T, atol=1e-9)
-    got = np.triu(solver.schur(XX, Zi))
+    got = np.triu(solver.schur.matrix(XX, Zi))
     np.testing.assert_allclose(got, np.triu(expected), atol=1e-10 * np.abs(expected).max())
 
 
@@ -114,6 +114,24 @@ def test_definiteness_and_step_lengths(setting, rng):
         hkm.Inverted(on_pattern(-Z, q))
     with pytest.raises(np.linalg.LinAlgError):
         hkm.Completed(on_pattern(-X, q))
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_squares_are_eliminated(rng, scale):
+    """A system with a block diag + (K'K) o (B'B) that is not formed, of which few or many rows of F matter."""
+    q, n, m = 4, 40, 6
+    K, B = scale * rng.standard_normal((2, q, n))
+    E, G = rng.standard_normal((n, m)), rng.standard_normal((m, m))
+    squares = hkm.Squares(K, B, rng.uniform(0.5, 2, n))
+    S = np.diag(squares.diagonal) + (K.T @ K) * (B.T @ B)
+    M = np.block([[G @ G.T + E.T @ np.linalg.solve(S, E), E.T], [E, S]])
+    inequality = np.array([False, True] * ((n + m - 1) // 2) + [True])
+    ratio = rng.uniform(0.1, 1, inequality.sum())
+    full = M.copy()
+    full[np.flatnonzero(inequality) + 1, np.flatnonzero(inequality) + 1] += ratio
+    rhs = rng.standard_normal(n + m)
+    first, rest = hkm.factorise(np.triu(M)[:m].copy(), inequality, ratio, squares)(rhs[0], rhs[1:])
+    np.testing.assert_allclose(np.concatenate([[first], rest]), np.linalg.solve(full, rhs), rtol=1e-6, atol=1e-8)
 
 
 def test_factorise_solves_the_bordered_system(rng):

@@ -7,9 +7,10 @@ from tests.helpers import ball, mondeq, program, question
 from tightrope import datasets, zoo
 from tightrope.problems.robustness import robustness_model
 from tightrope.proofs import DualBound, margins
+from tightrope.question import Question
 from tightrope.regions import INFINITY, pixel_ball
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
-from tightrope.solvers import conic
+from tightrope.solvers import conic, schur
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.report import Status
@@ -59,6 +60,37 @@ def test_warm_start_gives_the_value_of_a_cold_one(norm, clip):
         cold, _ = solver.solve(objective, tolerance=1e-6)
         started, warm = solver.solve(objective, tolerance=1e-6, start=warm)
         assert started.dual_value == pytest.approx(cold.dual_value, abs=1e-4)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("radius", [0.01, 0.3])
+def test_the_bound_without_the_block_of_the_pixels_is_the_one_with_it(radius, clip, monkeypatch):
+    _, relaxed, data = program(*question(4, INFINITY, radius, clip, p=4, p0=80))
+    eliminating = InteriorPoint(data)
+    monkeypatch.setattr(schur, "MANY_SQUARES", np.inf)
+    whole = InteriorPoint(data)
+    assert eliminating.schur.eliminated >= 79 and not whole.schur.eliminated
+    found, expected = (solver.solve(relaxed.objective, tolerance=1e-6)[0] for solver in (eliminating, whole))
+    assert found.status == expected.status == Status.SOLVED
+    assert found.dual_value == pytest.approx(expected.dual_value, rel=1e-5, abs=1e-5)
+    assert abs(found.iterations - expected.iterations) <= 2
+
+
+@pytest.mark.parametrize("norm, clip", REGIONS)
+def test_a_start_from_multipliers_is_centred_and_gives_the_same_value(norm, clip):
+    """Those of a small gap, so that few iterations are left; none where they are not inside."""
+    _, relaxed, data = program(*question(2, norm, clip=clip))
+    solver, objective = InteriorPoint(data), relaxed.objective
+    cold, point = solver.solve(objective, tolerance=1e-6)
+    mu = float(np.mean(point.w * point.y[solver.inequality]))
+    start = solver.central(objective, solver.multipliers(point), mu)
+    assert start.X.cc[0, 0] == pytest.approx(1.0, rel=1e-6)
+    assert start.w * start.y[solver.inequality] == pytest.approx(mu, rel=1e-6)
+    warm, _ = solver.solve(objective, tolerance=1e-6, start=start)
+    assert warm.status is Status.SOLVED
+    assert warm.iterations < cold.iterations
+    assert warm.dual_value == pytest.approx(cold.dual_value, abs=1e-4)
+    assert solver.central(objective, np.zeros(len(data.constraints.equality)), mu) is None
 
 
 def test_multipliers_are_valid_whenever_the_solve_stops():
@@ -124,5 +156,19 @@ def test_optimal_values_on_the_published_network(norm, epsilon, value):
     assert report.dual_value == pytest.approx(value, abs=1e-3)
     assert bound.value == pytest.approx(value, abs=1e-3)
     split = relaxed.constraints.split(bound.multipliers)
-    proof = margins(network, region, 7, [DualBound(0, bound.value, split)])
+    proof = margins(Question(network, region, 7), [DualBound(0, bound.value, split)])
     assert float(proof.certificate.claims[0]["bound"]) == pytest.approx(value, abs=1e-3)
+
+
+@pytest.mark.published
+def test_an_l2_ball_of_the_published_network_to_eight_digits():
+    """Image 0, label 3 against 7: near the optimum the smallest eigenvalues of X are at the rounding of its largest."""
+    network, mnist = zoo.get("chen2021-mondeq/mnist-87").network, datasets.load("mnist")
+    region = pixel_ball(mnist.image(0), 2, 0.1, mnist.normalisation, clip=False)
+    _, relaxed, data = program(network, region, 7, 3)
+    report, _ = InteriorPoint(data).solve(relaxed.objective, tolerance=1e-8)
+    assert (report.status, relaxed.constraints.size) == (Status.SOLVED, 175)
+    assert report.gap < 1e-8 and report.primal_residual < 1e-4
+    assert sound_bound(data, relaxed.objective, report.multipliers).value == pytest.approx(
+        report.primal_value, abs=1e-6
+    )

@@ -12,6 +12,7 @@ from tests.helpers import program, question
 from tightrope import checker
 from tightrope.errors import InputError
 from tightrope.proofs import DualBound, arrays_of, margins
+from tightrope.question import Question
 from tightrope.regions import INFINITY
 from tightrope.solvers.arrow import Arrow
 from tightrope.solvers.interior_point import InteriorPoint
@@ -129,7 +130,7 @@ def test_the_checker_proves_what_is_issued(seed, log_scale, at, radius):
     _, relaxed, data = program(network, region, label, target)
     bound = sound_bound(data, relaxed.objective, InteriorPoint(data).solve(relaxed.objective)[0].multipliers)
     dual = DualBound(target, bound.value, relaxed.constraints.split(bound.multipliers))
-    file = margins(network, region, label, [dual]).certificate
+    file = margins(Question(network, region, label), [dual]).certificate
     assert float(file.claims[0]["bound"]) == pytest.approx(bound.value, rel=1e-3, abs=1e-3)
     below = str(bound.value - 1e-2 * (1e-3 * scale + abs(bound.value)))
     lower = dataclasses.replace(file, claims=[file.claims[0] | {"bound": below}])

@@ -93,7 +93,7 @@ def linear(bed: Bed, rng, network: FeedForward, region, label: int, pieces: Piec
             bed.holds(f"{method}, batch", not wrong, "certified, but it is reached")
     for method in rng.permutation(list(relu_proofs.RULES))[:2].tolist():
         with bed.asking("certificates: linear"):
-            proof = relu_proofs.linear(network, region, label, method)
+            proof = relu_proofs.linear(Question(network, region, label), method)
             certificates.relu(bed, "linear", proof, rng, network, stated)
 
 

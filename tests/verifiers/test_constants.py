@@ -69,7 +69,7 @@ def test_layers_whose_product_is_rounded_are_not_made_a_mondeq():
     ("arguments", "error", "words"),
     [
         ({}, InputError, "write norm=1, 2 or inf"),
-        ({"region": 2}, RegionError, "expected a Ball, got int"),
+        ({"region": 2}, InputError, "expected a Ball, got 2; write norm=2"),
         ({"region": Zonotope(np.zeros(3), np.eye(3))}, RegionError, "expected a Ball, got Zonotope"),
         ({"region": BOX, "norm": 2}, InputError, "leave norm out"),
         ({"norm": 2, "method": "shor"}, InputError, "method: it is for feed-forward networks on a region"),

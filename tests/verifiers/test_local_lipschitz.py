@@ -5,7 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.helpers import mondeq as small
 from tests.problems.test_local_lipschitz import region_of
+from tests.soundness.exact import Domain, everywhere
+from tests.soundness.feedforward import inscribed
+from tests.soundness.pieces import mondeq_pieces, slopes
 from tests.verifiers.test_lipschitz import mondeq
 from tightrope.errors import RegionError, UnknownNameError
 from tightrope.problems.local_lipschitz import Rounding, exact_excess, preactivation_bounds, reduce
@@ -13,6 +17,7 @@ from tightrope.question import Limits
 from tightrope.regions import Ball
 from tightrope.verifiers import local_lipschitz
 from tightrope.verifiers.lipschitz import upper_bound
+from tightrope.verifiers.lipschitz_lower import ascent, sampled
 from tightrope.verifiers.local_lipschitz import local_upper_bound
 
 
@@ -43,6 +48,28 @@ def test_exact_where_no_neuron_switches(norm, rng):
         bound = local_upper_bound(network, Ball(x, radius, norm))
         assert bound.undecided == 0
         assert bound.value == pytest.approx(np.linalg.norm(network.jacobian(x), ord=norm), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_brackets_of_table_3_hold_the_exact_constants(seed, rng):
+    """The largest norm of a slope, over all pieces of a small network: ascent from below, relaxations from above."""
+    network = small(seed)
+    region = Ball(rng.standard_normal(3), 0.4, np.inf)
+
+    def largest(where: Domain, norm: float) -> float:
+        found = (np.array(J.tolist(), float).reshape(J.nrows(), 3) for J in slopes(mondeq_pieces(network, where)))
+        return max(float(np.linalg.norm(J, norm)) for J in found)
+
+    slack = 1 + 1e-9
+    for norm in (2, np.inf):
+        exact = largest(everywhere(3), norm)
+        assert exact <= upper_bound(network, norm).value * slack
+        assert 0.9 * exact <= ascent(network, norm, rng.standard_normal((50, 3))).value <= exact * slack
+    here = largest(inscribed(region), np.inf)
+    assert here <= exact * slack
+    assert sampled(network, np.inf, region.sample(300, rng)).value <= here * slack
+    order_1, cuts = (local_upper_bound(network, region, order=order).value for order in ("1", "1+cuts"))
+    assert here <= cuts * slack <= order_1 * (1 + 1e-3)
 
 
 def test_wrong_arguments_are_named():

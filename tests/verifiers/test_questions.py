@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers import mondeq
 from tightrope.errors import InputError, RegionError, UnknownNameError
@@ -138,6 +139,15 @@ def test_the_verdict_of_nothing_and_of_the_weakest():
     """Nothing asked is nothing to doubt; one failure counts more than any unknown."""
     assert combined([]) is Verdict.CERTIFIED
     assert combined([Verdict.CERTIFIED, Verdict.UNKNOWN, Verdict.FAILED]) is Verdict.FAILED
+
+
+def test_a_label_is_any_whole_number():
+    """Also one of NumPy, or a tensor, as argmax gives it."""
+    for label in (np.int64(1), torch.tensor(1)):
+        assert Question(RELU, BALL, label).label == 1
+    for label in (1.0, torch.tensor(1.0), "1", None):
+        with pytest.raises(InputError, match="label: got"):
+            Question(RELU, BALL, label)
 
 
 def test_labels_are_decided_until_the_question_is_answered():

@@ -113,3 +113,12 @@ def check_labels(label: int, target: int, classes: int) -> None:
     """Refuse what are not two labels."""
     if not (0 <= label < classes and 0 <= target < classes and label != target):
         raise Refused(f"claim: expected two different labels below {classes}, got {label} and {target}")
+
+
+def output(outputs: Exact, part: object) -> Exact:
+    """Return one of the rows, or the difference of a pair [i, j] of them."""
+    given: list = part if isinstance(part, list) else [part]
+    whole = all(type(k) is int and 0 <= k < len(outputs) for k in given)
+    if not whole or len(given) != len(set(given)) or len(given) != (2 if isinstance(part, list) else 1):
+        raise Refused(f"part: expected an output below {len(outputs)}, or a list of two of them, got {part!r}")
+    return outputs[given[0]] - outputs[given[1]] if len(given) == 2 else outputs[given[0]]

@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker.claims import only, region_of, rows, vector
+from tightrope.checker.claims import only, output, region_of, rows, vector
 from tightrope.checker.file import Certificate
-from tightrope.checker.mondeq import HALF, Network, bordered, inverse_up, symmetric
+from tightrope.checker.mondeq import HALF, Network, bordered, minimised, symmetric
 from tightrope.checker.numbers import Exact, Refused, diagonal, stack
 from tightrope.checker.phases import BOUNDS, proven_bounds
 from tightrope.checker.positive import is_semidefinite
@@ -44,9 +44,7 @@ def _constants(file: Certificate, network: Network, signs: np.ndarray | None) ->
         nonlocal taken
         C, norm = whole, str(norm)
         if pair != ():
-            if not (isinstance(pair, list) and len(pair) == 2 and all(type(i) is int for i in pair)):
-                raise Refused(f"pair: expected two labels, got {pair!r}")
-            C = network.difference(*pair)[0][None, kept]
+            C = output(network.C, pair if isinstance(pair, list) else [])[None, kept]
         counts = {"inf": len(C), "2": 1} if pair else {"inf": len(C), "2": 1, "1": p0}
         if norm not in counts or bound < 0:  # of no parts, a bound below 0 would follow from nothing
             raise Refused(f"norm: expected one of {', '.join(counts)}, got {norm!r}, and a bound >= 0")
@@ -73,11 +71,7 @@ def _forms(
     CA, M = C * a.row() * -HALF, symmetric(a.column() * IW)
     spare = Exact.rational(bound) - v.sum() - t.sum()
     if norm != "1":
-        moved = np.flatnonzero(np.abs(U.integers).any(0))
-        t, U = t[moved] if norm == "inf" else t, U[:, moved]
-        if len(moved) and (t.signs <= 0).any():
-            raise Refused("t: a coordinate that the network sees has the multiplier 0")
-        M = M - U * inverse_up(t).row() @ U.T * Fraction(1, 4) if len(moved) else M
+        M = minimised(M, U, t, "t")
     if norm == "inf":
         yield bordered(spare, CA[0], M)
     elif norm == "2":

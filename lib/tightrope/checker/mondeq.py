@@ -229,13 +229,25 @@ def without_inputs(
         quad = q + clip
         constant -= (clip * region.lower * region.upper).sum().fraction()
         D = stack([[D[:1] - (clip * (region.lower + region.upper)).row()], [D[1:]]])
-    quad, D = quad[free], D[:, free]
-    if (quad.signs <= 0).any():
-        raise Refused("q: a coordinate that can move has the multiplier 0")
-    scaled = D * inverse_up(quad).row() if Q is None else D @ _inverse_up(diagonal(quad) + Q[np.ix_(free, free)])
-    size = len(table) - 1
+    quad, D, size = quad[free], D[:, free], len(table) - 1
     corner = bordered(Exact.rational(constant), Exact.zeros(size), Exact.zeros(size, size))
-    return symmetric(table) - scaled @ D.T * Fraction(1, 4) - corner
+    if Q is None:
+        return minimised(symmetric(table) - corner, D, quad, "q")
+    inverse = _inverse_up(diagonal(quad) + Q[np.ix_(free, free)])
+    return symmetric(table) - corner - D @ inverse @ D.T * Fraction(1, 4)
+
+
+def minimised(S: Exact, D: Exact, weight: Exact, name: str) -> Exact:
+    """Return S - D diag(weight)^-1 D' / 4, a little lower: at most y'S y + y'D d + d'diag(weight) d for all d.
+
+    `D` is (r, n), `weight` (n,) or one number for all, at least 0; above where a column of D is not 0.
+    """
+    moved = np.flatnonzero(np.abs(D.integers).any(0))
+    own = Exact(np.broadcast_to(weight.integers, D.shape[1:]), weight.scale)[moved]
+    if (weight.signs < 0).any() or (own.signs == 0).any():
+        raise Refused(f"{name}: a coordinate has a negative weight, or one that the network sees has none")
+    D = D[:, moved]
+    return S - D * _reciprocals(own).row() @ D.T * Fraction(1, 4)
 
 
 def bordered(corner: Exact, row: Exact, core: Exact) -> Exact:
@@ -248,7 +260,7 @@ def symmetric(A: Exact) -> Exact:
     return (A + A.T) * HALF
 
 
-def inverse_up(quad: Exact) -> Exact:
+def _reciprocals(quad: Exact) -> Exact:
     """Return floats g_j >= 1 / quad_j for quad > 0, as exact numbers: short, where the inverses themselves are not."""
     return Exact.of([above(1 / value) for value in quad.fractions()])
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from tightrope.checker.claims import only, region_of, row, rows
+from tightrope.checker.claims import only, output, region_of, row, rows
 from tightrope.checker.file import Certificate
-from tightrope.checker.mondeq import HALF, bordered, inverse_up, symmetric
+from tightrope.checker.mondeq import HALF, bordered, minimised
 from tightrope.checker.numbers import Exact, Refused, common, diagonal, stack
 from tightrope.checker.positive import is_semidefinite
 from tightrope.checker.regions import Region
@@ -133,7 +133,7 @@ class States:
         if len(bounds) != (hidden if region is not None else 0):
             raise Refused("the bounds of a hidden layer are not proven")
         *layers, (C, _) = map(_affine, network.layers)
-        return cls(layers, _part(C, part), region, bounds)
+        return cls(layers, output(C, part), region, bounds)
 
     @property
     def inputs(self) -> int:
@@ -162,15 +162,6 @@ class States:
             minus = A - plus
             found.insert(0, (plus.T @ low + minus.T @ high, plus.T @ high + minus.T @ low))
         return found
-
-
-def _part(outputs: Exact, part: object) -> Exact:
-    """Return one of the rows, or the difference of a pair [i, j] of them."""
-    given: list = part if isinstance(part, list) else [part]
-    whole = all(type(k) is int and 0 <= k < len(outputs) for k in given)
-    if not whole or len(given) != len(set(given)) or len(given) != (2 if isinstance(part, list) else 1):
-        raise Refused(f"part: expected an output below {len(outputs)}, or a list of two of them, got {part!r}")
-    return outputs[given[0]] - outputs[given[1]] if len(given) == 2 else outputs[given[0]]
 
 
 def _affine(layer: Sequence[Step]) -> tuple[Exact, Exact]:
@@ -292,7 +283,7 @@ class Quadratics:
         for name, width in (("d", self.V.shape[1]), ("t", self.states.inputs)):
             if name not in sizes and width:
                 beside = stack([[part(a, name, sizes[a], width)] for a in names])
-                S = _minimised(S, beside, -self.q.get(2 * name, Exact.zeros(1)), name)
+                S = minimised(S, beside * 2, -self.q.get(2 * name, Exact.zeros(1)), 2 * name)
         return spare, S[0, 0], S[0, 1:], S[1:, 1:]
 
     def _inputs(self) -> Fraction:
@@ -364,18 +355,6 @@ def _times(m: Exact, form: Form) -> Form:
 def _plus(one: Form, other: Form) -> Form:
     both = {block: one[block] + other[block] for block in one.keys() & other.keys()}  # only the constants
     return {**one, **other, **both}
-
-
-def _minimised(S: Exact, beside: Exact, weight: Exact, name: str) -> Exact:
-    """Return the form whose block of one kind of variable is diagonal, with these weights, without these variables."""
-    moved = np.flatnonzero(np.abs(beside.integers).any(0))
-    weight = Exact(np.broadcast_to(weight.integers, beside.shape[1:]).copy(), weight.scale)[moved]
-    if (weight.signs <= 0).any():
-        raise Refused(f"{name}{name}: a coordinate that the network sees has no square")
-    if not len(moved):
-        return S
-    beside = beside[:, moved]
-    return symmetric(S - (beside * inverse_up(weight)[None, :]) @ beside.T)
 
 
 def least_between(a: Fraction, b: Fraction, low: Fraction, high: Fraction) -> Fraction:
@@ -478,7 +457,7 @@ def quotient(network: Network, part: object, norm: str, ends: Sequence[np.ndarra
     if not x.shape == y.shape == (network.inputs,):
         raise Refused(f"point, other: expected {network.inputs} coordinates")
     step, rise = abs(x - y), exact_outputs(network, x) - exact_outputs(network, y)
-    value = _part(rise, part).fraction()
+    value = output(rise, part).fraction()
     size = max(step.fractions()) if norm == "inf" else (step * step).sum().fraction()
     if not size:
         raise Refused("point, other: they are equal")

@@ -21,12 +21,11 @@ from tightrope.explorers.controls import (
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.networks import MonDEQ
 from tightrope.outward import at_least
-from tightrope.question import Verdict
+from tightrope.question import Limits, Question, Stop, Verdict
 from tightrope.regions import Ball, pixel_ball
 from tightrope.relaxations.lasserre import LARGEST
 from tightrope.results.chen2021_mondeq.orders import orders_of
-from tightrope.solvers.report import Stop
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 from tightrope.workbench.tables import Table
 
 CONTROLS = ("network", "image", "label", "norm", "epsilon_pixel", "clip")
@@ -101,7 +100,7 @@ def orders(
 def _stages(state: Mapping, stop: Stop) -> Iterator[Orders]:
     """The attack and the order from cheap to dear; branch and bound at the end."""
     network, region, label, target, about = _question(state)
-    found = attacks.pgd(network, region, label, targets=[target], restarts=5, steps=50, seed=0)
+    found = attacks.pgd(Question(network, region, label, [target]))
     small = network.width + region.size <= LARGEST
     shown = {"network": network, "region": region} if region.size == 2 else {}
     sampled = network.logits(region.sample(1000, np.random.default_rng(0)))

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, UNDECIDED, Drawing, canvas, legend
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, UNDECIDED, Drawing, canvas, legend, plain_log
 from tightrope.outward import outward
 
 RELAXED, GREEDY_ONLY = "#7fa3c7", "#bcd0e4"  # between certified and undecided: certified by LP-ALL, by LP-GREEDY
@@ -27,17 +28,10 @@ def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Draw
             for count, colour in ((certified, CERTIFIED), (undecided, UNDECIDED), (attacked, ATTACKED)):
                 width = 100 * count / images
                 axes.barh(y, width, left=left, height=0.66, color=colour, edgecolor="white", linewidth=0.8)
-                if width >= 6:
-                    dark = colour == CERTIFIED
-                    axes.text(
-                        left + width / 2,
-                        y,
-                        f"{width:.0f}",
-                        ha="center",
-                        va="center",
-                        fontsize=8.5,
-                        color="white" if dark else INK,
-                    )
+                if width >= 1:
+                    ink = "white" if colour == CERTIFIED else INK
+                    beside = dict(ha="center", va="center", fontsize=8.5 if width >= 4 else 6.5, color=ink)
+                    axes.text(left + width / 2, y, f"{width:.0f}", **beside)
                 left += width
             for printed, marker, side in ((robust, "v", 0.40), (unattacked, "^", -0.40)):
                 if printed is not None:  # a line through the bar, with a mark that says which column it is
@@ -132,22 +126,31 @@ def gap_bars(gaps: Sequence[tuple], title: str) -> Drawing:
     networks = list(dict.fromkeys(gap[0] for gap in gaps))
     methods = list(dict.fromkeys(gap[1] for gap in gaps))
     colours = dict(zip(("lp-greedy", "lp-last", "lp-all"), (ATTACKED, RELAXED, CERTIFIED), strict=True))
-    with canvas(7.2, 3.4) as figure:
+    families = list(dict.fromkeys(network.split("-")[0].split(" ")[0] for network in networks))
+    places, place = {}, 0.0
+    for family in families:  # a little space between trainings
+        own = [network for network in networks if network.split("-")[0].split(" ")[0] == family]
+        places |= {network: place + number for number, network in enumerate(own)}
+        place += len(own) + 0.6
+    with canvas(7.2, 0.3 * place + 1.2) as figure:
         axes = figure.add_subplot()
         for network, method, middle, low, high, _ in gaps:
-            x = networks.index(network) + 0.26 * (methods.index(method) - (len(methods) - 1) / 2)
-            axes.bar(x, middle, width=0.24, color=colours[method])
-            axes.plot([x, x], [low, high], color=INK, linewidth=1)
-        for level, name in ((100 / 3, "1.5×"), (80, "5×")):  # 100 (1 - 1 / ratio)
-            if level < 1.1 * axes.get_ylim()[1]:
-                axes.axhline(level, color=MUTED, linewidth=0.8, linestyle="--")
-                axes.text(1.01, level, name, va="center", ha="left", color=MUTED, transform=axes.get_yaxis_transform())
-        axes.set_xlim(-1, len(networks) - 0.4)
-        names = [network.split("/")[-1] for network in networks]
-        turned = dict(rotation=30, ha="right") if len(names) > 4 else dict(rotation=0, ha="center")
-        axes.set_xticks(range(len(networks)), names, **turned)
-        axes.set_ylabel("median gap to PGD, %")
-        legend(figure, [Patch(color=colours[method], label=method.upper()) for method in methods], 3, fontsize=9)
+            y = places[network] + 0.27 * (methods.index(method) - (len(methods) - 1) / 2)
+            axes.barh(y, middle, height=0.25, color=colours[method])
+            axes.plot([low, high], [y, y], color=INK, linewidth=0.9)
+        ratios = {1.5: "PGD needs 1.5 times\nthe certified radius", 5.0: "5 times"}
+        for ratio, name in ratios.items():
+            level = 100 * (1 - 1 / ratio)
+            axes.axvline(level, color=MUTED, linewidth=0.8, linestyle="--")
+            axes.text(level, -1, name, va="bottom", ha="center", color=MUTED, fontsize=8)
+        axes.set_ylim(place - 0.8, -0.9)
+        axes.set_xlim(0, 100)
+        axes.set_yticks(list(places.values()), [network.split("/")[-1] for network in places], fontsize=8)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("median gap to PGD, percent of PGD's radius")
+        handles = [Patch(color=colours[method], label=method.upper()) for method in methods]
+        handles.append(Line2D([], [], color=INK, linewidth=0.9, label="95 % bootstrap interval"))
+        legend(figure, handles, 4)
     return Drawing(figure, title)
 
 
@@ -180,12 +183,18 @@ def problem_sizes(bars: Sequence[tuple[str, int, int, int, int]]) -> Drawing:
     return Drawing(figure, "sizes of the models")
 
 
-def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -> Drawing:
+def bounds(
+    groups: Mapping[str, Sequence[tuple[str, str, float]]],
+    title: str,
+    printed: Mapping[str, Sequence[tuple[str, float]]] | None = None,
+) -> Drawing:
     """Draw bounds of one number in each group, side by side; on logarithmic axes where they are far apart.
 
-    Groups are title -> (name, "upper", "lower" or another word for a number that bounds nothing, value).
+    Groups are title -> (name, "upper", "lower" or another word for a number that bounds nothing, value); printed
+    numbers, title -> (name, value), stand in the line of their name.
     """
     marks = {"upper": ("v", CERTIFIED), "lower": ("^", ATTACKED)}
+    printed = printed or {}
     names = list(dict.fromkeys(name for group in groups.values() for name, _, _ in group))
     with canvas(9.0, 0.34 * len(names) + 1.2) as figure:
         panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
@@ -197,19 +206,34 @@ def bounds(groups: Mapping[str, Sequence[tuple[str, str, float]]], title: str) -
                 y = -names.index(name)
                 marker, colour = marks.get(side, ("x", MUTED))
                 axes.plot(value, y, marker, color=colour, markersize=7)
-                beside = dict(textcoords="offset points", va="center", fontsize=8)
-                axes.annotate(outward(side)(value), (value, y), (7, 0), **beside)
-            values = [value for _, _, value in group]
+                beside = dict(textcoords="offset points", va="bottom", fontsize=7.5)
+                axes.annotate(outward(side)(value), (value, y), (6, 2), **beside)
+            for name, value in printed.get(heading, ()):
+                axes.plot(value, -names.index(name), "s", color=INK, markerfacecolor="none", markersize=8)
+            values = [value for _, _, value in group] + [value for _, value in printed.get(heading, ())]
             if max(values) > 4 * min(values):
                 axes.set_xscale("log")
                 axes.set_xlim(0.85 * min(values), 2.2 * max(values))
+                plain_log(axes.xaxis)
             else:
                 axes.set_xlim(0, 1.25 * max(values))
             axes.set_ylim(-len(names) + 0.4, 0.6)
             axes.minorticks_off()
             axes.set_title(heading)
+            axes.set_xlabel("Lipschitz constant")
             axes.grid(axis="y", color=UNDECIDED, linewidth=0.6)
         panels[0].set_yticks(-np.arange(len(names)), names)
         for axes in panels:
             axes.tick_params(axis="y", length=0)
+        sides = {side for group in groups.values() for _, side, _ in group}
+        looks = {
+            "proven: at most": ("v", dict(color=CERTIFIED), "upper" in sides),
+            "attained: at least": ("^", dict(color=ATTACKED), "lower" in sides),
+            "proves nothing": ("x", dict(color=MUTED), bool(sides - set(marks))),
+            "printed": ("s", dict(color=INK, markerfacecolor="none"), any(printed.values())),
+        }
+        used = {name: (marker, look) for name, (marker, look, there) in looks.items() if there}
+        handles = [Line2D([], [], marker=m, linestyle="", label=name, **look) for name, (m, look) in used.items()]
+        handles += [Patch(color=UNDECIDED, alpha=0.6, label="the constant is here")] * set(marks).issubset(sides)
+        legend(figure, handles, len(handles), columnspacing=1.4)
     return Drawing(figure, title)

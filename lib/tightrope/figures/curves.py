@@ -4,7 +4,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, UNDECIDED, Drawing, canvas, grid, legend
+from tightrope.figures.drawing import (
+    ATTACKED,
+    CERTIFIED,
+    INK,
+    MUTED,
+    UNDECIDED,
+    Drawing,
+    canvas,
+    grid,
+    headline,
+    legend,
+    over,
+    plain_log,
+)
 from tightrope.outward import at_least, at_most
 
 #: One colour and one dash for each relaxation, wherever it is drawn; distinguishable without colour.
@@ -75,11 +88,10 @@ def curves(
         axes = grid(figure, len(panels), columns, sharey=shared)
         handles = {}
         for ax, (heading, lines) in zip(axes, panels.items(), strict=True):
-            for name, (x, y) in lines.items():
-                handles[name] = ax.plot(x, y, linewidth=1.6, **_line(name))[0]
+            for number, (name, (x, y)) in enumerate(lines.items()):
+                handles[name] = ax.plot(x, y, linewidth=over(number, len(lines)), **_line(name))[0]
             for x, before, after in (marks or {}).get(heading, ()):
-                ax.plot([x, x], [before, after], color=INK, linewidth=0.8)
-                ax.plot([x, x], [before, after], "o", color=INK, markersize=3)
+                handles["jump"] = ax.plot([x, x], [before, after], "o:", color=INK, markersize=2.5, linewidth=0.7)[0]
             ax.set_title(heading)
             ax.set_xlabel(labels[0])
             ax.locator_params(axis="x", nbins=5)  # long numbers do not run into each other
@@ -94,12 +106,14 @@ def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
 
     Panels have title, x, y (labels), log (of the y axis), series: name -> (x, lower quartile, median, upper quartile).
     """
-    with canvas(9.0, 3.0 * -(-len(panels) // 2) + 0.5) as figure:
+    with canvas(9.0, 3.1 * -(-len(panels) // 2) + 0.5) as figure:
+        figure.get_layout_engine().set(hspace=0.08)
         shown = {}
         for axes, panel in zip(grid(figure, len(panels), 2), panels, strict=True):
-            for name, points in panel["series"].items():
+            for number, (name, points) in enumerate(panel["series"].items()):
                 x, low, half, high = zip(*points, strict=True)
-                (line,) = axes.plot(x, half, label=name, **_look(name))
+                wide = {"linewidth": over(number, len(panel["series"]))}
+                (line,) = axes.plot(x, half, label=name, **_look(name) | wide)
                 if any(a < b for a, b in zip(low, high, strict=True)):
                     axes.fill_between(x, low, high, color=line.get_color(), alpha=0.13, linewidth=0)
                 shown.setdefault(name, line)
@@ -109,6 +123,7 @@ def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
             axes.set_ylabel(panel["y"])
             if panel["log"]:
                 axes.set_yscale("log")
+                plain_log(axes.yaxis)
             else:
                 axes.set_ylim(bottom=0)
         wide = len(shown) if len(shown) <= 8 else -(-len(shown) // 2)
@@ -120,14 +135,16 @@ def ratio_curves(
     series: Mapping[str, Sequence[tuple[float, float]]],
     printed: Mapping[str, Sequence[tuple[float, float]]],
     title: str,
+    pixels: bool = False,
 ) -> Drawing:
     """Draw percent certified against the radius, name -> (epsilon, percent); printed numbers as marks alone."""
     with canvas(6.4, 3.8) as figure:
         axes = figure.add_subplot()
-        for name, points in series.items():
+        for number, (name, points) in enumerate(series.items()):
             method = max((known for known in LOOK if name.startswith(known)), key=len, default=name)
-            dashed = {"linestyle": "--"} if name.endswith(", box") else {}
-            axes.plot(*zip(*points, strict=True), label=name, **_look(method) | dashed)
+            more = {"linewidth": over(number, len(series)), "markersize": 4 + 1.2 * (len(series) - number)}
+            more |= {"linestyle": "--"} if name.endswith(", box") else {}
+            axes.plot(*zip(*points, strict=True), label=name, markerfacecolor="none", **_look(method) | more)
         for (name, points), marker in zip(printed.items(), "PX*", strict=False):
             axes.plot(
                 *zip(*points, strict=True),
@@ -138,10 +155,12 @@ def ratio_curves(
                 markerfacecolor="none",
                 label=name,
             )
-        axes.set_xlabel("radius epsilon, L-infinity")
-        axes.set_ylabel("percent certified")
-        axes.set_ylim(0, 101)
-        axes.legend(frameon=False, fontsize=8.5)
+        axes.set_xlabel("radius epsilon, L-infinity, pixels in [0, 1]" if pixels else "radius epsilon, L-infinity")
+        least = min(percent for points in (*series.values(), *printed.values()) for _, percent in points)
+        bottom = 10 * ((least - 5) // 10) if least > 20 else -3
+        axes.set_ylabel("percent certified" + (f" (axis from {bottom:.0f})" if bottom > 0 else ""))
+        axes.set_ylim(bottom, 103)
+        legend(figure, dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)), 2)
     return Drawing(figure, title)
 
 
@@ -149,7 +168,7 @@ def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]], label: str, tit
     """Draw one point for each seed and a bar at their mean, a column for each training, a panel for each network."""
     widths = [len(part) for part in panels.values()]
     with canvas(0.75 * sum(width + 1 for width in widths) + 0.6, 3.3) as figure:
-        axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
+        axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths, sharey=True)[0]
         for ax, (heading, columns) in zip(axes, panels.items(), strict=True):
             for at, (name, values) in enumerate(columns.items()):
                 colour = _colour(name)
@@ -161,6 +180,7 @@ def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]], label: str, tit
             ax.set_title(heading)
             ax.grid(axis="y", color=UNDECIDED, linewidth=0.6)
         axes[0].set_ylabel(label)
+        headline(figure, "a dot for each seed, a bar at their mean")
     return Drawing(figure, title)
 
 
@@ -180,19 +200,30 @@ def ascents(
         for name, (x, y) in paths.items():
             colour = _colour(name)
             ax.plot(x, y, "o", color=colour, markersize=3.5, alpha=0.55)
-            ax.plot(x[:1], y[:1], "o", color="white", markeredgecolor=colour, markersize=7)
             ax.plot(x[-1:], y[-1:], "*", color=colour, markeredgecolor=INK, markeredgewidth=0.6, markersize=13)
+            ax.plot(x[:1], y[:1], "o", color="none", markeredgecolor=INK, markersize=10)
         ax.set_xlabel(r"$\delta$")
         ax.set_ylabel("lower bound of one output")
-        ax.legend(frameon=False, title="circle: start, star: end")
+        ax.legend(frameon=False, title="circle: start, star: end\na break in a curve: a jump")
     return Drawing(figure, title)
 
 
-def pairs(points: Sequence[tuple[str, float, float]], labels: tuple[str, str], title: str) -> Drawing:
-    """Draw one point for each relaxation with its name: tightness against result."""
+def pairs(
+    points: Sequence[tuple[str, float, float]],
+    labels: tuple[str, str],
+    title: str,
+    printed: Sequence[tuple[str, float, float]] = (),
+) -> Drawing:
+    """Draw one point for each relaxation with its name, tightness against result; printed ones hollow."""
     with canvas(4.8, 3.2) as figure:
         ax = figure.add_subplot()
         wide, high = (np.ptp([point[i] for point in points]) for i in (1, 2))
+        for name, x, y in printed:
+            ax.plot(x, y, "s", color=_colour(name), markerfacecolor="none", markersize=7)
+        if printed:
+            ax.plot([], [], "o", color=MUTED, label="ours")
+            ax.plot([], [], "s", color=MUTED, markerfacecolor="none", label="printed")
+            ax.legend(frameon=False)
         for name, x, y in points:
             ax.plot(x, y, "o", color=_colour(name), markersize=7)
             # Below the point where the name would run into the next one.

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tightrope import paths
 from tightrope.workbench.tables import Table
@@ -64,6 +66,23 @@ def legend(figure: Figure, handles: Iterable | Mapping, columns: int, fontsize: 
         named = {"handles": handles.values(), "labels": handles.keys()}
     options = {"loc": "outside upper center", "frameon": False, "ncols": columns, "fontsize": fontsize, **options}
     figure.legend(**named, **options)
+
+
+def headline(figure: Figure, text: str) -> None:
+    """Say above everything else how the drawing is read."""
+    figure.suptitle(text, fontsize=9.5, color=INK)
+
+
+def plain_log(axis: Axis) -> None:
+    """Write 1, 2, 5, 10, ... on a logarithmic axis, so that more than one tick has a number."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def over(number: int, count: int, thin: float = 1.2) -> float:
+    """Return the width of line `number` of `count`: later ones are thinner, so that none hides another."""
+    return thin + 0.3 * (count - 1 - number)
 
 
 @dataclass(frozen=True, eq=False)

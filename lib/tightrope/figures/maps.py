@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
-from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, Drawing, canvas, grid, legend
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, Drawing, canvas, grid, headline, legend
 from tightrope.outward import at_most
 
 #: Node -> place; the tighter, the higher.
@@ -25,16 +26,28 @@ PLACES: Mapping[str, tuple[float, float]] = {
 }
 
 
-def matrix(values: Sequence[Sequence[float]], lines: Sequence[str], columns: Sequence[str], title: str) -> Drawing:
-    """Draw percentages as a table whose cells are the darker the larger they are."""
+def matrix(
+    values: Sequence[Sequence[float]],
+    lines: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    labels: tuple[str, str],
+    own: Sequence[tuple[int, int]] = (),
+) -> Drawing:
+    """Draw percentages as a table whose cells are the darker the larger they are; `own` cells have a frame."""
     values = np.array(values, dtype=float)
     with canvas(1.0 * len(columns) + 2.4, 0.32 * len(lines) + 0.7) as figure:
         ax = figure.add_subplot()
         ax.imshow(values, cmap="Blues", vmin=0, vmax=105, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             ax.text(column, row, f"{value:.1f}", ha="center", va="center", color="white" if value > 55 else INK)
+        for row, column in own:
+            ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ATTACKED, linewidth=2))
         ax.set_xticks(range(len(columns)), columns)
         ax.set_yticks(range(len(lines)), lines)
+        ax.set_xlabel(labels[0])
+        ax.set_ylabel(labels[1])
+        ax.xaxis.set_label_position("top")
         ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
         for side in ax.spines.values():
             side.set_visible(False)
@@ -43,19 +56,31 @@ def matrix(values: Sequence[Sequence[float]], lines: Sequence[str], columns: Seq
 
 def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
     """Draw symmetric (K, K) matrices of upper bounds of pairs side by side; a pair without a number stays white."""
-    with canvas(4.6 * len(matrices), 4.4) as figure:
-        panels = grid(figure, len(matrices), len(matrices))
-        for axes, (name, L) in zip(panels, matrices.items(), strict=True):
-            shown = np.where(np.eye(len(L), dtype=bool), np.nan, L)
-            low, high = (np.nanmin(shown), np.nanmax(shown)) if np.isfinite(shown).any() else (0, 1)
-            axes.imshow(shown, cmap="Blues", vmin=low - 0.5 * (high - low), vmax=high + 0.5 * (high - low))
-            for i, j in np.argwhere(np.isfinite(shown)):
-                axes.text(j, i, at_most(shown[i, j], 3), ha="center", va="center", fontsize=6.5)
+    shown = {name: np.where(np.eye(len(L), dtype=bool), np.nan, L) for name, L in matrices.items()}
+    if len(shown) == 2:
+        first, second = shown.values()
+        with np.errstate(invalid="ignore"):
+            shown["second over first, in percent more"] = 100 * (second / first - 1)
+    with canvas(4.6 * len(shown), 4.7) as figure:
+        panels = grid(figure, len(shown), len(shown))
+        for number, (axes, (name, L)) in enumerate(zip(panels, shown.items(), strict=True)):
+            difference = number == len(matrices)
+            low, high = (np.nanmin(L), np.nanmax(L)) if np.isfinite(L).any() else (0, 1)
+            half = 0.5 * (high - low)
+            colours = "Oranges" if difference else "Blues"
+            image = axes.imshow(L, cmap=colours, vmin=low - half, vmax=high + half)
+            for i, j in np.argwhere(np.isfinite(L)):
+                text = f"{L[i, j]:.3f}" if difference else at_most(L[i, j], 3)
+                axes.text(j, i, text, ha="center", va="center", fontsize=6.5)
+            bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.7)
+            bar.set_label("percent" if difference else "constant of $F_i - F_j$, at most")
+            bar.ax.set_xlim(low, high if high > low else low + 1)
             axes.set_xticks(range(len(L)))
             axes.set_yticks(range(len(L)))
             axes.set_title(name)
-            axes.set_xlabel("label")
-        panels[0].set_ylabel("label")
+            axes.set_xlabel("label j")
+        panels[0].set_ylabel("label i")
+        headline(figure, "symmetric, and blank on the diagonal: a label has no constant against itself")
     return Drawing(figure, title)
 
 
@@ -63,25 +88,9 @@ def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Dr
     """Draw nodes and arrows (tighter, looser, kind, whether it was seen to hold)."""
     with canvas(7.2, 4.3) as figure:
         axes = figure.add_subplot()
-        for tighter, looser, kind, holds in arrows:
-            style = "<->" if kind == "equal" else "-|>"
-            colour = ATTACKED if not holds else MUTED if kind == "equal" else CERTIFIED
-            axes.annotate(
-                "",
-                PLACES[looser],
-                PLACES[tighter],
-                zorder=1,
-                arrowprops=dict(
-                    arrowstyle=style,
-                    color=colour,
-                    shrinkA=15,
-                    shrinkB=15,
-                    linewidth=1.3,
-                    linestyle="--" if kind == "equal" else "-",
-                ),
-            )
+        boxes = {}
         for name, (x, y) in PLACES.items():
-            axes.text(
+            boxes[name] = axes.text(
                 x,
                 y,
                 name.replace(", ", ",\n"),
@@ -93,12 +102,33 @@ def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Dr
             )
         axes.set_xlim(-0.8, 5.1)
         axes.set_ylim(0.2, 4.5)
+        figure.draw_without_rendering()  # which gives the boxes their sizes: arrows end at them
+        for tighter, looser, kind, holds in arrows:
+            style = "<->" if kind == "equal" else "-|>"
+            colour = ATTACKED if not holds else MUTED if kind == "equal" else CERTIFIED
+            axes.annotate(
+                "",
+                PLACES[looser],
+                PLACES[tighter],
+                zorder=1,
+                arrowprops=dict(
+                    arrowstyle=style,
+                    color=colour,
+                    patchA=boxes[tighter].get_bbox_patch(),
+                    patchB=boxes[looser].get_bbox_patch(),
+                    shrinkA=1,
+                    shrinkB=1,
+                    linewidth=1.3,
+                    linestyle="--" if kind == "equal" else "-",
+                ),
+            )
         axes.axis("off")
         handles = [
             Line2D([], [], color=CERTIFIED, label="never looser (tail) than (head)"),
             Line2D([], [], color=MUTED, linestyle="--", label="equal"),
-            Line2D([], [], color=ATTACKED, label="contradicted by a measurement"),
         ]
+        if not all(holds for *_, holds in arrows):
+            handles.append(Line2D([], [], color=ATTACKED, label="contradicted by a measurement"))
         legend(figure, handles, 3, fontsize=8, loc="outside lower center")
     return Drawing(figure, title)
 
@@ -116,6 +146,7 @@ def relu_regions(
             ax.axhline(0, color=MUTED, linewidth=0.5, zorder=0)
             ax.axvline(0, color=MUTED, linewidth=0.5, zorder=0)
             ax.set_title(heading)
+            ax.set_xlabel("$h$", labelpad=0)
             ax.set_xticks([lower, 0, upper], ["$l$", "0", "$u$"])
             ax.set_yticks([0, upper], ["0", "$u$"])
             ax.set_aspect("equal")

@@ -2,20 +2,40 @@
 
 from typing import Any
 
+from tightrope.networks.activations import (
+    ELU,
+    Activation,
+    Arctan,
+    LeakyReLU,
+    MaxPool,
+    ReLU,
+    Sigmoid,
+    Step,
+    Tanh,
+)
 from tightrope.networks.feedforward import FeedForward
 from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 from tightrope.networks.loading import load
 from tightrope.networks.mondeq import MonDEQ
 
 __all__ = [
+    "ELU",
+    "Activation",
+    "Arctan",
     "Composition",
     "Convolution",
     "Dense",
     "FeedForward",
     "Layer",
+    "LeakyReLU",
+    "MaxPool",
     "MonDEQ",
     "MonDEQModule",
+    "ReLU",
     "Scaling",
+    "Sigmoid",
+    "Step",
+    "Tanh",
     "implicit_equilibrium",
     "load",
     "to_module",

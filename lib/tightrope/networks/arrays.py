@@ -58,6 +58,21 @@ def batch(name: str, value: object, width: int) -> tuple[np.ndarray, bool]:
     return np.atleast_2d(rows), rows.ndim == 1
 
 
+def integers(name: str, value: object, length: int, least: int) -> tuple[int, ...]:
+    """Return value as `length` integers of at least `least`; a single one stands for a pair."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iu":
+            raise TypeError("not integers")
+        if array.ndim == 0 and length == 2:
+            array = np.repeat(array, 2)
+        if array.shape != (length,) or array.min() < least:
+            raise ValueError("wrong number or too small")
+    except (TypeError, ValueError):
+        raise NetworkError(f"{name}: expected {length} integers of at least {least}, got {value!r}.") from None
+    return tuple(int(v) for v in array)
+
+
 def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     """Return the SHA-256 of names, shapes and little-endian float64 contents, in the mapping's order."""
     digest = hashlib.sha256()

@@ -1,9 +1,9 @@
-"""Feed-forward ReLU networks of affine layers."""
+"""Feed-forward networks: affine layers with a nonlinearity between each two, ReLU unless another one is given."""
 
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tightrope.errors import AssumptionWarning, NetworkError
+from tightrope.networks.activations import RELU, Activation, between, named
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, weight
-from tightrope.networks.layers import Composition, Dense, Layer, chain, from_named_arrays, named_arrays
+from tightrope.networks.layers import Composition, Dense, Layer, chain, forward, from_named_arrays, named_arrays
 from tightrope.networks.mondeq import MonDEQ
 from tightrope.networks.stacking import stack
 from tightrope.networks.state_dicts import assumption, layers_of_state_dict
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FeedForward:
-    """``x_0 = x, x_{i+1} = ReLU(layer_i(x_i))``, the last layer without ReLU.
+    """``x_0 = x, x_{i+1} = activation_i(layer_i(x_i))``, the last layer without one.
 
-    `layers` are the affine maps (:mod:`tightrope.networks.layers`), each with as many inputs as the one before has
-    outputs; the name is for messages and tables. `assumed` says what a file left open; empty if nothing.
+    `layers` are the affine maps (:mod:`tightrope.networks.layers`); `activations` are the nonlinearities between them
+    (:mod:`tightrope.networks.activations`), one fewer, all ReLU if left out. Each layer has as many inputs as the
+    activation before it has outputs. The name is for messages and tables; `assumed` says what a file left open.
 
     Examples
     --------
@@ -37,39 +39,48 @@ class FeedForward:
 
     layers: tuple[Layer, ...]
     name: str = ""
+    activations: tuple[Activation, ...] = ()
     assumed: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", chain(self.layers))
+        layers = tuple(self.layers)
+        object.__setattr__(self, "activations", between(len(layers), self.activations) if layers else ())
+        object.__setattr__(self, "layers", chain(layers, self.activations))
 
     def after(self, center: np.ndarray, G: np.ndarray) -> "FeedForward":
         """Return the network w -> F(center + G w), for center (p0,) and G (p0, n)."""
         first, *rest = self.layers
-        return FeedForward((Composition((Dense(G, center), first)), *rest))
+        return FeedForward((Composition((Dense(G, center), first)), *rest), activations=self.activations)
 
     # making one -----------------------------------------------------------------------------------
 
     @classmethod
-    def dense(cls, weights: Sequence, biases: Sequence, name: str = "") -> "FeedForward":
-        """Build from weights (p_{i+1}, p_i) and biases (p_{i+1},)."""
+    def dense(
+        cls, weights: Sequence, biases: Sequence, name: str = "", activations: Sequence[Activation] = ()
+    ) -> "FeedForward":
+        """Build from weights (p_{i+1}, p_i), biases (p_{i+1},) and what is between them."""
         if not weights or len(weights) != len(biases):
             raise NetworkError(f"{len(weights)} weights and {len(biases)} biases; give one bias for each weight.")
-        layers, size = [], None
+        activations = between(len(weights), activations)
+        layers: list[Dense] = []
         for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
+            size = activations[i - 1].outputs(layers[-1].output_size) if i else None
             W = weight(f"weights[{i}]", W, (None, size))
-            size = len(W)
-            layers.append(Dense(W, weight(f"biases[{i}]", b, (size,))))
-        return cls(tuple(layers), name)
+            layers.append(Dense(W, weight(f"biases[{i}]", b, (len(W),))))
+        return cls(tuple(layers), name, activations)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, object], name: str = "", source: object = "the file") -> "FeedForward":
         """Build from what an .npz file of :meth:`to_npz` holds.
 
         Dense networks have the keys W1, b1, W2, b2, ... (counted from 1, without gaps), others 1.convolution.weight,
-        1.convolution.bias, 1.convolution.input_shape, ..., 2.dense.weight, ...
+        1.convolution.bias, 1.convolution.input_shape, ..., 2.dense.weight, ... What follows layer i, if it is not
+        ReLU, is activation.<i>.<name>, an array of its parameters.
         """
+        following = {key: value for key, value in arrays.items() if key.startswith("activation.")}
         if any(re.match(r"\d+\.", key) for key in arrays):
-            return cls(from_named_arrays(arrays, source), name)
+            named = from_named_arrays({key: value for key, value in arrays.items() if key not in following}, source)
+            return cls(named, name, _activations(following, len(named), source))
         depth = sum(bool(re.fullmatch(r"W\d+", key)) for key in arrays)
         wanted = {f"{letter}{i}" for i in range(1, depth + 1) for letter in "Wb"}
         if not depth or wanted != {key for key in arrays if re.fullmatch(r"[Wb]\d+", key)}:
@@ -77,7 +88,8 @@ class FeedForward:
                 f"{source} must have W1, b1, W2, b2, ... without gaps; it has {', '.join(sorted(arrays))}."
             )
         layers = range(1, depth + 1)
-        return cls.dense([arrays[f"W{i}"] for i in layers], [arrays[f"b{i}"] for i in layers], name)
+        weights, biases = ([arrays[f"{letter}{i}"] for i in layers] for letter in "Wb")
+        return cls.dense(weights, biases, name, _activations(following, depth, source))
 
     @classmethod
     def from_npz(cls, path: PathOrName) -> "FeedForward":
@@ -92,20 +104,24 @@ class FeedForward:
         *,
         input_shape: tuple[int, int, int] | None = None,
         convolutions: Sequence[tuple] = (),
-        activation: str | None = None,
+        activation: str | Sequence[Activation] | None = None,
     ) -> "FeedForward":
-        """Read a torch state dictionary, or a file of one: its layers in order, with ReLU between them.
+        """Read a torch state dictionary, or a file of one: its layers in order, with `activations` between them.
 
-        A state dictionary does not say what is between the layers: `activation` does, "relu". Left out, ReLU is assumed
-        with a warning, and :attr:`assumed` and every report say so. Where the module is at hand, :meth:`from_torch`
-        knows and checks. Nor does it hold, for convolutions, `input_shape`, the (channels, height, width) of the
-        images, and `convolutions`, the (stride, padding) of each in order.
+        A state dictionary does not say what is between the layers: `activation` does, a name such as "relu" or "tanh"
+        for all, or a sequence of :mod:`tightrope.networks.activations`, of max pooling for instance. Left out, ReLU is
+        assumed with a warning, and :attr:`assumed` and every report say so. Where the module is at hand,
+        :meth:`from_torch` knows and checks. Nor does it hold, for convolutions, `input_shape`, the (channels, height,
+        width) of the images, and `convolutions`, the (stride, padding) of each in order.
         """
-        layers = layers_of_state_dict(read_state_dict(source), input_shape, convolutions)
-        assumed = assumption(layers, activation)
+        between = () if activation is None or isinstance(activation, str) else tuple(activation)
+        layers = layers_of_state_dict(read_state_dict(source), input_shape, convolutions, between)
+        if isinstance(activation, str):
+            between = (named(activation),) * (len(layers) - 1)
+        assumed = assumption(layers) if activation is None else ""
         if assumed:
             warnings.warn(f"{name or 'a state dictionary'}: {assumed}", AssumptionWarning, stacklevel=2)
-        return cls(layers, name, assumed)
+        return cls(layers, name, between, assumed)
 
     @classmethod
     def from_torch(
@@ -124,7 +140,8 @@ class FeedForward:
         """
         from tightrope.networks.torch_reader import layers_of_module  # torch takes seconds to import
 
-        return cls(layers_of_module(module, input_shape), name)
+        layers, activations = layers_of_module(module, input_shape)
+        return cls(layers, name, activations)
 
     @classmethod
     def from_onnx(cls, path: PathOrName) -> "FeedForward":
@@ -134,7 +151,8 @@ class FeedForward:
         """
         from tightrope.networks.onnx_reader import layers_of_onnx
 
-        return cls(layers_of_onnx(path), Path(path).stem)
+        layers, activations = layers_of_onnx(path)
+        return cls(layers, Path(path).stem, activations)
 
     def to_npz(self, path: PathOrName, dtype: str = "float64") -> None:
         """Write the arrays, W1, b1, W2, b2, ... for a dense network.
@@ -146,10 +164,13 @@ class FeedForward:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what defines the network, by the names of :meth:`from_arrays`."""
+        others = enumerate(self.activations, start=1)
+        following = {f"activation.{i}.{one.name}": one.parameters() for i, one in others if one != RELU}
         if not self.is_dense:
-            return named_arrays(self.layers)
+            return named_arrays(self.layers) | following
         pairs = enumerate(zip(self.weights, self.biases, strict=True), start=1)
-        return {f"{letter}{i}": array for i, pair in pairs for letter, array in zip("Wb", pair, strict=True)}
+        own = {f"{letter}{i}": array for i, pair in pairs for letter, array in zip("Wb", pair, strict=True)}
+        return own | following
 
     # what it is -----------------------------------------------------------------------------------
 
@@ -167,6 +188,11 @@ class FeedForward:
     def classes(self) -> int:
         """K, the number of labels."""
         return self.layers[-1].output_size
+
+    @property
+    def is_relu(self) -> bool:
+        """Whether ReLU is between all layers."""
+        return all(one == RELU for one in self.activations)
 
     @property
     def is_dense(self) -> bool:
@@ -199,7 +225,7 @@ class FeedForward:
         """
         if self.is_dense:
             return self
-        return FeedForward(tuple(Dense(*layer.dense()) for layer in self.layers), self.name)
+        return replace(self, layers=tuple(Dense(*layer.dense()) for layer in self.layers))
 
     def to_mondeq(self) -> MonDEQ:
         """Return the same function as a monDEQ (:mod:`tightrope.networks.stacking`), for the tools that take one.
@@ -212,36 +238,50 @@ class FeedForward:
         >>> network.logits([2.0]).item(), round(network.to_mondeq().logits([2.0]).item(), 6)
         (9.5, 9.5)
         """
+        self.require_relu("a monDEQ has")
         dense = self.to_dense()
         return stack(dense.weights, dense.biases, self.name)
+
+    def require_relu(self, what: str, instead: str = "crown, deepz or lp-all, which take every activation") -> None:
+        """Refuse a network with another nonlinearity than ReLU, for what is about ReLU only."""
+        others = sorted({one.name for one in self.activations if one != RELU})
+        if others:
+            raise NetworkError(f"network: {what} ReLU only, and this one has {', '.join(others)}; use {instead}.")
 
     def sha256(self) -> str:
         """Return the SHA-256 of all arrays; the name does not enter."""
         return hash_arrays(self.arrays())
 
     def __repr__(self) -> str:
+        others = "".join(f", {name}" for name in dict.fromkeys(one.name for one in self.activations if one != RELU))
         assumed = ", ReLU assumed" if self.assumed else ""
-        return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))}{assumed})"
+        return f"FeedForward({self.name!r}, {' -> '.join(map(str, self.sizes))}{others}{assumed})"
 
     # what it does ---------------------------------------------------------------------------------
 
     def preactivations(self, x: ArrayLike) -> list[np.ndarray]:
         """Return layer_i(x_i) for each layer, (N, p_{i+1}) each; the last are the logits."""
         rows, _ = batch("x", x, self.input_size)
-        values = [self.layers[0].forward(rows)]
-        for layer in self.layers[1:]:
-            values.append(layer.forward(np.maximum(values[-1], 0.0)))
-        return values
+        return list(forward(self.layers, self.activations, rows))
 
     def logits(self, x: ArrayLike) -> np.ndarray:
         """Return F(x), (K,) or (N, K)."""
         rows, single = batch("x", x, self.input_size)
-        for layer in self.layers[:-1]:
-            rows = np.maximum(layer.forward(rows), 0.0)
-        out = self.layers[-1].forward(rows)
+        *_, out = forward(self.layers, self.activations, rows)
         return out[0] if single else out
 
     def predict(self, x: ArrayLike) -> int | np.ndarray:
         """Return the label of the largest logit (the first one on a tie): int, or (N,) for a batch."""
         labels = self.logits(x).argmax(-1)
         return int(labels) if np.ndim(labels) == 0 else labels
+
+
+def _activations(arrays: Mapping[str, object], count: int, source: object) -> tuple[Activation, ...]:
+    """What is between `count` layers, by the names of :meth:`FeedForward.from_arrays`."""
+    found: list[Activation] = [RELU] * (count - 1)
+    for key, value in arrays.items():
+        number, _, kind = key.removeprefix("activation.").partition(".")
+        if not number.isdecimal() or not 1 <= int(number) < count:
+            raise NetworkError(f"{source}: {key!r} is no activation.<i>.<name> with i from 1 to {count - 1}.")
+        found[int(number) - 1] = named(kind, np.asarray(value))
+    return tuple(found)

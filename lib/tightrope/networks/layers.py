@@ -11,7 +11,7 @@ All kinds share one small protocol, so that whoever walks through a network need
 Arrays are float64, read-only, and checked when the layer is made.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, TypeAlias
@@ -20,7 +20,8 @@ import numpy as np
 import scipy.sparse
 
 from tightrope.errors import NetworkError
-from tightrope.networks.arrays import weight
+from tightrope.networks.activations import RELU, Activation
+from tightrope.networks.arrays import integers, weight
 
 
 class _Affine:
@@ -117,9 +118,9 @@ class Convolution(_Affine):
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", weight("weight", self.weight, (None, None, None, None)))
         object.__setattr__(self, "bias", weight("bias", self.bias, (len(self.weight),)))
-        object.__setattr__(self, "input_shape", _integers("input_shape", self.input_shape, 3, 1))
-        object.__setattr__(self, "stride", _integers("stride", self.stride, 2, 1))
-        object.__setattr__(self, "padding", _integers("padding", self.padding, 2, 0))
+        object.__setattr__(self, "input_shape", integers("input_shape", self.input_shape, 3, 1))
+        object.__setattr__(self, "stride", integers("stride", self.stride, 2, 1))
+        object.__setattr__(self, "padding", integers("padding", self.padding, 2, 0))
         if self.input_shape[0] != self.weight.shape[1]:
             raise NetworkError(
                 f"input_shape {self.input_shape} has {self.input_shape[0]} channels, the weight {self.weight.shape} "
@@ -254,12 +255,13 @@ class Composition(_Affine):
         return named_arrays(self.layers)
 
 
+Pair: TypeAlias = tuple[int, int]
 Layer: TypeAlias = Dense | Convolution | Scaling | Composition
 KINDS: Mapping[str, Any] = {kind.__name__.lower(): kind for kind in (Dense, Convolution, Scaling, Composition)}
 
 
-def chain(layers: Iterable[Layer]) -> tuple[Layer, ...]:
-    """Return the layers as a tuple, after checking that each fits the one before it."""
+def chain(layers: Iterable[Layer], activations: Sequence[Activation] = ()) -> tuple[Layer, ...]:
+    """Return the layers as a tuple, after checking that each fits the one before it and what is between them."""
     layers = tuple(layers)
     if not layers:
         raise NetworkError("layers is empty; give at least one layer.")
@@ -269,10 +271,15 @@ def chain(layers: Iterable[Layer]) -> tuple[Layer, ...]:
                 f"layers[{i}] is a {type(layer).__name__}; give one of {', '.join(k.__name__ for k in KINDS.values())} "
                 "of tightrope.networks."
             )
-        if i and layer.input_size != layers[i - 1].output_size:
+        if not i:
+            continue
+        size = layers[i - 1].output_size
+        if activations:
+            size = activations[i - 1].outputs(size)
+        if layer.input_size != size:
             raise NetworkError(
                 f"layers[{i}] ({type(layer).__name__}) needs {layer.input_size} inputs, "
-                f"layers[{i - 1}] has {layers[i - 1].output_size} outputs."
+                f"layers[{i - 1}] has {size} outputs."
             )
     return layers
 
@@ -282,30 +289,52 @@ def identity(size: int) -> Scaling:
     return Scaling(np.ones(size), np.zeros(size))
 
 
-def assemble(parts: "list[Layer | str]") -> tuple[Layer, ...]:
-    """Group affine layers by the "relu" marks between them, so that ReLU is between layers and nowhere else.
+def average(shape: tuple[int, int, int], kernel: Pair, stride: Pair, padding: Pair) -> Convolution:
+    """Return average pooling of images (channels, height, width), zeros of the padding counted."""
+    channels = np.arange(shape[0])
+    weight = np.zeros((shape[0], shape[0], *kernel))
+    weight[channels, channels] = 1 / prod(kernel)
+    return Convolution(weight, np.zeros(shape[0]), shape, stride, padding)
 
-    A ReLU before the first layer or after the last one gets an identity layer on its other side.
+
+def assemble(parts: Iterable[Layer | Activation]) -> tuple[tuple[Layer, ...], tuple[Activation, ...]]:
+    """Group affine layers by the nonlinearities between them; return both.
+
+    A nonlinearity before the first layer, after the last one or after another one gets an identity layer there.
 
     Examples
     --------
-    >>> [type(layer).__name__ for layer in assemble([Dense([[1.0]], [0.0]), Scaling([2.0], [0.0]), "relu"])]
-    ['Composition', 'Scaling']
+    >>> layers, activations = assemble([Dense([[1.0]], [0.0]), Scaling([2.0], [0.0]), RELU])
+    >>> [type(layer).__name__ for layer in layers], activations
+    (['Composition', 'Scaling'], (ReLU(),))
     """
     groups: list[list[Layer]] = [[]]
+    between: list[Activation] = []
     for part in parts:
-        if not isinstance(part, str):
+        if not isinstance(part, Activation):
             groups[-1].append(part)
-        elif groups[-1] or len(groups) == 1:  # ReLU(ReLU(h)) = ReLU(h)
+        elif groups[-1] or not between or not (part == between[-1] == RELU):  # ReLU(ReLU(h)) = ReLU(h)
+            between.append(part)
             groups.append([])
-    known = [layer for group in groups for layer in group]
-    if not known:
+    first = next((i for i, group in enumerate(groups) if group), None)
+    if first is None:
         raise NetworkError("there is no layer with weights.")
-    if not groups[0]:
-        groups[0] = [identity(known[0].input_size)]
-    if not groups[-1]:
-        groups[-1] = [identity(known[-1].output_size)]
-    return tuple(group[0] if len(group) == 1 else Composition(tuple(group)) for group in groups)
+    size = groups[first][0].input_size
+    for activation in reversed(between[:first]):
+        size = activation.inputs(size)
+    groups[0] = groups[0] or [identity(size)]
+    layers: list[Layer] = []
+    for i, group in enumerate(groups):
+        group = group or [identity(between[i - 1].outputs(layers[-1].output_size))]
+        layers.append(group[0] if len(group) == 1 else Composition(tuple(group)))
+    return tuple(layers), tuple(between)
+
+
+def forward(layers: Sequence[Layer], activations: Sequence[Activation], rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what each layer maps rows (N, p0) to: preactivations (N, n_i), the last are the network's outputs."""
+    for i, layer in enumerate(layers):
+        rows = layer.forward(activations[i - 1].value(rows) if i else rows)
+        yield rows
 
 
 def named_arrays(layers: tuple[Layer, ...]) -> dict[str, np.ndarray]:
@@ -346,18 +375,3 @@ def _layer(kind: str, arrays: Mapping[str, object], source: str) -> Layer:
         return KINDS[kind](**arrays)
     except NetworkError as error:
         raise NetworkError(f"{source}: {error}") from error
-
-
-def _integers(name: str, value: object, length: int, least: int) -> tuple[int, ...]:
-    """Return value as `length` integers of at least `least`; a single one stands for a pair."""
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind not in "iu":
-            raise TypeError("not integers")
-        if array.ndim == 0 and length == 2:
-            array = np.repeat(array, 2)
-        if array.shape != (length,) or array.min() < least:
-            raise ValueError("wrong number or too small")
-    except (TypeError, ValueError):
-        raise NetworkError(f"{name}: expected {length} integers of at least {least}, got {value!r}.") from None
-    return tuple(int(v) for v in array)

@@ -1,5 +1,6 @@
 """A network from a file, whatever its format."""
 
+from os import PathLike
 from pathlib import Path
 
 from tightrope.errors import NetworkError, UnknownNameError
@@ -23,6 +24,11 @@ def load(path: PathOrName, m: float | None = None, activation: str | None = None
     :meth:`FeedForward.from_state_dict`), ONNX files what :meth:`FeedForward.from_onnx` reads. m is for a monDEQ whose
     file does not state it, `activation` ("relu") for a feed-forward network's state dictionary, which never does.
     """
+    if not isinstance(path, str | PathLike):
+        written = (
+            "FeedForward.from_torch(module), FeedForward.from_state_dict(arrays) or FeedForward.from_arrays(arrays)"
+        )
+        raise NetworkError(f"path: expected the name of a file, got {type(path).__name__}; write {written}.")
     path = Path(path)
     suffix = path.suffix.lower()
     if not is_file_name(path):

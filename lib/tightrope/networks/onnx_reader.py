@@ -1,6 +1,8 @@
 """ONNX files as feed-forward networks: node by node, then compared with ONNX's own reference evaluator.
 
-The files of others: nothing in them is run. Data outside the file (which could be any file of the machine) is refused.
+What depends on constants only is folded; an operation that moves entries, or is linear, is the matrix that the
+evaluator's answers to unit vectors give. The files of others: no operation is run but those named here. Data outside
+the file (which could be any file of the machine) is refused.
 """
 
 import gzip
@@ -13,47 +15,70 @@ from typing import Any
 import numpy as np
 
 from tightrope.errors import CorruptDataError, MissingDataError, NetworkError
+from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, ReLU, Sigmoid, Tanh
 from tightrope.networks.arrays import PathOrName
-from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, assemble
+from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, assemble, average, forward
 
-SUPPORTED = (
-    "Gemm, MatMul with a constant, Add, Sub, Mul, Div with a constant, Relu, Conv (no groups, no dilation), "
-    "BatchNormalization, Flatten, Reshape, Constant, Identity, Dropout, Cast between floating-point types"
-)
 #: Largest difference from the reference evaluator, relative to its largest score: it computes in single precision.
 AGREEMENT = 1e-4
+#: Operations on constants that are carried out. None makes an array that is much larger than what is in the file.
+FOLDED = frozenset(
+    "Constant Identity Cast Shape Gather Concat Unsqueeze Squeeze Reshape Flatten Transpose Slice Split Neg Add Sub "
+    "Mul Div Sqrt MatMul".split()
+)
+#: Operations that move entries, leave some out, or put zeros between them.
+MOVING = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Slice Split Gather Pad".split())
+#: Operations that are linear in the signal; by the form that they have here, or as a matrix.
+LINEAR = frozenset("Gemm MatMul Conv ConvTranspose AveragePool GlobalAveragePool ReduceSum ReduceMean Neg".split())
+#: Entries of the largest matrix that is made so.
+LARGEST = 2**24
 
 
 @dataclass(frozen=True)
 class _Signal:
-    """What depends on the input: affine layers and "relu" marks so far, and the shape of one example."""
+    """What depends on the input: affine layers and nonlinearities so far, and its shape for one example, batch of 1."""
 
-    parts: tuple[Layer | str, ...]
+    parts: tuple[Layer | Activation, ...]
     shape: tuple[int, ...]
 
-    def then(self, part: Layer | str, shape: tuple[int, ...] | None = None) -> "_Signal":
-        return _Signal((*self.parts, part), self.shape if shape is None else shape)
+    def then(self, part: Layer | Activation, shape: tuple[int, ...] | None = None) -> "_Signal":
+        parts, last = self.parts, self.parts[-1] if self.parts else None
+        if isinstance(last, Dense) and isinstance(part, Dense) and (_moves(last) or _moves(part)):  # exactly one layer
+            parts, part = parts[:-1], Dense(part.weight @ last.weight, part.weight @ last.bias + part.bias)
+        return _Signal((*parts, part), self.shape if shape is None else shape)
 
     def scaled(self, scale: np.ndarray, shift: np.ndarray) -> "_Signal":
-        """The entries times scale plus shift; both are broadcast as ONNX does, with one example as the batch."""
+        """The entries times scale plus shift; both are broadcast as ONNX does."""
         return self.then(Scaling(self.spread(scale), self.spread(shift)))
 
     def spread(self, constant: np.ndarray) -> np.ndarray:
         """A constant as one number for each entry."""
         try:
-            return np.broadcast_to(constant, (1, *self.shape)).ravel()
+            return np.broadcast_to(constant, self.shape).ravel()
         except ValueError:
-            where = f"beside values of shape (N, *{self.shape})"
-            raise NetworkError(f"a constant of shape {constant.shape} {where}.") from None
+            raise NetworkError(f"a constant of shape {constant.shape} beside values of shape {self.shape}.") from None
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        if len(self.shape) != 4 or self.shape[0] != 1:
+            raise NetworkError(f"values of shape {self.shape}; images are needed.")
+        return self.shape[1], self.shape[2], self.shape[3]
+
+
+def _moves(layer: Dense) -> bool:
+    """Whether its outputs are some of its inputs, none twice, or 0."""
+    used, W = layer.weight != 0, layer.weight
+    return not layer.bias.any() and (W[used] == 1).all() and max(used.sum(0).max(), used.sum(1).max()) <= 1
 
 
 _Inputs = Sequence[Any]  # of type _Signal, an array, or None where an input is left out
 _Attributes = Mapping[str, Any]
-_Operation = Callable[[_Inputs, _Attributes], Any]  # to a _Signal or a constant
+_Operation = Callable[[_Inputs, _Attributes], Any]  # to a _Signal, or None if its form has no layer of its own
 
 
-def layers_of_onnx(path: PathOrName) -> tuple[Layer, ...]:
-    """Read a model of :data:`SUPPORTED` operations with one input, one output, and one path between them.
+def layers_of_onnx(path: PathOrName) -> tuple[tuple[Layer, ...], tuple[Activation, ...]]:
+    """Read a model of :func:`supported` operations with one input, one output, and one path between them.
 
     NetworkError names an operation that is not supported, data outside the file, or a result that is another function
     than the model.
@@ -71,12 +96,12 @@ def layers_of_onnx(path: PathOrName) -> tuple[Layer, ...]:
         raise CorruptDataError(f"{path} has no ONNX nodes; it may be truncated or of another kind.")
     try:
         name, signal = _input(model.graph, onnx)
-        shape, signal = signal.shape, _walk(model.graph, name, signal, onnx)
-        layers = assemble(list(signal.parts))
-        _compare(model, layers, name, shape)
+        shape, signal = signal.shape, _walk(model, name, signal, onnx)
+        layers, activations = assemble(signal.parts)
+        _compare(model, layers, activations, name, shape)
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from error
-    return layers
+    return layers, activations
 
 
 def _onnx() -> Any:
@@ -98,8 +123,9 @@ def _input(graph: Any, onnx: Any) -> tuple[str, _Signal]:
         raise NetworkError(f"{len(inputs)} inputs and {len(graph.output)} outputs; networks with one of each are read.")
     dims = inputs[0].type.tensor_type.shape.dim
     sizes = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in dims]  # 0: not known
-    batch, shape = (sizes[0], tuple(sizes[1:])) if len(sizes) > 1 else (1, tuple(sizes))
-    if batch not in (-1, 0, 1) or not shape or min(shape) < 1:
+    free = len(sizes) > 1 and sizes[0] in (-1, 0, 1)
+    shape = (1, *sizes[1:]) if free else tuple(sizes)
+    if not shape or min(shape) < 1 or not (free or len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
         raise NetworkError(
             f"the input has the shape {sizes} (0: not stated); export it with one example or a free batch dimension "
             "first, and all others stated."
@@ -107,30 +133,104 @@ def _input(graph: Any, onnx: Any) -> tuple[str, _Signal]:
     return inputs[0].name, _Signal((), shape)
 
 
-def _walk(graph: Any, name: str, signal: _Signal, onnx: Any) -> _Signal:
+def supported() -> str:
+    """The operations that are read, of the signal and of constants only."""
+    signal = {*_OPERATIONS, *MOVING, *LINEAR}
+    return f"{', '.join(sorted(signal))}; of constants also {', '.join(sorted(FOLDED - signal))}"
+
+
+def _walk(model: Any, name: str, signal: _Signal, onnx: Any) -> _Signal:
     """The signal at the output."""
+    graph = model.graph
     values: dict[str, _Signal | np.ndarray] = {tensor.name: _tensor(tensor, onnx) for tensor in graph.initializer}
     values[name] = signal
     for i, node in enumerate(graph.node):
         where = f"node {node.name or i} ({node.op_type})"
-        operation = _OPERATIONS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        if operation is None:
-            raise NetworkError(f"{where} is not supported. Supported: {SUPPORTED}.")
+        if node.domain not in ("", "ai.onnx") or node.op_type not in {*_OPERATIONS, *FOLDED, *MOVING, *LINEAR}:
+            raise NetworkError(f"{where} is not supported. Supported: {supported()}.")
         try:
             inputs = [values[key] if key else None for key in node.input]
             attributes = {attribute.name: _attribute(attribute, onnx) for attribute in node.attribute}
-            result = operation(inputs, attributes)
+            results = _results(node, inputs, attributes, model, onnx)
         except KeyError as error:
             raise NetworkError(f"{where} needs {error}, which nothing before it makes.") from error
         except (NetworkError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
             raise NetworkError(f"{where}: {error}") from error
         if not node.output:
             raise NetworkError(f"{where} has no output.")
-        values[node.output[0]] = result
+        values.update(zip(node.output, results, strict=False))
     out = values.get(graph.output[0].name)
     if not isinstance(out, _Signal):
         raise NetworkError(f"the output {graph.output[0].name!r} does not depend on the input.")
     return out
+
+
+def _results(
+    node: Any, inputs: _Inputs, attributes: _Attributes, model: Any, onnx: Any
+) -> Sequence[_Signal | np.ndarray]:
+    """The outputs of one node: constants folded, or the signal after it."""
+    places = [i for i, value in enumerate(inputs) if isinstance(value, _Signal)]
+    if node.op_type == "Shape" and places:
+        return [np.array(inputs[0].shape)[slice(attributes.get("start", 0), attributes.get("end"))]]
+    if not places:
+        if node.op_type not in FOLDED:
+            raise NetworkError("it does not depend on the input, and is not carried out.")
+        return _evaluated(node, inputs, model, onnx)
+    if len(places) > 1:
+        raise NetworkError("it joins two branches of the network; only one path is read.")
+    own = _OPERATIONS[node.op_type](inputs, attributes) if node.op_type in _OPERATIONS else None
+    if own is not None:
+        return [own]
+    if node.op_type not in MOVING | LINEAR:
+        raise NetworkError(f"this form of it is not read: {', '.join(sorted(attributes)) or 'no attributes'}.")
+    (place,), signal = places, inputs[places[0]]
+    size = prod(signal.shape)
+
+    def outputs(value: np.ndarray, *rest: Any) -> list[np.ndarray]:
+        constants = [np.asarray(v, float) if np.asarray(v).dtype.kind == "f" else v for v in inputs[:2]]
+        values = [*constants, *(rest or inputs[2:])]
+        values[place] = value.reshape(signal.shape)
+        return _evaluated(node, values, model, onnx)
+
+    if node.op_type in MOVING:
+        if place or (len(inputs) > 2 and node.op_type == "Pad" and inputs[2] is not None and np.any(inputs[2])):
+            raise NetworkError("it must move the entries of its first input, and pad with 0.")
+        return [_moved(signal, out) for out in outputs(np.arange(1.0, size + 1))]
+    (zero,) = outputs(np.zeros(size))
+    if zero.size * size > LARGEST:
+        raise NetworkError(f"a matrix of {zero.size} x {size}, more than {LARGEST} entries.")
+    columns = [outputs(unit, None)[0].ravel() for unit in np.eye(size)]
+    return [signal.then(Dense(np.array(columns).T, zero.ravel()), zero.shape)]
+
+
+def _moved(signal: _Signal, found: np.ndarray) -> _Signal:
+    """The signal whose entries are where their numbers, from 1, were found; 0 is none."""
+    number, size = found.ravel().astype(int), prod(signal.shape)
+    if np.array_equal(number, np.arange(1, size + 1)):
+        return _Signal(signal.parts, found.shape)
+    if number.size * size > LARGEST:
+        raise NetworkError(f"a matrix of {number.size} x {size}, more than {LARGEST} entries.")
+    W = (number[:, None] == np.arange(1, size + 1)).astype(float)
+    return signal.then(Dense(W, np.zeros(len(W))), found.shape)
+
+
+def _evaluated(node: Any, inputs: _Inputs, model: Any, onnx: Any) -> list[np.ndarray]:
+    """What ONNX's reference evaluator makes of one node with these inputs, None where one is left out."""
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {key: np.asarray(v) for key, v in zip(node.input, inputs, strict=False) if v is not None}
+    info, kind = onnx.helper.make_tensor_value_info, onnx.helper.np_dtype_to_tensor_dtype
+    alone = onnx.NodeProto()
+    alone.CopyFrom(node)
+    del alone.input[:]
+    alone.input.extend(key if key in feeds else "" for key in node.input)
+    try:
+        own = [info(key, kind(value.dtype), None) for key, value in feeds.items()]
+        graph = onnx.helper.make_graph([alone], "node", own, [info(key, 1, None) for key in node.output])
+        evaluator: Any = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=model.opset_import))
+        return [np.asarray(value) for value in evaluator.run(None, feeds)]
+    except Exception as error:  # whatever the evaluator does not like about the node
+        raise NetworkError(f"ONNX's reference evaluator cannot run it: {error}") from error
 
 
 def _tensor(tensor: Any, onnx: Any) -> np.ndarray:
@@ -167,11 +267,6 @@ def _one(inputs: _Inputs, count: int = 1) -> tuple[Any, ...]:
     return tuple(inputs[:count])
 
 
-def _constant(inputs: _Inputs, attributes: _Attributes) -> np.ndarray:
-    (value,) = attributes.values()
-    return np.asarray(value, dtype=None if isinstance(value, np.ndarray) else np.float64)
-
-
 def _same(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
     return inputs[0]
 
@@ -183,60 +278,102 @@ def _cast(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
     return inputs[0]
 
 
-def _relu(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+def _elementwise(make: Callable[..., Activation], **defaults: float) -> _Operation:
+    """A nonlinearity of one variable; `defaults` are its attributes."""
+
+    def operation(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+        (signal,) = _one(inputs)
+        return signal.then(make(*(attributes.get(name, value) for name, value in defaults.items())))
+
+    return operation
+
+
+def _prelu(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+    signal, slope = _one(inputs, 2)
+    if not (slopes := np.ravel(slope)).size or (slopes != slopes[0]).any():
+        raise NetworkError(f"{slopes.size} slopes; one for all is read.")
+    return signal.then(LeakyReLU(slopes[0]))
+
+
+def _max(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+    place = next(i for i, value in enumerate(inputs) if isinstance(value, _Signal))
+    if len(inputs) != 2 or np.any(inputs[1 - place]):
+        raise NetworkError("the larger of the signal and 0 is read, ReLU.")
+    inputs[place].spread(np.asarray(inputs[1 - place]))
+    return inputs[place].then(RELU)
+
+
+def _window(attributes: _Attributes, *forbidden: str) -> dict[str, tuple[int, int]] | None:
+    """Kernel, stride and padding of an operation on windows of images; None if it has another form."""
+    top, left, *ends = attributes.get("pads", [0, 0, 0, 0])
+    other = any(np.any(attributes.get(name, 0)) for name in forbidden) or any(
+        n != 1 for n in attributes.get("dilations", [])
+    )
+    if other or ends != [top, left] or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        return None
+    rows, columns = attributes["kernel_shape"]
+    step_rows, step_columns = attributes.get("strides", [1, 1])
+    return {"kernel": (rows, columns), "stride": (step_rows, step_columns), "padding": (top, left)}
+
+
+def _max_pool(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
     (signal,) = _one(inputs)
-    return signal.then("relu")
+    shape, window = signal.image, _window(attributes, "ceil_mode", "storage_order")
+    if window is None:
+        return None
+    pool = MaxPool(shape, **window)
+    return signal.then(pool, (1, *pool.output_shape))
 
 
-def _flatten(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+def _average_pool(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
     (signal,) = _one(inputs)
-    if attributes.get("axis", 1) not in (1, -len(signal.shape)):
-        raise NetworkError(f"axis={attributes['axis']}; axis=1 keeps the batch.")
-    return _Signal(signal.parts, (prod(signal.shape),))
+    if len(signal.shape) != 4:
+        return None
+    window = _window({"kernel_shape": signal.shape[2:], **attributes}, "ceil_mode")
+    if window is None or (any(window["padding"]) and not attributes.get("count_include_pad", 0)):
+        return None
+    layer = average(signal.image, **window)
+    return signal.then(layer, (1, *layer.output_shape))
 
 
-def _reshape(inputs: _Inputs, attributes: _Attributes) -> _Signal:
-    signal, target = _one(inputs, 2)
-    sizes = [int(n) for n in np.ravel(target)]
-    shape = [signal.shape[i] if n == 0 and i < len(signal.shape) else n for i, n in enumerate(sizes[1:])]
-    if shape.count(-1) == 1:
-        shape[shape.index(-1)] = prod(signal.shape) // max(1, -prod(shape))
-    if not shape or sizes[0] not in (-1, 0, 1) or min(shape) < 1 or prod(shape) != prod(signal.shape):
-        raise NetworkError(f"to {sizes} from (N, *{signal.shape}); the batch must stay the first dimension.")
-    return _Signal(signal.parts, tuple(shape))
-
-
-def _dense(signal: _Signal, W: np.ndarray, b: np.ndarray) -> _Signal:
-    if W.ndim != 2 or signal.shape[-1:] != W.shape[1:] or len(signal.shape) != 1:
-        raise NetworkError(f"a matrix {W.T.shape} for values of shape (N, *{signal.shape}).")
-    return signal.then(Dense(W, b), (len(W),))
-
-
-def _matmul(inputs: _Inputs, attributes: _Attributes) -> _Signal:
-    signal, W = _one(inputs, 2)
+def _matmul(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
+    """W x for a vector or column x, x W for a vector or row; a matrix of more otherwise."""
+    first = isinstance(inputs[0], _Signal)
+    signal, W = inputs if first else inputs[::-1]
     W = np.asarray(W, dtype=np.float64)
-    return _dense(signal, W.T, np.zeros(W.shape[-1]))
+    if W.ndim != 2:
+        return None
+    if first and signal.shape[-1] != len(W):
+        raise NetworkError(f"a matrix {W.shape} for values of shape {signal.shape}.")
+    if not first and signal.shape in ((W.shape[1],), (W.shape[1], 1)):
+        return signal.then(Dense(W, np.zeros(len(W))), (len(W), *signal.shape[1:]))
+    if first and prod(signal.shape) == signal.shape[-1] == len(W):
+        return signal.then(Dense(W.T, np.zeros(W.shape[1])), (*signal.shape[:-1], W.shape[1]))
+    return None
 
 
-def _gemm(inputs: _Inputs, attributes: _Attributes) -> _Signal:
-    signal, W, b = _one(inputs, 3)
-    if attributes.get("transA", 0):
-        raise NetworkError("transA=1 would mix the examples of a batch.")
+def _gemm(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
+    signal, W, b = [*inputs, None][:3]
+    if not isinstance(signal, _Signal) or attributes.get("transA", 0):
+        return None
     W = attributes.get("alpha", 1.0) * np.asarray(W, dtype=np.float64)
     W = W if attributes.get("transB", 0) else W.T
+    if W.ndim != 2 or signal.shape != (1, W.shape[1]):
+        raise NetworkError(f"a matrix {W.T.shape} for values of shape {signal.shape}.")
     b = np.zeros(1) if b is None else attributes.get("beta", 1.0) * np.asarray(b, dtype=np.float64)
-    return _dense(signal, W, np.broadcast_to(b, (1, len(W))).ravel())
+    return signal.then(Dense(W, np.broadcast_to(b, (1, len(W))).ravel()), (1, len(W)))
 
 
 def _affine(make: Callable[[np.ndarray, bool], tuple[Any, Any]]) -> _Operation:
     """An elementwise operation with one constant; make(constant, constant_first) gives scale and shift."""
 
     def operation(inputs: _Inputs, attributes: _Attributes) -> _Signal:
-        signals = [i for i, value in enumerate(inputs) if isinstance(value, _Signal)]
-        if len(inputs) != 2 or len(signals) != 1:
-            raise NetworkError("it joins two branches of the network; only one path is read.")
-        signal, constant = inputs[signals[0]], np.asarray(inputs[1 - signals[0]], dtype=np.float64)
-        scale, shift = make(constant, signals[0] == 1)
+        place = next(i for i, value in enumerate(inputs) if isinstance(value, _Signal))
+        signal, others = (
+            inputs[place],
+            [np.asarray(v, dtype=np.float64) for v in (*inputs[:place], *inputs[place + 1 :])],
+        )
+        scale, shift = make(sum(others, np.zeros(())), place > 0)  # of Sum there can be several
         last = signal.parts[-1] if signal.parts else None
         if isinstance(last, Dense) and not last.bias.any() and (scale == 1).all():  # MatMul and Add are one layer
             return _Signal((*signal.parts[:-1], Dense(last.weight, signal.spread(shift))), signal.shape)
@@ -251,15 +388,13 @@ def _divide(constant: np.ndarray, first: bool) -> tuple:
     return 1 / constant, 0.0
 
 
-def _convolution(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+def _convolution(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
     signal, W, b = _one(inputs, 3)
     W = np.asarray(W, dtype=np.float64)
-    if W.ndim != 4 or len(signal.shape) != 3:
-        raise NetworkError(f"a kernel {W.shape} for values of shape (N, *{signal.shape}); images are needed.")
-    if attributes.get("group", 1) != 1 or any(n != 1 for n in attributes.get("dilations", [1])):
-        raise NetworkError(f"group={attributes.get('group', 1)}, dilations={attributes.get('dilations', [1, 1])}.")
+    if W.ndim != 4 or attributes.get("group", 1) != 1 or any(n != 1 for n in attributes.get("dilations", [1])):
+        return None
     if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise NetworkError(f"auto_pad={attributes['auto_pad'].decode(errors='replace')}; write the pads as numbers.")
+        return None
     top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
     if min(top, left, bottom, right) < 0:
         raise NetworkError("negative pads.")
@@ -269,8 +404,8 @@ def _convolution(inputs: _Inputs, attributes: _Attributes) -> _Signal:
     W = np.pad(W, ((0, 0), (0, 0), rows, columns))
     b = np.zeros(len(W)) if b is None else b
     stride_rows, stride_columns = attributes.get("strides", [1, 1])
-    layer = Convolution(W, b, signal.shape, (stride_rows, stride_columns), padding)
-    return signal.then(layer, layer.output_shape)
+    layer = Convolution(W, b, signal.image, (stride_rows, stride_columns), padding)
+    return signal.then(layer, (1, *layer.output_shape))
 
 
 def _batch_normalization(inputs: _Inputs, attributes: _Attributes) -> _Signal:
@@ -279,18 +414,26 @@ def _batch_normalization(inputs: _Inputs, attributes: _Attributes) -> _Signal:
         raise NetworkError("training_mode=1 makes it depend on the batch.")
     scale = np.asarray(gamma, dtype=np.float64) / np.sqrt(np.float64(variance) + attributes.get("epsilon", 1e-5))
     shift = beta - mean * scale
-    by_channel = (-1, *[1] * (len(signal.shape) - 1))
+    by_channel = (-1, *[1] * (len(signal.shape) - 2))
     return signal.scaled(scale.reshape(by_channel), shift.reshape(by_channel))
 
 
 _OPERATIONS: Mapping[str, _Operation] = {
-    "Constant": _constant,
     "Identity": _same,
     "Dropout": _same,
     "Cast": _cast,
-    "Relu": _relu,
-    "Flatten": _flatten,
-    "Reshape": _reshape,
+    "Relu": _elementwise(ReLU),
+    "LeakyRelu": _elementwise(LeakyReLU, alpha=0.01),
+    "PRelu": _prelu,
+    "Elu": _elementwise(ELU, alpha=1.0),
+    "Sigmoid": _elementwise(Sigmoid),
+    "Tanh": _elementwise(Tanh),
+    "Atan": _elementwise(Arctan),
+    "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": _average_pool,
+    "Max": _max,
+    "Sum": _affine(lambda constant, first: (np.ones(1), constant)),
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Add": _affine(lambda constant, first: (np.ones(1), constant)),
@@ -302,7 +445,9 @@ _OPERATIONS: Mapping[str, _Operation] = {
 }
 
 
-def _compare(model: Any, layers: tuple[Layer, ...], name: str, shape: tuple[int, ...]) -> None:
+def _compare(
+    model: Any, layers: tuple[Layer, ...], activations: tuple[Activation, ...], name: str, shape: tuple[int, ...]
+) -> None:
     """Raise unless the reference evaluator gives the same scores on inputs of several sizes."""
     from onnx.helper import tensor_dtype_to_np_dtype
     from onnx.reference import ReferenceEvaluator
@@ -311,15 +456,13 @@ def _compare(model: Any, layers: tuple[Layer, ...], name: str, shape: tuple[int,
     rng = np.random.default_rng(0)
     examples = [size * rng.standard_normal(prod(shape)) for size in (0.0, 0.3, 1.0, 3.0)]
     rows = np.array(examples)
-    batched = len(value.type.tensor_type.shape.dim) > 1
     try:
         dtype = tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         evaluator: Any = ReferenceEvaluator(model)
-        feeds = [example.reshape((1, *shape) if batched else shape).astype(dtype) for example in examples]
+        feeds = [example.reshape(shape).astype(dtype) for example in examples]
         expected = np.array([np.ravel(evaluator.run(None, {name: feed})[0]) for feed in feeds], dtype=np.float64)
     except Exception as error:  # whatever the evaluator does not like about the file
         raise NetworkError(f"ONNX's reference evaluator cannot run the model: {error}") from error
-    for i, layer in enumerate(layers):
-        rows = layer.forward(np.maximum(rows, 0.0) if i else rows)
+    *_, rows = forward(layers, activations, rows)
     if rows.shape != expected.shape or not np.abs(rows - expected).max() <= AGREEMENT * np.abs(expected).max():
         raise NetworkError("ONNX's reference evaluator gives other scores than the layers read; the model is not read.")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tightrope.errors import NetworkError
-from tightrope.names import known_name
+from tightrope.networks.activations import Activation, MaxPool
 from tightrope.networks.arrays import weight
 from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 
@@ -15,12 +15,15 @@ _NORMALISING = ({"mean", "std"}, {"mean", "sigma"})
 
 
 def layers_of_state_dict(
-    arrays: Mapping[str, np.ndarray], input_shape: Shape | None = None, convolutions: Sequence[tuple] = ()
+    arrays: Mapping[str, np.ndarray],
+    input_shape: Shape | None = None,
+    convolutions: Sequence[tuple] = (),
+    activations: Sequence[Activation] = (),
 ) -> tuple[Layer, ...]:
     """Read dense layers, convolutions and normalisations (mean with std or sigma) in the order of the dictionary.
 
     A layer is what shares the part of its name before the last dot. Convolutions need the (channels, height, width) of
-    the images and, in order, their (stride, padding).
+    the images and, in order, their (stride, padding); the images after max pooling are smaller.
     """
     groups: dict[str, dict[str, np.ndarray]] = {}
     for key, value in arrays.items():
@@ -48,16 +51,15 @@ def layers_of_state_dict(
             scalings.append(normalisation(f"{name}.", found["mean"], std, layer.input_size, shape))
         layers.append(Composition((*scalings, layer)) if scalings else layer)
         before, shape = [], layer.output_shape if isinstance(layer, Convolution) else None
+        if len(layers) <= len(activations) and isinstance(pool := activations[len(layers) - 1], MaxPool):
+            shape = pool.output_shape
     if before or not layers:  # a normalisation of the scores, or nothing
         raise _unreadable(arrays)
     return tuple(layers)
 
 
-def assumption(layers: Sequence[Layer], activation: str | None) -> str:
-    """Return what is assumed of the layers of a state dictionary; nothing if the activation is said."""
-    if activation is not None:
-        known_name("activation", activation, ("relu",))
-        return ""
+def assumption(layers: Sequence[Layer]) -> str:
+    """Return what is assumed of the layers of a state dictionary that came without an activation."""
     sizes = " -> ".join(str(size) for size in (layers[0].input_size, *(layer.output_size for layer in layers)))
     said = "a state dictionary does not say so" if len(layers) > 1 else ""
     return f"ReLU between the layers {sizes}, {said}" if said else ""
@@ -66,7 +68,7 @@ def assumption(layers: Sequence[Layer], activation: str | None) -> str:
 def _unreadable(arrays: Mapping[str, np.ndarray]) -> NetworkError:
     listed = ", ".join(f"{key} {np.shape(value)}" for key, value in arrays.items()) or "nothing"
     return NetworkError(
-        "only dense layers and convolutions (weight, bias) with ReLU between them, and normalisations before them "
+        "only dense layers and convolutions (weight, bias), and normalisations before them "
         f"(mean with std or sigma), are read; the state dictionary has {listed}. For anything else give the module "
         "itself to FeedForward.from_torch, which says what it knows."
     )

@@ -1,5 +1,6 @@
 """The networks as PyTorch modules, with the derivative of an equilibrium by the implicit function theorem."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 from torch import nn
 
 from tightrope.errors import NetworkError
+from tightrope.networks import activations
+from tightrope.networks.activations import Activation
 from tightrope.networks.feedforward import FeedForward
 from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 from tightrope.networks.mondeq import MonDEQ
@@ -88,10 +91,44 @@ def to_module(network: MonDEQ | FeedForward) -> nn.Module:
         return MonDEQModule(network)
     if not isinstance(network, FeedForward):
         raise NetworkError(f"network is a {type(network).__name__}; give a MonDEQ or a FeedForward.")
-    modules: list[nn.Module] = [nn.Flatten()]
-    for layer in network.layers:
-        modules += [*affine_modules(layer), nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
+    modules: list[nn.Module] = [nn.Flatten(), *affine_modules(network.layers[0])]
+    for activation, layer in zip(network.activations, network.layers[1:], strict=True):
+        modules += [*activation_modules(activation), *affine_modules(layer)]
+    return nn.Sequential(*modules)
+
+
+class _Arctan(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.atan(x)
+
+
+class _Step(nn.Module):
+    """The step with the derivative of the sigmoid, so that a gradient leads somewhere."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        smooth = torch.sigmoid(x)
+        return (x > 0).to(x) + (smooth - smooth.detach())
+
+
+_SMOOTH: Mapping[type[Activation], type[nn.Module]] = {
+    activations.ReLU: nn.ReLU,
+    activations.Sigmoid: nn.Sigmoid,
+    activations.Tanh: nn.Tanh,
+    activations.Arctan: _Arctan,
+    activations.Step: _Step,
+}
+
+
+def activation_modules(activation: Activation) -> list[nn.Module]:
+    """Return modules that map rows (N, n) to (N, m) as the activation does, differentiable."""
+    if isinstance(activation, activations.LeakyReLU):
+        return [nn.LeakyReLU(activation.slope)]
+    if isinstance(activation, activations.ELU):
+        return [nn.ELU(activation.alpha)]
+    if isinstance(activation, activations.MaxPool):
+        pool = nn.MaxPool2d(activation.kernel, activation.stride, activation.padding)
+        return [nn.Unflatten(1, activation.input_shape), pool, nn.Flatten()]
+    return [_SMOOTH[type(activation)]()]
 
 
 class Scale(nn.Module):

@@ -1,7 +1,7 @@
 """PyTorch modules as feed-forward networks: layer by layer, then compared with the module itself."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -11,22 +11,33 @@ import torch
 from torch import nn
 
 from tightrope.errors import NetworkError
-from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, assemble
+from tightrope.networks.activations import ELU, RELU, Activation, LeakyReLU, MaxPool, Sigmoid, Tanh
+from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, assemble, average, forward
 from tightrope.networks.state_dicts import normalisation
 
 SUPPORTED = (
-    "Linear, Conv2d (no groups, no dilation, zero padding), ReLU, Flatten, Unflatten, AvgPool2d, BatchNorm1d, "
-    "BatchNorm2d, Dropout and Identity (the last four after .eval()), nested Sequential, and a class called "
-    "Normalize, Normalise, Normalization or Normalisation with the attributes mean and std (or sigma)"
+    "Linear, Conv2d (no groups, no dilation, zero padding), ReLU, LeakyReLU, ELU, Sigmoid, Tanh, MaxPool2d, Flatten, "
+    "Unflatten, AvgPool2d, BatchNorm1d, BatchNorm2d, Dropout and Identity (the last four after .eval()), nested "
+    "Sequential, and a class called Normalize, Normalise, Normalization or Normalisation with the attributes mean and "
+    "std (or sigma)"
 )
 _NORMALISING = ("Normalize", "Normalise", "Normalization", "Normalisation")
+_ELEMENTWISE: Mapping[type[nn.Module], Callable[[Any], Activation]] = {
+    nn.ReLU: lambda module: RELU,
+    nn.LeakyReLU: lambda module: LeakyReLU(module.negative_slope),
+    nn.ELU: lambda module: ELU(module.alpha),
+    nn.Sigmoid: lambda module: Sigmoid(),
+    nn.Tanh: lambda module: Tanh(),
+}
 _IGNORED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 #: Largest difference from the module, relative to its largest score on the inputs tried. The comparison is in float64.
 AGREEMENT = 1e-6
 
 
-def layers_of_module(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> tuple[Layer, ...]:
+def layers_of_module(
+    module: nn.Module, input_shape: tuple[int, ...] | None = None
+) -> tuple[tuple[Layer, ...], tuple[Activation, ...]]:
     """Read a module made of :data:`SUPPORTED` layers, and check on random inputs that the result is the same function.
 
     The module is in evaluation mode where that matters; the input shape is (channels, height, width) of its images, or
@@ -42,9 +53,9 @@ def layers_of_module(module: nn.Module, input_shape: tuple[int, ...] | None = No
     reader = _Reader(None if input_shape is None else _checked(input_shape))
     for name, layer in _flattened(module, ""):
         reader.read(name, layer)
-    layers = assemble(reader.parts)
-    _compare(module, layers, reader.first or ())
-    return layers
+    layers, activations = assemble(reader.parts)
+    _compare(module, layers, activations, reader.first or ())
+    return layers, activations
 
 
 def _checked(input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -65,10 +76,10 @@ def _flattened(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
 
 @dataclass
 class _Reader:
-    """Collects affine layers and "relu" marks, and follows the shape of one input through the module."""
+    """Collects affine layers and nonlinearities, and follows the shape of one input through the module."""
 
     shape: tuple[int, ...] | None
-    parts: list[Layer | str] = field(default_factory=list)
+    parts: list[Layer | Activation] = field(default_factory=list)
     first: tuple[int, ...] | None = None
 
     def read(self, name: str, module: nn.Module) -> None:
@@ -84,8 +95,10 @@ class _Reader:
 
     def _read(self, where: str, module: nn.Module) -> None:
         kind = type(module)
-        if kind is nn.ReLU:
-            self.parts.append("relu")
+        if kind in _ELEMENTWISE:
+            self.parts.append(_ELEMENTWISE[kind](module))
+        elif isinstance(module, nn.MaxPool2d) and kind is nn.MaxPool2d:
+            self._max_pool(where, module)
         elif isinstance(module, nn.Linear) and kind is nn.Linear:
             self._linear(module)
         elif isinstance(module, nn.Conv2d) and kind is nn.Conv2d:
@@ -159,10 +172,16 @@ class _Reader:
         kernel, stride, padding = (_pair(n) for n in (module.kernel_size, module.stride, module.padding))
         if module.ceil_mode or module.divisor_override or (padding != (0, 0) and not module.count_include_pad):
             raise NetworkError("ceil_mode, divisor_override and count_include_pad=False are not supported.")
-        weight = np.zeros((shape[0], shape[0], *kernel))
-        weight[np.arange(shape[0]), np.arange(shape[0])] = 1 / prod(kernel)
-        layer = Convolution(weight, np.zeros(shape[0]), shape, stride, padding)
+        layer = average(shape, kernel, stride, padding)
         self._add(layer, layer.output_shape)
+
+    def _max_pool(self, where: str, module: nn.MaxPool2d) -> None:
+        if module.ceil_mode or module.return_indices or _pair(module.dilation) != (1, 1):
+            raise NetworkError("ceil_mode, return_indices and dilation are not supported.")
+        sizes = (_pair(n) for n in (module.kernel_size, module.stride, module.padding))
+        pool = MaxPool(self._images(where), *sizes)
+        self.parts.append(pool)
+        self.shape = pool.output_shape
 
     def _batch_norm(self, where: str, module: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         shape = self._need(where) if isinstance(module, nn.BatchNorm2d) else self.shape or (module.num_features,)
@@ -199,8 +218,10 @@ def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return rows, columns
 
 
-def _compare(module: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...]) -> None:
-    """Raise unless the layers with ReLU between them are the module, on inputs of several sizes."""
+def _compare(
+    module: nn.Module, layers: tuple[Layer, ...], activations: tuple[Activation, ...], shape: tuple[int, ...]
+) -> None:
+    """Raise unless the layers with these activations between them are the module, on inputs of several sizes."""
     x = torch.randn(6, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = x * torch.tensor([0.0, 0.3, 1.0, 1.0, 3.0, 30.0], dtype=torch.float64).reshape(-1, *[1] * len(shape))
     try:
@@ -208,12 +229,10 @@ def _compare(module: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...
             expected = copy.deepcopy(module).cpu().double()(x).flatten(1).numpy()
     except Exception as error:  # the module's own code may raise anything
         raise NetworkError(f"the module itself refuses an input of the shape {shape}: {error}") from error
-    rows = x.flatten(1).numpy()
-    for i, layer in enumerate(layers):
-        rows = layer.forward(np.maximum(rows, 0.0) if i else rows)
+    *_, rows = forward(layers, activations, x.flatten(1).numpy())
     scale = np.abs(expected).max(initial=1e-300)
     if rows.shape != expected.shape or not np.abs(rows - expected).max() <= AGREEMENT * scale:
         raise NetworkError(
-            "the module does not compute its layers in order with ReLU between them: its scores differ from those of "
+            "the module does not compute its layers in order: its scores differ from those of "
             "the layers read. A Sequential with a forward of its own, a hook or a changed layer cannot be read."
         )

@@ -51,6 +51,7 @@ def question(network: FeedForward, region: Ball, part: int | tuple[int, int] = 0
     FeedForward; the ball, of positive radius, is an L-infinity one, clipped or not, or an unclipped L2 one.
     """
     require_network(network, FeedForward, instead="write lipschitz.upper_bound(network, norm)")
+    network.require_relu("bounds of Lipschitz constants are about", "a network of ReLU")
     require_region(region, Ball)
     if region.norm not in NORMS:
         raise RegionError(f"region: Lipschitz constants are built for L2 and L-infinity balls, not L{region.norm:g}.")

@@ -15,17 +15,27 @@ maximiser of the form that arrives at the inputs and h the preactivations of the
     d bound / d a = A- h,     d bound / d beta = sigma h.
 
 Every step gives a bound; the smallest is kept and computed again in float64.
+
+Of any other nonlinearity both slopes are searched, one for each form, neuron and sign of A: with t(a) the intercept of
+the line of slope a (:meth:`tightrope.networks.activations.Activation.intercept`) and h* where it touches the graph,
+
+    A z <= A (a h + t(a)),     d bound / d a = A (h - h*),
+
+which is the Lagrangian dual of the network's own constraints z = sigma(h) (theorem 4.2).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tightrope.errors import InputError
+from tightrope.networks.activations import RELU, Activation
 from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.lines import RELAXATIONS, array, carried, reached, times
 from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator
 from tightrope.propagation.rounding import PER_NEURON, TINY
 
@@ -36,7 +46,7 @@ SLOPE_STEP, SPLIT_STEP, DECAY = 0.15, 0.15, 0.95
 
 @dataclass(frozen=True, eq=False)
 class Triangles:
-    """The hidden layers below a form, from the input up, for N problems; a ReLU above each, its input bounded (N, n_l).
+    """The hidden layers below a form, from the input up, for N problems, with what is above each; bounds (N, n_l).
 
     `split` (N, n_l) is 1 where h >= 0 is assumed, -1 where h <= 0 is, else 0.
     """
@@ -67,12 +77,13 @@ class Triangles:
             dead = (self.upper[i] <= 0).all(0)
             dead[:1] &= ~dead.all()  # one stays, so that no tensor is empty
             above = self.layers[i + 1 : i + 2]  # a convolution takes every neuron below it
-            if not all(isinstance(one, DenseOperator) for one in (layer, *above)) or not bool(dead.any()):
+            dense = all(isinstance(one, DenseOperator) for one in (layer, *above))
+            if not (dense and layer.activation == RELU and bool(dead.any())):
                 chosen: Tensor | slice = slice(None)
             else:
                 chosen = (~dead).nonzero()[:, 0]
             if isinstance(layer, DenseOperator):
-                layer = DenseOperator(layer.weight[chosen][:, below], layer.bias[chosen])
+                layer = replace(layer, weight=layer.weight[chosen][:, below], bias=layer.bias[chosen])
             layers.append(layer)
             keep.append(chosen)
             below = chosen
@@ -83,7 +94,10 @@ class Triangles:
 
 @dataclass(frozen=True, eq=False)
 class Dual:
-    """Multipliers of N x m forms, (N, m, n_l) for each layer: slopes in [0, 1], and those of splits, >= 0."""
+    """Multipliers of N x m forms, (N, m, n_l) for each layer: lower slopes in [0, 1], and those of splits, >= 0.
+
+    Above a layer with another nonlinearity than ReLU the slopes are (N, m, ..., 2): of lower and upper lines.
+    """
 
     slopes: tuple[Tensor, ...]
     multipliers: tuple[Tensor, ...] | None = None
@@ -112,7 +126,12 @@ class Solved:
 def start(triangles: Triangles, problems: int, forms: int, kind: str = "deepz") -> Dual:
     """First multipliers: slopes of DeepZ (the chord's) or of CROWN (0 or 1), no split multipliers."""
     slopes = []
-    for low, u in zip(triangles.lower, triangles.upper, strict=True):
+    rule = RELAXATIONS[kind].slopes
+    for layer, low, u in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
+        if layer.activation != RELU:
+            both = torch.tensor(np.stack(rule(layer.activation, array(low), array(u)), -1))
+            slopes.append(both[:, None].expand(problems, forms, *both.shape[1:]).clone())
+            continue
         chord = (u / (u - low).clamp(min=1e-30)).clamp(0, 1)
         chosen = chord if kind == "deepz" else (u > -low).to(u)
         slopes.append(chosen[:, None].expand(problems, forms, -1).clone())
@@ -154,18 +173,13 @@ def minimise(
     A, constant = A.expand(N, -1, -1), constant.expand(N, -1)
     dual = first or start(triangles, N, m)
     if steps:
-        dual = _descend(DualObjective(A, constant, triangles, inputs, dtype), _converted(dual, dtype), steps, goal)
+        search = DualObjective(A, constant, triangles, inputs, dtype)
+        dual = _descend(search, search.converted(dual), steps, goal)
     problem = DualObjective(A, constant, triangles, inputs, torch.float64)
-    dual = _converted(dual, torch.float64)
+    dual = problem.converted(dual)
     value, forms, x, _ = problem.bound(dual)
     extra = allowance(A, constant, triangles, inputs, dual)
     return Solved(value + extra, dual, x, forms)
-
-
-def _converted(dual: Dual, dtype: torch.dtype) -> Dual:
-    """In another precision, inside the limits."""
-    more = None if dual.multipliers is None else tuple(t.to(dtype).clamp(min=0) for t in dual.multipliers)
-    return Dual(tuple(t.to(dtype).clamp(0, 1) for t in dual.slopes), more)
 
 
 class DualObjective:
@@ -180,8 +194,12 @@ class DualObjective:
         self.intercept: list[Tensor] = []
         self.free: list[Tensor] = []
         self.sign: list[Tensor | None] = []
+        self.limits: list[tuple[Any, Any]] = []  # of slopes
+        self.ends: list[tuple[np.ndarray, np.ndarray]] = []
         splits: Sequence[Tensor | None] = triangles.split or [None] * len(triangles.layers)
-        for low, u, split in zip(triangles.lower, triangles.upper, splits, strict=True):
+        for layer, low, u, split in zip(self.layers, triangles.lower, triangles.upper, splits, strict=True):
+            self.ends.append((array(low)[:, None], array(u)[:, None]))
+            self.limits.append((0.0, 1.0) if layer.activation == RELU else _limits(layer.activation, low, u, dtype))
             on, off = low >= 0, u <= 0
             if split is not None:
                 on, off = on | (split > 0), (off | (split < 0)) & ~(split > 0)
@@ -193,11 +211,37 @@ class DualObjective:
             self.free.append(free[:, None])
             self.sign.append(None if split is None else split[:, None].to(dtype))
 
+    def converted(self, dual: Dual) -> Dual:
+        """The multipliers in this precision, inside the limits."""
+        dtype = self.A.dtype
+        more = None if dual.multipliers is None else tuple(t.to(dtype).clamp(min=0) for t in dual.multipliers)
+        pairs = zip(dual.slopes, self.limits, strict=True)
+        return Dual(tuple(t.to(dtype).clamp(*limits) for t, limits in pairs), more)
+
+    def lines(self, i: int, A: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The line that each form A (N, m, outputs) uses above layer i: slope, intercept, and where it touches."""
+        one, above = self.layers[i].activation, A > 0
+        slope = torch.where(above[..., None] if one.windows is not None else above, slopes[..., 1], slopes[..., 0])
+        intercept, touch = one.intercept(array(slope.double()), *self.ends[i], array(above))
+        return slope, A.new_tensor(intercept), A.new_tensor(touch)
+
     def bound(self, dual: Dual) -> tuple[Tensor, tuple[Tensor, ...], Tensor, list]:
         """Values (N, m), the forms above each hidden layer, maximisers (N, m, n_0), and what the gradient needs."""
-        A, constant, forms, kept = self.A, self.constant, [], []
+        A, constant, forms = self.A, self.constant, []
+        kept: list[tuple[Tensor, ...]] = []
         for i in reversed(range(len(self.layers))):
             layer, slope = self.layers[i], self.upper_slope[i]
+            one = layer.activation
+            if one != RELU:
+                line = self.lines(i, A, dual.slopes[i])
+                forms.append(A)
+                kept.append((A, *line))
+                constant = constant + (A * line[1]).sum(-1)
+                windows = None if one.windows is None else torch.tensor(one.windows)
+                mu = times(A, line[0], windows, layer.outputs)
+                constant = constant + torch.matmul(mu, layer.bias)
+                A = _transposed(layer, mu)
+                continue
             above = A.clamp(min=0)
             lower_slope = torch.where(self.free[i], dual.slopes[i], slope)
             constant = constant + torch.matmul(above, self.intercept[i])[..., 0]
@@ -218,8 +262,18 @@ class DualObjective:
         """Derivatives by slopes and by split multipliers: (N, m, n_l) each."""
         slopes, multipliers, z = [], [], x
         for i, layer in enumerate(self.layers):
-            A, above, lower_slope = kept[i]
             h = layer.linear(z.flatten(0, 1)).reshape(*z.shape[:2], layer.outputs) + layer.bias
+            if layer.activation != RELU:
+                A, slope, intercept, touch = kept[i]
+                windows = layer.activation.windows
+                of_slope = h if windows is None else h[..., torch.tensor(windows)]
+                z = slope * of_slope
+                z = (z if windows is None else z.sum(-1)) + intercept
+                A = A if windows is None else A[..., None]
+                used = torch.stack([A < 0, A > 0], -1)
+                slopes.append((A * (of_slope - touch))[..., None] * used)
+                continue
+            A, above, lower_slope = kept[i]
             slopes.append((A - above) * h * self.free[i])
             sign = self.sign[i]
             if sign is not None:
@@ -235,7 +289,8 @@ def _descend(problem: "DualObjective", dual: Dual, steps: int, goal: float | Non
         variables = [t.clone() for t in (*dual.slopes, *(dual.multipliers or ()))]
         hidden = len(dual.slopes)
         size = problem.A.abs().amax(-1, keepdim=True)  # multipliers are of the size of their form
-        lengths: list[Any] = [SLOPE_STEP] * hidden + [SPLIT_STEP * size] * (len(variables) - hidden)
+        lengths: list[Any] = [SLOPE_STEP * (most - least) for least, most in problem.limits]
+        lengths += [SPLIT_STEP * size] * (len(variables) - hidden)
         first, second = [torch.zeros_like(v) for v in variables], [torch.zeros_like(v) for v in variables]
         best, best_value = [v.clone() for v in variables], None
         for k in range(steps + 1):
@@ -247,7 +302,7 @@ def _descend(problem: "DualObjective", dual: Dual, steps: int, goal: float | Non
                 better = value < best_value
                 best_value = torch.where(better, value, best_value)
                 for kept_best, v in zip(best, variables, strict=True):
-                    torch.where(better[..., None], v, kept_best, out=kept_best)
+                    torch.where(better.reshape(*better.shape, *[1] * (v.ndim - 2)), v, kept_best, out=kept_best)
             if k == steps or (goal is not None and bool((best_value < goal).all())):
                 break
             slopes, multipliers = problem.gradient(x, kept)
@@ -256,9 +311,8 @@ def _descend(problem: "DualObjective", dual: Dual, steps: int, goal: float | Non
                 first[j].mul_(0.9).add_(g, alpha=0.1)
                 second[j].mul_(0.99).addcmul_(g, g, value=0.01)
                 move = first[j] / (1 - 0.9 ** (k + 1)) / ((second[j] / (1 - 0.99 ** (k + 1))).sqrt() + 1e-12)
-                v.sub_(move * length * DECAY**k).clamp_(min=0)
-                if j < hidden:
-                    v.clamp_(max=1)
+                v.sub_(move * length * DECAY**k)
+                v.clamp_(*problem.limits[j] if j < hidden else (0,))
         return Dual(tuple(best[:hidden]), tuple(best[hidden:]) if dual.multipliers else None)
 
 
@@ -273,23 +327,32 @@ def _to(layer: Affine, dtype: torch.dtype) -> Affine:
     if layer.bias.dtype == dtype:
         return layer
     if isinstance(layer, DenseOperator):
-        return DenseOperator(layer.weight.to(dtype), layer.bias.to(dtype))
+        return replace(layer, weight=layer.weight.to(dtype), bias=layer.bias.to(dtype), parts=())
     if not isinstance(layer, ConvolutionOperator):
         raise InputError(f"layers: expected operators of this package, got {type(layer).__name__}.")
     return replace(layer, weight=layer.weight.to(dtype), filter_bias=layer.filter_bias.to(dtype))
 
 
+def _limits(one: Activation, low: Tensor, high: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The least and the largest slope of a line between bounds (N, n): (N, 1, ..., 1)."""
+    least, most = one.slopes(array(low), array(high))
+    return torch.tensor(least[:, None, ..., None], dtype=dtype), torch.tensor(most[:, None, ..., None], dtype=dtype)
+
+
 def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]:
     """For each hidden layer, what |h| is summed from and a bound on the size of what z stands for, (N, n_l) each.
 
-    As in :func:`tightrope.propagation.rounding.allowance`: absolute values everywhere, and slopes at most 1.
+    As in :func:`tightrope.propagation.rounding.allowance`: absolute values everywhere, and slopes at their largest.
     """
     size, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY, []
     below = torch.ones_like(size[:, :1])
     for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
         below = below + size.sum(1, keepdim=True)
         value = layer.absolute(size) + layer.bias.abs() + TINY * below
-        size = (value + 2 * torch.maximum(low.abs(), high.abs())) * (high > 0)  # 0 stands for 0
+        one = layer.activation
+        size = carried(one, value, low, high) + 2 * reached(one, low, high)
+        if one == RELU:
+            size = size * (high > 0)  # 0 stands for 0
         found.append((value, size))
     return found
 

@@ -33,7 +33,7 @@ def form_bounds(
     """Bounds (N, m) of A z + constant, z the activations above layers[-1].
 
     A is (N or 1, m, n), the constant (N or 1, m); the affine layers go from the input up, the lines are those of the
-    ReLU above each.
+    nonlinearity above each.
     """
     if all(line.parallel for line in lines):
         low, high = _in_groups(_parallel, A, constant, layers, lines, inputs)
@@ -85,7 +85,7 @@ def _upper(
         center, reach = line.intercepts
         constant = constant + _dot(A, center) + _dot(size, reach)
         center, reach = line.slopes
-        A = A * center[:, None] + size * reach[:, None]
+        A = line.times(A, center) + line.times(size, reach)
         constant = constant + A @ layer.bias
         A = layer.transpose(A)
     return (constant + inputs.maximum(A),)
@@ -99,7 +99,7 @@ def _parallel(
         center, reach = line.intercepts
         constant = constant + _dot(A, center)
         radius = radius + _dot(A.abs(), reach)
-        A = A * line.upper_slope[:, None]
+        A = line.times(A, line.upper_slope)
         constant = constant + A @ layer.bias
         A = layer.transpose(A)
     least, most = inputs.range(A)

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import FeedForward
+from tightrope.networks.activations import RELU
 from tightrope.propagation.backsubstitution import layer_bounds, upper_bounds
 from tightrope.propagation.inputs import InputSet, box_range
-from tightrope.propagation.lines import Lines, Relaxation, relaxation
-from tightrope.propagation.operators import Affine, interval, operators
+from tightrope.propagation.lines import Lines, Relaxation, array, carried, image, relaxation
+from tightrope.propagation.operators import Affine, interval, only_relu, operators
+from tightrope.propagation.rounding import allowance
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ def bounds(
     layers = operators(network, inputs.lower.dtype, inputs.lower.device.type)
     if inputs.size != layers[0].inputs:
         raise RegionError(f"inputs: regions of {inputs.size} inputs; the network has {layers[0].inputs}.")
-    below = hidden_bounds(layers[:-1], inputs, chosen, hidden)
+    below = hidden_bounds(layers, inputs, chosen, hidden)
     last = layers[-1]
     if labels is None or not elision:
         low, high = below.next(last)
@@ -94,17 +96,25 @@ class Hidden:
         self._radius: Tensor | None = None  # of the activations, for an uncorrelated relaxation
 
     def add(self, layer: Affine, known: tuple[Tensor, Tensor] | None = None) -> None:
-        """Put one layer and its ReLU on top, with bounds that are computed here if they are not known."""
+        """Put one layer and its nonlinearity on top, with bounds that are computed here if they are not known."""
         radius = None if self._radius is None else layer.absolute(self._radius)
         low, high = known or self.next(layer, hidden=True)
         self.layers.append(layer)
         self.lower.append(low)
         self.upper.append(high)
-        if self.chosen.lines is not None:
-            self.lines.append(self.chosen.lines(low, high))
-        if self.chosen.uncorrelated:
+        one = layer.activation
+        if self.chosen.lines is None:
+            return
+        line = self.chosen.lines_of(one, low, high)
+        if self.chosen.uncorrelated and one == RELU:
             stable = torch.zeros_like(high) if radius is None else radius * (low >= 0)
             self._radius = torch.where((low < 0) & (high > 0), high / 2, stable)
+        elif self.chosen.uncorrelated:
+            center, half = line.intercepts
+            line = replace(line, lower_intercept=center, upper_intercept=center)
+            flat = torch.tensor(one.curved(array(low), array(high)), device=low.device)
+            self._radius = half if radius is None else half + carried(one, radius, low, high) * ~flat
+        self.lines.append(line)
 
     def next(self, layer: Affine, hidden: bool = False) -> tuple[Tensor, Tensor]:
         """Bounds (N, outputs) of the layer above these."""
@@ -114,7 +124,7 @@ class Hidden:
             low, high = self.inputs.range(layer.rows(0, layer.outputs)[None])
             return low + layer.bias, high + layer.bias
         if self.chosen.lines is None or (hidden and self.chosen.by_intervals):
-            return interval(layer, self.lower[-1].clamp(min=0), self.upper[-1].clamp(min=0))
+            return interval(layer, *image(self.layers[-1].activation, self.lower[-1], self.upper[-1]))
         low, high = layer_bounds(layer, self.layers, self.lines, self.inputs)
         if self._radius is None:
             return low, high
@@ -126,7 +136,7 @@ class Hidden:
         if not self.layers:
             return constant + self.inputs.maximum(A)
         if self.chosen.lines is None:
-            return constant + box_range(A, self.lower[-1].clamp(min=0), self.upper[-1].clamp(min=0))[1]
+            return constant + box_range(A, *image(self.layers[-1].activation, self.lower[-1], self.upper[-1]))[1]
         high = upper_bounds(A, constant, self.layers, self.lines, self.inputs)
         return high if self._radius is None else high + (A.abs() @ self._radius[..., None])[..., 0]
 
@@ -137,11 +147,21 @@ def hidden_bounds(
     chosen: Relaxation,
     known: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None,
 ) -> Hidden:
-    """Bound the preactivations of all these layers; known = (lower, upper) gives those of the first ones."""
+    """Bound the preactivations of all layers but the last; known = (lower, upper) gives those of the first ones.
+
+    With another nonlinearity than ReLU each layer's bounds are moved apart by its allowance before lines are drawn
+    between them: a value beyond them by rounding is off a line by as much for ReLU, but by 1 for a step.
+    """
     below = Hidden(inputs, chosen)
     pairs = [] if known is None else list(zip(*known, strict=True))
-    for i, layer in enumerate(layers):
-        below.add(layer, pairs[i] if i < len(pairs) else None)
+    exact = only_relu(layers)
+    for i, layer in enumerate(layers[:-1]):
+        ends = pairs[i] if i < len(pairs) else None
+        if ends is None and not exact:
+            low, high = below.next(layer, hidden=True)
+            extra = allowance(layers[: i + 1], inputs, below)
+            ends = low - extra, high + extra
+        below.add(layer, ends)
     return below
 
 

@@ -82,6 +82,15 @@ def proven_hidden(
     return [(a.numpy(), b.numpy()) for a, b in zip(low, high, strict=True)]
 
 
+def proven_outputs(network: FeedForward, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (K,) of the outputs over one box (p0,) by intervals, rounding included."""
+    layers, inputs = operators(network), InputSet.boxes(lower, upper)
+    with torch.no_grad():
+        found = bounds(layers, inputs, "box")
+        extra = allowance(layers, inputs, found)
+    return (found.output_lower - extra)[0].numpy(), (found.output_upper + extra)[0].numpy()
+
+
 def box_bounds(
     network: FeedForward, lower: np.ndarray, upper: np.ndarray, method: str
 ) -> tuple[np.ndarray, np.ndarray]:

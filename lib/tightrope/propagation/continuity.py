@@ -61,6 +61,7 @@ def jumps(
 
 def output_gradient(network: FeedForward, x: np.ndarray, output: int) -> np.ndarray:
     """The gradient of one output at x in the weight of the first layer, of the weight's shape, largest entry 1."""
+    network.require_relu("this gradient is of networks with")
     layers = list(operators(network))
     first = layers[0]
     weight = first.weight.clone().requires_grad_()
@@ -76,6 +77,7 @@ def shifted_lower_bound(
     network: FeedForward, lower: np.ndarray, upper: np.ndarray, output: int, direction: np.ndarray, method: str
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """The lower bound of one output over a box (p0,) as a function of delta: the first weight + delta direction."""
+    network.require_relu("bounds as functions of a weight are of networks with")
     first, *middle, last = operators(network)
     one = DenseOperator(last.rows(output, output + 1), last.bias[output : output + 1])
     box, step = InputSet.boxes(lower, upper), torch.tensor(direction)

@@ -1,10 +1,13 @@
-"""LP-GREEDY, LP-LAST and LP-ALL through the dual: bounds of all layers by triangles.
+"""LP-GREEDY, LP-LAST and LP-ALL through the dual: bounds of all layers, by triangles for ReLU.
 
 The three differ in how much is optimised (Salman et al. 2019, section 5):
 
 - LP-GREEDY takes the chord's slope everywhere (DeepZ, Fast-Lin, Wong and Kolter's dual);
 - LP-LAST keeps these bounds of the hidden layers and optimises the slopes of the margins;
 - LP-ALL optimises the bounds of every unstable neuron, layer by layer, and then the margins.
+
+Of other nonlinearities than ReLU the set is the optimal convex relaxation of each neuron (eq. (6)), and every neuron
+where it is more than a line is unstable.
 
 A neuron that a looser bound proves stable needs no tighter one: its triangle is a line already. The bounds l <= h <= u
 themselves, which the paper's program has too, follow from the triangles below, as l and u are no tighter than their
@@ -117,7 +120,7 @@ def layerwise_each(
         loose = bounds(layers, inputs, "deepz", truth)
         triangles = _widened(layers[:-1], loose.lower, loose.upper, inputs)
         A, constant = specification(layers[-1], truth)
-        constant = constant + 2.01 * composed(layers, inputs, triangles.upper).max(1, keepdim=True).values
+        constant = constant + 2.01 * composed(layers, inputs, triangles).max(1, keepdim=True).values
         others = torch.arange(layers[-1].outputs) != truth[:, None]
         A, constant = A[others].reshape(len(A), -1, A.shape[2]), constant[others].reshape(len(A), -1)
         goal = 0.0 if decide else None
@@ -186,7 +189,7 @@ def tighten(
     layer, lower, upper = triangles.layers[i], triangles.lower[i].clone(), triangles.upper[i].clone()
     below = Triangles(triangles.layers[:i], triangles.lower[:i], triangles.upper[:i])
     reduced, keep = below.alive()
-    unstable = (lower < 0) & (upper > 0)
+    unstable = torch.tensor(layer.activation.undecided(lower.numpy(), upper.numpy()))
     # Every problem's unstable neurons first; those with fewer than others go on with stable ones.
     order = unstable.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(unstable.sum(1).max())]
     widest = max(max(below.inputs, below.outputs) for below in reduced.layers)
@@ -224,6 +227,8 @@ def _sizes(triangles: Triangles) -> list[int]:
 
 def _filled(slopes: Tensor, keep: Tensor | slice, size: int) -> Tensor:
     """Slopes of all neurons from those of the kept ones."""
+    if isinstance(keep, slice):
+        return slopes
     whole = torch.zeros(*slopes.shape[:-1], size, dtype=slopes.dtype)
     whole[..., keep] = slopes
     return whole

@@ -50,7 +50,7 @@ def composition_error(network: FeedForward, region: Region | InputSet) -> np.nda
     inputs, network = (region, network) if isinstance(region, InputSet) else _question(network, region)
     layers = operators(network)
     with torch.no_grad():
-        error = composed(layers, inputs, bounds(layers, inputs, "box").upper)
+        error = composed(layers, inputs, bounds(layers, inputs, "box"))
     return 1.01 * error[0].numpy()
 
 

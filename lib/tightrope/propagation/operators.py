@@ -1,5 +1,7 @@
 """The affine layers of a network as torch operators: forward, on intervals, and transposed on batches of linear forms.
 
+Each knows the nonlinearity that is above it (of the last layer it is not used), so that a part of a network is one too.
+
 Values are (N, n), one flattened row for each image; linear forms are (N, m, n), m forms for each image, or (1, m, n)
 where all images share them.
 """
@@ -17,6 +19,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from tightrope.errors import NetworkError
 from tightrope.networks import FeedForward
+from tightrope.networks.activations import RELU, Activation
 from tightrope.networks.layers import Composition, Convolution, Layer
 
 
@@ -51,6 +54,10 @@ class Affine(Protocol):
     def rows(self, start: int, stop: int) -> Tensor:
         """The rows of W from start to stop: (stop - start, inputs)."""
 
+    @property
+    def activation(self) -> Activation:
+        """What is applied to the outputs."""
+
 
 @dataclass(frozen=True, eq=False)
 class DenseOperator:
@@ -68,6 +75,7 @@ class DenseOperator:
     weight: Tensor
     bias: Tensor
     parts: "tuple[Affine, ...]" = ()
+    activation: Activation = RELU
 
     @property
     def inputs(self) -> int:
@@ -108,6 +116,7 @@ class ConvolutionOperator:
     input_shape: tuple[int, int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
+    activation: Activation = RELU
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
@@ -165,26 +174,32 @@ def interval(layer: Affine, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tenso
 def operators(
     network: FeedForward | Sequence[Affine], dtype: torch.dtype = torch.float64, device: str = "cpu"
 ) -> tuple[Affine, ...]:
-    """Return a network's affine layers; ReLU is between them. Operators are passed through as they are."""
+    """Return a network's affine layers with what is between them. Operators are passed through as they are."""
     if not isinstance(network, FeedForward):
         layers = tuple(network)
-        sizes = [(layer.inputs, layer.outputs) for layer in layers]
+        sizes = [(layer.inputs, layer.activation.outputs(layer.outputs)) for layer in layers]
         if not layers or any(a[1] != b[0] for a, b in pairwise(sizes)):
             raise NetworkError(f"layers of sizes {sizes} do not fit; the outputs of each are the inputs of the next.")
         return layers
-    return tuple(_operator(layer, dtype, device) for layer in network.layers)
+    pairs = zip(network.layers, (*network.activations, RELU), strict=True)
+    return tuple(_operator(layer, dtype, device, above) for layer, above in pairs)
 
 
-def _operator(layer: Layer, dtype: torch.dtype, device: str) -> Affine:
+def only_relu(layers: Sequence[Affine]) -> bool:
+    """Whether ReLU is above all of these layers but the last."""
+    return all(layer.activation == RELU for layer in layers[:-1])
+
+
+def _operator(layer: Layer, dtype: torch.dtype, device: str, above: Activation = RELU) -> Affine:
     def tensor(array: np.ndarray) -> Tensor:
         return torch.tensor(array, dtype=dtype, device=device)
 
     if isinstance(layer, Convolution):
         weight, bias = tensor(layer.weight), tensor(layer.bias)
-        return ConvolutionOperator(weight, bias, layer.input_shape, layer.stride, layer.padding)
+        return ConvolutionOperator(weight, bias, layer.input_shape, layer.stride, layer.padding, above)
     parts = tuple(_operator(part, dtype, device) for part in _leaves(layer)) if isinstance(layer, Composition) else ()
     W, b = layer.dense()  # scalings and compositions by their matrix
-    return DenseOperator(tensor(W), tensor(b), parts)
+    return DenseOperator(tensor(W), tensor(b), parts, above)
 
 
 def _leaves(layer: Layer) -> list[Layer]:

@@ -18,6 +18,7 @@ from tightrope.regions import Ball
 
 def zonotope_margins(network: FeedForward, region: Ball, label: int) -> np.ndarray:
     """DeepZ as its authors write it: centre and generators pushed forward, one new generator per unstable neuron."""
+    network.require_relu("these forms are of networks with")
     lower, upper = region.bounding_box()
     center, G = (lower + upper) / 2, np.diag((upper - lower) / 2)
     for layer in network.layers[:-1]:
@@ -37,6 +38,7 @@ def zonotope_margins(network: FeedForward, region: Ball, label: int) -> np.ndarr
 
 def deeppoly_margins(network: FeedForward, region: Ball, label: int) -> np.ndarray:
     """DeepPoly as its authors write it: lower line by the smaller area, dense matrices, one form after the other."""
+    network.require_relu("these forms are of networks with")
     lower, upper = region.bounding_box()
     below: list[tuple] = []
 
@@ -66,6 +68,7 @@ def deeppoly_margins(network: FeedForward, region: Ball, label: int) -> np.ndarr
 
 def wong_kolter_margins(network: FeedForward, region: Ball, label: int, slopes: str) -> np.ndarray:
     """The dual objective with fixed slopes ("deepz" or "crown") and hidden bounds of the same slopes."""
+    network.require_relu("these forms are of networks with")
     inputs, layers = InputSet.from_balls([region]), operators(network)
     with torch.no_grad():
         hidden = bounds(layers, inputs, slopes, [label])
@@ -86,6 +89,7 @@ def lagrangian_margins(network: FeedForward, region: Ball, label: int, steps: in
     neuron, mu the form in h that its lines give. That both values agree there is one half of theorem 4.2; the other is
     that LP-ALL's dual is optimal, which the linear program shows.
     """
+    network.require_relu("these forms are of networks with")
     inputs, layers = InputSet.from_balls([region]), operators(network)
     with torch.no_grad():
         found = layerwise(network, inputs, label, "lp-all", steps=steps)

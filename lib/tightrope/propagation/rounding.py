@@ -14,17 +14,22 @@ A product below the smallest normal number loses up to 2^-1075 = u TINY, whateve
 a form, what it loses is multiplied by the value z that it belongs to, and by none of the weights above: so each layer's
 error also has 2 k u TINY (1 + |z_0|_1 + ... + |z_{i-1}|_1), the sum over all values below.
 
+Other nonlinearities than ReLU count with the largest slope of their lines and the intercepts that it can need. Their
+hidden bounds are moved apart as they are made (:func:`tightrope.propagation.bounds.hidden_bounds`), so that no value is
+off a line, and what remains is each layer's own sum.
+
 The allowance is pessimistic, and still small beside any margin: 1e-9 to 1e-7 for the networks here.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from tightrope.networks import FeedForward
-from tightrope.propagation.bounds import Bounds
 from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.lines import carried, image, reached
 from tightrope.propagation.operators import Affine, operators
 
 #: Operations for one neuron besides its scalar product: slope, intercept, bias, products with them.
@@ -33,7 +38,19 @@ PER_NEURON = 12
 TINY = torch.finfo(torch.float64).tiny
 
 
-def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds: Bounds) -> Tensor:
+class _Ends(Protocol):
+    """What has bounds (N, n_i) of the preactivations of each hidden layer."""
+
+    @property
+    def lower(self) -> Sequence[Tensor]:
+        """Lower bounds."""
+
+    @property
+    def upper(self) -> Sequence[Tensor]:
+        """Upper bounds."""
+
+
+def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds: _Ends) -> Tensor:
     """Return what to add to the margins (N, K) of :func:`tightrope.propagation.bounds.bounds`, (N, 1).
 
     The margins plus the allowance are at least what exact arithmetic would give for the same relaxation of the same
@@ -54,19 +71,19 @@ def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds:
             if i == len(layers) - 1:
                 break
             # slope times preactivation, and an intercept of at most the larger bound
-            size = value + torch.maximum(bounds.lower[i].abs(), bounds.upper[i].abs())
+            one, low, high = layer.activation, bounds.lower[i], bounds.upper[i]
+            size = carried(one, value, low, high) + reached(one, low, high)
+            error = carried(one, error, low, high)
         # A margin is the difference of two rows; the sums above are rounded themselves.
-        error = error + composed(layers, inputs, bounds.upper)
+        error = error + composed(layers, inputs, bounds)
         return 2.01 * error.max(1, keepdim=True).values
 
 
-def composed(layers: Sequence[Affine], inputs: InputSet, upper: Sequence[Tensor]) -> Tensor:
+def composed(layers: Sequence[Affine], inputs: InputSet, bounds: _Ends) -> Tensor:
     """How far the outputs (N, K) can be from those of the layers that some of these were multiplied from.
 
     ReLU brings values no further apart, so each layer's own error, 2 k u |W_2| |W_1| |z|, goes through the absolute
     values of the layers above.
-
-    `upper` (N, n_i) bounds the preactivations of each hidden layer.
     """
     size = torch.maximum(inputs.lower.abs(), inputs.upper.abs())
     error = torch.zeros_like(size)
@@ -82,5 +99,8 @@ def composed(layers: Sequence[Affine], inputs: InputSet, upper: Sequence[Tensor]
             operations = sum(part.inputs for part in parts) + PER_NEURON
             error = error + 2 * operations * (torch.finfo(size.dtype).eps / 2) * value
         if i < len(layers) - 1:
-            size = upper[i].clamp(min=0) + error
+            one, low, high = layer.activation, bounds.lower[i], bounds.upper[i]
+            least, most = image(one, low, high)
+            error = carried(one, error, low, high)
+            size = torch.maximum(least.abs(), most) + error
     return error

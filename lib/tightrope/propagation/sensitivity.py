@@ -109,6 +109,7 @@ def exact_bounds(
     prime: int = PRIMES[0],
 ) -> tuple[list[Number], list[Number]]:
     """Lower and upper bounds of the outputs, each as a :class:`tightrope.propagation.rational.Number`."""
+    network.require_relu("degrees of bounds are of networks with")
     method = known_name("relaxation", method, METHODS, SAME)
     if np.shape(direction) != network.weights[0].shape:
         raise InputError(f"direction: shape {np.shape(direction)}; the first weight's is {network.weights[0].shape}.")

@@ -35,6 +35,14 @@ def parse_radius(name: str, value: Any) -> float:
     return radius
 
 
+def _floats(name: str, value: Any) -> np.ndarray:
+    """A copy as float64, refusing what is no array of numbers."""
+    try:
+        return np.asarray(value, float).copy()
+    except (TypeError, ValueError, RuntimeError) as error:  # a tensor with a gradient says what to write instead
+        raise RegionError(f"{name}: expected numbers, got {type(value).__name__}: {error}") from None
+
+
 def _described(array: np.ndarray) -> str:
     """Shape and range of what arrived."""
     numbers = array[np.isfinite(array)]
@@ -45,7 +53,7 @@ def _described(array: np.ndarray) -> str:
 
 def _spread(name: str, side: Any, p0: int) -> np.ndarray:
     """One side of a box, (p0,), of a number or an array of as many."""
-    array = np.asarray(side, float)
+    array = _floats(name, side)
     if array.size not in (1, p0):
         raise RegionError(f"{name}: expected a number or ({p0},), got shape {array.shape}.")
     return np.broadcast_to(array.ravel(), p0).copy()
@@ -87,7 +95,7 @@ class Ball(Region):
     made_of: PixelBall | None = None
 
     def __post_init__(self) -> None:
-        center = np.array(self.center, dtype=float)
+        center = _floats("center", self.center)
         if center.ndim == 0 or not np.isfinite(center).all():
             raise RegionError(f"center: expected finite numbers (p0,) or an image, got {_described(center)}.")
         center = center.ravel()
@@ -357,9 +365,11 @@ def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisat
     clip
         Whether to intersect the ball with the pixel range [0, 1].
     """
-    image = np.asarray(image, float)
+    image = _floats("image", image)
     if image.ndim == 0 or not ((image >= 0) & (image <= 1)).all():
-        raise RegionError(f"image: expected pixels in [0, 1], got {_described(image)}; give it without normalisation.")
+        raise RegionError(
+            f"image: expected pixels in [0, 1], got {_described(image)}; divide bytes by 255, undo a normalisation."
+        )
     image = image.ravel()
     epsilon_pixel = parse_radius("epsilon_pixel", epsilon_pixel)
     if not isinstance(normalisation, Normalisation):

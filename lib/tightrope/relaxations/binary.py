@@ -57,6 +57,7 @@ def binary_program(
     >>> binary_program(network, [-1.0], [1.0], [[-1.0, 4.0]], [[1.0, 6.0]]).binaries
     1
     """
+    network.require_relu("mixed-integer programs are of")
     hidden = network.layers[:-1]
     if len(hidden_lower) != len(hidden) or len(hidden_upper) != len(hidden):
         raise InputError(f"hidden_lower, hidden_upper: expected {len(hidden)} layers of bounds.")

@@ -63,12 +63,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing with the files beside it (PNG, PDF, the numbers as CSV) and its size in pixels."""
+    """A drawing with the files beside it (PNG, PDF, the numbers as CSV), its size in pixels and what it shows."""
 
     files: tuple[Path, ...]
     profile: str
     width: int
     height: int
+    alt: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,13 @@ class Section:
     not_run: str
 
     @property
-    def notes(self) -> tuple[Line, ...]:
-        """What a reader should not miss."""
-        return tuple(line for line in self.lines if line.agreement in ("looser", "disagrees"))
+    def notes(self) -> tuple[tuple[tuple[str, str], tuple[Line, ...]], ...]:
+        """What a reader should not miss: agreement and reason, each once, with the lines that they are of."""
+        found: dict[tuple[str, str], list[Line]] = {}
+        for line in self.lines:
+            if line.agreement in ("looser", "disagrees"):
+                found.setdefault((line.agreement, line.reason), []).append(line)
+        return tuple((reason, tuple(lines)) for reason, lines in found.items())
 
     @property
     def counts(self) -> Counter:
@@ -168,7 +173,7 @@ def _section(result: Result, compared: Sequence[Comparison], store: Store, figur
         lines,
         times,
         grid(lines),
-        pictures(figures / result.paper, result.name),
+        pictures(figures / result.paper, result.name, f"{result.number}, {result.title}"),
         _origin(result, store),
         absent,
     )
@@ -205,19 +210,20 @@ def grid(lines: Sequence[Line]) -> Grid | None:
     return Grid(units.pop() if len(units) == 1 else "", axes[1], rows)
 
 
-def pictures(folder: Path, name: str) -> tuple[Picture, ...]:
+def pictures(folder: Path, name: str, title: str = "") -> tuple[Picture, ...]:
     """Return the drawings of a result: those of the paper profile if there are any, else of the quick one."""
     for profile in reversed(PROFILES):
         every = drawn(name, folder, profile)
         if every:
-            return tuple(_picture(path, profile) for path in every)
+            return tuple(_picture(path, profile, title) for path in every)
     return ()
 
 
-def _picture(path: Path, profile: str) -> Picture:
+def _picture(path: Path, profile: str, title: str) -> Picture:
     width, height = (int.from_bytes(path.read_bytes()[at : at + 4]) for at in (16, 20))  # the header of every PNG
     beside = [path.with_suffix(ending) for ending in (".pdf", ".csv")]
-    return Picture((path, *(file for file in beside if file.is_file())), profile, width, height)
+    alt = f"Drawing of {title} ({path.name.split('.')[0]}); its numbers are in the CSV file beside it"
+    return Picture((path, *(file for file in beside if file.is_file())), profile, width, height, alt)
 
 
 def _origin(result: Result, store: Store) -> Origin | None:

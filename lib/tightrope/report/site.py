@@ -95,10 +95,11 @@ def _write_pages(folder: Path) -> Counter:
     pages = {source.origin.resolve(): source.page for source in (*sources.values(), *explorers, *readmes.values())}
     pages |= dict.fromkeys((SITE.resolve(), GALLERY.resolve()), "index.html")
     render = _renderer(folder)
+    titles_of = {chapter.paper.key: chapter.paper.title for chapter in found}
     for key, readme in readmes.items():
         text = readme.path.read_text(encoding="utf-8")
         body = notebooks.markdown(text, partial(_link, pages, readme))
-        render("page.html.j2", readme.page, title=f"{key}: claims, notation, errata", body=body, about="")
+        render("page.html.j2", readme.page, title=f"{titles_of[key]}: claims, notation, errata", body=body, about="")
     titles = {}
     for source in (*sources.values(), *explorers):
         place = Path(source.page)

@@ -5,14 +5,19 @@ The direction towards X Z = target I is dX = -X + target Z^-1 - sym(X dZ Z^-1), 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 from scipy.linalg import blas, lapack
 
 from tightrope.solvers.arrow import Arrow, ArrowData
+from tightrope.threads import lapack_threads
 
 STEP = 0.97  # fraction of the way to the boundary
+REST = 0.03  # square of a row of F beside the diagonal, below which a preconditioner leaves it out
+SHIFTS = (1e-14, 1e-12, 1e-10)  # of a diagonal, relative to itself, until a Cholesky factorisation succeeds
+LARGER_SHIFTS = (1e-9, 1e-8, 1e-7)  # where the preconditioner is not the matrix itself anyway
 
 Solver: TypeAlias = Callable[[float, np.ndarray], tuple[float, np.ndarray]]  # (rhs_0, rhs) -> (dy_0, dy)
 Factors: TypeAlias = tuple[np.ndarray, ...]  # what :func:`sandwich` keeps for :func:`second_order`
@@ -27,10 +32,10 @@ class Completed:
 
     def __init__(self, X: Arrow):
         self.Y, self.R, self.dd = X
-        L, info = lapack.dpotrf(self.Y, lower=1, clean=1)
+        self.L, info = lapack.dpotrf(self.Y, lower=1, clean=1)
         if info:
             raise np.linalg.LinAlgError("X is not positive definite")
-        self.K = lapack.dtrtrs(L, self.R, lower=1)[0] if self.R.size else self.R
+        self.K = lapack.dtrtrs(self.L, self.R, lower=1)[0] if self.R.size else self.R
         self.D = self.dd - np.einsum("ij,ij->j", self.K, self.K)
         if not (self.D > 0).all():
             raise np.linalg.LinAlgError("X is not positive definite")
@@ -49,57 +54,156 @@ class Inverted:
     def __init__(self, Z: Arrow):
         self.dd = Z.dd
         self.H = Z.cd / Z.dd
-        L, info = lapack.dpotrf(symmetrised(Z.cc - self.H @ Z.cd.T), lower=1, clean=1)
+        self.L, info = lapack.dpotrf(symmetrised(Z.cc - self.H @ Z.cd.T), lower=1, clean=1)
         if info:
             raise np.linalg.LinAlgError("Z is not positive definite")
-        lower = np.tril(lapack.dpotri(L, lower=1)[0])
+        lower = np.tril(lapack.dpotri(self.L, lower=1)[0])
         self.Si = lower + np.tril(lower, -1).T
-        self.B = lapack.dtrtrs(L, self.H, lower=1)[0] if self.H.size else self.H
+        self.B = lapack.dtrtrs(self.L, self.H, lower=1)[0] if self.H.size else self.H
         self.arrow = Arrow(self.Si, -self.Si @ self.H, 1 / Z.dd + np.einsum("ij,ij->j", self.B, self.B))
 
 
-def factorise(bordered: np.ndarray, inequality: np.ndarray, ratio: np.ndarray) -> Solver | None:
+@dataclass(frozen=True, eq=False)
+class Squares:
+    """The block diag(diagonal) + (K'K) o (B'B) of a Schur complement, for n squares; K and B are (q, n).
+
+    As the Hadamard product of two Gram matrices it is F'F with rows F_ab = k_a o b_b for pairs of rows of K and of B,
+    each rotated first. Few of the q^2 are not small beside the diagonal (about 100 of 7744 where the bound is tight).
+    P is the block without the others but for their diagonal; with `root` the root of its diagonal part and F the kept
+    rows over `root`,
+
+        P = diag(root) (I + F'F) diag(root),    P^-1 = diag(1/root) (I - F'(I + FF')^-1 F) diag(1/root).
+    """
+
+    K: np.ndarray
+    B: np.ndarray
+    diagonal: np.ndarray
+
+    def times(self, x: np.ndarray) -> np.ndarray:
+        """Return the block times x (n,): entry j of the product is k_j' (K diag(x) B') b_j."""
+        return self.diagonal * x + np.einsum("ij,ij->j", self.K, ((self.K * x) @ self.B.T) @ self.B)
+
+    def low_rank(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return `root` (n,) and F (r, n)."""
+        root = np.sqrt(self.diagonal)
+        K, B = (np.linalg.eigh((V / root) @ V.T)[1].T @ V for V in (self.K, self.B))
+        weight = ((K / root) ** 2 @ (B**2).T).ravel()
+        kept = min(max(int((weight > REST).sum()), 1), len(root) // 2)
+        order = np.argsort(-weight, kind="stable")[:kept]
+        a, b = np.divmod(order, len(B))
+        F = K[a] * B[b]
+        rest = np.einsum("ij,ij->j", K, K) * np.einsum("ij,ij->j", B, B) - np.einsum("ij,ij->j", F, F)
+        root = np.sqrt(self.diagonal + np.maximum(rest, 0))
+        return root, F / root
+
+
+def factorise(
+    bordered: np.ndarray, inequality: np.ndarray, ratio: np.ndarray, squares: Squares | None = None
+) -> Solver | None:
     """Return a solver of (bordered + diag(0, w / y on inequalities)) (dy_0, dy) = (rhs_0, rhs), or None.
 
     The Cholesky factor of the slightly regularised matrix preconditions conjugate gradients on the matrix itself: near
     the optimum it is close to singular, and the directions' accuracy decides how far the primal residual falls.
+
+    With `squares` the rows of the last n constraints are missing in `bordered`, [M, E'] for the matrix [M, E'; E, S],
+    S their block. The preconditioner then has the low-rank P of :class:`Squares` in the place of S, and eliminates it:
+    M - E'P^-1 E is of the size of the other constraints.
     """
-    full = bordered.T  # Fortran order, lower triangle
-    inner = np.flatnonzero(inequality) + 1
-    full[inner, inner] += ratio
-    diagonal = np.diag_indices(len(full))
-    for shift in (1e-14, 1e-12, 1e-10):
-        regular = full.copy(order="F")
-        regular[diagonal] *= 1 + shift
-        factor, info = lapack.dpotrf(regular, lower=1, clean=0, overwrite_a=1)
-        if info == 0:
-            break
-    else:
+    m = len(bordered)
+    full = bordered[:, :m].T  # Fortran order, lower triangle
+    weights = np.zeros(bordered.shape[1])
+    weights[np.flatnonzero(inequality) + 1] = ratio
+    diagonal = np.diag_indices(m)
+    full[diagonal] += weights[:m]
+    if squares is None:
+        factor = _cholesky(full, full[diagonal])
+        if factor is None:
+            return None
+        return _refined(
+            lambda x: blas.dsymv(1.0, full, x, lower=1), lambda r: lapack.dpotrs(factor, r, lower=1)[0], full[diagonal]
+        )
+    full, E = np.asfortranarray(full), bordered[:, m:]
+    squares = replace(squares, diagonal=squares.diagonal + weights[m:])
+    root, F = squares.low_rank()
+    small = _cholesky(np.asfortranarray(np.eye(len(F)) + F @ F.T), np.zeros(len(F)))
+    if small is None:
         return None
+    scaled = E / root
+    half = lapack.dtrtrs(small, F @ scaled.T, lower=1)[0]
+    inner = np.asfortranarray(full - scaled @ scaled.T + half.T @ half)
+    factor = _cholesky(inner, full[diagonal], SHIFTS + LARGER_SHIFTS)
+    if factor is None:
+        return None
+
+    def times(x: np.ndarray) -> np.ndarray:
+        first, last = x[:m], x[m:]
+        return np.concatenate([blas.dsymv(1.0, full, first, lower=1) + E @ last, first @ E + squares.times(last)])
+
+    def solved(r: np.ndarray) -> np.ndarray:
+        """Return P^-1 r (n,)."""
+        v = r / root
+        return (v - lapack.dpotrs(small, F @ v, lower=1)[0] @ F) / root
+
+    def inverse(r: np.ndarray) -> np.ndarray:
+        first = lapack.dpotrs(factor, r[:m] - E @ solved(r[m:]), lower=1)[0]
+        return np.concatenate([first, solved(r[m:] - first @ E)])
+
+    block = squares.diagonal + np.einsum("ij,ij->j", squares.K, squares.K) * np.einsum("ij,ij->j", squares.B, squares.B)
+    return _refined(times, inverse, np.concatenate([full[diagonal], block]), accuracy=1e-10, steps=60, patience=10)
+
+
+def _cholesky(matrix: np.ndarray, scale: np.ndarray, shifts: tuple[float, ...] = SHIFTS) -> np.ndarray | None:
+    """Return the lower factor of matrix + shift diag(scale) with the least shift that allows one; None without one."""
+    diagonal = np.diag_indices(len(matrix))
+    for shift in shifts:
+        regular = matrix.copy(order="F")
+        regular[diagonal] += shift * scale
+        with lapack_threads(len(matrix)):
+            factor, info = lapack.dpotrf(regular, lower=1, clean=0, overwrite_a=1)
+        if info == 0:
+            return factor
+    return None
+
+
+def _refined(
+    times: Callable[[np.ndarray], np.ndarray],
+    inverse: Callable[[np.ndarray], np.ndarray],
+    diagonal: np.ndarray,
+    accuracy: float = 1e-13,
+    steps: int = 12,
+    patience: int = 1,
+) -> Solver:
+    """Return a solver by conjugate gradients on `times`, preconditioned by `inverse`.
+
+    Norms do not depend on the scale of the constraints: residuals are measured in the metric of the diagonal.
+    """
+    metric = 1 / diagonal
 
     def solve(rhs0: float, rhs: np.ndarray) -> tuple[float, np.ndarray]:
         b = np.concatenate([[rhs0], rhs])
-        x = lapack.dpotrs(factor, b, lower=1)[0]
-        r = b - blas.dsymv(1.0, full, x, lower=1)
-        # Norms that do not depend on the scale of the constraints: residuals in the metric of the diagonal.
-        metric = 1 / full[diagonal]
-        goal = 1e-26 * (b @ (metric * b))
+        x = inverse(b)
+        r = b - times(x)
+        goal = accuracy**2 * (b @ (metric * b))
         best, best_norm = x, r @ (metric * r)
         p, rho = None, 0.0
-        for _ in range(12):
+        worse = 0
+        for _ in range(steps):
             if best_norm <= goal:
                 break
-            s = lapack.dpotrs(factor, r, lower=1)[0]
+            s = inverse(r)
             rho, old = r @ s, rho
             p = s if p is None else s + (rho / old) * p
-            Ap = blas.dsymv(1.0, full, p, lower=1)
+            Ap = times(p)
             step = rho / (p @ Ap)
             x = x + step * p
             r = r - step * Ap
             norm = r @ (metric * r)
-            if not norm < best_norm:
+            if norm < best_norm:
+                best, best_norm, worse = x, norm, 0
+                continue
+            worse += 1
+            if worse == patience:
                 break
-            best, best_norm = x, norm
         return best[0], best[1:]
 
     return solve

@@ -7,7 +7,8 @@ The pair, with C the objective and A_0 = E_00, b = (1, 0, ..., 0):
 
 The method is Mehrotra's predictor-corrector with the HKM direction, and three structural savings, all exact:
 
-1. The Schur complement M_kl = <A_k, X A_l Z^-1> needs only Gram matrices of the affine forms (solvers.schur).
+1. The Schur complement M_kl = <A_k, X A_l Z^-1> needs only Gram matrices of the affine forms (solvers.schur), and where
+   most constraints are squares of the tip, their block is diagonal plus low rank (solvers.hkm.Squares).
 2. Z is an arrow (solvers.arrow): its factorisation and inverse cost O(n q^2).
 3. Only the arrow entries of X matter. X is taken to be their maximum-determinant completion (Fukuda, Kojima, Murota
    and Nakata 2001), the unique completion whose inverse is again an arrow; on the central path X = mu Z^-1 is one. With
@@ -53,7 +54,7 @@ class InteriorPoint:
 
     def __init__(self, data: ArrowData):
         complement = SchurComplement(data)
-        self.schur = complement.matrix
+        self.schur = complement
         self.data, self.order, self.b = complement.data, complement.order, complement.b
         self.inequality = complement.inequality
 
@@ -97,6 +98,21 @@ class InteriorPoint:
         Z.cc[0, 0] += raised
         return Iterate(C, point.X, Z, point.y0 + raised, point.y, point.w)
 
+    def central(self, objective: sp.csr_array, multipliers: np.ndarray, mu: float) -> Iterate | None:
+        """Return a warm start from multipliers (k,) of nearly these constraints, positive for inequalities.
+
+        Z is what they make, with the y_0 for which X = mu Z^-1 has X_00 = 1, and w = mu / y: it is centred and dual
+        feasible, and the primal residual is what the other constraints have changed. None where there is no such y_0.
+        """
+        C, y, iq = self.data.arrow(objective), multipliers[self.order], self.inequality
+        slack = Arrow(*(-part for part in self.data.adjoint(y).plus(C)))
+        corner = hkm.least_corner(slack)
+        if corner is None or not (y[iq] > 0).all():
+            return None
+        slack.cc[0, 0] += corner + mu
+        inverse = hkm.Inverted(slack).arrow
+        return Iterate(C, Arrow(*(mu * part for part in inverse)), slack, corner + mu, y, mu / y[iq])
+
     def multipliers(self, point: Iterate) -> np.ndarray:
         """Return the multipliers (k,) of an iterate, in the order of the program's constraints."""
         y = np.empty_like(point.y)
@@ -125,7 +141,7 @@ class InteriorPoint:
         sign_only
             Stop as soon as a dual-feasible y_0 < 0 is known, or when the primal value is clearly positive.
         start
-            An iterate of another objective of the same constraints: a warm start.
+            An iterate of another objective of the same constraints, or of :meth:`central`: a warm start.
         stop
             Asked before every iteration; True ends the solve with a :class:`StoppedError`.
         log
@@ -180,7 +196,8 @@ class InteriorPoint:
             if time_limit is not None and time.perf_counter() - began > time_limit:
                 status = Status.TIME_LIMIT
                 break
-            factor = hkm.factorise(self.schur(XX, Zi), iq, w / y[iq])
+            bordered = self.schur.matrix(XX, Zi, without=self.schur.eliminated)
+            factor = hkm.factorise(bordered, iq, w / y[iq], self.schur.squares(XX, Zi))
             if factor is None:
                 status = Status.NUMERICAL
                 break
@@ -195,6 +212,12 @@ class InteriorPoint:
             dX, dZ, dy0, dy, dw, _ = direction(sigma * mu, second, dw * dy[iq])
             ap = hkm.step_length(hkm.primal_inside, X, dX, w, dw)
             ad = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
+            if ap < 0.2 and gap < 1e-5:
+                # The smallest eigenvalues of X are near its rounding: smaller steps down the central path, without the
+                # second-order term, whose own rounding is what stops X.
+                dX, dZ, dy0, dy, dw, _ = direction(0.8 * mu)
+                ap = hkm.step_length(hkm.primal_inside, X, dX, w, dw)
+                ad = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
             if max(ap, ad) < 1e-6:
                 status = Status.NUMERICAL
                 break

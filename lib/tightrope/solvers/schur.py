@@ -15,15 +15,18 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import lapack
 
 from tightrope.solvers.arrow import ArrowData
-from tightrope.solvers.hkm import Completed, Inverted
+from tightrope.solvers.hkm import Completed, Inverted, Squares
 
 #: Products of a run that is worth a block of its own, and of a block that stays in the processor's cache.
 SHORTEST, LONGEST = 16, 256
 #: Diagonal blocks of W up to which W M W' is added up from them, block of M by block; and products for each of them,
 #: because adding up a pair of blocks takes as long as a hundred and more entries of the whole matrix of products.
 DIAGONALS, PRODUCTS_PER_DIAGONAL = 200, 12
+#: Squares of the tip for each other constraint from which on their block of M is not formed.
+MANY_SQUARES = 4
 
 
 class SchurComplement:
@@ -60,6 +63,7 @@ class SchurComplement:
         self._left, self._right = place[c.left[core]], place[c.right[core]]
         dense = forms[used].toarray()
         self._Fc, self._Fd = np.ascontiguousarray(dense[:, : data.q]), np.ascontiguousarray(dense[:, data.q :])
+        self._distinct, self._row, self._sign = _distinct(self._Fd)
         self._tips = tip[c.left[square]]
         self._runs = _runs(self._left, self._right)
         self._all = [run.where for run in self._runs]  # of all products, with the squares of the tip last
@@ -70,9 +74,12 @@ class SchurComplement:
         self._W = sp.csr_array(sp.hstack([c.weights[:, core], c.weights[:, square]]))
         simple = (np.diff(self._W.indptr) == 1).all() and len(np.unique(self._W.indices)) == self._W.shape[0]
         self._scale, self._pieces = None, None
+        self.eliminated = 0
         if simple and self._W.shape[0] == self._W.shape[1]:
             self.order = np.argsort(self._W.indices)
             self._scale = self._W.data[self.order]
+            if len(self._tips) > MANY_SQUARES * len(self._left):
+                self.eliminated = len(self._tips)
         else:
             self.order = np.arange(self._W.shape[0])
             self._pieces = _pieces(self._W, self._all)
@@ -80,23 +87,46 @@ class SchurComplement:
         self.inequality = ~c.equality[self.order]
         self.data = data.reordered(self.order, self.b)
 
-    def matrix(self, X: Completed, Zi: Inverted) -> np.ndarray:
-        """Return M_kl = <A_k, X A_l Z^-1> with a border for A_0 = -E_00, (1 + k, 1 + k); the upper triangle only."""
+    def squares(self, X: Completed, Zi: Inverted) -> Squares | None:
+        """Return the block of the `eliminated` last constraints, which are squares of the tip; None if there are none.
+
+        M_jl = s_j s_l X_jl Z^-1_jl with X = K'K + diag(D) and Z^-1 = B'B + diag(1/dd) on the tip.
+        """
+        if not self.eliminated or self._scale is None:
+            return None
+        s, tips = self._scale[-self.eliminated :], self._tips
+        K, B = X.K[:, tips] * s, Zi.B[:, tips]
+        diagonal = s**2 * X.D[tips] * Zi.arrow.dd[tips] + np.einsum("ij,ij->j", K, K) / Zi.dd[tips]
+        return Squares(K, B, diagonal)
+
+    def matrix(self, X: Completed, Zi: Inverted, without: int = 0) -> np.ndarray:
+        """Return M_kl = <A_k, X A_l Z^-1> with a border for A_0 = -E_00, (1 + k, 1 + k); the upper triangle only.
+
+        The last rows, `without` of them (all squares of the tip, or none), are left out.
+        """
         Fc, Fd, left, right = self._Fc, self._Fd, self._left, self._right
-        FXc = Fc @ X.Y + Fd @ X.R.T
-        FXd = Fc @ X.R + (Fd @ X.K.T) @ X.K + Fd * X.D
-        FZc = (Fc - Fd @ Zi.H.T) @ Zi.Si
-        FZd = Fd / Zi.dd - FZc @ Zi.H
-        GX = FXc @ Fc.T + FXd @ Fd.T
-        GZ = FZc @ Fc.T + FZd @ Fd.T
+        once, row, sign = self._distinct, self._row, self._sign  # Fd = sign * once[row]
+        signs = np.outer(sign, sign)
+
+        def tip(weights: np.ndarray) -> np.ndarray:
+            """Fd diag(weights) Fd'."""
+            return signs * ((once * weights) @ once.T)[np.ix_(row, row)]
+
+        # X = [L; K'] [L; K']' + diag(0, D), and Z^-1 in the same way with L^-T and -B'. Gram matrices of factors are
+        # as exact as their diagonals are small; F X F' would lose what cancels in it.
+        FX = Fc @ X.L + sign[:, None] * (once @ X.K.T)[row]
+        FZ = lapack.dtrtrs(Zi.L, (Fc - sign[:, None] * (once @ Zi.H.T)[row]).T, lower=1)[0].T
+        GX, GZ = FX @ FX.T + tip(X.D), FZ @ FZ.T + tip(1 / Zi.dd)
+        FX0, FZ0 = FX @ X.L[0], FZ @ lapack.dtrtrs(Zi.L, np.eye(len(Fc.T), 1), lower=1)[0][:, 0]  # (F X)_0, (F Z^-1)_0
+        FXd, FZd = (FX @ X.K + Fd * X.D, Fd / Zi.dd - FZ @ Zi.B) if len(self._tips) else (Fd, Fd)
 
         # The bordered matrix [[corner, -zero'], [-zero, M]]: row 0 belongs to A_0 = e_0 e_0', the product of the form 1
         # with itself; its sign comes from dZ = dy_0 E_00 - sum dy_k A_k. Only the upper triangle is filled.
-        border = -0.5 * (FXc[left, 0] * FZc[right, 0] + FXc[right, 0] * FZc[left, 0])
+        border = -0.5 * (FX0[left] * FZ0[right] + FX0[right] * FZ0[left])
         border = np.concatenate([border, -X.R[0, self._tips] * Zi.arrow.cd[0, self._tips]])
-        blocks = self._blocks(X, Zi, GX, GZ, FXd, FZd)
+        blocks = self._blocks(X, Zi, GX, GZ, FXd, FZd, squares=not without)
         k = len(self.b)
-        bordered = np.zeros((1 + k, 1 + k))
+        bordered = np.zeros((1 + k - without, 1 + k))
         bordered[0, 0] = X.Y[0, 0] * Zi.Si[0, 0]
         inner = bordered[1:, 1:]
         if self._scale is not None:
@@ -118,9 +148,19 @@ class SchurComplement:
         return bordered
 
     def _blocks(
-        self, X: Completed, Zi: Inverted, GX: np.ndarray, GZ: np.ndarray, FXd: np.ndarray, FZd: np.ndarray
+        self,
+        X: Completed,
+        Zi: Inverted,
+        GX: np.ndarray,
+        GZ: np.ndarray,
+        FXd: np.ndarray,
+        FZd: np.ndarray,
+        squares: bool,
     ) -> Iterator[tuple[int, int, np.ndarray]]:
-        """M of the products in blocks (a, b, entries), a <= b indices into `_all`; squares of the tip come last."""
+        """M of the products in blocks (a, b, entries), a <= b indices into `_all`; squares of the tip come last.
+
+        Without `squares`, their block among themselves is left out.
+        """
         for a, (_, left, right) in enumerate(self._runs):
             Xl, Xr, Zl, Zr = GX[left], GX[right], GZ[left], GZ[right]
             for b, (_, f, g) in enumerate(self._runs[a:], a):
@@ -139,6 +179,8 @@ class SchurComplement:
             block = FXt[right] * FZt[left] + FXt[left] * FZt[right]
             block *= 0.5
             yield a, last, block
+        if not squares:
+            return
         block, other = K.T @ K, B.T @ B
         block[np.diag_indices(n)] = X.dd[tips]
         other[np.diag_indices(n)] = Zi.arrow.dd[tips]
@@ -156,6 +198,22 @@ def _scatter(target: np.ndarray, block: np.ndarray, rows: list, columns: list, s
                 target[i, j] += part
             if not same and j.start < i.stop:
                 target[j, i] += part.T
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the distinct rows (r, n) up to their sign, which of them each one is, and its sign: 1, -1, or 0 for 0."""
+    filled = np.flatnonzero(rows.any(axis=1))
+    sign = np.zeros(len(rows))
+    if len(filled):
+        sign[filled] = np.sign(rows[filled, (rows[filled] != 0).argmax(axis=1)])
+    found: dict[bytes, int] = {}
+    row = np.array(
+        [found.setdefault((s * r + 0.0).tobytes(), len(found)) if s else 0 for r, s in zip(rows, sign, strict=True)],
+        int,
+    )
+    once = np.zeros((max(1, len(found)), rows.shape[1]))
+    once[row[filled]] = sign[filled, None] * rows[filled]
+    return once, row, sign
 
 
 class _Run(NamedTuple):

@@ -12,17 +12,14 @@ a few steps, and the neuron with the largest product of gains is taken.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tightrope import attacks
-from tightrope.arguments import require_network
 from tightrope.attacks import Attack
 from tightrope.errors import InputError
-from tightrope.networks import FeedForward
 from tightrope.propagation.alpha import Dual, Triangles, minimise
 from tightrope.propagation.bounds import specification
 from tightrope.propagation.inputs import InputSet
@@ -98,8 +95,8 @@ def branch_and_bound(
     keep
         Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """
-    require_network(question.network, FeedForward)
-    box = question.region.require_box("branch and bound is")
+    network, box = question.layers, question.region.require_box("branch and bound is")
+    network.require_relu("branch and bound splits")
     if batch < 1:
         raise InputError(f"batch: got {batch}; give a positive number.")
     began, began_cpu = time.perf_counter(), time.process_time()
@@ -108,8 +105,7 @@ def branch_and_bound(
         if attack is not None:
             return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, time.perf_counter() - began)
         if root is None:
-            network, inputs = cast(FeedForward, question.network), InputSet.from_balls([box])
-            root = layerwise(network, inputs, question.label, "lp-all", decide=True, keep=keep)
+            root = layerwise(network, InputSet.from_balls([box]), question.label, "lp-all", decide=True, keep=keep)
         if not root.triangles.layers:
             return _affine(question, box, root, time.perf_counter() - began)
         tree = _Tree(question, root, batch, keep)
@@ -195,9 +191,9 @@ class _Tree:
         self.kept: list[_Domains] | None = [] if keep_leaves else None
         self.triangles, keep = root.triangles.alive()
         self.alive = list(zip(keep, root.triangles.lower, strict=True))
-        layers = operators(cast(FeedForward, question.network))
+        layers = operators(question.layers)
         A, constant = specification(layers[-1], torch.tensor([question.label]))
-        constant = constant + 2.01 * composed(layers, inputs, root.triangles.upper).max(1, keepdim=True).values
+        constant = constant + 2.01 * composed(layers, inputs, root.triangles).max(1, keepdim=True).values
         others = torch.tensor(question.targets)
         self.A, self.constant = A[0, others][:, keep[-1]], constant[0, others]
         self.count, self.stuck = 0, False

@@ -19,7 +19,6 @@ from typing import cast
 import numpy as np
 
 from tightrope import attacks
-from tightrope.arguments import require_network
 from tightrope.attacks import Attack
 from tightrope.errors import CertificateError, InputError, NetworkError
 from tightrope.networks import FeedForward, MonDEQ
@@ -147,8 +146,8 @@ def certify_boxes(
     """
     if len({question.network for question in questions}) != 1:
         raise InputError("questions: expected some, all of one network.")
-    require_network(questions[0].network, FeedForward)
-    network = cast(FeedForward, questions[0].network)
+    network = questions[0].layers
+    network.require_relu("branch and bound splits", "certify, image by image")
     if semidefinite and not network.is_dense:
         raise NetworkError("network: semidefinite=True is for dense layers; leave it out, or give network.to_dense().")
     same = network.to_mondeq() if semidefinite else None
@@ -220,11 +219,11 @@ class _Image:
 
     @property
     def network(self) -> FeedForward:
-        return cast(FeedForward, self.question.network)  # by certify_boxes, as is the box
+        return self.question.layers
 
     @property
     def box(self) -> Ball:
-        return cast(Ball, self.question.box)
+        return self.question.region.require_box("the cascade is")
 
     @property
     def open(self) -> bool:

@@ -111,6 +111,8 @@ def lipschitz_bound(
     """
     require_network(network)
     options: dict[str, Any] = {} if limits is None else {"limits": limits}
+    if isinstance(region, int | float | str):
+        raise InputError(f"region: expected a Ball, got {region!r}; write norm={region!r} for all inputs.")
     if region is not None:
         require_region(region, Ball)
         if norm is not None and parse_norm(norm) != region.norm:

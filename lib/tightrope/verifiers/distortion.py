@@ -16,10 +16,9 @@ from typing import cast
 import numpy as np
 
 from tightrope import attacks, proofs, relu_proofs
-from tightrope.arguments import require_network
 from tightrope.errors import InputError
 from tightrope.names import known_name
-from tightrope.networks import FeedForward, MonDEQ
+from tightrope.networks import MonDEQ
 from tightrope.outward import at_least, at_most
 from tightrope.proofs import DISTANCE_DIGITS, Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
@@ -115,19 +114,21 @@ class Distortion(Report):
         hit = self.attacked.hit
         if hit is None:
             raise InputError("attacked: no point with another label was found; the lower end alone has no certificate.")
-        network, label = self.question.network, self.question.label
-        if isinstance(network, MonDEQ):
+        if isinstance(self.question.network, MonDEQ):
             inside = None if self.inside is None else self.inside.certificates()
-            return proofs.distortion(network, _ball(self.question, self.lower), label, hit, inside)
+            asked = Question(self.question.network, _ball(self.question, self.lower), self.question.label)
+            return proofs.distortion(asked, hit, inside)
+        network, label = self.question.layers, self.question.label
         for part in SHRUNK if self.lower > 0 else ():
             region = _ball(self.question, float(decimal_below(self.lower * part, DISTANCE_DIGITS)))
             inputs = InputSet.from_balls([region])
             with one_blas_thread():
                 found = layerwise(network, inputs, label, self.method, steps=self.ascent, keep=True)
-            proof = relu_proofs.distortion(network, region, label, hit, relu_proofs.layerwise(network, region, found))
+            asked, within = Question(network, region, label), relu_proofs.layerwise(network, region, found)
+            proof = relu_proofs.distortion(asked, hit, within)
             if proof.proven:
                 return proof
-        return relu_proofs.distortion(network, _ball(self.question, 0.0), label, hit, None)
+        return relu_proofs.distortion(Question(network, _ball(self.question, 0.0), label), hit, None)
 
 
 def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolerance: float) -> Bracket:
@@ -234,8 +235,7 @@ def certified_distortion(
     steps
         How many the dual ascent takes.
     """
-    require_network(question.network, FeedForward)
-    network, label = cast(FeedForward, question.network), question.label
+    network, label = question.layers, question.label
     method, ball = known_name("method", method, METHODS), _ball(question, 0.0)
 
     def certified(radius: float) -> bool:

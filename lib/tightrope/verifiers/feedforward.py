@@ -39,7 +39,7 @@ LARGEST_SDP, MOST_UNSTABLE_SDP, LARGEST_STACK = 300, 400, 600
 def by_lines(progress: Progress, name: str) -> None:
     """Decide all open targets at once by linear bounds, rounding included; a polytope's are those of its box."""
     began, question, left = time.perf_counter(), progress.question, progress.open
-    proven = proven_margins(_layers(progress), question.region, question.label, name)
+    proven = proven_margins(progress.question.layers, question.region, question.label, name)
     if not np.isfinite(proven).all():
         progress.because(f"{name}: a bound is not finite")
     progress.bounded(left, proven[left], name, time.perf_counter() - began)
@@ -66,7 +66,8 @@ def by_milp(progress: Progress) -> None:
 
 def by_lp_all(progress: Progress) -> None:
     """Decide by LP-ALL, on boxes, if at most :data:`MOST_UNSTABLE` neurons have either sign."""
-    network, label, box, began = _layers(progress), progress.question.label, progress.question.box, time.perf_counter()
+    question, began = progress.question, time.perf_counter()
+    network, label, box = question.layers, question.label, question.box
     if box is None or _too_many(progress, MOST_UNSTABLE):
         return
     still = progress.open
@@ -77,9 +78,10 @@ def by_lp_all(progress: Progress) -> None:
 def by_tree(progress: Progress) -> None:
     """Decide by LP-ALL, then branch and bound on the open targets together; again on the rest after each attack.
 
-    On boxes only; in the cascade if at most :data:`MOST_UNSTABLE` neurons have either sign.
+    On boxes only; in the cascade if at most :data:`MOST_UNSTABLE` neurons have either sign. Of another nonlinearity
+    than ReLU it ends with LP-ALL.
     """
-    network, label, box = _layers(progress), progress.question.label, progress.question.box
+    network, label, box = progress.question.layers, progress.question.label, progress.question.box
     if box is None:
         return
     if progress.method == "cascade" and (unstable := _too_many(progress, MOST_UNSTABLE)):
@@ -93,6 +95,9 @@ def by_tree(progress: Progress) -> None:
         root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, decide=True)
         progress.bounded(still, root.margins.numpy()[1:], "lp-all", time.perf_counter() - began)
         rest, left = progress.open, ends - time.perf_counter()
+        if rest and not network.is_relu:
+            progress.because("branch and bound splits ReLU only")
+            break
         if not rest or left <= 0:
             progress.because(f"branch and bound: time limit of {patience:g} s")
             break
@@ -113,7 +118,7 @@ def by_shor(progress: Progress) -> None:
     In the cascade for dense layers on boxes with at most :data:`MOST_UNSTABLE_SDP` neurons of either sign of at most
     :data:`LARGEST_STACK`, by :mod:`tightrope.verifiers.reweighting`; else with at most :data:`LARGEST_SDP` neurons.
     """
-    question, network = progress.question, _layers(progress)
+    question, network = progress.question, progress.question.layers
     cascade, shared = progress.method == "cascade", question.box is not None and network.is_dense
     if cascade:
         most = LARGEST_STACK if shared else LARGEST_SDP
@@ -172,7 +177,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     CertificateError
         The checker cannot read the network's or the region's numbers.
     """
-    question, network, box = report.question, cast(FeedForward, report.network), report.question.box
+    question, network, box = report.question, report.question.layers, report.question.box
     certified = [decision for decision in decisions if decision.verdict is Verdict.CERTIFIED]
     chosen = certified or [decision for decision in decisions if decision.bound is not None]
     names = dict.fromkeys(decision.method for decision in chosen)
@@ -182,7 +187,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     if any(decision.dual or decision.proof for decision in chosen):
         return _as_mondeq(report, chosen)
     if box is None or not {*layerwise.METHODS, TREE} & {*names}:
-        proof = relu_proofs.linear(network, question.region, question.label, *names, targets=labels[1:])
+        proof = relu_proofs.linear(Question(network, question.region, question.label, labels[1:]), *names)
     else:
         few = _outputs(network, labels)
         name = report.method if report.method in layerwise.METHODS else "lp-all"
@@ -200,7 +205,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
 
 def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> Proof:
     """Return the file about the network as a monDEQ; what other stages decided is solved by Shor's relaxation too."""
-    question, network = report.question, cast(FeedForward, report.network)
+    question, network = report.question, report.question.layers
     if composition_error(network, question.region).any():
         raise InputError("certificate: by Shor's relaxation there is none of a network with composed layers.")
     known = [decision for decision in decisions if decision.dual or decision.proof]
@@ -217,15 +222,11 @@ def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> 
 
 def _too_many(progress: Progress, most: int) -> int:
     """Return the number of neurons of either sign on the box if there are more than `most`, else 0."""
-    found = unstable_neurons(_layers(progress), cast(Ball, progress.question.box))
+    found = unstable_neurons(progress.question.layers, cast(Ball, progress.question.box))
     return found if found > most else 0
 
 
 def _outputs(network: FeedForward, labels: list[int]) -> FeedForward:
     """Return the network with these of its outputs only."""
     select = Dense(np.eye(network.classes)[labels], np.zeros(len(labels)))
-    return FeedForward((*network.layers[:-1], Composition((network.layers[-1], select))))
-
-
-def _layers(progress: Progress) -> FeedForward:
-    return cast(FeedForward, progress.question.network)  # by Method.stages
+    return replace(network, layers=(*network.layers[:-1], Composition((network.layers[-1], select))))

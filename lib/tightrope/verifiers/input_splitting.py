@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tightrope.networks import FeedForward
+from tightrope.networks import FeedForward, to_module
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import Affine, operators
+from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import allowance
 
 #: Boxes that are bounded together, and boxes that may wait.
@@ -73,7 +73,7 @@ def split_inputs(
     until
         The processor time at which what is open stays so.
     """
-    layers = operators(network)
+    layers, module = operators(network), to_module(network).requires_grad_(False)
     low, high = torch.tensor(lower), torch.tensor(upper)
     needed = -torch.tensor(limits)  # F_i < needed_i for some i closes a box
     count = len(low)
@@ -97,7 +97,7 @@ def split_inputs(
             if not len(now):
                 continue
             middle = (now.lower + now.upper) / 2
-            slopes = _gradients(layers, middle, constraint)
+            slopes = _gradients(module, middle, constraint)
             corner = torch.where(slopes > 0, now.upper, now.lower)
             if any(_seen(network, points, now.case, needed, look) for points in (middle, corner)):
                 return found
@@ -112,13 +112,11 @@ def split_inputs(
     return found
 
 
-def _gradients(layers: Sequence[Affine], x: Tensor, rows: Tensor) -> Tensor:
+def _gradients(module: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor) -> Tensor:
     """Return the gradient (N, p0) of output rows_n at each of the points x (N, p0)."""
     with torch.enable_grad():
         x = x.clone().requires_grad_(True)
-        value = x
-        for i, layer in enumerate(layers):
-            value = layer.linear(value.relu() if i else value) + layer.bias
+        value = module(x)
         (gradient,) = torch.autograd.grad(value.gather(1, rows[:, None]).sum(), x)
     return gradient
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.names import known_name
@@ -45,6 +45,8 @@ class Method:
         Whether it refuses regions of feed-forward networks that are no balls of the maximum norm.
     package
         The solver that must be installed.
+    relu
+        Whether it refuses networks with another nonlinearity than ReLU.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Method:
     orders: tuple[str, ...] = ("1",)
     boxes: bool = False
     package: str = ""
+    relu: bool = False
 
     def stages(
         self, network: "MonDEQ | FeedForward", complete: bool = True
@@ -71,14 +74,16 @@ class Method:
 
         Raises
         ------
-        UnknownNameError, InputError, RegionError, SolverUnavailableError
+        UnknownNameError, InputError, RegionError, NetworkError, SolverUnavailableError
             The order is unknown, or does not go with the method or the region; the region is no box; the solver is
             not installed, or has no licence.
         """
         from tightrope.relaxations.lasserre import LARGEST
         from tightrope.solvers import conic
 
-        region = question.region
+        region, network = question.region, question.network
+        if self.relu and _has_layers(network):
+            cast("FeedForward", network).require_relu(f"method {self.name} is for")
         if order not in ORDERS:
             raise UnknownNameError("order", order, ORDERS)
         if order not in self.orders:
@@ -118,7 +123,7 @@ def _unless_answered(progress: "Progress") -> None:
 
 def _solved(name: str, about: str = "", *same: str, orders: tuple[str, ...] = ("1",), package: str = "") -> Method:
     """Shor's relaxation, solved to the tolerance; of layers for the same function as a monDEQ."""
-    return Method(name, about, (_SHOR,), (_OF_LAYERS,), same, orders, package=package)
+    return Method(name, about, (_SHOR,), (_OF_LAYERS,), same, orders, package=package, relu=True)
 
 
 def _bounded(name: str, about: str = "", *same: str, boxes: bool = False) -> Method:
@@ -142,7 +147,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _solved("clarabel", package="clarabel"),
             _solved("scs", package="scs"),
             _solved("mosek", package="mosek"),
-            Method("branch-and-bound", "on the signs of neurons", (_PHASES,), (_TREE,), boxes=True),
+            Method("branch-and-bound", "on the signs of neurons", (_PHASES,), (_TREE,), boxes=True, relu=True),
             _bounded("box", "", "ibp"),
             _bounded("hbox"),
             _bounded("hbox_back"),
@@ -153,7 +158,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _bounded("lp-greedy", boxes=True),
             _bounded("lp-last", boxes=True),
             _bounded("lp-all", boxes=True),
-            Method("milp", "whose verdict is never certified but computed", (), (_MILP,), boxes=True),
+            Method("milp", "whose verdict is never certified but computed", (), (_MILP,), boxes=True, relu=True),
         )
     }
 )

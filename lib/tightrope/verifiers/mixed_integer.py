@@ -8,15 +8,12 @@ that the verdict is COMPUTED and never CERTIFIED. Points that HiGHS finds are ch
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope import attacks
-from tightrope.arguments import require_network
 from tightrope.attacks import Attack
-from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.margins import composition_error
@@ -83,8 +80,8 @@ def mixed_integer(
     RegionError
         If the region is no box.
     """
-    require_network(question.network, FeedForward)
-    network, label = cast(FeedForward, question.network), question.label
+    network, label = question.layers, question.label
+    network.require_relu("mixed-integer programs are of")
     box = question.region.require_box("the mixed-integer program is")
     began = time.perf_counter()
 
@@ -137,8 +134,8 @@ def mixed_integer(
 
 def hidden_bounds(question: Question) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return proven bounds of each hidden layer, lists of (n_l,) arrays: LP-ALL's, by the dual."""
-    network, box = cast(FeedForward, question.network), question.region.require_box("these bounds are")
-    triangles = layerwise(network, InputSet.from_balls([box]), question.label).triangles
+    box = question.region.require_box("these bounds are")
+    triangles = layerwise(question.layers, InputSet.from_balls([box]), question.label).triangles
     return [t[0].numpy() for t in triangles.lower], [t[0].numpy() for t in triangles.upper]
 
 

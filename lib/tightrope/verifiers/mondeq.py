@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,11 +10,10 @@ import scipy.sparse as sp
 import tightrope
 from tightrope import gram_proofs
 from tightrope.errors import CertificateError, RegionError
-from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.proofs import DualBound
 from tightrope.propagation.fixpoint import Box
-from tightrope.question import Verdict
+from tightrope.question import Question, Verdict
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
@@ -45,7 +43,7 @@ class _Decider:
     def __init__(self, progress: Progress, ellipsoids: bool):
         question = progress.question
         self.progress, self.limits = progress, progress.limits
-        self.network, self.region, self.label = cast(MonDEQ, question.network), question.region, question.label
+        self.network, self.region, self.label = question.mondeq, question.region, question.label
         self.method, self.order = progress.method, progress.order
         self.model = robustness_model(self.network, self.region, self.label)
         self._transfer = Transfer(self.model) if self.method == "cascade" and supports(self.model) else None
@@ -80,7 +78,7 @@ class _Decider:
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision by Lasserre's order 2, if it proves more than order 1 did."""
         try:
-            proof = gram_proofs.margin(self.network, self.region, self.label, target, time_limit=self.limits.time)
+            proof = gram_proofs.margin(Question(self.network, self.region, self.label, [target]), self.limits)
         except (RegionError, CertificateError) as error:  # a norm, or numbers, that no file states
             return replace(decision, seconds=time.perf_counter() - began, reason=str(error))
         seconds, bound = time.perf_counter() - began, gram_proofs.bound_of(proof)

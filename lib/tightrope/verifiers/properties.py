@@ -1,9 +1,10 @@
 """Does a network have a property, read from a VNN-LIB file: a proof, a counterexample, or an honest unknown.
 
 A counterexample is checked on the file's own fractions: its inputs are moved into the box exactly, its outputs are
-computed in rational numbers, or for large networks enclosed, and every constraint must hold, strictly where it is
-strict. A proof is one of the larger question that float64 numbers state (:class:`tightrope.properties.Case`); where
-only a strict constraint or a last digit is in the way, intervals in rational numbers decide.
+computed in rational numbers, or for large networks and other nonlinearities than ReLU enclosed, and every constraint
+must hold, strictly where it is strict. A proof is one of the larger question that float64 numbers state
+(:class:`tightrope.properties.Case`); where only a strict constraint or a last digit is in the way, intervals in
+rational numbers decide.
 
 The order: points and an attack; linear bounds; the inputs halved again and again where few of them are free; branch
 and bound on phases, for all constraints together.
@@ -25,6 +26,8 @@ from tightrope.checker.relu import enclosed_outputs, is_small
 from tightrope.checker.relu_network import Network
 from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward
+from tightrope.networks.activations import RELU
+from tightrope.propagation.certify import proven_outputs
 from tightrope.propagation.margins import proven_margins
 from tightrope.properties import Case, Property
 from tightrope.question import Limits, Question, Verdict
@@ -171,9 +174,16 @@ class _Search:
         return self.looked(numbers[k], points)
 
     def _check(self, number: int, point: list[Fraction]) -> None:
-        low, high, _ = enclosed_outputs(self.exact, Exact.rational(point))
-        ends = enumerate(zip(low.fractions(), high.fractions(), strict=True))
-        values = {"X": {i: (value, value) for i, value in enumerate(point)}, "Y": dict(ends)}
+        if self.network.is_relu:
+            low, high, _ = enclosed_outputs(self.exact, Exact.rational(point))
+        else:  # the nonlinearities are enclosed in float64, of a box around the point
+            ends = ([np.nextafter(float(value), side) for value in point] for side in (-np.inf, np.inf))
+            enclosed = proven_outputs(self.network, *map(np.array, ends))
+            if not np.isfinite(enclosed).all():
+                return
+            low, high = (Exact.rational([Fraction(float(value)) for value in side]) for side in enclosed)
+        outputs = dict(enumerate(zip(low.fractions(), high.fractions(), strict=True)))
+        values = {"X": {i: (value, value) for i, value in enumerate(point)}, "Y": outputs}
         if all(one.holds(values) for one in self.cases[number].constraints):
             self.found = (tuple(point), low)
             self.open[number] = Verdict.FALSIFIED
@@ -267,7 +277,7 @@ class _Search:
 
     def _impossible(self, case: Case) -> bool:
         """Whether intervals in rational numbers exclude one of the constraints, strict ones too."""
-        if not is_small(self.exact):
+        if not (self.network.is_relu and is_small(self.exact)):
             return False
         low, high = (Exact.rational([side[end] for side in case.box]) for end in (0, 1))
         for i, layer in enumerate(self.exact.layers):
@@ -349,11 +359,12 @@ def smallest(network: FeedForward, region: Ball) -> FeedForward:
             if a is not None:
                 before[row + 1, [a, b]], after[1 + i, row + 1] = (-1, 1), -1
         network = _then(network, Dense(before, offset))
-        network = FeedForward((*network.layers, Dense(after, back)), network.name)
+        layers, activations = (*network.layers, Dense(after, back)), (*network.activations, RELU)
+        network = replace(network, layers=layers, activations=activations)
     return network
 
 
 def _then(network: FeedForward, after: Dense) -> FeedForward:
     *first, last = network.layers
     parts = last.layers if isinstance(last, Composition) else (last,)
-    return FeedForward((*first, Composition((*parts, after))), network.name)
+    return replace(network, layers=(*first, Composition((*parts, after))))

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -303,7 +302,7 @@ class RobustnessReport(Report):
             others = (own.label for own in self.decisions if own.proof is not None or _proven(own) is not None)
             labels = sorted([*known, *others])
             raise InputError(f"label: got {label!r}; the labels with a certificate are {labels}.")
-        return proofs.margins(self.network, self.region, self.label, [known[label]])
+        return proofs.margins(self.question, [known[label]])
 
     def certificates(self) -> proofs.Proof:
         """Return one file: that of the attack if there is one, else for all target labels that have a certificate.
@@ -328,18 +327,17 @@ class RobustnessReport(Report):
         if trees:
             return self._with_trees(known, trees)
         if second:  # a file is of one order
-            ask = partial(gram_proofs.margin, self.network, self.region, self.label)
-            return gram_proofs.joined([*second, *(ask(dual.target) for dual in known)])
+            rest = (Question(self.network, self.region, self.label, [dual.target]) for dual in known)
+            return gram_proofs.joined([*second, *map(gram_proofs.margin, rest)])
         if known:
-            return proofs.margins(self.network, self.region, self.label, known)
+            return proofs.margins(self.question, known)
         raise InputError("certificates: no label of this report has one.")
 
     def _with_trees(self, known: list[proofs.DualBound], trees: "dict[int, Tree]") -> proofs.Proof:
         """Return one file for dual bounds and trees, which a monDEQ has over balls."""
-        network, region = cast(MonDEQ, self.network), self.region.require_ball("trees on phases are")
         grown = [(target, tree.bound, tree.signs, tree.multipliers) for target, tree in trees.items()]
         invariant = next(iter(trees.values())).invariant
-        return proofs.trees(network, region, self.label, invariant, grown, known)
+        return proofs.trees(self.question, invariant, grown, known)
 
     def _known(self) -> list[proofs.DualBound]:
         return [decision.dual for decision in self.decisions if decision.dual is not None]
@@ -348,8 +346,8 @@ class RobustnessReport(Report):
         if isinstance(self.network, FeedForward):
             from tightrope import relu_proofs  # which needs PyTorch: seconds to import
 
-            return relu_proofs.attack(self.network, self.region, self.label, hit)
-        return proofs.attack(self.network, self.region, self.label, hit)
+            return relu_proofs.attack(self.question, hit)
+        return proofs.attack(self.question, hit)
 
     def _of_layers(self, decisions: Sequence[LabelDecision]) -> proofs.Proof:
         """Return the file of the bounds of some labels of a feed-forward network."""

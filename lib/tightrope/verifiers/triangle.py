@@ -141,6 +141,7 @@ def _build(
     kept: "list[_Kept]",
 ) -> tuple[LinearProgram, np.ndarray, list[np.ndarray], list[np.ndarray], int, int]:
     """Return the program of all hidden layers, its last columns, bounds, and the counts of solved and unfinished."""
+    network.require_relu("triangles and parallelograms are of")
     lower, upper = np.asarray(lower, float), np.asarray(upper, float)
     before = proven_hidden(network, InputSet.boxes(lower, upper), LOOSER[kind])
     program = LinearProgram(time_limit)

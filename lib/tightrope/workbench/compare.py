@@ -165,24 +165,35 @@ def printed_table(result: Result, lines: Iterable[Comparison]) -> Table:
     """Return each printed number of a result beside ours, times and what was not run left out.
 
     Up to eight numbers have a line each; more are laid out as in the paper, if they make a table: printed, the symbol
-    of the agreement, ours.
+    of the agreement, ours; claims in words are left out if only without them there is one.
     """
     cells = {cell.id: cell for cell in result.cells}
     ours = (line for line in lines if line.profile == "paper" and line.reproduced is not None)
     found = [line for line in ours if line.kind != "timing"]
-    beside = {}
-    for line in found:
-        cell = cells[line.cell]
-        beside[result.place(cell.id)] = cell.text, line.agreement, shown(cell, line.reproduced)
-    units = {cells[line.cell].unit for line in found}
+    places = {result.place(line.cell): line for line in found}
+    grid = laid_out(tuple(places)) if len(found) > 8 else None
+    if grid is None and len(found) > 8:  # without the words among the numbers
+        plain = {place: line for place, line in places.items() if not cells[line.cell].claim}
+        grid = laid_out(tuple(plain)) if len(plain) > 8 else None
+        places = places if grid is None else plain
+    units = {cells[line.cell].unit for line in places.values()}
     unit = f" ({units.pop()})" if len(units) == 1 and units != {""} else ""
-    grid = laid_out(tuple(beside)) if len(beside) > 8 else None
+    numbers = {place: cells[line.cell] for place, line in places.items()}
+    beside = {place: (numbers[place].text, shown(numbers[place], line.reproduced)) for place, line in places.items()}
     if grid is None:
-        listed = [(", ".join(place), printed, ours, word) for place, (printed, word, ours) in beside.items()]
+        listed = [(_told(result, numbers[place]), *beside[place], line.agreement) for place, line in places.items()]
         return Table(("number", f"printed{unit}", f"ours{unit}", "verdict"), listed)
-    texts = {place: f"{printed} {SYMBOLS[word]} {ours}" for place, (printed, word, ours) in beside.items()}
+    texts = {place: f" {SYMBOLS[line.agreement]} ".join(beside[place]) for place, line in places.items()}
     rows = [(", ".join(row), *(texts.get((*row, name)) for name in grid[1])) for row in grid[0]]
     return Table((f"printed, ours{unit}", *grid[1]), rows)
+
+
+def _told(result: Result, cell: Cell) -> str:
+    """Return where a number stands; of a claim in words only the words that the paper has, then the claim."""
+    if not cell.claim:
+        return ", ".join(result.place(cell.id))
+    known = ", ".join(result.names[word] for word in cell.id.split("/")[1:] if word in result.names)
+    return f"{known}: {cell.claim}" if known else cell.claim
 
 
 def laid_out(places: Sequence[tuple[str, ...]]) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]] | None:

@@ -63,14 +63,14 @@ class Table:
         """What a notebook stores beside the text: the Markdown, and the tolerance as metadata."""
         stated = dict(self.tolerance) if isinstance(self.tolerance, Mapping) else self.tolerance
         metadata = {} if stated is None else {"tightrope": {"tolerance": stated}}
-        return {"text/markdown": self.to_markdown()}, metadata
+        return {"text/markdown": self.to_markdown(unbroken=True)}, metadata
 
-    def to_markdown(self) -> str:
-        """The table as Markdown: numbers to the right, and no short cell broken into lines."""
+    def to_markdown(self, unbroken: bool = False) -> str:
+        """The table as Markdown, numbers to the right; short cells may be kept `unbroken` in a narrow window."""
         header, *body = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
-        body = [
-            [cell.replace(" ", "\N{NO-BREAK SPACE}" if len(cell) <= _SHORT else " ") for cell in line] for line in body
-        ]
+        if unbroken:
+            space = "\N{NO-BREAK SPACE}"
+            body = [[cell.replace(" ", space) if len(cell) <= _SHORT else cell for cell in line] for line in body]
         rule = "|" + "".join("---:|" if right else "---|" for right in numeric(self.cells()))
         return "\n".join(["| " + " | ".join(header) + " |", rule, *("| " + " | ".join(line) + " |" for line in body)])
 

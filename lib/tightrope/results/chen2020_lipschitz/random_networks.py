@@ -207,7 +207,7 @@ def panels(rows: Rows) -> list[dict]:
     solved = Rows({**row, "panel": _panel(row)} for row in rows if row["value"] is not None)
     drawn = []
     for (title,), own in solved.by("panel"):
-        for what, label in (("value", "bound"), ("cpu_seconds", "processor seconds")):
+        for what, label in (("value", "bound of the Lipschitz constant"), ("cpu_seconds", "processor seconds")):
             series = {}
             for method in _methods(own):
                 if what == "value" or method not in LOWER:

@@ -25,7 +25,7 @@ def ratio_table(ratios: Mapping[str, Sequence[float]], count: int) -> Table:
 def draw_ratios(ratios: Mapping[str, Sequence[float]], result: str, title: str) -> figures.Drawing:
     """Draw percent certified against the radius, one curve per name, and the printed points of a result."""
     series = {name: list(zip(EPSILONS, own, strict=True)) for name, own in ratios.items()}
-    return figures.ratio_curves(series, printed_ratios(result), title)
+    return figures.ratio_curves(series, printed_ratios(result), title, result.startswith("table-4"))
 
 
 def printed_ratios(result: str) -> dict[str, list[tuple[float, float]]]:

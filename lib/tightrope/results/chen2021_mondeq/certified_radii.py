@@ -11,9 +11,9 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.propagation.fixpoint import fixpoint_bounds
-from tightrope.question import Verdict
+from tightrope.question import Limits, Verdict
 from tightrope.results.chen2021_mondeq.common import PAPER, SETS, first_images, question
-from tightrope.verifiers.robustness import Limits, certify
+from tightrope.verifiers.robustness import certify
 from tightrope.workbench.cases import ball_case
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.rows import Rows, percent
@@ -73,43 +73,34 @@ def certify_by_each(case: Mapping) -> dict:
     return {"label": label, "verdict": verdict.value, "certified_by": certified, "nodes": nodes, "seconds": seconds}
 
 
-def curves(rows: Rows) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
-    """Return set -> name -> (radii, percent of the images), from the top curve down.
+def shares(rows: Rows) -> dict[str, float]:
+    """Return the percentages of one set and radius, the largest first.
 
-    An image that anything certifies is robust: the curve of "exact" counts these, that of "not falsified" all but those
-    that have an attack. In between there is what no tree decided in its time.
+    An image that anything certifies is robust: "exact" counts these, "not falsified" all but those that have an attack.
+    In between there is what no tree decided in its time.
     """
-    panels = {}
-    for (clip,), own in rows.by("clip"):
-        radii = sorted(own.different("epsilon_pixel"))
-        at = [own.where(epsilon_pixel=radius) for radius in radii]
-        robust = [sum(row["verdict"] == "certified" or bool(row["certified_by"]) for row in some) for some in at]
-        counts = {"not falsified": [len(some) - some.count(verdict="falsified") for some in at], "exact": robust}
-        for method in (*ORDERS[::-1], *FIXPOINTS[::-1]):
-            name = f"order {method}" if method == "1" else method
-            counts[name] = [sum(method in row["certified_by"] for row in some) for some in at]
-        panels[SETS[clip]] = {
-            name: (radii, [percent(count, len(some)) for count, some in zip(line, at, strict=True)])
-            for name, line in counts.items()
-        }
-    return panels
+    robust = sum(row["verdict"] == "certified" or bool(row["certified_by"]) for row in rows)
+    counts = {"not falsified": len(rows) - rows.count(verdict="falsified"), "exact": robust}
+    for method in (*ORDERS[::-1], *FIXPOINTS[::-1]):
+        name = f"order {method}" if method == "1" else method
+        counts[name] = sum(method in row["certified_by"] for row in rows)
+    return {name: percent(count, len(rows)) for name, count in counts.items()}
 
 
 @table_2_radii.table
 def along_radius(rows: Rows) -> Table:
-    """Return the percentages certified by each relaxation, robust, and not falsified, by set and radius."""
-    lines = []
-    for region, panel in curves(rows).items():
-        radii = panel["exact"][0]
-        columns = zip(*(line for _, line in panel.values()), strict=True)
-        images = len(rows.different("image"))
-        lines += [(region, radius, images, *values) for radius, values in zip(radii, columns, strict=True)]
-    return Table(("set", "epsilon", "images", *next(iter(curves(rows).values()))), lines)
+    """Return the percentages that are not falsified, robust, and certified by each relaxation, by set and radius."""
+    groups = sorted(rows.by("clip", "epsilon_pixel"))
+    lines = [(SETS[clip], radius, len(own), *shares(own).values()) for (clip, radius), own in groups]
+    return Table(("set", "epsilon", "images", *shares(rows)), lines)
 
 
 @table_2_radii.drawing(along_radius)
 def draw(rows: Rows) -> figures.Drawing:
-    """Draw percent certified against the radius, one panel for each set."""
-    count = len(rows.different("image"))
-    title = f"certified images of the first {count} against the L-infinity radius"
-    return figures.curves(curves(rows), ("radius epsilon, L-infinity", "percent of images"), title, shared=True)
+    """Draw the percentages against the radius, a panel for each set."""
+    radii, panels = sorted(rows.different("epsilon_pixel")), {}
+    for (clip,), own in rows.by("clip"):
+        at = [shares(own.where(epsilon_pixel=radius)) for radius in radii]
+        panels[SETS[clip]] = {name: (radii, [shared[name] for shared in at]) for name in at[0]}
+    title = f"certified images of the first {len(rows.different('image'))} against the L-infinity radius"
+    return figures.curves(panels, ("radius epsilon, L-infinity", "percent of images"), title, shared=True)

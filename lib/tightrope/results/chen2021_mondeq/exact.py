@@ -11,7 +11,7 @@ from tightrope.errors import CertificateError
 from tightrope.networks import MonDEQ
 from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, norm_text, printed_ratio, question
+from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, norm_text, question
 from tightrope.results.chen2021_mondeq.orders import open_cases
 from tightrope.verifiers.robustness import certify
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
@@ -121,8 +121,8 @@ def exact_ratios(rows: Rows, decisions: Rows) -> Table:
 
 
 @table_2_exact.table
-def printed_gap(rows: Rows, decisions: Rows) -> Table:
-    """Return what lies between the printed columns, certified on the ball and not attacked in the pixel range.
+def gap(rows: Rows, decisions: Rows) -> Table:
+    """Return what lies between two printed columns, certified on the ball and not attacked in the pixel range.
 
     The relaxation's part is from what order 1 certifies on the ball to what is robust there, that of the set from there
     to what is robust in the pixel range, that of the attack from there to what Foolbox leaves; in points of percent.
@@ -138,10 +138,9 @@ def printed_gap(rows: Rows, decisions: Rows) -> Table:
         if not clip and (norm, epsilon, True) in exactly:
             cut = exactly[norm, epsilon, True][1]
             left = whole[norm, epsilon, True].percent(foolbox="unknown")
-            printed = printed_ratio(norm, epsilon, False, "robustness"), printed_ratio(norm, epsilon, True, "pgd")
             parts = (round(b - a, 1) for a, b in ((relaxed, ball), (ball, cut), (cut, left)))
-            lines.append((norm_text(norm), epsilon, printed[0], relaxed, *parts, left, printed[1]))
-    head = ("norm", "epsilon", "printed", "order 1", "+ relaxation", "+ set", "+ attack", "Foolbox", "printed ")
+            lines.append((norm_text(norm), epsilon, relaxed, *parts, left))
+    head = ("norm", "epsilon", "certified by order 1 %", "+ relaxation", "+ set", "+ attack", "left by Foolbox %")
     return Table(head, lines)
 
 

@@ -18,7 +18,7 @@ from tightrope.verifiers.report import Report
 from tightrope.workbench.cases import dataset, entry, network_sha256
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.published import PROFILES
+from tightrope.workbench.published import PROFILES, find
 from tightrope.workbench.records import case_key
 from tightrope.workbench.registry import Value, profile_cases
 from tightrope.workbench.rows import Rows
@@ -179,7 +179,13 @@ def draw(rows: Rows) -> figures.Drawing:
         norm_text(norm): [(*METHODS[row["method"]], row["value"]) for row in own if row["method"] != "pairwise"]
         for (norm,), own in rows.by("norm")
     }
-    return figures.bounds(groups, title="bounds of the Lipschitz constant")
+    printed = {}
+    for norm in NORMS if rows[0]["profile"] == "paper" else ():
+        cells = {
+            method: find(f"{PAPER}/{table_3.name}").cell(f"table-3/{id}-l{norm}") for method, id in PRINTED.items()
+        }
+        printed[norm_text(norm)] = [(METHODS[method][0], cell.printed) for method, cell in cells.items()]
+    return figures.bounds(groups, "bounds of the Lipschitz constant", printed)
 
 
 @table_3.cells

@@ -1,7 +1,7 @@
 """Tables 2 and 8 to 12: each network certified by the relaxation of its training; accuracy and attacks beside."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from tightrope.results.jovanovic2022_paradox.measured_properties import properti
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.published import find
 from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
@@ -148,18 +149,30 @@ def accuracies(rows: Rows) -> Table:
     return Table(head, lines, tolerance={"PGD %": one_image(rows)})
 
 
-def robustness_bars(rows: Rows, title: str) -> figures.Drawing:
-    """Draw certified, undecided and attacked images of each network."""
+def robustness_bars(
+    rows: Rows, title: str, printed: Callable[[Rows], Sequence[float | None]] = lambda own: (None, None)
+) -> figures.Drawing:
+    """Draw certified, undecided and attacked images of each network; `printed` are certified and not attacked, in %."""
     bars = []
     for (network,), own in rows.by("network"):
         certified, unbroken, images = (own.total(name) for name in ("certified", "standing", "count"))
-        bars.append((label(network), certified, images - unbroken, images, None, None))
+        bars.append((label(network), certified, images - unbroken, images, *printed(own)))
     return figures.stacked_ratios(bars, title)
+
+
+def _printed(rows: Rows) -> list[float | None]:
+    """Return what is printed of a network, certified and not attacked in percent; None in other profiles."""
+    if rows[0]["profile"] != "paper":
+        return [None, None]
+    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{rows[0]['result']}").cells}
+    ours = accuracy_cells(rows, rows.total("count"), rows[0]["epsilon_pixel"])
+    found = {id.split("/")[-1]: cells.get(id) for id in ours}
+    return [found.get("certified"), found.get("pgd")]
 
 
 def draw(rows: Rows) -> figures.Drawing:
     """Draw certified, undecided and attacked images of each network."""
-    return robustness_bars(rows, "certified, undecided and attacked images")
+    return robustness_bars(rows, "certified, undecided and attacked images", _printed)
 
 
 def accuracy_cells(rows: Rows, images: int, epsilon_pixel: float) -> dict[str, Value]:

@@ -59,6 +59,11 @@ def letter_of(network: str) -> str | None:
     return next((letter for letter, found in TRAINED_HERE.items() if found.name == network), None)
 
 
+#: Part of a network's name -> as the paper prints it.
+_PRINTED = {"fashionmnist-": "FashionMNIST ", "cifar10-": "CIFAR-10 ", "svhn-": "SVHN ", "-plus": "+"}
+_PRINTED |= {"fc": "FC", "conv": "CONV", "small": "SMALL"}
+
+
 def label(network: str) -> str:
     """Return a network's name as tables show it.
 
@@ -70,7 +75,9 @@ def label(network: str) -> str:
     letter = letter_of(network)
     if letter is None:
         kind, training = parts(network)
-        return f"{kind.upper()}, {TRAININGS.get(training, training)}"
+        for word, printed in _PRINTED.items():
+            kind = kind.replace(word, printed)
+        return f"{kind}, {TRAININGS.get(training, training)}"
     found = TRAINED_HERE[letter].printed
     training = found.method if found.method == "natural" else f"PGD {found.schedule.epsilon:g}"
     return f"{letter}: {found.architecture}, {training}"

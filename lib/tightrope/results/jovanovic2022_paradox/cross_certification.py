@@ -132,8 +132,11 @@ def draw(rows: Rows) -> figures.Drawing:
     networks, methods = rows.different("network"), rows.different("method")
     groups_of = [[rows.where(network=n, method=m) for m in methods] for n in networks]
     values = [[100 * own.total("certified") / own.total("count") for own in line] for line in groups_of]
+    labels = "certified with (percent of the images; framed: as trained)", "trained with"
+    own = [(row, methods.index(m)) for row, n in enumerate(networks) if (m := OWN.get(parts(n)[1])) in methods]
     title = "certified images in percent: network (rows) by relaxation (columns)"
-    return figures.matrix(values, [label(network) for network in networks], [TITLES[m] for m in methods], title)
+    lines = [label(network) for network in networks]
+    return figures.matrix(values, lines, [TITLES[m] for m in methods], title, labels, own)
 
 
 @table_7.cells

@@ -64,7 +64,7 @@ def _scores(rows: Rows) -> Table:
 @figure_7.drawing(_scores)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the training losses of Table 14."""
-    return small_training.draw(rows.where(result=table_14.name))
+    return small_training.draw_losses(rows.where(result=table_14.name))
 
 
 def _lead(first: Mapping[str, Mapping], method: str, column: str) -> int:

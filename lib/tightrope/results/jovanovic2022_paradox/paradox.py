@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from tightrope import figures
 from tightrope.results.jovanovic2022_paradox.accuracy import cases as own_certificates
 from tightrope.results.jovanovic2022_paradox.accuracy import table_2, training_of
-from tightrope.results.jovanovic2022_paradox.common import TRAININGS, share
+from tightrope.results.jovanovic2022_paradox.common import PAPER, TRAININGS, share
 from tightrope.results.jovanovic2022_paradox.tightness import areas, cases, cr_curves, values_of_areas
+from tightrope.workbench.published import find
 from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
@@ -40,8 +41,14 @@ def paradox(rows: Rows, scores: Rows) -> Table:
 @table_1.drawing(paradox)
 def draw(rows: Rows, scores: Rows) -> figures.Drawing:
     """Draw tightness against training score."""
-    points, axes = paradox(rows, scores).rows, ("tightness (CR-AUC)", "certified % after training")
-    return figures.pairs(points, axes, "the paradox")
+    points, axes = paradox(rows, scores).rows, ("tightness (CR-AUC, percent x pixels)", "certified % after training")
+    printed = {}
+    if rows[0]["profile"] == "paper":
+        for cell in find(f"{PAPER}/{table_1.name}").cells:
+            name, what = find(f"{PAPER}/{table_1.name}").place(cell.id)
+            printed.setdefault(name, {})[what] = cell.printed
+    hollow = [(name, found["tightness"], found["score"]) for name, found in printed.items()]
+    return figures.pairs(points, axes, "the paradox", hollow)
 
 
 @table_1.cells

@@ -76,11 +76,15 @@ def jumps(rows: Rows) -> Table:
 
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the curves with their jumps."""
-    panels = {
-        label(network): {TITLES[row["method"]]: broken(row["shifts"], row["values"], row["jumps"]) for row in own}
-        for (network,), own in rows.by("network")
-    }
-    return figures.curves(panels, (r"$\delta$", "lower bound of one output"), "bounds along a shift of the weights")
+    networks, panels, marks = rows.by("network"), {}, {}
+    for (network,), own in networks:
+        for row in own:  # one network: a panel and a scale for each relaxation, or no jump would be seen beside Box
+            heading = label(network) if len(networks) > 1 else TITLES[row["method"]]
+            curve = broken(row["shifts"], row["values"], row["jumps"])
+            panels.setdefault(heading, {})[TITLES[row["method"]]] = curve
+            marks.setdefault(heading, []).extend(row["jumps"])
+    labels = (r"$\delta$", "lower bound of one output")
+    return figures.curves(panels, labels, "bounds along a shift of the weights", marks)
 
 
 def _shifted_bounds(name: str) -> Experiment:

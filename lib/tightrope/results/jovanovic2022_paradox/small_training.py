@@ -152,6 +152,14 @@ def final_losses(rows: Rows) -> Table:
 
 @table_14.drawing(scores)
 def draw(rows: Rows) -> figures.Drawing:
+    """Draw the certified images of each seed by relaxation, a panel for each scaling."""
+    panels: dict[str, dict] = {}
+    for (scaling, method), own in rows.by("scaling", "method"):
+        panels.setdefault(f"{scaling} components", {})[TITLES[method]] = percents(own, "certified")
+    return figures.spreads(panels, "certified training images, %", "certified images of each seed")
+
+
+def draw_losses(rows: Rows) -> figures.Drawing:
     """Draw the loss after the ramp-up, of the first seed, a panel for each scaling."""
     panels: dict[str, dict] = {}
     for (scaling, method), (row, *_) in rows.by("scaling", "method"):

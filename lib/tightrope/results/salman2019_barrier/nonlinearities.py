@@ -1,19 +1,19 @@
-"""Figure 2: the optimal convex relaxation of activations and of pooling, with what a sample says of it."""
+"""Figure 2: the optimal convex relaxation of activations and of pooling, with what a sample says of it.
+
+Beside it theorems 4.1 and 4.2, which are about these relaxations in a whole network, in numbers.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from tightrope import figures
-from tightrope.relaxations.envelopes import (
-    ACTIVATIONS,
-    activation,
-    average_envelopes,
-    envelopes,
-    max_bounds_ehlers,
-    max_envelopes,
-)
+from tightrope.networks import FeedForward, MaxPool, ReLU
+from tightrope.networks.activations import named
+from tightrope.regions import Ball
+from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
 from tightrope.results.salman2019_barrier.common import PAPER
+from tightrope.verifiers.barrier import barrier
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
 from tightrope.workbench.rows import Rows
@@ -21,7 +21,7 @@ from tightrope.workbench.tables import Table
 
 figure_2 = Experiment(PAPER, "figure-2-nonlinearities")
 POOLS = ("max pooling", "average pooling")
-FUNCTIONS = (*ACTIVATIONS, *POOLS)
+FUNCTIONS = ("relu", "elu", "sigmoid", "tanh", "arctan", "step", *POOLS)
 
 
 @figure_2.cases
@@ -74,13 +74,16 @@ def curves_of(row: Mapping) -> dict:
     name, lower, upper = row["function"], row["lower"], row["upper"]
     x = np.unique(np.r_[np.linspace(lower, upper, 801), 0.0 if lower < 0 < upper else lower])
     if name not in POOLS:
-        below, above = envelopes(name, x, lower, upper)
-        return {"name": name, "x": x, "value": activation(name).value(x), "below": below, "above": above}
+        one = named(name)
+        below, above = envelopes(one, x, lower, upper)
+        return {"name": name, "x": x, "value": one.value(x), "below": below, "above": above}
     other = (lower + upper) / 4
     pairs = np.c_[x, np.full_like(x, other)]
     low, high = np.array([lower, lower / 2]), np.array([upper, upper / 2])
-    below, above = max_envelopes(pairs, low, high) if name == "max pooling" else average_envelopes(pairs)
     value = pairs.max(1) if name == "max pooling" else pairs.mean(1)
+    below = above = value  # an average is linear
+    if name == "max pooling":
+        below, above = (side[:, 0] for side in envelopes(pool_of(2), pairs, low, high))
     cited = max_bounds_ehlers(pairs, low, high)
     return {"name": name, "x": x, "value": value, "below": below, "above": above, "cited": cited}
 
@@ -95,6 +98,30 @@ def checks(rows: Rows) -> Table:
         lines.append((row["function"], row["lower"], row["upper"], row["sound"], *own, cited))
     head = ("function", "l", "u", "no sample outside", "distance from the hull", "area", "area of eq. (5)")
     return Table(head, lines)
+
+
+def theorems(seed: int = 0) -> Table:
+    """Return both ends of the chain of theorems 4.1 and 4.2 for one margin of a random network of each nonlinearity.
+
+    The networks have 4 inputs, two layers of 6 neurons (of 12 and 6 below max pooling) and 3 outputs; the box has the
+    radius 0.3 around a random point. See :mod:`tightrope.verifiers.barrier`.
+    """
+    lines = []
+    for name in ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "arctan", "step", "max_pool"):
+        rng = np.random.default_rng(seed)
+        pool = name == "max_pool"
+        sizes = [(12 if pool else 6, 4), (6, 6), (3, 6)]
+        weights = [rng.standard_normal(shape) / shape[1] ** 0.5 for shape in sizes]
+        biases = [rng.standard_normal(shape[0]) for shape in sizes]
+        between = (MaxPool((1, 1, 12), (1, 2), (1, 2)), ReLU()) if pool else (named(name),) * 2
+        network = FeedForward.dense(weights, biases, name, between)
+        region = Ball(rng.standard_normal(4), 0.3, np.inf)
+        label = int(network.predict(region.center))
+        found = barrier(network, region, label, (label + 1) % 3)
+        lines.append((name, found.primal, found.problem_dual, found.relaxation_dual, found.gap < 1e-4))
+    head = ("nonlinearity", "feasible point of (C)", "dual (11) of (O)", "dual (9) of (C)", "equal up to 0.0001")
+    sides = ("lower", "upper", "upper")
+    return Table(head, lines, dict.fromkeys(head[1:4], 1e-3), dict(zip(head[1:4], sides, strict=True)))
 
 
 @figure_2.drawing(checks)
