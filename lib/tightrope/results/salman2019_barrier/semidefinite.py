@@ -60,7 +60,8 @@ def cross(case: Mapping) -> dict:
     return {
         "decided_by": "".join(decision.by.value for decision in decisions),
         "lp_last": last,
-        # Open after LP-ALL and attacks: image, proven bounds by LP-ALL and by each of Shor's relaxations, nodes.
+        # Open after LP-ALL and attacks: image, proven bounds of the labels that LP-ALL leaves open, by LP-ALL and by each
+        # of Shor's relaxations, nodes.
         "after_lp_all": [
             [case["first"] + i, round(d.lp_all, 5), {by: round(v, 5) for by, v in d.shor.items()}, d.subproblems]
             for i, d in enumerate(decisions)
