@@ -326,7 +326,7 @@ def test_what_is_proposed_is_paid_for(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(np.linalg, "solve", lambda A, b: 0.9 * solve(A, b))
             active = ((low >= 0) & (high > 0)).any()
-            assert proven(changed(file, bound="1e6"), network) == [True]
+            assert proven(changed(file, bound="1e12"), network) == [True]
             assert not active or proven(file, network) == [False]
             count += active
     assert count > 1
