@@ -134,6 +134,9 @@ def test_of_a_mondeq_both_ends_meet_and_are_proven(seed, box):
     assert not end([last, *inside]).proven
     assert not end(file.claims, region=file.region | {"radius": last["distance"]}).proven
     assert not end(file.claims, arrays={name: a for name, a in file.arrays.items() if name != "state"}).proven
+    without = {name: array for name, array in file.arrays.items() if name not in ("l", "u", "h", "sign")}
+    leafy = replace(file, claims=[inside[0] | {"leaves": 1}, last], arrays=without)
+    assert not any(finding.proven for finding in checker.check(leafy, arrays))
     moved = file.arrays | {"state": file.arrays["state"] + 1.0}
     assert not end(file.claims, arrays=moved).proven
 

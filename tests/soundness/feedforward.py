@@ -146,8 +146,8 @@ def layers(
         with bed.asking("order 1, 1+cuts, phases"):
             (each,) = certify_boxes([Question(network, region, label)], Limits(time=PATIENCE), semidefinite=True)
             decided(bed, "order 1, 1+cuts, phases", each.by.verdict, each.attack, network, region, label, exact)
-            for letter, bound in each.shor.items():
-                bed.above(f"{letter} of the cascade", bound, max(exact.values()), "the largest")
+            for letter, bound in each.shor.items():  # below 0 it is of the labels that LP-ALL leaves open
+                bed.above(f"{letter} of the cascade", max(bound, 0.0), max(exact.values()), "the largest")
 
 
 def decided(bed: Bed, method: str, verdict: Verdict, hit: Attack | None, network, region, label: int, exact) -> None:

@@ -1,9 +1,11 @@
 """Shor's relaxation through ellipsoids: against enumeration, against the box's own solution, and its certificates."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers import exact_margin
 from tightrope import attacks, checker, proofs
@@ -17,7 +19,7 @@ from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers import feedforward, reweighting
-from tightrope.verifiers.cascade import LP_ALL, By, certify_boxes
+from tightrope.verifiers.cascade import LP_ALL, By, _Semidefinite, certify_boxes
 from tightrope.verifiers.reweighting import Reweighting, reweightable
 from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.tightening import Tightening
@@ -132,6 +134,17 @@ def test_the_cascade_of_boxes_agrees_with_branch_and_bound():
         assert bounds == sorted(bounds, reverse=True) and (shor.by in SHOR) == bool(bounds and bounds[-1] < 0)
         deciders.add(shor.by)
     assert By.SHOR in deciders and deciders & {By.CUTS, By.PHASES, By.TREE_ATTACK}
+
+
+@pytest.mark.parametrize("margins", [[np.nan, 1.0, -1.0], [1.0, np.nan, -1.0]])
+def test_a_label_whose_linear_bound_overflows_stays_open(margins):
+    """A bound that is not a number is no bound: an image with it is certified by none of the others."""
+    left = [0, 1]
+    image = SimpleNamespace(root=SimpleNamespace(margins=torch.tensor(margins)), left=left, attack=None, shor={})
+    for found, by in ((np.inf, By.NOTHING), (-1.0, By.SHOR)):
+        bounds = {k: found if np.isnan(margins[k]) else -2.0 for k in left}
+        _Semidefinite(None, image).decide(By.SHOR, bounds.get)
+        assert image.by is by and image.shor == {"s": max(-2.0, found)}
 
 
 def test_what_it_does_not_take_is_named(monkeypatch):

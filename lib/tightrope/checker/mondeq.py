@@ -71,7 +71,9 @@ def margins(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> 
     """Theory mondeq-order-1, also of a file with `more` arrays."""
     network, region = Network.read(arrays), region_of(file, *more, *MULTIPLIERS)
 
-    def prove(number: int, label: int, target: int, bound: Fraction) -> None:
+    def prove(number: int, label: int, target: int, bound: Fraction, leaves: int = 0) -> None:
+        if leaves:
+            raise Refused("leaves: they are of files with bounds l, u")
         m = multipliers(rows(file.arrays, MULTIPLIERS, number), len(network.u), region.size)
         if not is_semidefinite(state_form(network, region, m) + objective(network, label, target, bound)):
             raise Refused("the multipliers do not prove the bound")

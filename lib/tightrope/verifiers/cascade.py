@@ -98,7 +98,8 @@ class Decision:
     reason
         Why it is open.
     shor
-        Proven bounds of the largest margin by the letter of Shor's relaxations that were asked.
+        Proven bounds of the largest margin of the labels that LP-ALL leaves open (the others are below 0 by LP-ALL), by
+        the letter of Shor's relaxations that were asked.
     """
 
     by: By
@@ -292,8 +293,8 @@ class _Semidefinite:
 
     @cached_property
     def bounds(self) -> dict[int, float]:
-        """The proven bounds of the labels that are left, the largest of LP-ALL first."""
-        margins = self.image.root.margins
+        """The proven bounds of the labels that are left, the largest of LP-ALL first; inf where LP-ALL overflows."""
+        margins = self.image.root.margins.nan_to_num(nan=np.inf, posinf=np.inf)  # max and min would lose a nan
         return {k: float(margins[k]) for k in sorted(self.image.left, key=lambda k: -float(margins[k]))}
 
     def decide(self, letter: By, bound: Callable[[int], float]) -> None:

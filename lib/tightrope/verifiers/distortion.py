@@ -195,7 +195,9 @@ def _by_answers(
     found = bisect(certified, 0.0, min(attacked.upper, cast(Ball, question.box).radius), limits.tolerance)
     if hits:
         nearest = min(hits, key=partial(_distance, question))
-        attacked = Bracket(attacked.lower, _distance(question, nearest), attacked.steps + found.steps, nearest)
+        distance = _distance(question, nearest)
+        without = attacked.lower if attacked.lower < distance else found.lower
+        attacked = Bracket(without, distance, attacked.steps + found.steps, nearest)
     return found, attacked, known[-1] if known else None
 
 

@@ -1,8 +1,9 @@
 """The barrier, crossed: what Shor's relaxation decides of the images that LP-ALL leaves open in Table 1.
 
-No relaxation that treats each layer by itself is better than LP-ALL (theorem 4.1); Shor's relaxation of all layers
-together is. A row has ten images, a letter for each: what decided it, of LP-GREEDY, LP-ALL, attacks, order 1 with
-bounds, 1+cuts, and branch and bound on phases with that relaxation at its nodes.
+No relaxation that treats each layer by itself is better than LP-ALL (theorem 4.1). That Shor's relaxation of all layers
+together is better on an image is no theorem, but what a row shows; a label has the better one of both bounds. A row has
+ten images, a letter for each: what decided it, of LP-GREEDY, LP-ALL, attacks, order 1 with bounds, 1+cuts, and branch
+and bound on phases with that relaxation at its nodes.
 """
 
 import time
@@ -60,7 +61,8 @@ def cross(case: Mapping) -> dict:
     return {
         "decided_by": "".join(decision.by.value for decision in decisions),
         "lp_last": last,
-        # Open after LP-ALL and attacks: image, proven bounds by LP-ALL and by each of Shor's relaxations, nodes.
+        # Open after LP-ALL and attacks: image, proven bounds of what LP-ALL leaves open by it and by each of Shor's
+        # relaxations, nodes.
         "after_lp_all": [
             [case["first"] + i, round(d.lp_all, 5), {by: round(v, 5) for by, v in d.shor.items()}, d.subproblems]
             for i, d in enumerate(decisions)
