@@ -22,6 +22,7 @@ from tightrope.networks import (
     Step,
     Tanh,
 )
+from tightrope.propagation import backsubstitution
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
@@ -85,6 +86,24 @@ def test_no_bound_is_below_a_sample(make, norm, rng):
                 found = bounds(network, InputSet.from_balls([region]), name)
                 for low, high, seen in zip(found.lower, found.upper, hidden, strict=True):
                     assert (low.numpy() <= seen).all() and (seen <= high.numpy()).all()
+
+
+@pytest.mark.parametrize("name", ["deepz", "crown"])
+def test_a_convolution_above_max_pooling(name, rng, monkeypatch):
+    """Bounded by patches it would be misread; in groups its lines must know their windows."""
+    first = Convolution(rng.standard_normal((2, 1, 3, 3)), rng.standard_normal(2), (1, 8, 8), 1, 1)
+    pool = MaxPool(first.output_shape, 2, 2)
+    second = Convolution(rng.standard_normal((2, 2, 3, 3)), rng.standard_normal(2), pool.output_shape, 1, 1)
+    last = Dense(rng.standard_normal((3, second.output_size)), rng.standard_normal(3))
+    network = FeedForward((first, second, last), "", (pool, ReLU()))
+    x = rng.standard_normal((3, 64))
+    inputs = InputSet.boxes(x - 0.05, x + 0.05)
+    monkeypatch.setattr(backsubstitution, "CACHED", 200)
+    with torch.no_grad():
+        found = bounds(network, inputs, name)
+    whole = bounds(network, inputs, name)  # with gradients, all at once
+    torch.testing.assert_close(found.output_upper, whole.output_upper, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.lower, whole.lower, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
