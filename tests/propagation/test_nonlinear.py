@@ -1,5 +1,6 @@
 """Networks of every nonlinearity: no bound is below a sample, and LP-ALL is as tight as the linear program."""
 
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -180,6 +181,18 @@ def test_steps_are_not_trusted_where_rounding_decides():
     for name in ("box", "deepz", "crown", "lp-all"):
         low = proven_margins(network, Ball([0.0], 0.0, np.inf), 0, name)[1]  # 1 - step(0), which is 0 or 1
         assert low >= 1.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_are_not_trusted_where_the_rounding_of_a_composition_decides(method):
+    """The sum of the biases is -2^-52, and in float64, one after the other, 2^-52."""
+    unit = 2.0**-52
+    biases = [1.0, *[0.75 * unit] * 8, -(1 + 7 * unit)]
+    middle = Composition(tuple(Dense([[1.0]], [bias]) for bias in biases))
+    assert middle.dense()[1].item() == unit and sum(map(Fraction, biases)) == -Fraction(unit)
+    last = Dense([[0.0], [-2.0]], [0.0, 1.0])
+    network = FeedForward((Dense([[1.0]], [0.0]), middle, last), "", (ReLU(), Step()))
+    assert proven_margins(network, Ball([-1.0], 0.5, np.inf), 0, method)[1] >= 1  # what it is everywhere
 
 
 def test_certify_certifies_and_falsifies(rng):
