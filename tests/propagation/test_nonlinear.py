@@ -23,13 +23,15 @@ from tightrope.networks import (
     Step,
     Tanh,
 )
-from tightrope.propagation import backsubstitution
+from tightrope.propagation import alpha, backsubstitution
+from tightrope.propagation.alpha import Triangles
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.margins import proven_margins
-from tightrope.propagation.operators import DenseOperator
+from tightrope.propagation.operators import DenseOperator, operators
+from tightrope.propagation.rounding import allowance
 from tightrope.properties import parse_vnnlib
 from tightrope.question import Limits, Question
 from tightrope.regions import Ball
@@ -105,6 +107,21 @@ def test_a_convolution_above_max_pooling(name, rng, monkeypatch):
     whole = bounds(network, inputs, name)  # with gradients, all at once
     torch.testing.assert_close(found.output_upper, whole.output_upper, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(found.lower, whole.lower, rtol=1e-9, atol=1e-9)
+
+
+def test_the_allowance_counts_the_terms_below_max_pooling(rng):
+    """A form above one window goes back to a sum over all 900 of its inputs."""
+    n, unit = 900, torch.finfo(torch.float64).eps / 2
+    first = Dense(rng.standard_normal((n, 1)), np.zeros(n))
+    network = FeedForward((first, Dense([[1.0], [0.0]], [0.0, 0.0])), "", (MaxPool((1, 30, 30), 30, 30),))
+    inputs = InputSet.boxes(np.array([0.5]), np.array([1.0]))
+    found = bounds(network, inputs, "crown")
+    terms = np.abs(first.weight).sum()
+    assert float(allowance(network, inputs, found)) > n * unit * terms
+    layers = operators(network)
+    triangles = Triangles(layers[:1], found.lower, found.upper)
+    one = torch.ones(1, 1, 1, dtype=torch.float64)
+    assert float(alpha.allowance(one, one[0], triangles, inputs)) > n * unit * terms
 
 
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
