@@ -14,7 +14,8 @@ from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.question import Limits, Question
 from tightrope.regions import INFINITY, Ball
-from tightrope.verifiers.distortion import Distortion, minimum_distortion
+from tightrope.verifiers import distortion
+from tightrope.verifiers.distortion import Bracket, Distortion, minimum_distortion
 
 SEEDS = (1, 3, 6, 10)
 
@@ -139,6 +140,15 @@ def test_of_a_mondeq_both_ends_meet_and_are_proven(seed, box):
     assert not any(finding.proven for finding in checker.check(leafy, arrays))
     moved = file.arrays | {"state": file.arrays["state"] + 1.0}
     assert not end(file.claims, arrays=moved).proven
+
+
+def test_an_answer_that_finds_what_the_attack_missed_moves_both_ends_of_its_bracket(monkeypatch):
+    """Within the lower end of an attack no point is known."""
+    network = mondeq(0)
+    asked = Question(network, Ball(np.zeros(3), 9.0, INFINITY), network.predict(np.zeros(3)))
+    monkeypatch.setattr(distortion, "attacked_distortion", lambda *_: Bracket(9.0, INFINITY, 1))
+    found = minimum_distortion(asked, limits=Limits(0.1))
+    assert 0 < found.lower <= found.attacked.lower < found.upper < 9
 
 
 def test_a_mondeq_image_with_another_label_and_one_that_keeps_its_own():

@@ -301,3 +301,12 @@ def test_extreme_questions_end_in_a_verdict_or_an_error_of_one_line(family):
             except TightropeError as error:
                 assert "\n" not in str(error)
     assert len(answers) > 2  # of 12
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_margin_that_overflows_is_inf_and_only_the_label_is_nan(method):
+    """1e300 (z_0 - z_1) of states up to 1e10: a nan there would pass for the label's own."""
+    network = MonDEQ(np.zeros((2, 2)), 1e10 * np.eye(2), np.zeros(2), [[1, 0], [1e300, -1e300], [-1, 0]], np.zeros(3))
+    bounds = fixpoint_bounds(network, Ball(np.ones(2), 0.1, np.inf), method).margins(network, 0)
+    assert np.isnan(bounds[0]) and bounds[1] == np.inf and bounds[2] < 0

@@ -182,6 +182,7 @@ class FixpointBounds:
         if (Z := self.zonotope) is not None:
             center, radius = _reach(Z, self.inputs, xi)
             upper = np.minimum(upper, center + c + radius + unit * (np.abs(c) + np.abs(center) + radius))
+        upper[np.isnan(upper)] = np.inf  # what overflows is no bound
         upper[label] = np.nan
         return upper
 

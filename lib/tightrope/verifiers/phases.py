@@ -9,7 +9,7 @@ the tree ends with an answer.
 **Ellipsoids.** An ellipsoid around a box of many inputs (relaxations.around) takes a tenth of the time. So a node
 takes the ratios of a node above it, and is solved with all multipliers only at every fourth level and where that can be
 expected to close it. That costs few nodes and saves half of the time: on the two hardest images of Table 2 of
-chen2021-mondeq at L-infinity 0.05 there are 23 and 27 nodes, against 17 and 25 with all multipliers at each of them.
+chen2021-mondeq at L-infinity 0.05 there are 23 and 27 nodes, against 17 and 27 with all multipliers at each of them.
 What was solved over the ellipsoid is where a solve with all multipliers starts (`InteriorPoint.central`): 10 iterations
 on average on these images, 17 from a cold start.
 """
