@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tightrope import properties
 from tightrope.errors import CorruptDataError, InputError, MissingDataError, TightropeError
 from tightrope.properties import MOST_CASES, Constraint, parse_vnnlib, read_vnnlib
 
@@ -181,6 +182,46 @@ def test_not_quotients_and_definitions():
         [third, Constraint({("Y", 0): Fraction(1)}, Fraction(1), False)],
         *([third, one] for one in apart),
     ]
+
+
+def test_a_comment_ends_with_its_line_only():
+    """Form feeds and the line separators of Unicode do not end it, as in SMT-LIB."""
+    text = DECLARED + BOX + "(assert (<= Y_0 0)) ; was\f(assert (<= Y_0 -5)) or\u2028(assert (<= Y_0 -6))\r\n"
+    (case,) = parse_vnnlib(text + "(assert (<= Y_1 1))").cases
+    assert case.b.tolist() == [0.0, 1.0]
+
+
+def doubled(what, times):
+    return f"(define-fun f0 () Real {what})" + "".join(
+        f"(define-fun f{i + 1} () Real ({sign} f{i} f{i}))" for i, sign in enumerate(times)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(define-fun X_0 () Real 5)", "a new name is needed"),
+        ("(define-fun or () Bool and)", "a new name is needed"),
+        ("(define-fun 5 () Real 6)", "a new name is needed"),
+        ("(define-fun a () Real 6)(define-fun a () Real 7)", "a new name is needed"),
+        (doubled(1, "+" * 45) + "(assert (<= Y_0 f45))", "define-fun makes more than"),
+        (doubled(1, "-" * 2000) + "(assert (<= Y_0 f2000))", "define-fun makes more than"),
+        (doubled("1e999", "*" * 10) + "(assert (<= Y_0 f10))", "a number of more than"),
+        ("(declare-const X_" + "9" * 5000 + " Real)", "variables are X_0"),
+    ],
+    ids=range(8),
+)
+def test_files_that_would_take_the_machine_down(text, message):
+    """Definitions that double, numbers that square: refused before they are written out."""
+    with pytest.raises(InputError, match=message):
+        parse_vnnlib(DECLARED + BOX + text)
+
+
+def test_cases_are_bounded_together(monkeypatch):
+    """Constraints that come after `or` are in every case."""
+    monkeypatch.setattr(properties, "MOST_CONSTRAINTS", 1000)
+    with pytest.raises(InputError, match="more than 1000 constraints"):
+        parse_vnnlib(DECLARED + BOX + "(assert (or" + " (<= Y_0 0)" * 50 + "))" + "(assert (<= Y_1 0))" * 50)
 
 
 def test_strict_and_exact_boxes():

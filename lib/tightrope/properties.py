@@ -27,8 +27,10 @@ from tightrope.regions import INFINITY, Ball
 
 #: Limits that keep a hostile file from taking the machine down.
 LARGEST_FILE, DEEPEST, MOST_CASES = 2**28, 50, 25_000
+#: Constraints of all cases together, words when define-fun is written out (no file has more), bits of a number.
+MOST_CONSTRAINTS, MOST_WORDS, LONGEST = 2**25, LARGEST_FILE // 2, 2**14
 _TOKEN = re.compile(r"\(|\)|[^\s()]+")
-_VARIABLE = re.compile(r"([XY])_(\d+)")
+_VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 #: Each comparison as the signs s for which s (left - right) <= 0, and whether that is strict.
 _COMPARISONS = {
     "<=": ((1,), False),
@@ -136,14 +138,23 @@ def parse_vnnlib(text: str) -> Property:
     [([[1.0, -1.0]], [0.0]), ([[-1.0, 0.0]], [-10.0])]
     """
     declared: dict[str, set[int]] = {"X": set(), "Y": set()}
-    defined: dict[str, Any] = {}
+    defined: dict[str, _Expanded] = {}
+    words = 0
     conjunctions: list[list[Constraint]] = [[]]
     for command in _commands(text):
         head = command[0] if isinstance(command, list) and command else command
         if head == "assert" and len(command) == 2:
-            conjunctions = _and(conjunctions, _disjunctive(_expanded(command[1], defined), declared))
+            expression, depth, more = _expanded(command[1], defined)
+            words += more
+            if depth > DEEPEST or words > MOST_WORDS:
+                raise InputError(f"define-fun makes more than {DEEPEST} levels or {MOST_WORDS} words.")
+            conjunctions = _and(conjunctions, _disjunctive(expression, declared))
         elif head == "define-fun" and len(command) == 5 and command[2] == [] and isinstance(command[1], str):
-            defined[command[1]] = _expanded(command[4], defined)
+            name = command[1]
+            taken = name in ("and", "or", "not", *defined) or _VARIABLE.fullmatch(name)
+            if taken or not re.match("[A-Za-z_]", name):
+                raise InputError(f"{_shown(command)}: a new name is needed, one that begins with a letter.")
+            defined[name] = _expanded(command[4], defined)
         elif head in ("declare-const", "declare-fun") and len(command) == (3 if head == "declare-const" else 4):
             match = _VARIABLE.fullmatch(command[1]) if isinstance(command[1], str) else None
             if match is None or command[-1] != "Real" or command[2:-1] not in ([], [[]]):
@@ -167,7 +178,7 @@ def parse_vnnlib(text: str) -> Property:
 def _commands(text: str) -> Iterator[list | str]:
     """The expressions of the file one after the other, as nested lists of words."""
     stack: list[list] = []
-    for line in text.splitlines():
+    for line in re.split("[\r\n]", text):  # a comment ends with the line, and at no other character
         for token in _TOKEN.findall(line.split(";")[0]):
             if token == "(":
                 stack.append([])
@@ -197,16 +208,24 @@ def _shown(expression: object) -> str:
 # expressions to conjunctions of constraints -------------------------------------------------------
 
 
-def _expanded(expression: Any, defined: Mapping[str, Any]) -> Any:
+#: An expression, how deep it is, and of how many words.
+_Expanded = tuple[Any, int, int]
+
+
+def _expanded(expression: Any, defined: Mapping[str, _Expanded]) -> _Expanded:
     """Return an expression with what define-fun stands for."""
-    if isinstance(expression, list):
-        return [_expanded(part, defined) for part in expression]
-    return defined.get(expression, expression)
+    if not isinstance(expression, list):
+        return defined.get(expression, (expression, 0, 1))
+    parts = [_expanded(part, defined) for part in expression]
+    depth = 1 + max((depth for _, depth, _ in parts), default=0)
+    return [part for part, _, _ in parts], depth, sum(words for _, _, words in parts)
 
 
 def _and(left: list[list[Constraint]], right: list[list[Constraint]]) -> list[list[Constraint]]:
     if len(left) * len(right) > MOST_CASES:
         raise InputError(f"more than {MOST_CASES} cases after `or` is multiplied out.")
+    if len(right) * sum(map(len, left)) + len(left) * sum(map(len, right)) > MOST_CONSTRAINTS:
+        raise InputError(f"more than {MOST_CONSTRAINTS} constraints after `or` is multiplied out.")
     if len(right) == 1:  # in place: a file has thousands of bounds, one after the other
         for atoms in left:
             atoms.extend(right[0])
@@ -265,22 +284,30 @@ def _linear(expression: Any, declared: dict[str, set[int]]) -> dict:
         divisor = terms[1].get(None, Fraction()) if len(terms) == 2 and set(terms[1]) <= {None} else 0
         if not divisor:
             raise InputError(f"{_shown(expression)}: expected (/ a b) with a number b other than 0.")
-        return {v: c / divisor for v, c in terms[0].items()}
+        return {v: _short(c / divisor) for v, c in terms[0].items()}
     if head == "*":
         constants = [term for term in terms if set(term) <= {None}]
         others = [term for term in terms if not set(term) <= {None}]
         if len(others) > 1:
             raise InputError(f"{_shown(expression)} is not linear.")
-        factor = math.prod((term.get(None, Fraction()) for term in constants), start=Fraction(1))
-        return {v: factor * c for v, c in (others[0] if others else {None: Fraction(1)}).items()}
+        factor = Fraction(1)
+        for term in constants:
+            factor = _short(factor * term.get(None, Fraction()))
+        return {v: _short(factor * c) for v, c in (others[0] if others else {None: Fraction(1)}).items()}
     total = dict(terms[0])
     sign = -1 if head == "-" else 1
     if head == "-" and len(terms) == 1:
         return {v: -c for v, c in total.items()}
     for term in terms[1:]:
         for v, c in term.items():
-            total[v] = total.get(v, Fraction()) + sign * c
+            total[v] = _short(total.get(v, Fraction()) + sign * c)
     return total
+
+
+def _short(value: Fraction) -> Fraction:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > LONGEST:
+        raise InputError(f"a number of more than {LONGEST} bits is computed.")
+    return value
 
 
 def _number(text: str) -> Fraction:

@@ -472,12 +472,14 @@ def test_published_networks(name):
     "salman2019-barrier/experiment_1/ADV_MLP_B_0.1.pth",
     "salman2019-barrier/experiment_2/mnist_MLP_2_100_ADV.pth",
 )
-@pytest.mark.parametrize(("name", "image", "radius", "tree"), [("b-0.1", 0, 0.03, False), ("2-100", 0, 0.1, True)])
-def test_the_default_cascade_has_a_file_on_published_networks(name, image, radius, tree):
+@pytest.mark.parametrize(
+    ("name", "image", "radius", "method"), [("b-0.1", 0, 0.03, "cascade"), ("2-100", 0, 0.1, "branch-and-bound")]
+)
+def test_published_networks_have_files(name, image, radius, method):
     entry = zoo.get(f"salman2019-barrier/adv-mlp-{name}")
     region = pixel_ball(dataset("mnist").image(image), "inf", radius, entry.normalisation, True)
     label = int(entry.network.predict(region.center))
-    proof = certify(entry.network, region, label).certificates()
+    proof = certify(entry.network, region, label, method=method).certificates()
     assert proof.proven and {f.by for f in proof.findings} == {"exact"}
     assert len(margins(proof)) == 9 and all(Fraction(claim["bound"]) < 0 for claim in margins(proof))
-    assert any("leaves" in claim for claim in margins(proof)) == tree
+    assert any("leaves" in claim for claim in margins(proof)) == (method == "branch-and-bound")

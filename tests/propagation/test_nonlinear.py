@@ -1,5 +1,6 @@
 """Networks of every nonlinearity: no bound is below a sample, and LP-ALL is as tight as the linear program."""
 
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -22,12 +23,15 @@ from tightrope.networks import (
     Step,
     Tanh,
 )
+from tightrope.propagation import alpha, backsubstitution
+from tightrope.propagation.alpha import Triangles
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.margins import proven_margins
-from tightrope.propagation.operators import DenseOperator
+from tightrope.propagation.operators import DenseOperator, operators
+from tightrope.propagation.rounding import allowance
 from tightrope.properties import parse_vnnlib
 from tightrope.question import Limits, Question
 from tightrope.regions import Ball
@@ -85,6 +89,39 @@ def test_no_bound_is_below_a_sample(make, norm, rng):
                 found = bounds(network, InputSet.from_balls([region]), name)
                 for low, high, seen in zip(found.lower, found.upper, hidden, strict=True):
                     assert (low.numpy() <= seen).all() and (seen <= high.numpy()).all()
+
+
+@pytest.mark.parametrize("name", ["deepz", "crown"])
+def test_a_convolution_above_max_pooling(name, rng, monkeypatch):
+    """Bounded by patches it would be misread; in groups its lines must know their windows."""
+    first = Convolution(rng.standard_normal((2, 1, 3, 3)), rng.standard_normal(2), (1, 8, 8), 1, 1)
+    pool = MaxPool(first.output_shape, 2, 2)
+    second = Convolution(rng.standard_normal((2, 2, 3, 3)), rng.standard_normal(2), pool.output_shape, 1, 1)
+    last = Dense(rng.standard_normal((3, second.output_size)), rng.standard_normal(3))
+    network = FeedForward((first, second, last), "", (pool, ReLU()))
+    x = rng.standard_normal((3, 64))
+    inputs = InputSet.boxes(x - 0.05, x + 0.05)
+    monkeypatch.setattr(backsubstitution, "CACHED", 200)
+    with torch.no_grad():
+        found = bounds(network, inputs, name)
+    whole = bounds(network, inputs, name)  # with gradients, all at once
+    torch.testing.assert_close(found.output_upper, whole.output_upper, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.lower, whole.lower, rtol=1e-9, atol=1e-9)
+
+
+def test_the_allowance_counts_the_terms_below_max_pooling(rng):
+    """A form above one window goes back to a sum over all 900 of its inputs."""
+    n, unit = 900, torch.finfo(torch.float64).eps / 2
+    first = Dense(rng.standard_normal((n, 1)), np.zeros(n))
+    network = FeedForward((first, Dense([[1.0], [0.0]], [0.0, 0.0])), "", (MaxPool((1, 30, 30), 30, 30),))
+    inputs = InputSet.boxes(np.array([0.5]), np.array([1.0]))
+    found = bounds(network, inputs, "crown")
+    terms = np.abs(first.weight).sum()
+    assert float(allowance(network, inputs, found)) > n * unit * terms
+    layers = operators(network)
+    triangles = Triangles(layers[:1], found.lower, found.upper)
+    one = torch.ones(1, 1, 1, dtype=torch.float64)
+    assert float(alpha.allowance(one, one[0], triangles, inputs)) > n * unit * terms
 
 
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
@@ -161,6 +198,18 @@ def test_steps_are_not_trusted_where_rounding_decides():
     for name in ("box", "deepz", "crown", "lp-all"):
         low = proven_margins(network, Ball([0.0], 0.0, np.inf), 0, name)[1]  # 1 - step(0), which is 0 or 1
         assert low >= 1.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_are_not_trusted_where_the_rounding_of_a_composition_decides(method):
+    """The sum of the biases is -2^-52, and in float64, one after the other, 2^-52."""
+    unit = 2.0**-52
+    biases = [1.0, *[0.75 * unit] * 8, -(1 + 7 * unit)]
+    middle = Composition(tuple(Dense([[1.0]], [bias]) for bias in biases))
+    assert middle.dense()[1].item() == unit and sum(map(Fraction, biases)) == -Fraction(unit)
+    last = Dense([[0.0], [-2.0]], [0.0, 1.0])
+    network = FeedForward((Dense([[1.0]], [0.0]), middle, last), "", (ReLU(), Step()))
+    assert proven_margins(network, Ball([-1.0], 0.5, np.inf), 0, method)[1] >= 1  # what it is everywhere
 
 
 def test_certify_certifies_and_falsifies(rng):

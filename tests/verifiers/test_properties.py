@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tightrope.checker import relu
 from tightrope.errors import InputError
 from tightrope.networks import Dense, FeedForward
 from tightrope.properties import Property, parse_vnnlib
@@ -220,3 +221,13 @@ def test_one_time_limit_for_the_whole_property():
     report = certify_property(net, question, Limits(time=1e-4))
     assert report.verdict is Verdict.UNKNOWN and report.timeout and "time limit" in report.reason
     assert competition_text(report) == "timeout\n"
+
+
+@pytest.mark.filterwarnings("ignore:.* in matmul")
+def test_outputs_that_overflow_are_an_error_by_name(monkeypatch):
+    """A network that is too large for rational numbers, with outputs too large for float64."""
+    monkeypatch.setattr(relu, "EXACT_UP_TO", 0)
+    large = FeedForward.dense(([[1e200]], [[1e200]]), ([0.0], [0.0]))
+    asked = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 2))(assert (>= X_0 1))(assert (>= Y_0 1))"
+    with pytest.raises(InputError, match="not finite"):
+        certify_property(large, parse_vnnlib(asked), Limits(time=1.0))

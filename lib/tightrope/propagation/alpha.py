@@ -37,7 +37,7 @@ from tightrope.networks.activations import RELU, Activation
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS, array, carried, reached, times
 from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator
-from tightrope.propagation.rounding import PER_NEURON, TINY
+from tightrope.propagation.rounding import PER_NEURON, TINY, pooled
 
 STEPS = 40
 #: First step of a slope, of a multiplier (relative to its form's size), and what each becomes after every step.
@@ -360,7 +360,8 @@ def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]
 def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dual: Dual | None = None) -> Tensor:
     """What to add to bounds (N, m) computed in float64 so that rounding cannot have made them too small."""
     found = sizes(triangles, inputs)
-    operations = 2 * sum(layer.inputs + PER_NEURON for layer in triangles.layers) + A.shape[-1] + PER_NEURON
+    terms = sum(layer.inputs + pooled(layer) + PER_NEURON for layer in triangles.layers)
+    operations = 2 * terms + A.shape[-1] + PER_NEURON
     below = torch.maximum(inputs.lower.abs(), inputs.upper.abs()).sum(1, keepdim=True)
     below = 1 + below + sum(size.sum(1, keepdim=True) for _, size in found)
     total = torch.matmul(A.abs(), found[-1][1][..., None])[..., 0] + constant.abs() + TINY * below

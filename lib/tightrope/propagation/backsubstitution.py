@@ -120,7 +120,8 @@ def layer_bounds(
     """
     if not torch.is_grad_enabled() and inputs.radius is None and isinstance(layer, ConvolutionOperator):
         below = [one for one in layers if isinstance(one, ConvolutionOperator)]
-        if len(below) == len(layers) and (found := _patches(layer, below, lines, inputs)) is not None:
+        plain = len(below) == len(layers) and all(line.windows is None for line in lines)  # pooling moves the places
+        if plain and (found := _patches(layer, below, lines, inputs)) is not None:
             return found
     widest = max(layer.inputs, *(below.inputs for below in layers), *(below.outputs for below in layers))
     group = max(1, LARGEST // (widest * len(inputs)))

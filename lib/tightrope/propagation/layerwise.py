@@ -120,13 +120,14 @@ def layerwise_each(
         loose = bounds(layers, inputs, "deepz", truth)
         triangles = _widened(layers[:-1], loose.lower, loose.upper, inputs)
         A, constant = specification(layers[-1], truth)
-        constant = constant + 2.01 * composed(layers, inputs, triangles).max(1, keepdim=True).values
         others = torch.arange(layers[-1].outputs) != truth[:, None]
         A, constant = A[others].reshape(len(A), -1, A.shape[2]), constant[others].reshape(len(A), -1)
         goal = 0.0 if decide else None
 
         def margins(rows: Tensor, triangles: Triangles, steps: int) -> list[Layerwise]:
-            part = A[rows], constant[rows], triangles, inputs.rows(rows)
+            own_inputs = inputs.rows(rows)
+            inexact = 2.01 * composed(layers, own_inputs, triangles).max(1, keepdim=True).values
+            part = A[rows], constant[rows] + inexact, triangles, own_inputs
             margin, dual, points = _margins(*part, steps=steps, dtype=dtype, goal=goal)
             every = torch.zeros(others[rows].shape, dtype=torch.float64)
             every[others[rows]] = margin.flatten()
@@ -189,6 +190,7 @@ def tighten(
     layer, lower, upper = triangles.layers[i], triangles.lower[i].clone(), triangles.upper[i].clone()
     below = Triangles(triangles.layers[:i], triangles.lower[:i], triangles.upper[:i])
     reduced, keep = below.alive()
+    inexact = 1.01 * composed(triangles.layers[: i + 1], inputs, below)  # a step is decided for both networks or not
     unstable = torch.tensor(layer.activation.undecided(lower.numpy(), upper.numpy()))
     # Every problem's unstable neurons first; those with fewer than others go on with stable ones.
     order = unstable.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(unstable.sum(1).max())]
@@ -198,7 +200,7 @@ def tighten(
         W, b = _rows(layer, rows)[..., keep[-1]], layer.bias[rows]
         forms, constant = torch.cat([W, -W], 1), torch.cat([b, -b], 1)
         found = minimise(forms, constant, reduced, inputs, steps=steps, dtype=dtype)
-        high, low = found.bound.split(rows.shape[1], 1)
+        high, low = (side + inexact.gather(1, rows) for side in found.bound.split(rows.shape[1], 1))
         upper.scatter_(1, rows, torch.minimum(upper.gather(1, rows), high))
         lower.scatter_(1, rows, torch.maximum(lower.gather(1, rows), -low))
         for n, own in enumerate(kept or ()):

@@ -62,7 +62,8 @@ class Lines:
         """Return the lines of other neurons or images: `change` takes the slopes and intercepts of all to theirs."""
         lower = change(self.lower_slope)
         upper = lower if self.parallel else change(self.upper_slope)
-        return Lines(lower, change(self.lower_intercept), upper, change(self.upper_intercept))
+        least, most = change(self.lower_intercept), change(self.upper_intercept)
+        return Lines(lower, least, upper, most, self.windows, self.inputs)
 
 
 def _chord(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

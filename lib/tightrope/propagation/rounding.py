@@ -70,6 +70,7 @@ def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds:
             error = layer.absolute(error) + 2 * operations * unit * value
             if i == len(layers) - 1:
                 break
+            operations += pooled(layer)
             # slope times preactivation, and an intercept of at most the larger bound
             one, low, high = layer.activation, bounds.lower[i], bounds.upper[i]
             size = carried(one, value, low, high) + reached(one, low, high)
@@ -77,6 +78,11 @@ def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds:
         # A margin is the difference of two rows; the sums above are rounded themselves.
         error = error + composed(layers, inputs, bounds)
         return 2.01 * error.max(1, keepdim=True).values
+
+
+def pooled(layer: Affine) -> int:
+    """How many more terms a sum over a layer's outputs has below max pooling than the layer above has inputs."""
+    return 0 if layer.activation.windows is None else layer.outputs
 
 
 def composed(layers: Sequence[Affine], inputs: InputSet, bounds: _Ends) -> Tensor:

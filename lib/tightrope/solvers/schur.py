@@ -25,8 +25,8 @@ SHORTEST, LONGEST = 16, 256
 #: Diagonal blocks of W up to which W M W' is added up from them, block of M by block; and products for each of them,
 #: because adding up a pair of blocks takes as long as a hundred and more entries of the whole matrix of products.
 DIAGONALS, PRODUCTS_PER_DIAGONAL = 200, 12
-#: Squares of the tip for each other constraint from which on their block of M is not formed.
-MANY_SQUARES = 4
+#: Squares of the tip for each other constraint, or for FEW if those are fewer, above which their block is not formed.
+MANY_SQUARES, FEW = 4, 16
 
 
 class SchurComplement:
@@ -78,7 +78,7 @@ class SchurComplement:
         if simple and self._W.shape[0] == self._W.shape[1]:
             self.order = np.argsort(self._W.indices)
             self._scale = self._W.data[self.order]
-            if len(self._tips) > MANY_SQUARES * len(self._left):
+            if len(self._tips) > MANY_SQUARES * max(FEW, len(self._left)):
                 self.eliminated = len(self._tips)
         else:
             self.order = np.arange(self._W.shape[0])

@@ -21,7 +21,7 @@ import numpy as np
 
 from tightrope.arguments import require_network
 from tightrope.attacks import pgd
-from tightrope.checker.numbers import Exact
+from tightrope.checker.numbers import Exact, Refused
 from tightrope.checker.relu import enclosed_outputs, is_small
 from tightrope.checker.relu_network import Network
 from tightrope.errors import InputError
@@ -175,7 +175,10 @@ class _Search:
 
     def _check(self, number: int, point: list[Fraction]) -> None:
         if self.network.is_relu:
-            low, high, _ = enclosed_outputs(self.exact, Exact.rational(point))
+            try:
+                low, high, _ = enclosed_outputs(self.exact, Exact.rational(point))
+            except Refused:  # they overflow
+                return
         else:  # the nonlinearities are enclosed in float64, of a box around the point
             ends = ([np.nextafter(float(value), side) for value in point] for side in (-np.inf, np.inf))
             enclosed = proven_outputs(self.network, *map(np.array, ends))
