@@ -58,6 +58,7 @@ def run(
         raise InputError(f"jobs: expected at least 1, got {jobs}")
     if scheduler and jobs is not None:
         raise InputError("jobs, scheduler: give one of them; the workers of a scheduler are started beside it")
+    missing: dict[int, list[Mapping]] = {}
     with Board([one.result.name for one in runs]) as board, _stoppable(board):
         try:
             with ExitStack() as stack:
@@ -69,12 +70,16 @@ def run(
                     client = stack.enter_context(workers.local_workers(jobs))
                 if client is not None and any(tasks.values()):
                     errors |= _solve_ahead(runs, tasks, client, board)
-            missing = {number: cases for number, cases in missing.items() if number not in errors}
-            errors |= _execute(runs, missing, board, force or fresh, jobs or min(processors(), AT_A_TIME))
+            ready = {number: cases for number, cases in missing.items() if number not in errors}
+            errors |= _execute(runs, ready, board, force or fresh, jobs or min(processors(), AT_A_TIME))
             return [errors[number] for number in sorted(errors)]
         except KeyboardInterrupt:
+            done = board.done
+            if missing:  # a row may be there that the board has not heard of
+                with Store() as store:
+                    done = board.total - sum(len(store.missing(cases)) for cases in missing.values())
             raise Stopped(
-                f"{board.done} of {board.total} cases have their rows; "
+                f"{done} of {board.total} cases have their rows; "
                 f"the same command{' without --fresh' if fresh else ''} continues there"
             ) from None
 
