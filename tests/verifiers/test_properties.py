@@ -145,6 +145,8 @@ def test_a_counterexample_lies_in_the_files_own_box():
     fixed = certify_property(net, parse_vnnlib(text.format("0.1") + "(assert (>= X_0 0.1))"))
     assert fixed.point == (Fraction("0.1"),)  # which no float64 is
     assert competition_text(fixed).startswith("sat\n((X_0 0.1)\n(Y_0 0.1")
+    third = LINE + "(assert (= X_0 (- (/ 1 3))))(assert (<= Y_0 0))"  # which no decimal is either
+    assert competition_text(certify_property(net, parse_vnnlib(third))).startswith("sat\n((X_0 (- (/ 1 3)))")
 
 
 def holds_exactly(net: FeedForward, report: PropertyReport, question: Property) -> bool:

@@ -315,14 +315,15 @@ def competition_text(report: PropertyReport) -> str:
 
 
 def _decimal(value: Fraction) -> str:
-    """Return a fraction as a decimal, exactly; if it has none, as the nearest float64."""
+    """Return a fraction exactly: as a decimal, or if it has none as the quotient that SMT-LIB writes."""
     twos, fives, rest = 0, 0, value.denominator
     while rest % 2 == 0:
         rest, twos = rest // 2, twos + 1
     while rest % 5 == 0:
         rest, fives = rest // 5, fives + 1
     if rest > 1:
-        return repr(float(value))
+        quotient = f"(/ {abs(value.numerator)} {value.denominator})"
+        return quotient if value > 0 else f"(- {quotient})"
     places = max(twos, fives)
     digits = value.numerator * 10**places // value.denominator
     return format(Decimal(digits).scaleb(-places, Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)), "f")
