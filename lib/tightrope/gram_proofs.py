@@ -95,13 +95,15 @@ def _solve(asked: gram.Question, scale: np.ndarray, slack: float, time_limit: fl
     """Return sigma, tau and gram as a file has them, or None if the solver gives none."""
 
     def scaled(polynomial: gram.Polynomial) -> tuple[dict, float]:
-        found = {e: float(value) * float(np.prod(scale**e)) for e, value in polynomial.items()}
+        own = by_exponents(polynomial, asked.size)
+        found = {e: float(value) * float(np.prod(scale**e)) for e, value in own.items()}
         size = max(map(abs, found.values()), default=0.0) or 1.0
         return {e: value / size for e, value in found.items()}, size
 
     objective, unit = scaled(asked.margin)
-    for e in asked.mid:
-        square = tuple(2 * i for i in e)
+    low, mid = (np.array([exponents(m, asked.size) for m in basis]) for basis in (asked.low, asked.mid))
+    for e in mid:
+        square = tuple((2 * e).tolist())
         objective[square] = objective.get(square, 0.0) + slack
     inequalities, equalities = (list(map(scaled, part)) for part in (asked.inequalities, asked.equalities))
     program = lasserre(objective, [g for g, _ in inequalities], [e for e, _ in equalities], asked.size)
@@ -109,7 +111,7 @@ def _solve(asked: gram.Question, scale: np.ndarray, slack: float, time_limit: fl
     if found is None or not all(np.isfinite(part).all() for part in (*found[0], found[1])):
         return None
     (first, *others), tau = found
-    low, mid = (1 / np.prod(scale ** np.array(basis), axis=1) for basis in (asked.low, asked.mid))
+    low, mid = (1 / np.prod(scale**basis, axis=1) for basis in (low, mid))
     least = LEAST * max((float(np.abs(Q).max()) for Q in others), default=0.0)
     sigma = [
         _triangle((semidefinite_part(Q) + least * np.eye(len(low))) * np.outer(low, low) * unit / size)
@@ -122,7 +124,7 @@ def _solve(asked: gram.Question, scale: np.ndarray, slack: float, time_limit: fl
 
 def _bound(asked: gram.Question, scale: np.ndarray, own: Mapping[str, np.ndarray]) -> float | None:
     """Return the bound that these arrays prove, as far as floating point can tell; None if it is none."""
-    mid = np.prod(scale ** np.array(asked.mid), axis=1)
+    mid = np.array([np.prod(scale ** exponents(m, asked.size)) for m in asked.mid])
     G = gram.completed(asked, Fraction(0), *gram.read(asked, own)).floats() * np.outer(mid, mid)
     try:
         half = np.linalg.solve(np.linalg.cholesky(G[1:, 1:]), G[1:, 0])
@@ -130,6 +132,16 @@ def _bound(asked: gram.Question, scale: np.ndarray, own: Mapping[str, np.ndarray
         return None
     value = float(half @ half - G[0, 0])
     return value + 1e-9 * (1 + abs(value))
+
+
+def by_exponents(polynomial: gram.Polynomial, size: int) -> dict[tuple[int, ...], Fraction]:
+    """Return the coefficients of the checker's polynomial by the exponents of its variables."""
+    return {exponents(monomial, size): value for monomial, value in polynomial.items()}
+
+
+def exponents(monomial: gram.Monomial, size: int) -> tuple[int, ...]:
+    """Return the exponents of the checker's monomial, whose variable 0 is 1."""
+    return tuple(monomial.count(i) for i in range(1, size + 1))
 
 
 def _triangle(matrix: np.ndarray) -> np.ndarray:

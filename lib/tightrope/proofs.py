@@ -185,9 +185,7 @@ def margins(question: Question, duals: Sequence[DualBound]) -> Proof:
         yield from _shorter((claim, multipliers))
 
         def form(found: dict) -> np.ndarray:
-            read = theory.multipliers(found, network.width, exact_region.size)
-            state = theory.state_form(exact, exact_region, read)
-            return (state + theory.objective(exact, label, target, Fraction(0))).floats()
+            return theory.margin_form(exact, exact_region, label, target, Fraction(0), found).floats()
 
         value, found = _nudged(form, _around(network, region, multipliers), bound)
         if value is not None:
@@ -396,9 +394,10 @@ def _tree(
     exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*region.stated())
 
     def form(found: dict, leaf: int) -> np.ndarray:
-        read = phase_theory.Multipliers.read(found, 0, network.width, exact_region.size)
-        bounds, labels = (low[leaf], high[leaf]), (claim["label"], claim["target"])
-        return phase_theory.margin_form(exact, exact_region, *labels, Fraction(0), bounds, read).floats()
+        about = claim["label"], claim["target"], Fraction(0), (low[leaf], high[leaf])
+        S = phase_theory.margin_form(exact, exact_region, *about, found, 0).floats()
+        kept = np.append(0, 1 + np.flatnonzero(S[1:].any(1)))  # of neurons whose sign is known there is nothing
+        return S[np.ix_(kept, kept)]
 
     values, changed = [bound], []
     for leaf, own in enumerate(rows):

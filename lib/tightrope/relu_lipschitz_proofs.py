@@ -155,10 +155,10 @@ def _candidates(
 def _proposed(states: theory.States, norm: str, coefficients: dict[str, np.ndarray]) -> float:
     """Return the bound that these coefficients prove, as far as floating point can tell."""
     try:
-        spare, corner, side, core = theory.Quadratics(states, norm, coefficients).remainder()
+        form = theory.quadratics(states, norm, coefficients).matrix().floats()
     except Refused:
         return np.inf
-    row, matrix = side.floats(), core.floats()
+    row, matrix = form[0, 1:], form[1:, 1:]
     kept = np.abs(matrix).any(1) | (row != 0)
     row, matrix = row[kept], matrix[np.ix_(kept, kept)]
     scale = 1 / np.sqrt(np.maximum(matrix.diagonal(), 1e-300))
@@ -166,7 +166,7 @@ def _proposed(states: theory.States, norm: str, coefficients: dict[str, np.ndarr
     if len(row) and np.linalg.eigvalsh(matrix)[0] <= 1e-11:
         return np.inf
     need = float(row @ np.linalg.solve(matrix, row)) if len(row) else 0.0
-    return need - float(corner.fraction() + spare)
+    return need - float(form[0, 0])
 
 
 # quadratic functions of neurons ------------------------------------------------------------------------------------

@@ -48,8 +48,8 @@ def largest_margin(network: MonDEQ, region: regions.Region, label: int, target: 
     assert region.size == 1
     reach = region.half.fractions()[0] if region.half is not None else region.radius
     low, high = -reach, reach
-    if region.lower is not None:
-        low, high = max(low, region.lower.fractions()[0]), min(high, region.upper.fractions()[0])
+    if region.box is not None:
+        low, high = max(low, region.box[0].fractions()[0]), min(high, region.box[1].fractions()[0])
     for slope, end in (
         zip(*(part.fractions() for part in (region.rows, region.ends)), strict=True) if region.rows else ()
     ):

@@ -252,7 +252,7 @@ def test_convolutions_and_compositions_are_read_as_they_are(by, monkeypatch):
             for step in layer:
                 y = step.forward(y) + step.bias
             assert np.allclose(y, W @ x + b, atol=1e-12)
-            assert (layer[-1].absolute(np.ones(layer[-1].shape[1])) > 0).all()
+            assert (layer[-1].forward(np.ones(layer[-1].shape[1]), absolute=True) > 0).all()
         region = Ball(rng.standard_normal(40), 0.1, INFINITY)
         label = int(network.predict(region.center))
         proof = relu_proofs.linear(Question(network, region, label), "crown")

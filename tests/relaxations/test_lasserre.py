@@ -9,9 +9,10 @@ from tightrope.attacks import pgd
 from tightrope.checker import gram, regions
 from tightrope.checker import mondeq as mondeq_checker
 from tightrope.errors import InputError, RegionError
+from tightrope.gram_proofs import by_exponents
 from tightrope.question import Limits, Question
 from tightrope.regions import INFINITY, Ball
-from tightrope.relaxations.lasserre import lasserre
+from tightrope.relaxations.lasserre import exponents_of_degree, lasserre
 from tightrope.verifiers.robustness import certify
 
 
@@ -37,8 +38,10 @@ def test_functionals_of_true_points_are_feasible():
     network, region, label, target = question(1, INFINITY, 0.5, p=3, p0=2)
     exact = regions.read(*region.stated())
     asked = gram.question(mondeq_checker.Network.read(proofs.arrays_of(network)[1]), exact, label, target)
-    relaxed = lasserre(asked.margin, asked.inequalities, asked.equalities, asked.size)
-    exponents = np.array(gram.monomials(asked.size, 4))
+    margin, *known = (by_exponents(part, asked.size) for part in (asked.margin, *asked.inequalities, *asked.equalities))
+    count = len(asked.inequalities)
+    relaxed = lasserre(margin, known[:count], known[count:], asked.size)
+    exponents = np.array([e for degree in range(5) for e in exponents_of_degree(asked.size, degree)])
     for x in region.sample(5, np.random.default_rng(0)):
         v = np.concatenate([network.equilibrium(x, tolerance=1e-12), x - region.center])
         L = np.prod(v**exponents, axis=1)

@@ -12,16 +12,14 @@ import numpy as np
 
 from tightrope.checker.claims import array, check_labels, region_of, row, rows, vector
 from tightrope.checker.file import Certificate
-from tightrope.checker.numbers import Exact, Refused, above, diagonal, stack
+from tightrope.checker.forms import ONE, Form, Quadratic
+from tightrope.checker.numbers import Exact, Refused, dense
 from tightrope.checker.positive import is_semidefinite
 from tightrope.checker.regions import Region
 
 ARRAYS = ("W", "U", "u", "C", "c")
 #: Arrays of multipliers: of the states, of the region, and of a polytope's rows.
 MULTIPLIERS = ("t", "mu", "nu", "q", "clip", "rows")
-HALF = Fraction(1, 2)
-#: Inputs of a polytope whose quadratic form may be dense: a second or two.
-LARGEST = 128
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,7 @@ class Network:
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray]) -> "Network":
         """Return the network of these arrays, refusing missing ones and shapes that do not fit."""
-        missing = [name for name in ARRAYS if name not in arrays]
-        if missing:
+        if missing := [name for name in ARRAYS if name not in arrays]:
             raise Refused(f"network: expected the arrays {', '.join(ARRAYS)}; {', '.join(missing)} is missing")
         W, U, u, C, c = (np.asarray(arrays[name], float) for name in ARRAYS)
         p, K = u.size, c.size
@@ -46,15 +43,22 @@ class Network:
             raise Refused("network: the shapes of W, U, u, C, c do not fit each other")
         return cls(*map(Exact.of, (W, U, u, C, c)))
 
-    def difference(self, label: int, target: int) -> tuple[Exact, Fraction]:
+    def difference(self, label: int, target: int) -> tuple[Exact, Exact]:
         """Return C_target - C_label (p,) and c_target - c_label, refusing what are not two labels."""
         check_labels(label, target, len(self.c))
-        return self.C[target] - self.C[label], (self.c[target] - self.c[label]).fraction()
+        return self.C[target] - self.C[label], self.c[target] - self.c[label]
+
+    def spare(self, label: int, target: int, bound: Fraction, z: Form) -> Quadratic:
+        """Return the form bound - (F_target - F_label) of states z (p,)."""
+        xi, constant = self.difference(label, target)
+        form = Quadratic(bound - constant.fraction())
+        form.add(-xi, z)
+        return form
 
     def prove_monotone(self, m: Fraction = Fraction(0)) -> None:
         """Prove v'(I - W)v > m ||v||^2 for v != 0, from which there is one equilibrium for each input."""
-        identity = Exact.identity(len(self.u))
-        if m < 0 or not is_semidefinite(symmetric(identity - self.W) - identity * m, strictly=True):
+        M = dense(Exact.ones(len(self.u))) * (1 - m) - (self.W + self.W.T) * Fraction(1, 2)
+        if m < 0 or not is_semidefinite(M, strictly=True):
             raise Refused("network: I - W is not proven to be strongly monotone, with the constant m if one is stated")
 
     def bias(self, region: Region) -> tuple[Exact, Exact]:
@@ -63,19 +67,29 @@ class Network:
             raise Refused(f"region: expected {self.U.shape[1]} coordinates, got {len(region.centre)}")
         return self.U @ region.centre + self.u, region.seen(self.U)
 
+    def preactivation(self, region: Region, z: Form) -> Form:
+        """Return h (p,) of states z at the inputs of the region."""
+        b, V = self.bias(region)
+        return self.W @ z + V @ inputs(region) + Form.constant(b)
+
+
+def inputs(region: Region) -> Form:
+    """Return d (n,), without the coordinates that cannot move."""
+    return Form({"d": Exact.of(region.free)})
+
 
 # theories ------------------------------------------------------------------------------------------------------------
 
 
-def margins(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> Callable[..., None]:
-    """Theory mondeq-order-1, also of a file with `more` arrays."""
-    network, region = Network.read(arrays), region_of(file, *more, *MULTIPLIERS)
+def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory mondeq-order-1."""
+    network, region = Network.read(arrays), region_of(file, *MULTIPLIERS)
 
     def prove(number: int, label: int, target: int, bound: Fraction, leaves: int = 0) -> None:
         if leaves:
             raise Refused("leaves: they are of files with bounds l, u")
-        m = multipliers(rows(file.arrays, MULTIPLIERS, number), len(network.u), region.size)
-        if not is_semidefinite(state_form(network, region, m) + objective(network, label, target, bound)):
+        own = rows(file.arrays, MULTIPLIERS, number)
+        if not is_semidefinite(margin_form(network, region, label, target, bound, own)):
             raise Refused("the multipliers do not prove the bound")
 
     return prove
@@ -87,10 +101,17 @@ def ellipsoid(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[.
     Q, b, K = Exact.of(array(file.arrays, "Q")), Exact.of(array(file.arrays, "b")), len(network.c)
     if Q.shape != (K, K) or b.shape != (K,):
         raise Refused(f"Q, b: expected the shapes ({K}, {K}) and ({K},)")
-    offset, through = Q @ network.c + b, Q @ network.C  # Q F + b = offset + through z
-    corner = Exact.rational(Fraction(1)) - offset @ offset
-    inside = bordered(corner, -(through.T @ offset), -(through.T @ through))
-    if not is_semidefinite(state_form(network, region, multipliers(file.arrays, len(network.u), region.size)) + inside):
+
+    def add_square(form: Quadratic, y: Form, factor: Fraction) -> None:
+        """Add factor ||Q y + b||^2."""
+        at = Q @ y + Form.constant(b)
+        form.add(Exact.ones(K) * factor, at, at)
+
+    form, z = Quadratic(Fraction(1)), Form({"z": Exact.ones(len(network.u))})
+    add_square(form, network.C @ z + Form.constant(network.c), Fraction(-1))
+    subtract_products(form, network, region, file.arrays)
+    form.minimise("d")
+    if not form.is_nonnegative():
         raise Refused("the multipliers do not prove that the ellipsoid holds the image")
 
     def prove(_: int, holds: object = "image", **margin: Any) -> None:
@@ -102,9 +123,12 @@ def ellipsoid(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[.
         check_labels(label, target, K)
         if multiplier < 0:
             raise Refused("multiplier: it is negative")
-        step = Exact.identity(K)[target] - Exact.identity(K)[label]
-        corner = Exact.rational(margin["bound"] - multiplier) + b @ b * multiplier
-        if not is_semidefinite(bordered(corner, Q.T @ b * multiplier - step * HALF, Q.T @ Q * multiplier)):
+        y, step = Form({"y": Exact.ones(K)}), np.zeros(K, int)
+        step[[target, label]] = 1, -1
+        form = Quadratic(margin["bound"] - multiplier)
+        form.add(-Exact.of(step), y)
+        add_square(form, y, multiplier)
+        if not form.is_nonnegative():
             raise Refused("the multiplier does not prove the bound")
 
     return prove
@@ -113,171 +137,81 @@ def ellipsoid(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[.
 def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
     """Theory mondeq-point."""
     network, region = Network.read(arrays), region_of(file, "point", "z")
-    known: set[Fraction] = set()
+    known: set[Fraction] = set()  # of constants m that are proven
 
     def prove(number: int, label: int, target: int, least: Fraction, m: Fraction) -> None:
         if m not in known:
             network.prove_monotone(m)
             known.add(m)
-        at = tuple(row(file.arrays, name, number) for name in ("point", "z"))
-        prove_point(network, region, at, (label, target), least, m)
+        point, z = (Exact.of(row(file.arrays, name, number)) for name in ("point", "z"))
+        xi, constant = network.difference(label, target)
+        network.bias(region)  # refuses another size
+        if z.shape != network.u.shape:
+            raise Refused(f"z: expected {len(network.u)} numbers")
+        y = (network.W @ z + network.U @ region.point(point) + network.u).positive()
+        off = network.W @ (z - y)
+        spare = (xi @ y + constant).fraction() - least
+        if spare < 0 or spare**2 * m**2 < (xi @ xi).fraction() * (off @ off).fraction():
+            raise Refused("the point's margin is not proven to be that large")
 
     return prove
 
 
-def prove_point(
-    network: Network,
-    region: Region,
-    at: tuple[np.ndarray, ...],
-    pair: tuple[int, int],
-    least: Fraction,
-    m: Fraction,
-) -> None:
-    """Prove F_target - F_label >= least for a (label, target) at a point with nearly its state, I - W > m proven."""
-    xi, constant = network.difference(*pair)
-    point, z = map(Exact.of, at)
-    network.bias(region)  # refuses another size
-    if z.shape != network.u.shape:
-        raise Refused(f"z: expected {len(network.u)} numbers")
-    y = (network.W @ z + network.U @ region.point(point) + network.u).maximum(Exact.zeros(len(z)))
-    off = network.W @ (z - y)
-    spare = (xi @ y).fraction() + constant - least
-    if spare < 0 or spare**2 * m**2 < (xi @ xi).fraction() * (off @ off).fraction():
-        raise Refused("the point's margin is not proven to be that large")
+# forms in z and d ----------------------------------------------------------------------------------------------------
 
 
-# forms in (1, z) -----------------------------------------------------------------------------------------------------
-
-
-def multipliers(arrays: Mapping[str, np.ndarray], p: int, n: int) -> dict[str, Exact]:
-    """Return t, mu, nu (p,), q (n,), and clip (n,) and rows if they are there, refusing wrong shapes and signs."""
-    found = {name: vector(arrays, name, p, signed=name == "t") for name in ("t", "mu", "nu")}
-    if "rows" in arrays:
-        found["rows"] = vector(arrays, "rows", np.size(arrays["rows"]))
-    return found | of_region(arrays, n)
-
-
-def of_region(arrays: Mapping[str, np.ndarray], n: int) -> dict[str, Exact]:
-    """Return the multipliers `q` and perhaps `clip` (n,) of a region; `q` may be one number for all coordinates."""
-    if "q" in arrays and np.shape(arrays["q"]) == (1,):
-        arrays = {**arrays, "q": np.repeat(arrays["q"], n)}
-    return {name: vector(arrays, name, n) for name in ("q", "clip") if name == "q" or name in arrays}
-
-
-def objective(network: Network, label: int, target: int, bound: Fraction) -> Exact:
-    """Return the form bound - (F_target - F_label) in (1, z), (1 + p, 1 + p)."""
-    xi, constant = network.difference(label, target)
-    return bordered(Exact.rational(bound - constant), -xi * HALF, Exact.zeros(len(xi), len(xi)))
-
-
-def state_form(network: Network, region: Region, m: Mapping[str, Exact]) -> Exact:
-    """Return a quadratic form in (1, z), (1 + p, 1 + p), that no state of the region makes positive.
-
-    It is a lower bound over all d of minus the sum of the products above, each of which is at least 0 at every state.
-    """
-    b, U = network.bias(region)
-    IW, t, mu, nu = Exact.identity(len(b)) - network.W, m["t"].column(), m["mu"], m["nu"]
-    table = stack([[(nu @ b).row(), -(mu + IW.T @ nu).row()], [-(t * b.column()), t * IW]])
-    D, Q = stack([[(nu @ U).row()], [-(t * U)]]), None
-    if "rows" in m:
-        first, linear, Q = _rows(region, m["rows"], len(b))
-        table, D = stack([[table[:1] + first], [table[1:]]]), D + linear
-    return without_inputs(region, m["q"], m.get("clip"), table, D, Q)
-
-
-def _rows(region: Region, flat: Exact, p: int) -> tuple[Exact, Exact, Exact | None]:
-    """Return row (1, 1 + p), D (1 + p, n) and Q (n, n) or None with -(e - R d)'M f = row y + y'D d + d'Q d.
-
-    f = (y, e - R d, half - d, half + d), y = (1, z), without the last three where M (k, r) has r = 1 + p columns.
-    """
-    R, e, half = region.rows, region.ends, region.half
-    if R is None or e is None or half is None:
-        raise Refused("rows: the region is no polytope")
-    (k, n), y = R.shape, 1 + p
-    if flat.shape not in ((k * y,), (k * (y + k + 2 * n),)):
-        raise Refused(f"rows: expected {k} times {y} multipliers for each claim, or {k} times {y + k + 2 * n}")
-    M = Exact(flat.integers.reshape(k, len(flat) // k), flat.scale)
-    row, D = -(e @ M[:, :y]).row(), M[:, :y].T @ R
-    if M.shape[1] == y:
-        return row, D, None
-    both, minus, plus = M[:, y : y + k], M[:, y + k : y + k + n], M[:, y + k + n :]
-    sides = minus + plus
-    constant = (e @ both @ e + e @ sides @ half).row()
-    linear = (e @ (both + both.T) @ R + e @ (minus - plus) + half @ sides.T @ R).row()
-    row = row - stack([[constant, Exact.zeros(1, p)]])
-    return row, stack([[D[:1] + linear], [D[1:]]]), symmetric(R.T @ (plus - minus) - R.T @ both @ R)
-
-
-def without_inputs(
-    region: Region,
-    q: Exact,
-    clip: Exact | None,
-    table: Exact,
-    D: Exact,
-    Q: Exact | None = None,
-    w: Exact | None = None,
+def margin_form(
+    network: Network, region: Region, label: int, target: int, bound: Fraction, arrays: Mapping[str, np.ndarray]
 ) -> Exact:
-    """Return S (r, r), y'S y <= y'(table y + D d) + d'Q d minus the region's products, for all d and y with y_0 = 1.
+    """Return the matrix of a form in (1, z): the bound is proven if it is semidefinite."""
+    form = network.spare(label, target, bound, Form({"z": Exact.ones(len(network.u))}))
+    subtract_products(form, network, region, arrays)
+    form.minimise("d")
+    return form.matrix()
 
-    The multipliers `q` and `clip` (n,) >= 0 are those of B(q, w) - sum q_j d_j^2 + w_j d_j and of
-    (d_j - a_j)(c_j - d_j); `table` is (r, r), `D` (r, n), `Q` (n, n), and `w` (n,), or None for 0.
-    """
-    constant, quad, free = region.largest(q, w), q, region.free
+
+def subtract_products(form: Quadratic, network: Network, region: Region, arrays: Mapping[str, np.ndarray]) -> None:
+    """Subtract the products of a file's multipliers with facts, each of which is at least 0 at every state."""
+    p = len(network.u)
+    z = Form({"z": Exact.ones(p)})
+    h = network.preactivation(region, z)
+    form.add(-vector(arrays, "t", p, signed=True), h - z, z)
+    form.add(-vector(arrays, "mu", p), z)
+    form.add(-vector(arrays, "nu", p), z - h)
+    subtract_of_region(form, region, arrays)
+    if "rows" in arrays:
+        _subtract_rows(form, region, vector(arrays, "rows", np.size(arrays["rows"])), z)
+
+
+def subtract_of_region(form: Quadratic, region: Region, arrays: Mapping[str, np.ndarray]) -> None:
+    """Subtract B(q, w) - sum q_j d_j^2 - w_j d_j and the products of `clip`; `q` may be one number for all."""
+    n, d = region.size, inputs(region)
+    given = array(arrays, "q")
+    q = vector({"q": np.repeat(given, n) if given.shape == (1,) else given}, "q", n)
+    w = vector(arrays, "w", n, signed=True) if "w" in arrays else None
+    form.add(-Exact.rational([region.largest(q, w)]), ONE)
+    form.add(q, d, d)
     if w is not None:
-        D = stack([[D[:1] + w.row()], [D[1:]]])
-    if clip is not None:
-        if region.lower is None or region.upper is None:
+        form.add(w, d)
+    if "clip" in arrays:
+        if region.box is None or region.norm == "inf":
             raise Refused("clip: the region is not clipped")
-        quad = q + clip
-        constant -= (clip * region.lower * region.upper).sum().fraction()
-        D = stack([[D[:1] - (clip * (region.lower + region.upper)).row()], [D[1:]]])
-    quad, D, size = quad[free], D[:, free], len(table) - 1
-    corner = bordered(Exact.rational(constant), Exact.zeros(size), Exact.zeros(size, size))
-    if Q is None:
-        return minimised(symmetric(table) - corner, D, quad, "q")
-    inverse = _inverse_up(diagonal(quad) + Q[np.ix_(free, free)])
-    return symmetric(table) - corner - D @ inverse @ D.T * Fraction(1, 4)
+        low, high = map(Form.constant, region.box)
+        form.add(-vector(arrays, "clip", n), d - low, high - d)
 
 
-def minimised(S: Exact, D: Exact, weight: Exact, name: str) -> Exact:
-    """Return S - D diag(weight)^-1 D' / 4, a little lower: at most y'S y + y'D d + d'diag(weight) d for all d.
-
-    `D` is (r, n), `weight` (n,) or one number for all, at least 0; above where a column of D is not 0.
-    """
-    moved = np.flatnonzero(np.abs(D.integers).any(0))
-    own = Exact(np.broadcast_to(weight.integers, D.shape[1:]), weight.scale)[moved]
-    if (weight.signs < 0).any() or (own.signs == 0).any():
-        raise Refused(f"{name}: a coordinate has a negative weight, or one that the network sees has none")
-    D = D[:, moved]
-    return S - D * _reciprocals(own).row() @ D.T * Fraction(1, 4)
-
-
-def bordered(corner: Exact, row: Exact, core: Exact) -> Exact:
-    """Return [[corner, row], [row', core]] (1 + p, 1 + p) of a number, a vector (p,) and a matrix (p, p)."""
-    return stack([[corner.row(), row.row()], [row.column(), core]])
-
-
-def symmetric(A: Exact) -> Exact:
-    """Return (A + A') / 2."""
-    return (A + A.T) * HALF
-
-
-def _reciprocals(quad: Exact) -> Exact:
-    """Return floats g_j >= 1 / quad_j for quad > 0, as exact numbers: short, where the inverses themselves are not."""
-    return Exact.of([above(1 / value) for value in quad.fractions()])
-
-
-def _inverse_up(M: Exact) -> Exact:
-    """Return floats G (n, n), G >= M^-1 for M > 0: a float inverse, a little larger, if [[M, I], [I, G]] >= 0."""
-    n, one = len(M), Exact.identity(len(M))
-    if n > LARGEST:
-        raise Refused(f"rows: products of two facts about the inputs are for at most {LARGEST} of these")
-    try:
-        inverse = np.linalg.inv(M.floats())
-    except np.linalg.LinAlgError:
-        inverse = np.full((n, n), np.nan)
-    for more in (1e-11, 1e-9, 1e-7):
-        G = Exact.of((inverse + inverse.T) / 2 + more * np.diag(np.abs(inverse).sum(1)))
-        if is_semidefinite(stack([[M, one], [one, G]])):
-            return G
-    raise Refused("q, rows: the form in the inputs is not proven to be positive")
+def _subtract_rows(form: Quadratic, region: Region, flat: Exact, z: Form) -> None:
+    """Subtract (e - R d)'M f for f = (1, z), or for f = (1, z, e - R d, half - d, half + d)."""
+    if region.rows is None or region.ends is None or region.half is None:
+        raise Refused("rows: the region is no polytope")
+    d, half = inputs(region), Form.constant(region.half)
+    cuts = Form.constant(region.ends) - region.rows @ d
+    k, y = len(cuts), 1 + len(z)
+    facts = [ONE, z] if len(flat) == k * y else [ONE, z, cuts, half - d, half + d]
+    width = sum(map(len, facts))
+    if len(flat) != k * width:
+        raise Refused(f"rows: expected {k} times {y} multipliers for each claim, or {k} times {width}")
+    M, start = Exact(flat.integers.reshape(k, width), flat.scale), 0
+    for fact in facts:
+        form.add(-M[:, start : start + len(fact)], fact, cuts)
+        start += len(fact)

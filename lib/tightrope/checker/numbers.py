@@ -1,9 +1,9 @@
 """Exact arrays: integers times one rational scale. A float stands for itself, since it is a dyadic rational."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import reduce
-from math import gcd, lcm, ldexp
+from math import gcd, inf, lcm, nextafter
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,6 @@ except ImportError:  # the same answers from Python's integers, several times sl
 
 #: Bits of numbers that may be rounded, below the largest of an array.
 BITS = 60
-
-Index = int | slice | list | tuple | np.ndarray
 
 
 class Refused(Exception):
@@ -34,7 +32,7 @@ class Exact:
 
     __slots__ = ("integers", "scale")
 
-    def __init__(self, integers: np.ndarray, scale: Fraction = Fraction(1)):
+    def __init__(self, integers: Any, scale: Fraction = Fraction(1)):
         self.integers, self.scale = np.asarray(integers, dtype=object), scale
 
     @classmethod
@@ -54,23 +52,19 @@ class Exact:
         return cls(_each(lambda n, k: int(n) << int(k), significand, shifts), Fraction(2) ** least)
 
     @classmethod
-    def rational(cls, values: Iterable[Fraction] | Fraction) -> "Exact":
-        """Return fractions, one or a list of them, over their common denominator."""
-        if isinstance(values, Fraction):
-            return cls(np.array(values.numerator, dtype=object), Fraction(1, values.denominator))
-        fractions = [Fraction(value) for value in values]
-        unit = lcm(*(value.denominator for value in fractions))
-        return cls(np.array([int(value * unit) for value in fractions], dtype=object), Fraction(1, unit))
+    def rational(cls, values: object) -> "Exact":
+        """Return a fraction, or an array or a list of them, over their common denominator."""
+        fractions = np.asarray(values, dtype=object)
+        unit = lcm(*(value.denominator for value in fractions.ravel()))
+        return cls(_each(lambda value: int(value * unit), fractions), Fraction(1, unit))
 
     @classmethod
     def zeros(cls, *shape: int) -> "Exact":
-        """Return zeros."""
         return cls(np.zeros(shape, dtype=object))
 
     @classmethod
-    def identity(cls, size: int) -> "Exact":
-        """Return the identity matrix."""
-        return cls(_each(int, np.eye(size, dtype=int)))
+    def ones(cls, *shape: int) -> "Exact":
+        return cls(np.ones(shape, dtype=object))
 
     def over(self, scale: Fraction) -> np.ndarray:
         """Return the integers over a scale of which this one's is a multiple."""
@@ -87,29 +81,25 @@ class Exact:
     def __neg__(self) -> "Exact":
         return Exact(-self.integers, self.scale)
 
+    def __abs__(self) -> "Exact":
+        return Exact(np.abs(self.integers), self.scale)
+
     def __mul__(self, other: "Exact | Fraction | int") -> "Exact":
         if isinstance(other, Exact):
             return Exact(self.integers * other.integers, self.scale * other.scale)
-        factor = Fraction(other)
-        if factor <= 0:
-            return Exact(self.integers * factor.numerator, self.scale / factor.denominator)
-        return Exact(self.integers, self.scale * factor)
+        if not isinstance(other, Fraction | int):
+            return NotImplemented
+        if other <= 0:  # a scale is above 0
+            return Exact(self.integers * other.numerator, self.scale / other.denominator)
+        return Exact(self.integers, self.scale * other)
 
     def __matmul__(self, other: "Exact") -> "Exact":
+        if not isinstance(other, Exact):
+            return NotImplemented
         return Exact(_product(self.integers, other.integers), self.scale * other.scale)
 
-    def __getitem__(self, index: Index) -> "Exact":
+    def __getitem__(self, index: Any) -> "Exact":
         return Exact(self.integers[index], self.scale)
-
-    @property
-    def T(self) -> "Exact":
-        """The transpose."""
-        return Exact(self.integers.T, self.scale)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-        return self.integers.shape
 
     def __len__(self) -> int:
         return len(self.integers)
@@ -117,17 +107,30 @@ class Exact:
     def __iter__(self) -> Iterator["Exact"]:
         return (self[i] for i in range(len(self)))
 
+    @property
+    def T(self) -> "Exact":
+        return Exact(self.integers.T, self.scale)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.integers.shape
+
+    @property
+    def signs(self) -> np.ndarray:
+        """-1, 0 or 1 for each entry, as integers."""
+        return np.asarray(np.sign(self.integers), dtype=int)
+
     def column(self) -> "Exact":
-        """Return a vector as a column."""
-        return self[:, None]
+        """Return a vector, or a number, as a column."""
+        return Exact(self.integers.reshape(-1, 1), self.scale)
 
     def row(self) -> "Exact":
         """Return a vector, or a number, as a row."""
         return Exact(self.integers.reshape(1, -1), self.scale)
 
-    def sum(self) -> "Exact":
-        """Return the sum of all entries, a number."""
-        return Exact(np.array(sum(self.integers.ravel().tolist()), dtype=object), self.scale)
+    def sum(self, axis: int | None = None) -> "Exact":
+        """Return the sum of all entries, or along an axis."""
+        return Exact(self.integers.sum(axis=axis), self.scale)
 
     def maximum(self, other: "Exact") -> "Exact":
         """Return the larger one, entry by entry."""
@@ -138,20 +141,16 @@ class Exact:
         """Return the smaller one, entry by entry."""
         return -((-self).maximum(-other))
 
-    def __abs__(self) -> "Exact":
-        return Exact(np.abs(self.integers), self.scale)
-
-    @property
-    def signs(self) -> np.ndarray:
-        """-1, 0 or 1 for each entry, as integers."""
-        return np.asarray(np.sign(self.integers), dtype=int)
+    def positive(self) -> "Exact":
+        """Return the larger one of each entry and 0."""
+        return Exact(np.maximum(self.integers, 0), self.scale)
 
     def fraction(self) -> Fraction:
         """Return the value of a number."""
         return int(self.integers) * self.scale
 
     def fractions(self) -> list[Fraction]:
-        """Return the values of a vector."""
+        """Return the values of all entries."""
         return [int(n) * self.scale for n in self.integers.ravel()]
 
     def floats(self) -> np.ndarray:
@@ -168,9 +167,26 @@ class Exact:
         return Exact.of(_each(lambda n: above(n * self.scale), self.integers).astype(float))
 
 
-def diagonal(entries: Exact) -> Exact:
-    """Return the matrix (n, n) with these entries (n,) on its diagonal."""
-    return Exact.identity(len(entries)) * entries.column()
+def common(one: Fraction, other: Fraction) -> Fraction:
+    """Return the largest scale of which both are integer multiples: gcd(a / b, c / d) = gcd(a d, c b) / (b d)."""
+    if one == other:
+        return one
+    top = gcd(one.numerator * other.denominator, other.numerator * one.denominator)
+    return Fraction(top, one.denominator * other.denominator)
+
+
+def times(one: Exact, other: Exact) -> Exact:
+    """Return the product of two matrices, where a vector stands for the diagonal matrix."""
+    if len(one.shape) == len(other.shape) == 1:
+        return one * other
+    if len(one.shape) == 1:
+        return one.column() * other
+    return one @ other if len(other.shape) == 2 else one * other.row()
+
+
+def dense(matrix: Exact) -> Exact:
+    """Return a matrix, where a vector stands for the diagonal one."""
+    return matrix if len(matrix.shape) == 2 else Exact(np.diag(matrix.integers), matrix.scale)
 
 
 def stack(blocks: list[list[Exact]]) -> Exact:
@@ -180,23 +196,17 @@ def stack(blocks: list[list[Exact]]) -> Exact:
 
 
 def nearest(value: Fraction) -> float:
-    """Return a float near a fraction; infinite where it is too large for one."""
-    shift = value.numerator.bit_length() - value.denominator.bit_length()
+    """Return the float nearest to a fraction; infinite where it is too large for one."""
     try:
-        return ldexp(float(value / Fraction(2) ** shift), shift)
+        return value.numerator / value.denominator  # Python rounds the quotient of integers correctly
     except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+        return inf if value > 0 else -inf
 
 
 def above(value: Fraction) -> float:
     """Return the smallest float that is at least a fraction."""
     found = nearest(value)
-    while np.isfinite(found) and Fraction(found) < value:
-        found = float(np.nextafter(found, np.inf))
-    below = float(np.nextafter(found, -np.inf))
-    while np.isfinite(below) and Fraction(below) >= value:
-        found, below = below, float(np.nextafter(below, -np.inf))
-    return found
+    return nextafter(found, inf) if found < value else found  # the comparison is exact
 
 
 def _each(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
@@ -206,18 +216,9 @@ def _each(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
     return found.reshape(arrays[0].shape)
 
 
-def common(one: Fraction, other: Fraction) -> Fraction:
-    """Return the largest scale of which both are integer multiples: gcd(a / b, c / d) = gcd(a d, c b) / (b d)."""
-    if one == other:
-        return one
-    top = gcd(one.numerator * other.denominator, other.numerator * one.denominator)
-    return Fraction(top, one.denominator * other.denominator)
-
-
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the product of integer matrices; by FLINT where it is there and the size is worth it."""
     if flint is None or a.ndim != 2 or b.ndim != 2 or min(*a.shape, *b.shape) < 8:
         return a @ b
     one, other = (flint.fmpz_mat(len(m), m.shape[1], m.ravel().tolist()) for m in (a, b))
-    found = one * other
-    return _each(int, np.array(found.entries(), dtype=object)).reshape(len(a), b.shape[1])
+    return _each(int, np.array((one * other).entries(), dtype=object)).reshape(len(a), b.shape[1])

@@ -4,35 +4,31 @@ README.md has the statement and the identity. Facts are affine forms that are at
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker import mondeq
 from tightrope.checker.claims import array, region_of, rows, vector
 from tightrope.checker.file import Certificate
-from tightrope.checker.mondeq import Network
-from tightrope.checker.numbers import Exact, Refused, stack
+from tightrope.checker.forms import ONE, Form
+from tightrope.checker.mondeq import Network, inputs, subtract_of_region
+from tightrope.checker.numbers import Exact, Refused, dense, stack
 from tightrope.checker.positive import is_semidefinite
 from tightrope.checker.regions import Region
 from tightrope.checker.trees import complete, in_leaf
 
-#: A fact's name, and whether it is one of each neuron or of each coordinate of the region.
-OF_NEURONS = ("z", "u-z", "z-h", "triangle", "h-l", "-h")
-FACTS = (*OF_NEURONS, "d-a", "c-d")
+#: Facts of each neuron, and of each coordinate of the region.
+FACTS = ("z", "u-z", "z-h", "triangle", "h-l", "-h", "d-a", "c-d")
 #: By what else a fact may be multiplied than by 1.
 FACTORS = ("z", "u-z")
 BOUNDS = ("l", "u", "h")
 SINGLE = ("t", "q", "clip", "w", *FACTS)
 PRODUCTS = tuple(f"{factor}*{fact}{end}" for factor in FACTORS for fact in FACTS for end in ("", " at"))
 
-_Fact = tuple[Exact, Exact | None, Exact | None, Exact | None]
 
-
-def margins(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> Callable[..., None]:
-    """Theory mondeq-phases, also with `more` arrays: l <= h <= u is proven first, and else refuses the whole file."""
-    network, region = Network.read(arrays), region_of(file, *more, "sign", *BOUNDS, *SINGLE, *PRODUCTS)
+def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+    """Theory mondeq-phases: l <= h <= u is proven first, and else refuses the whole file."""
+    network, region = Network.read(arrays), region_of(file, "sign", *BOUNDS, *SINGLE, *PRODUCTS)
     low, high = proven_bounds(file, network, region)
     p, taken, signed = len(low), 0, 0
 
@@ -49,12 +45,11 @@ def margins(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> 
             if (bounds[0] > bounds[1]).any():
                 continue  # there is no such state
             try:
-                own = Multipliers.read(file.arrays, number, p, region.size)
-                proven = is_semidefinite(margin_form(network, region, label, target, bound, bounds, own))
+                form = margin_form(network, region, label, target, bound, bounds, file.arrays, number)
+                if not is_semidefinite(form):
+                    raise Refused("the multipliers do not prove the bound")
             except Refused as refusal:
                 raise Refused(f"leaf {number - first + 1} of {len(signs)}: {refusal}") from None
-            if not proven:
-                raise Refused(f"leaf {number - first + 1} of {len(signs)}: the multipliers do not prove the bound")
 
     return prove
 
@@ -69,7 +64,7 @@ def proven_bounds(file: Certificate, network: Network, region: Region) -> tuple[
         raise Refused("h: it is not inside the bounds")
     network.prove_monotone()
     W, (b, _) = network.W, network.bias(region)
-    zero, identity = Exact.zeros(p), Exact.identity(p)
+    identity = dense(Exact.ones(p))
     lower, upper, h0 = Exact.of(low), Exact.of(high), Exact.of(start)
     with np.errstate(all="ignore"):
         slopes = np.where(low >= 0, 1.0, np.where(high <= 0, 0.0, high / (high - low)))
@@ -79,69 +74,113 @@ def proven_bounds(file: Certificate, network: Network, region: Region) -> tuple[
             raise Refused("l, u: the relaxed equation is singular") from None
     S, X = Exact.of(slopes), Exact.of(proposed).shortened()
     c = (-(S * lower)).maximum(upper - S * upper) * Exact.of((low < 0) & (high > 0))  # S h <= ReLU(h) <= S h + c
-    off = W @ h0.maximum(zero) + b - h0  # h0 is the preactivation where b is b - off
+    off = W @ h0.positive() + b - h0  # h0 is the preactivation where b is b - off
     slack = abs(identity - X @ (identity - W * S.row())) @ abs(lower).maximum(abs(upper))
-    middle, by_start, by_relu = X @ b, X @ off, X @ W * c.row()
-    by_input = X @ network.U
-
-    def up(parts: Exact) -> Exact:
-        positive = parts.maximum(Exact.zeros(*parts.shape))
-        return Exact(positive.integers.sum(1), positive.scale)
+    middle, by_start, by_relu, by_input = X @ b, X @ off, X @ W * c.row(), X @ network.U
 
     def most(sign: int, factor: Exact, more: Exact) -> Exact:
         """Return upper bounds of sign times factor h + more e."""
         parts = (by_relu * factor.column() + more) * sign
         reach = Exact.rational(region.reach(by_input * sign))
-        fixed = factor * (middle * sign + (-by_start * sign).maximum(zero) + reach + slack)
-        return fixed + up(parts)
+        return factor * (middle * sign + (-by_start * sign).positive() + reach + slack) + parts.positive().sum(1)
 
-    one = Exact.of(np.ones(p))
-    high_image = most(1, one, Exact.zeros(p, p)).minimum(most(1, S, identity * c.row()).maximum(zero))  # h <= z
-    low_image = -most(-1, one, Exact.zeros(p, p))
+    one, nothing = Exact.ones(p), Exact.zeros(p, p)
+    high_image = most(1, one, nothing).minimum(most(1, S, identity * c.row()).positive())  # h <= z
+    low_image = -most(-1, one, nothing)
     wrong = int(((upper - high_image).signs <= 0).sum() + ((low_image - lower).signs <= 0).sum())
     if wrong:
         raise Refused(f"l, u: {wrong} of {2 * p} bounds on h are not proven")
     return low, high
 
 
-@dataclass(frozen=True)
-class Multipliers:
-    """What a file holds for one claim or leaf."""
+def margin_form(
+    network: Network,
+    region: Region,
+    label: int,
+    target: int,
+    bound: Fraction,
+    bounds: tuple[np.ndarray, np.ndarray],
+    arrays: Mapping[str, np.ndarray],
+    number: int,
+) -> Exact:
+    """Return a matrix in (1, z) for row `number` of a file's multipliers: semidefinite, it proves the bound.
 
-    t: np.ndarray  # (p,), of z_i (h_i - z_i) = 0, which is 0 = 0 where the sign of h_i is known
-    q: Exact  # (n,), as clip of the region; see :func:`tightrope.checker.mondeq.without_inputs`
-    clip: Exact | None
-    w: Exact | None
-    #: Name -> (1 + 2 p, size), of each fact times 1, z_0, z_1, ..., u_0 - z_0, u_1 - z_1, ...
-    facts: Mapping[str, np.ndarray]
+    Of the neurons whose sign the bounds do not leave open the rows are 0.
+    """
+    low, high = bounds
+    free, active = (low < 0) & (high > 0), (low >= 0) & (high > 0)  # else z = 0
+    p, top, own = len(low), Exact.of(high).positive(), rows(arrays, SINGLE, number)
+    unknown = Form({"z": Exact.of(free)})
+    z, h = unknown + Form({"active": Exact.of(active)}), Form({"h": Exact.ones(p)})
+    form = network.spare(label, target, bound, z)
+    factors = {"": ONE, "z*": unknown, "u-z*": Form.constant(top * Exact.of(free)) - unknown}
+    for name, (fact, exists) in _facts(low, high, z, h, region).items():
+        for factor, first in factors.items():
+            m = np.zeros((len(first), len(exists)))
+            if factor:
+                _add_products(arrays, f"{factor}{name}", number, m)
+            elif name in own:
+                m[0] = vector(own, name, len(exists)).floats()
+            if not np.isfinite(m).all() or (m < 0).any():
+                raise Refused(f"{factor}{name}: a multiplier is negative or no finite number")
+            if m[:, ~exists].any():
+                raise Refused(f"{name}: there is no such fact of a neuron with these bounds, or of the region")
+            if factor and m[~free].any():
+                raise Refused(f"{name}: a factor belongs to a neuron whose sign is known")
+            if m.any():
+                form.add(-Exact.of(m), fact, first)
+    if "t" in own:  # of z_i (h_i - z_i) = 0
+        form.add(vector(own, "t", p, signed=True), z - h, unknown)
+    subtract_of_region(form, region, own)
 
-    @classmethod
-    def read(cls, arrays: Mapping[str, np.ndarray], number: int, p: int, n: int) -> "Multipliers":
-        """Return those of row `number`: row i of the arrays of SINGLE, all but `q` 0 where they are missing.
+    def beside(block: str) -> Exact:
+        """Return what (1, z) is multiplied with in the form for a block (p,)."""
+        found = ((size, form.blocks.get((name, block))) for name, size in (("1", 1), ("z", p)))
+        return stack([[Exact.zeros(size, p) if part is None else dense(part)] for size, part in found])
 
-        Of the products, `z*triangle at` and the like (r, 3) say in which row, and of which neuron and which fact, the
-        multipliers `z*triangle` (r,) are.
-        """
-        own, facts = rows(arrays, SINGLE, number), {}
-        for name in FACTS:
-            size = p if name in OF_NEURONS else n
-            values = np.zeros((1 + 2 * p, size))
-            if name in own:
-                values[0] = vector(own, name, size).floats()
-            for first, factor in zip((1, 1 + p), FACTORS, strict=True):
-                _products(arrays, f"{factor}*{name}", number, values[first : first + p])
-            if not np.isfinite(values).all() or (values < 0).any():
-                raise Refused(f"{name}: a multiplier is negative or no finite number")
-            if values.any():
-                facts[name] = values
-        t = vector(own, "t", p, signed=True).floats() if "t" in own else np.zeros(p)
-        inputs = mondeq.of_region(own, n)
-        w = vector(own, "w", n, signed=True) if "w" in own else None
-        return cls(t, inputs["q"], inputs.get("clip"), w, facts)
+    # z = h where a neuron is active: N times that leaves next to nothing of such z, which are between 0 and `top`.
+    identity = dense(Exact.ones(p))
+    if active.any():
+        system = (identity - network.W)[np.ix_(active, active)].floats()
+        try:
+            N = np.linalg.solve(system.T, -(beside("active") + beside("h") @ network.W)[:, active].floats().T).T
+        except np.linalg.LinAlgError:
+            raise Refused("the active neurons are not determined by the others") from None
+        whole = dense(Exact.ones(1 + p))
+        y = Form({"1": whole[:, :1], "z": whole[:, 1:]})
+        form.add(Exact.of(N).shortened() @ identity[active], z - h, y)
+    form.substitute("h", network.preactivation(region, z))
+    most = stack([[Exact.ones(1, 1), top.row()]])
+    form.add(-(most @ abs(beside("active")) @ top), ONE)
+    for name in ("1", "z"):
+        form.blocks.pop((name, "active"), None)
+    form.minimise("d")
+    return form.matrix()
 
 
-def _products(arrays: Mapping[str, np.ndarray], name: str, number: int, rows: np.ndarray) -> None:
-    """Add the multipliers of a product in row `number` of a file to rows (p, size)."""
+def _facts(low: np.ndarray, high: np.ndarray, z: Form, h: Form, region: Region) -> dict[str, tuple[Form, np.ndarray]]:
+    """Return what FACTS are, and which of each there are."""
+    least, most, d = Exact.of(low), Exact.of(high), inputs(region)
+    above = h - Form.constant(least)
+    a, c = map(Form.constant, region.box or (Exact.zeros(region.size),) * 2)
+    always, boxed = np.ones(len(low), bool), np.full(region.size, region.box is not None)
+    return {
+        "z": (z, always),
+        "u-z": (Form.constant(most.positive()) - z, always),
+        "z-h": (z - h, always),
+        "triangle": (most * above - (most - least) * z, (low < 0) & (high > 0)),
+        "h-l": (above, always),
+        "-h": (-h, high <= 0),
+        "d-a": (d - a, boxed),
+        "c-d": (c - d, boxed),
+    }
+
+
+def _add_products(arrays: Mapping[str, np.ndarray], name: str, number: int, rows: np.ndarray) -> None:
+    """Add the multipliers of a product in row `number` of a file to rows (p, size).
+
+    `z*triangle at` and the like (r, 3) say in which row, and of which neuron and which fact, the `z*triangle` (r,) are.
+    """
     at, values = (arrays.get(key) for key in (f"{name} at", name))
     if at is None and values is None:
         return
@@ -152,91 +191,3 @@ def _products(arrays: Mapping[str, np.ndarray], name: str, number: int, rows: np
     if not ((i >= 0) & (i < rows.shape[0]) & (j >= 0) & (j < rows.shape[1])).all():
         raise Refused(f"{name}: there is no such neuron or fact")
     np.add.at(rows, (i, j), values[mine])  # rounded: any multipliers are a proof
-
-
-def margin_form(
-    network: Network,
-    region: Region,
-    label: int,
-    target: int,
-    bound: Fraction,
-    bounds: tuple[np.ndarray, np.ndarray],
-    multipliers: Multipliers,
-) -> Exact:
-    """Return S (1 + k, 1 + k), S >= 0 if the bound is proven, for the k neurons whose sign the bounds leave open."""
-    low, high = bounds
-    dead = high <= 0
-    active, free = np.flatnonzero((low >= 0) & ~dead), np.flatnonzero((low < 0) & ~dead)
-    (b, V), W, k = network.bias(region), network.W, len(free)
-    top = Exact.of(high).maximum(Exact.zeros(len(b)))
-
-    # The sum of the products is y'(one + Z z + H h + D d) with y = (1, z_free), once the factors u - z are folded in.
-    one, Z, H, D = Exact.zeros(1 + 2 * k, 1), *(Exact.zeros(1 + 2 * k, size) for size in (len(b), len(b), region.size))
-    facts = _facts(Exact.of(low), Exact.of(high), top, region)
-    for name, m in _multiplied(multipliers, low, high, free).items():
-        if name not in facts:
-            raise Refused(f"{name}: the region is not clipped")
-        constant, of_z, of_h, of_d = facts[name]
-        one = one + (m @ constant).column()
-        Z, H, D = (part if of is None else part + m * of.row() for part, of in ((Z, of_z), (H, of_h), (D, of_d)))
-
-    def fold(rows: Exact) -> Exact:
-        plain, times_z, times_rest = rows[:1], rows[1 : 1 + k], rows[1 + k :]
-        return stack([[plain + top[free].row() @ times_rest], [times_z - times_rest]])
-
-    equal = np.zeros((1 + k, len(b)))
-    equal[np.arange(1, 1 + k), free] = multipliers.t[free]
-    xi, difference = network.difference(label, target)
-    one, Z, H, D = fold(one), fold(Z) - Exact.of(equal), fold(H) + Exact.of(equal), fold(D)
-    Z = stack([[Z[:1] + xi.row()], [Z[1:]]])
-
-    # z = h where a neuron is active: N times that leaves next to nothing of such z, which are between 0 and `top`.
-    N = Exact.zeros(1 + k, len(b))
-    if len(active):
-        system = np.eye(len(active)) - W[np.ix_(active, active)].floats()
-        try:
-            solved = np.linalg.solve(system.T, -(Z + H @ W)[:, active].floats().T).T
-        except np.linalg.LinAlgError:
-            raise Refused("the active neurons are not determined by the others") from None
-        part = Exact.of(solved).shortened()
-        N.integers[:, active], N.scale = part.integers, part.scale
-    H = H - N
-    Z = Z + N + H @ W
-    largest = stack([[Exact.identity(1), top[free].row()]])
-    left = (largest @ abs(Z[:, active]) @ top[active]).sum().fraction()
-    table = -stack([[one + (H @ b).column(), Z[:, free]]])
-    rest = mondeq.bordered(Exact.rational(bound - difference - left), Exact.zeros(k), Exact.zeros(k, k))
-    of_inputs = multipliers.q, multipliers.clip
-    return rest + mondeq.without_inputs(region, *of_inputs, table, -(D + H @ V), w=multipliers.w)
-
-
-def _facts(lower: Exact, upper: Exact, top: Exact, region: Region) -> dict[str, _Fact]:
-    """Return what FACTS are: a constant, and the coefficients of z, of h and of d, entry by entry, or None for 0."""
-    p, n = len(lower), region.size
-    zero, plus, minus = Exact.zeros(p), Exact.of(np.ones(p)), Exact.of(-np.ones(p))
-    found: dict[str, _Fact] = {
-        "z": (zero, plus, None, None),
-        "u-z": (top, minus, None, None),
-        "z-h": (zero, plus, minus, None),
-        "triangle": (-(upper * lower), lower - upper, upper, None),
-        "h-l": (-lower, None, plus, None),
-        "-h": (zero, None, minus, None),
-    }
-    ends = (region.lower, region.upper) if region.half is None else (-region.half, region.half)
-    if ends[0] is not None and ends[1] is not None:
-        found["d-a"] = (-ends[0], None, None, Exact.of(np.ones(n)))
-        found["c-d"] = (ends[1], None, None, Exact.of(-np.ones(n)))
-    return found
-
-
-def _multiplied(multipliers: Multipliers, low: np.ndarray, high: np.ndarray, free: np.ndarray) -> dict[str, Exact]:
-    """Return the multipliers (1 + 2 k, size) of each fact times 1, z_free, u - z_free, refusing what there is not."""
-    p = len(low)
-    kept = np.concatenate([[0], 1 + free, 1 + p + free])
-    known = {"triangle": (low >= 0) | (high <= 0), "-h": high > 0}
-    for name, m in multipliers.facts.items():
-        if np.delete(m, kept, 0).any():
-            raise Refused(f"{name}: a factor belongs to a neuron whose sign is known")
-        if name in known and m[:, known[name]].any():
-            raise Refused(f"{name}: there is no such fact of a neuron with these bounds")
-    return {name: Exact.of(m[kept]) for name, m in multipliers.facts.items()}

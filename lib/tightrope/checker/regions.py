@@ -5,7 +5,7 @@ README.md has what a region is to a proof: x = o + G d with B(q), a_j <= d_j <= 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isqrt
 
@@ -16,8 +16,8 @@ from tightrope.checker.numbers import Exact, Refused
 NORMS = ("1", "2", "inf")
 #: The norm of the unit ball of d.
 SHAPES = {"zonotope": "inf", "ellipsoid": "2"}
-ARRAYS = ("pixels", "centre", "lower", "upper", "generators", "facets", "offsets")
 VECTORS, MATRICES = ("pixels", "centre", "lower", "upper"), ("generators", "facets")
+ARRAYS = (*VECTORS, *MATRICES, "offsets")
 PIXELS = {"norm", "radius", "scale", "mean", "std", "clip"}
 #: The arrays that state a region, no more and no fewer: one of another kind would be read by people, but not here.
 FORMS: dict[str, tuple[set[str], ...]] = {
@@ -35,25 +35,33 @@ class Region:
 
     norm: str
     centre: Exact  # o (p0,): the ball's own centre, or for L-infinity the centre of the box that is left
-    radius: Fraction
-    half: Exact | None = None  # (p0,) half-widths of the box; L-infinity only
-    lower: Exact | None = None  # (p0,) bounds of d = x - o that hold beside the ball of L1 or L2
-    upper: Exact | None = None
+    radius: Fraction  # of no effect for L-infinity
+    box: tuple[Exact, Exact] | None = None  # a, c (n,); for L-infinity always, and a = -c
     generators: Exact | None = None  # G (p0, n), with d (n,) in the unit ball; None for the identity
     rows: Exact | None = None  # (k, p0), R d <= e of a polytope
     ends: Exact | None = None  # (k,)
+
+    @property
+    def half(self) -> Exact | None:
+        """The half-widths (n,) of a box; None for balls of L1 and L2."""
+        return self.box[1] if self.box is not None and self.norm == "inf" else None
 
     @property
     def size(self) -> int:
         """The number of coordinates of d."""
         return len(self.centre) if self.generators is None else self.generators.shape[1]
 
+    @property
+    def free(self) -> np.ndarray:
+        """Whether each coordinate (n,) can move at all."""
+        return np.ones(self.size, bool) if self.box is None else (self.box[0].signs < 0) | (self.box[1].signs > 0)
+
     def seen(self, U: Exact) -> Exact:
         """Return the matrix (p, n) with U x = U o + seen d, for U (p, p0)."""
         return U if self.generators is None else U @ self.generators
 
     def largest(self, q: Exact, w: Exact | None = None) -> Fraction:
-        """Return B(q, w), the largest sum_j q_j d_j^2 + w_j d_j over the ball, for q (p0,) >= 0; w is for L1."""
+        """Return B(q, w), the largest sum_j q_j d_j^2 + w_j d_j over the ball, for q (n,) >= 0; w is for L1."""
         if w is not None:
             if self.norm != "1":
                 raise Refused("w: it is for balls of L1")
@@ -64,28 +72,14 @@ class Region:
 
     def reach(self, forms: Exact) -> list[Fraction]:
         """Return upper bounds of forms (rows, p0) of x - o: the largest values, but for roots and clipped balls."""
-        B = self.seen(forms)
-        size = abs(B)
-        if self.half is not None:
-            return (size @ self.half).fractions()
+        B, found = self.seen(forms), []
         if self.norm == "1":
-            found = [self.radius * max(row.fractions(), default=Fraction(0)) for row in size]
-        else:
-            found = [self.radius * _root_up(Exact((row.integers**2).sum(), row.scale**2)) for row in size]
-        if self.lower is not None and self.upper is not None:
-            box = (B * self.lower).maximum(B * self.upper)
-            ends = Exact(box.integers.sum(1), box.scale).fractions()
-            found = [min(pair) for pair in zip(found, ends, strict=True)]
-        return found
-
-    @property
-    def free(self) -> np.ndarray:
-        """Whether each coordinate (p0,) can move at all."""
-        if self.half is not None:
-            return self.half.signs > 0
-        if self.lower is None or self.upper is None:
-            return np.ones(self.size, bool)
-        return (self.lower.signs < 0) | (self.upper.signs > 0)
+            found.append([self.radius * max(row.fractions(), default=Fraction(0)) for row in abs(B)])
+        elif self.norm == "2":
+            found.append([self.radius * _root_up(value) for value in (B * B).sum(1).fractions()])
+        if self.box is not None:
+            found.append((B * self.box[0]).maximum(B * self.box[1]).sum(1).fractions())
+        return [min(ends) for ends in zip(*found, strict=True)]
 
     def point(self, stated: Exact) -> Exact:
         """Return the input x (p0,) that a file states, itself or by its d (n,) in a zonotope or an ellipsoid."""
@@ -93,14 +87,11 @@ class Region:
             raise Refused(f"point: expected {self.size} coordinates")
         d = stated if self.generators is not None else stated - self.centre
         room = []  # numbers that must not be negative
-        if self.half is not None:
-            room.append(self.half - abs(d))
-        elif self.norm == "2":
-            room.append(Exact.rational(self.radius**2) - (d * d).sum())
-        else:
-            room.append(Exact.rational(self.radius) - abs(d).sum())
-        if self.lower is not None and self.upper is not None:
-            room += [d - self.lower, self.upper - d]
+        if self.norm != "inf":
+            size = (d * d).sum() if self.norm == "2" else abs(d).sum()
+            room.append(Exact.rational(self.radius ** int(self.norm)) - size)
+        if self.box is not None:
+            room += [d - self.box[0], self.box[1] - d]
         if self.rows is not None and self.ends is not None:
             room.append(self.ends - self.rows @ d)
         if any((part.signs < 0).any() for part in room):
@@ -118,16 +109,25 @@ def ball(centre: Exact, radius: Fraction, norm: str, lower: Exact | None = None,
     low, high = centre - size, centre + size  # in every norm: |d_j| <= r
     if lower is not None and upper is not None:
         low, high = low.maximum(lower), high.minimum(upper)
+    if norm == "inf":
+        return _box(low, high)
     if ((high - low).signs < 0).any():
         raise Refused("region: it is empty")
-    if norm == "inf":
-        return Region(norm, (low + high) * Fraction(1, 2), radius, half=(high - low) * Fraction(1, 2))
     if lower is None:
         return Region(norm, centre, radius)
     low, high = low - centre, high - centre
     if (low.signs > 0).any() or (high.signs < 0).any():
         raise Refused("region: its centre is outside the pixel range, where only L-infinity is read")
-    return Region(norm, centre, radius, lower=low, upper=high)
+    return Region(norm, centre, radius, (low, high))
+
+
+def _box(lower: Exact, upper: Exact, facets: Exact | None = None, offsets: Exact | None = None) -> Region:
+    """Return a box, perhaps with rows facets x <= offsets."""
+    centre, half = (lower + upper) * Fraction(1, 2), (upper - lower) * Fraction(1, 2)
+    if (half.signs < 0).any():
+        raise Refused("region: it is empty")
+    ends = offsets - facets @ centre if facets is not None and offsets is not None and len(facets) else None
+    return Region("inf", centre, Fraction(0), (-half, half), rows=facets if ends is not None else None, ends=ends)
 
 
 def read(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
@@ -142,18 +142,15 @@ def read(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
     if not isinstance(shape, str) or set(own) not in FORMS.get(shape, ()) or set(description) != keys:
         raise Refused(f"region: {', '.join(description)} and the arrays {', '.join(own) or 'none'} do not state one")
     exact = {name: Exact.of(values) for name, values in own.items()}
-    if len({values.shape for name, values in exact.items() if name in VECTORS}) != 1 or any(
-        len(values.shape) != (2 if name in MATRICES else 1) for name, values in exact.items()
-    ):
+    dimensions = all(len(values.shape) == (2 if name in MATRICES else 1) for name, values in exact.items())
+    sizes = {values.shape for name, values in exact.items() if name in VECTORS}
+    if not dimensions or len(sizes) != 1 or not _fit(exact, *sizes):
         raise Refused(f"region: the shapes of {', '.join(own)} do not fit each other")
     if shape == "polytope":
-        return _polytope(**exact)
+        return _box(**exact)
     if shape in SHAPES:
-        G = exact["generators"]
-        if len(G) != len(exact["centre"]):
-            raise Refused("region: the shapes of centre and generators do not fit each other")
-        inner = ball(Exact.zeros(G.shape[1]), Fraction(1), SHAPES[shape])
-        return Region(inner.norm, exact["centre"], inner.radius, half=inner.half, generators=G)
+        inner = ball(Exact.zeros(exact["generators"].shape[1]), Fraction(1), SHAPES[shape])
+        return replace(inner, centre=exact["centre"], generators=exact["generators"])
     radius, norm = decimal(description, "radius"), str(description["norm"])
     if "centre" in own:
         return ball(exact["centre"], radius, norm, exact.get("lower"), exact.get("upper"))
@@ -166,15 +163,10 @@ def read(description: Mapping, arrays: Mapping[str, np.ndarray]) -> Region:
     return ball(centre, radius / std, norm, *((black, white) if description["clip"] is True else ()))
 
 
-def _polytope(lower: Exact, upper: Exact, facets: Exact, offsets: Exact) -> Region:
-    """Return a box with rows facets x <= offsets."""
-    if facets.shape[1] != len(lower) or offsets.shape != facets.shape[:1]:
-        raise Refused("region: the shapes of facets, offsets, lower and upper do not fit each other")
-    if ((upper - lower).signs < 0).any():
-        raise Refused("region: it is empty")
-    centre, half = (lower + upper) * Fraction(1, 2), (upper - lower) * Fraction(1, 2)
-    cuts = {"rows": facets, "ends": offsets - facets @ centre} if len(facets) else {}
-    return Region("inf", centre, Fraction(0), half=half, **cuts)
+def _fit(exact: Mapping[str, Exact], sizes: tuple[int, ...]) -> bool:
+    """Return whether matrices and `offsets` are of as many coordinates as the vectors."""
+    G, R, e = (exact.get(name) for name in ("generators", "facets", "offsets"))
+    return (G is None or G.shape[:1] == sizes) and (R is None or e is None or R.shape == (*e.shape, *sizes))
 
 
 def decimal(description: Mapping, name: str) -> Fraction:
@@ -185,10 +177,9 @@ def decimal(description: Mapping, name: str) -> Fraction:
     return Fraction(text)
 
 
-def _root_up(value: Exact) -> Fraction:
+def _root_up(value: Fraction) -> Fraction:
     """Return a fraction at or above the square root of a number >= 0, by less than 2^-60 of it."""
-    number = value.fraction()
-    shift = max(0, 64 + (number.denominator.bit_length() - number.numerator.bit_length()) // 2)
-    scaled = number * 4**shift
+    shift = max(0, 64 + (value.denominator.bit_length() - value.numerator.bit_length()) // 2)
+    scaled = value * 4**shift
     floor = isqrt(scaled.numerator // scaled.denominator)
     return Fraction(floor + (Fraction(floor) ** 2 < scaled), 2**shift)

@@ -28,14 +28,14 @@ RULES = ("interval", "hbox", "deepz", "crown", "crown_0")
 # theories ------------------------------------------------------------------------------------------------------------
 
 
-def linear(file: Certificate, arrays: Mapping[str, np.ndarray], *more: str) -> Callable[..., str]:
-    """Theory relu-linear, also of a file with `more` arrays."""
+def linear(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str]:
+    """Theory relu-linear."""
     network = Network.read(arrays)
     sizes, hidden = network.sizes[:-1], range(1, len(network.layers))
     kinds = ["l", "u", *(f"mu{i}." for i in hidden)]
     kinds += ["mu."] if any(claim.get("rule") == "given" for claim in file.claims) else []
     kinds += ["sign."] if any("leaves" in claim for claim in file.claims) else []
-    proofs = Proofs(network, region_of(file, *more, *(f"{kind}{i}" for kind in kinds for i in hidden)))
+    proofs = Proofs(network, region_of(file, *(f"{kind}{i}" for kind in kinds for i in hidden)))
     taken = signed = 0
 
     def prove(_: int, rule: object, layer: int | None = None, leaves: int = 0, **margin: Any) -> str:
@@ -62,7 +62,13 @@ def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...,
     network, region = Network.read(arrays), region_of(file, "point")
 
     def prove(number: int, label: int, target: int, least: Fraction) -> str:
-        return prove_point(network, region, row(file.arrays, "point", number), label, target, least)
+        check_labels(label, target, network.sizes[-1])
+        check_inputs(network, region)
+        low, high, by = enclosed_outputs(network, region.point(Exact.of(row(file.arrays, "point", number))))
+        if (low[target] - high[label]).fraction() < least:
+            unknown = "" if by == EXACT else ", or not known well enough"
+            raise Refused(f"the point's margin is smaller{unknown}")
+        return by
 
     return prove
 
@@ -165,7 +171,7 @@ class FloatForms:
     def through(self, layer: Sequence[Step], sizes: Sequence[np.ndarray]) -> None:
         """Go on to what the layer is applied to; `sizes` bounds the absolute value of each step's input."""
         for step, size in zip(reversed(layer), reversed(sizes), strict=True):
-            reach = np.abs(self.form) @ (np.abs(step.bias) + step.absolute(size) + 2.0**-1000)
+            reach = np.abs(self.form) @ (np.abs(step.bias) + step.forward(size, absolute=True) + 2.0**-1000)
             self._add(self.form @ step.bias, reach, step.terms, 1 + size.sum())
             self.form = step.transposed(self.form)
 
@@ -206,14 +212,8 @@ class Inputs:
     def floats(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
         """Centre and half-widths (n,) of a box, centre (n,) and radius of a ball or None: the region is in both."""
         ball = self.region
-        if ball.half is not None:
-            ends = -ball.half, ball.half
-        elif ball.lower is not None and ball.upper is not None:
-            ends = ball.lower, ball.upper
-        else:
-            whole = Exact.rational([ball.radius] * len(ball.centre))
-            ends = -whole, whole
-        low, high = (ball.centre + end for end in ends)
+        whole = Exact.rational([ball.radius] * len(ball.centre))
+        low, high = (ball.centre + end for end in ball.box or (-whole, whole))
         middle, centre = Exact.of(((low + high) * Fraction(1, 2)).floats()), Exact.of(ball.centre.floats())
         half = (high - middle).maximum(middle - low).up().floats()
         radius = above(ball.radius + abs(ball.centre - centre).sum().fraction()) if ball.half is None else None
@@ -230,7 +230,7 @@ class Proofs:
     """A network on a region, and the bounds of its hidden layers that are proven already, from the first on."""
 
     def __init__(self, network: Network, region: Region) -> None:
-        _check_inputs(network, region)
+        check_inputs(network, region)
         self.network, self.inputs = network, Inputs(region)
         self.bounds: list[tuple[np.ndarray, np.ndarray]] = []
         exact = region.generators is not None or network.cost <= EXACT_UP_TO  # in floats, only balls are read
@@ -269,7 +269,7 @@ class Proofs:
         if i not in self._sizes:
             found = [np.maximum(self.bounds[i - 1][1], 0) if i else self.inputs.sizes]
             for step in self.network.layers[i][:-1]:
-                found.append((step.absolute(found[-1]) + np.abs(step.bias) + 2.0**-1000) * (1 + 2.0**-20))
+                found.append((step.forward(found[-1], absolute=True) + np.abs(step.bias) + 2.0**-1000) * (1 + 2.0**-20))
             self._sizes[i] = found
         return self._sizes[i]
 
@@ -304,17 +304,6 @@ def both_signs(size: int) -> np.ndarray:
     return np.concatenate([np.eye(size), -np.eye(size)])
 
 
-def prove_point(network: Network, region: Region, point: np.ndarray, label: int, target: int, least: Fraction) -> str:
-    """Prove F_target - F_label >= least at a point of the region; return how: "exact", or "float64 analysis"."""
-    check_labels(label, target, network.sizes[-1])
-    _check_inputs(network, region)
-    low, high, by = enclosed_outputs(network, region.point(Exact.of(point)))
-    if (low[target] - high[label]).fraction() < least:
-        unknown = "" if by == ExactForms.by else ", or not known well enough"
-        raise Refused(f"the point's margin is smaller{unknown}")
-    return by
-
-
 @np.errstate(all="ignore")  # what overflows is refused
 def enclosed_outputs(network: Network, x: Exact) -> tuple[Exact, Exact, str]:
     """Return what F(x) (K,) lies between, both ends the same where it is exact, and how that is known."""
@@ -327,8 +316,8 @@ def enclosed_outputs(network: Network, x: Exact) -> tuple[Exact, Exact, str]:
         if i:
             value = np.maximum(value, 0)
         for step in layer:
-            size = step.absolute(np.abs(value)) + np.abs(step.bias) + 2.0**-1000
-            error = step.absolute(error) * (1 + 2.0**-20) + 4 * (step.terms + 16) * (UNIT * size + TINY)
+            size = step.forward(np.abs(value), absolute=True) + np.abs(step.bias) + 2.0**-1000
+            error = step.forward(error, absolute=True) * (1 + 2.0**-20) + 4 * (step.terms + 16) * (UNIT * size + TINY)
             value = step.forward(value) + step.bias
     if not np.isfinite(value).all() or not np.isfinite(error).all():
         raise Refused("the point's margin is beyond all measure")
@@ -351,6 +340,6 @@ def exact_outputs(network: Network, x: Exact) -> Exact:
     return x
 
 
-def _check_inputs(network: Network, region: Region) -> None:
+def check_inputs(network: Network, region: Region) -> None:
     if len(region.centre) != network.inputs:
         raise Refused(f"region: expected {network.inputs} coordinates, got {len(region.centre)}")

@@ -17,9 +17,8 @@ import numpy as np
 
 from tightrope.checker.claims import only, output, region_of, row, rows
 from tightrope.checker.file import Certificate
-from tightrope.checker.mondeq import HALF, bordered, minimised
-from tightrope.checker.numbers import Exact, Refused, common, diagonal, stack
-from tightrope.checker.positive import is_semidefinite
+from tightrope.checker.forms import ONE, Form, Quadratic
+from tightrope.checker.numbers import Exact, Refused, common, dense
 from tightrope.checker.regions import Region
 from tightrope.checker.relu import Proofs, exact_outputs, is_small
 from tightrope.checker.relu_network import Network, Step
@@ -32,8 +31,6 @@ OF_INPUTS = ("d", "dd", "t", "tt", "dt")
 #: Monomials of a gradient that are expanded.
 LARGEST = 2_000_000
 
-#: Affine forms of one kind of number by the variables' block: (rows, size), or the row that each variable stands in.
-Form = dict[str, Exact | np.ndarray]
 Polynomial = Counter[frozenset[int]]
 Bounds = Sequence[tuple[np.ndarray, np.ndarray]]
 
@@ -62,8 +59,9 @@ def upper(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., 
         part, norm, bound = claim["part"], _norm(claim["norm"]), claim["bound"]
         states = States.read(network, part, region, proofs.bounds if proofs is not None else [])
         if rule == "quadratics":
-            spare, corner, side, core = Quadratics(states, norm, rows(file.arrays, single, number)).remainder()
-            proven = is_semidefinite(bordered(corner + Exact.rational(bound + spare), side, core))
+            form = quadratics(states, norm, rows(file.arrays, single, number))
+            form.add(Exact.rational([bound]), ONE)
+            proven = form.is_nonnegative()
         elif rule == "intervals":
             proven = bound >= 0 and proven_by_intervals(states, norm) <= (bound if norm == "inf" else bound**2)
         elif rule == "products" and norm == "inf":
@@ -166,7 +164,7 @@ class States:
 
 def _affine(layer: Sequence[Step]) -> tuple[Exact, Exact]:
     W, b = layer[0].exact
-    W = diagonal(W) if len(W.shape) == 1 else W
+    W = dense(W)
     for step in layer[1:]:
         A, a = step.exact
         W, b = (A @ W, A @ b + a) if len(A.shape) == 2 else (A.column() * W, A * b + a)
@@ -183,178 +181,131 @@ def proven_by_intervals(states: States, norm: str) -> Fraction:
 # quadratic functions of single neurons -----------------------------------------------------------------------------
 
 
-class Quadratics:
-    """The form sum of left' diag(m) right over pairs of forms, block by block, and the functions' least values."""
+def quadratics(states: States, norm: str, coefficients: Mapping[str, np.ndarray]) -> Quadratic:
+    """Return the form least - t'g_0 - q: the bound holds if it is at least 0 where the bound is added to it.
 
-    def __init__(self, states: States, norm: str, coefficients: Mapping[str, np.ndarray]) -> None:
-        region = states.region
-        if not states.layers:
-            raise Refused("rule: a network without hidden layers has a constant gradient; its rule is intervals")
-        if region is not None and region.half is None and region.norm != "2":
-            raise Refused("region: expected a ball of the norm 2 or inf")
-        self.states, self.norm = states, norm
-        self.box = region is not None and region.half is not None
-        self._check_shapes(coefficients)
-        self.q = {name: Exact.of(values) for name, values in coefficients.items() if np.any(values)}
-        self.blocks: dict[tuple[str, str], Exact] = {}
-        curved = "1.hh" in self.q or "dt" in self.q  # then d cannot be minimised out by itself
-        self.inner = curved or any(on.any() for on in states.on[:-1])
-        A = states.layers[0][0]
-        self.V, self.metric = Exact.zeros(len(A), 0), None  # the metric of d's own coordinates; None for the identity
-        if region is not None:
-            self.V = A * region.half.row() if region.half is not None else A * region.radius
-            if region.half is None and self.inner and self.V.shape[1] > len(A):  # d = V'w and what V does not see
-                self.V = self.metric = self.V @ self.V.T
-        self._forms()
+    q is the sum of functions of single neurons and inputs with these coefficients, `least` that of their least values.
+    """
+    region, depth, n = states.region, len(states.layers), states.inputs
+    if not depth:
+        raise Refused("rule: a network without hidden layers has a constant gradient; its rule is intervals")
+    if region is not None and region.half is None and region.norm != "2":
+        raise Refused("region: expected a ball of the norm 2 or inf")
+    _check_shapes(states, norm, coefficients)
+    q = {name: Exact.of(values) for name, values in coefficients.items() if np.any(values)}
+    # Does d have products with others than 1 and u? Then it cannot be minimised out by itself.
+    inner = "1.hh" in q or "dt" in q or any(on.any() for on in states.on[:-1])
+    V, metric = _directions(states, inner)
+    layers, gradient = _forms(states, V)
+    d, t = Form({"d": Exact.ones(V.shape[1])}), Form({"t": Exact.ones(n)})
+    form = Quadratic(_least_of_inputs(q, n))
+    form.add(-Exact.ones(n), gradient, t)
+    for variable, one in (("d", d), ("t", t)):
+        if variable in q:
+            form.add(-q[variable], one)
+    if "dt" in q:
+        form.add(-q["dt"], d, t)
+    if "dd" in q:
+        form.add(-(metric * q["dd"]), d, d)
+    if "tt" in q:
+        form.add(-(Exact.ones(n) * q["tt"]), t, t)
+    for i, layer in enumerate(layers, start=1):
+        own = {name: q[f"{i}.{name}"] for name in OF_NEURONS if f"{i}.{name}" in q}
+        for name, values in own.items():
+            form.add(-values, layer[name[-1]], layer[name[0]] if len(name) == 2 else None)
+        form.add(Exact.rational([_least_of_neurons(states, i, own)]), ONE)
+    for variable in ("t",) if inner else ("t", "d"):
+        form.minimise(variable)
+    return form
 
-    def _check_shapes(self, coefficients: Mapping[str, np.ndarray]) -> None:
-        states, n = self.states, self.states.inputs
-        sizes = {"t": n, "tt": n} if self.norm == "inf" else {"tt": 1}
+
+def _check_shapes(states: States, norm: str, coefficients: Mapping[str, np.ndarray]) -> None:
+    n, region = states.inputs, states.region
+    box = region is not None and region.half is not None
+    sizes = {"t": n, "tt": n} if norm == "inf" else {"tt": 1}
+    if region is not None:
+        sizes |= {"d": n, "dd": n} if box else {"dd": 1}
+    if box and norm == "inf":
+        sizes["dt"] = n
+    for i, (_, b) in enumerate(states.layers, start=1):
+        absent = {"h", "x"} if region is None else {"x"} if i == len(states.layers) else set()
+        sizes |= {f"{i}.{name}": len(b) for name in OF_NEURONS if not set(name) & absent}
+    for name, values in coefficients.items():
+        if values.shape != (sizes.get(name),):
+            raise Refused(f"{name}: expected {sizes.get(name, 'no')} coefficients, got the shape {values.shape}")
+
+
+def _directions(states: States, inner: bool) -> tuple[Exact, Exact]:
+    """Return V with A_1 (x - centre) = V d, of d in a unit ball, and M with d'M d in the place of |d|^2."""
+    A, region = states.layers[0][0], states.region
+    if region is None:
+        return Exact.zeros(len(A), 0), Exact.zeros(0)
+    V = A * region.radius if region.half is None else A * region.half.row()
+    if region.half is None and inner and V.shape[1] > len(A):  # d = V'w and what V does not see
+        V = V @ V.T
+        return V, V
+    return V, Exact.ones(V.shape[1])
+
+
+def _forms(states: States, V: Exact) -> tuple[list[dict[str, Form]], Form]:
+    """Return the forms of u, h, x, g and r of every layer, and of g_0, in 1, d, and the u, x, r that are not known."""
+    layers: list[dict[str, Form]] = []
+    for i, ((A, b), on, free) in enumerate(zip(states.layers, states.on, states.free, strict=True), start=1):
+        layer = {"u": Form.constant(Exact.of(on)) + Form({f"u{i}": Exact.of(free)})}
         if states.region is not None:
-            sizes |= {"d": n, "dd": n} if self.box else {"dd": 1}
-        if self.box and self.norm == "inf":
-            sizes["dt"] = n
-        for i, (_, b) in enumerate(states.layers, start=1):
-            absent = {"h", "x"} if states.region is None else {"x"} if i == len(states.layers) else set()
-            sizes |= {f"{i}.{name}": len(b) for name in OF_NEURONS if not set(name) & absent}
-        for name, values in coefficients.items():
-            if values.shape != (sizes.get(name),):
-                raise Refused(f"{name}: expected {sizes.get(name, 'no')} coefficients, got the shape {values.shape}")
-
-    def _forms(self) -> None:
-        """Make the forms of u, h, x, g and r of every layer, in the variables 1, d, and u, x, r that are not known."""
-        states, depth = self.states, len(self.states.layers)
-        self.forms: list[dict[str, Form]] = []
-        below: Form = {}
-        for i, ((A, b), on, free) in enumerate(zip(states.layers, states.on, states.free, strict=True), start=1):
-            rows, certain = np.flatnonzero(free), Exact.of(on)
-            u: Form = {"1": certain.column(), f"u{i}": rows}
-            layer: dict[str, Form] = {"1": {"1": Exact.of(np.ones((len(b), 1), int))}, "u": u}
-            if states.region is not None:
-                h: Form = _image(A, below) if i > 1 else {"d": self.V}
-                shift = A @ states.region.centre + b if i == 1 else b
-                layer["h"] = _plus(h, {"1": shift.column()})
-                if i < depth:
-                    layer["x"] = below = _plus(_times(certain, layer["h"] if on.any() else {}), {f"x{i}": rows})
-            self.forms.append(layer)
-        g: Form = {"1": states.c.column()}
-        for i in range(depth, 0, -1):
-            layer, on = self.forms[i - 1], states.on[i - 1]
-            if i == depth:
-                r = _times(states.c, layer["u"])
-            else:
-                low, high = states.slopes[i]
-                rows = np.flatnonzero(states.free[i - 1] & ((low.signs != 0) | (high.signs != 0)))
-                r = _plus(_times(Exact.of(on), g if on.any() else {}), {f"r{i}": rows})
-            layer |= {"g": g, "r": r}
-            g = _image(states.layers[i - 1][0].T, r)
-        self.gradient = g
-
-    def _add(self, left: Form, m: Exact, right: Form) -> None:
-        for column, R in right.items():
-            term = m.column() * _dense(R, len(m))
-            for side, L in left.items():
-                block = term[L] if isinstance(L, np.ndarray) else L.T @ term
-                known = self.blocks.get((side, column))
-                self.blocks[side, column] = block if known is None else known + block
-
-    def remainder(self) -> tuple[Fraction, Exact, Exact, Exact]:
-        """Return the least sum q of the functions, and the form -t'g_0 - q as corner, row, core, without t, perhaps d.
-
-        The bound holds if bound + least sum, added to the corner, makes the form nonnegative.
-        """
-        spare = self._inputs()
-        for i, layer in enumerate(self.forms, start=1):
-            own = {name: self.q[f"{i}.{name}"] for name in OF_NEURONS if f"{i}.{name}" in self.q}
-            for name, values in own.items():
-                self._add(layer[name[0] if len(name) == 2 else "1"], values, layer[name[-1]])
-            spare += self._least(i, own)
-        blocks = [block for layer in self.forms for form in layer.values() for block in form.items()]
-        sizes = {name: len(M) if isinstance(M, np.ndarray) else M.shape[1] for name, M in blocks}
-        if not self.inner:
-            sizes.pop("d", None)
-        names = ["1", *(name for name in sizes if name != "1")]
-
-        def part(row: str, column: str, rows: int, columns: int) -> Exact:
-            one = self.blocks.get((row, column), Exact.zeros(rows, columns))
-            return (one + self.blocks.get((column, row), Exact.zeros(columns, rows)).T) * -HALF
-
-        S = stack([[part(a, b, sizes[a], sizes[b]) for b in names] for a in names])
-        for name, width in (("d", self.V.shape[1]), ("t", self.states.inputs)):
-            if name not in sizes and width:
-                beside = stack([[part(a, name, sizes[a], width)] for a in names])
-                S = minimised(S, beside * 2, -self.q.get(2 * name, Exact.zeros(1)), 2 * name)
-        return spare, S[0, 0], S[0, 1:], S[1:, 1:]
-
-    def _inputs(self) -> Fraction:
-        """Add the objective and the functions of d and t; return the least sum of the latter."""
-        q, n = self.q, self.states.inputs
-        for side, M in self.gradient.items():
-            self.blocks[side, "t"] = _dense(M, n).T
-        for name in ("d", "t"):
-            if name in q:
-                self._add({"1": Exact.of(np.ones((len(q[name]), 1), int))}, q[name], {name: np.arange(len(q[name]))})
-        if "dt" in q:
-            self._add({"d": np.arange(n)}, q["dt"], {"t": np.arange(n)})
-        if "dd" in q and self.inner:
-            size = self.V.shape[1]
-            metric = self.metric if self.metric is not None else Exact.identity(size)
-            weights = q["dd"][np.arange(size) if self.box else np.zeros(size, int)]
-            self._add({"d": np.arange(size)}, weights, {"d": metric})
-        values = {name: q[name].fractions() for name in OF_INPUTS if name in q}
-        if "dt" in q:
-            rows = (values.get(name, [Fraction(0)] * n) for name in OF_INPUTS)
-            return sum((least_on_square(*row) for row in zip(*rows, strict=True)), Fraction(0))
-        total = Fraction(0)
-        for name in ("d", "t"):
-            # On a ball the square is |d|^2 itself, between 0 and 1: as for one d in [-1, 1].
-            square, linear = values.get(2 * name, []), values.get(name, [])
-            for a, b in zip_longest(square, linear, fillvalue=Fraction(0)):
-                total += least_between(a, b, Fraction(-1), Fraction(1))
-        return total
-
-    def _least(self, i: int, own: Mapping[str, Exact]) -> Fraction:
-        """Return the least sum of the functions of the neurons of layer i over both u of those that are free."""
-        states, count, none = self.states, len(self.states.layers[i - 1][1]), Fraction(0)
-        bounds = states.bounds[i - 1] if states.bounds else (np.zeros(count), np.zeros(count))
-        ends = [end.fractions() for end in (*map(Exact.of, bounds), *states.slopes[i])]
-        rows = [own[name].fractions() if name in own else [none] * count for name in OF_NEURONS]
-        total = none
-        for on, free, h_low, h_high, g_low, g_high, *q in zip(
-            states.on[i - 1], states.free[i - 1], *ends, *rows, strict=True
-        ):
-            if not any(q):
-                continue
-            u, uu, h, uh, hh, x, ux, hx, xx, g, ug, gg, r, ur, gr, rr = q
-            found = []
-            if not on:  # u = 0, x = 0, r = 0
-                found += [least_between(hh, h, h_low, min(h_high, none)) + least_between(gg, g, g_low, g_high)]
-            if on or free:  # u = 1, x = h, r = g
-                value = least_between(hh + hx + xx, h + uh + x + ux, max(h_low, none), h_high)
-                found += [u + uu + value + least_between(gg + gr + rr, g + ug + r + ur, g_low, g_high)]
-            total += min(found)
-        return total
+            below = Form({"d": V}) + Form.constant(A @ states.region.centre) if i == 1 else A @ layers[-1]["x"]
+            layer["h"] = below + Form.constant(b)
+            layer["x"] = _gated(f"x{i}", Exact.of(free), on, layer["h"])
+        layers.append(layer)
+    g = Form.constant(states.c)
+    for i in range(len(layers), 0, -1):
+        layer, on, (low, high) = layers[i - 1], states.on[i - 1], states.slopes[i]
+        seen = states.free[i - 1] & ((low.signs != 0) | (high.signs != 0))
+        layer["g"] = g
+        layer["r"] = states.c * layer["u"] if i == len(layers) else _gated(f"r{i}", Exact.of(seen), on, g)
+        g = states.layers[i - 1][0].T @ layer["r"]
+    return layers, g
 
 
-def _dense(M: Exact | np.ndarray, rows: int) -> Exact:
-    if isinstance(M, Exact):
-        return M
-    found = Exact.zeros(rows, len(M))
-    found.integers[M, np.arange(len(M))] = 1
-    return found
+def _gated(name: str, unknown: Exact, on: np.ndarray, form: Form) -> Form:
+    """Return a form where a neuron is on, a variable where it is unknown, else 0."""
+    found = Form({name: unknown})
+    return found + Exact.of(on) * form if on.any() else found
 
 
-def _image(A: Exact, form: Form) -> Form:
-    return {block: A[:, M] if isinstance(M, np.ndarray) else A @ M for block, M in form.items()}
+def _least_of_inputs(q: Mapping[str, Exact], n: int) -> Fraction:
+    """Return the least sum of the functions of d and t."""
+    none, one = Fraction(0), Fraction(1)
+    values = {name: q[name].fractions() for name in OF_INPUTS if name in q}
+    if "dt" in q:
+        rows = (values.get(name, [none] * n) for name in OF_INPUTS)
+        return sum((least_on_square(*row) for row in zip(*rows, strict=True)), none)
+    # On a ball the square is |d|^2 itself, between 0 and 1: as for one d in [-1, 1].
+    pairs = (zip_longest(values.get(2 * name, []), values.get(name, []), fillvalue=none) for name in ("d", "t"))
+    return sum((least_between(a, b, -one, one) for pair in pairs for a, b in pair), none)
 
 
-def _times(m: Exact, form: Form) -> Form:
-    return {block: m.column() * _dense(M, len(m)) for block, M in form.items()}
-
-
-def _plus(one: Form, other: Form) -> Form:
-    both = {block: one[block] + other[block] for block in one.keys() & other.keys()}  # only the constants
-    return {**one, **other, **both}
+def _least_of_neurons(states: States, i: int, own: Mapping[str, Exact]) -> Fraction:
+    """Return the least sum of the functions of the neurons of layer i over both u of those that are free."""
+    count, none = len(states.layers[i - 1][1]), Fraction(0)
+    bounds = states.bounds[i - 1] if states.bounds else (np.zeros(count), np.zeros(count))
+    ends = [end.fractions() for end in (*map(Exact.of, bounds), *states.slopes[i])]
+    rows = [own[name].fractions() if name in own else [none] * count for name in OF_NEURONS]
+    total = none
+    for on, free, h_low, h_high, g_low, g_high, *q in zip(
+        states.on[i - 1], states.free[i - 1], *ends, *rows, strict=True
+    ):
+        if not any(q):
+            continue
+        u, uu, h, uh, hh, x, ux, hx, xx, g, ug, gg, r, ur, gr, rr = q
+        found = []
+        if not on:  # u = 0, x = 0, r = 0
+            found += [least_between(hh, h, h_low, min(h_high, none)) + least_between(gg, g, g_low, g_high)]
+        if on or free:  # u = 1, x = h, r = g
+            value = least_between(hh + hx + xx, h + uh + x + ux, max(h_low, none), h_high)
+            found += [u + uu + value + least_between(gg + gr + rr, g + ug + r + ur, g_low, g_high)]
+        total += min(found)
+    return total
 
 
 def least_between(a: Fraction, b: Fraction, low: Fraction, high: Fraction) -> Fraction:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from math import prod
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from tightrope.checker.numbers import Exact, Refused
 
@@ -54,15 +56,9 @@ class Step:
         """Return forms W for floats (m, outputs)."""
         return forms @ self.weight if self.weight.ndim == 2 else forms * self.weight
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return W x for floats (inputs,)."""
-        return self._times(self.weight, x)
-
-    def absolute(self, x: np.ndarray) -> np.ndarray:
-        """Return |W| x for floats (inputs,)."""
-        return self._times(np.abs(self.weight), x)
-
-    def _times(self, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def forward(self, x: np.ndarray, absolute: bool = False) -> np.ndarray:
+        """Return W x for floats (inputs,), or |W| x."""
+        weight = np.abs(self.weight) if absolute else self.weight
         return weight @ x if weight.ndim == 2 else weight * x
 
 
@@ -70,12 +66,12 @@ class Step:
 class Convolution(Step):
     """Cross-correlation with zero padding of images (channels, height, width), flattened.
 
-    y[o, i, j] = filters[o] + sum weight[o, c, a, b] x[c, i s_0 - p_0 + a, j s_1 - p_1 + b]; `bias` repeats filters.
+    y[o, i, j] = filters[o] + sum weight[o, c, a, b] x[c, i s_0 - p_0 + a, j s_1 - p_1 + b]; the places (a, b) are one
+    axis of `weight` (out, in, places), and `bias` repeats filters.
     """
 
-    image: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
+    pixels: np.ndarray  # (places, in, positions): which input a place meets at a position; `inputs` for the padding
+    inputs: int
 
     @classmethod
     def read(cls, weight: np.ndarray, filters: np.ndarray, *whole: np.ndarray) -> "Convolution":
@@ -86,71 +82,52 @@ class Convolution(Step):
         fits = weight.ndim == 4 and weight.size and filters.shape == weight.shape[:1]
         if not fits or min(*image, *stride) <= 0 or min(padding) < 0 or image[0] != weight.shape[1]:
             raise Refused("network: the arrays of a convolution do not fit each other")
-        found = cls(weight, filters, image, stride, padding)
-        if min(found.out) <= 0:
+        room = [n + 2 * pad - kernel for n, pad, kernel in zip(image[1:], padding, weight.shape[2:], strict=True)]
+        if min(room) < 0:
             raise Refused("network: the kernel of a convolution is larger than its image")
-        return cls(weight, np.repeat(filters, found.out[1] * found.out[2]), image, stride, padding)
+        around = ((0, 0), *((pad, pad) for pad in padding))
+        inputs = prod(image)
+        numbers = np.pad(np.arange(inputs).reshape(image), around, constant_values=inputs)
+        met = sliding_window_view(numbers, weight.shape[2:], (1, 2))[:, :: stride[0], :: stride[1]]
+        pixels = met.reshape(image[0], -1, weight[0, 0].size).transpose(2, 0, 1)
+        bias = np.repeat(filters, pixels.shape[2])
+        return cls(weight.reshape(*weight.shape[:2], -1), bias, pixels, inputs)
 
     def __post_init__(self) -> None:
         """Nothing: `read` has checked all."""
 
     @property
-    def out(self) -> tuple[int, int, int]:
-        """Channels, height and width of an output."""
-        sizes = zip(self.image[1:], self.padding, self.weight.shape[2:], self.stride, strict=True)
-        height, width = ((n + 2 * pad - kernel) // step + 1 for n, pad, kernel, step in sizes)
-        return len(self.weight), height, width
-
-    @property
     def shape(self) -> tuple[int, int]:
         """(outputs, inputs)."""
-        return int(np.prod(self.out)), int(np.prod(self.image))
+        return len(self.bias), self.inputs
 
     @property
     def products(self) -> int:
         """The entries of W."""
-        return self.shape[0] * self.shape[1]
+        return prod(self.shape)
 
     @property
     def terms(self) -> int:
         """The most products that are added up for one number, with the bias or not."""
-        return max(self.shape[0], self.weight[0].size)
+        return max(len(self.bias), self.weight[0].size)
 
     @cached_property
     def exact(self) -> tuple[Exact, Exact]:
         """The matrix, whose entries are those of the kernels, and the bias."""
-        return Exact.of(self.transposed(np.eye(self.shape[0]))), Exact.of(self.bias)
-
-    def _padded(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (..., channels, height, width) with zeros around images, and the view of what is inside."""
-        (_, height, width), (top, left) = self.image, self.padding
-        padded = np.zeros((*images.shape[:-3], self.image[0], height + 2 * top, width + 2 * left))
-        inside = padded[..., top : top + height, left : left + width]
-        inside[...] = images
-        return padded, inside
-
-    def _places(self, padded: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
-        """Return each place of the kernel with the view of the padded pixels that it meets."""
-        (_, height, width), (down, right) = self.out, self.stride
-        return [
-            (a, b, padded[..., a : a + down * height : down, b : b + right * width : right])
-            for a in range(self.weight.shape[2])
-            for b in range(self.weight.shape[3])
-        ]
+        return Exact.of(self.transposed(np.eye(len(self.bias)))), Exact.of(self.bias)
 
     def transposed(self, forms: np.ndarray) -> np.ndarray:
         """Return forms W for floats (m, outputs)."""
-        padded, inside = self._padded(np.zeros((len(forms), *self.image)))
-        images = forms.reshape(-1, *self.out)
-        for a, b, pixels in self._places(padded):
-            part = np.tensordot(images, self.weight[:, :, a, b], (1, 0))  # (m, height, width, channels)
-            pixels += np.moveaxis(part, 3, 1)
-        return inside.reshape(len(forms), -1)
+        found = np.zeros((len(forms), self.inputs + 1))
+        images = forms.reshape(len(forms), len(self.weight), -1)
+        for place, pixels in enumerate(self.pixels):  # each pixel once, and what falls into the padding is not used
+            found[:, pixels] += np.einsum("moi,oc->mci", images, self.weight[:, :, place], optimize=True)
+        return found[:, :-1]
 
-    def _times(self, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
-        padded, _ = self._padded(x.reshape(self.image))
-        parts = (np.tensordot(weight[:, :, a, b], pixels, 1) for a, b, pixels in self._places(padded))
-        return np.asarray(sum(parts)).ravel()
+    def forward(self, x: np.ndarray, absolute: bool = False) -> np.ndarray:
+        """Return W x for floats (inputs,), or |W| x."""
+        weight = np.abs(self.weight) if absolute else self.weight
+        return np.einsum("ock,kci->oi", weight, np.append(x, 0.0)[self.pixels], optimize=True).ravel()
 
 
 @dataclass(frozen=True)
