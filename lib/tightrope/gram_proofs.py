@@ -10,12 +10,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope import checker
 from tightrope.checker import Finding, gram, mondeq, regions
 from tightrope.checker.numbers import above
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
-from tightrope.proofs import Proof, arrays_of, decimal_above, digest, named_refusals
+from tightrope.proofs import Proof, arrays_of, checked, decimal_above, named_refusals
 from tightrope.question import DEFAULT, Limits, Question
 from tightrope.regions import Region
 from tightrope.relaxations.lasserre import lasserre, semidefinite_part
@@ -47,23 +46,21 @@ def margin(question: Question, limits: Limits = DEFAULT) -> Proof:
         raise InputError(f"targets: got {question.targets}; bounds of order 2 are solved one at a time.")
     (target,) = question.targets
     header, arrays = region.stated()
-    weights = arrays_of(network)[1]
     exact = regions.read(header, arrays)
-    asked = gram.question(mondeq.Network.read(weights), exact, label, target)
+    asked = gram.question(mondeq.Network.read(arrays_of(network)[1]), exact, label, target)
     scale = _scale(network, region, exact)
     reason = "the solver returned no multipliers that prove a bound"
-    findings = [Finding(f"F_{target} - F_{label}", False, reason=reason)]
+    proof = Proof(None, (Finding(f"F_{target} - F_{label}", False, reason=reason),))
     for slack in SLACKS:
         own = _solve(asked, scale, slack, limits.time)
         if own is None or (bound := _bound(asked, scale, own)) is None:
             continue
         claim = {"label": label, "target": target, "bound": decimal_above(bound, DIGITS)}
         rows = {name: row[None] for name, row in own.items()}
-        file = checker.Certificate("mondeq-order-2", digest(network), header, [claim], arrays | rows)
-        findings = checker.check(file, weights)
-        if findings[0].proven:
-            return Proof(file, tuple(findings))
-    return Proof(None, tuple(findings))
+        proof = checked("mondeq-order-2", network, header, [claim], arrays | rows)
+        if proof.proven:
+            break
+    return proof
 
 
 def bound_of(proof: Proof) -> float | None:

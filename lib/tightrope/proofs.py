@@ -23,6 +23,7 @@ from tightrope.checker import mondeq as theory
 from tightrope.checker import phases as phase_theory
 from tightrope.checker import regions as exact_regions
 from tightrope.checker.theories import WHOLE_FILE
+from tightrope.checker.trees import in_leaf
 from tightrope.errors import CertificateError, InputError, TightropeError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.problems.robustness import binding_rows
@@ -49,6 +50,13 @@ LOOSEST = 1e-3
 #: The products of two facts about the inputs of a polytope, in problems.robustness.
 ROW_PAIRS = "(offset - row d)(offset - row d, 1 - d, 1 + d)"
 
+#: The arrays of a Lipschitz constant's part, by norm, and whose multipliers they hold.
+LIPSCHITZ_GROUPS = {
+    "inf": {"a": "y (r - y) >= 0", "t": "1 - t_j^2 >= 0"},
+    "2": {"a": "y (r - y) >= 0", "v": "1 - |v|^2 >= 0", "t": "1 - |t|^2 >= 0"},
+    "1": {"a": "y (r - y) >= 0", "v": "1 - v_j^2 >= 0"},
+}
+
 _Content = tuple[dict, dict[str, np.ndarray]]
 #: A claim, and its row of each array.
 _Claim = tuple[dict, dict[str, np.ndarray]]
@@ -58,37 +66,22 @@ _Claim = tuple[dict, dict[str, np.ndarray]]
 class DualBound:
     """An upper bound of F_target - F_label on a region, and the multipliers that it follows from.
 
-    Attributes
-    ----------
-    bound
-        Proven in floating point (:func:`tightrope.solvers.sound.sound_bound`); whether the checker proves it too, a
-        :class:`Proof` says.
-    multipliers
-        Name of a constraint group -> (k,) multipliers; with products of pairs of facts "pairs" (r, 2) beside them.
-    bounds
-        l <= h <= u, which the problem was tightened by (orders 1+bounds and 1+cuts); None for order 1.
+    The bound is proven in floating point (:func:`tightrope.solvers.sound.sound_bound`); whether the checker proves it
+    too, a :class:`Proof` says.
     """
 
     target: int
     bound: float
-    multipliers: Mapping[str, np.ndarray]
-    bounds: Box | None = None
+    multipliers: Mapping[str, np.ndarray]  # by constraint group (k,); with products of pairs of facts "pairs" (r, 2)
+    bounds: Box | None = None  # l <= h <= u, which the problem was tightened by (1+bounds, 1+cuts); None for order 1
 
 
 @dataclass(frozen=True, eq=False)
 class Proof:
-    """A certificate file before it is written, with what the checker says of it.
+    """A certificate file before it is written, with what the checker says of it."""
 
-    Attributes
-    ----------
-    certificate
-        What :meth:`save` writes: the claims that the checker proves; None if there are none.
-    findings
-        What became of each claim, those that were refused with the reason; these are not in the file.
-    """
-
-    certificate: checker.Certificate | None
-    findings: tuple[Finding, ...]
+    certificate: checker.Certificate | None  # the claims that the checker proves; None if there are none
+    findings: tuple[Finding, ...]  # what became of each claim; those that were refused are not in the file
 
     @property
     def proven(self) -> bool:
@@ -321,20 +314,14 @@ def trees(
     ----------
     invariant
         Bounds l <= h <= u of the root, of which the checker proves that they hold: those of
-        :func:`tightrope.propagation.fixpoint.inductive`, as :class:`tightrope.verifiers.tightening.Tightening` has
-        them. The leaves' own bounds follow from it and the signs: l_i = max(l_i, 0) for a sign 1, u_i = min(u_i, 0)
-        for -1, and nothing else.
+        :func:`tightrope.propagation.fixpoint.inductive`. A leaf's own follow from them and its signs.
     grown
         The target of each tree, a bound that every leaf proves (at least the largest `sound_bound` of the leaves),
         signs (leaves, p) int8, 1 where h_i >= 0 is assumed, -1 where h_i <= 0, 0 for nothing, and for each leaf its
-        multipliers by the name of a fact. The names, and the order of the numbers (k,) of each, are those of
-        `cut_model(robustness_model(network, region, label), Box(l, u)).constraints` with the leaf's own bounds, so
-        that `data.constraints.split(bound.multipliers)` of its `ArrowData` is right as it is:
-        "z (z - h) = 0", "z >= 0", "z - h >= 0", "z (u - z) >= 0", "u (h - l) - (u - l) z >= 0": the leaf's unstable
-        neurons (l < 0 < u), ascending; "always active: h - l >= 0" (0 <= l); "never active: -h >= 0" (u <= 0); and
-        the region's own, such as "1 - d_j^2 >= 0", in unit coordinates. A fact that is not there has multipliers 0. A
-        leaf that is empty (l_i > u_i) has no multipliers: {}. Products of pairs of facts need the pairs as well, which
-        are "pairs" (r, 2) beside the multipliers "pairs of facts >= 0" (r,).
+        multipliers by the name of a fact: names and order are those of
+        `cut_model(robustness_model(network, region, label), Box(l, u)).constraints` with the leaf's own bounds, and
+        the region's own in unit coordinates. A fact that is not there has multipliers 0, an empty leaf (l_i > u_i)
+        has none: {}. Products of pairs of facts have "pairs" (r, 2) beside "pairs of facts >= 0" (r,).
     duals
         Dual bounds under the same bounds on h, or of order 1; each is a tree of one leaf without signs.
     """
@@ -342,7 +329,8 @@ def trees(
     region = question.region.require_ball("trees on phases are")
     claims = []
     for dual in duals:
-        if dual.bounds is not None and not _same(dual.bounds, invariant):
+        own = dual.bounds or invariant
+        if not (np.array_equal(own.lower, invariant.lower) and np.array_equal(own.upper, invariant.upper)):
             raise CertificateError("certificates: those of one file must have the same bounds on h.")
         claim, signs = {"label": label, "target": dual.target}, np.zeros((1, network.width), np.int8)
         claims.append(_tree(network, region, claim, dual.bound, invariant, signs, [dual.multipliers]))
@@ -355,21 +343,12 @@ def trees(
     return _proof("mondeq-phases", network, _with_bounds(network, region, invariant), claims, _joined)
 
 
-def _same(one: Box, other: Box) -> bool:
-    return np.array_equal(one.lower, other.lower) and np.array_equal(one.upper, other.upper)
-
-
 def _with_bounds(network: MonDEQ, region: Ball, bounds: Box) -> _Content:
-    """Return a region with bounds on h, and with h inside."""
+    """Return a region with bounds on h, and with h at the centre of a ball, or of what is left of one of L-infinity."""
     header, arrays = region.stated()
-    inside = network.equilibrium(_middle(region))
-    h = network.W @ inside + network.U @ _middle(region) + network.u
+    middle = np.add(*region.bounding_box()) / 2 if region.norm == INFINITY else region.center
+    h = network.W @ network.equilibrium(middle) + network.U @ middle + network.u
     return header, {**arrays, "l": bounds.lower, "u": bounds.upper, "h": h}
-
-
-def _middle(region: Ball) -> np.ndarray:
-    """Return the centre of a ball, or of the box that is left of one of L-infinity."""
-    return np.add(*region.bounding_box()) / 2 if region.norm == INFINITY else region.center
 
 
 def _tree(
@@ -382,8 +361,7 @@ def _tree(
     named: Sequence[Mapping[str, np.ndarray]],
 ) -> Iterator[_Claim]:
     """Yield a claim with its leaves' multipliers: shorter, as they are, and a little to the side."""
-    low = np.where(signs > 0, np.maximum(invariant.lower, 0), invariant.lower)
-    high = np.where(signs < 0, np.minimum(invariant.upper, 0), invariant.upper)
+    low, high = in_leaf(invariant.lower, invariant.upper, signs)
     rows = [_fact_multipliers(*leaf, region) for leaf in zip(low, high, named, strict=True)]
 
     def whole(bound: float, rows: list[dict]) -> _Claim:
@@ -448,10 +426,7 @@ def _fact_multipliers(
     lower, upper = region.bounding_box()
     wide = np.flatnonzero(upper > lower)
     groups = [
-        ("z", free),
-        ("u-z", free),
-        ("z-h", free),
-        ("triangle", free),
+        *((fact, free) for fact in ("z", "u-z", "z-h", "triangle")),
         ("h-l", active),
         ("-h", np.flatnonzero(dead)),
     ]
@@ -498,30 +473,20 @@ def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 @named_refusals()
 def lipschitz(network: MonDEQ, norm: float, claims: Sequence[tuple[dict, Sequence[Mapping | None]]]) -> Proof:
-    """Return the proof of global Lipschitz constants.
+    """Return the proof of global Lipschitz constants, for the norm 1, 2 or inf.
 
-    Parameters
-    ----------
-    norm
-        1, 2 or inf.
-    claims
-        {"bound": float} for F or {"bound", "pair"} for a difference of outputs, each with the multipliers by group of
-        its parts in their order; None in place of multipliers that there are not.
+    The claims are {"bound": float} for F or {"bound", "pair"} for a difference of outputs, each with the multipliers by
+    group of its parts in their order; None in place of multipliers that there are not.
     """
     text = "inf" if norm == INFINITY else f"{norm:g}"
-    names = {"1": {"v": "1 - v_j^2 >= 0"}, "2": {"v": "1 - |v|^2 >= 0", "t": "1 - |t|^2 >= 0"}, "inf": {}}[text]
-    names = names or {"t": "1 - t_j^2 >= 0"}
     made: list[_Claim] = []
     for claim, parts in claims:
-        header = {"norm": text, **claim, "bound": decimal_above(claim["bound"])}
-        if any(part is None for part in parts):
-            made.append((header, {}))
-            continue
-        rows = [{"a": part["y (r - y) >= 0"], **{name: part[group] for name, group in names.items()}} for part in parts]
-        arrays = {name: np.stack([row[name] for row in rows]) for name in ("a", *names)}
+        arrays = {}
+        if all(part is not None for part in parts):
+            arrays = {name: np.stack([part[of] for part in parts]) for name, of in LIPSCHITZ_GROUPS[text].items()}
         if "t" in arrays:
             arrays["t"] = _positive(arrays["t"])
-        made.append((header, arrays))
+        made.append(({"norm": text, **claim, "bound": decimal_above(claim["bound"])}, arrays))
     return _proof("mondeq-lipschitz", network, ({}, {}), map(_shorter, made))
 
 
@@ -535,14 +500,8 @@ def local_lipschitz(
 ) -> Proof:
     """Return the proof of a Lipschitz constant on a ball, in its norm (2 or inf).
 
-    Parameters
-    ----------
-    bounds
-        On h, of which the checker proves that they hold: see :func:`tightrope.propagation.fixpoint.inductive`.
-    undecided
-        (p,) bool: the neurons that the parts' multipliers belong to.
-    parts
-        For each part the multipliers by group, or for a network without such neurons the matrix (k, p0) of its map.
+    The checker proves the `bounds` on h, see :func:`tightrope.propagation.fixpoint.inductive`. The parts' multipliers,
+    by group, are of the `undecided` neurons (p,) bool; without such a part is the matrix (k, p0) of its map.
     """
     text = "inf" if region.norm == INFINITY else "2"
     made = [_local_part(part, undecided, text) for part in parts]
@@ -568,10 +527,9 @@ def _local_part(part: Mapping | np.ndarray, undecided: np.ndarray, norm: str) ->
     if isinstance(part, np.ndarray):
         size = np.abs(part[0]) / 2 if norm == "inf" else np.full(1, np.linalg.norm(part, 2) / 2)
         return {"a": a, "t": _positive(size)} | ({} if norm == "inf" else {"v": size})
-    a[undecided] = part["y (r - y) >= 0"]
-    if norm == "inf":
-        return {"a": a, "t": _positive(part["1 - t_j^2 >= 0"])}
-    return {"a": a, "v": part["1 - |v|^2 >= 0"], "t": _positive(part["1 - |t|^2 >= 0"])}
+    row = {name: part[group] for name, group in LIPSCHITZ_GROUPS[norm].items()}
+    a[undecided] = row["a"]
+    return row | {"a": a, "t": _positive(row["t"])}
 
 
 @named_refusals()
@@ -586,11 +544,10 @@ def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, mul
         shrink = 1e-9 + 1000 * size
         parts = {name: array * (1 - shrink) ** 2 for name, array in found.items()}
         whole = arrays | parts | {"Q": Q * (1 - shrink), "b": b * (1 - shrink)}
-        file = checker.Certificate("mondeq-ellipsoid", digest(network), header, [{"holds": "image"}], whole)
-        findings = tuple(checker.check(file, arrays_of(network)[1]))
-        if all(finding.proven for finding in findings):
-            return Proof(file, findings)
-    return Proof(None, findings)
+        proof = checked("mondeq-ellipsoid", network, header, [{"holds": "image"}], whole)
+        if proof.proven:
+            break
+    return proof
 
 
 @named_refusals()
@@ -600,14 +557,12 @@ def attack(question: Question, hit: Attack) -> Proof:
     The point is moved into it by as much as its rounding can be outside.
     """
     network, region, label = question.mondeq, question.region, question.label
-    inside = region.inwards(hit.point) if region.half_spaces is not None else None
-    point = (
-        moved_inside(region.require_ball("certificate files of attacks are"), hit.point) if inside is None else inside
-    )
+    point = region.inwards(hit.point) if region.half_spaces is not None else None
+    if point is None:
+        point = moved_inside(region.require_ball("certificate files of attacks are"), hit.point)
     z = network.equilibrium(point, tolerance=1e-12)
     above = float((network.C[hit.label] - network.C[label]) @ z + network.c[hit.label] - network.c[label])
-    m = Context(prec=DIGITS, rounding=ROUND_FLOOR).create_decimal(Decimal(network.proven_m * (1 - 1e-6)))
-    claim = {"label": label, "target": int(hit.label), "m": str(m)}
+    claim = {"label": label, "target": int(hit.label), "m": decimal_below(network.proven_m * (1 - 1e-6))}
     arrays = {"point": point, "z": z}
     candidates = [(claim | {"least": decimal_below(above * (1 - part))}, arrays) for part in (1e-9, 1e-3)]
     return _proof("mondeq-point", network, region.stated(), [candidates])
@@ -624,11 +579,18 @@ def distortion(question: Question, hit: Attack, lower: Proof | None) -> Proof:
     reached = attack(Question(network, replace(region, radius=float(distance)), label), hit)
     if reached.certificate is None:
         return reached
-    file = None if lower is None else lower.certificate
-    header, arrays, claims = (*region.stated(), []) if file is None else (file.region, file.arrays, file.claims)
     last = {"label": label, "target": int(hit.label), "distance": distance, "m": reached.certificate.claims[0]["m"]}
     found = {own: reached.certificate.arrays[name] for own, name in (("point", "point"), ("state", "z"))}
-    return checked("mondeq-distortion", network, dict(header), [*claims, last], {**arrays, **found})
+    return with_last_claim("mondeq-distortion", network, region, lower, last, found)
+
+
+def with_last_claim(
+    theory: str, network: MonDEQ | FeedForward, region: Region, lower: Proof | None, claim: dict, arrays: dict
+) -> Proof:
+    """Return the file of the margins of a ball, if there is one, with a last claim and its arrays."""
+    file = None if lower is None else lower.certificate
+    header, own, claims = (*region.stated(), []) if file is None else (file.region, file.arrays, file.claims)
+    return checked(theory, network, dict(header), [*claims, claim], {**own, **arrays})
 
 
 def moved_inside(region: Ball, point: np.ndarray) -> np.ndarray:

@@ -102,10 +102,8 @@ def upper(ask: Question, part: Part, value: float, evidence: Evidence) -> Proof:
         proof = checked("relu-lipschitz", ask.network, header, [*claims, claim], arrays | rows)
         if proof.proven:
             return proof
-    if proof is not None:
-        return proof
     words = f"the L{norm} Lipschitz constant of F_{part} is at most {at_most(value, 6)}"
-    return Proof(None, (Finding(words, False, reason=refusal),))
+    return proof or Proof(None, (Finding(words, False, reason=refusal),))
 
 
 def _stated(ask: Question) -> tuple[dict, dict[str, np.ndarray], list[dict]]:
@@ -227,12 +225,8 @@ def _coefficients(ask: Question, evidence: Shor | Moments) -> tuple[dict[str, np
     else:
         multipliers = {k: evidence.found.first_order[v] for k, v in evidence.program.constraints.groups.items()}
         refinement = "printed"
-    into.add(
-        "tt",
-        size,
-        np.arange(size),
-        -next(multipliers[k] for k in ("1 - t_j^2 >= 0", "1 - |t|^2 >= 0") if k in multipliers),
-    )
+    of_t = next(multipliers[k] for k in ("1 - t_j^2 >= 0", "1 - |t|^2 >= 0") if k in multipliers)
+    into.add("tt", size, np.arange(size), -of_t)
     if refinement is None:
         anywhere = tuple(np.full(len(b), np.inf) for b in ask.biases)
         _slopes(ask, multipliers, into, squares, anywhere)

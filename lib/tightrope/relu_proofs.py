@@ -14,6 +14,7 @@ from tightrope.attacks import Attack
 from tightrope.checker import regions, relu
 from tightrope.checker.numbers import above
 from tightrope.checker.relu_network import Network
+from tightrope.checker.trees import in_leaf
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
 from tightrope.proofs import (
@@ -26,6 +27,7 @@ from tightrope.proofs import (
     moved_inside,
     named_refusals,
     shortened,
+    with_last_claim,
 )
 from tightrope.propagation.layerwise import Layerwise, Tightened
 from tightrope.question import Question
@@ -46,49 +48,28 @@ RULES = {
 
 @dataclass(frozen=True, eq=False)
 class Leaves:
-    """What proves a margin: one leaf, or those of a tree of phases.
-
-    Attributes
-    ----------
-    target : int
-    slopes : tuple of (leaves, n_l) arrays, for each hidden layer
-        Lower slopes.
-    signs : tuple of (leaves, n_l) arrays of int8, or None
-        1 where h >= 0 is assumed, -1 where h <= 0 is, else 0.
-    multipliers : tuple of (leaves, n_l) arrays, or None
-        Of the phases.
-    """
+    """What proves a margin: one leaf, or those of a tree of phases, with arrays (leaves, n_l) for each hidden layer."""
 
     target: int
-    slopes: tuple[np.ndarray, ...]
-    signs: tuple[np.ndarray, ...] | None = None
-    multipliers: tuple[np.ndarray, ...] | None = None
+    slopes: tuple[np.ndarray, ...]  # lower slopes
+    signs: tuple[np.ndarray, ...] | None = None  # int8: 1 where h >= 0 is assumed, -1 where h <= 0 is, else 0
+    multipliers: tuple[np.ndarray, ...] | None = None  # of the phases
 
 
 @dataclass(frozen=True, eq=False)
 class Forms:
-    """Forms in the preactivations below some bounds, such as the multipliers of linear programs over all layers.
+    """Forms in the preactivations below some bounds, such as the multipliers of linear programs over all layers."""
 
-    Attributes
-    ----------
-    rows : (k,) array of integers
-        Which bounds of the layer's: j for the upper, n + j for the lower one of neuron j; of margins, the target.
-    forms : tuple of (k, n_l) arrays, for each hidden layer below
-    """
-
-    rows: np.ndarray
-    forms: tuple[np.ndarray, ...]
+    rows: np.ndarray  # (k,) whose: j for the upper, n + j for the lower bound of neuron j; of margins, the target
+    forms: tuple[np.ndarray, ...]  # (k, n_l) of each hidden layer below
 
 
 @named_refusals()
 def linear(question: Question, *relaxations: str) -> Proof:
-    """Return the proof of a relaxation's bounds of F_target - F_label, for every target of the question.
+    """Return the proof of bounds of F_target - F_label by relaxations of RULES, for every target of the question.
 
-    Parameters
-    ----------
-    relaxations
-        Of box, hbox, hbox_back, crown_ibp, deepz, crown and crown_0. Of several the last one is taken with which every
-        bound is negative; if there is none, every bound is the best that all of them together prove.
+    Of several the last one is taken with which every bound is negative; if there is none, every bound is the best that
+    all of them together prove.
     """
     for name in relaxations:
         if name not in RULES:
@@ -113,14 +94,10 @@ def layerwise(
     leaves: Iterable[Leaves] | None = None,
     labels: Sequence[int] | None = None,
 ) -> Proof:
-    """Return the proof of LP-GREEDY, LP-LAST or LP-ALL, solved with `keep=True`; of a tree too, if it is given.
+    """Return the proof of LP-GREEDY, LP-LAST or LP-ALL, solved with `keep=True`.
 
-    Parameters
-    ----------
-    leaves
-        Those of the targets that the root leaves open; the root's slopes for all if left out.
-    labels
-        The labels of `network` that are the outputs of what was bounded, if that has some of them only.
+    `leaves` are those of a tree, of the targets that the root leaves open; `labels` the labels of `network` that are
+    the outputs of what was bounded, if that has some of them only.
     """
     labels = range(network.classes) if labels is None else labels
     writer = _Writer(network, region, labels[found.label])
@@ -146,12 +123,8 @@ def programs(
 ) -> Proof:
     """Return the proof of bounds by linear programs, Triangle's or Parallelogram's.
 
-    Parameters
-    ----------
-    known : (2 n_i,) array for each hidden layer
-        The programs' upper bounds of h, then of -h.
-    hidden, margins
-        What proves them, for each hidden layer; of bounds that have no form there, a rule does.
+    `known` (2 n_i,) are their upper bounds of h, then of -h, of each hidden layer; `hidden` and `margins` are what
+    proves them. Of bounds that have no form there, a rule does.
     """
     writer = _Writer(network, region, label)
     for bounds, forms in zip(known, hidden, strict=True):
@@ -179,12 +152,9 @@ def distortion(question: Question, hit: Attack, lower: Proof | None) -> Proof:
     `lower` is the file that the ball has no other label; without one only the attack's distance is proven.
     """
     network, label, region = question.layers, question.label, question.region.require_ball("distortions are")
-    file = None if lower is None else lower.certificate
-    distance = float(np.abs(hit.point - region.center).max()) * (1 + 1e-12)
-    claim = {"label": label, "target": int(hit.label), "distance": decimal_above(distance, DISTANCE_DIGITS)}
-    header, arrays = region.stated() if file is None else (dict(file.region), dict(file.arrays))
-    claims = [*([] if file is None else file.claims), claim]
-    return checked("relu-distortion", network, header, claims, arrays | {"point": np.atleast_2d(hit.point)})
+    distance = decimal_above(float(np.abs(hit.point - region.center).max()) * (1 + 1e-12), DISTANCE_DIGITS)
+    last = {"label": label, "target": int(hit.label), "distance": distance}
+    return with_last_claim("relu-distortion", network, region, lower, last, {"point": np.atleast_2d(hit.point)})
 
 
 class _Writer:
@@ -201,12 +171,9 @@ class _Writer:
     def add_layer(self, rules: Sequence[str], known: np.ndarray | None = None, proposed: Iterable[Forms] = ()) -> None:
         """Bound the next hidden layer by the first rule that proves what is known.
 
-        Parameters
-        ----------
-        known : (2 n,) array
-            Upper bounds of h, then of -h, which the slopes of layers above are made for. If no rule proves them all, or
-            none are known and there are several rules, each is the best of the rules and of what is proposed. What is
-            tighter than known is left.
+        `known` (2 n,) are upper bounds of h, then of -h, which the slopes of layers above are made for. If no rule
+        proves them all, or none are known and there are several rules, each is the best of the rules and of what is
+        proposed. What is tighter than known is left.
         """
         number = len(self.proofs.bounds) + 1
         size = self.proofs.network.sizes[number - 1]
@@ -251,8 +218,7 @@ class _Writer:
     def add_forms(self, target: int, forms: Sequence[np.ndarray]) -> None:
         """Bound F_target - F_label by forms (1, n_l) of each hidden layer."""
         mu = [shortened(array) for array in forms]
-        for j, array in enumerate(mu, start=1):
-            self.rows.setdefault(f"mu.{j}", []).append(array)
+        self._keep("mu.", mu)
         self._claim(target, self.proofs.upper(self.proofs.margin(self.label, target), mu), {"rule": "given"})
 
     def add_leaves(self, leaves: Leaves) -> None:
@@ -263,14 +229,16 @@ class _Writer:
             values = self.proofs.upper(form, mu, leaves.signs)
             if max(values) < 0:
                 break
-        for j, array in enumerate(mu, start=1):
-            self.rows.setdefault(f"mu.{j}", []).append(array)
+        self._keep("mu.", mu)
         more = {}
         if leaves.signs is not None:
             more = {"leaves": len(form)}
-            for j, array in enumerate(leaves.signs, start=1):
-                self.rows.setdefault(f"sign.{j}", []).append(array.astype(np.int8))
+            self._keep("sign.", [array.astype(np.int8) for array in leaves.signs])
         self._claim(leaves.target, values, {"rule": "given", **more})
+
+    def _keep(self, prefix: str, arrays: Sequence[np.ndarray]) -> None:
+        for j, array in enumerate(arrays, start=1):
+            self.rows.setdefault(f"{prefix}{j}", []).append(array)
 
     @property
     def worst(self) -> Fraction:
@@ -300,7 +268,7 @@ class _Writer:
             low, high = self.proofs.bounds[i - 1]
             sign = None if leaves is None or leaves.signs is None else leaves.signs[i - 1]
             if sign is not None:
-                low, high = np.where(sign > 0, np.maximum(low, 0), low), np.where(sign < 0, np.minimum(high, 0), high)
+                low, high = in_leaf(low, high, sign)
             upper, lower = relu.slopes(rule, low, high)
             if slopes is not None:
                 lower = np.where((low < 0) & (high > 0), slopes[i - 1], upper)

@@ -40,7 +40,7 @@ def _parts(file: Certificate, names: Mapping[str, str]) -> tuple[Certificate, Ce
     margins = {name: values for name, values in file.arrays.items() if name not in names}
     point = {names.get(name, name): file.arrays[name] for name in (*names, *ARRAYS) if name in file.arrays}
     wide = {**file.region, "radius": file.claims[-1].get("distance")}
-    return replace(file, arrays=margins, claims=file.claims[:-1]), replace(file, arrays=point, region=wide)
+    return replace(file, arrays=margins), replace(file, arrays=point, region=wide)
 
 
 def _both(file: Certificate, inside: _Prove, reached: Callable[[], _Prove], classes: int) -> _Prove:

@@ -44,20 +44,20 @@ class Certificate:
 
     def to_bytes(self) -> bytes:
         """Return the content of the file."""
-        names = sorted(self.arrays)
-        arrays = {name: np.ascontiguousarray(self.arrays[name]) for name in names}
+        arrays = {name: np.ascontiguousarray(self.arrays[name]) for name in sorted(self.arrays)}
         arrays = {name: array.astype(array.dtype.newbyteorder("<")) for name, array in arrays.items()}
+        if foreign := {array.dtype.str for array in arrays.values()} - {*DTYPES}:
+            raise ValueError(f"arrays: expected a dtype of {', '.join(DTYPES)}, got {', '.join(foreign)}")
         header = {
             "format": FORMAT,
             "theory": self.theory,
             "network": {"sha256": self.network},
             "region": self.region,
             "claims": self.claims,
-            "arrays": {name: {"dtype": _dtype(a), "shape": list(a.shape)} for name, a in arrays.items()},
+            "arrays": {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()},
         }
-        # The order of `arrays` in the file is that of their names, whatever the order of the keys.
         text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-        return len(text).to_bytes(8, "little") + text + b"".join(arrays[name].tobytes() for name in names)
+        return len(text).to_bytes(8, "little") + text + b"".join(array.tobytes() for array in arrays.values())
 
     def save(self, path: str | Path) -> str:
         """Write the file and return the SHA-256 of its bytes."""
@@ -126,13 +126,6 @@ def _arrays(table: Mapping, block: memoryview) -> dict[str, np.ndarray]:
     if start != len(block):
         raise Unreadable(f"{len(block) - start} bytes follow the last array")
     return arrays
-
-
-def _dtype(array: np.ndarray) -> str:
-    found = array.dtype.str
-    if found not in DTYPES:
-        raise ValueError(f"arrays: expected a dtype of {', '.join(DTYPES)}, got {found}")
-    return found
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -5,6 +5,7 @@ integers, is diagonally dominant with a diagonal >= 0, then E >= 0, so D S D >= 
 D S D - delta I in floating point; a wrong L can only make the test fail.
 """
 
+from collections.abc import Iterator
 from fractions import Fraction
 from math import isqrt, log2
 
@@ -48,28 +49,27 @@ def is_semidefinite(S: Exact, *, strictly: bool = False) -> bool:
     A = n * D[:, None] * D[None, :]
     unit = Fraction(2) ** int(2 * least)  # A * unit = D n D
     F = np.array([[nearest(int(v) * unit) for v in row] for row in A])
+    A = Exact(A, unit)
+    for factor in _factors(A, F):
+        E = (A - factor @ factor.T).integers
+        surplus = 2 * E.diagonal() - np.abs(E).sum(1)
+        if (surplus > 0).all() if strictly else (surplus >= 0).all():
+            return True
+    return False
+
+
+def _factors(A: Exact, F: np.ndarray) -> Iterator[Exact]:
+    """Yield matrices L with A nearly L L': Cholesky factors of the floats F near A, then perhaps a finer one."""
     for delta in DELTAS:
         try:
             L = np.linalg.cholesky((F + F.T) / 2 - delta * np.eye(len(F)))
         except np.linalg.LinAlgError:
             continue
         if not np.isfinite(L).all():
-            return False
-        factor = Exact(
-            np.array([[round(v) for v in row] for row in (L * 2.0**BITS).tolist()], dtype=object),
-            Fraction(1, 1 << BITS),
-        )
-        if _leaves_dominant(Exact(A, unit), factor, strictly):
-            return True
-    fine = _fine_factor(A, unit) if len(A) <= LARGEST else None
-    return fine is not None and _leaves_dominant(Exact(A, unit), fine, strictly)
-
-
-def _leaves_dominant(A: Exact, factor: Exact, strictly: bool) -> bool:
-    """Return whether A - factor factor' is diagonally dominant, strictly or with a diagonal >= 0."""
-    E = (A - factor @ factor.T).integers
-    surplus = 2 * E.diagonal() - np.abs(E).sum(1)
-    return bool((surplus > 0).all() if strictly else (surplus >= 0).all())
+            return
+        yield Exact([[round(v) for v in row] for row in (L * 2.0**BITS).tolist()], Fraction(1, 1 << BITS))
+    if len(F) <= LARGEST and (fine := _fine_factor(A.integers, A.scale)) is not None:
+        yield fine
 
 
 def _fine_factor(A: np.ndarray, unit: Fraction) -> Exact | None:

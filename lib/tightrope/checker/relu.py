@@ -1,16 +1,14 @@
 """Upper bounds of linear forms of a feed-forward ReLU network on a region; README-relu.md has the identity."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tightrope.checker.claims import EXACT, array, check_labels, region_of, row
 from tightrope.checker.file import Certificate
-from tightrope.checker.numbers import Exact, Refused, above
+from tightrope.checker.numbers import Exact, Refused, above, times
 from tightrope.checker.regions import Region
 from tightrope.checker.relu_network import Network, Step
 from tightrope.checker.trees import complete, in_leaf
@@ -129,8 +127,7 @@ class ExactForms:
         """Go on to what the layer is applied to."""
         for step in reversed(layer):
             W, b = step.exact
-            self.value = self.value + self.form @ b
-            self.form = self.form @ W if len(W.shape) == 2 else self.form * W.row()
+            self.value, self.form = self.value + self.form @ b, times(self.form, W)
 
     def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | str) -> None:
         """Go on to the preactivations below ReLU, between low and high (n,) or (rows, n), by a given form or a rule."""
@@ -140,14 +137,13 @@ class ExactForms:
             mu = (A * Exact(chosen, Fraction(1, 2**SLOPE_BITS))).shortened()
         else:
             mu = Exact.of(given).shortened()
-        ends, zero = (Exact.of(low), Exact.of(high)), Exact.zeros(*low.shape)
-        most = Exact.maximum(*(A * end.maximum(zero) - mu * end for end in ends))
+        most = Exact.maximum(*(A * end.positive() - mu * end for end in (Exact.of(low), Exact.of(high))))
         kept = np.where((low < 0) & (high > 0) & (most.integers < 0), 0, most.integers)
         self.value, self.form = self.value + Exact(kept.sum(1), most.scale), mu
 
-    def largest(self, inputs: "Inputs") -> list[Fraction]:
+    def largest(self, region: Region) -> list[Fraction]:
         """Return the bound of each row, forms being of the input."""
-        value, reach = self.value + self.form @ inputs.region.centre, inputs.region.reach(self.form)
+        value, reach = self.value + self.form @ region.centre, region.reach(self.form)
         return [v + r for v, r in zip(value.fractions(), reach, strict=True)]
 
 
@@ -185,15 +181,15 @@ class FloatForms:
         self._add(most.sum(1), (np.abs(A) * top + np.abs(mu) * ends).sum(1), low.shape[-1])
         self.form = mu
 
-    def largest(self, inputs: "Inputs") -> list[Fraction]:
+    def largest(self, region: Region) -> list[Fraction]:
         """Return the bound of each row, forms being of the input."""
-        middle, half, centre, radius = inputs.floats
+        middle, half, centre, radius = around(region)
         size = np.abs(self.form)
         value, reach = self.form @ middle + size @ half, size @ (np.abs(middle) + half)
         if radius is not None:
             most = size.max(1, keepdims=True)
             scaled = size / np.where(most > 0, most, 1)
-            norm = radius * most[:, 0] * (np.sqrt((scaled**2).sum(1)) if inputs.region.norm == "2" else 1)
+            norm = radius * most[:, 0] * (np.sqrt((scaled**2).sum(1)) if region.norm == "2" else 1)
             value, reach = np.minimum(value, self.form @ centre + norm), reach + size @ np.abs(centre) + norm
         self._add(value, reach, 2 * len(middle), 1 + (np.abs(middle) + half + np.abs(centre)).sum())
         error = self.error + 4 * self.sums * UNIT * self.size
@@ -202,28 +198,14 @@ class FloatForms:
         return [Fraction(v) + Fraction(e) for v, e in zip(self.value.tolist(), error.tolist(), strict=True)]
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """A region, also as floats that hold it."""
-
-    region: Region
-
-    @cached_property
-    def floats(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
-        """Centre and half-widths (n,) of a box, centre (n,) and radius of a ball or None: the region is in both."""
-        ball = self.region
-        whole = Exact.rational([ball.radius] * len(ball.centre))
-        low, high = (ball.centre + end for end in ball.box or (-whole, whole))
-        middle, centre = Exact.of(((low + high) * Fraction(1, 2)).floats()), Exact.of(ball.centre.floats())
-        half = (high - middle).maximum(middle - low).up().floats()
-        radius = above(ball.radius + abs(ball.centre - centre).sum().fraction()) if ball.half is None else None
-        return middle.floats(), half, centre.floats(), radius
-
-    @cached_property
-    def sizes(self) -> np.ndarray:
-        """At least the absolute value of each input (n,)."""
-        middle, half, _, _ = self.floats
-        return (np.abs(middle) + half) * (1 + 2.0**-50)
+def around(region: Region) -> tuple[np.ndarray, np.ndarray, np.ndarray, float | None]:
+    """Return floats: centre and half-widths (n,) of a box, centre (n,) and radius of a ball or None; both hold it."""
+    whole = Exact.rational([region.radius] * len(region.centre))
+    low, high = (region.centre + end for end in region.box or (-whole, whole))
+    middle, centre = Exact.of(((low + high) * Fraction(1, 2)).floats()), Exact.of(region.centre.floats())
+    half = (high - middle).maximum(middle - low).up().floats()
+    radius = None if region.norm == "inf" else above(region.radius + abs(region.centre - centre).sum().fraction())
+    return middle.floats(), half, centre.floats(), radius
 
 
 class Proofs:
@@ -231,7 +213,7 @@ class Proofs:
 
     def __init__(self, network: Network, region: Region) -> None:
         check_inputs(network, region)
-        self.network, self.inputs = network, Inputs(region)
+        self.network, self.region = network, region
         self.bounds: list[tuple[np.ndarray, np.ndarray]] = []
         exact = region.generators is not None or network.cost <= EXACT_UP_TO  # in floats, only balls are read
         self.arithmetic: type[ExactForms] | type[FloatForms] = ExactForms if exact else FloatForms
@@ -259,7 +241,7 @@ class Proofs:
                     sign = signs[i - 1][rows]
                     low, high = in_leaf(low, high, sign)
                 forms.relu(low, high, given if isinstance(given, str) else given[i - 1][rows])
-            found += forms.largest(self.inputs)
+            found += forms.largest(self.region)
         return found
 
     def _step_sizes(self, i: int) -> list[np.ndarray]:
@@ -267,7 +249,8 @@ class Proofs:
         if self.arithmetic is ExactForms:
             return []
         if i not in self._sizes:
-            found = [np.maximum(self.bounds[i - 1][1], 0) if i else self.inputs.sizes]
+            middle, half, _, _ = around(self.region)
+            found = [np.maximum(self.bounds[i - 1][1], 0) if i else (np.abs(middle) + half) * (1 + 2.0**-50)]
             for step in self.network.layers[i][:-1]:
                 found.append((step.forward(found[-1], absolute=True) + np.abs(step.bias) + 2.0**-1000) * (1 + 2.0**-20))
             self._sizes[i] = found
@@ -332,11 +315,9 @@ def is_small(network: Network) -> bool:
 def exact_outputs(network: Network, x: Exact) -> Exact:
     """Return F(x) (K,) in integers."""
     for i, layer in enumerate(network.layers):
-        if i:
-            x = x.maximum(Exact.zeros(len(x)))
+        x = x.positive() if i else x
         for step in layer:
-            W, b = step.exact
-            x = (W @ x if len(W.shape) == 2 else W * x) + b
+            x = step.image(x)
     return x
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from tightrope.checker.claims import only, output, region_of, row, rows
 from tightrope.checker.file import Certificate
 from tightrope.checker.forms import ONE, Form, Quadratic
-from tightrope.checker.numbers import Exact, Refused, common, dense
+from tightrope.checker.numbers import Exact, Refused, common, dense, times
 from tightrope.checker.regions import Region
 from tightrope.checker.relu import Proofs, exact_outputs, is_small
 from tightrope.checker.relu_network import Network, Step
@@ -43,9 +43,8 @@ def upper(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., 
     network = Network.read(arrays)
     hidden = range(1, len(network.layers))
     single = [*OF_INPUTS, *(f"{i}.{name}" for i in hidden for name in OF_NEURONS)]
-    region = _region(
-        file, network, "products", "multipliers", *single, *(f"{side}{i}" for i in hidden for side in "lu")
-    )
+    ends = (f"{side}{i}" for i in hidden for side in "lu")
+    region = _region(file, network, "products", "multipliers", *single, *ends)
     proofs = Proofs(network, region) if region is not None else None
     taken = 0
 
@@ -65,10 +64,7 @@ def upper(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., 
         elif rule == "intervals":
             proven = bound >= 0 and proven_by_intervals(states, norm) <= (bound if norm == "inf" else bound**2)
         elif rule == "products" and norm == "inf":
-            proven = (
-                proven_by_products(states, row(file.arrays, rule, number), row(file.arrays, "multipliers", number))
-                <= bound
-            )
+            proven = bound >= proven_by_products(states, *(row(file.arrays, n, number) for n in (rule, "multipliers")))
         else:
             raise Refused(f"rule: expected intervals, quadratics, or of the norm inf products, got {rule!r}")
         if not proven:
@@ -122,7 +118,7 @@ class States:
     layers: Sequence[tuple[Exact, Exact]]  # A_i (p_i, p_{i-1}) and b_i (p_i,) of the hidden layers
     c: Exact  # (p_m,) the combination of the last activations
     region: Region | None  # None for all inputs
-    bounds: Bounds  # proven l_i <= h_i <= u_i; none without a region
+    bounds: Bounds  # proven l_i <= h_i <= u_i; without a region 0, which decides no u, and no function has h
 
     @classmethod
     def read(cls, network: Network, part: object, region: Region | None, bounds: Bounds) -> "States":
@@ -131,6 +127,7 @@ class States:
         if len(bounds) != (hidden if region is not None else 0):
             raise Refused("the bounds of a hidden layer are not proven")
         *layers, (C, _) = map(_affine, network.layers)
+        bounds = bounds if region is not None else [(np.zeros(len(b)), np.zeros(len(b))) for _, b in layers]
         return cls(layers, output(C, part), region, bounds)
 
     @property
@@ -141,34 +138,30 @@ class States:
     @cached_property
     def on(self) -> list[np.ndarray]:
         """Whether u = 1 is proven, for each neuron (p_i,) of each layer."""
-        return [low > 0 for low, _ in self.bounds] or [np.zeros(len(b), bool) for _, b in self.layers]
+        return [low > 0 for low, _ in self.bounds]
 
     @cached_property
     def free(self) -> list[np.ndarray]:
         """Whether u is undecided."""
-        return [(low <= 0) & (high >= 0) for low, high in self.bounds] or [~on for on in self.on]
+        return [(low <= 0) & (high >= 0) for low, high in self.bounds]
 
     @cached_property
     def slopes(self) -> list[tuple[Exact, Exact]]:
         """Intervals of g_0, ..., g_m."""
         found = [(self.c, self.c)]
         for (A, _), on, free in zip(*map(reversed, (self.layers, self.on, self.free)), strict=True):
-            (low, high), zero = found[0], Exact.zeros(len(on))
-            low = low * Exact.of(on) + low.minimum(zero) * Exact.of(free)
-            high = high * Exact.of(on) + high.maximum(zero) * Exact.of(free)
-            plus = A.maximum(Exact.zeros(*A.shape))
-            minus = A - plus
-            found.insert(0, (plus.T @ low + minus.T @ high, plus.T @ high + minus.T @ low))
+            low = found[0][0] * Exact.of(on) - (-found[0][0]).positive() * Exact.of(free)
+            high = found[0][1] * Exact.of(on) + found[0][1].positive() * Exact.of(free)
+            plus, minus = A.T.positive(), (-A.T).positive()
+            found.insert(0, (plus @ low - minus @ high, plus @ high - minus @ low))
         return found
 
 
 def _affine(layer: Sequence[Step]) -> tuple[Exact, Exact]:
     W, b = layer[0].exact
-    W = dense(W)
     for step in layer[1:]:
-        A, a = step.exact
-        W, b = (A @ W, A @ b + a) if len(A.shape) == 2 else (A.column() * W, A * b + a)
-    return W, b
+        W, b = times(step.exact[0], W), step.image(b)
+    return dense(W), b
 
 
 def proven_by_intervals(states: States, norm: str) -> Fraction:
@@ -288,8 +281,7 @@ def _least_of_inputs(q: Mapping[str, Exact], n: int) -> Fraction:
 def _least_of_neurons(states: States, i: int, own: Mapping[str, Exact]) -> Fraction:
     """Return the least sum of the functions of the neurons of layer i over both u of those that are free."""
     count, none = len(states.layers[i - 1][1]), Fraction(0)
-    bounds = states.bounds[i - 1] if states.bounds else (np.zeros(count), np.zeros(count))
-    ends = [end.fractions() for end in (*map(Exact.of, bounds), *states.slopes[i])]
+    ends = [end.fractions() for end in (*map(Exact.of, states.bounds[i - 1]), *states.slopes[i])]
     rows = [own[name].fractions() if name in own else [none] * count for name in OF_NEURONS]
     total = none
     for on, free, h_low, h_high, g_low, g_high, *q in zip(

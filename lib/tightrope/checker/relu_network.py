@@ -52,6 +52,11 @@ class Step:
         """W, as `weight` has it, and the bias."""
         return Exact.of(self.weight), Exact.of(self.bias)
 
+    def image(self, x: Exact) -> Exact:
+        """Return W x + bias for exact numbers (inputs,)."""
+        W, b = self.exact
+        return (W @ x if len(W.shape) == 2 else W * x) + b
+
     def transposed(self, forms: np.ndarray) -> np.ndarray:
         """Return forms W for floats (m, outputs)."""
         return forms @ self.weight if self.weight.ndim == 2 else forms * self.weight

@@ -54,19 +54,10 @@ def sha256_of(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a file must claim for a row.
+    """What a file must claim for a row: keys and values, and a number in relation to `value`."""
 
-    Attributes
-    ----------
-    keys
-        Keys and values of the claim, without its number.
-    relation
-        That number's to `value`: "<" for a bound below it, "<=" or ">=" for a bound that proves it to four digits,
-        rounded outward.
-    """
-
-    keys: Mapping[str, object]
-    relation: str
+    keys: Mapping[str, object]  # without the number
+    relation: str  # "<" for a bound below it; "<=", ">=" for one that proves it to four digits, rounded outward
     value: float
 
     def __str__(self) -> str:
@@ -99,16 +90,11 @@ class Claim:
 class Statement:
     """What a row says that a certificate can prove.
 
-    Attributes
-    ----------
-    claims
-        All of them are to be proven.
-    about
-        Returns the network, and the region, or None where the claims hold for all inputs; it may read files. A row that
-        contradicts these is a CertificateError.
+    `about` returns the network, and the region, or None where the claims hold for all inputs; it may read files. A row
+    that contradicts these is a CertificateError.
     """
 
-    claims: tuple[Claim, ...]
+    claims: tuple[Claim, ...]  # all of them are to be proven
     about: Callable[[], tuple["MonDEQ | FeedForward", "Region | None"]]
 
     def missing(self, claims: Iterable[Mapping]) -> str:
@@ -171,13 +157,7 @@ class Checked:
 
 
 def check(row: Mapping, statement: Statement, sha256: str | None = None) -> Checked:
-    """Check the file of a row in exact arithmetic against what the row says.
-
-    Parameters
-    ----------
-    sha256
-        Of the file; that of the row if None.
-    """
+    """Check the file of a row, of this SHA-256 or the row's own, in exact arithmetic against what the row says."""
     from tightrope import checker, proofs
 
     path = folder() / name_of(row)

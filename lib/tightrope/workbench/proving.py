@@ -21,15 +21,12 @@ Say = Callable[[str], None]
 
 def provable(store: Store, results: Iterable[Result], profile: str) -> list[dict]:
     """Return the rows of these results that say something that a certificate can prove, by key."""
-    kinds = [
-        kind
-        for result in results
-        if result.runnable
-        for kind in experiments(result.paper).values()
-        if result.name in (kind.name, kind.made_of)
-    ]
-    rows = (row for kind in kinds for row in store.rows(kind.name, profile, kind.paper))
-    return sorted((row for row in rows if statement(row) is not None), key=lambda row: row["key"])
+    found = []
+    for result in filter(lambda result: result.runnable, results):
+        for kind in experiments(result.paper).values():
+            if result.name in (kind.name, kind.made_of):
+                found += [row for row in store.rows(kind.name, profile, kind.paper) if statement(row) is not None]
+    return sorted(found, key=lambda row: row["key"])
 
 
 def drawn(rows: Sequence[dict], sample: int | None, seed: int) -> list[dict]:
@@ -44,16 +41,13 @@ def drawn(rows: Sequence[dict], sample: int | None, seed: int) -> list[dict]:
 
 @dataclass
 class Prover:
-    """Puts certificates into rows that lack one; everything else about a row stays.
-
-    `proven`, `refused` count the rows that got one, and those that did not.
-    """
+    """Puts certificates into rows that lack one; everything else about a row stays."""
 
     store: Store
     rows: Mapping[str, dict]
     say: Say
-    proven: int = 0
-    refused: int = 0
+    proven: int = 0  # rows that got one
+    refused: int = 0  # rows that did not
     changed: set[tuple[str, str, str]] = field(default_factory=set)
 
     def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> None:
@@ -110,16 +104,8 @@ def prove(
 ) -> Prover:
     """Ask the cases of certified rows without a certificate again, and put the SHA-256 of each new file into its row.
 
-    What is stopped, or killed, continues where it was: a file that is there is taken.
-
-    Parameters
-    ----------
-    sample, seed
-        At most so many rows, drawn from all that a certificate can prove, those that have one included.
-    jobs
-        Processes that solve.
-    say
-        Called with a line for each row.
+    What is stopped, or killed, continues where it was: a file that is there is taken. A `sample` is drawn from all rows
+    that a certificate can prove, those that have one included; `jobs` processes solve, and `say` gets a line for each.
     """
     if jobs < 1:
         raise InputError(f"jobs: expected at least 1, got {jobs}")
