@@ -7,7 +7,7 @@ whose sides are implied.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from tightrope.propagation.margins import composition_error
 from tightrope.regions import Ball
 from tightrope.relaxations.triangle import layer_constraints
 from tightrope.relu_proofs import Forms, programs
-from tightrope.solvers.highs import LinearProgram
+from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Status
 
 #: What each kind is never looser than, so that its stable neurons are stable.
@@ -39,13 +39,10 @@ class LayerwiseBounds:
         network whose compositions are one matrix each. The margins include what that costs.
     margins : (K,) array
         Upper bounds of F_k - F_label; 0 for the label.
-    programs : int
-        How many were solved.
-    unfinished : int
-        How many of them ended at a limit; their bounds are valid and looser.
+    programs, unfinished
+        How many were solved, and how many of them ended early; their bounds are valid and looser.
     hidden, forms
-        The multipliers that prove the hidden layers' bounds and the margins, if `keep` was set; for
-        :meth:`certificate`.
+        The multipliers that prove the hidden layers' bounds and the margins, if `keep` was set.
     """
 
     lower: tuple[np.ndarray, ...]
@@ -76,20 +73,15 @@ def layerwise_bounds(
     label: int,
     kind: str = "triangle",
     *,
-    time_limit: float | None = None,
     keep: bool = False,
 ) -> LayerwiseBounds:
     """Bound the margins of a network over a box by Triangle or Parallelogram.
 
     Parameters
     ----------
-    network : FeedForward
     lower, upper : (p0,)
         The box, in network-input units.
-    label : int
     kind : {"triangle", "parallelogram"}
-    time_limit : float, optional
-        Seconds for one program.
     keep
         Return the multipliers too, as a proof needs them.
     """
@@ -97,9 +89,8 @@ def layerwise_bounds(
         raise InputError(f"kind: expected one of {', '.join(LOOSER)}, got {kind!r}.")
     if not 0 <= label < network.classes:
         raise InputError(f"label: expected an integer from 0 to {network.classes - 1}, got {label!r}.")
-    kept: list[_Kept] = []
-    program, below, found_lower, found_upper, solved, unfinished = _build(network, lower, upper, kind, time_limit, kept)
-    last = kept.pop()
+    built = _Program(network, lower, upper, kind)
+    program, below, last = built.program, built.below, built.kept[-1]
     W, b = network.layers[-1].dense()
     inexact = composition_error(network, InputSet.boxes(lower, upper))
     margins = np.zeros(network.classes)
@@ -112,19 +103,17 @@ def layerwise_bounds(
             size = (np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label])
             slack = 2 * np.finfo(float).eps * (size + np.finfo(float).tiny)
             margins[k] = found.bound + (b[k] - b[label]) + slack + inexact[k] + inexact[label]
-            solved += 1
-            unfinished += found.status is not Status.SOLVED
-    whole = LayerwiseBounds(tuple(found_lower), tuple(found_upper), margins, solved, unfinished)
-    if not keep:
-        return whole
-    return replace(whole, hidden=tuple(layer.forms for layer in kept), forms=last.forms)
+            built.count(found)
+    proof = (tuple(layer.forms for layer in built.kept[:-1]), last.forms) if keep else ()
+    return LayerwiseBounds(tuple(built.lower), tuple(built.upper), margins, built.solved, built.unfinished, *proof)
 
 
 def output_bounds(
     network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str = "triangle"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return bounds (K,) of the outputs over a box by Triangle or Parallelogram."""
-    program, below, *_ = _build(network, lower, upper, kind, None, [])
+    built = _Program(network, lower, upper, kind)
+    program, below = built.program, built.below
     W, b = network.layers[-1].dense()
     inexact = composition_error(network, InputSet.boxes(lower, upper))
     low = np.array([program.minimise(below, row).bound for row in W]) + b - inexact
@@ -132,44 +121,45 @@ def output_bounds(
     return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
 
 
-def _build(
-    network: FeedForward,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    kind: str,
-    time_limit: float | None,
-    kept: "list[_Kept]",
-) -> tuple[LinearProgram, np.ndarray, list[np.ndarray], list[np.ndarray], int, int]:
-    """Return the program of all hidden layers, its last columns, bounds, and the counts of solved and unfinished."""
-    network.require_relu("triangles and parallelograms are of")
-    lower, upper = np.asarray(lower, float), np.asarray(upper, float)
-    before = proven_hidden(network, InputSet.boxes(lower, upper), LOOSER[kind])
-    program = LinearProgram(time_limit)
-    below = program.add_columns(lower, upper)
-    found_lower, found_upper, solved, unfinished = [], [], 0, 0
-    places: list[slice] = []
-    for i, layer in enumerate(network.layers[:-1]):
-        low, high = (side[0].copy() for side in before[i])
-        kept.append(_Kept(places))
-        if i:  # the first layer's bounds are exact already
-            matrix, offset = layer.sparse()
-            for j in np.flatnonzero((low < 0) & (high > 0)).tolist():
-                row = slice(matrix.indptr[j], matrix.indptr[j + 1])
-                columns, weights = below[matrix.indices[row]], matrix.data[row]
-                least, most = program.minimise(columns, weights), program.maximise(columns, weights)
-                low[j] = max(low[j], np.nextafter(least.bound + offset[j], -np.inf))
-                high[j] = min(high[j], np.nextafter(most.bound + offset[j], np.inf))
-                high[j] = max(low[j], high[j])
-                solved += 2
-                kept[-1].add(j, most.multipliers)
-                kept[-1].add(len(low) + j, -least.multipliers)
-                unfinished += (least.status is not Status.SOLVED) + (most.status is not Status.SOLVED)
-        places.append(slice(program.rows, program.rows + len(low)))
-        below = add_layer(program, below, kind, layer, low, high)
-        found_lower.append(low)
-        found_upper.append(high)
-    kept.append(_Kept(places))
-    return program, below, found_lower, found_upper, solved, unfinished
+class _Program:
+    """The program of all hidden layers, `below` its last columns, with the bounds that were found on the way."""
+
+    def __init__(self, network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str) -> None:
+        network.require_relu("triangles and parallelograms are of")
+        lower, upper = np.asarray(lower, float), np.asarray(upper, float)
+        before = proven_hidden(network, InputSet.boxes(lower, upper), LOOSER[kind])
+        self.program = program = LinearProgram()
+        self.below = program.add_columns(lower, upper)
+        self.lower, self.upper, self.solved, self.unfinished = list[np.ndarray](), list[np.ndarray](), 0, 0
+        places: list[slice] = []
+        self.kept = [_Kept(places)]
+        for i, layer in enumerate(network.layers[:-1]):
+            low, high = (side[0].copy() for side in before[i])
+            if i:  # the first layer's bounds are exact already
+                self._tighten(layer, low, high)
+            places.append(slice(program.rows, program.rows + len(low)))
+            self.below = add_layer(program, self.below, kind, layer, low, high)
+            self.lower.append(low)
+            self.upper.append(high)
+            self.kept.append(_Kept(places))
+
+    def _tighten(self, layer: Layer, low: np.ndarray, high: np.ndarray) -> None:
+        """Bound the unstable neurons of a layer by programs."""
+        matrix, offset = layer.sparse()
+        for j in np.flatnonzero((low < 0) & (high > 0)).tolist():
+            row = slice(matrix.indptr[j], matrix.indptr[j + 1])
+            columns, weights = self.below[matrix.indices[row]], matrix.data[row]
+            least, most = self.program.minimise(columns, weights), self.program.maximise(columns, weights)
+            low[j] = max(low[j], np.nextafter(least.bound + offset[j], -np.inf))
+            high[j] = max(low[j], min(high[j], np.nextafter(most.bound + offset[j], np.inf)))
+            self.count(least, most)
+            self.kept[-1].add(j, most.multipliers)
+            self.kept[-1].add(len(low) + j, -least.multipliers)
+
+    def count(self, *reports: LinearReport) -> None:
+        """Count programs that were solved, and those that ended early."""
+        self.solved += len(reports)
+        self.unfinished += sum(report.status is not Status.SOLVED for report in reports)
 
 
 class _Kept:
