@@ -34,16 +34,10 @@ Bounds = list[tuple[np.ndarray, np.ndarray]]
 class Barrier:
     """What theorems 4.1 and 4.2 say of one margin F_target - F_label.
 
-    Attributes
-    ----------
-    primal
-        The margin at a feasible point of the relaxed problem, computed in float64: at most p*.
-    relaxation_dual
-        The dual (9) of the relaxed problem at the program's multipliers, a proven bound: at least d*_C.
-    problem_dual
-        The Lagrangian (10) of the network's own constraints at the same mu (up to rounding): at least d*_O.
-    multipliers, rounds
-        mu (n_l,) of each hidden layer, and how many linear programs were solved for them.
+    `primal`, at most p*, is the margin at a feasible point of the relaxed problem, computed in float64;
+    `relaxation_dual`, at least d*_C, the dual (9) at the program's multipliers mu, a proven bound; `problem_dual`, at
+    least d*_O, the Lagrangian (10) of the network's own constraints at the same mu (up to rounding). `multipliers` are
+    mu (n_l,) of each hidden layer, `rounds` the linear programs that were solved for them.
     """
 
     primal: float

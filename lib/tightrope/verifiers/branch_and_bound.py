@@ -41,20 +41,10 @@ BATCH, CANDIDATES, LOOK, STEPS = 48, 8, 6, 20
 class BranchAndBound(Report):
     """What branch and bound found.
 
-    Attributes
-    ----------
-    verdict
-        CERTIFIED, FALSIFIED with the attack, or UNKNOWN with the reason.
-    bound
-        Proven upper bound of the largest margin F_k - F_label over the region; negative if certified. It is not
-        tightened beyond its sign.
-    attack
-        A point of the region with another label, re-checked by :func:`tightrope.attacks.check`, or None.
-    subproblems
-        Bounds that were computed, not counting those of looking ahead.
-    root, leaves
-        Of a CERTIFIED tree with `keep`: the root's bounds and the trees of the targets that it leaves open, of which
-        :func:`tightrope.relu_proofs.layerwise` makes a certificate file.
+    CERTIFIED, FALSIFIED with the `attack`, re-checked by :func:`tightrope.attacks.check`, or UNKNOWN with the `reason`.
+    `bound` is a proven upper bound of the largest margin F_k - F_label over the region, not tightened beyond its sign;
+    `subproblems` counts bounds, without those of looking ahead. With `keep` a CERTIFIED one has the `root` and the
+    trees of the targets that it leaves open, of which :func:`tightrope.relu_proofs.layerwise` makes a certificate file.
     """
 
     verdict: Verdict
@@ -82,12 +72,11 @@ def branch_and_bound(
     ----------
     question
         About a feed-forward network and a ball of the maximum norm, clipped or not.
-    limits
-        Its time is processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN.
+    limits, subproblems
+        The time is processor time, which does not depend on what else runs; at the limit, or after so many subproblems,
+        the verdict is UNKNOWN.
     root
         Bounds of LP-ALL, if they are known (:func:`tightrope.propagation.layerwise.layerwise`).
-    subproblems
-        Most subproblems.
     keep
         Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """

@@ -79,25 +79,13 @@ LP_ALL = (By.GREEDY, By.CROWN, By.DUAL, By.PROGRAM)
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """One image.
+    """One image: what decided it (`by`, whose `verdict` is the verdict), or the `reason` why it is open.
 
-    Attributes
-    ----------
-    by
-        What decided it; `by.verdict` is the verdict.
-    greedy, lp_all
-        Proven bounds of the largest margin by LP-GREEDY and by LP-ALL's dual; None where it was not computed.
-    attack
-        The point with another label, or None.
-    subproblems
-        How many branch and bound needed.
-    seconds
-        Processor time by the method's letter; that of what is done for all images at once is shared among them.
-    reason
-        Why it is open.
-    shor
-        Proven bounds of the largest margin of the labels that LP-ALL leaves open (the others are below 0 by LP-ALL), by
-        the letter of Shor's relaxations that were asked.
+    `greedy` and `lp_all` are proven bounds of the largest margin by LP-GREEDY and by LP-ALL's dual, None where it was
+    not computed; `shor` those of the labels that LP-ALL leaves open (the others are below 0 by LP-ALL), by the letter
+    of Shor's relaxations that were asked. `attack` is the point with another label, or None; `subproblems` how many
+    branch and bound needed; `seconds` processor time by the method's letter, where all images share that of what is
+    done for all at once.
     """
 
     by: By
@@ -125,10 +113,9 @@ def certify_boxes(
     ----------
     questions
         Of one feed-forward network, about balls of the maximum norm and all labels.
-    limits
-        Processor seconds of branch and bound for one image, at which its verdict is unknown; the seed of the attacks.
-    subproblems : int, optional
-        Most subproblems of branch and bound for one image: a limit that is the same on every machine.
+    limits, subproblems
+        Processor seconds of branch and bound for one image, and its most subproblems: a limit that is the same on every
+        machine. There the verdict is unknown. The seed is that of the attacks.
     complete
         Whether to go on to branch and bound; without it, what LP-ALL does not certify and attacks do not find is
         unknown.

@@ -70,24 +70,17 @@ def lipschitz_bound(
 
     Parameters
     ----------
-    region
-        For all x and x' of this ball, q its norm, 2 or inf. Left out: for all inputs.
-    norm
-        q = 1, 2 or inf, for all inputs.
+    region, norm
+        For all x and x' of this ball, q its norm, 2 or inf; or without a region for all inputs, q = 1, 2 or inf.
     part
-        An output k, for F_k instead of the whole F; of a feed-forward network on a region also a pair (i, j), for
-        F_i - F_j. Both count from 0. The report of a monDEQ is then about the monDEQ with this output alone.
+        An output k, for F_k instead of the whole F; of a feed-forward network on a region also a pair (i, j), for F_i -
+        F_j. Both count from 0. The report of a monDEQ is then about the monDEQ with this output alone.
     method
         One of :data:`tightrope.verifiers.relu_lipschitz.METHODS`, for feed-forward networks on a region with the norm
         inf, or with `part`; "product-shor" if left out. Everything else is Shor's relaxation of the monDEQ, for
         feed-forward networks of the same function as a monDEQ.
     limits
         Of each solve.
-
-    Raises
-    ------
-    NetworkError, RegionError, UnknownNameError, InputError
-        Before any solve, with what to write instead.
 
     Examples
     --------

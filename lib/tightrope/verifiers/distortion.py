@@ -39,14 +39,9 @@ ONE_PERCENT = Limits(tolerance=0.01)
 class Bracket:
     """Two radii in network-input units, after `steps` that were tried.
 
-    Attributes
-    ----------
-    lower
-        Certified, if it is above 0: no point within this distance has another label. For an attack: no point was found
-        within it.
-    upper
-        Not certified; 0 where the image itself has another label. For an attack: the distance of the point found,
-        `hit`; inf if none was.
+    `lower` is certified, if it is above 0: no point within this distance has another label; for an attack: none was
+    found. `upper` is not certified, and 0 where the image itself has another label; for an attack it is the distance of
+    the point found, `hit`, or inf if none was.
     """
 
     lower: float
@@ -215,7 +210,7 @@ def certified_distortion(
     upper: float = INFINITY,
     steps: int = 40,
 ) -> Bracket:
-    """Return the largest radius that a method certifies, within a bracket.
+    """Return the largest radius that a method certifies, within a bracket as wide, relatively, as the tolerance.
 
     Parameters
     ----------
@@ -224,8 +219,6 @@ def certified_distortion(
         balls are cut to the same box, if it is.
     method, steps
         lp-greedy, lp-last or lp-all, and how many steps the dual ascent takes.
-    limits
-        The tolerance is the relative width of the bracket.
     lower, upper
         A radius that a looser method certifies (0 if none), where the search may start; and one at which nothing can be
         certified: that of an attack.

@@ -98,18 +98,10 @@ class Ellipsoid:
 class EllipsoidReport(Report):
     """A proven outer ellipsoid, or None with the reason in `solve.status`.
 
-    Attributes
-    ----------
-    ellipsoid
-        Holds F(region), proven: the solver's Q and b, with Q and b times `scale`, which its multipliers prove.
-    scale
-        1 when the multipliers prove just the solver's own ellipsoid; below 1 they prove a larger one, above 1 (where
-        the solver's had slack) a smaller one. 0 if none is proven.
-    multipliers, parts
-        The proof, with Q and b before scaling: (k,) in the order of the model's constraints, and by group for
-        :meth:`certificates`; None at the order 1+cuts.
-    solve
-        The solver's report.
+    The `ellipsoid` holds F(region): the solver's Q and b, times `scale`. That is 1 when the multipliers prove just the
+    solver's own ellipsoid; below 1 they prove a larger one, above 1 (where the solver's had slack) a smaller one; 0 if
+    none is proven. The proof has Q and b before scaling: `multipliers` (k,) in the order of the model's constraints,
+    and `parts` by group for :meth:`certificates`, None at the order 1+cuts.
     """
 
     ellipsoid: Ellipsoid | None

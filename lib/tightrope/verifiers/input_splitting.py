@@ -46,18 +46,9 @@ def split_inputs(
 ) -> list[int]:
     """Return the cases that stay open, in no order: is there an x between lower and upper with F(x) >= -limits?
 
-    Parameters
-    ----------
-    network
-        F, with k outputs.
-    lower, upper : (M, p0)
-        The boxes of M cases.
-    limits : (M, k)
-    look
-        Called with a case and the points (n, p0) of its boxes at which float64 meets its constraints; True ends all,
-        and nothing is said of what is open.
-    until
-        The processor time at which what is open stays so.
+    The `network` is F, with k outputs; `lower` and `upper` (M, p0) are the boxes of M cases, `limits` (M, k). `look` is
+    called with a case and the points (n, p0) of its boxes at which float64 meets its constraints; True ends all, and
+    nothing is said of what is open. So does, with what is open, the processor time `until`.
     """
     layers, module = operators(network), to_module(network).requires_grad_(False)
     needed = -torch.tensor(limits)  # F_i < needed_i for some i closes a box

@@ -36,17 +36,10 @@ LARGEST = 1e100
 class PartBound:
     """A proven bound of one problem.
 
-    Attributes
-    ----------
-    part
-        Which: the index of an output (L-infinity) or input (L1), 0 for the single problem of L2, a pair (i, j) for
-        F_i - F_j.
-    value
-        The smaller of the relaxation's bound and of the closed form.
-    multipliers
-        What proves the relaxation's bound, by name of constraint group; None where the closed form decides.
-    status, gap, iterations, seconds
-        How the solve ended, and what it cost.
+    `part` is the index of an output (L-infinity) or input (L1), 0 for the single problem of L2, or a pair (i, j) for
+    F_i - F_j; `value` the smaller of the relaxation's bound and of the closed form. `multipliers` prove the
+    relaxation's bound, by name of constraint group; None where the closed form decides. The rest is how the solve
+    ended, and its cost.
     """
 
     part: int | tuple[int, int]

@@ -27,14 +27,9 @@ OUTWARD = 1e-7
 class LocalBound(Constants):
     """||F(x) - F(x')||_q <= value ||x - x'||_q for x, x' in a ball of the norm L_q.
 
-    Attributes
-    ----------
-    undecided
-        How many neurons may change their sign on the ball; with 0 the bound is exact.
-    parts
-        One problem (problems.local_lipschitz) for L2, one for each output for L-infinity.
-    small
-        What was solved: the network without the neurons that are stable on the ball.
+    So many neurons are `undecided`: they may change their sign on the ball; with 0 the bound is exact. The `parts` are
+    one problem (problems.local_lipschitz) for L2, one for each output for L-infinity, of the `small` network without
+    the neurons that are stable on the ball.
     """
 
     value: float

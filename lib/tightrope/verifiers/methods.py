@@ -28,22 +28,11 @@ ORDERS = ("1", "1+bounds", "1+cuts", "2")
 class Method:
     """A way to decide a question.
 
-    Attributes
-    ----------
-    name, same
-        Key in :data:`METHODS`, as rows and reports spell it, and other names.
-    about
-        In words, where the name does not say it.
-    mondeq, layers : tuple of callables that take a Progress
-        What decides the labels of a monDEQ and of a feed-forward network, stage by stage
-        (:mod:`tightrope.verifiers.robustness`); none if the method is not for such networks.
-    orders
-        The orders of Shor's relaxation that it takes.
-    boxes, relu
-        Whether it refuses regions of feed-forward networks that are no balls of the maximum norm, and networks with
-        another nonlinearity than ReLU.
-    package
-        The solver that must be installed.
+    Its `name` is the key in :data:`METHODS`, as rows and reports spell it; `same` are other names; `about` is said
+    where the name does not say it. What decides the labels of a monDEQ and of a feed-forward network, stage by stage,
+    are `mondeq` and `layers`; nothing if the method is not for such networks. Then what it takes: the `orders` of
+    Shor's relaxation; `boxes` only, which are balls of the maximum norm, of feed-forward networks; `relu` networks
+    only; and the solver, a `package` that must be installed.
     """
 
     name: str

@@ -31,19 +31,11 @@ SMALL, LARGE = 1e-7, 1e5
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MixedInteger(Report):
-    """What the programs found.
+    """What the programs found: COMPUTED, FALSIFIED with the attack, UNKNOWN or FAILED with the reason.
 
-    Attributes
-    ----------
-    verdict
-        COMPUTED, FALSIFIED with the attack, UNKNOWN or FAILED with the reason.
-    attack
-        Re-checked by :func:`tightrope.attacks.check`, or None.
-    binaries
-        Unstable neurons.
-    bounds
-        HiGHS's upper bound of F_k - F_label by label k, plus TOLERANCE for what its own tolerances hide; -inf where no
-        point has a margin above -TOLERANCE. COMPUTED needs bounds below 0.
+    The `attack` is re-checked by :func:`tightrope.attacks.check`; `binaries` counts unstable neurons. The `bounds` are
+    HiGHS's upper bounds of F_k - F_label by label k, plus TOLERANCE for what its own tolerances hide; -inf where no
+    point has a margin above -TOLERANCE. COMPUTED needs bounds below 0.
     """
 
     verdict: Verdict
@@ -62,12 +54,10 @@ def mixed_integer(
     hidden: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
     sign: bool = True,
 ) -> MixedInteger:
-    """Decide whether the label wins against all targets on the whole box.
+    """Decide whether the label wins against all targets on the whole box, a ball of the maximum norm, clipped or not.
 
     Parameters
     ----------
-    question
-        About a feed-forward network and a ball of the maximum norm, clipped or not.
     limits
         Its time is for all labels together; at the limit the verdict is UNKNOWN.
     hidden : (lower, upper), optional

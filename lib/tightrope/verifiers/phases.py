@@ -68,22 +68,12 @@ class Leaf:
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """What branch and bound found of max F_target - F_label.
+    """What branch and bound found of max F_target - F_label: CERTIFIED, FALSIFIED with the attack, or UNKNOWN.
 
-    Attributes
-    ----------
-    verdict
-        CERTIFIED, FALSIFIED with the attack, or UNKNOWN with the reason.
-    bound, margin
-        Proven upper bound, not tightened beyond its sign; and the largest margin that was met, -inf if there is none.
-    invariant
-        (p,) each: l <= h <= u on the whole region.
-    leaves
-        The parts that are closed; they cover the region if the verdict is CERTIFIED.
-    nodes, whole
-        Parts that were bounded, and those of them that were solved with all multipliers of the inputs.
-    iterations, seconds
-        Of all solves.
+    `bound` is a proven upper bound, not tightened beyond its sign; `margin` the largest margin that was met, -inf if
+    none was looked at; `invariant` (p,) each l <= h <= u on the whole region. The `leaves` are the parts that are
+    closed; they cover the region if the verdict is CERTIFIED. So many `nodes` were bounded, of which the `whole` ones
+    were solved with all multipliers of the inputs; `iterations` and `seconds` are those of all solves.
     """
 
     verdict: Verdict

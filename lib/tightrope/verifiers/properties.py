@@ -52,19 +52,10 @@ MINUTE = Limits(time=60.0)
 class PropertyReport(Report):
     """What is known of a property.
 
-    Attributes
-    ----------
-    verdict
-        CERTIFIED: no point of the boxes has forbidden outputs. FALSIFIED: `counterexample` has. UNKNOWN and FAILED:
-        `reason` says why.
-    cases
-        One for each case that was looked at; a counterexample ends it.
-    counterexample, outputs : (p0,), (K,) or None
-        The input, and what the network makes of it, rounded to float64.
-    point
-        The counterexample as it was checked; float64 numbers but where the file's box has none.
-    timeout
-        Whether an UNKNOWN is one of the time limit.
+    CERTIFIED: no point of the boxes has forbidden outputs. FALSIFIED: the `counterexample` (p0,) has, with the
+    `outputs` (K,), rounded to float64; `point` is as it was checked, float64 numbers but where the file's box has none.
+    UNKNOWN and FAILED: the `reason` says why, and `timeout` whether it is the time limit. `cases` has a verdict for
+    each case that was looked at; a counterexample ends it.
     """
 
     verdict: Verdict

@@ -85,18 +85,10 @@ CLARABEL_UP_TO = 45
 class ReluBound(LipschitzReport):
     """What one method says about the Lipschitz constant of one output (or difference of two) on a ball.
 
-    Attributes
-    ----------
-    value
-        A proven bound from the method's side; of "exact" the constant itself, up to the tolerance of linear programs.
-        None unless the verdict is "proven", or "time" with a bound that holds and is below that of intervals, although
-        the method would have improved it.
-    verdict, reason
-        "proven", "time", "OfM" (memory) or "failed"; and in words, where there is more to say.
-    sizes
-        What the program is made of: numbers by name.
-    ask, evidence
-        The question and what the method found, for :meth:`certificates`.
+    `value` is a proven bound from the method's side; of "exact" the constant itself, up to the tolerance of linear
+    programs. It is None unless the `verdict` is "proven", or "time" with a bound that holds and is below that of
+    intervals, although the method would have improved it; others are "OfM" (memory) and "failed". `sizes` are those of
+    the program by name; `ask` and `evidence`, the question and what the method found, are for :meth:`certificates`.
     """
 
     method: str
@@ -171,18 +163,10 @@ def lipschitz_bound(
         for the whole map see :func:`tightrope.verifiers.constants.lipschitz_bound`.
     method
         One of :data:`METHODS`.
-    limits
-        Of the solve, and the seed of all methods that draw.
-    memory_limit
-        MiB.
+    limits, memory_limit
+        Of the solve, and the seed of all methods that draw; MiB.
     samples
         Points of "lbs"; "ascent" starts from the best of `samples / 25` points.
-
-    Raises
-    ------
-    UnknownNameError, InputError
-        If there is no such method, or network, region, part or a limit make no sense
-        (:func:`tightrope.problems.relu_question.question`).
     """
     method = known_name("method", method, METHODS)
     if not memory_limit > 0:

@@ -31,14 +31,8 @@ class Report:
     Every answer has a `verdict` and `seconds`; those with labels have their `decisions`, and the `attack` or None. Its
     `repr` is one line; `print` shows the table too, as the command line does, and a notebook draws it.
 
-    Attributes
-    ----------
-    facts
-        What :meth:`to_dict` tells, in this order.
-    several
-        What there are several of, such as labels: the attribute, its name in `to_dict`, and what is told of each.
-    sides
-        Which of these numbers are bounds, and from which side.
+    :meth:`to_dict` tells the `facts`, in this order, and what there are `several` of, such as labels: the attribute,
+    its name, and what is told of each. `sides` says which of these numbers are bounds, and from which side.
     """
 
     facts: ClassVar[_Names] = ("verdict", "seconds")
@@ -163,21 +157,12 @@ def _plain(value: object) -> Any:
 class LabelDecision:
     """What is known of max F_label - F_y over the region.
 
-    Attributes
-    ----------
-    nominal_margin, attack_margin
-        F_label - F_y at the region's centre, and the largest that the attack found; None without an attack.
-    verdict
-        CERTIFIED (proven below 0), COMPUTED (below 0 by a solver's word), FALSIFIED (an attack is known), UNKNOWN or
-        FAILED; `reason` says why.
-    bound
-        Proven upper bound, or None if none was computed. When a solve stops at the sign it is not the tightest one.
-    method, solver, iterations, gap, seconds
-        Who decided, and at what cost; gap is that of the solver, None without a solve.
-    dual, proof
-        What proves `bound`: the multipliers of order 1 to 1+cuts, or the file of order 2; None without.
-    tree
-        What branch and bound on phases found, or None; its leaves prove `bound` if the label is certified.
+    `nominal_margin` is that at the region's centre, `attack_margin` the largest that the attack found, None without
+    one. CERTIFIED is proven below 0, COMPUTED below 0 by a solver's word, FALSIFIED reached by an attack, UNKNOWN and
+    FAILED have a `reason`. `bound` is proven, or None if none was computed; when a solve stops at the sign it is not
+    the tightest one. What proves it: `dual`, multipliers of order 1 to 1+cuts; `proof`, the file of order 2; or, if the
+    label is certified, the leaves of the `tree` of branch and bound on phases. `gap` is that of the solver, None
+    without a solve.
     """
 
     label: int

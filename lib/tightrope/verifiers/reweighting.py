@@ -66,14 +66,9 @@ class _Solver:
 
 
 class Reweighting:
-    """Proofs of order 1 for the targets of one model over a box.
+    """Proofs of order 1 for the targets of one model over a box, which is :func:`reweightable` and has bounds on h.
 
-    Parameters
-    ----------
-    base
-        The :func:`reweightable` box with bounds on h, as :attr:`tightrope.verifiers.tightening.Tightening.base` has it.
-    targets
-        The labels for which the shared ellipsoid is made.
+    The model is :attr:`tightrope.verifiers.tightening.Tightening.base`; the shared ellipsoid is made for the targets.
     """
 
     def __init__(self, base: CutModel, targets: Sequence[int]):

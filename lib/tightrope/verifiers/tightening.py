@@ -35,19 +35,11 @@ Round: TypeAlias = tuple[SolveReport, SoundBound | None, dict[str, np.ndarray]]
 
 @dataclass(frozen=True, eq=False)
 class Tightened:
-    """The best round of a target.
+    """The best round of a target: a proven bound, or None, and the solve behind it.
 
-    Attributes
-    ----------
-    bound
-        Proven, or None.
-    report
-        The solve behind the bound.
-    multipliers
-        By name of the constraint group, and "pairs" (r, 2): the rows of relaxations.cuts.CutModel.core_facts and .facts
-        of which products were added.
-    values, seconds
-        The proven bound after each round, from the bounds alone on, and the time of each.
+    The `multipliers` go by name of the constraint group, and "pairs" (r, 2): the rows of
+    relaxations.cuts.CutModel.core_facts and .facts of which products were added. `values` and `seconds` are those of
+    each round, from the bounds alone on.
     """
 
     bound: SoundBound | None

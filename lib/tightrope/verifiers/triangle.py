@@ -32,17 +32,10 @@ LOOSER = {"triangle": ("deepz", "crown"), "parallelogram": ("hbox_back",)}
 class LayerwiseBounds:
     """What linear programs prove about one region.
 
-    Attributes
-    ----------
-    lower, upper : tuple of (n_i,) arrays
-        Bounds of the preactivations of each hidden layer, those of programs where the neuron is unstable; of the
-        network whose compositions are one matrix each. The margins include what that costs.
-    margins : (K,) array
-        Upper bounds of F_k - F_label; 0 for the label.
-    programs, unfinished
-        How many were solved, and how many of them ended early; their bounds are valid and looser.
-    hidden, forms
-        The multipliers that prove the hidden layers' bounds and the margins, if `keep` was set.
+    `lower` and `upper` (n_i,) bound the preactivations of each hidden layer, by programs where the neuron is unstable;
+    of the network whose compositions are one matrix each. `margins` (K,) are upper bounds of F_k - F_label that include
+    what that costs; 0 for the label. So many `programs` were solved; the `unfinished` ones ended early, with bounds
+    that are valid and looser. `hidden` and `forms` are the multipliers that prove both, if `keep` was set.
     """
 
     lower: tuple[np.ndarray, ...]
@@ -75,15 +68,9 @@ def layerwise_bounds(
     *,
     keep: bool = False,
 ) -> LayerwiseBounds:
-    """Bound the margins of a network over a box by Triangle or Parallelogram.
+    """Bound the margins of a network over a box, lower and upper (p0,), by Triangle or Parallelogram.
 
-    Parameters
-    ----------
-    lower, upper : (p0,)
-        The box, in network-input units.
-    kind : {"triangle", "parallelogram"}
-    keep
-        Return the multipliers too, as a proof needs them.
+    With `keep` the multipliers are returned too, as a proof needs them.
     """
     if kind not in LOOSER:
         raise InputError(f"kind: expected one of {', '.join(LOOSER)}, got {kind!r}.")
