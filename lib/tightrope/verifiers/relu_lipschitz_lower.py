@@ -6,14 +6,15 @@ h_i = 0, at points of the region: lower bounds of the quantity L_F that the uppe
 
 import itertools
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
 from scipy.optimize import linprog
 
+from tightrope.checker.numbers import Exact
+from tightrope.checker.relu import exact_outputs
+from tightrope.checker.relu_network import Network
 from tightrope.errors import InputError, RegionError
-from tightrope.networks import Composition, Layer
 from tightrope.problems.relu_question import Question
 from tightrope.regions import INFINITY
 
@@ -85,27 +86,13 @@ def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_
 
 
 def exact_signs(ask: Question, point: np.ndarray) -> list[np.ndarray]:
-    """Return the signs of h_1, ..., h_m at a point (p0,), in rational numbers: in float64 a small h may be 0."""
-    x, signs = _rational(point), []
-    for layer in ask.network.layers[:-1]:
-        h = _applied(layer, x)
-        signs.append((h > 0).astype(int) - (h < 0).astype(int))
-        x = np.maximum(h, 0)
+    """Return the signs of h_1, ..., h_m at a point (p0,) as the checker has them: in float64 a small h may be 0."""
+    x, signs = Exact.of(point), []
+    for layer in Network.read(ask.network.arrays()).layers[:-1]:
+        h = exact_outputs(Network((layer,)), x)
+        signs.append(h.signs)
+        x = h.maximum(Exact.zeros(len(h)))
     return signs
-
-
-_rational = np.vectorize(Fraction, otypes=[object])
-
-
-def _applied(layer: Layer, x: np.ndarray) -> np.ndarray:
-    """Return the outputs of a layer at a rational point, one matrix after the other."""
-    if isinstance(layer, Composition):
-        for part in layer.layers:
-            x = _applied(part, x)
-        return x
-    A, b = layer.dense()
-    seen = x != 0  # zeros of ReLU and black pixels cost nothing
-    return _rational(A[:, seen]) @ x[seen] + _rational(b) if seen.any() else _rational(b)
 
 
 def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LargestGradient:
@@ -123,13 +110,12 @@ def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LargestG
         k = int(np.argmax(np.where(tied, -np.inf, values)))
         if values[k] > least or not least:
             best = LargestGradient(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
-    rows = map(int, np.flatnonzero(tied))
-    found = [
-        (row, _at_ties(ask, points[row], [layer[row] for layer in zero], [h[row] for h in hs], best.value))
-        for row in rows
-    ]
+    at_ties: list[tuple[int, LargestGradient]] = []
+    for row in map(int, np.flatnonzero(tied)):
+        if here := _at_ties(ask, points[row], [layer[row] for layer in zero], [h[row] for h in hs], best.value):
+            at_ties.append((row, here))
     asked = 0
-    for row, here in sorted(((row, here) for row, here in found if here), key=lambda pair: -pair[1].value):
+    for row, here in sorted(at_ties, key=lambda pair: -pair[1].value):
         if here.value <= best.value:
             break
         if not doubt[row]:

@@ -6,8 +6,8 @@ the sign of the bounds only. That relaxation is CROWN or DeepZ for Triangle, bac
 whose sides are implied.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -77,22 +77,21 @@ def layerwise_bounds(
     if not 0 <= label < network.classes:
         raise InputError(f"label: expected an integer from 0 to {network.classes - 1}, got {label!r}.")
     built = _Program(network, lower, upper, kind)
-    program, below, last = built.program, built.below, built.kept[-1]
+    program, below = built.program, built.below
     W, b = network.layers[-1].dense()
     inexact = composition_error(network, InputSet.boxes(lower, upper))
     margins = np.zeros(network.classes)
     for k in range(network.classes):
         if k != label:
             found = program.maximise(below, W[k] - W[label])
-            last.add(k, found.multipliers)
+            built.keep(k, found)
             # The difference of two rows is rounded once for each entry.
             reach = np.maximum(np.abs(program.lower[below]), np.abs(program.upper[below]))
             size = (np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label])
             slack = 2 * np.finfo(float).eps * (size + np.finfo(float).tiny)
             margins[k] = found.bound + (b[k] - b[label]) + slack + inexact[k] + inexact[label]
-            built.count(found)
-    proof = (tuple(layer.forms for layer in built.kept[:-1]), last.forms) if keep else ()
-    return LayerwiseBounds(tuple(built.lower), tuple(built.upper), margins, built.solved, built.unfinished, *proof)
+    whole = LayerwiseBounds(tuple(built.lower), tuple(built.upper), margins, built.solved, built.unfinished)
+    return replace(whole, hidden=tuple(built.forms[:-1]), forms=built.forms[-1]) if keep else whole
 
 
 def output_bounds(
@@ -118,17 +117,17 @@ class _Program:
         self.program = program = LinearProgram()
         self.below = program.add_columns(lower, upper)
         self.lower, self.upper, self.solved, self.unfinished = list[np.ndarray](), list[np.ndarray](), 0, 0
-        places: list[slice] = []
-        self.kept = [_Kept(places)]
+        self.places: list[slice] = []  # of the rows W z - h = -b
+        self.kept: list[dict[int, list[np.ndarray]]] = [{}]
         for i, layer in enumerate(network.layers[:-1]):
             low, high = (side[0].copy() for side in before[i])
             if i:  # the first layer's bounds are exact already
                 self._tighten(layer, low, high)
-            places.append(slice(program.rows, program.rows + len(low)))
+            self.places.append(slice(program.rows, program.rows + len(low)))
             self.below = add_layer(program, self.below, kind, layer, low, high)
             self.lower.append(low)
             self.upper.append(high)
-            self.kept.append(_Kept(places))
+            self.kept.append({})
 
     def _tighten(self, layer: Layer, low: np.ndarray, high: np.ndarray) -> None:
         """Bound the unstable neurons of a layer by programs."""
@@ -139,36 +138,23 @@ class _Program:
             least, most = self.program.minimise(columns, weights), self.program.maximise(columns, weights)
             low[j] = max(low[j], np.nextafter(least.bound + offset[j], -np.inf))
             high[j] = max(low[j], min(high[j], np.nextafter(most.bound + offset[j], np.inf)))
-            self.count(least, most)
-            self.kept[-1].add(j, most.multipliers)
-            self.kept[-1].add(len(low) + j, -least.multipliers)
+            self.keep(j, most)
+            self.keep(len(low) + j, least, -1)
 
-    def count(self, *reports: LinearReport) -> None:
-        """Count programs that were solved, and those that ended early."""
-        self.solved += len(reports)
-        self.unfinished += sum(report.status is not Status.SOLVED for report in reports)
+    def keep(self, row: int, found: LinearReport, sign: int = 1) -> None:
+        """Count a program, and keep what proves one upper bound, or with the sign -1 one lower bound, of a layer.
 
+        That are forms in the preactivations below, minus the multipliers of W z - h = -b.
+        """
+        self.solved += 1
+        self.unfinished += found.status is not Status.SOLVED
+        self.kept[-1][row] = [-sign * found.multipliers[place] for place in self.places]
 
-class _Kept:
-    """What proves the bounds of one layer: forms in the preactivations below, minus the multipliers of W z - h = -b.
-
-    `places` are the rows W z - h = -b of the layers below.
-    """
-
-    def __init__(self, places: Sequence[slice]) -> None:
-        self.places = tuple(places)
-        self.rows: list[int] = []
-        self.parts: list[list[np.ndarray]] = []
-
-    def add(self, row: int, multipliers: np.ndarray) -> None:
-        """Keep what proves one upper bound, or with the signs changed one lower bound."""
-        self.rows.append(row)
-        self.parts.append([-multipliers[place] for place in self.places])
-
-    @property
-    def forms(self) -> Forms:
-        """The forms of all bounds that were added."""
-        return Forms(np.array(self.rows, int), tuple(np.array(part) for part in zip(*self.parts, strict=True)))
+    @cached_property
+    def forms(self) -> list[Forms]:
+        """What proves the bounds of each layer, the margins last."""
+        columns = (tuple(np.array(part) for part in zip(*own.values(), strict=True)) for own in self.kept)
+        return [Forms(np.array(list(own), int), parts) for own, parts in zip(self.kept, columns, strict=True)]
 
 
 def add_layer(
