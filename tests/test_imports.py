@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import tightrope
-from tightrope.verifiers import robustness, short_forms
+from tightrope.verifiers import distortion, robustness
 
 #: Packages that take a tenth of a second or more, by those of their modules that are seen in `sys.modules`.
 DEAR = {
@@ -58,7 +58,8 @@ def test_the_working_set_is_listed_and_found():
     assert set(tightrope.__all__) < set(dir(tightrope))
     for name in tightrope.__all__:
         assert callable(getattr(tightrope, name)) and getattr(tightrope, name).__doc__
-    assert tightrope.certify is robustness.certify and tightrope.attack is short_forms.attack
+    assert tightrope.certify is robustness.certify and tightrope.attack is robustness.attack
+    assert tightrope.minimum_distortion is distortion.minimum_distortion
     code = "import tightrope; print(tightrope.networks.FeedForward is tightrope.FeedForward)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
     with pytest.raises(AttributeError, match="'tightrope' has no attribute 'certfy'"):

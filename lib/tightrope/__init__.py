@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tightrope.question import Verdict
     from tightrope.regions import Ball, pixel_ball
     from tightrope.verifiers.constants import lipschitz_bound
+    from tightrope.verifiers.distortion import minimum_distortion
     from tightrope.verifiers.ellipsoid import outer_ellipsoid
-    from tightrope.verifiers.robustness import certify
-    from tightrope.verifiers.short_forms import attack, minimum_distortion
+    from tightrope.verifiers.robustness import attack, certify
 
 __version__ = "0.2.0.dev0"
 
@@ -32,11 +32,11 @@ _HOME = {
     "FeedForward": "networks",
     "MonDEQ": "networks",
     "Verdict": "question",
-    "attack": "verifiers.short_forms",
+    "attack": "verifiers.robustness",
     "certify": "verifiers.robustness",
     "lipschitz_bound": "verifiers.constants",
     "load": "networks",
-    "minimum_distortion": "verifiers.short_forms",
+    "minimum_distortion": "verifiers.distortion",
     "outer_ellipsoid": "verifiers.ellipsoid",
     "pixel_ball": "regions",
 }

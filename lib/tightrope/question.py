@@ -6,7 +6,7 @@ The first two are checked once, before anything is solved.
 import operator
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, cast
 
@@ -136,6 +136,10 @@ class Limits:
             raise InputError(f"tolerance: expected a positive number, got {self.tolerance!r}.")
         if self.time is not None and not self.time > 0:
             raise InputError(f"time: expected a positive number of seconds or None, got {self.time!r}.")
+
+    def after(self, seconds: float) -> "Limits":
+        """Return what is left of the limits after some seconds: at least a millisecond."""
+        return self if self.time is None else replace(self, time=max(self.time - seconds, 1e-3))
 
     @property
     def options(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def made(seed: int, method: str = "lp-all", box: tuple[float, float] | None = No
     network, centre = random_network(seed, (2, 4, 3, 3)), np.random.default_rng(seed).standard_normal(2)
     label = int(network.predict(centre))
     sides = () if box is None else (np.full(2, box[0]), np.full(2, box[1]))
-    return minimum_distortion(Question(network, Ball(centre, 6.0, INFINITY, *sides), label), method, Limits(0.1))
+    return minimum_distortion(network, Ball(centre, 6.0, INFINITY, *sides), label, method, Limits(0.1))
 
 
 @pytest.mark.parametrize("box", [None, (-3.0, 2.5)])
@@ -55,7 +55,7 @@ def test_both_ends_are_proven_and_true(seed, box):
 
 def test_an_image_with_another_label_has_distortion_0():
     network = FeedForward.dense([[[1.0], [0.0]]], [[1.0, 0.0]])
-    proof = minimum_distortion(Question(network, Ball([0.0], 1.0, INFINITY), 1)).certificates()
+    proof = minimum_distortion(network, Ball([0.0], 1.0, INFINITY), 1).certificates()
     assert proof.proven and proof.findings[-1].claim.startswith(
         "the Linf distance of label 1 from another is at most 0 "
     )
@@ -111,7 +111,7 @@ def test_of_a_mondeq_both_ends_meet_and_are_proven(seed, box):
     label = network.predict(centre)
     sides = () if box is None else (np.full(3, box[0]), np.full(3, box[1]))
     asked = Question(network, Ball(centre, 9.0, INFINITY, *sides), label)
-    found = minimum_distortion(asked, limits=Limits(1e-3))
+    found = minimum_distortion(asked.network, asked.region, asked.label, limits=Limits(1e-3))
     assert found.verdict.value == "certified" and found.lower < found.upper <= found.lower * (1 + 1.1e-3)
     targets = [target for target in range(3) if target != label]
     inner, outer = (
@@ -147,18 +147,18 @@ def test_an_answer_that_finds_what_the_attack_missed_moves_both_ends_of_its_brac
     network = mondeq(0)
     asked = Question(network, Ball(np.zeros(3), 9.0, INFINITY), network.predict(np.zeros(3)))
     monkeypatch.setattr(distortion, "attacked_distortion", lambda *_: Bracket(9.0, INFINITY, 1))
-    found = minimum_distortion(asked, limits=Limits(0.1))
+    found = minimum_distortion(asked.network, asked.region, asked.label, limits=Limits(0.1))
     assert 0 < found.lower <= found.attacked.lower < found.upper < 9
 
 
 def test_a_mondeq_image_with_another_label_and_one_that_keeps_its_own():
     network = mondeq(0)
     label = (network.predict(np.zeros(3)) + 1) % 3
-    found = minimum_distortion(Question(network, Ball(np.zeros(3), 1.0, INFINITY), label))
+    found = minimum_distortion(network, Ball(np.zeros(3), 1.0, INFINITY), label)
     assert (found.lower, found.upper) == (0.0, 0.0)
     assert found.certificates().proven
     own = network.predict(np.zeros(3))
-    kept = minimum_distortion(Question(network, Ball(np.zeros(3), 1e-3, INFINITY), own))
+    kept = minimum_distortion(network, Ball(np.zeros(3), 1e-3, INFINITY), own)
     assert kept.lower >= 0.99e-3 and kept.upper == INFINITY
     with pytest.raises(InputError, match="no point"):
         kept.certificates()

@@ -82,8 +82,7 @@ def forged(theory: str) -> tuple[Certificate, dict[str, np.ndarray]]:
         file = Certificate(theory, sha256, header, [claim], stated | rows)
     elif theory.endswith("-distortion"):
         method = "lp-greedy" if theory == "relu-distortion" else "cascade"
-        asked = Question(network, replace(region, radius=6.0), label)
-        file = minimum_distortion(asked, method).certificates().certificate
+        file = minimum_distortion(network, replace(region, radius=6.0), label, method).certificates().certificate
         near = proofs.decimal_below(0.9 * float(file.region["radius"]))
         file = replace(file, claims=[*file.claims[:-1], file.claims[-1] | {"distance": near}])
     elif theory == "relu-lipschitz":

@@ -24,7 +24,7 @@ def made(theory: str):
     """A small network and a file of it."""
     if theory == "relu-distortion":
         network = FeedForward.dense([[[1.0], [-1.0]], [[1.0, 0.5], [0.0, 1.0]]], [[0.5, 0.1], [0.0, 0.0]])
-        return network, minimum_distortion(Question(network, Ball([0.0], 1.0, "inf"), 0), "lp-greedy").certificates()
+        return network, minimum_distortion(network, Ball([0.0], 1.0, "inf"), 0, "lp-greedy").certificates()
     network = mondeq(0, p=1 if theory == "mondeq-order-2" else 3, p0=1)
     region = Ball(np.array([0.4]), 0.5, 2, np.array([0.1]), np.array([2.0]))
     if theory == "polytope":

@@ -14,7 +14,7 @@ from tightrope.errors import CertificateError, InputError, RegionError, StoppedE
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Zonotope
-from tightrope.verifiers import feedforward, stages
+from tightrope.verifiers import feedforward, robustness
 from tightrope.verifiers.methods import METHODS
 from tightrope.verifiers.robustness import certify
 
@@ -84,7 +84,7 @@ def test_the_cascade_is_as_good_as_each_of_its_methods():
 @pytest.mark.parametrize("method", ["cascade", feedforward.TREE, feedforward.MILP])
 def test_exact_methods_decide_every_label(monkeypatch, method):
     """Without an attack before it: each label exactly as by enumeration, with points for those that are reached."""
-    monkeypatch.setattr(stages, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
+    monkeypatch.setattr(robustness, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
     verdicts, robust = set(), Verdict.COMPUTED if method == feedforward.MILP else Verdict.CERTIFIED
     for seed in range(6):
         net, region, label = question(seed, radius=0.4)
@@ -206,7 +206,7 @@ def test_a_limit_is_a_reason(monkeypatch):
     net = network(1, 20, 20, 3)
     region = Ball(np.random.default_rng(1).standard_normal(20), 0.15, np.inf)
     label = net.predict(region.center)
-    monkeypatch.setattr(stages, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
+    monkeypatch.setattr(robustness, "pgd", lambda *_, **__: attacks.PGDResult({}, np.full(3, np.nan)))
     report = certify(net, region, label, method=feedforward.TREE, limits=Limits(time=1e-9))
     reasons = [decision.reason for decision in report.decisions if decision.verdict is Verdict.UNKNOWN]
     assert reasons and set(reasons) == {"branch and bound: time limit of 1e-09 s"}

@@ -13,7 +13,7 @@ from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import robustness_model
 from tightrope.propagation.fixpoint import Box
-from tightrope.question import Limits, Question, Verdict
+from tightrope.question import Limits, Verdict
 from tightrope.regions import INFINITY, Ball, Zonotope, pixel_ball
 from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
@@ -204,7 +204,7 @@ def test_the_minimum_distortion_of_an_image():
     entry, data = zoo.get("chen2021-mondeq/mnist-87"), datasets.load("mnist")
     scale = entry.normalisation
     region = pixel_ball(data.image(0), INFINITY, 0.3, scale, True)
-    found = minimum_distortion(Question(entry.network, region, data.label(0)), limits=Limits(1e-3))
+    found = minimum_distortion(entry.network, region, data.label(0), limits=Limits(1e-3))
     assert 0.060 < found.lower * scale.std < found.upper * scale.std < 0.061
     assert found.upper <= 1.0011 * found.lower
     assert found.certificates().proven

@@ -100,7 +100,7 @@ ANSWERS = {
     "local": lambda: local_upper_bound(MONDEQ, BALL),
     "relu constant": lambda: lipschitz_bound(RELU, BALL, 0, "shor"),
     "map": lambda: any_lipschitz_bound(RELU, BALL),
-    "distortion": lambda: minimum_distortion(Question(RELU, Ball([0.1, 0.2], 9.0, INFINITY), 1)),
+    "distortion": lambda: minimum_distortion(RELU, Ball([0.1, 0.2], 9.0, INFINITY), 1),
 }
 
 

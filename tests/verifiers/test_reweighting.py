@@ -19,7 +19,7 @@ from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.verifiers import feedforward, reweighting
-from tightrope.verifiers.cascade import LP_ALL, By, _Semidefinite, certify_boxes
+from tightrope.verifiers.cascade import LP_ALL, By, _Image, certify_boxes
 from tightrope.verifiers.reweighting import Reweighting, reweightable
 from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.tightening import Tightening
@@ -140,10 +140,12 @@ def test_the_cascade_of_boxes_agrees_with_branch_and_bound():
 def test_a_label_whose_linear_bound_overflows_stays_open(margins):
     """A bound that is not a number is no bound: an image with it is certified by none of the others."""
     left = [0, 1]
-    image = SimpleNamespace(root=SimpleNamespace(margins=torch.tensor(margins)), left=left, attack=None, shor={})
+    image = _Image.__new__(_Image)
     for found, by in ((np.inf, By.NOTHING), (-1.0, By.SHOR)):
         bounds = {k: found if np.isnan(margins[k]) else -2.0 for k in left}
-        _Semidefinite(None, image).decide(By.SHOR, bounds.get)
+        vars(image).clear()
+        vars(image).update(root=SimpleNamespace(margins=torch.tensor(margins)), left=left, attack=None, shor={})
+        image.by_relaxation(By.SHOR, bounds.get)
         assert image.by is by and image.shor == {"s": max(-2.0, found)}
 
 

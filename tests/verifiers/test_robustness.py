@@ -17,7 +17,7 @@ from tightrope.regions import INFINITY, Ball, pixel_ball
 from tightrope.solvers import conic
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.report import SolveReport, Status
-from tightrope.verifiers import stages
+from tightrope.verifiers import robustness
 from tightrope.verifiers.report import combined
 from tightrope.verifiers.robustness import METHODS, certify
 
@@ -228,7 +228,7 @@ def no_solve(monkeypatch):
 
     monkeypatch.setattr(InteriorPoint, "solve", solve)
     monkeypatch.setattr(conic, "solve", solve)
-    monkeypatch.setattr(stages, "pgd", solve)
+    monkeypatch.setattr(robustness, "pgd", solve)
 
 
 @pytest.mark.parametrize(

@@ -34,18 +34,10 @@ Bounds = list[tuple[np.ndarray, np.ndarray]]
 class Barrier:
     """What theorems 4.1 and 4.2 say of one margin F_target - F_label.
 
-    Attributes
-    ----------
-    primal
-        The margin at a feasible point of the relaxed problem, computed in float64: at most p*.
-    relaxation_dual
-        The dual (9) of the relaxed problem at the program's multipliers, a proven bound: at least d*_C.
-    problem_dual
-        The Lagrangian (10) of the network's own constraints at the same mu (up to rounding): at least d*_O.
-    multipliers
-        mu (n_l,) of each hidden layer.
-    rounds
-        Linear programs that were solved.
+    `primal`, at most p*, is the margin at a feasible point of the relaxed problem, computed in float64;
+    `relaxation_dual`, at least d*_C, the dual (9) at the program's multipliers mu, a proven bound; `problem_dual`, at
+    least d*_O, the Lagrangian (10) of the network's own constraints at the same mu (up to rounding). `multipliers` are
+    mu (n_l,) of each hidden layer, `rounds` the linear programs that were solved for them.
     """
 
     primal: float
@@ -65,14 +57,8 @@ def barrier(
 ) -> Barrier:
     """Compute both ends of the chain for a box, with hidden bounds of CROWN and DeepZ.
 
-    Windows of max pooling must be disjoint (definition B.2: the layer is not interactive).
-
-    Parameters
-    ----------
-    tolerance
-        Distance from the envelopes at which no more lines are added.
-    most
-        Most rounds; the chain holds after any number.
+    Windows of max pooling must be disjoint (definition B.2: the layer is not interactive). Lines are added as long as
+    some value is further than the `tolerance` from the envelopes, for `most` rounds; the chain holds after any number.
 
     Examples
     --------
@@ -96,11 +82,10 @@ def barrier(
         h = program.add_columns(low, high)
         zero = np.zeros_like(one.gathered(low))
         z = program.add_columns(one.intercept(zero, low, high, False)[0], one.intercept(zero, low, high, True)[0])
-        equalities.append(
-            program.add_rows(_rows((len(b), program.columns), (h, sp.eye_array(len(b))), (below, -W)), b, b)
-        )
+        matrix = _rows((len(b), program.columns), (h, sp.eye_array(len(b))), (below, -W))
+        equalities.append(program.add_rows(matrix, b, b))
         for point in np.linspace(low, high, 5):
-            _add_lines(program, one, point, low, high, h, z)
+            _add_lines(program, one, point, (low, high), (h, z))
         columns.append((h, z))
         below = z
     rounds, outside = 0, True
@@ -109,7 +94,7 @@ def barrier(
         if (solved := found.x) is None:
             break
         for (h, z), (low, high), one in zip(columns, hidden, network.activations, strict=True):
-            outside |= _add_lines(program, one, solved[h], low, high, h, z, solved[z], tolerance)
+            outside |= _add_lines(program, one, solved[h], (low, high), (h, z), solved[z], tolerance)
     mu = tuple(found.multipliers[rows] for rows in equalities)
     primal = -np.inf if solved is None else _feasible(network, hidden, solved[x], [solved[z] for _, z in columns], c)
     dual = lagrangian(network, hidden, mu, c, (lower, upper))
@@ -121,9 +106,8 @@ def lagrangian(
 ) -> float:
     """Return g_O(mu) of c'z_L: a bound for any mu (n_l,) of the hidden layers, whose bounds are given."""
     total, above = 0.0, c
-    for layer, one, (low, high), own in reversed(
-        list(zip(network.layers, network.activations, hidden, mu, strict=False))
-    ):
+    parts = list(zip(network.layers, network.activations, hidden, mu, strict=False))
+    for layer, one, (low, high), own in reversed(parts):
         W, b = layer.sparse()
         slope = one.gathered(own)
         if one.windows is None:
@@ -131,8 +115,7 @@ def lagrangian(
             with np.errstate(all="ignore"):
                 slope = np.where(alone, 0.0, own / above)
         else:
-            alone = np.ones(len(own), dtype=bool)
-            weight = above[:, None]
+            alone, weight = np.ones(len(own), dtype=bool), above[:, None]
             slope = np.where(weight == 0, 0.0, slope / np.where(weight == 0, 1.0, weight))
             alone[one.windows[above != 0]] = False  # inputs of no window that counts
         total += float((above * one.intercept(slope, low, high, above > 0)[0]).sum())
@@ -153,14 +136,13 @@ def _add_lines(
     program: LinearProgram,
     one: Activation,
     at: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    h: np.ndarray,
-    z: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
+    columns: tuple[np.ndarray, np.ndarray],
     values: np.ndarray | None = None,
     tolerance: float = 0.0,
 ) -> bool:
     """Add the lines of both envelopes at points (n,), where values (m,) are outside if given; say whether any is."""
+    (low, high), (h, z) = ends, columns
     at, some = np.clip(at, low, high), False
     for above in (False, True):
         slope, t, value = _envelope(one, at, low, high, above)
@@ -176,8 +158,8 @@ def _add_lines(
         of_h = sp.coo_array((weights[rows].ravel(), places), shape=(len(rows), len(h)))
         of_z = sp.eye_array(len(z), format="csr")[rows]
         matrix = _rows((len(rows), program.columns), (z, of_z), (h, -of_h))
-        ends = (np.full(len(rows), -np.inf), t[rows]) if above else (t[rows], np.full(len(rows), np.inf))
-        program.add_rows(matrix, *ends)
+        free = np.full(len(rows), np.inf)
+        program.add_rows(matrix, *((-free, t[rows]) if above else (t[rows], free)))
         some = True
     return some
 

@@ -10,8 +10,9 @@ a few steps, and the neuron with the largest product of gains is taken.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -19,7 +20,6 @@ from torch import Tensor
 
 from tightrope import attacks
 from tightrope.attacks import Attack
-from tightrope.errors import InputError
 from tightrope.propagation.alpha import Dual, Triangles, minimise
 from tightrope.propagation.bounds import specification
 from tightrope.propagation.inputs import InputSet
@@ -27,7 +27,6 @@ from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import composed
 from tightrope.question import DEFAULT, Limits, Question, Verdict
-from tightrope.regions import Ball
 from tightrope.relu_proofs import Leaves
 from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import end_if
@@ -42,20 +41,10 @@ BATCH, CANDIDATES, LOOK, STEPS = 48, 8, 6, 20
 class BranchAndBound(Report):
     """What branch and bound found.
 
-    Attributes
-    ----------
-    verdict
-        CERTIFIED, FALSIFIED with the attack, or UNKNOWN with the reason.
-    bound
-        Proven upper bound of the largest margin F_k - F_label over the region; negative if certified. It is not
-        tightened beyond its sign.
-    attack
-        A point of the region with another label, re-checked by :func:`tightrope.attacks.check`, or None.
-    subproblems, seconds
-        Bounds that were computed for subproblems (not counting those of looking ahead), and time.
-    root, leaves
-        What :func:`tightrope.relu_proofs.layerwise` makes a certificate file of, if the verdict is CERTIFIED and
-        `keep` was set: the root's bounds, and the trees of the targets that it leaves open.
+    CERTIFIED, FALSIFIED with the `attack`, re-checked by :func:`tightrope.attacks.check`, or UNKNOWN with the `reason`.
+    `bound` is a proven upper bound of the largest margin F_k - F_label over the region, not tightened beyond its sign;
+    `subproblems` counts bounds, without those of looking ahead. With `keep` a CERTIFIED one has the `root` and the
+    trees of the targets that it leaves open, of which :func:`tightrope.relu_proofs.layerwise` makes a certificate file.
     """
 
     verdict: Verdict
@@ -75,7 +64,6 @@ def branch_and_bound(
     *,
     root: Layerwise | None = None,
     subproblems: int | None = None,
-    batch: int = BATCH,
     keep: bool = False,
 ) -> BranchAndBound:
     """Decide whether the label wins against all targets on the whole region.
@@ -84,21 +72,16 @@ def branch_and_bound(
     ----------
     question
         About a feed-forward network and a ball of the maximum norm, clipped or not.
-    limits
-        Its time is processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN.
-    root : Layerwise, optional
+    limits, subproblems
+        The time is processor time, which does not depend on what else runs; at the limit, or after so many subproblems,
+        the verdict is UNKNOWN.
+    root
         Bounds of LP-ALL, if they are known (:func:`tightrope.propagation.layerwise.layerwise`).
-    subproblems : int, optional
-        Most subproblems.
-    batch : int
-        Subproblems that are split together.
     keep
         Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
     """
     network, box = question.layers, question.region.require_box("branch and bound is")
     network.require_relu("branch and bound splits")
-    if batch < 1:
-        raise InputError(f"batch: got {batch}; give a positive number.")
     began, began_cpu = time.perf_counter(), time.process_time()
     with one_blas_thread(), torch.no_grad():
         attack = attacks.check(question, box.center)
@@ -106,11 +89,14 @@ def branch_and_bound(
             return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, time.perf_counter() - began)
         if root is None:
             root = layerwise(network, InputSet.from_balls([box]), question.label, "lp-all", decide=True, keep=keep)
-        if not root.triangles.layers:
-            return _affine(question, box, root, time.perf_counter() - began)
-        tree = _Tree(question, root, batch, keep)
+        if not root.triangles.layers:  # the bounds are attained
+            attack = attacks.check(question, box.project(root.points.numpy()))
+            bound = np.inf if attack is not None else float(root.margins[list(question.targets)].max())
+            verdict = Verdict.FALSIFIED if attack else Verdict.CERTIFIED if bound < 0 else Verdict.UNKNOWN
+            reason, kept = "0 up to rounding" if verdict is Verdict.UNKNOWN else "", root if bound < 0 else None
+            return BranchAndBound(verdict, bound, attack, 0, time.perf_counter() - began, reason, kept)
+        tree, reason = _Tree(question, root, keep), ""
         attack = tree.attacked(root.points)
-        reason = ""
         while attack is None and len(tree.open):
             end_if(limits.stop)
             if limits.time is not None and time.process_time() - began_cpu > limits.time:
@@ -127,66 +113,52 @@ def branch_and_bound(
         return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, tree.count, seconds)
     verdict = Verdict.UNKNOWN if reason else Verdict.CERTIFIED
     worst = max(float(tree.open.bound.max()) if len(tree.open) else -np.inf, tree.closed)
-    if not keep or verdict is not Verdict.CERTIFIED:
-        return BranchAndBound(verdict, worst, None, tree.count, seconds, reason)
-    return BranchAndBound(verdict, worst, None, tree.count, seconds, reason, root, tree.leaves())
+    proof = (root, tree.leaves()) if keep and verdict is Verdict.CERTIFIED else ()
+    return BranchAndBound(verdict, worst, None, tree.count, seconds, reason, *proof)
 
 
-def _affine(question: Question, box: Ball, root: Layerwise, seconds: float) -> BranchAndBound:
-    """Without hidden layers the bounds are attained."""
-    attack = attacks.check(question, box.project(root.points.numpy()))
-    if attack is not None:
-        return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, 0, seconds)
-    worst = float(root.margins[list(question.targets)].max())
-    verdict = Verdict.CERTIFIED if worst < 0 else Verdict.UNKNOWN
-    reason = "" if worst < 0 else "0 up to rounding"
-    return BranchAndBound(verdict, worst, None, 0, seconds, reason, root if worst < 0 else None)
+class Rows:
+    """A dataclass of tensors, or tuples of them, with a row for each subproblem."""
+
+    def rows(self, chosen: Tensor | slice) -> Self:
+        """Return some of the subproblems."""
+        return self._with(lambda side: side[chosen], [self])
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Return the subproblems of several parts."""
+        return cls._with(lambda *sides: torch.cat(sides), parts)
+
+    @classmethod
+    def _with(cls, change: Callable[..., Tensor], parts: Sequence[Self]) -> Self:
+        fields = zip(*(vars(part).values() for part in parts), strict=True)
+        return cls(*(tuple(map(change, *own)) if isinstance(own[0], tuple) else change(*own) for own in fields))
 
 
 @dataclass(frozen=True, eq=False)
-class _Domains:
-    """Subproblems.
+class _Domains(Rows):
+    """Subproblems: of a margin form's row `target` (D,), with phases `split`.
 
-    Attributes
-    ----------
-    target : (D,) integers
-        Row of the margin forms.
-    split : tuple of (D, n_l) tensors
-    dual : Dual
-        Multipliers (D, 1, n_l).
-    bound : (D,) tensor
-    forms : tuple of (D, n_l) tensors
-        The form above each hidden layer at these multipliers.
+    `slopes` and `multipliers` (D, 1, n_l) are those of the dual, `forms` (D, n_l) what is above each hidden layer with
+    them; `split` is (D, n_l), `bound` (D,).
     """
 
     target: Tensor
     split: tuple[Tensor, ...]
-    dual: Dual
+    slopes: tuple[Tensor, ...]
+    multipliers: tuple[Tensor, ...]
     bound: Tensor
     forms: tuple[Tensor, ...]
 
     def __len__(self) -> int:
         return len(self.target)
 
-    def rows(self, chosen: Tensor | slice) -> "_Domains":
-        split, forms = (tuple(t[chosen] for t in side) for side in (self.split, self.forms))
-        return _Domains(self.target[chosen], split, self.dual.rows(chosen), self.bound[chosen], forms)
-
-    @staticmethod
-    def join(parts: "list[_Domains]") -> "_Domains":
-        def cat(sides: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-            return tuple(torch.cat(layer) for layer in zip(*sides, strict=True))
-
-        dual = Dual(cat(p.dual.slopes for p in parts), cat(p.dual.multipliers or () for p in parts))
-        target, bound = torch.cat([p.target for p in parts]), torch.cat([p.bound for p in parts])
-        return _Domains(target, cat(p.split for p in parts), dual, bound, cat(p.forms for p in parts))
-
 
 class _Tree:
     """Open subproblems of one image."""
 
-    def __init__(self, question: Question, root: Layerwise, batch: int, keep_leaves: bool = False) -> None:
-        self.question, self.box, self.batch = question, question.region.require_box("this is"), batch
+    def __init__(self, question: Question, root: Layerwise, keep_leaves: bool) -> None:
+        self.question, self.box = question, question.region.require_box("this is")
         self.inputs = inputs = InputSet.from_balls([self.box])
         self.kept: list[_Domains] | None = [] if keep_leaves else None
         self.triangles, keep = root.triangles.alive()
@@ -204,8 +176,8 @@ class _Tree:
         first = (~(margins < 0)).nonzero()[:, 0]  # what is not a number is not decided either
         slopes = tuple(a[0][first][:, None][..., k] for a, k in zip(root.dual.slopes, keep, strict=True))
         split = tuple(torch.zeros(len(first), a.shape[-1], dtype=torch.int8) for a in slopes)
-        dual = Dual(slopes, tuple(torch.zeros_like(a) for a in slopes))
-        self.open = _Domains(first, split, dual, margins[first], tuple(a[:, 0] for a in slopes))
+        none = tuple(torch.zeros_like(a) for a in slopes)
+        self.open = _Domains(first, split, slopes, none, margins[first], tuple(a[:, 0] for a in slopes))
         if len(first):  # the forms are not kept by the root: one evaluation
             self.open, _ = self._bounded(self.open, 0)
 
@@ -216,7 +188,7 @@ class _Tree:
     def step(self) -> Attack | None:
         """Split the worst subproblems; returns an attack if one was met."""
         order = torch.argsort(self.open.bound, descending=True)
-        now, later = self.open.rows(order[: self.batch]), self.open.rows(order[self.batch :])
+        now, later = self.open.rows(order[:BATCH]), self.open.rows(order[BATCH:])
         children = self._split(now)
         if not len(children) or self.met is not None:
             self.open = later
@@ -233,28 +205,28 @@ class _Tree:
         """Return the subproblems with new multipliers and bounds, and their maximisers (D, n_0)."""
         n = len(domains)
         inputs = InputSet(self.inputs.lower.expand(n, -1), self.inputs.upper.expand(n, -1))
-        triangles = Triangles(
-            self.triangles.layers,
-            tuple(side.expand(n, -1) for side in self.triangles.lower),
-            tuple(side.expand(n, -1) for side in self.triangles.upper),
-            domains.split,
-        )
+        sides = (self.triangles.lower, self.triangles.upper)
+        lower, upper = (tuple(layer.expand(n, -1) for layer in side) for side in sides)
+        triangles = Triangles(self.triangles.layers, lower, upper, domains.split)
         A, constant = self.A[domains.target][:, None], self.constant[domains.target][:, None]
-        found = minimise(A, constant, triangles, inputs, first=domains.dual, steps=steps, goal=goal)
+        first = Dual(domains.slopes, domains.multipliers)
+        found = minimise(A, constant, triangles, inputs, first=first, steps=steps, goal=goal)
         bound = torch.fmin(found.bound[:, 0], domains.bound)  # a parent's bound holds for its children
-        slopes, multipliers = (
-            tuple(t.float() for t in side or ()) for side in (found.dual.slopes, found.dual.multipliers)
-        )
-        dual = Dual(slopes, multipliers)
-        return replace(domains, dual=dual, bound=bound, forms=tuple(f[:, 0] for f in found.forms)), found.points[:, 0]
+        sides = (found.dual.slopes, found.dual.multipliers or ())
+        slopes, multipliers = (tuple(t.float() for t in side) for side in sides)
+        forms = tuple(f[:, 0] for f in found.forms)
+        return _Domains(domains.target, domains.split, slopes, multipliers, bound, forms), found.points[:, 0]
 
     def _split(self, domains: _Domains) -> _Domains:
         """Return both children of each subproblem, at the neuron that looking ahead prefers."""
         scores = torch.cat([self._scores(domains, i) for i in range(len(domains.split))], 1)
         best, where = scores.topk(min(CANDIDATES, scores.shape[1]), dim=1)
         leaves = best[:, 0] <= 0
-        if bool(leaves.any()):
-            return self._with_leaves(domains, leaves)
+        if bool(leaves.any()):  # without unstable neurons: decided by their linear programs
+            for row in leaves.nonzero():
+                self._leaf(domains.rows(row))
+            rest = domains.rows(~leaves)
+            return self._split(rest) if len(rest) else rest
         D, k = where.shape
         repeated = domains.rows(torch.arange(D).repeat_interleave(k))
         pairs = _Domains.join([_phased(repeated, where.flatten(), sign) for sign in (1, -1)])
@@ -282,33 +254,26 @@ class _Tree:
     def leaves(self) -> tuple[Leaves, ...]:
         """Return the subproblems that were closed, by target and of all neurons."""
         done = _Domains.join(self.kept or [self.open])  # of nothing, where the root decides
-        parts = ([t[:, 0] for t in done.dual.slopes], done.split, [t[:, 0] for t in done.dual.multipliers or ()])
-        slopes, signs, multipliers = ([self._whole(t, i) for i, t in enumerate(side)] for side in parts)
+        parts = ([t[:, 0] for t in done.slopes], done.split, [t[:, 0] for t in done.multipliers])
         found = []
         for target in done.target.unique().tolist():
-            rows = (done.target == target).numpy()
-            sides = (tuple(a[rows] for a in side) for side in (slopes, signs, multipliers))
-            found.append(Leaves(self.question.targets[target], *sides))
+            rows = done.target == target
+            found.append(Leaves(self.question.targets[target], *(self._whole(side, rows) for side in parts)))
         return tuple(found)
 
-    def _whole(self, values: Tensor, i: int) -> np.ndarray:
-        """Return values of all neurons of layer i from those that are not always 0."""
-        chosen, like = self.alive[i]
-        whole = torch.zeros(len(values), like.shape[-1], dtype=values.dtype)
-        whole[:, chosen] = values
-        return whole.numpy()
-
-    def _with_leaves(self, domains: _Domains, leaves: Tensor) -> _Domains:
-        """Decide subproblems without unstable neurons by their linear programs, and split the others."""
-        done = domains.rows(leaves)
-        for row in range(len(done)):
-            self._leaf(done.rows(slice(row, row + 1)))
-        rest = domains.rows(~leaves)
-        return self._split(rest) if len(rest) else rest
+    def _whole(self, side: Sequence[Tensor], rows: Tensor) -> tuple[np.ndarray, ...]:
+        """Return rows of values of all neurons of each layer, from those that are not always 0."""
+        found = []
+        for (chosen, like), values in zip(self.alive, side, strict=True):
+            whole = torch.zeros(int(rows.sum()), like.shape[-1], dtype=values.dtype)
+            whole[:, chosen] = values[rows]
+            found.append(whole.numpy())
+        return tuple(found)
 
     def _leaf(self, domain: _Domains) -> None:
         """One subproblem in which the network is affine: its maximiser is an attack, or its multipliers close it."""
-        G, o = torch.eye(len(self.inputs.lower[0])).double(), torch.zeros(len(self.inputs.lower[0])).double()
+        n = self.inputs.lower.shape[1]
+        G, o = torch.eye(n).double(), torch.zeros(n).double()
         rows, offsets, places = [], [], []
         for i, layer in enumerate(self.triangles.layers):
             G = torch.stack(list(layer.linear(G.T))).T  # columns of the identity through W
@@ -320,19 +285,19 @@ class _Tree:
             places.append(split)
             on = ((self.triangles.lower[i][0] >= 0) | (sign > 0)).double()
             G, o = on[:, None] * G, on * o
-        low, matrix, form = torch.cat(offsets).numpy(), torch.cat(rows).numpy(), (self.A[domain.target[0]] @ G).numpy()
-        constant = float(self.A[domain.target[0]] @ o + self.constant[domain.target[0]])
-        found, scale = self._leaf_program(matrix, low, form, constant)
+        A, constant = self.A[domain.target[0]], self.constant[domain.target[0]]
+        form, matrix, low = (A @ G).numpy(), torch.cat(rows).numpy(), torch.cat(offsets).numpy()
+        found, scale = self._leaf_program(matrix, low, form, float(A @ o + constant))
         self.count += 1
         if found.x is not None:
             self.met = self.met or self.attacked(torch.tensor(found.x[: len(form)])[None])
         multipliers, start = [], 0
-        for split, slopes in zip(places, domain.dual.slopes, strict=True):
+        for split, slopes in zip(places, domain.slopes, strict=True):
             beta = torch.zeros_like(slopes, dtype=torch.float64)
             beta[0, 0, split] = torch.tensor(np.maximum(-scale * found.multipliers[start : start + len(split)], 0))
             multipliers.append(beta)
             start += len(split)
-        exact = replace(domain, dual=Dual(domain.dual.slopes, tuple(multipliers)))
+        exact = replace(domain, multipliers=tuple(multipliers))
         bound = float(self._bounded(exact, 0)[0].bound)
         if self.kept is not None:
             self.kept.append(exact)
@@ -365,7 +330,7 @@ class _Tree:
         low, u = self.triangles.lower[i], self.triangles.upper[i]
         free = (low < 0) & (u > 0) & (domains.split[i] == 0)
         chord = u / (u - low).clamp(min=1e-30)
-        A, a = domains.forms[i], domains.dual.slopes[i][:, 0]
+        A, a = domains.forms[i], domains.slopes[i][:, 0]
         # Above: the chord's height at 0. Below: a h misses max(h, 0) by -a l or (1 - a) u at the ends.
         below = torch.maximum(-a * low, (1 - a) * u).clamp(max=(-chord * low).amax()) / 2
         cost = A.clamp(min=0) * (-chord * low) - A.clamp(max=0) * torch.minimum(below, -chord * low)
@@ -374,12 +339,6 @@ class _Tree:
 
 def _phased(domains: _Domains, where: Tensor, sign: int) -> _Domains:
     """Return the subproblems with one more phase each, at position `where` of all hidden neurons."""
-    split, offset = [], 0
-    for layer in domains.split:
-        layer = layer.clone()
-        inside = (where >= offset) & (where < offset + layer.shape[1])
-        rows = inside.nonzero()[:, 0]
-        layer[rows, where[rows] - offset] = sign
-        split.append(layer)
-        offset += layer.shape[1]
-    return replace(domains, split=tuple(split))
+    whole = torch.cat(domains.split, 1)
+    whole[torch.arange(len(whole)), where] = sign
+    return replace(domains, split=whole.split([layer.shape[1] for layer in domains.split], 1))

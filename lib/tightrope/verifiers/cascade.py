@@ -10,8 +10,8 @@ with bounds, 1+cuts, and branch and bound on phases with that relaxation at its 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import cast
@@ -21,18 +21,16 @@ import numpy as np
 from tightrope import attacks
 from tightrope.attacks import Attack
 from tightrope.errors import CertificateError, InputError, NetworkError
-from tightrope.networks import FeedForward, MonDEQ
+from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import Layerwise, layerwise
 from tightrope.question import Limits, Question, Verdict
-from tightrope.regions import Ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.phases import Phases
 from tightrope.verifiers.reweighting import Reweighting, reweightable
-from tightrope.verifiers.stages import through
 from tightrope.verifiers.tightening import Tightened, Tightening
 from tightrope.verifiers.triangle import layerwise_bounds
 
@@ -81,25 +79,13 @@ LP_ALL = (By.GREEDY, By.CROWN, By.DUAL, By.PROGRAM)
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """One image.
+    """One image: what decided it (`by`, whose `verdict` is the verdict), or the `reason` why it is open.
 
-    Attributes
-    ----------
-    by
-        What decided it; `by.verdict` is the verdict.
-    greedy, lp_all
-        Proven bounds of the largest margin by LP-GREEDY and by LP-ALL's dual; None where it was not computed.
-    attack
-        The point with another label, or None.
-    subproblems
-        How many branch and bound needed.
-    seconds
-        Processor time by the method's letter; that of what is done for all images at once is shared among them.
-    reason
-        Why it is open.
-    shor
-        Proven bounds of the largest margin of the labels that LP-ALL leaves open (the others are below 0 by LP-ALL), by
-        the letter of Shor's relaxations that were asked.
+    `greedy` and `lp_all` are proven bounds of the largest margin by LP-GREEDY and by LP-ALL's dual, None where it was
+    not computed; `shor` those of the labels that LP-ALL leaves open (the others are below 0 by LP-ALL), by the letter
+    of Shor's relaxations that were asked. `attack` is the point with another label, or None; `subproblems` how many
+    branch and bound needed; `seconds` processor time by the method's letter, where all images share that of what is
+    done for all at once.
     """
 
     by: By
@@ -127,10 +113,9 @@ def certify_boxes(
     ----------
     questions
         Of one feed-forward network, about balls of the maximum norm and all labels.
-    limits
-        Processor seconds of branch and bound for one image, at which its verdict is unknown; the seed of the attacks.
-    subproblems : int, optional
-        Most subproblems of branch and bound for one image: a limit that is the same on every machine.
+    limits, subproblems
+        Processor seconds of branch and bound for one image, and its most subproblems: a limit that is the same on every
+        machine. There the verdict is unknown. The seed is that of the attacks.
     complete
         Whether to go on to branch and bound; without it, what LP-ALL does not certify and attacks do not find is
         unknown.
@@ -170,13 +155,9 @@ def certify_boxes(
                 seconds[By.FOOLBOX.value] = each
             certified = By.GREEDY if greedy.certified[i] else By.CROWN if crown.certified[i] else None
             by, attack = (certified, None) if certified else fooled[i]
-            worst = float(greedy.worst[i])
-            image = _Image(question, limits, subproblems, complete, worst, seconds, by, attack=attack)
-            if same is not None:
-                image.semidefinite = _Semidefinite(same, image)
-            through(_STAGES, image)
-            found = (image.by, worst, image.lp_all, image.attack, image.subproblems)
-            decisions.append(Decision(*found, seconds, image.reason, image.shor))
+            image = _Image(question, limits, subproblems, complete, same, float(greedy.worst[i]), by, attack, seconds)
+            image.decide()
+            decisions.append(Decision(**{own.name: getattr(image, own.name) for own in fields(Decision)}))
             if progress:
                 progress(i + 1)
     return decisions
@@ -200,35 +181,44 @@ def _fooled(
     return found, (time.process_time() - began) / max(1, len(todo))
 
 
-@dataclass(eq=False)
 class _Image:
     """One box on its way through the stages; see :class:`Decision`."""
 
-    question: Question
-    limits: Limits
-    most: int | None
-    complete: bool
-    greedy: float
-    seconds: dict[str, float]
-    by: By = By.NOTHING
-    lp_all: float | None = None
-    attack: Attack | None = None
-    subproblems: int = 0
-    reason: str = ""
-    semidefinite: "_Semidefinite | None" = None
-    shor: dict[str, float] = field(default_factory=dict)
+    def __init__(
+        self,
+        question: Question,
+        limits: Limits,
+        most: int | None,
+        complete: bool,
+        same: MonDEQ | None,
+        greedy: float,
+        by: By,
+        attack: Attack | None,
+        seconds: dict[str, float],
+    ) -> None:
+        self.question, self.limits, self.most, self.complete, self.same = question, limits, most, complete, same
+        self.network, self.box = question.layers, question.region.require_box("the cascade is")
+        self.by, self.greedy, self.attack, self.seconds = by, greedy, attack, seconds
+        self.lp_all: float | None = None
+        self.subproblems, self.reason, self.shor = 0, "", dict[str, float]()
 
-    @property
-    def network(self) -> FeedForward:
-        return self.question.layers
+    def decide(self) -> None:
+        """Run stage after stage, from the cheapest to the dearest, as long as the image is open."""
+        for letter, work in self._stages():
+            if self.by is not By.NOTHING or self.reason:
+                return
+            began = time.process_time()
+            work()
+            self.seconds[letter.value] = time.process_time() - began
 
-    @property
-    def box(self) -> Ball:
-        return self.question.region.require_box("the cascade is")
-
-    @property
-    def open(self) -> bool:
-        return self.by is By.NOTHING and not self.reason
+    def _stages(self) -> Iterator[tuple[By, Callable[[], None]]]:
+        yield By.DUAL, self.by_dual
+        if self.root.worst < NEAR:
+            yield By.PROGRAM, self.by_program
+        yield By.PGD, self.by_attack
+        if self.same is not None:
+            yield from ((By.SHOR, self.by_shor), (By.CUTS, self.by_cuts), (By.PHASES, self.by_phases))
+        yield By.TREE, self.by_tree
 
     @cached_property
     def root(self) -> Layerwise:
@@ -240,7 +230,7 @@ class _Image:
                 return first
         return layerwise(network, inputs, label, "lp-all", decide=True)
 
-    @property
+    @cached_property
     def left(self) -> list[int]:
         """The labels that LP-ALL leaves open."""
         return [k for k in range(self.network.classes) if k != self.question.label and not self.root.margins[k] < 0]
@@ -276,16 +266,11 @@ class _Image:
         by = {Verdict.CERTIFIED: By.TREE, Verdict.FALSIFIED: By.TREE_ATTACK}.get(tree.verdict, By.NOTHING)
         self.by, self.attack, self.subproblems, self.reason = by, tree.attack, tree.subproblems, tree.reason
 
-
-class _Semidefinite:
-    """Shor's relaxations of one image, from the cheapest on the labels that are open."""
-
-    def __init__(self, same: MonDEQ, image: _Image):
-        self.same, self.image = same, image
+    # Shor's relaxations, from the cheapest, of the labels that are open
 
     @cached_property
     def model(self) -> RobustnessModel:
-        return robustness_model(self.same, self.image.box, self.image.question.label)
+        return robustness_model(cast(MonDEQ, self.same), self.box, self.question.label)
 
     @cached_property
     def tightening(self) -> Tightening:
@@ -294,76 +279,42 @@ class _Semidefinite:
     @cached_property
     def bounds(self) -> dict[int, float]:
         """The proven bounds of the labels that are left, the largest of LP-ALL first; inf where LP-ALL overflows."""
-        margins = self.image.root.margins.nan_to_num(nan=np.inf, posinf=np.inf)  # max and min would lose a nan
-        return {k: float(margins[k]) for k in sorted(self.image.left, key=lambda k: -float(margins[k]))}
+        margins = self.root.margins.nan_to_num(nan=np.inf, posinf=np.inf)  # max and min would lose a nan
+        return {k: float(margins[k]) for k in sorted(self.left, key=lambda k: -float(margins[k]))}
 
-    def decide(self, letter: By, bound: Callable[[int], float]) -> None:
+    def by_relaxation(self, letter: By, bound: Callable[[int], float]) -> None:
         """Bound the open labels, and certify the image if none is left."""
         for target in [k for k, known in self.bounds.items() if not known < 0]:
             self.bounds[target] = min(self.bounds[target], bound(target))
-            if self.image.attack is not None:
+            if self.attack is not None:
                 return
-        self.image.shor[letter.value] = worst = max(self.bounds.values())
-        self.image.by = letter if worst < 0 else By.NOTHING
+        self.shor[letter.value] = worst = max(self.bounds.values())
+        self.by = letter if worst < 0 else By.NOTHING
 
     def by_shor(self) -> None:
         if reweightable(self.tightening.base):
             solve = Reweighting(self.tightening.base, list(self.bounds))
-            self.decide(By.SHOR, lambda target: _value(solve(target)))
+            self.by_relaxation(By.SHOR, lambda target: _value(solve(target)))
 
     def by_cuts(self) -> None:
         if len(self.tightening.base.unstable) <= MOST_CUT:
-            self.decide(By.CUTS, lambda target: _value(self.tightening(target)))
+            self.by_relaxation(By.CUTS, lambda target: _value(self.tightening(target)))
 
     def by_phases(self) -> None:
-        image, grow = self.image, Phases(self.model)
+        grow = Phases(self.model)
 
         def bound(target: int) -> float:
-            tree = grow(target, image.limits)
-            image.subproblems += tree.nodes
+            tree = grow(target, self.limits)
+            self.subproblems += tree.nodes
             if tree.attack is not None:
-                image.attack = attacks.check(image.question, tree.attack.point)
-            image.reason = tree.reason or image.reason
+                self.attack = attacks.check(self.question, tree.attack.point)
+            self.reason = tree.reason or self.reason
             return tree.bound
 
-        self.decide(By.PHASES, bound)
-        image.by = By.TREE_ATTACK if image.attack is not None else image.by
-        image.reason = "" if image.by is not By.NOTHING else image.reason or "not certified by Shor's relaxation"
+        self.by_relaxation(By.PHASES, bound)
+        self.by = By.TREE_ATTACK if self.attack is not None else self.by
+        self.reason = "" if self.by is not By.NOTHING else self.reason or "not certified by Shor's relaxation"
 
 
 def _value(found: Tightened) -> float:
     return np.inf if found.bound is None else found.bound.value
-
-
-def _timed(letter: By, work: Callable[[_Image], None]) -> Callable[[_Image], None]:
-    """Return a stage whose processor time is kept by a letter."""
-
-    def stage(image: _Image) -> None:
-        began = time.process_time()
-        work(image)
-        image.seconds[letter.value] = time.process_time() - began
-
-    return stage
-
-
-def _near(image: _Image) -> None:
-    """Linear programs where the dual is too close to 0 to tell."""
-    if image.root.worst < NEAR:
-        _timed(By.PROGRAM, _Image.by_program)(image)
-
-
-def _of_shor(letter: By, work: Callable[[_Semidefinite], None]) -> Callable[[_Image], None]:
-    """Return a stage of images that have Shor's relaxations."""
-    timed = _timed(letter, lambda image: work(cast(_Semidefinite, image.semidefinite)))
-    return lambda image: None if image.semidefinite is None else timed(image)
-
-
-_STAGES = (
-    _timed(By.DUAL, _Image.by_dual),
-    _near,
-    _timed(By.PGD, _Image.by_attack),
-    _of_shor(By.SHOR, _Semidefinite.by_shor),
-    _of_shor(By.CUTS, _Semidefinite.by_cuts),
-    _of_shor(By.PHASES, _Semidefinite.by_phases),
-    _timed(By.TREE, _Image.by_tree),
-)

@@ -1,13 +1,14 @@
 """The one door to proven Lipschitz constants: of any network, of the whole map or of one output, anywhere or on a ball.
 
-What answers is :mod:`tightrope.verifiers.lipschitz` (for all inputs), :mod:`tightrope.verifiers.local_lipschitz` (on a
-ball, of a monDEQ) or :mod:`tightrope.verifiers.relu_lipschitz` (on a ball, of one output of a feed-forward network).
+What answers is :mod:`~tightrope.verifiers.lipschitz` (for all inputs), :mod:`~tightrope.verifiers.local_lipschitz` (on
+a ball, of a monDEQ) or :mod:`~tightrope.verifiers.relu_lipschitz` (on a ball, of one output of a feed-forward network).
 """
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 from tightrope.arguments import require_network, require_region
 from tightrope.errors import InputError, NetworkError
@@ -16,21 +17,14 @@ from tightrope.question import Limits
 from tightrope.regions import Ball, Norm, parse_norm
 from tightrope.verifiers import lipschitz, local_lipschitz, relu_lipschitz
 from tightrope.verifiers.relu_lipschitz import METHODS, PROVEN, ReluBound
-from tightrope.verifiers.report import Report, lipschitz_constant
+from tightrope.verifiers.report import LipschitzReport
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MapBound(Report):
+class MapBound(LipschitzReport):
     """||F(x) - F(x')||_inf <= value ||x - x'||_inf on a ball of the maximum norm, F a feed-forward network.
 
-    With this norm on both sides the constant of F is the largest one of its outputs.
-
-    Attributes
-    ----------
-    value
-        From the side of the method, or None where that of an output is.
-    parts
-        One report for each output.
+    With this norm on both sides the constant of F is the largest one of its outputs, of which `parts` are the reports.
     """
 
     network: FeedForward
@@ -48,7 +42,7 @@ class MapBound(Report):
 
     @property
     def value(self) -> float | None:
-        """The largest constant of an output."""
+        """The largest constant of an output, from the side of the method; None where one of them is."""
         values = [part.value for part in self.parts if part.value is not None]
         return max(values) if len(values) == len(self.parts) else None
 
@@ -61,14 +55,6 @@ class MapBound(Report):
     def sides(self) -> Mapping[str, str]:  # type: ignore[override]
         """That of the method."""
         return {"value": METHODS[self.method].side}
-
-    @property
-    def headline(self) -> str:
-        """The constant in words."""
-        return lipschitz_constant("F", self.norm, self.value, self.verdict, self.sides["value"], self.region)
-
-
-LipschitzReport: TypeAlias = lipschitz.LipschitzBound | local_lipschitz.LocalBound | ReluBound | MapBound
 
 
 def lipschitz_bound(
@@ -84,24 +70,17 @@ def lipschitz_bound(
 
     Parameters
     ----------
-    region
-        For all x and x' of this ball, q its norm, 2 or inf. Left out: for all inputs.
-    norm
-        q = 1, 2 or inf, for all inputs.
+    region, norm
+        For all x and x' of this ball, q its norm, 2 or inf; or without a region for all inputs, q = 1, 2 or inf.
     part
-        An output k, for F_k instead of the whole F; of a feed-forward network on a region also a pair (i, j), for
-        F_i - F_j. Both count from 0. The report of a monDEQ is then about the monDEQ with this output alone.
+        An output k, for F_k instead of the whole F; of a feed-forward network on a region also a pair (i, j), for F_i -
+        F_j. Both count from 0. The report of a monDEQ is then about the monDEQ with this output alone.
     method
         One of :data:`tightrope.verifiers.relu_lipschitz.METHODS`, for feed-forward networks on a region with the norm
         inf, or with `part`; "product-shor" if left out. Everything else is Shor's relaxation of the monDEQ, for
         feed-forward networks of the same function as a monDEQ.
     limits
         Of each solve.
-
-    Raises
-    ------
-    NetworkError, RegionError, UnknownNameError, InputError
-        Before any solve, with what to write instead.
 
     Examples
     --------
@@ -117,8 +96,7 @@ def lipschitz_bound(
         require_region(region, Ball)
         if norm is not None and parse_norm(norm) != region.norm:
             raise InputError(f"norm: that of the region is {region.norm:g}; leave norm out.")
-        layers = isinstance(network, FeedForward) and (part is not None or region.is_box)
-        if isinstance(network, FeedForward) and layers:
+        if isinstance(network, FeedForward) and (part is not None or region.is_box):
             return _of_layers(network, region, part, method or "product-shor", options)
     elif norm is None:
         raise InputError("norm: write norm=1, 2 or inf for a constant for all inputs, or give a region.")
@@ -134,11 +112,10 @@ def _of_layers(
     network: FeedForward, region: Ball, part: int | tuple[int, int] | None, method: str, options: Mapping[str, Any]
 ) -> ReluBound | MapBound:
     """Bound one output, or all of them in the maximum norm."""
-    began = time.perf_counter()
+    began, bound = time.perf_counter(), partial(relu_lipschitz.lipschitz_bound, network, region, **options)
     if part is not None:
-        return relu_lipschitz.lipschitz_bound(network, region, part, method, **options)
-    outputs = range(network.classes)
-    parts = tuple(relu_lipschitz.lipschitz_bound(network, region, k, method, **options) for k in outputs)
+        return bound(part=part, method=method)
+    parts = tuple(bound(part=k, method=method) for k in range(network.classes))
     return MapBound(network, region, parts[0].method, parts, time.perf_counter() - began)
 
 

@@ -11,18 +11,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from tightrope import attacks, proofs, relu_proofs
 from tightrope.errors import InputError
 from tightrope.names import known_name
-from tightrope.networks import MonDEQ
+from tightrope.networks import FeedForward, MonDEQ
 from tightrope.outward import at_least, at_most
 from tightrope.proofs import DISTANCE_DIGITS, Proof, decimal_below
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.layerwise import METHODS, layerwise
+from tightrope.propagation.layerwise import METHODS, Layerwise, layerwise
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball
 from tightrope.threads import one_blas_thread
@@ -37,20 +37,11 @@ ONE_PERCENT = Limits(tolerance=0.01)
 
 @dataclass(frozen=True)
 class Bracket:
-    """Two radii in network-input units.
+    """Two radii in network-input units, after `steps` that were tried.
 
-    Attributes
-    ----------
-    lower
-        Certified, if it is above 0: no point within this distance has another label. For an attack: no point was found
-        within it.
-    upper
-        Not certified; 0 where the image itself has another label. For an attack: the distance of the point found; inf
-        if none was.
-    steps
-        How many radii were tried.
-    hit
-        The point found, of an attack.
+    `lower` is certified, if it is above 0: no point within this distance has another label; for an attack: none was
+    found. `upper` is not certified, and 0 where the image itself has another label; for an attack it is the distance of
+    the point found, `hit`, or inf if none was.
     """
 
     lower: float
@@ -63,12 +54,7 @@ class Bracket:
 class Distortion(Report):
     """The minimum distortion of an image: above `certified.lower`, at most `attacked.upper`.
 
-    Attributes
-    ----------
-    question, method, ascent
-        What was asked; `ascent` is the number of steps of the dual ascent.
-    inside
-        Of a monDEQ: what certifies the lower end, if that is above 0.
+    `ascent` is the number of steps of the dual ascent; of a monDEQ, `inside` certifies the lower end if it is above 0.
     """
 
     certified: Bracket
@@ -106,29 +92,23 @@ class Distortion(Report):
     def certificates(self) -> Proof:
         """Return the file that proves both ends; the lower one may be some per cent smaller there.
 
-        Raises
-        ------
-        InputError
-            No point with another label is known.
+        An InputError if no point with another label is known.
         """
         hit = self.attacked.hit
         if hit is None:
             raise InputError("attacked: no point with another label was found; the lower end alone has no certificate.")
         if isinstance(self.question.network, MonDEQ):
             inside = None if self.inside is None else self.inside.certificates()
-            asked = Question(self.question.network, _ball(self.question, self.lower), self.question.label)
-            return proofs.distortion(asked, hit, inside)
-        network, label = self.question.layers, self.question.label
+            return proofs.distortion(_within(self.question, self.lower), hit, inside)
         for part in SHRUNK if self.lower > 0 else ():
-            region = _ball(self.question, float(decimal_below(self.lower * part, DISTANCE_DIGITS)))
-            inputs = InputSet.from_balls([region])
+            asked = _within(self.question, float(decimal_below(self.lower * part, DISTANCE_DIGITS)))
             with one_blas_thread():
-                found = layerwise(network, inputs, label, self.method, steps=self.ascent, keep=True)
-            asked, within = Question(network, region, label), relu_proofs.layerwise(network, region, found)
+                found = _layerwise(asked, self.method, steps=self.ascent, keep=True)
+            within = relu_proofs.layerwise(asked.layers, cast(Ball, asked.region), found)
             proof = relu_proofs.distortion(asked, hit, within)
             if proof.proven:
                 return proof
-        return relu_proofs.distortion(Question(network, _ball(self.question, 0.0), label), hit, None)
+        return relu_proofs.distortion(_within(self.question, 0.0), hit, None)
 
 
 def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolerance: float) -> Bracket:
@@ -151,23 +131,28 @@ def bisect(succeeds: Callable[[float], bool], lower: float, upper: float, tolera
 
 
 def minimum_distortion(
-    question: Question, method: str | None = None, limits: Limits = ONE_PERCENT, *, steps: int = 40
+    network: MonDEQ | FeedForward,
+    region: Ball,
+    label: int,
+    method: str | None = None,
+    limits: Limits = ONE_PERCENT,
+    *,
+    steps: int = 40,
 ) -> Distortion:
-    """Bracket the minimum distortion of an image by an attack and a method; parameters are those of both below.
+    """Bracket how far the image at the centre of a ball of norm inf is from another label, up to the ball's radius.
 
-    The method of layers is "lp-all" if none is given. That of a monDEQ is one of
-    :func:`tightrope.verifiers.robustness.certify`, "cascade" if none is given: then the bracket is as narrow as
-    the tolerance of `limits` says, unless a tree of one label takes longer than their time.
+    The `method` of layers is one of :func:`certified_distortion`, "lp-all" if none is given, with so many `steps`. That
+    of a monDEQ is one of :func:`tightrope.verifiers.robustness.certify`, "cascade" if none is given: then the bracket
+    is as narrow as the tolerance of `limits` says, unless a tree of one label takes longer than their time.
 
     Examples
     --------
-    >>> from tightrope.networks import FeedForward
     >>> network = FeedForward.dense([[[1.0], [-1.0]]], [[0.5, 0.0]])
-    >>> found = minimum_distortion(Question(network, Ball([0.0], 1.0, "inf"), 0))
+    >>> found = minimum_distortion(network, Ball([0.0], 1.0, "inf"), 0)
     >>> print(found.certificates().findings[-1])
     PROVEN (exact)  the Linf distance of label 0 from another is above 0.2480468 and at most 0.2500001 (input units)
     """
-    began, equilibrium = time.perf_counter(), isinstance(question.network, MonDEQ)
+    began, equilibrium, question = time.perf_counter(), isinstance(network, MonDEQ), Question(network, region, label)
     method, ascent = method or ("cascade" if equilibrium else "lp-all"), 0 if equilibrium else steps
     attack = attacked_distortion(question, limits)
     certified, inside = Bracket(0.0, 0.0, 0), None
@@ -187,7 +172,8 @@ def _by_answers(
     own = Limits(time=limits.time, seed=limits.seed, stop=limits.stop)
 
     def certified(radius: float) -> bool:
-        report = certify(question.network, _ball(question, radius), question.label, method=method, limits=own)
+        asked = _within(question, radius)
+        report = certify(asked.network, asked.region, asked.label, method=method, limits=own)
         hits.extend([] if report.attack is None else [report.attack])
         known.extend([report] if report.verdict is Verdict.CERTIFIED else [])
         return report.verdict is Verdict.CERTIFIED
@@ -205,10 +191,14 @@ def _distance(question: Question, hit: attacks.Attack) -> float:
     return float(np.abs(hit.point - question.region.center).max())
 
 
-def _ball(question: Question, radius: float) -> Ball:
-    """Return the question's region with another radius."""
+def _within(question: Question, radius: float) -> Question:
+    """Return the question about another radius, and all labels."""
     box = question.region.require_box("minimum distortions are")
-    return Ball(box.center, radius, INFINITY, box.lower, box.upper)
+    return Question(question.network, Ball(box.center, radius, INFINITY, box.lower, box.upper), question.label)
+
+
+def _layerwise(asked: Question, method: str, **options: Any) -> Layerwise:
+    return layerwise(asked.layers, InputSet.from_balls([cast(Ball, asked.region)]), asked.label, method, **options)
 
 
 def certified_distortion(
@@ -220,63 +210,45 @@ def certified_distortion(
     upper: float = INFINITY,
     steps: int = 40,
 ) -> Bracket:
-    """Return the largest radius that a method certifies, within a bracket.
+    """Return the largest radius that a method certifies, within a bracket as wide, relatively, as the tolerance.
 
     Parameters
     ----------
     question
         About a feed-forward network and a ball of the maximum norm, whose radius is the largest that is tried; smaller
         balls are cut to the same box, if it is.
-    method
-        lp-greedy, lp-last or lp-all.
-    limits
-        The tolerance is the relative width of the bracket.
-    lower
-        A radius that a looser method certifies (0 if none), where the search may start.
-    upper
-        A radius at which nothing can be certified: that of an attack.
-    steps
-        How many the dual ascent takes.
+    method, steps
+        lp-greedy, lp-last or lp-all, and how many steps the dual ascent takes.
+    lower, upper
+        A radius that a looser method certifies (0 if none), where the search may start; and one at which nothing can be
+        certified: that of an attack.
     """
-    network, label = question.layers, question.label
-    method, ball = known_name("method", method, METHODS), _ball(question, 0.0)
+    method = known_name("method", method, METHODS)
 
     def certified(radius: float) -> bool:
-        inputs = InputSet.from_balls([_ball(question, radius)])
-        return layerwise(network, inputs, label, method, steps=steps, decide=True).worst < 0
+        return _layerwise(_within(question, radius), method, steps=steps, decide=True).worst < 0
 
     with one_blas_thread():
-        if attacks.check(Question(network, ball, label), ball.center) is not None:
+        if attacks.check(_within(question, 0.0), question.region.center) is not None:
             return Bracket(0.0, 0.0, 0)
         return bisect(certified, lower, min(upper, cast(Ball, question.box).radius), limits.tolerance)
 
 
-def attacked_distortion(
-    question: Question, limits: Limits = ONE_PERCENT, *, restarts: int = 2, steps: int = 40
-) -> Bracket:
-    """Return the smallest distance at which projected gradient ascent finds another label.
+def attacked_distortion(question: Question, limits: Limits = ONE_PERCENT, *, steps: int = 40) -> Bracket:
+    """Return the smallest distance at which projected gradient ascent finds another label; inf if it does not.
 
-    Parameters
-    ----------
-    question
-        As above; the upper end is inf if nothing is found in the whole ball.
-    limits
-        The relative width of the bracket, and the seed of the attacks.
-    restarts, steps
-        Those of :func:`tightrope.attacks.pgd`.
+    The tolerance of `limits` is the relative width of the bracket; `steps` are those of each ascent.
     """
-    network, label, ball = question.network, question.label, _ball(question, 0.0)
-    nearest: list[attacks.Attack] = []
+    image, nearest = _within(question, 0.0), list[attacks.Attack]()
 
     def survives(radius: float) -> bool:
-        asked = Question(network, _ball(question, radius), label)
-        found = attacks.pgd(asked, restarts=restarts, steps=steps, seed=limits.seed)
+        found = attacks.pgd(_within(question, radius), restarts=2, steps=steps, seed=limits.seed)
         nearest[:] = sorted([*nearest, *found.attacks.values()], key=partial(_distance, question))[:1]
         return not found.attacks
 
     with one_blas_thread():
-        if network.predict(ball.center) != label:
-            return Bracket(0.0, 0.0, 0, attacks.check(Question(network, ball, label), ball.center))
+        if image.network.predict(image.region.center) != image.label:
+            return Bracket(0.0, 0.0, 0, attacks.check(image, image.region.center))
         largest = cast(Ball, question.box).radius
         if survives(largest):
             return Bracket(largest, INFINITY, 1)

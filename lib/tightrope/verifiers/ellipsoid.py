@@ -66,22 +66,6 @@ class Ellipsoid:
         slack = e * (1 + reach) + 4 * K * eps * np.linalg.norm(g) * (1 + reach)
         return float(np.linalg.norm(g) - g @ self.b + slack)
 
-    def holds(self, other: "Ellipsoid", tolerance: float = 1e-9) -> bool:
-        """Return whether the other ellipsoid is inside this one, up to rounding (no proof).
-
-        xi = P u + q for ||u|| <= 1, so ||Q P u + (Q q + b)||^2 is to be at most 1 on the unit ball: by the S-lemma,
-        some t >= 0 has [t I, 0; 0, 1 - t] - [QP, Qq + b]'[QP, Qq + b] >= 0. With singular values s of Q P and c the
-        right-hand side in its basis this is a scalar condition, 1 - t - sum t c^2 / (t - s^2) >= 0 for a t > max s^2.
-        """
-        P, q = np.linalg.inv(other.Q), other.center
-        left, s, _ = np.linalg.svd(self.Q @ P)
-        c = left.T @ (self.Q @ q + self.b)
-        low, high = float(s.max() ** 2), 1 + tolerance
-        if low > high:
-            return False
-        t = low + (high + tolerance - low) * np.linspace(0, 1, 4001)[1:]
-        return bool((high - t - (t[:, None] * c**2 / (t[:, None] - s**2)).sum(1) >= -tolerance).any())
-
     def projection(self, i: int, j: int, count: int = 200) -> np.ndarray:
         """Return points (count, 2) on the boundary of the projection onto labels (i, j).
 
@@ -98,21 +82,10 @@ class Ellipsoid:
 class EllipsoidReport(Report):
     """A proven outer ellipsoid, or None with the reason in `solve.status`.
 
-    Attributes
-    ----------
-    ellipsoid
-        Holds F(region), proven: the solver's Q and b, with Q and b times `scale`, which its multipliers prove.
-    scale
-        1 when the multipliers prove just the solver's own ellipsoid; below 1 they prove a larger one, above 1 (where
-        the solver's had slack) a smaller one. 0 if none is proven.
-    multipliers
-        (k,) in the order of the model's constraints: the proof, with Q and b before scaling.
-    solve
-        The solver's report.
-    network, region
-        What was asked about.
-    parts
-        The multipliers by group, for :meth:`certificates`; None at the order 1+cuts.
+    The `ellipsoid` holds F(region): the solver's Q and b, times `scale`. That is 1 when the multipliers prove just the
+    solver's own ellipsoid; below 1 they prove a larger one, above 1 (where the solver's had slack) a smaller one; 0 if
+    none is proven. The proof has Q and b before scaling: `multipliers` (k,) in the order of the model's constraints,
+    and `parts` by group for :meth:`certificates`, None at the order 1+cuts.
     """
 
     ellipsoid: Ellipsoid | None
@@ -147,13 +120,7 @@ class EllipsoidReport(Report):
         return str(self.solve.status)
 
     def certificates(self) -> proofs.Proof:
-        """Return the file that proves that the ellipsoid, in it a little larger, holds F(region).
-
-        Raises
-        ------
-        InputError
-            No ellipsoid was proven, or the order is 1+cuts.
-        """
+        """Return the file that proves that the ellipsoid, in it a little larger, holds F(region)."""
         if self.ellipsoid is None or self.parts is None:
             raise InputError("report: only a proven ellipsoid of order 1 has a certificate.")
         parts = {name: part * self.scale**2 for name, part in self.parts.items()}
@@ -169,8 +136,7 @@ class EllipsoidReport(Report):
         """Return CERTIFIED if every other label stays below `label` on the ellipsoid (the printed criterion)."""
         if self.ellipsoid is None:
             return Verdict.FAILED
-        below = np.delete(self.margins(label), label) < 0
-        return Verdict.CERTIFIED if below.all() else Verdict.UNKNOWN
+        return Verdict.CERTIFIED if (np.delete(self.margins(label), label) < 0).all() else Verdict.UNKNOWN
 
 
 def margins_of(ellipsoid: Ellipsoid, label: int) -> np.ndarray:
@@ -180,18 +146,14 @@ def margins_of(ellipsoid: Ellipsoid, label: int) -> np.ndarray:
 
 
 def outer_ellipsoid(
-    network: MonDEQ,
-    region: Region,
-    *,
-    order: str | int = "1",
-    limits: Limits = LIMITS,
+    network: MonDEQ, region: Region, *, order: str | int = "1", limits: Limits = LIMITS
 ) -> EllipsoidReport:
     """Return the smallest ellipsoid around F(region) that the Ellipsoid Model proves.
 
     Parameters
     ----------
-    network, region
-        The network and a region that is no single point, in its input units.
+    region
+        No single point, in the network's input units.
     order
         "1": the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
         eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts).
@@ -203,21 +165,18 @@ def outer_ellipsoid(
     require_region(region)
     if str(order) not in ORDERS:
         raise UnknownNameError("order", order, ORDERS)
-    base = robustness_model(network, region, 0)
-    state = None
+    base, state = robustness_model(network, region, 0), None
     if str(order) == "1+cuts":
         ball = region.require_ball("bounds of order 1+cuts are")
         state = cut_model(base, fixpoint_bounds(network, ball).h)
     model = ellipsoid_model(base, state)
     data = ArrowData(shor_constraints(model))
-    start = _start(network, region, limits.seed)
-    report = log_det.solve(model, data, start, **limits.options)
+    report = log_det.solve(model, data, _start(network, region, limits.seed), **limits.options)
     if report.multipliers is None:
         return EllipsoidReport(None, 0.0, None, report, time.perf_counter() - began, network, region)
-    ellipsoid, scale = proven_ellipsoid(model, data, report.multipliers)
+    found = *proven_ellipsoid(model, data, report.multipliers), report.multipliers, report
     parts, seconds = data.constraints.split(report.multipliers), time.perf_counter() - began
-    own = parts if state is None else None
-    return EllipsoidReport(ellipsoid, scale, report.multipliers, report, seconds, network, region, own)
+    return EllipsoidReport(*found, seconds, network, region, parts if state is None else None)
 
 
 def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.ndarray) -> tuple[Ellipsoid | None, float]:
@@ -228,15 +187,12 @@ def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.nda
     state's own terms are nonnegative. So Q and b, divided by the root of the right-hand side at ||v||^2 <= R^2, are
     proven for the model; for outputs that are off by e, ||Q (o + e) + b|| <= 1 + ||Q|| ||e||, which divides them again.
     """
-    bound = sound_bound(data, -model.identity(), multipliers)
-    if bound is None:
-        return None, 0.0
-    square = (1 + bound.shift) * (bound.y0 + bound.shift * model.squared_norm) * (1 + 1e-12)
+    bound, square = sound_bound(data, -model.identity(), multipliers), np.nan
+    if bound is not None:
+        square = (1 + bound.shift) * (bound.y0 + bound.shift * model.squared_norm) * (1 + 1e-12)
     if not (np.isfinite(square) and square > 0):
         return None, 0.0
-    scale = float(1 / np.sqrt(square))
-    K = model.classes
-    parts = data.constraints.split(multipliers)
+    scale, K, parts = float(1 / np.sqrt(square)), model.classes, data.constraints.split(multipliers)
     Q = np.zeros((K, K))
     Q[np.triu_indices(K)] = parts[Q_GROUP]
     Q = scale * (Q + np.triu(Q, 1).T)
@@ -246,8 +202,8 @@ def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.nda
     return Ellipsoid(shrink * Q, shrink * scale * parts[B_GROUP]), float(shrink * scale)
 
 
-def _start(network: MonDEQ, region: Region, seed: int, inflation: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return Q = (covariance of sampled outputs)^(-1/2) / inflation and b = -Q F(centre)."""
+def _start(network: MonDEQ, region: Region, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return Q = (covariance of sampled outputs)^(-1/2) / 10 and b = -Q F(centre)."""
     center = network.logits(region.center)
     outputs = network.logits(region.sample(100, np.random.default_rng(seed))) - center
     covariance = outputs.T @ outputs / len(outputs)
@@ -255,5 +211,5 @@ def _start(network: MonDEQ, region: Region, seed: int, inflation: float = 10.0) 
         raise InputError("network: the squares of its outputs on the region overflow; scale its last layer.")
     w, V = np.linalg.eigh(covariance)
     w = np.maximum(w, 1e-6 * w.mean() + 1e-12)
-    Q = (V / np.sqrt(w) / inflation) @ V.T
+    Q = (V / np.sqrt(w) / 10) @ V.T
     return Q, -Q @ center

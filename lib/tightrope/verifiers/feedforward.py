@@ -24,7 +24,7 @@ from tightrope.verifiers import mondeq
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.mixed_integer import hidden_bounds, mixed_integer
 from tightrope.verifiers.report import LabelDecision, RobustnessReport
-from tightrope.verifiers.stages import Progress, joined, run
+from tightrope.verifiers.robustness import Progress, joined, run
 
 TREE, MILP = "branch-and-bound", "milp"
 #: Most neurons of either sign for which the cascade goes on with LP-ALL and branch and bound: about a minute.
@@ -57,22 +57,23 @@ def by_milp(progress: Progress) -> None:
         found = mixed_integer(asked, limits, hidden=hidden)
         if found.attack is not None:
             progress.reached(found.attack, "highs")
-        else:
-            progress.decisions[target] = replace(
-                progress.decisions[target], verdict=found.verdict, reason=found.reason, solver="highs"
-            )
-        progress.decisions[target] = replace(progress.decisions[target], method=MILP, seconds=found.seconds)
+        new = replace(progress.decisions[target], verdict=found.verdict, reason=found.reason, solver="highs")
+        progress.decisions[target] = replace(new, method=MILP, seconds=found.seconds)
 
 
 def by_lp_all(progress: Progress) -> None:
     """Decide by LP-ALL, on boxes, if at most :data:`MOST_UNSTABLE` neurons have either sign."""
-    question, began = progress.question, time.perf_counter()
-    network, label, box = question.layers, question.label, question.box
-    if box is None or _too_many(progress, MOST_UNSTABLE):
-        return
-    still = progress.open
-    root = layerwise.layerwise(_outputs(network, [label, *still]), InputSet.from_balls([box]), 0, decide=True)
+    if progress.question.box is not None and not _too_many(progress, MOST_UNSTABLE):
+        _lp_all(progress, progress.question.box)
+
+
+def _lp_all(progress: Progress, box: Ball) -> tuple[FeedForward, layerwise.Layerwise]:
+    """Bound the open targets by LP-ALL; return the network of the label's output and theirs, with the bounds."""
+    began, still = time.perf_counter(), progress.open
+    few = _outputs(progress.question.layers, [progress.question.label, *still])
+    root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, decide=True)
     progress.bounded(still, root.margins.numpy()[1:], "lp-all", time.perf_counter() - began)
+    return few, root
 
 
 def by_tree(progress: Progress) -> None:
@@ -89,11 +90,8 @@ def by_tree(progress: Progress) -> None:
         return
     patience = progress.limits.time or PATIENCE
     ends = time.perf_counter() + patience
-    while still := progress.open:
-        began = time.perf_counter()
-        few = _outputs(network, [label, *still])
-        root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, decide=True)
-        progress.bounded(still, root.margins.numpy()[1:], "lp-all", time.perf_counter() - began)
+    while progress.open:
+        few, root = _lp_all(progress, box)
         rest, left = progress.open, ends - time.perf_counter()
         if rest and not network.is_relu:
             progress.because("branch and bound splits ReLU only")
@@ -140,16 +138,12 @@ def by_shor(progress: Progress) -> None:
     for new in report.decisions:
         new = _loosened(new, float(inexact[new.label] + inexact[question.label]))
         old = progress.decisions[new.label]
-        seconds, reason = old.seconds + new.seconds, joined(old.reason, new.reason)
-        new = replace(new, nominal_margin=old.nominal_margin, attack_margin=old.attack_margin, seconds=seconds)
-        if new.verdict is Verdict.CERTIFIED:
-            progress.decisions[new.label] = new
-        elif new.bound is not None and (old.bound is None or new.bound < old.bound):
-            progress.decisions[new.label] = replace(new, reason=reason)
-        elif old.bound is not None:  # a failed solve leaves the linear bound
-            progress.decisions[new.label] = replace(old, reason=reason, seconds=seconds)
-        else:
-            progress.decisions[new.label] = new
+        seconds = old.seconds + new.seconds
+        new = replace(new, nominal_margin=old.nominal_margin, attack_margin=old.attack_margin)
+        if new.verdict is not Verdict.CERTIFIED and (old.bound is not None or new.bound is not None):
+            better = new.bound is not None and (old.bound is None or new.bound < old.bound)
+            new = replace(new if better else old, reason=joined(old.reason, new.reason))
+        progress.decisions[new.label] = replace(new, seconds=seconds)
 
 
 def _loosened(decision: LabelDecision, error: float) -> LabelDecision:
@@ -168,14 +162,8 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     """Return one file for the labels that are certified, or if none is, for those with a bound.
 
     What decided them is solved again, as a report keeps no slopes and no trees. If that was Shor's relaxation, the file
-    is about the network's :meth:`~tightrope.networks.FeedForward.to_mondeq`, and so are the bounds of its other labels.
-
-    Raises
-    ------
-    InputError
-        There is no bound; or Shor's relaxation decided some labels, and does not prove the others or cannot be exact.
-    CertificateError
-        The checker cannot read the network's or the region's numbers.
+    is about the network's :meth:`~tightrope.networks.FeedForward.to_mondeq`, and so are the bounds of its other labels;
+    an InputError if it does not prove these, or cannot be exact.
     """
     question, network, box = report.question, report.question.layers, report.question.box
     certified = [decision for decision in decisions if decision.verdict is Verdict.CERTIFIED]
@@ -184,7 +172,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
     labels = [question.label, *(decision.label for decision in chosen)]
     if not chosen:
         raise InputError("certificate: nothing is proven of these labels that has one.")
-    if any(decision.dual or decision.proof for decision in chosen):
+    if any(decision.provable for decision in chosen):
         return _as_mondeq(report, chosen)
     if box is None or not {*layerwise.METHODS, TREE} & {*names}:
         proof = relu_proofs.linear(Question(network, question.region, question.label, labels[1:]), *names)
@@ -208,8 +196,8 @@ def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> 
     question, network = report.question, report.question.layers
     if composition_error(network, question.region).any():
         raise InputError("certificate: by Shor's relaxation there is none of a network with composed layers.")
-    known = [decision for decision in decisions if decision.dual or decision.proof]
-    others = [decision.label for decision in decisions if decision not in known]
+    known = [decision for decision in decisions if decision.provable]
+    others = [decision.label for decision in decisions if not decision.provable]
     same = replace(report, question=Question(network.to_mondeq(), question.region, question.label), attack=None)
     if others:
         asked = Question(same.network, question.region, question.label, others)

@@ -5,8 +5,8 @@ halve is the one whose width, times the gradient at the middle, matters most to 
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,13 +17,14 @@ from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import operators
 from tightrope.propagation.rounding import allowance
+from tightrope.verifiers.branch_and_bound import Rows
 
 #: Boxes that are bounded together, and boxes that may wait.
 BATCH, MOST = 512, 500_000
 
 
 @dataclass(frozen=True, eq=False)
-class _Boxes:
+class _Boxes(Rows):
     """Boxes (N, p0), the case of each (N,), and how far it is from being closed (N,)."""
 
     lower: Tensor
@@ -34,22 +35,6 @@ class _Boxes:
     def __len__(self) -> int:
         return len(self.case)
 
-    def rows(self, chosen: Tensor | slice) -> "_Boxes":
-        return _Boxes(self.lower[chosen], self.upper[chosen], self.case[chosen], self.score[chosen])
-
-    @staticmethod
-    def join(parts: "Sequence[_Boxes]") -> "_Boxes":
-        sides = ([getattr(part, name) for part in parts] for name in ("lower", "upper", "case", "score"))
-        return _Boxes(*(torch.cat(side) for side in sides))
-
-
-@dataclass(eq=False)
-class Splitting:
-    """What was found: `open` cases, in no order, and how many boxes were bounded."""
-
-    open: list[int] = field(default_factory=list)
-    boxes: int = 0
-
 
 def split_inputs(
     network: FeedForward,
@@ -58,35 +43,23 @@ def split_inputs(
     limits: np.ndarray,
     look: Callable[[int, np.ndarray], bool],
     until: float,
-) -> Splitting:
-    """Close cases: is there an x between lower and upper with F_i(x) >= -limits_i for all i?
+) -> list[int]:
+    """Return the cases that stay open, in no order: is there an x between lower and upper with F(x) >= -limits?
 
-    Parameters
-    ----------
-    network
-        F, with k outputs.
-    lower, upper : (M, p0)
-        The boxes of M cases.
-    limits : (M, k)
-    look
-        Called with a case and the points (n, p0) of its boxes at which float64 meets its constraints; True ends all.
-    until
-        The processor time at which what is open stays so.
+    The `network` is F, with k outputs; `lower` and `upper` (M, p0) are the boxes of M cases, `limits` (M, k). `look` is
+    called with a case and the points (n, p0) of its boxes at which float64 meets its constraints; True ends all, and
+    nothing is said of what is open. So does, with what is open, the processor time `until`.
     """
     layers, module = operators(network), to_module(network).requires_grad_(False)
-    low, high = torch.tensor(lower), torch.tensor(upper)
     needed = -torch.tensor(limits)  # F_i < needed_i for some i closes a box
-    count = len(low)
-    waiting = _Boxes(low, high, torch.arange(count), torch.full((count,), np.inf, dtype=torch.float64))
-    found = Splitting()
+    score = torch.full((len(lower),), np.inf, dtype=torch.float64)
+    waiting = _Boxes(torch.tensor(lower), torch.tensor(upper), torch.arange(len(lower)), score)
     with torch.no_grad():
         while len(waiting):
             if time.process_time() > until or len(waiting) > MOST:
-                found.open = waiting.case.unique().tolist()
-                return found
+                return waiting.case.unique().tolist()
             order = torch.argsort(waiting.score, descending=True)
             now, waiting = waiting.rows(order[:BATCH]), waiting.rows(order[BATCH:])
-            found.boxes += len(now)
             inputs = InputSet(now.lower, now.upper)
             proven = bounds(layers, inputs, "crown")
             most = proven.output_upper + allowance(layers, inputs, proven)
@@ -100,16 +73,15 @@ def split_inputs(
             slopes = _gradients(module, middle, constraint)
             corner = torch.where(slopes > 0, now.upper, now.lower)
             if any(_seen(network, points, now.case, needed, look) for points in (middle, corner)):
-                return found
+                return []
             width = now.upper - now.lower
             divides = (middle > now.lower) & (middle < now.upper)
             matters = torch.where(divides, (slopes.abs() + 1e-9) * width, -1.0)
             value, axis = matters.max(1)
             if bool((value < 0).any()):  # a point that is not decided
-                found.open = torch.cat([now.case, waiting.case]).unique().tolist()
-                return found
+                return torch.cat([now.case, waiting.case]).unique().tolist()
             waiting = _Boxes.join([*_halved(now, axis, slack[left]), waiting])
-    return found
+    return []
 
 
 def _gradients(module: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor) -> Tensor:
@@ -127,10 +99,7 @@ def _halved(boxes: _Boxes, axis: Tensor, score: Tensor) -> tuple[_Boxes, _Boxes]
     middle = (boxes.lower[rows, axis] + boxes.upper[rows, axis]) / 2
     lower, upper = boxes.lower.clone(), boxes.upper.clone()
     lower[rows, axis], upper[rows, axis] = middle, middle
-    return (
-        _Boxes(boxes.lower, upper, boxes.case, score),
-        _Boxes(lower, boxes.upper, boxes.case, score),
-    )
+    return replace(boxes, upper=upper, score=score), replace(boxes, lower=lower, score=score)
 
 
 def _seen(

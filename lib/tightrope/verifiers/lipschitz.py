@@ -8,7 +8,8 @@ import itertools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, cast
+from functools import partial
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -24,10 +25,9 @@ from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.sound import sound_bound
-from tightrope.verifiers.report import Report, lipschitz_constant
+from tightrope.verifiers.report import LipschitzReport
 
 MAPS = ("output", "state")
-NORMS = (1.0, 2.0, INFINITY)
 #: Of the squared length of a problem's variables.
 LARGEST = 1e100
 
@@ -36,71 +36,38 @@ LARGEST = 1e100
 class PartBound:
     """A proven bound of one problem.
 
-    Attributes
-    ----------
-    part
-        Which: the index of an output (L-infinity) or input (L1), 0 for the single problem of L2, a pair (i, j) for
-        F_i - F_j.
-    value
-        The smaller of the relaxation's bound and of the closed form.
-    multipliers
-        What proves the relaxation's bound, by name of constraint group; None where the closed form decides.
-    status
-        How the solve ended.
-    gap, iterations, seconds
-        What the solve ended with and cost.
+    `part` is the index of an output (L-infinity) or input (L1), 0 for the single problem of L2, or a pair (i, j) for
+    F_i - F_j; `value` the smaller of the relaxation's bound and of the closed form. `multipliers` prove the
+    relaxation's bound, by name of constraint group; None where the closed form decides. The rest is how the solve
+    ended, and its cost.
     """
 
     part: int | tuple[int, int]
     value: float
     multipliers: dict[str, np.ndarray] | None
     status: str
-    gap: float | None
-    iterations: int
-    seconds: float
+    gap: float | None = None
+    iterations: int = 0
+    seconds: float = 0.0
 
 
-class Constants(Report):
+class Constants(LipschitzReport):
     """Constants of a monDEQ by their parts; CERTIFIED, or FAILED where nothing finite is proven."""
 
     facts: ClassVar[tuple[str, ...]] = ("norm", "value", "verdict", "seconds")
     several = ("parts", "parts", ("part", "value", "status", "gap", "iterations", "seconds"))
-    if TYPE_CHECKING:
-
-        @property
-        def norm(self) -> float: ...
-
-        @property
-        def value(self) -> float: ...
-
-    @property
-    def headline(self) -> str:
-        """The constant in words."""
-        region = getattr(self, "region", None)
-        return lipschitz_constant(self._what, self.norm, self.value, self.verdict, region=region)
-
-    @property
-    def _what(self) -> str:
-        return "F"
 
     @property
     def verdict(self) -> Verdict:
         """Whether the largest constant is proven."""
-        return Verdict.CERTIFIED if np.isfinite(self.value) else Verdict.FAILED
+        return Verdict.CERTIFIED if np.isfinite(cast(float, self.value)) else Verdict.FAILED
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LipschitzBound(Constants):
     """||G(x) - G(x')||_norm <= value ||x - x'||_norm for all inputs, G the outputs F or the states z.
 
-    Attributes
-    ----------
-    parts
-        The problems whose largest value is `value`.
-    network
-        What the proof is about.
-    whole
-        Whether these are all problems; if not, `value` is for a part of the Jacobian only.
+    `value` is the largest of the parts; unless they are the `whole`, it is for a part of the Jacobian only.
     """
 
     norm: float
@@ -112,17 +79,12 @@ class LipschitzBound(Constants):
     whole: bool = True
 
     @property
-    def _what(self) -> str:
+    def subject(self) -> str:
+        """The map, in words."""
         return ("F" if self.of == "output" else "z") + ("" if self.whole else ", in part")
 
     def certificates(self) -> proofs.Proof:
-        """Return the file that proves the constant.
-
-        Raises
-        ------
-        InputError
-            It is that of the states, or of a part of the Jacobian.
-        """
+        """Return the file that proves the constant; an InputError if it is that of the states, or in part."""
         if not (self.of == "output" and self.whole):
             raise InputError("bound: only a constant of the outputs, with all parts, has a certificate.")
         parts = sorted(self.parts, key=lambda part: cast(int, part.part))
@@ -132,13 +94,7 @@ class LipschitzBound(Constants):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PairwiseBounds(Constants):
-    """|(F_i - F_j)(x) - (F_i - F_j)(x')| <= values[i, j] ||x - x'||_norm for all inputs.
-
-    Attributes
-    ----------
-    values
-        (K, K), symmetric, 0 on the diagonal.
-    """
+    """|(F_i - F_j)(x) - (F_i - F_j)(x')| <= values[i, j] ||x - x'||_norm for all inputs; values (K, K)."""
 
     norm: float
     values: np.ndarray
@@ -152,7 +108,8 @@ class PairwiseBounds(Constants):
         return float(np.max(self.values))
 
     @property
-    def _what(self) -> str:
+    def subject(self) -> str:
+        """The maps, in words."""
         return "any F_i - F_j"
 
     def certificates(self) -> proofs.Proof:
@@ -169,12 +126,7 @@ RELU = "write tightrope.lipschitz_bound(network, norm=2), or give network.to_mon
 
 
 def upper_bound(
-    network: MonDEQ,
-    norm: object,
-    *,
-    of: str = "output",
-    parts: Iterable[int] | None = None,
-    limits: Limits = DEFAULT,
+    network: MonDEQ, norm: object, *, of: str = "output", parts: Iterable[int] | None = None, limits: Limits = DEFAULT
 ) -> LipschitzBound:
     """Prove a global Lipschitz constant with respect to `norm` on both sides.
 
@@ -191,7 +143,7 @@ def upper_bound(
     """
     began = time.perf_counter()
     q, target = _checked(network, norm, of)
-    count = _part_count(target, q)
+    count = {1.0: target.input_size, 2.0: 1, INFINITY: target.classes}[q]
     chosen = range(count) if parts is None else list(parts)
     for part in chosen:
         if not isinstance(part, int | np.integer) or not 0 <= part < count:
@@ -199,8 +151,7 @@ def upper_bound(
     if not len(chosen):
         raise InputError("parts: got none; leave parts out for all problems.")
     solved = tuple(_solve(target, q, int(part), limits) for part in chosen)
-    value = max(part.value for part in solved)
-    whole = set(chosen) == set(range(count))
+    value, whole = max(part.value for part in solved), set(chosen) == set(range(count))
     return LipschitzBound(q, of, value, solved, network, time.perf_counter() - began, whole)
 
 
@@ -248,16 +199,11 @@ def certified(
     radius
         In network-input units, in the norm of the bound.
     bound
-        A Lipschitz constant of F.
+        A Lipschitz constant of F; one of the states, or of a part of the Jacobian, is an InputError.
 
     Returns
     -------
     (N,) of bool; true only where it holds whatever the computed scores are off by.
-
-    Raises
-    ------
-    InputError
-        If the bound is for the states, or for a part of the Jacobian.
     """
     if isinstance(bound, LipschitzBound) and not (bound.of == "output" and bound.whole):
         raise InputError("bound: expected one of the outputs and of all parts; call upper_bound without of and parts.")
@@ -275,77 +221,55 @@ def certified_pairwise(
     return (np.nextafter(_radius(radius) * np.asarray(values)[np.asarray(labels)], np.inf) < margins).all(-1)
 
 
-def _part_count(target: MonDEQ, q: float) -> int:
-    return {1.0: target.input_size, 2.0: 1, INFINITY: target.classes}[q]
-
-
 def prove(
-    problem: PolynomialProblem,
-    limits: Limits = DEFAULT,
-    part: int | tuple[int, int] = 0,
-    closed_form: float = np.inf,
+    problem: PolynomialProblem, limits: Limits = DEFAULT, part: int | tuple[int, int] = 0, closed_form: float = np.inf
 ) -> PartBound:
     """Solve Shor's relaxation of a problem and prove a bound of its value; at most `closed_form`, itself proven."""
     began = time.perf_counter()
     if not problem.squared_norm <= LARGEST:  # rounding outweighs any proof, where nothing overflows
-        return PartBound(part, closed_form, None, "variables too large; scale C", None, 0, 0.0)
+        return PartBound(part, closed_form, None, "variables too large; scale C")
     data = ArrowData(shor_constraints(problem), core=("y", "v"))  # the objective couples y and v with t
     objective = objective_matrix(problem.objective)
     report, _ = InteriorPoint(data).solve(objective, **limits.options)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
     common = (report.status.name.lower(), float(report.gap), report.iterations, time.perf_counter() - began)
     if bound is None or not bound.value <= closed_form:
-        if not np.isfinite(closed_form):
-            return PartBound(part, np.inf, None, *common)
-        return PartBound(part, closed_form, None, *common)
-    multipliers = data.constraints.split(bound.multipliers)
-    return PartBound(part, bound.value, multipliers, *common)
+        return PartBound(part, closed_form if np.isfinite(closed_form) else np.inf, None, *common)
+    return PartBound(part, bound.value, data.constraints.split(bound.multipliers), *common)
 
 
 def _solve(network: MonDEQ, q: float, part: int | tuple[int, int], limits: Limits) -> PartBound:
-    closed = _closed_form(network, q, part)
-    if closed == 0:
-        return PartBound(part, 0.0, None, "constant", None, 0, 0.0)
-    return prove(_problem(network, q, part), limits, part, closed)
-
-
-def _problem(network: MonDEQ, q: float, part: int | tuple[int, int]) -> PolynomialProblem:
-    if q == 1:
-        return l1_problem(network, cast(int, part))
-    row = _row(network, part)
-    if q == 2:
-        return l2_problem(network, row if isinstance(part, tuple) else None)
-    return linf_problem(network, row)
-
-
-def _closed_form(network: MonDEQ, q: float, part: int | tuple[int, int]) -> float:
-    """Return a bound of the same quantity by m ||y|| <= ||C'v||, valid without a solve; 0 where the map is constant."""
+    """Bound one problem, at most by m ||y|| <= ||C'v||, which is valid without a solve and 0 for a constant map."""
     if q == 1:  # |v'C ...| with ||v||_2 <= sqrt(K)
         size = float(np.linalg.norm(network.C, 2) * np.sqrt(network.classes))
-        return y_radius(network, size) * float(np.hypot.reduce(network.U[:, part]))
-    C = network.C if q == 2 and not isinstance(part, tuple) else _row(network, part)[None] @ network.C
-    change = np.sqrt(network.input_size) if q == INFINITY else 1.0
-    return y_radius(network, float(np.linalg.norm(C, 2))) * float(np.linalg.norm(network.U, 2) * change)
+        closed = y_radius(network, size) * float(np.hypot.reduce(network.U[:, part]))
+        problem = partial(l1_problem, network, cast(int, part))
+    else:
+        unit = np.eye(network.classes)
+        row = unit[part[0]] - unit[part[1]] if isinstance(part, tuple) else unit[part] if q == INFINITY else None
+        C = network.C if row is None else row[None] @ network.C
+        change = np.sqrt(network.input_size) if q == INFINITY else 1.0
+        closed = y_radius(network, float(np.linalg.norm(C, 2))) * float(np.linalg.norm(network.U, 2) * change)
+        problem = partial(l2_problem, network, row) if q == 2 else partial(linf_problem, network, cast(np.ndarray, row))
+    return prove(problem(), limits, part, closed) if closed else PartBound(part, 0.0, None, "constant")
 
 
-def _row(network: MonDEQ, part: int | tuple[int, int]) -> np.ndarray:
-    unit = np.eye(network.classes)
-    return unit[part[0]] - unit[part[1]] if isinstance(part, tuple) else unit[part]
-
-
-def _states(network: MonDEQ) -> MonDEQ:
-    """Return the network whose outputs are its states z."""
-    return replace(network, C=np.eye(network.width), c=np.zeros(network.width))
+def known_norm(norm: object) -> float:
+    """Return a norm that Lipschitz bounds are built for: 1, 2 or inf; else a RegionError."""
+    q = parse_norm(norm)
+    if q not in (1.0, 2.0, INFINITY):
+        raise RegionError(f"norm: Lipschitz bounds are built for 1, 2 and inf, not L{q:g}.")
+    return q
 
 
 def _checked(network: MonDEQ, norm: object, of: str) -> tuple[float, MonDEQ]:
+    """Return the norm and the network whose outputs are the map: its own, or its states z."""
     require_network(network, MonDEQ, instead=RELU)
-    q = parse_norm(norm)
-    if q not in NORMS:
-        raise RegionError(f"norm: Lipschitz bounds are built for 1, 2 and inf, not L{q:g}.")
+    q = known_norm(norm)
     if of not in MAPS:
         raise UnknownNameError("map", of, MAPS)
-    return q, network if of == "output" else _states(network)
+    p = network.width
+    return q, network if of == "output" else replace(network, C=np.eye(p), c=np.zeros(p))
 
 
 def _radius(radius: float) -> float:

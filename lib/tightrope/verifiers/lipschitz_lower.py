@@ -5,25 +5,22 @@ apart, so no smaller number is a Lipschitz constant of the network on a set with
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from tightrope.errors import InputError, RegionError
+from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
-from tightrope.regions import INFINITY, parse_norm
+from tightrope.regions import INFINITY
+from tightrope.verifiers.lipschitz import known_norm
 
 
 @dataclass(frozen=True, eq=False)
 class LargestJacobian:
-    """The largest norm of a Jacobian that was found, and where.
+    """The largest norm of a Jacobian that was found, and where: `point` (p0,) in network-input units, or None.
 
-    Attributes
-    ----------
-    value
-        At most ||dF/dx||_norm at `point`: less what the computed Jacobian can be off by; 0 if no point certainly had a
-        derivative.
-    point
-        (p0,) in network-input units, or None.
+    `value` is at most ||dF/dx||_norm there: less what the computed Jacobian can be off by; 0 if no point certainly had
+    a derivative.
     """
 
     norm: float
@@ -33,7 +30,7 @@ class LargestJacobian:
 
 def sampled(network: MonDEQ, norm: object, points: np.ndarray, *, batch: int = 100) -> LargestJacobian:
     """Return the largest norm of a Jacobian at given inputs (N, p0)."""
-    q = _checked(norm)
+    q = known_norm(norm)
     points = np.atleast_2d(np.asarray(points, float))
     if points.ndim != 2 or points.shape[1] != network.input_size or not np.isfinite(points).all():
         raise InputError(f"points: expected finite inputs (N, {network.input_size}), got shape {points.shape}.")
@@ -60,7 +57,7 @@ def ascent(
     then realised by an input x with U x = h - W z - u, h positive exactly where s_i = 1 and z = s h: such an x exists
     when U has full row rank (p <= p0). Only the Jacobian at x counts: a pattern without an input does no harm.
     """
-    q = _checked(norm)
+    q = known_norm(norm)
     if restarts < 1 or steps < 1:
         raise InputError(f"restarts, steps: expected at least 1 each, got {restarts!r} and {steps!r}.")
     points = np.atleast_2d(np.asarray(points, float))
@@ -69,9 +66,7 @@ def ascent(
     rng = np.random.default_rng(seed)
     random = rng.random((restarts, network.width)) < rng.uniform(0.2, 0.8, (restarts, 1))
     # The L-infinity norm is the largest over the outputs: climb for each of them. L1: let the columns compete.
-    outputs = range(network.classes) if q == INFINITY else [None]
-    for output in outputs:
-        row = None if output is None else np.eye(network.classes)[output]
+    for row in np.eye(network.classes) if q == INFINITY else [None]:
         values = _evaluate(network, states, q, row)[0]
         first = states[np.argsort(-values)[:restarts]]
         patterns = _climb(network, np.concatenate([first, random]), q, row, steps)
@@ -87,16 +82,12 @@ def realise(network: MonDEQ, patterns: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(network.U, (h - z @ network.W.T - network.u).T, rcond=None)[0].T
 
 
-def jacobian_norms(J: np.ndarray, q: float) -> np.ndarray:
-    """Return the norms ||J||_q (N,) of Jacobians (N, K, p0), as operators from L_q to L_q."""
-    return np.linalg.norm(J, ord=q, axis=(-2, -1))
-
-
 def _at_least(J: np.ndarray, error: np.ndarray, q: float) -> np.ndarray:
     """Lower bounds of ||J*||_q (N,) for all J* within `error`, entry by entry, of J (N, K, p0)."""
-    off = np.hypot.reduce(error, axis=(-2, -1)) if q == 2 else jacobian_norms(error, q)
+    norms = partial(np.linalg.norm, ord=q, axis=(-2, -1))
+    off = np.hypot.reduce(error, axis=(-2, -1)) if q == 2 else norms(error)
     rounding = 8 * sum(J.shape[1:]) * np.finfo(float).eps
-    return np.maximum(jacobian_norms(J, q) * (1 - rounding) - off * (1 + rounding), 0.0)
+    return np.maximum(norms(J) * (1 - rounding) - off * (1 + rounding), 0.0)
 
 
 def _climb(network: MonDEQ, patterns: np.ndarray, q: float, row: np.ndarray | None, steps: int) -> np.ndarray:
@@ -155,10 +146,3 @@ def _directions(J: np.ndarray, q: float) -> tuple[float, np.ndarray, np.ndarray]
     if q == INFINITY:
         return float(sums[k]), np.sign(J[k]), np.eye(len(J))[k]
     return float(sums[k]), np.eye(J.shape[1])[k], np.sign(J[:, k])
-
-
-def _checked(norm: object) -> float:
-    q = parse_norm(norm)
-    if q not in (1.0, 2.0, INFINITY):
-        raise RegionError(f"norm: Lipschitz bounds are built for 1, 2 and inf, not L{q:g}.")
-    return q

@@ -27,15 +27,9 @@ OUTWARD = 1e-7
 class LocalBound(Constants):
     """||F(x) - F(x')||_q <= value ||x - x'||_q for x, x' in a ball of the norm L_q.
 
-    Attributes
-    ----------
-    undecided
-        How many neurons may change their sign on the ball; with 0 the bound is exact.
-    parts
-        One problem for L2, one for each output for L-infinity; their multipliers are those of
-        problems.local_lipschitz.
-    small
-        What was solved: the network without the neurons that are stable on the ball.
+    So many neurons are `undecided`: they may change their sign on the ball; with 0 the bound is exact. The `parts` are
+    one problem (problems.local_lipschitz) for L2, one for each output for L-infinity, of the `small` network without
+    the neurons that are stable on the ball.
     """
 
     value: float
@@ -53,19 +47,12 @@ class LocalBound(Constants):
         return self.region.norm
 
     def certificates(self) -> proofs.Proof:
-        """Return the file that proves the constant.
-
-        Raises
-        ------
-        InputError
-            It was computed with `graph`, or by a closed form because a solve failed.
-        """
+        """Return the file that proves the constant; an InputError if `graph` or a closed form has made it."""
         network, region = self.network, self.region
         if any(part.multipliers is not None and "z >= 0" in part.multipliers for part in self.parts):
             raise InputError("bound: one with graph=True has no certificate file.")
-        rows = [None] if region.norm == 2 else list(np.eye(network.classes))
         parts: list[Mapping | np.ndarray] = []
-        for row, part in zip(rows, self.parts, strict=True):
+        for row, part in zip(_rows(network, region), self.parts, strict=True):
             if self.small.network is None:
                 parts.append(self.small.direct if row is None else row[None] @ self.small.direct)
             elif part.multipliers is None:
@@ -80,13 +67,13 @@ class LocalBound(Constants):
         return proofs.local_lipschitz(network, region, self.value, bounds, self.small.undecided, parts)
 
 
+def _rows(network: MonDEQ, region: Ball) -> list[np.ndarray] | list[None]:
+    """Return v (K,) of each problem, None where all v of the unit ball are asked about."""
+    return [None] if region.norm == 2 else list(np.eye(network.classes))
+
+
 def local_upper_bound(
-    network: MonDEQ,
-    region: Ball,
-    *,
-    order: str | int = "1",
-    graph: bool = False,
-    limits: Limits = LIMITS,
+    network: MonDEQ, region: Ball, *, order: str | int = "1", graph: bool = False, limits: Limits = LIMITS
 ) -> LocalBound:
     """Prove a Lipschitz constant of F on the region with respect to the region's own norm.
 
@@ -112,15 +99,13 @@ def local_upper_bound(
     if str(order) == "1+cuts":
         known = fixpoint_bounds(network, region).h
         lower, upper = np.maximum(lower, known.lower), np.minimum(upper, known.upper)
-    small = reduce(network, lower, upper)
-    rows = [None] if q == 2 else list(np.eye(network.classes))
-    parts = []
-    for k, row in enumerate(rows):
+    small, parts = reduce(network, lower, upper), []
+    change = 1.0 if q == 2 else np.sqrt(network.input_size)
+    for k, row in enumerate(_rows(network, region)):
         E = small.direct if row is None else row[None] @ small.direct
-        change = 1.0 if q == 2 else np.sqrt(network.input_size)
         affine = float(np.linalg.norm(E, 2) if q == 2 else np.abs(E).sum()) + change * small.rounding.direct
         if small.network is None:
-            parts.append(PartBound(k, affine * (1 + 1e-9), None, "affine", None, 0, 0.0))
+            parts.append(PartBound(k, affine * (1 + 1e-9), None, "affine"))
             continue
         C = small.network.C if row is None else row[None] @ small.network.C
         size = np.linalg.norm(small.network.U, 2) + small.rounding.U
@@ -130,7 +115,9 @@ def local_upper_bound(
         if part.multipliers is not None:  # the closed form is for exact arithmetic already
             part = replace(part, value=part.value + exact_excess(small, region, row, part.multipliers))
         parts.append(part)
-    value = max(part.value for part in parts)
-    return LocalBound(
-        value, int(small.undecided.sum()), tuple(parts), time.perf_counter() - began, network, region, small
+    value, undecided, seconds = (
+        max(part.value for part in parts),
+        int(small.undecided.sum()),
+        time.perf_counter() - began,
     )
+    return LocalBound(value, undecided, tuple(parts), seconds, network, region, small)

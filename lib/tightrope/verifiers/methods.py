@@ -3,7 +3,7 @@
 Nothing here is imported before it is needed, as `tightrope certify --help` lists these names at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from tightrope.names import known_name
 if TYPE_CHECKING:
     from tightrope.networks import FeedForward, MonDEQ
     from tightrope.question import Question
-    from tightrope.verifiers.stages import Progress
+    from tightrope.verifiers.robustness import Progress, Stage
 
 #: Orders of Shor's relaxation. "1": the paper's model. "1+bounds": what that leaves open (with interior-point: every
 #: label) is solved again with bounds on z and h. "1+cuts": and with products of facts (verifiers.tightening). "2":
@@ -28,56 +28,30 @@ ORDERS = ("1", "1+bounds", "1+cuts", "2")
 class Method:
     """A way to decide a question.
 
-    Attributes
-    ----------
-    name
-        Key in :data:`METHODS`, as rows and reports spell it.
-    about
-        In words, where the name does not say it.
-    mondeq, layers : tuple of callables that take a Progress
-        What decides the labels of a monDEQ and of a feed-forward network, stage by stage
-        (:mod:`tightrope.verifiers.stages`); none if the method is not for such networks.
-    same
-        Other names.
-    orders
-        The orders of Shor's relaxation that it takes.
-    boxes
-        Whether it refuses regions of feed-forward networks that are no balls of the maximum norm.
-    package
-        The solver that must be installed.
-    relu
-        Whether it refuses networks with another nonlinearity than ReLU.
+    Its `name` is the key in :data:`METHODS`, as rows and reports spell it; `same` are other names; `about` is said
+    where the name does not say it. What decides the labels of a monDEQ and of a feed-forward network, stage by stage,
+    are `mondeq` and `layers`; nothing if the method is not for such networks. Then what it takes: the `orders` of
+    Shor's relaxation; `boxes` only, which are balls of the maximum norm, of feed-forward networks; `relu` networks
+    only; and the solver, a `package` that must be installed.
     """
 
     name: str
     about: str = ""
-    mondeq: "tuple[Callable[[Progress], None], ...]" = ()
-    layers: "tuple[Callable[[Progress], None], ...]" = ()
+    mondeq: "tuple[Stage, ...]" = ()
+    layers: "tuple[Stage, ...]" = ()
     same: tuple[str, ...] = ()
     orders: tuple[str, ...] = ("1",)
     boxes: bool = False
     package: str = ""
     relu: bool = False
 
-    def stages(
-        self, network: "MonDEQ | FeedForward", complete: bool = True
-    ) -> "tuple[Callable[[Progress], None], ...]":
-        """Return what decides the labels of this network; nothing if the method is not for it.
-
-        Without `complete` the cascade has no branch and bound.
-        """
+    def stages(self, network: "MonDEQ | FeedForward", complete: bool = True) -> "tuple[Stage, ...]":
+        """Return what decides the labels of this network, if anything; without `complete` no tree, in the cascade."""
         own = self.layers if _has_layers(network) else self.mondeq
         return own if complete or self.name != "cascade" else tuple(stage for stage in own if stage not in _TREES)
 
     def check(self, question: "Question", order: str) -> None:
-        """Refuse what it does not take, before any solve.
-
-        Raises
-        ------
-        UnknownNameError, InputError, RegionError, NetworkError, SolverUnavailableError
-            The order is unknown, or does not go with the method or the region; the region is no box; the solver is
-            not installed, or has no licence.
-        """
+        """Refuse what it does not take, before any solve: by a TightropeError that says what to write instead."""
         from tightrope.relaxations.lasserre import LARGEST
         from tightrope.solvers import conic
 
@@ -100,7 +74,7 @@ class Method:
             raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {size}; use 1+cuts.")
 
 
-def _by(module: str, stage: str, *rest: object) -> "Callable[[Progress], None]":
+def _by(module: str, stage: str, *rest: object) -> "Stage":
     """Return a stage that imports what it is made with when it is run."""
 
     def run(progress: "Progress") -> None:
@@ -137,52 +111,42 @@ _EVERYTHING = "everything below, from the cheapest to the tightest, until the an
 _LINES = tuple(_by("feedforward", "by_lines", name) for name in ("box", "crown", "deepz"))
 _CASCADE = (*_LINES, _unless_answered, _by("feedforward", "by_lp_all"), _OF_LAYERS, _TREE)
 
-#: All methods by name, those that every network knows first.
-METHODS: Mapping[str, Method] = MappingProxyType(
-    {
-        method.name: method
-        for method in (
-            Method("cascade", _EVERYTHING, (_unless_answered, _SHOR, _PHASES), _CASCADE, orders=ORDERS),
-            _solved("interior-point", "or shor", "shor", orders=ORDERS),
-            _solved("clarabel", package="clarabel"),
-            _solved("scs", package="scs"),
-            _solved("mosek", package="mosek"),
-            Method("branch-and-bound", "on the signs of neurons", (_PHASES,), (_TREE,), boxes=True, relu=True),
-            _bounded("box", "", "ibp"),
-            _bounded("hbox"),
-            _bounded("hbox_back"),
-            _bounded("crown_ibp", "CROWN-IBP (R)", "crown_ibp_r"),
-            _bounded("deepz", "", "cap", "fast_lin", "neurify"),
-            _bounded("crown", "", "deeppoly"),
-            _bounded("crown_0"),
-            _bounded("lp-greedy", boxes=True),
-            _bounded("lp-last", boxes=True),
-            _bounded("lp-all", boxes=True),
-            Method("milp", "whose verdict is never certified but computed", (), (_MILP,), boxes=True, relu=True),
-        )
-    }
+_METHODS = (
+    Method("cascade", _EVERYTHING, (_unless_answered, _SHOR, _PHASES), _CASCADE, orders=ORDERS),
+    _solved("interior-point", "or shor", "shor", orders=ORDERS),
+    _solved("clarabel", package="clarabel"),
+    _solved("scs", package="scs"),
+    _solved("mosek", package="mosek"),
+    Method("branch-and-bound", "on the signs of neurons", (_PHASES,), (_TREE,), boxes=True, relu=True),
+    _bounded("box", "", "ibp"),
+    _bounded("hbox"),
+    _bounded("hbox_back"),
+    _bounded("crown_ibp", "CROWN-IBP (R)", "crown_ibp_r"),
+    _bounded("deepz", "", "cap", "fast_lin", "neurify"),
+    _bounded("crown", "", "deeppoly"),
+    _bounded("crown_0"),
+    _bounded("lp-greedy", boxes=True),
+    _bounded("lp-last", boxes=True),
+    _bounded("lp-all", boxes=True),
+    Method("milp", "whose verdict is never certified but computed", (), (_MILP,), boxes=True, relu=True),
 )
+#: All methods by name, those that every network knows first.
+METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _METHODS})
 
 
 def methods(network: "MonDEQ | FeedForward | None" = None) -> tuple[str, ...]:
     """Return the names of the methods for a network; without one, of those that every network knows."""
-    known = METHODS.items()
     if network is None:
-        return tuple(name for name, method in known if method.mondeq and method.layers)
-    return tuple(name for name, method in known if method.stages(network))
+        return tuple(method.name for method in _METHODS if method.mondeq and method.layers)
+    return tuple(method.name for method in _METHODS if method.stages(network))
 
 
 def known_method(network: "MonDEQ | FeedForward", method: str) -> Method:
-    """Return the method for this network that is meant, however it is written: LP-ALL, lp_all, lp-all.
-
-    Raises
-    ------
-    NetworkError, UnknownNameError
-    """
+    """Return the method for this network that is meant, however it is written: LP-ALL, lp_all, lp-all."""
     from tightrope.arguments import require_network
 
     require_network(network)
-    same = {other: known.name for known in METHODS.values() for other in known.same}
+    same = {other: known.name for known in _METHODS for other in known.same}
     return METHODS[known_name("method", method, methods(network), same)]
 
 

@@ -31,19 +31,11 @@ SMALL, LARGE = 1e-7, 1e5
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MixedInteger(Report):
-    """What the programs found.
+    """What the programs found: COMPUTED, FALSIFIED with the attack, UNKNOWN or FAILED with the reason.
 
-    Attributes
-    ----------
-    verdict
-        COMPUTED, FALSIFIED with the attack, UNKNOWN or FAILED with the reason.
-    attack
-        Re-checked by :func:`tightrope.attacks.check`, or None.
-    binaries
-        Unstable neurons.
-    bounds
-        HiGHS's upper bound of F_k - F_label by label k, plus TOLERANCE for what its own tolerances hide; -inf where no
-        point has a margin above -TOLERANCE. COMPUTED needs bounds below 0.
+    The `attack` is re-checked by :func:`tightrope.attacks.check`; `binaries` counts unstable neurons. The `bounds` are
+    HiGHS's upper bounds of F_k - F_label by label k, plus TOLERANCE for what its own tolerances hide; -inf where no
+    point has a margin above -TOLERANCE. COMPUTED needs bounds below 0.
     """
 
     verdict: Verdict
@@ -62,45 +54,34 @@ def mixed_integer(
     hidden: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
     sign: bool = True,
 ) -> MixedInteger:
-    """Decide whether the label wins against all targets on the whole box.
+    """Decide whether the label wins against all targets on the whole box, a ball of the maximum norm, clipped or not.
 
     Parameters
     ----------
-    question
-        About a feed-forward network and a ball of the maximum norm, clipped or not.
     limits
         Its time is for all labels together; at the limit the verdict is UNKNOWN.
     hidden : (lower, upper), optional
         Proven bounds of the hidden layers, sequences of (n_l,); :func:`hidden_bounds` if left out.
-    sign : bool
+    sign
         Only ask whether a margin of 0 is reached; otherwise the largest margins are computed.
-
-    Raises
-    ------
-    RegionError
-        If the region is no box.
     """
     network, label = question.layers, question.label
     network.require_relu("mixed-integer programs are of")
     box = question.region.require_box("the mixed-integer program is")
     began = time.perf_counter()
-
-    def seconds() -> float:
-        return time.perf_counter() - began
-
     hidden = hidden or hidden_bounds(question)
     W, b = network.layers[-1].dense()
     inexact = composition_error(network, box).max(initial=0.0)
     finite = all(np.isfinite(layer).all() for side in hidden for layer in side)
     program = binary_program(network, *box.bounding_box(), *hidden) if finite else None
-    if program is None or _beyond(program, W) or not inexact < TOLERANCE / 10:
-        reason = "numbers beyond HiGHS's tolerances; scale the network's layers"
-        return MixedInteger(Verdict.UNKNOWN, None, 0 if program is None else program.binaries, {}, seconds(), reason)
     bounds: dict[int, float] = {}
 
-    def done(verdict: Verdict, attack: Attack | None = None, reason: str = "") -> MixedInteger:
-        return MixedInteger(verdict, attack, program.binaries, bounds, seconds(), reason)
+    def done(verdict: Verdict, reason: str = "", attack: Attack | None = None) -> MixedInteger:
+        binaries = 0 if program is None else program.binaries
+        return MixedInteger(verdict, attack, binaries, bounds, time.perf_counter() - began, reason)
 
+    if program is None or _beyond(program, W) or not inexact < TOLERANCE / 10:
+        return done(Verdict.UNKNOWN, "numbers beyond HiGHS's tolerances; scale the network's layers")
     verdict, reason = Verdict.COMPUTED, "HiGHS finds no point that reaches this label; nothing is proven"
     for target in question.targets:
         objective = np.zeros(len(program.lower))
@@ -112,24 +93,23 @@ def mixed_integer(
             low, high = np.r_[low, -offset - TOLERANCE], np.r_[high, np.inf]
         # First any point with a margin of 0; where the one found is none after all, the largest margin.
         for aim in (np.zeros_like(objective), objective) if sign else (objective,):
-            left = None if limits.time is None else max(1e-3, limits.time - (time.perf_counter() - began))
+            left = limits.after(time.perf_counter() - began).time
             report = maximise(aim, matrix, low, high, program.lower, program.upper, program.integral, time_limit=left)
             empty = report.feasible is False
             bounds[target] = -np.inf if empty else report.bound + offset + TOLERANCE if aim is objective else np.inf
             if report.point is not None:
-                point = box.project(report.point[program.inputs])
-                attack = attacks.check(question, point)
+                attack = attacks.check(question, box.project(report.point[program.inputs]))
                 if attack is not None:
-                    return done(Verdict.FALSIFIED, attack)
+                    return done(Verdict.FALSIFIED, attack=attack)
             if empty or report.status is not Status.SOLVED:
                 break
         if report.status is Status.FAILED:
-            return done(Verdict.FAILED, reason=report.reason)
+            return done(Verdict.FAILED, report.reason)
         if report.status is Status.TIME_LIMIT:
-            return done(Verdict.UNKNOWN, reason=f"time limit of {limits.time:g} s")
+            return done(Verdict.UNKNOWN, f"time limit of {limits.time:g} s")
         if not bounds[target] < 0:
             verdict, reason = Verdict.UNKNOWN, "a margin within HiGHS's tolerance of 0"
-    return done(verdict, reason=reason)
+    return done(verdict, reason)
 
 
 def hidden_bounds(question: Question) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -29,13 +29,9 @@ def proven_bound(
 ) -> float | None:
     """Return the upper bound that the multipliers prove, whatever their quality; None if they prove nothing.
 
-    Parameters
-    ----------
-    scale
-        (N,) bounds of |v_i| on the set; needed where the program has no dense matrix.
-    off
-        How far the program's forms, of size at most 1, can be from exact ones: monomials of degree 4 are off by 4 times
-        as much, and so is every term.
+    `scale` (N,) are bounds of |v_i| on the set, needed where the program has no dense matrix; `off` is how far its
+    forms, of size at most 1, can be from exact ones: monomials of degree 4 are off by 4 times as much, and so is every
+    term.
     """
     rounding = ROUNDING + 4.1 * off
     c = program.constraints

@@ -12,7 +12,6 @@ from tightrope import gram_proofs
 from tightrope.errors import CertificateError, RegionError
 from tightrope.problems.robustness import robustness_model
 from tightrope.proofs import DualBound
-from tightrope.propagation.fixpoint import Box
 from tightrope.question import Question, Verdict
 from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
@@ -21,9 +20,9 @@ from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status, end_if
 from tightrope.solvers.sound import SoundBound, sound_bound
 from tightrope.solvers.transfer import Transfer, supports
-from tightrope.verifiers.report import NOT_CERTIFIED, LabelDecision
+from tightrope.verifiers.report import LabelDecision
 from tightrope.verifiers.reweighting import Reweighting, reweightable
-from tightrope.verifiers.stages import Progress
+from tightrope.verifiers.robustness import Progress
 from tightrope.verifiers.tightening import LIMITS, Tightening
 
 
@@ -62,18 +61,17 @@ class _Decider:
 
     def _first_order(self, target: int, began: float) -> LabelDecision:
         if self._reweighting is not None:
-            found, bounds = self._reweighting(target, self.limits), self._tightening.bounds
-            seconds = time.perf_counter() - began
-            return self._decision(target, found.report, found.bound, seconds, found.multipliers, bounds)
+            found = self._reweighting(target, self.limits)
+            return self._decision(target, found.report, found.bound, began, found.multipliers)
         objective = objective_matrix(self.model.problem(target).objective)
         if self._transfer is not None:
             value, multipliers = self._transfer(target)  # those of the targets solved so far, adapted to this one
             bound = sound_bound(self.data, objective, multipliers) if np.isfinite(value) else None
             if bound is not None and bound.value < 0:
-                return self._decision(target, None, bound, time.perf_counter() - began)
+                return self._decision(target, None, bound, began)
         report = (self._conic if self.method in conic.SOLVERS else self._structured)(objective)
         bound = None if report.multipliers is None else sound_bound(self.data, objective, report.multipliers)
-        return self._decision(target, report, bound, time.perf_counter() - began)
+        return self._decision(target, report, bound, began)
 
     def _second_order(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision by Lasserre's order 2, if it proves more than order 1 did."""
@@ -81,28 +79,17 @@ class _Decider:
             proof = gram_proofs.margin(Question(self.network, self.region, self.label, [target]), self.limits)
         except (RegionError, CertificateError) as error:  # a norm, or numbers, that no file states
             return replace(decision, seconds=time.perf_counter() - began, reason=str(error))
-        seconds, bound = time.perf_counter() - began, gram_proofs.bound_of(proof)
+        decision, bound = replace(decision, seconds=time.perf_counter() - began), gram_proofs.bound_of(proof)
         if bound is None or (decision.bound is not None and bound >= decision.bound):
-            return replace(decision, seconds=seconds)
-        verdict, reason = (Verdict.CERTIFIED, "") if bound < 0 else (Verdict.UNKNOWN, NOT_CERTIFIED)
-        return replace(
-            decision,
-            verdict=verdict,
-            bound=bound,
-            solver="clarabel",
-            seconds=seconds,
-            reason=reason,
-            dual=None,
-            proof=proof,
-        )
+            return decision
+        return decision.bounded(bound, solver="clarabel", dual=None, proof=proof)
 
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision with bounds on h, and after rounds of cuts, if they prove more than order 1 did."""
         found = self._tightening(target, replace(self.limits, tolerance=max(self.limits.tolerance, LIMITS.tolerance)))
-        seconds = time.perf_counter() - began
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
-            return replace(decision, seconds=seconds)
-        return self._decision(target, found.report, found.bound, seconds, found.multipliers, self._tightening.bounds)
+            return replace(decision, seconds=time.perf_counter() - began)
+        return self._decision(target, found.report, found.bound, began, found.multipliers)
 
     @cached_property
     def data(self) -> ArrowData:
@@ -134,31 +121,19 @@ class _Decider:
         return report
 
     def _decision(
-        self,
-        target: int,
-        report: SolveReport | None,
-        bound: SoundBound | None,
-        seconds: float,
-        multipliers: dict[str, np.ndarray] | None = None,
-        bounds: Box | None = None,
+        self, target: int, report: SolveReport | None, bound: SoundBound | None, began: float, own: dict | None = None
     ) -> LabelDecision:
-        """Without a report the multipliers were transferred.
-
-        `multipliers` by group and `bounds` are those of a tightened problem; without them the problem is order 1's.
-        """
-        old = replace(self.progress.decisions[target], method=self.method, seconds=seconds, reason="")
+        """Without a report the multipliers were transferred; `own` ones, by group, are those of a tightened problem."""
+        new = replace(self.progress.decisions[target], method=self.method, seconds=time.perf_counter() - began)
         if report is None:
-            old = replace(old, solver=f"transfer {tightrope.__version__}")
+            new, status = replace(new, solver=f"transfer {tightrope.__version__}"), Status.SIGN_KNOWN
         else:
-            gap = report.gap if np.isfinite(report.gap) else None
-            old = replace(old, solver=f"{report.solver} {report.version}", gap=gap, iterations=report.iterations)
-        status = Status.SIGN_KNOWN if report is None else report.status
+            gap, status = report.gap if np.isfinite(report.gap) else None, report.status
+            new = replace(new, solver=f"{report.solver} {report.version}", gap=gap, iterations=report.iterations)
         if bound is None:
-            return replace(old, verdict=Verdict.FAILED, bound=None, reason=str(status), dual=None)
-        if multipliers is None:
-            multipliers = self.data.constraints.split(bound.multipliers)
-        dual = DualBound(target, bound.value, multipliers, bounds)
-        if bound.value < 0:
-            return replace(old, verdict=Verdict.CERTIFIED, bound=bound.value, dual=dual)
-        reason = NOT_CERTIFIED if status in (Status.SOLVED, Status.SIGN_KNOWN) else str(status)
-        return replace(old, verdict=Verdict.UNKNOWN, bound=bound.value, dual=dual, reason=reason)
+            return replace(new, verdict=Verdict.FAILED, bound=None, reason=str(status), dual=None)
+        named = self.data.constraints.split(bound.multipliers) if own is None else own
+        dual = DualBound(target, bound.value, named, None if own is None else self._tightening.bounds)
+        new = new.bounded(bound.value, dual=dual)
+        known = bound.value < 0 or status in (Status.SOLVED, Status.SIGN_KNOWN)
+        return new if known else replace(new, reason=str(status))

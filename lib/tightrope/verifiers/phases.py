@@ -19,6 +19,7 @@ import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -39,7 +40,7 @@ from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status, end_if
 from tightrope.solvers.sound import sound_bound
 from tightrope.threads import one_blas_thread
-from tightrope.verifiers.stages import Progress
+from tightrope.verifiers.robustness import Progress
 from tightrope.verifiers.tightening import STORED
 
 #: Seconds of processor time for the tree of one label, where nothing else is said.
@@ -54,16 +55,10 @@ COLD, WARM = 80, 16
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """A part of the region, by the signs of some preactivations, and the proof of its bound.
+    """A part of the region, by the signs of some preactivations, and the proof of its bound of F_target - F_label.
 
-    Attributes
-    ----------
-    signs
-        (p,) int8: 1 where h_i >= 0 is assumed, -1 where h_i <= 0, else 0.
-    bound
-        Proven upper bound of F_target - F_label on the part.
-    multipliers
-        By the name of a fact of `cut_model` with the leaf's own bounds.
+    `signs` (p,) int8 are 1 where h_i >= 0 is assumed, -1 where h_i <= 0, else 0; the `multipliers` go by the name of a
+    fact of `cut_model` with the leaf's own bounds.
     """
 
     signs: np.ndarray
@@ -73,24 +68,12 @@ class Leaf:
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """What branch and bound found of max F_target - F_label.
+    """What branch and bound found of max F_target - F_label: CERTIFIED, FALSIFIED with the attack, or UNKNOWN.
 
-    Attributes
-    ----------
-    verdict
-        CERTIFIED, FALSIFIED with the attack, or UNKNOWN with the reason.
-    bound
-        Proven upper bound; not tightened beyond its sign.
-    margin
-        The largest margin that was met, -inf if none was looked at.
-    invariant
-        (p,) each: l <= h <= u on the whole region.
-    leaves
-        The parts that are closed; they cover the region if the verdict is CERTIFIED.
-    nodes, whole
-        Parts that were bounded, and those of them that were solved with all multipliers of the inputs.
-    iterations, seconds
-        Of all solves.
+    `bound` is a proven upper bound, not tightened beyond its sign; `margin` the largest margin that was met, -inf if
+    none was looked at; `invariant` (p,) each l <= h <= u on the whole region. The `leaves` are the parts that are
+    closed; they cover the region if the verdict is CERTIFIED. So many `nodes` were bounded, of which the `whole` ones
+    were solved with all multipliers of the inputs; `iterations` and `seconds` are those of all solves.
     """
 
     verdict: Verdict
@@ -132,32 +115,18 @@ def by_phases(progress: Progress) -> None:
         known = None if old.dual is None or old.dual.bounds is not None else old.dual.multipliers
         tree = grow(target, replace(limits, time=limits.time or PATIENCE), multipliers=known)
         better = old.bound is None or tree.bound < old.bound
+        bound, dual = (tree.bound, None) if better else (old.bound, old.dual)
         margins = [margin for margin in (old.attack_margin, tree.margin) if margin is not None and np.isfinite(margin)]
-        progress.decisions[target] = replace(
-            old,
-            verdict=tree.verdict,
-            bound=tree.bound if better else old.bound,
-            attack_margin=max(margins, default=None),
-            method=progress.method,
-            solver=f"phases {tightrope.__version__}",
-            gap=None,
-            iterations=old.iterations + tree.iterations,
-            seconds=old.seconds + tree.seconds,
-            reason=tree.reason,
-            dual=None if better else old.dual,
-            tree=tree,
-        )
+        new = replace(old, verdict=tree.verdict, bound=bound, dual=dual, gap=None, reason=tree.reason, tree=tree)
+        new = replace(new, attack_margin=max(margins, default=None), iterations=old.iterations + tree.iterations)
+        new = replace(new, method=progress.method, solver=f"phases {tightrope.__version__}")
+        progress.decisions[target] = replace(new, seconds=old.seconds + tree.seconds)
         if tree.attack is not None:
             progress.reached(tree.attack, "phases")
 
 
 def require_phases(region: Region) -> Ball:
-    """Return the region if it is one that trees are for: a ball of norm 1, 2 or infinity, clipped or not.
-
-    Raises
-    ------
-    RegionError
-    """
+    """Return the region if it is one that trees are for: a ball of norm 1, 2 or infinity; else a RegionError."""
     ball = region.require_ball("branch and bound on phases is")
     if ball.norm not in (1.0, 2.0, INFINITY):
         raise RegionError(f"region: branch and bound on phases is for the norms 1, 2 and inf, not for L{ball.norm:g}.")
@@ -165,18 +134,7 @@ def require_phases(region: Region) -> Ball:
 
 
 class Phases:
-    """Trees for the targets of one Robustness Model.
-
-    Parameters
-    ----------
-    model
-        The model of order 1, over a ball of norm 1, 2 or infinity, clipped or not.
-
-    Raises
-    ------
-    RegionError
-        Another region.
-    """
+    """Trees for the targets of one Robustness Model over a ball of norm 1, 2 or infinity, clipped or not."""
 
     def __init__(self, model: RobustnessModel):
         self.model, self.region = model, require_phases(model.region)
@@ -197,13 +155,11 @@ class Phases:
 
         Parameters
         ----------
-        limits
-            Its time is processor time, which does not depend on what else runs; at the limit the verdict is UNKNOWN,
-            with the proven bound and the largest margin so far.
+        limits, nodes
+            The time is processor time, which does not depend on what else runs; at the limit, or with so many nodes,
+            the verdict is UNKNOWN, with the proven bound and the largest margin so far.
         multipliers
             Of order 1 by group, where they are known: what the root starts from.
-        nodes
-            Most nodes, likewise.
         ellipsoids
             Whether ellipsoids save solves with all multipliers; without them every node is solved anew.
         """
@@ -220,9 +176,9 @@ class _Node:
     """
 
     leaf: Leaf
-    neuron: int | None = None
-    around: Around | None = None
-    gain: float = 0.0
+    neuron: int | None
+    around: Around | None
+    gain: float
 
 
 class _Search:
@@ -260,19 +216,8 @@ class _Search:
         elif reason:
             verdict = Verdict.UNKNOWN
             reason = f"branch and bound: {reason}; the largest margin is in [{at_least(self.margin)}, {at_most(bound)}]"
-        return Tree(
-            verdict=verdict,
-            bound=bound,
-            margin=self.margin,
-            attack=self.attack,
-            invariant=self.invariant,
-            leaves=tuple(self.leaves),
-            nodes=self.nodes,
-            whole=self.whole,
-            iterations=self.iterations,
-            seconds=time.perf_counter() - self.began,
-            reason=reason,
-        )
+        work = self.nodes, self.whole, self.iterations, time.perf_counter() - self.began
+        return Tree(verdict, bound, self.margin, self.attack, self.invariant, tuple(self.leaves), *work, reason)
 
     def add(self, node: _Node) -> None:
         """Put a node where it belongs."""
@@ -283,66 +228,60 @@ class _Search:
         else:
             heapq.heappush(self.open, (-node.leaf.bound, next(self._number), node))
 
+    def spent(self) -> float:
+        """Return the seconds of processor time so far."""
+        return time.process_time() - self.began_cpu
+
     def limit(self) -> str:
         """Return which limit is reached, or nothing."""
-        if self.left() <= 0:
+        if self.limits.time is not None and self.spent() >= self.limits.time:
             return f"time limit of {self.limits.time:g} s"
-        if self.most is not None and self.nodes >= self.most:
-            return f"limit of {self.most} nodes"
-        return ""
-
-    def left(self) -> float:
-        """Return the seconds of processor time that are left."""
-        return (self.limits.time or np.inf) - (time.process_time() - self.began_cpu)
+        return "" if self.most is None or self.nodes < self.most else f"limit of {self.most} nodes"
 
     def solve(self, signs: np.ndarray, known: float, around: Around | None, gain: float) -> _Node:
         """Bound one part of which a bound is known already, over the ellipsoid first if there is one."""
         end_if(self.limits.stop)
         self.nodes += 1
-        lower = np.where(signs > 0, np.maximum(self.invariant.lower, 0), self.invariant.lower)
-        upper = np.where(signs < 0, np.minimum(self.invariant.upper, 0), self.invariant.upper)
-        bounds = Box(lower, upper)
-        part: _Relaxation | None = None
+        low, high = self.invariant.lower, self.invariant.upper
+        lower, upper = np.where(signs > 0, np.maximum(low, 0), low), np.where(signs < 0, np.minimum(high, 0), high)
+        bounds, part = Box(lower, upper), None
         if around is not None:
             part = _Relaxation(self, cut_model(around.model, bounds))
             report = part.bound()
             later = np.count_nonzero(signs) % LEVELS and part.value > gain and len(part.model.unstable)
             leaf = Leaf(signs, min(part.value, known), around.of_box(part.multipliers))
             if part.value < 0 or later:
-                return self.closed_or_split(leaf, part.model, report, around, gain)
+                return _Node(leaf, self.neuron(leaf, part.model, report), around, gain)
             known = leaf.bound
         self.whole += 1
         whole = _Relaxation(self, cut_model(self.model, bounds))
         report = whole.bound(None if part is None or around is None else part.towards(whole, around))
         leaf = Leaf(signs, min(whole.value, known), whole.multipliers)
         gain = known - whole.value if around is not None else 0.0
-        return self.closed_or_split(leaf, whole.model, report, self.around(whole.multipliers), gain)
+        return _Node(leaf, self.neuron(leaf, whole.model, report), self.around(whole.multipliers), gain)
 
-    def closed_or_split(
-        self, leaf: Leaf, model: CutModel, report: SolveReport, around: Around | None, gain: float
-    ) -> _Node:
-        """Return the node of a bound; if that is not negative, look at the relaxed solution's input and neurons."""
+    def neuron(self, leaf: Leaf, model: CutModel, report: SolveReport) -> int | None:
+        """Return the neuron to split, if there is any, after a look at the input of the relaxed solution."""
+        neuron = None if leaf.bound < 0 or not len(model.unstable) else int(model.unstable[0])
         if leaf.bound < 0 or report.mean is None:
-            return _Node(
-                leaf, None if leaf.bound < 0 or not len(model.unstable) else int(model.unstable[0]), around, gain
-            )
+            return neuron
         network, coords = model.model.network, model.model.coordinates
         full = model.lift @ report.mean
         z, d = (full[model.model.space.slices[name]] for name in ("z", "d"))
         self.look(input_at(model.model, d))
-        if not len(model.unstable) or report.multipliers is None:
-            return _Node(leaf, int(model.unstable[0]) if len(model.unstable) else None, around, gain)
+        if neuron is None or report.multipliers is None:
+            return neuron
         # The neuron whose phase is least decided, weighted by what its complementarity costs the bound.
         h = network.W @ z + coords.V @ d + network.U @ coords.origin + network.u
         slack = np.minimum(np.abs(z), np.abs(z - h))[model.unstable]
         t = leaf.multipliers.get("z (z - h) = 0", np.ones(len(slack)))
-        return _Node(leaf, int(model.unstable[np.argmax(np.abs(t) * slack**2)]), around, gain)
+        return int(model.unstable[np.argmax(np.abs(t) * slack**2)])
 
     def around(self, multipliers: Mapping[str, np.ndarray]) -> Around | None:
         """Return the ellipsoid of these multipliers around a box of more inputs than neurons."""
-        weights = multipliers.get(BOX, np.zeros(0)) if self.region.is_box else np.zeros(0)
-        worthwhile = self.ellipsoids and len(weights) > self.model.network.width and weights.max() > 0
-        return Around.box(self.model, weights) if worthwhile else None
+        weights = multipliers.get(BOX, np.zeros(0))
+        worthwhile = self.ellipsoids and self.region.is_box and len(weights) > self.model.network.width
+        return Around.box(self.model, weights) if worthwhile and weights.max() > 0 else None
 
     def look(self, x: np.ndarray) -> None:
         """Ask the network at the point of the region that is nearest to an input."""
@@ -377,16 +316,10 @@ class _Relaxation:
 
     def solve(self, tolerance: float, *, sign_only: bool = False, start: Iterate | None = None) -> SolveReport:
         """Solve, and keep the bound if it is the best."""
-        search = self.search
-        report, self.point = self.solver.solve(
-            self.objective,
-            tolerance=tolerance,
-            max_iterations=COLD if start is None else WARM,
-            time_limit=max(search.left(), 1e-3),
-            sign_only=sign_only,
-            start=start,
-            stop=search.limits.stop,
-        )
+        search, most = self.search, COLD if start is None else WARM
+        limits = replace(search.limits.after(search.spent()), tolerance=tolerance)
+        solve = partial(self.solver.solve, max_iterations=most, sign_only=sign_only, start=start)
+        report, self.point = solve(self.objective, **limits.options)
         search.iterations += report.iterations
         if report.multipliers is not None:
             proven = sound_bound(self.data, self.objective, report.multipliers)
@@ -409,16 +342,13 @@ class _Relaxation:
 def input_at(model: RobustnessModel, d: np.ndarray) -> np.ndarray:
     """Return an input (p0,) of a ball or an ellipsoid with the coordinates d (n,): the one nearest to the origin."""
     coords, region, U = model.coordinates, model.region, model.network.U
-    if region.generators is not None:
-        G = region.generators
-    elif coords.kind == "box":
+    if coords.kind == "box" and region.generators is None:
         lower, upper = region.bounding_box()
         return coords.origin + diagonal((upper - lower) / 2, upper > lower) @ d
-    else:
+    G = region.generators
+    if G is None:
         ball = require_phases(region)
-        wide = np.full(ball.size, True)
-        if ball.lower is not None and ball.upper is not None:
-            wide = ball.upper > ball.lower
+        wide = np.full(ball.size, True) if ball.lower is None or ball.upper is None else ball.upper > ball.lower
         G = diagonal(np.full(ball.size, ball.radius), wide)
     if len(d) == G.shape[1]:
         return coords.origin + G @ d

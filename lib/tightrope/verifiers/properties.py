@@ -10,6 +10,7 @@ The order: points and an attack; linear bounds; the inputs halved again and agai
 and bound on phases, for all constraints together.
 """
 
+import operator
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -51,24 +52,10 @@ MINUTE = Limits(time=60.0)
 class PropertyReport(Report):
     """What is known of a property.
 
-    Attributes
-    ----------
-    verdict : Verdict
-        CERTIFIED: no point of the boxes has forbidden outputs. FALSIFIED: `counterexample` has. UNKNOWN and FAILED:
-        `reason` says why.
-    cases : tuple of Verdict
-        One for each case that was looked at; a counterexample ends it.
-    counterexample, outputs : (p0,), (K,) or None
-        The input, and what the network makes of it, rounded to float64.
-    point : tuple of Fraction or None
-        The counterexample as it was checked; float64 numbers but where the file's box has none.
-    timeout : bool
-        Whether an UNKNOWN is one of the time limit.
-    reason : str
-    seconds : float
-    network : FeedForward
-    question : Property
-        What was asked.
+    CERTIFIED: no point of the boxes has forbidden outputs. FALSIFIED: the `counterexample` (p0,) has, with the
+    `outputs` (K,), rounded to float64; `point` is as it was checked, float64 numbers but where the file's box has none.
+    UNKNOWN and FAILED: the `reason` says why, and `timeout` whether it is the time limit. `cases` has a verdict for
+    each case that was looked at; a counterexample ends it.
     """
 
     verdict: Verdict
@@ -100,15 +87,9 @@ class PropertyReport(Report):
 
 
 def certify_property(network: FeedForward, question: Property, limits: Limits = MINUTE) -> PropertyReport:
-    """Decide whether any case of a property has a point.
+    """Decide whether any case of a property (:func:`tightrope.properties.read_vnnlib`) has a point.
 
-    Parameters
-    ----------
-    network
-    question
-        From :func:`tightrope.properties.read_vnnlib`.
-    limits
-        Its time is the processor time of the whole question, 60 s unless given.
+    The time of `limits` is the processor time of the whole question.
 
     Examples
     --------
@@ -120,10 +101,8 @@ def certify_property(network: FeedForward, question: Property, limits: Limits = 
     """
     require_network(network, FeedForward)
     if (question.inputs, question.outputs) != (network.input_size, network.classes):
-        raise InputError(
-            f"property: {question.inputs} inputs and {question.outputs} outputs, the network has {network.input_size} "
-            f"and {network.classes}."
-        )
+        has = f"the network has {network.input_size} and {network.classes}"
+        raise InputError(f"property: {question.inputs} inputs and {question.outputs} outputs, {has}.")
     return _Search(network, question, limits).answer()
 
 
@@ -139,12 +118,10 @@ class _Search:
 
     @property
     def left(self) -> float:
-        """Seconds of processor time that are left."""
         return (self.limits.time or np.inf) - (time.process_time() - self.began_cpu)
 
     @cached_property
     def exact(self) -> Network:
-        """The network as the checker reads it."""
         return Network.read(self.network.arrays())
 
     def answer(self) -> PropertyReport:
@@ -158,8 +135,8 @@ class _Search:
             point, outputs = self.found
             floats = np.array([float(value) for value in point])
             return PropertyReport(Verdict.FALSIFIED, verdicts, floats, outputs.floats(), "", seconds, *asked, point)
-        verdict, late = combined(verdicts), self.left <= 0
-        return PropertyReport(verdict, verdicts, None, None, self.reason, seconds, *asked, timeout=late)
+        known = combined(verdicts), verdicts, None, None, self.reason
+        return PropertyReport(*known, seconds, *asked, timeout=self.left <= 0)
 
     # counterexamples ------------------------------------------------------------------------------
 
@@ -216,7 +193,8 @@ class _Search:
 
     def by_splitting(self) -> None:
         """Halve the inputs of all cases that have few free ones, those of the same A together."""
-        few = [i for i, case in enumerate(self.cases) if len(case.b) and _free(case) <= FEW]
+        free = [sum(low < high for low, high in case.box) for case in self.cases]
+        few = [i for i, case in enumerate(self.cases) if len(case.b) and free[i] <= FEW]
         alike: dict[tuple, list[int]] = {}
         for i in few:
             alike.setdefault((self.cases[i].A.shape, self.cases[i].A.tobytes()), []).append(i)
@@ -231,10 +209,10 @@ class _Search:
             lower, upper = (np.stack(side) for side in zip(*(c.region.bounding_box() for c in cases), strict=True))
             until = time.process_time() + SHARE * self.left
             look = partial(self._looked_among, numbers)
-            done = split_inputs(forms, lower, upper, np.stack([case.b for case in cases]), look, until)
+            still = split_inputs(forms, lower, upper, np.stack([case.b for case in cases]), look, until)
             if self.found is None:
                 for k, i in enumerate(numbers):
-                    if k not in done.open:
+                    if k not in still:
                         del self.open[i]
 
     def by_cases(self) -> None:
@@ -244,9 +222,8 @@ class _Search:
                 self.reason = self.reason or f"case {number}: the time limit of {self.limits.time:g} s"
                 return
             self.by_points(number)
-            if self.found is not None:
-                return
-            self._by_bounds(number)
+            if self.found is None:
+                self._by_bounds(number)
             if self.found is not None:
                 return
 
@@ -265,18 +242,19 @@ class _Search:
         if (proven < 0).any() or self._impossible(case):
             del self.open[number]
             return
-        limits = replace(self.limits, time=max(1e-3, self.left))
-        together = self.together(number)
-        report = certify(together, case.region, 0, targets=[1], order="1+cuts", attack=False, limits=limits)
+        limits = self.limits.after(time.process_time() - self.began_cpu)
+        report = certify(
+            self.together(number), case.region, 0, targets=[1], order="1+cuts", attack=False, limits=limits
+        )
         (decision,) = report.decisions
         if report.attack is not None and self.looked(number, report.attack.point[None]):
             return
         if decision.verdict is Verdict.CERTIFIED:
             del self.open[number]
-        else:
-            self.open[number] = Verdict.FAILED if decision.verdict is Verdict.FAILED else Verdict.UNKNOWN
-            why = decision.reason or "float64 meets its constraints somewhere, exactly no point was found"
-            self.reason = self.reason or f"case {number}: {why}"
+            return
+        self.open[number] = Verdict.FAILED if decision.verdict is Verdict.FAILED else Verdict.UNKNOWN
+        why = decision.reason or "float64 meets its constraints somewhere, exactly no point was found"
+        self.reason = self.reason or f"case {number}: {why}"
 
     def _impossible(self, case: Case) -> bool:
         """Whether intervals in rational numbers exclude one of the constraints, strict ones too."""
@@ -289,12 +267,9 @@ class _Search:
                 low, high = low.maximum(zero), high.maximum(zero)
             for step in layer:
                 W, b = step.exact
-                zero = W - W
-                up, down = W.maximum(zero), W.minimum(zero)
-                if len(W.shape) == 2:
-                    low, high = up @ low + down @ high + b, up @ high + down @ low + b
-                else:
-                    low, high = up * low + down * high + b, up * high + down * low + b
+                up, down = W.maximum(W - W), W.minimum(W - W)
+                times = operator.matmul if len(W.shape) == 2 else operator.mul
+                low, high = times(up, low) + times(down, high) + b, times(up, high) + times(down, low) + b
         ends = list(zip(low.fractions(), high.fractions(), strict=True))
         for one in case.constraints:
             if {kind for kind, _ in one.weights} == {"Y"}:
@@ -316,28 +291,19 @@ def competition_text(report: PropertyReport) -> str:
 
 def _decimal(value: Fraction) -> str:
     """Return a fraction exactly: as a decimal, or if it has none as the quotient that SMT-LIB writes."""
-    twos, fives, rest = 0, 0, value.denominator
-    while rest % 2 == 0:
-        rest, twos = rest // 2, twos + 1
-    while rest % 5 == 0:
-        rest, fives = rest // 5, fives + 1
-    if rest > 1:
+    places = value.denominator.bit_length()  # of a power of 10 that the denominator divides, if it divides one
+    if 10**places % value.denominator:
         quotient = f"(/ {abs(value.numerator)} {value.denominator})"
         return quotient if value > 0 else f"(- {quotient})"
-    places = max(twos, fives)
-    digits = value.numerator * 10**places // value.denominator
-    return format(Decimal(digits).scaleb(-places, Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)), "f")
-
-
-def _free(case: Case) -> int:
-    return sum(low < high for low, high in case.box)
+    digits = Decimal(value.numerator * 10**places // value.denominator)
+    exact = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
+    return format(digits.scaleb(-places, exact), "f").rstrip("0").rstrip(".")
 
 
 def slacks(network: FeedForward, case: Case) -> FeedForward:
     """Return the network x -> (0, b - A F(x)): a counterexample has no negative entry."""
     zeros = np.zeros((1, network.classes))
-    after = Dense(np.vstack([zeros, -case.A]), np.concatenate([[0.0], case.b]))
-    return _then(network, after)
+    return _then(network, Dense(np.vstack([zeros, -case.A]), np.r_[0.0, case.b]))
 
 
 def smallest(network: FeedForward, region: Ball) -> FeedForward:

@@ -6,9 +6,9 @@ Every upper bound is a dual bound that has been checked in float64 outside the s
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,19 +17,11 @@ from tightrope.arguments import require_network, require_region
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
-from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.relu_lipschitz import (
-    CORNERS,
-    CURVE,
-    relative_rounding,
-    relu_lipschitz_problem,
-    slope_problem,
-)
+from tightrope.problems.relu_lipschitz import CORNERS, CURVE, relative_rounding, relu_lipschitz_problem, slope_problem
 from tightrope.problems.relu_question import TINY, Question, gradient_bounds, gradient_rounding, question, underflow
 from tightrope.proofs import Proof
 from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
-from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
 from tightrope.relaxations.krivine_cuts import bipartite, triangles, violated_cycles, violated_triangles
 from tightrope.relaxations.relu_heuristic import hr, sparse
@@ -43,9 +35,7 @@ from tightrope.solvers.report import Status
 from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers import relu_lipschitz_lower as lower
 from tightrope.verifiers.moments import proven_bound
-from tightrope.verifiers.report import Report, lipschitz_constant
-
-Log: TypeAlias = Callable[[str], None]  # receives lines of progress
+from tightrope.verifiers.report import LipschitzReport
 
 LIMITS = Limits(tolerance=1e-4)
 PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
@@ -54,32 +44,26 @@ LOST = 1e-9
 UNDERFLOW = "underflow: large weights meet small ones; scale the network's layers to numbers of size 1"
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(NamedTuple):
     """A way to bound the constant.
 
-    Attributes
-    ----------
-    title
-        What tables call it.
-    about
-        What it is.
-    side
-        From which side it bounds: "upper", "lower", or "exact".
+    What tables call it, what it is, its side ("upper", "lower" or "exact"), and if it is Shor's relaxation of
+    problems.relu_lipschitz, with which constraints.
     """
 
     title: str
     about: str
     side: str
+    refinement: str | None = None
 
 
 #: Methods by name, in the order of a table.
 METHODS: Mapping[str, Method] = {
-    "product-shor": Method("product Shor", "Shor with the products of each pair", "upper"),
-    "shor": Method("SHOR", "Shor's relaxation of (LCEP)", "upper"),
-    "hr-1": Method("HR-1", "first-order heuristic relaxation", "upper"),
-    "hr-2-signs": Method("HR-2, at most", "at least HR-2: without the pairs {x, t}", "upper"),
-    "hr-2-products": Method("HR-2, at least", "at most HR-2: its pairs as products", "upper"),
+    "product-shor": Method("product Shor", "Shor with the products of each pair", "upper", "products"),
+    "shor": Method("SHOR", "Shor's relaxation of (LCEP)", "upper", "printed"),
+    "hr-1": Method("HR-1", "first-order heuristic relaxation", "upper", "printed"),
+    "hr-2-signs": Method("HR-2, at most", "at least HR-2: without the pairs {x, t}", "upper", "signs"),
+    "hr-2-products": Method("HR-2, at least", "at most HR-2: its pairs as products", "upper", "corners"),
     "hr-2": Method("HR-2 (moments)", "second-order heuristic relaxation", "upper"),
     "lipopt-3": Method("LipOpt-3", "Krivine-Stengle LP of degree 3", "upper"),
     "lipopt-4": Method("LipOpt-4", "Krivine-Stengle LP of degree 4", "upper"),
@@ -90,42 +74,21 @@ METHODS: Mapping[str, Method] = {
     "intervals": Method("intervals", "intervals of the gradient", "upper"),
     "sparse-lasserre": Method("sparse Lasserre", "sparse Lasserre hierarchy of order 2", "upper"),
 }
-#: The constraints of the methods that are Shor's relaxation (problems.relu_lipschitz).
-REFINEMENT = {
-    "shor": "printed",
-    "hr-1": "printed",
-    "hr-2-signs": "signs",
-    "hr-2-products": "corners",
-    "product-shor": "products",
-}
-#: Above this number of inputs product Shor leaves out the products that couple them, unless told otherwise.
+#: Above this number of inputs product Shor leaves out the products that couple them with each other or with t (of x_j
+#: and t_j, and h (h^ u + l (1 - u) - h) of the first layer): x has a diagonal block then.
 COUPLED_UP_TO = 200
 #: HR-2: the interior-point solver up to this size of the dense matrix, the first-order one above.
 CLARABEL_UP_TO = 45
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ReluBound(Report):
+class ReluBound(LipschitzReport):
     """What one method says about the Lipschitz constant of one output (or difference of two) on a ball.
 
-    Attributes
-    ----------
-    method, part
-        What was asked.
-    value
-        A proven bound from the method's side; of "exact" the constant itself, up to the tolerance of linear programs.
-        None unless the verdict is "proven", or "time" with a bound that holds and is below that of intervals, although
-        the method would have improved it.
-    verdict
-        "proven", "time", "OfM" (memory) or "failed".
-    reason
-        In words, where there is more to say.
-    seconds, iterations
-        Work done.
-    sizes
-        What the program is made of: numbers by name.
-    ask, evidence
-        The question and what the method found, for :meth:`certificate`.
+    `value` is a proven bound from the method's side; of "exact" the constant itself, up to the tolerance of linear
+    programs. It is None unless the `verdict` is "proven", or "time" with a bound that holds and is below that of
+    intervals, although the method would have improved it; others are "OfM" (memory) and "failed". `sizes` are those of
+    the program by name; `ask` and `evidence`, the question and what the method found, are for :meth:`certificates`.
     """
 
     method: str
@@ -151,10 +114,14 @@ class ReluBound(Report):
         return self.ask.network
 
     @property
-    def headline(self) -> str:
-        """The constant in words."""
-        what = " - ".join(f"F_{k}" for k in np.atleast_1d(self.part))
-        return lipschitz_constant(what, self.norm, self.value, self.verdict, self.sides["value"], self.ask.region)
+    def region(self) -> Ball:
+        """The region that was asked about."""
+        return self.ask.region
+
+    @property
+    def subject(self) -> str:
+        """The output, or the difference of two, in words."""
+        return " - ".join(f"F_{k}" for k in np.atleast_1d(self.part))
 
     @property
     def sides(self) -> Mapping[str, str]:  # type: ignore[override]
@@ -164,18 +131,14 @@ class ReluBound(Report):
     def certificates(self) -> Proof:
         """Return the file that proves the bound; what its checker refuses is not in it, and the reason is given.
 
-        Raises
-        ------
-        InputError
-            There is no bound, or none that could be proven: sparse-lasserre, exact.
+        An InputError if there is no bound, or none that a file states: sparse-lasserre, exact.
         """
         if self.value is None:
             raise InputError(f"bound: there is none ({self.verdict}: {self.reason}).")
         if self.method in ("exact", "sparse-lasserre"):
             raise InputError(f"method: no certificate file states what {self.method} finds; take another method.")
-        if METHODS[self.method].side == "lower":
-            return proofs.lower(self.ask, self.part, self.value, self.evidence)
-        return proofs.upper(self.ask, self.part, self.value, self.evidence)
+        prove = proofs.lower if METHODS[self.method].side == "lower" else proofs.upper
+        return prove(self.ask, self.part, self.value, self.evidence)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what overflows is a verdict
@@ -188,8 +151,6 @@ def lipschitz_bound(
     limits: Limits = LIMITS,
     memory_limit: float = 12_000,
     samples: int = 50_000,
-    coupled: bool | None = None,
-    log: Log | None = None,
 ) -> ReluBound:
     """Bound the largest dual norm of the gradient of one output on a ball.
 
@@ -202,22 +163,10 @@ def lipschitz_bound(
         for the whole map see :func:`tightrope.verifiers.constants.lipschitz_bound`.
     method
         One of :data:`METHODS`.
-    limits
-        Of the solve, and the seed of all methods that draw.
-    memory_limit
-        MiB.
+    limits, memory_limit
+        Of the solve, and the seed of all methods that draw; MiB.
     samples
         Points of "lbs"; "ascent" starts from the best of `samples / 25` points.
-    coupled
-        Whether product Shor has the products that couple inputs with each other or with t (of x_j and t_j, and
-        h (h^ u + l (1 - u) - h) of the first layer); default: up to 200 inputs. Without them x has a diagonal block.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such method.
-    InputError
-        If network, region, part or a limit make no sense (see :func:`tightrope.problems.relu_question.question`).
     """
     method = known_name("method", method, METHODS)
     if not memory_limit > 0:
@@ -229,26 +178,23 @@ def lipschitz_bound(
         whole = "tightrope.lipschitz_bound(network, region) for all of them"
         raise InputError(f"part: the network has {network.classes} outputs; write part=0, or {whole}.")
     part = 0 if part is None else part
-    ask = question(network, region, part)
-    side = METHODS[method].side
-    rounding = gradient_rounding(ask, factored=side == "upper" and method != "intervals")
+    ask, side = question(network, region, part), METHODS[method].side
+    rounded = side == "upper" and method != "intervals"  # whether the forms of a program are
+    rounding, lost = gradient_rounding(ask, factored=rounded), underflow(ask) if rounded else 0.0
     numbers = (rounding, relative_rounding(ask), *map(np.sum, (*ask.lower, *ask.upper)))
     if not np.isfinite(numbers).all():
-        return ReluBound(method, part, None, FAILED, "overflow", time.perf_counter() - began, 0, {}, ask, None)
-    if side == "upper" and method != "intervals":
-        lost = underflow(ask)
-        rounding += lost
-        if not lost < LOST:
-            return ReluBound(method, part, None, FAILED, UNDERFLOW, time.perf_counter() - began, 0, {}, ask, None)
-    if ask.depth == 0 or not ask.c.any():  # an affine or constant output
+        outcome = _Outcome(None, FAILED, "overflow")
+    elif not lost < LOST:
+        outcome = _Outcome(None, FAILED, UNDERFLOW)
+    elif ask.depth == 0 or not ask.c.any():  # an affine or constant output
         slope = ask.c if ask.depth == 0 else np.zeros(region.size)
         outcome = _Outcome(float(lower.dual_norms(ask, slope)), PROVEN, "constant gradient")
-    elif method in REFINEMENT or method == "qcqp":
-        outcome = _semidefinite(ask, method, limits, memory_limit, coupled, log)
+    elif METHODS[method].refinement or method == "qcqp":
+        outcome = _semidefinite(ask, method, limits, memory_limit)
     elif method in ("hr-2", "sparse-lasserre"):
         outcome = _moments(ask, method, limits, memory_limit)
     elif method.startswith("lipopt"):
-        outcome = _lipopt(ask, int(method[-1]), limits.time, log)
+        outcome = _lipopt(ask, int(method[-1]), limits.time)
     elif method == "intervals":
         outcome = _Outcome(_intervals(ask))
     elif method == "lbs":
@@ -257,17 +203,16 @@ def lipschitz_bound(
         outcome = _at(lower.ascent(ask, max(1, samples // 25), seed=limits.seed))
     else:
         outcome = _Outcome(lower.exact(ask).value)
-    value = outcome.value
+    value, verdict, reason = outcome.value, outcome.verdict, outcome.reason
     if value is not None and side != "exact" and ask.sizes[-1][0].any():  # a row of zeros rounds nothing
+        rounding += lost
         value = _raised(value, rounding) if side == "upper" else max(0.0, -_raised(-value, rounding))
     if value is not None and not np.isfinite(value):
-        outcome = replace(outcome, verdict=FAILED, reason="overflow")
-    if outcome.verdict == FAILED or (outcome.verdict == TIME and value is not None and value >= _intervals(ask)):
+        verdict, reason = FAILED, "overflow"
+    if verdict == FAILED or (verdict == TIME and value is not None and value >= _intervals(ask)):
         value = None  # a failure is no number, and multipliers far from optimal prove less than intervals do
-    seconds = time.perf_counter() - began
-    sizes = outcome.sizes or {}
-    work = (seconds, outcome.iterations, sizes)
-    return ReluBound(method, part, value, outcome.verdict, outcome.reason, *work, ask, outcome.evidence)
+    work = (time.perf_counter() - began, outcome.iterations, outcome.sizes or {})
+    return ReluBound(method, part, value, verdict, reason, *work, ask, outcome.evidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,36 +242,29 @@ def _intervals(ask: Question) -> float:
     return float(largest.sum() if ask.region.norm == INFINITY else np.linalg.norm(largest)) * (1 + 1e-12)
 
 
-def _semidefinite(
-    ask: Question, method: str, limits: Limits, memory_limit: float, coupled: bool | None, log: Log | None
-) -> _Outcome:
-    problem = slope_problem(ask) if method == "qcqp" else relu_lipschitz_problem(ask, REFINEMENT[method])
+def _semidefinite(ask: Question, method: str, limits: Limits, memory_limit: float) -> _Outcome:
+    refinement = METHODS[method].refinement
+    problem = relu_lipschitz_problem(ask, refinement) if refinement else slope_problem(ask)
     reason = ""
-    if method == "product-shor" and ask.region.norm == INFINITY:
-        keep = coupled if coupled is not None else ask.region.size <= COUPLED_UP_TO
-        if not keep:
-            problem = _without(problem, (*CORNERS, CURVE))
-            reason = "without the products that couple inputs"
+    if method == "product-shor" and ask.region.norm == INFINITY and ask.region.size > COUPLED_UP_TO:
+        kept = tuple(c for c in problem.constraints if c.name not in (*CORNERS, CURVE))
+        problem, reason = replace(problem, constraints=kept), "without the products that couple inputs"
     constraints = shor_constraints(problem)
     sizes = {"psd": constraints.size, "constraints": len(constraints.equality)}
     # Schur complement with its copies, in the products and in the constraints.
     need = 8 * (5 * len(constraints.left) ** 2 + 4 * len(constraints.equality) ** 2 + 12 * constraints.size**2) / 2**20
     if need > memory_limit:
         return _Outcome(None, MEMORY, f"needs about {need:.0f} MiB", sizes=sizes)
-    core = [name for name in problem.space.slices if name not in ("t", "d")]
-    data = ArrowData(constraints, core=core)
+    data = ArrowData(constraints, core=[name for name in problem.space.slices if name not in ("t", "d")])
     objective = objective_matrix(problem.objective)
     if method == "qcqp" and ask.depth == 1 and ask.region.norm == INFINITY:
         multipliers, sweeps = _low_rank(ask, limits.tolerance)
         bound = sound_bound(data, objective, multipliers)
         if bound is not None and np.isfinite(bound.value):
-            value, evidence = (
-                bound.value + _of_forms(ask, multipliers),
-                proofs.Shor(None, constraints.split(multipliers)),
-            )
-            return _Outcome(value, PROVEN, "low rank", sweeps, sizes, evidence)
+            evidence = proofs.Shor(None, constraints.split(multipliers))
+            return _Outcome(bound.value + _of_forms(ask, multipliers), PROVEN, "low rank", sweeps, sizes, evidence)
     try:
-        report, _ = InteriorPoint(data).solve(objective, log=log, **limits.options)
+        report, _ = InteriorPoint(data).solve(objective, **limits.options)
     except np.linalg.LinAlgError:  # squares of its start's spreads underflow
         return _Outcome(None, FAILED, UNDERFLOW, sizes=sizes)
     bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
@@ -335,8 +273,8 @@ def _semidefinite(
     verdict = TIME if report.status == Status.TIME_LIMIT else PROVEN
     if report.status not in (Status.SOLVED, Status.TIME_LIMIT):
         reason = "; ".join(filter(None, (reason, f"gap {report.gap:.1e}: {report.status}")))
+    evidence = proofs.Shor(refinement, constraints.split(report.multipliers))
     value = bound.value + _of_forms(ask, report.multipliers)
-    evidence = proofs.Shor(REFINEMENT.get(method), constraints.split(report.multipliers))
     return _Outcome(value, verdict, reason, report.iterations, sizes, evidence)
 
 
@@ -359,28 +297,18 @@ def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
     return np.concatenate([alpha / 2, 2 * beta[1:]]), sweeps
 
 
-def _without(problem: PolynomialProblem, names: Collection[str]) -> PolynomialProblem:
-    return replace(problem, constraints=tuple(c for c in problem.constraints if c.name not in names))
-
-
 def _moments(ask: Question, method: str, limits: Limits, memory_limit: float) -> _Outcome:
-    program: MomentProgram
-    scale: np.ndarray | None
-    if method == "hr-2":
-        program, scale = hr(ask, 2), None
-    else:
-        program, scale = sparse(ask, 2)
+    program, scale = (hr(ask, 2), None) if method == "hr-2" else sparse(ask, 2)
     N = program.constraints.size
     solver = "clarabel" if program.sizes["largest"] <= CLARABEL_UP_TO else "scs"
     need = (8 * (N * (N + 1) / 2) ** 2 if solver == "clarabel" else 8 * 60 * N**2) / 2**20
     if need > memory_limit:
         return _Outcome(None, MEMORY, f"needs about {need:.0f} MiB", sizes=program.sizes)
-    time_limit = limits.time
     accuracy = min(limits.tolerance * 1e-2, 1e-6) if solver == "clarabel" else limits.tolerance
     began = time.perf_counter()
-    found = solve_moment_program(program, solver, tolerance=accuracy, time_limit=time_limit)
+    found = solve_moment_program(program, solver, tolerance=accuracy, time_limit=limits.time)
     if found is None:
-        late = time_limit is not None and time.perf_counter() - began >= time_limit
+        late = limits.time is not None and time.perf_counter() - began >= limits.time
         return _Outcome(None, TIME if late else FAILED, f"{solver} returned no multipliers", sizes=program.sizes)
     value = proven_bound(program, found, scale, relative_rounding(ask) + underflow(ask))
     if value is None:
@@ -394,8 +322,8 @@ def _raised(a: float, b: float) -> float:
     return float(np.nextafter(a + b, np.inf)) if b else a
 
 
-def _lipopt(ask: Question, degree: int, time_limit: float | None, log: Log | None, batch: int = 6_000) -> _Outcome:
-    began = time.perf_counter()
+def _lipopt(ask: Question, degree: int, time_limit: float | None, batch: int = 6_000) -> _Outcome:
+    began, most = time.perf_counter(), np.inf if time_limit is None else time_limit
     p = gradient_polynomial(ask)
     if degree < p.degree:
         raise InputError(f"method: lipopt-{degree} needs a degree of at least {p.degree} for this network.")
@@ -420,26 +348,24 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log: Log | Non
         report = solver.maximise(columns, program.objective)
         iterations += 1
         sizes = {"variables": n, "rows": solver.rows}
-        best = min(best, _raised(_raised(program.constant, report.bound), p.rounding))
-        if log:
-            log(f"rows {sizes['rows']} bound {best:.6f} {report.status.name}")
-        if report.x is None or (time_limit is not None and time.perf_counter() - began > time_limit):
+        best = float(min(best, _raised(_raised(program.constant, report.bound), p.rounding)))
+        if report.x is None or time.perf_counter() - began > most:
             late = report.status == Status.TIME_LIMIT or report.x is not None
             reason = "cuts were still missing" if degree == 3 else "stopped before the optimum"
-            return _Outcome(float(best), TIME if late else FAILED, reason, iterations, sizes)
+            return _Outcome(best, TIME if late else FAILED, reason, iterations, sizes)
         if degree != 3 or (graph is not None and best - graph.floor <= 1e-6 * (1 + abs(best))):
             break
         found = violated_cycles(graph, report.x, batch) if graph is not None else None
         if (found is None or not len(found[1])) and not (graph is not None and graph.complete):
             if where is None:
                 where = triangles(p, program, largest=2_000_000)
-                if where is None:
-                    return _Outcome(best, MEMORY, "too many triangles; the bound is without them", iterations, sizes)
+            if where is None:
+                return _Outcome(best, MEMORY, "too many triangles; the bound is without them", iterations, sizes)
             found = violated_triangles(where, report.x, batch)
         if found is None or not len(found[1]):
             break
         cuts = found[:2]
         made.append(found[2])
     if report.status != Status.SOLVED:
-        return _Outcome(float(best), FAILED, f"HiGHS: {report.reason}", iterations, sizes)
-    return _Outcome(float(best), PROVEN, "", iterations, sizes, proofs.Products(program, made, report.multipliers))
+        return _Outcome(best, FAILED, f"HiGHS: {report.reason}", iterations, sizes)
+    return _Outcome(best, PROVEN, "", iterations, sizes, proofs.Products(program, made, report.multipliers))

@@ -6,14 +6,15 @@ h_i = 0, at points of the region: lower bounds of the quantity L_F that the uppe
 
 import itertools
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
 from scipy.optimize import linprog
 
+from tightrope.checker.numbers import Exact
+from tightrope.checker.relu import exact_outputs
+from tightrope.checker.relu_network import Network
 from tightrope.errors import InputError, RegionError
-from tightrope.networks import Composition, Layer
 from tightrope.problems.relu_question import Question
 from tightrope.regions import INFINITY
 
@@ -21,8 +22,6 @@ from tightrope.regions import INFINITY
 TIED = 10
 #: Points of one batch at which preactivations near 0 are computed in rational numbers: the most promising ones.
 ASKED = 5
-
-
 #: Rows and offsets of G d <= g so far, the patterns of finished layers, that of the current one, and its d -> H d + k.
 _Node: TypeAlias = tuple[np.ndarray, np.ndarray, list[np.ndarray], list[bool], tuple[np.ndarray, np.ndarray]]
 
@@ -61,10 +60,10 @@ def at_zero(ask: Question, points: np.ndarray, hs: list[np.ndarray]) -> tuple[li
     return found, doubt
 
 
-def gradients(ask: Question, patterns: list[np.ndarray]) -> np.ndarray:
-    """Return the gradients A_1'diag(u_1) ... diag(u_m) c (N, p0) for patterns (N, p_i)."""
+def gradients(ask: Question, patterns: list[np.ndarray], first: int = 0) -> np.ndarray:
+    """Return the gradients A_1'diag(u_1) ... diag(u_m) c (N, p0) for patterns (N, p_i); the layers from `first` on."""
     g = np.broadcast_to(ask.c, patterns[-1].shape)
-    for A, u in zip(reversed(ask.weights), reversed(patterns), strict=True):
+    for A, u in zip(reversed(ask.weights[first:]), reversed(patterns[first:]), strict=True):
         g = (g * u) @ A
     return g
 
@@ -87,27 +86,13 @@ def sampled(ask: Question, samples: int = 50_000, seed: int = 0, batch: int = 2_
 
 
 def exact_signs(ask: Question, point: np.ndarray) -> list[np.ndarray]:
-    """Return the signs of h_1, ..., h_m at a point (p0,), in rational numbers: in float64 a small h may be 0."""
-    x, signs = _rational(point), []
-    for layer in ask.network.layers[:-1]:
-        h = _applied(layer, x)
-        signs.append((h > 0).astype(int) - (h < 0).astype(int))
-        x = np.maximum(h, 0)
+    """Return the signs of h_1, ..., h_m at a point (p0,) as the checker has them: in float64 a small h may be 0."""
+    x, signs = Exact.of(point), []
+    for layer in Network.read(ask.network.arrays()).layers[:-1]:
+        h = exact_outputs(Network((layer,)), x)
+        signs.append(h.signs)
+        x = h.maximum(Exact.zeros(len(h)))
     return signs
-
-
-_rational = np.vectorize(Fraction, otypes=[object])
-
-
-def _applied(layer: Layer, x: np.ndarray) -> np.ndarray:
-    """Return the outputs of a layer at a rational point, one matrix after the other."""
-    if isinstance(layer, Composition):
-        for part in layer.layers:
-            x = _applied(part, x)
-        return x
-    A, b = layer.dense()
-    seen = x != 0  # zeros of ReLU and black pixels cost nothing
-    return _rational(A[:, seen]) @ x[seen] + _rational(b) if seen.any() else _rational(b)
 
 
 def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LargestGradient:
@@ -127,8 +112,7 @@ def at_points(ask: Question, points: np.ndarray, least: float = 0.0) -> LargestG
             best = LargestGradient(float(values[k]), points[k].copy(), tuple(h[k] > 0 for h in hs))
     at_ties: list[tuple[int, LargestGradient]] = []
     for row in map(int, np.flatnonzero(tied)):
-        here = _at_ties(ask, points[row], [layer[row] for layer in zero], [h[row] for h in hs], best.value)
-        if here is not None:
+        if here := _at_ties(ask, points[row], [layer[row] for layer in zero], [h[row] for h in hs], best.value):
             at_ties.append((row, here))
     asked = 0
     for row, here in sorted(at_ties, key=lambda pair: -pair[1].value):
@@ -172,8 +156,7 @@ def ascent(ask: Question, samples: int = 2_000, starts: int = 20, steps: int = 6
         return at_points(ask, ask.region.center[None])
     rng = np.random.default_rng(seed)
     points = ask.region.sample(samples, rng)
-    values = _values(ask, points)
-    x = points[np.argsort(-values)[:starts]]
+    x = points[np.argsort(-_values(ask, points))[:starts]]
     value = _values(ask, x)
     shares = np.array([0.003, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 1.0])
     width = 1.0
@@ -185,9 +168,9 @@ def ascent(ask: Question, samples: int = 2_000, starts: int = 20, steps: int = 6
         tried += [x + share * (other - x) for other, share in zip(noise, widths, strict=True)]
         trials = np.stack([ask.region.project(trial) for trial in tried])
         found = _values(ask, trials.reshape(-1, x.shape[1])).reshape(len(trials), -1)
-        k = found.argmax(0)
-        better = found[k, np.arange(len(x))] > value
-        x[better], value[better] = trials[k, np.arange(len(x))][better], found[k, np.arange(len(x))][better]
+        best = found.argmax(0), np.arange(len(x))
+        better = found[best] > value
+        x[better], value[better] = trials[best][better], found[best][better]
         width *= 1.0 if better.any() else 0.8
     return at_points(ask, x)
 
@@ -199,9 +182,7 @@ def _values(ask: Question, points: np.ndarray) -> np.ndarray:
 def _goals(ask: Question, x: np.ndarray) -> np.ndarray:
     """Return for each point that of the region which raises the first layer's preactivations as their gains ask for."""
     patterns = [h > 0 for h in preactivations(ask, x)]
-    g = np.broadcast_to(ask.c, patterns[-1].shape)
-    for A, u in zip(reversed(ask.weights[1:]), reversed(patterns[1:]), strict=True):
-        g = (g * u) @ A
+    g = gradients(ask, patterns, 1)  # with respect to the first layer's activations
     slope = (g * patterns[0]) @ ask.weights[0]
     t = np.sign(slope) if ask.region.norm == INFINITY else slope / np.maximum(dual_norms(ask, slope)[:, None], 1e-300)
     direction = (g * (t @ ask.weights[0].T)) @ ask.weights[0]
@@ -216,28 +197,18 @@ def exact(ask: Question, largest: int = 20_000) -> LargestGradient:
     """Return the constant itself, by enumeration of all activation patterns with a point in the (closed) region.
 
     Neuron by neuron: h is affine where the pattern so far holds, and a linear program says whether both signs occur, up
-    to the solver's tolerance: no proof, in neither direction.
-
-    Raises
-    ------
-    RegionError
-        For a norm other than L-infinity.
-    InputError
-        If there are more than `largest` patterns.
+    to the solver's tolerance: no proof, in neither direction. For L-infinity, and for at most `largest` patterns.
     """
     if ask.region.norm != INFINITY:
         raise RegionError(f"region: patterns are enumerated for L-infinity, not L{ask.region.norm:g}.")
-    n = ask.coordinates.V.shape[1]
-    best = LargestGradient(0.0, None, ())
-    first = (ask.coordinates.V, ask.weights[0] @ ask.coordinates.origin + ask.biases[0]) if ask.depth else None
-    if first is None:
+    if not ask.depth:
         return at_points(ask, ask.region.center[None])
-    stack: list[_Node] = [(np.zeros((0, n)), np.zeros(0), [], [], first)]
-    leaves = 0
+    V, leaves, best = ask.coordinates.V, 0, LargestGradient(0.0, None, ())
+    first = (V, ask.weights[0] @ ask.coordinates.origin + ask.biases[0])
+    stack: list[_Node] = [(np.zeros((0, V.shape[1])), np.zeros(0), [], [], first)]
     while stack:
         G, g, done, pattern, (H, k) = stack.pop()
-        j = len(pattern)
-        if j == len(k):
+        if len(pattern) == len(k):
             u = np.array(pattern, bool)
             done = [*done, u]
             if len(done) < ask.depth:
@@ -250,6 +221,7 @@ def exact(ask: Question, largest: int = 20_000) -> LargestGradient:
             value = float(dual_norms(ask, gradients(ask, [u[None] for u in done]))[0])
             best = max(best, LargestGradient(value, None, tuple(done)), key=lambda b: b.value)
             continue
+        j = len(pattern)
         for on in (False, True):  # h_j <= 0 or h_j >= 0
             row, offset = (-H[j], k[j]) if on else (H[j], -k[j])
             rows, offsets = np.vstack([G, row]), np.append(g, offset)
@@ -260,11 +232,11 @@ def exact(ask: Question, largest: int = 20_000) -> LargestGradient:
 
 def _feasible(G: np.ndarray, g: np.ndarray) -> bool:
     """Return whether some d in [-1, 1]^n has G d <= g (up to the solver's tolerance)."""
-    if G.shape[1] == 0:
-        return bool((g >= 0).all())
     size = np.abs(G).sum(1)
     if (g[size == 0] < 0).any():
         return False
     G, g, size = G[size > 0], g[size > 0], size[size > 0]
+    if not len(g):  # also without inputs
+        return True
     result = linprog(np.zeros(G.shape[1]), A_ub=G / size[:, None], b_ub=g / size, bounds=(-1, 1), method="highs")
     return bool(result.status == 0)

@@ -1,7 +1,7 @@
 """What every verifier answers: a verdict, what it cost, a row for each label or part, and the files that prove it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,14 +31,8 @@ class Report:
     Every answer has a `verdict` and `seconds`; those with labels have their `decisions`, and the `attack` or None. Its
     `repr` is one line; `print` shows the table too, as the command line does, and a notebook draws it.
 
-    Attributes
-    ----------
-    facts
-        What :meth:`to_dict` tells, in this order.
-    several
-        What there are several of, such as labels: the attribute, its name in `to_dict`, and what is told of each.
-    sides
-        Which of these numbers are bounds, and from which side.
+    :meth:`to_dict` tells the `facts`, in this order, and what there are `several` of, such as labels: the attribute,
+    its name, and what is told of each. `sides` says which of these numbers are bounds, and from which side.
     """
 
     facts: ClassVar[_Names] = ("verdict", "seconds")
@@ -111,35 +105,39 @@ class Report:
         return [self.headline, *([f"assumed: {self.assumed}"] if self.assumed else [])]
 
     def certificate(self, label: int) -> proofs.Proof:
-        """Return the file that proves what is known of one label.
-
-        Raises
-        ------
-        InputError
-            Nothing is known of it that has a certificate.
-        """
+        """Return the file that proves what is known of one label; an InputError if nothing is that has one."""
         raise InputError(f"certificate: a {type(self).__name__} has none by label; ask for certificates().")
 
     def certificates(self) -> proofs.Proof:
-        """Return one file of all that is proven.
-
-        Raises
-        ------
-        InputError
-            Nothing is that has a certificate.
-        """
+        """Return one file of all that is proven; an InputError if nothing is that has one."""
         raise InputError(f"certificates: there are none of a {type(self).__name__}.")
 
 
-def lipschitz_constant(
-    what: str, norm: float, value: float | None, verdict: object, side: str = "upper", region: Region | None = None
-) -> str:
-    """Return the constant of a map in words, a bound rounded outward."""
-    q = "L-inf" if norm == INFINITY else f"L{norm:g}"
-    where = "for all inputs" if region is None else "on the region"
-    words = {"upper": "at most ", "lower": "at least "}.get(side, "")
-    known = "" if value is None else f"{words}{outward(side)(value)}, "
-    return f"Lipschitz constant of {what} ({q}, {where}): {known}{verdict}"
+class LipschitzReport(Report):
+    """A bound of the Lipschitz constant of a map, its `subject`, with one norm on both sides."""
+
+    if TYPE_CHECKING:  # fields of some answers, properties of others
+
+        @property
+        def norm(self) -> float: ...
+
+        @property
+        def value(self) -> float | None: ...
+
+    @property
+    def subject(self) -> str:
+        """The map, in words."""
+        return "F"
+
+    @property
+    def headline(self) -> str:
+        """The constant in words, rounded outward."""
+        q = "L-inf" if self.norm == INFINITY else f"L{self.norm:g}"
+        where = "for all inputs" if getattr(self, "region", None) is None else "on the region"
+        side = self.sides["value"]
+        words = {"upper": "at most ", "lower": "at least "}.get(side, "")
+        known = "" if self.value is None else f"{words}{outward(side)(self.value)}, "
+        return f"Lipschitz constant of {self.subject} ({q}, {where}): {known}{self.verdict}"
 
 
 def _plain(value: object) -> Any:
@@ -159,25 +157,12 @@ def _plain(value: object) -> Any:
 class LabelDecision:
     """What is known of max F_label - F_y over the region.
 
-    Attributes
-    ----------
-    label
-        The target label.
-    nominal_margin
-        F_label - F_y at the region's centre.
-    attack_margin
-        The largest F_label - F_y that the attack found, or None without an attack.
-    verdict
-        CERTIFIED (proven below 0), COMPUTED (below 0 by a solver's word), FALSIFIED (an attack is known), UNKNOWN or
-        FAILED; `reason` says why.
-    bound
-        Proven upper bound, or None if none was computed. When a solve stops at the sign it is not the tightest one.
-    method, solver, iterations, gap, seconds
-        Who decided, and at what cost; gap is that of the solver, None without a solve.
-    dual, proof
-        What proves `bound`: the multipliers of order 1 to 1+cuts, or the file of order 2; None without.
-    tree
-        What branch and bound on phases found, or None; its leaves prove `bound` if the label is certified.
+    `nominal_margin` is that at the region's centre, `attack_margin` the largest that the attack found, None without
+    one. CERTIFIED is proven below 0, COMPUTED below 0 by a solver's word, FALSIFIED reached by an attack, UNKNOWN and
+    FAILED have a `reason`. `bound` is proven, or None if none was computed; when a solve stops at the sign it is not
+    the tightest one. What proves it: `dual`, multipliers of order 1 to 1+cuts; `proof`, the file of order 2; or, if the
+    label is certified, the leaves of the `tree` of branch and bound on phases. `gap` is that of the solver, None
+    without a solve.
     """
 
     label: int
@@ -201,24 +186,26 @@ class LabelDecision:
         name = self.solver.split(" ")[0]
         return self.method if name in ("", "pgd", self.method) else f"{self.method}, {name}"
 
+    def bounded(self, bound: float, **more: Any) -> "LabelDecision":
+        """Return the decision with a proven bound, and the verdict that follows from its sign."""
+        verdict, reason = (Verdict.CERTIFIED, "") if bound < 0 else (Verdict.UNKNOWN, NOT_CERTIFIED)
+        return replace(replace(self, verdict=verdict, bound=bound, reason=reason), **more)
+
+    @property
+    def provable(self) -> bool:
+        """Whether there is what a certificate file needs; of layers it is made anew."""
+        return bool(self.dual or self.proof or (self.tree and self.verdict is Verdict.CERTIFIED))
+
 
 def label_table(decisions: Iterable[LabelDecision]) -> tuple[_Names, list[tuple[object, ...]]]:
     """Return the headers and a row for each label; bounds are rounded outward, a column without reasons is left out."""
     columns = ("label", "at the image", "attack", "bound", "verdict", "by", "reason")
-    rows = [
-        (
-            decision.label,
-            round(decision.nominal_margin, 2),
-            None if decision.attack_margin is None else float(at_least(decision.attack_margin, 3)),
-            None if decision.bound is None else float(at_most(decision.bound, 3)),
-            decision.verdict.value,
-            decision.by,
-            decision.reason,
-        )
-        for decision in decisions
-    ]
-    width = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
-    return columns[:width], [row[:width] for row in rows]
+    rows: list[tuple[object, ...]] = []
+    for own in decisions:
+        attack = None if own.attack_margin is None else float(at_least(own.attack_margin, 3))
+        bound = None if own.bound is None else float(at_most(own.bound, 3))
+        rows.append((own.label, round(own.nominal_margin, 2), attack, bound, own.verdict.value, own.by, own.reason))
+    return (columns, rows) if any(row[-1] for row in rows) else (columns[:-1], [row[:-1] for row in rows])
 
 
 #: What JSON tells of a label.
@@ -230,20 +217,9 @@ _TOLD = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RobustnessReport(Report):
-    """The decisions of all target labels and what follows from them.
+    """The decisions of all target labels, in their order, and what follows from them.
 
-    Attributes
-    ----------
-    question
-        What was asked.
-    method
-        The name of the method.
-    predicted
-        The label at the region's centre.
-    decisions
-        In the order of the labels.
-    attack
-        The clearest point with another label, or None.
+    `predicted` is the label at the region's centre; `attack` the clearest point with another label, or None.
     """
 
     verdict: Verdict
@@ -281,28 +257,13 @@ class RobustnessReport(Report):
         return label_table(self.decisions)
 
     def certificate(self, label: int) -> proofs.Proof:
-        """Return the file that proves what is known of one target label: its bound, or the attack that reaches it.
-
-        Raises
-        ------
-        InputError
-            The label was not asked for, or nothing is known of it that has a certificate.
-        """
+        """Return the file that proves what is known of one target label: its bound, or the attack that reaches it."""
         if self.attack is not None and self.attack.label == label:
             return self._of_attack(self.attack)
-        if isinstance(self.network, FeedForward):
-            return self._of_layers([decision for decision in self.decisions if decision.label == label])
-        decision = next((own for own in self.decisions if own.label == label), None)
-        if decision is not None and decision.proof is not None:
-            return decision.proof
-        if decision is not None and (tree := _proven(decision)) is not None:
-            return self._with_trees([], {label: tree})
-        known = {dual.target: dual for dual in self._known()}
-        if label not in known:
-            others = (own.label for own in self.decisions if own.proof is not None or _proven(own) is not None)
-            labels = sorted([*known, *others])
-            raise InputError(f"label: got {label!r}; the labels with a certificate are {labels}.")
-        return proofs.margins(self.question, [known[label]])
+        known = sorted(decision.label for decision in self.decisions if decision.provable)
+        if isinstance(self.network, MonDEQ) and label not in known:
+            raise InputError(f"label: got {label!r}; the labels with a certificate are {known}.")
+        return self._of([decision for decision in self.decisions if decision.label == label])
 
     def certificates(self) -> proofs.Proof:
         """Return one file: that of the attack if there is one, else for all target labels that have a certificate.
@@ -317,30 +278,24 @@ class RobustnessReport(Report):
         CertificateError
             The checker cannot read the network's or the region's numbers.
         """
-        if self.attack is not None:
-            return self._of_attack(self.attack)
+        return self._of(self.decisions) if self.attack is None else self._of_attack(self.attack)
+
+    def _of(self, decisions: Sequence[LabelDecision]) -> proofs.Proof:
+        """Return one file of what proves the bounds of some labels."""
         if isinstance(self.network, FeedForward):
-            return self._of_layers(self.decisions)
-        known = self._known()
-        second = [decision.proof for decision in self.decisions if decision.proof is not None]
-        trees = {own.label: tree for own in self.decisions if (tree := _proven(own)) is not None}
-        if trees:
-            return self._with_trees(known, trees)
-        if second:  # a file is of one order
+            from tightrope.verifiers import feedforward
+
+            return feedforward.certificates(self, decisions)
+        known = [decision.dual for decision in decisions if decision.dual is not None]
+        if trees := {own.label: own.tree for own in decisions if own.tree and own.verdict is Verdict.CERTIFIED}:
+            grown = [(target, tree.bound, tree.signs, tree.multipliers) for target, tree in trees.items()]
+            return proofs.trees(self.question, next(iter(trees.values())).invariant, grown, known)
+        if second := [decision.proof for decision in decisions if decision.proof is not None]:  # a file is of one order
             rest = (Question(self.network, self.region, self.label, [dual.target]) for dual in known)
             return gram_proofs.joined([*second, *map(gram_proofs.margin, rest)])
         if known:
             return proofs.margins(self.question, known)
         raise InputError("certificates: no label of this report has one.")
-
-    def _with_trees(self, known: list[proofs.DualBound], trees: "dict[int, Tree]") -> proofs.Proof:
-        """Return one file for dual bounds and trees, which a monDEQ has over balls."""
-        grown = [(target, tree.bound, tree.signs, tree.multipliers) for target, tree in trees.items()]
-        invariant = next(iter(trees.values())).invariant
-        return proofs.trees(self.question, invariant, grown, known)
-
-    def _known(self) -> list[proofs.DualBound]:
-        return [decision.dual for decision in self.decisions if decision.dual is not None]
 
     def _of_attack(self, hit: Attack) -> proofs.Proof:
         if isinstance(self.network, FeedForward):
@@ -348,17 +303,6 @@ class RobustnessReport(Report):
 
             return relu_proofs.attack(self.question, hit)
         return proofs.attack(self.question, hit)
-
-    def _of_layers(self, decisions: Sequence[LabelDecision]) -> proofs.Proof:
-        """Return the file of the bounds of some labels of a feed-forward network."""
-        from tightrope.verifiers import feedforward
-
-        return feedforward.certificates(self, decisions)
-
-
-def _proven(decision: LabelDecision) -> "Tree | None":
-    """Return the tree that proves a label's bound, if one does."""
-    return decision.tree if decision.verdict is Verdict.CERTIFIED else None
 
 
 def combined(verdicts: Iterable[Verdict]) -> Verdict:

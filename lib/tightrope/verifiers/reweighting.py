@@ -9,8 +9,9 @@ bounds go up and down (NOR-MLP-B at 0.05, image 1, label 1: 3.29, 0.79, 0.87, 1.
 box's own optimum, 0.60 (0.70, 0.62, 0.61, ...).
 """
 
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -25,7 +26,7 @@ from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
 from tightrope.solvers.report import SolveReport, Status
 from tightrope.solvers.sound import SoundBound, sound_bound
-from tightrope.verifiers.tightening import Tightened
+from tightrope.verifiers.tightening import Round, Tightened, best_round
 
 #: Facts of order 1+bounds that cost as much as they are many and move bounds by little.
 BEYOND = ("z (u - z) >= 0", "u (h - l) - (u - l) z >= 0")
@@ -65,14 +66,9 @@ class _Solver:
 
 
 class Reweighting:
-    """Proofs of order 1 for the targets of one model over a box.
+    """Proofs of order 1 for the targets of one model over a box, which is :func:`reweightable` and has bounds on h.
 
-    Parameters
-    ----------
-    base
-        The :func:`reweightable` box with bounds on h, as :attr:`tightrope.verifiers.tightening.Tightening.base` has it.
-    targets
-        The labels for which the shared ellipsoid is made.
+    The model is :attr:`tightrope.verifiers.tightening.Tightening.base`; the shared ellipsoid is made for the targets.
     """
 
     def __init__(self, base: CutModel, targets: Sequence[int]):
@@ -83,32 +79,24 @@ class Reweighting:
     def __call__(self, target: int, limits: Limits = DEFAULT) -> Tightened:
         """Solve for one target, stopping at the first bound below 0 or where another ellipsoid promises nothing.
 
-        Bound and multipliers are those of the box; the seconds are for all solves together.
+        Bound and multipliers are those of the box.
         """
-        began = time.perf_counter()
+        return best_round(self._rounds(target, limits), OWN, limits, _hopeless)
+
+    def _rounds(self, target: int, limits: Limits) -> Iterator[Round]:
+        """Solve over the shared ellipsoid, then over those that each solution asks for."""
+        began, solver = time.perf_counter(), self._shared
         objective = objective_matrix(self.base.problem(target).objective)
-        solver, best, values, seconds = self._shared, None, list[float](), list[float]()
-        for round_ in range(1 + OWN):
-            left = None if limits.time is None else limits.time - (time.perf_counter() - began)
-            if left is not None and left <= 0 and best is not None:
-                break
-            started = time.perf_counter()
-            now = replace(limits, tolerance=TOLERANCE, time=None if left is None else max(left, 1e-3))
+        for round_ in itertools.count():
+            now = replace(limits.after(time.perf_counter() - began), tolerance=TOLERANCE)
             report = solver(target, now, sign_only=round_ == 0)
             named = {} if report.multipliers is None else solver.of_box(report.multipliers)
             bound = self._bound(objective, named) if named else None
-            value = np.inf if bound is None else bound.value
-            if best is None or value < min(values):
-                multipliers = {} if bound is None else self.data.constraints.split(bound.multipliers)
-                best = Tightened(bound, report, multipliers, (), ())
-            values.append(value)
-            seconds.append(time.perf_counter() - started)
-            if bound is None or value < 0 or report.core is None or round_ == OWN or _hopeless(values):
-                break
+            yield report, bound, {} if bound is None else self.data.constraints.split(bound.multipliers)
+            if bound is None or report.core is None:
+                return
             weights = self._weights(objective, bound.multipliers, report.core)
             solver = _Solver(self.base, weights if round_ == 0 else np.sqrt(weights * named[BOX]))
-        assert best is not None
-        return replace(best, values=tuple(values), seconds=tuple(seconds))
 
     def _bound(self, objective: sp.csr_array, named: dict[str, np.ndarray]) -> SoundBound | None:
         """Return what multipliers by group prove on the box, where those that are missing are 0."""

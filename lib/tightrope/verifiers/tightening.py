@@ -6,9 +6,11 @@ stable neurons lower the bound by 0.01 to 0.12, the first 500 products by 0.06 t
 Tightening all h in turn by linear programs (16 s a round) changed it by at most 0.02, so that is not part of this.
 """
 
+import itertools
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -27,44 +29,44 @@ LIMITS = Limits(1e-4)
 STORED = 1e-7  # by how much stored bounds are wider than computed ones, relative
 
 
+#: The solve of a round, what it proves, and the multipliers of that by group.
+Round: TypeAlias = tuple[SolveReport, SoundBound | None, dict[str, np.ndarray]]
+
+
 @dataclass(frozen=True, eq=False)
 class Tightened:
-    """The best round of a target.
+    """The best round of a target: a proven bound, or None, and the solve behind it.
 
-    Attributes
-    ----------
-    bound
-        Proven, or None.
-    report
-        The solve behind the bound.
-    multipliers
-        By name of the constraint group, and "pairs" (r, 2): the rows of relaxations.cuts.CutModel.core_facts and .facts
-        of which products were added.
-    values
-        The proven bound after each round, from the bounds alone on.
-    seconds
-        The time of each round.
+    The `multipliers` go by name of the constraint group, and "pairs" (r, 2): the rows of
+    relaxations.cuts.CutModel.core_facts and .facts of which products were added. `values` and `seconds` are those of
+    each round, from the bounds alone on.
     """
 
     bound: SoundBound | None
     report: SolveReport
     multipliers: dict[str, np.ndarray]
-    values: tuple[float, ...]
-    seconds: tuple[float, ...]
+    values: tuple[float, ...] = ()
+    seconds: tuple[float, ...] = ()
+
+
+def best_round(
+    rounds: Iterator[Round], most: int, limits: Limits, hopeless: Callable[[list[float]], bool]
+) -> Tightened:
+    """Return the best of 1 + `most` rounds; the first bound below 0 is the last, or where another promises nothing."""
+    began, best, values, ends = time.perf_counter(), None, list[float](), list[float]()
+    for report, bound, multipliers in itertools.islice(rounds, 1 + most):
+        value = np.inf if bound is None else bound.value
+        if best is None or value < min(values):
+            best = Tightened(bound, report, multipliers)
+        values.append(value)
+        ends.append(time.perf_counter() - began)
+        if value < 0 or not np.isfinite(value) or hopeless(values) or ends[-1] >= (limits.time or np.inf):
+            break
+    return replace(cast(Tightened, best), values=tuple(values), seconds=tuple(np.diff(ends, prepend=0.0).tolist()))
 
 
 class Tightening:
-    """Proofs of order "1+cuts" for the targets of one Robustness Model over a ball.
-
-    Parameters
-    ----------
-    model
-        The model of order 1.
-    rounds
-        How often products are added, at most.
-    count
-        Products added in each round.
-    """
+    """Proofs of order "1+cuts" for the targets of one Robustness Model over a ball: `count` products in each round."""
 
     def __init__(self, model: RobustnessModel, *, rounds: int = 3, count: int = 500):
         ball = cast(Ball, model.region)  # other regions have no fixpoint bounds, and are refused by name there
@@ -75,39 +77,27 @@ class Tightening:
 
     def __call__(self, target: int, limits: Limits = LIMITS) -> Tightened:
         """Solve for one target, stopping at the first bound below 0 or where another round promises nothing."""
-        began = time.perf_counter()
-        model, best, values, seconds = self.base, None, list[float](), list[float]()
-        for round_ in range(self.rounds + 1):
-            left = None if limits.time is None else limits.time - (time.perf_counter() - began)
-            if left is not None and left <= 0 and best is not None:
-                break
-            started = time.perf_counter()
+        return best_round(self._rounds(target, limits), self.rounds, limits, self._hopeless)
+
+    def _rounds(self, target: int, limits: Limits) -> Iterator[Round]:
+        """Solve, and add the products that are violated most, as long as there are any."""
+        began, model = time.perf_counter(), self.base
+        while True:
             data = ArrowData(shor_constraints(model))
             objective = objective_matrix(model.problem(target).objective)
-            now = limits if left is None else replace(limits, time=max(left, 1e-3))
-            report, warm = InteriorPoint(data).solve(objective, **now.options)
+            report, warm = InteriorPoint(data).solve(objective, **limits.after(time.perf_counter() - began).options)
             bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
-            value = np.inf if bound is None else bound.value
-            if best is None or value < min(values):
-                multipliers = {} if bound is None else data.constraints.split(bound.multipliers)
-                best = Tightened(bound, report, {**multipliers, "pairs": model.pairs}, (), ())
-            values.append(value)
-            seconds.append(time.perf_counter() - started)
-            if value < 0 or round_ == self.rounds or not np.isfinite(value) or _hopeless(values, self.rounds):
-                break
+            multipliers = {} if bound is None else data.constraints.split(bound.multipliers)
+            yield report, bound, {**multipliers, "pairs": model.pairs}
             rows = _rows(data, warm)
-            pairs = model.violated(rows, self.count) if rows is not None else NO_PAIRS
+            pairs = NO_PAIRS if rows is None else model.violated(rows, self.count)
             if not len(pairs):
-                break
+                return
             model = model.with_pairs(np.concatenate([model.pairs, pairs]))
-        return replace(cast(Tightened, best), values=tuple(values), seconds=tuple(seconds))
 
-
-def _hopeless(values: list[float], rounds: int) -> bool:
-    """Gains shrink from round to round: stop when the last gain, repeated, would not reach 0."""
-    if len(values) < 2:
-        return False
-    return values[-1] - (values[-2] - values[-1]) * (rounds + 1 - len(values)) > 0
+    def _hopeless(self, values: list[float]) -> bool:
+        """Gains shrink from round to round: stop when the last gain, repeated, would not reach 0."""
+        return len(values) > 1 and values[-1] - (values[-2] - values[-1]) * (self.rounds + 1 - len(values)) > 0
 
 
 def _rows(data: ArrowData, point: Iterate) -> np.ndarray | None:

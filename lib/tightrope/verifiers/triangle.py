@@ -6,8 +6,8 @@ the sign of the bounds only. That relaxation is CROWN or DeepZ for Triangle, bac
 whose sides are implied.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from tightrope.propagation.margins import composition_error
 from tightrope.regions import Ball
 from tightrope.relaxations.triangle import layer_constraints
 from tightrope.relu_proofs import Forms, programs
-from tightrope.solvers.highs import LinearProgram
+from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import Status
 
 #: What each kind is never looser than, so that its stable neurons are stable.
@@ -32,20 +32,10 @@ LOOSER = {"triangle": ("deepz", "crown"), "parallelogram": ("hbox_back",)}
 class LayerwiseBounds:
     """What linear programs prove about one region.
 
-    Attributes
-    ----------
-    lower, upper : tuple of (n_i,) arrays
-        Bounds of the preactivations of each hidden layer, those of programs where the neuron is unstable; of the
-        network whose compositions are one matrix each. The margins include what that costs.
-    margins : (K,) array
-        Upper bounds of F_k - F_label; 0 for the label.
-    programs : int
-        How many were solved.
-    unfinished : int
-        How many of them ended at a limit; their bounds are valid and looser.
-    hidden, forms
-        The multipliers that prove the hidden layers' bounds and the margins, if `keep` was set; for
-        :meth:`certificate`.
+    `lower` and `upper` (n_i,) bound the preactivations of each hidden layer, by programs where the neuron is unstable;
+    of the network whose compositions are one matrix each. `margins` (K,) are upper bounds of F_k - F_label that include
+    what that costs; 0 for the label. So many `programs` were solved; the `unfinished` ones ended early, with bounds
+    that are valid and looser. `hidden` and `forms` are the multipliers that prove both, if `keep` was set.
     """
 
     lower: tuple[np.ndarray, ...]
@@ -76,55 +66,40 @@ def layerwise_bounds(
     label: int,
     kind: str = "triangle",
     *,
-    time_limit: float | None = None,
     keep: bool = False,
 ) -> LayerwiseBounds:
-    """Bound the margins of a network over a box by Triangle or Parallelogram.
+    """Bound the margins of a network over a box, lower and upper (p0,), by Triangle or Parallelogram.
 
-    Parameters
-    ----------
-    network : FeedForward
-    lower, upper : (p0,)
-        The box, in network-input units.
-    label : int
-    kind : {"triangle", "parallelogram"}
-    time_limit : float, optional
-        Seconds for one program.
-    keep
-        Return the multipliers too, as a proof needs them.
+    With `keep` the multipliers are returned too, as a proof needs them.
     """
     if kind not in LOOSER:
         raise InputError(f"kind: expected one of {', '.join(LOOSER)}, got {kind!r}.")
     if not 0 <= label < network.classes:
         raise InputError(f"label: expected an integer from 0 to {network.classes - 1}, got {label!r}.")
-    kept: list[_Kept] = []
-    program, below, found_lower, found_upper, solved, unfinished = _build(network, lower, upper, kind, time_limit, kept)
-    last = kept.pop()
+    built = _Program(network, lower, upper, kind)
+    program, below = built.program, built.below
     W, b = network.layers[-1].dense()
     inexact = composition_error(network, InputSet.boxes(lower, upper))
     margins = np.zeros(network.classes)
     for k in range(network.classes):
         if k != label:
             found = program.maximise(below, W[k] - W[label])
-            last.add(k, found.multipliers)
+            built.keep(k, found)
             # The difference of two rows is rounded once for each entry.
             reach = np.maximum(np.abs(program.lower[below]), np.abs(program.upper[below]))
             size = (np.abs(W[k]) + np.abs(W[label])) @ reach + abs(b[k]) + abs(b[label])
             slack = 2 * np.finfo(float).eps * (size + np.finfo(float).tiny)
             margins[k] = found.bound + (b[k] - b[label]) + slack + inexact[k] + inexact[label]
-            solved += 1
-            unfinished += found.status is not Status.SOLVED
-    whole = LayerwiseBounds(tuple(found_lower), tuple(found_upper), margins, solved, unfinished)
-    if not keep:
-        return whole
-    return replace(whole, hidden=tuple(layer.forms for layer in kept), forms=last.forms)
+    whole = LayerwiseBounds(tuple(built.lower), tuple(built.upper), margins, built.solved, built.unfinished)
+    return replace(whole, hidden=tuple(built.forms[:-1]), forms=built.forms[-1]) if keep else whole
 
 
 def output_bounds(
     network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str = "triangle"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return bounds (K,) of the outputs over a box by Triangle or Parallelogram."""
-    program, below, *_ = _build(network, lower, upper, kind, None, [])
+    built = _Program(network, lower, upper, kind)
+    program, below = built.program, built.below
     W, b = network.layers[-1].dense()
     inexact = composition_error(network, InputSet.boxes(lower, upper))
     low = np.array([program.minimise(below, row).bound for row in W]) + b - inexact
@@ -132,66 +107,54 @@ def output_bounds(
     return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
 
 
-def _build(
-    network: FeedForward,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    kind: str,
-    time_limit: float | None,
-    kept: "list[_Kept]",
-) -> tuple[LinearProgram, np.ndarray, list[np.ndarray], list[np.ndarray], int, int]:
-    """Return the program of all hidden layers, its last columns, bounds, and the counts of solved and unfinished."""
-    network.require_relu("triangles and parallelograms are of")
-    lower, upper = np.asarray(lower, float), np.asarray(upper, float)
-    before = proven_hidden(network, InputSet.boxes(lower, upper), LOOSER[kind])
-    program = LinearProgram(time_limit)
-    below = program.add_columns(lower, upper)
-    found_lower, found_upper, solved, unfinished = [], [], 0, 0
-    places: list[slice] = []
-    for i, layer in enumerate(network.layers[:-1]):
-        low, high = (side[0].copy() for side in before[i])
-        kept.append(_Kept(places))
-        if i:  # the first layer's bounds are exact already
-            matrix, offset = layer.sparse()
-            for j in np.flatnonzero((low < 0) & (high > 0)).tolist():
-                row = slice(matrix.indptr[j], matrix.indptr[j + 1])
-                columns, weights = below[matrix.indices[row]], matrix.data[row]
-                least, most = program.minimise(columns, weights), program.maximise(columns, weights)
-                low[j] = max(low[j], np.nextafter(least.bound + offset[j], -np.inf))
-                high[j] = min(high[j], np.nextafter(most.bound + offset[j], np.inf))
-                high[j] = max(low[j], high[j])
-                solved += 2
-                kept[-1].add(j, most.multipliers)
-                kept[-1].add(len(low) + j, -least.multipliers)
-                unfinished += (least.status is not Status.SOLVED) + (most.status is not Status.SOLVED)
-        places.append(slice(program.rows, program.rows + len(low)))
-        below = add_layer(program, below, kind, layer, low, high)
-        found_lower.append(low)
-        found_upper.append(high)
-    kept.append(_Kept(places))
-    return program, below, found_lower, found_upper, solved, unfinished
+class _Program:
+    """The program of all hidden layers, `below` its last columns, with the bounds that were found on the way."""
 
+    def __init__(self, network: FeedForward, lower: np.ndarray, upper: np.ndarray, kind: str) -> None:
+        network.require_relu("triangles and parallelograms are of")
+        lower, upper = np.asarray(lower, float), np.asarray(upper, float)
+        before = proven_hidden(network, InputSet.boxes(lower, upper), LOOSER[kind])
+        self.program = program = LinearProgram()
+        self.below = program.add_columns(lower, upper)
+        self.lower, self.upper, self.solved, self.unfinished = list[np.ndarray](), list[np.ndarray](), 0, 0
+        self.places: list[slice] = []  # of the rows W z - h = -b
+        self.kept: list[dict[int, list[np.ndarray]]] = [{}]
+        for i, layer in enumerate(network.layers[:-1]):
+            low, high = (side[0].copy() for side in before[i])
+            if i:  # the first layer's bounds are exact already
+                self._tighten(layer, low, high)
+            self.places.append(slice(program.rows, program.rows + len(low)))
+            self.below = add_layer(program, self.below, kind, layer, low, high)
+            self.lower.append(low)
+            self.upper.append(high)
+            self.kept.append({})
 
-class _Kept:
-    """What proves the bounds of one layer: forms in the preactivations below, minus the multipliers of W z - h = -b.
+    def _tighten(self, layer: Layer, low: np.ndarray, high: np.ndarray) -> None:
+        """Bound the unstable neurons of a layer by programs."""
+        matrix, offset = layer.sparse()
+        for j in np.flatnonzero((low < 0) & (high > 0)).tolist():
+            row = slice(matrix.indptr[j], matrix.indptr[j + 1])
+            columns, weights = self.below[matrix.indices[row]], matrix.data[row]
+            least, most = self.program.minimise(columns, weights), self.program.maximise(columns, weights)
+            low[j] = max(low[j], np.nextafter(least.bound + offset[j], -np.inf))
+            high[j] = max(low[j], min(high[j], np.nextafter(most.bound + offset[j], np.inf)))
+            self.keep(j, most)
+            self.keep(len(low) + j, least, -1)
 
-    `places` are the rows W z - h = -b of the layers below.
-    """
+    def keep(self, row: int, found: LinearReport, sign: int = 1) -> None:
+        """Count a program, and keep what proves one upper bound, or with the sign -1 one lower bound, of a layer.
 
-    def __init__(self, places: Sequence[slice]) -> None:
-        self.places = tuple(places)
-        self.rows: list[int] = []
-        self.parts: list[list[np.ndarray]] = []
+        That are forms in the preactivations below, minus the multipliers of W z - h = -b.
+        """
+        self.solved += 1
+        self.unfinished += found.status is not Status.SOLVED
+        self.kept[-1][row] = [-sign * found.multipliers[place] for place in self.places]
 
-    def add(self, row: int, multipliers: np.ndarray) -> None:
-        """Keep what proves one upper bound, or with the signs changed one lower bound."""
-        self.rows.append(row)
-        self.parts.append([-multipliers[place] for place in self.places])
-
-    @property
-    def forms(self) -> Forms:
-        """The forms of all bounds that were added."""
-        return Forms(np.array(self.rows, int), tuple(np.array(part) for part in zip(*self.parts, strict=True)))
+    @cached_property
+    def forms(self) -> list[Forms]:
+        """What proves the bounds of each layer, the margins last."""
+        columns = (tuple(np.array(part) for part in zip(*own.values(), strict=True)) for own in self.kept)
+        return [Forms(np.array(list(own), int), parts) for own, parts in zip(self.kept, columns, strict=True)]
 
 
 def add_layer(
