@@ -12,7 +12,7 @@ from tightrope.networks.activations import RELU
 from tightrope.propagation.backsubstitution import layer_bounds, upper_bounds
 from tightrope.propagation.inputs import InputSet, box_range
 from tightrope.propagation.lines import Lines, Relaxation, array, carried, image, relaxation
-from tightrope.propagation.operators import Affine, interval, only_relu, operators
+from tightrope.propagation.operators import Affine, interval, operators
 from tightrope.propagation.rounding import allowance
 
 
@@ -154,7 +154,7 @@ def hidden_bounds(
     """
     below = Hidden(inputs, chosen)
     pairs = [] if known is None else list(zip(*known, strict=True))
-    exact = only_relu(layers)
+    exact = all(layer.activation == RELU for layer in layers[:-1])
     for i, layer in enumerate(layers[:-1]):
         ends = pairs[i] if i < len(pairs) else None
         if ends is None and not exact:

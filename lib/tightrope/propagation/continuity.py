@@ -9,7 +9,7 @@ import torch
 from tightrope.networks import FeedForward
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator, operators
+from tightrope.propagation.operators import DenseOperator, operators
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def output_gradient(network: FeedForward, x: np.ndarray, output: int) -> np.ndar
     layers = list(operators(network))
     first = layers[0]
     weight = first.weight.clone().requires_grad_()
-    layers[0] = with_first_weight(first, weight)
+    layers[0] = replace(first, weight=weight)
     z = torch.tensor(np.atleast_2d(x))
     for i, layer in enumerate(layers):
         z = layer.linear(z if i == 0 else torch.relu(z)) + layer.bias
@@ -83,7 +83,7 @@ def shifted_lower_bound(
     box, step = InputSet.boxes(lower, upper), torch.tensor(direction)
 
     def value(delta: torch.Tensor) -> torch.Tensor:
-        moved = [with_first_weight(first, first.weight + delta * step), *middle, one]
+        moved = [replace(first, weight=first.weight + delta * step), *middle, one]
         return bounds(moved, box, method).output_lower[0, 0]
 
     return value
@@ -102,10 +102,3 @@ def shifted_lower_bounds(
     value = shifted_lower_bound(network, lower, upper, output, direction, method)
     with torch.no_grad():
         return np.array([float(value(torch.tensor(float(shift), dtype=torch.float64))) for shift in shifts])
-
-
-def with_first_weight(layer: Affine, weight: torch.Tensor) -> Affine:
-    """Return this layer with another weight."""
-    if isinstance(layer, ConvolutionOperator):
-        return replace(layer, weight=weight)
-    return DenseOperator(weight, layer.bias)

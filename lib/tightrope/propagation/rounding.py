@@ -93,11 +93,11 @@ def composed(layers: Sequence[Affine], inputs: InputSet, bounds: _Ends) -> Tenso
     """
     size = torch.maximum(inputs.lower.abs(), inputs.upper.abs())
     error = torch.zeros_like(size)
-    if not any(getattr(layer, "parts", ()) for layer in layers):
+    if not any(layer.parts for layer in layers):
         return torch.zeros(len(size), layers[-1].outputs, dtype=size.dtype, device=size.device)
     for i, layer in enumerate(layers):
         error = layer.absolute(error)
-        parts = getattr(layer, "parts", ())
+        parts = layer.parts
         if parts:
             value, lost = size, TINY * (1 + size.sum(1, keepdim=True))
             for part in parts:

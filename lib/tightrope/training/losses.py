@@ -56,7 +56,7 @@ def adversarial(
 
 
 def _detached(layer: Affine) -> Affine:
-    fields = {k: v.detach() if isinstance(v, Tensor) else v for k, v in vars(layer).items()}
+    fields: dict[str, Any] = {k: v.detach() if isinstance(v, Tensor) else v for k, v in vars(layer).items()}
     return type(layer)(**fields)
 
 
