@@ -1,6 +1,7 @@
 """Losses of one batch: natural, adversarial, and by bounds."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor

@@ -14,8 +14,7 @@ import numpy as np
 from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
-from tightrope.propagation.ascent import Path, Steps, ascend
-from tightrope.propagation.continuity import jumps, output_gradient, shifted_lower_bounds
+from tightrope.propagation.continuity import Path, Steps, ascend, jumps, output_gradient, shifted_lower_bounds
 from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, broken
 from tightrope.results.jovanovic2022_paradox.degrees import sensitivity_degrees
 from tightrope.threads import one_torch_thread
