@@ -10,7 +10,7 @@ from tightrope.networks import FeedForward
 from tightrope.networks.layers import Convolution, Dense
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.certify import box_bounds
-from tightrope.propagation.continuity import Steps, ascend, jumps, output_gradient, shifted_lower_bounds
+from tightrope.propagation.continuity import ShiftedBound, Steps, jumps, output_gradient
 from tightrope.propagation.inputs import InputSet
 from tightrope.results.jovanovic2022_paradox.landscapes import Ascents
 
@@ -52,7 +52,7 @@ def test_shifted_bounds_are_those_of_the_shifted_network():
     network = next(networks())
     lower, upper = -np.ones(3), np.ones(3)
     direction = output_gradient(network, np.zeros(3) + 0.1, 0)
-    found = shifted_lower_bounds(network, lower, upper, 0, direction, [-0.2, 0.0, 0.3], "crown")
+    found = ShiftedBound(network, lower, upper, 0, direction, "crown")([-0.2, 0.0, 0.3])
     for shift, value in zip((-0.2, 0.0, 0.3), found, strict=True):
         W = [network.weights[0] + shift * direction, network.weights[1]]
         low, _ = box_bounds(FeedForward.dense(W, network.biases), lower, upper, "crown")
@@ -67,9 +67,7 @@ def test_jumps_are_where_the_theory_names_them(method, radius, size, seed):
     weights = [rng.normal(size=(high, low)) for low, high in pairwise(sizes)]
     network = FeedForward.dense(weights, [rng.normal(size=n) * size for n in sizes[1:]])
     lower, upper, direction = -radius * np.ones(2), radius * np.ones(2), rng.normal(size=(6, 2))
-    found = jumps(
-        lambda shifts: shifted_lower_bounds(network, lower, upper, 0, direction, shifts, method), -1.0, 1.0, 61
-    )
+    found = jumps(ShiftedBound(network, lower, upper, 0, direction, method), -1.0, 1.0, 61)
     jumping = ("hbox",) if radius < 1 else ("crown", "crown_ibp")  # what these two networks show
     assert len(found) > 0 if method in jumping else not (found and method in ("box", "deepz"))
     for jump in found:
@@ -95,12 +93,11 @@ def network_and_gradient(seed: int) -> tuple[FeedForward, np.ndarray]:
 def test_steps_follow_the_derivative(method):
     """Each step is the rate times the slope of the bound, by central differences."""
     net, direction = network_and_gradient(2)
-    ends = np.zeros(2) + 0.1, np.zeros(2) + 0.5
-    found = ascend(net, *ends, 1, direction, method, Steps(1e-3, 0.5, 4))
-    values = shifted_lower_bounds(net, *ends, 1, direction, found.shifts, method)
-    np.testing.assert_allclose(found.values, values, rtol=1e-12)
+    bound = ShiftedBound(net, np.zeros(2) + 0.1, np.zeros(2) + 0.5, 1, direction, method)
+    found = bound.ascend(Steps(1e-3, 0.5, 4))
+    np.testing.assert_allclose(found.values, bound(found.shifts), rtol=1e-12)
     for k, (shift, step) in enumerate(zip(found.shifts, np.diff(found.shifts), strict=False)):
-        low, high = shifted_lower_bounds(net, *ends, 1, direction, [shift - 1e-6, shift + 1e-6], method)
+        low, high = bound([shift - 1e-6, shift + 1e-6])
         assert step == pytest.approx(1e-3 * 0.5**k * (high - low) / 2e-6, rel=1e-4)
 
 

@@ -5,11 +5,12 @@ landscape can be drawn: where the bound jumps, a step can lead over the edge, an
 in one (Section 4.4 and Appendix F of jovanovic2022-paradox).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
@@ -76,37 +77,6 @@ def output_gradient(network: FeedForward, x: np.ndarray, output: int) -> np.ndar
     return (gradient / gradient.abs().max().clamp(min=1e-300)).numpy()
 
 
-def shifted_lower_bound(
-    network: FeedForward, lower: np.ndarray, upper: np.ndarray, output: int, direction: np.ndarray, method: str
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The lower bound of one output over a box (p0,) as a function of delta: the first weight + delta direction."""
-    network.require_relu("bounds as functions of a weight are of networks with")
-    first, *middle, last = operators(network)
-    one = DenseOperator(last.rows(output, output + 1), last.bias[output : output + 1])
-    box, step = InputSet.boxes(lower, upper), torch.tensor(direction)
-
-    def value(delta: torch.Tensor) -> torch.Tensor:
-        moved = [replace(first, weight=first.weight + delta * step), *middle, one]
-        return bounds(moved, box, method).output_lower[0, 0]
-
-    return value
-
-
-def shifted_lower_bounds(
-    network: FeedForward,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    output: int,
-    direction: np.ndarray,
-    shifts: Sequence[float],
-    method: str,
-) -> np.ndarray:
-    """The values (len(shifts),) of :func:`shifted_lower_bound` at some shifts."""
-    value = shifted_lower_bound(network, lower, upper, output, direction, method)
-    with torch.no_grad():
-        return np.array([float(value(torch.tensor(float(shift), dtype=torch.float64))) for shift in shifts])
-
-
 @dataclass(frozen=True)
 class Steps:
     """How steps are made: delta grows by rate decay^k times the derivative, k = 0, ..., count - 1."""
@@ -129,36 +99,48 @@ class Path:
     values: np.ndarray
 
 
-def ascend(
-    network: FeedForward,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    output: int,
-    direction: np.ndarray,
-    method: str,
-    steps: Steps,
-) -> Path:
-    """Maximise the lower bound of one output over a box by gradient ascent in delta, from 0.
+class ShiftedBound:
+    """The lower bound of one output over a box (p0,) as a function of delta: the first weight + delta direction.
 
-    The box is (p0,) twice, the direction of the first weight's shape; methods are those of
-    :func:`tightrope.propagation.bounds.bounds`.
+    Called with shifts (n,), it returns its values (n,) there. The direction has the first weight's shape; methods are
+    those of :func:`tightrope.propagation.bounds.bounds`.
 
     Examples
     --------
     >>> network = FeedForward.dense(([[1.0]], [[1.0]]), ([0.0], [0.0]))  # bounded below by ReLU's lower line
-    >>> found = ascend(network, [1.0], [2.0], 0, np.ones((1, 1)), "box", Steps(0.5, 0.5, 3))
+    >>> bound = ShiftedBound(network, [1.0], [2.0], 0, np.ones((1, 1)), "box")
+    >>> found = bound.ascend(Steps(0.5, 0.5, 3))
     >>> found.shifts.tolist(), found.values.tolist()
     ([0.0, 0.5, 0.75, 0.875], [1.0, 1.5, 1.75, 1.875])
     """
-    lower_bound = shifted_lower_bound(network, lower, upper, output, direction, method)
-    delta, rate = torch.zeros((), dtype=torch.float64, requires_grad=True), steps.rate
-    shifts, values = [], []
-    for k in range(steps.count + 1):
-        value = lower_bound(delta)
-        shifts.append(float(delta.detach()))
-        values.append(float(value.detach()))
-        if k < steps.count:
-            (slope,) = torch.autograd.grad(value, delta, allow_unused=True)
-            delta = (delta + rate * (0 if slope is None else slope)).detach().requires_grad_()
-            rate *= steps.decay
-    return Path(np.array(shifts), np.array(values))
+
+    def __init__(
+        self, network: FeedForward, lower: ArrayLike, upper: ArrayLike, output: int, direction: np.ndarray, method: str
+    ) -> None:
+        network.require_relu("bounds as functions of a weight are of networks with")
+        self.first, *self.middle, last = operators(network)
+        self.last = DenseOperator(last.rows(output, output + 1), last.bias[output : output + 1])
+        self.box, self.direction, self.method = InputSet.boxes(lower, upper), torch.tensor(direction), method
+
+    def at(self, delta: torch.Tensor) -> torch.Tensor:
+        """Return the bound at one delta; both are scalars."""
+        moved = replace(self.first, weight=self.first.weight + delta * self.direction)
+        return bounds([moved, *self.middle, self.last], self.box, self.method).output_lower[0, 0]
+
+    def __call__(self, shifts: ArrayLike) -> np.ndarray:
+        with torch.no_grad():
+            return np.array([float(self.at(delta)) for delta in torch.tensor(shifts, dtype=torch.float64)])
+
+    def ascend(self, steps: Steps) -> Path:
+        """Maximise the bound by gradient ascent in delta, from 0."""
+        delta, rate = torch.zeros((), dtype=torch.float64, requires_grad=True), steps.rate
+        shifts, values = [], []
+        for k in range(steps.count + 1):
+            value = self.at(delta)
+            shifts.append(float(delta.detach()))
+            values.append(float(value.detach()))
+            if k < steps.count:
+                (slope,) = torch.autograd.grad(value, delta, allow_unused=True)
+                delta = (delta + rate * (0 if slope is None else slope)).detach().requires_grad_()
+                rate *= steps.decay
+        return Path(np.array(shifts), np.array(values))
