@@ -26,10 +26,10 @@ from tightrope.networks import (
 from tightrope.propagation import alpha, backsubstitution
 from tightrope.propagation.alpha import Triangles
 from tightrope.propagation.bounds import bounds
+from tightrope.propagation.certify import proven_margins
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.propagation.margins import proven_margins
 from tightrope.propagation.operators import DenseOperator, operators
 from tightrope.propagation.rounding import allowance
 from tightrope.properties import parse_vnnlib
