@@ -24,7 +24,6 @@ the line of slope a (:meth:`tightrope.networks.activations.Activation.intercept`
 which is the Lagrangian dual of the network's own constraints z = sigma(h) (theorem 4.2).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,19 +53,19 @@ class Triangles:
     layers: tuple[Affine, ...]
     lower: tuple[Tensor, ...]
     upper: tuple[Tensor, ...]
-    split: tuple[Tensor, ...] | None = None
+    split: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [layer.outputs for layer in self.layers]
         for name in ("lower", "upper", "split"):
             found = getattr(self, name)
-            if found is not None and [t.shape[-1] for t in found] != sizes:
+            if [t.shape[-1] for t in found] != sizes and (found or name != "split"):
                 raise InputError(f"{name}: expected sizes {sizes}, got {[tuple(t.shape) for t in found]}.")
 
     def rows(self, chosen: Tensor | slice) -> "Triangles":
         """Those of some problems."""
-        lower, upper = (tuple(t[chosen] for t in side) for side in (self.lower, self.upper))
-        return replace(self, lower=lower, upper=upper, split=self.split and tuple(t[chosen] for t in self.split))
+        sides = (tuple(t[chosen] for t in side) for side in (self.lower, self.upper, self.split))
+        return Triangles(self.layers, *sides)
 
     def alive(self) -> tuple["Triangles", tuple[Tensor | slice, ...]]:
         """Leave out the neurons that are 0 in every problem; also return those of each layer that are kept."""
@@ -76,20 +75,18 @@ class Triangles:
         for i, layer in enumerate(self.layers):
             dead = (self.upper[i] <= 0).all(0)
             dead[:1] &= ~dead.all()  # one stays, so that no tensor is empty
-            above = self.layers[i + 1 : i + 2]  # a convolution takes every neuron below it
-            dense = all(isinstance(one, DenseOperator) for one in (layer, *above))
-            if not (dense and layer.activation == RELU and bool(dead.any())):
-                chosen: Tensor | slice = slice(None)
-            else:
-                chosen = (~dead).nonzero()[:, 0]
+            # A convolution takes every neuron below it.
+            dense = all(isinstance(one, DenseOperator) for one in self.layers[i : i + 2])
+            some = dense and layer.activation == RELU and bool(dead.any())
+            chosen: Tensor | slice = (~dead).nonzero()[:, 0] if some else slice(None)
             if isinstance(layer, DenseOperator):
                 layer = replace(layer, weight=layer.weight[chosen][:, below], bias=layer.bias[chosen])
             layers.append(layer)
             keep.append(chosen)
             below = chosen
-        part = [[t[:, k] for t, k in zip(side, keep, strict=True)] for side in (self.lower, self.upper)]
-        split = None if self.split is None else tuple(t[:, k] for t, k in zip(self.split, keep, strict=True))
-        return Triangles(tuple(layers), tuple(part[0]), tuple(part[1]), split), tuple(keep)
+        sides = (self.lower, self.upper, self.split)
+        kept = (tuple(t[:, k] for t, k in zip(side, keep if side else (), strict=True)) for side in sides)
+        return Triangles(tuple(layers), *kept), tuple(keep)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +97,11 @@ class Dual:
     """
 
     slopes: tuple[Tensor, ...]
-    multipliers: tuple[Tensor, ...] | None = None
+    multipliers: tuple[Tensor, ...] = ()
 
     def rows(self, chosen: Tensor | slice) -> "Dual":
         """Those of some problems."""
-        more = None if self.multipliers is None else tuple(t[chosen] for t in self.multipliers)
-        return Dual(tuple(t[chosen] for t in self.slopes), more)
+        return Dual(*(tuple(t[chosen] for t in side) for side in (self.slopes, self.multipliers)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +131,7 @@ def start(triangles: Triangles, problems: int, forms: int, kind: str = "deepz") 
         chord = (u / (u - low).clamp(min=1e-30)).clamp(0, 1)
         chosen = chord if kind == "deepz" else (u > -low).to(u)
         slopes.append(chosen[:, None].expand(problems, forms, -1).clone())
-    more = None if triangles.split is None else tuple(torch.zeros_like(a) for a in slopes)
-    return Dual(tuple(slopes), more)
+    return Dual(tuple(slopes), tuple(torch.zeros_like(a) for a in slopes) if triangles.split else ())
 
 
 def minimise(
@@ -196,7 +191,7 @@ class DualObjective:
         self.sign: list[Tensor | None] = []
         self.limits: list[tuple[Any, Any]] = []  # of slopes
         self.ends: list[tuple[np.ndarray, np.ndarray]] = []
-        splits: Sequence[Tensor | None] = triangles.split or [None] * len(triangles.layers)
+        splits = triangles.split or [None] * len(triangles.layers)
         for layer, low, u, split in zip(self.layers, triangles.lower, triangles.upper, splits, strict=True):
             self.ends.append((array(low)[:, None], array(u)[:, None]))
             self.limits.append((0.0, 1.0) if layer.activation == RELU else _limits(layer.activation, low, u, dtype))
@@ -213,9 +208,8 @@ class DualObjective:
 
     def converted(self, dual: Dual) -> Dual:
         """The multipliers in this precision, inside the limits."""
-        dtype = self.A.dtype
-        more = None if dual.multipliers is None else tuple(t.to(dtype).clamp(min=0) for t in dual.multipliers)
-        pairs = zip(dual.slopes, self.limits, strict=True)
+        pairs, dtype = zip(dual.slopes, self.limits, strict=True), self.A.dtype
+        more = tuple(t.to(dtype).clamp(min=0) for t in dual.multipliers)
         return Dual(tuple(t.to(dtype).clamp(*limits) for t, limits in pairs), more)
 
     def lines(self, i: int, A: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -232,25 +226,20 @@ class DualObjective:
         for i in reversed(range(len(self.layers))):
             layer, slope = self.layers[i], self.upper_slope[i]
             one = layer.activation
+            forms.append(A)
             if one != RELU:
                 line = self.lines(i, A, dual.slopes[i])
-                forms.append(A)
                 kept.append((A, *line))
                 constant = constant + (A * line[1]).sum(-1)
-                windows = None if one.windows is None else torch.tensor(one.windows)
-                mu = times(A, line[0], windows, layer.outputs)
-                constant = constant + torch.matmul(mu, layer.bias)
-                A = _transposed(layer, mu)
-                continue
-            above = A.clamp(min=0)
-            lower_slope = torch.where(self.free[i], dual.slopes[i], slope)
-            constant = constant + torch.matmul(above, self.intercept[i])[..., 0]
-            forms.append(A)
-            mu = above * slope + (A - above) * lower_slope
-            sign = self.sign[i]
-            if sign is not None and dual.multipliers is not None:
-                mu = mu + sign * dual.multipliers[i]
-            kept.append((A, above, lower_slope))
+                mu = times(A, line[0], None if one.windows is None else torch.tensor(one.windows), layer.outputs)
+            else:
+                above = A.clamp(min=0)
+                lower_slope = torch.where(self.free[i], dual.slopes[i], slope)
+                kept.append((A, above, lower_slope))
+                constant = constant + torch.matmul(above, self.intercept[i])[..., 0]
+                mu = above * slope + (A - above) * lower_slope
+                if (sign := self.sign[i]) is not None:
+                    mu = mu + sign * dual.multipliers[i]
             constant = constant + torch.matmul(mu, layer.bias)
             A = _transposed(layer, mu)
         x = self.center + self.reach * A.sign()
@@ -258,8 +247,8 @@ class DualObjective:
         value = constant + torch.matmul(A, self.center.mT)[..., 0] + torch.matmul(A.abs(), self.reach.mT)[..., 0]
         return value, tuple(reversed(forms)), x, kept[::-1]
 
-    def gradient(self, x: Tensor, kept: list) -> tuple[list[Tensor], list[Tensor] | None]:
-        """Derivatives by slopes and by split multipliers: (N, m, n_l) each."""
+    def gradient(self, x: Tensor, kept: list) -> list[Tensor]:
+        """Derivatives by the slopes of each layer, then by its split multipliers: (N, m, n_l) each."""
         slopes, multipliers, z = [], [], x
         for i, layer in enumerate(self.layers):
             h = layer.linear(z.flatten(0, 1)).reshape(*z.shape[:2], layer.outputs) + layer.bias
@@ -270,50 +259,46 @@ class DualObjective:
                 z = slope * of_slope
                 z = (z if windows is None else z.sum(-1)) + intercept
                 A = A if windows is None else A[..., None]
-                used = torch.stack([A < 0, A > 0], -1)
-                slopes.append((A * (of_slope - touch))[..., None] * used)
+                slopes.append((A * (of_slope - touch))[..., None] * torch.stack([A < 0, A > 0], -1))
                 continue
             A, above, lower_slope = kept[i]
             slopes.append((A - above) * h * self.free[i])
-            sign = self.sign[i]
-            if sign is not None:
+            if (sign := self.sign[i]) is not None:
                 multipliers.append(sign * h)
             if i + 1 < len(self.layers):
                 z = torch.where(A > 0, self.upper_slope[i] * h + self.intercept[i].mT, lower_slope * h)
-        return slopes, multipliers or None
+        return slopes + multipliers
 
 
-def _descend(problem: "DualObjective", dual: Dual, steps: int, goal: float | None) -> Dual:
+def _descend(problem: DualObjective, dual: Dual, steps: int, goal: float | None) -> Dual:
     """Projected Adam on slopes and multipliers; returns the best ones seen for each form."""
+    hidden = len(dual.slopes)
+
+    def joined(values: list[Tensor]) -> Dual:
+        return Dual(tuple(values[:hidden]), tuple(values[hidden:]))
+
     with torch.no_grad():
-        variables = [t.clone() for t in (*dual.slopes, *(dual.multipliers or ()))]
-        hidden = len(dual.slopes)
+        variables = [t.clone() for t in (*dual.slopes, *dual.multipliers)]
         size = problem.A.abs().amax(-1, keepdim=True)  # multipliers are of the size of their form
         lengths: list[Any] = [SLOPE_STEP * (most - least) for least, most in problem.limits]
         lengths += [SPLIT_STEP * size] * (len(variables) - hidden)
         first, second = [torch.zeros_like(v) for v in variables], [torch.zeros_like(v) for v in variables]
-        best, best_value = [v.clone() for v in variables], None
+        best, best_value = [v.clone() for v in variables], problem.A.new_full(problem.A.shape[:2], torch.inf)
         for k in range(steps + 1):
-            current = Dual(tuple(variables[:hidden]), tuple(variables[hidden:]) if dual.multipliers else None)
-            value, _, x, kept = problem.bound(current)
-            if best_value is None:
-                best_value = value.clone()
-            else:
-                better = value < best_value
-                best_value = torch.where(better, value, best_value)
-                for kept_best, v in zip(best, variables, strict=True):
-                    torch.where(better.reshape(*better.shape, *[1] * (v.ndim - 2)), v, kept_best, out=kept_best)
+            value, _, x, kept = problem.bound(joined(variables))
+            better = value < best_value
+            best_value = torch.where(better, value, best_value)
+            for kept_best, v in zip(best, variables, strict=True):
+                torch.where(better.reshape(*better.shape, *[1] * (v.ndim - 2)), v, kept_best, out=kept_best)
             if k == steps or (goal is not None and bool((best_value < goal).all())):
                 break
-            slopes, multipliers = problem.gradient(x, kept)
-            gradients = slopes + (multipliers or [])
-            for j, (v, g, length) in enumerate(zip(variables, gradients, lengths, strict=True)):
+            for j, (v, g, length) in enumerate(zip(variables, problem.gradient(x, kept), lengths, strict=True)):
                 first[j].mul_(0.9).add_(g, alpha=0.1)
                 second[j].mul_(0.99).addcmul_(g, g, value=0.01)
                 move = first[j] / (1 - 0.9 ** (k + 1)) / ((second[j] / (1 - 0.99 ** (k + 1))).sqrt() + 1e-12)
                 v.sub_(move * length * DECAY**k)
                 v.clamp_(*problem.limits[j] if j < hidden else (0,))
-        return Dual(tuple(best[:hidden]), tuple(best[hidden:]) if dual.multipliers else None)
+        return joined(best)
 
 
 def _transposed(layer: Affine, mu: Tensor) -> Tensor:
@@ -353,7 +338,7 @@ def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]
     return found
 
 
-def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dual: Dual | None = None) -> Tensor:
+def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dual: Dual) -> Tensor:
     """What to add to bounds (N, m) computed in float64 so that rounding cannot have made them too small."""
     found = sizes(triangles, inputs)
     terms = sum(layer.inputs + pooled(layer) + PER_NEURON for layer in triangles.layers)
@@ -361,7 +346,6 @@ def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSe
     below = torch.maximum(inputs.lower.abs(), inputs.upper.abs()).sum(1, keepdim=True)
     below = 1 + below + sum(size.sum(1, keepdim=True) for _, size in found)
     total = torch.matmul(A.abs(), found[-1][1][..., None])[..., 0] + constant.abs() + TINY * below
-    if dual is not None and dual.multipliers is not None:
-        for beta, (value, _) in zip(dual.multipliers, found, strict=True):
-            total = total + torch.matmul(beta, value[..., None])[..., 0]
+    for beta, (value, _) in zip(dual.multipliers, found, strict=False):  # without splits there are none
+        total = total + torch.matmul(beta, value[..., None])[..., 0]
     return 4 * operations * (torch.finfo(torch.float64).eps / 2) * total

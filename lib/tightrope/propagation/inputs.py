@@ -44,7 +44,8 @@ class InputSet:
     @classmethod
     def boxes(cls, lower: ArrayLike, upper: ArrayLike) -> "InputSet":
         """Return the boxes between rows of arrays (N, n), or one box of vectors (n,), in float64."""
-        return cls(*(torch.tensor(np.atleast_2d(side), dtype=torch.float64) for side in (lower, upper)))
+        low, high = (torch.tensor(np.atleast_2d(side), dtype=torch.float64) for side in (lower, upper))
+        return cls(low, high)
 
     @classmethod
     def from_balls(cls, regions: Sequence[Region]) -> "InputSet":

@@ -119,13 +119,11 @@ _Slopes = Callable[[Activation, _Ends, _Ends], tuple[np.ndarray, np.ndarray]]
 
 
 def _flat(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.ndarray]:
-    slope = one.flat(low, high)
-    return slope, slope
+    return (one.flat(low, high),) * 2
 
 
 def _chords(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.ndarray]:
-    slope = one.chord(low, high)
-    return slope, slope
+    return (one.chord(low, high),) * 2
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -134,9 +132,8 @@ def _tangents(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.
     return one.best(middle, low, high, False), one.best(middle, low, high, True)
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def _flat_below(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.ndarray]:
-    above = one.best((low + high) / 2, low, high, True)
+    above = _tangents(one, low, high)[1]
     return np.zeros_like(above), above
 
 
