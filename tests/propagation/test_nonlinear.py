@@ -121,7 +121,7 @@ def test_the_allowance_counts_the_terms_below_max_pooling(rng):
     layers = operators(network)
     triangles = Triangles(layers[:1], found.lower, found.upper)
     one = torch.ones(1, 1, 1, dtype=torch.float64)
-    assert float(alpha.allowance(one, one[0], triangles, inputs)) > n * unit * terms
+    assert float(alpha.allowance(one, one[0], triangles, inputs, alpha.Dual(()))) > n * unit * terms
 
 
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)

@@ -59,6 +59,7 @@ def bounds(
     hidden
         Bounds (lower, upper) of hidden preactivations that are known already, from the first layer on; only the rest is
         computed.
+
     Examples
     --------
     >>> network = FeedForward.dense(weights=([[1.0], [1.0]], [[1.0, -1.0]]), biases=([0.0, 0.0], [0.0]))
@@ -163,6 +164,21 @@ def hidden_bounds(
             ends = low - extra, high + extra
         below.add(layer, ends)
     return below
+
+
+def best_hidden(
+    layers: Sequence[Affine], inputs: InputSet, methods: Sequence[str]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Lower and upper bounds (N, n_i) of all hidden layers, the best of several relaxations, rounding included."""
+    hidden = range(len(layers) - 1)
+    low, high = [torch.tensor(-torch.inf)] * len(hidden), [torch.tensor(torch.inf)] * len(hidden)
+    for method in methods:
+        found = hidden_bounds(layers, inputs, relaxation(method))
+        for i in hidden:  # an allowance is for the largest error in the layer above those it is given
+            extra = allowance(layers[: i + 1], inputs, found)
+            low[i] = torch.maximum(low[i], found.lower[i] - extra)
+            high[i] = torch.minimum(high[i], found.upper[i] + extra)
+    return tuple(low), tuple(high)
 
 
 def specification(last: Affine, labels: Tensor) -> tuple[Tensor, Tensor]:

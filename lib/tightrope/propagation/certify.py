@@ -12,7 +12,7 @@ from tightrope.errors import RegionError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.propagation import layerwise
-from tightrope.propagation.bounds import bounds, certified
+from tightrope.propagation.bounds import best_hidden, bounds, certified
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS, SAME
 from tightrope.propagation.operators import operators
@@ -128,16 +128,8 @@ def proven_hidden(
     network: FeedForward, inputs: InputSet, methods: Sequence[str]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Bounds (N, n_i) of each hidden layer's preactivations, the best of several relaxations, rounding included."""
-    layers = operators(network)
-    hidden = range(len(layers) - 1)
-    low, high = [torch.tensor(-torch.inf)] * len(hidden), [torch.tensor(torch.inf)] * len(hidden)
     with torch.no_grad():
-        for method in methods:
-            found = bounds(layers, inputs, method)
-            for i in hidden:
-                extra = allowance(layers[: i + 1], inputs, found)
-                low[i] = torch.maximum(low[i], found.lower[i] - extra)
-                high[i] = torch.minimum(high[i], found.upper[i] + extra)
+        low, high = best_hidden(operators(network), inputs, methods)
     return [(a.numpy(), b.numpy()) for a, b in zip(low, high, strict=True)]
 
 
