@@ -188,23 +188,20 @@ class DualObjective:
         self.upper_slope: list[Tensor] = []
         self.intercept: list[Tensor] = []
         self.free: list[Tensor] = []
-        self.sign: list[Tensor | None] = []
+        self.sign = [split[:, None].to(dtype) for split in triangles.split]
         self.limits: list[tuple[Any, Any]] = []  # of slopes
         self.ends: list[tuple[np.ndarray, np.ndarray]] = []
-        splits = triangles.split or [None] * len(triangles.layers)
+        splits = triangles.split or [torch.zeros_like(low) for low in triangles.lower]
         for layer, low, u, split in zip(self.layers, triangles.lower, triangles.upper, splits, strict=True):
             self.ends.append((array(low)[:, None], array(u)[:, None]))
             self.limits.append((0.0, 1.0) if layer.activation == RELU else _limits(layer.activation, low, u, dtype))
-            on, off = low >= 0, u <= 0
-            if split is not None:
-                on, off = on | (split > 0), (off | (split < 0)) & ~(split > 0)
-            free = ~(on | off)
+            on = (low >= 0) | (split > 0)
+            free = ~(on | (u <= 0) | (split < 0))
             slope = torch.where(free, u / torch.where(free, u - low, torch.ones_like(u)), on.to(u))
             intercept = torch.where(free, -slope * low, torch.zeros_like(u))
             self.upper_slope.append(slope[:, None].to(dtype))
             self.intercept.append(intercept[..., None].to(dtype))
             self.free.append(free[:, None])
-            self.sign.append(None if split is None else split[:, None].to(dtype))
 
     def converted(self, dual: Dual) -> Dual:
         """The multipliers in this precision, inside the limits."""
@@ -238,8 +235,8 @@ class DualObjective:
                 kept.append((A, above, lower_slope))
                 constant = constant + torch.matmul(above, self.intercept[i])[..., 0]
                 mu = above * slope + (A - above) * lower_slope
-                if (sign := self.sign[i]) is not None:
-                    mu = mu + sign * dual.multipliers[i]
+                if self.sign:
+                    mu = mu + self.sign[i] * dual.multipliers[i]
             constant = constant + torch.matmul(mu, layer.bias)
             A = _transposed(layer, mu)
         x = self.center + self.reach * A.sign()
@@ -263,8 +260,8 @@ class DualObjective:
                 continue
             A, above, lower_slope = kept[i]
             slopes.append((A - above) * h * self.free[i])
-            if (sign := self.sign[i]) is not None:
-                multipliers.append(sign * h)
+            if self.sign:
+                multipliers.append(self.sign[i] * h)
             if i + 1 < len(self.layers):
                 z = torch.where(A > 0, self.upper_slope[i] * h + self.intercept[i].mT, lower_slope * h)
         return slopes + multipliers
@@ -320,32 +317,24 @@ def _limits(one: Activation, low: Tensor, high: Tensor, dtype: torch.dtype) -> t
     return torch.tensor(least[:, None, ..., None], dtype=dtype), torch.tensor(most[:, None, ..., None], dtype=dtype)
 
 
-def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]:
-    """For each hidden layer, what |h| is summed from and a bound on the size of what z stands for, (N, n_l) each.
+def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dual: Dual) -> Tensor:
+    """What to add to bounds (N, m) computed in float64 so that rounding cannot have made them too small.
 
-    As in :func:`tightrope.propagation.rounding.allowance`: absolute values everywhere, and slopes at their largest.
+    As in :func:`tightrope.propagation.rounding.allowance`: for each layer what |h| is summed from and the size of what
+    z stands for, with absolute values everywhere, and slopes at their largest.
     """
-    size, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY, []
-    below = torch.ones_like(size[:, :1])
+    size, values = torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY, []
+    below = 1 + size.sum(1, keepdim=True)
     for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
-        below = below + size.sum(1, keepdim=True)
-        value = layer.absolute(size) + layer.bias.abs() + TINY * below
+        values.append(layer.absolute(size) + layer.bias.abs() + TINY * below)
         one = layer.activation
-        size = carried(one, value, low, high) + 2 * reached(one, low, high)
+        size = carried(one, values[-1], low, high) + 2 * reached(one, low, high)
         if one == RELU:
             size = size * (high > 0)  # 0 stands for 0
-        found.append((value, size))
-    return found
-
-
-def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dual: Dual) -> Tensor:
-    """What to add to bounds (N, m) computed in float64 so that rounding cannot have made them too small."""
-    found = sizes(triangles, inputs)
+        below = below + size.sum(1, keepdim=True)
     terms = sum(layer.inputs + pooled(layer) + PER_NEURON for layer in triangles.layers)
     operations = 2 * terms + A.shape[-1] + PER_NEURON
-    below = torch.maximum(inputs.lower.abs(), inputs.upper.abs()).sum(1, keepdim=True)
-    below = 1 + below + sum(size.sum(1, keepdim=True) for _, size in found)
-    total = torch.matmul(A.abs(), found[-1][1][..., None])[..., 0] + constant.abs() + TINY * below
-    for beta, (value, _) in zip(dual.multipliers, found, strict=False):  # without splits there are none
+    total = torch.matmul(A.abs(), size[..., None])[..., 0] + constant.abs() + TINY * below
+    for beta, value in zip(dual.multipliers, values, strict=False):  # without splits there are none
         total = total + torch.matmul(beta, value[..., None])[..., 0]
     return 4 * operations * (torch.finfo(torch.float64).eps / 2) * total
