@@ -122,15 +122,11 @@ class Solved:
 def start(triangles: Triangles, problems: int, forms: int, kind: str = "deepz") -> Dual:
     """First multipliers: slopes of DeepZ (the chord's) or of CROWN (0 or 1), no split multipliers."""
     slopes = []
-    rule = RELAXATIONS[kind].slopes
-    for layer, low, u in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
-        if layer.activation != RELU:
-            both = torch.tensor(np.stack(rule(layer.activation, array(low), array(u)), -1))
-            slopes.append(both[:, None].expand(problems, forms, *both.shape[1:]).clone())
-            continue
-        chord = (u / (u - low).clamp(min=1e-30)).clamp(0, 1)
-        chosen = chord if kind == "deepz" else (u > -low).to(u)
-        slopes.append(chosen[:, None].expand(problems, forms, -1).clone())
+    for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
+        lines = RELAXATIONS[kind].lines_of(layer.activation, low, high)
+        both = torch.stack([lines.lower_slope, lines.upper_slope], -1)
+        own = lines.lower_slope if layer.activation == RELU else both
+        slopes.append(own[:, None].expand(problems, forms, *own.shape[1:]).clone())
     return Dual(tuple(slopes), tuple(torch.zeros_like(a) for a in slopes) if triangles.split else ())
 
 
@@ -172,9 +168,9 @@ def minimise(
         dual = _descend(search, search.converted(dual), steps, goal)
     problem = DualObjective(A, constant, triangles, inputs, torch.float64)
     dual = problem.converted(dual)
-    value, forms, x, _ = problem.bound(dual)
+    value, x, kept = problem.bound(dual)
     extra = allowance(A, constant, triangles, inputs, dual)
-    return Solved(value + extra, dual, x, forms)
+    return Solved(value + extra, dual, x, tuple(form for form, *_ in kept))
 
 
 class DualObjective:
@@ -216,14 +212,13 @@ class DualObjective:
         intercept, touch = one.intercept(array(slope.double()), *self.ends[i], array(above))
         return slope, A.new_tensor(intercept), A.new_tensor(touch)
 
-    def bound(self, dual: Dual) -> tuple[Tensor, tuple[Tensor, ...], Tensor, list]:
-        """Values (N, m), the forms above each hidden layer, maximisers (N, m, n_0), and what the gradient needs."""
-        A, constant, forms = self.A, self.constant, []
+    def bound(self, dual: Dual) -> tuple[Tensor, Tensor, list]:
+        """Values (N, m), maximisers (N, m, n_0), and for each layer the forms above it and what the gradient needs."""
+        A, constant = self.A, self.constant
         kept: list[tuple[Tensor, ...]] = []
         for i in reversed(range(len(self.layers))):
             layer, slope = self.layers[i], self.upper_slope[i]
             one = layer.activation
-            forms.append(A)
             if one != RELU:
                 line = self.lines(i, A, dual.slopes[i])
                 kept.append((A, *line))
@@ -242,7 +237,7 @@ class DualObjective:
         x = self.center + self.reach * A.sign()
         # The maximum is computed by itself: A x with the rounded x would be a little different.
         value = constant + torch.matmul(A, self.center.mT)[..., 0] + torch.matmul(A.abs(), self.reach.mT)[..., 0]
-        return value, tuple(reversed(forms)), x, kept[::-1]
+        return value, x, kept[::-1]
 
     def gradient(self, x: Tensor, kept: list) -> list[Tensor]:
         """Derivatives by the slopes of each layer, then by its split multipliers: (N, m, n_l) each."""
@@ -282,7 +277,7 @@ def _descend(problem: DualObjective, dual: Dual, steps: int, goal: float | None)
         first, second = [torch.zeros_like(v) for v in variables], [torch.zeros_like(v) for v in variables]
         best, best_value = [v.clone() for v in variables], problem.A.new_full(problem.A.shape[:2], torch.inf)
         for k in range(steps + 1):
-            value, _, x, kept = problem.bound(joined(variables))
+            value, x, kept = problem.bound(joined(variables))
             better = value < best_value
             best_value = torch.where(better, value, best_value)
             for kept_best, v in zip(best, variables, strict=True):

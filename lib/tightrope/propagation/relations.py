@@ -97,7 +97,7 @@ def lagrangian_margins(network: FeedForward, region: Ball, label: int, steps: in
         others = torch.arange(A.shape[1]) != label
         A, total, triangles = A[:, others], constant[0, others], found.triangles
         problem = DualObjective(A, total[None], triangles, inputs, torch.float64)
-        kept = problem.bound(problem.converted(found.dual))[3]
+        kept = problem.bound(problem.converted(found.dual))[2]
         for i in reversed(range(len(triangles.layers))):
             form, above, lower_slope = (part[0] for part in kept[i])
             mu = above * problem.upper_slope[i][0] + (form - above) * lower_slope
