@@ -4,7 +4,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import FeedForward
@@ -62,7 +61,7 @@ def test_exact_bounds_are_the_bounds(method, seed):
     """At delta = 0 to float64; and the functions of delta are those of the network whose weights have moved."""
     network, direction = network_and_direction(3, 2, seed)
     low, high = exact_bounds(network, direction, *BOX, method)
-    found = bounds(network, InputSet.boxes(*map(np.array, BOX), dtype=torch.float64), method)
+    found = bounds(network, InputSet.boxes(*map(np.array, BOX)), method)
     assert float(low[0].value) == pytest.approx(float(found.output_lower), rel=1e-12)
     assert float(high[0].value) == pytest.approx(float(found.output_upper), rel=1e-12)
     rest = FeedForward.dense([network.weights[0] + direction / 2**40, *network.weights[1:]], network.biases)
