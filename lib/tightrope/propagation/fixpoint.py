@@ -208,7 +208,8 @@ def fixpoint_bounds(network: MonDEQ, region: Region, method: str = "zonotope") -
     method = known_name("fixpoint method", method, METHODS)
     original = inputs_of(network, region)
     inputs, k = original.scaled()
-    z0 = _center(network, inputs)
+    p = network.width  # the equilibrium at e = 0 has the bias b in place of U x + u
+    z0 = MonDEQ(network.W, np.eye(p), np.zeros(p), network.C, network.c, network.m).equilibrium(inputs.b)
     z, h = _monotone(network, inputs, z0)
     contained, shape = False, None
     if method == "interval":
@@ -230,13 +231,6 @@ def fixpoint_bounds(network: MonDEQ, region: Region, method: str = "zonotope") -
         c, A, B, off = (np.ldexp(array, k) for array in (shape.c, shape.A, shape.B, shape.off))
         shape = StateZonotope(c, A, B, off + inputs.unit * TINY)
     return FixpointBounds(z, h, method, contained, original, shape)
-
-
-def _center(network: MonDEQ, inputs: Inputs) -> np.ndarray:
-    """The equilibrium at e = 0, computed with the bias b in place of U x + u."""
-    eye = np.eye(network.width)
-    injected = MonDEQ(network.W, eye, np.zeros(network.width), network.C, network.c, network.m)
-    return injected.equilibrium(inputs.b)
 
 
 def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Box, Box]:
