@@ -6,7 +6,7 @@ images share them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 from typing import ClassVar, TypeAlias
@@ -108,15 +108,12 @@ class ConvolutionOperator:
         _, height, width = self.output_shape
         return self.filter_bias.repeat_interleave(height * width)
 
-    def _forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        images = x.reshape(-1, *self.input_shape)
-        return conv2d(images, weight, None, self.stride, self.padding).reshape(*x.shape[:-1], -1)
-
     def linear(self, x: Tensor) -> Tensor:
-        return self._forward(x, self.weight)
+        images = x.reshape(-1, *self.input_shape)
+        return conv2d(images, self.weight, None, self.stride, self.padding).reshape(*x.shape[:-1], -1)
 
     def absolute(self, x: Tensor) -> Tensor:
-        return self._forward(x, self.weight.abs())
+        return replace(self, weight=self.weight.abs()).linear(x)
 
     def transpose(self, A: Tensor) -> Tensor:
         # Input pixels beyond the last whole stride are not seen: conv2d's transpose needs to be told how many.
