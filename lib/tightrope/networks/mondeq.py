@@ -59,10 +59,7 @@ class MonDEQ:
             )
         if self.m is None:
             return lambda_min
-        try:
-            m = float(np.asarray(self.m, dtype=np.float64).squeeze())
-        except (TypeError, ValueError) as error:
-            raise NetworkError(f"m is {self.m!r}; it must be one positive number.") from error
+        m = float(weight("m", np.ravel(self.m), (1,))[0])
         if not 0 < m <= lambda_min + MONOTONICITY_SLACK * max(lambda_min, noise):
             raise NetworkError(
                 f"m is {m:.12g}; it must be positive and at most {lambda_min:.12g}, the smallest eigenvalue "
