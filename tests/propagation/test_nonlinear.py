@@ -26,10 +26,10 @@ from tightrope.networks import (
 from tightrope.propagation import alpha, backsubstitution
 from tightrope.propagation.alpha import Triangles
 from tightrope.propagation.bounds import bounds
+from tightrope.propagation.certify import proven_margins
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS, layerwise
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.propagation.margins import proven_margins
 from tightrope.propagation.operators import DenseOperator, operators
 from tightrope.propagation.rounding import allowance
 from tightrope.properties import parse_vnnlib
@@ -121,7 +121,7 @@ def test_the_allowance_counts_the_terms_below_max_pooling(rng):
     layers = operators(network)
     triangles = Triangles(layers[:1], found.lower, found.upper)
     one = torch.ones(1, 1, 1, dtype=torch.float64)
-    assert float(alpha.allowance(one, one[0], triangles, inputs)) > n * unit * terms
+    assert float(alpha.allowance(one, one[0], triangles, inputs, alpha.Dual(()))) > n * unit * terms
 
 
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)

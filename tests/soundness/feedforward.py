@@ -11,12 +11,11 @@ from tests.soundness.pieces import Pieces, TooMany, feedforward_pieces, layer_ma
 from tightrope import relu_proofs
 from tightrope.attacks import Attack
 from tightrope.networks import Dense, FeedForward
-from tightrope.propagation.certify import certify, proven_hidden
+from tightrope.propagation.certify import certify, proven_hidden, proven_margins
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import METHODS as LAYERWISE
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.propagation.margins import proven_margins
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Polytope
 from tightrope.verifiers import robustness

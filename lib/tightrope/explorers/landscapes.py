@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tightrope.explorers.controls import choice, number_slider, page, real_slider
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.outward import at_least
-from tightrope.propagation.ascent import Steps
+from tightrope.propagation.continuity import Steps
 from tightrope.results.jovanovic2022_paradox.common import TITLES
 from tightrope.results.jovanovic2022_paradox.landscapes import POINTS, Ascents, draw_landscape
 from tightrope.workbench.tables import Table

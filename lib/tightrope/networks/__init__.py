@@ -2,17 +2,7 @@
 
 from typing import Any
 
-from tightrope.networks.activations import (
-    ELU,
-    Activation,
-    Arctan,
-    LeakyReLU,
-    MaxPool,
-    ReLU,
-    Sigmoid,
-    Step,
-    Tanh,
-)
+from tightrope.networks.activations import ELU, Activation, Arctan, LeakyReLU, MaxPool, ReLU, Sigmoid, Step, Tanh
 from tightrope.networks.feedforward import FeedForward
 from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
 from tightrope.networks.loading import load
@@ -40,7 +30,6 @@ __all__ = [
     "load",
     "to_module",
 ]
-
 _NEED_TORCH = ("MonDEQModule", "implicit_equilibrium", "to_module")
 
 

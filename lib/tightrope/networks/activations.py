@@ -117,13 +117,10 @@ class Activation:
     def intercept(
         self, slope: np.ndarray, low: np.ndarray, high: np.ndarray, above: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The intercept of the line of this slope above sigma, or below it, outward; and where it touches.
+        """The intercept t (..., m) of the line of this slope above sigma, or below it, outward; and where it touches.
 
-        Returns
-        -------
-        t : (..., m)
-        touch : the shape of slopes
-            A point of the graph with this t, up to rounding: minus the derivative of t by the slope.
+        The second has the shape of slopes: a point of the graph with this t, up to rounding, which is minus the
+        derivative of t by the slope.
 
         Examples
         --------
@@ -160,7 +157,8 @@ class Activation:
 
     def flat(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Slopes 0, so that the lines are an interval, where sigma is curved; its own slope otherwise."""
-        return np.where(self.curved(low, high), 0.0, self.chord(low, high))
+        curved = self.curved(low, high)
+        return np.where(curved if self.windows is None else curved[..., None], 0.0, self.chord(low, high))
 
 
 @dataclass(frozen=True)
@@ -295,12 +293,8 @@ class Step(Activation):
 class MaxPool(Activation):
     """The largest entry of each window of an image, as torch.nn.MaxPool2d; padding counts for nothing.
 
-    Attributes
-    ----------
-    input_shape
-        (channels, height, width) of the preactivations, flattened as everywhere.
-    kernel, stride, padding
-        Of rows and columns, or one integer for both.
+    `input_shape` is (channels, height, width) of the preactivations, flattened as everywhere; `kernel`, `stride` and
+    `padding` are of rows and columns, or one integer for both.
 
     Examples
     --------
@@ -326,9 +320,12 @@ class MaxPool(Activation):
     @property
     def output_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the values."""
-        sizes = zip(self.input_shape[1:], self.padding, self.kernel, self.stride, strict=True)
-        height, width = ((n + 2 * padding - kernel) // stride + 1 for n, padding, kernel, stride in sizes)
+        height, width = ((n + 2 * pad - size) // step + 1 for n, size, step, pad in self._sides())
         return self.input_shape[0], height, width
+
+    def _sides(self) -> zip:
+        """Size, kernel, stride and padding of rows and of columns."""
+        return zip(self.input_shape[1:], self.kernel, self.stride, self.padding, strict=True)
 
     @cached_property
     def windows(self) -> np.ndarray:  # type: ignore[override]
@@ -336,9 +333,7 @@ class MaxPool(Activation):
         index = np.arange(prod(self.input_shape)).reshape(self.input_shape)
         rows, columns = (
             np.clip(np.arange(out)[:, None] * step - pad + np.arange(size), 0, n - 1)
-            for out, step, pad, size, n in zip(
-                self.output_shape[1:], self.stride, self.padding, self.kernel, self.input_shape[1:], strict=True
-            )
+            for out, (n, size, step, pad) in zip(self.output_shape[1:], self._sides(), strict=True)
         )
         return index[:, rows[:, None, :, None], columns[None, :, None, :]].reshape(-1, prod(self.kernel))
 
@@ -370,9 +365,8 @@ class MaxPool(Activation):
 
     def undecided(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         inputs = np.zeros(low.shape, dtype=bool)
-        reached = np.expand_dims(self.curved(low, high), -1) & (
-            self.gathered(high) > self.gathered(low).max(-1, keepdims=True)
-        )
+        reached = self.gathered(high) > self.gathered(low).max(-1, keepdims=True)
+        reached &= self.curved(low, high)[..., None]
         for k in range(reached.shape[-1]):
             np.logical_or.at(inputs.T, self.windows[:, k], reached[..., k].T)
         return inputs
@@ -436,21 +430,11 @@ class MaxPool(Activation):
         """One slope for both lines: that of the entry with the largest middle."""
         return self.best((low + high) / 2, low, high, False)
 
-    def flat(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        return np.where(np.expand_dims(self.curved(low, high), -1), 0.0, self.chord(low, high))
-
 
 #: All kinds by the names that files use.
 ACTIVATIONS: Mapping[str, type[Activation]] = MappingProxyType(
     dict(
-        relu=ReLU,
-        leaky_relu=LeakyReLU,
-        elu=ELU,
-        sigmoid=Sigmoid,
-        tanh=Tanh,
-        arctan=Arctan,
-        step=Step,
-        max_pool=MaxPool,
+        relu=ReLU, leaky_relu=LeakyReLU, elu=ELU, sigmoid=Sigmoid, tanh=Tanh, arctan=Arctan, step=Step, max_pool=MaxPool
     )
 )
 RELU = ReLU()
@@ -477,15 +461,11 @@ def between(count: int, activations: Iterable[Activation]) -> tuple[Activation, 
         raise NetworkError(f"{len(activations)} activations for {count} layers; give one for each two.")
     for i, one in enumerate(activations):
         if not isinstance(one, Activation):
+            known = ", ".join(kind.__name__ for kind in ACTIVATIONS.values())
             raise NetworkError(
-                f"activations[{i}] is a {type(one).__name__}; give one of {', '.join(map(_class_name, ACTIVATIONS))} "
-                "of tightrope.networks."
+                f"activations[{i}] is a {type(one).__name__}; give one of {known} of tightrope.networks."
             )
     return activations
-
-
-def _class_name(name: str) -> str:
-    return ACTIVATIONS[name].__name__
 
 
 def _real(name: str, value: Any, positive: bool = False) -> float:

@@ -132,6 +132,7 @@ class FeedForward:
         Its layers may be those of :data:`tightrope.networks.torch_reader.SUPPORTED`; others are named in the error.
         `input_shape` is (channels, height, width) of the images, or (p0,), and may be left out if the first layer is
         Linear. Weights in single precision are taken as they are; the network computes in double precision.
+
         Examples
         --------
         >>> from torch import nn

@@ -25,10 +25,10 @@ def load(path: PathOrName, m: float | None = None, activation: str | None = None
     file does not state it, `activation` ("relu") for a feed-forward network's state dictionary, which never does.
     """
     if not isinstance(path, str | PathLike):
-        written = (
-            "FeedForward.from_torch(module), FeedForward.from_state_dict(arrays) or FeedForward.from_arrays(arrays)"
+        raise NetworkError(
+            f"path: expected the name of a file, got {type(path).__name__}; write FeedForward.from_torch(module), "
+            "FeedForward.from_state_dict(arrays) or FeedForward.from_arrays(arrays)."
         )
-        raise NetworkError(f"path: expected the name of a file, got {type(path).__name__}; write {written}.")
     path = Path(path)
     suffix = path.suffix.lower()
     if not is_file_name(path):

@@ -10,15 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tightrope.errors import ConvergenceError, NetworkError
-from tightrope.networks.arrays import (
-    PathOrName,
-    batch,
-    hash_arrays,
-    read_npz,
-    read_state_dict,
-    required,
-    weight,
-)
+from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, required, weight
 from tightrope.networks.splitting import peaceman_rachford, peaceman_rachford_step, pivoting
 
 #: Relative slack within which a stated m may exceed the measured one: m is often rounded where it is printed.
@@ -62,15 +54,12 @@ class MonDEQ:
         noise = 1e-12 * self.lipschitz
         if lambda_min <= noise:
             raise NetworkError(
-                f"W is not monotone: the smallest eigenvalue of I - (W + W')/2 is {lambda_min:.6g}; it must "
-                "be positive. Build W as (1 - m) I - A'A + B - B' with m > 0 (MonDEQ.from_factors)."
+                f"W is not monotone: the smallest eigenvalue of I - (W + W')/2 is {lambda_min:.6g}; it must be "
+                "positive. Build W as (1 - m) I - A'A + B - B' with m > 0 (MonDEQ.from_factors)."
             )
         if self.m is None:
             return lambda_min
-        try:
-            m = float(np.asarray(self.m, dtype=np.float64).squeeze())
-        except (TypeError, ValueError) as error:
-            raise NetworkError(f"m is {self.m!r}; it must be one positive number.") from error
+        m = float(weight("m", np.ravel(self.m), (1,))[0])
         if not 0 < m <= lambda_min + MONOTONICITY_SLACK * max(lambda_min, noise):
             raise NetworkError(
                 f"m is {m:.12g}; it must be positive and at most {lambda_min:.12g}, the smallest eigenvalue "
@@ -192,33 +181,26 @@ class MonDEQ:
         return np.asarray(z) @ self.W.T + np.asarray(x) @ self.U.T + self.u
 
     def equilibrium(
-        self,
-        x: ArrayLike,
-        *,
-        tolerance: float = 1e-10,
-        max_iterations: int | None = None,
-        z0: ArrayLike | None = None,
+        self, x: ArrayLike, *, tolerance: float = 1e-10, max_iterations: int | None = None, z0: ArrayLike | None = None
     ) -> np.ndarray:
         """Return the equilibrium z = ReLU(W z + U x + u), (p,) or (N, p), of inputs x (p0,) or (N, p0).
 
-        Parameters
-        ----------
-        tolerance
-            Largest residual ``||z - ReLU(W z + U x + u)||`` of a row, relative to max(1, largest ||z||); rows whose
-            ``U x + u`` is small are scaled up first. The distance to the equilibrium is then at most
-            ``1 + ||W|| / m`` times the residual. If it is not reached: ConvergenceError.
-        max_iterations
-            Of Peaceman-Rachford splitting; 1 000 if left out, and what it does not reach then, as happens for m near 0,
-            is solved by pivoting, to the rounding of one linear system.
-        z0
-            Where to start, (p,) or (N, p), such as the equilibrium of a nearby input; zero if left out.
+        The largest residual ``||z - ReLU(W z + U x + u)||`` of a row is at most the tolerance times max(1, largest
+        ||z||); rows whose ``U x + u`` is small are scaled up first. The distance to the equilibrium is then at most
+        ``1 + ||W|| / m`` times the residual. z0 is where to start, (p,) or (N, p); zero if left out.
+
+        `max_iterations` are of Peaceman-Rachford splitting, and it is a ConvergenceError if they do not reach the
+        tolerance. If left out, what 1 000 do not reach, as happens for m near 0, is solved by pivoting, to the rounding
+        of one linear system.
         """
         rows, single = batch("x", x, self.input_size)
         b, exponents = _scaled(rows @ self.U.T + self.u)
         start = np.zeros_like(b) if z0 is None else np.broadcast_to(batch("z0", z0, self.width)[0], b.shape)
         start = np.ldexp(start, -exponents)
         try:
-            z = peaceman_rachford(*self._resolvent, b, _relu, start, tolerance, max_iterations or 1_000)
+            z = peaceman_rachford(
+                *self._resolvent, b, lambda h: np.maximum(h, 0.0), start, tolerance, max_iterations or 1_000
+            )
         except ConvergenceError:
             if max_iterations is not None:
                 raise
@@ -324,10 +306,6 @@ class MonDEQ:
         shape = len(x), self.classes, self.input_size
         error = np.where(uncertain[:, None, None], np.inf, (error * (1 + 1e-9)).reshape(shape))
         return (w @ self.U).reshape(shape), error
-
-
-def _relu(h: np.ndarray) -> np.ndarray:
-    return np.maximum(h, 0.0)
 
 
 def _scaled(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

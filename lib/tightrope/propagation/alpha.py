@@ -24,7 +24,6 @@ the line of slope a (:meth:`tightrope.networks.activations.Activation.intercept`
 which is the Lagrangian dual of the network's own constraints z = sigma(h) (theorem 4.2).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +35,7 @@ from tightrope.errors import InputError
 from tightrope.networks.activations import RELU, Activation
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS, array, carried, reached, times
-from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator
+from tightrope.propagation.operators import Affine, DenseOperator
 from tightrope.propagation.rounding import PER_NEURON, TINY, pooled
 
 STEPS = 40
@@ -54,19 +53,19 @@ class Triangles:
     layers: tuple[Affine, ...]
     lower: tuple[Tensor, ...]
     upper: tuple[Tensor, ...]
-    split: tuple[Tensor, ...] | None = None
+    split: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [layer.outputs for layer in self.layers]
         for name in ("lower", "upper", "split"):
             found = getattr(self, name)
-            if found is not None and [t.shape[-1] for t in found] != sizes:
+            if [t.shape[-1] for t in found] != sizes and (found or name != "split"):
                 raise InputError(f"{name}: expected sizes {sizes}, got {[tuple(t.shape) for t in found]}.")
 
     def rows(self, chosen: Tensor | slice) -> "Triangles":
         """Those of some problems."""
-        lower, upper = (tuple(t[chosen] for t in side) for side in (self.lower, self.upper))
-        return replace(self, lower=lower, upper=upper, split=self.split and tuple(t[chosen] for t in self.split))
+        sides = (tuple(t[chosen] for t in side) for side in (self.lower, self.upper, self.split))
+        return Triangles(self.layers, *sides)
 
     def alive(self) -> tuple["Triangles", tuple[Tensor | slice, ...]]:
         """Leave out the neurons that are 0 in every problem; also return those of each layer that are kept."""
@@ -76,20 +75,18 @@ class Triangles:
         for i, layer in enumerate(self.layers):
             dead = (self.upper[i] <= 0).all(0)
             dead[:1] &= ~dead.all()  # one stays, so that no tensor is empty
-            above = self.layers[i + 1 : i + 2]  # a convolution takes every neuron below it
-            dense = all(isinstance(one, DenseOperator) for one in (layer, *above))
-            if not (dense and layer.activation == RELU and bool(dead.any())):
-                chosen: Tensor | slice = slice(None)
-            else:
-                chosen = (~dead).nonzero()[:, 0]
+            # A convolution takes every neuron below it.
+            dense = all(isinstance(one, DenseOperator) for one in self.layers[i : i + 2])
+            some = dense and layer.activation == RELU and bool(dead.any())
+            chosen: Tensor | slice = (~dead).nonzero()[:, 0] if some else slice(None)
             if isinstance(layer, DenseOperator):
                 layer = replace(layer, weight=layer.weight[chosen][:, below], bias=layer.bias[chosen])
             layers.append(layer)
             keep.append(chosen)
             below = chosen
-        part = [[t[:, k] for t, k in zip(side, keep, strict=True)] for side in (self.lower, self.upper)]
-        split = None if self.split is None else tuple(t[:, k] for t, k in zip(self.split, keep, strict=True))
-        return Triangles(tuple(layers), tuple(part[0]), tuple(part[1]), split), tuple(keep)
+        sides = (self.lower, self.upper, self.split)
+        kept = (tuple(t[:, k] for t, k in zip(side, keep if side else (), strict=True)) for side in sides)
+        return Triangles(tuple(layers), *kept), tuple(keep)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +97,11 @@ class Dual:
     """
 
     slopes: tuple[Tensor, ...]
-    multipliers: tuple[Tensor, ...] | None = None
+    multipliers: tuple[Tensor, ...] = ()
 
     def rows(self, chosen: Tensor | slice) -> "Dual":
         """Those of some problems."""
-        more = None if self.multipliers is None else tuple(t[chosen] for t in self.multipliers)
-        return Dual(tuple(t[chosen] for t in self.slopes), more)
+        return Dual(*(tuple(t[chosen] for t in side) for side in (self.slopes, self.multipliers)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,17 +122,12 @@ class Solved:
 def start(triangles: Triangles, problems: int, forms: int, kind: str = "deepz") -> Dual:
     """First multipliers: slopes of DeepZ (the chord's) or of CROWN (0 or 1), no split multipliers."""
     slopes = []
-    rule = RELAXATIONS[kind].slopes
-    for layer, low, u in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
-        if layer.activation != RELU:
-            both = torch.tensor(np.stack(rule(layer.activation, array(low), array(u)), -1))
-            slopes.append(both[:, None].expand(problems, forms, *both.shape[1:]).clone())
-            continue
-        chord = (u / (u - low).clamp(min=1e-30)).clamp(0, 1)
-        chosen = chord if kind == "deepz" else (u > -low).to(u)
-        slopes.append(chosen[:, None].expand(problems, forms, -1).clone())
-    more = None if triangles.split is None else tuple(torch.zeros_like(a) for a in slopes)
-    return Dual(tuple(slopes), more)
+    for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
+        lines = RELAXATIONS[kind].lines_of(layer.activation, low, high)
+        both = torch.stack([lines.lower_slope, lines.upper_slope], -1)
+        own = lines.lower_slope if layer.activation == RELU else both
+        slopes.append(own[:, None].expand(problems, forms, *own.shape[1:]).clone())
+    return Dual(tuple(slopes), tuple(torch.zeros_like(a) for a in slopes) if triangles.split else ())
 
 
 def minimise(
@@ -177,9 +168,9 @@ def minimise(
         dual = _descend(search, search.converted(dual), steps, goal)
     problem = DualObjective(A, constant, triangles, inputs, torch.float64)
     dual = problem.converted(dual)
-    value, forms, x, _ = problem.bound(dual)
+    value, x, kept = problem.bound(dual)
     extra = allowance(A, constant, triangles, inputs, dual)
-    return Solved(value + extra, dual, x, forms)
+    return Solved(value + extra, dual, x, tuple(form for form, *_ in kept))
 
 
 class DualObjective:
@@ -193,29 +184,25 @@ class DualObjective:
         self.upper_slope: list[Tensor] = []
         self.intercept: list[Tensor] = []
         self.free: list[Tensor] = []
-        self.sign: list[Tensor | None] = []
+        self.sign = [split[:, None].to(dtype) for split in triangles.split]
         self.limits: list[tuple[Any, Any]] = []  # of slopes
         self.ends: list[tuple[np.ndarray, np.ndarray]] = []
-        splits: Sequence[Tensor | None] = triangles.split or [None] * len(triangles.layers)
+        splits = triangles.split or [torch.zeros_like(low) for low in triangles.lower]
         for layer, low, u, split in zip(self.layers, triangles.lower, triangles.upper, splits, strict=True):
             self.ends.append((array(low)[:, None], array(u)[:, None]))
             self.limits.append((0.0, 1.0) if layer.activation == RELU else _limits(layer.activation, low, u, dtype))
-            on, off = low >= 0, u <= 0
-            if split is not None:
-                on, off = on | (split > 0), (off | (split < 0)) & ~(split > 0)
-            free = ~(on | off)
+            on = (low >= 0) | (split > 0)
+            free = ~(on | (u <= 0) | (split < 0))
             slope = torch.where(free, u / torch.where(free, u - low, torch.ones_like(u)), on.to(u))
             intercept = torch.where(free, -slope * low, torch.zeros_like(u))
             self.upper_slope.append(slope[:, None].to(dtype))
             self.intercept.append(intercept[..., None].to(dtype))
             self.free.append(free[:, None])
-            self.sign.append(None if split is None else split[:, None].to(dtype))
 
     def converted(self, dual: Dual) -> Dual:
         """The multipliers in this precision, inside the limits."""
-        dtype = self.A.dtype
-        more = None if dual.multipliers is None else tuple(t.to(dtype).clamp(min=0) for t in dual.multipliers)
-        pairs = zip(dual.slopes, self.limits, strict=True)
+        pairs, dtype = zip(dual.slopes, self.limits, strict=True), self.A.dtype
+        more = tuple(t.to(dtype).clamp(min=0) for t in dual.multipliers)
         return Dual(tuple(t.to(dtype).clamp(*limits) for t, limits in pairs), more)
 
     def lines(self, i: int, A: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -225,41 +212,35 @@ class DualObjective:
         intercept, touch = one.intercept(array(slope.double()), *self.ends[i], array(above))
         return slope, A.new_tensor(intercept), A.new_tensor(touch)
 
-    def bound(self, dual: Dual) -> tuple[Tensor, tuple[Tensor, ...], Tensor, list]:
-        """Values (N, m), the forms above each hidden layer, maximisers (N, m, n_0), and what the gradient needs."""
-        A, constant, forms = self.A, self.constant, []
+    def bound(self, dual: Dual) -> tuple[Tensor, Tensor, list]:
+        """Values (N, m), maximisers (N, m, n_0), and for each layer the forms above it and what the gradient needs."""
+        A, constant = self.A, self.constant
         kept: list[tuple[Tensor, ...]] = []
         for i in reversed(range(len(self.layers))):
             layer, slope = self.layers[i], self.upper_slope[i]
             one = layer.activation
             if one != RELU:
                 line = self.lines(i, A, dual.slopes[i])
-                forms.append(A)
                 kept.append((A, *line))
                 constant = constant + (A * line[1]).sum(-1)
-                windows = None if one.windows is None else torch.tensor(one.windows)
-                mu = times(A, line[0], windows, layer.outputs)
-                constant = constant + torch.matmul(mu, layer.bias)
-                A = _transposed(layer, mu)
-                continue
-            above = A.clamp(min=0)
-            lower_slope = torch.where(self.free[i], dual.slopes[i], slope)
-            constant = constant + torch.matmul(above, self.intercept[i])[..., 0]
-            forms.append(A)
-            mu = above * slope + (A - above) * lower_slope
-            sign = self.sign[i]
-            if sign is not None and dual.multipliers is not None:
-                mu = mu + sign * dual.multipliers[i]
-            kept.append((A, above, lower_slope))
+                mu = times(A, line[0], None if one.windows is None else torch.tensor(one.windows), layer.outputs)
+            else:
+                above = A.clamp(min=0)
+                lower_slope = torch.where(self.free[i], dual.slopes[i], slope)
+                kept.append((A, above, lower_slope))
+                constant = constant + torch.matmul(above, self.intercept[i])[..., 0]
+                mu = above * slope + (A - above) * lower_slope
+                if self.sign:
+                    mu = mu + self.sign[i] * dual.multipliers[i]
             constant = constant + torch.matmul(mu, layer.bias)
             A = _transposed(layer, mu)
         x = self.center + self.reach * A.sign()
         # The maximum is computed by itself: A x with the rounded x would be a little different.
         value = constant + torch.matmul(A, self.center.mT)[..., 0] + torch.matmul(A.abs(), self.reach.mT)[..., 0]
-        return value, tuple(reversed(forms)), x, kept[::-1]
+        return value, x, kept[::-1]
 
-    def gradient(self, x: Tensor, kept: list) -> tuple[list[Tensor], list[Tensor] | None]:
-        """Derivatives by slopes and by split multipliers: (N, m, n_l) each."""
+    def gradient(self, x: Tensor, kept: list) -> list[Tensor]:
+        """Derivatives by the slopes of each layer, then by its split multipliers: (N, m, n_l) each."""
         slopes, multipliers, z = [], [], x
         for i, layer in enumerate(self.layers):
             h = layer.linear(z.flatten(0, 1)).reshape(*z.shape[:2], layer.outputs) + layer.bias
@@ -270,50 +251,46 @@ class DualObjective:
                 z = slope * of_slope
                 z = (z if windows is None else z.sum(-1)) + intercept
                 A = A if windows is None else A[..., None]
-                used = torch.stack([A < 0, A > 0], -1)
-                slopes.append((A * (of_slope - touch))[..., None] * used)
+                slopes.append((A * (of_slope - touch))[..., None] * torch.stack([A < 0, A > 0], -1))
                 continue
             A, above, lower_slope = kept[i]
             slopes.append((A - above) * h * self.free[i])
-            sign = self.sign[i]
-            if sign is not None:
-                multipliers.append(sign * h)
+            if self.sign:
+                multipliers.append(self.sign[i] * h)
             if i + 1 < len(self.layers):
                 z = torch.where(A > 0, self.upper_slope[i] * h + self.intercept[i].mT, lower_slope * h)
-        return slopes, multipliers or None
+        return slopes + multipliers
 
 
-def _descend(problem: "DualObjective", dual: Dual, steps: int, goal: float | None) -> Dual:
+def _descend(problem: DualObjective, dual: Dual, steps: int, goal: float | None) -> Dual:
     """Projected Adam on slopes and multipliers; returns the best ones seen for each form."""
+    hidden = len(dual.slopes)
+
+    def joined(values: list[Tensor]) -> Dual:
+        return Dual(tuple(values[:hidden]), tuple(values[hidden:]))
+
     with torch.no_grad():
-        variables = [t.clone() for t in (*dual.slopes, *(dual.multipliers or ()))]
-        hidden = len(dual.slopes)
+        variables = [t.clone() for t in (*dual.slopes, *dual.multipliers)]
         size = problem.A.abs().amax(-1, keepdim=True)  # multipliers are of the size of their form
         lengths: list[Any] = [SLOPE_STEP * (most - least) for least, most in problem.limits]
         lengths += [SPLIT_STEP * size] * (len(variables) - hidden)
         first, second = [torch.zeros_like(v) for v in variables], [torch.zeros_like(v) for v in variables]
-        best, best_value = [v.clone() for v in variables], None
+        best, best_value = [v.clone() for v in variables], problem.A.new_full(problem.A.shape[:2], torch.inf)
         for k in range(steps + 1):
-            current = Dual(tuple(variables[:hidden]), tuple(variables[hidden:]) if dual.multipliers else None)
-            value, _, x, kept = problem.bound(current)
-            if best_value is None:
-                best_value = value.clone()
-            else:
-                better = value < best_value
-                best_value = torch.where(better, value, best_value)
-                for kept_best, v in zip(best, variables, strict=True):
-                    torch.where(better.reshape(*better.shape, *[1] * (v.ndim - 2)), v, kept_best, out=kept_best)
+            value, x, kept = problem.bound(joined(variables))
+            better = value < best_value
+            best_value = torch.where(better, value, best_value)
+            for kept_best, v in zip(best, variables, strict=True):
+                torch.where(better.reshape(*better.shape, *[1] * (v.ndim - 2)), v, kept_best, out=kept_best)
             if k == steps or (goal is not None and bool((best_value < goal).all())):
                 break
-            slopes, multipliers = problem.gradient(x, kept)
-            gradients = slopes + (multipliers or [])
-            for j, (v, g, length) in enumerate(zip(variables, gradients, lengths, strict=True)):
+            for j, (v, g, length) in enumerate(zip(variables, problem.gradient(x, kept), lengths, strict=True)):
                 first[j].mul_(0.9).add_(g, alpha=0.1)
                 second[j].mul_(0.99).addcmul_(g, g, value=0.01)
                 move = first[j] / (1 - 0.9 ** (k + 1)) / ((second[j] / (1 - 0.99 ** (k + 1))).sqrt() + 1e-12)
                 v.sub_(move * length * DECAY**k)
                 v.clamp_(*problem.limits[j] if j < hidden else (0,))
-        return Dual(tuple(best[:hidden]), tuple(best[hidden:]) if dual.multipliers else None)
+        return joined(best)
 
 
 def _transposed(layer: Affine, mu: Tensor) -> Tensor:
@@ -324,12 +301,8 @@ def _transposed(layer: Affine, mu: Tensor) -> Tensor:
 
 
 def _to(layer: Affine, dtype: torch.dtype) -> Affine:
-    if layer.bias.dtype == dtype:
-        return layer
     if isinstance(layer, DenseOperator):
-        return replace(layer, weight=layer.weight.to(dtype), bias=layer.bias.to(dtype), parts=())
-    if not isinstance(layer, ConvolutionOperator):
-        raise InputError(f"layers: expected operators of this package, got {type(layer).__name__}.")
+        return replace(layer, weight=layer.weight.to(dtype), bias=layer.bias.to(dtype))
     return replace(layer, weight=layer.weight.to(dtype), filter_bias=layer.filter_bias.to(dtype))
 
 
@@ -339,33 +312,24 @@ def _limits(one: Activation, low: Tensor, high: Tensor, dtype: torch.dtype) -> t
     return torch.tensor(least[:, None, ..., None], dtype=dtype), torch.tensor(most[:, None, ..., None], dtype=dtype)
 
 
-def sizes(triangles: Triangles, inputs: InputSet) -> list[tuple[Tensor, Tensor]]:
-    """For each hidden layer, what |h| is summed from and a bound on the size of what z stands for, (N, n_l) each.
+def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dual: Dual) -> Tensor:
+    """What to add to bounds (N, m) computed in float64 so that rounding cannot have made them too small.
 
-    As in :func:`tightrope.propagation.rounding.allowance`: absolute values everywhere, and slopes at their largest.
+    As in :func:`tightrope.propagation.rounding.allowance`: for each layer what |h| is summed from and the size of what
+    z stands for, with absolute values everywhere, and slopes at their largest.
     """
-    size, found = torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY, []
-    below = torch.ones_like(size[:, :1])
+    size, values = torch.maximum(inputs.lower.abs(), inputs.upper.abs()) + TINY, []
+    below = 1 + size.sum(1, keepdim=True)
     for layer, low, high in zip(triangles.layers, triangles.lower, triangles.upper, strict=True):
-        below = below + size.sum(1, keepdim=True)
-        value = layer.absolute(size) + layer.bias.abs() + TINY * below
+        values.append(layer.absolute(size) + layer.bias.abs() + TINY * below)
         one = layer.activation
-        size = carried(one, value, low, high) + 2 * reached(one, low, high)
+        size = carried(one, values[-1], low, high) + 2 * reached(one, low, high)
         if one == RELU:
             size = size * (high > 0)  # 0 stands for 0
-        found.append((value, size))
-    return found
-
-
-def allowance(A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, dual: Dual | None = None) -> Tensor:
-    """What to add to bounds (N, m) computed in float64 so that rounding cannot have made them too small."""
-    found = sizes(triangles, inputs)
+        below = below + size.sum(1, keepdim=True)
     terms = sum(layer.inputs + pooled(layer) + PER_NEURON for layer in triangles.layers)
     operations = 2 * terms + A.shape[-1] + PER_NEURON
-    below = torch.maximum(inputs.lower.abs(), inputs.upper.abs()).sum(1, keepdim=True)
-    below = 1 + below + sum(size.sum(1, keepdim=True) for _, size in found)
-    total = torch.matmul(A.abs(), found[-1][1][..., None])[..., 0] + constant.abs() + TINY * below
-    if dual is not None and dual.multipliers is not None:
-        for beta, (value, _) in zip(dual.multipliers, found, strict=True):
-            total = total + torch.matmul(beta, value[..., None])[..., 0]
+    total = torch.matmul(A.abs(), size[..., None])[..., 0] + constant.abs() + TINY * below
+    for beta, value in zip(dual.multipliers, values, strict=False):  # without splits there are none
+        total = total + torch.matmul(beta, value[..., None])[..., 0]
     return 4 * operations * (torch.finfo(torch.float64).eps / 2) * total

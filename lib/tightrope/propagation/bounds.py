@@ -12,7 +12,7 @@ from tightrope.networks.activations import RELU
 from tightrope.propagation.backsubstitution import layer_bounds, upper_bounds
 from tightrope.propagation.inputs import InputSet, box_range
 from tightrope.propagation.lines import Lines, Relaxation, array, carried, image, relaxation
-from tightrope.propagation.operators import Affine, interval, only_relu, operators
+from tightrope.propagation.operators import Affine, interval, operators
 from tightrope.propagation.rounding import allowance
 
 
@@ -43,26 +43,16 @@ def bounds(
 ) -> Bounds:
     """Bound a network on N regions, up to rounding: :func:`tightrope.propagation.rounding.allowance` makes it a proof.
 
-    Parameters
-    ----------
-    network
-        A network, or its operators (differentiable where their tensors need gradients).
-    inputs
-        The regions; their dtype is that of the computation.
-    method
-        A relaxation's name: box, hbox, hbox_back, crown_ibp, deepz, crown, crown_0.
-    labels
-        The true labels (N,); bounds of the margins are then computed.
-    elision
-        Whether F_k - F_label is bounded as one form, merged with the last layer. Otherwise the margin's bound is the
-        upper bound of F_k minus the lower bound of F_label.
-    hidden
-        Bounds (lower, upper) of hidden preactivations that are known already, from the first layer on; only the rest is
-        computed.
+    The network, or its operators, is differentiated where its tensors need gradients; the dtype is that of the regions.
+    The method is a relaxation's name: box, hbox, hbox_back, crown_ibp, deepz, crown, crown_0. With the true labels (N,)
+    the margins are bounded: with `elision` F_k - F_label as one form, merged with the last layer, otherwise as the
+    upper bound of F_k minus the lower bound of F_label. `hidden` are bounds (lower, upper) of hidden preactivations
+    that are known already, from the first layer on; only the rest is computed.
+
     Examples
     --------
     >>> network = FeedForward.dense(weights=([[1.0], [1.0]], [[1.0, -1.0]]), biases=([0.0, 0.0], [0.0]))
-    >>> region = InputSet(torch.tensor([[-1.0]], dtype=torch.float64), torch.tensor([[1.0]], dtype=torch.float64))
+    >>> region = InputSet.boxes([-1.0], [1.0])
     >>> [float(bounds(network, region, name).output_upper) for name in ("box", "deepz", "crown")]
     [1.0, 0.5, 1.0]
     """
@@ -95,10 +85,9 @@ class Hidden:
         self.upper: list[Tensor] = []
         self._radius: Tensor | None = None  # of the activations, for an uncorrelated relaxation
 
-    def add(self, layer: Affine, known: tuple[Tensor, Tensor] | None = None) -> None:
-        """Put one layer and its nonlinearity on top, with bounds that are computed here if they are not known."""
+    def add(self, layer: Affine, low: Tensor, high: Tensor) -> None:
+        """Put one layer with bounds of its preactivations and its nonlinearity on top."""
         radius = None if self._radius is None else layer.absolute(self._radius)
-        low, high = known or self.next(layer, hidden=True)
         self.layers.append(layer)
         self.lower.append(low)
         self.upper.append(high)
@@ -154,15 +143,29 @@ def hidden_bounds(
     """
     below = Hidden(inputs, chosen)
     pairs = [] if known is None else list(zip(*known, strict=True))
-    exact = only_relu(layers)
+    exact = all(layer.activation == RELU for layer in layers[:-1])
     for i, layer in enumerate(layers[:-1]):
-        ends = pairs[i] if i < len(pairs) else None
-        if ends is None and not exact:
-            low, high = below.next(layer, hidden=True)
+        low, high = pairs[i] if i < len(pairs) else below.next(layer, hidden=True)
+        if i >= len(pairs) and not exact:
             extra = allowance(layers[: i + 1], inputs, below)
-            ends = low - extra, high + extra
-        below.add(layer, ends)
+            low, high = low - extra, high + extra
+        below.add(layer, low, high)
     return below
+
+
+def best_hidden(
+    layers: Sequence[Affine], inputs: InputSet, methods: Sequence[str]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Lower and upper bounds (N, n_i) of all hidden layers, the best of several relaxations, rounding included."""
+    hidden = range(len(layers) - 1)
+    low, high = [torch.tensor(-torch.inf)] * len(hidden), [torch.tensor(torch.inf)] * len(hidden)
+    for method in methods:
+        found = hidden_bounds(layers, inputs, relaxation(method))
+        for i in hidden:  # an allowance is for the largest error in the layer above those it is given
+            extra = allowance(layers[: i + 1], inputs, found)
+            low[i] = torch.maximum(low[i], found.lower[i] - extra)
+            high[i] = torch.minimum(high[i], found.upper[i] + extra)
+    return tuple(low), tuple(high)
 
 
 def specification(last: Affine, labels: Tensor) -> tuple[Tensor, Tensor]:

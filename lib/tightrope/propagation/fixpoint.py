@@ -107,15 +107,7 @@ class StateZonotope:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The ball as h = W z + b + V e with ||e|| <= 1.
-
-    Attributes
-    ----------
-    norm
-        Of e.
-    rounding
-        (p,) how far V e + b can be from U x + u, neuron by neuron.
-    """
+    """The ball as h = W z + b + V e with ||e|| <= 1 in `norm`; V e + b is off U x + u by at most `rounding` (p,)."""
 
     b: np.ndarray
     V: np.ndarray
@@ -150,18 +142,10 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class FixpointBounds:
-    """Bounds on the equilibrium z and the preactivation h of every input of a ball.
+    """Bounds on the equilibrium z and the preactivation h, (p,) each, of every input of the ball `inputs`.
 
-    Attributes
-    ----------
-    z, h
-        (p,) each.
-    method
-        One of :data:`METHODS`.
-    contained
-        Whether a containment check succeeded; if not, the bounds come from strong monotonicity and contraction alone.
-    inputs, zonotope
-        The ball, and z as a zonotope over it, or None.
+    `contained` says whether a containment check succeeded; if not, the bounds come from strong monotonicity and
+    contraction alone. `zonotope` is z over the ball, or None; the method is one of :data:`METHODS`.
     """
 
     z: Box
@@ -219,14 +203,13 @@ def _rounding(network: MonDEQ, origin: np.ndarray, V: np.ndarray) -> np.ndarray:
 def fixpoint_bounds(network: MonDEQ, region: Region, method: str = "zonotope") -> FixpointBounds:
     """Bounds on z and h over a ball; a function of its arguments only, so that a checker can compute them again.
 
-    Raises
-    ------
-    UnknownNameError, RegionError
+    UnknownNameError for another method, RegionError for a region that is no ball of the network's inputs.
     """
     method = known_name("fixpoint method", method, METHODS)
     original = inputs_of(network, region)
     inputs, k = original.scaled()
-    z0 = _center(network, inputs)
+    p = network.width  # the equilibrium at e = 0 has the bias b in place of U x + u
+    z0 = MonDEQ(network.W, np.eye(p), np.zeros(p), network.C, network.c, network.m).equilibrium(inputs.b)
     z, h = _monotone(network, inputs, z0)
     contained, shape = False, None
     if method == "interval":
@@ -248,13 +231,6 @@ def fixpoint_bounds(network: MonDEQ, region: Region, method: str = "zonotope") -
         c, A, B, off = (np.ldexp(array, k) for array in (shape.c, shape.A, shape.B, shape.off))
         shape = StateZonotope(c, A, B, off + inputs.unit * TINY)
     return FixpointBounds(z, h, method, contained, original, shape)
-
-
-def _center(network: MonDEQ, inputs: Inputs) -> np.ndarray:
-    """The equilibrium at e = 0, computed with the bias b in place of U x + u."""
-    eye = np.eye(network.width)
-    injected = MonDEQ(network.W, eye, np.zeros(network.width), network.C, network.c, network.m)
-    return injected.equilibrium(inputs.b)
 
 
 def _monotone(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> tuple[Box, Box]:
@@ -300,16 +276,11 @@ def _interval_containment(network: MonDEQ, inputs: Inputs, z0: np.ndarray) -> Bo
         image = _interval_step(network, inputs, box)
         if not np.isfinite(image.upper).all() or image.upper.max() > 1e9 * (1 + np.abs(z0).max()):
             return None
-        if contains_box(box, image):
+        if box.contains(np.array([image.lower, image.upper])).all():
             return image
         grow = 0.1 * image.width + 1e-3 * (1 + np.abs(z0).max())
         box = Box(np.maximum(image.lower - grow, 0), image.upper + grow)
     return None
-
-
-def contains_box(box: Box, image: Box) -> bool:
-    """Whether `image` lies in `box`."""
-    return bool(((image.lower >= box.lower) & (image.upper <= box.upper)).all())
 
 
 def _interval_contraction(network: MonDEQ, inputs: Inputs, z: Box, h: Box) -> tuple[Box, Box]:

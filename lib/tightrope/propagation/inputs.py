@@ -42,25 +42,25 @@ class InputSet:
             raise RegionError("lower, upper: a lower bound is above its upper bound, or one of them is nan.")
 
     @classmethod
-    def boxes(cls, lower: ArrayLike, upper: ArrayLike, dtype: torch.dtype = torch.float64) -> "InputSet":
-        """Return the boxes between rows of arrays (N, n), or one box of vectors (n,)."""
-        low, high = (torch.tensor(np.atleast_2d(side), dtype=dtype) for side in (lower, upper))
+    def boxes(cls, lower: ArrayLike, upper: ArrayLike) -> "InputSet":
+        """Return the boxes between rows of arrays (N, n), or one box of vectors (n,), in float64."""
+        low, high = (torch.tensor(np.atleast_2d(side), dtype=torch.float64) for side in (lower, upper))
         return cls(low, high)
 
     @classmethod
-    def from_balls(cls, regions: Sequence[Region], dtype: torch.dtype = torch.float64) -> "InputSet":
-        """Return the regions of a batch; what is no ball of a norm 1, 2 or inf by its enclosure."""
+    def from_balls(cls, regions: Sequence[Region]) -> "InputSet":
+        """Return the regions of a batch in float64; what is no ball of a norm 1, 2 or inf by its enclosure."""
         balls = [region.enclosure()[0] for region in regions]
         norms = {ball.norm for ball in balls}
         if len(norms) != 1:
             raise RegionError(f"regions: norms {sorted(norms)} in one batch; give balls of one norm.")
-        boxes = [ball.bounding_box() for ball in balls]
-        lower, upper = (torch.tensor(np.stack(side), dtype=dtype) for side in zip(*boxes, strict=True))
+        boxes = cls.boxes(*zip(*(ball.bounding_box() for ball in balls), strict=True))
         (norm,) = norms
         if norm == INFINITY:
-            return cls(lower, upper)
-        center = torch.tensor(np.stack([ball.center for ball in balls]), dtype=dtype)
-        return cls(lower, upper, center, torch.tensor([ball.radius for ball in balls], dtype=dtype), norm)
+            return boxes
+        center = torch.tensor(np.stack([ball.center for ball in balls]), dtype=torch.float64)
+        radius = torch.tensor([ball.radius for ball in balls], dtype=torch.float64)
+        return cls(boxes.lower, boxes.upper, center, radius, norm)
 
     def __len__(self) -> int:
         return len(self.lower)
@@ -70,17 +70,14 @@ class InputSet:
         """The number of inputs of one region."""
         return self.lower.shape[1]
 
-    def rows(self, chosen: slice | Tensor) -> "InputSet":
-        """Return the regions of some images: a slice, a mask or indices."""
-        return self._mapped(lambda tensor: tensor[chosen])
-
-    def double(self) -> "InputSet":
-        """Return these regions in float64."""
-        return self._mapped(Tensor.double)
-
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "InputSet":
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "InputSet":
+        """Return the regions whose tensors are those of these, changed: other types, or some of the rows."""
         center, radius = (None if t is None else change(t) for t in (self.center, self.radius))
         return InputSet(change(self.lower), change(self.upper), center, radius, self.norm)
+
+    def rows(self, chosen: slice | Tensor) -> "InputSet":
+        """Return the regions of some images: a slice, a mask or indices."""
+        return self.mapped(lambda tensor: tensor[chosen])
 
     def range(self, A: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds (N, m) of A x for forms A (N or 1, m, n): exact for a box or an unclipped ball.
@@ -90,11 +87,10 @@ class InputSet:
         low, high = box_range(A, self.lower, self.upper)
         if self.radius is None or self.center is None:
             return low, high
+        dual = torch.linalg.vector_norm(A, ord=2 if self.norm == 2 else INFINITY, dim=-1)
         if self.norm == 2:  # squares below the smallest number are lost, so that their root is off by up to this much
-            lost = (A.shape[-1] * torch.finfo(A.dtype).tiny * torch.finfo(A.dtype).eps) ** 0.5
-            dual = (torch.linalg.vector_norm(A, dim=-1) + lost) * self.radius[:, None]
-        else:
-            dual = torch.linalg.vector_norm(A, ord=INFINITY, dim=-1) * self.radius[:, None]
+            dual = dual + (A.shape[-1] * torch.finfo(A.dtype).tiny * torch.finfo(A.dtype).eps) ** 0.5
+        dual = dual * self.radius[:, None]
         at = torch.matmul(A, self.center[..., None])[..., 0]
         return torch.maximum(low, at - dual), torch.minimum(high, at + dual)
 

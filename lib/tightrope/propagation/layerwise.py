@@ -25,10 +25,10 @@ from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.propagation.alpha import STEPS, Dual, Triangles, minimise, start
 from tightrope.propagation.backsubstitution import LARGEST
-from tightrope.propagation.bounds import Bounds, bounds, specification
+from tightrope.propagation.bounds import best_hidden, specification
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import Affine, DenseOperator, operators
-from tightrope.propagation.rounding import TINY, allowance, composed
+from tightrope.propagation.rounding import TINY, composed
 
 METHODS = ("lp-greedy", "lp-last", "lp-all")
 #: Regions that are optimised together: forms of more leave the cache, and fewer neurons are 0 in all of them.
@@ -71,30 +71,18 @@ class Layerwise:
 
 
 def layerwise(
-    network: FeedForward | Sequence[Affine],
-    inputs: InputSet,
-    label: int,
-    method: str = "lp-all",
-    *,
-    steps: int = STEPS,
-    dtype: torch.dtype = torch.float32,
-    decide: bool = False,
-    keep: bool = False,
+    network: FeedForward | Sequence[Affine], inputs: InputSet, label: int, method: str = "lp-all", **options: Any
 ) -> Layerwise:
-    """Bound the margins of one region, a box, for the true label, by lp-greedy, lp-last or lp-all.
-
-    `steps` and `dtype` are those of the ascent for each layer's forms: more steps are tighter, any number is sound.
-    With `decide` it stops where the sign is known: with the bounds of CROWN and DeepZ where these suffice. With `keep`
-    the slopes of the hidden layers' bounds are returned too, as a proof needs them.
+    """Bound the margins of one region, a box, for the true label; options as :func:`layerwise_each`.
 
     Examples
     --------
     >>> network = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0], [0.0, 0.0]]), ([0.0, 0.0], [0.0, 0.7]))
-    >>> box = InputSet(torch.tensor([[-1.0]]).double(), torch.tensor([[1.0]]).double())
+    >>> box = InputSet.boxes([-1.0], [1.0])
     >>> [round(float(layerwise(network, box, 1, name).margins[0]), 6) for name in METHODS]
     [0.3, 0.3, 0.3]
     """
-    return layerwise_each(network, inputs, [label], method, steps=steps, dtype=dtype, decide=decide, keep=keep)[0]
+    return layerwise_each(network, inputs, [label], method, **options)[0]
 
 
 def layerwise_each(
@@ -108,41 +96,42 @@ def layerwise_each(
     decide: bool = False,
     keep: bool = False,
 ) -> list[Layerwise]:
-    """Bound the margins of N regions together: the bounds of :func:`layerwise`, and the same arguments, (N,) labels."""
+    """Bound the margins of N boxes for their true labels (N,) by lp-greedy, lp-last or lp-all.
+
+    `steps` and `dtype` are those of the ascent for each layer's forms: more steps are tighter, any number is sound.
+    With `decide` it stops where the sign is known: with the bounds of CROWN and DeepZ where these suffice. With `keep`
+    the slopes of the hidden layers' bounds are returned too, as a proof needs them.
+    """
     method = known_name("method", method, METHODS)
     layers = operators(network)
     truth = torch.as_tensor(labels)
     if len(inputs) > TOGETHER:
-        options: dict[str, Any] = {"steps": steps, "dtype": dtype, "decide": decide, "keep": keep}
+        same: dict[str, Any] = {"steps": steps, "dtype": dtype, "decide": decide, "keep": keep}
         groups = torch.arange(len(inputs)).split(TOGETHER)
-        return [one for g in groups for one in layerwise_each(layers, inputs.rows(g), truth[g], method, **options)]
+        return [one for g in groups for one in layerwise_each(layers, inputs.rows(g), truth[g], method, **same)]
     with torch.no_grad():
-        loose = bounds(layers, inputs, "deepz", truth)
-        triangles = _widened(layers[:-1], loose.lower, loose.upper, inputs)
+        hidden = best_hidden(layers, inputs, ("deepz", "crown") if method == "lp-all" else ("deepz",))
+        triangles = Triangles(layers[:-1], *hidden)
         A, constant = specification(layers[-1], truth)
         others = torch.arange(layers[-1].outputs) != truth[:, None]
         A, constant = A[others].reshape(len(A), -1, A.shape[2]), constant[others].reshape(len(A), -1)
-        goal = 0.0 if decide else None
+        options: dict[str, Any] = {"dtype": dtype, "goal": 0.0 if decide else None}
 
         def margins(rows: Tensor, triangles: Triangles, steps: int) -> list[Layerwise]:
             own_inputs = inputs.rows(rows)
             inexact = 2.01 * composed(layers, own_inputs, triangles).max(1, keepdim=True).values
-            part = A[rows], constant[rows] + inexact, triangles, own_inputs
-            margin, dual, points = _margins(*part, steps=steps, dtype=dtype, goal=goal)
+            margin, dual, points = _margins(A[rows], constant[rows] + inexact, triangles, own_inputs, steps, **options)
             every = torch.zeros(others[rows].shape, dtype=torch.float64)
             every[others[rows]] = margin.flatten()
-            one = [slice(j, j + 1) for j in range(len(rows))]
-            own = [(triangles.rows(j), dual.rows(j)) for j in one]
+            parts = [(triangles.rows(j), dual.rows(j)) for j in torch.arange(len(rows)).split(1)]
             return [
-                Layerwise(t, every[j], int(truth[i]), d, points[j])
-                for j, (i, (t, d)) in enumerate(zip(rows, own, strict=True))
+                Layerwise(part, own, int(label), multipliers, at)
+                for (part, multipliers), own, label, at in zip(parts, every, truth[rows], points, strict=True)
             ]
 
         rows = torch.arange(len(inputs))
         if method != "lp-all":
             return margins(rows, triangles, steps if method == "lp-last" else 0)
-        crown = bounds(layers, inputs, "crown", truth)
-        triangles = intersect(triangles, _widened(layers[:-1], crown.lower, crown.upper, inputs))
         found: list[Layerwise] = []
         if decide:
             found = margins(rows, triangles, steps // 2)
@@ -152,14 +141,14 @@ def layerwise_each(
             triangles = triangles.rows(rows)
         kept: list[list[Tightened]] = [[] for _ in rows]
         for i in range(1, len(layers) - 1):
-            triangles = tighten(triangles, i, inputs.rows(rows), steps=steps, dtype=dtype, kept=kept if keep else None)
+            triangles = tighten(triangles, i, inputs.rows(rows), kept if keep else [], steps=steps, dtype=dtype)
         last = margins(rows, triangles, 2 * steps)
         better = {int(i): replace(one, hidden=tuple(own)) for i, one, own in zip(rows, last, kept, strict=True)}
         return [better[i] if i in better else found[i] for i in range(len(inputs))]
 
 
 def _margins(
-    A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, *, steps: int, **options: Any
+    A: Tensor, constant: Tensor, triangles: Triangles, inputs: InputSet, steps: int, **options: Any
 ) -> tuple[Tensor, Dual, Tensor]:
     """Proven bounds (N, m) of forms of the last activations, their multipliers, and points (N, m, n_0)."""
     if not triangles.layers:  # an affine network: exact
@@ -168,24 +157,17 @@ def _margins(
         points = torch.where(A > 0, inputs.upper[:, None], inputs.lower[:, None])
         return constant + inputs.maximum(A) + rounding, Dual(()), points
     reduced, keep = triangles.alive()
-    part, first = A[..., keep[-1]], start(reduced, len(A), A.shape[1], "crown" if steps else "deepz")
-    found = minimise(part, constant, reduced, inputs, first=first, steps=steps, **options)
-    kept = zip(found.dual.slopes, keep, _sizes(triangles), strict=True)
-    return found.bound, Dual(tuple(_filled(*one) for one in kept)), found.points
+    first = start(reduced, len(A), A.shape[1], "crown" if steps else "deepz")
+    found = minimise(A[..., keep[-1]], constant, reduced, inputs, first=first, steps=steps, **options)
+    return found.bound, Dual(_filled(found.dual.slopes, keep, triangles.layers)), found.points
 
 
 def tighten(
-    triangles: Triangles,
-    i: int,
-    inputs: InputSet,
-    *,
-    steps: int = STEPS,
-    dtype: torch.dtype = torch.float32,
-    kept: list[list[Tightened]] | None = None,
+    triangles: Triangles, i: int, inputs: InputSet, kept: Sequence[list[Tightened]] = (), **options: Any
 ) -> Triangles:
     """Improve the bounds of the unstable neurons of hidden layer i of N problems by the triangles below it.
 
-    What proves them is appended to `kept` (N lists), if given.
+    What proves them is appended to `kept` (N lists), if given; the options are those of :func:`minimise`.
     """
     layer, lower, upper = triangles.layers[i], triangles.lower[i].clone(), triangles.upper[i].clone()
     below = Triangles(triangles.layers[:i], triangles.lower[:i], triangles.upper[:i])
@@ -198,53 +180,29 @@ def tighten(
     group = max(1, LARGEST // (2 * widest * len(inputs)))
     for rows in order.split(group, 1) if order.shape[1] else ():
         W, b = _rows(layer, rows)[..., keep[-1]], layer.bias[rows]
-        forms, constant = torch.cat([W, -W], 1), torch.cat([b, -b], 1)
-        found = minimise(forms, constant, reduced, inputs, steps=steps, dtype=dtype)
+        found = minimise(torch.cat([W, -W], 1), torch.cat([b, -b], 1), reduced, inputs, **options)
         high, low = (side + inexact.gather(1, rows) for side in found.bound.split(rows.shape[1], 1))
         upper.scatter_(1, rows, torch.minimum(upper.gather(1, rows), high))
         lower.scatter_(1, rows, torch.maximum(lower.gather(1, rows), -low))
-        for n, own in enumerate(kept or ()):
+        for n, own in enumerate(kept):
             open_ = unstable[n, rows[n]]
-            slopes = [
-                _filled(a[n][open_.repeat(2)], k, s)
-                for a, k, s in zip(found.dual.slopes, keep, _sizes(below), strict=True)
-            ]
-            own += [Tightened(i, rows[n, open_], tuple(slopes))] if len(slopes[0]) else []
+            slopes = _filled([a[n][open_.repeat(2)] for a in found.dual.slopes], keep, below.layers)
+            own += [Tightened(i, rows[n, open_], slopes)] if len(slopes[0]) else []
     upper = torch.maximum(upper, lower)  # where the neuron is a constant, rounding may have crossed them
-    sides = [list(triangles.lower), list(triangles.upper)]
-    sides[0][i], sides[1][i] = lower, upper
-    return replace(triangles, lower=tuple(sides[0]), upper=tuple(sides[1]))
+    lowers = (*triangles.lower[:i], lower, *triangles.lower[i + 1 :])
+    return replace(triangles, lower=lowers, upper=(*triangles.upper[:i], upper, *triangles.upper[i + 1 :]))
 
 
-def intersect(first: Triangles, second: Triangles) -> Triangles:
-    """The better of two bounds of each neuron."""
-    lower = tuple(torch.maximum(a, b) for a, b in zip(first.lower, second.lower, strict=True))
-    upper = tuple(torch.minimum(a, b) for a, b in zip(first.upper, second.upper, strict=True))
-    return replace(first, lower=lower, upper=upper)
-
-
-def _sizes(triangles: Triangles) -> list[int]:
-    return [layer.outputs for layer in triangles.layers]
-
-
-def _filled(slopes: Tensor, keep: Tensor | slice, size: int) -> Tensor:
-    """Slopes of all neurons from those of the kept ones."""
-    if isinstance(keep, slice):
-        return slopes
-    whole = torch.zeros(*slopes.shape[:-1], size, dtype=slopes.dtype)
-    whole[..., keep] = slopes
-    return whole
-
-
-def _widened(layers: Sequence[Affine], lower: Sequence[Tensor], upper: Sequence[Tensor], inputs: InputSet) -> Triangles:
-    """Bounds of hidden layers, moved apart by what rounding can have cost."""
-    low, high = [], []
-    for i, (least, most) in enumerate(zip(lower, upper, strict=True)):
-        # The allowance of :mod:`rounding` is for the largest margin of the layer above those it is given.
-        extra = allowance(layers[: i + 1], inputs, Bounds(tuple(lower[:i]), tuple(upper[:i])))
-        low.append(least - extra)
-        high.append(most + extra)
-    return Triangles(tuple(layers), tuple(low), tuple(high))
+def _filled(slopes: Sequence[Tensor], keep: Sequence[Tensor | slice], layers: Sequence[Affine]) -> tuple[Tensor, ...]:
+    """Slopes of all neurons of each layer from those of the kept ones."""
+    found = []
+    for own, chosen, layer in zip(slopes, keep, layers, strict=True):
+        if isinstance(chosen, Tensor):
+            whole = torch.zeros(*own.shape[:-1], layer.outputs, dtype=own.dtype)
+            whole[..., chosen] = own
+            own = whole
+        found.append(own)
+    return tuple(found)
 
 
 def _rows(layer: Affine, rows: Tensor) -> Tensor:

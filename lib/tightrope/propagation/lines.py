@@ -13,7 +13,7 @@ intercepts that make them lines:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -66,49 +66,36 @@ class Lines:
         return Lines(lower, least, upper, most, self.windows, self.inputs)
 
 
-def _chord(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Positive, unstable, the chord's slope u / (u - l) and minus its l times slope (0 where not unstable)."""
-    positive = (low >= 0).to(low)
-    unstable = (low < 0) & (high > 0)
-    # The division is only made where it is meant, or its gradient would be nan elsewhere.
-    width = torch.where(unstable, high - low, torch.ones_like(high))
-    slope = torch.where(unstable, high / width, torch.zeros_like(high))
-    return positive, unstable, slope, -slope * low
-
-
 def hbox_lines(low: Tensor, high: Tensor) -> Lines:
     """0 <= z <= u where unstable."""
-    positive, unstable, _, _ = _chord(low, high)
-    zero = torch.zeros_like(high)
-    return Lines(positive, zero, positive, torch.where(unstable, high, zero))
+    positive, zero = (low >= 0).to(low), torch.zeros_like(high)
+    return Lines(positive, zero, positive, torch.where((low < 0) & (high > 0), high, zero))
 
 
 def hbox_middle(low: Tensor, high: Tensor) -> Lines:
     """z = u / 2 where unstable: the middle of hBox's interval, whose half-width u / 2 is carried by itself."""
-    positive, unstable, _, _ = _chord(low, high)
-    middle = torch.where(unstable, high / 2, torch.zeros_like(high))
-    return Lines(positive, middle, positive, middle)
+    interval = hbox_lines(low, high)
+    middle = interval.upper_intercept / 2
+    return replace(interval, lower_intercept=middle, upper_intercept=middle)
 
 
 def deepz_lines(low: Tensor, high: Tensor) -> Lines:
-    """The chord, and its parallel through the origin."""
-    positive, _, slope, intercept = _chord(low, high)
-    both = positive + slope
-    return Lines(both, torch.zeros_like(high), both, intercept)
+    """The chord, of slope u / (u - l), and its parallel through the origin."""
+    unstable, zero = (low < 0) & (high > 0), torch.zeros_like(high)
+    # The division is only made where it is meant, or its gradient would be nan elsewhere.
+    slope = torch.where(unstable, high / torch.where(unstable, high - low, torch.ones_like(high)), zero)
+    both = (low >= 0).to(low) + slope
+    return Lines(both, zero, both, -slope * low)
 
 
 def crown_lines(low: Tensor, high: Tensor) -> Lines:
     """The chord; below it 0 if -l >= u, h otherwise (the smaller triangle)."""
-    positive, unstable, slope, intercept = _chord(low, high)
-    adaptive = (unstable & (high > -low)).to(low)
-    return Lines(positive + adaptive, torch.zeros_like(high), positive + slope, intercept)
+    return replace(deepz_lines(low, high), lower_slope=((low >= 0) | (high > -low)).to(low))
 
 
 def crown_0_lines(low: Tensor, high: Tensor) -> Lines:
     """The chord (h where l >= 0); below it 0 always, even where l >= 0."""
-    positive, _, slope, intercept = _chord(low, high)
-    zero = torch.zeros_like(high)
-    return Lines(zero, zero, positive + slope, intercept)
+    return replace(deepz_lines(low, high), lower_slope=torch.zeros_like(high))
 
 
 # any nonlinearity ---------------------------------------------------------------------------------
@@ -119,13 +106,11 @@ _Slopes = Callable[[Activation, _Ends, _Ends], tuple[np.ndarray, np.ndarray]]
 
 
 def _flat(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.ndarray]:
-    slope = one.flat(low, high)
-    return slope, slope
+    return (one.flat(low, high),) * 2
 
 
 def _chords(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.ndarray]:
-    slope = one.chord(low, high)
-    return slope, slope
+    return (one.chord(low, high),) * 2
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -134,9 +119,8 @@ def _tangents(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.
     return one.best(middle, low, high, False), one.best(middle, low, high, True)
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def _flat_below(one: Activation, low: _Ends, high: _Ends) -> tuple[np.ndarray, np.ndarray]:
-    above = one.best((low + high) / 2, low, high, True)
+    above = _tangents(one, low, high)[1]
     return np.zeros_like(above), above
 
 

@@ -1,16 +1,15 @@
-"""The affine layers of a network as torch operators: forward, on intervals, and transposed on batches of linear forms.
+"""The affine layers x -> W x + b of a network as torch operators: forward, and transposed on batches of linear forms.
 
-Each knows the nonlinearity that is above it (of the last layer it is not used), so that a part of a network is one too.
-
-Values are (N, n), one flattened row for each image; linear forms are (N, m, n), m forms for each image, or (1, m, n)
-where all images share them.
+Each knows the nonlinearity above it (of the last layer it is not used), so that a part of a network is one too. Values
+are (N, n), one flattened row for each image; linear forms are (N, m, n), m forms for each image, or (1, m, n) where all
+images share them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
-from typing import Protocol
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -21,42 +20,6 @@ from tightrope.errors import NetworkError
 from tightrope.networks import FeedForward
 from tightrope.networks.activations import RELU, Activation
 from tightrope.networks.layers import Composition, Convolution, Layer
-
-
-class Affine(Protocol):
-    """x -> W x + b."""
-
-    @property
-    def inputs(self) -> int:
-        """The number of columns of W."""
-
-    @property
-    def outputs(self) -> int:
-        """The number of rows of W."""
-
-    @property
-    def weight(self) -> Tensor:
-        """What W is made of: itself, or the filters of a convolution."""
-
-    @property
-    def bias(self) -> Tensor:
-        """b (outputs,)."""
-
-    def linear(self, x: Tensor) -> Tensor:
-        """W x for x (N, inputs): (N, outputs)."""
-
-    def absolute(self, x: Tensor) -> Tensor:
-        """|W| x for x (N, inputs): (N, outputs)."""
-
-    def transpose(self, A: Tensor) -> Tensor:
-        """A W for forms A (N, m, outputs): (N, m, inputs)."""
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        """The rows of W from start to stop: (stop - start, inputs)."""
-
-    @property
-    def activation(self) -> Activation:
-        """What is applied to the outputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +42,24 @@ class DenseOperator:
 
     @property
     def inputs(self) -> int:
+        """The number of columns of W."""
         return self.weight.shape[1]
 
     @property
     def outputs(self) -> int:
+        """The number of rows of W."""
         return self.weight.shape[0]
 
     def linear(self, x: Tensor) -> Tensor:
+        """W x for x (N, inputs): (N, outputs)."""
         return x @ self.weight.T
 
     def absolute(self, x: Tensor) -> Tensor:
+        """|W| x for x (N, inputs): (N, outputs)."""
         return x @ self.weight.abs().T
 
     def transpose(self, A: Tensor) -> Tensor:
-        """A W. Without gradients, neurons that no form of an image uses are left out of the product."""
+        """A W for forms A (N, m, outputs). Without gradients, neurons that no form of an image uses are left out."""
         if A.requires_grad or self.weight.requires_grad or A.shape[1] <= 32 or A.is_cuda:
             return A @ self.weight
         used = (A != 0).any(1)
@@ -101,6 +68,7 @@ class DenseOperator:
         return torch.stack([form[:, keep] @ self.weight[keep] for form, keep in zip(A, used, strict=True)])
 
     def rows(self, start: int, stop: int) -> Tensor:
+        """The rows of W from start to stop: (stop - start, inputs)."""
         return self.weight[start:stop]
 
 
@@ -117,6 +85,7 @@ class ConvolutionOperator:
     stride: tuple[int, int]
     padding: tuple[int, int]
     activation: Activation = RELU
+    parts: ClassVar[tuple] = ()
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
@@ -139,19 +108,16 @@ class ConvolutionOperator:
         _, height, width = self.output_shape
         return self.filter_bias.repeat_interleave(height * width)
 
-    def _forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        images = x.reshape(-1, *self.input_shape)
-        return conv2d(images, weight, None, self.stride, self.padding).flatten(1).reshape(*x.shape[:-1], -1)
-
     def linear(self, x: Tensor) -> Tensor:
-        return self._forward(x, self.weight)
+        images = x.reshape(-1, *self.input_shape)
+        return conv2d(images, self.weight, None, self.stride, self.padding).reshape(*x.shape[:-1], -1)
 
     def absolute(self, x: Tensor) -> Tensor:
-        return self._forward(x, self.weight.abs())
+        return replace(self, weight=self.weight.abs()).linear(x)
 
     def transpose(self, A: Tensor) -> Tensor:
         # Input pixels beyond the last whole stride are not seen: conv2d's transpose needs to be told how many.
-        ends = (self.input_shape[1:], self.output_shape[1:], self.weight.shape[2:], self.stride, self.padding)
+        ends = self.input_shape[1:], self.output_shape[1:], self.weight.shape[2:], self.stride, self.padding
         sizes = zip(*ends, strict=True)
         rest = [size - ((out - 1) * step - 2 * pad + kernel) for size, out, kernel, step, pad in sizes]
         forms = A.reshape(-1, *self.output_shape)
@@ -162,6 +128,9 @@ class ConvolutionOperator:
         unit = torch.zeros(stop - start, self.outputs, dtype=self.weight.dtype, device=self.weight.device)
         unit[torch.arange(stop - start), torch.arange(start, stop)] = 1.0
         return self.transpose(unit)
+
+
+Affine: TypeAlias = DenseOperator | ConvolutionOperator
 
 
 def interval(layer: Affine, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,11 +152,6 @@ def operators(
         return layers
     pairs = zip(network.layers, (*network.activations, RELU), strict=True)
     return tuple(_operator(layer, dtype, device, above) for layer, above in pairs)
-
-
-def only_relu(layers: Sequence[Affine]) -> bool:
-    """Whether ReLU is above all of these layers but the last."""
-    return all(layer.activation == RELU for layer in layers[:-1])
 
 
 def _operator(layer: Layer, dtype: torch.dtype, device: str, above: Activation = RELU) -> Affine:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tightrope.networks import FeedForward
-from tightrope.propagation.alpha import Dual, DualObjective, Triangles, minimise, start
+from tightrope.propagation.alpha import DualObjective, Triangles, minimise, start
 from tightrope.propagation.bounds import bounds, specification
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
@@ -95,22 +95,16 @@ def lagrangian_margins(network: FeedForward, region: Ball, label: int, steps: in
         found = layerwise(network, inputs, label, "lp-all", steps=steps)
         A, constant = specification(layers[-1], torch.tensor([label]))
         others = torch.arange(A.shape[1]) != label
-        A, constant = A[:, others], constant[:, others]
-        triangles = found.triangles
-        dual = Dual(tuple(s.double() for s in found.dual.slopes))
-        _, forms, _, kept = DualObjective(A, constant, triangles, inputs, torch.float64).bound(dual)
-        total, problem = constant[0].clone(), DualObjective(A, constant, triangles, inputs, torch.float64)
+        A, total, triangles = A[:, others], constant[0, others], found.triangles
+        problem = DualObjective(A, total[None], triangles, inputs, torch.float64)
+        kept = problem.bound(problem.converted(found.dual))[2]
         for i in reversed(range(len(triangles.layers))):
-            above, lower_slope = kept[i][1], kept[i][2]
-            lam = forms[i][0]
-            mu = (above * problem.upper_slope[i] + (forms[i] - above) * lower_slope)[0]
+            form, above, lower_slope = (part[0] for part in kept[i])
+            mu = above * problem.upper_slope[i][0] + (form - above) * lower_slope
             low, high = triangles.lower[i][0], triangles.upper[i][0]
-            ends = [lam * h.clamp(min=0) - mu * h for h in (low, high)]
-            best = torch.maximum(*ends)
-            inside = (low < 0) & (high > 0)
-            best = torch.where(inside, torch.maximum(best, torch.zeros_like(best)), best)
+            best = torch.maximum(*(form * h.clamp(min=0) - mu * h for h in (low, high)))
+            best = torch.where((low < 0) & (high > 0), best.clamp(min=0), best)
             total = total + best.sum(1) + mu @ triangles.layers[i].bias
-        last = triangles.layers[0].transpose(mu[None])
         margins = np.zeros(network.classes)
-        margins[others.numpy()] = (total + inputs.maximum(last)[0]).numpy()
+        margins[others.numpy()] = (total + inputs.maximum(triangles.layers[0].transpose(mu[None]))[0]).numpy()
         return margins

@@ -42,12 +42,10 @@ class _Ends(Protocol):
     """What has bounds (N, n_i) of the preactivations of each hidden layer."""
 
     @property
-    def lower(self) -> Sequence[Tensor]:
-        """Lower bounds."""
+    def lower(self) -> Sequence[Tensor]: ...
 
     @property
-    def upper(self) -> Sequence[Tensor]:
-        """Upper bounds."""
+    def upper(self) -> Sequence[Tensor]: ...
 
 
 def allowance(network: FeedForward | Sequence[Affine], inputs: InputSet, bounds: _Ends) -> Tensor:
@@ -92,17 +90,16 @@ def composed(layers: Sequence[Affine], inputs: InputSet, bounds: _Ends) -> Tenso
     values of the layers above.
     """
     size = torch.maximum(inputs.lower.abs(), inputs.upper.abs())
+    if not any(layer.parts for layer in layers):
+        return size.new_zeros(len(size), layers[-1].outputs)
     error = torch.zeros_like(size)
-    if not any(getattr(layer, "parts", ()) for layer in layers):
-        return torch.zeros(len(size), layers[-1].outputs, dtype=size.dtype, device=size.device)
     for i, layer in enumerate(layers):
         error = layer.absolute(error)
-        parts = getattr(layer, "parts", ())
-        if parts:
+        if layer.parts:
             value, lost = size, TINY * (1 + size.sum(1, keepdim=True))
-            for part in parts:
+            for part in layer.parts:
                 value = part.absolute(value) + part.bias.abs() + lost
-            operations = sum(part.inputs for part in parts) + PER_NEURON
+            operations = sum(part.inputs for part in layer.parts) + PER_NEURON
             error = error + 2 * operations * (torch.finfo(size.dtype).eps / 2) * value
         if i < len(layers) - 1:
             one, low, high = layer.activation, bounds.lower[i], bounds.upper[i]

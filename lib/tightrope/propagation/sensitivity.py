@@ -15,22 +15,104 @@ of degree a over one denominator of degree a - 1. The slopes u / (u - l) lose it
 degree a (DeepZ, CROWN) or 1 (CROWN-IBP (R), where l and u come from intervals). So the next layer has the one
 denominator of degree a - 1 + M a or a - 1 + M, and with a = 1 at first the outputs have degree (M + 1)^H or H M + 1 at
 most.
+
+What is made of delta by +, -, * and / is a rational function p / q. A :class:`Number` keeps its value at delta = 0, a
+fraction, by which numbers are compared, and p and q modulo a prime, without a common factor. The prime can hide a
+coefficient that it divides, which is why a degree is computed with two of them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
+from flint import nmod_poly
 
 from tightrope.errors import InputError
 from tightrope.names import known_name
 from tightrope.networks import FeedForward
 from tightrope.propagation.lines import SAME, Relaxation, relaxation
-from tightrope.propagation.rational import PRIMES, Number, TooFewPointsError, degree, shift
 
 METHODS = ("box", "hbox", "crown_ibp", "deepz", "crown")
-#: Points for a function: doubled from the first number to the last, until they are enough.
-POINTS = (64, 4096)
+PRIMES = (2**31 - 1, 2**31 - 19)
+
+_Operand: TypeAlias = "Number | Fraction | int"
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A rational function p / q of delta: its value at delta = 0, and p and q modulo a prime.
+
+    Examples
+    --------
+    >>> delta = shift()
+    >>> found = 2 / (delta * delta + 1) + 3
+    >>> found.p, found.q
+    (3*x^2 + 5, x^2 + 1)
+    """
+
+    value: Fraction
+    p: nmod_poly
+    q: nmod_poly
+
+    def __post_init__(self) -> None:
+        common = self.p.gcd(self.q) * self.q.leading_coefficient()  # q becomes monic
+        object.__setattr__(self, "p", self.p // common)
+        object.__setattr__(self, "q", self.q // common)
+
+    def _with(self, other: _Operand) -> "Number":
+        if isinstance(other, Number):
+            return other
+        value = Fraction(other)
+        return Number(value, *(nmod_poly([n], self.q.modulus()) for n in value.as_integer_ratio()))
+
+    def __add__(self, other: _Operand) -> "Number":
+        other = self._with(other)
+        return Number(self.value + other.value, self.p * other.q + other.p * self.q, self.q * other.q)
+
+    def __neg__(self) -> "Number":
+        return Number(-self.value, -self.p, self.q)
+
+    def __sub__(self, other: _Operand) -> "Number":
+        return self + -self._with(other)
+
+    def __mul__(self, other: _Operand) -> "Number":
+        other = self._with(other)
+        return Number(self.value * other.value, self.p * other.p, self.q * other.q)
+
+    def __truediv__(self, other: _Operand) -> "Number":
+        other = self._with(other)
+        return Number(self.value / other.value, self.p * other.q, self.q * other.p)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __rsub__(self, other: _Operand) -> "Number":
+        return -self + other
+
+    def __rtruediv__(self, other: _Operand) -> "Number":
+        return self._with(other) / self
+
+    def __abs__(self) -> "Number":
+        return self if self.sign >= 0 else -self
+
+    @property
+    def sign(self) -> int:
+        """Return the sign of the value at 0: -1, 0 or 1. A function that is 0 there and not everywhere has none."""
+        if self.value == 0 and not self.p.is_zero():
+            raise InputError("delta = 0 is on a kink: a choice depends on the sign of something that is 0 there.")
+        return (self.value > 0) - (self.value < 0)
+
+    @property
+    def degree(self) -> int:
+        """The larger of the degrees of p and q."""
+        return max(self.p.degree(), self.q.degree())
+
+
+def shift(prime: int = PRIMES[0]) -> Number:
+    """delta itself."""
+    return Number(Fraction(0), nmod_poly([0, 1], prime), nmod_poly([1], prime))
 
 
 def degree_formula(method: str, neurons: int, blocks: int) -> int:
@@ -82,21 +164,9 @@ def bound_degrees(
     >>> [bound_degrees(network, direction, [-1, -1], [1, 1], name) for name in ("box", "deepz")]
     [((1, 1),), ((2, 3),)]
     """
-
-    def degrees(prime: int, count: int = POINTS[0]) -> list[list[int]]:
-        sides = exact_bounds(network, direction, lower, upper, method, count, prime)
-        try:
-            return [[degree(bound) for bound in side] for side in sides]
-        except TooFewPointsError:
-            if count >= POINTS[1]:
-                raise
-            return degrees(prime, 2 * count)
-
-    found = np.max([degrees(prime) for prime in PRIMES], axis=0)
-    return tuple((int(low), int(high)) for low, high in found.T)
-
-
-_Numbers = Sequence[Number] | np.ndarray  # an array of Number
+    sides = (exact_bounds(network, direction, lower, upper, method, prime) for prime in PRIMES)
+    low, high = np.max([[[bound.degree for bound in side] for side in both] for both in sides], axis=0).tolist()
+    return tuple(zip(low, high, strict=True))
 
 
 def exact_bounds(
@@ -105,107 +175,72 @@ def exact_bounds(
     lower: Sequence[float],
     upper: Sequence[float],
     method: str,
-    count: int = POINTS[0],
     prime: int = PRIMES[0],
-) -> tuple[list[Number], list[Number]]:
-    """Lower and upper bounds of the outputs, each as a :class:`tightrope.propagation.rational.Number`."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds (K,) of the outputs: arrays of :class:`Number`."""
     network.require_relu("degrees of bounds are of networks with")
     method = known_name("relaxation", method, METHODS, SAME)
     if np.shape(direction) != network.weights[0].shape:
         raise InputError(f"direction: shape {np.shape(direction)}; the first weight's is {network.weights[0].shape}.")
-    delta = shift(count, prime)
+    delta = shift(prime)
     exact = np.vectorize(lambda entry: delta * 0 + Fraction(float(entry)), otypes=[object])
     weights, biases = [exact(W) for W in network.weights], [exact(b) for b in network.biases]
     weights[0] = weights[0] + exact(direction) * delta
-    return _propagate(weights, biases, exact(lower), exact(upper), relaxation(method), delta * 0)
+    return _propagate(weights, biases, exact(lower), exact(upper), relaxation(method))
+
+
+# All arrays below are of Number. They are added, multiplied and compared entry by entry.
+_sign = np.vectorize(lambda number: number.sign, otypes=[int])
 
 
 def _propagate(
-    weights: list[np.ndarray],
-    biases: list[np.ndarray],
-    lower: np.ndarray,
-    upper: np.ndarray,
-    chosen: Relaxation,
-    zero: Number,
-) -> tuple[list[Number], list[Number]]:
+    weights: list[np.ndarray], biases: list[np.ndarray], lower: np.ndarray, upper: np.ndarray, chosen: Relaxation
+) -> tuple[np.ndarray, np.ndarray]:
     """Layer by layer, as `tightrope.propagation.bounds.Hidden`."""
-    lines: list[list[tuple]] = []
-    low: list[Number] = []
-    high: list[Number] = []
-    carried: list[Number] | None = None
+    lines: list[tuple[np.ndarray, ...]] = []
+    low, high, radius = lower, upper, None
     for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        spread = None if carried is None else [_sum(zero, (a * r for a, r in pairs)) for pairs in _sizes(W, carried)]
+        spread = b * 0 if radius is None else np.abs(W) @ radius
         if i == 0:
-            low, high = _interval(W, b, lower, upper)
+            low, high = _highest(W, b, [], upper, lower), _highest(W, b, [], lower, upper)
         elif chosen.lines is None or (chosen.by_intervals and i < len(weights) - 1):
-            low, high = _interval(W, b, *([_relu(end) for end in side] for side in (low, high)))
+            low, high = (np.where(_sign(end) > 0, end, end * 0) for end in (low, high))
+            low, high = _highest(W, b, [], high, low), _highest(W, b, [], low, high)
         else:
             below = list(zip(weights[:i], biases[:i], lines, strict=True))
-            high = [_highest(row, c, below, lower, upper) for row, c in zip(W, b, strict=True)]
-            low = [-_highest(-row, -c, below, lower, upper) for row, c in zip(W, b, strict=True)]
-            if spread is not None:
-                low = [a - r for a, r in zip(low, spread, strict=True)]
-                high = [a + r for a, r in zip(high, spread, strict=True)]
+            high = _highest(W, b, below, lower, upper) + spread
+            low = -_highest(-W, -b, below, lower, upper) - spread
         if i == len(weights) - 1:
-            return low, high
+            break
         if chosen.uncorrelated:
-            carried = [
-                top / 2 if _unstable(end, top) else r if end.sign >= 0 else zero
-                for end, top, r in zip(low, high, spread or [zero] * len(low), strict=True)
-            ]
-        lines.append([_lines(chosen.name, *ends, zero) for ends in zip(low, high, strict=True)])
-    raise InputError("network: it has no layers.")
+            radius = np.where(_unstable(low, high), high / 2, spread * (_sign(low) >= 0))
+        lines.append(_lines(chosen.name, low, high))
+    return low, high
 
 
-def _lines(name: str, low: Number, high: Number, zero: Number) -> tuple[Number, Number, Number, Number]:
+def _lines(name: str, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, ...]:
     """Slope and intercept of the lower line, then of the upper line; as `tightrope.propagation.lines`."""
-    if low.sign >= 0:
-        return zero + 1, zero, zero + 1, zero
-    if not _unstable(low, high):
-        return (zero,) * 4
+    zero, free = low * 0, _unstable(low, high)
+    stable, slope = zero + (_sign(low) >= 0), zero.copy()
     if name == "hbox":  # the middle; the interval around it is carried by itself
-        return zero, high / 2, zero, high / 2
-    slope = high / (high - low)
-    if name == "deepz":
-        return slope, zero, slope, -slope * low
-    return zero + int((high + low).sign > 0), zero, slope, -slope * low
+        middle = np.where(free, high / 2, zero)
+        return stable, middle, stable, middle
+    slope[free] = high[free] / (high - low)[free]
+    below = slope if name == "deepz" else free & (_sign(high + low) > 0)
+    return stable + below, zero, stable + slope, -slope * low
 
 
-def _highest(A: np.ndarray, constant: Number, below: Sequence[tuple], lower: np.ndarray, upper: np.ndarray) -> Number:
-    """Upper bound of A z + constant by back-substitution."""
-    for W, b, lines in reversed(below):
-        form = []
-        for a, (low_slope, low_end, high_slope, high_end) in zip(A, lines, strict=True):
-            slope, end = (high_slope, high_end) if a.sign >= 0 else (low_slope, low_end)
-            form.append(a * slope)
-            constant = constant + a * end
-        constant = _sum(constant, (a * c for a, c in zip(form, b, strict=True)))
-        A = np.array(form, dtype=object) @ W
-    return _sum(constant, (a * (high if a.sign >= 0 else low) for a, low, high in zip(A, lower, upper, strict=True)))
+def _highest(
+    A: np.ndarray, constant: np.ndarray, below: Sequence[tuple], lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """Upper bounds (m,) of A z + constant by back-substitution; the lowest values if the box's ends are exchanged."""
+    for W, b, (low_slope, low_end, high_slope, high_end) in reversed(below):
+        above = _sign(A) >= 0
+        constant = constant + (A * np.where(above, high_end, low_end)).sum(1)
+        A = A * np.where(above, high_slope, low_slope)
+        constant, A = constant + A @ b, A @ W
+    return constant + (A * np.where(_sign(A) >= 0, upper, lower)).sum(1)
 
 
-def _interval(W: np.ndarray, b: np.ndarray, lower: _Numbers, upper: _Numbers) -> tuple[list[Number], list[Number]]:
-    def least(x: _Numbers, y: _Numbers) -> list[Number]:
-        """The least values if x is below y, the largest ones if it is above."""
-        ends = [[p if a.sign >= 0 else q for a, p, q in zip(row, x, y, strict=True)] for row in W]
-        return [_sum(c, row * np.array(end, dtype=object)) for row, c, end in zip(W, b, ends, strict=True)]
-
-    return least(lower, upper), least(upper, lower)
-
-
-def _sizes(W: np.ndarray, radius: list[Number]) -> Iterator[list[tuple[Number, Number]]]:
-    return ([(a if a.sign >= 0 else -a, r) for a, r in zip(row, radius, strict=True)] for row in W)
-
-
-def _sum(first: Number, terms: Iterable[Number]) -> Number:
-    for term in terms:
-        first = first + term
-    return first
-
-
-def _relu(number: Number) -> Number:
-    return number if number.sign > 0 else number * 0
-
-
-def _unstable(low: Number, high: Number) -> bool:
-    return low.sign < 0 < high.sign
+def _unstable(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return (_sign(low) < 0) & (_sign(high) > 0)

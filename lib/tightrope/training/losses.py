@@ -1,6 +1,7 @@
 """Losses of one batch: natural, adversarial, and by bounds."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def adversarial(
 
 
 def _detached(layer: Affine) -> Affine:
-    fields = {k: v.detach() if isinstance(v, Tensor) else v for k, v in vars(layer).items()}
+    fields: dict[str, Any] = {k: v.detach() if isinstance(v, Tensor) else v for k, v in vars(layer).items()}
     return type(layer)(**fields)
 
 

@@ -15,8 +15,8 @@ from tightrope.errors import CertificateError, InputError, NetworkError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.proofs import Proof
 from tightrope.propagation import layerwise
+from tightrope.propagation.certify import composition_error, proven_margins, unstable_neurons
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.margins import composition_error, proven_margins, unstable_neurons
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball
 from tightrope.solvers.report import end_if

@@ -14,9 +14,9 @@ import scipy.sparse as sp
 
 from tightrope import attacks
 from tightrope.attacks import Attack
+from tightrope.propagation.certify import composition_error
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
-from tightrope.propagation.margins import composition_error
 from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.relaxations.binary import BinaryProgram, binary_program
 from tightrope.solvers.mixed_integer import maximise

@@ -28,8 +28,7 @@ from tightrope.checker.relu_network import Network
 from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward
 from tightrope.networks.activations import RELU
-from tightrope.propagation.certify import proven_outputs
-from tightrope.propagation.margins import proven_margins
+from tightrope.propagation.certify import proven_margins, proven_outputs
 from tightrope.properties import Case, Property
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball

@@ -15,9 +15,8 @@ from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.networks.layers import Layer
 from tightrope.proofs import Proof
-from tightrope.propagation.certify import proven_hidden
+from tightrope.propagation.certify import composition_error, proven_hidden
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.margins import composition_error
 from tightrope.regions import Ball
 from tightrope.relaxations.triangle import layer_constraints
 from tightrope.relu_proofs import Forms, programs

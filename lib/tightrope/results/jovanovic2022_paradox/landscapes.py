@@ -6,7 +6,7 @@ of the first output at the input, scaled to largest entry 1. The paper shows the
 behavior"; here all networks of a range of seeds are counted, and one is drawn by a rule.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,8 +14,7 @@ import numpy as np
 from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
-from tightrope.propagation.ascent import Path, Steps, ascend
-from tightrope.propagation.continuity import jumps, output_gradient, shifted_lower_bounds
+from tightrope.propagation.continuity import Path, ShiftedBound, Steps, jumps, output_gradient
 from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, broken
 from tightrope.results.jovanovic2022_paradox.degrees import sensitivity_degrees
 from tightrope.threads import one_torch_thread
@@ -62,7 +61,7 @@ class Ascents:
         if not self.flat:
             with one_torch_thread():
                 for name in dict.fromkeys(("box", method)):
-                    self.paths[name] = ascend(self.network, *self.ends, 0, self.direction, name, steps)
+                    self.paths[name] = self.values(name).ascend(steps)
 
     def span(self) -> tuple[float, float]:
         """Return where both paths are, and a quarter of that on each side."""
@@ -70,9 +69,9 @@ class Ascents:
         room = max(0.25 * float(np.ptp(shifts)), 0.1)
         return float(shifts.min()) - room, float(shifts.max()) + room
 
-    def values(self, method: str) -> Callable[[Sequence[float]], np.ndarray]:
+    def values(self, method: str) -> ShiftedBound:
         """Return the function that bounds the output at many shifts."""
-        return lambda shifts: shifted_lower_bounds(self.network, *self.ends, 0, self.direction, shifts, method)
+        return ShiftedBound(self.network, *self.ends, 0, self.direction, method)
 
     def fallen(self) -> float:
         """Return the largest loss of one step of the tight relaxation over a jump that goes down in its direction."""

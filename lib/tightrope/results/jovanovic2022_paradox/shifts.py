@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tightrope import figures
+from tightrope.propagation.continuity import ShiftedBound, output_gradient
 from tightrope.propagation.continuity import jumps as find_jumps
-from tightrope.propagation.continuity import output_gradient, shifted_lower_bounds
 from tightrope.results.jovanovic2022_paradox.common import (
     CERTIFIERS,
     OWN,
@@ -46,10 +46,11 @@ def bound_along_shift(case: Mapping) -> dict:
     reach, points = case["options"]["reach"], case["options"]["points"]
     output = int(labels[0])
     direction = output_gradient(found.network, x[0], output)
+    bound = ShiftedBound(found.network, lower[0], upper[0], output, direction, case["method"])
 
     def values(shifts: Sequence[float]) -> np.ndarray:
         with one_torch_thread():
-            return shifted_lower_bounds(found.network, lower[0], upper[0], output, direction, shifts, case["method"])
+            return bound(shifts)
 
     grid = np.linspace(-reach, reach, points)
     curve = values(grid)

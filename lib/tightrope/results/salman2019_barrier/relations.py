@@ -13,9 +13,9 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.networks import FeedForward
+from tightrope.propagation.certify import proven_margins
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
-from tightrope.propagation.margins import proven_margins
 from tightrope.propagation.relations import deeppoly_margins, lagrangian_margins, wong_kolter_margins, zonotope_margins
 from tightrope.regions import Ball
 from tightrope.results.salman2019_barrier.common import PAPER, questions
