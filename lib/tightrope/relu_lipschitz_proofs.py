@@ -28,9 +28,9 @@ from tightrope.problems.relu_lipschitz import (
 from tightrope.problems.relu_question import Question, gradient_bounds
 from tightrope.proofs import LOOSEST, Proof, checked, decimal_above, decimal_below, moved_inside
 from tightrope.regions import INFINITY
-from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import KrivineProgram, products_of
 from tightrope.relaxations.lasserre import semidefinite_part
+from tightrope.relaxations.shor import MomentProgram
 from tightrope.solvers.conic import MomentMultipliers
 
 #: What is taken from the squares of all variables, relative to the bound.
@@ -225,7 +225,7 @@ def _coefficients(ask: Question, evidence: Shor | Moments) -> tuple[dict[str, np
     if isinstance(evidence, Shor):
         multipliers, refinement = evidence.multipliers, evidence.refinement
     else:
-        multipliers = {k: evidence.found.first_order[v] for k, v in evidence.program.constraints.groups.items()}
+        multipliers = {k: evidence.found.report.multipliers[v] for k, v in evidence.program.constraints.groups.items()}
         refinement = "printed"
     into.add(
         "tt",
@@ -285,7 +285,7 @@ def _slopes(ask: Question, multipliers: Mapping, into: _Coefficients, squares: _
 
 
 def _of_subsets(ask: Question, evidence: Moments, layers: list[LayerForms], into: _Coefficients) -> None:
-    """Add what the Gram matrices of subsets say in degree 2, in the order of relaxations.relu_heuristic.hr.
+    """Add what the Gram matrices of subsets say in degree 2, in the order of relaxations.heuristic.hr.
 
     What they leave in higher degrees is 0 up to the solver's tolerance; the checker minimises the rest anyway.
     """

@@ -37,17 +37,17 @@ def test_functionals_of_true_points_are_feasible():
     network, region, label, target = question(1, INFINITY, 0.5, p=3, p0=2)
     exact = regions.read(*region.stated())
     asked = gram.question(mondeq_checker.Network.read(proofs.arrays_of(network)[1]), exact, label, target)
-    relaxed = lasserre(asked.margin, asked.inequalities, asked.equalities, asked.size)
+    objective, block = lasserre(asked.margin, asked.inequalities, asked.equalities, asked.size)
     exponents = np.array(gram.monomials(asked.size, 4))
     for x in region.sample(5, np.random.default_rng(0)):
         v = np.concatenate([network.equilibrium(x, tolerance=1e-12), x - region.center])
         L = np.prod(v**exponents, axis=1)
-        for columns in (relaxed.gram, *relaxed.localizing):
+        for columns in block.psd:
             side = round(columns.shape[1] ** 0.5)
             assert np.linalg.eigvalsh((columns.T @ L).reshape(side, side))[0] >= -1e-7
-        assert np.abs(relaxed.equalities.T @ L).max() < 1e-7
+        assert np.abs(block.equalities.T @ L).max() < 1e-7
         scores = network.logits(x)
-        assert relaxed.objective @ L == pytest.approx(scores[target] - scores[label])
+        assert objective @ L == pytest.approx(scores[target] - scores[label])
 
 
 def test_errors():
