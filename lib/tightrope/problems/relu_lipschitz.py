@@ -74,7 +74,12 @@ def relu_lipschitz_problem(ask: Question, refinement: str = "products") -> Polyn
     tight = refinement == "products"
     free = free_neurons(ask, tight)
     n, R = ask.coordinates.V.shape[1], _rows_of_t(ask)
-    space = _space(ask, free, len(R.T))
+    blocks = {"t": R.shape[1], "d": n}
+    for i, (rows, lifted) in enumerate(zip(free, lifted_neurons(ask, free), strict=True), start=1):
+        blocks[f"u{i}"] = len(rows)
+        if i < ask.depth:
+            blocks |= {f"x{i}": len(rows), f"r{i}": len(lifted)}
+    space = Space(**{name: size for name, size in blocks.items() if size})
     layers = layer_forms(space, ask, free, tight)
     t = space["t"]
     constraints = named("t", unit_box(space, t) if box else unit_l2_ball(space, t))
@@ -89,7 +94,7 @@ def relu_lipschitz_problem(ask: Question, refinement: str = "products") -> Polyn
         constraints += _corners(space, space["d"], sp.csr_array(t[wide(ask.region)]))
     inner = sp.csr_array(sp.csr_array(R.T) @ layers[0].r)
     objective = products(t, inner, sp.csr_array(np.ones((1, inner.shape[0]))))
-    return PolynomialProblem(space, objective, tuple(constraints), *_sizes(space, ask, free))
+    return PolynomialProblem(space, tuple(constraints), *_sizes(space, ask, free), objective)
 
 
 def free_neurons(ask: Question, tight: bool) -> list[np.ndarray]:
@@ -117,15 +122,6 @@ def _rows_of_t(ask: Question) -> np.ndarray:
     A = ask.weights[0]
     reduce = ask.region.norm == 2 and A.shape[1] > len(A)
     return row_space(A)[0] if reduce else A
-
-
-def _space(ask: Question, free: list[np.ndarray], size_of_t: int) -> Space:
-    blocks = {"t": size_of_t, "d": ask.coordinates.V.shape[1]}
-    for i, (rows, lifted) in enumerate(zip(free, lifted_neurons(ask, free), strict=True)):
-        blocks |= {f"u{i + 1}": len(rows)}
-        if i < ask.depth - 1:
-            blocks |= {f"x{i + 1}": len(rows), f"r{i + 1}": len(lifted)}
-    return Space(**{name: size for name, size in blocks.items() if size})
 
 
 def layer_forms(space: Space, ask: Question, free: list[np.ndarray], tight: bool) -> list[LayerForms]:
@@ -274,18 +270,12 @@ def variable_bounds(space: Space, ask: Question, free: list[np.ndarray]) -> tupl
     """Bounds (N,) of every variable over the set; the constant 1 first."""
     low, high = gradient_bounds(ask)
     lifted = lifted_neurons(ask, free)
-    lower, upper = {}, {}
-    for name, where in space.slices.items():
-        size = where.stop - where.start
-        if name in ("t", "d"):
-            lower[name], upper[name] = np.full(size, -1.0), np.ones(size)
-            continue
-        kind, i = name[0], int(name[1:]) - 1
-        lower[name], upper[name] = {
-            "u": (np.zeros(size), np.ones(size)),
-            "x": (np.zeros(size), np.maximum(ask.upper[i], 0)[free[i]]),
-            "r": (np.minimum(low[i], 0)[lifted[i]], np.maximum(high[i], 0)[lifted[i]]),
-        }[kind]
+    lower: dict[str, np.ndarray | float] = {"t": -1.0, "d": -1.0}  # of u and x it is 0
+    upper: dict[str, np.ndarray | float] = {"t": 1.0, "d": 1.0}
+    for i in range(ask.depth):
+        lower[f"r{i + 1}"] = np.minimum(low[i], 0)[lifted[i]]
+        upper |= {f"u{i + 1}": 1.0, f"x{i + 1}": np.maximum(ask.upper[i], 0)[free[i]]}
+        upper[f"r{i + 1}"] = np.maximum(high[i], 0)[lifted[i]]
     return space.point(**lower), space.point(**upper)
 
 
@@ -295,11 +285,10 @@ def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, 
     squares = np.maximum(lower**2, upper**2)
     spread = ((upper - lower) / 2) ** 2 + 1e-6
     spread[0] = 1.0
-    for name in ("t", "d"):
-        where = space.slices.get(name, slice(0, 0))
-        size = where.stop - where.start
-        spread[where] = 1 / 3 if ask.coordinates.kind == "box" else 1 / max(size, 1)
-        if size and ask.coordinates.kind != "box":
+    for name in {"t", "d"} & space.sizes.keys():
+        where, size = space.slices[name], space.sizes[name]
+        spread[where] = 1 / 3 if ask.coordinates.kind == "box" else 1 / size
+        if ask.coordinates.kind != "box":
             squares[where] = 1 / size  # a ball: the squares add up to 1
     return (1 + 1e-9) * float(squares.sum()), (lower + upper) / 2, START * spread
 
@@ -313,13 +302,15 @@ def slope_problem(ask: Question) -> PolynomialProblem:
     if ask.depth == 0:
         raise InputError("network: it has no hidden layer; its gradient is constant.")
     box, R = ask.region.norm == INFINITY, _rows_of_t(ask)
+    inputs = R.shape[1]
     anywhere = tuple(np.full(len(b), np.inf) for b in ask.biases)
     low, high = gradient_bounds(replace(ask, lower=tuple(-h for h in anywhere), upper=anywhere))
     scale = [_scale(lo, hi) for lo, hi in zip(low, high, strict=True)]
     moving = [np.flatnonzero((lo != 0) | (hi != 0)) for lo, hi in zip(low, high, strict=True)]  # r = 0 elsewhere
-    space = Space(t=len(R.T), **{f"r{i + 1}": len(rows) for i, rows in enumerate(moving)})
+    space = Space(t=inputs, **{f"r{i + 1}": len(rows) for i, rows in enumerate(moving)})
     constraints = named("t", unit_box(space, space["t"]) if box else unit_l2_ball(space, space["t"]))
-    center, spread = {"t": np.zeros(len(R.T))}, {"t": np.full(len(R.T), 1 / 3 if box else 0.5 / len(R.T))}
+    center: dict[str, np.ndarray | float] = {}
+    spread: dict[str, np.ndarray | float] = {"t": 1 / 3 if box else 0.5 / inputs}
     g = space.constant(ask.c)
     for i in range(ask.depth - 1, -1, -1):
         name, rows = f"r{i + 1}", moving[i]
@@ -329,6 +320,6 @@ def slope_problem(ask: Question) -> PolynomialProblem:
         lo, hi = np.clip(low[i][rows] / scale[i][rows], -1, 0), np.clip(high[i][rows] / scale[i][rows], 0, 1)
         center[name], spread[name] = (lo + hi) / 2, 0.8 * ((hi - lo) / 2) ** 2
     objective = products(space["t"], g, sp.csr_array(np.ones((1, g.shape[0]))))
-    total = 1.0 + (len(R.T) if box else 1.0) + sum(map(len, moving))  # |r / scale| <= 1
+    squared_norm = (1 + 1e-9) * (1.0 + (inputs if box else 1.0) + sum(map(len, moving)))  # |r / scale| <= 1
     points = space.point(**center), space.point(**spread)
-    return PolynomialProblem(space, objective, tuple(constraints), (1 + 1e-9) * total, *points)
+    return PolynomialProblem(space, tuple(constraints), squared_norm, *points, objective)
