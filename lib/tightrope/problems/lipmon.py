@@ -86,5 +86,6 @@ def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool
 
 def _below(name: str, space: Space, left: Forms, right: Forms) -> Constraint:
     """1 - left'right >= 0."""
-    sides = (sp.vstack([space.constant(1), side], format="csr") for side in (left, right))
+    one = space.constant(1)
+    sides = sp.vstack([one, left], format="csr"), sp.vstack([one, right], format="csr")
     return Constraint(name, products(*sides, sp.csr_array(np.r_[1.0, -np.ones(left.shape[0])][None])))

@@ -89,7 +89,7 @@ def gradient_polynomial(ask: Question) -> Multilinear:
         names.append(name)
         fixed.append(np.where(hi < 0, 0.0, 1.0))
     # Paths from the inputs to the output: monomials t_i u_1 ... u_m; layer by layer, zero weights left out.
-    front = {i: {(i,): 1.0} for i in range(ask.region.size)}
+    front: dict[int, dict[tuple[int, ...], float]] = {i: {(i,): 1.0} for i in range(ask.region.size)}
     steps = zip((*ask.weights, ask.c[None]), (*names[1:], np.array([-1])), (*fixed[1:], np.ones(1)), strict=True)
     for A, name, on in steps:
         front, before = {}, front
