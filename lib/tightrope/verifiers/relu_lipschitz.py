@@ -405,7 +405,7 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, log: Log | Non
     n = len(program.objective)
     if not n:  # no neuron is undecided and no input matters
         return _Outcome(_raised(program.constant, p.rounding))
-    solver = LinearProgram(method="ipm")
+    solver = LinearProgram(interior=True)
     columns = solver.add_columns(np.zeros(n), np.ones(n))
     graph = bipartite(p, program, ask.region.size) if degree == 3 else None
     where = None
