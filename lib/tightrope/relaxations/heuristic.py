@@ -24,6 +24,8 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.problems.relu_lipschitz import (
+    OF_G,
+    OF_H,
     LayerForms,
     free_neurons,
     layer_forms,
@@ -60,23 +62,20 @@ def _of_layer(layer: LayerForms, order: int) -> list[MomentBlock]:
     of_h, of_g = (sp.diags_array(1 / scale) for scale in (layer.h_scale, layer.g_scale))
     u, h, every = layer.u, of_h @ layer.h, range(layer.u.shape[0])
     if layer.x is None:
-        pair: list[Condition] = [({(2, 0): 1.0, (1, 0): -1.0}, True), ({(1, 1): 1.0, (0, 1): -0.5}, False)]
-        return _blocks(every, (u, h), pair, order)
-    binary: Condition = ({(2, 0, 0): 1.0, (1, 0, 0): -1.0}, True)
-    relu: list[Condition] = [
-        binary,
-        ({(1, 1, 0): 1.0, (0, 1, 0): -0.5}, False),
-        ({(0, 0, 2): 1.0, (0, 1, 1): -1.0}, True),
-        ({(0, 0, 1): 1.0}, False),
-        ({(0, 0, 1): 1.0, (0, 1, 0): -1.0}, False),
+        return _blocks(every, (u, h), _printed("uh"), order)
+    found = _blocks(every, (u, h, of_h @ layer.x), _printed("uhx"), order)
+    return found + _blocks(layer.lifted, (u, of_g @ layer.g, of_g @ layer.r), _printed("ugr"), order)
+
+
+def _printed(letters: str) -> list[Condition]:
+    """Return the printed constraints on the forms of these letters."""
+    zero = np.zeros(1)  # these constraints have no bounds
+    rows = [(body(zero, zero), ">=" not in name) for name, of, body in (*OF_H, *OF_G) if "printed" in of]
+    return [
+        ({tuple(map(product.count, letters)): float(w) for product, w in terms.items()}, equality)
+        for terms, equality in rows
+        if set("".join(terms)) <= set(letters)
     ]
-    slope: list[Condition] = [
-        binary,
-        ({(0, 0, 1): 1.0, (1, 1, 0): -1.0}, True),
-        ({(0, 1, 1): 1.0, (0, 0, 2): -1.0}, True),
-    ]
-    found = _blocks(every, (u, h, of_h @ layer.x), relu, order)
-    return found + _blocks(layer.lifted, (u, of_g @ layer.g, of_g @ layer.r), slope, order)
 
 
 def _blocks(
