@@ -185,8 +185,7 @@ def _refined(
         r = b - times(x)
         goal = accuracy**2 * (b @ (metric * b))
         best, best_norm = x, r @ (metric * r)
-        p, rho = None, 0.0
-        worse = 0
+        p, rho, worse = None, 0.0, 0
         for _ in range(steps):
             if best_norm <= goal:
                 break
@@ -198,11 +197,10 @@ def _refined(
             x = x + step * p
             r = r - step * Ap
             norm = r @ (metric * r)
+            worse += 1
             if norm < best_norm:
                 best, best_norm, worse = x, norm, 0
-                continue
-            worse += 1
-            if worse == patience:
+            elif worse == patience:
                 break
         return best[0], best[1:]
 
