@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from tightrope.networks import MonDEQ
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.regions import Ball
-from tightrope.relaxations.shor import ShorProgram, shor
+from tightrope.relaxations.shor import MomentProgram, shor
 from tightrope.solvers.arrow import ArrowData
 
 
@@ -54,7 +54,7 @@ def question(seed: int, norm: float, radius: float = 0.3, clip: bool = False, **
     return network, region, label, (label + 1) % network.classes
 
 
-def program(network: MonDEQ, region: Ball, label: int, target: int) -> tuple[RobustnessModel, ShorProgram, ArrowData]:
+def program(network: MonDEQ, region: Ball, label: int, target: int) -> tuple[RobustnessModel, MomentProgram, ArrowData]:
     """The model, its Shor program, and the constraints on the arrow pattern."""
     model = robustness_model(network, region, label)
     relaxed = shor(model.problem(target))

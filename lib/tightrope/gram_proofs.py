@@ -104,7 +104,7 @@ def _solve(asked: gram.Question, scale: np.ndarray, slack: float, time_limit: fl
         objective[square] = objective.get(square, 0.0) + slack
     inequalities, equalities = (list(map(scaled, part)) for part in (asked.inequalities, asked.equalities))
     program = lasserre(objective, [g for g, _ in inequalities], [e for e, _ in equalities], asked.size)
-    found = conic.solve_lasserre(program, "clarabel", time_limit=time_limit)
+    found = conic.solve_lasserre(*program, "clarabel", time_limit=time_limit)
     if found is None or not all(np.isfinite(part).all() for part in (*found[0], found[1])):
         return None
     (first, *others), tau = found

@@ -5,7 +5,7 @@ and asks nothing of the multipliers' signs. So a file of SHOR, HR-1, HR-2 and pr
 coefficients. Where they leave the remainder a little below 0, squares are taken from it, and the bound is raised.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
@@ -19,6 +19,8 @@ from tightrope.checker.relu_network import Network
 from tightrope.outward import at_least, at_most
 from tightrope.problems.relu_lipschitz import (
     CORNERS,
+    OF_G,
+    OF_H,
     LayerForms,
     free_neurons,
     layer_forms,
@@ -28,9 +30,9 @@ from tightrope.problems.relu_lipschitz import (
 from tightrope.problems.relu_question import Question, gradient_bounds
 from tightrope.proofs import LOOSEST, Proof, checked, decimal_above, decimal_below, moved_inside
 from tightrope.regions import INFINITY
-from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.krivine import KrivineProgram, products_of
 from tightrope.relaxations.lasserre import semidefinite_part
+from tightrope.relaxations.shor import MomentProgram
 from tightrope.solvers.conic import MomentMultipliers
 
 #: What is taken from the squares of all variables, relative to the bound.
@@ -169,36 +171,6 @@ def _proposed(states: theory.States, norm: str, coefficients: dict[str, np.ndarr
 
 # quadratic functions of neurons ------------------------------------------------------------------------------------
 
-_Bodies: TypeAlias = Mapping[str, Callable[[np.ndarray, np.ndarray], dict[str, float | np.ndarray]]]
-#: Constraints of problems.relu_lipschitz by what they add to a neuron's function, less constants; low and high bound
-#: h, or g, in the units of the constraint.
-_OF_H: _Bodies = {
-    "u# (u - 1) = 0": lambda low, high: {"uu": 1, "u": -1},
-    "(u# - 1/2) h >= 0": lambda low, high: {"uh": 1, "h": -0.5},
-    "u# h >= 0": lambda low, high: {"uh": 1},
-    "(u# - 1) h >= 0": lambda low, high: {"uh": 1, "h": -1},
-    "x# (x - h) = 0": lambda low, high: {"xx": 1, "hx": -1},
-    "x# >= 0": lambda low, high: {"x": 1},
-    "x# - h >= 0": lambda low, high: {"x": 1, "h": -1},
-    "u# (h^ - h) >= 0": lambda low, high: {"u": high, "uh": -1},
-    "(1 - u#)(h - l) >= 0": lambda low, high: {"h": 1, "uh": -1, "u": low},
-    "h# (h^ u + l (1 - u) - h) >= 0": lambda low, high: {"uh": high - low, "h": low, "hh": -1},
-    "x# = u h": lambda low, high: {"x": 1, "uh": -1},
-    "u# x = x": lambda low, high: {"ux": 1, "x": -1},
-}
-_OF_G: _Bodies = {
-    "r# = u g": lambda low, high: {"r": 1, "ug": -1},
-    "r# (g - r) = 0": lambda low, high: {"gr": 1, "rr": -1},
-    "r# (g - r) >= 0": lambda low, high: {"gr": 1, "rr": -1},
-    "u# r = r": lambda low, high: {"ur": 1, "r": -1},
-    "r# - l u >= 0": lambda low, high: {"r": 1, "u": -low},
-    "g^ u - r# >= 0": lambda low, high: {"u": high, "r": -1},
-    "(1 - u#)(g - l) >= 0": lambda low, high: {"g": 1, "r": -1, "u": low},
-    "(1 - u#)(g^ - g) >= 0": lambda low, high: {"u": -high, "g": -1, "r": 1},
-    "(r# - l u)(g^ u - r) >= 0": lambda low, high: {"rr": -1, "r": high + low, "u": -low * high},
-    "(g# - l)(g^ - g) >= 0": lambda low, high: {"gg": -1, "g": high + low},
-}
-
 
 class _Coefficients:
     """Coefficients by the file's names, zero where nothing is added."""
@@ -223,7 +195,7 @@ def _coefficients(ask: Question, evidence: Shor | Moments) -> tuple[dict[str, np
     if isinstance(evidence, Shor):
         multipliers, refinement = evidence.multipliers, evidence.refinement
     else:
-        multipliers = {k: evidence.found.first_order[v] for k, v in evidence.program.constraints.groups.items()}
+        multipliers = {k: evidence.found.report.multipliers[v] for k, v in evidence.program.constraints.groups.items()}
         refinement = "printed"
     of_t = next(multipliers[k] for k in ("1 - t_j^2 >= 0", "1 - |t|^2 >= 0") if k in multipliers)
     into.add("tt", size, np.arange(size), -of_t)
@@ -247,14 +219,16 @@ def _coefficients(ask: Question, evidence: Shor | Moments) -> tuple[dict[str, np
             if i < ask.depth:
                 squares.add(f"{i}.{2 * letter}", count, np.arange(count), scale**-2)
         for bodies, rows, scale, bounds in (
-            (_OF_H, layer.free, layer.h_scale, layer.h_bounds),
-            (_OF_G, layer.lifted, layer.g_scale, layer.g_bounds),
+            (OF_H, layer.free, layer.h_scale, layer.h_bounds),
+            (OF_G, layer.lifted, layer.g_scale, layer.g_bounds),
         ):
             low, high = (bound[rows] for bound in bounds)
-            for name, body in bodies.items():
+            for name, _, body in bodies:
                 y = multipliers.get(name.replace("#", str(i)))
                 for product, factor in body(low, high).items() if y is not None else ():
-                    into.add(f"{i}.{product}", count, rows, y * factor * _unit(product, scale[rows]))
+                    if product:  # files hold no constants
+                        own = "".join(sorted(product, key="uhxgr".index))
+                        into.add(f"{i}.{own}", count, rows, y * factor * _unit(product, scale[rows]))
     if isinstance(evidence, Moments):
         _of_subsets(ask, evidence, layers, into)
     return into.found, squares.found
@@ -279,7 +253,7 @@ def _slopes(ask: Question, multipliers: Mapping, into: _Coefficients, squares: _
 
 
 def _of_subsets(ask: Question, evidence: Moments, layers: list[LayerForms], into: _Coefficients) -> None:
-    """Add what the Gram matrices of subsets say in degree 2, in the order of relaxations.relu_heuristic.hr.
+    """Add what the Gram matrices of subsets say in degree 2, in the order of relaxations.heuristic.hr.
 
     What they leave in higher degrees is 0 up to the solver's tolerance; the checker minimises the rest anyway.
     """

@@ -37,8 +37,12 @@ class Space:
     def __getitem__(self, block: str) -> Forms:
         """The coordinates of one block as forms, (size of the block, N)."""
         where = self.slices[block]
-        k = where.stop - where.start
-        return sp.csr_array((np.ones(k), (np.arange(k), np.arange(where.start, where.stop))), shape=(k, self.size))
+        return sp.eye_array(where.stop - where.start, self.size, k=where.start, format="csr")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of variables of each block."""
+        return {name: where.stop - where.start for name, where in self.slices.items()}
 
     def constant(self, values: np.ndarray | float) -> Forms:
         """Constant forms, (k, N), with the given values (k,)."""
@@ -47,13 +51,17 @@ class Space:
             (values, (np.arange(len(values)), np.zeros(len(values), int))), shape=(len(values), self.size)
         )
 
-    def point(self, **values: np.ndarray) -> np.ndarray:
-        """Homogeneous coordinates (..., N) of a point given by its blocks (..., block size)."""
-        lead = np.shape(next(iter(values.values())))[:-1]
-        v = np.ones((*lead, self.size))
+    def point(self, **values: np.ndarray | float) -> np.ndarray:
+        """Homogeneous coordinates (..., N) of a point given by its blocks (..., block size), 0 where left out."""
+        v = np.zeros((*np.broadcast_shapes(*(np.shape(value)[:-1] for value in values.values())), self.size))
+        v[..., 0] = 1
         for name, where in self.slices.items():
-            v[..., where] = values[name]
+            v[..., where] = values.get(name, 0.0)
         return v
+
+    def blocks(self, v: np.ndarray) -> dict[str, np.ndarray]:
+        """The blocks (..., block size) of homogeneous coordinates (..., N)."""
+        return {name: v[..., where] for name, where in self.slices.items()}
 
 
 def embedding(small: Space, large: Space) -> sp.csr_array:

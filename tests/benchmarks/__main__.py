@@ -22,7 +22,7 @@ from tightrope.paths import RESULTS
 from tightrope.problems.robustness import robustness_model
 from tightrope.question import Verdict
 from tightrope.regions import Ball, pixel_ball
-from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
+from tightrope.relaxations.shor import MomentProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic, schur
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
@@ -53,7 +53,7 @@ def one_sdp() -> dict:
     solver = InteriorPoint(data)
     ours, _ = solver.solve(objective, tolerance=1e-5)
     our_seconds = time.perf_counter() - began
-    scs = conic.solve(ShorProgram(objective, data.constraints), "scs", tolerance=1e-4, time_limit=120)
+    scs = conic.solve(MomentProgram(objective, data.constraints), "scs", tolerance=1e-4, time_limit=120)
     proven = None if scs.multipliers is None else sound_bound(data, objective, scs.multipliers)
     return {
         "size": data.constraints.size,
@@ -94,7 +94,7 @@ def digits() -> dict:
     """An 81-dimensional SDP of digits/mondeq-16 (L-infinity 0.05): interior point against Clarabel and SCS."""
     model, data = problem("digits/mondeq-16", 0, "inf", 0.05)
     objective = objective_matrix(model.problem((model.label + 1) % model.network.classes).objective)
-    program = ShorProgram(objective, data.constraints)
+    program = MomentProgram(objective, data.constraints)
     began = time.perf_counter()
     ours, _ = InteriorPoint(data).solve(objective, tolerance=1e-6)
     our_seconds = time.perf_counter() - began

@@ -1,5 +1,7 @@
 """The largest margin of a small monDEQ over a box as a mixed-integer program, solved by HiGHS."""
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -42,6 +44,4 @@ def largest_margin(
         time_limit=time_limit,
     )
     constant = network.c[target] - network.c[label]
-    return MixedReport(
-        report.status, report.feasible, report.bound + constant, report.point, report.seconds, report.reason
-    )
+    return replace(report, bound=report.bound + constant)

@@ -113,9 +113,7 @@ def test_rounding_of_forms_and_gradients_against_rational_numbers(sizes, norm):
         lifted = lifted_neurons(ask, free)
         layers = layer_forms(space, ask, free, tight=True)
         d = exact(drawn(rng, norm, ask.coordinates.V.shape[1], 1)[0])
-        center, half = (
-            _box(*ask.region.bounding_box()) if norm == np.inf else (ask.region.center, np.full(sizes[0], 0.05))
-        )
+        center, half = _box(ask.region) if norm == np.inf else (ask.region.center, np.full(sizes[0], 0.05))
         x, hs, us, blocks = exact(center) + exact(half) * d, [], [], {"d": d}
         for i, (A, b) in enumerate(zip(ask.weights, ask.biases, strict=True)):
             hs.append(exact(A) @ x + exact(b))

@@ -99,7 +99,7 @@ def test_rounding_of_preactivations_against_rational_numbers(norm, clip):
         coords = coordinates(network.U, region)
         center, half = region.center, np.full(3, region.radius)
         if norm == INFINITY:
-            center, half = _box(*region.bounding_box())
+            center, half = _box(region)
         wide = (region.upper > region.lower) if clip else np.ones(3, bool)
         d = exact(np.random.default_rng(seed).uniform(-1, 1, int(wide.sum())))
         x = exact(center)

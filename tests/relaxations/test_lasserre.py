@@ -40,17 +40,17 @@ def test_functionals_of_true_points_are_feasible():
     asked = gram.question(mondeq_checker.Network.read(proofs.arrays_of(network)[1]), exact, label, target)
     margin, *known = (by_exponents(part, asked.size) for part in (asked.margin, *asked.inequalities, *asked.equalities))
     count = len(asked.inequalities)
-    relaxed = lasserre(margin, known[:count], known[count:], asked.size)
+    objective, block = lasserre(margin, known[:count], known[count:], asked.size)
     exponents = np.array([e for degree in range(5) for e in exponents_of_degree(asked.size, degree)])
     for x in region.sample(5, np.random.default_rng(0)):
         v = np.concatenate([network.equilibrium(x, tolerance=1e-12), x - region.center])
         L = np.prod(v**exponents, axis=1)
-        for columns in (relaxed.gram, *relaxed.localizing):
+        for columns in block.psd:
             side = round(columns.shape[1] ** 0.5)
             assert np.linalg.eigvalsh((columns.T @ L).reshape(side, side))[0] >= -1e-7
-        assert np.abs(relaxed.equalities.T @ L).max() < 1e-7
+        assert np.abs(block.equalities.T @ L).max() < 1e-7
         scores = network.logits(x)
-        assert relaxed.objective @ L == pytest.approx(scores[target] - scores[label])
+        assert objective @ L == pytest.approx(scores[target] - scores[label])
 
 
 def test_errors():

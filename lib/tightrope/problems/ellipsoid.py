@@ -15,7 +15,6 @@ and b are one list of products on the space (1, z, d, o'), and the block of o' i
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,40 +22,23 @@ import scipy.sparse as sp
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.polynomial import Constrained
-from tightrope.problems.robustness import RobustnessModel
+from tightrope.problems.robustness import RobustnessModel, StateModel
 from tightrope.regions.row_space import EPS
-from tightrope.semialgebraic import Constraint, Forms, Space, embedding, products
+from tightrope.semialgebraic import Constraint, Space, embedding, products
 
 Q_GROUP, B_GROUP = "Q", "b"
 
 
-class StateModel(Constrained, Protocol):
-    """What describes the states of a network on a region: a RobustnessModel, or one with cuts."""
-
-    @property
-    def rounding(self) -> float:
-        """How far its states can be from the network's own, in the L2 norm."""
-
-    @property
-    def states(self) -> Forms:
-        """z of all neurons as forms, (p, N)."""
-
-
 @dataclass(frozen=True, eq=False)
-class EllipsoidModel:
+class EllipsoidModel(Constrained):
     """The constraint list on (1, z, d, o'); the multipliers of the groups "Q" and "b" are the ellipsoid.
 
     `constraints` are the state constraints, then "Q" (K (K + 1) / 2 rows, upper triangle by rows) and "b" (K rows);
-    `center` and `spread` (N,) a feasible state with o' = 0, and variances around it. `squared_norm` bounds
-    ||(1, z, d)||^2 over the region, `rounding` how far its outputs can be from the network's own, in the L2 norm.
+    `center` has o' = 0, and `squared_norm` bounds ||(1, z, d)||^2 over the region. `rounding` is how far its outputs
+    can be from the network's own, in the L2 norm.
     """
 
     network: MonDEQ
-    space: Space
-    constraints: tuple[Constraint, ...]
-    center: np.ndarray
-    spread: np.ndarray
-    squared_norm: float
     rounding: float
 
     @property
@@ -66,9 +48,8 @@ class EllipsoidModel:
 
     def identity(self) -> sp.csr_array:
         """E_oo, the identity of the coordinates o', (N, N)."""
-        diagonal = np.zeros(self.space.size)
-        diagonal[self.space.slices["o"]] = 1
-        return sp.csr_array(sp.diags_array(diagonal))
+        o = self.space["o"]
+        return sp.csr_array(o.T @ o)
 
 
 def ellipsoid_model(base: RobustnessModel, state: StateModel | None = None) -> EllipsoidModel:
@@ -77,18 +58,17 @@ def ellipsoid_model(base: RobustnessModel, state: StateModel | None = None) -> E
     `state` is another description of the same states, such as a CutModel. The region must not be a single point, whose
     image has no smallest ellipsoid, and the rows of C independent: else log det Q is unbounded.
     """
-    network = base.network
-    states: StateModel = state or base
+    network, K = base.network, base.network.classes
+    states = state or base
     rank = int(np.linalg.matrix_rank(network.C))
-    if rank < network.classes:
+    if rank < K:
         raise InputError(
-            f"network: only {rank} of the {network.classes} rows of C are independent, so its outputs lie in a "
+            f"network: only {rank} of the {K} rows of C are independent, so its outputs lie in a "
             "plane and no ellipsoid around them is smallest; drop dependent outputs."
         )
     if not base.coordinates.V.any():
         raise RegionError("region: a single point; the Ellipsoid Model needs a positive radius.")
-    K = network.classes
-    sizes = {name: where.stop - where.start for name, where in states.space.slices.items()}
+    sizes = states.space.sizes
     space = Space(z=sizes.pop("z"), o=K, **sizes)
     lift = embedding(states.space, space)
     out = sp.csr_array(network.C) @ sp.csr_array(states.states @ lift) + space.constant(network.c)
@@ -98,13 +78,19 @@ def ellipsoid_model(base: RobustnessModel, state: StateModel | None = None) -> E
     pair = np.zeros((K, K), int)
     pair[rows, columns] = pair[columns, rows] = np.arange(len(rows))
     weights = sp.csr_array((np.full(K * K, 2.0), (pair[a, b], np.arange(K * K))), shape=(len(rows), K * K))
-    constraints = (
-        *(constraint.under(lift) for constraint in states.constraints),
-        Constraint(Q_GROUP, products(space["o"][a], out[b], weights), equality=True),
-        Constraint(B_GROUP, products(space["o"], space.constant(1), 2 * sp.eye_array(K)), equality=True),
-    )
-    center, spread = lift.T @ states.center, lift.T @ states.spread
+    spread = lift.T @ states.spread
     spread[space.slices["o"]] = 0.1
     size = np.linalg.norm(network.C) * np.sqrt(states.squared_norm) + np.linalg.norm(network.c)
-    rounding = np.linalg.norm(network.C) * states.rounding + (network.width + 3) * EPS * size
-    return EllipsoidModel(network, space, constraints, center, spread, states.squared_norm, float(rounding))
+    return EllipsoidModel(
+        space=space,
+        constraints=(
+            *(constraint.under(lift) for constraint in states.constraints),
+            Constraint(Q_GROUP, products(space["o"][a], out[b], weights), equality=True),
+            Constraint(B_GROUP, products(space["o"], space.constant(1), 2 * sp.eye_array(K)), equality=True),
+        ),
+        squared_norm=states.squared_norm,
+        center=lift.T @ states.center,
+        spread=spread,
+        network=network,
+        rounding=float(np.linalg.norm(network.C) * states.rounding + (network.width + 3) * EPS * size),
+    )

@@ -21,7 +21,7 @@ from tightrope.errors import RegionError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import named, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.robustness import coordinates, equilibrium_at, state_constraints
+from tightrope.problems.robustness import coordinates, equilibrium_at, preactivation, state_constraints
 from tightrope.regions import INFINITY, Ball
 from tightrope.regions.row_space import row_space
 from tightrope.semialgebraic import Constraint, Forms, Space, products, subgradient_graph, unit_box, unit_l2_ball
@@ -37,66 +37,55 @@ def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool
     if q not in (2, INFINITY) or region.clipped:
         raise RegionError(f"region: the printed model is built for unclipped L2 and L-infinity balls, not L{q:g}.")
     coords = coordinates(network.U, region)
-    R = network.U.T
-    if q == 2 and network.input_size > network.width:
-        R, _ = row_space(network.U)  # only the row space of U matters
-        R = R.T
-    p, n, K = network.width, coords.V.shape[1], network.classes
-    space = Space(d=n, t=len(R), s=p, z=p, y=p, v=K, w=K)
+    # Only the row space of U matters in the L2 norm.
+    R = row_space(network.U)[0] if q == 2 and network.input_size > network.width else network.U
+    p, n, K, inputs = network.width, coords.V.shape[1], network.classes, R.shape[1]
+    space = Space(d=n, t=inputs, s=p, z=p, y=p, v=K, w=K)
     t, s, y, v, w = (space[name] for name in "tsyvw")
-    b = network.U @ coords.origin + network.u
-    h = sp.csr_array(network.W) @ space["z"] + sp.csr_array(coords.V) @ space["d"] + space.constant(b)
     r = sp.csr_array(network.W.T) @ y + sp.csr_array(network.C.T) @ v
     unit = unit_l2_ball if q == 2 else unit_box
     C_norm = float(np.linalg.norm(network.C, 2))
     reach = C_norm if reference_constraints else y_radius(network, C_norm)
     # y = s r: the two products as one constraint per neuron.
     forms = sp.vstack([y, s], format="csr"), sp.vstack([space.constant(np.ones(p)), r], format="csr")
-    slope = Constraint("y - s r = 0", products(*forms, sp.hstack([sp.eye_array(p), -sp.eye_array(p)])), equality=True)
-    product = products(_with_one(space, w), _with_one(space, v), _one_minus(K))
-    closing = [_ball(space, r, 1.0, "|r|")] if reference_constraints else [_ball(space, y, reach, "|y|")]
+    slope = products(*forms, sp.hstack([sp.eye_array(p), -sp.eye_array(p)]))
+    name, scaled = ("|r| <= radius", r) if reference_constraints else ("|y| <= radius", y / reach)
     constraints = (
         *state_constraints(space, network, coords),
-        *subgradient_graph(space, s, h),
+        *subgradient_graph(space, s, preactivation(space, network, coords)),
         *named("t", unit(space, t)),
         *named("w", unit(space, w)),
-        Constraint("1 - w'v >= 0", product),
+        _below("1 - w'v >= 0", space, w, v),
         *named("v", unit_l2_ball(space, v)),
-        slope,
-        *closing,
+        Constraint("y - s r = 0", slope, equality=True),
+        _below(name, space, scaled, scaled),
     )
-    objective = products(t, sp.csr_array(R) @ y, sp.csr_array(np.ones((1, len(R)))))
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
-    center = {name: np.zeros(where.stop - where.start) for name, where in space.slices.items()}
-    center |= {"z": z0, "s": np.full(p, 0.5)}
-    sizes = {"d": 1.0 if q == 2 else float(n), "t": 1.0 if q == 2 else float(len(R)), "w": 1.0 if q == 2 else float(K)}
+    sizes = {"d": 1.0 if q == 2 else float(n), "t": 1.0 if q == 2 else float(inputs), "w": 1.0 if q == 2 else float(K)}
     y_size = 1.0 if reference_constraints else reach  # |y_i| = s_i |r_i| <= |r_i|
-    spread = {
-        "d": np.full(n, sizes["d"] / max(n, 1) / (1 if q == 2 else 3)),
-        "t": np.full(len(R), sizes["t"] / len(R) / (1 if q == 2 else 3)),
-        "s": np.full(p, 0.1),
-        "z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6,
-        "y": np.full(p, y_size**2 / p + 1e-6),
-        "v": np.full(K, 1 / K),
-        "w": np.full(K, sizes["w"] / K / 3),
-    }
+    shape = 1 if q == 2 else 3
     # ||z|| <= ||z_0|| + ||V|| ||d|| / m, with the residual of z_0 negligible beside the 1 % added.
     z_size = np.linalg.norm(z0) + np.linalg.norm(coords.V, 2) * np.sqrt(sizes["d"]) / network.m if n else 0.0
-    squared_norm = 1.01 * (1 + sum(sizes.values()) + p + z_size**2 + y_size**2 + 1)
-    points = space.point(**center), space.point(**spread)
-    return PolynomialProblem(space, objective, constraints, float(squared_norm), *points)
+    return PolynomialProblem(
+        space=space,
+        constraints=constraints,
+        squared_norm=float(1.01 * (1 + sum(sizes.values()) + p + z_size**2 + y_size**2 + 1)),
+        center=space.point(z=z0, s=0.5),
+        spread=space.point(
+            d=sizes["d"] / max(n, 1) / shape,
+            t=sizes["t"] / inputs / shape,
+            s=0.1,
+            z=z0**2 + 0.1 * np.mean(z0**2) + 1e-6,
+            y=y_size**2 / p + 1e-6,
+            v=1 / K,
+            w=sizes["w"] / K / 3,
+        ),
+        objective=products(t, sp.csr_array(R.T) @ y, sp.csr_array(np.ones((1, inputs)))),
+    )
 
 
-def _with_one(space: Space, forms: Forms) -> Forms:
-    return sp.vstack([space.constant(1), forms], format="csr")
-
-
-def _one_minus(k: int) -> sp.csr_array:
-    """Weights of 1 * 1 - sum of k products."""
-    return sp.csr_array(np.concatenate([[1.0], -np.ones(k)])[None])
-
-
-def _ball(space: Space, forms: Forms, radius: float, name: str) -> Constraint:
-    """radius^2 - ||forms||^2 >= 0, scaled to 1."""
-    scaled = _with_one(space, forms / radius)
-    return Constraint(f"{name} <= radius", products(scaled, scaled, _one_minus(forms.shape[0])))
+def _below(name: str, space: Space, left: Forms, right: Forms) -> Constraint:
+    """1 - left'right >= 0."""
+    one = space.constant(1)
+    sides = sp.vstack([one, left], format="csr"), sp.vstack([one, right], format="csr")
+    return Constraint(name, products(*sides, sp.csr_array(np.r_[1.0, -np.ones(left.shape[0])][None])))

@@ -27,11 +27,6 @@ from tightrope.regions.row_space import EPS, row_space
 from tightrope.semialgebraic import Constraint, Forms, Space, products, unit_box, unit_l2_ball
 
 
-def slope_products(space: Space, y: Forms, r: Forms) -> Constraint:
-    """y = s r with 0 <= s <= 1, by y (r - y) >= 0."""
-    return Constraint("y (r - y) >= 0", products(y, r - y))
-
-
 def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarray | None = None) -> PolynomialProblem:
     """max t'(U'y + direct'v) over ||t||_2 <= 1, ||v||_2 <= 1: bounds the L2 Lipschitz constant everywhere.
 
@@ -43,20 +38,14 @@ def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarr
     # Only the row space of U (and direct) matters: with U' = Q R, t'U'y = (Q't)'R y and ||Q't|| <= ||t||.
     through = network.U if direct is None else np.vstack([network.U, rows @ direct])
     R, off = row_space(through) if network.input_size > len(through) else (through, 0.0)
-    R = R.T
-    space = Space(y=network.width, v=len(C), t=len(R))
+    n = R.shape[1]
+    space = Space(y=network.width, v=len(C), t=n)
     y, v, t = space["y"], space["v"], space["t"]
-    r = sp.csr_array(network.W.T) @ y + sp.csr_array(C.T) @ v
-    inner = y if direct is None else sp.vstack([y, v], format="csr")
-    constraints = (
-        slope_products(space, y, r),
-        *named("v", unit_l2_ball(space, v)),
-        *named("t", unit_l2_ball(space, t)),
-    )
+    inner = sp.csr_array(R.T) @ (y if direct is None else sp.vstack([y, v], format="csr"))
+    sets = [*named("v", unit_l2_ball(space, v)), *named("t", unit_l2_ball(space, t))]
     reach = y_radius(network, np.linalg.norm(C, 2))
     rounding = _of_rows(network, rows, direct) + float(np.linalg.norm(off)) * (1 + reach)
-    sets = {"t": (1.0, 1 / len(R)), "v": (1.0, 0.1)}
-    return _problem(space, t, sp.csr_array(R) @ inner, constraints, reach, rounding, **sets)
+    return _problem(network, space, sp.csr_array(C.T) @ v, t, inner, sets, reach, rounding, t=(1, 1 / n), v=(1, 0.1))
 
 
 def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = None) -> PolynomialProblem:
@@ -68,14 +57,13 @@ def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = N
     (row,) = checked_rows(network, row)
     g, p0 = row @ network.C, network.input_size
     space = Space(y=network.width, t=p0)
-    y, t = space["y"], space["t"]
-    r = sp.csr_array(network.W.T) @ y + space.constant(g)
-    constraints = (slope_products(space, y, r), *named("t", unit_box(space, t)))
-    inner = sp.csr_array(network.U.T) @ y
+    inner = sp.csr_array(network.U.T) @ space["y"]
     if direct is not None:
         inner = inner + space.constant(row @ direct)
+    reach = y_radius(network, np.hypot.reduce(g))
     rounding = float(np.sqrt(p0)) * _of_rows(network, row[None], direct)
-    return _problem(space, t, inner, constraints, y_radius(network, np.hypot.reduce(g)), rounding, t=(float(p0), 1 / 3))
+    t, box = space["t"], named("t", unit_box(space, space["t"]))
+    return _problem(network, space, space.constant(g), t, inner, box, reach, rounding, t=(p0, 1 / 3))
 
 
 def l1_problem(network: MonDEQ, column: int) -> PolynomialProblem:
@@ -84,12 +72,10 @@ def l1_problem(network: MonDEQ, column: int) -> PolynomialProblem:
         raise InputError(f"column: got {column!r}; write one of 0..{network.input_size - 1}.")
     K = network.classes
     space = Space(y=network.width, v=K)
-    y, v = space["y"], space["v"]
-    r = sp.csr_array(network.W.T) @ y + sp.csr_array(network.C.T) @ v
-    constraints = (slope_products(space, y, r), *named("v", unit_box(space, v)))
-    inner = sp.csr_array(network.U[:, column][None]) @ y
+    inner = sp.csr_array(network.U[:, column][None]) @ space["y"]
     reach = y_radius(network, np.linalg.norm(network.C, 2) * np.sqrt(K))
-    return _problem(space, space.constant(1), inner, constraints, reach, 0.0, v=(float(K), 1 / 3))
+    v, box = sp.csr_array(network.C.T) @ space["v"], named("v", unit_box(space, space["v"]))
+    return _problem(network, space, v, space.constant(1), inner, box, reach, 0.0, v=(K, 1 / 3))
 
 
 def lipschitz_problems(network: MonDEQ, norm: object) -> list[PolynomialProblem]:
@@ -135,24 +121,30 @@ def _of_rows(network: MonDEQ, rows: np.ndarray, direct: np.ndarray | None) -> fl
 
 
 def _problem(
+    network: MonDEQ,
     space: Space,
+    Cv: Forms,
     outer: Forms,
     inner: Forms,
-    constraints: tuple[Constraint, ...],
+    constraints: list[Constraint],
     reach: float,
     rounding: float,
     **sets: tuple[float, float],
 ) -> PolynomialProblem:
-    """The objective sum_j outer_j inner_j + rounding.
+    """max sum_j outer_j inner_j + rounding, where y = s r with 0 <= s <= 1 and r = W'y + C'v.
 
     `reach` bounds ||y||, `sets` the squares of other variables' norms, with spreads.
     """
     if rounding:
         outer, inner = (sp.vstack([side, space.constant(last)]) for side, last in ((outer, 1.0), (inner, rounding)))
-    objective = products(outer, inner, sp.csr_array(np.ones((1, inner.shape[0]))))
-    spreads = {"y": reach * reach / space["y"].shape[0]} | {name: spread for name, (_, spread) in sets.items()}
-    sizes = {name: where.stop - where.start for name, where in space.slices.items()}
-    spread = space.point(**{name: np.full(size, spreads[name] + 1e-6) for name, size in sizes.items()})
-    center = space.point(**{name: np.zeros(size) for name, size in sizes.items()})
-    squared_norm = (1 + 1e-9) * (1 + reach * reach + sum(square for square, _ in sets.values()))
-    return PolynomialProblem(space, objective, constraints, squared_norm, center, spread)
+    y = space["y"]
+    r = sp.csr_array(network.W.T) @ y + Cv
+    spreads = {"y": reach * reach / network.width} | {name: spread for name, (_, spread) in sets.items()}
+    return PolynomialProblem(
+        space=space,
+        constraints=(Constraint("y (r - y) >= 0", products(y, r - y)), *constraints),
+        squared_norm=(1 + 1e-9) * (1 + reach * reach + sum(square for square, _ in sets.values())),
+        center=space.point(),
+        spread=space.point(**{name: value + 1e-6 for name, value in spreads.items()}),
+        objective=products(outer, inner, sp.csr_array(np.ones((1, inner.shape[0])))),
+    )

@@ -32,7 +32,14 @@ from tightrope.errors import InputError, NetworkError
 from tightrope.networks import MonDEQ
 from tightrope.problems.lipschitz import l2_problem, linf_problem, y_radius
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.robustness import coordinates, equilibrium_at, preactivation_rounding, state_constraints
+from tightrope.problems.robustness import (
+    coordinates,
+    equilibrium_at,
+    preactivation,
+    preactivation_rounding,
+    state_constraints,
+    variances,
+)
 from tightrope.regions import INFINITY, Ball
 from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Space, embedding, products
@@ -77,8 +84,7 @@ def preactivation_bounds(network: MonDEQ, region: Ball) -> tuple[np.ndarray, np.
     V, n = coords.V, coords.V.shape[1]
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
     h0 = network.W @ z0 + network.U @ coords.origin + network.u
-    size = {"box": np.inf, "l2": 2.0, "l1": 1.0}[coords.kind]
-    dual = {np.inf: 1, 2.0: 2, 1.0: np.inf}[size]
+    dual = {"box": 1, "l2": 2, "l1": np.inf}[coords.kind]
     spread = np.linalg.norm(V, 2) * np.sqrt(coords.squared_norm) if n else 0.0
     rounding = preactivation_rounding(network, coords)
     # How far the computed z_0 is from the equilibrium of the centre.
@@ -203,18 +209,17 @@ def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row: np.
     """Add x, z and the products above to a problem in y, t and v."""
     coords = coordinates(network.U, region)
     p, n = network.width, coords.V.shape[1]
-    old = {name: where.stop - where.start for name, where in base.space.slices.items()}
+    old = base.space.sizes
     # The larger diagonal blocks come first, so that a solver finds them.
-    space = Space(t=old["t"], d=n, **{name: size for name, size in old.items() if name != "t"}, z=p)
+    space = Space(t=old.pop("t"), d=n, **old, z=p)
     lift = embedding(base.space, space)
-    y, z = space["y"], space["z"]
-    b = network.U @ coords.origin + network.u
-    h = sp.csr_array(network.W) @ z + sp.csr_array(coords.V) @ space["d"] + space.constant(b)
+    y, z, h = space["y"], space["z"], preactivation(space, network, coords)
     if "v" in old:
         C = network.C if row is None else np.atleast_2d(row) @ network.C
-        r = sp.csr_array(network.W.T) @ y + sp.csr_array(C.T) @ space["v"]
+        Cv = sp.csr_array(C.T) @ space["v"]
     else:
-        r = sp.csr_array(network.W.T) @ y + space.constant(np.asarray(row, float) @ network.C)
+        Cv = space.constant(np.asarray(row, float) @ network.C)
+    r = sp.csr_array(network.W.T) @ y + Cv
     constraints = (
         *(c.under(lift) for c in base.constraints),
         *state_constraints(space, network, coords),
@@ -223,15 +228,14 @@ def _with_graph(base: PolynomialProblem, network: MonDEQ, region: Ball, row: np.
     )
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
     spread_z = np.linalg.norm(coords.V, 2) * np.sqrt(coords.squared_norm) if n else 0.0
-    z_size = np.linalg.norm(z0) + network.distance(z0, b) + y_radius(network, spread_z)  # as in problems.robustness
+    drift = network.distance(z0, network.U @ coords.origin + network.u)
+    z_size = np.linalg.norm(z0) + drift + y_radius(network, spread_z)  # as in problems.robustness
     z_size += 1e-6 * (1 + np.linalg.norm(z0))
-    center = {name: base.center[where] for name, where in base.space.slices.items()}
-    spread = {name: base.spread[where] for name, where in base.space.slices.items()}
-    center |= {"d": np.zeros(n), "z": z0}
-    spread |= {
-        "d": np.full(n, 1 / 3 if coords.kind == "box" else 1 / max(n, 1)),
-        "z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6,
-    }
-    squared_norm = float(base.squared_norm + (z_size**2 + coords.squared_norm) * (1 + 1e-9))
-    points = space.point(**center), space.point(**spread)
-    return PolynomialProblem(space, base.objective.under(lift), constraints, squared_norm, *points)
+    return PolynomialProblem(
+        space=space,
+        constraints=constraints,
+        squared_norm=float(base.squared_norm + (z_size**2 + coords.squared_norm) * (1 + 1e-9)),
+        center=space.point(**base.space.blocks(base.center), z=z0),
+        spread=space.point(**base.space.blocks(base.spread), **variances(coords, z0)),
+        objective=base.objective.under(lift),
+    )

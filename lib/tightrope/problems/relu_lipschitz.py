@@ -20,7 +20,9 @@ Refinements, each a list of further products of valid inequalities, at the price
 =============  ========================================================================================
 """
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,11 +36,40 @@ from tightrope.regions.row_space import EPS, row_space
 from tightrope.semialgebraic import Constraint, Forms, Products, Space, products, unit_box, unit_l2_ball
 
 REFINEMENTS = ("printed", "signs", "corners", "products")
+Terms: TypeAlias = Mapping[str, float | np.ndarray]
+Table: TypeAlias = Sequence[tuple[str, Sequence[str], Callable[[np.ndarray, np.ndarray], Terms]]]
+#: Constraints on a neuron's u, h and x, and on its u, g and r: their names, with # for the layer; the refinements that
+#: have them; weights of products of two letters, of one, or of none. Low and high bound h, or g.
+OF_H: Table = (
+    ("u# (u - 1) = 0", REFINEMENTS, lambda low, high: {"uu": 1, "u": -1}),
+    ("(u# - 1/2) h >= 0", ("printed",), lambda low, high: {"uh": 1, "h": -0.5}),
+    ("u# h >= 0", REFINEMENTS[1:], lambda low, high: {"uh": 1}),
+    ("(u# - 1) h >= 0", REFINEMENTS[1:], lambda low, high: {"uh": 1, "h": -1}),
+    ("x# (x - h) = 0", REFINEMENTS, lambda low, high: {"xx": 1, "xh": -1}),
+    ("x# >= 0", REFINEMENTS, lambda low, high: {"x": 1}),
+    ("x# - h >= 0", REFINEMENTS, lambda low, high: {"x": 1, "h": -1}),
+    ("u# (h^ - h) >= 0", ("products",), lambda low, high: {"u": high, "uh": -1}),
+    ("(1 - u#)(h - l) >= 0", ("products",), lambda low, high: {"h": 1, "uh": -1, "": -low, "u": low}),
+    ("h# (h^ u + l (1 - u) - h) >= 0", ("products",), lambda low, high: {"uh": high - low, "h": low, "hh": -1}),
+    ("x# = u h", ("products",), lambda low, high: {"x": 1, "uh": -1}),
+    ("u# x = x", ("products",), lambda low, high: {"ux": 1, "x": -1}),
+)
+OF_G: Table = (
+    ("r# = u g", REFINEMENTS, lambda low, high: {"r": 1, "ug": -1}),
+    ("r# (g - r) = 0", REFINEMENTS, lambda low, high: {"rg": 1, "rr": -1}),
+    ("u# r = r", ("products",), lambda low, high: {"ur": 1, "r": -1}),
+    ("r# - l u >= 0", ("products",), lambda low, high: {"r": 1, "u": -low}),
+    ("g^ u - r# >= 0", ("products",), lambda low, high: {"u": high, "r": -1}),
+    ("(1 - u#)(g - l) >= 0", ("products",), lambda low, high: {"g": 1, "r": -1, "": -low, "u": low}),
+    ("(1 - u#)(g^ - g) >= 0", ("products",), lambda low, high: {"": high, "u": -high, "g": -1, "r": 1}),
+    ("(r# - l u)(g^ u - r) >= 0", ("products",), lambda low, high: {"rr": -1, "r": high + low, "u": -low * high}),
+    ("(g# - l)(g^ - g) >= 0", ("products",), lambda low, high: {"gg": -1, "g": high + low, "": -low * high}),
+)
 #: Groups that couple inputs with each other or with t, so that the block of d is not diagonal.
 CURVE = "h1 (h^ u + l (1 - u) - h) >= 0"
+CORNERS = tuple(f"(1 {a} d)(1 {b} t) >= 0" for a in "+-" for b in "+-")
 #: Share of a variable's spread that the interior point starts with: product Shor takes two iterations less than with 1.
 START = 0.7
-CORNERS = tuple(f"(1 {a} d)(1 {b} t) >= 0" for a in "+-" for b in "+-")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,26 +101,27 @@ def relu_lipschitz_problem(ask: Question, refinement: str = "products") -> Polyn
         raise UnknownNameError("refinement", refinement, REFINEMENTS)
     if ask.depth == 0:
         raise InputError("network: it has no hidden layer; its gradient is constant.")
-    level, box = REFINEMENTS.index(refinement), ask.coordinates.kind == "box"
-    tight = refinement == "products"
+    box, tight = ask.coordinates.kind == "box", refinement == "products"
     free = free_neurons(ask, tight)
     n, R = ask.coordinates.V.shape[1], _rows_of_t(ask)
-    space = _space(ask, free, len(R.T))
+    blocks = {"t": R.shape[1], "d": n}
+    for i, (rows, lifted) in enumerate(zip(free, lifted_neurons(ask, free), strict=True), start=1):
+        blocks[f"u{i}"] = len(rows)
+        if i < ask.depth:
+            blocks |= {f"x{i}": len(rows), f"r{i}": len(lifted)}
+    space = Space(**{name: size for name, size in blocks.items() if size})
     layers = layer_forms(space, ask, free, tight)
     t = space["t"]
     constraints = named("t", unit_box(space, t) if box else unit_l2_ball(space, t))
     if n:
         constraints += unit_box(space, space["d"]) if box else unit_l2_ball(space, space["d"])
-    for i, layer in enumerate(layers):
-        if len(layer.free):
-            constraints += _neurons(space, layer, i + 1, level)
-        if layer.x is not None and len(layer.lifted):
-            constraints += _gradients(space, layer, i + 1, tight)
-    if level >= REFINEMENTS.index("corners") and box and n:
+    for k, layer in enumerate(layers, start=1):
+        constraints += _of_neurons(space, refinement, k, layer)
+    if refinement in ("corners", "products") and box and n:
         constraints += _corners(space, space["d"], sp.csr_array(t[wide(ask.region)]))
     inner = sp.csr_array(sp.csr_array(R.T) @ layers[0].r)
     objective = products(t, inner, sp.csr_array(np.ones((1, inner.shape[0]))))
-    return PolynomialProblem(space, objective, tuple(constraints), *_sizes(space, ask, free))
+    return PolynomialProblem(space, tuple(constraints), *_sizes(space, ask, free), objective)
 
 
 def free_neurons(ask: Question, tight: bool) -> list[np.ndarray]:
@@ -117,15 +149,6 @@ def _rows_of_t(ask: Question) -> np.ndarray:
     A = ask.weights[0]
     reduce = ask.region.norm == 2 and A.shape[1] > len(A)
     return row_space(A)[0] if reduce else A
-
-
-def _space(ask: Question, free: list[np.ndarray], size_of_t: int) -> Space:
-    blocks = {"t": size_of_t, "d": ask.coordinates.V.shape[1]}
-    for i, (rows, lifted) in enumerate(zip(free, lifted_neurons(ask, free), strict=True)):
-        blocks |= {f"u{i + 1}": len(rows)}
-        if i < ask.depth - 1:
-            blocks |= {f"x{i + 1}": len(rows), f"r{i + 1}": len(lifted)}
-    return Space(**{name: size for name, size in blocks.items() if size})
 
 
 def layer_forms(space: Space, ask: Question, free: list[np.ndarray], tight: bool) -> list[LayerForms]:
@@ -198,60 +221,19 @@ def _block(space: Space, name: str, rows: np.ndarray, count: int) -> Forms:
     return sp.csr_array(place @ space[name])
 
 
-def _neurons(space: Space, layer: LayerForms, k: int, level: int) -> list[Constraint]:
-    """The constraints on u, h and x of the free neurons of layer k."""
-    rows = layer.free
-    lo, hi = (bound[rows] for bound in layer.h_bounds)
-    divide = sp.diags_array(1 / layer.h_scale[rows])
-    u, one = sp.csr_array(layer.u[rows]), space.constant(np.ones(len(rows)))
-    h = sp.csr_array(divide @ layer.h[rows])
-    found = [Constraint(f"u{k} (u - 1) = 0", _sum((1, u, u), (-1, u, one)), equality=True)]
-    if level == 0:
-        found.append(Constraint(f"(u{k} - 1/2) h >= 0", _sum((1, u, h), (-0.5, h, one))))
-    else:
-        found.append(Constraint(f"u{k} h >= 0", _sum((1, u, h))))
-        found.append(Constraint(f"(u{k} - 1) h >= 0", _sum((1, u, h), (-1, h, one))))
-    x = None if layer.x is None else sp.csr_array(divide @ layer.x[rows])
-    if x is not None:
-        found.append(Constraint(f"x{k} (x - h) = 0", _sum((1, x, x), (-1, x, h)), equality=True))
-        found.append(Constraint(f"x{k} >= 0", _sum((1, x, one))))
-        found.append(Constraint(f"x{k} - h >= 0", _sum((1, x, one), (-1, h, one))))
-    if level == REFINEMENTS.index("products"):
-        below = _sum((1, h, one), (-1, u, h), (-lo, one, one), (lo, u, one))
-        curve = _sum((hi - lo, u, h), (lo, h, one), (-1, h, h))
-        found.append(Constraint(f"u{k} (h^ - h) >= 0", _sum((hi, u, one), (-1, u, h))))
-        found.append(Constraint(f"(1 - u{k})(h - l) >= 0", below))
-        found.append(Constraint(CURVE.replace("h1", f"h{k}"), curve))
-        if x is not None:
-            found.append(Constraint(f"x{k} = u h", _sum((1, x, one), (-1, u, h)), equality=True))
-            found.append(Constraint(f"u{k} x = x", _sum((1, u, x), (-1, x, one)), equality=True))
-    return found
-
-
-def _gradients(space: Space, layer: LayerForms, k: int, tight: bool) -> list[Constraint]:
-    """The constraints on the backpropagated gradients g and r of the lifted neurons of layer k."""
-    rows = layer.lifted
-    lo, hi = (bound[rows] for bound in layer.g_bounds)
-    divide = sp.diags_array(1 / layer.g_scale[rows])
-    g, r = sp.csr_array(divide @ layer.g[rows]), sp.csr_array(divide @ layer.r[rows])
-    u, one = sp.csr_array(layer.u[rows]), space.constant(np.ones(len(rows)))
-    found = [
-        Constraint(f"r{k} = u g", _sum((1, r, one), (-1, u, g)), equality=True),
-        Constraint(f"r{k} (g - r) = 0", _sum((1, r, g), (-1, r, r)), equality=True),
-    ]
-    if tight:
-        below = _sum((1, g, one), (-1, r, one), (-lo, one, one), (lo, u, one))
-        above = _sum((hi, one, one), (-hi, u, one), (-1, g, one), (1, r, one))
-        found += [
-            Constraint(f"u{k} r = r", _sum((1, u, r), (-1, r, one)), equality=True),
-            Constraint(f"r{k} - l u >= 0", _sum((1, r, one), (-lo, u, one))),
-            Constraint(f"g^ u - r{k} >= 0", _sum((hi, u, one), (-1, r, one))),
-            Constraint(f"(1 - u{k})(g - l) >= 0", below),
-            Constraint(f"(1 - u{k})(g^ - g) >= 0", above),
-            Constraint(f"(r{k} - l u)(g^ u - r) >= 0", _sum((-1, r, r), (hi + lo, r, one), (-lo * hi, u, one))),
-            Constraint(f"(g{k} - l)(g^ - g) >= 0", _sum((-1, g, g), (hi + lo, g, one), (-lo * hi, one, one))),
-        ]
-    return found
+def _of_neurons(space: Space, refinement: str, k: int, layer: LayerForms) -> Iterator[Constraint]:
+    """The constraints of both tables on the neurons of layer k, in units of the bounds of |h| and |g|."""
+    of_h = (OF_H, layer.free, layer.h_scale, layer.h_bounds, {"h": layer.h, "x": layer.x})
+    of_g = (OF_G, layer.lifted, layer.g_scale, layer.g_bounds, {"g": layer.g, "r": layer.r})
+    for table, rows, scale, bounds, letters in (of_h, of_g) if layer.x is not None else (of_h,):
+        divide = sp.diags_array(1 / scale[rows])
+        forms = {letter: sp.csr_array(divide @ form[rows]) for letter, form in letters.items() if form is not None}
+        forms |= {"u": sp.csr_array(layer.u[rows]), " ": space.constant(np.ones(len(rows)))}
+        for name, refinements, body in table if len(rows) else ():
+            terms = body(*(bound[rows] for bound in bounds))
+            if refinement in refinements and set("".join(terms)) <= forms.keys():
+                factors = ((w, *(forms[letter] for letter in product.ljust(2))) for product, w in terms.items())
+                yield Constraint(name.replace("#", str(k)), _sum(*factors), equality=">=" not in name)
 
 
 def _corners(space: Space, d: Forms, t: Forms) -> list[Constraint]:
@@ -274,18 +256,12 @@ def variable_bounds(space: Space, ask: Question, free: list[np.ndarray]) -> tupl
     """Bounds (N,) of every variable over the set; the constant 1 first."""
     low, high = gradient_bounds(ask)
     lifted = lifted_neurons(ask, free)
-    lower, upper = {}, {}
-    for name, where in space.slices.items():
-        size = where.stop - where.start
-        if name in ("t", "d"):
-            lower[name], upper[name] = np.full(size, -1.0), np.ones(size)
-            continue
-        kind, i = name[0], int(name[1:]) - 1
-        lower[name], upper[name] = {
-            "u": (np.zeros(size), np.ones(size)),
-            "x": (np.zeros(size), np.maximum(ask.upper[i], 0)[free[i]]),
-            "r": (np.minimum(low[i], 0)[lifted[i]], np.maximum(high[i], 0)[lifted[i]]),
-        }[kind]
+    lower: dict[str, np.ndarray | float] = {"t": -1.0, "d": -1.0}  # of u and x it is 0
+    upper: dict[str, np.ndarray | float] = {"t": 1.0, "d": 1.0}
+    for i in range(ask.depth):
+        lower[f"r{i + 1}"] = np.minimum(low[i], 0)[lifted[i]]
+        upper |= {f"u{i + 1}": 1.0, f"x{i + 1}": np.maximum(ask.upper[i], 0)[free[i]]}
+        upper[f"r{i + 1}"] = np.maximum(high[i], 0)[lifted[i]]
     return space.point(**lower), space.point(**upper)
 
 
@@ -295,11 +271,10 @@ def _sizes(space: Space, ask: Question, free: list[np.ndarray]) -> tuple[float, 
     squares = np.maximum(lower**2, upper**2)
     spread = ((upper - lower) / 2) ** 2 + 1e-6
     spread[0] = 1.0
-    for name in ("t", "d"):
-        where = space.slices.get(name, slice(0, 0))
-        size = where.stop - where.start
-        spread[where] = 1 / 3 if ask.coordinates.kind == "box" else 1 / max(size, 1)
-        if size and ask.coordinates.kind != "box":
+    for name in {"t", "d"} & space.sizes.keys():
+        where, size = space.slices[name], space.sizes[name]
+        spread[where] = 1 / 3 if ask.coordinates.kind == "box" else 1 / size
+        if ask.coordinates.kind != "box":
             squares[where] = 1 / size  # a ball: the squares add up to 1
     return (1 + 1e-9) * float(squares.sum()), (lower + upper) / 2, START * spread
 
@@ -313,13 +288,15 @@ def slope_problem(ask: Question) -> PolynomialProblem:
     if ask.depth == 0:
         raise InputError("network: it has no hidden layer; its gradient is constant.")
     box, R = ask.region.norm == INFINITY, _rows_of_t(ask)
+    inputs = R.shape[1]
     anywhere = tuple(np.full(len(b), np.inf) for b in ask.biases)
     low, high = gradient_bounds(replace(ask, lower=tuple(-h for h in anywhere), upper=anywhere))
     scale = [_scale(lo, hi) for lo, hi in zip(low, high, strict=True)]
     moving = [np.flatnonzero((lo != 0) | (hi != 0)) for lo, hi in zip(low, high, strict=True)]  # r = 0 elsewhere
-    space = Space(t=len(R.T), **{f"r{i + 1}": len(rows) for i, rows in enumerate(moving)})
+    space = Space(t=inputs, **{f"r{i + 1}": len(rows) for i, rows in enumerate(moving)})
     constraints = named("t", unit_box(space, space["t"]) if box else unit_l2_ball(space, space["t"]))
-    center, spread = {"t": np.zeros(len(R.T))}, {"t": np.full(len(R.T), 1 / 3 if box else 0.5 / len(R.T))}
+    center: dict[str, np.ndarray | float] = {}
+    spread: dict[str, np.ndarray | float] = {"t": 1 / 3 if box else 0.5 / inputs}
     g = space.constant(ask.c)
     for i in range(ask.depth - 1, -1, -1):
         name, rows = f"r{i + 1}", moving[i]
@@ -329,6 +306,6 @@ def slope_problem(ask: Question) -> PolynomialProblem:
         lo, hi = np.clip(low[i][rows] / scale[i][rows], -1, 0), np.clip(high[i][rows] / scale[i][rows], 0, 1)
         center[name], spread[name] = (lo + hi) / 2, 0.8 * ((hi - lo) / 2) ** 2
     objective = products(space["t"], g, sp.csr_array(np.ones((1, g.shape[0]))))
-    total = 1.0 + (len(R.T) if box else 1.0) + sum(map(len, moving))  # |r / scale| <= 1
+    squared_norm = (1 + 1e-9) * (1.0 + (inputs if box else 1.0) + sum(map(len, moving)))  # |r / scale| <= 1
     points = space.point(**center), space.point(**spread)
-    return PolynomialProblem(space, objective, tuple(constraints), (1 + 1e-9) * total, *points)
+    return PolynomialProblem(space, tuple(constraints), squared_norm, *points, objective)

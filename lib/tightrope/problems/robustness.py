@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import MonDEQ
-from tightrope.problems.polynomial import PolynomialProblem
+from tightrope.problems.polynomial import Constrained, PolynomialProblem
 from tightrope.regions import INFINITY, Region
 from tightrope.regions.row_space import EPS, row_space
 from tightrope.semialgebraic import (
@@ -35,31 +35,20 @@ from tightrope.semialgebraic import (
 class Coordinates:
     """x = origin + basis d on the region, up to directions that U does not see.
 
-    Attributes
-    ----------
-    origin
-        (p0,): where d = 0; the centre of the box when the region is a (clipped) L-infinity ball.
-    V
-        (p, n): U times the basis, so that U x = U origin + V d.
-    kind
-        "box", "l2" or "l1": the set that d runs over, of unit radius; "polytope": the box with `rows`.
-    lower, upper
-        (n,) bounds on d of a clipped L2 or L1 ball, else None.
-    squared_norm
-        Bound on ||d||^2.
-    rounding
-        (p,) how far V d can be, neuron by neuron, from U times the exact basis times d.
-    rows, offsets
-        (k, n) and (k,) of a polytope, rows d <= offsets, else None.
+    `origin` (p0,) is where d = 0, the centre of the box when the region is a (clipped) L-infinity ball, and V (p, n) is
+    U times the basis, so that U x = U origin + V d. `kind` is the set that d runs over, of unit radius: "box", "l2" or
+    "l1", or "polytope": the box with `rows` d <= `offsets`, (k, n) and (k,). `squared_norm` bounds ||d||^2; `rounding`
+    (p,) is how far V d can be, neuron by neuron, from U times the exact basis times d; `lower` and `upper` (n,) bound d
+    of a clipped L2 or L1 ball.
     """
 
     origin: np.ndarray
     V: np.ndarray
     kind: str
-    lower: np.ndarray | None
-    upper: np.ndarray | None
     squared_norm: float
     rounding: np.ndarray
+    lower: np.ndarray | None = None
+    upper: np.ndarray | None = None
     rows: np.ndarray | None = None
     offsets: np.ndarray | None = None
 
@@ -75,102 +64,95 @@ def coordinates(U: np.ndarray, region: Region) -> Coordinates:
     p0 = region.size
     if U.shape[1] != p0:
         raise RegionError(f"region: {p0} inputs, but the network has {U.shape[1]}; use the network's own data set.")
-    if region.half_spaces is not None:
-        return _polytope(U, *region.bounding_box(), *region.half_spaces)
     if (G := region.generators) is not None:
         inner = coordinates(U @ G, region.parameters)
         product = (p0 + 2) * EPS * (np.abs(U) @ np.abs(G)).sum(1)  # |d_j| <= 1
         return replace(inner, origin=region.center, rounding=inner.rounding + product)
-    region = region.enclosure()[0]
-    if region.norm == INFINITY:
-        origin, half = _box(*region.bounding_box())
+    ball = region.enclosure()[0]
+    if ball.norm == INFINITY:
+        origin, half = _box(region)
         wide = half > 0
-        V = U[:, wide] * half[wide]
-        return Coordinates(origin, V, "box", None, None, float(wide.sum()), _products(V))
-    radius = region.radius
+        box = _unit(origin, U[:, wide] * half[wide], "box", float(wide.sum()))
+        if region.half_spaces is None:
+            return box
+        rows, offsets, binding = _rows(region)
+        return replace(box, kind="polytope", rows=rows[binding], offsets=offsets[binding])
+    center, radius, kind = ball.center, ball.radius, "l2" if ball.norm == 2 else "l1"
     if radius == 0:
-        return Coordinates(region.center, U[:, :0], "l2", None, None, 0.0, _products(U[:, :0]))
-    kind = "l2" if region.norm == 2 else "l1"
-    if kind == "l2" and not region.clipped:
-        V, off = row_space(U) if p0 > U.shape[0] else (U, np.zeros(len(U)))
-        rounding = radius * off + _products(radius * V)
-        return Coordinates(region.center, radius * V, kind, None, None, 1.0, rounding)
-    if region.lower is None or region.upper is None:
-        return Coordinates(region.center, radius * U, kind, None, None, 1.0, _products(radius * U))
-    wide = region.upper > region.lower  # a flat pixel stays at the centre's
+        return _unit(center, U[:, :0], "l2", 0.0)
+    if kind == "l2" and not ball.clipped and p0 > len(U):
+        R, off = row_space(U)
+        found = _unit(center, radius * R, kind)
+        return replace(found, rounding=radius * off + found.rounding)
+    if ball.lower is None or ball.upper is None:
+        return _unit(center, radius * U, kind)
+    wide = ball.upper > ball.lower  # a flat pixel stays at the centre's
     if not wide.any():
-        return Coordinates(region.center, U[:, :0], "l2", None, None, 0.0, _products(U[:, :0]))
-    lower, upper = ((bound - region.center)[wide] / radius for bound in (region.lower, region.upper))
+        return _unit(center, U[:, :0], "l2", 0.0)
+    lower, upper = ((bound - center)[wide] / radius for bound in (ball.lower, ball.upper))
     lower, upper = lower - 2 * EPS * np.abs(lower), upper + 2 * EPS * np.abs(upper)  # outwards by their rounding
-    V = radius * U[:, wide]
-    return Coordinates(region.center, V, kind, lower, upper, 1.0, _products(V))
+    return replace(_unit(center, radius * U[:, wide], kind), lower=lower, upper=upper)
 
 
-def _products(V: np.ndarray) -> np.ndarray:
-    """The rounding (p,) of V d for |d_j| <= 1, where each entry of V is one rounded product."""
-    return EPS * np.abs(V).sum(1)
+def _unit(origin: np.ndarray, V: np.ndarray, kind: str, squared_norm: float = 1.0) -> Coordinates:
+    """Coordinates whose V has one rounded product in each entry, for |d_j| <= 1."""
+    return Coordinates(origin, V, kind, squared_norm, EPS * np.abs(V).sum(1))
 
 
-def _box(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and half-widths; outwards by one rounding: [origin - half, origin + half] holds [lower, upper]."""
+def _box(region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and half-widths; outwards by one rounding: [origin - half, origin + half] holds the bounding box."""
+    lower, upper = region.bounding_box()
     origin = (lower + upper) / 2
     half = np.nextafter(np.maximum(upper - origin, origin - lower), np.inf)
     return origin, np.where(upper > lower, half, 0.0)
 
 
-def _polytope(U: np.ndarray, lower: np.ndarray, upper: np.ndarray, A: np.ndarray, b: np.ndarray) -> Coordinates:
-    """The box of a polytope, and the rows that cut it: A x <= b is (A half) d <= b - A origin."""
-    origin, half = _box(lower, upper)
-    wide = half > 0
-    rows, offsets = _rows(A, b, origin, half)
-    cuts = np.abs(rows).sum(1) > offsets  # the others hold on the whole box
-    squared_norm = float(wide.sum())
-    V = U[:, wide] * half[wide]
-    return Coordinates(origin, V, "polytope", None, None, squared_norm, _products(V), rows[cuts], offsets[cuts])
-
-
 def binding_rows(region: Region) -> np.ndarray:
     """Which rows (k,) of a region's half-spaces cut its box; the others hold on all of it."""
+    return _rows(region)[2]
+
+
+def _rows(region: Region) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (k, n) and ends (k,) of A x <= b in unit coordinates, outwards by their rounding; which cut the box, (k,).
+
+    A x <= b is (A half) d <= b - A origin.
+    """
     A, b = region.half_spaces or (np.zeros((0, region.size)), np.zeros(0))
-    rows, offsets = _rows(A, b, *_box(*region.bounding_box()))
-    return np.abs(rows).sum(1) > offsets
-
-
-def _rows(A: np.ndarray, b: np.ndarray, origin: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows (k, n) and ends (k,) of A x <= b in unit coordinates, outwards by what rounding can have done."""
-    noise = 4 * (len(origin) + 2) * np.finfo(float).eps
+    origin, half = _box(region)
+    noise = 4 * (len(origin) + 2) * EPS
     wide = half > 0
-    return A[:, wide] * half[wide], b - A @ origin + noise * (np.abs(b) + np.abs(A) @ (np.abs(origin) + half))
+    rows = A[:, wide] * half[wide]
+    offsets = b - A @ origin + noise * (np.abs(b) + np.abs(A) @ (np.abs(origin) + half))
+    return rows, offsets, np.abs(rows).sum(1) > offsets
 
 
 @dataclass(frozen=True, eq=False)
-class RobustnessModel:
-    """What the problems of all targets of one region share: variables (1, z, d[, e]) and constraints.
+class StateModel(Constrained):
+    """What describes the states of a network on a region; its `space` has a block z for them.
 
-    Build it with :func:`robustness_model`; :meth:`problem` adds the objective of one target.
-
-    Attributes
-    ----------
-    rounding
-        How far its states can be from the network's own, ||z - z'||, at the same input: V and b = U x_0 + u are
-        rounded, and states whose h differ by e for the same z differ by at most ||e|| / m.
+    `rounding` is how far its states can be from the network's own, ||z - z'||, at the same input: V and b = U x_0 + u
+    are rounded, and states whose h differ by e for the same z differ by at most ||e|| / m.
     """
 
-    network: MonDEQ
-    region: Region
-    label: int
-    coordinates: Coordinates
-    space: Space
-    constraints: tuple[Constraint, ...]
-    squared_norm: float
-    center: np.ndarray
-    spread: np.ndarray
     rounding: float
 
     @property
     def states(self) -> Forms:
         """z of all neurons as forms, (p, N)."""
         return self.space["z"]
+
+
+@dataclass(frozen=True, eq=False)
+class RobustnessModel(StateModel):
+    """What the problems of all targets of one region share: variables (1, z, d[, e]) and constraints.
+
+    Build it with :func:`robustness_model`; :meth:`problem` adds the objective of one target.
+    """
+
+    network: MonDEQ
+    region: Region
+    label: int
+    coordinates: Coordinates
 
     def problem(self, target: int) -> PolynomialProblem:
         """max F(x)_target - F(x)_label over the region, with what the model's rounding can take off."""
@@ -181,31 +163,32 @@ class RobustnessModel:
         xi, constant = C[target] - C[self.label], c[target] - c[self.label]
         rounding = np.linalg.norm(xi) * (self.rounding + EPS * np.sqrt(self.squared_norm)) + EPS * abs(constant)
         form = sp.csr_array(xi[None]) @ self.space["z"] + self.space.constant(constant + 1.01 * rounding)
-        objective = products(form, self.space.constant(1))
-        return PolynomialProblem(self.space, objective, self.constraints, self.squared_norm, self.center, self.spread)
+        return self.maximise(products(form, self.space.constant(1)))
 
     def point(self, d: np.ndarray) -> np.ndarray:
         """Homogeneous coordinates (..., N) of the network's state at d (..., n): z is the equilibrium there."""
         z = equilibrium_at(self.network, self.coordinates, np.atleast_2d(d)).reshape(*d.shape[:-1], -1)
-        lift = {"e": np.abs(d)} if "e" in self.space.slices else {}
-        return self.space.point(z=z, d=d, **lift)
+        return self.space.point(z=z, d=d, e=np.abs(d))
 
 
 def equilibrium_at(network: MonDEQ, coords: Coordinates, d: np.ndarray) -> np.ndarray:
     """z (count, p) with z = ReLU(W z + V d + b), for d (count, n), n possibly 0."""
-    injected = MonDEQ(
-        W=network.W, U=np.eye(network.width), u=np.zeros(network.width), C=network.C, c=network.c, m=network.m
-    )
+    p = network.width
+    injected = replace(network, U=np.eye(p), u=np.zeros(p))
     return injected.equilibrium(d @ coords.V.T + network.U @ coords.origin + network.u)
+
+
+def preactivation(space: Space, network: MonDEQ, coords: Coordinates) -> Forms:
+    """h = W z + V d + b, b = U x_0 + u, as forms on a space with blocks z and d, (p, N)."""
+    b = space.constant(network.U @ coords.origin + network.u)
+    return sp.csr_array(network.W) @ space["z"] + sp.csr_array(coords.V) @ space["d"] + b
 
 
 def state_constraints(space: Space, network: MonDEQ, coords: Coordinates) -> list[Constraint]:
     """z is the network's state at d, and d lies in the region: on any space with blocks z, d (and e for L1)."""
     z, d = space["z"], space["d"]
     n = d.shape[0]
-    b = network.U @ coords.origin + network.u
-    h = sp.csr_array(network.W) @ z + sp.csr_array(coords.V) @ d + space.constant(b)
-    constraints = relu_graph(space, z, h)
+    constraints = relu_graph(space, z, preactivation(space, network, coords))
     if coords.kind in ("box", "polytope"):
         constraints += unit_box(space, d)
         if coords.rows is not None and coords.offsets is not None and len(coords.rows):
@@ -236,31 +219,30 @@ def robustness_model(network: MonDEQ, region: Region, label: int) -> RobustnessM
         raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
     coords = coordinates(network.U, region)
     n = coords.V.shape[1]
-    b = network.U @ coords.origin + network.u
-    lift = {"e": n} if coords.kind == "l1" else {}
-    space = Space(z=network.width, d=n, **lift)
-    constraints = state_constraints(space, network, coords)
+    space = Space(z=network.width, d=n, **({"e": n} if coords.kind == "l1" else {}))
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
-    variance = {
-        "z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6,
-        "d": np.full(n, (1 / 3 if coords.kind in ("box", "polytope") else 1 / max(n, 1))),
-    }
-    variance |= {"e": variance["d"]} if lift else {}
-    spread = space.point(**variance)
+    variance = variances(coords, z0)
+    spread = space.point(**variance, e=variance["d"])
     spread[0] = 0.1
-    zeros = {name: np.zeros(n) for name in ("d", *lift)}
     return RobustnessModel(
-        network,
-        region,
-        label,
-        coords,
-        space,
-        tuple(constraints),
-        _squared_norm(network, coords, b, z0, bool(lift)),
-        space.point(z=z0, **zeros),
-        spread,
-        float(np.linalg.norm(preactivation_rounding(network, coords)) / network.proven_m),
+        space=space,
+        constraints=tuple(state_constraints(space, network, coords)),
+        squared_norm=_squared_norm(network, coords, z0),
+        center=space.point(z=z0),
+        spread=spread,
+        rounding=float(np.linalg.norm(preactivation_rounding(network, coords)) / network.proven_m),
+        network=network,
+        region=region,
+        label=label,
+        coordinates=coords,
     )
+
+
+def variances(coords: Coordinates, z0: np.ndarray) -> dict[str, np.ndarray]:
+    """How far states and inputs are from the centre's, roughly, for a solver to start from: the blocks z and d."""
+    n = coords.V.shape[1]
+    d = np.full(n, 1 / 3 if coords.kind in ("box", "polytope") else 1 / max(n, 1))
+    return {"z": z0**2 + 0.1 * np.mean(z0**2) + 1e-6, "d": d}
 
 
 def preactivation_rounding(network: MonDEQ, coords: Coordinates) -> np.ndarray:
@@ -269,12 +251,13 @@ def preactivation_rounding(network: MonDEQ, coords: Coordinates) -> np.ndarray:
     return coords.rounding + (network.input_size + 3) * EPS * size
 
 
-def _squared_norm(network: MonDEQ, coords: Coordinates, b: np.ndarray, z0: np.ndarray, lifted: bool) -> float:
-    """R^2 >= 1 + ||z||^2 + ||d||^2 (+ ||e||^2) over the region.
+def _squared_norm(network: MonDEQ, coords: Coordinates, z0: np.ndarray) -> float:
+    """R^2 >= 1 + ||z||^2 + ||d||^2 (+ ||e||^2 of an L1 ball) over the region.
 
     ||z|| <= ||z_0|| + how far this computed state at d = 0 is from the exact one + ||V|| ||d|| / m, by strong
     monotonicity, m ||z - z'|| <= ||difference of the affine parts||. Rounding here is added to the result.
     """
     spread = np.linalg.norm(coords.V, 2) * np.sqrt(coords.squared_norm) if coords.V.size else 0.0
-    z_bound = np.linalg.norm(z0) + network.distance(z0, b) + spread / network.proven_m
-    return float((1 + 1e-9) * (1 + z_bound**2 + coords.squared_norm * (2 if lifted else 1)))
+    drift = network.distance(z0, network.U @ coords.origin + network.u)
+    z_bound = np.linalg.norm(z0) + drift + spread / network.proven_m
+    return float((1 + 1e-9) * (1 + z_bound**2 + coords.squared_norm * (2 if coords.kind == "l1" else 1)))

@@ -38,11 +38,10 @@ class _AffineImage(Region):
 
     @property
     def parameters(self) -> Ball:
-        """The unit ball of w, around 0."""
         return Ball(np.zeros(self.G.shape[1]), 1.0, self.norm)
 
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
-        """The box (lower, upper) that holds it, the smallest one but for rounding outwards."""
+        """The smallest box (lower, upper) that holds it, but for rounding outwards."""
         tiny = self.G.shape[1] * np.finfo(float).smallest_subnormal
         reach = np.nextafter(self.norm.support(self.G) + tiny, INFINITY) * (self.G != 0).any(1)
         return rounded_sum(self.center, -reach, -INFINITY), rounded_sum(self.center, reach, INFINITY)
@@ -63,17 +62,14 @@ class _AffineImage(Region):
         w = step @ R.T
         return w + (step - w @ self.G.T) @ R.T
 
-    def _room(self, x: np.ndarray, tolerance: float) -> np.ndarray:
-        """A part of the set's size, and the rounding of each row of x (N, p0): (N,)."""
-        largest = np.maximum(np.abs(x), np.abs(self.center)).max(1)
-        return tolerance * np.abs(self.G).sum(1).max() + 4 * self.G.size * EPS * largest
-
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
         """Whether each row of x (..., p0) is center + G w with ||w|| <= 1, up to `tolerance` of the set's size in x."""
         rows = np.asarray(x, float).reshape(-1, self.size)
         step = rows - self.center
         off = np.abs(self.parameters.retract(self._solved(step)) @ self.G.T - step).max(1)
-        return (off <= self._room(rows, tolerance)).reshape(np.shape(x)[:-1])
+        largest = np.maximum(np.abs(rows), np.abs(self.center)).max(1)
+        room = tolerance * np.abs(self.G).sum(1).max() + 4 * self.G.size * EPS * largest
+        return (off <= room).reshape(np.shape(x)[:-1])
 
     def _excess(self, rows: np.ndarray) -> np.ndarray:
         """A bound (N,) of ||w|| - 1 for a w with center + G w = x exactly, for rows x (N, p0); inf for a flat set.
@@ -111,12 +107,11 @@ class _AffineImage(Region):
         reach = np.abs(self._inverse[0]).sum(1).max() * np.maximum(np.abs(rows), np.abs(self.center)).max(1)
         part = np.clip(2 * (excess + 2 * EPS * (1 + reach)), 0, 1)
         part = np.where((excess > 0) & np.isfinite(excess), part, 0.0)  # no point of a flat set is nearer
-        return np.where(part[:, None] > 0, self.center + (1 - part[:, None]) * (rows - self.center), rows).reshape(
-            np.shape(x)
-        )
+        moved = self.center + (1 - part[:, None]) * (rows - self.center)
+        return np.where(part[:, None] > 0, moved, rows).reshape(np.shape(x))
 
     def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` points, (count, p0), of uniform w."""
+        """`count` points, (count, p0), of w as :meth:`Ball.sample` draws it."""
         return self.at(self.parameters.sample(count, rng))
 
     def stated(self) -> tuple[dict, dict[str, np.ndarray]]:
@@ -142,16 +137,11 @@ class Zonotope(_AffineImage):
         from scipy.optimize import linprog  # slow to import, and balls do without it
 
         p0, n = self.G.shape
-        slack = np.ones((p0, 1))
         unit = np.abs(self.G).max() or 1.0  # the solver's tolerance is absolute
-        G, step = self.G / unit, step / unit
-        result = linprog(
-            np.r_[np.zeros(n), 1.0],
-            A_ub=np.block([[G, -slack], [-G, -slack]]),
-            b_ub=np.r_[step, -step],
-            bounds=[(-1, 1)] * n + [(0, None)],
-            method="highs",
-        )
+        G, step, slack = self.G / unit, step / unit, np.ones((p0, 1))
+        rows, ends = np.block([[G, -slack], [-G, -slack]]), np.r_[step, -step]
+        bounds = [(-1, 1)] * n + [(0, None)]
+        result = linprog(np.r_[np.zeros(n), 1.0], A_ub=rows, b_ub=ends, bounds=bounds, method="highs")
         return result.x[:n] if result.status == 0 else np.zeros(n)
 
 

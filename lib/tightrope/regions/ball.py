@@ -19,13 +19,7 @@ SCALES = (255, 16)
 
 
 def parse_radius(name: str, value: Any) -> float:
-    """A radius from a number, refusing arrays (a ball has one radius), None and text.
-
-    Raises
-    ------
-    RegionError
-        If it is no finite number >= 0.
-    """
+    """A radius from one finite number >= 0; a RegionError for others, arrays, None and text."""
     radius = math.nan
     if not isinstance(value, str | bool) and np.ndim(value) == 0:
         with suppress(TypeError, ValueError, OverflowError):
@@ -51,14 +45,6 @@ def _described(array: np.ndarray) -> str:
     return f"shape {array.shape}{reach}{odd}"
 
 
-def _spread(name: str, side: Any, p0: int) -> np.ndarray:
-    """One side of a box, (p0,), of a number or an array of as many."""
-    array = _floats(name, side)
-    if array.size not in (1, p0):
-        raise RegionError(f"{name}: expected a number or ({p0},), got shape {array.shape}.")
-    return np.broadcast_to(array.ravel(), p0).copy()
-
-
 @dataclass(frozen=True, eq=False)
 class PixelBall:
     """What :func:`pixel_ball` made a ball of: an image (p0,) with pixels in [0, 1], a radius, the normalisation."""
@@ -72,19 +58,11 @@ class PixelBall:
 class Ball(Region):
     """{x : ||x - center||_norm <= radius, lower <= x <= upper}, in network-input units.
 
-    Parameters
-    ----------
-    center
-        (p0,), inside [lower, upper]; an image of another shape is flattened row by row, as networks take it.
-    radius
-        At least 0.
-    norm
-        The order q >= 1, `inf` for the maximum norm; or another :class:`Norm`.
-    lower, upper
-        (p0,) each, or None: the box to which the ball is cut. :func:`pixel_ball` makes it of the pixel range if its
-        `clip` says so.
-    made_of
-        The image and the radius in pixel units that it was made of, for proofs about pixels; None for another ball.
+    The center (p0,) is inside [lower, upper]; an image of another shape is flattened row by row, as networks take it.
+    The radius is at least 0; the norm is its order q >= 1, `inf` for the maximum norm, or another :class:`Norm`.
+    `lower` and `upper` are the box to which the ball is cut, a number or (p0,) each, or None; :func:`pixel_ball` makes
+    it of the pixel range if its `clip` says so. `made_of` is the image and the radius in pixel units that it was made
+    of, for proofs about pixels; None for another ball.
     """
 
     center: np.ndarray
@@ -107,11 +85,13 @@ class Ball(Region):
         if (self.lower is None) != (self.upper is None):
             raise RegionError("lower, upper: give both or neither.")
         if self.lower is not None:
-            lower, upper = (_spread(name, getattr(self, name), len(center)) for name in ("lower", "upper"))
-            if not ((lower <= center) & (center <= upper)).all():
+            for name in ("lower", "upper"):
+                side = _floats(name, getattr(self, name))
+                if side.size not in (1, len(center)):
+                    raise RegionError(f"{name}: expected a number or ({len(center)},), got shape {side.shape}.")
+                object.__setattr__(self, name, np.broadcast_to(side.ravel(), len(center)).copy())
+            if not ((self.lower <= center) & (center <= self.upper)).all():
                 raise RegionError("center: outside [lower, upper]; a clipped ball needs its centre in the box.")
-            object.__setattr__(self, "lower", lower)
-            object.__setattr__(self, "upper", upper)
         for array in (self.center, self.lower, self.upper):
             if array is not None:
                 array.flags.writeable = False
@@ -136,10 +116,7 @@ class Ball(Region):
         return self.norm.length(np.abs(np.atleast_1d(x) - self.center))
 
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether each row of x (..., p0) lies in the ball, up to `tolerance` radii and the rounding of x itself.
-
-        :meth:`holds` is the exact question.
-        """
+        """Whether each row of x (..., p0) lies in the ball, up to `tolerance` radii and the rounding of x itself."""
         x = np.asarray(x, float)
         rounding = 4 * EPS * (np.abs(x) + np.abs(self.center))
         inside = self.distance(x) <= (1 + tolerance) * self.radius + self.norm.length(rounding)
@@ -177,10 +154,9 @@ class Ball(Region):
         return inside & (most <= (1 - self._room) * self.radius)
 
     def inwards(self, x: np.ndarray) -> np.ndarray:
-        """Move each row of x (..., p0) that is in the ball up to rounding to where :meth:`holds` is true, if it can be.
+        """Move rows that are in the ball up to rounding towards the centre, by a few units of radius and coordinates.
 
-        Boxes: into the largest box of floats in the ball. Otherwise towards the centre by a few units of the
-        radius and of each coordinate, and into that box.
+        Of a box, into the largest box of floats in it.
         """
         x = np.asarray(x, float)
         if not self.is_box:
@@ -196,7 +172,7 @@ class Ball(Region):
         return 4 * (self.size + 16) * EPS
 
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest box of floats (lower, upper) that holds the ball, of any norm, clipped or not."""
+        """The smallest box of floats (lower, upper) that holds the ball."""
         return self._box(inwards=False)
 
     def _box(self, inwards: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -265,14 +241,11 @@ class Ball(Region):
 
         Norms other than 1, 2 and inf are sampled uniformly in direction (generalised normal), not in volume.
         """
-        p0 = self.size
         if self.is_box:
-            return rng.uniform(*self.bounding_box(), (count, p0))
-        g = self.norm.directions(count, p0, rng)  # the radius u^(1/p0) makes them uniform in the ball
-        points = self.center + self.radius * rng.uniform(size=(count, 1)) ** (1 / p0) * g
+            return rng.uniform(*self.bounding_box(), (count, self.size))
+        g = self.norm.directions(count, self.size, rng)  # the radius u^(1/p0) makes them uniform in the ball
+        points = self.center + self.radius * rng.uniform(size=(count, 1)) ** (1 / self.size) * g
         return np.clip(points, self.lower, self.upper) if self.clipped else points
-
-    # for ascent inside the ball ------------------------------------------------------------------------------------
 
     @property
     def diameter(self) -> float:
@@ -280,10 +253,9 @@ class Ball(Region):
         return 2 * self.radius
 
     def retract(self, x: np.ndarray) -> np.ndarray:
-        """Move each row of x (..., p0) into the ball: scale it to the ball, then clip.
+        """Move each row of x (..., p0) into the ball: scale it to the ball, then clip; cheaper than a projection.
 
-        The centre lies in the box, so clipping moves every coordinate towards the centre and keeps the point in
-        the ball, in any norm. For the maximum norm this is the projection; for others it is cheaper than one.
+        The centre lies in the box, so clipping moves coordinates towards the centre and keeps the point in the ball.
         """
         if self.is_box:
             return np.clip(x, *self.bounding_box())
@@ -292,13 +264,11 @@ class Ball(Region):
         return np.clip(x, self.lower, self.upper) if self.clipped else x
 
     def steepest(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """:meth:`Norm.steepest` at points x (N, p0); coordinates that the clipping holds back take no part."""
+        """:meth:`Norm.steepest` at x (N, p0); coordinates that the clipping holds back take no part."""
         if self.lower is not None and self.upper is not None:
             held = ((x <= self.lower) & (gradient < 0)) | ((x >= self.upper) & (gradient > 0))
             gradient = np.where(held, 0.0, gradient)
         return self.norm.steepest(gradient)
-
-    # in files ------------------------------------------------------------------------------------------------------
 
     def stated(self) -> tuple[dict, dict[str, np.ndarray]]:
         """Return the header and the arrays of a certificate file: by pixels where it was made of an image."""
@@ -315,22 +285,18 @@ class Ball(Region):
 
     def _pixels(self) -> tuple[dict, dict[str, np.ndarray]] | None:
         """Return what an image's ball is by whole numbers and decimals, or None for another ball."""
-        made = self.made_of
-        if made is None or isinstance(made.normalisation.mean, tuple) or isinstance(made.normalisation.std, tuple):
+        if self.made_of is None:
             return None
-        again = pixel_ball(made.image, self.norm, made.epsilon_pixel, made.normalisation, self.clipped)
-        if again.sha256() != self.sha256():
+        image, epsilon, normalisation = self.made_of.image, self.made_of.epsilon_pixel, self.made_of.normalisation
+        if isinstance(normalisation.mean, tuple) or isinstance(normalisation.std, tuple):
+            return None
+        if pixel_ball(image, self.norm, epsilon, normalisation, self.clipped).sha256() != self.sha256():
             return None  # changed since
         for scale in SCALES:
-            whole = np.round(made.image * scale)
-            if (whole / scale == made.image).all():
-                header = {
-                    "radius": repr(made.epsilon_pixel),
-                    "scale": str(scale),
-                    "mean": repr(float(made.normalisation.mean)),
-                    "std": repr(float(made.normalisation.std)),
-                    "clip": self.clipped,
-                }
+            whole = np.round(image * scale)
+            if (whole / scale == image).all():
+                mean, std = (repr(float(value)) for value in (normalisation.mean, normalisation.std))
+                header = {"radius": repr(epsilon), "scale": str(scale), "mean": mean, "std": std, "clip": self.clipped}
                 return header, {"pixels": whole.astype(np.uint8)}
         return None
 
@@ -350,20 +316,11 @@ def rounded_sum(a: np.ndarray, b: np.ndarray, to: float) -> np.ndarray:
 
 
 def pixel_ball(image: np.ndarray, norm: object, epsilon_pixel: float, normalisation: Normalisation, clip: bool) -> Ball:
-    """The ball of radius `epsilon_pixel` around an image with pixels in [0, 1], in network-input units.
+    """The ball of radius `epsilon_pixel` >= 0, in pixel units, around an image, in network-input units.
 
-    Parameters
-    ----------
-    image
-        (p0,) pixels in [0, 1]; another shape, such as (channels, height, width), is flattened row by row.
-    norm
-        Order of the norm: 1, 2, inf, or another q >= 1.
-    epsilon_pixel
-        Radius in pixel units, at least 0.
-    normalisation
-        The data set's; it alone converts pixels and radii to input units.
-    clip
-        Whether to intersect the ball with the pixel range [0, 1].
+    The image has pixels in [0, 1], (p0,) or another shape, such as (channels, height, width), which is flattened row by
+    row; the norm is as :class:`Ball` takes it. The data set's normalisation alone converts pixels and radii to input
+    units; `clip` says whether the ball is intersected with the pixel range [0, 1].
     """
     image = _floats("image", image)
     if image.ndim == 0 or not ((image >= 0) & (image <= 1)).all():

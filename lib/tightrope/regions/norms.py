@@ -5,6 +5,7 @@ gives the answers below; its number is nan. Where its balls are boxes, `is_box`,
 :meth:`support` and :meth:`steepest` are all that is asked.
 """
 
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
@@ -101,21 +102,12 @@ class Norm(float):
 
 
 def parse_norm(norm: object) -> Norm:
-    """A norm as it is, or the L_q norm of 1, 2, "2", "inf", "linf", numpy.inf, ...
-
-    Raises
-    ------
-    RegionError
-        If q is not a number >= 1.
-    """
+    """A norm as it is, or the L_q norm of 1, 2, "2", "inf", "linf", numpy.inf, ...; q >= 1, else a RegionError."""
     if isinstance(norm, Norm):
         return norm
-    text = str(norm).strip().lower()
-    text = {"linf": "inf", "infinity": "inf", "l1": "1", "l2": "2"}.get(text, text)
-    try:
-        q = float(text)
-    except ValueError:
-        q = float("nan")
+    q = np.nan
+    with suppress(ValueError):
+        q = float(str(norm).strip().lower().removeprefix("l"))
     if not q >= 1:
         raise RegionError(f"norm: unknown norm {norm!r}; write 1, 2, inf, or another order q >= 1.")
     return Norm(q)

@@ -11,19 +11,9 @@ from tightrope.regions.region import Region
 
 @dataclass(frozen=True, eq=False)
 class Polytope(Region):
-    """{x : A x <= b, lower <= x <= upper}, in network-input units; the box keeps it bounded, whatever the rows are.
+    """{x : A x <= b, lower <= x <= upper}, in network-input units; a RegionError if it is empty.
 
-    Parameters
-    ----------
-    A, b
-        (k, p0) and (k,).
-    lower, upper
-        (p0,) each, finite.
-
-    Raises
-    ------
-    RegionError
-        If it is empty.
+    A is (k, p0) and b (k,); the finite box, (p0,) each, keeps it bounded, whatever the rows are.
     """
 
     A: np.ndarray
@@ -62,7 +52,6 @@ class Polytope(Region):
         return {"shape": "polytope"}, {**rows, "lower": self.lower, "upper": self.upper}
 
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
-        """The box (lower, upper) that it was given with."""
         return self.lower, self.upper
 
     def contains(self, x: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
@@ -73,10 +62,7 @@ class Polytope(Region):
         return (x @ self._rows.T <= self._ends + reach + rounding).all(-1)
 
     def holds(self, x: np.ndarray) -> np.ndarray:
-        """Whether each row of x (..., p0) fulfils every inequality, without any tolerance: a proof.
-
-        In rational numbers where rounding leaves it open.
-        """
+        """Whether rows of x (..., p0) fulfil all inequalities; in rational numbers where rounding leaves it open."""
         x = np.asarray(x, float)
         inside = np.array(self._surely(x))
         near = ~inside & self.contains(x, 0.0) & ((x >= self.lower) & (x <= self.upper)).all(-1)
@@ -120,7 +106,6 @@ class Polytope(Region):
 
     @property
     def diameter(self) -> float:
-        """The diagonal of its box."""
         return float(np.linalg.norm(self.upper - self.lower))
 
     def steepest(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -148,13 +133,11 @@ def _center(A: np.ndarray, b: np.ndarray, lower: np.ndarray, upper: np.ndarray) 
     one = np.ones((wide.sum(), 1))
     middle, unit = (lower + upper) / 2, float((upper - lower).max(initial=0)) or 1.0
     room, half = (b - A @ middle) / unit, (upper - lower) / (2 * unit)
-    program = {
-        "c": np.r_[np.zeros(p0), -1.0],
-        "A_ub": np.block([[A, np.ones((len(A), 1))], [eye, one], [-eye, one]]),
-        "b_ub": np.concatenate([room, half[wide], half[wide]]),
-        "bounds": [*zip(-half, half, strict=True), (0, 1)],
-    }
-    result = linprog(**program, method="highs") if (lower <= upper).all() else None
+    rows, ends = np.block([[A, np.ones((len(A), 1))], [eye, one], [-eye, one]]), np.r_[room, half[wide], half[wide]]
+    bounds = [*zip(-half, half, strict=True), (0, 1)]
+    result = None
+    if (lower <= upper).all():
+        result = linprog(np.r_[np.zeros(p0), -1.0], A_ub=rows, b_ub=ends, bounds=bounds, method="highs")
     if result is None or result.status != 0:
         raise RegionError("A, b, lower, upper: no point fulfils them all; the polytope is empty.")
     return np.clip(middle + unit * result.x[:-1], lower, upper)

@@ -83,13 +83,7 @@ class Region:
         raise RegionError(f"region: {what} for boxes; give a Ball of norm inf.")
 
     def stated(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Return the header and the arrays by which a certificate file states the region.
-
-        Raises
-        ------
-        RegionError
-            The checker knows no such region.
-        """
+        """Return the header and arrays by which a certificate file states the region, or raise a RegionError."""
         raise RegionError(f"region: no certificate file states a {type(self).__name__}.")
 
     def sha256(self) -> str:

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
+from tightrope.relaxations.triangle import layer_constraints
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,46 +64,39 @@ def binary_program(
         raise InputError(f"hidden_lower, hidden_upper: expected {len(hidden)} layers of bounds.")
     lows, highs, integral = [np.asarray(lower, float)], [np.asarray(upper, float)], [np.zeros(len(lower), bool)]
     blocks: list[tuple[sp.coo_array, np.ndarray]] = []  # rows over some columns
-    row_low, row_high = [], []
+    row_low, row_high = [np.zeros(0)], [np.zeros(0)]
+
+    def add(parts: list, columns: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> None:
+        blocks.append((sp.coo_array(sp.hstack(parts)), np.concatenate(columns)))
+        row_low.append(low)
+        row_high.append(high)
+
     below, count = np.arange(len(lower)), len(lower)
-    for i, layer in enumerate(hidden):
-        W, b = layer.sparse()
-        n = W.shape[0]
-        least, most = np.asarray(hidden_lower[i], float), np.asarray(hidden_upper[i], float)
-        if least.shape != (n,) or most.shape != (n,) or not (least <= most).all():
-            raise InputError(f"hidden_lower, hidden_upper: layer {i} needs ({n},) bounds with lower <= upper.")
-        on, off = least >= 0, most <= 0
-        free = np.flatnonzero(~on & ~off)
-        k = len(free)
+    for layer, least, most in zip(hidden, hidden_lower, hidden_upper, strict=True):
+        sides = layer_constraints("triangle", layer, least, most)
+        n = len(sides.lower) // 2
+        l, u = sides.lower[:n], sides.upper[:n]  # noqa: E741, the formula's letters
+        free = np.flatnonzero((l < 0) & (u > 0))
+        l, u, k = l[free], u[free], len(free)  # noqa: E741
         h, z, binary = count + np.arange(n), count + n + np.arange(n), count + 2 * n + np.arange(k)
         count += 2 * n + k
-        lows += [least, np.where(on, least, 0.0), np.zeros(k)]
-        highs += [most, np.where(off, 0.0, most), np.ones(k)]
+        lows += [sides.lower, np.zeros(k)]
+        highs += [sides.upper, np.ones(k)]
         integral += [np.zeros(2 * n, bool), np.ones(k, bool)]
-        unit, eye = sp.eye_array(n, format="csr"), sp.eye_array(k, format="csr")
-        kept = np.flatnonzero(~off)
-        chosen = unit[free]
-
-        def add(parts: list, columns: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> None:
-            blocks.append((sp.coo_array(sp.hstack(parts)), np.concatenate(columns)))
-            row_low.append(low)
-            row_high.append(high)
-
-        add([W, -unit], [below, h], -b, -b)
-        add([-unit[kept], unit[kept]], [h, z], np.zeros(len(kept)), np.where(on[kept], 0.0, np.inf))
-        if k:
-            l, u = least[free], most[free]  # noqa: E741, the formula's letters
-            add([-chosen, chosen, -eye * l[:, None]], [h, z, binary], np.full(k, -np.inf), -l)
-            add([chosen, -eye * u[:, None]], [z, binary], np.full(k, -np.inf), np.zeros(k))
+        rows = sides.matrix.shape[0] - k  # without the chords, which come last
+        add([sides.matrix[:rows]], [below, h, z], sides.row_lower[:rows], sides.row_upper[:rows])
+        chosen, eye, none = sp.eye_array(n, format="csr")[free], sp.eye_array(k), np.full(k, -np.inf)
+        add([-chosen, chosen, -eye * l[:, None]], [h, z, binary], none, -l)
+        add([chosen, -eye * u[:, None]], [z, binary], none, np.zeros(k))
         below = z
-    rows = [sp.coo_array((b.data, (b.row, columns[b.col])), shape=(b.shape[0], count)) for b, columns in blocks]
+    parts = [sp.coo_array((b.data, (b.row, columns[b.col])), shape=(b.shape[0], count)) for b, columns in blocks]
     return BinaryProgram(
         lower=np.concatenate(lows),
         upper=np.concatenate(highs),
         integral=np.concatenate(integral),
-        matrix=sp.csr_array(sp.vstack([sp.coo_array((0, count)), *rows])),
-        row_lower=np.concatenate([np.zeros(0), *row_low]),
-        row_upper=np.concatenate([np.zeros(0), *row_high]),
+        matrix=sp.csr_array(sp.vstack([sp.coo_array((0, count)), *parts])),
+        row_lower=np.concatenate(row_low),
+        row_upper=np.concatenate(row_high),
         inputs=np.arange(len(lower)),
         activations=below,
     )

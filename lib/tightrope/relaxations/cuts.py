@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from tightrope.errors import InputError
 from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.problems.robustness import RobustnessModel
+from tightrope.problems.robustness import RobustnessModel, StateModel, preactivation
 from tightrope.propagation.fixpoint import Box
 from tightrope.regions.row_space import EPS
 from tightrope.semialgebraic import Constraint, Forms, Space, products
@@ -34,41 +34,26 @@ RELU = ("z (z - h) = 0", "z >= 0", "z - h >= 0")  # the groups of relu_graph, ma
 
 
 @dataclass(frozen=True, eq=False)
-class CutModel:
+class CutModel(StateModel):
     """What the problems of all targets share under bounds on h: variables (1, z of the unstable neurons, d[, e]).
 
-    Build it with :func:`cut_model`. It has the attributes that relaxations.shor reads from a Robustness Model.
-
-    Attributes
-    ----------
-    unstable
-        (k,) indices of the neurons that are variables.
-    lift
-        (N of `model`, N) sparse: coordinates of `model` as forms in those of this one.
-    pairs
-        (r, 2): which facts are multiplied (rows of `core_facts`, rows of `facts`).
-    core_facts, facts
-        Forms that are nonnegative at every state: z_i and u_i - z_i, (2 k, N); and all, (f, N), these first.
+    Build it with :func:`cut_model`. `unstable` (k,) are the neurons that are variables; `lift` (N of `model`, N) are
+    the coordinates of `model` as forms in those of this one. `core_facts`, z_i and u_i - z_i, (2 k, N), and all `facts`
+    (f, N), these first, are forms that are nonnegative at every state; `pairs` (r, 2) says which are multiplied, rows
+    of the first with rows of the second.
     """
 
     model: RobustnessModel
     bounds: Box
     unstable: np.ndarray
     lift: sp.csr_array
-    space: Space
     core_facts: Forms
     facts: Forms
     pairs: np.ndarray
-    constraints: tuple[Constraint, ...]
-    squared_norm: float
-    center: np.ndarray
-    spread: np.ndarray
-    rounding: float
 
     def problem(self, target: int) -> PolynomialProblem:
         """Return max F(x)_target - F(x)_label over the region, with what the model's rounding can take off."""
-        objective = replace(self.model, rounding=self.rounding).problem(target).objective.under(self.lift)
-        return PolynomialProblem(self.space, objective, self.constraints, self.squared_norm, self.center, self.spread)
+        return self.maximise(replace(self.model, rounding=self.rounding).problem(target).objective.under(self.lift))
 
     @property
     def states(self) -> Forms:
@@ -77,10 +62,8 @@ class CutModel:
 
     def point(self, d: np.ndarray) -> np.ndarray:
         """Return homogeneous coordinates (..., N) of the network's state at d (..., n)."""
-        full = self.model.point(d)
-        values = {name: full[..., where] for name, where in self.model.space.slices.items()}
-        values["z"] = values["z"][..., self.unstable]
-        return self.space.point(**values)
+        values = self.model.space.blocks(self.model.point(d))
+        return self.space.point(**values | {"z": values["z"][..., self.unstable]})
 
     def violated(self, X: np.ndarray, count: int) -> np.ndarray:
         """Return the `count` pairs of facts (r, 2) whose product <f g', X> is most negative, on the scale of f and g.
@@ -89,20 +72,17 @@ class CutModel:
         """
         if not len(self.unstable):
             return NO_PAIRS
-        q = X.shape[0]
-        core = self.core_facts[:, :q].toarray()
+        core = self.core_facts[:, : X.shape[0]].toarray()
         values = (core @ X) @ self.facts.T.toarray()
         # The mean of a fact under X, plus a share of its size, says what a violation is large against.
         size = np.maximum(np.abs(self.facts[:, 1:]).max(1).toarray().ravel(), 1e-9)
         mean = np.maximum(self.facts @ X[0], 0) + 0.1 * size
         values /= mean[: len(core), None] * mean
-        k = len(self.unstable)
-        twice = np.arange(len(core))[:, None] > np.arange(values.shape[1])  # f g = g f
-        values[twice] = 0.0
-        values[np.arange(k), 2 * k + np.arange(k)] = 0.0  # z (z - h) = 0 is a constraint already
-        values[np.arange(k), k + np.arange(k)] = 0.0  # and so is z (u - z) >= 0
-        if len(self.pairs):
-            values[self.pairs[:, 0], self.pairs[:, 1]] = 0.0
+        k = np.arange(len(self.unstable))
+        values[np.arange(len(core))[:, None] > np.arange(values.shape[1])] = 0.0  # f g = g f
+        values[k, 2 * len(k) + k] = 0.0  # z (z - h) = 0 is a constraint already
+        values[k, len(k) + k] = 0.0  # and so is z (u - z) >= 0
+        values[self.pairs[:, 0], self.pairs[:, 1]] = 0.0
         order = np.argsort(values, axis=None)[:count]
         worst = np.stack(np.unravel_index(order, values.shape), axis=1)
         return worst[values.ravel()[order] < -1e-7]
@@ -119,88 +99,75 @@ def cut_model(model: RobustnessModel, bounds: Box, pairs: np.ndarray = NO_PAIRS)
     lower, upper = bounds.lower, bounds.upper
     if len(lower) != p:
         raise InputError(f"bounds: expected {p} neurons, got {len(lower)}.")
-    active, dead = lower >= 0, upper <= 0
-    active &= ~dead
+    dead = upper <= 0
+    active = (lower >= 0) & ~dead
     unstable = np.flatnonzero(~active & ~dead)
     lu, uu = lower[unstable], upper[unstable]
     k = len(unstable)
     space = Space(z=k, d=n, **({"e": n} if "e" in model.space.slices else {}))
+    of_model = preactivation(model.space, network, coords)
     lift = _lift(model, space, unstable, np.flatnonzero(active))
-    h = sp.csr_array(_preactivation(model) @ lift)
-    z = space["z"]
+    h = sp.csr_array(of_model @ lift)
+    z, ones = space["z"], space.constant(np.ones(n))
     hu = sp.csr_array(h[unstable])
     above = space.constant(uu) - z
     triangle = sp.diags_array(uu) @ (hu - space.constant(lu)) - sp.diags_array(uu - lu) @ z
     always = sp.csr_array(h[active]) - space.constant(lower[active])
     never = -sp.csr_array(h[dead])
-    region = [c.under(lift) for c in model.constraints if c.name not in RELU]
-    forms = [z, above, z - hu, triangle, always, never]
-    if coords.kind == "box":
-        ones = space.constant(np.ones(n))
-        forms += [ones - space["d"], ones + space["d"]]
-    facts = sp.vstack([sp.csr_array(f) for f in forms], format="csr")
+    box = [ones - space["d"], ones + space["d"]] if coords.kind == "box" else []
+    facts = sp.vstack([z, above, z - hu, triangle, always, never, *box], format="csr")
     core_facts = sp.csr_array(facts[: 2 * k])
     pairs = np.asarray(pairs, int).reshape(-1, 2)
-    limits = np.array([2 * k, facts.shape[0]])
-    if len(pairs) and not ((pairs >= 0) & (pairs < limits)).all():
+    if not ((pairs >= 0) & (pairs < [2 * k, facts.shape[0]])).all():
         raise InputError(f"pairs: rows must be in 0..{2 * k - 1} and 0..{facts.shape[0] - 1}.")
 
     def linear(name: str, form: Forms) -> Constraint:
         return Constraint(name, products(form, space.constant(np.ones(form.shape[0]))))
 
-    if "e" in space.slices:  # an L1 ball: what |d| <= e says of the means
-        region += [linear(name, space["e"] + sign * space["d"]) for name, sign in zip(ABSOLUTE, (-1, 1), strict=True)]
+    # Of an L1 ball: what |d| <= e says of the means.
+    means = zip(ABSOLUTE, (-1, 1), strict=True) if "e" in space.slices else ()
     constraints = [
         Constraint(RELU[0], products(z, z - hu), equality=True),
         linear(RELU[1], z),
         linear(RELU[2], z - hu),
-        *region,
+        *(c.under(lift) for c in model.constraints if c.name not in RELU),
+        *(linear(name, space["e"] + sign * space["d"]) for name, sign in means),
         Constraint("z (u - z) >= 0", products(z, above)),
         linear("u (h - l) - (u - l) z >= 0", triangle),
         linear("always active: h - l >= 0", always),
         linear("never active: -h >= 0", never),
         Constraint(PAIRS, products(core_facts[pairs[:, 0]], facts[pairs[:, 1]])),
     ]
-    squared_norm = min(model.squared_norm, (1 + 1e-9) * (1 + uu @ uu + coords.squared_norm * (len(space.slices) - 1)))
-    base = model.space.slices["z"]
-    z0 = np.clip(model.center[base][unstable], 0, uu)
-    rest = {name: model.center[where] for name, where in model.space.slices.items() if name != "z"}
-    spread = {name: model.spread[where] for name, where in model.space.slices.items() if name != "z"}
-    variance = space.point(z=0.1 * uu**2 + 1e-6, **spread)
+    center, spread = model.space.blocks(model.center), model.space.blocks(model.spread)
+    variance = space.point(**spread | {"z": 0.1 * uu**2 + 1e-6})
     variance[0] = model.spread[0]
+    squared_norm = (1 + 1e-9) * (1 + uu @ uu + coords.squared_norm * (len(space.slices) - 1))
     return CutModel(
-        model,
-        bounds,
-        unstable,
-        lift,
-        space,
-        core_facts,
-        facts,
-        pairs,
-        tuple(c for c in constraints if len(c.body)),
-        float(squared_norm),
-        space.point(z=z0, **rest),
-        variance,
-        _rounding(model, lift, h, active),
+        space=space,
+        constraints=tuple(c for c in constraints if len(c.body)),
+        squared_norm=float(min(model.squared_norm, squared_norm)),
+        center=space.point(**center | {"z": np.clip(center["z"][unstable], 0, uu)}),
+        spread=variance,
+        rounding=_rounding(model, of_model, lift, h, active),
+        model=model,
+        bounds=bounds,
+        unstable=unstable,
+        lift=lift,
+        core_facts=core_facts,
+        facts=facts,
+        pairs=pairs,
     )
 
 
-def _rounding(model: RobustnessModel, lift: sp.csr_array, h: Forms, active: np.ndarray) -> float:
+def _rounding(model: RobustnessModel, of_model: Forms, lift: sp.csr_array, h: Forms, active: np.ndarray) -> float:
     """Return the rounding of the states: z_A misses h_A by a residual, other h and outputs are rounded sums."""
     z = sp.csr_array(lift[model.space.slices["z"]])
     unit = (sum(model.coordinates.V.shape) + 6) * EPS
-    sizes = abs(_preactivation(model)) @ abs(lift) + abs(z)
+    sizes = abs(of_model) @ abs(lift) + abs(z)
     off = sp.linalg.norm(z[active] - h[active]) if active.any() else 0.0
     off += 3 * unit * sp.linalg.norm(sizes)
     reach = np.sqrt(model.squared_norm)
     return float(model.rounding + reach * (off / model.network.proven_m + unit * sp.linalg.norm(z)))
-
-
-def _preactivation(model: RobustnessModel) -> Forms:
-    """h = W z + V d + b as forms on the model's own space, (p, N)."""
-    network, coords, space = model.network, model.coordinates, model.space
-    b = network.U @ coords.origin + network.u
-    return sp.csr_array(network.W) @ space["z"] + sp.csr_array(coords.V) @ space["d"] + space.constant(b)
 
 
 def _lift(model: RobustnessModel, space: Space, unstable: np.ndarray, active: np.ndarray) -> sp.csr_array:

@@ -17,126 +17,113 @@ enough for all the rest, as no bound of z_j is among the constraints of the subs
 proves (1 - x)(1 - t) >= -0.01124, and (1 - x)(1 - t) >= 0 (all four signs) gives the hull.
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError
-from tightrope.problems.polynomial import PolynomialProblem
-from tightrope.relaxations.shor import ShorConstraints, objective_matrix, shor_constraints
-from tightrope.semialgebraic import Forms, Products
+from tightrope.problems.relu_lipschitz import (
+    OF_G,
+    OF_H,
+    LayerForms,
+    free_neurons,
+    layer_forms,
+    relu_lipschitz_problem,
+    variable_bounds,
+    wide,
+)
+from tightrope.problems.relu_question import Question
+from tightrope.relaxations.lasserre import Condition, Exponents, MomentBlock, moment_block, polynomials
+from tightrope.relaxations.shor import MomentProgram, objective_matrix, shor_constraints
+from tightrope.semialgebraic import Forms
 
-Polynomial: TypeAlias = dict[tuple[int, ...], float]  # exponents -> coefficient
 
+def hr(ask: Question, order: int) -> MomentProgram:
+    """Return HR-d with the paper's subsets {x_i, t_i} and {u_j, z_j}; HR-1 is Shor's relaxation.
 
-@dataclass(frozen=True, eq=False)
-class Subset:
-    """Forms (s, N), each in [-1, 1] on the set, and what is known of them: (polynomial, whether it is 0 or >= 0)."""
-
-    forms: Forms
-    constraints: tuple[tuple[Polynomial, bool], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class MomentBlock:
-    """The matrices of one subset, by its forms (s, N), as linear functions of its moments.
-
-    `monomials` (M, s) are exponents of degree at most 2 d; the first `low` of them have degree at most 2. Each of `psd`
-    (M, b * b) makes of moments a matrix that is positive semidefinite; `equalities` (M, e) combine them to 0.
+    With more hidden layers, the subsets of a layer that another one follows are {u, h, x} (its ReLU) and {u, g, r} (its
+    lifted gradient): the paper's text gives none. For an L2 ball {x_i, t_i} has no constraint of its own; left out.
     """
-
-    forms: Forms
-    monomials: np.ndarray
-    low: int
-    psd: tuple[sp.csr_array, ...]
-    equalities: sp.csr_array
-
-    def quadratic(self, coefficients: np.ndarray) -> sp.csr_array:
-        """Return the (N, N) matrix of the polynomial with these coefficients (M,), its degree <= 2 part."""
-        N = self.forms.shape[1]
-        one = sp.csr_array(([1.0], ([0], [0])), shape=(1, N))
-        rows = sp.csr_array(sp.vstack([one, self.forms]))
-        S = np.zeros((rows.shape[0],) * 2)
-        for exponents, value in zip(self.monomials[: self.low], coefficients[: self.low], strict=True):
-            i, j = _factors(exponents)
-            S[i, j] += value / 2
-            S[j, i] += value / 2
-        return sp.csr_array(rows.T @ sp.csr_array(S) @ rows)
-
-    def moments(self) -> list[tuple[int, int]]:
-        """Return for each moment of degree <= 2 the two rows of (1, forms) that it multiplies."""
-        return [_factors(e) for e in self.monomials[: self.low]]
+    problem = relu_lipschitz_problem(ask, "printed")
+    d, t, blocks = problem.space["d"], problem.space["t"], list[MomentBlock]()
+    if order > 1:
+        if ask.coordinates.kind == "box":
+            moving = wide(ask.region)
+            square: list[Condition] = [({(0, 0): 1.0, (2, 0): -1.0}, False), ({(0, 0): 1.0, (0, 2): -1.0}, False)]
+            blocks += _blocks(range(len(moving)), (d, t[moving]), square, order)
+        for layer in layer_forms(problem.space, ask, free_neurons(ask, tight=False), tight=False):
+            blocks += _of_layer(layer, order)
+    return MomentProgram(objective_matrix(problem.objective), shor_constraints(problem), tuple(blocks))
 
 
-def _factors(exponents: np.ndarray) -> tuple[int, int]:
-    """Return a monomial of degree <= 2 as a product of two of (1, w_1, ..., w_s)."""
-    found = [i + 1 for i, e in enumerate(exponents) for _ in range(int(e))]
-    return (0,) * (2 - len(found)) + tuple(found)  # type: ignore[return-value]
+def _of_layer(layer: LayerForms, order: int) -> list[MomentBlock]:
+    """Return the block of each neuron of a layer, h and x in units of the bound of |h|, g and r in units of |g|'s."""
+    of_h, of_g = (sp.diags_array(1 / scale) for scale in (layer.h_scale, layer.g_scale))
+    u, h, every = layer.u, of_h @ layer.h, range(layer.u.shape[0])
+    if layer.x is None:
+        return _blocks(every, (u, h), _printed("uh"), order)
+    found = _blocks(every, (u, h, of_h @ layer.x), _printed("uhx"), order)
+    return found + _blocks(layer.lifted, (u, of_g @ layer.g, of_g @ layer.r), _printed("ugr"), order)
 
 
-@dataclass(frozen=True, eq=False)
-class MomentProgram:
-    """max <C, X> : X_00 = 1, Shor's constraints, the matrices of every block; X >= 0 if `dense`; C is sparse (N, N)."""
-
-    objective: sp.csr_array
-    constraints: ShorConstraints
-    blocks: tuple[MomentBlock, ...]
-    dense: bool
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Number of PSD matrices and of moments, and the size of the largest matrix."""
-        sides = [round(A.shape[1] ** 0.5) for block in self.blocks for A in block.psd]
-        sides += [self.constraints.size] if self.dense else []
-        own = sum(len(block.monomials) - block.low for block in self.blocks)
-        N = self.constraints.size
-        return {"matrices": len(sides), "largest": max(sides, default=0), "moments": N * (N + 1) // 2 + own}
+def _printed(letters: str) -> list[Condition]:
+    """Return the printed constraints on the forms of these letters."""
+    zero = np.zeros(1)  # these constraints have no bounds
+    rows = [(body(zero, zero), ">=" not in name) for name, of, body in (*OF_H, *OF_G) if "printed" in of]
+    return [
+        ({tuple(map(product.count, letters)): float(w) for product, w in terms.items()}, equality)
+        for terms, equality in rows
+        if set("".join(terms)) <= set(letters)
+    ]
 
 
-def heuristic(problem: PolynomialProblem, subsets: Sequence[Subset], order: int) -> MomentProgram:
-    """Return HR-d with these subsets; HR-1 is Shor's relaxation, whatever they are."""
-    if order not in (1, 2, 3):
-        raise InputError(f"order: got {order!r}; write 1, 2 or 3.")
-    blocks = tuple(moment_block(subset, order) for subset in subsets) if order > 1 else ()
-    return MomentProgram(objective_matrix(problem.objective), shor_constraints(problem), blocks, dense=True)
+def _blocks(
+    rows: Iterable[int], forms: tuple[Forms, ...], conditions: list[Condition], order: int
+) -> list[MomentBlock]:
+    """Return the block of each of these rows of several forms together."""
+    forms = tuple(map(sp.csr_array, forms))
+    chosen = (sp.vstack([form[[j]] for form in forms], format="csr") for j in rows)
+    return [moment_block(subset, conditions, order) for subset in chosen]
 
 
-def sparse_lasserre(problem: PolynomialProblem, order: int, scale: np.ndarray, largest: int = 10) -> MomentProgram:
-    """Return the sparse hierarchy of order d on the cliques of a chordal extension of the correlative sparsity graph.
+def sparse(ask: Question, order: int, largest: int = 10) -> tuple[MomentProgram, np.ndarray]:
+    """Return the sparse Lasserre hierarchy of a network with narrow bands, and bounds (N,) of |v_i|, 1 included.
 
-    The cliques satisfy the running intersection property, and every constraint and term of the objective lies in one.
-    `scale` (N,) bounds |v_i| on the set, the first for the constant 1. A clique larger than `largest` is an InputError:
-    the problem is not sparse enough.
+    Its blocks are the cliques of a chordal extension of the correlative sparsity graph: they satisfy the running
+    intersection property, and every constraint and term of the objective lies in one. A clique larger than `largest` is
+    an InputError: the problem is not sparse enough.
     """
-    if order not in (1, 2, 3):
-        raise InputError(f"order: got {order!r}; write 1, 2 or 3.")
+    problem = relu_lipschitz_problem(ask, "signs")
+    lower, upper = variable_bounds(problem.space, ask, free_neurons(ask, tight=False))
+    scale = np.maximum(np.maximum(-lower, upper), 1e-12)
     n = problem.space.size - 1
     rows = [(p, c.equality) for c in problem.constraints for p in polynomials(c.body, n)]
     (objective,) = polynomials(problem.objective, n)
-    terms = [[{i for i, e in enumerate(m) if e}] for m in objective]
-    supports = [set().union(*({i for i, e in enumerate(m) if e} for m in p)) for p, _ in rows]
-    cliques = chordal_cliques(n, [s for [s] in terms] + supports)
+    supports = [set().union(*map(_support, p)) for p, _ in rows]
+    cliques = chordal_cliques(n, [*map(_support, objective), *supports])
     widest = max(map(len, cliques))
     if widest > largest:
         raise InputError(f"problem: its sparsity has a clique of {widest} variables, more than {largest}; use HR-2.")
-    subsets: list[list] = [[] for _ in cliques]
-    for (polynomial, equality), support in zip(rows, supports, strict=True):
-        for k, clique in enumerate(cliques):
+    blocks = []
+    for clique in cliques:
+        conditions: list[Condition] = []
+        for (polynomial, equality), support in zip(rows, supports, strict=True):
             if support <= set(clique):
                 units = {
                     tuple(m[i] for i in clique): v * np.prod(scale[1:] ** np.array(m)) for m, v in polynomial.items()
                 }
-                subsets[k].append((units, equality))
-    blocks = []
-    for clique, constraints in zip(cliques, subsets, strict=True):
+                if size := max(map(abs, units.values()), default=0.0):
+                    conditions.append(({m: v / size for m, v in units.items()}, equality))
         where = np.array(clique) + 1
         forms = sp.csr_array((1 / scale[where], (np.arange(len(where)), where)), shape=(len(where), n + 1))
-        blocks.append(moment_block(Subset(forms, tuple(constraints)), order))
-    return MomentProgram(objective_matrix(problem.objective), shor_constraints(problem), tuple(blocks), dense=False)
+        blocks.append(moment_block(forms, conditions, order))
+    program = MomentProgram(objective_matrix(problem.objective), shor_constraints(problem), tuple(blocks), dense=False)
+    return program, scale
+
+
+def _support(monomial: Exponents) -> set[int]:
+    return {i for i, e in enumerate(monomial) if e}
 
 
 def chordal_cliques(n: int, supports: Sequence[set[int]]) -> list[tuple[int, ...]]:
@@ -162,58 +149,3 @@ def chordal_cliques(n: int, supports: Sequence[set[int]]) -> list[tuple[int, ...
             neighbours[i] |= around - {i}
         left.remove(v)
     return sorted(tuple(sorted(c)) for c in cliques)
-
-
-def moment_block(subset: Subset, order: int) -> MomentBlock:
-    """Return the moment matrix of order d and localizing matrices of order d - 1: all constraints are quadratic."""
-    s = subset.forms.shape[0]
-    exponents = [e for degree in range(2 * order + 1) for e in exponents_of_degree(s, degree)]
-    index = {e: i for i, e in enumerate(exponents)}
-    degree = np.array([sum(e) for e in exponents])
-    basis, inner = [[e for e, k in zip(exponents, degree, strict=True) if k <= top] for top in (order, order - 1)]
-    twice = [e for e, k in zip(exponents, degree, strict=True) if k <= 2 * order - 2]
-
-    def columns(polynomial: Polynomial, factors: list) -> sp.csr_array:
-        entries = [(index[_add(e, f)], k, value) for k, f in enumerate(factors) for e, value in polynomial.items()]
-        i, k, value = map(np.array, zip(*entries, strict=True))
-        return sp.csr_array((value, (i, k)), shape=(len(exponents), len(factors)))
-
-    one = {(0,) * s: 1.0}
-    psd = [columns(one, [_add(a, b) for a, b in itertools.product(basis, repeat=2)])]
-    equal = []
-    for polynomial, equality in subset.constraints:
-        size = max(map(abs, polynomial.values()), default=0.0)
-        if size == 0:
-            continue
-        scaled = {e: value / size for e, value in polynomial.items()}
-        if equality:
-            equal.append(columns(scaled, twice))
-        else:
-            psd.append(columns(scaled, [_add(a, b) for a, b in itertools.product(inner, repeat=2)]))
-    equalities = sp.csr_array(sp.hstack(equal)) if equal else sp.csr_array((len(exponents), 0))
-    return MomentBlock(subset.forms, np.array(exponents), int((degree <= 2).sum()), tuple(psd), equalities)
-
-
-def _add(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
-    return tuple(x + y for x, y in zip(a, b, strict=True))
-
-
-def exponents_of_degree(n: int, degree: int) -> Iterator[tuple[int, ...]]:
-    """Yield the exponents of the monomials of one degree in n variables."""
-    for choice in itertools.combinations_with_replacement(range(n), degree):
-        yield tuple(choice.count(i) for i in range(n))
-
-
-def polynomials(body: Products, n: int) -> list[Polynomial]:
-    """Return each function as exponent -> coefficient."""
-    units = [tuple(int(i == j) for j in range(1, n + 1)) for i in range(n + 1)]  # coordinate 0 is the constant 1
-    left, right, weights = body.left.toarray(), body.right.toarray(), body.weights.toarray()
-    found = []
-    for row in weights:
-        quadratic = (left * row[:, None]).T @ right
-        polynomial: Polynomial = {}
-        for i, j in np.argwhere(quadratic):
-            e = _add(units[i], units[j])
-            polynomial[e] = polynomial.get(e, 0.0) + quadratic[i, j]
-        found.append(polynomial)
-    return found

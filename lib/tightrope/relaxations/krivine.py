@@ -78,8 +78,7 @@ def gradient_polynomial(ask: Question) -> Multilinear:
     """
     if ask.region.norm != INFINITY:
         raise RegionError(f"region: LipOpt is built for L-infinity here, not L{ask.region.norm:g}.")
-    m = ask.depth
-    count = int(ask.weights[0].shape[1])
+    count = ask.region.size
     names: list[np.ndarray] = [np.arange(count)]
     fixed: list[np.ndarray] = [np.ones(count)]
     for lo, hi in zip(ask.lower, ask.upper, strict=True):
@@ -89,32 +88,20 @@ def gradient_polynomial(ask: Question) -> Multilinear:
         count += int(free.sum())
         names.append(name)
         fixed.append(np.where(hi < 0, 0.0, 1.0))
-    # Paths from the input to the output: monomials of u_1, ..., u_m; layer by layer, zero weights left out.
-    paths: list[dict[tuple[int, ...], float]] = []
-    for i in range(ask.weights[0].shape[1]):
-        front: dict[int, dict[tuple[int, ...], float]] = {i: {(i,): 1.0}}
-        for k in range(m):
-            A, after = ask.weights[k], dict[int, dict[tuple[int, ...], float]]()
-            for j in map(int, np.flatnonzero(np.abs(A[:, list(front)]).sum(1) * fixed[k + 1])):
-                here: dict[tuple[int, ...], float] = {}
-                for source, reached in front.items():
-                    if A[j, source] == 0:
-                        continue
-                    for monomial, value in reached.items():
-                        longer = (*monomial, int(names[k + 1][j])) if names[k + 1][j] >= 0 else monomial
-                        here[longer] = here.get(longer, 0.0) + value * A[j, source]
-                after[j] = here
-            front = after
-        total: dict[tuple[int, ...], float] = {}
-        for j, reached in front.items():
-            for monomial, value in reached.items():
-                total[monomial] = total.get(monomial, 0.0) + value * ask.c[j]
-        paths.append(total)
+    # Paths from the inputs to the output: monomials t_i u_1 ... u_m; layer by layer, zero weights left out.
+    front: dict[int, dict[tuple[int, ...], float]] = {i: {(i,): 1.0} for i in range(ask.region.size)}
+    steps = zip((*ask.weights, ask.c[None]), (*names[1:], np.array([-1])), (*fixed[1:], np.ones(1)), strict=True)
+    for A, name, on in steps:
+        front, before = {}, front
+        for j, source in np.argwhere(A * on[:, None]).tolist():
+            here = front.setdefault(j, {})
+            for monomial, value in before.get(source, {}).items():
+                longer = (*monomial, int(name[j])) if name[j] >= 0 else monomial
+                here[longer] = here.get(longer, 0.0) + value * A[j, source]
     terms: dict[tuple[int, ...], float] = {}
-    for total in paths:  # t_i = 2 s_i - 1
-        for monomial, value in total.items():
-            terms[monomial] = terms.get(monomial, 0.0) + 2 * value
-            terms[monomial[1:]] = terms.get(monomial[1:], 0.0) - value
+    for monomial, value in sorted(front.get(0, {}).items(), key=lambda term: term[0][0]):  # t_i = 2 s_i - 1
+        terms[monomial] = terms.get(monomial, 0.0) + 2 * value
+        terms[monomial[1:]] = terms.get(monomial[1:], 0.0) - value
     kept = {monomial: value for monomial, value in terms.items() if value}
     values = np.array(list(kept.values()))
     return Multilinear(count, tuple(kept), values, _layered(ask, names, fixed), _rounding(ask, fixed))
@@ -153,12 +140,8 @@ def _layered(ask: Question, names: list[np.ndarray], fixed: list[np.ndarray]) ->
 class KrivineProgram:
     """max constant + objective'y : rows y >= offsets, 0 <= y <= 1, and for degree 3 cuts that are added when violated.
 
-    Attributes
-    ----------
-    moments
-        Set of variables -> position in y.
-    faces
-        Sets of variables, in order; the rows of each are the products of :func:`products_of`.
+    `moments` gives a set of variables its position in y; `faces` are sets of variables, in order, and the rows of each
+    are the products of :func:`products_of`.
     """
 
     constant: float
@@ -170,17 +153,13 @@ class KrivineProgram:
 
 
 def krivine(p: Multilinear, degree: int) -> KrivineProgram:
-    """Return the linear program LipOpt-k of a polynomial of at most this degree, 2, 3 or 4, or raise TooLarge."""
-    if degree not in (2, 3, 4):
-        raise InputError(f"degree: got {degree!r}; write 2, 3 or 4.")
-    if degree < p.degree:
-        raise InputError(f"degree: {degree} is below that of the gradient polynomial, {p.degree}; write {p.degree}.")
+    """Return the linear program LipOpt-k of a polynomial of at most this degree, 3 or 4, or raise TooLarge."""
+    if degree not in (3, 4) or degree < p.degree:
+        raise InputError(f"degree: got {degree!r}; write 3 or 4, at least that of the polynomial, {p.degree}.")
     if degree == 4:
         whole = _faces(p.subsets, 4)
     else:
-        whole = {m for m in p.monomials if len(m) == degree} | _faces(p.subsets, min(degree, 2))
-        if degree == 3:
-            whole |= {s for s in p.subsets if len(s) < 3}
+        whole = {m for m in p.monomials if len(m) == 3} | _faces(p.subsets, 2) | {s for s in p.subsets if len(s) < 3}
     products = sum(2 ** len(face) for face in whole)
     if products > LARGEST:
         raise TooLarge(f"degree: {degree} needs {products} products, more than {LARGEST} (OfM).")
@@ -189,15 +168,11 @@ def krivine(p: Multilinear, degree: int) -> KrivineProgram:
         for size in range(1, len(face) + 1):
             for part in itertools.combinations(face, size):
                 moments.setdefault(part, len(moments))
-    constant, objective = 0.0, np.zeros(len(moments))
-    for monomial, value in zip(p.monomials, p.values, strict=True):
-        if monomial:
-            objective[moments[monomial]] += value
-        else:
-            constant += float(value)
+    values = dict(zip(p.monomials, p.values, strict=True))
+    constant, objective = float(values.pop((), 0.0)), np.zeros(len(moments))
+    objective[[moments[monomial] for monomial in values]] = list(values.values())
     faces = tuple(sorted(whole))
-    rows, offsets = _products(faces, moments)
-    return KrivineProgram(constant, objective, rows, offsets, moments, faces)
+    return KrivineProgram(constant, objective, *_products(faces, moments), moments, faces)
 
 
 def _faces(subsets: tuple[tuple[int, ...], ...], size: int) -> set[tuple[int, ...]]:
@@ -219,19 +194,14 @@ def products_of(face: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], list[i
 
 def _products(faces: tuple[tuple[int, ...], ...], moments: dict) -> tuple[sp.csr_array, np.ndarray]:
     """Return rows of L(prod_{i in T} x_i prod_{i in face - T} (1 - x_i)) >= 0 for every T, inclusion and exclusion."""
-    r, c, v, offsets, count = [], [], [], [], 0
+    r, c, v, offsets = [], [], [], list[float]()
     for face in faces:
         for inside, outside in products_of(face):
-            constant = 0.0
             for extra in range(len(outside) + 1):
                 for more in itertools.combinations(outside, extra):
-                    whole = tuple(sorted(inside + more))
-                    if whole:
-                        r.append(count)
+                    if whole := tuple(sorted(inside + more)):
+                        r.append(len(offsets))
                         c.append(moments[whole])
                         v.append((-1.0) ** extra)
-                    else:
-                        constant += 1.0
-            offsets.append(-constant)
-            count += 1
-    return sp.csr_array((v, (r, c)), shape=(count, len(moments))), np.array(offsets)
+            offsets.append(0.0 if inside else -1.0)
+    return sp.csr_array((v, (r, c)), shape=(len(offsets), len(moments))), np.array(offsets)

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.problems.polynomial import Constrained, PolynomialProblem
+from tightrope.relaxations.lasserre import MomentBlock
 from tightrope.semialgebraic import Products
 
 
@@ -55,8 +56,7 @@ class ShorConstraints:
 
     def matrices(self) -> list[sp.csr_array]:
         """Return the k matrices A_k."""
-        unit = np.eye(self.weights.shape[0])
-        return [self.matrix(row) for row in unit]
+        return [self.matrix(unit) for unit in np.eye(self.weights.shape[0])]
 
     def split(self, y: np.ndarray) -> dict[str, np.ndarray]:
         """Return the multipliers (k,) by the name of their group."""
@@ -64,11 +64,25 @@ class ShorConstraints:
 
 
 @dataclass(frozen=True, eq=False)
-class ShorProgram:
-    """max <objective, X> subject to X >= 0, X_00 = 1 and `constraints`; `objective` is sparse symmetric (N, N)."""
+class MomentProgram:
+    """max <objective, X>, sparse symmetric (N, N) : X_00 = 1, `constraints`, the matrices of every block, X >= 0.
+
+    Without blocks it is Shor's relaxation; X need not be >= 0 if it is not `dense` (relaxations.heuristic).
+    """
 
     objective: sp.csr_array
     constraints: ShorConstraints
+    blocks: tuple[MomentBlock, ...] = ()
+    dense: bool = True
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of PSD matrices and of moments, and the size of the largest matrix."""
+        sides = [round(A.shape[1] ** 0.5) for block in self.blocks for A in block.psd]
+        sides += [self.constraints.size] if self.dense else []
+        own = sum(len(block.monomials) - block.low for block in self.blocks)
+        N = self.constraints.size
+        return {"matrices": len(sides), "largest": max(sides, default=0), "moments": N * (N + 1) // 2 + own}
 
 
 def _symmetric(forms: sp.csr_array, left: np.ndarray, right: np.ndarray, w: np.ndarray) -> sp.csr_array:
@@ -119,9 +133,9 @@ def objective_matrix(objective: Products) -> sp.csr_array:
     return _symmetric(forms, k, k + len(w), w)
 
 
-def shor(problem: PolynomialProblem) -> ShorProgram:
+def shor(problem: PolynomialProblem) -> MomentProgram:
     """Return Shor's relaxation of a polynomial problem; its value is an upper bound of the problem's."""
-    return ShorProgram(objective_matrix(problem.objective), shor_constraints(problem))
+    return MomentProgram(objective_matrix(problem.objective), shor_constraints(problem))
 
 
 def _distinct_rows(rows: sp.csr_array) -> tuple[sp.csr_array, np.ndarray]:
@@ -130,14 +144,12 @@ def _distinct_rows(rows: sp.csr_array) -> tuple[sp.csr_array, np.ndarray]:
     rows.eliminate_zeros()
     where, what = rows.indices.tobytes(), rows.data.tobytes()
     wide, long = rows.indices.itemsize, rows.data.itemsize
-    ends = rows.indptr.tolist()
     seen: dict[tuple[bytes, bytes], int] = {}
-    index = np.empty(rows.shape[0], int)
-    first: list[int] = []
-    for i, (a, b) in enumerate(itertools.pairwise(ends)):
-        key = (where[a * wide : b * wide], what[a * long : b * long])
-        if key not in seen:
-            seen[key] = len(first)
-            first.append(i)
-        index[i] = seen[key]
-    return sp.csr_array(rows[first]), index
+    index = np.array(
+        [
+            seen.setdefault((where[a * wide : b * wide], what[a * long : b * long]), len(seen))
+            for a, b in itertools.pairwise(rows.indptr.tolist())
+        ],
+        int,
+    )
+    return sp.csr_array(rows[np.unique(index, return_index=True)[1]]), index

@@ -72,9 +72,8 @@ def layer_constraints(kind: str, layer: Layer, lower: np.ndarray, upper: np.ndar
     below = scipy.sparse.csr_array((n, k))
     equal = scipy.sparse.hstack([W, -unit, none], format="csr")  # W z - h = -b
     above = scipy.sparse.hstack([below, -unit, unit], format="csr")  # z - h >= 0, = 0 where stable and on
-    slopes, intercept = KINDS[kind](lower[open_], upper[open_])
-    slope = scipy.sparse.csr_array((slopes, (np.arange(len(open_)), open_)), shape=(len(open_), n))
-    chord = scipy.sparse.hstack([below[open_], -slope, unit[open_]], format="csr")
+    slope, intercept = KINDS[kind](lower[open_], upper[open_])
+    chord = scipy.sparse.hstack([below[open_], -scipy.sparse.diags_array(slope) @ unit[open_], unit[open_]])
     kept = np.flatnonzero(~off)
     return LayerConstraints(
         lower=np.r_[lower, np.where(on, lower, 0.0)],

@@ -17,10 +17,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import SolverUnavailableError, UnknownNameError
-from tightrope.relaxations.heuristic import MomentProgram
-from tightrope.relaxations.lasserre import LasserreProgram
-from tightrope.relaxations.shor import ShorConstraints, ShorProgram
-from tightrope.solvers.report import SolveReport, Status
+from tightrope.relaxations.lasserre import MomentBlock
+from tightrope.relaxations.shor import MomentProgram
+from tightrope.solvers.report import SolveReport, Status, relative_gap
 
 SOLVERS = {"clarabel": "CLARABEL", "scs": "SCS", "mosek": "MOSEK"}
 
@@ -56,13 +55,12 @@ def licensed() -> bool:
 
 
 def _options(solver: str, tolerance: float, time_limit: float | None) -> dict[str, Any]:
+    names = {"mosek": "MSK_DPAR_OPTIMIZER_MAX_TIME", "clarabel": "time_limit", "scs": "time_limit_secs"}
+    limit = {names[solver]: time_limit} if time_limit else {}
     if solver == "mosek":
-        limit = {"MSK_DPAR_OPTIMIZER_MAX_TIME": time_limit} if time_limit else {}
         return {"mosek_params": {"MSK_DPAR_INTPNT_CO_TOL_REL_GAP": tolerance, **limit}}
     if solver == "clarabel":
-        limit = {"time_limit": time_limit} if time_limit else {}
         return dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance) | limit
-    limit = {"time_limit_secs": time_limit} if time_limit else {}
     return {"eps_abs": tolerance, "eps_rel": tolerance, "max_iters": 1_000_000, **limit}
 
 
@@ -103,135 +101,107 @@ def _entries(X: Any, matrices: Sequence[sp.csr_array]) -> Any:
     return sp.csr_array(sp.vstack([A.reshape(1, -1) for A in matrices])) @ cp.vec(X, order="F")
 
 
-class _FirstOrder:
-    """The constraints of a Shor program on a CVXPY matrix X (N, N), and their multipliers after the solve."""
+@dataclass(frozen=True, eq=False)
+class MomentMultipliers:
+    """What a solver proposes as a proof for a :class:`tightrope.relaxations.shor.MomentProgram`.
 
-    def __init__(self, X: Any, c: ShorConstraints):
-        self.values = values = _entries(X, c.matrices())
-        self.equality, self.inequality = np.flatnonzero(c.equality), np.flatnonzero(~c.equality)
-        self.corner = X[0, 0] == 1
-        self.zero = values[self.equality] == 0 if len(self.equality) else None
-        self.nonnegative = values[self.inequality] >= 0 if len(self.inequality) else None
-        self.all = [row for row in (self.corner, self.zero, self.nonnegative) if row is not None]
+    The multipliers of `report` are those of the Shor constraints; for each block, `grams` are the Gram matrices of its
+    sums of squares and `free` the multipliers of its equalities. All else is information only.
+    """
 
-    def multipliers(self) -> np.ndarray:
-        """Return y (k,) for which y_0 E_00 - C - sum_k y_k A_k is the dual matrix.
-
-        CVXPY's Lagrangian of a maximisation is objective - dual * (lhs - rhs) for equalities, + dual * lhs for >= 0.
-        """
-        y = np.zeros(len(self.equality) + len(self.inequality))
-        if self.zero is not None:
-            y[self.equality] = -self.zero.dual_value
-        if self.nonnegative is not None:
-            y[self.inequality] = self.nonnegative.dual_value
-        return y
+    report: SolveReport
+    grams: tuple[tuple[np.ndarray, ...], ...]
+    free: tuple[np.ndarray, ...]
 
 
 def solve(
-    program: ShorProgram, solver: str, *, tolerance: float = 1e-7, time_limit: float | None = None
+    program: MomentProgram, solver: str, *, tolerance: float = 1e-7, time_limit: float | None = None
 ) -> SolveReport:
-    """Solve a Shor program, max <C, X> over the moment matrix X (N, N), with "clarabel", "scs" or "mosek".
+    """Solve a program, max <C, X> over the moment matrix X (N, N), with "clarabel", "scs" or "mosek".
 
     The tolerance is the solver's own for gap and feasibility, the time limit in seconds.
+    """
+    return solve_moment_program(program, solver, tolerance=tolerance, time_limit=time_limit).report
+
+
+def solve_moment_program(
+    program: MomentProgram, solver: str, *, tolerance: float = 1e-7, time_limit: float | None = None
+) -> MomentMultipliers:
+    """Solve as :func:`solve` does; also return what the blocks' matrices prove, nothing if there are no multipliers.
+
+    CVXPY's Lagrangian of a maximisation is objective - dual * (lhs - rhs) for equalities, + dual * lhs for >= 0: these
+    are multipliers y (k,) for which y_0 E_00 - C - sum_k y_k A_k is the dual matrix.
     """
     import cvxpy as cp  # slow to import, and only these methods need it
 
     require(solver)
     version = importlib.metadata.version(solver)
     c = program.constraints
-    X = cp.Variable((c.size, c.size), PSD=True)
-    first = _FirstOrder(X, c)
-    problem = cp.Problem(cp.Maximize(_entries(X, [program.objective])), first.all)
+    N = c.size
+    X = cp.Variable((N, N), PSD=True) if program.dense else cp.Variable((N, N), symmetric=True)
+    values, corner = _entries(X, c.matrices()), X[0, 0] == 1
+    groups = [(np.flatnonzero(c.equality), -1), (np.flatnonzero(~c.equality), 1)]  # rows, sign of CVXPY's multiplier
+    first = [(values[k] == 0 if sign < 0 else values[k] >= 0, k, sign) for k, sign in groups if len(k)]
+    psd, zero = [], []
+    unit = sp.csr_array(([1.0], ([0], [0])), shape=(1, N))
+    for block in program.blocks:
+        forms = sp.csr_array(sp.vstack([unit, block.forms])).tocsr()
+        known = _entries(X, [sp.csr_array(forms[[i]].T @ forms[[j]]) for i, j in block.moments()])
+        own = len(block.monomials) - block.low
+        moments = cp.hstack([known, cp.Variable(own)]) if own else known
+        psd.append(_semidefinite(block, moments))
+        zero.append(block.equalities.T @ moments == 0 if block.equalities.shape[1] else None)
+    constraints = [corner, *(row for row, _, _ in first), *itertools.chain(*psd), *(z for z in zero if z is not None)]
+    problem = cp.Problem(cp.Maximize(_entries(X, [program.objective])), constraints)
     seconds = _seconds(problem, solver, tolerance, time_limit)
-    if seconds is None or X.value is None or first.corner.dual_value is None:
-        return SolveReport(Status.FAILED, np.nan, np.nan, None, np.nan, np.nan, np.nan, 0, 0.0, solver, version)
-    slack = first.values.value
+    if seconds is None or X.value is None or corner.dual_value is None:
+        return MomentMultipliers(SolveReport(Status.FAILED, solver=solver, version=version), (), ())
+    y = np.zeros(len(c.equality))
+    for row, k, sign in first:
+        y[k] = sign * row.dual_value
+    slack = values.value
     short = np.where(c.equality, slack, np.minimum(slack, 0))
-    primal, dual = float(problem.value), float(np.squeeze(first.corner.dual_value))
-    return SolveReport(
+    primal, dual = float(problem.value), float(np.squeeze(corner.dual_value))
+    report = SolveReport(
         status=_status(problem, seconds, time_limit),
         primal_value=primal,
         dual_value=dual,
-        multipliers=first.multipliers(),
+        multipliers=y,
         primal_residual=float(np.hypot(X.value[0, 0] - 1, np.linalg.norm(short))) / 2,
-        dual_residual=np.nan,
-        gap=abs(primal - dual) / (1 + abs(primal) + abs(dual)),
+        gap=relative_gap(primal, dual),
         iterations=int(problem.solver_stats.num_iters or 0),
         seconds=seconds,
         solver=solver,
         version=version,
     )
+    grams = tuple(tuple(np.asarray(constraint.dual_value) for constraint in block) for block in psd)
+    return MomentMultipliers(
+        report, grams, tuple(np.zeros(0) if z is None else -np.atleast_1d(z.dual_value) for z in zero)
+    )
 
 
 def solve_lasserre(
-    program: LasserreProgram, solver: str, *, tolerance: float = 1e-9, time_limit: float | None = None
+    objective: np.ndarray, block: MomentBlock, solver: str, *, tolerance: float = 1e-9, time_limit: float | None = None
 ) -> tuple[list[np.ndarray], np.ndarray] | None:
-    """Return the Gram matrices of sigma_0 and the sigma_k, and the coefficients of the tau; None without any."""
+    """Return the Gram matrices of sigma_0 and the sigma_k, and the coefficients of the tau; None without any.
+
+    The program is that of :func:`tightrope.relaxations.lasserre.lasserre`: moments (M,) with the constant's 1.
+    """
     import cvxpy as cp
 
     require(solver)
-    y = cp.Variable(len(program.objective))
-
-    def square(columns: np.ndarray) -> Any:
-        side = round(columns.shape[1] ** 0.5)
-        return cp.reshape(columns.T @ y, (side, side), order="C")
-
-    psd = [square(columns) >> 0 for columns in (program.gram, *program.localizing)]
-    zero = [program.equalities.T @ y == 0] if program.equalities.shape[1] else []
-    problem = cp.Problem(cp.Maximize(program.objective @ y), [y[0] == 1, *psd, *zero])
+    y = cp.Variable(len(objective))
+    psd = _semidefinite(block, y)
+    zero = [block.equalities.T @ y == 0] if block.equalities.shape[1] else []
+    problem = cp.Problem(cp.Maximize(objective @ y), [y[0] == 1, *psd, *zero])
     if _seconds(problem, solver, tolerance, time_limit) is None or psd[0].dual_value is None:
         return None
     return [constraint.dual_value for constraint in psd], -zero[0].dual_value if zero else np.zeros(0)
 
 
-@dataclass(frozen=True, eq=False)
-class MomentMultipliers:
-    """What a solver proposes as a proof for a program of :mod:`tightrope.relaxations.heuristic`.
-
-    `first_order` (k,) are multipliers of the Shor constraints; for each block, `grams` are the Gram matrices of its
-    sums of squares and `free` the multipliers of its equalities. All else is information only.
-    """
-
-    first_order: np.ndarray
-    grams: tuple[tuple[np.ndarray, ...], ...]
-    free: tuple[np.ndarray, ...]
-    primal_value: float
-    seconds: float
-    status: Status
-
-
-def solve_moment_program(
-    program: MomentProgram, solver: str, *, tolerance: float = 1e-7, time_limit: float | None = None
-) -> MomentMultipliers | None:
-    """Solve a program with dense first-order and small higher-order matrices; None if there are no multipliers."""
+def _semidefinite(block: MomentBlock, moments: Any) -> list[Any]:
+    """Return the CVXPY constraints that the block's matrices of the moments (M,) are positive semidefinite."""
     import cvxpy as cp
 
-    require(solver)
-    c = program.constraints
-    N = c.size
-    X = cp.Variable((N, N), PSD=True) if program.dense else cp.Variable((N, N), symmetric=True)
-    first = _FirstOrder(X, c)
-    psd, zero = [], []
-    for block in program.blocks:
-        unit = sp.csr_array(([1.0], ([0], [0])), shape=(1, N))
-        forms = sp.csr_array(sp.vstack([unit, block.forms])).tocsr()
-        pairs = block.moments()
-        known = _entries(X, [sp.csr_array(forms[[i]].T @ forms[[j]]) for i, j in pairs])
-        own = len(block.monomials) - block.low
-        moments = cp.hstack([known, cp.Variable(own)]) if own else known
-        sides = [round(A.shape[1] ** 0.5) for A in block.psd]
-        psd.append([cp.reshape(A.T @ moments, (b, b), order="C") >> 0 for A, b in zip(block.psd, sides, strict=True)])
-        zero.append(block.equalities.T @ moments == 0 if block.equalities.shape[1] else None)
-    constraints = [*first.all, *itertools.chain(*psd), *(z for z in zero if z is not None)]
-    problem = cp.Problem(cp.Maximize(_entries(X, [program.objective])), constraints)
-    seconds = _seconds(problem, solver, tolerance, time_limit)
-    if seconds is None or X.value is None or first.corner.dual_value is None:
-        return None
-    return MomentMultipliers(
-        first_order=first.multipliers(),
-        grams=tuple(tuple(np.asarray(constraint.dual_value) for constraint in block) for block in psd),
-        free=tuple(np.zeros(0) if z is None else -np.atleast_1d(z.dual_value) for z in zero),
-        primal_value=float(problem.value),
-        seconds=seconds,
-        status=_status(problem, seconds, time_limit),
-    )
+    sides = [round(A.shape[1] ** 0.5) for A in block.psd]
+    return [cp.reshape(A.T @ moments, (b, b), order="C") >> 0 for A, b in zip(block.psd, sides, strict=True)]

@@ -7,7 +7,6 @@ So whatever HiGHS returns as row multipliers, even at a time limit, gives a boun
 evaluated here, with an allowance for its rounding, and the solver's own value is only information.
 """
 
-import time
 from dataclasses import dataclass, replace
 
 import highspy
@@ -15,10 +14,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike
 
-from tightrope.errors import InputError, UnknownNameError
+from tightrope.errors import InputError
 from tightrope.solvers.report import Status
-
-METHODS = ("simplex", "ipm", "pdlp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +33,12 @@ class LinearReport:
     x: np.ndarray | None
     multipliers: np.ndarray
     reason: str
-    iterations: int
-    seconds: float
 
 
 class LinearProgram:
     """Columns and rows that can be added and whose bounds can be moved; each solve starts from the last basis.
+
+    With `interior` HiGHS solves by its interior-point method and no basis is made: the multipliers are checked anyway.
 
     Examples
     --------
@@ -55,16 +52,13 @@ class LinearProgram:
     1.5
     """
 
-    def __init__(self, time_limit: float | None = None, method: str = "simplex"):
-        if method not in METHODS:
-            raise UnknownNameError("HiGHS method", method, METHODS)
+    def __init__(self, time_limit: float | None = None, interior: bool = False):
         self._highs = highspy.Highs()
         self._highs.silent()
         self._highs.setOptionValue("threads", 1)
-        self._highs.setOptionValue("solver", method)
-        if method != "simplex":  # no basis is needed: the multipliers are checked, whatever they are
-            self._highs.setOptionValue("run_crossover", "off")
-            self._highs.setOptionValue("presolve", "off")
+        self._highs.setOptionValue("solver", "ipm" if interior else "simplex")
+        for option in ("run_crossover", "presolve") if interior else ():
+            self._highs.setOptionValue(option, "off")
         self._highs.changeObjectiveSense(highspy.ObjSense.kMaximize)
         self._time_limit = time_limit
         self.lower, self.upper = np.zeros(0), np.zeros(0)
@@ -91,11 +85,11 @@ class LinearProgram:
     def matrix(self) -> scipy.sparse.csr_array:
         """A, (rows, columns)."""
         if self._matrix is None or self._matrix.shape != (self.rows, self.columns):
-            empty = scipy.sparse.csr_array((0, self.columns))
-            shapes = [(block.shape[0], self.columns) for block in self._blocks]
-            parts = [(block.data, block.indices, block.indptr) for block in self._blocks]
-            blocks = [scipy.sparse.csr_array(part, shape) for part, shape in zip(parts, shapes, strict=True)]
-            self._matrix = scipy.sparse.vstack([empty, *blocks], format="csr")
+            blocks = [scipy.sparse.csr_array((0, self.columns))]
+            for block in self._blocks:
+                entries, shape = (block.data, block.indices, block.indptr), (block.shape[0], self.columns)
+                blocks.append(scipy.sparse.csr_array(entries, shape))
+            self._matrix = scipy.sparse.vstack(blocks, format="csr")
         return self._matrix
 
     def add_columns(self, lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
@@ -180,7 +174,6 @@ class LinearProgram:
 
     def maximise(self, columns: ArrayLike, cost: ArrayLike) -> LinearReport:
         """Maximise cost'x over some columns."""
-        start = time.perf_counter()
         where = np.asarray(columns, dtype=np.int32)
         self._run(where, np.asarray(cost, float))
         model, solution = self._highs.getModelStatus(), self._highs.getSolution()
@@ -194,16 +187,8 @@ class LinearProgram:
         y, bound = self.dual_bound(objective, np.array(solution.row_dual) if dual else np.zeros(self.rows))
         whole = solution.value_valid and self._highs.getNumRow() == self.rows
         x = np.array(solution.col_value) if whole and len(solution.col_value) == self.columns else None
-        return LinearReport(
-            status,
-            bound,
-            float(objective @ x) if x is not None else float("nan"),
-            x,
-            y,
-            self._highs.modelStatusToString(model),
-            int(self._highs.getInfo().simplex_iteration_count),
-            time.perf_counter() - start,
-        )
+        value = np.nan if x is None else float(objective @ x)
+        return LinearReport(status, bound, value, x, y, self._highs.modelStatusToString(model))
 
     def dual_bound(self, objective: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
         """Return y without multipliers that would need an infinite row bound, and the upper bound it proves.

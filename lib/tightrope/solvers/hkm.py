@@ -185,8 +185,7 @@ def _refined(
         r = b - times(x)
         goal = accuracy**2 * (b @ (metric * b))
         best, best_norm = x, r @ (metric * r)
-        p, rho = None, 0.0
-        worse = 0
+        p, rho, worse = None, 0.0, 0
         for _ in range(steps):
             if best_norm <= goal:
                 break
@@ -198,11 +197,10 @@ def _refined(
             x = x + step * p
             r = r - step * Ap
             norm = r @ (metric * r)
+            worse += 1
             if norm < best_norm:
                 best, best_norm, worse = x, norm, 0
-                continue
-            worse += 1
-            if worse == patience:
+            elif worse == patience:
                 break
         return best[0], best[1:]
 
@@ -251,11 +249,7 @@ def directions(
             dZ = dZ.plus(Rd, -1.0)
         dZ.cc[0, 0] += dy0
         S, pieces = sandwich(X, Zi, dZ)
-        dX = Arrow(
-            target * Zi.arrow.cc - X.Y - S.cc,
-            target * Zi.arrow.cd - X.R - S.cd,
-            target * Zi.arrow.dd - X.dd - S.dd,
-        )
+        dX = Arrow(*(target * part - old - step for part, old, step in zip(Zi.arrow, (X.Y, X.R, X.dd), S, strict=True)))
         if second is not None:
             dX = dX.plus(second, -1.0)
         return dX, dZ, dy0, dy, -w + e - (w / v) * dy[iq], pieces
@@ -304,6 +298,25 @@ def second_order(X: Completed, Zi: Inverted, dZ: Arrow, pieces: Factors) -> Arro
     )
 
 
+def centred(
+    data: ArrowData, b: np.ndarray, iq: np.ndarray, mu: Callable[[Arrow], float], scale: float = 1.0
+) -> tuple[Arrow, Arrow, np.ndarray, np.ndarray]:
+    """Return a centred, infeasible start X, Z, y, w: X `scale` times the moments around the centre, Z = mu X^-1.
+
+    Any strictly positive start is valid; against X = I this one halves the iterations.
+    """
+    q = data.q
+    v, s = data.constraints.center[data.order], data.constraints.spread[data.order]
+    cc, none = np.outer(v[:q], v[:q]) + np.diag(s[:q]), np.zeros((q, data.n))
+    X = Arrow(scale * cc, none, scale * (v[q:] ** 2 + s[q:]))
+    slack = (data.forward(X) - b)[iq]
+    w = np.maximum(slack, 0.1 * np.abs(slack).mean() if len(slack) else 0)
+    size = mu(X)
+    y = np.zeros(len(iq))
+    y[iq] = size / w
+    return X, Arrow(size * np.linalg.inv(X.cc), none, size / X.dd), y, w
+
+
 def step_length(inside: Callable[[Arrow], bool], V: Arrow, dV: Arrow, v: np.ndarray, dv: np.ndarray) -> float:
     """Return the largest tried step in (0, 1] that keeps V + step dV > 0 and v + step dv > 0, with a margin."""
     alpha, falling = 1.0, dv < 0
@@ -335,13 +348,11 @@ def dual_inside(Z: Arrow) -> bool:
 
 def primal_inside(X: Arrow) -> bool:
     """Return whether the arrow entries X have a positive definite completion."""
-    factor, info = lapack.dpotrf(X.cc, lower=1, clean=1)
-    if info:
+    try:
+        Completed(X)
+    except np.linalg.LinAlgError:
         return False
-    if not X.cd.size:
-        return True
-    half = lapack.dtrtrs(factor, X.cd, lower=1)[0]
-    return bool((X.dd > np.einsum("ij,ij->j", half, half)).all())
+    return True
 
 
 def symmetrised(T: np.ndarray) -> np.ndarray:

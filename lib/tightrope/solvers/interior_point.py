@@ -30,7 +30,7 @@ from tightrope.errors import InputError
 from tightrope.question import Stop
 from tightrope.solvers import hkm
 from tightrope.solvers.arrow import Arrow, ArrowData
-from tightrope.solvers.report import SolveReport, Status, end_if
+from tightrope.solvers.report import SolveReport, Status, end_if, relative_gap
 from tightrope.solvers.schur import SchurComplement
 from tightrope.threads import one_blas_thread
 
@@ -53,29 +53,19 @@ class InteriorPoint:
     name = "interior-point"
 
     def __init__(self, data: ArrowData):
-        complement = SchurComplement(data)
-        self.schur = complement
-        self.data, self.order, self.b = complement.data, complement.order, complement.b
-        self.inequality = complement.inequality
+        self.schur = SchurComplement(data)
+        self.data, self.b, self.inequality = self.schur.data, self.schur.b, self.schur.inequality
 
     def start(self, C: Arrow) -> Iterate:
-        """Return a centred, infeasible start: X about the moments of points around the centre, Z = mu X^-1.
+        """Return the start of :func:`tightrope.solvers.hkm.centred` for an objective."""
 
-        Any strictly positive start is valid; against X = I this one halves the iterations.
-        """
-        data, iq = self.data, self.inequality
-        q = data.q
-        v, s = data.constraints.center[data.order], data.constraints.spread[data.order]
-        X = Arrow(np.outer(v[:q], v[:q]) + np.diag(s[:q]), np.zeros((q, data.n)), v[q:] ** 2 + s[q:])
-        slack = (data.forward(X) - self.b)[iq]
-        w = np.maximum(slack, 0.1 * np.abs(slack).mean() if len(slack) else 0)
-        # X^1/2 C X^1/2 measures C on the scale of X; X is block diagonal here.
-        CX = C.cc @ X.cc
-        size = np.vdot(CX, CX.T) + 2 * np.vdot((X.cc @ C.cd) * X.dd, C.cd) + np.sum((C.dd * X.dd) ** 2)
-        mu = 0.05 * (abs(C.inner(X)) + np.sqrt(max(size, 0.0)) + 1e-3)
-        Z = Arrow(mu * np.linalg.inv(X.cc), np.zeros((q, data.n)), mu / X.dd)
-        y = np.zeros(len(iq))
-        y[iq] = mu / w
+        def mu(X: Arrow) -> float:
+            # X^1/2 C X^1/2 measures C on the scale of X; X is block diagonal here.
+            CX = C.cc @ X.cc
+            size = np.vdot(CX, CX.T) + 2 * np.vdot((X.cc @ C.cd) * X.dd, C.cd) + np.sum((C.dd * X.dd) ** 2)
+            return 0.05 * (abs(C.inner(X)) + np.sqrt(max(size, 0.0)) + 1e-3)
+
+        X, Z, y, w = hkm.centred(self.data, self.b, self.inequality, mu)
         return Iterate(C, X, Z, 0.0, y, w)
 
     def shift(self, point: Iterate, C: Arrow) -> Iterate:
@@ -104,7 +94,7 @@ class InteriorPoint:
         Z is what they make, with the y_0 for which X = mu Z^-1 has X_00 = 1, and w = mu / y: it is centred and dual
         feasible, and the primal residual is what the other constraints have changed. None where there is no such y_0.
         """
-        C, y, iq = self.data.arrow(objective), multipliers[self.order], self.inequality
+        C, y, iq = self.data.arrow(objective), multipliers[self.schur.order], self.inequality
         slack = Arrow(*(-part for part in self.data.adjoint(y).plus(C)))
         corner = hkm.least_corner(slack)
         if corner is None or not (y[iq] > 0).all():
@@ -115,9 +105,7 @@ class InteriorPoint:
 
     def multipliers(self, point: Iterate) -> np.ndarray:
         """Return the multipliers (k,) of an iterate, in the order of the program's constraints."""
-        y = np.empty_like(point.y)
-        y[self.order] = point.y
-        return y
+        return self.schur.unordered(point.y)
 
     @one_blas_thread()
     def solve(
@@ -134,18 +122,10 @@ class InteriorPoint:
     ) -> tuple[SolveReport, Iterate]:
         """Solve for one objective (N, N); also return an iterate central enough to start another objective from.
 
-        Parameters
-        ----------
-        tolerance
-            Relative gap and residuals to reach.
-        sign_only
-            Stop as soon as a dual-feasible y_0 < 0 is known, or when the primal value is clearly positive.
-        start
-            An iterate of another objective of the same constraints, or of :meth:`central`: a warm start.
-        stop
-            Asked before every iteration; True ends the solve with a :class:`StoppedError`.
-        log
-            Receives one line per iteration.
+        The tolerance is for the relative gap and residuals; `sign_only` ends the solve as soon as a dual-feasible
+        y_0 < 0 is known, or when the primal value is clearly positive. `start` is an iterate of another objective of
+        the same constraints, or of :meth:`central`: a warm start. `stop` is asked before every iteration, True ends the
+        solve with a :class:`StoppedError`; `log` receives one line per iteration.
         """
         began = time.perf_counter()
         data, iq = self.data, self.inequality
@@ -155,6 +135,11 @@ class InteriorPoint:
         rank = data.q + data.n + len(w)
         c_norm = 1 + C.norm()
         trail = [point]
+
+        def lengths(dX: Arrow, dZ: Arrow, dy: np.ndarray, dw: np.ndarray) -> tuple[float, float]:
+            primal, dual = (hkm.primal_inside, X, dX, w, dw), (hkm.dual_inside, Z, dZ, y[iq], dy[iq])
+            return hkm.step_length(*primal), hkm.step_length(*dual)
+
         best: tuple[float, np.ndarray] | None = None
         status = Status.ITERATION_LIMIT
         primal = dual = gap = primal_residual = dual_residual = np.inf
@@ -182,11 +167,13 @@ class InteriorPoint:
             proven = dual + Rd.norm() * data.constraints.squared_norm if corner is None else corner - self.b @ y
             if best is None or proven < best[0]:
                 best = (proven, y.copy())
-            gap = max(_gap(primal, dual), _gap(primal, best[0]))
+            gap = max(relative_gap(primal, dual), relative_gap(primal, best[0]))
             if log:
                 residuals = f"rp {primal_residual:.1e} rd {dual_residual:.1e}"
                 log(f"{iteration:3d} dual {dual:.6f} primal {primal:.6f} {residuals} mu {mu:.1e}")
-            weak = primal > 0 and dual > 0 and _gap(primal, dual) < 0.5 and primal_residual < max(1e-4, tolerance)
+            weak = (
+                primal > 0 and dual > 0 and relative_gap(primal, dual) < 0.5 and primal_residual < max(1e-4, tolerance)
+            )
             if sign_only and (best[0] < 0 or weak):
                 status = Status.SIGN_KNOWN
                 break
@@ -204,57 +191,42 @@ class InteriorPoint:
             residual = Rd if dual_residual > 1e-12 else None
             direction = hkm.directions(data, iq, self.b, XX, Zi, residual, y[iq], w, factor)
             dX, dZ, dy0, dy, dw, pieces = direction(0.0)
-            ap = hkm.step_length(hkm.primal_inside, X, dX, w, dw)
-            ad = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
+            ap, ad = lengths(dX, dZ, dy, dw)
             mu_affine = (X.plus(dX, ap).inner(Z.plus(dZ, ad)) + (w + ap * dw) @ (y[iq] + ad * dy[iq])) / rank
             sigma = min(1.0, max(1e-4, (mu_affine / mu) ** (3 if min(ap, ad) > 0.3 else 1.5)))
             second = hkm.second_order(XX, Zi, dZ, pieces)
             dX, dZ, dy0, dy, dw, _ = direction(sigma * mu, second, dw * dy[iq])
-            ap = hkm.step_length(hkm.primal_inside, X, dX, w, dw)
-            ad = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
+            ap, ad = lengths(dX, dZ, dy, dw)
             if ap < 0.2 and gap < 1e-5:
                 # The smallest eigenvalues of X are near its rounding: smaller steps down the central path, without the
                 # second-order term, whose own rounding is what stops X.
                 dX, dZ, dy0, dy, dw, _ = direction(0.8 * mu)
-                ap = hkm.step_length(hkm.primal_inside, X, dX, w, dw)
-                ad = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
+                ap, ad = lengths(dX, dZ, dy, dw)
             if max(ap, ad) < 1e-6:
                 status = Status.NUMERICAL
                 break
             X, w = X.plus(dX, ap), w + ap * dw
             Z, y0, y = Z.plus(dZ, ad), y0 + ad * dy0, y + ad * dy
             trail.append(Iterate(C, X, Z, y0, y, w))
-        multipliers = None
-        if best is not None:
-            dual, ordered = best
-            gap = _gap(primal, dual)
-            multipliers = np.empty_like(ordered)
-            multipliers[self.order] = ordered
+        mean = np.empty(len(data.order))
+        mean[data.order] = np.concatenate([X.cc[0], X.cd[0]]) / X.cc[0, 0]
+        if best is None:
+            status, dual = Status.FAILED, np.nan
         else:
-            status, dual, gap = Status.FAILED, np.nan, np.nan
+            dual = best[0]
         report = SolveReport(
             status=status,
             primal_value=float(primal),
             dual_value=float(dual),
-            multipliers=multipliers,
+            multipliers=None if best is None else self.schur.unordered(best[1]),
             primal_residual=float(primal_residual),
             dual_residual=float(dual_residual),
-            gap=float(gap),
+            gap=float(relative_gap(primal, dual)),
             iterations=iteration,
             seconds=time.perf_counter() - began,
             solver=self.name,
             version=tightrope.__version__,
-            mean=self._mean(X),
+            mean=mean,
             core=X.cc / X.cc[0, 0],
         )
         return report, trail[int(0.65 * (len(trail) - 1))]
-
-    def _mean(self, X: Arrow) -> np.ndarray:
-        """Return row 0 of X over X_00, (N,) in the order of the program's coordinates."""
-        first = np.empty(len(self.data.order))
-        first[self.data.order] = np.concatenate([X.cc[0], X.cd[0]]) / X.cc[0, 0]
-        return first
-
-
-def _gap(primal: float, dual: float) -> float:
-    return abs(primal - dual) / (1 + abs(primal) + abs(dual))

@@ -82,14 +82,15 @@ def solve(
     began = time.perf_counter()
     complement = SchurComplement(data, fold_constants=False)
     data, iq = complement.data, complement.inequality
-    groups = data.constraints.groups
-    position = np.empty(len(iq), int)
-    position[complement.order] = np.arange(len(iq))
-    phi = _LogDet(position[groups[Q_GROUP]], model.classes)
+    groups, K = data.constraints.groups, model.classes
+    position = complement.unordered(np.arange(len(iq)))
+    phi = _LogDet(position[groups[Q_GROUP]], K)
     Z0 = data.arrow(model.identity())
     Z0.cc[0, 0] += 1
-    X, Z, y, w = _start(model, data, phi, position[groups[B_GROUP]], iq, start)
-    rank, K = data.q + data.n + len(w), model.classes
+    # X is K / 2 times the moments of states, its trace at the optimum; Q and b are as given.
+    X, Z, y, w = hkm.centred(data, np.zeros(len(iq)), iq, lambda X: 0.1, K / 2)
+    y[phi.q], y[position[groups[B_GROUP]]] = start[0][np.triu_indices(K)], start[1]
+    rank = data.q + data.n + len(w)
     z_norm = 1 + Z0.norm()
     status = Status.ITERATION_LIMIT
     best: tuple[float, np.ndarray] | None = None
@@ -97,6 +98,14 @@ def solve(
     gap: float = np.inf
     primal_residual = dual_residual = upper = gap
     iteration = 0
+
+    def lengths(dX: Arrow, dZ: Arrow, dy: np.ndarray, dw: np.ndarray) -> tuple[float, float]:
+        """Primal and dual step lengths; the dual one also keeps Q positive definite."""
+        dual = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
+        while dual > 1e-8 and lapack.dpotrf(phi.matrix(y + dual / hkm.STEP * dy), lower=1)[1]:
+            dual *= 0.8
+        return hkm.step_length(hkm.primal_inside, X, dX, w, dw), dual
+
     for iteration in range(max_iterations + 1):
         end_if(stop)
         try:
@@ -150,28 +159,24 @@ def solve(
             break
         direction = hkm.directions(data, iq, b, XX, Zi, Rd, y[iq], w, factor, corner=False)
         dX, dZ, _, dy, dw, pieces = direction(0.0)
-        ap, ad = _lengths(phi, iq, (X, Z, y, w), (dX, dZ, dy, dw))
+        ap, ad = lengths(dX, dZ, dy, dw)
         mu_affine = (X.plus(dX, ap).inner(Z.plus(dZ, ad)) + (w + ap * dw) @ (y[iq] + ad * dy[iq])) / rank
         sigma = min(1.0, max(1e-3, (max(mu_affine, 0.0) / mu) ** (3 if min(ap, ad) > 0.3 else 1.5)))
         second = hkm.second_order(XX, Zi, dZ, pieces)
         dX, dZ, _, dy, dw, _ = direction(sigma * mu, second, dw * dy[iq])
-        ap, ad = _lengths(phi, iq, (X, Z, y, w), (dX, dZ, dy, dw))
+        ap, ad = lengths(dX, dZ, dy, dw)
         if max(ap, ad) < 1e-6:
             status = Status.NUMERICAL
             break
         X, w = X.plus(dX, ap), w + ap * dw
         Z, y = Z.plus(dZ, ad), y + ad * dy
-    multipliers = None
-    if best is not None:
-        multipliers = np.empty_like(best[1])
-        multipliers[complement.order] = best[1]
-    elif status is not Status.UNBOUNDED:
+    if best is None and status is not Status.UNBOUNDED:
         status = Status.FAILED
     return SolveReport(
         status=status,
         primal_value=float(upper),
         dual_value=best[0] if best is not None else np.nan,
-        multipliers=multipliers,
+        multipliers=None if best is None else complement.unordered(best[1]),
         primal_residual=float(primal_residual),
         dual_residual=float(dual_residual),
         gap=float(gap),
@@ -180,42 +185,3 @@ def solve(
         solver="log-det-interior-point",
         version=tightrope.__version__,
     )
-
-
-def _lengths(
-    phi: _LogDet,
-    iq: np.ndarray,
-    point: tuple[Arrow, Arrow, np.ndarray, np.ndarray],
-    step: tuple[Arrow, Arrow, np.ndarray, np.ndarray],
-) -> tuple[float, float]:
-    """Primal and dual step lengths; the dual one also keeps Q positive definite."""
-    (X, Z, y, w), (dX, dZ, dy, dw) = point, step
-    dual = hkm.step_length(hkm.dual_inside, Z, dZ, y[iq], dy[iq])
-    while dual > 1e-8 and lapack.dpotrf(phi.matrix(y + dual / hkm.STEP * dy), lower=1)[1]:
-        dual *= 0.8
-    return hkm.step_length(hkm.primal_inside, X, dX, w, dw), dual
-
-
-def _start(
-    model: EllipsoidModel,
-    data: ArrowData,
-    phi: _LogDet,
-    b_positions: np.ndarray,
-    iq: np.ndarray,
-    start: tuple[np.ndarray, np.ndarray],
-) -> tuple[Arrow, Arrow, np.ndarray, np.ndarray]:
-    """Return X, K / 2 times the moments of states (its trace at the optimum), Z = mu X^-1, Q and b as given."""
-    Q, b = start
-    q, n = data.q, data.n
-    v, s = model.center[data.order], model.spread[data.order]
-    scale = model.classes / 2
-    X = Arrow(scale * (np.outer(v[:q], v[:q]) + np.diag(s[:q])), np.zeros((q, n)), scale * (v[q:] ** 2 + s[q:]))
-    slack = data.forward(X)[iq]
-    w = np.maximum(slack, 0.1 * np.abs(slack).mean())
-    mu = 0.1
-    Z = Arrow(mu * np.linalg.inv(X.cc), np.zeros((q, n)), mu / X.dd)
-    y = np.zeros(len(iq))
-    y[iq] = mu / w
-    y[phi.q] = Q[np.triu_indices(model.classes)]
-    y[b_positions] = b
-    return X, Z, y, w

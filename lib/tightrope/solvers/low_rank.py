@@ -13,14 +13,15 @@ import numpy as np
 from tightrope.errors import InputError
 from tightrope.threads import one_blas_thread
 
+SWEEPS = 20_000  # at most
 
-def bipartite_maxcut(
-    B: np.ndarray, *, rank: int | None = None, tolerance: float = 1e-7, sweeps: int = 20_000, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, float, int]:
+
+def bipartite_maxcut(B: np.ndarray, *, tolerance: float = 1e-7) -> tuple[np.ndarray, np.ndarray, float, int]:
     """Alternate between T and W until a sweep gains less than `tolerance`, relative, for ten sweeps.
 
-    B is (n, k); the rank, columns of T and W, is the smallest integer above sqrt(2 (n + k)) if left out. Returns the
-    proposed diagonals alpha (n,) and beta (k,), the value <B, T W'>, a lower bound of the maximum, and the sweeps made.
+    B is (n, k); the rank, columns of T and W, is above sqrt(2 (n + k)). Returns the proposed diagonals alpha (n,) and
+    beta (k,), the value <B, T W'>, a lower bound of the maximum, and the sweeps made.
+
     Examples
     --------
     >>> alpha, beta, value, _ = bipartite_maxcut(np.array([[1.0, -2.0], [2.0, 1.0]]))
@@ -31,12 +32,11 @@ def bipartite_maxcut(
     if B.ndim != 2 or not np.isfinite(B).all():
         raise InputError(f"B: expected a finite matrix (n, k), got shape {B.shape}.")
     n, k = B.shape
-    rank = int(np.ceil(np.sqrt(2 * (n + k)))) + 1 if rank is None else rank
-    rng = np.random.default_rng(seed)
-    W = _normalised(rng.normal(size=(k, rank)))
+    rank = int(np.ceil(np.sqrt(2 * (n + k)))) + 1
+    W = _normalised(np.random.default_rng(0).normal(size=(k, rank)))
     previous, quiet, count = -np.inf, 0, 0
     with one_blas_thread():
-        for count in range(1, sweeps + 1):  # noqa: B007
+        for count in range(1, SWEEPS + 1):  # noqa: B007
             BW = B @ W
             T = _normalised(BW)
             BT = B.T @ T

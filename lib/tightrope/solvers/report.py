@@ -34,16 +34,16 @@ class SolveReport:
     """
 
     status: Status
-    primal_value: float
-    dual_value: float
-    multipliers: np.ndarray | None
-    primal_residual: float
-    dual_residual: float
-    gap: float
-    iterations: int
-    seconds: float
-    solver: str
-    version: str
+    primal_value: float = np.nan
+    dual_value: float = np.nan
+    multipliers: np.ndarray | None = None
+    primal_residual: float = np.nan
+    dual_residual: float = np.nan
+    gap: float = np.nan
+    iterations: int = 0
+    seconds: float = 0.0
+    solver: str = ""
+    version: str = ""
     mean: np.ndarray | None = None
     core: np.ndarray | None = None
 
@@ -58,3 +58,8 @@ def end_if(stop: Stop | None) -> None:
     """
     if stop is not None and stop():
         raise StoppedError("stop: the computation was ended because its `stop` returned True.")
+
+
+def relative_gap(primal: float, dual: float) -> float:
+    """Return |primal - dual| / (1 + |primal| + |dual|)."""
+    return abs(primal - dual) / (1 + abs(primal) + abs(dual))

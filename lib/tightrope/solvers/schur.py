@@ -87,6 +87,12 @@ class SchurComplement:
         self.inequality = ~c.equality[self.order]
         self.data = data.reordered(self.order, self.b)
 
+    def unordered(self, y: np.ndarray) -> np.ndarray:
+        """Return multipliers (k,) of the order used inside in that of the program."""
+        multipliers = np.empty_like(y)
+        multipliers[self.order] = y
+        return multipliers
+
     def squares(self, X: Completed, Zi: Inverted) -> Squares | None:
         """Return the block of the `eliminated` last constraints, which are squares of the tip; None if there are none.
 

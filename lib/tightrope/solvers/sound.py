@@ -34,6 +34,7 @@ class SoundBound:
     multipliers: np.ndarray
 
 
+@np.errstate(all="ignore")  # multipliers beyond all measure overflow to inf and nan, which prove nothing
 def sound_bound(data: ArrowData, objective: sp.csr_array, multipliers: np.ndarray) -> SoundBound | None:
     """Return the bound that the multipliers (k,) prove, or None if they are not finite numbers or prove nothing.
 
@@ -45,13 +46,7 @@ def sound_bound(data: ArrowData, objective: sp.csr_array, multipliers: np.ndarra
         raise InputError(f"multipliers: expected shape {c.equality.shape}, got {y.shape}; one per constraint.")
     if not np.isfinite(y).all():
         return None
-    y = np.where(c.equality, y, np.maximum(y, 0))
-    with np.errstate(all="ignore"):  # multipliers beyond all measure overflow to inf and nan, which prove nothing
-        return _sound_bound(data, data.arrow(objective), y)
-
-
-def _sound_bound(data: ArrowData, C: Arrow, y: np.ndarray) -> SoundBound | None:
-    c = data.constraints
+    y, C = np.where(c.equality, y, np.maximum(y, 0)), data.arrow(objective)
     Z = Arrow(*(-part for part in data.adjoint(y).plus(C)))
     size = data.arrow(c.absolute_matrix(y)).plus(Arrow(*map(np.abs, C)))
     shift = max(0.0, -1.01 * float(Z.dd.min(initial=0)))

@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError
-from tightrope.relaxations.heuristic import MomentProgram
 from tightrope.relaxations.lasserre import semidefinite_part
+from tightrope.relaxations.shor import MomentProgram
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.conic import MomentMultipliers
 from tightrope.solvers.sound import sound_bound
@@ -33,6 +33,9 @@ def proven_bound(
     forms, of size at most 1, can be from exact ones: monomials of degree 4 are off by 4 times as much, and so is every
     term.
     """
+    first_order = found.report.multipliers
+    if first_order is None:
+        return None
     rounding = ROUNDING + 4.1 * off
     c = program.constraints
     total, size = sp.csr_array(program.objective), abs(program.objective)
@@ -53,14 +56,14 @@ def proven_bound(
         return None
     if program.dense:
         data = ArrowData(c, core=tuple(c.blocks))
-        shor = sound_bound(data, sp.csr_array(total), found.first_order)
+        shor = sound_bound(data, sp.csr_array(total), first_order)
         if shor is None:
             return None
-        noise += 4.1 * off * float(np.abs(found.first_order).sum())
+        noise += 4.1 * off * float(np.abs(first_order).sum())
         return float(shor.value + high + noise + rounding * float(np.abs(size.data).sum()) * c.squared_norm)
     if scale is None:
         raise InputError("scale: a program without a dense matrix needs bounds of its variables.")
-    y = np.where(c.equality, found.first_order, np.maximum(found.first_order, 0))
+    y = np.where(c.equality, first_order, np.maximum(first_order, 0))
     rest = (total + c.matrix(y)).toarray()
     weight = np.outer(scale, scale)
     spare = np.abs(rest) * weight

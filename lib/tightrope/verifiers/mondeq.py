@@ -13,7 +13,7 @@ from tightrope.errors import CertificateError, RegionError
 from tightrope.problems.robustness import robustness_model
 from tightrope.proofs import DualBound
 from tightrope.question import Question, Verdict
-from tightrope.relaxations.shor import ShorProgram, objective_matrix, shor_constraints
+from tightrope.relaxations.shor import MomentProgram, objective_matrix, shor_constraints
 from tightrope.solvers import conic
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint, Iterate
@@ -105,7 +105,7 @@ class _Decider:
         return InteriorPoint(self.data)
 
     def _conic(self, objective: sp.csr_array) -> SolveReport:
-        program = ShorProgram(objective, self.data.constraints)
+        program = MomentProgram(objective, self.data.constraints)
         return conic.solve(program, self.method, tolerance=self.limits.tolerance, time_limit=self.limits.time)
 
     def _structured(self, objective: sp.csr_array) -> SolveReport:

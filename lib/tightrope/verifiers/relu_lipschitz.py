@@ -22,10 +22,10 @@ from tightrope.problems.relu_question import TINY, Question, gradient_bounds, gr
 from tightrope.proofs import Proof
 from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
+from tightrope.relaxations.heuristic import hr, sparse
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
 from tightrope.relaxations.krivine_cuts import bipartite, triangles, violated_cycles, violated_triangles
-from tightrope.relaxations.relu_heuristic import hr, sparse
-from tightrope.relaxations.shor import objective_matrix, shor_constraints
+from tightrope.relaxations.shor import MomentProgram, objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.conic import solve_moment_program
 from tightrope.solvers.highs import LinearProgram
@@ -307,13 +307,13 @@ def _moments(ask: Question, method: str, limits: Limits, memory_limit: float) ->
     accuracy = min(limits.tolerance * 1e-2, 1e-6) if solver == "clarabel" else limits.tolerance
     began = time.perf_counter()
     found = solve_moment_program(program, solver, tolerance=accuracy, time_limit=limits.time)
-    if found is None:
+    if found.report.multipliers is None:
         late = limits.time is not None and time.perf_counter() - began >= limits.time
         return _Outcome(None, TIME if late else FAILED, f"{solver} returned no multipliers", sizes=program.sizes)
     value = proven_bound(program, found, scale, relative_rounding(ask) + underflow(ask))
     if value is None:
         return _Outcome(None, FAILED, "the multipliers prove nothing", sizes=program.sizes)
-    verdict = TIME if found.status == Status.TIME_LIMIT else PROVEN
+    verdict = TIME if found.report.status == Status.TIME_LIMIT else PROVEN
     return _Outcome(value, verdict, solver, sizes=program.sizes, evidence=proofs.Moments(program, found))
 
 
@@ -334,7 +334,7 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, batch: int = 6
     n = len(program.objective)
     if not n:  # no neuron is undecided and no input matters
         return _Outcome(_raised(program.constant, p.rounding))
-    solver = LinearProgram(method="ipm")
+    solver = LinearProgram(interior=True)
     columns = solver.add_columns(np.zeros(n), np.ones(n))
     graph = bipartite(p, program, ask.region.size) if degree == 3 else None
     where = None
