@@ -106,19 +106,9 @@ def margins_at(network: MonDEQ | FeedForward, label: int, point: np.ndarray) -> 
 def pgd(question: Question, *, restarts: int = 5, steps: int = 50, seed: int = 0) -> PGDResult:
     """Maximise F_t - F_label over the region for each target t by projected gradient ascent.
 
-    The first start is the region's centre, the others are random points of the region. Steps follow the
-    direction of steepest ascent in the region's norm, with a length that falls from the diameter to a
-    hundredth of it. All targets and starts run as one batch, and each equilibrium starts at that of the step
-    before.
-
-    Parameters
-    ----------
-    question
-        The network, the region and the true label; the labels to aim at are its targets.
-    restarts, steps : int
-        Starting points for each target, and steps from each.
-    seed : int
-        The seed of the random starting points.
+    There are `restarts` starts for each target: the region's centre, and random points of it, by `seed`. Steps follow
+    the direction of steepest ascent in the region's norm, with a length that falls from the diameter to a hundredth of
+    it. All targets and starts run as one batch, and each equilibrium starts at that of the step before.
     """
     network, region, label = question.network, question.region, question.label
     if restarts < 1 or steps < 0:
@@ -126,12 +116,23 @@ def pgd(question: Question, *, restarts: int = 5, steps: int = 50, seed: int = 0
     if not question.targets:
         return PGDResult({}, np.full(network.classes, np.nan))
     if region.generators is not None:
-        inside = network.after(region.center, region.generators)
-        within = Question(inside, region.parameters, label, question.targets)
+        moved = network.after(region.center, region.generators)
+        within = Question(moved, region.parameters, label, question.targets)
         inner = pgd(within, restarts=restarts, steps=steps, seed=seed)
         found = {target: check(question, region.at(hit.point)) for target, hit in inner.attacks.items()}
         return PGDResult({target: hit for target, hit in found.items() if hit is not None}, inner.best_margin)
-    return _evaluated(question, ascend(question, restarts, steps, seed))
+    points = region.inwards(ascend(question, restarts, steps, seed))  # (targets, restarts, p0)
+    margins = _margins(network, label, points.reshape(-1, region.size)).reshape(*points.shape[:2], -1)
+    margins = np.where(region.holds(points)[..., None] & np.isfinite(margins), margins, -np.inf)
+    attacks, best_margin = {}, np.full(network.classes, np.nan)
+    for i, target in enumerate(question.targets):
+        margin = margins[i, :, target]
+        row = int(np.argmax(margin))
+        if np.isfinite(margin[row]):
+            best_margin[target] = margin[row]
+        if margin[row] >= 0:
+            attacks[target] = Attack(points[i, row].copy(), target, float(margin[row]))
+    return PGDResult(attacks, best_margin)
 
 
 def ascend(question: Question, restarts: int, steps: int, seed: int = 0) -> np.ndarray:
@@ -188,11 +189,9 @@ def batched_pgd(
     labels = np.asarray(labels)
     broken = _mislabelled(network, center, labels)
     module = to_module(network).float().requires_grad_(False)
-    rng = np.random.default_rng(seed)
-    x = rng.uniform(lower, upper)
-    box = [torch.tensor(side, dtype=torch.float32) for side in (lower, upper)]
+    start = np.random.default_rng(seed).uniform(lower, upper)
+    points, low, high = (torch.tensor(rows, dtype=torch.float32) for rows in (start, lower, upper))
     y = torch.tensor(labels)
-    points = torch.tensor(x, dtype=torch.float32)
     length: Any = torch.tensor(step, dtype=torch.float32) if np.ndim(step) else step
     for _ in range(steps):
         rows = np.flatnonzero(~broken)
@@ -202,8 +201,7 @@ def batched_pgd(
         loss = torch.nn.functional.cross_entropy(module(inputs), y[rows], reduction="sum")
         (gradient,) = torch.autograd.grad(loss, inputs)
         moved = inputs.detach() + length * gradient.sign()
-        moved = torch.minimum(torch.maximum(moved, box[0][rows]), box[1][rows])
-        points[rows] = moved
+        points[rows] = moved = torch.minimum(torch.maximum(moved, low[rows]), high[rows])
         with torch.no_grad():
             seen = rows[(module(moved).argmax(1) != y[rows]).numpy()]
         if len(seen):
@@ -216,24 +214,6 @@ def _mislabelled(network: FeedForward, points: np.ndarray, labels: np.ndarray) -
     """Rows (N, p0) that get another label, (N,) of bool; scores that are not finite show nothing."""
     scores = network.logits(points)
     return np.isfinite(scores).all(1) & (scores.argmax(1) != labels)
-
-
-def _evaluated(question: Question, points: np.ndarray) -> PGDResult:
-    """Re-evaluate the best points (targets, restarts, p0) inside the region and to full accuracy."""
-    network, region = question.network, question.region.parameters
-    points = region.inwards(points)
-    margins = _margins(network, question.label, points.reshape(-1, points.shape[-1])).reshape(*points.shape[:2], -1)
-    inside = region.holds(points)
-    attacks, best_margin = {}, np.full(network.classes, np.nan)
-    for i, target in enumerate(question.targets):
-        margin = margins[i, :, target]
-        margin = np.where(inside[i] & np.isfinite(margin), margin, -np.inf)
-        row = int(np.argmax(margin))
-        if np.isfinite(margin[row]):
-            best_margin[target] = margin[row]
-        if margin[row] >= 0:
-            attacks[target] = Attack(points[i, row].copy(), target, float(margin[row]))
-    return PGDResult(attacks, best_margin)
 
 
 def _margins(network: MonDEQ | FeedForward, label: int, points: np.ndarray) -> np.ndarray:
@@ -346,14 +326,13 @@ def foolbox_pgd_each(
         batches.setdefault((question.network, region.norm, region.radius, bounds), []).append(i)
     modules = {network: to_module(network).eval() for network in {question.network for question in questions}}
     found: list[Attack | None] = [None] * len(questions)
-    chosen = {"steps": steps, "rel_stepsize": relative_step}
+    given = {k: v for k, v in (("steps", steps), ("rel_stepsize", relative_step)) if v is not None}
     for (network, norm, radius, bounds), rows in batches.items():
         if not radius > 0:
             for i in rows:
                 found[i] = check(questions[i], questions[i].region.center)
             continue
         model = foolbox.PyTorchModel(modules[network], bounds=bounds, device="cpu")
-        given = {name: value for name, value in chosen.items() if value is not None}
         attack = kinds[norm](**given, random_start=random_start)
         with torch.random.fork_rng(devices=[]):  # Foolbox draws from torch's global generator
             torch.manual_seed(seed)
