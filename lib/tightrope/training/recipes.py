@@ -17,8 +17,7 @@ from tightrope.datasets import Dataset
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.training.certified import Configuration, train
-from tightrope.training.mondeq import train_mondeq
-from tightrope.training.relu import spheres, train_relu
+from tightrope.training.plain import spheres, train_mondeq, train_relu
 from tightrope.training.schedules import Schedule
 from tightrope.training.tightness import TABLE_3, TightnessNetwork
 
