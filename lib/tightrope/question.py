@@ -25,6 +25,8 @@ Stop = Callable[[], bool]
 class Question:
     """Which of the target labels can reach the score of `label` somewhere on the region?
 
+    A NetworkError, RegionError or InputError names the argument that is wrong, and what to write instead.
+
     Attributes
     ----------
     network, region
@@ -36,11 +38,6 @@ class Question:
         answered: once an attack reaches one of them, the cascade does not go on for the others.
     everything
         Whether they were left out.
-
-    Raises
-    ------
-    NetworkError, RegionError, InputError
-        With the argument that is wrong, and what to write instead.
 
     Examples
     --------
@@ -105,7 +102,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a solve goes.
+    """How far a solve goes; an InputError names a number that makes no sense.
 
     Attributes
     ----------
@@ -119,11 +116,6 @@ class Limits:
         Asked between the iterations of a solve and before each target (Clarabel, SCS and MOSEK cannot be asked inside
         a solve); True ends everything with a :class:`tightrope.errors.StoppedError`: for a question that nobody waits
         for any more.
-
-    Raises
-    ------
-    InputError
-        If a number makes no sense.
     """
 
     tolerance: float = 1e-5

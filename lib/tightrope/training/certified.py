@@ -111,6 +111,7 @@ def train(
     images = torch.tensor(data.images, dtype=torch.float32, device=device)
     x = torch.tensor(normalisation.to_input(data.images), dtype=torch.float32, device=device)
     labels = torch.tensor(data.labels, device=device)
+    step = _tensor(normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
     last = schedule.epochs if until is None else min(until, schedule.epochs)
 
     def one_pass(epoch: int) -> float:
@@ -118,7 +119,7 @@ def train(
         generator = torch.Generator().manual_seed(_seed(configuration.seed, epoch))
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate_at(epoch)
-        weights, total = tensors[::2], 0.0
+        total, weights = 0.0, tensors[::2]
         batches = torch.randperm(len(x), generator=generator).split(configuration.batch_size)
         for number, rows in enumerate(batches):
             rows = rows.to(x.device)
@@ -128,11 +129,9 @@ def train(
                 pixels = augmented(pixels, architecture.input_shape, generator)
                 natural = boxes(pixels, 0.0, normalisation).lower
             inputs = boxes(pixels, schedule.epsilon_at(now), normalisation, configuration.clip)
-            step = _tensor(normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
-            layers, attack = architecture.operators(tensors), (configuration.attack_steps, step, generator)
-            method, elision = configuration.method, configuration.elision
-            mixture = schedule.kappa_at(now), schedule.beta_at(now)
-            loss = training_loss(layers, natural, inputs, labels[rows], method, *mixture, elision, attack)
+            attack = (configuration.attack_steps, step, generator)
+            asked = (configuration.method, schedule.kappa_at(now), schedule.beta_at(now), configuration.elision, attack)
+            loss = training_loss(architecture.operators(tensors), natural, inputs, labels[rows], *asked)
             if configuration.l1:
                 loss = loss + configuration.l1 * sum(weight.abs().sum() for weight in weights)
             if configuration.l2:
@@ -153,7 +152,9 @@ def train(
     with one_torch_thread():
         for epoch in range(len(losses), last):
             losses.append(loss := one_pass(epoch))
-            _save(checkpoint, configuration, tensors, optimiser, losses)
+            if checkpoint is not None:
+                state = {"tensors": [t.detach().cpu() for t in tensors], "optimiser": optimiser.state_dict()}
+                _save(Path(checkpoint), {"configuration": configuration.sha256(), **state, "losses": losses})
             if progress is not None:
                 progress(epoch + 1, loss)
     return Trained(architecture.network(tensors, name), configuration, tuple(losses))
@@ -189,23 +190,8 @@ def _seed(seed: int, epoch: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:7], "big")
 
 
-def _save(
-    checkpoint: Path | None,
-    configuration: Configuration,
-    tensors: list[torch.Tensor],
-    optimiser: torch.optim.Optimizer,
-    losses: list[float],
-) -> None:
-    if checkpoint is None:
-        return
-    checkpoint = Path(checkpoint)
+def _save(checkpoint: Path, content: dict) -> None:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "configuration": configuration.sha256(),
-        "tensors": [tensor.detach().cpu() for tensor in tensors],
-        "optimiser": optimiser.state_dict(),
-        "losses": losses,
-    }
     partial = checkpoint.with_name(checkpoint.name + ".part")
     torch.save(content, partial)
     partial.replace(checkpoint)  # a killed run leaves the old file or the new one
