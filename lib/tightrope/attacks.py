@@ -29,14 +29,8 @@ SEARCH_TOLERANCE = 1e-6
 class Attack:
     """A point of a region whose true label does not win.
 
-    Attributes
-    ----------
-    point : (p0,) float64
-        In network-input units, in the region exactly; in a flat zonotope or ellipsoid, up to its coordinates' rounding.
-    label : int
-        The label that wins over the true one.
-    margin : float
-        F_label - F_true at the point, at least 0.
+    The `point` (p0,), in network-input units, is in the region exactly; in a flat zonotope or ellipsoid, up to its
+    coordinates' rounding. There `label` wins over the true one by the `margin` F_label - F_true, at least 0.
     """
 
     point: np.ndarray
@@ -52,12 +46,9 @@ RESIDUALS = (1e-10, 1e-13, 1e-16)
 class PGDResult:
     """What a targeted search found.
 
-    Attributes
-    ----------
-    attacks : mapping from label to Attack
-        For each target whose logit reached that of the true label, the point with the largest margin.
-    best_margin : (K,) float64
-        Largest F_t - F_true found in the region, a lower bound of the maximum; nan for labels not searched.
+    `attacks` has, for each target whose logit reached that of the true label, the point with the largest margin;
+    `best_margin` (K,) the largest F_t - F_true found in the region, a lower bound of the maximum, nan for labels that
+    were not searched.
     """
 
     attacks: Mapping[int, Attack]
@@ -75,12 +66,10 @@ class PGDResult:
 
 
 def check(question: Question, points: ArrayLike) -> Attack | None:
-    """Return the most clearly wrong of these points (N, p0) or (p0,) at which the true label does not win, or None.
+    """Return the most clearly wrong of these points (N, p0) or (p0,) at which a target wins, or None.
 
     Points outside the region by more than rounding do not count, nor do scores that are not finite; the others are
     moved into it, and their margins are computed anew in float64.
-
-    Only the question's targets may win instead.
     """
     region, label = question.region, question.label
     rows = np.atleast_2d(np.asarray(points, dtype=np.float64))
@@ -164,23 +153,13 @@ def batched_pgd(
     steps: int = 100,
     seed: int = 0,
 ) -> np.ndarray:
-    """Which of N boxes hold a point with another label, as far as untargeted signed gradient ascent finds out.
+    """Which of N boxes hold a point with another label, as far as untargeted signed gradient ascent finds out: (N,).
 
-    One random start in each box, then steps of one length along the sign of the cross-entropy's gradient, cut to the
-    box. The search is in float32; what it finds counts only if the point, put into the box in float64, is labelled
-    wrongly by :meth:`FeedForward.logits`. An image stops when it is broken.
-
-    Parameters
-    ----------
-    center, lower, upper : (N, p0)
-        Images and boxes in network-input units.
-    labels : (N,)
-    step : float or (p0,)
-        Length of a step in network-input units, in all directions or in each.
-
-    Returns
-    -------
-    (N,) of bool; true where the image itself is labelled wrongly.
+    Images `center` and boxes `lower`, `upper` (N, p0) are in network-input units, as is the length of a `step`, in all
+    directions or in each (p0,). There is one random start in each box, then steps along the sign of the cross-entropy's
+    gradient, cut to the box. The search is in float32; what it finds counts only if the point, put into the box in
+    float64, is labelled wrongly by :meth:`FeedForward.logits`. An image stops when it is broken, at once if it is
+    labelled wrongly itself.
     """
     import torch
 
@@ -295,13 +274,8 @@ def foolbox_pgd_each(
     holds the whole ball when the region is not clipped. Images that share these are one batch. What it returns may lie
     outside by rounding, so it is projected onto the region and re-checked.
 
-    Parameters
-    ----------
-    steps, relative_step : optional
-        Number of steps, and their length relative to the radius; Foolbox's defaults if left out.
-    random_start : bool
-        Whether it starts somewhere in the ball, or at the centre.
-    restarts, seed : int
+    `relative_step` is the length of a step relative to the radius; it and `steps` are Foolbox's defaults if left out.
+    Without `random_start` it starts at the centre.
     """
     import foolbox
     import torch

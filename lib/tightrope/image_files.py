@@ -45,20 +45,11 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def read_npz(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Read images and labels from an .npz file without pickles: arrays ``images`` and ``labels``.
+    """Read the arrays ``images`` and ``labels`` from an .npz file without pickles.
 
-    Returns
-    -------
-    pixels : (N, p0) float64
-        In [0, 1]; bytes are divided by 255.
-    labels : (N,) int64
-    shape : (height, width) or (channels, height, width)
-        Channels may come last in the file, as images are usually kept; an image of one row is (1, p0).
-
-    Raises
-    ------
-    CorruptDataError
-        It cannot be read, an array is missing, or their shapes do not fit.
+    Returns pixels (N, p0) in [0, 1] (bytes are divided by 255), labels (N,), and the shape (height, width) or
+    (channels, height, width); channels may come last in the file, and an image of one row is (1, p0). CorruptDataError
+    if it cannot be read, an array is missing, or their shapes do not fit.
     """
     path = Path(path)
     try:

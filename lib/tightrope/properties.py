@@ -55,15 +55,9 @@ class Constraint:
 class Case:
     """Is there an x in a box with forbidden outputs F(x)?
 
-    Attributes
-    ----------
-    constraints
-        All of them as the file has them, on inputs and outputs: what a counterexample meets.
-    box
-        The least and the largest value of each input that they allow.
-    region, A, b
-        A larger question, for proofs: is there an x in the region, a box in network-input units, with A F(x) <= b, A
-        (k, K) and b (k,)?
+    A counterexample meets all `constraints` as the file has them, on inputs and outputs; `box` is the least and the
+    largest value of each input that they allow. The `region`, a box in network-input units, A (k, K) and b (k,) are a
+    larger question, for proofs: is there an x in the region with A F(x) <= b?
     """
 
     constraints: tuple[Constraint, ...]

@@ -86,19 +86,12 @@ def train(
     device: str | None = None,
     name: str = "",
 ) -> Trained:
-    """Train a network on the images of a data set.
+    """Train a network on the images of a data set; TrainingError if a loss is no number.
 
-    Parameters
-    ----------
-    checkpoint
-        A file that is written after each epoch, and from which an interrupted run continues; CorruptDataError if it is
-        another configuration's.
-    until
-        Stop after this many epochs (with a checkpoint: for now).
-    progress
-        Called with the number of the epoch, from 1, and its mean loss. A loss that is no number: TrainingError.
-    device
-        "cpu" or "cuda"; the GPU if there is one. Results are the same to the last bit on one device and version only.
+    The file `checkpoint` is written after each epoch, and an interrupted run continues from it (CorruptDataError if it
+    is another configuration's); `until` stops after this many epochs (with a checkpoint: for now). `progress` is called
+    with the number of the epoch, from 1, and its mean loss. The `device` is "cpu" or "cuda", the GPU if there is one;
+    results are the same to the last bit on one device and version only.
     """
     schedule, normalisation = configuration.schedule, data.normalisation
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -53,8 +53,6 @@ def train_mondeq(
     seed: int,
     *,
     epochs: int = 40,
-    batch_size: int = 64,
-    learning_rate: float = 1e-2,
     name: str = "",
     progress: Callable[[int, float], None] | None = None,
 ) -> MonDEQ:
@@ -63,11 +61,9 @@ def train_mondeq(
     The weights are W = (1 - m) I - A'A + B - B', so that every step of the optimiser leaves I - W strongly monotone
     with the constant m > 0. `progress` is called with the number of the epoch, from 1, and its mean loss.
     """
-    if width < 1 or epochs < 0 or batch_size < 1 or not m > 0:
-        raise InputError(
-            f"width={width}, m={m}, epochs={epochs}, batch_size={batch_size}: width and batch_size must be at "
-            "least 1, m positive, epochs at least 0."
-        )
+    if width < 1 or epochs < 0 or not m > 0:
+        at_least = "width must be at least 1, m positive, epochs at least 0"
+        raise InputError(f"width={width}, m={m}, epochs={epochs}: {at_least}.")
     generator = torch.Generator().manual_seed(seed)
     x, y = torch.tensor(dataset.normalisation.to_input(dataset.images)), torch.tensor(dataset.labels)
     A, B = (width**-0.5 * (2 * torch.rand(width, width, generator=generator, dtype=x.dtype) - 1) for _ in range(2))
@@ -81,16 +77,15 @@ def train_mondeq(
         z = implicit_equilibrium(W, m * (x[rows] @ U.T + u), tolerance=1e-6)
         return cross_entropy(z @ C.T + c, y[rows])
 
-    _adam([A, B, U, u, C, c], loss, len(x), generator, epochs, batch_size, learning_rate, progress)
+    _adam([A, B, U, u, C, c], loss, len(x), generator, epochs, 64, 1e-2, progress)
     trained = {"A": A, "B": B, "U": m * U, "u": m * u, "C": C, "c": c}
     return MonDEQ.from_arrays({key: tensor.detach().numpy() for key, tensor in trained.items()}, m, name)
 
 
-def spheres(count: int, dimension: int, seed: int, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+def spheres(count: int, dimension: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Points (count, dimension) near the spheres of radius 1 (label 0) and 2 (label 1), half of them each.
 
-    Table 3 of chen2020-lipschitz says "concentrated around"; here the radius is normal with the given relative
-    deviation.
+    Table 3 of chen2020-lipschitz says "concentrated around"; here the radius is normal, with relative deviation 0.05.
     """
     if count < 2 or dimension < 1:
         raise InputError(f"count, dimension: got {count!r} and {dimension!r}; write at least 2 and 1.")
@@ -98,7 +93,7 @@ def spheres(count: int, dimension: int, seed: int, noise: float = 0.05) -> tuple
     labels = np.arange(count) % 2
     directions = rng.normal(size=(count, dimension))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return directions * ((1 + labels) * (1 + noise * rng.normal(size=count)))[:, None], labels
+    return directions * ((1 + labels) * (1 + 0.05 * rng.normal(size=count)))[:, None], labels
 
 
 def train_relu(
