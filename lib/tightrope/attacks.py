@@ -222,7 +222,20 @@ def _margins(network: MonDEQ | FeedForward, label: int, points: np.ndarray) -> n
 def _ascent(network: MonDEQ | FeedForward, label: int, targets: np.ndarray) -> _Ascent:
     """Return a function of x (N, p0): F_t - F_label (N,) and its gradient (N, p0), row i for targets[i]."""
     if isinstance(network, FeedForward):
-        return _ascent_by_autograd(network, label, targets)
+        import torch
+
+        from tightrope.networks import to_module
+
+        module, rows, aims = to_module(network), torch.arange(len(targets)), torch.as_tensor(targets)
+
+        def by_autograd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            inputs = torch.tensor(x, requires_grad=True)
+            logits = module(inputs)
+            value = logits[rows, aims] - logits[:, label]
+            (gradient,) = torch.autograd.grad(value.sum(), inputs)
+            return value.detach().numpy(), gradient.numpy()
+
+        return by_autograd
     g, offset = network.C[targets] - network.C[label], network.c[targets] - network.c[label]
     z: np.ndarray | None = None
     w: np.ndarray | None = None
@@ -233,23 +246,6 @@ def _ascent(network: MonDEQ | FeedForward, label: int, targets: np.ndarray) -> _
         z = network.equilibrium(x, z0=z, tolerance=SEARCH_TOLERANCE)
         w = network.adjoint(network.preactivation(x, z) > 0, g, w0=w, tolerance=1e-3)
         return (z * g).sum(-1) + offset, w @ network.U
-
-    return ascent
-
-
-def _ascent_by_autograd(network: FeedForward, label: int, targets: np.ndarray) -> _Ascent:
-    import torch
-
-    from tightrope.networks import to_module
-
-    module, rows = to_module(network), torch.arange(len(targets))
-
-    def ascent(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        inputs = torch.tensor(x, requires_grad=True)
-        logits = module(inputs)
-        value = logits[rows, torch.as_tensor(targets)] - logits[:, label]
-        (gradient,) = torch.autograd.grad(value.sum(), inputs)
-        return value.detach().numpy(), gradient.numpy()
 
     return ascent
 

@@ -75,10 +75,10 @@ def list_(as_json: bool) -> None:
     """List every table and figure of the papers, and which profiles have rows."""
     from tightrope.workbench.records import Store
 
+    results = published.results()
     with Store(read_only=True) as store:
-        found = [
-            (one, [p for p in published.PROFILES if one.runnable and store.rows(one.name, p, one.paper)])
-            for one in published.results()
+        profiles = [
+            [p for p in published.PROFILES if one.runnable and store.rows(one.name, p, one.paper)] for one in results
         ]
     if as_json:
         entries = [
@@ -93,12 +93,14 @@ def list_(as_json: bool) -> None:
                 "status": "ready" if one.runnable else "not run",
                 "reason": "" if one.runnable else one.not_run or "its notebook does not exist",
             }
-            for one, have in found
+            for one, have in zip(results, profiles, strict=True)
         ]
         _print_json(entries)
         return
-    shown = [", ".join(have) or ("" if one.runnable else "not run") for one, have in found]
-    lines = [(one.paper, one.number, one.name, rows, one.title) for (one, _), rows in zip(found, shown, strict=True)]
+    lines = [
+        (one.paper, one.number, one.name, ", ".join(have) or ("" if one.runnable else "not run"), one.title)
+        for one, have in zip(results, profiles, strict=True)
+    ]
     click.echo(Table(("paper", "number", "result", "rows", "title"), tuple(lines)))
 
 
@@ -414,14 +416,9 @@ def methods_() -> None:
     """List the methods of `certify`, and those of `tightrope.lipschitz_bound`."""
     from tightrope.verifiers import relu_lipschitz
 
+    yes = ("", "yes")
     known = [
-        (
-            m.name,
-            *("yes" if kind else "" for kind in (m.mondeq, m.layers)),
-            ", ".join(m.orders),
-            "yes" * m.boxes,
-            m.about,
-        )
+        (m.name, yes[bool(m.mondeq)], yes[bool(m.layers)], ", ".join(m.orders), yes[m.boxes], m.about)
         for m in METHODS.values()
     ]
     click.echo(Table(("certify", "monDEQ", "feed-forward", "orders", "boxes only", "what it is"), known))

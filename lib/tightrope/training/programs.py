@@ -21,9 +21,8 @@ from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import Affine, DenseOperator, interval
 from tightrope.solvers.highs import LinearProgram
+from tightrope.verifiers.triangle import LOOSER as PROGRAMS
 
-#: Kinds, each with the looser relaxations whose stable neurons are stable.
-PROGRAMS = {"triangle": ("deepz", "crown"), "parallelogram": ("hbox_back",)}
 #: Distance by which columns are wider than they can be, so that no multiplier sits on their ends.
 WIDE = 1.0
 
