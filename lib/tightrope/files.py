@@ -56,10 +56,17 @@ def read_yaml(path: Path) -> dict:
     return content or {}
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file at once, so that a reader sees the old one or the new one; FileAccessError."""
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a path beside this one, whose file takes its place in the end: a reader sees the old one or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with access(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        yield partial
         partial.replace(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file at once; FileAccessError."""
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")

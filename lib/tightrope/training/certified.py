@@ -17,6 +17,7 @@ import torch
 
 from tightrope.datasets import Dataset, Normalisation
 from tightrope.errors import CorruptDataError, InputError, TrainingError, UnknownNameError
+from tightrope.files import replaced
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.threads import one_torch_thread
@@ -147,7 +148,8 @@ def train(
             losses.append(loss := one_pass(epoch))
             if checkpoint is not None:
                 state = {"tensors": [t.detach().cpu() for t in tensors], "optimiser": optimiser.state_dict()}
-                _save(Path(checkpoint), {"configuration": configuration.sha256(), **state, "losses": losses})
+                with replaced(Path(checkpoint)) as partial:  # a killed run leaves the old file or the new one
+                    torch.save({"configuration": configuration.sha256(), **state, "losses": losses}, partial)
             if progress is not None:
                 progress(epoch + 1, loss)
     return Trained(architecture.network(tensors, name), configuration, tuple(losses))
@@ -181,13 +183,6 @@ def _tensor(value: float | np.ndarray, like: torch.Tensor) -> Any:
 def _seed(seed: int, epoch: int) -> int:
     """A seed for one epoch, far from those of other runs and epochs."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:7], "big")
-
-
-def _save(checkpoint: Path, content: dict) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    partial = checkpoint.with_name(checkpoint.name + ".part")
-    torch.save(content, partial)
-    partial.replace(checkpoint)  # a killed run leaves the old file or the new one
 
 
 def _resume(

@@ -14,6 +14,7 @@ import numpy as np
 from tightrope import datasets, paths
 from tightrope.datasets import Dataset
 from tightrope.errors import InputError, UnknownNameError
+from tightrope.files import replace_text
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.training.certified import Configuration, train
 from tightrope.training.plain import spheres, train_mondeq, train_relu
@@ -225,4 +226,4 @@ def _renew(page: Path, name: str, row: str) -> None:
     lines = page.read_text(encoding="utf-8").splitlines() if page.is_file() else []
     place = next((i for i, line in enumerate(lines) if line.startswith(f"| `{name}` |")), len(lines))
     lines[place : place + 1] = [row]
-    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    replace_text(page, "\n".join(lines) + "\n")
