@@ -9,19 +9,9 @@ from tightrope.regions import Ball, Region
 
 
 def require_network(network: object, *kinds: type, instead: str = "") -> None:
-    """Refuse what is no network of these kinds.
+    """Refuse what is no network of these kinds, MonDEQ or FeedForward if none is given, by a NetworkError.
 
-    Parameters
-    ----------
-    kinds
-        :class:`MonDEQ`, :class:`FeedForward`; both if none is given.
-    instead
-        What to write for a network of the other kind.
-
-    Raises
-    ------
-    NetworkError
-        With what arrived, and what to write instead.
+    `instead` is what to write for a network of the other kind.
 
     Examples
     --------
@@ -33,8 +23,7 @@ def require_network(network: object, *kinds: type, instead: str = "") -> None:
     kinds = kinds or (FeedForward, MonDEQ)
     if isinstance(network, kinds):
         return
-    torch = sys.modules.get("torch")  # whoever has a module has imported it
-    remedy = ""
+    torch, remedy = sys.modules.get("torch"), ""  # whoever has a module has imported it
     if torch is not None and isinstance(network, torch.nn.Module):
         remedy = "; write FeedForward.from_torch(module)"
     elif isinstance(network, str | PathLike):
@@ -46,12 +35,7 @@ def require_network(network: object, *kinds: type, instead: str = "") -> None:
 
 
 def require_region(region: object, *kinds: type) -> None:
-    """Refuse what is no region of these kinds; any region if none is given.
-
-    Raises
-    ------
-    RegionError
-        With what arrived, and what to write instead.
+    """Refuse what is no region of these kinds, of any if none is given, by a RegionError.
 
     Examples
     --------

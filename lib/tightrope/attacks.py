@@ -29,14 +29,8 @@ SEARCH_TOLERANCE = 1e-6
 class Attack:
     """A point of a region whose true label does not win.
 
-    Attributes
-    ----------
-    point : (p0,) float64
-        In network-input units, in the region exactly; in a flat zonotope or ellipsoid, up to its coordinates' rounding.
-    label : int
-        The label that wins over the true one.
-    margin : float
-        F_label - F_true at the point, at least 0.
+    The `point` (p0,), in network-input units, is in the region exactly; in a flat zonotope or ellipsoid, up to its
+    coordinates' rounding. There `label` wins over the true one by the `margin` F_label - F_true, at least 0.
     """
 
     point: np.ndarray
@@ -52,12 +46,9 @@ RESIDUALS = (1e-10, 1e-13, 1e-16)
 class PGDResult:
     """What a targeted search found.
 
-    Attributes
-    ----------
-    attacks : mapping from label to Attack
-        For each target whose logit reached that of the true label, the point with the largest margin.
-    best_margin : (K,) float64
-        Largest F_t - F_true found in the region, a lower bound of the maximum; nan for labels not searched.
+    `attacks` has, for each target whose logit reached that of the true label, the point with the largest margin;
+    `best_margin` (K,) the largest F_t - F_true found in the region, a lower bound of the maximum, nan for labels that
+    were not searched.
     """
 
     attacks: Mapping[int, Attack]
@@ -75,12 +66,10 @@ class PGDResult:
 
 
 def check(question: Question, points: ArrayLike) -> Attack | None:
-    """Return the most clearly wrong of these points (N, p0) or (p0,) at which the true label does not win, or None.
+    """Return the most clearly wrong of these points (N, p0) or (p0,) at which a target wins, or None.
 
     Points outside the region by more than rounding do not count, nor do scores that are not finite; the others are
     moved into it, and their margins are computed anew in float64.
-
-    Only the question's targets may win instead.
     """
     region, label = question.region, question.label
     rows = np.atleast_2d(np.asarray(points, dtype=np.float64))
@@ -106,19 +95,9 @@ def margins_at(network: MonDEQ | FeedForward, label: int, point: np.ndarray) -> 
 def pgd(question: Question, *, restarts: int = 5, steps: int = 50, seed: int = 0) -> PGDResult:
     """Maximise F_t - F_label over the region for each target t by projected gradient ascent.
 
-    The first start is the region's centre, the others are random points of the region. Steps follow the
-    direction of steepest ascent in the region's norm, with a length that falls from the diameter to a
-    hundredth of it. All targets and starts run as one batch, and each equilibrium starts at that of the step
-    before.
-
-    Parameters
-    ----------
-    question
-        The network, the region and the true label; the labels to aim at are its targets.
-    restarts, steps : int
-        Starting points for each target, and steps from each.
-    seed : int
-        The seed of the random starting points.
+    There are `restarts` starts for each target: the region's centre, and random points of it, by `seed`. Steps follow
+    the direction of steepest ascent in the region's norm, with a length that falls from the diameter to a hundredth of
+    it. All targets and starts run as one batch, and each equilibrium starts at that of the step before.
     """
     network, region, label = question.network, question.region, question.label
     if restarts < 1 or steps < 0:
@@ -126,12 +105,23 @@ def pgd(question: Question, *, restarts: int = 5, steps: int = 50, seed: int = 0
     if not question.targets:
         return PGDResult({}, np.full(network.classes, np.nan))
     if region.generators is not None:
-        inside = network.after(region.center, region.generators)
-        within = Question(inside, region.parameters, label, question.targets)
+        moved = network.after(region.center, region.generators)
+        within = Question(moved, region.parameters, label, question.targets)
         inner = pgd(within, restarts=restarts, steps=steps, seed=seed)
         found = {target: check(question, region.at(hit.point)) for target, hit in inner.attacks.items()}
         return PGDResult({target: hit for target, hit in found.items() if hit is not None}, inner.best_margin)
-    return _evaluated(question, ascend(question, restarts, steps, seed))
+    points = region.inwards(ascend(question, restarts, steps, seed))  # (targets, restarts, p0)
+    margins = _margins(network, label, points.reshape(-1, region.size)).reshape(*points.shape[:2], -1)
+    margins = np.where(region.holds(points)[..., None] & np.isfinite(margins), margins, -np.inf)
+    attacks, best_margin = {}, np.full(network.classes, np.nan)
+    for i, target in enumerate(question.targets):
+        margin = margins[i, :, target]
+        row = int(np.argmax(margin))
+        if np.isfinite(margin[row]):
+            best_margin[target] = margin[row]
+        if margin[row] >= 0:
+            attacks[target] = Attack(points[i, row].copy(), target, float(margin[row]))
+    return PGDResult(attacks, best_margin)
 
 
 def ascend(question: Question, restarts: int, steps: int, seed: int = 0) -> np.ndarray:
@@ -163,23 +153,13 @@ def batched_pgd(
     steps: int = 100,
     seed: int = 0,
 ) -> np.ndarray:
-    """Which of N boxes hold a point with another label, as far as untargeted signed gradient ascent finds out.
+    """Which of N boxes hold a point with another label, as far as untargeted signed gradient ascent finds out: (N,).
 
-    One random start in each box, then steps of one length along the sign of the cross-entropy's gradient, cut to the
-    box. The search is in float32; what it finds counts only if the point, put into the box in float64, is labelled
-    wrongly by :meth:`FeedForward.logits`. An image stops when it is broken.
-
-    Parameters
-    ----------
-    center, lower, upper : (N, p0)
-        Images and boxes in network-input units.
-    labels : (N,)
-    step : float or (p0,)
-        Length of a step in network-input units, in all directions or in each.
-
-    Returns
-    -------
-    (N,) of bool; true where the image itself is labelled wrongly.
+    Images `center` and boxes `lower`, `upper` (N, p0) are in network-input units, as is the length of a `step`, in all
+    directions or in each (p0,). There is one random start in each box, then steps along the sign of the cross-entropy's
+    gradient, cut to the box. The search is in float32; what it finds counts only if the point, put into the box in
+    float64, is labelled wrongly by :meth:`FeedForward.logits`. An image stops when it is broken, at once if it is
+    labelled wrongly itself.
     """
     import torch
 
@@ -188,11 +168,9 @@ def batched_pgd(
     labels = np.asarray(labels)
     broken = _mislabelled(network, center, labels)
     module = to_module(network).float().requires_grad_(False)
-    rng = np.random.default_rng(seed)
-    x = rng.uniform(lower, upper)
-    box = [torch.tensor(side, dtype=torch.float32) for side in (lower, upper)]
+    start = np.random.default_rng(seed).uniform(lower, upper)
+    points, low, high = (torch.tensor(rows, dtype=torch.float32) for rows in (start, lower, upper))
     y = torch.tensor(labels)
-    points = torch.tensor(x, dtype=torch.float32)
     length: Any = torch.tensor(step, dtype=torch.float32) if np.ndim(step) else step
     for _ in range(steps):
         rows = np.flatnonzero(~broken)
@@ -202,8 +180,7 @@ def batched_pgd(
         loss = torch.nn.functional.cross_entropy(module(inputs), y[rows], reduction="sum")
         (gradient,) = torch.autograd.grad(loss, inputs)
         moved = inputs.detach() + length * gradient.sign()
-        moved = torch.minimum(torch.maximum(moved, box[0][rows]), box[1][rows])
-        points[rows] = moved
+        points[rows] = moved = torch.minimum(torch.maximum(moved, low[rows]), high[rows])
         with torch.no_grad():
             seen = rows[(module(moved).argmax(1) != y[rows]).numpy()]
         if len(seen):
@@ -216,24 +193,6 @@ def _mislabelled(network: FeedForward, points: np.ndarray, labels: np.ndarray) -
     """Rows (N, p0) that get another label, (N,) of bool; scores that are not finite show nothing."""
     scores = network.logits(points)
     return np.isfinite(scores).all(1) & (scores.argmax(1) != labels)
-
-
-def _evaluated(question: Question, points: np.ndarray) -> PGDResult:
-    """Re-evaluate the best points (targets, restarts, p0) inside the region and to full accuracy."""
-    network, region = question.network, question.region.parameters
-    points = region.inwards(points)
-    margins = _margins(network, question.label, points.reshape(-1, points.shape[-1])).reshape(*points.shape[:2], -1)
-    inside = region.holds(points)
-    attacks, best_margin = {}, np.full(network.classes, np.nan)
-    for i, target in enumerate(question.targets):
-        margin = margins[i, :, target]
-        margin = np.where(inside[i] & np.isfinite(margin), margin, -np.inf)
-        row = int(np.argmax(margin))
-        if np.isfinite(margin[row]):
-            best_margin[target] = margin[row]
-        if margin[row] >= 0:
-            attacks[target] = Attack(points[i, row].copy(), target, float(margin[row]))
-    return PGDResult(attacks, best_margin)
 
 
 def _margins(network: MonDEQ | FeedForward, label: int, points: np.ndarray) -> np.ndarray:
@@ -263,7 +222,20 @@ def _margins(network: MonDEQ | FeedForward, label: int, points: np.ndarray) -> n
 def _ascent(network: MonDEQ | FeedForward, label: int, targets: np.ndarray) -> _Ascent:
     """Return a function of x (N, p0): F_t - F_label (N,) and its gradient (N, p0), row i for targets[i]."""
     if isinstance(network, FeedForward):
-        return _ascent_by_autograd(network, label, targets)
+        import torch
+
+        from tightrope.networks import to_module
+
+        module, rows, aims = to_module(network), torch.arange(len(targets)), torch.as_tensor(targets)
+
+        def by_autograd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            inputs = torch.tensor(x, requires_grad=True)
+            logits = module(inputs)
+            value = logits[rows, aims] - logits[:, label]
+            (gradient,) = torch.autograd.grad(value.sum(), inputs)
+            return value.detach().numpy(), gradient.numpy()
+
+        return by_autograd
     g, offset = network.C[targets] - network.C[label], network.c[targets] - network.c[label]
     z: np.ndarray | None = None
     w: np.ndarray | None = None
@@ -274,23 +246,6 @@ def _ascent(network: MonDEQ | FeedForward, label: int, targets: np.ndarray) -> _
         z = network.equilibrium(x, z0=z, tolerance=SEARCH_TOLERANCE)
         w = network.adjoint(network.preactivation(x, z) > 0, g, w0=w, tolerance=1e-3)
         return (z * g).sum(-1) + offset, w @ network.U
-
-    return ascent
-
-
-def _ascent_by_autograd(network: FeedForward, label: int, targets: np.ndarray) -> _Ascent:
-    import torch
-
-    from tightrope.networks import to_module
-
-    module, rows = to_module(network), torch.arange(len(targets))
-
-    def ascent(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        inputs = torch.tensor(x, requires_grad=True)
-        logits = module(inputs)
-        value = logits[rows, torch.as_tensor(targets)] - logits[:, label]
-        (gradient,) = torch.autograd.grad(value.sum(), inputs)
-        return value.detach().numpy(), gradient.numpy()
 
     return ascent
 
@@ -315,13 +270,8 @@ def foolbox_pgd_each(
     holds the whole ball when the region is not clipped. Images that share these are one batch. What it returns may lie
     outside by rounding, so it is projected onto the region and re-checked.
 
-    Parameters
-    ----------
-    steps, relative_step : optional
-        Number of steps, and their length relative to the radius; Foolbox's defaults if left out.
-    random_start : bool
-        Whether it starts somewhere in the ball, or at the centre.
-    restarts, seed : int
+    `relative_step` is the length of a step relative to the radius; it and `steps` are Foolbox's defaults if left out.
+    Without `random_start` it starts at the centre.
     """
     import foolbox
     import torch
@@ -346,14 +296,13 @@ def foolbox_pgd_each(
         batches.setdefault((question.network, region.norm, region.radius, bounds), []).append(i)
     modules = {network: to_module(network).eval() for network in {question.network for question in questions}}
     found: list[Attack | None] = [None] * len(questions)
-    chosen = {"steps": steps, "rel_stepsize": relative_step}
+    given = {k: v for k, v in (("steps", steps), ("rel_stepsize", relative_step)) if v is not None}
     for (network, norm, radius, bounds), rows in batches.items():
         if not radius > 0:
             for i in rows:
                 found[i] = check(questions[i], questions[i].region.center)
             continue
         model = foolbox.PyTorchModel(modules[network], bounds=bounds, device="cpu")
-        given = {name: value for name, value in chosen.items() if value is not None}
         attack = kinds[norm](**given, random_start=random_start)
         with torch.random.fork_rng(devices=[]):  # Foolbox draws from torch's global generator
             torch.manual_seed(seed)

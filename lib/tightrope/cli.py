@@ -21,7 +21,8 @@ from tightrope.workbench import published
 from tightrope.workbench.tables import Table
 
 if TYPE_CHECKING:
-    from tightrope.datasets import Dataset
+    from tightrope.verifiers.properties import PropertyReport
+    from tightrope.verifiers.report import Report
     from tightrope.zoo import Entry
 
 
@@ -60,6 +61,11 @@ def main() -> None:
     """Certified robustness of neural networks by convex relaxations: the papers' results, reproduced."""
 
 
+_RESULTS = click.argument("names", metavar="[RESULT]...", nargs=-1)
+_PROFILE = click.Choice(published.PROFILES)
+_SECONDS = click.FloatRange(min=0, min_open=True)
+
+
 # ------------------------------------------------------------------------------------------------ results
 
 
@@ -69,44 +75,39 @@ def list_(as_json: bool) -> None:
     """List every table and figure of the papers, and which profiles have rows."""
     from tightrope.workbench.records import Store
 
-    entries = []
+    results = published.results()
     with Store(read_only=True) as store:
-        for result in published.results():
-            have = [p for p in published.PROFILES if result.runnable and store.rows(result.name, p, result.paper)]
-            entries.append((result, have))
+        profiles = [
+            [p for p in published.PROFILES if one.runnable and store.rows(one.name, p, one.paper)] for one in results
+        ]
     if as_json:
-        _print_json([
+        entries = [
             {
-                "paper": result.paper,
-                "result": result.name,
-                "notebook": _relative(result) if result.runnable else None,
+                "paper": one.paper,
+                "result": one.name,
+                "notebook": one.notebook.relative_to(paths.ROOT).as_posix() if one.runnable else None,
                 "profiles": have,
-                "number": result.number,
-                "title": result.title,
-                "kind": result.kind,
-                "status": "ready" if result.runnable else "not run",
-                "reason": "" if result.runnable else result.not_run or "its notebook does not exist",
+                "number": one.number,
+                "title": one.title,
+                "kind": one.kind,
+                "status": "ready" if one.runnable else "not run",
+                "reason": "" if one.runnable else one.not_run or "its notebook does not exist",
             }
-            for result, have in entries
-        ])  # fmt: skip
+            for one, have in zip(results, profiles, strict=True)
+        ]
+        _print_json(entries)
         return
     lines = [
-        (
-            result.paper,
-            result.number,
-            result.name,
-            ", ".join(have) or ("" if result.runnable else "not run"),
-            result.title,
-        )
-        for result, have in entries
+        (one.paper, one.number, one.name, ", ".join(have) or ("" if one.runnable else "not run"), one.title)
+        for one, have in zip(results, profiles, strict=True)
     ]
     click.echo(Table(("paper", "number", "result", "rows", "title"), tuple(lines)))
 
 
 @main.command()
-@click.argument("names", metavar="[RESULT]...", nargs=-1)
+@_RESULTS
 @click.option("--all", "everything", is_flag=True, help="Every result that has a notebook.")
-@click.option("--profile", type=click.Choice(published.PROFILES), default="quick", show_default=True)
+@click.option("--profile", type=_PROFILE, default="quick", show_default=True)
 @click.option("-p", "pairs", type=(str, str), multiple=True, metavar="NAME VALUE", help="A notebook parameter.")
 @click.option("--limit", type=int, metavar="N", help="At most N images.")
 @click.option("--force", is_flag=True, help="Execute notebooks that are up to date; solved cases are kept.")
@@ -145,7 +146,7 @@ def run(
 
 
 @main.command()
-@click.argument("names", metavar="[RESULT]...", nargs=-1)
+@_RESULTS
 @click.option("--json", "as_json", is_flag=True, help="One object per printed number.")
 @click.option(
     "--markdown", is_flag=True, help="Verdicts by result, as the README shows them, or a paper's, with its key."
@@ -169,17 +170,15 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
     if as_json:
         _print_json([line.as_dict() for line in lines])
         return
-    waiting = [result for result in results if not result.runnable]
-    if not names and not everything:
-        without = {result.key for result in waiting}
-        lines = [line for line in lines if f"{line.paper}/{line.result}" not in without]
+    waiting = {result.key for result in results if not (result.runnable or names or everything)}
+    lines = [line for line in lines if f"{line.paper}/{line.result}" not in waiting]
     click.echo(comparing.comparison_table(lines, results))
     click.echo()
     for number, reason in enumerate(comparing.reasons(lines), 1):
         click.echo(f"({number}) {reason}")
     counts = {word: sum(line.agreement == word for line in lines) for word in comparing.AGREEMENTS}
     click.echo("\n" + ", ".join(f"{count} {word}" for word, count in counts.items() if count))
-    if waiting and not names and not everything:
+    if waiting:
         click.echo(f"{len(waiting)} results have no notebook yet; `tightrope list` names them.")
 
 
@@ -197,8 +196,8 @@ def report(output: Path | None) -> None:
 
 
 @main.command("certificates")
-@click.argument("names", metavar="[RESULT]...", nargs=-1)
-@click.option("--profile", type=click.Choice(published.PROFILES), default="paper", show_default=True)
+@_RESULTS
+@click.option("--profile", type=_PROFILE, default="paper", show_default=True)
 @click.option("--sample", type=int, metavar="N", help="At most N rows of these results, drawn by --seed; 0 for none.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--jobs", type=int, default=1, show_default=True, metavar="N", help="Solve in N processes.")
@@ -270,9 +269,7 @@ _OF_PROPERTIES = ("network_name", "property_file", "time_limit", "activation", "
     help="From pixels to the network's input. By default what the zoo says; for a file, that of the data set.",
 )
 @click.option(
-    "--activation",
-    metavar="NAME",
-    help="Between the layers of a state dictionary (.pt), which has none: relu.",
+    "--activation", metavar="NAME", help="Between the layers of a state dictionary (.pt), which has none: relu."
 )
 @click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
@@ -280,7 +277,7 @@ _OF_PROPERTIES = ("network_name", "property_file", "time_limit", "activation", "
 @click.option("--property", "property_file", metavar="FILE", help="A .vnnlib or .vnnlib.gz file instead of an image.")
 @click.option(
     "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_SECONDS,
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -312,11 +309,13 @@ def certify(
             raise InputError("a property has no certificate file, which is about labels only: leave out --certificate")
         others = [name for name in context.params if name not in _OF_PROPERTIES]
         _refuse(context, others, "a property has its own region and way of proof; with --property leave it out")
-        context.exit(_certify_property(network_name, property_file, activation, time_limit, as_json))
+        answer = _about_property(network_name, property_file, time_limit, activation)
+        asked = {"network": network_name, "property": property_file}
+        context.exit(_answered(answer, asked if as_json else property_file))
     _refuse(context, ["time_limit"], "it is for --property")
     if image_name is None or epsilon_pixel is None:
         raise InputError("write --image and --epsilon-pixel, or --property")
-    from tightrope import zoo
+    from tightrope import datasets, zoo
     from tightrope.regions import pixel_ball
     from tightrope.verifiers import robustness
 
@@ -325,7 +324,12 @@ def certify(
     chosen = known_method(network, method)
     if chosen.name != "cascade":
         _refuse(context, ["incomplete"], "only the cascade has branch and bound to leave out; leave it out")
-    data, index = _image(image_name)
+    dataset, _, number = image_name.partition(":")
+    try:
+        index = int(number)
+    except ValueError:
+        raise InputError(f"image: expected SET:INDEX such as mnist:0, got {image_name!r}") from None
+    data = datasets.load(dataset)
     pixels, true = data.image(index), data.label(index)
     if pixels.size != network.input_size:
         raise InputError(
@@ -344,14 +348,19 @@ def certify(
         for finding in proof.findings:
             click.echo(finding, err=True)
         click.echo(f"{certificate_file}: SHA-256 {sha256}", err=True)
-    if as_json:
-        asked = {"network": network_name, "network_sha256": network.sha256(), "image": f"{data.name}:{index}"}
-        asked |= {"norm": "inf" if math.isinf(region.norm) else region.norm, "epsilon_pixel": epsilon_pixel}
-        asked |= {"clip": clip, "normalisation": [scale.mean, scale.std]}
+    asked = {"network": network_name, "network_sha256": network.sha256(), "image": f"{data.name}:{index}"}
+    asked |= {"norm": "inf" if math.isinf(region.norm) else region.norm, "epsilon_pixel": epsilon_pixel}
+    asked |= {"clip": clip, "normalisation": [scale.mean, scale.std]}
+    context.exit(_answered(report, asked if as_json else f"{data.name}:{index}"))
+
+
+def _answered(report: "Report", asked: dict | str) -> int:
+    """Print a report, as JSON with the question or as text with its name, and return the exit code."""
+    if isinstance(asked, dict):
         _print_json(asked | report.to_dict())
     else:
-        click.echo(f"{data.name}:{index}, {report}")
-    context.exit(_EXIT.get(report.verdict.value, _UNKNOWN))
+        click.echo(f"{asked}, {report}")
+    return _EXIT.get(report.verdict.value, _UNKNOWN)
 
 
 def _network(name: str, activation: str | None) -> "Entry":
@@ -375,18 +384,13 @@ def _refuse(context: click.Context, names: Iterable[str], reason: str) -> None:
         raise InputError(f"{', '.join(options)}: {reason}")
 
 
-def _certify_property(network_name: str, file: str, activation: str | None, time_limit: float, as_json: bool) -> int:
-    """Answer `certify --property`; return its exit code."""
+def _about_property(network_name: str, file: str, time_limit: float, activation: str | None = None) -> "PropertyReport":
+    """Decide whether the network has the property of a file."""
     from tightrope.properties import read_vnnlib
     from tightrope.question import Limits
     from tightrope.verifiers.properties import certify_property
 
-    report = certify_property(_network(network_name, activation).network, read_vnnlib(file), Limits(time=time_limit))
-    if as_json:
-        _print_json({"network": network_name, "property": file, **report.to_dict()})
-    else:
-        click.echo(f"{file}, {report}")
-    return _EXIT.get(report.verdict.value, _UNKNOWN)
+    return certify_property(_network(network_name, activation).network, read_vnnlib(file), Limits(time=time_limit))
 
 
 @main.command()
@@ -403,8 +407,8 @@ def networks(as_json: bool) -> None:
     columns = ("network", "images", "status")
     if as_json:
         _print_json([dict(zip(columns, line, strict=True)) for line in found])
-        return
-    click.echo(Table(columns, found))
+    else:
+        click.echo(Table(columns, found))
 
 
 @main.command("methods")
@@ -412,7 +416,7 @@ def methods_() -> None:
     """List the methods of `certify`, and those of `tightrope.lipschitz_bound`."""
     from tightrope.verifiers import relu_lipschitz
 
-    yes = {True: "yes", False: ""}
+    yes = ("", "yes")
     known = [
         (m.name, yes[bool(m.mondeq)], yes[bool(m.layers)], ", ".join(m.orders), yes[m.boxes], m.about)
         for m in METHODS.values()
@@ -427,7 +431,7 @@ def methods_() -> None:
 @click.argument("network_name", metavar="NETWORK")
 @click.argument("property_file", metavar="PROPERTY")
 @click.argument("results", metavar="RESULTS", type=click.Path(dir_okay=False, writable=True))
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True)
+@click.option("--time-limit", type=_SECONDS, default=60.0, show_default=True)
 def vnnlib(network_name: str, property_file: str, results: str, time_limit: float) -> None:
     """Answer a property as the verification competition (VNN-COMP) asks: sat, unsat, unknown or timeout, in RESULTS.
 
@@ -435,13 +439,9 @@ def vnnlib(network_name: str, property_file: str, results: str, time_limit: floa
     limit is in seconds of processor time. The exit code is 0 whenever RESULTS was written.
     """
     from tightrope.files import replace_text
-    from tightrope.properties import read_vnnlib
-    from tightrope.question import Limits
-    from tightrope.verifiers.properties import certify_property, competition_text
+    from tightrope.verifiers.properties import competition_text
 
-    question = read_vnnlib(property_file)
-    report = certify_property(_network(network_name, None).network, question, Limits(time=time_limit))
-    text = competition_text(report)
+    text = competition_text(_about_property(network_name, property_file, time_limit))
     replace_text(Path(results), text)
     click.echo(text.splitlines()[0])
 
@@ -458,7 +458,7 @@ def vnnlib(network_name: str, property_file: str, results: str, time_limit: floa
     "--result", "results", multiple=True, metavar="RESULT", help="Check the certificates of its rows instead."
 )
 @click.option("--all", "everything", is_flag=True, help="Of the rows of every result.")
-@click.option("--profile", type=click.Choice(published.PROFILES), default="paper", show_default=True)
+@click.option("--profile", type=_PROFILE, default="paper", show_default=True)
 @click.option("--sample", type=int, metavar="N", help="At most N rows, drawn by --seed.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.pass_context
@@ -495,7 +495,7 @@ def verify(
         try:
             certificate = checker.load(file)
         except checker.Unreadable as error:
-            click.echo(f"Error: {file}: {error}", err=True)
+            _fail(f"{file}: {error}")
             readable = False
             continue
         own = network or proofs.find_network(certificate.network)
@@ -571,7 +571,7 @@ def data() -> None:
             except TightropeError as error:
                 missing.append(str(error))
     for message in missing[:5]:
-        click.echo(f"Error: {message}", err=True)
+        _fail(message)
     click.echo(f"{len(files) - len(missing)} of {len(files)} files are here and are what their SHA-256 says.")
     if missing:
         sys.exit(2)
@@ -586,27 +586,11 @@ def _chosen(names: tuple[str, ...], everything: bool, runnable: bool = True) -> 
     if names and everything:
         raise InputError("--all is every result: leave it out, or the names")
     if names:
-        of_papers = {name: [result for result in known if result.paper == name] for name in names}
-        return [result for name in names for result in of_papers[name] or [published.find(name, known)]]
+        papers = {name: [result for result in known if result.paper == name] for name in names}
+        return [result for name in names for result in papers[name] or [published.find(name, known)]]
     if not everything:
         raise InputError("name a result (`tightrope list`), or write --all")
     return [result for result in known if result.runnable or not runnable]
-
-
-def _image(text: str) -> tuple["Dataset", int]:
-    """Read SET:INDEX."""
-    from tightrope import datasets
-
-    name, _, index = text.partition(":")
-    try:
-        number = int(index)
-    except ValueError:
-        raise InputError(f"image: expected SET:INDEX such as mnist:0, got {text!r}") from None
-    return datasets.load(name), number
-
-
-def _relative(result: published.Result) -> str:
-    return result.notebook.relative_to(paths.ROOT).as_posix()
 
 
 def _print_json(value: object) -> None:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -27,6 +27,10 @@ from tightrope.errors import CorruptDataError, InputError, MissingDataError, Reg
 
 DATA_VARIABLE = "TIGHTROPE_DATA"
 OFFLINE_VARIABLE = "TIGHTROPE_OFFLINE"
+#: The folder of the user, in words; a path below it is that of no file.
+GIVEN = f"the folder that {DATA_VARIABLE} names"
+#: Sets of the registry in MNIST's format.
+IDX_SETS = ("mnist", "fashionmnist")
 
 
 # ---------------------------------------------------------------------------------------------- normalisation
@@ -165,23 +169,27 @@ def load(name: str, split: str = "test") -> Dataset:
     input as they are.
     """
     if str(name).endswith(".npz"):
-        path = next((p for p in (_given(name), Path(name)) if p is not None and p.is_file()), None)
+        path = next((path for path in (_given(name), Path(name)) if path.is_file()), None)
         if path is None:
-            raise MissingDataError(
-                f"data set: there is no file {name}, here or in the folder that {DATA_VARIABLE} names."
-            )
+            raise MissingDataError(f"data set: there is no file {name}, here or in {GIVEN}.")
         return Dataset(name, *image_files.read_npz(path), Normalisation(0.0, 1.0))
-    if name not in _LOADERS:
-        raise UnknownNameError("data set", name, _LOADERS)
+    if name not in NORMALISATIONS:
+        raise UnknownNameError("data set", name, NORMALISATIONS)
     if split not in ("train", "test"):
         raise UnknownNameError("split", split, ("train", "test"))
-    return _LOADERS[name](split)
-
-
-def _load_digits(split: str) -> Dataset:
-    rows = _digits_file()
-    rows = rows[(np.arange(len(rows)) % 5 == 0) == (split == "test")]
-    return Dataset("digits", rows[:, :-1] / 16, rows[:, -1].astype(int), (8, 8), NORMALISATIONS["digits"])
+    shape: tuple[int, ...] = (8, 8)
+    if name == "digits":
+        rows = _digits_file()
+        rows = rows[(np.arange(len(rows)) % 5 == 0) == (split == "test")]
+        pixels, labels = rows[:, :-1] / 16, rows[:, -1]
+    elif name in IDX_SETS:
+        images, labels = (image_files.read_idx(fetch(file)) for file in _idx_files(name, split))
+        pixels, shape = images.reshape(len(images), -1) / 255, images.shape[1:]
+    elif own := _own_files(name, split):
+        pixels, labels, shape = image_files.read_npz(own[0])
+    else:
+        pixels, labels, shape = image_files.read_set(name, split, _given(name))
+    return Dataset(name, pixels, labels, shape, NORMALISATIONS[name])
 
 
 def _digits_file() -> np.ndarray:
@@ -189,8 +197,7 @@ def _digits_file() -> np.ndarray:
     # The file alone, where it lies: importing scikit-learn, with scipy.stats, takes longer than everything
     # else that the first picture of an explorer needs.
     package = find_spec("sklearn")
-    file = Path(package.origin or "") if package else Path()
-    file = file.parent / "datasets" / "data" / "digits.csv.gz"
+    file = Path(package.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if package else Path()
     if file.is_file():
         return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
@@ -199,33 +206,15 @@ def _digits_file() -> np.ndarray:
     return np.column_stack([bunch.data, bunch.target])
 
 
-def _load_idx(name: str, split: str) -> Dataset:
-    """Read a set of the registry that has MNIST's format."""
-    pixels, labels = (image_files.read_idx(fetch(file)) for file in _idx_files(name, split))
-    count, height, width = pixels.shape
-    return Dataset(name, pixels.reshape(count, -1) / 255, labels, (height, width), NORMALISATIONS[name])
-
-
 def _idx_files(name: str, split: str) -> tuple[str, str]:
     prefix = {"train": f"{name}/train", "test": f"{name}/t10k"}[split]
     return f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"
 
 
-def _load_provided(name: str, split: str) -> Dataset:
-    """A set that only the user can provide, from TIGHTROPE_DATA/<name>: published files, or else <split>*.npz."""
-    folder = _given(name) or Path(f"(the folder that {DATA_VARIABLE} names)") / name
-    if not image_files.present(name, split, folder) and (own := sorted(folder.glob(f"{split}*.npz"))):
-        return Dataset(name, *image_files.read_npz(own[0]), NORMALISATIONS[name])
-    pixels, labels, shape = image_files.read_set(name, split, folder)
-    return Dataset(name, pixels / 255, labels, shape, NORMALISATIONS[name])
-
-
-IDX_SETS = ("mnist", "fashionmnist")
-_LOADERS = (
-    {"digits": _load_digits}
-    | {name: partial(_load_idx, name) for name in IDX_SETS}
-    | {name: partial(_load_provided, name) for name in image_files.SETS}
-)
+def _own_files(name: str, split: str) -> list[Path]:
+    """The files <split>*.npz of a set that only the user can provide, for where the published ones are not."""
+    folder = _given(name)
+    return [] if image_files.present(name, split, folder) else sorted(folder.glob(f"{split}*.npz"))
 
 
 # ---------------------------------------------------------------------------------------------- files
@@ -243,9 +232,6 @@ class RegistryEntry:
     sha256: str
     bytes: int
     urls: tuple[str, ...]
-    repository: str
-    commit: str
-    licence: str
     content_sha256: str | None = None
 
     @property
@@ -264,13 +250,12 @@ def registry() -> Mapping[str, RegistryEntry]:
     """Return every known file by name, for instance ``mnist/t10k-images-idx3-ubyte.gz``."""
     entries = {}
     for source in files.read_json(paths.DATA / "registry.json"):
-        repository, commit, licence = source["repository"], source["commit"], source["licence"]
-        raw = f"https://raw.githubusercontent.com/{repository}/{commit}/{source.get('path', '')}"
+        raw = f"https://raw.githubusercontent.com/{source['repository']}/{source['commit']}/{source.get('path', '')}"
         for name, facts in source["files"].items():
             sha256, size, *content = facts.split()
             file = f"{source['folder']}/{name}"
             urls = tuple(base + quote(name) for base in source.get("mirrors", [raw]))
-            entries[file] = RegistryEntry(file, sha256, int(size), urls, repository, commit, licence, *content)
+            entries[file] = RegistryEntry(file, sha256, int(size), urls, *content)
     return entries
 
 
@@ -280,41 +265,35 @@ def fetch(file: str) -> Path:
     Looked for in TIGHTROPE_DATA, then in the cache, then at its public addresses. An altered file in
     TIGHTROPE_DATA is an error (the folder is the user's); one in the cache is replaced by a fresh download.
     """
-    entry = _entry(file)
-    given = _given(file)
-    if given is not None and given.is_file():
+    entry, given = _entry(file), _given(file)
+    if given.is_file():
         if problem := _mismatch(given, entry):
             raise CorruptDataError(f"{given}: {problem}. Replace it, or unset {DATA_VARIABLE} and run `make data`.")
         return given
     cached = cache_folder() / file
-    problem = _mismatch(cached, entry) if cached.is_file() else None
-    if cached.is_file() and not problem:
-        return cached
-    if not (failure := _download(entry, cached)):
+    altered = cached.is_file() and _mismatch(cached, entry)
+    if (cached.is_file() and not altered) or not (failure := _download(entry, cached)):
         return cached
     remedy = (
         f"Run `make data` with a network, or set {DATA_VARIABLE} to a folder that holds {file} "
         f"({entry.hashed} {entry.expected}). {failure}"
     )
-    if problem:
-        raise CorruptDataError(f"{cached}: {problem}. {remedy}")
-    folders = [str(path.parent) for path in (_given(file), cached) if path is not None]
-    places = " and ".join(folders)
+    if altered:
+        raise CorruptDataError(f"{cached}: {altered}. {remedy}")
+    places = f"{given.parent} and {cached.parent}" if os.environ.get(DATA_VARIABLE) else cached.parent
     raise MissingDataError(f"data file {file!r} is missing (looked in {places}). {remedy}")
 
 
 def available(file: str) -> bool:
     """Say whether a registered file is on this machine; neither downloads it nor checks its content."""
-    given = _given(_entry(file).file)
-    return (given is not None and given.is_file()) or (cache_folder() / file).is_file()
+    return _given(_entry(file).file).is_file() or (cache_folder() / file).is_file()
 
 
 def on_this_machine(name: str, split: str = "test") -> bool:
     """Say whether a data set can be loaded without a download."""
     if name in image_files.SETS:
-        folder = _given(name)
-        return folder is not None and (image_files.present(name, split, folder) or any(folder.glob(f"{split}*.npz")))
-    return all(map(available, _idx_files(name, split))) if name in IDX_SETS else name in _LOADERS
+        return image_files.present(name, split, _given(name)) or bool(_own_files(name, split))
+    return all(map(available, _idx_files(name, split))) if name in IDX_SETS else name == "digits"
 
 
 def cache_folder() -> Path:
@@ -330,25 +309,19 @@ def _entry(file: str) -> RegistryEntry:
     return registry()[file]
 
 
-def _given(file: str) -> Path | None:
-    folder = os.environ.get(DATA_VARIABLE)
-    return Path(folder).expanduser() / file if folder else None
+def _given(file: str) -> Path:
+    return Path(os.environ.get(DATA_VARIABLE) or f"({GIVEN})").expanduser() / file
 
 
 def _mismatch(path: Path, entry: RegistryEntry) -> str | None:
     """Return what is wrong with the file at ``path``, or None."""
-    digest = hashlib.sha256()
-    opened = gzip.open if entry.content_sha256 else open
     try:
-        with opened(path, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        with gzip.open(path) if entry.content_sha256 else path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         found = f"no SHA-256, since it does not unpack ({error})"
-    else:
-        if digest.hexdigest() == entry.expected:
-            return None
-        found = digest.hexdigest()
+    if found == entry.expected:
+        return None
     size = path.stat().st_size
     return f"expected {entry.hashed} {entry.expected}, found {found} ({size} bytes, {entry.bytes} expected)"
 

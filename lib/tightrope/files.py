@@ -12,17 +12,9 @@ from tightrope.errors import CorruptDataError, FileAccessError, TightropeError
 
 @contextmanager
 def access(path: Path, doing: str) -> Iterator[None]:
-    """Turn what the operating system refuses into a named error.
+    """Turn what the operating system refuses into a FileAccessError; `doing` is such as "read" or "written".
 
-    Parameters
-    ----------
-    doing
-        What is being done with the file or folder, such as "read" or "written".
-
-    Raises
-    ------
-    FileAccessError
-        No permission, no space, no such folder, a file in place of a folder.
+    No permission, no space, no such folder, a file in place of a folder.
     """
     try:
         yield
@@ -33,13 +25,7 @@ def access(path: Path, doing: str) -> Iterator[None]:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file.
-
-    Raises
-    ------
-    FileAccessError, CorruptDataError
-        It cannot be read, or is no text.
-    """
+    """Return the text of a UTF-8 file; FileAccessError if it cannot be read, CorruptDataError if it is no text."""
     try:
         with access(path, "read"):
             return path.read_text(encoding="utf-8")
@@ -48,12 +34,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; a notebook is one.
-
-    Raises
-    ------
-    FileAccessError, CorruptDataError
-    """
+    """Return what a JSON file holds (a notebook is one); FileAccessError, CorruptDataError."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -61,12 +42,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_yaml(path: Path) -> dict:
-    """Return the mapping that a YAML file holds; empty for an empty file.
-
-    Raises
-    ------
-    FileAccessError, CorruptDataError
-    """
+    """Return the mapping that a YAML file holds, empty for an empty file; FileAccessError, CorruptDataError."""
     import yaml  # of the papers' files; networks and regions do without
 
     # libyaml's parser where it is built in, ten times as fast.
@@ -80,15 +56,17 @@ def read_yaml(path: Path) -> dict:
     return content or {}
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file at once: a reader sees the old one or the new one.
-
-    Raises
-    ------
-    FileAccessError
-    """
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a path beside this one, whose file takes its place in the end: a reader sees the old one or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with access(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        yield partial
         partial.replace(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file at once; FileAccessError."""
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")

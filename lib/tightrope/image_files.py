@@ -10,21 +10,18 @@ import math
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
 from tightrope.errors import CorruptDataError, MissingDataError
 
 #: Sets that a user provides: images of each split.
-SETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
-    {
-        "svhn": {"train": 73_257, "test": 26_032},
-        "cifar10": {"train": 50_000, "test": 10_000},
-    }
-)
+SETS: Mapping[str, Mapping[str, int]] = {
+    "svhn": {"train": 73_257, "test": 26_032},
+    "cifar10": {"train": 50_000, "test": 10_000},
+}
 #: Bytes of one image of CIFAR-10's binary version: its label, then 32 x 32 red, green and blue values, row by row.
 CIFAR_RECORD = 1 + 3 * 32 * 32
 CIFAR_ARCHIVE, CIFAR_FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
@@ -48,20 +45,11 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def read_npz(path: str | Path) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Read images and labels from an .npz file without pickles: arrays ``images`` and ``labels``.
+    """Read the arrays ``images`` and ``labels`` from an .npz file without pickles.
 
-    Returns
-    -------
-    pixels : (N, p0) float64
-        In [0, 1]; bytes are divided by 255.
-    labels : (N,) int64
-    shape : (height, width) or (channels, height, width)
-        Channels may come last in the file, as images are usually kept; an image of one row is (1, p0).
-
-    Raises
-    ------
-    CorruptDataError
-        It cannot be read, an array is missing, or their shapes do not fit.
+    Returns pixels (N, p0) in [0, 1] (bytes are divided by 255), labels (N,), and the shape (height, width) or
+    (channels, height, width); channels may come last in the file, and an image of one row is (1, p0). CorruptDataError
+    if it cannot be read, an array is missing, or their shapes do not fit.
     """
     path = Path(path)
     try:
@@ -98,47 +86,35 @@ def present(name: str, split: str, folder: Path) -> bool:
 def read_set(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
     """Read one of :data:`SETS` from the folder with its files, or name the file and where to put it.
 
-    Returns pixels (N, p0) and labels (N,), 0 to 9, as uint8, and the shape (3, 32, 32).
+    Returns pixels (N, 3072) in [0, 1], labels (N,), 0 to 9, and the shape (3, 32, 32).
     """
-    files = files_of(name, split)
+    files, shape, count = files_of(name, split), (3, 32, 32), SETS[name][split]
     if not present(name, split, folder):
         wanted = f"{CIFAR_ARCHIVE} (the binary version)" if name == "cifar10" else " and ".join(files)
         raise MissingDataError(f"{name} is missing: put {wanted}, as it is published, into {folder}.")
-    pixels, labels = read_cifar10(folder, files) if name == "cifar10" else read_svhn(folder / files[0])
-    shape, count = (3, 32, 32), SETS[name][split]
-    if labels.shape != (count,) or pixels.size != count * math.prod(shape):
+    parts = [_cifar10_batch(folder, file) if name == "cifar10" else _svhn_file(folder / file) for file in files]
+    pixels, labels = (np.concatenate(side) for side in zip(*parts, strict=True))
+    if len(labels) != count:
         raise CorruptDataError(
             f"{folder}, {', '.join(files)}: pixels {pixels.shape} and labels {labels.shape}; expected {count} images "
             f"of shape {shape}. Get the files again."
         )
-    return pixels.reshape(count, -1), labels, shape
+    return pixels / 255, labels, shape
 
 
-def read_cifar10(folder: str | Path, batches: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read batches such as "data_batch_1.bin" of CIFAR-10's binary version: pixels (N, 3072), labels (N,), as uint8.
-
-    The folder holds cifar-10-binary.tar.gz, or cifar-10-batches-bin with the .bin files. Red, green and blue follow
-    each other, each row by row.
-    """
-    rows = np.concatenate([_cifar10_batch(Path(folder), batch) for batch in batches])
-    return rows[:, 1:], rows[:, 0]
-
-
-def _cifar10_batch(folder: Path, batch: str) -> np.ndarray:
-    """(N, 3073) uint8, label first."""
+def _cifar10_batch(folder: Path, batch: str) -> tuple[np.ndarray, np.ndarray]:
+    """A batch of CIFAR-10's binary version: pixels (N, 3072), red, green, blue, each row by row, and labels (N,)."""
     plain, archive = folder / CIFAR_FOLDER / batch, folder / CIFAR_ARCHIVE
     if plain.is_file():
         content, source = plain.read_bytes(), str(plain)
-    elif archive.is_file():
-        content, source = _member(archive, f"{CIFAR_FOLDER}/{batch}"), f"{archive}, {batch}"
     else:
-        raise MissingDataError(f"there is neither {archive} nor {plain}; the Python version (a pickle) is not read.")
+        content, source = _member(archive, f"{CIFAR_FOLDER}/{batch}"), f"{archive}, {batch}"
     if not content or len(content) % CIFAR_RECORD:
         size = f"{len(content)} bytes are no whole number of images of {CIFAR_RECORD} bytes"
         raise CorruptDataError(f"{source}: {size}; get it again.")
     rows = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
     _check_labels(source, rows[:, 0], 0, 9)
-    return rows
+    return rows[:, 1:], rows[:, 0]
 
 
 def _member(archive: Path, name: str) -> bytes:
@@ -153,14 +129,10 @@ def _member(archive: Path, name: str) -> bytes:
     return content
 
 
-def read_svhn(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a MATLAB file of SVHN's cropped digits: X (32, 32, 3, N) and y (N, 1), where 10 stands for the digit 0.
-
-    Returns pixels (N, 3072), red, green, blue, each row by row, and the digits (N,), as uint8.
-    """
+def _svhn_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """SVHN's cropped digits, X (32, 32, 3, N) and y (N, 1) with 10 for the digit 0, as pixels (N, 3072) and digits."""
     import scipy.io  # a slow import that the other sets do not need
 
-    path = Path(path)
     try:
         content = scipy.io.loadmat(path)
         X, y = content["X"], content["y"].ravel()

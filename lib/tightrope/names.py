@@ -1,29 +1,15 @@
 """Names as people write them: LP-ALL, lp_all and lp-all are one method."""
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 from tightrope.errors import UnknownNameError
 
-_NONE: Mapping[str, str] = MappingProxyType({})
 
-
-def known_name(kind: str, name: object, known: Iterable[str], same: Mapping[str, str] = _NONE) -> str:
+def known_name(kind: str, name: object, known: Iterable[str], same: Mapping[str, str] | None = None) -> str:
     """Return the known name that is meant; case, hyphens, underscores and blanks make no difference.
 
-    Parameters
-    ----------
-    kind
-        What it is a name of, for the error.
-    known
-        The names, as rows and reports spell them.
-    same
-        Other names of some of them.
-
-    Raises
-    ------
-    UnknownNameError
-        If none is meant.
+    The `known` names are as rows and reports spell them, `same` has other names of some of them. UnknownNameError, with
+    the `kind` of thing that has such a name, if none is meant.
 
     Examples
     --------
@@ -33,7 +19,7 @@ def known_name(kind: str, name: object, known: Iterable[str], same: Mapping[str,
     'crown_ibp'
     """
     known = tuple(known)
-    meant = {_letters(other): full for other, full in same.items() if full in known}
+    meant = {_letters(other): full for other, full in (same or {}).items() if full in known}
     meant |= {_letters(full): full for full in known}
     if _letters(name) not in meant:
         raise UnknownNameError(kind, name, known)

@@ -13,10 +13,7 @@ _LANDMARK = Path("data") / "registry.json"  # always committed, and read by ever
 def find_root() -> Path:
     """Return the repository's folder: TIGHTROPE_HOME if set, else the nearest fitting parent of this file.
 
-    Raises
-    ------
-    MissingDataError
-        The package was installed away from its repository, or TIGHTROPE_HOME points elsewhere.
+    MissingDataError if the package was installed away from its repository, or TIGHTROPE_HOME points elsewhere.
     """
     home = os.environ.get(HOME_VARIABLE)
     candidates = [Path(home).expanduser().resolve()] if home else list(Path(__file__).resolve().parents)

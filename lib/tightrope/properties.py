@@ -15,7 +15,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
+from functools import partial, reduce
+from itertools import chain, product
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from tightrope.errors import CorruptDataError, InputError, MissingDataError
-from tightrope.regions import INFINITY, Ball
+from tightrope.regions import Ball
 
 #: Limits that keep a hostile file from taking the machine down.
 LARGEST_FILE, DEEPEST, MOST_CASES = 2**28, 50, 25_000
@@ -32,13 +33,7 @@ MOST_CONSTRAINTS, MOST_WORDS, LONGEST = 2**25, LARGEST_FILE // 2, 2**14
 _TOKEN = re.compile(r"\(|\)|[^\s()]+")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 #: Each comparison as the signs s for which s (left - right) <= 0, and whether that is strict.
-_COMPARISONS = {
-    "<=": ((1,), False),
-    ">=": ((-1,), False),
-    "<": ((1,), True),
-    ">": ((-1,), True),
-    "=": ((1, -1), False),
-}
+_COMPARISONS = {"<=": ((1,), False), ">=": ((-1,), False), "<": ((1,), True), ">": ((-1,), True), "=": ((1, -1), False)}
 _NEGATED = {"<=": ">", ">=": "<", "<": ">=", ">": "<="}
 
 
@@ -60,15 +55,9 @@ class Constraint:
 class Case:
     """Is there an x in a box with forbidden outputs F(x)?
 
-    Attributes
-    ----------
-    constraints
-        All of them as the file has them, on inputs and outputs: what a counterexample meets.
-    box
-        The least and the largest value of each input that they allow.
-    region, A, b
-        A larger question, for proofs: is there an x in the region, a box in network-input units, with A F(x) <= b, A
-        (k, K) and b (k,)?
+    A counterexample meets all `constraints` as the file has them, on inputs and outputs; `box` is the least and the
+    largest value of each input that they allow. The `region`, a box in network-input units, A (k, K) and b (k,) are a
+    larger question, for proofs: is there an x in the region with A F(x) <= b?
     """
 
     constraints: tuple[Constraint, ...]
@@ -83,17 +72,15 @@ class Case:
 
     def moved_inside(self, point: np.ndarray) -> list[Fraction]:
         """Return the point (p0,) in the file's box: a float64, or the middle of its bounds where it has none."""
+        strict = [one for one in self.constraints if one.strict and len(one.weights) == 1]
+        excluded = {(v, one.limit / c) for one in strict for v, c in one.weights.items()}
         found = []
         for i, (value, (lower, upper)) in enumerate(zip(point.tolist(), self.box, strict=True)):
-            low, high = (self._allowed(i, *side) for side in ((_above(lower), math.inf), (_below(upper), -math.inf)))
+            low, high = _above(lower), _below(upper)
+            low = math.nextafter(low, math.inf) if (("X", i), low) in excluded else low
+            high = math.nextafter(high, -math.inf) if (("X", i), high) in excluded else high
             found.append(Fraction(min(max(value, low), high)) if low <= high else (lower + upper) / 2)
         return found
-
-    def _allowed(self, i: int, value: float, inwards: float) -> float:
-        """Return the first float64 that no strict bound of X_i excludes."""
-        own = [one for one in self.constraints if one.strict and set(one.weights) == {("X", i)}]
-        inside = {"X": {i: (Fraction(value), Fraction(value))}}
-        return value if all(one.holds(inside) for one in own) else math.nextafter(value, inwards)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,40 +129,40 @@ def parse_vnnlib(text: str) -> Property:
     words = 0
     conjunctions: list[list[Constraint]] = [[]]
     for command in _commands(text):
-        head = command[0] if isinstance(command, list) and command else command
-        if head == "assert" and len(command) == 2:
-            expression, depth, more = _expanded(command[1], defined)
-            words += more
-            if depth > DEEPEST or words > MOST_WORDS:
-                raise InputError(f"define-fun makes more than {DEEPEST} levels or {MOST_WORDS} words.")
-            conjunctions = _and(conjunctions, _disjunctive(expression, declared))
-        elif head == "define-fun" and len(command) == 5 and command[2] == [] and isinstance(command[1], str):
-            name = command[1]
-            taken = name in ("and", "or", "not", *defined) or _VARIABLE.fullmatch(name)
-            if taken or not re.match("[A-Za-z_]", name):
-                raise InputError(f"{_shown(command)}: a new name is needed, one that begins with a letter.")
-            defined[name] = _expanded(command[4], defined)
-        elif head in ("declare-const", "declare-fun") and len(command) == (3 if head == "declare-const" else 4):
-            match = _VARIABLE.fullmatch(command[1]) if isinstance(command[1], str) else None
-            if match is None or command[-1] != "Real" or command[2:-1] not in ([], [[]]):
-                raise InputError(f"{_shown(command)}: variables are X_0, X_1, ..., Y_0, Y_1, ..., of sort Real.")
-            declared[match[1]].add(int(match[2]))
-        elif head not in ("set-logic", "set-info", "check-sat", "exit"):
-            known = "declare-const, assert, and define-fun without arguments"
-            raise InputError(f"{_shown(command)} is not known; {known} of VNN-LIB version 1 are read.")
-    sizes = {}
+        match command:
+            case ["assert", formula]:
+                expression, depth, more = _expanded(formula, defined)
+                words += more
+                if depth > DEEPEST or words > MOST_WORDS:
+                    raise InputError(f"define-fun makes more than {DEEPEST} levels or {MOST_WORDS} words.")
+                conjunctions = _and(conjunctions, _disjunctive(expression, declared))
+            case ["define-fun", str(name), [], _, body]:
+                taken = name in ("and", "or", "not", *defined) or _VARIABLE.fullmatch(name)
+                if taken or not re.match("[A-Za-z_]", name):
+                    raise InputError(f"{_shown(command)}: a new name is needed, one that begins with a letter.")
+                defined[name] = _expanded(body, defined)
+            case ["declare-const", name, sort] | ["declare-fun", name, [], sort]:
+                variable = _VARIABLE.fullmatch(str(name))
+                if variable is None or sort != "Real":
+                    raise InputError(f"{_shown(command)}: variables are X_0, X_1, ..., Y_0, Y_1, ..., of sort Real.")
+                declared[variable[1]].add(int(variable[2]))
+            case ["set-logic" | "set-info" | "check-sat" | "exit", *_]:
+                pass
+            case _:
+                known = "declare-const, assert, and define-fun without arguments"
+                raise InputError(f"{_shown(command)} is not known; {known} of VNN-LIB version 1 are read.")
     for kind, numbers in declared.items():
-        sizes[kind] = len(numbers)
         if not numbers or numbers != set(range(len(numbers))):
             raise InputError(f"{len(numbers)} variables {kind} are declared, not {kind}_0, {kind}_1, ... without gaps.")
-    cases = (_case(atoms, sizes["X"], sizes["Y"]) for atoms in conjunctions)
-    return Property(tuple(case for case in cases if case is not None), sizes["X"], sizes["Y"])
+    sizes = (len(declared["X"]), len(declared["Y"]))
+    cases = (_case(atoms, *sizes) for atoms in conjunctions)
+    return Property(tuple(case for case in cases if case is not None), *sizes)
 
 
 # text to expressions ------------------------------------------------------------------------------
 
 
-def _commands(text: str) -> Iterator[list | str]:
+def _commands(text: str) -> Iterator[list]:
     """The expressions of the file one after the other, as nested lists of words."""
     stack: list[list] = []
     for line in re.split("[\r\n]", text):  # a comment ends with the line, and at no other character
@@ -184,18 +171,17 @@ def _commands(text: str) -> Iterator[list | str]:
                 stack.append([])
                 if len(stack) > DEEPEST:
                     raise InputError(f"brackets are nested more than {DEEPEST} deep.")
+            elif not stack:
+                bracket = "there is a closing bracket too many."
+                raise InputError(bracket if token == ")" else f"{token[:40]!r} stands outside brackets.")
             elif token == ")":
-                if not stack:
-                    raise InputError("there is a closing bracket too many.")
                 done = stack.pop()
                 if stack:
                     stack[-1].append(done)
                 else:
                     yield done
-            elif stack:
-                stack[-1].append(token)
             else:
-                raise InputError(f"{token[:40]!r} stands outside brackets.")
+                stack[-1].append(token)
     if stack:
         raise InputError(f"{len(stack)} brackets are not closed; the file may be truncated.")
 
@@ -241,10 +227,7 @@ def _disjunctive(expression: Any, declared: dict[str, set[int]], negated: bool =
     if head == "and" or (head == "or" and len(expression) > 1):
         parts = [_disjunctive(part, declared, negated) for part in expression[1:]]
         if (head == "and") != negated:
-            found: list[list[Constraint]] = [[]]
-            for part in parts:
-                found = _and(found, part)
-            return found
+            return reduce(_and, parts, [[]])
         joined = [atoms for part in parts for atoms in part]
         if len(joined) > MOST_CASES:
             raise InputError(f"more than {MOST_CASES} cases in one `or`.")
@@ -262,9 +245,9 @@ def _disjunctive(expression: Any, declared: dict[str, set[int]], negated: bool =
 
 def _difference(left: dict, right: dict, sign: int, strict: bool) -> Constraint:
     """sign (left - right) <= 0, or < 0."""
-    w = {v: sign * (left.get(v, Fraction()) - right.get(v, Fraction())) for v in {**left, **right} if v is not None}
-    limit = sign * (right.get(None, Fraction()) - left.get(None, Fraction()))
-    return Constraint({v: c for v, c in w.items() if c}, limit, strict)
+    weights = {v: sign * (left.get(v, 0) - right.get(v, 0)) for v in {None: 0, **left, **right}}
+    limit = Fraction(-weights.pop(None))
+    return Constraint({v: c for v, c in weights.items() if c}, limit, strict)
 
 
 def _linear(expression: Any, declared: dict[str, set[int]]) -> dict:
@@ -280,28 +263,28 @@ def _linear(expression: Any, declared: dict[str, set[int]]) -> dict:
     if head not in ("+", "-", "*", "/") or not arguments:
         raise InputError(f"{_shown(expression)}: expected a number, a variable, or +, -, *, / of them.")
     terms = [_linear(argument, declared) for argument in arguments]
+    if head == "*":
+        return reduce(partial(_times, expression), terms)
     if head == "/":
-        divisor = terms[1].get(None, Fraction()) if len(terms) == 2 and set(terms[1]) <= {None} else 0
+        divisor = terms[1].get(None) if len(terms) == 2 and set(terms[1]) == {None} else None
         if not divisor:
             raise InputError(f"{_shown(expression)}: expected (/ a b) with a number b other than 0.")
-        return {v: _short(c / divisor) for v, c in terms[0].items()}
-    if head == "*":
-        constants = [term for term in terms if set(term) <= {None}]
-        others = [term for term in terms if not set(term) <= {None}]
-        if len(others) > 1:
-            raise InputError(f"{_shown(expression)} is not linear.")
-        factor = Fraction(1)
-        for term in constants:
-            factor = _short(factor * term.get(None, Fraction()))
-        return {v: _short(factor * c) for v, c in (others[0] if others else {None: Fraction(1)}).items()}
-    total = dict(terms[0])
+        return _times(expression, terms[0], {None: 1 / divisor})
     sign = -1 if head == "-" else 1
-    if head == "-" and len(terms) == 1:
-        return {v: -c for v, c in total.items()}
-    for term in terms[1:]:
-        for v, c in term.items():
-            total[v] = _short(total.get(v, Fraction()) + sign * c)
+    if len(terms) == 1:
+        return {v: sign * c for v, c in terms[0].items()}
+    total = dict(terms[0])
+    for v, c in chain.from_iterable(term.items() for term in terms[1:]):
+        total[v] = _short(total.get(v, 0) + sign * c)
     return total
+
+
+def _times(expression: Any, left: dict, right: dict) -> dict:
+    """The product of linear expressions, of which one must be a number."""
+    number, other = (left, right) if set(left) == {None} else (right, left)
+    if set(number) != {None}:
+        raise InputError(f"{_shown(expression)} is not linear.")
+    return {v: _short(number[None] * c) for v, c in other.items()}
 
 
 def _short(value: Fraction) -> Fraction:
@@ -323,50 +306,42 @@ def _case(atoms: list[Constraint], inputs: int, outputs: int) -> Case | None:
     """The case of these constraints, or None if its box is empty."""
     lower: dict[int, Fraction] = {}
     upper: dict[int, Fraction] = {}
-    rows, limits = [], []
+    bounds, rows, limits = [], [], []
     for one in atoms:
-        w, d = one.weights, one.limit
-        kinds = {kind for kind, _ in w}
-        if not w:
-            if not one.holds({}):  # 0 <= d
-                return None
-        elif kinds == {"Y"}:
-            row, limit = _row(w, d, outputs)
+        kinds = {kind for kind, _ in one.weights}
+        if kinds == {"Y"}:
+            row, limit = _row(one, outputs)
             rows.append(row)
             limits.append(limit)
-        elif kinds == {"X"} and len(w) == 1:
-            (((_, i), c),) = w.items()
-            if c > 0:
-                upper[i] = min(upper.get(i, d / c), d / c)
-            else:
-                lower[i] = max(lower.get(i, d / c), d / c)
-        else:
+        elif kinds == {"X"} and len(one.weights) == 1:
+            (((_, i), c),) = one.weights.items()
+            known, tighter = (upper, min) if c > 0 else (lower, max)
+            known[i] = tighter(known.get(i, one.limit / c), one.limit / c)
+            bounds.append(one)
+        elif kinds:
             raise InputError("a constraint joins several inputs, or inputs and outputs; boxes of inputs are read.")
-    open_inputs = [i for i in range(inputs) if i not in lower or i not in upper]
-    if open_inputs:
-        raise InputError(f"X_{open_inputs[0]} has no {'upper' if open_inputs[0] in lower else 'lower'} bound.")
+        elif not one.holds({}):  # 0 <= limit
+            return None
+    for i in range(inputs):
+        if i not in lower or i not in upper:
+            raise InputError(f"X_{i} has no {'upper' if i in lower else 'lower'} bound.")
     middles = {"X": {i: ((lower[i] + upper[i]) / 2,) * 2 for i in range(inputs)}}
-    bounds = [one for one in atoms if one.weights and {kind for kind, _ in one.weights} == {"X"}]
     if not all(one.holds(middles) for one in bounds):
         return None
-    low = np.array([_below(lower[i]) for i in range(inputs)])
-    high = np.array([_above(upper[i]) for i in range(inputs)])
-    center = np.clip(low + (high - low) / 2, low, high)
-    radius = np.nextafter(np.maximum(high - center, center - low).max(), np.inf)
-    region = Ball(center, radius, INFINITY, low, high)
     box = tuple((lower[i], upper[i]) for i in range(inputs))
+    region = Ball.box(np.array([_below(low) for low, _ in box]), np.array([_above(high) for _, high in box]))
     return Case(tuple(atoms), box, region, np.array(rows).reshape(-1, outputs), np.array(limits))
 
 
-def _row(w: Mapping, d: Fraction, outputs: int) -> tuple[np.ndarray, float]:
-    """w'y <= d with whole numbers for coefficients, which float64 holds exactly, and d rounded up."""
-    scale = math.lcm(*(c.denominator for c in w.values()))
+def _row(one: Constraint, outputs: int) -> tuple[np.ndarray, float]:
+    """The constraint w'y <= d with whole numbers for coefficients, which float64 holds exactly, and d rounded up."""
+    scale = math.lcm(*(c.denominator for c in one.weights.values()))
     row = np.zeros(outputs)
-    for (_, i), c in w.items():
+    for (_, i), c in one.weights.items():
         if abs(c * scale) >= 2**53:
             raise InputError(f"the coefficients of a constraint on Y_{i} have too many digits for float64.")
         row[i] = int(c * scale)
-    return row, _above(d * scale)
+    return row, _above(one.limit * scale)
 
 
 def _below(value: Fraction) -> float:

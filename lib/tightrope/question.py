@@ -25,22 +25,11 @@ Stop = Callable[[], bool]
 class Question:
     """Which of the target labels can reach the score of `label` somewhere on the region?
 
-    Attributes
-    ----------
-    network, region
-        The network, and a region in its input units.
-    label
-        The true label y.
-    targets
-        The labels to decide, each once; "all" for all others than y. Left out they are the same, until the question is
-        answered: once an attack reaches one of them, the cascade does not go on for the others.
-    everything
-        Whether they were left out.
+    A NetworkError, RegionError or InputError names the argument that is wrong, and what to write instead.
 
-    Raises
-    ------
-    NetworkError, RegionError, InputError
-        With the argument that is wrong, and what to write instead.
+    The `region` is in the network's input units, `label` is the true label y. The `targets` are the labels to decide,
+    each once; "all" for all others than y. Left out (`everything`) they are the same, until the question is answered:
+    once an attack reaches one of them, the cascade does not go on for the others.
 
     Examples
     --------
@@ -105,25 +94,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a solve goes.
+    """How far a solve goes; an InputError names a number that makes no sense.
 
-    Attributes
-    ----------
-    tolerance
-        Its relative gap.
-    time
-        Seconds for one solve; None for as long as it takes.
-    seed
-        Of the attack and of whatever else is drawn at random.
-    stop
-        Asked between the iterations of a solve and before each target (Clarabel, SCS and MOSEK cannot be asked inside
-        a solve); True ends everything with a :class:`tightrope.errors.StoppedError`: for a question that nobody waits
-        for any more.
-
-    Raises
-    ------
-    InputError
-        If a number makes no sense.
+    `tolerance` is its relative gap, `time` seconds for one solve, None for as long as it takes; `seed` that of the
+    attack and of whatever else is drawn at random. `stop` is asked between the iterations of a solve and before each
+    target (Clarabel, SCS and MOSEK cannot be asked inside a solve); True ends everything with a
+    :class:`tightrope.errors.StoppedError`: for a question that nobody waits for any more.
     """
 
     tolerance: float = 1e-5

@@ -1,11 +1,10 @@
 """Networks by name: the papers' own, the small ones shipped in data/models, and files of the user."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,7 @@ def status(name: str) -> str:
     published, dataset = _published().get(name), dataset_of(name)
     if dataset and not datasets.on_this_machine(dataset):
         return "to fetch" if dataset in datasets.IDX_SETS else "to provide"
-    return "available" if published is None or published.available() else "to fetch"
+    return "available" if published is None or all(map(datasets.available, published.files)) else "to fetch"
 
 
 def available(name: str) -> bool:
@@ -139,14 +138,14 @@ def parse_normalisation(text: Normalisation | str | None) -> Normalisation | Non
 
 # the papers' networks -----------------------------------------------------------------------------
 
-_Format = Callable[["_Published", tuple[Path, ...]], MonDEQ | FeedForward]
+FORMATS = ("mondeq", "rows-times-weights", "state-dictionary", "normalising-state-dictionary")
 
 
 @dataclass(frozen=True)
 class _Published:
     """A network of a paper, as papers/<key>/networks.yaml describes it.
 
-    `files` are names in the registry of :mod:`tightrope.datasets`, and `format`, one of :data:`_FORMATS`, says what is
+    `files` are names in the registry of :mod:`tightrope.datasets`, and `format`, one of :data:`FORMATS`, says what is
     in them. A state dictionary does not hold `input_shape`, the (channels, height, width) of the images, and
     `convolutions`, the (stride, padding) of each; m is a monDEQ's constant of strong monotonicity. `known_as` is the
     SHA-256 by which rows know the network, if it is not that of its weights as they are computed now.
@@ -161,81 +160,51 @@ class _Published:
     m: float | None = None
     known_as: str = ""
 
-    def available(self) -> bool:
-        """Say whether its files are on this machine."""
-        return all(map(datasets.available, self.files))
-
     def read(self) -> MonDEQ | FeedForward:
         """Find its files and read the network."""
-        return _FORMATS[self.format](self, tuple(map(datasets.fetch, self.files)))
-
-
-def _rows_times_weights(_: _Published, files: tuple[Path, ...]) -> FeedForward:
-    """Read W1, b1, W2, b2 of a network that is written as ReLU(x W1 + b1) W2 + b2."""
-    W1, b1, W2, b2 = map(read_npy, files)
-    return FeedForward.dense((W1.T, W2.T), (b1, b2))
-
-
-def _normalising_state_dictionary(published: _Published, files: tuple[Path, ...]) -> FeedForward:
-    """Read a network whose first layer normalises (mean, sigma), and leave that layer out."""
-    arrays, expected = read_state_dict(files[0]), published.normalisation
-    parts = [arrays.pop(f"layers.0.{name}", np.array([np.nan])).ravel() for name in ("mean", "sigma")]
-    stated, wanted = np.concatenate(parts), np.concatenate([np.ravel(expected.mean), np.ravel(expected.std)])
-    # single precision
-    if stated.shape != wanted.shape or not np.allclose(stated, wanted, rtol=0, atol=1e-6):
-        raise CorruptDataError(f"{files[0]}: it normalises with mean and std {stated.tolist()}, not {expected}.")
-    return _from_arrays(published, arrays)
-
-
-def _from_arrays(published: _Published, arrays: Mapping[str, np.ndarray]) -> FeedForward:
-    shape, convolutions = published.input_shape, published.convolutions
-    return FeedForward.from_state_dict(arrays, input_shape=shape, convolutions=convolutions, activation="relu")
-
-
-#: What `format` may say in networks.yaml.
-_FORMATS: Mapping[str, _Format] = {
-    "mondeq": lambda published, files: load(files[0], published.m),
-    "rows-times-weights": _rows_times_weights,
-    "state-dictionary": lambda published, files: _from_arrays(published, read_state_dict(files[0])),
-    "normalising-state-dictionary": _normalising_state_dictionary,
-}
+        files = tuple(map(datasets.fetch, self.files))
+        if self.format == "mondeq":
+            return load(files[0], self.m)
+        if self.format == "rows-times-weights":  # ReLU(x W1 + b1) W2 + b2
+            W1, b1, W2, b2 = map(read_npy, files)
+            return FeedForward.dense((W1.T, W2.T), (b1, b2))
+        arrays = read_state_dict(files[0])
+        if self.format == "normalising-state-dictionary":  # the first layer normalises, and is left out
+            parts = [arrays.pop(f"layers.0.{name}", np.array([np.nan])).ravel() for name in ("mean", "sigma")]
+            wanted = np.concatenate([np.ravel(self.normalisation.mean), np.ravel(self.normalisation.std)])
+            stated = np.concatenate(parts)  # single precision
+            if stated.shape != wanted.shape or not np.allclose(stated, wanted, rtol=0, atol=1e-6):
+                said = f"it normalises with mean and std {stated.tolist()}, not {self.normalisation}."
+                raise CorruptDataError(f"{files[0]}: {said}")
+        return FeedForward.from_state_dict(
+            arrays, input_shape=self.input_shape, convolutions=self.convolutions, activation="relu"
+        )
 
 
 @cache
 def _published() -> Mapping[str, _Published]:
-    """Read papers/*/networks.yaml: the papers' networks by name, ``<paper>/<network>``."""
-    networks: dict[str, _Published] = {}
+    """Read papers/*/networks.yaml: the papers' networks by name, ``<paper>/<network>``.
+
+    A file is a list of groups: what networks share, and the file, or files, of each.
+    """
+    found: dict[str, _Published] = {}
     for source in sorted(paths.PAPERS.glob("*/networks.yaml")):
+        paper = source.parent.name
         try:
-            for group in yaml.safe_load(source.read_text(encoding="utf-8")):
-                networks |= _group(source.parent.name, **group)
+            for group in map(_fixed, yaml.safe_load(source.read_text(encoding="utf-8"))):
+                if group["format"] not in FORMATS:
+                    raise InputError(f"format {group['format']!r} is none of {', '.join(FORMATS)}")
+                group["normalisation"] = Normalisation(**group["normalisation"])
+                for name, files in group.pop("networks").items():
+                    files = (files,) if isinstance(files, str) else files
+                    found[f"{paper}/{name}"] = _Published(tuple(f"{paper}/{file}" for file in files), **group)
         except (yaml.YAMLError, TypeError, ValueError, KeyError) as error:
             raise CorruptDataError(f"{source}: expected a list of groups of networks, see zoo.py: {error}.") from error
-    return MappingProxyType(networks)
+    return found
 
 
-def _group(
-    paper: str,
-    networks: Mapping[str, str | list[str]],
-    format: str,
-    normalisation: Mapping[str, float | list[float]],
-    convolutions: Sequence[Sequence[int]] = (),
-    input_shape: Sequence[int] | None = None,
-    **values: Any,
-) -> dict[str, _Published]:
-    """Return the networks of one group: name and file, or files, of each, and what all of them share."""
-    if format not in _FORMATS:
-        raise InputError(f"format {format!r} is none of {', '.join(_FORMATS)}")
-    numbers = {key: tuple(v) if isinstance(v, list) else v for key, v in normalisation.items()}
-    shared: dict[str, Any] = {
-        "format": format,
-        "normalisation": Normalisation(**numbers),
-        "convolutions": tuple(map(tuple, convolutions)),
-        "input_shape": input_shape and tuple(input_shape),
-        **values,
-    }
-    listed = {name: [files] if isinstance(files, str) else files for name, files in networks.items()}
-    return {
-        f"{paper}/{name}": _Published(files=tuple(f"{paper}/{file}" for file in files), **shared)
-        for name, files in listed.items()
-    }
+def _fixed(value: Any) -> Any:
+    """What YAML holds, with tuples for lists."""
+    if isinstance(value, dict):
+        return {key: _fixed(part) for key, part in value.items()}
+    return tuple(map(_fixed, value)) if isinstance(value, list) else value

@@ -2,7 +2,7 @@
 
 from tightrope.training.architectures import ARCHITECTURES, Architecture
 from tightrope.training.certified import Configuration, Trained, train
-from tightrope.training.mondeq import train_mondeq
+from tightrope.training.plain import train_mondeq
 from tightrope.training.recipes import RECIPES, WITHOUT_RECIPE, Recipe, accuracy, train_zoo
 from tightrope.training.schedules import Schedule
 

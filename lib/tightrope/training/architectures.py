@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,16 +22,12 @@ _CONVOLUTION = re.compile(r"CONV\s+(\d+)\s+(\d+)x(\d+)\+(\d+)(?:\s+p(\d+))?")
 
 #: Table 5, and FC-SMALL of the tightness experiments. The padding of CONV shows in its published weights (FC 100 has
 #: 3136 = 16 x 14 x 14 inputs); that of CONV+ is 0 in the authors' code, as in the network of Gowal et al. that it is.
-ARCHITECTURES: Mapping[str, str] = MappingProxyType(
-    {
-        "FC": "FC 400, FC 200, FC 100, FC 100, FC 10",
-        "CONV": "CONV 16 4x4+2, FC 100, FC 10",
-        "CONV+": "CONV 16 4x4+2 p0, CONV 32 4x4+1 p0, FC 100, FC 10",
-        "FC-SMALL": "FC 100, FC 100, FC 10",
-    }
-)
-#: The padding of a convolution that states none.
-PADDING = 1
+ARCHITECTURES: Mapping[str, str] = {
+    "FC": "FC 400, FC 200, FC 100, FC 100, FC 10",
+    "CONV": "CONV 16 4x4+2, FC 100, FC 10",
+    "CONV+": "CONV 16 4x4+2 p0, CONV 32 4x4+1 p0, FC 100, FC 10",
+    "FC-SMALL": "FC 100, FC 100, FC 10",
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Architecture:
             if dense := _DENSE.fullmatch(part):
                 layers.append(Layer(int(dense[1])))
             elif (convolution := _CONVOLUTION.fullmatch(part)) and not (layers and layers[-1].kernel is None):
-                size, width, height, stride, padding = map(int, convolution.groups(default=str(PADDING)))
+                size, width, height, stride, padding = map(int, convolution.groups(default="1"))
                 layers.append(Layer(size, (height, width, stride, padding)))
             else:
                 raise InputError(
@@ -77,8 +72,7 @@ class Architecture:
                 )
         if layers[-1].kernel is not None or any(0 in (layer.size, *(layer.kernel or ())[:3]) for layer in layers):
             raise InputError(f"architecture {text!r}: sizes and strides must be positive, and the last layer an FC.")
-        channels, height, width = input_shape
-        found = cls(str(text), tuple(layers), (channels, height, width))
+        found = cls(str(text), tuple(layers), input_shape)
         found.sizes  # noqa: B018, refuses kernels that do not fit
         return found
 
@@ -106,9 +100,9 @@ class Architecture:
     @property
     def weights(self) -> list[tuple[int, ...]]:
         """Shape of each layer's weight: (outputs, inputs), or (filters, channels, height, width)."""
-        pairs = zip(self.layers, self.shapes, strict=False)
         return [
-            (layer.size, *((below[0], *layer.kernel[:2]) if layer.kernel else (prod(below),))) for layer, below in pairs
+            (layer.size, below[0], *layer.kernel[:2]) if layer.kernel else (layer.size, prod(below))
+            for layer, below in zip(self.layers, self.shapes, strict=False)
         ]
 
     @property

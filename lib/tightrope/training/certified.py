@@ -17,6 +17,7 @@ import torch
 
 from tightrope.datasets import Dataset, Normalisation
 from tightrope.errors import CorruptDataError, InputError, TrainingError, UnknownNameError
+from tightrope.files import replaced
 from tightrope.networks import FeedForward
 from tightrope.propagation.inputs import InputSet
 from tightrope.threads import one_torch_thread
@@ -86,19 +87,12 @@ def train(
     device: str | None = None,
     name: str = "",
 ) -> Trained:
-    """Train a network on the images of a data set.
+    """Train a network on the images of a data set; TrainingError if a loss is no number.
 
-    Parameters
-    ----------
-    checkpoint
-        A file that is written after each epoch, and from which an interrupted run continues; CorruptDataError if it is
-        another configuration's.
-    until
-        Stop after this many epochs (with a checkpoint: for now).
-    progress
-        Called with the number of the epoch, from 1, and its mean loss. A loss that is no number: TrainingError.
-    device
-        "cpu" or "cuda"; the GPU if there is one. Results are the same to the last bit on one device and version only.
+    The file `checkpoint` is written after each epoch, and an interrupted run continues from it (CorruptDataError if it
+    is another configuration's); `until` stops after this many epochs (with a checkpoint: for now). `progress` is called
+    with the number of the epoch, from 1, and its mean loss. The `device` is "cpu" or "cuda", the GPU if there is one;
+    results are the same to the last bit on one device and version only.
     """
     schedule, normalisation = configuration.schedule, data.normalisation
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -111,6 +105,7 @@ def train(
     images = torch.tensor(data.images, dtype=torch.float32, device=device)
     x = torch.tensor(normalisation.to_input(data.images), dtype=torch.float32, device=device)
     labels = torch.tensor(data.labels, device=device)
+    step = _tensor(normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
     last = schedule.epochs if until is None else min(until, schedule.epochs)
 
     def one_pass(epoch: int) -> float:
@@ -118,7 +113,7 @@ def train(
         generator = torch.Generator().manual_seed(_seed(configuration.seed, epoch))
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate_at(epoch)
-        weights, total = tensors[::2], 0.0
+        total, weights = 0.0, tensors[::2]
         batches = torch.randperm(len(x), generator=generator).split(configuration.batch_size)
         for number, rows in enumerate(batches):
             rows = rows.to(x.device)
@@ -128,11 +123,9 @@ def train(
                 pixels = augmented(pixels, architecture.input_shape, generator)
                 natural = boxes(pixels, 0.0, normalisation).lower
             inputs = boxes(pixels, schedule.epsilon_at(now), normalisation, configuration.clip)
-            step = _tensor(normalisation.steps_to_input(configuration.attack_step, x.shape[1]), x)
-            layers, attack = architecture.operators(tensors), (configuration.attack_steps, step, generator)
-            method, elision = configuration.method, configuration.elision
-            mixture = schedule.kappa_at(now), schedule.beta_at(now)
-            loss = training_loss(layers, natural, inputs, labels[rows], method, *mixture, elision, attack)
+            attack = (configuration.attack_steps, step, generator)
+            asked = (configuration.method, schedule.kappa_at(now), schedule.beta_at(now), configuration.elision, attack)
+            loss = training_loss(architecture.operators(tensors), natural, inputs, labels[rows], *asked)
             if configuration.l1:
                 loss = loss + configuration.l1 * sum(weight.abs().sum() for weight in weights)
             if configuration.l2:
@@ -153,7 +146,10 @@ def train(
     with one_torch_thread():
         for epoch in range(len(losses), last):
             losses.append(loss := one_pass(epoch))
-            _save(checkpoint, configuration, tensors, optimiser, losses)
+            if checkpoint is not None:
+                state = {"tensors": [t.detach().cpu() for t in tensors], "optimiser": optimiser.state_dict()}
+                with replaced(Path(checkpoint)) as partial:  # a killed run leaves the old file or the new one
+                    torch.save({"configuration": configuration.sha256(), **state, "losses": losses}, partial)
             if progress is not None:
                 progress(epoch + 1, loss)
     return Trained(architecture.network(tensors, name), configuration, tuple(losses))
@@ -187,28 +183,6 @@ def _tensor(value: float | np.ndarray, like: torch.Tensor) -> Any:
 def _seed(seed: int, epoch: int) -> int:
     """A seed for one epoch, far from those of other runs and epochs."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:7], "big")
-
-
-def _save(
-    checkpoint: Path | None,
-    configuration: Configuration,
-    tensors: list[torch.Tensor],
-    optimiser: torch.optim.Optimizer,
-    losses: list[float],
-) -> None:
-    if checkpoint is None:
-        return
-    checkpoint = Path(checkpoint)
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "configuration": configuration.sha256(),
-        "tensors": [tensor.detach().cpu() for tensor in tensors],
-        "optimiser": optimiser.state_dict(),
-        "losses": losses,
-    }
-    partial = checkpoint.with_name(checkpoint.name + ".part")
-    torch.save(content, partial)
-    partial.replace(checkpoint)  # a killed run leaves the old file or the new one
 
 
 def _resume(

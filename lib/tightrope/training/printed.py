@@ -7,7 +7,6 @@ that it is certified at, how it is trained, where its weights go; the checkpoint
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from tightrope import datasets
 from tightrope.errors import UnknownNameError
@@ -16,9 +15,9 @@ from tightrope.training.recipes import DIGITS_METHODS
 from tightrope.training.schedules import Schedule
 
 #: How a network was trained, by the last part of its name -> method of tightrope.training.
-METHODS: Mapping[str, str] = MappingProxyType(
-    {name: method for name, method in DIGITS_METHODS.items() if method not in ("natural", "pgd")}
-)
+METHODS: Mapping[str, str] = {
+    name: method for name, method in DIGITS_METHODS.items() if method not in ("natural", "pgd")
+}
 # Network, epsilon_test, training: epsilon_train, N_w, N_r, kappa_end, lambda, alpha, learning rates, elision.
 _TABLE_6 = """
 FC   0.1 box         0.2 10 100 0.5 5e-6 5e-4 milestones yes
@@ -69,10 +68,9 @@ def _mnist() -> dict[Key, Configuration]:
         schedule = Schedule(
             200, int(warm), int(ramp), epsilon, kappa_end=kappa, learning_rate=alpha, learning_rates=rates
         )
-        large = network == "CONV" and training in ("deepz", "crown")
-        found[network, float(test), training] = Configuration(
-            network, METHODS[training], schedule, 50 if large else 100, l1=l1, elision=elision == "yes"
-        )
+        size = 50 if network == "CONV" and training in ("deepz", "crown") else 100
+        one = Configuration(network, METHODS[training], schedule, size, l1=l1, elision=elision == "yes")
+        found[network, float(test), training] = one
     return found
 
 
@@ -113,9 +111,12 @@ def _cifar10() -> dict[Key, Configuration]:
 
 
 #: By data set, then network, epsilon_test and training.
-CONFIGURATIONS: Mapping[str, Mapping[Key, Configuration]] = MappingProxyType(
-    {"mnist": _mnist(), "fashionmnist": _mnist(), "svhn": _svhn(), "cifar10": _cifar10()}
-)
+CONFIGURATIONS: Mapping[str, Mapping[Key, Configuration]] = {
+    "mnist": _mnist(),
+    "fashionmnist": _mnist(),
+    "svhn": _svhn(),
+    "cifar10": _cifar10(),
+}
 
 
 def configuration(dataset: str, network: str, epsilon_test: float, training: str) -> Configuration:

@@ -21,9 +21,8 @@ from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.operators import Affine, DenseOperator, interval
 from tightrope.solvers.highs import LinearProgram
+from tightrope.verifiers.triangle import LOOSER as PROGRAMS
 
-#: Kinds, each with the looser relaxations whose stable neurons are stable.
-PROGRAMS = {"triangle": ("deepz", "crown"), "parallelogram": ("hbox_back",)}
 #: Distance by which columns are wider than they can be, so that no multiplier sits on their ends.
 WIDE = 1.0
 
@@ -67,13 +66,10 @@ def _stable(
     """Bounds of the last of these layers by looser relaxations on top of the given ones, without gradient."""
     with torch.no_grad():
         known = ([t.detach() for t in lower], [t.detach() for t in upper])
-        found = []
-        for name in PROGRAMS[kind]:
-            end = DenseOperator(torch.eye(layers[-1].outputs).to(inputs.lower), torch.zeros(1).to(inputs.lower))
-            one = bounds([*layers, end], inputs, name, hidden=known)
-            found.append((one.lower[-1], one.upper[-1]))
-        low = torch.stack([a for a, _ in found]).amax(0)
-        return low, torch.maximum(low, torch.stack([b for _, b in found]).amin(0))
+        end = DenseOperator(torch.eye(layers[-1].outputs).to(inputs.lower), torch.zeros(1).to(inputs.lower))
+        found = [bounds([*layers, end], inputs, name, hidden=known) for name in PROGRAMS[kind]]
+        low = torch.stack([one.lower[-1] for one in found]).amax(0)
+        return low, torch.maximum(low, torch.stack([one.upper[-1] for one in found]).amin(0))
 
 
 class _Programs:

@@ -8,17 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
 from tightrope import datasets, paths
 from tightrope.datasets import Dataset
 from tightrope.errors import InputError, UnknownNameError
+from tightrope.files import replace_text
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.training.certified import Configuration, train
-from tightrope.training.mondeq import train_mondeq
-from tightrope.training.relu import spheres, train_relu
+from tightrope.training.plain import spheres, train_mondeq, train_relu
 from tightrope.training.schedules import Schedule
 from tightrope.training.tightness import TABLE_3, TightnessNetwork
 
@@ -104,18 +103,16 @@ def _relu() -> Recipe:
 
 #: The end of the name of a network for digits -> how it is trained: as in Table 2 of jovanovic2022-paradox, with a
 #: natural and an adversarial training beside.
-DIGITS_METHODS: Mapping[str, str] = MappingProxyType(
-    {
-        "box": "box",
-        "hbox": "hbox",
-        "crown-ibp-r": "crown_ibp",
-        "deepz": "deepz",
-        "crown": "crown",
-        "crown-ibp": "crown_ibp_hybrid",
-        "natural": "natural",
-        "pgd": "pgd",
-    }
-)
+DIGITS_METHODS: Mapping[str, str] = {
+    "box": "box",
+    "hbox": "hbox",
+    "crown-ibp-r": "crown_ibp",
+    "deepz": "deepz",
+    "crown": "crown",
+    "crown-ibp": "crown_ibp_hybrid",
+    "natural": "natural",
+    "pgd": "pgd",
+}
 
 
 def digits_configuration(method: str) -> Configuration:
@@ -175,16 +172,14 @@ _ALL = (
     *map(_tightness, TABLE_3.values()),
 )
 #: All recipes by the name of their network.
-RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
 
 #: Files of data/models that no recipe makes, and why.
-WITHOUT_RECIPE: Mapping[str, str] = MappingProxyType(
-    {
-        "elsewhere/digits-mlp.pt": "stands for a network made without Tightrope; `train.py` beside it trains it",
-        "elsewhere/digits-cnn.onnx": "stands for a network made without Tightrope; `train.py` beside it trains it",
-        "elsewhere/digits-0.vnnlib": "a question about these two networks",
-    }
-)
+WITHOUT_RECIPE: Mapping[str, str] = {
+    "elsewhere/digits-mlp.pt": "stands for a network made without Tightrope; `train.py` beside it trains it",
+    "elsewhere/digits-cnn.onnx": "stands for a network made without Tightrope; `train.py` beside it trains it",
+    "elsewhere/digits-0.vnnlib": "a question about these two networks",
+}
 
 
 def train_zoo(
@@ -229,9 +224,6 @@ def train_zoo(
 def _renew(page: Path, name: str, row: str) -> None:
     """Put the line of a network in the place of its old one, or at the end."""
     lines = page.read_text(encoding="utf-8").splitlines() if page.is_file() else []
-    places = [i for i, line in enumerate(lines) if line.startswith(f"| `{name}` |")]
-    if places:
-        lines[places[0]] = row
-    else:
-        lines.append(row)
-    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    place = next((i for i, line in enumerate(lines) if line.startswith(f"| `{name}` |")), len(lines))
+    lines[place : place + 1] = [row]
+    replace_text(page, "\n".join(lines) + "\n")
