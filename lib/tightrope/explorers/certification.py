@@ -6,8 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from tightrope import attacks, datasets, zoo
-from tightrope.datasets import Dataset
+from tightrope import attacks, zoo
 from tightrope.errors import InputError
 from tightrope.explorers.explorer import Memo
 from tightrope.networks import FeedForward, MonDEQ
@@ -18,6 +17,7 @@ from tightrope.threads import one_blas_thread
 from tightrope.verifiers import robustness
 from tightrope.verifiers.ellipsoid import LIMITS, Ellipsoid, outer_ellipsoid
 from tightrope.verifiers.report import combined
+from tightrope.workbench.cases import dataset
 
 #: Inputs up to which the cascade decides all labels in about a second.
 SMALL = 100
@@ -26,20 +26,20 @@ TRUE, CLOSEST = -1, -2  # labels of the ellipse that depend on the image
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What is known of one image and region so far.
+    """What is known of one image and region so far, of p0 pixels and K labels.
 
     Attributes
     ----------
-    image : int
-    pixels : (p0,)
-    shape : (height, width)
-    label, predicted : int
-        The true label y, and the network's at the image.
-    nominal : (K,)
-        F_k - F_y at the image.
-    attack : Attack or None
+    image, pixels, shape
+        Its number, counted from 0, its (p0,) pixels, and (height, width).
+    label : int
+        The true label y.
+    scores, cloud, attack_scores : (K,), (n, K), (K,) or None
+        Outputs at the image, at random points of the region and at the attack.
+    pair : (int, int)
+        The labels that the ellipse is projected onto.
+    attack, attack_pixels : Attack and (p0,), or None
         The clearest point with another label.
-    attack_pixels : (p0,) or None
     attack_margin : (K,)
         The largest F_k - F_y that was found in the region; nan where nothing was looked for.
     decisions : mapping from label to LabelDecision
@@ -47,11 +47,6 @@ class Answer:
         Proven bounds of F_k - F_y by a zonotope fixpoint (monDEQs, balls): there at once, looser than a relaxation's.
     to_the_sign : bool
         Whether the decisions' solves stop once the sign is known.
-    ellipsoid : Ellipsoid or None
-    pair : (int, int)
-        The labels that the ellipse is projected onto.
-    scores, cloud, attack_scores : (K,), (n, K), (K,) or None
-        Outputs at the image, at random points of the region and at the attack.
     open : str
         What is still being computed; empty when nothing is.
     note : str
@@ -60,12 +55,9 @@ class Answer:
 
     image: int
     region: Ball
-    epsilon_pixel: float
     pixels: np.ndarray
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     label: int
-    predicted: int
-    nominal: np.ndarray
     scores: np.ndarray
     pair: tuple[int, int]
     attack: attacks.Attack | None = None
@@ -81,9 +73,19 @@ class Answer:
     note: str = ""
 
     @property
+    def nominal(self) -> np.ndarray:
+        """F_k - F_y at the image, (K,)."""
+        return self.scores - self.scores[self.label]
+
+    @property
+    def predicted(self) -> int:
+        """The network's label at the image."""
+        return int(np.argmax(self.scores))
+
+    @property
     def targets(self) -> list[int]:
         """All labels but the true one."""
-        return [k for k in range(len(self.nominal)) if k != self.label]
+        return [k for k in range(len(self.scores)) if k != self.label]
 
     @property
     def verdict(self) -> Verdict | None:
@@ -170,21 +172,10 @@ def mondeq(name: str) -> zoo.Entry:
     return found
 
 
-@cache
-def images(name: str) -> Dataset:
-    """The test images of a data set."""
-    return datasets.load(name)
-
-
 class Certification:
     """Answers to states of an explorer; each part of an answer is solved once and kept.
 
-    Parameters
-    ----------
-    seed
-        Of the attack and of the sampled outputs.
-    time_limit
-        Seconds for one solve.
+    The seed is that of the attack and of the sampled outputs, the time limit in seconds for one solve.
     """
 
     def __init__(self, seed: int = 0, time_limit: float = 20.0):
@@ -220,27 +211,14 @@ class Certification:
 
     def _question(self, state: Mapping) -> Answer:
         found = entry(state["network"])
-        data, index = images(found.dataset), state["image"]
+        data, index = dataset(found.dataset), state["image"]
         pixels, label = data.image(index), data.label(index)
         region = pixel_ball(pixels, state["norm"], state["epsilon_pixel"], found.normalisation, state["clip"])
         scores = found.network.logits(region.center)
-        nominal = scores - scores[label]
-        others = [k for k in np.argsort(-nominal) if k != label]
-        named = {TRUE: label, CLOSEST: int(others[0])}
-        i, j = state.get("i", TRUE), state.get("j", CLOSEST)
-        pair = (named.get(i, i), named.get(j, j))
-        return Answer(
-            index,
-            region,
-            float(state["epsilon_pixel"]),
-            pixels,
-            tuple(data.shape),
-            label,
-            int(np.argmax(scores)),
-            nominal,
-            scores,
-            pair,
-        )
+        closest = next(int(k) for k in np.argsort(scores[label] - scores) if k != label)
+        asked = (state.get("i", TRUE), state.get("j", CLOSEST))
+        i, j = ({TRUE: label, CLOSEST: closest}.get(k, k) for k in asked)
+        return Answer(index, region, pixels, tuple(data.shape), label, scores, (i, j))
 
     def _attacked(self, answer: Answer, question: tuple, network) -> Answer:
         def search():
@@ -261,14 +239,11 @@ class Certification:
 
         def solve():
             options = {"targets": batch, "method": method, "order": order, "attack": False}
-            limits = self._limits(stop)
+            limits = Limits(time=self.time_limit, seed=self.seed, stop=stop)
             return robustness.certify(network, answer.region, answer.label, limits=limits, **options)
 
         report = self._parts.of(("decide", question, method, order, tuple(batch)), solve)
         return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})
-
-    def _limits(self, stop: Stop | None) -> Limits:
-        return Limits(time=self.time_limit, seed=self.seed, stop=stop)
 
     def _enclosed(self, answer: Answer, question: tuple, network, stop) -> Answer:
         if isinstance(network, FeedForward):
@@ -277,12 +252,8 @@ class Certification:
             if sum(network.sizes[1:-1]) > LARGEST_SDP:
                 return replace(answer, note=f"it is for networks of at most {LARGEST_SDP} hidden neurons")
             network = network.to_mondeq()
-        limits = replace(self._limits(stop), tolerance=LIMITS.tolerance)
-
-        def solve():
-            return outer_ellipsoid(network, answer.region, limits=limits)
-
-        report = self._parts.of(("ellipsoid", question), solve)
+        limits = Limits(LIMITS.tolerance, time=self.time_limit, seed=self.seed, stop=stop)
+        report = self._parts.of(("ellipsoid", question), lambda: outer_ellipsoid(network, answer.region, limits=limits))
         note = "" if report.ellipsoid is not None else str(report.solve.status)
         return replace(answer, ellipsoid=report.ellipsoid, note=note)
 
@@ -302,13 +273,12 @@ def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
     method, region = state["method"], answer.region
     if method == "cascade":  # as in certify: what an attack reaches is decided
         targets = [k for k in targets if answer.verdict_of(k) is not Verdict.FALSIFIED]
-    if not targets:
-        return []
-    plain = state.get("order", "1") == "1"
-    if method not in robustness.methods():  # linear bounds of layers serve all labels
-        return [targets]
-    if method == "cascade" and plain and region.size <= SMALL:
-        return [targets]
-    if method == "cascade" and plain:
-        return [part for part in (targets[:1], targets[1:]) if part]
-    return [[k] for k in targets]
+    plain = method == "cascade" and state.get("order", "1") == "1"
+    together = method not in robustness.methods()  # linear bounds of layers serve all labels
+    if together or (plain and region.size <= SMALL):
+        parts = [targets]
+    elif plain:
+        parts = [targets[:1], targets[1:]]
+    else:
+        parts = [[k] for k in targets]
+    return [part for part in parts if part]

@@ -16,6 +16,7 @@ from tightrope.explorers.controls import (
     number_slider,
     page,
     radius_slider,
+    still_open,
 )
 from tightrope.explorers.explorer import Explorer, View
 from tightrope.figures.drawing import CERTIFIED
@@ -79,18 +80,8 @@ def certify(
     """
     i, j = (default if label is None else label for label, default in zip(labels, (TRUE, CLOSEST), strict=True))
     controls = [name for name in controls if name != "network" or isinstance(network, str)]
-    fixed = dict(
-        network=network,
-        image=int(image),
-        norm=_norm(norm),
-        epsilon_pixel=float(epsilon_pixel),
-        clip=bool(clip),
-        method=method,
-        order=str(order),
-        ellipse=bool(ellipse),
-        i=i,
-        j=j,
-    )
+    fixed = _region(network, image, norm, epsilon_pixel, clip)
+    fixed |= dict(method=method, order=str(order), ellipse=bool(ellipse), i=i, j=j)
     certification = Certification(seed, time_limit)
     return _explorer("certificate", fixed, controls, certification, certificate_view, background)
 
@@ -107,20 +98,14 @@ def attack(
     background: bool = True,
 ) -> Explorer:
     """Explore targeted attacks on one image; the parameters are those of :func:`certify`."""
-    fixed = dict(
-        network=network,
-        image=int(image),
-        norm=_norm(norm),
-        epsilon_pixel=float(epsilon_pixel),
-        clip=bool(clip),
-        method=None,
-    )
+    fixed = _region(network, image, norm, epsilon_pixel, clip) | {"method": None}
     return _explorer("attack", fixed, controls, Certification(seed), attack_view, background)
 
 
-def _norm(norm: object) -> str:
-    q = parse_norm(norm)
-    return "inf" if q == float("inf") else f"{q:g}"
+def _region(network: object, image: int, norm: object, epsilon_pixel: float, clip: bool) -> dict:
+    """What is asked about, as the controls have it."""
+    ball = dict(norm=f"{parse_norm(norm):g}", epsilon_pixel=float(epsilon_pixel), clip=bool(clip))
+    return dict(network=network, image=int(image), **ball)
 
 
 def _methods(network: object, controls: Iterable[str]) -> tuple[str, ...]:
@@ -171,14 +156,9 @@ def certificate_view(answer: Answer) -> View:
     )
     table = Table(*label_table(known))
     facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
-    lines = [facts, _ellipse_line(answer)]
-    if answer.open:
-        lines.append(f"still open: {answer.open}")
-    return View(
-        drawing._repr_png_(),
-        page(_WORDS[answer.verdict], lines, table, COLOURS.get(answer.verdict, OTHER)),
-        f"{facts}: {_short(answer)}",
-    )
+    lines = [facts, _ellipse_line(answer), still_open(answer)]
+    text = page(_WORDS[answer.verdict], lines, table, COLOURS.get(answer.verdict, OTHER))
+    return View(drawing._repr_png_(), text, f"{facts}: {_short(answer)}")
 
 
 def attack_view(answer: Answer) -> View:
@@ -194,10 +174,8 @@ def attack_view(answer: Answer) -> View:
     columns, rows = label_table(answer.decision(k) for k in answer.targets)
     table = Table(columns[:3], [line[:3] for line in rows])
     facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
-    if answer.attack is None:
-        found = "no attack found (this proves nothing)"
-    else:
-        found = f"attack found, label {answer.attack.label}"
+    attack = answer.attack
+    found = "no attack found (this proves nothing)" if attack is None else f"attack found, label {attack.label}"
     return View(drawing._repr_png_(), page(found, [facts], table), f"{facts}: {found}")
 
 

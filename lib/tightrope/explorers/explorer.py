@@ -16,7 +16,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
+from inspect import Parameter, Signature, signature
+from numbers import Real
 from typing import Any
 
 import ipywidgets as W
@@ -182,7 +184,10 @@ class Explorer:
         names = set(wanted)
         moved = {name: make(fixed[name]) for name, make in makers.items() if name in names}
         options = {name: lambda state, of=of: of({**fixed, **state}) for name, of in (follow or {}).items()}
-        asked = partial(_asked_of, stages, fixed)
+
+        def asked(state: dict, stop: Callable[[], bool]) -> Iterable[object]:
+            return stages({**fixed, **state}, stop)
+
         return cls(title, moved, asked, render, follow=options, background=background)
 
     @property
@@ -403,8 +408,59 @@ class Explorer:
             (part.add_class if old else part.remove_class)("tightrope-old")
 
 
-def _asked_of(stages: Callable, fixed: Mapping, state: Mapping, stop: Callable[[], bool]) -> Iterable[object]:
-    return stages({**fixed, **state}, stop)
+def explores(
+    title: str,
+    render: Callable[[Any], View],
+    *,
+    follow: Mapping[str, Callable[[dict], Iterable]] | None = None,
+    unused: Callable[[Mapping], Iterable[str]] = lambda values: (),
+    **makers: Callable[[Any], W.Widget],
+) -> Callable[[Callable[..., Iterable[object]]], Callable[..., Explorer]]:
+    """Turn a function of parameters and `stop`, which yields answers, into one that returns an :class:`Explorer`.
+
+    This one takes the parameters but `stop`, and by name `controls`, which of them can be moved (all that have a
+    maker), and `background`. A number that is given becomes an int, float, bool or text, as the default is.
+
+    Parameters
+    ----------
+    title, render, follow
+        Of the explorer.
+    unused
+        Values by name -> the parameters that mean nothing beside them, which get no control.
+    makers
+        Parameter -> a control for a value, in the order of the page.
+    """
+
+    def decorate(stages: Callable[..., Iterable[object]]) -> Callable[..., Explorer]:
+        asked = [one for name, one in signature(stages).parameters.items() if name != "stop"]
+        more = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=value)
+            for name, value in (("controls", tuple(makers)), ("background", True))
+        ]
+        shown = Signature([*asked, *more], return_annotation=Explorer)
+
+        @wraps(stages)
+        def explorer(*values: object, **named: object) -> Explorer:
+            given = shown.bind(*values, **named)
+            given.apply_defaults()
+            fixed = {one.name: _like(one.default, given.arguments[one.name]) for one in asked}
+            wanted = set(given.arguments["controls"]) - set(unused(fixed))
+            background = given.arguments["background"]
+            return Explorer.around(
+                fixed, makers, wanted, title, lambda state, stop: stages(**state, stop=stop), render, background, follow
+            )
+
+        vars(explorer)["__signature__"] = shown  # what help() and Shift-Tab show
+        return explorer
+
+    return decorate
+
+
+def _like(default: object, value: object) -> object:
+    """Return a number as the type of a default value; 2.0 is the text "2"."""
+    if not isinstance(value, Real) or default is None:
+        return value
+    return f"{value:g}" if isinstance(default, str) else type(default)(value)
 
 
 def _progress(answer: object) -> str:

@@ -1,17 +1,17 @@
 """Explorer of gradient ascent on bounds: Figures 5 and 6 for any network, relaxation and steps."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tightrope.explorers.controls import choice, number_slider, page, real_slider
-from tightrope.explorers.explorer import Explorer, View
+from tightrope.explorers.explorer import View, explores
 from tightrope.outward import at_least
 from tightrope.propagation.ascent import Steps
+from tightrope.question import Stop
 from tightrope.results.jovanovic2022_paradox.common import TITLES
 from tightrope.results.jovanovic2022_paradox.landscapes import POINTS, Ascents, draw_landscape
 from tightrope.workbench.tables import Table
 
-CONTROLS = ("seed", "method", "rate", "count")
 METHODS = ("hbox", "crown_ibp", "deepz", "crown")
 DECAY = 0.99
 
@@ -21,48 +21,7 @@ class Climbed:
     """The paths and landscapes of one network; no landscape where its output does not depend on the first layer."""
 
     seed: int
-    method: str
     landscape: Mapping | None
-
-
-def ascents(
-    seed: int = 0,
-    method: str = "crown",
-    rate: float = 0.02,
-    count: int = 20,
-    *,
-    controls: Iterable[str] = CONTROLS,
-    background: bool = True,
-) -> Explorer:
-    """Explore gradient ascent on the bound of one relaxation, Box beside it, on one random network.
-
-    Parameters
-    ----------
-    seed
-        Of the network.
-    method
-        hbox, crown_ibp, deepz or crown.
-    rate, count
-        The first step's rate and the number of steps.
-    controls
-        Which of these can be moved.
-    """
-    fixed = dict(seed=int(seed), method=method, rate=float(rate), count=int(count))
-    makers = {
-        "seed": lambda v: number_slider(v, 199, "seed"),
-        "method": lambda v: choice(v, [(TITLES[m], m) for m in METHODS], "relaxation"),
-        "rate": lambda v: real_slider(v, 0.001, 0.03, 0.001, "rate"),
-        "count": lambda v: number_slider(v, 100, "steps"),
-    }
-    return Explorer.around(
-        fixed, makers, controls, "ascent", lambda state, stop: _stages(state), climb_view, background
-    )
-
-
-def _stages(state: Mapping) -> Iterator[Climbed]:
-    steps = Steps(state["rate"], DECAY, max(1, state["count"]))
-    found = Ascents(state["method"], steps, state["seed"])
-    yield Climbed(state["seed"], state["method"], None if found.flat else found.landscape(POINTS))
 
 
 def climb_view(answer: Climbed) -> View:
@@ -80,3 +39,29 @@ def climb_view(answer: Climbed) -> View:
     head = ("relaxation", *ends, "delta at the end", "jumps")
     table = Table(head, tuple(lines), bounds=dict.fromkeys(ends, "lower"))
     return View(draw_landscape(answer.landscape)._repr_png_(), page(text, [], table), text)
+
+
+@explores(
+    "ascent",
+    climb_view,
+    seed=lambda v: number_slider(v, 199, "seed"),
+    method=lambda v: choice(v, [(TITLES[m], m) for m in METHODS], "relaxation"),
+    rate=lambda v: real_slider(v, 0.001, 0.03, 0.001, "rate"),
+    count=lambda v: number_slider(v, 100, "steps"),
+)
+def ascents(
+    seed: int = 0, method: str = "crown", rate: float = 0.02, count: int = 20, *, stop: Stop
+) -> Iterator[Climbed]:
+    """Explore gradient ascent on the bound of one relaxation, Box beside it, on one random network.
+
+    Parameters
+    ----------
+    seed
+        Of the network.
+    method
+        hbox, crown_ibp, deepz or crown.
+    rate, count
+        The first step's rate and the number of steps.
+    """
+    found = Ascents(method, Steps(rate, DECAY, max(1, count)), seed)
+    yield Climbed(seed, None if found.flat else found.landscape(POINTS))

@@ -1,19 +1,20 @@
 """Explorer of the printed training configurations: what changes from epoch to epoch."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.explorers.controls import choice, page
-from tightrope.explorers.explorer import Explorer, View
+from tightrope.explorers.explorer import View, explores
+from tightrope.question import Stop
 from tightrope.results.jovanovic2022_paradox.common import TRAININGS
 from tightrope.training import Configuration
 from tightrope.training.printed import CONFIGURATIONS, configuration
 from tightrope.workbench.tables import Table
 
-CONTROLS = ("dataset", "network", "training")
+_NETWORKS = sorted({(name, radius) for known in CONFIGURATIONS.values() for name, radius, _ in known})
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,44 +23,6 @@ class Course:
 
     name: str
     configuration: Configuration
-
-
-def schedules(
-    dataset: str = "mnist",
-    network: tuple[str, float] = ("FC", 0.3),
-    training: str = "box",
-    *,
-    controls: Iterable[str] = CONTROLS,
-    background: bool = True,
-) -> Explorer:
-    """Explore radius, weight of the natural loss and learning rate of the paper's trainings.
-
-    Parameters
-    ----------
-    dataset, training
-        As in :func:`tightrope.training.printed.configuration`.
-    network
-        Its name and the radius that it is certified at, in pixel units.
-    controls
-        Which of these can be moved.
-    """
-    fixed = dict(dataset=dataset, network=(str(network[0]), float(network[1])), training=training)
-    configuration(dataset, *fixed["network"], training)  # an unknown name is refused here
-    networks = sorted({(n, radius) for known in CONFIGURATIONS.values() for n, radius, _ in known})
-    makers = {
-        "dataset": lambda v: choice(v, CONFIGURATIONS, "data set"),
-        "network": lambda v: choice(v, [(f"{n}, {radius:.4g}", (n, radius)) for n, radius in networks], "network"),
-        "training": lambda v: choice(v, [(words, name) for name, words in TRAININGS.items()], "trained with"),
-    }
-    return Explorer.around(
-        fixed, makers, controls, "training", lambda state, stop: _stages(state), course_view, background
-    )
-
-
-def _stages(state: Mapping) -> Iterator[Course]:
-    (network, radius), training = state["network"], state["training"]
-    found = configuration(state["dataset"], network, radius, training)
-    yield Course(f"{state['dataset']}, {network}, {radius:.4g}, {TRAININGS[training]}", found)
 
 
 def course_view(answer: Course) -> View:
@@ -83,3 +46,27 @@ def course_view(answer: Course) -> View:
     )
     text = f"{answer.name}: " + ", ".join(f"{name} {value}" for name, value in facts)
     return View(png, page(answer.name, [], Table(("setting", "value"), facts)), text)
+
+
+@explores(
+    "training",
+    course_view,
+    dataset=lambda v: choice(v, CONFIGURATIONS, "data set"),
+    network=lambda v: choice(v, [(f"{name}, {radius:.4g}", (name, radius)) for name, radius in _NETWORKS], "network"),
+    training=lambda v: choice(v, [(words, name) for name, words in TRAININGS.items()], "trained with"),
+)
+def schedules(
+    dataset: str = "mnist", network: tuple[str, float] = ("FC", 0.3), training: str = "box", *, stop: Stop
+) -> Iterator[Course]:
+    """Explore radius, weight of the natural loss and learning rate of the paper's trainings.
+
+    Parameters
+    ----------
+    dataset, training
+        As in :func:`tightrope.training.printed.configuration`.
+    network
+        Its name and the radius that it is certified at, in pixel units.
+    """
+    name, radius = network
+    found = configuration(dataset, name, radius, training)
+    yield Course(f"{dataset}, {name}, {radius:.4g}, {TRAININGS[training]}", found)
