@@ -129,29 +129,26 @@ class Store:
         A proof in the outcome becomes a file and its SHA-256.
         """
         self._changing()
-        key = case_key(case)
+        key, now = case_key(case), datetime.now(UTC).isoformat(timespec="seconds")
         outcome = certificates.kept(case, outcome, key)
-        row = {**case, **outcome, "versions": dict(by or versions()), "created": _now(), "key": key}
+        row = {**case, **outcome, "versions": dict(by or versions()), "created": now, "key": key}
         self._write(row, code_fingerprint())
         return json.loads(_json(row, sort=False))  # what a reader will see
 
     def add_certificate(self, row: Mapping, sha256: str) -> dict:
         """Write a row again with the SHA-256 of its certificate, and return it."""
         self._changing()
-        last = ("versions", "created", "key")
-        new = {name: value for name, value in row.items() if name not in last} | {certificates.COLUMN: sha256}
-        new |= {name: row[name] for name in last}
+        last = {name: row[name] for name in ("versions", "created", "key")}
+        first = {name: value for name, value in row.items() if name not in last}
+        new = {**first, certificates.COLUMN: sha256, **last}
         self._write(new, code_fingerprint())
         return new
 
     def rows(self, result: str, profile: str, paper: str | None = None) -> list[dict]:
         """Return the rows of one result and profile, sorted by case; committed ones fill the gaps."""
         self.import_csv(result, profile, paper)
-        found = self._execute(
-            "select row, code from rows where result = ? and profile = ? and (? is null or paper = ?)",
-            (result, profile, paper, paper),
-        )
-        return sort_rows(json.loads(row) for row, code in found if self._current(profile, code))
+        found = self._kept(result, profile, paper)
+        return sort_rows(json.loads(row) for _, row, code in found if self._current(profile, code))
 
     def missing(self, cases: Iterable[Mapping]) -> list[Mapping]:
         """Return the cases that have no row."""
@@ -191,35 +188,24 @@ class Store:
         """
         if profile not in KEPT_PROFILES:
             return 0
-        new, committed = [], set()
-        for path in sorted(self.folder.glob(f"{paper or '*'}/{result}.{profile}.csv")):
-            for row in _committed(path):
-                committed.add(row["key"])
-                found = self._execute("select row from rows where key = ?", (row["key"],))
-                if not found or _has_new_certificate(row, found[0][0]):
-                    new.append(row)
-        imported = self._execute(
-            "select key from rows where code = ? and result = ? and profile = ? and (? is null or paper = ?)",
-            (IMPORTED, result, profile, paper, paper),
-        )
-        gone = [key for (key,) in imported if key not in committed]
+        sources = sorted(self.folder.glob(f"{paper or '*'}/{result}.{profile}.csv"))
+        committed = {row["key"]: row for path in sources for row in _committed(path)}
+        kept = {key: (row, code) for key, row, code in self._kept(result, profile, paper)}
+        new = [row for key, row in committed.items() if key not in kept or _has_new_certificate(row, kept[key][0])]
+        gone = [key for key, (_, code) in kept.items() if code == IMPORTED and key not in committed]
         if new or gone:
-            with self._at_once():
+            # All writes or none; the disk is waited for once, and not for each row.
+            with _database(self.path), self._connection:
+                self._connection.execute("begin immediate")
                 for row in new:
                     self._write(row, IMPORTED)
                 self._delete(gone)
         return len(new)
 
-    @contextmanager
-    def _at_once(self) -> Iterator[None]:
-        """All writes or none; the disk is waited for once, and not for each row."""
-        self._execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            self._execute("rollback")
-            raise
-        self._execute("commit")
+    def _kept(self, result: str, profile: str, paper: str | None) -> list[tuple]:
+        """Key, row as JSON and code."""
+        where = "result = ? and profile = ? and (? is null or paper = ?)"
+        return self._execute(f"select key, row, code from rows where {where}", (result, profile, paper, paper))
 
     def _execute(self, statement: str, values: tuple = ()) -> list[tuple]:
         with _database(self.path):
@@ -318,13 +304,13 @@ def to_csv(rows: Iterable[Mapping]) -> str:
 
 def from_csv(text: str, source: str = "CSV text") -> list[dict]:
     """Read what :func:`to_csv` wrote: the same values and types."""
-    lines = list(csv.reader(io.StringIO(text)))
-    if not lines or "result" not in lines[0]:
+    header, *lines = list(csv.reader(io.StringIO(text))) or [[]]
+    if "result" not in header:
         raise CorruptDataError(f"{source}: the first line is not a header of rows")
-    wrong = [number for number, line in enumerate(lines, 1) if len(line) != len(lines[0])]
-    if wrong:
-        raise CorruptDataError(f"{source}: line {wrong[0]} has another number of columns than the header")
-    return [{name: _value(cell) for name, cell in zip(lines[0], line, strict=True)} for line in lines[1:]]
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(header):
+            raise CorruptDataError(f"{source}: line {number} has another number of columns than the header")
+    return [{name: _value(cell) for name, cell in zip(header, line, strict=True)} for line in lines]
 
 
 def _cell(value: object) -> str:
@@ -356,12 +342,6 @@ def _plain(value: object) -> object:
 
 
 def _order(value: object) -> tuple:
-    if isinstance(value, bool) or value is None:
-        return (0, int(bool(value)), "")
-    if isinstance(value, (int, float)):
-        return (0, value, "")
+    if value is None or isinstance(value, (int, float)):
+        return (0, value or 0, "")
     return (1, 0, value if isinstance(value, str) else _json(value))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
