@@ -1,6 +1,7 @@
 """Explorer of the convex relaxations of activations and pooling, between bounds that the reader moves."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 from tightrope import figures
 from tightrope.errors import InputError
@@ -19,13 +20,13 @@ def envelopes_view(answer: Solved) -> View:
     return View(png, page(f"optimal convex relaxations, {ends}", [], answer.checks), f"{ends}: area {areas}")
 
 
-@explores(
-    "envelopes",
-    envelopes_view,
-    lower=lambda v: real_slider(v, -4.0, 3.0, 0.1, "l"),
-    upper=lambda v: real_slider(v, -3.0, 4.0, 0.1, "u"),
-)
-def envelopes(lower: float = -2.0, upper: float = 1.5, *, stop: Stop) -> Iterator[Solved]:
+@explores("envelopes", envelopes_view)
+def envelopes(
+    lower: Annotated[float, lambda value: real_slider(value, -4.0, 3.0, 0.1, "l")] = -2.0,
+    upper: Annotated[float, lambda value: real_slider(value, -3.0, 4.0, 0.1, "u")] = 1.5,
+    *,
+    stop: Stop,
+) -> Iterator[Solved]:
     """Explore the optimal relaxation of each function of Figure 2 of salman2019-barrier on [lower, upper].
 
     Parameters

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Annotated
 
 import numpy as np
 
@@ -11,13 +12,14 @@ from tightrope.explorers.certification import mondeq
 from tightrope.explorers.certify import COLOURS
 from tightrope.explorers.controls import (
     OTHER,
-    clip_check,
+    Clip,
+    ImageNumber,
+    NormName,
+    Radius,
     mondeq_choice,
-    norm_choice,
     norm_name,
     number_slider,
     page,
-    radius_slider,
     still_open,
 )
 from tightrope.explorers.explorer import View, explores
@@ -84,23 +86,14 @@ def _plane(answer: Orders) -> Mapping | None:
     return {"axes": axes, "margin": scores[..., 1 - label] - scores[..., label], "inside": distance - region.radius}
 
 
-@explores(
-    "orders",
-    orders_view,
-    network=lambda v: mondeq_choice(v, (PLANE,)),
-    image=lambda v: number_slider(v, 99, "image"),
-    label=lambda v: number_slider(v, 9, "label k"),
-    norm=norm_choice,
-    epsilon_pixel=radius_slider,
-    clip=clip_check,
-)
+@explores("orders", orders_view)
 def orders(
-    network: str = "digits/mondeq-16",
-    image: int = 4,
-    label: int = 8,
-    norm: object = "inf",
-    epsilon_pixel: float = 0.12,
-    clip: bool = False,
+    network: Annotated[str, lambda value: mondeq_choice(value, (PLANE,))] = "digits/mondeq-16",
+    image: ImageNumber = 4,
+    label: Annotated[int, lambda value: number_slider(value, 9, "label k")] = 8,
+    norm: NormName = "inf",
+    epsilon_pixel: Radius = 0.12,
+    clip: Clip = False,
     *,
     stop: Stop,
 ) -> Iterator[Orders]:

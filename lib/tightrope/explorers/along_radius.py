@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from ipywidgets import Dropdown
 
 from tightrope import figures, zoo
-from tightrope.explorers.controls import choice, number_slider, page, radius_slider
+from tightrope.explorers.controls import Radius, choice, number_slider, page
 from tightrope.explorers.explorer import View, explores
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
@@ -80,15 +81,13 @@ def _choice(name: str) -> Dropdown:
     return choice(name, sorted({*known, name}), "network")
 
 
-@explores(
-    "Certificates along the radius",
-    proofs_view,
-    network=_choice,
-    image=lambda v: number_slider(v, 359, "test image"),
-    epsilon=radius_slider,
-)
+@explores("Certificates along the radius", proofs_view)
 def radius_curves(
-    network: str = "digits/fc-natural", image: int = 0, epsilon: float = 0.05, *, stop: Stop
+    network: Annotated[str, _choice] = "digits/fc-natural",
+    image: Annotated[int, lambda value: number_slider(value, 359, "test image")] = 0,
+    epsilon: Radius = 0.05,
+    *,
+    stop: Stop,
 ) -> Iterator[Proofs]:
     """Explore what six relaxations prove about one image for radii up to epsilon, cheapest first.
 

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import ipywidgets as W
 
@@ -82,6 +82,14 @@ def norm_name(norm: object) -> str:
 def clip_check(value: bool) -> W.Checkbox:
     """Whether the ball is cut to the pixel range."""
     return check(value, "clip to pixels in [0, 1]")
+
+
+#: Parameters of many an explorer, with their controls (:func:`tightrope.explorers.explorer.explores`).
+ImageNumber = Annotated[int, lambda value: number_slider(value, 99, "image")]
+MonDEQName = Annotated[str, mondeq_choice]
+NormName = Annotated[object, norm_choice]
+Radius = Annotated[float, radius_slider]
+Clip = Annotated[bool, clip_check]
 
 
 # ------------------------------------------------------------------------------------------------- what is said

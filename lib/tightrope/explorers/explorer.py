@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from numbers import Real
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 import ipywidgets as W
 
@@ -414,30 +414,22 @@ def explores(
     *,
     follow: Mapping[str, Callable[[dict], Iterable]] | None = None,
     unused: Callable[[Mapping], Iterable[str]] = lambda values: (),
-    **makers: Callable[[Any], W.Widget],
 ) -> Callable[[Callable[..., Iterable[object]]], Callable[..., Explorer]]:
     """Turn a function of parameters and `stop`, which yields answers, into one that returns an :class:`Explorer`.
 
-    This one takes the parameters but `stop`, and by name `controls`, which of them can be moved (all that have a
-    maker), and `background`. A number that is given becomes an int, float, bool or text, as the default is.
-
-    Parameters
-    ----------
-    title, render, follow
-        Of the explorer.
-    unused
-        Values by name -> the parameters that mean nothing beside them, which get no control.
-    makers
-        Parameter -> a control for a value, in the order of the page.
+    This one takes the parameters but `stop`, and by name `controls`, which of them can be moved, and `background`. A
+    parameter that can be moved is annotated with its control, value -> widget, such as ``Annotated[float,
+    radius_slider]``. A number that is given becomes an int, float, bool or text, as the default is. `unused` says which
+    parameters mean nothing beside the values of others, and get no control.
     """
 
     def decorate(stages: Callable[..., Iterable[object]]) -> Callable[..., Explorer]:
         asked = [one for name, one in signature(stages).parameters.items() if name != "stop"]
-        more = [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=value)
-            for name, value in (("controls", tuple(makers)), ("background", True))
-        ]
-        shown = Signature([*asked, *more], return_annotation=Explorer)
+        makers = {one.name: one.annotation.__metadata__[0] for one in asked if get_origin(one.annotation) is Annotated}
+        plain = [one.replace(annotation=one.annotation.__origin__) if one.name in makers else one for one in asked]
+        more = {"controls": tuple(makers), "background": True}
+        added = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in more.items()]
+        shown = Signature([*plain, *added], return_annotation=Explorer)
 
         @wraps(stages)
         def explorer(*values: object, **named: object) -> Explorer:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from tightrope.explorers.controls import choice, number_slider, page, real_slider
 from tightrope.explorers.explorer import View, explores
@@ -41,16 +42,14 @@ def climb_view(answer: Climbed) -> View:
     return View(draw_landscape(answer.landscape)._repr_png_(), page(text, [], table), text)
 
 
-@explores(
-    "ascent",
-    climb_view,
-    seed=lambda v: number_slider(v, 199, "seed"),
-    method=lambda v: choice(v, [(TITLES[m], m) for m in METHODS], "relaxation"),
-    rate=lambda v: real_slider(v, 0.001, 0.03, 0.001, "rate"),
-    count=lambda v: number_slider(v, 100, "steps"),
-)
+@explores("ascent", climb_view)
 def ascents(
-    seed: int = 0, method: str = "crown", rate: float = 0.02, count: int = 20, *, stop: Stop
+    seed: Annotated[int, lambda value: number_slider(value, 199, "seed")] = 0,
+    method: Annotated[str, lambda value: choice(value, [(TITLES[m], m) for m in METHODS], "relaxation")] = "crown",
+    rate: Annotated[float, lambda value: real_slider(value, 0.001, 0.03, 0.001, "rate")] = 0.02,
+    count: Annotated[int, lambda value: number_slider(value, 100, "steps")] = 20,
+    *,
+    stop: Stop,
 ) -> Iterator[Climbed]:
     """Explore gradient ascent on the bound of one relaxation, Box beside it, on one random network.
 

@@ -2,21 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.explorers.certification import mondeq
-from tightrope.explorers.controls import (
-    clip_check,
-    mondeq_choice,
-    norm_choice,
-    norm_name,
-    number_slider,
-    page,
-    radius_slider,
-    still_open,
-)
+from tightrope.explorers.controls import Clip, ImageNumber, MonDEQName, Radius, norm_choice, norm_name, page, still_open
 from tightrope.explorers.explorer import Memo, View, explores
 from tightrope.outward import at_least, at_most, outward
 from tightrope.question import Limits, Stop
@@ -76,21 +68,13 @@ def constants_view(answer: Constants) -> View:
     return View(drawing._repr_png_(), page(headline, lines, table), text)
 
 
-@explores(
-    "Lipschitz constants",
-    constants_view,
-    network=mondeq_choice,
-    image=lambda v: number_slider(v, 99, "image"),
-    norm=lambda v: norm_choice(v, NORMS),
-    epsilon_pixel=radius_slider,
-    clip=clip_check,
-)
+@explores("Lipschitz constants", constants_view)
 def constants(
-    network: str = "digits/mondeq-16",
-    image: int = 0,
-    norm: object = "inf",
-    epsilon_pixel: float = 0.05,
-    clip: bool = False,
+    network: MonDEQName = "digits/mondeq-16",
+    image: ImageNumber = 0,
+    norm: Annotated[object, lambda value: norm_choice(value, NORMS)] = "inf",
+    epsilon_pixel: Radius = 0.05,
+    clip: Clip = False,
     *,
     seed: int = 0,
     stop: Stop,

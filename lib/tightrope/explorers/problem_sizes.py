@@ -7,7 +7,7 @@ from functools import lru_cache
 from tightrope import figures
 from tightrope.errors import RegionError
 from tightrope.explorers.certification import mondeq
-from tightrope.explorers.controls import clip_check, mondeq_choice, norm_choice, norm_name, number_slider, page
+from tightrope.explorers.controls import Clip, ImageNumber, MonDEQName, NormName, norm_name, page
 from tightrope.explorers.explorer import View, explores
 from tightrope.question import Stop
 from tightrope.results.chen2021_mondeq.problem_sizes import MODELS, printed_sizes, size_of_model
@@ -43,19 +43,12 @@ def sizes_view(answer: Sizes) -> View:
     return View(drawing._repr_png_(), page(headline, refused, Table(columns, tuple(lines))), text)
 
 
-@explores(
-    "problem sizes",
-    sizes_view,
-    network=mondeq_choice,
-    norm=norm_choice,
-    clip=clip_check,
-    image=lambda v: number_slider(v, 99, "image"),
-)
+@explores("problem sizes", sizes_view)
 def sizes(
-    network: str = "digits/mondeq-16",
-    image: int = 0,
-    norm: object = "inf",
-    clip: bool = False,
+    network: MonDEQName = "digits/mondeq-16",
+    image: ImageNumber = 0,
+    norm: NormName = "inf",
+    clip: Clip = False,
     epsilon_pixel: float = 0.1,
     *,
     stop: Stop,

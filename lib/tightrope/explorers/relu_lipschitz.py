@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from tightrope import figures
 from tightrope.errors import InputError
@@ -75,22 +76,15 @@ def constants_view(answer: Constants) -> View:
     constants_view,
     follow={"order": lambda state: FAMILIES[state["method"]]},
     unused=lambda values: DRAWN if values["network"] else (),
-    method=lambda v: choice(v, FAMILIES, "method"),
-    order=lambda v: choice(v, (1, 2, 3, 4), "order"),
-    epsilon=lambda v: radius_slider(v, "epsilon"),
-    sparsity=lambda v: number_slider(v, WIDEST, "sparsity s"),
-    width=lambda v: number_slider(v, WIDEST, "width"),
-    layers=lambda v: choice(v, (1, 2), "hidden layers"),
-    draw=lambda v: number_slider(v, 19, "draw"),
 )
 def relu_constants(
-    method: str = "product Shor",
-    order: int = 2,
-    epsilon: float = 0.1,
-    sparsity: int = 5,
-    width: int = 8,
-    layers: int = 1,
-    draw: int = 0,
+    method: Annotated[str, lambda value: choice(value, FAMILIES, "method")] = "product Shor",
+    order: Annotated[int, lambda value: choice(value, (1, 2, 3, 4), "order")] = 2,
+    epsilon: Annotated[float, lambda value: radius_slider(value, "epsilon")] = 0.1,
+    sparsity: Annotated[int, lambda value: number_slider(value, WIDEST, "sparsity s")] = 5,
+    width: Annotated[int, lambda value: number_slider(value, WIDEST, "width")] = 8,
+    layers: Annotated[int, lambda value: choice(value, (1, 2), "hidden layers")] = 1,
+    draw: Annotated[int, lambda value: number_slider(value, 19, "draw")] = 0,
     *,
     network: str | None = None,
     output: int = 0,

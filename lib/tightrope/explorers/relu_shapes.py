@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
@@ -85,16 +86,14 @@ def small_network(lower: float, upper: float, weight: float) -> FeedForward:
     return FeedForward.dense((first[0], second[0], [[1.0, -1.0]]), (first[1], second[1], [0.0]))
 
 
-@explores(
-    "relaxations",
-    shape_view,
-    relaxation=lambda v: choice(v, [(TITLES[m], m) for m in SHAPES], "relaxation"),
-    lower=lambda v: real_slider(v, -3.0, 1.0, 0.05, "l"),
-    upper=lambda v: real_slider(v, -1.0, 3.0, 0.05, "u"),
-    weight=lambda v: real_slider(v, -2.0, 2.0, 0.05, "weight"),
-)
+@explores("relaxations", shape_view)
 def relaxations(
-    relaxation: str = "crown", lower: float = -1.0, upper: float = 1.5, weight: float = 0.7, *, stop: Stop
+    relaxation: Annotated[str, lambda value: choice(value, [(TITLES[m], m) for m in SHAPES], "relaxation")] = "crown",
+    lower: Annotated[float, lambda value: real_slider(value, -3.0, 1.0, 0.05, "l")] = -1.0,
+    upper: Annotated[float, lambda value: real_slider(value, -1.0, 3.0, 0.05, "u")] = 1.5,
+    weight: Annotated[float, lambda value: real_slider(value, -2.0, 2.0, 0.05, "weight")] = 0.7,
+    *,
+    stop: Stop,
 ) -> Iterator[Shape]:
     """Explore the region of a relaxation between l and u, and the bounds of a network of four neurons.
 

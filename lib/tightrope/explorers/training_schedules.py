@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from tightrope.training import Configuration
 from tightrope.training.printed import CONFIGURATIONS, configuration
 from tightrope.workbench.tables import Table
 
-_NETWORKS = sorted({(name, radius) for known in CONFIGURATIONS.values() for name, radius, _ in known})
+_PRINTED = sorted({(name, radius) for known in CONFIGURATIONS.values() for name, radius, _ in known})
+_NETWORKS = [(f"{name}, {radius:.4g}", (name, radius)) for name, radius in _PRINTED]
+_TRAININGS = [(words, name) for name, words in TRAININGS.items()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +51,13 @@ def course_view(answer: Course) -> View:
     return View(png, page(answer.name, [], Table(("setting", "value"), facts)), text)
 
 
-@explores(
-    "training",
-    course_view,
-    dataset=lambda v: choice(v, CONFIGURATIONS, "data set"),
-    network=lambda v: choice(v, [(f"{name}, {radius:.4g}", (name, radius)) for name, radius in _NETWORKS], "network"),
-    training=lambda v: choice(v, [(words, name) for name, words in TRAININGS.items()], "trained with"),
-)
+@explores("training", course_view)
 def schedules(
-    dataset: str = "mnist", network: tuple[str, float] = ("FC", 0.3), training: str = "box", *, stop: Stop
+    dataset: Annotated[str, lambda value: choice(value, CONFIGURATIONS, "data set")] = "mnist",
+    network: Annotated[tuple[str, float], lambda value: choice(value, _NETWORKS, "network")] = ("FC", 0.3),
+    training: Annotated[str, lambda value: choice(value, _TRAININGS, "trained with")] = "box",
+    *,
+    stop: Stop,
 ) -> Iterator[Course]:
     """Explore radius, weight of the natural loss and learning rate of the paper's trainings.
 

@@ -44,10 +44,10 @@ QUESTIONS: Mapping[str, Mapping[str, str]] = {
         "chen2021-mondeq": "table-1-",
     },
     "Why do loose relaxations train better?": {
-        _PARADOX: "table-1- table-2- table-7- table-8- table-9- table-10- table-11- table-12- table-13- table-14-",
+        _PARADOX: "table-1- table-2- table-7- table-8- table-9- table-10- table-11- table-12- table-13- table-14-"
     },
     "What makes a relaxation hard to train with?": {
-        _PARADOX: "figure-3- figure-4- figure-5- figure-6- figure-7- figure-10- table-5- table-6-",
+        _PARADOX: "figure-3- figure-4- figure-5- figure-6- figure-7- figure-10- table-5- table-6-"
     },
 }
 _HEAD = """# Tightrope: every result
@@ -76,7 +76,7 @@ def links(result: Result, papers: Mapping[str, Paper], results: tuple[Result, ..
 def gallery(store: Store | None = None) -> nbformat.NotebookNode:
     """Return the notebook that leads to all others, by question and by paper."""
     results = tuple(result for result in published.results() if result.runnable)
-    with nullcontext(store) if store else Store(read_only=True) as opened:
+    with Store(read_only=True) if store is None else nullcontext(store) as opened:
         counts = tallies(compare(results, opened))
     explore = sorted((paths.NOTEBOOKS / "explore").glob("*.ipynb"))
     names = {result.key: f"{result.number} of {result.paper}" for result in results}

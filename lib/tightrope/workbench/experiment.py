@@ -23,6 +23,7 @@ A call, ``table_1(profile=profile, networks=networks, images=images)``, solves t
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -64,7 +65,7 @@ class Experiment:
         self.needs, self.also = tuple(needs), tuple(also)
         self.solver: Callable[[Case], Mapping] = _undeclared
         self.on_workers = True
-        self.statement: Callable[[Mapping], Statement | None] = _says_nothing
+        self.statement: Callable[[Mapping], Statement | None] = lambda row: None
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
         self.size: Callable[[Rows], str] = Rows.size
@@ -171,11 +172,8 @@ class Experiment:
         The parameters are all of the notebook's, `profile` among them; each kind takes those that it has.
         """
         check({name: value for name, value in parameters.items() if name != "profile"})
-        cases = []
-        for kind in self._kinds:
-            own = {name: parameters[name] for name in kind.parameters if name in parameters}
-            cases += kind.own_cases(parameters["profile"], own)
-        return cases
+        own = ((kind, {n: parameters[n] for n in kind.parameters if n in parameters}) for kind in self._kinds)
+        return [case for kind, some in own for case in kind.own_cases(parameters["profile"], some)]
 
     def values(self, rows: Iterable[dict], parameters: Mapping[str, Any]) -> Mapping[str, Value]:
         """Return our numbers by the id of a printed cell, from rows of this kind and the notebook's parameters."""
@@ -206,15 +204,12 @@ class Experiment:
             if name not in known:
                 raise UnknownParameterError(f"parameter of {self.name}", name, known)
         rows: list[dict] = []
-        for kind in reversed(kinds):  # what it needs is solved first
-            cases = kind.own_cases(profile, {n: v for n, v in parameters.items() if n in kind.parameters})
-            if not cases and not kind.may_be_empty:
-                raise InputError(f"{kind.name}: nothing to solve, no case is left with these parameters.")
-            if store is not None:
-                rows = kind._rows(cases, store) + rows
-            else:
-                with Store() as own:
-                    rows = kind._rows(named(cases), own) + rows
+        with Store() if store is None else nullcontext(store) as opened:
+            for kind in reversed(kinds):  # what it needs is solved first
+                cases = kind.own_cases(profile, {n: v for n, v in parameters.items() if n in kind.parameters})
+                if not cases and not kind.may_be_empty:
+                    raise InputError(f"{kind.name}: nothing to solve, no case is left with these parameters.")
+                rows = kind._rows(named(cases) if store is None else cases, opened) + rows
         return Solved(self, rows)
 
     def _rows(self, cases: Sequence[Case], store: Store) -> list[dict]:
@@ -226,10 +221,6 @@ class Experiment:
             if profile in KEPT_PROFILES:  # the CSV that is committed
                 store.export_csv(self.paper, self.name, profile)
         return rows
-
-
-def _says_nothing(row: Mapping) -> None:
-    """Return what rows of most kinds state for the checker."""
 
 
 def _undeclared(*_: object, **__: object) -> Any:

@@ -49,7 +49,7 @@ class _Picture:
 
 def at_paper_size(result: Result, store: Store | None = None) -> AtPaperSize:
     """Return what is kept of a result in the paper profile, this machine's rows if the store is None."""
-    with nullcontext(store) if store else Store(read_only=True) as opened:
+    with Store(read_only=True) if store is None else nullcontext(store) as opened:
         lines = compare([result], opened)
     return AtPaperSize(result, drawn(result.name, paths.FIGURES / result.paper), printed_table(result, lines))
 

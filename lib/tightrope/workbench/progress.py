@@ -6,7 +6,7 @@ from time import monotonic
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeElapsedColumn
 from rich.text import Text
 
 WINDOW = 600  # seconds over which the rate is taken: cases of one result differ
@@ -16,17 +16,13 @@ EVERY = 60  # seconds between lines where there is no terminal
 class Board:
     """One line for everything and one for each result that is being computed; finished ones move up and stay.
 
-    The results have names in their order; without a terminal on the console, stderr if None, a line is printed every
-    minute and for each result.
+    Without a terminal on the console, stderr if None, a line is printed every minute and for each result.
     """
 
     def __init__(self, names: Sequence[str], console: Console | None = None):
-        self._whole = Progress(
-            "{task.description}", BarColumn(10), MofNCompleteColumn(), "cases,", _Pace(), speed_estimate_period=WINDOW
-        )
-        self._each = Progress(
-            "{task.description}", BarColumn(10), MofNCompleteColumn(), "cases", _Taken(), "{task.fields[state]}"
-        )
+        counted = ("{task.description}", BarColumn(10), MofNCompleteColumn())
+        self._whole = Progress(*counted, "cases,", _Pace(), speed_estimate_period=WINDOW)
+        self._each = Progress(*counted, "cases", TimeElapsedColumn(), "{task.fields[state]}")
         self._console = console or Console(stderr=True)
         self._live = Live(Group(self._whole, self._each), console=self._console, transient=True)
         self._names = list(names)
@@ -120,11 +116,6 @@ def _pace(task: Task) -> str:
         rate = f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each"
         words += [rate, f"{_clock(task.time_remaining)} to finish"]
     return ", ".join(words)
-
-
-class _Taken(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(_clock(task.elapsed))
 
 
 def _clock(seconds: float | None) -> str:

@@ -189,7 +189,7 @@ def defaults(result: Result) -> dict:
         values: dict[str, object] = {}
         try:
             for statement in body:
-                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                targets: list[Any] = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
                 values |= dict.fromkeys([target.id for target in targets], ast.literal_eval(statement.value))
         except (AttributeError, ValueError):
             raise InputError(f"{result.notebook}: the parameters cell holds only `name: type = constant`") from None
