@@ -339,7 +339,7 @@ def test_the_ellipse_holds_the_sampled_outputs():
     assert answer.pair == (3, 9) and answer.ellipsoid.contains(answer.cloud).all() and not answer.open
     assert answer.verdict is Verdict.CERTIFIED
     for k in answer.targets:
-        assert answer.nominal[k] - 1e-9 <= answer.attack_margin[k] <= answer.bound(k) < 0
+        assert answer.nominal[k] - 1e-9 <= answer.attack_margin[k] <= answer.decision(k).bound < 0
 
 
 def test_a_verdict_needs_every_label():
@@ -362,14 +362,16 @@ def test_a_fixpoint_bounds_every_label_before_any_relaxation(method):
     first, *_, last = [answer for answer in Certification().stages(state) if answer is not None]
     assert not first.decisions and first.verdict is Verdict.CERTIFIED and first.open == "bounds"
     for k in first.targets:
-        assert first.nominal[k] <= first.attack_margin[k] <= first.bound(k) < 0
-        assert first.reason(k) == "by a zonotope fixpoint"
+        assert first.nominal[k] <= first.attack_margin[k] <= first.decision(k).bound < 0
+        assert first.decision(k).reason == "by a zonotope fixpoint"
         own = last.decisions[k].bound
-        assert last.bound(k) == (min(own, first.bound(k)) if method == "cascade" else own)
-        assert last.by_enclosure(k) == (last.bound(k) != own)
+        assert last.decision(k).bound == (min(own, first.decision(k).bound) if method == "cascade" else own)
+        assert last.by_enclosure(k) == (last.decision(k).bound != own)
     weak = replace(last.decisions[3], verdict=Verdict.UNKNOWN, bound=1.0)
     kept = replace(last, decisions={**last.decisions, 3: weak})
-    assert kept.bound(3) == first.bound(3) and kept.verdict is Verdict.CERTIFIED and "fixpoint" in kept.reason(3)
+    decision = kept.decision(3)
+    assert decision.bound == first.decision(3).bound and kept.verdict is Verdict.CERTIFIED
+    assert "fixpoint" in decision.reason
 
 
 def test_a_label_that_an_attack_reaches_is_falsified_by_it():
@@ -377,10 +379,10 @@ def test_a_label_that_an_attack_reaches_is_falsified_by_it():
     state = dict(network="digits/mondeq-16", image=0, norm="inf", epsilon_pixel=0.15, clip=True, method="cascade")
     *_, answer = [answer for answer in Certification().stages(state) if answer is not None]
     reached = [k for k in answer.targets if answer.verdict_of(k) is Verdict.FALSIFIED]
-    assert reached and {answer.reason(k) for k in reached} == {"by an attack"}
+    assert reached and {answer.decision(k).reason for k in reached} == {"by an attack"}
     assert {answer.decision(k).by for k in reached} == {"attack"} and answer.progress == "9 of 9 labels"
     *_, wrong = [answer for answer in Certification().stages({**state, "image": 1}) if answer is not None]
-    assert wrong.reason(wrong.predicted) == "at the image itself"
+    assert wrong.decision(wrong.predicted).reason == "at the image itself"
 
 
 def test_orders_that_cannot_be_asked_for_are_not_offered(monkeypatch):

@@ -22,6 +22,7 @@ from tightrope.workbench.cases import dataset
 #: Inputs up to which the cascade decides all labels in about a second.
 SMALL = 100
 TRUE, CLOSEST = -1, -2  # labels of the ellipse that depend on the image
+OPEN = "open"  # the reason of a label that is not decided yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,20 +102,25 @@ class Answer:
         decided = sum(self.verdict_of(label) is not None for label in self.targets)
         return f"{decided} of {len(self.targets)} labels"
 
-    def margin(self, label: int) -> float | None:
-        """The largest F_label - F_y that was found in the region, if anything was looked for."""
-        margins = self.attack_margin
-        return None if margins is None or not np.isfinite(margins[label]) else float(margins[label])
-
     def decision(self, label: int) -> robustness.LabelDecision:
-        """What is known of one label, whatever it comes from; UNKNOWN while it is open."""
-        nominal, verdict = float(self.nominal[label]), self.verdict_of(label)
-        known = self.decisions.get(label, robustness.LabelDecision(label, nominal))
-        by = {Verdict.FALSIFIED: "attack"}.get(verdict, "fixpoint" if self.by_enclosure(label) else known.method)
-        solver = known.solver if by == known.method else ""
-        told = {"verdict": verdict or Verdict.UNKNOWN, "reason": self.reason(label) if verdict else "open"}
-        margins = {"nominal_margin": nominal, "attack_margin": self.margin(label), "bound": self.bound(label)}
-        return replace(known, method=by, solver=solver, **margins, **told)
+        """What is known of one label, whatever it comes from; UNKNOWN, with the reason OPEN, while it is open."""
+        nominal, found = float(self.nominal[label]), np.nan if self.attack_margin is None else self.attack_margin[label]
+        margin = float(found) if np.isfinite(found) else None
+        known = self.decisions.get(label, robustness.LabelDecision(label, nominal, reason=OPEN))
+        known = replace(known, nominal_margin=nominal, attack_margin=margin)
+        if self.by_enclosure(label):
+            known = replace(known, method="fixpoint", solver="", bound=float(self.enclosure[label]))
+            if known.bound < 0:
+                known = replace(known, verdict=Verdict.CERTIFIED, reason="by a zonotope fixpoint")
+        if nominal >= 0 or (margin is not None and margin >= 0):
+            reason = "at the image itself" if nominal >= 0 else "by an attack"
+            known = replace(known, method="attack", solver="", verdict=Verdict.FALSIFIED, reason=reason)
+        return known
+
+    def verdict_of(self, label: int) -> Verdict | None:
+        """What is decided about one label, if anything is."""
+        decision = self.decision(label)
+        return None if decision.reason == OPEN else decision.verdict
 
     def by_enclosure(self, label: int) -> bool:
         """Whether the enclosure bounds a label: until a relaxation has, and where the enclosure alone proves it.
@@ -127,29 +133,6 @@ class Answer:
         if decision is None or (proven and decision.verdict is not Verdict.CERTIFIED):
             return True
         return proven and self.to_the_sign and self.enclosure[label] < decision.bound
-
-    def bound(self, label: int) -> float | None:
-        """The proven upper bound of F_label - F_y, or None."""
-        if self.by_enclosure(label):
-            return float(self.enclosure[label])
-        return None if label not in self.decisions else self.decisions[label].bound
-
-    def reason(self, label: int) -> str:
-        """What there is to say about a decision."""
-        if self.verdict_of(label) is Verdict.FALSIFIED:
-            return "at the image itself" if self.nominal[label] >= 0 else "by an attack"
-        if self.by_enclosure(label):
-            return "by a zonotope fixpoint"
-        return "" if label not in self.decisions else self.decisions[label].reason
-
-    def verdict_of(self, label: int) -> Verdict | None:
-        """What is decided about one label."""
-        margin = self.margin(label)
-        if self.nominal[label] >= 0 or (margin is not None and margin >= 0):
-            return Verdict.FALSIFIED
-        if self.by_enclosure(label) and self.enclosure[label] < 0:
-            return Verdict.CERTIFIED
-        return None if label not in self.decisions else self.decisions[label].verdict
 
 
 @cache
