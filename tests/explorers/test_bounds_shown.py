@@ -83,6 +83,6 @@ def test_ends_of_an_ascent_on_lower_bounds(ends):
     start, end = ends
     shifts, values = np.array([0.0, 0.1]), np.array([start, end])
     landscape = {"shifts": shifts, "jumps": {"box": []}, "paths": {"box": [shifts, values]}, "box": values}
-    view = landscapes.climb_view(landscapes.Climbed(0, landscape))
+    view = landscapes.climb_view(0, landscape)
     for first, last in (read(rf"from {NUMBER} to {NUMBER}", view.text), map(Fraction, cells(view.html, "Box")[:2])):
         assert first <= Fraction(start) and last <= Fraction(end)

@@ -410,20 +410,21 @@ class Explorer:
 
 def explores(
     title: str,
-    render: Callable[[Any], View],
+    render: Callable[[Any], View] | None = None,
     *,
     follow: Mapping[str, Callable[[dict], Iterable]] | None = None,
     unused: Callable[[Mapping], Iterable[str]] = lambda values: (),
-) -> Callable[[Callable[..., Iterable[object]]], Callable[..., Explorer]]:
+) -> Callable[[Callable], Callable[..., Explorer]]:
     """Turn a function of parameters and `stop`, which yields answers, into one that returns an :class:`Explorer`.
 
     This one takes the parameters but `stop`, and by name `controls`, which of them can be moved, and `background`. A
     parameter that can be moved is annotated with its control, value -> widget, such as ``Annotated[float,
     radius_slider]``. A number that is given becomes an int, float, bool or text, as the default is. `unused` says which
-    parameters mean nothing beside the values of others, and get no control.
+    parameters mean nothing beside the values of others, and get no control. Without `render` the function has no
+    `stop`, and returns the one view.
     """
 
-    def decorate(stages: Callable[..., Iterable[object]]) -> Callable[..., Explorer]:
+    def decorate(stages: Callable) -> Callable[..., Explorer]:
         asked = [one for name, one in signature(stages).parameters.items() if name != "stop"]
         makers = {one.name: one.annotation.__metadata__[0] for one in asked if get_origin(one.annotation) is Annotated}
         plain = [one.replace(annotation=one.annotation.__origin__) if one.name in makers else one for one in asked]
@@ -438,9 +439,15 @@ def explores(
             fixed = {one.name: _like(one.default, given.arguments[one.name]) for one in asked}
             wanted = set(given.arguments["controls"]) - set(unused(fixed))
             background = given.arguments["background"]
-            return Explorer.around(
-                fixed, makers, wanted, title, lambda state, stop: stages(**state, stop=stop), render, background, follow
-            )
+            if render is None:
+                return Explorer.around(fixed, makers, wanted, title, at_once, lambda view: view, background, follow)
+            return Explorer.around(fixed, makers, wanted, title, in_stages, render, background, follow)
+
+        def in_stages(state: dict, stop: Callable[[], bool]) -> Iterable[object]:
+            return stages(**state, stop=stop)
+
+        def at_once(state: dict, stop: Callable[[], bool]) -> Iterable[object]:
+            yield stages(**state)
 
         vars(explorer)["__signature__"] = shown  # what help() and Shift-Tab show
         return explorer

@@ -1,7 +1,5 @@
 """Explorer of the printed training configurations: what changes from epoch to epoch."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -9,9 +7,7 @@ import numpy as np
 from tightrope import figures
 from tightrope.explorers.controls import choice, page
 from tightrope.explorers.explorer import View, explores
-from tightrope.question import Stop
 from tightrope.results.jovanovic2022_paradox.common import TRAININGS
-from tightrope.training import Configuration
 from tightrope.training.printed import CONFIGURATIONS, configuration
 from tightrope.workbench.tables import Table
 
@@ -20,18 +16,23 @@ _NETWORKS = [(f"{name}, {radius:.4g}", (name, radius)) for name, radius in _PRIN
 _TRAININGS = [(words, name) for name, words in TRAININGS.items()]
 
 
-@dataclass(frozen=True, eq=False)
-class Course:
-    """A printed configuration and the name that it is shown under."""
+@explores("training")
+def schedules(
+    dataset: Annotated[str, lambda value: choice(value, CONFIGURATIONS, "data set")] = "mnist",
+    network: Annotated[tuple[str, float], lambda value: choice(value, _NETWORKS, "network")] = ("FC", 0.3),
+    training: Annotated[str, lambda value: choice(value, _TRAININGS, "trained with")] = "box",
+) -> View:
+    """Explore radius, weight of the natural loss and learning rate of the paper's trainings, over the epochs.
 
-    name: str
-    configuration: Configuration
-
-
-def course_view(answer: Course) -> View:
-    """Three curves over the epochs, and the numbers of the configuration."""
-    one, schedule = answer.configuration, answer.configuration.schedule
-    epochs = np.arange(schedule.epochs + 1)
+    Parameters
+    ----------
+    dataset, training
+        As in :func:`tightrope.training.printed.configuration`.
+    network
+        Its name and the radius that it is certified at, in pixel units.
+    """
+    one = configuration(dataset, *network, training)
+    schedule, epochs = one.schedule, np.arange(one.schedule.epochs + 1)
     courses = {
         "radius": [schedule.epsilon_at(epoch) for epoch in epochs],
         "natural loss": [schedule.kappa_at(epoch) for epoch in epochs],
@@ -47,27 +48,6 @@ def course_view(answer: Course) -> View:
         ("L1 weight", f"{one.l1:g}"),
         ("last-layer elision", "yes" if one.elision else "no"),
     )
-    text = f"{answer.name}: " + ", ".join(f"{name} {value}" for name, value in facts)
-    return View(png, page(answer.name, [], Table(("setting", "value"), facts)), text)
-
-
-@explores("training", course_view)
-def schedules(
-    dataset: Annotated[str, lambda value: choice(value, CONFIGURATIONS, "data set")] = "mnist",
-    network: Annotated[tuple[str, float], lambda value: choice(value, _NETWORKS, "network")] = ("FC", 0.3),
-    training: Annotated[str, lambda value: choice(value, _TRAININGS, "trained with")] = "box",
-    *,
-    stop: Stop,
-) -> Iterator[Course]:
-    """Explore radius, weight of the natural loss and learning rate of the paper's trainings.
-
-    Parameters
-    ----------
-    dataset, training
-        As in :func:`tightrope.training.printed.configuration`.
-    network
-        Its name and the radius that it is certified at, in pixel units.
-    """
-    name, radius = network
-    found = configuration(dataset, name, radius, training)
-    yield Course(f"{dataset}, {name}, {radius:.4g}, {TRAININGS[training]}", found)
+    about = f"{dataset}, {network[0]}, {network[1]:.4g}, {TRAININGS[training]}"
+    text = f"{about}: " + ", ".join(f"{name} {value}" for name, value in facts)
+    return View(png, page(about, [], Table(("setting", "value"), facts)), text)

@@ -49,17 +49,7 @@ class Comparison:
 
 
 def agreement(cell: Cell, value: float) -> str:
-    """Say how our number stands to the printed one, by the cell's kind.
-
-    Examples
-    --------
-    >>> agreement(Cell("t/a", printed=24, kind="deterministic", tolerance=1, better="higher"), 23)
-    'reproduced'
-    >>> agreement(Cell("t/b", printed=82, kind="bound", side="upper", tolerance=1), 75)
-    'tighter'
-    >>> agreement(Cell("t/c", printed=7, kind="deterministic"), 3)
-    'disagrees'
-    """
+    """Say how our number stands to the printed one, by the cell's kind."""
     if cell.kind == "statistical" and cell.interval is not None:
         low, high = cell.interval
         same = low <= value <= high
@@ -71,21 +61,14 @@ def agreement(cell: Cell, value: float) -> str:
         return SAME.get(cell.kind, "reproduced")
     if cell.kind == "size":
         return "smaller" if value < cell.printed else "disagrees"
-    of_bound = {"upper": "lower", "lower": "higher"}.get(cell.side, "") if cell.kind == "bound" else ""
-    better = cell.better or of_bound
+    better = cell.better or ({"upper": "lower", "lower": "higher"}[cell.side] if cell.kind == "bound" else "")
     if not better:
         return "disagrees"
     return "tighter" if (value > cell.printed) == (better == "higher") else "looser"
 
 
 def shown(cell: Cell, value: float | None) -> str:
-    """Return our number as text: what bounds something is rounded outward, None is nothing.
-
-    Examples
-    --------
-    >>> shown(Cell("t/a", printed=3.7, kind="bound", side="upper"), 3.68106)
-    '3.682'
-    """
+    """Return our number as text: what bounds something is rounded outward, None is nothing."""
     return number(value, "" if cell.unit in SHARES else cell.side)
 
 

@@ -64,11 +64,8 @@ _SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
 _NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, (int, float)) and v >= 1))
 
 _RULES = (
-    (
-        COUNT,
-        "images test_images certified_images curve_images group count points draws degree_draws samples restarts steps",
-    ),
-    (COUNT, "subproblems width components neurons epochs batch_size"),
+    (COUNT, "images test_images certified_images curve_images group count points draws degree_draws samples"),
+    (COUNT, "restarts steps subproblems width components neurons epochs batch_size"),
     (many(COUNT), "sparsities image_counts"),
     (many(COUNT, 2), "sizes input_shapes"),
     (many(COUNT, 2, empty=True), "one_layer two_layers"),
@@ -108,15 +105,7 @@ def require_rules(names: Iterable[str], where: str) -> None:
 
 
 def check(parameters: Mapping) -> None:
-    """Refuse parameters that cannot be what their names say, and names without a rule.
-
-    Examples
-    --------
-    >>> check({"epsilon_pixel": -0.1})
-    Traceback (most recent call last):
-    ...
-    tightrope.errors.InputError: epsilon_pixel: expected a finite number >= 0, got -0.1.
-    """
+    """Refuse parameters that cannot be what their names say, and names without a rule."""
     require_rules(parameters, "parameters")
     for name, value in parameters.items():
         if name in RULES:
@@ -126,7 +115,7 @@ def check(parameters: Mapping) -> None:
                 if not isinstance(entry, Mapping):
                     raise InputError(f"{name}: expected parameters by name, got {entry!r}.")
                 check(entry)
-    lower, upper = (parameters.get(name) for name in ("lower", "upper"))
+    lower, upper = parameters.get("lower"), parameters.get("upper")
     if lower is not None and upper is not None and not lower < upper:
         raise InputError(f"lower, upper: lower must be below upper, got {lower!r} and {upper!r}.")
 
