@@ -24,6 +24,8 @@ A call, ``table_1(profile=profile, networks=networks, images=images)``, solves t
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from copy import copy
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -43,6 +45,11 @@ from tightrope.workbench.tables import Table
 Case = Mapping[str, Any]
 
 
+def _undeclared(*_: object, **__: object) -> Any:
+    raise NotImplementedError("declare the cases and the solver of this experiment with its decorators")
+
+
+@dataclass(eq=False, repr=False)
 class Experiment:
     """One kind of row of one paper, under the name of the printed result (`published.yaml`) if it is its main kind.
 
@@ -51,18 +58,15 @@ class Experiment:
     result's rows names it (`made_of`). It is no error if the parameters leave no case where there `may_be_empty`.
     """
 
-    def __init__(
-        self,
-        paper: str,
-        name: str,
-        *,
-        needs: Sequence["Experiment"] = (),
-        also: Sequence["Experiment"] = (),
-        made_of: str = "",
-        may_be_empty: bool = False,
-    ):
-        self.paper, self.name, self.made_of, self.may_be_empty = paper, name, made_of, may_be_empty
-        self.needs, self.also = tuple(needs), tuple(also)
+    paper: str
+    name: str
+    _: KW_ONLY
+    needs: Sequence["Experiment"] = ()
+    also: Sequence["Experiment"] = ()
+    made_of: str = ""
+    may_be_empty: bool = False
+
+    def __post_init__(self) -> None:
         self.solver: Callable[[Case], Mapping] = _undeclared
         self.on_workers = True
         self.statement: Callable[[Mapping], Statement | None] = lambda row: None
@@ -135,8 +139,8 @@ class Experiment:
 
     def part(self, cases: Callable[..., Sequence[Case]]) -> "Experiment":
         """Return the same kind of row with fewer cases, for a result that needs only these."""
-        fewer = Experiment.__new__(Experiment)
-        fewer.__dict__ |= self.__dict__ | {"needs": (), "also": (), "_cells": None}
+        fewer = copy(self)
+        fewer.needs, fewer.also, fewer._cells = (), (), None
         fewer.cases(cases)
         return fewer
 
@@ -221,10 +225,6 @@ class Experiment:
             if profile in KEPT_PROFILES:  # the CSV that is committed
                 store.export_csv(self.paper, self.name, profile)
         return rows
-
-
-def _undeclared(*_: object, **__: object) -> Any:
-    raise NotImplementedError("declare the cases and the solver of this experiment with its decorators")
 
 
 class Solved:

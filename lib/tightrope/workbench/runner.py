@@ -75,11 +75,7 @@ def _add(digest: "hashlib._Hash", *sources: Path) -> None:
 
 
 def prepare(
-    result: Result,
-    profile: str,
-    changes: Mapping[str, object] | None = None,
-    limit: int | None = None,
-    folder: Path | None = None,
+    result: Result, profile: str, changes: Mapping | None = None, limit: int | None = None, folder: Path | None = None
 ) -> Run:
     """Check the parameters of one run of a result with a notebook, in the "quick" or "paper" profile.
 
@@ -90,8 +86,7 @@ def prepare(
     if not result.runnable:
         raise InputError(f"result {result.key} cannot be run: {result.not_run or f'no {result.notebook}'}")
     own = defaults(result)
-    given = {**(result.paper_parameters or {}), **(changes or {})}
-    for name in given:
+    for name in (*(result.paper_parameters or ()), *(changes or ())):
         if name not in own:
             raise UnknownParameterError(f"parameter of {result.name}:", name, own)
     values = parameters(result, own, profile)
