@@ -17,10 +17,7 @@ def envelopes(
 ) -> View:
     """Explore the optimal relaxation of each function of Figure 2 of salman2019-barrier on [lower, upper].
 
-    Parameters
-    ----------
-    lower, upper
-        lower < upper, the bounds of the preactivation.
+    These are the bounds of the preactivation.
     """
     ends = f"l = {lower:g}, u = {upper:g}"
     if not lower < upper:

@@ -99,16 +99,9 @@ def orders(
 ) -> Iterator[Orders]:
     """Explore what each order proves of one label; with the defaults 1 leaves it open and 1+cuts closes it.
 
-    The attack and the orders come from cheap to dear, branch and bound at the end.
-
-    Parameters
-    ----------
-    network
-        A monDEQ of the zoo, or :data:`PLANE`, which has one image and two labels.
-    image, label
-        Test image, counted from 0, and the label k whose margin F_k - F_y is bounded.
-    norm, epsilon_pixel, clip
-        The ball; of :data:`PLANE` in units of its inputs, never cut.
+    The attack and the orders come from cheap to dear, branch and bound at the end. The network is a monDEQ of the zoo,
+    or :data:`PLANE`, which has one image and two labels and whose ball, in units of its inputs, is never cut. Test
+    images count from 0; the margin F_k - F_y of the label k is bounded.
     """
     asked, region, true, target, about = _question(network, image, label, str(norm), epsilon_pixel, clip)
     found = attacks.pgd(Question(asked, region, true, [target]))

@@ -25,19 +25,10 @@ RADII = 41
 
 @dataclass(frozen=True, eq=False)
 class Proofs:
-    """Bounds of one image.
+    """Bounds of one image at (R,) radii in pixel units; nothing can be certified unless it is labelled rightly.
 
-    Attributes
-    ----------
-    about : str
-    right : bool
-        Whether the image is labelled rightly: otherwise nothing can be certified.
-    radii : (R,) array
-        In pixel units.
-    margins : dict
-        Relaxation -> (R,) upper bounds of the largest F_k - F_label, rounding not included.
-    certified : dict
-        Relaxation -> (R,) of bool, rounding included.
+    By relaxation, `margins` are (R,) upper bounds of the largest F_k - F_label, rounding not included, and `certified`
+    (R,) of bool, rounding included.
     """
 
     about: str
@@ -91,14 +82,7 @@ def radius_curves(
 ) -> Iterator[Proofs]:
     """Explore what six relaxations prove about one image for radii up to epsilon, cheapest first.
 
-    Parameters
-    ----------
-    network
-        A feed-forward network of the zoo.
-    image
-        Test image, counted from 0.
-    epsilon
-        The largest radius, for pixels in [0, 1].
+    The network is a feed-forward one of the zoo, the test image counts from 0, radii are for pixels in [0, 1].
     """
     found = entry(network)
     data = dataset(found.dataset)

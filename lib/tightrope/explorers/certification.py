@@ -27,51 +27,26 @@ OPEN = "open"  # the reason of a label that is not decided yet
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What is known of one image and region so far, of p0 pixels and K labels.
-
-    Attributes
-    ----------
-    image, pixels, shape
-        Its number, counted from 0, its (p0,) pixels, and (height, width).
-    label : int
-        The true label y.
-    scores, cloud, attack_scores : (K,), (n, K), (K,) or None
-        Outputs at the image, at random points of the region and at the attack.
-    pair : (int, int)
-        The labels that the ellipse is projected onto.
-    attack, attack_pixels : Attack and (p0,), or None
-        The clearest point with another label.
-    attack_margin : (K,)
-        The largest F_k - F_y that was found in the region; nan where nothing was looked for.
-    decisions : mapping from label to LabelDecision
-    enclosure : (K,) or None
-        Proven bounds of F_k - F_y by a zonotope fixpoint (monDEQs, balls): there at once, looser than a relaxation's.
-    to_the_sign : bool
-        Whether the decisions' solves stop once the sign is known.
-    open : str
-        What is still being computed; empty when nothing is.
-    note : str
-        Why there is no ellipsoid.
-    """
+    """What is known of one image and region so far, of p0 pixels and K labels."""
 
     image: int
     region: Ball
-    pixels: np.ndarray
-    shape: tuple[int, ...]
-    label: int
-    scores: np.ndarray
-    pair: tuple[int, int]
-    attack: attacks.Attack | None = None
-    attack_pixels: np.ndarray | None = None
-    attack_scores: np.ndarray | None = None
-    attack_margin: np.ndarray | None = None
+    pixels: np.ndarray  # (p0,)
+    shape: tuple[int, ...]  # (height, width)
+    label: int  # y, the true one
+    scores: np.ndarray  # (K,), outputs at the image
+    pair: tuple[int, int]  # labels that the ellipse is projected onto
+    attack: attacks.Attack | None = None  # the clearest point with another label
+    attack_pixels: np.ndarray | None = None  # (p0,)
+    attack_scores: np.ndarray | None = None  # (K,)
+    attack_margin: np.ndarray | None = None  # (K,), largest F_k - F_y that was found; nan where nothing was looked for
     decisions: Mapping[int, robustness.LabelDecision] = field(default_factory=dict)
-    enclosure: np.ndarray | None = None
-    to_the_sign: bool = False
+    enclosure: np.ndarray | None = None  # (K,), F_k - F_y at most, by a zonotope fixpoint (monDEQs, balls): at once
+    to_the_sign: bool = False  # whether the decisions' solves stop once the sign is known
     ellipsoid: Ellipsoid | None = None
-    cloud: np.ndarray | None = None
-    open: str = ""
-    note: str = ""
+    cloud: np.ndarray | None = None  # (n, K), outputs at random points of the region
+    open: str = ""  # what is still being computed
+    note: str = ""  # why there is no ellipsoid
 
     @property
     def nominal(self) -> np.ndarray:

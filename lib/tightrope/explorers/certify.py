@@ -62,10 +62,9 @@ def certify(
 
     Parameters
     ----------
-    network
-        A name of the zoo, or an entry of one's own (:func:`tightrope.zoo.own`), which has no list to choose from.
-    image
-        Test image, counted from 0; the slider has the first hundred.
+    network, image
+        A name of the zoo, or an entry of one's own (:func:`tightrope.zoo.own`), which has no list to choose from; a
+        test image, counted from 0, of which the slider has the first hundred.
     norm, epsilon_pixel, clip
         The region: 1, 2 or inf; radius for pixels in [0, 1]; whether it is cut to the pixel range.
     method, order
@@ -73,10 +72,8 @@ def certify(
     ellipse, labels
         Whether to compute the outer ellipsoid, and the labels that it is projected onto; None stands for the true
         and for the closest label.
-    controls
-        Which of these can be moved; the others keep their value.
-    time_limit
-        Seconds for one solve.
+    controls, time_limit
+        Which of these can be moved, the others keep their value; seconds for one solve.
     """
     i, j = (default if label is None else label for label, default in zip(labels, (TRUE, CLOSEST), strict=True))
     controls = [name for name in controls if name != "network" or isinstance(network, str)]

@@ -40,15 +40,9 @@ _ALERT = "margin:4px 0;padding:4px 10px;border:1px solid #a1281f;border-left-wid
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What an explorer shows for one state: a picture, the same in numbers, and one line of plain text.
+    """What an explorer shows for one state: a picture, and all that it shows in words and numbers, without times.
 
-    Attributes
-    ----------
-    png : bytes
-    html : str
-        Everything that the picture shows, in words and numbers; no times.
-    text : str
-        The outcome in one line, the same on every machine: it is what a test of the saved notebook compares.
+    `text` is the outcome in one line, the same on every machine: a test of the saved notebook compares it.
     """
 
     png: bytes

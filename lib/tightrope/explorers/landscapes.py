@@ -38,16 +38,9 @@ def ascents(
     rate: Annotated[float, lambda value: real_slider(value, 0.001, 0.03, 0.001, "rate")] = 0.02,
     count: Annotated[int, lambda value: number_slider(value, 100, "steps")] = 20,
 ) -> View:
-    """Explore gradient ascent on the bound of one relaxation, Box beside it, on one random network.
+    """Explore gradient ascent on the bound of one relaxation, Box beside it, on the random network of a seed.
 
-    Parameters
-    ----------
-    seed
-        Of the network.
-    method
-        hbox, crown_ibp, deepz or crown.
-    rate, count
-        The first step's rate and the number of steps.
+    The method is hbox, crown_ibp, deepz or crown, the rate that of the first of `count` steps.
     """
     found = Ascents(method, Steps(rate, DECAY, max(1, count)), seed)
     return climb_view(seed, None if found.flat else found.landscape(POINTS))

@@ -29,18 +29,10 @@ _EVERYWHERE = Memo()  # constants of networks, by name and norm: no ball changes
 
 @dataclass(frozen=True)
 class Constants:
-    """What is known of ||F(x) - F(x')|| <= L ||x - x'|| so far.
+    """What is known of ||F(x) - F(x')|| <= L ||x - x'|| on a ball so far, and what is still computed.
 
-    Attributes
-    ----------
-    about : str
-        The ball, in words.
-    bounds : tuple of (str, str, float)
-        What it is, "upper" or "lower", and its value; every one holds on the ball.
-    undecided : (int, int) or None
-        How many of the units may change their sign on the ball.
-    open : str
-        What is still being computed.
+    Each bound is what it is, "upper" or "lower", and its value; `undecided` is how many of how many units may change
+    their sign on the ball.
     """
 
     about: str
@@ -81,18 +73,9 @@ def constants(
 ) -> Iterator[Constants]:
     """Explore proven Lipschitz constants of a monDEQ, global ones and those of one ball, and a lower bound.
 
-    The closed form and Jacobians are there at once, then the proofs, the fastest first.
-
-    Parameters
-    ----------
-    network
-        A name of the zoo.
-    image
-        Test image, counted from 0: the centre of the ball.
-    norm, epsilon_pixel, clip
-        The ball: 2 or inf; radius for pixels in [0, 1]; whether it is cut to the pixel range.
-    seed
-        Of the points at which Jacobians are computed.
+    The closed form and Jacobians, at points that the seed draws, are there at once, then the proofs, the fastest first.
+    The ball of the norm 2 or inf around a test image, counted from 0, has its radius for pixels in [0, 1]; `clip` cuts
+    it to the pixel range.
     """
     found = mondeq(network)
     data = dataset(found.dataset)

@@ -53,14 +53,9 @@ def sizes(
     *,
     stop: Stop,
 ) -> Iterator[Sizes]:
-    """Explore how large the models of a monDEQ are, and what a step of the interior point factors.
+    """Explore how large the models of a monDEQ of the zoo are, and what a step of the interior point factors.
 
-    Parameters
-    ----------
-    network
-        A name of the zoo.
-    image, norm, clip, epsilon_pixel
-        The ball; its radius changes no size unless it is cut to the pixel range.
+    The radius of the ball around a test image changes no size unless it is cut to the pixel range.
     """
     about = f"{norm_name(norm)} ball around image {image}" + (" in [0, 1]" if clip else "")
     ball = {"norm": norm if norm == "inf" else float(norm), "clip": clip, "epsilon_pixel": epsilon_pixel}

@@ -93,20 +93,17 @@ def relu_constants(
 ) -> Iterator[Constants]:
     """Explore bounds of the Lipschitz constant of an output on the L-infinity ball around 0.
 
-    The lower bounds are there at once, then the chosen method, then those that it is compared with.
+    The lower bounds are there at once, then the chosen method, then those that it is compared with; each has
+    `time_limit` seconds. The radius 10 stands for everywhere in the paper.
 
     Parameters
     ----------
     method, order
         One of :data:`FAMILIES`, and the order of HR or the degree of LipOpt; other methods have one order only.
-    epsilon
-        Radius; 10 stands for everywhere in the paper.
     sparsity, width, layers, draw
         Of :func:`tightrope.networks.random.random_network`: (width, ..., width), one output.
     network, output
         A network of the zoo in place of a random one, and which of its outputs.
-    time_limit
-        Seconds for one bound.
     """
     orders = FAMILIES.get(method)
     if orders is None:

@@ -26,13 +26,7 @@ METHODS = ("box", "hbox", "crown_ibp", "deepz", "crown", "crown_0", *PROGRAMS)
 
 @dataclass(frozen=True)
 class Shape:
-    """One relaxation for one l and u, and bounds of the small network's output by all.
-
-    Attributes
-    ----------
-    bounds : mapping from relaxation to (lower, upper)
-    exact : (float, float)
-    """
+    """One relaxation for one l and u; by relaxation, (lower, upper) bounds of the small network's output; its range."""
 
     relaxation: str
     lower: float
@@ -97,14 +91,8 @@ def relaxations(
 ) -> Iterator[Shape]:
     """Explore the region of a relaxation between l and u, and the bounds of a network of four neurons.
 
-    Parameters
-    ----------
-    relaxation
-        One of Box, hBox, DeepZ, CROWN, CROWN-0, Triangle, Parallelogram, by its name in the library.
-    lower, upper
-        l < u, the bounds of the first neuron's preactivation.
-    weight
-        Of the second layer.
+    The relaxation has its name in the library, `lower` < `upper` are the bounds of the first neuron's preactivation,
+    and the weight is the second layer's.
     """
     if not lower < upper:
         raise InputError(f"l = {lower:g}, u = {upper:g}: l must be below u.")

@@ -57,20 +57,11 @@ def survey(
     time_limit: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
-    """Decide the first test images, one ball each.
+    """Decide so many test images from the first on, one ball (:func:`tightrope.regions.pixel_ball`) each.
 
-    Parameters
-    ----------
-    entry
-        From :func:`tightrope.zoo.get` or :func:`tightrope.zoo.own`.
-    images
-        How many, from the first test image on.
-    norm, epsilon_pixel, clip
-        The ball, see :func:`tightrope.regions.pixel_ball`.
-    method, seed, time_limit
-        Of :func:`tightrope.verifiers.robustness.certify` and its limits; seconds of one solve.
-    progress
-        Called with the number of images done and their total.
+    The entry is from :func:`tightrope.zoo.get` or :func:`tightrope.zoo.own`; method, seed and time limit, in seconds of
+    one solve, are those of :func:`tightrope.verifiers.robustness.certify`. `progress` is called with the number of
+    images done and their total.
     """
     data = dataset(for_images(entry).dataset)
     image_count(images, data)

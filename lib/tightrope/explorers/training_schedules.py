@@ -24,12 +24,8 @@ def schedules(
 ) -> View:
     """Explore radius, weight of the natural loss and learning rate of the paper's trainings, over the epochs.
 
-    Parameters
-    ----------
-    dataset, training
-        As in :func:`tightrope.training.printed.configuration`.
-    network
-        Its name and the radius that it is certified at, in pixel units.
+    The network is its name and the radius that it is certified at, in pixel units; data set and training are those of
+    :func:`tightrope.training.printed.configuration`.
     """
     one = configuration(dataset, *network, training)
     schedule, epochs = one.schedule, np.arange(one.schedule.epochs + 1)
