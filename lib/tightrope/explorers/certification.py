@@ -1,6 +1,6 @@
 """The questions that the explorers ask: what is known of one image, part by part, each part solved once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -11,7 +11,7 @@ from tightrope.errors import InputError
 from tightrope.explorers.explorer import Memo
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.propagation.fixpoint import fixpoint_bounds
-from tightrope.question import Limits, Question, Stop, Verdict
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball, pixel_ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers import robustness
@@ -131,109 +131,89 @@ def mondeq(name: str) -> zoo.Entry:
 
 
 class Certification:
-    """Answers to states of an explorer; each part of an answer is solved once and kept.
+    """What is found out of one image and region, part by part; what `parts` has is not solved again.
 
-    The seed is that of the attack and of the sampled outputs, the time limit in seconds for one solve.
+    Asked is (network, image, norm, epsilon_pixel, clip). The limits' seed is also that of the attack and of the sampled
+    outputs; a solve that their `stop` ends raises a :class:`StoppedError`, and what was solved before it is kept.
     """
 
-    def __init__(self, seed: int = 0, time_limit: float = 20.0):
-        self.seed, self.time_limit = seed, time_limit
-        self._parts = Memo(512)
+    def __init__(self, asked: tuple, parts: Memo, limits: Limits):
+        network, self.image, norm, epsilon_pixel, clip = asked
+        self._entry = found = entry(network)
+        self.network, self.data = found.network, dataset(found.dataset)
+        self.region = pixel_ball(self.data.image(self.image), norm, epsilon_pixel, found.normalisation, clip)
+        self._parts, self._limits = parts, limits
+        self._key = (network, self.image, norm, round(epsilon_pixel, 6), clip)
 
-    def stages(self, state: Mapping, stop: Stop | None = None) -> Iterator[Answer | None]:
-        """Answer network, image, norm, epsilon_pixel, clip; method, order, labels i and j, and ellipse (a bool).
-
-        Each answer yielded knows more than the one before; None only says that this is a good place to stop. A solve
-        that `stop` ends raises a :class:`StoppedError`; what was solved before it is kept.
-        """
-        network = entry(state["network"]).network
-        answer, question = self._question(state), _key(state)
-        yield None
-        answer = self._attacked(answer, question, network)
-        if state["method"] is None:
-            yield answer
-            return
-        if isinstance(network, MonDEQ):  # milliseconds, where a relaxation may take half a minute a label
-            with one_blas_thread():
-                bounds = self._parts.of(("enclosure", question), lambda: fixpoint_bounds(network, answer.region))
-            enclosure = bounds.margins(network, answer.label)
-            answer = replace(answer, enclosure=enclosure, to_the_sign=state["method"] == "cascade")
-        ellipse = state.get("ellipse", False)
-        yield replace(answer, open="bounds")
-        batches = _batches(answer, state)
-        for number, batch in enumerate(batches, 1):
-            answer = self._decided(answer, question, network, batch, state, stop)
-            ready = number == len(batches)
-            yield replace(answer, open="ellipse" if ready else "bounds") if ellipse or not ready else None
-        yield self._enclosed(answer, question, network, stop) if ellipse else answer
-
-    def _question(self, state: Mapping) -> Answer:
-        found = entry(state["network"])
-        data, index = dataset(found.dataset), state["image"]
-        pixels, label = data.image(index), data.label(index)
-        region = pixel_ball(pixels, state["norm"], state["epsilon_pixel"], found.normalisation, state["clip"])
-        scores = found.network.logits(region.center)
+    def question(self, i: int = TRUE, j: int = CLOSEST) -> Answer:
+        """What the network says of the image; i and j are the labels of the ellipse."""
+        label, scores = self.data.label(self.image), self.network.logits(self.region.center)
         closest = next(int(k) for k in np.argsort(scores[label] - scores) if k != label)
-        asked = (state.get("i", TRUE), state.get("j", CLOSEST))
-        i, j = ({TRUE: label, CLOSEST: closest}.get(k, k) for k in asked)
-        return Answer(index, region, pixels, tuple(data.shape), label, scores, (i, j))
+        i, j = ({TRUE: label, CLOSEST: closest}.get(k, k) for k in (i, j))
+        shape, pixels = tuple(self.data.shape), self.data.image(self.image)
+        return Answer(self.image, self.region, pixels, shape, label, scores, (i, j))
 
-    def _attacked(self, answer: Answer, question: tuple, network) -> Answer:
+    def attacked(self, answer: Answer) -> Answer:
+        """With an attack, and outputs at points of the region."""
+        network, seed = self.network, self._limits.seed
+
         def search():
-            found = attacks.pgd(Question(network, answer.region, answer.label), restarts=2, steps=20, seed=self.seed)
-            points = answer.region.sample(300, np.random.default_rng(self.seed))
+            found = attacks.pgd(Question(network, answer.region, answer.label), restarts=2, steps=20, seed=seed)
+            points = answer.region.sample(300, np.random.default_rng(seed))
             return found, network.logits(points), None if found.best is None else network.logits(found.best.point)
 
-        found, cloud, scores = self._parts.of(("attack", question), search)
-        best = found.best
-        normalisation = entry(dict(question)["network"]).normalisation
-        shown = None if best is None else normalisation.to_pixels(best.point)
-        return replace(
-            answer, attack=best, attack_pixels=shown, attack_scores=scores, cloud=cloud, attack_margin=found.best_margin
-        )
+        found, cloud, scores = self._parts.of(("attack", self._key), search)
+        shown = None if found.best is None else self._entry.normalisation.to_pixels(found.best.point)
+        known = {"attack_pixels": shown, "attack_scores": scores, "cloud": cloud, "attack_margin": found.best_margin}
+        return replace(answer, attack=found.best, **known)
 
-    def _decided(self, answer: Answer, question: tuple, network, batch: list[int], state: Mapping, stop) -> Answer:
-        method, order = state["method"], state.get("order", "1")
+    def enclosed(self, answer: Answer, method: str) -> Answer:
+        """With the bounds of a fixpoint: milliseconds, where a relaxation may take half a minute a label."""
+        network = self.network
+        if not isinstance(network, MonDEQ):
+            return answer
+        with one_blas_thread():
+            bounds = self._parts.of(("enclosure", self._key), lambda: fixpoint_bounds(network, answer.region))
+        return replace(answer, enclosure=bounds.margins(network, answer.label), to_the_sign=method == "cascade")
+
+    def decided(self, answer: Answer, batch: list[int], method: str, order: str) -> Answer:
+        """With decisions of these labels."""
 
         def solve():
             options = {"targets": batch, "method": method, "order": order, "attack": False}
-            limits = Limits(time=self.time_limit, seed=self.seed, stop=stop)
-            return robustness.certify(network, answer.region, answer.label, limits=limits, **options)
+            return robustness.certify(self.network, answer.region, answer.label, limits=self._limits, **options)
 
-        report = self._parts.of(("decide", question, method, order, tuple(batch)), solve)
+        report = self._parts.of(("decide", self._key, method, order, tuple(batch)), solve)
         return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})
 
-    def _enclosed(self, answer: Answer, question: tuple, network, stop) -> Answer:
+    def with_ellipsoid(self, answer: Answer) -> Answer:
+        """With the outer ellipsoid, or the reason why there is none."""
+        network, limits = self.network, replace(self._limits, tolerance=LIMITS.tolerance)
         if isinstance(network, FeedForward):
             from tightrope.verifiers.feedforward import LARGEST_SDP  # imports PyTorch
 
             if sum(network.sizes[1:-1]) > LARGEST_SDP:
                 return replace(answer, note=f"it is for networks of at most {LARGEST_SDP} hidden neurons")
             network = network.to_mondeq()
-        limits = Limits(LIMITS.tolerance, time=self.time_limit, seed=self.seed, stop=stop)
-        report = self._parts.of(("ellipsoid", question), lambda: outer_ellipsoid(network, answer.region, limits=limits))
+        report = self._parts.of(
+            ("ellipsoid", self._key), lambda: outer_ellipsoid(network, answer.region, limits=limits)
+        )
         note = "" if report.ellipsoid is not None else str(report.solve.status)
         return replace(answer, ellipsoid=report.ellipsoid, note=note)
 
 
-def _key(state: Mapping) -> tuple:
-    names = ("network", "image", "norm", "epsilon_pixel", "clip")
-    return tuple((name, round(state[name], 6) if name == "epsilon_pixel" else state[name]) for name in names)
-
-
-def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
+def batches(answer: Answer, method: str, order: str) -> list[list[int]]:
     """Labels to decide together, the closest first.
 
     The cascade starts each label where the one before ended, so only the closest is asked for alone, and only where all
     would take longer than a second; other methods solve each label anew and show it when it is there.
     """
     targets = sorted(answer.targets, key=lambda k: -answer.nominal[k])
-    method, region = state["method"], answer.region
     if method == "cascade":  # as in certify: what an attack reaches is decided
         targets = [k for k in targets if answer.verdict_of(k) is not Verdict.FALSIFIED]
-    plain = method == "cascade" and state.get("order", "1") == "1"
+    plain = method == "cascade" and order == "1"
     together = method not in robustness.methods()  # linear bounds of layers serve all labels
-    if together or (plain and region.size <= SMALL):
+    if together or (plain and answer.region.size <= SMALL):
         parts = [targets]
     elif plain:
         parts = [targets[:1], targets[1:]]

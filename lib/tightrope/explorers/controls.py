@@ -9,6 +9,7 @@ import ipywidgets as W
 from tightrope import paths, zoo
 from tightrope.errors import UnknownNameError
 from tightrope.networks import MonDEQ
+from tightrope.regions import parse_norm
 from tightrope.workbench.tables import Table
 
 NORMS = (("1", "1"), ("2", "2"), ("infinity", "inf"))
@@ -70,7 +71,7 @@ def mondeq_choice(value: str, more: Iterable[str] = ()) -> W.Dropdown:
 
 def norm_choice(value: str, among: Iterable[tuple[str, str]] = NORMS) -> W.Dropdown:
     """Norms by their usual names, and `value`."""
-    among = list(among)
+    among, value = list(among), f"{parse_norm(value):g}"
     return choice(value, [*among, *([] if value in dict(among).values() else [(value, value)])], "norm")
 
 

@@ -156,34 +156,6 @@ class Explorer:
         for control in self.controls.values():
             control.observe(self._changed, "value")
 
-    @classmethod
-    def around(
-        cls,
-        fixed: Mapping[str, Any],
-        makers: Mapping[str, Callable[[Any], W.Widget]],
-        wanted: Iterable[str],
-        title: str,
-        stages: Callable[[dict, Callable[[], bool]], Iterable[object]],
-        render: Callable[[Any], View],
-        background: bool,
-        follow: Mapping[str, Callable[[dict], Iterable]] | None = None,
-    ) -> "Explorer":
-        """Return an explorer that starts at `fixed`, of which the `wanted` values can be moved.
-
-        Parameters
-        ----------
-        makers
-            Name -> a control for a value, in the order of the page, whatever the order of the names wanted.
-        """
-        names = set(wanted)
-        moved = {name: make(fixed[name]) for name, make in makers.items() if name in names}
-        options = {name: lambda state, of=of: of({**fixed, **state}) for name, of in (follow or {}).items()}
-
-        def asked(state: dict, stop: Callable[[], bool]) -> Iterable[object]:
-            return stages({**fixed, **state}, stop)
-
-        return cls(title, moved, asked, render, follow=options, background=background)
-
     @property
     def state(self) -> dict:
         """The values of the controls by name."""
@@ -404,22 +376,30 @@ class Explorer:
 
 def explores(
     title: str,
-    render: Callable[[Any], View] | None = None,
+    render: Callable[[Any], View] = lambda view: view,
     *,
     follow: Mapping[str, Callable[[dict], Iterable]] | None = None,
     unused: Callable[[Mapping], Iterable[str]] = lambda values: (),
+    start: Callable[[dict], dict] = dict,
 ) -> Callable[[Callable], Callable[..., Explorer]]:
     """Turn a function of parameters and `stop`, which yields answers, into one that returns an :class:`Explorer`.
 
     This one takes the parameters but `stop`, and by name `controls`, which of them can be moved, and `background`. A
     parameter that can be moved is annotated with its control, value -> widget, such as ``Annotated[float,
-    radius_slider]``. A number that is given becomes an int, float, bool or text, as the default is. `unused` says which
-    parameters mean nothing beside the values of others, and get no control. Without `render` the function has no
-    `stop`, and returns the one view.
+    radius_slider]``. A number that is given becomes an int, float, bool or text, as the default is. A function without
+    `stop` returns its one answer; one with `parts` gets a :class:`Memo` for what does not have to be solved again.
+
+    Parameters
+    ----------
+    unused
+        Values -> parameters that mean nothing beside the values of others, and get no control.
+    start
+        Values that are given -> those that the controls start at.
     """
 
     def decorate(stages: Callable) -> Callable[..., Explorer]:
-        asked = [one for name, one in signature(stages).parameters.items() if name != "stop"]
+        known = signature(stages).parameters
+        asked = [one for name, one in known.items() if name not in ("stop", "parts")]
         makers = {one.name: one.annotation.__metadata__[0] for one in asked if get_origin(one.annotation) is Annotated}
         plain = [one.replace(annotation=one.annotation.__origin__) if one.name in makers else one for one in asked]
         more = {"controls": tuple(makers), "background": True}
@@ -430,18 +410,20 @@ def explores(
         def explorer(*values: object, **named: object) -> Explorer:
             given = shown.bind(*values, **named)
             given.apply_defaults()
-            fixed = {one.name: _like(one.default, given.arguments[one.name]) for one in asked}
+            fixed = start({one.name: _like(one.default, given.arguments[one.name]) for one in asked})
             wanted = set(given.arguments["controls"]) - set(unused(fixed))
+            moved = {name: make(fixed[name]) for name, make in makers.items() if name in wanted}
+            options = {name: lambda state, of=of: of({**fixed, **state}) for name, of in (follow or {}).items()}
+            kept = {"parts": Memo(512)} if "parts" in known else {}
+
+            def answers(state: dict, stop: Callable[[], bool]) -> Iterator[object]:
+                if "stop" in known:
+                    yield from stages(**{**fixed, **state}, **kept, stop=stop)
+                else:
+                    yield stages(**{**fixed, **state})
+
             background = given.arguments["background"]
-            if render is None:
-                return Explorer.around(fixed, makers, wanted, title, at_once, lambda view: view, background, follow)
-            return Explorer.around(fixed, makers, wanted, title, in_stages, render, background, follow)
-
-        def in_stages(state: dict, stop: Callable[[], bool]) -> Iterable[object]:
-            return stages(**state, stop=stop)
-
-        def at_once(state: dict, stop: Callable[[], bool]) -> Iterable[object]:
-            yield stages(**state)
+            return Explorer(title, moved, answers, render, follow=options, background=background)
 
         vars(explorer)["__signature__"] = shown  # what help() and Shift-Tab show
         return explorer

@@ -24,7 +24,6 @@ SAMPLES = 200  # Jacobians in the ball
 CLOSED, EVERYWHERE, SAMPLED = "closed form, everywhere", "proven everywhere", "Jacobians at points of the ball"
 ON_BALL = {"1": "proven on the ball, order 1", "1+cuts": "proven on the ball, order 1+cuts"}
 ROWS = (CLOSED, EVERYWHERE, *ON_BALL.values(), SAMPLED)
-_EVERYWHERE = Memo()  # constants of networks, by name and norm: no ball changes them
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,7 @@ def constants(
     clip: Clip = False,
     *,
     seed: int = 0,
+    parts: Memo,
     stop: Stop,
 ) -> Iterator[Constants]:
     """Explore proven Lipschitz constants of a monDEQ, global ones and those of one ball, and a lower bound.
@@ -93,7 +93,5 @@ def constants(
         bounds = (*answer.bounds, (name, "upper", local.value))
         answer = replace(answer, bounds=bounds, undecided=(local.undecided, found.network.width))
         yield answer
-    everywhere = _EVERYWHERE.of(
-        (network, norm), lambda: upper_bound(found.network, norm, limits=Limits(stop=stop)).value
-    )
+    everywhere = parts.of((network, norm), lambda: upper_bound(found.network, norm, limits=Limits(stop=stop)).value)
     yield replace(answer, bounds=(*answer.bounds, (EVERYWHERE, "upper", everywhere)), open="")
