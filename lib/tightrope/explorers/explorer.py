@@ -95,9 +95,9 @@ class Memo:
         return self.put(key, compute()) if found is MISS else found
 
 
-def rounded(state: Mapping[str, object], digits: int = 6) -> tuple:
+def rounded(state: Mapping[str, object]) -> tuple:
     """A key for a state: numbers that differ by less than a slider's step are the same."""
-    return tuple((name, round(v, digits) if isinstance(v, float) else v) for name, v in sorted(state.items()))
+    return tuple((name, round(v, 6) if isinstance(v, float) else v) for name, v in sorted(state.items()))
 
 
 class Explorer:
@@ -198,11 +198,11 @@ class Explorer:
             self._answer(self.state)
             return
         state, began = self.state, time.perf_counter()
-        answers = self._closing(self._stages(state, self._overtaken))
+        answers = iter(self._stages(state, self._overtaken))
         answer = next(answer for answer in answers if answer is not None)
         view = self._render(answer)
         self._show(view, "")
-        self._compute(began, _progress(answer))
+        self._compute(began, getattr(answer, "progress", ""))
         self._start(partial(self._finish, state, answers, began, answer, view))
 
     def _changed(self, change) -> None:
@@ -289,7 +289,7 @@ class Explorer:
                 return
             self._compute(began)
             self._dim(True)
-        self._finish(state, self._closing(self._stages(state, self._overtaken)), began)
+        self._finish(state, self._stages(state, self._overtaken), began)
 
     def _finish(
         self, state: dict, answers: Iterable[object], began: float, newest: object = None, view: View | None = None
@@ -308,7 +308,7 @@ class Explorer:
                     view = self._render(newest)
                     self._show(view, "")
                     shown = time.perf_counter()
-                self._compute(began, _progress(answer))
+                self._compute(began, getattr(answer, "progress", ""))
             view = view or self._render(newest)
         except StoppedError:  # the state has changed, or the reader has seen enough
             self._leave(began)
@@ -325,15 +325,6 @@ class Explorer:
             return
         self._views.put(rounded(state), view)
         self._show(view, f"{time.perf_counter() - began:.2f} s")
-
-    @staticmethod
-    def _closing(answers: Iterable[object]) -> Iterator[object]:
-        """Yield the answers; close their generator even when the reader has moved on."""
-        try:
-            yield from answers
-        finally:
-            if hasattr(answers, "close"):
-                answers.close()
 
     def _show(self, view: View, status: str) -> None:
         if view is not self.view:
@@ -438,15 +429,10 @@ def _like(default: object, value: object) -> object:
     return f"{value:g}" if isinstance(default, str) else type(default)(value)
 
 
-def _progress(answer: object) -> str:
-    return getattr(answer, "progress", "")
-
-
 def _groups(controls: Mapping[str, W.Widget]) -> list[W.Widget]:
     """The controls of the question, then those of the proof; under a heading each if there are both."""
-    groups = {"question": [], "proof": []}
-    for name, control in controls.items():
-        groups["proof" if name in PROOF else "question"].append(control)
+    proof = [control for name, control in controls.items() if name in PROOF]
+    groups = {"question": [control for control in controls.values() if control not in proof], "proof": proof}
     columns = "repeat(auto-fill, minmax(345px, 1fr))"
     layout = W.Layout(grid_template_columns=columns, grid_gap="0 12px", max_width="1080px")
     boxes = []

@@ -61,11 +61,5 @@ def drawn(name: str, folder: Path, profile: str = "paper") -> tuple[Path, ...]:
 
 
 def stem(name: str) -> str:
-    """Return what the names of everything about one table or figure begin with.
-
-    Examples
-    --------
-    >>> stem("table-2-certified-ratio")
-    'table-2-'
-    """
+    """Return what the names of everything about one table or figure begin with, such as ``table-2-``."""
     return "-".join(name.split("-")[:2]) + "-"

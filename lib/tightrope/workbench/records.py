@@ -56,9 +56,9 @@ def case_of(row: Mapping) -> dict:
     >>> case_of({**case, "verdict": "certified", "key": case_key(case)}) == case
     True
     """
-    columns = list(row.items())
-    for count in range(len(columns)):
-        case = dict(columns[:count])
+    case: dict = {}
+    for name, value in row.items():
+        case[name] = value
         if case_key(case) == row["key"]:
             return case
     raise CorruptDataError(f"row {row['key']!r}: no case has this key; restore the CSV file: `git checkout`.")

@@ -19,11 +19,11 @@ class Rows(tuple[dict, ...]):
 
     def where(self, **equal: object) -> "Rows":
         """Return the rows that have these values."""
-        return Rows(row for row in self if _has(row, equal))
+        return Rows(row for row in self if all(row[name] == value for name, value in equal.items()))
 
     def one(self, **equal: object) -> dict | None:
         """Return the first row that has these values, or None."""
-        return next((row for row in self if _has(row, equal)), None)
+        return next(iter(self.where(**equal)), None)
 
     def by(self, *names: str) -> list[tuple[tuple, "Rows"]]:
         """Return the groups of rows with the same values, in the order in which these first occur; lists as tuples."""
@@ -126,10 +126,6 @@ def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[fl
     chosen = np.random.default_rng(0).integers(len(sample), size=(2000, len(sample)))
     low, high = np.quantile(np.median(sample[chosen], axis=1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def _has(row: dict, equal: dict[str, object]) -> bool:
-    return all(row[name] == value for name, value in equal.items())
 
 
 def _hashable(value: object) -> object:
