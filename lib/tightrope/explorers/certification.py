@@ -59,6 +59,11 @@ class Answer:
         return int(np.argmax(self.scores))
 
     @property
+    def about(self) -> str:
+        """The image, in words."""
+        return f"image {self.image} (a {self.label}, seen as a {self.predicted})"
+
+    @property
     def targets(self) -> list[int]:
         """All labels but the true one."""
         return [k for k in range(len(self.scores)) if k != self.label]
@@ -160,7 +165,8 @@ class Certification:
         def search():
             found = attacks.pgd(Question(network, answer.region, answer.label), restarts=2, steps=20, seed=seed)
             points = answer.region.sample(300, np.random.default_rng(seed))
-            return found, network.logits(points), None if found.best is None else network.logits(found.best.point)
+            scores = None if found.best is None else np.ravel(network.logits(found.best.point))
+            return found, network.logits(points), scores
 
         found, cloud, scores = self._parts.of(("attack", self._key), search)
         shown = None if found.best is None else self._entry.normalisation.to_pixels(found.best.point)

@@ -57,10 +57,9 @@ def certificate_view(answer: Answer) -> View:
         projection=_projection(answer),
     )
     table = Table(*label_table(known))
-    facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
-    lines = [facts, _ellipse_line(answer), still_open(answer)]
+    lines = [answer.about, _ellipse_line(answer), still_open(answer)]
     text = page(_WORDS[answer.verdict], lines, table, COLOURS.get(answer.verdict, OTHER))
-    return View(drawing._repr_png_(), text, f"{facts}: {_short(answer)}")
+    return View(drawing._repr_png_(), text, f"{answer.about}: {_short(answer)}")
 
 
 def attack_view(answer: Answer) -> View:
@@ -70,15 +69,14 @@ def attack_view(answer: Answer) -> View:
         "label": answer.label,
         "scores": answer.scores.tolist(),
         "attack_label": None if answer.attack is None else answer.attack.label,
-        "attack_scores": None if answer.attack_scores is None else np.ravel(answer.attack_scores).tolist(),
+        "attack_scores": None if answer.attack_scores is None else answer.attack_scores.tolist(),
     }
     drawing = figures.adversarial_example(answer.pixels, answer.attack_pixels, answer.shape, row)
     columns, rows = label_table(answer.decision(k) for k in answer.targets)
     table = Table(columns[:3], [line[:3] for line in rows])
-    facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
     attack = answer.attack
     found = "no attack found (this proves nothing)" if attack is None else f"attack found, label {attack.label}"
-    return View(drawing._repr_png_(), page(found, [facts], table), f"{facts}: {found}")
+    return View(drawing._repr_png_(), page(found, [answer.about], table), f"{answer.about}: {found}")
 
 
 def _titles(answer: Answer) -> tuple[str, str]:
@@ -101,7 +99,7 @@ def _projection(answer: Answer) -> dict:
         "names": names,
         "center": answer.scores[take],
         "cloud": None if answer.cloud is None else answer.cloud[:, take],
-        "attack": None if answer.attack_scores is None else np.ravel(answer.attack_scores)[take],
+        "attack": None if answer.attack_scores is None else answer.attack_scores[take],
         "boundary": None if answer.ellipsoid is None else answer.ellipsoid.projection(i, j),
         "true": take.index(answer.label) if answer.label in take else None,
         "note": answer.note,
