@@ -153,7 +153,7 @@ def test_the_dear_ones_start_first(log, tmp_path):
     log.clear()
     Still.failing.clear()
     with Store() as store:
-        unsolved = {one.result.name for one in runs if runner.missing(runner.cases(one), store)}
+        unsolved = {one.result.name for one in runs if store.missing(runner.cases(one))}
     assert not batch.run(runs)
     assert {name for name, _ in log} == {"table-6-hyperparameters", *unsolved}
 

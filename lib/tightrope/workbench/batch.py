@@ -97,7 +97,7 @@ def _expect(
                 continue
             if fresh:
                 store.forget(every)
-            todo[number] = runner.missing(every, store)
+            todo[number] = store.missing(every)
             board.expect(number, len(every) - len(todo[number]), len(every))
     return errors, todo
 

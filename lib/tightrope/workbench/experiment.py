@@ -217,13 +217,9 @@ class Experiment:
         return Solved(self, rows)
 
     def _rows(self, cases: Sequence[Case], store: Store) -> list[dict]:
-        profiles = dict.fromkeys(case["profile"] for case in cases)
-        for profile in profiles:
-            store.import_csv(self.name, profile, self.paper)  # a fresh clone solves nothing twice
         rows = list(sweep(store, cases, self.solver))
-        for profile in profiles:
-            if profile in KEPT_PROFILES:  # the CSV that is committed
-                store.export_csv(self.paper, self.name, profile)
+        for profile in {case["profile"] for case in cases}.intersection(KEPT_PROFILES):  # the CSV that is committed
+            store.export_csv(self.paper, self.name, profile)
         return rows
 
 

@@ -20,7 +20,6 @@ import tightrope
 from tightrope import paths
 from tightrope.errors import InputError, MissingDataError, TightropeError, UnknownParameterError
 from tightrope.workbench.published import Result, defaults, parameters
-from tightrope.workbench.records import Store
 from tightrope.workbench.registry import experiment, named
 
 # Processor seconds that a notebook may use without a new row or a finished cell.
@@ -111,13 +110,6 @@ def prepare(
 def cases(run: Run) -> list[dict]:
     """Return every case of a run, under the profile that its row will have."""
     return named(experiment(run.result).all_cases(run.parameters))
-
-
-def missing(cases: Sequence[Mapping], store: Store) -> list[Mapping]:
-    """Return the cases that have no row, after the committed rows have been read."""
-    for paper, kind, profile in dict.fromkeys((case["paper"], case["result"], case["profile"]) for case in cases):
-        store.import_csv(kind, profile, paper)
-    return store.missing(cases)
 
 
 def parse_parameters(pairs: Sequence[tuple[str, str]]) -> dict:
