@@ -148,9 +148,8 @@ class _Execution:
 
     def look(self, store: Store, board: Board) -> str:
         """Show how far it is; say why it counts as stuck, or nothing."""
-        total = len(self.left) + board.solved_of(self.number)
         self.left = store.missing(self.left)
-        board.solved(self.number, total - len(self.left))
+        board.left(self.number, len(self.left))
         written = self.run.output.stat().st_mtime_ns if self.run.output.is_file() else 0
         return self.watch.stuck((len(self.left), written))
 
@@ -187,7 +186,7 @@ def _execute(
                 while len(working) < places and (number := _next(waiting, missing, working.values())) is not None:
                     waiting.remove(number)
                     one, left = runs[number], store.missing(missing[number])
-                    board.solved(number, board.solved_of(number) + len(missing[number]) - len(left))
+                    board.left(number, len(left))
                     board.state(number, "running")
                     if one.up_to_date() and not left and not force:
                         board.finish(number, runner.UP_TO_DATE)

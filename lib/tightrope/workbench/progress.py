@@ -49,10 +49,6 @@ class Board:
         """All cases."""
         return int(sum(task.total or 0 for task in self._each.tasks))
 
-    def solved_of(self, number: int) -> int:
-        """Cases of a result that have a row."""
-        return int(self._each.tasks[number].completed)
-
     def leave(self) -> None:
         """Give the terminal back, before this process ends in the middle of everything."""
         self._console.show_cursor(True)
@@ -74,15 +70,16 @@ class Board:
             self._each.start_task(line)
         self._each.update(line, state=words, visible=True)
 
-    def solved(self, number: int, done: int) -> None:
-        """Say how many cases of a result have a row now."""
-        self._each.update(self._lines[number], completed=done)
+    def left(self, number: int, count: int) -> None:
+        """Say how many cases of a result have no row now."""
+        self._each.update(self._lines[number], completed=(self._each.tasks[number].total or 0) - count)
         self._show()
 
     def more(self, number: int) -> None:
         """Say that one more case of a result has a row; after the last one it is out of the way until it runs."""
-        self.solved(number, self.solved_of(number) + 1)
-        self._each.update(self._lines[number], visible=bool(self._each.tasks[number].remaining))
+        left = int(self._each.tasks[number].remaining or 0) - 1
+        self.left(number, left)
+        self._each.update(self._lines[number], visible=left > 0)
 
     def finish(self, number: int, words: str, rest: str = "") -> None:
         """Say how a result ended, and what is to be said of cases that have no row then."""
