@@ -160,9 +160,8 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
     if as_json and markdown:
         raise InputError("json, markdown: write one of them")
     results = _chosen(names, everything or not names, runnable=False)
-    defaults = {result.key: published.defaults(result) for result in results if result.runnable}
     with Store(read_only=True) as store:
-        lines = comparing.compare(results, store, defaults)
+        lines = comparing.compare(results, store)
         if markdown:
             table = comparing.paper_table(results, lines, store) if names else comparing.summary_table(lines)
             click.echo(table.to_markdown())

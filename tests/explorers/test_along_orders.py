@@ -9,8 +9,7 @@ from tightrope.question import Verdict
 
 def last(**changed):
     """The complete answer for the defaults with some changes."""
-    state = dict(network="digits/mondeq-16", image=4, label=8, norm="inf", epsilon_pixel=0.12, clip=False) | changed
-    *_, answer = along_orders._stages(state, lambda: False)
+    *_, answer = orders.__wrapped__(stop=lambda: False, **changed)
     return answer
 
 

@@ -70,7 +70,7 @@ def test_radii_and_bounds_along_the_radius(ends):
 
 def test_bounds_of_relaxations(ends):
     low, high = ends
-    answer = relu_shapes.Shape("box", -1.0, 1.5, 0.7, 2.0, {"box": (-low, high)}, (-low / 3, high / 3))
+    answer = relu_shapes.Shape("box", -1.0, 1.5, 2.0, {"box": (-low, high)}, (-low / 3, high / 3))
     view = relu_shapes.shape_view(answer)
     for below, above in (
         read(rf"proven in \[{NUMBER}, {NUMBER}\]", view.text),
@@ -83,6 +83,6 @@ def test_ends_of_an_ascent_on_lower_bounds(ends):
     start, end = ends
     shifts, values = np.array([0.0, 0.1]), np.array([start, end])
     landscape = {"shifts": shifts, "jumps": {"box": []}, "paths": {"box": [shifts, values]}, "box": values}
-    view = landscapes.climb_view(landscapes.Climbed(0, "box", landscape))
+    view = landscapes.climb_view(0, landscape)
     for first, last in (read(rf"from {NUMBER} to {NUMBER}", view.text), map(Fraction, cells(view.html, "Box")[:2])):
         assert first <= Fraction(start) and last <= Fraction(end)

@@ -5,12 +5,12 @@ import pytest
 
 from tightrope.errors import InputError
 from tightrope.explorers import relaxations
-from tightrope.explorers.relu_shapes import _stages, small_network
+from tightrope.explorers.relu_shapes import small_network
 from tightrope.results.jovanovic2022_paradox.relu_regions import SHAPES
 
 
 def answer(**state):
-    (found,) = _stages({"relaxation": "crown", "lower": -1.0, "upper": 1.5, "weight": 0.7, **state})
+    (found,) = relaxations.__wrapped__(stop=lambda: False, **state)
     return found
 
 

@@ -1,5 +1,6 @@
 """Explorers without a browser: a control is set, the numbers and the picture are read."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -11,10 +12,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tightrope import zoo
+from tightrope import datasets, zoo
 from tightrope.errors import InputError, MissingDataError, UnknownNameError
 from tightrope.explorers import View, attack, certify, constants, lipschitz, sizes
-from tightrope.explorers.certification import Certification
 from tightrope.explorers.certify import COLOURS
 from tightrope.explorers.controls import OTHER, choice, number_slider, radius_slider
 from tightrope.explorers.explorer import Explorer, Memo, rounded
@@ -24,6 +24,11 @@ from tightrope.solvers.report import end_if
 
 PNG = b"\x89PNG"
 at_once = partial(certify, background=False, ellipse=False)
+
+
+def answers(ellipse=False, **asked):
+    """All that is yielded for a state of the certificate's explorer."""
+    return certify.__wrapped__(**asked, ellipse=ellipse, parts=Memo(), stop=lambda: False)
 
 
 def show(text):
@@ -335,18 +340,18 @@ def test_every_control_is_answered(explorer, name, value, said):
 def test_the_ellipse_holds_the_sampled_outputs():
     state = dict(network="digits/mondeq-16", image=0, norm="inf", epsilon_pixel=0.05, clip=True, method="cascade",
                  ellipse=True, i=3, j=-2)  # fmt: skip
-    *_, answer = [answer for answer in Certification().stages(state) if answer is not None]
+    *_, answer = [answer for answer in answers(**state) if answer is not None]
     assert answer.pair == (3, 9) and answer.ellipsoid.contains(answer.cloud).all() and not answer.open
     assert answer.verdict is Verdict.CERTIFIED
     for k in answer.targets:
-        assert answer.nominal[k] - 1e-9 <= answer.attack_margin[k] <= answer.bound(k) < 0
+        assert answer.nominal[k] - 1e-9 <= answer.attack_margin[k] <= answer.decision(k).bound < 0
 
 
 def test_a_verdict_needs_every_label():
     state = dict(
         network="digits/mondeq-16", image=0, norm="inf", epsilon_pixel=0.1, clip=False, method="interior-point"
     )
-    stages = Certification().stages(state)
+    stages = answers(**state)
     part = [next(stages) for _ in range(3)][-1]
     assert 0 < len(part.decisions) < 9 and part.verdict is None and part.open == "bounds"
     *_, answer = stages
@@ -359,28 +364,30 @@ def test_a_verdict_needs_every_label():
 def test_a_fixpoint_bounds_every_label_before_any_relaxation(method):
     """It gives way to a relaxation's bound, but for what it alone proves; to the cascade's only if that is better."""
     state = dict(network="digits/mondeq-16", image=0, norm="1", epsilon_pixel=0.5, clip=True, method=method)
-    first, *_, last = [answer for answer in Certification().stages(state) if answer is not None]
+    first, *_, last = [answer for answer in answers(**state) if answer is not None]
     assert not first.decisions and first.verdict is Verdict.CERTIFIED and first.open == "bounds"
     for k in first.targets:
-        assert first.nominal[k] <= first.attack_margin[k] <= first.bound(k) < 0
-        assert first.reason(k) == "by a zonotope fixpoint"
+        assert first.nominal[k] <= first.attack_margin[k] <= first.decision(k).bound < 0
+        assert first.decision(k).reason == "by a zonotope fixpoint"
         own = last.decisions[k].bound
-        assert last.bound(k) == (min(own, first.bound(k)) if method == "cascade" else own)
-        assert last.by_enclosure(k) == (last.bound(k) != own)
+        assert last.decision(k).bound == (min(own, first.decision(k).bound) if method == "cascade" else own)
+        assert last.by_enclosure(k) == (last.decision(k).bound != own)
     weak = replace(last.decisions[3], verdict=Verdict.UNKNOWN, bound=1.0)
     kept = replace(last, decisions={**last.decisions, 3: weak})
-    assert kept.bound(3) == first.bound(3) and kept.verdict is Verdict.CERTIFIED and "fixpoint" in kept.reason(3)
+    decision = kept.decision(3)
+    assert decision.bound == first.decision(3).bound and kept.verdict is Verdict.CERTIFIED
+    assert "fixpoint" in decision.reason
 
 
 def test_a_label_that_an_attack_reaches_is_falsified_by_it():
     """Whatever bounds it; the image's own label by the image."""
     state = dict(network="digits/mondeq-16", image=0, norm="inf", epsilon_pixel=0.15, clip=True, method="cascade")
-    *_, answer = [answer for answer in Certification().stages(state) if answer is not None]
+    *_, answer = [answer for answer in answers(**state) if answer is not None]
     reached = [k for k in answer.targets if answer.verdict_of(k) is Verdict.FALSIFIED]
-    assert reached and {answer.reason(k) for k in reached} == {"by an attack"}
+    assert reached and {answer.decision(k).reason for k in reached} == {"by an attack"}
     assert {answer.decision(k).by for k in reached} == {"attack"} and answer.progress == "9 of 9 labels"
-    *_, wrong = [answer for answer in Certification().stages({**state, "image": 1}) if answer is not None]
-    assert wrong.reason(wrong.predicted) == "at the image itself"
+    *_, wrong = [answer for answer in answers(**{**state, "image": 1}) if answer is not None]
+    assert wrong.decision(wrong.predicted).reason == "at the image itself"
 
 
 def test_orders_that_cannot_be_asked_for_are_not_offered(monkeypatch):
@@ -392,6 +399,27 @@ def test_orders_that_cannot_be_asked_for_are_not_offered(monkeypatch):
     assert explorer.controls["order"].options == ("1",) and explorer.controls["order"].disabled
     monkeypatch.setenv("MOSEKLM_LICENSE_FILE", "somewhere")
     assert "mosek" in at_once(epsilon_pixel=0.01).controls["method"].options
+
+
+def test_methods_follow_the_network():
+    """Those for layers are offered with layers, and refused without."""
+    explorer = at_once("digits/fc-pgd", epsilon_pixel=0.01, method="lp-greedy")
+    assert {"lp-greedy", "crown"} <= set(explorer.controls["method"].options)
+    explorer.controls["network"].value = "digits/mondeq-16"
+    assert explorer.controls["method"].value == "cascade" and "crown" not in explorer.controls["method"].options
+    with pytest.raises(UnknownNameError, match="lp-greedy"):
+        at_once(method="lp-greedy")
+
+
+def test_an_explorer_takes_what_its_function_does():
+    """By name or place, numbers of any kind as the defaults are, and which of them can be moved."""
+    known = inspect.signature(constants).parameters
+    assert list(known) == ["network", "image", "norm", "epsilon_pixel", "clip", "seed", "controls", "background"]
+    assert known["image"].annotation is int and known["controls"].default == tuple(known)[:5]
+    explorer = sizes("digits/mondeq-16", np.int64(1), 2.0, controls=("norm",), background=False)
+    assert explorer.state == {"norm": "2"} and "L2 ball around image 1" in explorer.view.text
+    with pytest.raises(TypeError, match="imagge"):
+        sizes(imagge=1)
 
 
 def test_the_attack_explorer():
@@ -454,11 +482,11 @@ def test_a_network_without_its_data_says_so(monkeypatch, tmp_path):
     monkeypatch.delenv("TIGHTROPE_DATA", raising=False)
     monkeypatch.setattr("tightrope.datasets.cache_folder", lambda: tmp_path)
     assert "chen2021-mondeq/mnist-87" not in at_once().controls["network"].options
-    certification = Certification()
-    state = dict(network="chen2021-mondeq/mnist-87", image=0, norm="inf", epsilon_pixel=0.05, clip=True, method=None)
+    state = dict(network="chen2021-mondeq/mnist-87", image=0, norm="inf", epsilon_pixel=0.05, clip=True)
     monkeypatch.setattr("tightrope.explorers.certification.entry", zoo.get)
+    monkeypatch.setattr("tightrope.explorers.certification.dataset", datasets.load)
     with pytest.raises(MissingDataError):
-        list(certification.stages(state))
+        list(attack.__wrapped__(**state, parts=Memo(), stop=lambda: False))
 
 
 def test_an_explorer_imports_no_package_that_takes_seconds():
@@ -485,7 +513,7 @@ def test_feedforward_networks_are_explored_with_their_own_input():
     if not zoo.available(name):
         pytest.skip(f"not on this machine: {name}; run `make data` or set TIGHTROPE_DATA")
     state = dict(network=name, image=0, norm="inf", epsilon_pixel=0.01, clip=True, method="cascade", ellipse=True)
-    *_, answer = Certification().stages(state)
+    *_, answer = answers(**state)
     assert answer.region.radius == 0.01 and answer.verdict is Verdict.CERTIFIED
     assert answer.ellipsoid is None and "at most 300 hidden neurons" in answer.note
 

@@ -153,7 +153,7 @@ def test_the_dear_ones_start_first(log, tmp_path):
     log.clear()
     Still.failing.clear()
     with Store() as store:
-        unsolved = {one.result.name for one in runs if runner.missing(runner.cases(one), store)}
+        unsolved = {one.result.name for one in runs if store.missing(runner.cases(one))}
     assert not batch.run(runs)
     assert {name for name, _ in log} == {"table-6-hyperparameters", *unsolved}
 
@@ -241,7 +241,7 @@ def test_a_finished_line_accounts_for_every_case():
     with progress.Board(["a", "b"], Console(file=out, width=100)) as board:
         for number in (0, 1):
             board.expect(number, 0, 3)
-            board.solved(number, 2)
+            board.left(number, 1)
         board.finish(0, "ran", "that its notebook did not ask for")
         board.finish(1, "failed")
     assert "a: ran, 2 of 3 cases (1 that its notebook did not ask for), 0:00:00" in out.getvalue().splitlines()
@@ -257,8 +257,8 @@ def test_the_board_counts_what_is_left(monkeypatch):
         board.expect(0, 3, 10)
         board.expect(1, 0, 1)
         board.state(0, "running")
-        for done in range(4, 11):
-            board.solved(0, done)
+        for left in reversed(range(7)):
+            board.left(0, left)
         board.finish(0, "ran")
         board.more(1)
         board.finish(1, "up to date")

@@ -11,7 +11,7 @@ from IPython.core.formatters import DisplayFormatter
 from scipy.stats import binomtest
 
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.workbench.statistics import binomial_interval
+from tightrope.workbench.rows import binomial_interval
 from tightrope.workbench.tables import Table
 
 TABLE = Table(("name", "value"), (("a", 0.1 + 0.2), ("b|c", None), ("d", 12)))

@@ -3,7 +3,7 @@
 import importlib
 
 from tightrope.explorers.certify import attack, certify
-from tightrope.explorers.explorer import Explorer, Still, View
+from tightrope.explorers.explorer import Explorer, Still, View, explores
 
 #: Explorers by the module that makes them. What these need on top takes as long to import as all that the others do, so
 #: each is imported when it is asked for.
@@ -18,7 +18,7 @@ _HOMES = {
     "schedules": "training_schedules",
     "sizes": "problem_sizes",
 }
-__all__ = ["Explorer", "Still", "View", "attack", "certify", *_HOMES]
+__all__ = ["Explorer", "Still", "View", "attack", "certify", "explores", *_HOMES]
 
 
 def __getattr__(name: str):

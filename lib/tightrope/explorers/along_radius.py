@@ -1,14 +1,15 @@
 """Explorer of one image: what each relaxation proves of it as the radius grows."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from ipywidgets import Dropdown
 
 from tightrope import figures, zoo
-from tightrope.errors import InputError
-from tightrope.explorers.controls import choice, number_slider, page, radius_slider
-from tightrope.explorers.explorer import Explorer, View
+from tightrope.explorers.controls import Radius, choice, number_slider, page
+from tightrope.explorers.explorer import View, explores
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.question import Stop
@@ -18,26 +19,16 @@ from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import dataset, entry
 from tightrope.workbench.tables import Table
 
-CONTROLS = ("network", "image", "epsilon")
 #: Radii of a curve, from 0 to the chosen one.
 RADII = 41
 
 
 @dataclass(frozen=True, eq=False)
 class Proofs:
-    """Bounds of one image.
+    """Bounds of one image at (R,) radii in pixel units; nothing can be certified unless it is labelled rightly.
 
-    Attributes
-    ----------
-    about : str
-    right : bool
-        Whether the image is labelled rightly: otherwise nothing can be certified.
-    radii : (R,) array
-        In pixel units.
-    margins : dict
-        Relaxation -> (R,) upper bounds of the largest F_k - F_label, rounding not included.
-    certified : dict
-        Relaxation -> (R,) of bool, rounding included.
+    By relaxation, `margins` are (R,) upper bounds of the largest F_k - F_label, rounding not included, and `certified`
+    (R,) of bool, rounding included.
     """
 
     about: str
@@ -45,62 +36,6 @@ class Proofs:
     radii: np.ndarray
     margins: Mapping[str, np.ndarray]
     certified: Mapping[str, np.ndarray]
-
-
-def radius_curves(
-    network: str = "digits/fc-natural",
-    image: int = 0,
-    epsilon: float = 0.05,
-    *,
-    controls: Iterable[str] = CONTROLS,
-    background: bool = True,
-) -> Explorer:
-    """Explore what six relaxations prove about one image for radii up to epsilon.
-
-    Parameters
-    ----------
-    network
-        A feed-forward network of the zoo.
-    image
-        Test image, counted from 0.
-    epsilon
-        The largest radius, for pixels in [0, 1].
-    controls
-        Which of these can be moved.
-    """
-    fixed = {"network": network, "image": int(image), "epsilon": float(epsilon)}
-    known = [name for name in zoo.names() if name.startswith(("digits/fc-", "mnist/")) and zoo.available(name)]
-    makers = {
-        "network": lambda v: choice(v, sorted({*known, v}), "network"),
-        "image": lambda v: number_slider(v, 359, "test image"),
-        "epsilon": lambda v: radius_slider(v),
-    }
-    return Explorer.around(fixed, makers, controls, "Certificates along the radius", _stages, proofs_view, background)
-
-
-def _stages(state: Mapping, stop: Stop) -> Iterator[Proofs]:
-    """One relaxation after the other, cheapest first."""
-    found = entry(state["network"])
-    data = dataset(found.dataset)
-    if not 0 <= state["image"] < len(data):
-        raise InputError(f"image: {state['image']} is out of range; {data.name} has test images 0 to {len(data) - 1}.")
-    pixels, true = data.image(state["image"]), data.label(state["image"])
-    radii = np.linspace(0, state["epsilon"], RADII).round(9)
-    lower, upper = (np.clip(pixels + sign * radii[:, None], 0, 1) for sign in (-1, 1))
-    boxes = InputSet.boxes(*map(found.normalisation.to_input, (lower, upper)))
-    right = int(found.network.predict(found.normalisation.to_input(pixels))) == true
-    answer = Proofs(f"{label(state['network'])}: test image {state['image']}, a {true}", right, radii, {}, {})
-    for method in CURVES:
-        if stop():
-            return
-        with one_torch_thread():
-            proof = certify(found.network, boxes, np.full(RADII, true), method)
-        answer = replace(
-            answer,
-            margins={**answer.margins, method: proof.worst},
-            certified={**answer.certified, method: proof.certified},
-        )
-        yield answer
 
 
 def proofs_view(answer: Proofs) -> View:
@@ -130,3 +65,38 @@ def _reach(radii: np.ndarray, certified: np.ndarray) -> float | None:
     if not certified[0]:
         return None
     return float(radii[np.argmin(certified) - 1 if not certified.all() else -1])
+
+
+def _choice(name: str) -> Dropdown:
+    known = (name for name in zoo.names() if name.startswith(("digits/fc-", "mnist/")) and zoo.available(name))
+    return choice(name, sorted({*known, name}), "network")
+
+
+@explores("Certificates along the radius", proofs_view)
+def radius_curves(
+    network: Annotated[str, _choice] = "digits/fc-natural",
+    image: Annotated[int, lambda value: number_slider(value, 359, "test image")] = 0,
+    epsilon: Radius = 0.05,
+    *,
+    stop: Stop,
+) -> Iterator[Proofs]:
+    """Explore what six relaxations prove about one image for radii up to epsilon, cheapest first.
+
+    The network is a feed-forward one of the zoo, the test image counts from 0, radii are for pixels in [0, 1].
+    """
+    found = entry(network)
+    data = dataset(found.dataset)
+    pixels, true = data.image(image), data.label(image)
+    radii = np.linspace(0, epsilon, RADII).round(9)
+    lower, upper = (np.clip(pixels + sign * radii[:, None], 0, 1) for sign in (-1, 1))
+    boxes = InputSet.boxes(*map(found.normalisation.to_input, (lower, upper)))
+    right = int(found.network.predict(found.normalisation.to_input(pixels))) == true
+    answer = Proofs(f"{label(network)}: test image {image}, a {true}", right, radii, {}, {})
+    for method in CURVES:
+        if stop():
+            return
+        with one_torch_thread():
+            proof = certify(found.network, boxes, np.full(RADII, true), method)
+        margins = {**answer.margins, method: proof.worst}
+        answer = replace(answer, margins=margins, certified={**answer.certified, method: proof.certified})
+        yield answer

@@ -1,89 +1,72 @@
 """The questions that the explorers ask: what is known of one image, part by part, each part solved once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 
-from tightrope import attacks, datasets, zoo
-from tightrope.datasets import Dataset
+from tightrope import attacks, zoo
 from tightrope.errors import InputError
 from tightrope.explorers.explorer import Memo
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.propagation.fixpoint import fixpoint_bounds
-from tightrope.question import Limits, Question, Stop, Verdict
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball, pixel_ball
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers import robustness
 from tightrope.verifiers.ellipsoid import LIMITS, Ellipsoid, outer_ellipsoid
 from tightrope.verifiers.report import combined
+from tightrope.workbench.cases import dataset
 
 #: Inputs up to which the cascade decides all labels in about a second.
 SMALL = 100
 TRUE, CLOSEST = -1, -2  # labels of the ellipse that depend on the image
+OPEN = "open"  # the reason of a label that is not decided yet
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What is known of one image and region so far.
-
-    Attributes
-    ----------
-    image : int
-    pixels : (p0,)
-    shape : (height, width)
-    label, predicted : int
-        The true label y, and the network's at the image.
-    nominal : (K,)
-        F_k - F_y at the image.
-    attack : Attack or None
-        The clearest point with another label.
-    attack_pixels : (p0,) or None
-    attack_margin : (K,)
-        The largest F_k - F_y that was found in the region; nan where nothing was looked for.
-    decisions : mapping from label to LabelDecision
-    enclosure : (K,) or None
-        Proven bounds of F_k - F_y by a zonotope fixpoint (monDEQs, balls): there at once, looser than a relaxation's.
-    to_the_sign : bool
-        Whether the decisions' solves stop once the sign is known.
-    ellipsoid : Ellipsoid or None
-    pair : (int, int)
-        The labels that the ellipse is projected onto.
-    scores, cloud, attack_scores : (K,), (n, K), (K,) or None
-        Outputs at the image, at random points of the region and at the attack.
-    open : str
-        What is still being computed; empty when nothing is.
-    note : str
-        Why there is no ellipsoid.
-    """
+    """What is known of one image and region so far, of p0 pixels and K labels."""
 
     image: int
     region: Ball
-    epsilon_pixel: float
-    pixels: np.ndarray
-    shape: tuple[int, int]
-    label: int
-    predicted: int
-    nominal: np.ndarray
-    scores: np.ndarray
-    pair: tuple[int, int]
-    attack: attacks.Attack | None = None
-    attack_pixels: np.ndarray | None = None
-    attack_scores: np.ndarray | None = None
-    attack_margin: np.ndarray | None = None
+    pixels: np.ndarray  # (p0,)
+    shape: tuple[int, ...]  # (height, width)
+    label: int  # y, the true one
+    scores: np.ndarray  # (K,), outputs at the image
+    pair: tuple[int, int]  # labels that the ellipse is projected onto
+    attack: attacks.Attack | None = None  # the clearest point with another label
+    attack_pixels: np.ndarray | None = None  # (p0,)
+    attack_scores: np.ndarray | None = None  # (K,)
+    attack_margin: np.ndarray | None = None  # (K,), largest F_k - F_y that was found; nan where nothing was looked for
     decisions: Mapping[int, robustness.LabelDecision] = field(default_factory=dict)
-    enclosure: np.ndarray | None = None
-    to_the_sign: bool = False
+    enclosure: np.ndarray | None = None  # (K,), F_k - F_y at most, by a zonotope fixpoint (monDEQs, balls): at once
+    to_the_sign: bool = False  # whether the decisions' solves stop once the sign is known
     ellipsoid: Ellipsoid | None = None
-    cloud: np.ndarray | None = None
-    open: str = ""
-    note: str = ""
+    cloud: np.ndarray | None = None  # (n, K), outputs at random points of the region
+    open: str = ""  # what is still being computed
+    note: str = ""  # why there is no ellipsoid
+
+    @property
+    def nominal(self) -> np.ndarray:
+        """F_k - F_y at the image, (K,)."""
+        return self.scores - self.scores[self.label]
+
+    @property
+    def predicted(self) -> int:
+        """The network's label at the image."""
+        return int(np.argmax(self.scores))
+
+    @property
+    def about(self) -> str:
+        """The image, in words."""
+        return f"image {self.image} (a {self.label}, seen as a {self.predicted})"
 
     @property
     def targets(self) -> list[int]:
         """All labels but the true one."""
-        return [k for k in range(len(self.nominal)) if k != self.label]
+        return [k for k in range(len(self.scores)) if k != self.label]
 
     @property
     def verdict(self) -> Verdict | None:
@@ -99,20 +82,25 @@ class Answer:
         decided = sum(self.verdict_of(label) is not None for label in self.targets)
         return f"{decided} of {len(self.targets)} labels"
 
-    def margin(self, label: int) -> float | None:
-        """The largest F_label - F_y that was found in the region, if anything was looked for."""
-        margins = self.attack_margin
-        return None if margins is None or not np.isfinite(margins[label]) else float(margins[label])
-
     def decision(self, label: int) -> robustness.LabelDecision:
-        """What is known of one label, whatever it comes from; UNKNOWN while it is open."""
-        nominal, verdict = float(self.nominal[label]), self.verdict_of(label)
-        known = self.decisions.get(label, robustness.LabelDecision(label, nominal))
-        by = {Verdict.FALSIFIED: "attack"}.get(verdict, "fixpoint" if self.by_enclosure(label) else known.method)
-        solver = known.solver if by == known.method else ""
-        told = {"verdict": verdict or Verdict.UNKNOWN, "reason": self.reason(label) if verdict else "open"}
-        margins = {"nominal_margin": nominal, "attack_margin": self.margin(label), "bound": self.bound(label)}
-        return replace(known, method=by, solver=solver, **margins, **told)
+        """What is known of one label, whatever it comes from; UNKNOWN, with the reason OPEN, while it is open."""
+        nominal, found = float(self.nominal[label]), np.nan if self.attack_margin is None else self.attack_margin[label]
+        margin = float(found) if np.isfinite(found) else None
+        known = self.decisions.get(label, robustness.LabelDecision(label, nominal, reason=OPEN))
+        known = replace(known, nominal_margin=nominal, attack_margin=margin)
+        if self.by_enclosure(label):
+            known = replace(known, method="fixpoint", solver="", bound=float(self.enclosure[label]))
+            if known.bound < 0:
+                known = replace(known, verdict=Verdict.CERTIFIED, reason="by a zonotope fixpoint")
+        if nominal >= 0 or (margin is not None and margin >= 0):
+            reason = "at the image itself" if nominal >= 0 else "by an attack"
+            known = replace(known, method="attack", solver="", verdict=Verdict.FALSIFIED, reason=reason)
+        return known
+
+    def verdict_of(self, label: int) -> Verdict | None:
+        """What is decided about one label, if anything is."""
+        decision = self.decision(label)
+        return None if decision.reason == OPEN else decision.verdict
 
     def by_enclosure(self, label: int) -> bool:
         """Whether the enclosure bounds a label: until a relaxation has, and where the enclosure alone proves it.
@@ -125,29 +113,6 @@ class Answer:
         if decision is None or (proven and decision.verdict is not Verdict.CERTIFIED):
             return True
         return proven and self.to_the_sign and self.enclosure[label] < decision.bound
-
-    def bound(self, label: int) -> float | None:
-        """The proven upper bound of F_label - F_y, or None."""
-        if self.by_enclosure(label):
-            return float(self.enclosure[label])
-        return None if label not in self.decisions else self.decisions[label].bound
-
-    def reason(self, label: int) -> str:
-        """What there is to say about a decision."""
-        if self.verdict_of(label) is Verdict.FALSIFIED:
-            return "at the image itself" if self.nominal[label] >= 0 else "by an attack"
-        if self.by_enclosure(label):
-            return "by a zonotope fixpoint"
-        return "" if label not in self.decisions else self.decisions[label].reason
-
-    def verdict_of(self, label: int) -> Verdict | None:
-        """What is decided about one label."""
-        margin = self.margin(label)
-        if self.nominal[label] >= 0 or (margin is not None and margin >= 0):
-            return Verdict.FALSIFIED
-        if self.by_enclosure(label) and self.enclosure[label] < 0:
-            return Verdict.CERTIFIED
-        return None if label not in self.decisions else self.decisions[label].verdict
 
 
 @cache
@@ -170,145 +135,94 @@ def mondeq(name: str) -> zoo.Entry:
     return found
 
 
-@cache
-def images(name: str) -> Dataset:
-    """The test images of a data set."""
-    return datasets.load(name)
-
-
 class Certification:
-    """Answers to states of an explorer; each part of an answer is solved once and kept.
+    """What is found out of one image and region, part by part; what `parts` has is not solved again.
 
-    Parameters
-    ----------
-    seed
-        Of the attack and of the sampled outputs.
-    time_limit
-        Seconds for one solve.
+    Asked is (network, image, norm, epsilon_pixel, clip). The limits' seed is also that of the attack and of the sampled
+    outputs; a solve that their `stop` ends raises a :class:`StoppedError`, and what was solved before it is kept.
     """
 
-    def __init__(self, seed: int = 0, time_limit: float = 20.0):
-        self.seed, self.time_limit = seed, time_limit
-        self._parts = Memo(512)
+    def __init__(self, asked: tuple, parts: Memo, limits: Limits):
+        network, self.image, norm, epsilon_pixel, clip = asked
+        self._entry = found = entry(network)
+        self.network, self.data = found.network, dataset(found.dataset)
+        self.region = pixel_ball(self.data.image(self.image), norm, epsilon_pixel, found.normalisation, clip)
+        self._parts, self._limits = parts, limits
+        self._key = (network, self.image, norm, round(epsilon_pixel, 6), clip)
 
-    def stages(self, state: Mapping, stop: Stop | None = None) -> Iterator[Answer | None]:
-        """Answer network, image, norm, epsilon_pixel, clip; method, order, labels i and j, and ellipse (a bool).
+    def question(self, i: int = TRUE, j: int = CLOSEST) -> Answer:
+        """What the network says of the image; i and j are the labels of the ellipse."""
+        label, scores = self.data.label(self.image), self.network.logits(self.region.center)
+        closest = next(int(k) for k in np.argsort(scores[label] - scores) if k != label)
+        i, j = ({TRUE: label, CLOSEST: closest}.get(k, k) for k in (i, j))
+        shape, pixels = tuple(self.data.shape), self.data.image(self.image)
+        return Answer(self.image, self.region, pixels, shape, label, scores, (i, j))
 
-        Each answer yielded knows more than the one before; None only says that this is a good place to stop. A solve
-        that `stop` ends raises a :class:`StoppedError`; what was solved before it is kept.
-        """
-        network = entry(state["network"]).network
-        answer, question = self._question(state), _key(state)
-        yield None
-        answer = self._attacked(answer, question, network)
-        if state["method"] is None:
-            yield answer
-            return
-        if isinstance(network, MonDEQ):  # milliseconds, where a relaxation may take half a minute a label
-            with one_blas_thread():
-                bounds = self._parts.of(("enclosure", question), lambda: fixpoint_bounds(network, answer.region))
-            enclosure = bounds.margins(network, answer.label)
-            answer = replace(answer, enclosure=enclosure, to_the_sign=state["method"] == "cascade")
-        ellipse = state.get("ellipse", False)
-        yield replace(answer, open="bounds")
-        batches = _batches(answer, state)
-        for number, batch in enumerate(batches, 1):
-            answer = self._decided(answer, question, network, batch, state, stop)
-            ready = number == len(batches)
-            yield replace(answer, open="ellipse" if ready else "bounds") if ellipse or not ready else None
-        yield self._enclosed(answer, question, network, stop) if ellipse else answer
+    def attacked(self, answer: Answer) -> Answer:
+        """With an attack, and outputs at points of the region."""
+        network, seed = self.network, self._limits.seed
 
-    def _question(self, state: Mapping) -> Answer:
-        found = entry(state["network"])
-        data, index = images(found.dataset), state["image"]
-        pixels, label = data.image(index), data.label(index)
-        region = pixel_ball(pixels, state["norm"], state["epsilon_pixel"], found.normalisation, state["clip"])
-        scores = found.network.logits(region.center)
-        nominal = scores - scores[label]
-        others = [k for k in np.argsort(-nominal) if k != label]
-        named = {TRUE: label, CLOSEST: int(others[0])}
-        i, j = state.get("i", TRUE), state.get("j", CLOSEST)
-        pair = (named.get(i, i), named.get(j, j))
-        return Answer(
-            index,
-            region,
-            float(state["epsilon_pixel"]),
-            pixels,
-            tuple(data.shape),
-            label,
-            int(np.argmax(scores)),
-            nominal,
-            scores,
-            pair,
-        )
-
-    def _attacked(self, answer: Answer, question: tuple, network) -> Answer:
         def search():
-            found = attacks.pgd(Question(network, answer.region, answer.label), restarts=2, steps=20, seed=self.seed)
-            points = answer.region.sample(300, np.random.default_rng(self.seed))
-            return found, network.logits(points), None if found.best is None else network.logits(found.best.point)
+            found = attacks.pgd(Question(network, answer.region, answer.label), restarts=2, steps=20, seed=seed)
+            points = answer.region.sample(300, np.random.default_rng(seed))
+            scores = None if found.best is None else np.ravel(network.logits(found.best.point))
+            return found, network.logits(points), scores
 
-        found, cloud, scores = self._parts.of(("attack", question), search)
-        best = found.best
-        normalisation = entry(dict(question)["network"]).normalisation
-        shown = None if best is None else normalisation.to_pixels(best.point)
-        return replace(
-            answer, attack=best, attack_pixels=shown, attack_scores=scores, cloud=cloud, attack_margin=found.best_margin
-        )
+        found, cloud, scores = self._parts.of(("attack", self._key), search)
+        shown = None if found.best is None else self._entry.normalisation.to_pixels(found.best.point)
+        known = {"attack_pixels": shown, "attack_scores": scores, "cloud": cloud, "attack_margin": found.best_margin}
+        return replace(answer, attack=found.best, **known)
 
-    def _decided(self, answer: Answer, question: tuple, network, batch: list[int], state: Mapping, stop) -> Answer:
-        method, order = state["method"], state.get("order", "1")
+    def enclosed(self, answer: Answer, method: str) -> Answer:
+        """With the bounds of a fixpoint: milliseconds, where a relaxation may take half a minute a label."""
+        network = self.network
+        if not isinstance(network, MonDEQ):
+            return answer
+        with one_blas_thread():
+            bounds = self._parts.of(("enclosure", self._key), lambda: fixpoint_bounds(network, answer.region))
+        return replace(answer, enclosure=bounds.margins(network, answer.label), to_the_sign=method == "cascade")
+
+    def decided(self, answer: Answer, batch: list[int], method: str, order: str) -> Answer:
+        """With decisions of these labels."""
 
         def solve():
             options = {"targets": batch, "method": method, "order": order, "attack": False}
-            limits = self._limits(stop)
-            return robustness.certify(network, answer.region, answer.label, limits=limits, **options)
+            return robustness.certify(self.network, answer.region, answer.label, limits=self._limits, **options)
 
-        report = self._parts.of(("decide", question, method, order, tuple(batch)), solve)
+        report = self._parts.of(("decide", self._key, method, order, tuple(batch)), solve)
         return replace(answer, decisions={**answer.decisions, **{d.label: d for d in report.decisions}})
 
-    def _limits(self, stop: Stop | None) -> Limits:
-        return Limits(time=self.time_limit, seed=self.seed, stop=stop)
-
-    def _enclosed(self, answer: Answer, question: tuple, network, stop) -> Answer:
+    def with_ellipsoid(self, answer: Answer) -> Answer:
+        """With the outer ellipsoid, or the reason why there is none."""
+        network, limits = self.network, replace(self._limits, tolerance=LIMITS.tolerance)
         if isinstance(network, FeedForward):
             from tightrope.verifiers.feedforward import LARGEST_SDP  # imports PyTorch
 
             if sum(network.sizes[1:-1]) > LARGEST_SDP:
                 return replace(answer, note=f"it is for networks of at most {LARGEST_SDP} hidden neurons")
             network = network.to_mondeq()
-        limits = replace(self._limits(stop), tolerance=LIMITS.tolerance)
-
-        def solve():
-            return outer_ellipsoid(network, answer.region, limits=limits)
-
-        report = self._parts.of(("ellipsoid", question), solve)
+        report = self._parts.of(
+            ("ellipsoid", self._key), lambda: outer_ellipsoid(network, answer.region, limits=limits)
+        )
         note = "" if report.ellipsoid is not None else str(report.solve.status)
         return replace(answer, ellipsoid=report.ellipsoid, note=note)
 
 
-def _key(state: Mapping) -> tuple:
-    names = ("network", "image", "norm", "epsilon_pixel", "clip")
-    return tuple((name, round(state[name], 6) if name == "epsilon_pixel" else state[name]) for name in names)
-
-
-def _batches(answer: Answer, state: Mapping) -> list[list[int]]:
+def batches(answer: Answer, method: str, order: str) -> list[list[int]]:
     """Labels to decide together, the closest first.
 
     The cascade starts each label where the one before ended, so only the closest is asked for alone, and only where all
     would take longer than a second; other methods solve each label anew and show it when it is there.
     """
     targets = sorted(answer.targets, key=lambda k: -answer.nominal[k])
-    method, region = state["method"], answer.region
     if method == "cascade":  # as in certify: what an attack reaches is decided
         targets = [k for k in targets if answer.verdict_of(k) is not Verdict.FALSIFIED]
-    if not targets:
-        return []
-    plain = state.get("order", "1") == "1"
-    if method not in robustness.methods():  # linear bounds of layers serve all labels
-        return [targets]
-    if method == "cascade" and plain and region.size <= SMALL:
-        return [targets]
-    if method == "cascade" and plain:
-        return [part for part in (targets[:1], targets[1:]) if part]
-    return [[k] for k in targets]
+    plain = method == "cascade" and order == "1"
+    together = method not in robustness.methods()  # linear bounds of layers serve all labels
+    if together or (plain and answer.region.size <= SMALL):
+        parts = [targets]
+    elif plain:
+        parts = [targets[:1], targets[1:]]
+    else:
+        parts = [[k] for k in targets]
+    return [part for part in parts if part]

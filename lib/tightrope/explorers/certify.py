@@ -1,35 +1,38 @@
 """Explorers of one image: its certificate (bounds, attack, ellipse), and its attack alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
+from ipywidgets import Dropdown
 
 from tightrope import figures
-from tightrope.explorers.certification import CLOSEST, TRUE, Answer, Certification, entry
+from tightrope.errors import UnknownNameError
+from tightrope.explorers.certification import CLOSEST, TRUE, Answer, Certification, batches, entry
 from tightrope.explorers.controls import (
     OTHER,
+    Clip,
+    ImageNumber,
+    NormName,
+    Radius,
     check,
     choice,
-    clip_check,
     network_choice,
-    norm_choice,
-    number_slider,
     page,
-    radius_slider,
+    still_open,
 )
-from tightrope.explorers.explorer import Explorer, View
+from tightrope.explorers.explorer import Memo, View, explores
 from tightrope.figures.drawing import CERTIFIED
 from tightrope.networks import MonDEQ
 from tightrope.outward import at_most
-from tightrope.question import Verdict
-from tightrope.regions import parse_norm
+from tightrope.question import Limits, Stop, Verdict
 from tightrope.relaxations.lasserre import LARGEST
 from tightrope.solvers import conic
 from tightrope.verifiers import robustness
 from tightrope.verifiers.report import label_table
 from tightrope.workbench.tables import Table
 
-CONTROLS = ("network", "image", "norm", "epsilon_pixel", "clip", "method", "order", "ellipse", "i", "j")
 _WORDS = {
     Verdict.CERTIFIED: "certified: no point of the region has another label",
     Verdict.COMPUTED: "computed: a solver found no point with another label, without a proof",
@@ -39,122 +42,6 @@ _WORDS = {
     None: "open: not every label is decided yet",
 }
 COLOURS = {Verdict.CERTIFIED: CERTIFIED, Verdict.FALSIFIED: "#a8551a"}
-
-
-def certify(
-    network: str = "digits/mondeq-16",
-    image: int = 0,
-    norm: object = "inf",
-    epsilon_pixel: float = 0.05,
-    clip: bool = True,
-    method: str = "cascade",
-    order: str = "1",
-    ellipse: bool = True,
-    labels: tuple[int | None, int | None] = (None, None),
-    *,
-    controls: Iterable[str] = CONTROLS,
-    time_limit: float = 20.0,
-    seed: int = 0,
-    background: bool = True,
-) -> Explorer:
-    """Explore what is known of one image: attack, a proven bound per label, verdict, outer ellipse.
-
-    Parameters
-    ----------
-    network
-        A name of the zoo, or an entry of one's own (:func:`tightrope.zoo.own`), which has no list to choose from.
-    image
-        Test image, counted from 0; the slider has the first hundred.
-    norm, epsilon_pixel, clip
-        The region: 1, 2 or inf; radius for pixels in [0, 1]; whether it is cut to the pixel range.
-    method, order
-        Of :func:`tightrope.verifiers.robustness.certify`; the methods for layers can be chosen where network is fixed.
-    ellipse, labels
-        Whether to compute the outer ellipsoid, and the labels that it is projected onto; None stands for the true
-        and for the closest label.
-    controls
-        Which of these can be moved; the others keep their value.
-    time_limit
-        Seconds for one solve.
-    """
-    i, j = (default if label is None else label for label, default in zip(labels, (TRUE, CLOSEST), strict=True))
-    controls = [name for name in controls if name != "network" or isinstance(network, str)]
-    fixed = dict(
-        network=network,
-        image=int(image),
-        norm=_norm(norm),
-        epsilon_pixel=float(epsilon_pixel),
-        clip=bool(clip),
-        method=method,
-        order=str(order),
-        ellipse=bool(ellipse),
-        i=i,
-        j=j,
-    )
-    certification = Certification(seed, time_limit)
-    return _explorer("certificate", fixed, controls, certification, certificate_view, background)
-
-
-def attack(
-    network: str = "digits/mondeq-16",
-    image: int = 0,
-    norm: object = "inf",
-    epsilon_pixel: float = 0.15,
-    clip: bool = True,
-    *,
-    controls: Iterable[str] = ("image", "norm", "epsilon_pixel", "clip"),
-    seed: int = 0,
-    background: bool = True,
-) -> Explorer:
-    """Explore targeted attacks on one image; the parameters are those of :func:`certify`."""
-    fixed = dict(
-        network=network,
-        image=int(image),
-        norm=_norm(norm),
-        epsilon_pixel=float(epsilon_pixel),
-        clip=bool(clip),
-        method=None,
-    )
-    return _explorer("attack", fixed, controls, Certification(seed), attack_view, background)
-
-
-def _norm(norm: object) -> str:
-    q = parse_norm(norm)
-    return "inf" if q == float("inf") else f"{q:g}"
-
-
-def _methods(network: object, controls: Iterable[str]) -> tuple[str, ...]:
-    """What verifies the network: of layers, if it is fixed and has some; what every network knows otherwise."""
-    known = robustness.methods() if "network" in controls else robustness.methods(entry(network).network)
-    return known if conic.licensed() else tuple(name for name in known if name != "mosek")
-
-
-def _orders(state: Mapping) -> list[str]:
-    """The orders that go with the method and with the size of the network."""
-    network, known = entry(state["network"]).network, robustness.METHODS[state["method"]].orders
-    neurons = network.width if isinstance(network, MonDEQ) else sum(network.sizes[1:-1])
-    small = network.input_size + neurons <= LARGEST
-    return [order for order in known if small or order != "2"]
-
-
-def _explorer(title, fixed, controls, certification, view, background) -> Explorer:
-    makers = {
-        "network": network_choice,
-        "image": lambda v: number_slider(v, 99, "image"),
-        "norm": norm_choice,
-        "epsilon_pixel": radius_slider,
-        "clip": clip_check,
-        "method": lambda v: choice(v, _methods(fixed["network"], controls), "method"),
-        "order": lambda v: choice(v, robustness.ORDERS, "order"),
-        "ellipse": lambda v: check(v, "outer ellipsoid"),
-        "i": lambda v: choice(v, [("true label", TRUE), *((str(k), k) for k in range(10))], "ellipse of"),
-        "j": lambda v: choice(v, [("closest label", CLOSEST), *((str(k), k) for k in range(10))], "and of"),
-    }
-    follow = {"order": _orders}
-    return Explorer.around(fixed, makers, controls, title, certification.stages, view, background, follow)
-
-
-# --------------------------------------------------------------------------------------------------- views
 
 
 def certificate_view(answer: Answer) -> View:
@@ -170,15 +57,9 @@ def certificate_view(answer: Answer) -> View:
         projection=_projection(answer),
     )
     table = Table(*label_table(known))
-    facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
-    lines = [facts, _ellipse_line(answer)]
-    if answer.open:
-        lines.append(f"still open: {answer.open}")
-    return View(
-        drawing._repr_png_(),
-        page(_WORDS[answer.verdict], lines, table, COLOURS.get(answer.verdict, OTHER)),
-        f"{facts}: {_short(answer)}",
-    )
+    lines = [answer.about, _ellipse_line(answer), still_open(answer)]
+    text = page(_WORDS[answer.verdict], lines, table, COLOURS.get(answer.verdict, OTHER))
+    return View(drawing._repr_png_(), text, f"{answer.about}: {_short(answer)}")
 
 
 def attack_view(answer: Answer) -> View:
@@ -188,17 +69,14 @@ def attack_view(answer: Answer) -> View:
         "label": answer.label,
         "scores": answer.scores.tolist(),
         "attack_label": None if answer.attack is None else answer.attack.label,
-        "attack_scores": None if answer.attack_scores is None else np.ravel(answer.attack_scores).tolist(),
+        "attack_scores": None if answer.attack_scores is None else answer.attack_scores.tolist(),
     }
     drawing = figures.adversarial_example(answer.pixels, answer.attack_pixels, answer.shape, row)
     columns, rows = label_table(answer.decision(k) for k in answer.targets)
     table = Table(columns[:3], [line[:3] for line in rows])
-    facts = f"image {answer.image} (a {answer.label}, seen as a {answer.predicted})"
-    if answer.attack is None:
-        found = "no attack found (this proves nothing)"
-    else:
-        found = f"attack found, label {answer.attack.label}"
-    return View(drawing._repr_png_(), page(found, [facts], table), f"{facts}: {found}")
+    attack = answer.attack
+    found = "no attack found (this proves nothing)" if attack is None else f"attack found, label {attack.label}"
+    return View(drawing._repr_png_(), page(found, [answer.about], table), f"{answer.about}: {found}")
 
 
 def _titles(answer: Answer) -> tuple[str, str]:
@@ -221,7 +99,7 @@ def _projection(answer: Answer) -> dict:
         "names": names,
         "center": answer.scores[take],
         "cloud": None if answer.cloud is None else answer.cloud[:, take],
-        "attack": None if answer.attack_scores is None else np.ravel(answer.attack_scores)[take],
+        "attack": None if answer.attack_scores is None else answer.attack_scores[take],
         "boundary": None if answer.ellipsoid is None else answer.ellipsoid.projection(i, j),
         "true": take.index(answer.label) if answer.label in take else None,
         "note": answer.note,
@@ -246,3 +124,107 @@ def _short(answer: Answer) -> str:
     proven = sum(answer.verdict_of(k) is Verdict.CERTIFIED for k in answer.targets)
     reached = sum(answer.verdict_of(k) is Verdict.FALSIFIED for k in answer.targets)
     return f"{verdict}; of {len(answer.targets)} other labels {proven} proven below, {reached} reached by an attack"
+
+
+# ----------------------------------------------------------------------------------------------- what is asked
+
+
+def _methods(state: Mapping) -> list[str]:
+    """What verifies the network, of its kind; MOSEK where it has a licence, or is asked for."""
+    known = robustness.methods(entry(state["network"]).network)
+    return [name for name in known if name != "mosek" or conic.licensed() or state["method"] == name]
+
+
+def _orders(state: Mapping) -> list[str]:
+    """The orders that go with the method and with the size of the network."""
+    network, known = entry(state["network"]).network, robustness.METHODS[state["method"]].orders
+    neurons = network.width if isinstance(network, MonDEQ) else sum(network.sizes[1:-1])
+    small = network.input_size + neurons <= LARGEST
+    return [order for order in known if small or order != "2"]
+
+
+def _start(values: dict) -> dict:
+    """The labels of the ellipse as the controls have them; a method that is not the network's is refused."""
+    if values["method"] not in _methods(values):
+        raise UnknownNameError("method", values["method"], _methods(values))
+    i, j = values["labels"]
+    return {**values, "i": TRUE if i is None else i, "j": CLOSEST if j is None else j}
+
+
+def _label(special: str, value: int, description: str) -> Callable[[int], Dropdown]:
+    options = [(special, value), *((str(k), k) for k in range(10))]
+    return lambda chosen: choice(chosen, options, description)
+
+
+@explores(
+    "certificate",
+    certificate_view,
+    follow={"method": _methods, "order": _orders},
+    unused=lambda values: () if isinstance(values["network"], str) else ("network",),
+    start=_start,
+)
+def certify(
+    network: Annotated[str, network_choice] = "digits/mondeq-16",
+    image: ImageNumber = 0,
+    norm: NormName = "inf",
+    epsilon_pixel: Radius = 0.05,
+    clip: Clip = True,
+    method: Annotated[str, lambda value: choice(value, robustness.METHODS, "method")] = "cascade",
+    order: Annotated[str, lambda value: choice(value, robustness.ORDERS, "order")] = "1",
+    ellipse: Annotated[bool, lambda value: check(value, "outer ellipsoid")] = True,
+    labels: tuple[int | None, int | None] = (None, None),
+    *,
+    i: Annotated[int, _label("true label", TRUE, "ellipse of")] = TRUE,
+    j: Annotated[int, _label("closest label", CLOSEST, "and of")] = CLOSEST,
+    time_limit: float = 20.0,
+    seed: int = 0,
+    parts: Memo,
+    stop: Stop,
+) -> Iterator[Answer | None]:
+    """Explore what is known of one image: attack, a proven bound per label, verdict, outer ellipse.
+
+    Parameters
+    ----------
+    network, image
+        A name of the zoo, or an entry of one's own (:func:`tightrope.zoo.own`), which has no list to choose from; a
+        test image, counted from 0, of which the slider has the first hundred.
+    norm, epsilon_pixel, clip
+        The region: 1, 2 or inf; radius for pixels in [0, 1]; whether it is cut to the pixel range.
+    method, order
+        Of :func:`tightrope.verifiers.robustness.certify`.
+    ellipse, labels
+        Whether to compute the outer ellipsoid, and the labels that it is projected onto; None stands for the true
+        and for the closest label.
+    time_limit
+        Seconds for one solve.
+    """
+    limits = Limits(time=time_limit, seed=seed, stop=stop)
+    asked = Certification((network, image, norm, epsilon_pixel, clip), parts, limits)
+    answer = asked.question(i, j)
+    yield None
+    answer = asked.enclosed(asked.attacked(answer), method)
+    yield replace(answer, open="bounds")
+    every = batches(answer, method, order)
+    for number, batch in enumerate(every, 1):
+        answer = asked.decided(answer, batch, method, order)
+        ready = number == len(every)
+        yield replace(answer, open="ellipse" if ready else "bounds") if ellipse or not ready else None
+    yield asked.with_ellipsoid(answer) if ellipse else answer
+
+
+@explores("attack", attack_view)
+def attack(
+    network: Annotated[str, network_choice] = "digits/mondeq-16",
+    image: ImageNumber = 0,
+    norm: NormName = "inf",
+    epsilon_pixel: Radius = 0.15,
+    clip: Clip = True,
+    *,
+    seed: int = 0,
+    parts: Memo,
+    stop: Stop,
+) -> Iterator[Answer | None]:
+    """Explore targeted attacks on one image; the parameters are those of :func:`certify`."""
+    asked = Certification((network, image, norm, epsilon_pixel, clip), parts, Limits(seed=seed, stop=stop))
+    yield None
+    yield asked.attacked(asked.question())

@@ -2,11 +2,14 @@
 
 import html
 from collections.abc import Iterable
+from typing import Annotated, Any
 
 import ipywidgets as W
 
 from tightrope import paths, zoo
+from tightrope.errors import UnknownNameError
 from tightrope.networks import MonDEQ
+from tightrope.regions import parse_norm
 from tightrope.workbench.tables import Table
 
 NORMS = (("1", "1"), ("2", "2"), ("infinity", "inf"))
@@ -18,56 +21,39 @@ RADII = tuple(round(m * 10.0**d, 6) for d in (-3, -2, -1, 0) for m in (1, 1.5, 2
 
 
 def radius_slider(value: float, description: str = "epsilon (pixel)") -> W.SelectionSlider:
-    """A slider over RADII and `value`; it answers when it is let go."""
+    """A slider over RADII and `value`; it answers when it is let go, as all sliders here do."""
     value = round(float(value), 6)
     options = [(f"{radius:g}", radius) for radius in sorted({*RADII, value})]
-    return W.SelectionSlider(
-        options=options,
-        value=value,
-        description=description,
-        continuous_update=False,
-        style=_STYLE,
-        layout=W.Layout(width=_WIDTH),
-    )
+    return W.SelectionSlider(options=options, value=value, continuous_update=False, **_look(description))
 
 
 def number_slider(value: int, largest: int, description: str) -> W.IntSlider:
     """A slider over 0..largest."""
-    return W.IntSlider(
-        value=value,
-        min=0,
-        max=max(largest, value),
-        description=description,
-        continuous_update=False,
-        style=_STYLE,
-        layout=W.Layout(width=_WIDTH),
-    )
+    return W.IntSlider(value, 0, max(largest, value), continuous_update=False, **_look(description))
 
 
 def real_slider(value: float, least: float, most: float, step: float, description: str) -> W.FloatSlider:
-    """A slider over real numbers; it answers when it is let go."""
-    return W.FloatSlider(
-        value=value,
-        min=min(least, value),
-        max=max(most, value),
-        step=step,
-        description=description,
-        continuous_update=False,
-        style=_STYLE,
-        layout=W.Layout(width=_WIDTH),
-    )
+    """A slider over real numbers."""
+    ends = {"min": min(least, value), "max": max(most, value), "step": step}
+    return W.FloatSlider(value, **ends, continuous_update=False, **_look(description))
 
 
 def choice(value: object, options: Iterable, description: str) -> W.Dropdown:
-    """A drop-down; `options` are values or (text, value) pairs."""
-    return W.Dropdown(
-        options=list(options), value=value, description=description, style=_STYLE, layout=W.Layout(width=_WIDTH)
-    )
+    """A drop-down; `options` are values or (text, value) pairs, and the value must be one of them."""
+    options = list(options)
+    values = [one[1] if isinstance(one, tuple) else one for one in options]
+    if value not in values:
+        raise UnknownNameError(description, value, values)
+    return W.Dropdown(options=options, value=value, **_look(description))
 
 
 def check(value: bool, description: str) -> W.Checkbox:
     """A check box."""
-    return W.Checkbox(value=value, description=description, style=_STYLE, layout=W.Layout(width=_WIDTH))
+    return W.Checkbox(value, **_look(description))
+
+
+def _look(description: str) -> dict:
+    return {"description": description, "style": _STYLE, "layout": W.Layout(width=_WIDTH)}
 
 
 def network_choice(value: str) -> W.Dropdown:
@@ -85,13 +71,26 @@ def mondeq_choice(value: str, more: Iterable[str] = ()) -> W.Dropdown:
 
 def norm_choice(value: str, among: Iterable[tuple[str, str]] = NORMS) -> W.Dropdown:
     """Norms by their usual names, and `value`."""
-    among = list(among)
+    among, value = list(among), f"{parse_norm(value):g}"
     return choice(value, [*among, *([] if value in dict(among).values() else [(value, value)])], "norm")
+
+
+def norm_name(norm: object) -> str:
+    """What a norm of these is called: "L2", "L-infinity"."""
+    return f"L{'-infinity' if norm == 'inf' else norm}"
 
 
 def clip_check(value: bool) -> W.Checkbox:
     """Whether the ball is cut to the pixel range."""
     return check(value, "clip to pixels in [0, 1]")
+
+
+#: Parameters of many an explorer, with their controls (:func:`tightrope.explorers.explorer.explores`).
+ImageNumber = Annotated[int, lambda value: number_slider(value, 99, "image")]
+MonDEQName = Annotated[str, mondeq_choice]
+NormName = Annotated[object, norm_choice]
+Radius = Annotated[float, radius_slider]
+Clip = Annotated[bool, clip_check]
 
 
 # ------------------------------------------------------------------------------------------------- what is said
@@ -100,6 +99,11 @@ def clip_check(value: bool) -> W.Checkbox:
 #: Behind a verdict, in white; everything else has the colours of the page, light or dark.
 OTHER = "#57606a"
 _BADGE = "color:#fff;border-radius:4px;padding:1px 8px"
+
+
+def still_open(answer: Any) -> str:
+    """The line that says what of an answer is still computed, its `open`; empty when nothing is."""
+    return f"still open: {answer.open}" if answer.open else ""
 
 
 def page(headline: str, lines: Iterable[str], table: Table, colour: str = "") -> str:

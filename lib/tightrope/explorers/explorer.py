@@ -16,8 +16,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from inspect import Parameter, Signature, signature
+from numbers import Real
+from typing import Annotated, Any, get_origin
 
 import ipywidgets as W
 
@@ -38,15 +40,9 @@ _ALERT = "margin:4px 0;padding:4px 10px;border:1px solid #a1281f;border-left-wid
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What an explorer shows for one state: a picture, the same in numbers, and one line of plain text.
+    """What an explorer shows for one state: a picture, and all that it shows in words and numbers, without times.
 
-    Attributes
-    ----------
-    png : bytes
-    html : str
-        Everything that the picture shows, in words and numbers; no times.
-    text : str
-        The outcome in one line, the same on every machine: it is what a test of the saved notebook compares.
+    `text` is the outcome in one line, the same on every machine: a test of the saved notebook compares it.
     """
 
     png: bytes
@@ -99,9 +95,9 @@ class Memo:
         return self.put(key, compute()) if found is MISS else found
 
 
-def rounded(state: Mapping[str, object], digits: int = 6) -> tuple:
+def rounded(state: Mapping[str, object]) -> tuple:
     """A key for a state: numbers that differ by less than a slider's step are the same."""
-    return tuple((name, round(v, digits) if isinstance(v, float) else v) for name, v in sorted(state.items()))
+    return tuple((name, round(v, 6) if isinstance(v, float) else v) for name, v in sorted(state.items()))
 
 
 class Explorer:
@@ -160,31 +156,6 @@ class Explorer:
         for control in self.controls.values():
             control.observe(self._changed, "value")
 
-    @classmethod
-    def around(
-        cls,
-        fixed: Mapping[str, Any],
-        makers: Mapping[str, Callable[[Any], W.Widget]],
-        wanted: Iterable[str],
-        title: str,
-        stages: Callable[[dict, Callable[[], bool]], Iterable[object]],
-        render: Callable[[Any], View],
-        background: bool,
-        follow: Mapping[str, Callable[[dict], Iterable]] | None = None,
-    ) -> "Explorer":
-        """Return an explorer that starts at `fixed`, of which the `wanted` values can be moved.
-
-        Parameters
-        ----------
-        makers
-            Name -> a control for a value, in the order of the page, whatever the order of the names wanted.
-        """
-        names = set(wanted)
-        moved = {name: make(fixed[name]) for name, make in makers.items() if name in names}
-        options = {name: lambda state, of=of: of({**fixed, **state}) for name, of in (follow or {}).items()}
-        asked = partial(_asked_of, stages, fixed)
-        return cls(title, moved, asked, render, follow=options, background=background)
-
     @property
     def state(self) -> dict:
         """The values of the controls by name."""
@@ -227,11 +198,11 @@ class Explorer:
             self._answer(self.state)
             return
         state, began = self.state, time.perf_counter()
-        answers = self._closing(self._stages(state, self._overtaken))
+        answers = iter(self._stages(state, self._overtaken))
         answer = next(answer for answer in answers if answer is not None)
         view = self._render(answer)
         self._show(view, "")
-        self._compute(began, _progress(answer))
+        self._compute(began, getattr(answer, "progress", ""))
         self._start(partial(self._finish, state, answers, began, answer, view))
 
     def _changed(self, change) -> None:
@@ -318,7 +289,7 @@ class Explorer:
                 return
             self._compute(began)
             self._dim(True)
-        self._finish(state, self._closing(self._stages(state, self._overtaken)), began)
+        self._finish(state, self._stages(state, self._overtaken), began)
 
     def _finish(
         self, state: dict, answers: Iterable[object], began: float, newest: object = None, view: View | None = None
@@ -337,7 +308,7 @@ class Explorer:
                     view = self._render(newest)
                     self._show(view, "")
                     shown = time.perf_counter()
-                self._compute(began, _progress(answer))
+                self._compute(began, getattr(answer, "progress", ""))
             view = view or self._render(newest)
         except StoppedError:  # the state has changed, or the reader has seen enough
             self._leave(began)
@@ -354,15 +325,6 @@ class Explorer:
             return
         self._views.put(rounded(state), view)
         self._show(view, f"{time.perf_counter() - began:.2f} s")
-
-    @staticmethod
-    def _closing(answers: Iterable[object]) -> Iterator[object]:
-        """Yield the answers; close their generator even when the reader has moved on."""
-        try:
-            yield from answers
-        finally:
-            if hasattr(answers, "close"):
-                answers.close()
 
     def _show(self, view: View, status: str) -> None:
         if view is not self.view:
@@ -403,19 +365,74 @@ class Explorer:
             (part.add_class if old else part.remove_class)("tightrope-old")
 
 
-def _asked_of(stages: Callable, fixed: Mapping, state: Mapping, stop: Callable[[], bool]) -> Iterable[object]:
-    return stages({**fixed, **state}, stop)
+def explores(
+    title: str,
+    render: Callable[[Any], View] = lambda view: view,
+    *,
+    follow: Mapping[str, Callable[[dict], Iterable]] | None = None,
+    unused: Callable[[Mapping], Iterable[str]] = lambda values: (),
+    start: Callable[[dict], dict] = dict,
+) -> Callable[[Callable], Callable[..., Explorer]]:
+    """Turn a function of parameters and `stop`, which yields answers, into one that returns an :class:`Explorer`.
+
+    This one takes the parameters but `stop`, and by name `controls`, which of them can be moved, and `background`. A
+    parameter that can be moved is annotated with its control, value -> widget, such as ``Annotated[float,
+    radius_slider]``. A number that is given becomes an int, float, bool or text, as the default is. A function without
+    `stop` returns its one answer; one with `parts` gets a :class:`Memo` for what does not have to be solved again.
+
+    Parameters
+    ----------
+    unused
+        Values -> parameters that mean nothing beside the values of others, and get no control.
+    start
+        Values that are given -> those that the controls start at.
+    """
+
+    def decorate(stages: Callable) -> Callable[..., Explorer]:
+        known = signature(stages).parameters
+        asked = [one for name, one in known.items() if name not in ("stop", "parts")]
+        makers = {one.name: one.annotation.__metadata__[0] for one in asked if get_origin(one.annotation) is Annotated}
+        plain = [one.replace(annotation=one.annotation.__origin__) if one.name in makers else one for one in asked]
+        more = {"controls": tuple(makers), "background": True}
+        added = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in more.items()]
+        shown = Signature([*plain, *added], return_annotation=Explorer)
+
+        @wraps(stages)
+        def explorer(*values: object, **named: object) -> Explorer:
+            given = shown.bind(*values, **named)
+            given.apply_defaults()
+            fixed = start({one.name: _like(one.default, given.arguments[one.name]) for one in asked})
+            wanted = set(given.arguments["controls"]) - set(unused(fixed))
+            moved = {name: make(fixed[name]) for name, make in makers.items() if name in wanted}
+            options = {name: lambda state, of=of: of({**fixed, **state}) for name, of in (follow or {}).items()}
+            kept = {"parts": Memo(512)} if "parts" in known else {}
+
+            def answers(state: dict, stop: Callable[[], bool]) -> Iterator[object]:
+                if "stop" in known:
+                    yield from stages(**{**fixed, **state}, **kept, stop=stop)
+                else:
+                    yield stages(**{**fixed, **state})
+
+            background = given.arguments["background"]
+            return Explorer(title, moved, answers, render, follow=options, background=background)
+
+        vars(explorer)["__signature__"] = shown  # what help() and Shift-Tab show
+        return explorer
+
+    return decorate
 
 
-def _progress(answer: object) -> str:
-    return getattr(answer, "progress", "")
+def _like(default: object, value: object) -> object:
+    """Return a number as the type of a default value; 2.0 is the text "2"."""
+    if not isinstance(value, Real) or default is None:
+        return value
+    return f"{value:g}" if isinstance(default, str) else type(default)(value)
 
 
 def _groups(controls: Mapping[str, W.Widget]) -> list[W.Widget]:
     """The controls of the question, then those of the proof; under a heading each if there are both."""
-    groups = {"question": [], "proof": []}
-    for name, control in controls.items():
-        groups["proof" if name in PROOF else "question"].append(control)
+    proof = [control for name, control in controls.items() if name in PROOF]
+    groups = {"question": [control for control in controls.values() if control not in proof], "proof": proof}
     columns = "repeat(auto-fill, minmax(345px, 1fr))"
     layout = W.Layout(grid_template_columns=columns, grid_gap="0 12px", max_width="1080px")
     boxes = []

@@ -1,17 +1,17 @@
 """Explorer of problem sizes: what Table 1 of chen2021-mondeq counts, for any network and ball."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tightrope import figures
 from tightrope.errors import RegionError
 from tightrope.explorers.certification import mondeq
-from tightrope.explorers.controls import clip_check, mondeq_choice, norm_choice, number_slider, page
-from tightrope.explorers.explorer import Explorer, Memo, View
+from tightrope.explorers.controls import Clip, ImageNumber, MonDEQName, NormName, norm_name, page
+from tightrope.explorers.explorer import View, explores
+from tightrope.question import Stop
 from tightrope.results.chen2021_mondeq.problem_sizes import MODELS, printed_sizes, size_of_model
 from tightrope.workbench.tables import Table
-
-CONTROLS = ("network", "norm", "clip", "image")
 
 
 @dataclass(frozen=True)
@@ -21,59 +21,6 @@ class Sizes:
     about: str
     counts: Mapping[str, Mapping | str]
     complete: bool = False
-
-
-def sizes(
-    network: str = "digits/mondeq-16",
-    image: int = 0,
-    norm: object = "inf",
-    clip: bool = False,
-    epsilon_pixel: float = 0.1,
-    *,
-    controls: Iterable[str] = CONTROLS,
-    background: bool = True,
-) -> Explorer:
-    """Explore how large the models of a monDEQ are, and what a step of the interior point factors.
-
-    Parameters
-    ----------
-    network
-        A name of the zoo.
-    image, norm, clip, epsilon_pixel
-        The ball; its radius changes no size unless it is cut to the pixel range.
-    controls
-        Which of these can be moved.
-    """
-    fixed = dict(network=network, image=int(image), norm=str(norm), clip=bool(clip), epsilon_pixel=float(epsilon_pixel))
-    makers = {
-        "network": mondeq_choice,
-        "norm": norm_choice,
-        "clip": clip_check,
-        "image": lambda v: number_slider(v, 99, "image"),
-    }
-    memo = Memo(64)
-    return Explorer.around(
-        fixed, makers, controls, "problem sizes", lambda state, stop: _stages(state, memo), sizes_view, background
-    )
-
-
-def _stages(state: Mapping, memo: Memo) -> Iterator[Sizes]:
-    """One model after the other."""
-    norm = state["norm"] if state["norm"] == "inf" else float(state["norm"])
-    about = f"L{'-infinity' if norm == 'inf' else state['norm']} ball around image {state['image']}"
-    about += " in [0, 1]" if state["clip"] else ""
-    found: dict[str, Mapping | str] = {}
-    for number, model in enumerate(MODELS, 1):
-        case = {**state, "dataset": mondeq(state["network"]).dataset, "norm": norm, "method": model}
-        found[model] = memo.of(tuple(sorted(case.items(), key=str)), lambda case=case: _counted(case))
-        yield Sizes(about, dict(found), number == len(MODELS))
-
-
-def _counted(case: Mapping) -> Mapping | str:
-    try:
-        return size_of_model(case)
-    except RegionError as error:
-        return str(error)
 
 
 def sizes_view(answer: Sizes) -> View:
@@ -87,17 +34,41 @@ def sizes_view(answer: Sizes) -> View:
         variables, psd = printed_sizes(*row["sizes"])[column]
         bars.append((words, psd, row["psd"], row["factored"], row["schur"]))
         lines.append((words, row["variables"], variables, row["psd"], psd, row["factored"], row["schur"]))
-    columns = (
-        "model",
-        "variables",
-        "by the formula",
-        "PSD matrix",
-        "PSD by the formula",
-        "factored densely",
-        "Schur complement",
-    )
+    columns = ("model", "variables", "by the formula", "PSD matrix", "PSD by the formula")
+    columns += ("factored densely", "Schur complement")
     headline = answer.about if answer.complete else f"{answer.about} ..."
     largest = max((bar[3] for bar in bars), default=0)
     text = f"{answer.about}: the largest matrix that is factored densely has {largest} rows"
     drawing = figures.problem_sizes(bars)
     return View(drawing._repr_png_(), page(headline, refused, Table(columns, tuple(lines))), text)
+
+
+@explores("problem sizes", sizes_view)
+def sizes(
+    network: MonDEQName = "digits/mondeq-16",
+    image: ImageNumber = 0,
+    norm: NormName = "inf",
+    clip: Clip = False,
+    epsilon_pixel: float = 0.1,
+    *,
+    stop: Stop,
+) -> Iterator[Sizes]:
+    """Explore how large the models of a monDEQ of the zoo are, and what a step of the interior point factors.
+
+    The radius of the ball around a test image changes no size unless it is cut to the pixel range.
+    """
+    about = f"{norm_name(norm)} ball around image {image}" + (" in [0, 1]" if clip else "")
+    ball = {"norm": norm if norm == "inf" else float(norm), "clip": clip, "epsilon_pixel": epsilon_pixel}
+    case = {"network": network, "dataset": mondeq(network).dataset, "image": image, **ball}
+    found: dict[str, Mapping | str] = {}
+    for number, model in enumerate(MODELS, 1):
+        found[model] = _counted(*case.items(), ("method", model))
+        yield Sizes(about, dict(found), number == len(MODELS))
+
+
+@lru_cache(64)
+def _counted(*case: tuple) -> Mapping | str:
+    try:
+        return size_of_model(dict(case))
+    except RegionError as error:
+        return str(error)

@@ -1,17 +1,19 @@
 """Explorer of the relaxations of one ReLU: its region, its area, and what it does to a small network's bounds."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.explorers.controls import choice, page, real_slider
-from tightrope.explorers.explorer import Explorer, View
+from tightrope.explorers.explorer import View, explores
 from tightrope.networks import FeedForward
 from tightrope.outward import at_least, at_most, nearest
 from tightrope.propagation.certify import box_bounds
+from tightrope.question import Stop
 from tightrope.relaxations.triangle import area, corners
 from tightrope.results.jovanovic2022_paradox.common import TITLES
 from tightrope.results.jovanovic2022_paradox.relu_regions import SHAPES
@@ -19,27 +21,52 @@ from tightrope.training.programs import PROGRAMS
 from tightrope.verifiers.triangle import output_bounds
 from tightrope.workbench.tables import Table
 
-CONTROLS = ("relaxation", "lower", "upper", "weight")
 METHODS = ("box", "hbox", "crown_ibp", "deepz", "crown", "crown_0", *PROGRAMS)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One relaxation for one l and u, and bounds of the small network's output by all.
-
-    Attributes
-    ----------
-    bounds : mapping from relaxation to (lower, upper)
-    exact : (float, float)
-    """
+    """One relaxation for one l and u; by relaxation, (lower, upper) bounds of the small network's output; its range."""
 
     relaxation: str
     lower: float
     upper: float
-    weight: float
     area: float
     bounds: Mapping[str, tuple[float, float]]
     exact: tuple[float, float]
+
+
+def shape_view(answer: Shape) -> View:
+    """The region, the bounds of every relaxation, and the area in a line."""
+    lower, upper, method = answer.lower, answer.upper, answer.relaxation
+    unstable = lower < 0 < upper
+    line = [(lower, max(lower, 0.0)), (upper, max(upper, 0.0))]
+    region = corners(method, lower, upper) if unstable else _stable_region(method, lower, upper) or line
+    title, bounds = TITLES[method], [(TITLES[m], *ends) for m, ends in answer.bounds.items()]
+    drawing = figures.region_and_bounds(
+        title, region, (lower, upper), bounds, answer.exact, title, "a relaxation and what it proves"
+    )
+    text = "stable, no area"
+    if unstable:
+        text = f"area {answer.area:.3f}, {answer.area / area('triangle', lower, upper):.2f} times the convex hull's"
+    text = f"{title}, l = {lower:g}, u = {upper:g}: {text}"
+    low, high = answer.bounds[method]
+    exact = "[{}, {}]".format(*map(nearest, answer.exact))
+    lines = [f"output of the network: proven in [{at_least(low)}, {at_most(high)}], exact in {exact}"]
+    width = max(answer.exact[1] - answer.exact[0], 1e-9)
+    rows = [(name, low, high, round((high - low) / width, 2)) for name, low, high in bounds]
+    head = ("relaxation", "lower", "upper", "width over exact")
+    table = Table(head, rows, bounds={"lower": "lower", "upper": "upper"})
+    return View(drawing._repr_png_(), page(text, lines, table), f"{text}; {lines[0]}")
+
+
+def _stable_region(method: str, lower: float, upper: float) -> list[tuple[float, float]] | None:
+    """Box keeps a box where z = h, CROWN-0 all below it; the others have the line itself."""
+    if lower >= 0 and method == "box":
+        return [(lower, lower), (upper, lower), (upper, upper), (lower, upper)]
+    if lower >= 0 and method == "crown_0":
+        return [(lower, 0.0), (upper, 0.0), (upper, upper), (lower, lower)]
+    return None
 
 
 def small_network(lower: float, upper: float, weight: float) -> FeedForward:
@@ -53,103 +80,29 @@ def small_network(lower: float, upper: float, weight: float) -> FeedForward:
     return FeedForward.dense((first[0], second[0], [[1.0, -1.0]]), (first[1], second[1], [0.0]))
 
 
+@explores("relaxations", shape_view)
 def relaxations(
-    relaxation: str = "crown",
-    lower: float = -1.0,
-    upper: float = 1.5,
-    weight: float = 0.7,
+    relaxation: Annotated[str, lambda value: choice(value, [(TITLES[m], m) for m in SHAPES], "relaxation")] = "crown",
+    lower: Annotated[float, lambda value: real_slider(value, -3.0, 1.0, 0.05, "l")] = -1.0,
+    upper: Annotated[float, lambda value: real_slider(value, -1.0, 3.0, 0.05, "u")] = 1.5,
+    weight: Annotated[float, lambda value: real_slider(value, -2.0, 2.0, 0.05, "weight")] = 0.7,
     *,
-    controls: Iterable[str] = CONTROLS,
-    background: bool = True,
-) -> Explorer:
+    stop: Stop,
+) -> Iterator[Shape]:
     """Explore the region of a relaxation between l and u, and the bounds of a network of four neurons.
 
-    Parameters
-    ----------
-    relaxation
-        One of Box, hBox, DeepZ, CROWN, CROWN-0, Triangle, Parallelogram, by its name in the library.
-    lower, upper
-        l < u, the bounds of the first neuron's preactivation.
-    weight
-        Of the second layer.
-    controls
-        Which of these can be moved.
+    The relaxation has its name in the library, `lower` < `upper` are the bounds of the first neuron's preactivation,
+    and the weight is the second layer's.
     """
-    if relaxation not in SHAPES:
-        raise InputError(f"relaxation: expected one of {', '.join(SHAPES)}, got {relaxation!r}.")
-    fixed = dict(relaxation=relaxation, lower=float(lower), upper=float(upper), weight=float(weight))
-    makers = {
-        "relaxation": lambda v: choice(v, [(TITLES[m], m) for m in SHAPES], "relaxation"),
-        "lower": lambda v: real_slider(v, -3.0, 1.0, 0.05, "l"),
-        "upper": lambda v: real_slider(v, -1.0, 3.0, 0.05, "u"),
-        "weight": lambda v: real_slider(v, -2.0, 2.0, 0.05, "weight"),
-    }
-    return Explorer.around(
-        fixed, makers, controls, "relaxations", lambda state, stop: _stages(state), shape_view, background
-    )
-
-
-def _stages(state: Mapping) -> Iterator[Shape]:
-    lower, upper = state["lower"], state["upper"]
     if not lower < upper:
         raise InputError(f"l = {lower:g}, u = {upper:g}: l must be below u.")
-    network, ends = small_network(lower, upper, state["weight"]), (np.array([-1.0]), np.array([1.0]))
+    network, ends = small_network(lower, upper, weight), (np.array([-1.0]), np.array([1.0]))
     # The output is linear between the points where a neuron's sign changes: a fine grid and its ends hold the extremes
     # up to the grid's width.
     values = network.logits(np.linspace(-1, 1, 4001)[:, None])
-    found = {}
+    exact = (float(values.min()), float(values.max()))
+    bounds = {}
     for method in METHODS:
         low, high = (output_bounds if method in PROGRAMS else box_bounds)(network, *ends, method)
-        found[method] = (float(np.ravel(low)[0]), float(np.ravel(high)[0]))
-    yield Shape(
-        state["relaxation"],
-        lower,
-        upper,
-        state["weight"],
-        area(state["relaxation"], lower, upper),
-        found,
-        (float(values.min()), float(values.max())),
-    )
-
-
-def shape_view(answer: Shape) -> View:
-    """The region, the bounds of every relaxation, and the area in a line."""
-    lower, upper, method = answer.lower, answer.upper, answer.relaxation
-    unstable = lower < 0 < upper
-    line = [(lower, max(lower, 0.0)), (upper, max(upper, 0.0))]
-    region = corners(method, lower, upper) if unstable else _stable_region(method, lower, upper) or line
-    drawing = figures.region_and_bounds(
-        TITLES[method],
-        region,
-        (lower, upper),
-        [(TITLES[m], *ends) for m, ends in answer.bounds.items()],
-        answer.exact,
-        TITLES[method],
-        "a relaxation and what it proves",
-    )
-    hull = area("triangle", lower, upper)
-    text = f"{TITLES[method]}, l = {lower:g}, u = {upper:g}: "
-    text += (
-        f"area {answer.area:.3f}, {answer.area / hull:.2f} times the convex hull's" if unstable else "stable, no area"
-    )
-    low, high = answer.bounds[method]
-    exact = "[{}, {}]".format(*map(nearest, answer.exact))
-    lines = [f"output of the network: proven in [{at_least(low)}, {at_most(high)}], exact in {exact}"]
-    table = Table(
-        ("relaxation", "lower", "upper", "width over exact"),
-        tuple(
-            (TITLES[m], a, b, round((b - a) / max(answer.exact[1] - answer.exact[0], 1e-9), 2))
-            for m, (a, b) in answer.bounds.items()
-        ),
-        bounds={"lower": "lower", "upper": "upper"},
-    )
-    return View(drawing._repr_png_(), page(text, lines, table), f"{text}; {lines[0]}")
-
-
-def _stable_region(method: str, lower: float, upper: float) -> list[tuple[float, float]] | None:
-    """Box keeps a box where z = h, CROWN-0 all below it; the others have the line itself."""
-    if lower >= 0 and method == "box":
-        return [(lower, lower), (upper, lower), (upper, upper), (lower, upper)]
-    if lower >= 0 and method == "crown_0":
-        return [(lower, 0.0), (upper, 0.0), (upper, upper), (lower, lower)]
-    return None
+        bounds[method] = (float(np.ravel(low)[0]), float(np.ravel(high)[0]))
+    yield Shape(relaxation, lower, upper, area(relaxation, lower, upper), bounds, exact)

@@ -6,27 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope import datasets, zoo
+from tightrope import zoo
 from tightrope.errors import InputError
+from tightrope.explorers.certification import entry as for_images
 from tightrope.question import Limits, Verdict
 from tightrope.regions import pixel_ball
 from tightrope.verifiers.robustness import RobustnessReport, certify
+from tightrope.workbench.cases import dataset, image_count
 from tightrope.workbench.tables import Table
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """Reports of the first images.
-
-    Attributes
-    ----------
-    accuracy : float
-        Share of all test images that the network labels rightly.
-    images : int
-        How many test images that is.
-    reports : tuple of RobustnessReport
-        Of the first images, in order.
-    """
+    """Reports of the first images, in order, and the share of all test images, so many, that are labelled rightly."""
 
     accuracy: float
     images: int
@@ -65,26 +57,14 @@ def survey(
     time_limit: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
-    """Decide the first test images, one ball each.
+    """Decide so many test images from the first on, one ball (:func:`tightrope.regions.pixel_ball`) each.
 
-    Parameters
-    ----------
-    entry
-        From :func:`tightrope.zoo.get` or :func:`tightrope.zoo.own`.
-    images
-        How many, from the first test image on.
-    norm, epsilon_pixel, clip
-        The ball, see :func:`tightrope.regions.pixel_ball`.
-    method, seed, time_limit
-        Of :func:`tightrope.verifiers.robustness.certify` and its limits; seconds of one solve.
-    progress
-        Called with the number of images done and their total.
+    The entry is from :func:`tightrope.zoo.get` or :func:`tightrope.zoo.own`; method, seed and time limit, in seconds of
+    one solve, are those of :func:`tightrope.verifiers.robustness.certify`. `progress` is called with the number of
+    images done and their total.
     """
-    if entry.dataset is None or entry.normalisation is None:
-        raise InputError("entry: it does not say which images it is for; give zoo.own(file, data set, normalisation).")
-    data = datasets.load(entry.dataset)
-    if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= len(data):
-        raise InputError(f"images: expected an integer from 1 to {len(data)}, got {images!r}.")
+    data = dataset(for_images(entry).dataset)
+    image_count(images, data)
     predicted = entry.network.predict(entry.normalisation.to_input(data.images))
     reports, limits = [], Limits(time=time_limit, seed=seed)
     for index in range(images):

@@ -1,71 +1,34 @@
 """Explorer of the printed training configurations: what changes from epoch to epoch."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.explorers.controls import choice, page
-from tightrope.explorers.explorer import Explorer, View
+from tightrope.explorers.explorer import View, explores
 from tightrope.results.jovanovic2022_paradox.common import TRAININGS
-from tightrope.training import Configuration
 from tightrope.training.printed import CONFIGURATIONS, configuration
 from tightrope.workbench.tables import Table
 
-CONTROLS = ("dataset", "network", "training")
+_PRINTED = sorted({(name, radius) for known in CONFIGURATIONS.values() for name, radius, _ in known})
+_NETWORKS = [(f"{name}, {radius:.4g}", (name, radius)) for name, radius in _PRINTED]
+_TRAININGS = [(words, name) for name, words in TRAININGS.items()]
 
 
-@dataclass(frozen=True, eq=False)
-class Course:
-    """A printed configuration and the name that it is shown under."""
-
-    name: str
-    configuration: Configuration
-
-
+@explores("training")
 def schedules(
-    dataset: str = "mnist",
-    network: tuple[str, float] = ("FC", 0.3),
-    training: str = "box",
-    *,
-    controls: Iterable[str] = CONTROLS,
-    background: bool = True,
-) -> Explorer:
-    """Explore radius, weight of the natural loss and learning rate of the paper's trainings.
+    dataset: Annotated[str, lambda value: choice(value, CONFIGURATIONS, "data set")] = "mnist",
+    network: Annotated[tuple[str, float], lambda value: choice(value, _NETWORKS, "network")] = ("FC", 0.3),
+    training: Annotated[str, lambda value: choice(value, _TRAININGS, "trained with")] = "box",
+) -> View:
+    """Explore radius, weight of the natural loss and learning rate of the paper's trainings, over the epochs.
 
-    Parameters
-    ----------
-    dataset, training
-        As in :func:`tightrope.training.printed.configuration`.
-    network
-        Its name and the radius that it is certified at, in pixel units.
-    controls
-        Which of these can be moved.
+    The network is its name and the radius that it is certified at, in pixel units; data set and training are those of
+    :func:`tightrope.training.printed.configuration`.
     """
-    fixed = dict(dataset=dataset, network=(str(network[0]), float(network[1])), training=training)
-    configuration(dataset, *fixed["network"], training)  # an unknown name is refused here
-    networks = sorted({(n, radius) for known in CONFIGURATIONS.values() for n, radius, _ in known})
-    makers = {
-        "dataset": lambda v: choice(v, CONFIGURATIONS, "data set"),
-        "network": lambda v: choice(v, [(f"{n}, {radius:.4g}", (n, radius)) for n, radius in networks], "network"),
-        "training": lambda v: choice(v, [(words, name) for name, words in TRAININGS.items()], "trained with"),
-    }
-    return Explorer.around(
-        fixed, makers, controls, "training", lambda state, stop: _stages(state), course_view, background
-    )
-
-
-def _stages(state: Mapping) -> Iterator[Course]:
-    (network, radius), training = state["network"], state["training"]
-    found = configuration(state["dataset"], network, radius, training)
-    yield Course(f"{state['dataset']}, {network}, {radius:.4g}, {TRAININGS[training]}", found)
-
-
-def course_view(answer: Course) -> View:
-    """Three curves over the epochs, and the numbers of the configuration."""
-    one, schedule = answer.configuration, answer.configuration.schedule
-    epochs = np.arange(schedule.epochs + 1)
+    one = configuration(dataset, *network, training)
+    schedule, epochs = one.schedule, np.arange(one.schedule.epochs + 1)
     courses = {
         "radius": [schedule.epsilon_at(epoch) for epoch in epochs],
         "natural loss": [schedule.kappa_at(epoch) for epoch in epochs],
@@ -81,5 +44,6 @@ def course_view(answer: Course) -> View:
         ("L1 weight", f"{one.l1:g}"),
         ("last-layer elision", "yes" if one.elision else "no"),
     )
-    text = f"{answer.name}: " + ", ".join(f"{name} {value}" for name, value in facts)
-    return View(png, page(answer.name, [], Table(("setting", "value"), facts)), text)
+    about = f"{dataset}, {network[0]}, {network[1]:.4g}, {TRAININGS[training]}"
+    text = f"{about}: " + ", ".join(f"{name} {value}" for name, value in facts)
+    return View(png, page(about, [], Table(("setting", "value"), facts)), text)

@@ -100,11 +100,9 @@ class Section:
     @property
     def notes(self) -> tuple[tuple[tuple[str, str], tuple[Line, ...]], ...]:
         """What a reader should not miss: agreement and reason, each once, with the lines that they are of."""
-        found: dict[tuple[str, str], list[Line]] = {}
-        for line in self.lines:
-            if line.agreement in ("looser", "disagrees"):
-                found.setdefault((line.agreement, line.reason), []).append(line)
-        return tuple((reason, tuple(lines)) for reason, lines in found.items())
+        told = [line for line in self.lines if line.agreement in ("looser", "disagrees")]
+        reasons = dict.fromkeys((line.agreement, line.reason) for line in told)
+        return tuple((r, tuple(line for line in told if (line.agreement, line.reason) == r)) for r in reasons)
 
     @property
     def counts(self) -> Counter:
@@ -135,25 +133,20 @@ def chapters(
     figures: Path | None = None,
 ) -> tuple[Chapter, ...]:
     """Arrange what :func:`~tightrope.workbench.compare.compare` found by paper and result, with the drawings."""
-    results, folder = tuple(results), figures or paths.FIGURES
-    by_result: dict[str, list[Comparison]] = {}
-    for line in lines:
-        by_result.setdefault(f"{line.paper}/{line.result}", []).append(line)
+    results, lines, folder = tuple(results), tuple(lines), figures or paths.FIGURES
 
-    def sections(paper: Paper) -> tuple[Section, ...]:
-        own = (result for result in results if result.paper == paper.key)
-        return tuple(_section(result, by_result.get(result.key, []), store, folder) for result in own)
+    def section(result: Result) -> Section:
+        own = [line for line in lines if (line.paper, line.result) == (result.paper, result.name)]
+        return _section(result, own, store, folder)
 
-    return tuple(Chapter(paper, sections(paper)) for paper in papers)
+    own = {paper: [result for result in results if result.paper == paper.key] for paper in papers}
+    return tuple(Chapter(paper, tuple(map(section, some))) for paper, some in own.items())
 
 
 def soundness(path: Path | None = None) -> str:
-    """Say how many comparisons with exact answers `make soundness` has made; nothing without its file.
+    """Say how many comparisons with exact answers `make soundness` has made, by its file (data/soundness.json).
 
-    Parameters
-    ----------
-    path
-        data/soundness.json if None.
+    Nothing without that.
     """
     path = path or paths.DATA / "soundness.json"
     if not path.is_file():
@@ -163,20 +156,13 @@ def soundness(path: Path | None = None) -> str:
 
 
 def _section(result: Result, compared: Sequence[Comparison], store: Store, figures: Path) -> Section:
-    absent = "" if result.runnable else result.not_run or "its notebook does not exist"
     cells = {cell.id: cell for cell in result.cells}
     every = [(_line(result, cells[one.cell], one), one) for one in compared if one.cell in cells]
     lines, times = (tuple(line for line, one in every if (one.kind == "timing") == timed) for timed in (False, True))
-    return Section(
-        result,
-        f"{result.paper}-{result.name}",
-        lines,
-        times,
-        grid(lines),
-        pictures(figures / result.paper, result.name, f"{result.number}, {result.title}"),
-        _origin(result, store),
-        absent,
-    )
+    drawings = pictures(figures / result.paper, result.name, f"{result.number}, {result.title}")
+    absent = "" if result.runnable else result.not_run or "its notebook does not exist"
+    anchor = f"{result.paper}-{result.name}"
+    return Section(result, anchor, lines, times, grid(lines), drawings, _origin(result, store), absent)
 
 
 def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
@@ -213,8 +199,7 @@ def grid(lines: Sequence[Line]) -> Grid | None:
 def pictures(folder: Path, name: str, title: str = "") -> tuple[Picture, ...]:
     """Return the drawings of a result: those of the paper profile if there are any, else of the quick one."""
     for profile in reversed(PROFILES):
-        every = drawn(name, folder, profile)
-        if every:
+        if every := drawn(name, folder, profile):
             return tuple(_picture(path, profile, title) for path in every)
     return ()
 
@@ -241,7 +226,7 @@ def _origin(result: Result, store: Store) -> Origin | None:
 
 
 def _made_by(versions: Mapping) -> str:
-    names = sorted((name for name in versions if name != "processors"), key=lambda n: (n not in ("tightrope",), n))
-    text = ", ".join(f"{name} {versions[name]}" for name in names if versions[name])
     processors = versions.get("processors")
+    names = sorted(versions.keys() - {"processors"}, key=lambda name: (name != "tightrope", name))
+    text = ", ".join(f"{name} {versions[name]}" for name in names if versions[name])
     return f"{processors} processors; {text}" if processors else text

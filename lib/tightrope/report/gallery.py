@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from os.path import relpath
 from pathlib import Path
 
@@ -13,67 +14,41 @@ import nbformat
 from tightrope import files, paths
 from tightrope.report.site import GALLERY, SITE
 from tightrope.workbench import published
-from tightrope.workbench.compare import SYMBOLS, compare
+from tightrope.workbench.compare import SYMBOLS, compare, tallies
 from tightrope.workbench.paper_size import drawn
 from tightrope.workbench.published import Paper, Result
 from tightrope.workbench.records import Store
 
-#: Question -> notebooks that answer it, by what their names begin with.
-QUESTIONS: Mapping[str, tuple[str, ...]] = {
-    "Is this image robust, and who can prove it?": (
-        "explore/certify",
-        "chen2021-mondeq/table-2-",
-        "chen2021-mondeq/figure-2-",
-        "salman2019-barrier/table-1-",
-    ),
-    "What of a network of mine?": ("explore/your-network",),
-    "How large is the Lipschitz constant?": (
-        "explore/lipschitz",
-        "chen2020-lipschitz/table-1-",
-        "chen2020-lipschitz/table-2-",
-        "chen2020-lipschitz/figure-1-",
-        "chen2020-lipschitz/poster-",
-        "chen2021-mondeq/table-3-",
-    ),
-    "What do one constant or one ellipsoid certify?": (
-        "chen2020-lipschitz/table-3-",
-        "chen2020-lipschitz/table-4-",
-        "chen2021-mondeq/figure-1-",
-    ),
-    "How tight is a relaxation?": (
-        "explore/barrier",
-        "explore/relaxations",
-        "salman2019-barrier/figure-",
-        "jovanovic2022-paradox/figure-1-",
-        "jovanovic2022-paradox/figure-2-",
-        "jovanovic2022-paradox/figure-8-",
-        "jovanovic2022-paradox/figure-9-",
-        "jovanovic2022-paradox/table-3-",
-        "jovanovic2022-paradox/table-4-",
-        "chen2021-mondeq/table-1-",
-    ),
-    "Why do loose relaxations train better?": (
-        "jovanovic2022-paradox/table-1-",
-        "jovanovic2022-paradox/table-2-",
-        "jovanovic2022-paradox/table-7-",
-        "jovanovic2022-paradox/table-8-",
-        "jovanovic2022-paradox/table-9-",
-        "jovanovic2022-paradox/table-10-",
-        "jovanovic2022-paradox/table-11-",
-        "jovanovic2022-paradox/table-12-",
-        "jovanovic2022-paradox/table-13-",
-        "jovanovic2022-paradox/table-14-",
-    ),
-    "What makes a relaxation hard to train with?": (
-        "jovanovic2022-paradox/figure-3-",
-        "jovanovic2022-paradox/figure-4-",
-        "jovanovic2022-paradox/figure-5-",
-        "jovanovic2022-paradox/figure-6-",
-        "jovanovic2022-paradox/figure-7-",
-        "jovanovic2022-paradox/figure-10-",
-        "jovanovic2022-paradox/table-5-",
-        "jovanovic2022-paradox/table-6-",
-    ),
+_PARADOX = "jovanovic2022-paradox"
+#: Question -> folder of notebooks -> those that answer it, by what their names begin with.
+QUESTIONS: Mapping[str, Mapping[str, str]] = {
+    "Is this image robust, and who can prove it?": {
+        "explore": "certify",
+        "chen2021-mondeq": "table-2- figure-2-",
+        "salman2019-barrier": "table-1-",
+    },
+    "What of a network of mine?": {"explore": "your-network"},
+    "How large is the Lipschitz constant?": {
+        "explore": "lipschitz",
+        "chen2020-lipschitz": "table-1- table-2- figure-1- poster-",
+        "chen2021-mondeq": "table-3-",
+    },
+    "What do one constant or one ellipsoid certify?": {
+        "chen2020-lipschitz": "table-3- table-4-",
+        "chen2021-mondeq": "figure-1-",
+    },
+    "How tight is a relaxation?": {
+        "explore": "barrier relaxations",
+        "salman2019-barrier": "figure-",
+        _PARADOX: "figure-1- figure-2- figure-8- figure-9- table-3- table-4-",
+        "chen2021-mondeq": "table-1-",
+    },
+    "Why do loose relaxations train better?": {
+        _PARADOX: "table-1- table-2- table-7- table-8- table-9- table-10- table-11- table-12- table-13- table-14-"
+    },
+    "What makes a relaxation hard to train with?": {
+        _PARADOX: "figure-3- figure-4- figure-5- figure-6- figure-7- figure-10- table-5- table-6-"
+    },
 }
 _HEAD = """# Tightrope: every result
 
@@ -100,22 +75,16 @@ def links(result: Result, papers: Mapping[str, Paper], results: tuple[Result, ..
 
 def gallery(store: Store | None = None) -> nbformat.NotebookNode:
     """Return the notebook that leads to all others, by question and by paper."""
-    if store is None:
-        with Store(read_only=True) as own:
-            return gallery(own)
     results = tuple(result for result in published.results() if result.runnable)
-    lines = compare(results, store, {result.key: published.defaults(result) for result in results})
-    counts: dict[str, Counter] = {}
-    for line in lines:
-        if line.kind != "timing" and line.printed is not None:
-            counts.setdefault(f"{line.paper}/{line.result}", Counter())[line.agreement] += 1
+    with Store(read_only=True) if store is None else nullcontext(store) as opened:
+        counts = tallies(compare(results, opened))
     explore = sorted((paths.NOTEBOOKS / "explore").glob("*.ipynb"))
     names = {result.key: f"{result.number} of {result.paper}" for result in results}
     names |= {f"explore/{path.stem}": title(path).removeprefix("Explore: ") for path in explore}
     cells = [_HEAD.format(site=_to(paths.NOTEBOOKS, SITE)), "## By question\n\n" + _questions(names)]
     for paper in published.papers():
         own = [result for result in results if result.paper == paper.key]
-        rows = [_row(result, counts.get(result.key, Counter())) for result in own]
+        rows = [_row(result, counts[result.key]) for result in own]
         errata = _to(paths.NOTEBOOKS, paths.PAPERS / paper.key / "README.md")
         head = f"## {paper.title}\n\n*{paper.authors}*: [paper]({paper.link}), [errata]({errata})"
         legend = " ".join(f"{symbol} {word}," for word, symbol in SYMBOLS.items()).rstrip(",")
@@ -127,7 +96,8 @@ def gallery(store: Store | None = None) -> nbformat.NotebookNode:
 def _questions(names: Mapping[str, str]) -> str:
     lines = ["| question | notebooks |", "|---|---|"]
     for question, wanted in QUESTIONS.items():
-        found = [key for key in names if key.startswith(wanted)]
+        begins = tuple(f"{folder}/{name}" for folder, own in wanted.items() for name in own.split())
+        found = [key for key in names if key.startswith(begins)]
         lines.append(f"| {question} | " + ", ".join(f"[{names[key]}]({key}.ipynb)" for key in found) + " |")
     return "\n".join(lines)
 
@@ -157,11 +127,9 @@ def _headings(path: Path, mark: str) -> list[str]:
 
 
 def _notebook(cells: list[str]) -> nbformat.NotebookNode:
-    own = nbformat.v4.new_notebook()
-    own.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    for number, source in enumerate(cells):
-        own.cells.append(nbformat.v4.new_markdown_cell(source, id=f"index-{number}"))
-    return own
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    made = [nbformat.v4.new_markdown_cell(source, id=f"index-{number}") for number, source in enumerate(cells)]
+    return nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": kernel})
 
 
 def _to(folder: Path, target: Path) -> str:

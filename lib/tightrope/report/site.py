@@ -85,8 +85,7 @@ def _write_pages(folder: Path) -> Counter:
     """Write everything; return the printed numbers by agreement."""
     results = published.results()
     with Store(read_only=True) as store:
-        lines = compare(results, store, {r.key: published.defaults(r) for r in results if r.runnable})
-        found = chapters(published.papers(), results, lines, store)
+        found = chapters(published.papers(), results, compare(results, store), store)
     sources = {result.key: _notebook(result) for result in results if result.runnable}
     stored = sorted((paths.NOTEBOOKS / "explore").glob("*.ipynb"))
     explorers = [_Source(path, f"notebooks/explore/{path.stem}.html", "stored outputs") for path in stored]

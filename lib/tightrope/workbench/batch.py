@@ -4,6 +4,7 @@ import os
 import queue
 import signal
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,9 +28,7 @@ class Stopped(KeyboardInterrupt):
 
 def processors() -> int:
     """Return the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run(
@@ -44,10 +43,8 @@ def run(
 
     Parameters
     ----------
-    force
-        Execute notebooks that are up to date.
-    fresh
-        Forget the rows of all cases first.
+    force, fresh
+        Execute notebooks that are up to date; forget the rows of all cases first.
     jobs
         Notebooks that are executed at a time, the dear ones first; as many as there are processors if None. With 2 or
         more given, that many worker processes first solve the cases; otherwise each notebook solves its own.
@@ -100,7 +97,7 @@ def _expect(
                 continue
             if fresh:
                 store.forget(every)
-            todo[number] = runner.missing(every, store)
+            todo[number] = store.missing(every)
             board.expect(number, len(every) - len(todo[number]), len(every))
     return errors, todo
 
@@ -114,10 +111,10 @@ def _tasks(one: Run, cases: Sequence[Mapping]) -> list[workers.Task]:
 def _solve_ahead(runs: Sequence[Run], todo: dict, client: object, board: Board) -> dict[int, NotebookError]:
     """Solve the missing cases on workers; by run, why its notebook cannot be executed."""
     count = workers.count(client)
-    numbers: dict[str, list[int]] = {}  # a case of two results is solved once
+    numbers: defaultdict[str, list[int]] = defaultdict(list)  # a case of two results is solved once
     for number, tasks in todo.items():
         for task in tasks:
-            numbers.setdefault(task.key, []).append(number)
+            numbers[task.key].append(number)
     board.say(f"{len(numbers)} cases to solve, {count} workers{'' if count else ' yet'}")
 
     def solved(task: workers.Task) -> None:
@@ -129,8 +126,7 @@ def _solve_ahead(runs: Sequence[Run], todo: dict, client: object, board: Board) 
         failures = workers.solve(client, [task for tasks in todo.values() for task in tasks], store, solved)
     errors = {}
     for number, one in enumerate(runs):
-        own = [failure for failure in failures if number in numbers[failure.task.key]]
-        if own:
+        if own := [failure for failure in failures if number in numbers[failure.task.key]]:
             reasons = "; ".join(dict.fromkeys(failure.reason for failure in own))
             errors[number] = NotebookError(
                 f"{one.result.key} ({one.profile}): {len(own)} cases have no row, its notebook was not run: {reasons}"
@@ -152,9 +148,8 @@ class _Execution:
 
     def look(self, store: Store, board: Board) -> str:
         """Show how far it is; say why it counts as stuck, or nothing."""
-        total = len(self.left) + board.solved_of(self.number)
         self.left = store.missing(self.left)
-        board.solved(self.number, total - len(self.left))
+        board.left(self.number, len(self.left))
         written = self.run.output.stat().st_mtime_ns if self.run.output.is_file() else 0
         return self.watch.stuck((len(self.left), written))
 
@@ -191,7 +186,7 @@ def _execute(
                 while len(working) < places and (number := _next(waiting, missing, working.values())) is not None:
                     waiting.remove(number)
                     one, left = runs[number], store.missing(missing[number])
-                    board.solved(number, board.solved_of(number) + len(missing[number]) - len(left))
+                    board.left(number, len(left))
                     board.state(number, "running")
                     if one.up_to_date() and not left and not force:
                         board.finish(number, runner.UP_TO_DATE)
@@ -208,8 +203,7 @@ def _execute(
                     executor, reason = answers.get(timeout=LOOK)
                 except queue.Empty:
                     for executor, execution in list(working.items()):
-                        reason = execution.look(store, board)
-                        if reason:
+                        if reason := execution.look(store, board):
                             executor.close()
                             end(executor, reason)
                     continue

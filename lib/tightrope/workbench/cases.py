@@ -1,5 +1,6 @@
 """What the results of every paper share: data sets and networks by name, groups of images, cases."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
@@ -28,10 +29,8 @@ def entry(name: str) -> zoo.Entry:
         return _drawn(name)
     found = zoo.get(name)
     if found.dataset is None:
-        raise InputError(
-            f"network: the file {name} does not say which images it is for; copy it to "
-            "data/models/<data set>/<network>.npz and write <data set>/<network>"
-        )
+        wanted = "copy it to data/models/<data set>/<network>.npz and write <data set>/<network>"
+        raise InputError(f"network: the file {name} does not say which images it is for; {wanted}")
     return found
 
 
@@ -41,15 +40,12 @@ def is_drawn(name: str) -> bool:
 
 
 def _drawn(name: str) -> zoo.Entry:
-    try:
-        _, sizes, kind, draw = name.split("/")
-        widths, number = [int(size) for size in sizes.split("-")], int(draw)
-    except ValueError:
-        widths, kind, number = [], "", 0
-    data = {784: "mnist", 64: "digits"}.get(widths[0] if widths else 0)
-    if kind != "dense" or data is None or len(widths) < 2:
+    found = re.fullmatch(r"random/((?:784|64)(?:-\d+)+)/dense/(\d+)", name)
+    if found is None:
         raise InputError(f"network: expected random/784-100-10/dense/0 or random/64-24-10/dense/0, got {name!r}.")
-    return zoo.Entry(random_network(widths, draw=number), data, "drawn from its name", zoo.PIXELS)
+    widths = [int(size) for size in found[1].split("-")]
+    data = {784: "mnist", 64: "digits"}[widths[0]]
+    return zoo.Entry(random_network(widths, draw=int(found[2])), data, "drawn from its name", zoo.PIXELS)
 
 
 @cache

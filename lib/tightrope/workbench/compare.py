@@ -1,11 +1,13 @@
 """Each printed number beside ours, and whether they agree."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from tightrope.cells import number
 from tightrope.workbench.published import PROFILES, Cell, Result, parameters
+from tightrope.workbench.published import defaults as defaults_of
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, experiment, proof
 from tightrope.workbench.rows import Rows
@@ -35,31 +37,19 @@ class Comparison:
     cell: str
     kind: str
     printed: float | None
-    reproduced: float | None
-    agreement: str
-    reason: str
-    profile: str | None
+    reproduced: float | None = None
+    agreement: str = "not run"
+    reason: str = ""
+    profile: str | None = None
     proof: str = ""
 
     def as_dict(self) -> dict:
         """The fields in this order, without `proof`."""
-        told = asdict(self)
-        del told["proof"]
-        return told
+        return {name: value for name, value in asdict(self).items() if name != "proof"}
 
 
 def agreement(cell: Cell, value: float) -> str:
-    """Say how our number stands to the printed one, by the cell's kind.
-
-    Examples
-    --------
-    >>> agreement(Cell("t/a", printed=24, kind="deterministic", tolerance=1, better="higher"), 23)
-    'reproduced'
-    >>> agreement(Cell("t/b", printed=82, kind="bound", side="upper", tolerance=1), 75)
-    'tighter'
-    >>> agreement(Cell("t/c", printed=7, kind="deterministic"), 3)
-    'disagrees'
-    """
+    """Say how our number stands to the printed one, by the cell's kind."""
     if cell.kind == "statistical" and cell.interval is not None:
         low, high = cell.interval
         same = low <= value <= high
@@ -71,29 +61,26 @@ def agreement(cell: Cell, value: float) -> str:
         return SAME.get(cell.kind, "reproduced")
     if cell.kind == "size":
         return "smaller" if value < cell.printed else "disagrees"
-    of_bound = {"upper": "lower", "lower": "higher"}.get(cell.side, "") if cell.kind == "bound" else ""
-    better = cell.better or of_bound
+    better = cell.better or ({"upper": "lower", "lower": "higher"}[cell.side] if cell.kind == "bound" else "")
     if not better:
         return "disagrees"
     return "tighter" if (value > cell.printed) == (better == "higher") else "looser"
 
 
 def shown(cell: Cell, value: float | None) -> str:
-    """Return our number as text: what bounds something is rounded outward, None is nothing.
-
-    Examples
-    --------
-    >>> shown(Cell("t/a", printed=3.7, kind="bound", side="upper"), 3.68106)
-    '3.682'
-    """
+    """Return our number as text: what bounds something is rounded outward, None is nothing."""
     return number(value, "" if cell.unit in SHARES else cell.side)
 
 
-def compare(results: Iterable[Result], store: Store, defaults: Mapping[str, Mapping]) -> list[Comparison]:
+def compare(results: Iterable[Result], store: Store, defaults: Mapping[str, Mapping] | None = None) -> list[Comparison]:
     """Compare every printed cell of these results; one without cells gives one line, under its own name.
 
-    `defaults` are the notebooks' parameters, by result key; results without a notebook are absent.
+    `defaults` are the notebooks' parameters, by result key, read from them if None; results without a notebook are
+    absent.
     """
+    results = list(results)
+    if defaults is None:
+        defaults = {result.key: defaults_of(result) for result in results if result.runnable}
     return [line for result in results for line in _compare(result, store, defaults.get(result.key))]
 
 
@@ -102,7 +89,7 @@ def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Com
     cells = result.cells or (nothing_printed,)
     if result.not_run or defaults is None:
         why = result.not_run or "its notebook does not exist"
-        return [_line(result, cell, reason=cell.not_run or why) for cell in cells]
+        return [_line(result, cell)(reason=cell.not_run or why) for cell in cells]
     functions = experiment(result)
     values, solved = {}, {}
     for profile in PROFILES:
@@ -111,42 +98,37 @@ def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Com
         values[profile] = functions.values(rows, parameters(result, defaults, profile)) if rows else {}
     if not result.cells and solved["paper"]:
         why = f"a drawing without printed numbers; ours is of {solved['paper']} cases of the paper profile"
-        return [_line(result, nothing_printed, reason=why, profile="paper")]
+        return [_line(result, nothing_printed)(reason=why, profile="paper")]
     return [_judge(result, cell, values, solved["paper"]) for cell in cells]
 
 
 def _judge(result: Result, cell: Cell, values: Mapping[str, Mapping[str, Value]], solved: int) -> Comparison:
-    ours = values["paper"].get(cell.id)
-    if cell.not_run and ours is None:
-        return _line(result, cell, reason=cell.not_run)
+    ours, quick, line = values["paper"].get(cell.id), values["quick"].get(cell.id), _line(result, cell)
     if ours is not None:
-        verdict = agreement(cell, ours.value)
-        parts = [ours.note]
-        if cell.kind == "timing":
-            parts.append(TIMING)
-        elif ours.value != cell.printed:
-            parts.append(cell.erratum)
-        return _line(result, cell, ours.value, verdict, "; ".join(filter(None, parts)), "paper", proof(ours.rows))
+        remark = TIMING if cell.kind == "timing" else cell.erratum if ours.value != cell.printed else ""
+        reason = "; ".join(filter(None, (ours.note, remark)))
+        return line(ours.value, agreement(cell, ours.value), reason, "paper", proof(ours.rows))
+    if cell.not_run:
+        return line(reason=cell.not_run)
     partly = f"only {solved} cases of the paper profile are solved; " if solved else ""
     missing = f"{partly}run `tightrope run {result.name} --profile paper`"
-    quick = values["quick"].get(cell.id)
     if quick is None:
-        return _line(result, cell, reason=missing)
+        return line(reason=missing)
     reason = f"quick profile: another network and data set, so no comparison; {missing}"
-    return _line(result, cell, quick.value, "not run", reason, "quick")
+    return line(quick.value, reason=reason, profile="quick")
 
 
-def _line(
-    result: Result,
-    cell: Cell,
-    reproduced: float | None = None,
-    agreement: str = "not run",
-    reason: str = "",
-    profile: str | None = None,
-    proof: str = "",
-) -> Comparison:
-    where = (result.paper, result.name, cell.id, cell.kind, cell.printed)
-    return Comparison(*where, reproduced, agreement, reason, profile, proof)
+def _line(result: Result, cell: Cell) -> Callable[..., Comparison]:
+    return partial(Comparison, result.paper, result.name, cell.id, cell.kind, cell.printed)
+
+
+def tallies(lines: Iterable[Comparison]) -> defaultdict[str, Counter]:
+    """How many printed cells of each result, by its key, come out how; times are not counted."""
+    counts: defaultdict[str, Counter] = defaultdict(Counter)
+    for line in lines:
+        if line.kind != "timing" and line.printed is not None:
+            counts[f"{line.paper}/{line.result}"][line.agreement] += 1
+    return counts
 
 
 def comparison_table(lines: Iterable[Comparison], results: Iterable[Result]) -> Table:
@@ -169,21 +151,17 @@ def printed_table(result: Result, lines: Iterable[Comparison]) -> Table:
     """
     cells = {cell.id: cell for cell in result.cells}
     ours = (line for line in lines if line.profile == "paper" and line.reproduced is not None)
-    found = [line for line in ours if line.kind != "timing"]
-    places = {result.place(line.cell): line for line in found}
-    grid = laid_out(tuple(places)) if len(found) > 8 else None
-    if grid is None and len(found) > 8:  # without the words among the numbers
-        plain = {place: line for place, line in places.items() if not cells[line.cell].claim}
-        grid = laid_out(tuple(plain)) if len(plain) > 8 else None
-        places = places if grid is None else plain
-    units = {cells[line.cell].unit for line in places.values()}
+    found = {result.place(line.cell): (cells[line.cell], line) for line in ours if line.kind != "timing"}
+    plain = {place: entry for place, entry in found.items() if not entry[0].claim}
+    found = next((places for places in (found, plain) if len(places) > 8 and laid_out(tuple(places))), found)
+    grid = laid_out(tuple(found)) if len(found) > 8 else None
+    units = {cell.unit for cell, _ in found.values()}
     unit = f" ({units.pop()})" if len(units) == 1 and units != {""} else ""
-    numbers = {place: cells[line.cell] for place, line in places.items()}
-    beside = {place: (numbers[place].text, shown(numbers[place], line.reproduced)) for place, line in places.items()}
+    beside = {place: (cell.text, shown(cell, line.reproduced)) for place, (cell, line) in found.items()}
     if grid is None:
-        listed = [(_told(result, numbers[place]), *beside[place], line.agreement) for place, line in places.items()]
+        listed = [(_told(result, cell), *beside[place], line.agreement) for place, (cell, line) in found.items()]
         return Table(("number", f"printed{unit}", f"ours{unit}", "verdict"), listed)
-    texts = {place: f" {SYMBOLS[line.agreement]} ".join(beside[place]) for place, line in places.items()}
+    texts = {place: f" {SYMBOLS[line.agreement]} ".join(beside[place]) for place, (_, line) in found.items()}
     rows = [(", ".join(row), *(texts.get((*row, name)) for name in grid[1])) for row in grid[0]]
     return Table((f"printed, ours{unit}", *grid[1]), rows)
 
@@ -215,14 +193,10 @@ def laid_out(places: Sequence[tuple[str, ...]]) -> tuple[tuple[tuple[str, ...], 
 
 def summary_table(lines: Iterable[Comparison]) -> Table:
     """How many printed cells of each result come out how, for the README; times are not counted."""
-    counts: dict[tuple[str, str], Counter] = {}
-    for line in lines:
-        if line.kind != "timing" and line.printed is not None:
-            counts.setdefault((line.paper, line.result), Counter())[line.agreement] += 1
+    counts = tallies(lines)
     words = [word for word in AGREEMENTS if any(count[word] for count in counts.values())]
-    return Table(
-        ("paper", "result", *words), [(*key, *(count[word] or "" for word in words)) for key, count in counts.items()]
-    )
+    rows = [(*key.split("/"), *(count[word] or "" for word in words)) for key, count in counts.items()]
+    return Table(("paper", "result", *words), rows)
 
 
 def paper_table(results: Iterable[Result], lines: Iterable[Comparison], store: Store) -> Table:
@@ -230,15 +204,11 @@ def paper_table(results: Iterable[Result], lines: Iterable[Comparison], store: S
 
     Times have no verdict; a result whose cells have none is a drawing.
     """
-    counts: dict[str, Counter] = {}
-    for line in lines:
-        if line.kind != "timing" and line.printed is not None:
-            counts.setdefault(f"{line.paper}/{line.result}", Counter())[line.agreement] += 1
-    rows = []
+    counts, rows = tallies(lines), []
     for result in results:
         solved = Rows(store.rows(result.name, "paper", result.paper))
         run = experiment(result).size(solved) if solved else "not run"
-        found = counts.get(result.key, Counter())
+        found = counts[result.key]
         verdicts = ", ".join(f"{found[word]} {word}" for word in AGREEMENTS if found[word]) or "drawn"
         rows.append((f"{result.number}: {result.title}", result.size, run, verdicts))
     return Table(("result", "printed size", "size run", "verdicts"), rows)

@@ -20,7 +20,6 @@ from typing import IO, cast
 
 import psutil
 
-KERNEL = "python3"
 EVERY = 5  # seconds between two looks at the processor time
 IDLE = 300  # seconds after which a notebook that does nothing hangs
 IDLE_SHARE = 0.01  # of one processor, below which a notebook does nothing: kernels look around now and then
@@ -162,7 +161,7 @@ def _execute(request: dict) -> str:
     try:
         papermill.execute_notebook(
             **request,
-            kernel_name=KERNEL,
+            kernel_name="python3",
             start_timeout=24 * 3600,  # who hangs is seen from outside
             autosave_cell_every=0,  # the copy changes when a cell begins or ends, and then only
             progress_bar=False,

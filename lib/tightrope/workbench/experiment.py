@@ -23,6 +23,9 @@ A call, ``table_1(profile=profile, networks=networks, images=images)``, solves t
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from copy import copy
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -42,6 +45,11 @@ from tightrope.workbench.tables import Table
 Case = Mapping[str, Any]
 
 
+def _undeclared(*_: object, **__: object) -> Any:
+    raise NotImplementedError("declare the cases and the solver of this experiment with its decorators")
+
+
+@dataclass(eq=False, repr=False)
 class Experiment:
     """One kind of row of one paper, under the name of the printed result (`published.yaml`) if it is its main kind.
 
@@ -50,21 +58,18 @@ class Experiment:
     result's rows names it (`made_of`). It is no error if the parameters leave no case where there `may_be_empty`.
     """
 
-    def __init__(
-        self,
-        paper: str,
-        name: str,
-        *,
-        needs: Sequence["Experiment"] = (),
-        also: Sequence["Experiment"] = (),
-        made_of: str = "",
-        may_be_empty: bool = False,
-    ):
-        self.paper, self.name, self.made_of, self.may_be_empty = paper, name, made_of, may_be_empty
-        self.needs, self.also = tuple(needs), tuple(also)
+    paper: str
+    name: str
+    _: KW_ONLY
+    needs: Sequence["Experiment"] = ()
+    also: Sequence["Experiment"] = ()
+    made_of: str = ""
+    may_be_empty: bool = False
+
+    def __post_init__(self) -> None:
         self.solver: Callable[[Case], Mapping] = _undeclared
         self.on_workers = True
-        self.statement: Callable[[Mapping], Statement | None] = _says_nothing
+        self.statement: Callable[[Mapping], Statement | None] = lambda row: None
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
         self.size: Callable[[Rows], str] = Rows.size
@@ -134,8 +139,8 @@ class Experiment:
 
     def part(self, cases: Callable[..., Sequence[Case]]) -> "Experiment":
         """Return the same kind of row with fewer cases, for a result that needs only these."""
-        fewer = Experiment.__new__(Experiment)
-        fewer.__dict__ |= self.__dict__ | {"needs": (), "also": (), "_cells": None}
+        fewer = copy(self)
+        fewer.needs, fewer.also, fewer._cells = (), (), None
         fewer.cases(cases)
         return fewer
 
@@ -171,11 +176,8 @@ class Experiment:
         The parameters are all of the notebook's, `profile` among them; each kind takes those that it has.
         """
         check({name: value for name, value in parameters.items() if name != "profile"})
-        cases = []
-        for kind in self._kinds:
-            own = {name: parameters[name] for name in kind.parameters if name in parameters}
-            cases += kind.own_cases(parameters["profile"], own)
-        return cases
+        own = ((kind, {n: parameters[n] for n in kind.parameters if n in parameters}) for kind in self._kinds)
+        return [case for kind, some in own for case in kind.own_cases(parameters["profile"], some)]
 
     def values(self, rows: Iterable[dict], parameters: Mapping[str, Any]) -> Mapping[str, Value]:
         """Return our numbers by the id of a printed cell, from rows of this kind and the notebook's parameters."""
@@ -206,34 +208,19 @@ class Experiment:
             if name not in known:
                 raise UnknownParameterError(f"parameter of {self.name}", name, known)
         rows: list[dict] = []
-        for kind in reversed(kinds):  # what it needs is solved first
-            cases = kind.own_cases(profile, {n: v for n, v in parameters.items() if n in kind.parameters})
-            if not cases and not kind.may_be_empty:
-                raise InputError(f"{kind.name}: nothing to solve, no case is left with these parameters.")
-            if store is not None:
-                rows = kind._rows(cases, store) + rows
-            else:
-                with Store() as own:
-                    rows = kind._rows(named(cases), own) + rows
+        with Store() if store is None else nullcontext(store) as opened:
+            for kind in reversed(kinds):  # what it needs is solved first
+                cases = kind.own_cases(profile, {n: v for n, v in parameters.items() if n in kind.parameters})
+                if not cases and not kind.may_be_empty:
+                    raise InputError(f"{kind.name}: nothing to solve, no case is left with these parameters.")
+                rows = kind._rows(named(cases) if store is None else cases, opened) + rows
         return Solved(self, rows)
 
     def _rows(self, cases: Sequence[Case], store: Store) -> list[dict]:
-        profiles = dict.fromkeys(case["profile"] for case in cases)
-        for profile in profiles:
-            store.import_csv(self.name, profile, self.paper)  # a fresh clone solves nothing twice
         rows = list(sweep(store, cases, self.solver))
-        for profile in profiles:
-            if profile in KEPT_PROFILES:  # the CSV that is committed
-                store.export_csv(self.paper, self.name, profile)
+        for profile in {case["profile"] for case in cases}.intersection(KEPT_PROFILES):  # the CSV that is committed
+            store.export_csv(self.paper, self.name, profile)
         return rows
-
-
-def _says_nothing(row: Mapping) -> None:
-    """Return what rows of most kinds state for the checker."""
-
-
-def _undeclared(*_: object, **__: object) -> Any:
-    raise NotImplementedError("declare the cases and the solver of this experiment with its decorators")
 
 
 class Solved:

@@ -1,11 +1,12 @@
 """What the rows of the paper profile say of a printed result, shown without solving anything."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from tightrope import paths
 from tightrope.workbench.compare import compare, printed_table
-from tightrope.workbench.published import Result, defaults
+from tightrope.workbench.published import Result
 from tightrope.workbench.records import Store
 from tightrope.workbench.tables import Table
 
@@ -22,9 +23,8 @@ class AtPaperSize:
     printed: Table
 
     def __repr__(self) -> str:
-        return (
-            f"<{self.result.number}: {len(self.printed.rows)} lines of printed numbers, {len(self.pictures)} drawings>"
-        )
+        counts = f"{len(self.printed.rows)} lines of printed numbers, {len(self.pictures)} drawings"
+        return f"<{self.result.number}: {counts}>"
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -49,10 +49,8 @@ class _Picture:
 
 def at_paper_size(result: Result, store: Store | None = None) -> AtPaperSize:
     """Return what is kept of a result in the paper profile, this machine's rows if the store is None."""
-    if store is None:
-        with Store(read_only=True) as own:
-            return at_paper_size(result, own)
-    lines = compare([result], store, {result.key: defaults(result)} if result.runnable else {})
+    with Store(read_only=True) if store is None else nullcontext(store) as opened:
+        lines = compare([result], opened)
     return AtPaperSize(result, drawn(result.name, paths.FIGURES / result.paper), printed_table(result, lines))
 
 
@@ -63,11 +61,5 @@ def drawn(name: str, folder: Path, profile: str = "paper") -> tuple[Path, ...]:
 
 
 def stem(name: str) -> str:
-    """Return what the names of everything about one table or figure begin with.
-
-    Examples
-    --------
-    >>> stem("table-2-certified-ratio")
-    'table-2-'
-    """
+    """Return what the names of everything about one table or figure begin with, such as ``table-2-``."""
     return "-".join(name.split("-")[:2]) + "-"

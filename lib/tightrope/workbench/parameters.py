@@ -62,13 +62,14 @@ _NAME_OR_NONE = Rule("a name, or None", lambda v: v is None or _text(v))
 _LINE = Rule("a list [name, radius], then seconds, then images, if wanted", _line)
 _SWITCH = Rule("True or False", lambda v: isinstance(v, bool))
 _NORM = Rule("1, 2, inf or another order q >= 1", lambda v: _text(v) or (isinstance(v, (int, float)) and v >= 1))
+_BY_NAME = Rule("parameters by name", lambda v: isinstance(v, Mapping))
+_ANY = Rule("rows of another kind, of which this one is made", lambda v: True)
+#: Lists of parameters by name, checked entry by entry.
+LISTS_OF_PARAMETERS = ("runs", "printed_runs")
 
 _RULES = (
-    (
-        COUNT,
-        "images test_images certified_images curve_images group count points draws degree_draws samples restarts steps",
-    ),
-    (COUNT, "subproblems width components neurons epochs batch_size"),
+    (COUNT, "images test_images certified_images curve_images group count points draws degree_draws samples"),
+    (COUNT, "restarts steps subproblems width components neurons epochs batch_size"),
     (many(COUNT), "sparsities image_counts"),
     (many(COUNT, 2), "sizes input_shapes"),
     (many(COUNT, 2, empty=True), "one_layer two_layers"),
@@ -89,44 +90,28 @@ _RULES = (
     (many(_LINE, empty=True), "beyond"),
     (_SWITCH, "clip printed_model elision"),
     (_NORM, "norm"),
+    (many(_BY_NAME, empty=True), " ".join(LISTS_OF_PARAMETERS)),
+    (_ANY, "rows"),
 )
 #: Parameter -> its rule.
 RULES: Mapping[str, Rule] = {name: rule for rule, names in _RULES for name in names.split()}
-
-#: Lists of parameters by name, checked entry by entry.
-LISTS_OF_PARAMETERS = ("runs", "printed_runs")
-
-#: Rows of another kind, of which a kind is made.
-ROWS = "rows"
 
 
 def require_rules(names: Iterable[str], where: str) -> None:
     """Refuse names of parameters that nothing says the meaning of."""
     for name in names:
-        if name not in RULES and name not in LISTS_OF_PARAMETERS and name != ROWS:
+        if name not in RULES:
             raise InputError(f"{where}: the parameter {name} has no rule; give it one in workbench/parameters.py.")
 
 
 def check(parameters: Mapping) -> None:
-    """Refuse parameters that cannot be what their names say, and names without a rule.
-
-    Examples
-    --------
-    >>> check({"epsilon_pixel": -0.1})
-    Traceback (most recent call last):
-    ...
-    tightrope.errors.InputError: epsilon_pixel: expected a finite number >= 0, got -0.1.
-    """
+    """Refuse parameters that cannot be what their names say, and names without a rule."""
     require_rules(parameters, "parameters")
     for name, value in parameters.items():
-        if name in RULES:
-            _require(name, value, RULES[name])
-        elif name in LISTS_OF_PARAMETERS:
-            for entry in _list(name, value, "parameters by name"):
-                if not isinstance(entry, Mapping):
-                    raise InputError(f"{name}: expected parameters by name, got {entry!r}.")
-                check(entry)
-    lower, upper = (parameters.get(name) for name in ("lower", "upper"))
+        _require(name, value, RULES[name])
+        for entry in value if name in LISTS_OF_PARAMETERS else ():
+            check(entry)
+    lower, upper = parameters.get("lower"), parameters.get("upper")
     if lower is not None and upper is not None and not lower < upper:
         raise InputError(f"lower, upper: lower must be below upper, got {lower!r} and {upper!r}.")
 
@@ -135,18 +120,14 @@ def _require(name: str, value: Any, rule: Rule) -> None:
     values = [value]
     for level in range(rule.depth):
         for found in values:
-            if not _list(name, found, rule.words) and (level or not rule.empty):
+            if not isinstance(found, (list, tuple)):
+                raise InputError(f"{name}: expected a list, each entry {rule.words}; got {found!r}.")
+            if not found and (level or not rule.empty):
                 raise InputError(f"{name}: expected at least one entry, got {value!r}.")
         values = [entry for found in values for entry in found]
     for entry in values:
         if not rule.accepts(entry):
             raise InputError(f"{name}: expected {rule.words}, got {entry!r}.")
-
-
-def _list(name: str, value: object, words: str) -> list | tuple:
-    if not isinstance(value, (list, tuple)):
-        raise InputError(f"{name}: expected a list, each entry {words}; got {value!r}.")
-    return value
 
 
 def rows_of(**lists: Sequence) -> Iterator[tuple]:

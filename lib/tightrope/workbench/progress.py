@@ -6,7 +6,7 @@ from time import monotonic
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeElapsedColumn
 from rich.text import Text
 
 WINDOW = 600  # seconds over which the rate is taken: cases of one result differ
@@ -16,17 +16,13 @@ EVERY = 60  # seconds between lines where there is no terminal
 class Board:
     """One line for everything and one for each result that is being computed; finished ones move up and stay.
 
-    The results have names in their order; without a terminal on the console, stderr if None, a line is printed every
-    minute and for each result.
+    Without a terminal on the console, stderr if None, a line is printed every minute and for each result.
     """
 
     def __init__(self, names: Sequence[str], console: Console | None = None):
-        self._whole = Progress(
-            "{task.description}", BarColumn(10), MofNCompleteColumn(), "cases,", _Pace(), speed_estimate_period=WINDOW
-        )
-        self._each = Progress(
-            "{task.description}", BarColumn(10), MofNCompleteColumn(), "cases", _Taken(), "{task.fields[state]}"
-        )
+        counted = ("{task.description}", BarColumn(10), MofNCompleteColumn())
+        self._whole = Progress(*counted, "cases,", _Pace(), speed_estimate_period=WINDOW)
+        self._each = Progress(*counted, "cases", TimeElapsedColumn(), "{task.fields[state]}")
         self._console = console or Console(stderr=True)
         self._live = Live(Group(self._whole, self._each), console=self._console, transient=True)
         self._names = list(names)
@@ -53,10 +49,6 @@ class Board:
         """All cases."""
         return int(sum(task.total or 0 for task in self._each.tasks))
 
-    def solved_of(self, number: int) -> int:
-        """Cases of a result that have a row."""
-        return int(self._each.tasks[number].completed)
-
     def leave(self) -> None:
         """Give the terminal back, before this process ends in the middle of everything."""
         self._console.show_cursor(True)
@@ -78,15 +70,16 @@ class Board:
             self._each.start_task(line)
         self._each.update(line, state=words, visible=True)
 
-    def solved(self, number: int, done: int) -> None:
-        """Say how many cases of a result have a row now."""
-        self._each.update(self._lines[number], completed=done)
+    def left(self, number: int, count: int) -> None:
+        """Say how many cases of a result have no row now."""
+        self._each.update(self._lines[number], completed=(self._each.tasks[number].total or 0) - count)
         self._show()
 
     def more(self, number: int) -> None:
         """Say that one more case of a result has a row; after the last one it is out of the way until it runs."""
-        self.solved(number, self.solved_of(number) + 1)
-        self._each.update(self._lines[number], visible=bool(self._each.tasks[number].remaining))
+        left = int(self._each.tasks[number].remaining or 0) - 1
+        self.left(number, left)
+        self._each.update(self._lines[number], visible=left > 0)
 
     def finish(self, number: int, words: str, rest: str = "") -> None:
         """Say how a result ended, and what is to be said of cases that have no row then."""
@@ -120,11 +113,6 @@ def _pace(task: Task) -> str:
         rate = f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each"
         words += [rate, f"{_clock(task.time_remaining)} to finish"]
     return ", ".join(words)
-
-
-class _Taken(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(_clock(task.elapsed))
 
 
 def _clock(seconds: float | None) -> str:

@@ -1,6 +1,7 @@
 """What the papers print (papers/<key>/published.yaml), and at which sizes (papers/<key>/paper.yaml)."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -24,8 +25,7 @@ class Cell:
     `side`, "upper" or "lower", the one from which a number bounds the true value and ours is rounded, `better`,
     "higher" or "lower", the direction in which a number is a stronger result. `clip` says whether our number is for the
     ball clipped to the pixel range, `erratum` why the paper's number is expected to differ, `not_run` why nothing here
-    computes it yet. The paper prints at least so many `digits` after the point; as many as
-    the number needs if None.
+    computes it yet. The paper prints at least so many `digits` after the point; as many as the number needs if None.
     """
 
     id: str
@@ -64,10 +64,9 @@ class Result:
     """One table or figure of one paper, such as ``Table 2``; its name is that of its notebook.
 
     `size` is the size that the paper prints, in words, where it has one. `not_run` says why there is no notebook yet.
-    `seconds` are processor time of its notebook in the quick profile,
-    where it is much: several notebooks end sooner if the dear ones start first. `paper_parameters` are what papermill
-    is given in the paper profile; the quick profile is the notebook's defaults. `names` says how the paper prints what
-    is a word of an id here.
+    `seconds` are processor time of its notebook in the quick profile, where it is much: several notebooks end sooner if
+    the dear ones start first. `paper_parameters` are what papermill is given in the paper profile; the quick profile is
+    the notebook's defaults. `names` says how the paper prints what is a word of an id here.
     """
 
     paper: str
@@ -103,10 +102,10 @@ class Result:
 
     def cell(self, id: str) -> Cell:
         """Return the cell with this id."""
-        for cell in self.cells:
-            if cell.id == id:
-                return cell
-        raise UnknownNameError("cell", id, [cell.id for cell in self.cells])
+        known = {cell.id: cell for cell in self.cells}
+        if id not in known:
+            raise UnknownNameError("cell", id, known)
+        return known[id]
 
 
 @dataclass(frozen=True)
@@ -158,9 +157,8 @@ def _read(source: Path, sizes_file: Path, written: int | None, sizes_written: in
     with _entries_of(source):
         names = {str(word): name for word, name in content.get("names", {}).items()}
         results = tuple(_result(content["paper"], entry, sizes, names, source) for entry in content["results"])
-    ids = [cell.id for result in results for cell in result.cells] + [result.name for result in results]
-    repeated = sorted({id for id in ids if ids.count(id) > 1})
-    if repeated:
+    ids = Counter(name for result in results for name in (result.name, *(cell.id for cell in result.cells)))
+    if repeated := sorted(name for name, count in ids.items() if count > 1):
         raise InputError(f"{source}: repeated names {', '.join(repeated)}")
     return results
 
@@ -187,14 +185,14 @@ def defaults(result: Result) -> dict:
         tagged = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", ())]
         if len(tagged) != 1:
             raise InputError(f"{result.notebook}: expected one cell tagged `parameters`, found {len(tagged)}")
-        values: dict[str, object] = {}
         body: list[Any] = ast.parse("".join(tagged[0]["source"])).body
-        for statement in body:
-            try:
+        values: dict[str, object] = {}
+        try:
+            for statement in body:
                 targets: list[Any] = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
                 values |= dict.fromkeys([target.id for target in targets], ast.literal_eval(statement.value))
-            except (AttributeError, ValueError):
-                raise InputError(f"{result.notebook}: the parameters cell holds only `name: type = constant`") from None
+        except (AttributeError, ValueError):
+            raise InputError(f"{result.notebook}: the parameters cell holds only `name: type = constant`") from None
         return values
 
 
@@ -206,25 +204,12 @@ def parameters(result: Result, defaults: Mapping, profile: str) -> dict:
 
 
 def _result(paper: str, entry: dict, sizes: dict, names: Mapping[str, str], source: Path) -> Result:
-    known = {own.name for own in fields(Cell)}
+    known, cells = {own.name for own in fields(Cell)}, []
     for raw in entry.get("cells", ()):
-        for name in raw:
-            if name not in known:
-                raise UnknownNameError(f"key of cell {raw.get('id')} in {source}:", name, known)
-    cells = (
-        Cell(**{"digits": entry.get("digits"), **raw, "interval": tuple(raw.get("interval") or ()) or None})
-        for raw in entry.get("cells", ())
-    )
-    return Result(
-        paper=paper,
-        name=entry["name"],
-        number=str(entry["number"]),
-        title=entry["title"],
-        kind=entry["kind"],
-        cells=tuple(cells),
-        size=entry.get("size", ""),
-        not_run=entry.get("not_run", ""),
-        seconds=entry.get("seconds", 0.0),
-        paper_parameters=sizes.get(entry["name"]),
-        names=names,
-    )
+        if unknown := [name for name in raw if name not in known]:
+            raise UnknownNameError(f"key of cell {raw.get('id')} in {source}:", unknown[0], known)
+        interval = tuple(raw.get("interval") or ()) or None
+        cells.append(Cell(**{"digits": entry.get("digits"), **raw, "interval": interval}))
+    told = {name: entry[name] for name in ("size", "not_run", "seconds") if name in entry}
+    name, number, title, kind = entry["name"], str(entry["number"]), entry["title"], entry["kind"]
+    return Result(paper, name, number, title, kind, tuple(cells), paper_parameters=sizes.get(name), names=names, **told)

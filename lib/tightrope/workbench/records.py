@@ -2,7 +2,7 @@
 
 A *case* is what identifies a piece of work (network, data, image, region, method, options); an *outcome* is
 what solving it gave. A sweep that is killed has lost at most the case it was working on. The SQLite file is
-working state; the CSV files under data/results are committed and fill a store that lacks their rows.
+working state; the CSV files under data/results are committed and have the rows that it lacks.
 """
 
 import csv
@@ -30,9 +30,6 @@ NOT_IDENTITY = ("network",)
 # those of the other profiles cost seconds and are solved again.
 KEPT_PROFILES = ("paper",)
 
-# What stands for the code of a row that was read from a CSV file.
-IMPORTED = ""
-
 # Sources that show rows and cannot change one.
 _SHOWN_BY = ("batch", "compare", "executor", "paper_size", "progress", "runner", "tables", "workers")
 PRESENTATION = ("cli", "explorers/", "figures/", "report/", *(f"workbench/{name}.py" for name in _SHOWN_BY))
@@ -56,9 +53,9 @@ def case_of(row: Mapping) -> dict:
     >>> case_of({**case, "verdict": "certified", "key": case_key(case)}) == case
     True
     """
-    columns = list(row.items())
-    for count in range(len(columns)):
-        case = dict(columns[:count])
+    case: dict = {}
+    for name, value in row.items():
+        case[name] = value
         if case_key(case) == row["key"]:
             return case
     raise CorruptDataError(f"row {row['key']!r}: no case has this key; restore the CSV file: `git checkout`.")
@@ -103,6 +100,7 @@ class Store:
         if not read_only:
             with files.access(self.path.parent, "written"):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._read: dict[Path, tuple[tuple, dict[str, dict]]] = {}
         with _database(self.path):
             self._connection = _copy(self.path) if read_only else _opened(self.path)
 
@@ -118,10 +116,10 @@ class Store:
 
     def get(self, case: Mapping) -> dict | None:
         """Return the row of a case, or None if it has to be solved."""
-        found = self._execute("select row, code from rows where key = ?", (case_key(case),))
-        if not found or not self._current(case["profile"], found[0][1]):
-            return None
-        return json.loads(found[0][0])
+        key, path = case_key(case), self.csv_path(case["paper"], case["result"], case["profile"])
+        found = self._execute("select row, code from rows where key = ?", (key,))
+        solved = next((json.loads(row) for row, code in found if self._current(case["profile"], code)), None)
+        return _the_one(solved, self._committed(path, case["profile"]).get(key))
 
     def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> dict:
         """Write the row of a solved case, at once, and return it; `by` are the :func:`versions` where it was solved.
@@ -129,29 +127,32 @@ class Store:
         A proof in the outcome becomes a file and its SHA-256.
         """
         self._changing()
-        key = case_key(case)
+        key, now = case_key(case), datetime.now(UTC).isoformat(timespec="seconds")
         outcome = certificates.kept(case, outcome, key)
-        row = {**case, **outcome, "versions": dict(by or versions()), "created": _now(), "key": key}
+        row = {**case, **outcome, "versions": dict(by or versions()), "created": now, "key": key}
         self._write(row, code_fingerprint())
         return json.loads(_json(row, sort=False))  # what a reader will see
 
     def add_certificate(self, row: Mapping, sha256: str) -> dict:
         """Write a row again with the SHA-256 of its certificate, and return it."""
         self._changing()
-        last = ("versions", "created", "key")
-        new = {name: value for name, value in row.items() if name not in last} | {certificates.COLUMN: sha256}
-        new |= {name: row[name] for name in last}
+        last = {name: row[name] for name in ("versions", "created", "key")}
+        first = {name: value for name, value in row.items() if name not in last}
+        new = {**first, certificates.COLUMN: sha256, **last}
         self._write(new, code_fingerprint())
         return new
 
     def rows(self, result: str, profile: str, paper: str | None = None) -> list[dict]:
         """Return the rows of one result and profile, sorted by case; committed ones fill the gaps."""
-        self.import_csv(result, profile, paper)
         found = self._execute(
-            "select row, code from rows where result = ? and profile = ? and (? is null or paper = ?)",
+            "select key, row, code from rows where result = ? and profile = ? and (? is null or paper = ?)",
             (result, profile, paper, paper),
         )
-        return sort_rows(json.loads(row) for row, code in found if self._current(profile, code))
+        rows = {key: json.loads(row) for key, row, code in found if self._current(profile, code)}
+        for path in sorted(self.folder.glob(f"{paper or '*'}/{result}.{profile}.csv")):
+            committed = self._committed(path, profile)
+            rows |= {key: _the_one(rows.get(key), row) for key, row in committed.items()}
+        return sort_rows(rows.values())
 
     def missing(self, cases: Iterable[Mapping]) -> list[Mapping]:
         """Return the cases that have no row."""
@@ -161,11 +162,12 @@ class Store:
         """Delete the rows of these cases, here and in the CSV files, so that they are solved again."""
         self._changing()
         keys = {case_key(case): case for case in cases}
-        self._delete(keys)
+        with _database(self.path):
+            self._connection.executemany("delete from rows where key = ?", [(key,) for key in keys])
         for paper, result, profile in {(c["paper"], c["result"], c["profile"]) for c in keys.values()}:
             path = self.csv_path(paper, result, profile)
             if path.is_file():
-                kept = [row for row in _committed(path) if row["key"] not in keys]
+                kept = [row for row in _rows_of(path) if row["key"] not in keys]
                 if kept:
                     files.replace_text(path, to_csv(kept))
                 else:
@@ -183,58 +185,27 @@ class Store:
         files.replace_text(path, text)
         return path
 
-    def import_csv(self, result: str, profile: str, paper: str | None = None) -> int:
-        """Add the committed rows that the store lacks, if their profile is kept; return their number.
-
-        Those of which it lacks the certificate count as such.
-        Rows that came from a CSV file leave with it: those that a newer version of it lacks are deleted.
-        """
-        if profile not in KEPT_PROFILES:
-            return 0
-        new, committed = [], set()
-        for path in sorted(self.folder.glob(f"{paper or '*'}/{result}.{profile}.csv")):
-            for row in _committed(path):
-                committed.add(row["key"])
-                found = self._execute("select row from rows where key = ?", (row["key"],))
-                if not found or _has_new_certificate(row, found[0][0]):
-                    new.append(row)
-        imported = self._execute(
-            "select key from rows where code = ? and result = ? and profile = ? and (? is null or paper = ?)",
-            (IMPORTED, result, profile, paper, paper),
-        )
-        gone = [key for (key,) in imported if key not in committed]
-        if new or gone:
-            with self._at_once():
-                for row in new:
-                    self._write(row, IMPORTED)
-                self._delete(gone)
-        return len(new)
-
-    @contextmanager
-    def _at_once(self) -> Iterator[None]:
-        """All writes or none; the disk is waited for once, and not for each row."""
-        self._execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            self._execute("rollback")
-            raise
-        self._execute("commit")
+    def _committed(self, path: Path, profile: str) -> Mapping[str, dict]:
+        """The rows of a CSV file by key, if their profile is kept; the file is read again when it has changed."""
+        if profile not in KEPT_PROFILES or not path.is_file():
+            return {}
+        now = path.stat()
+        version = (now.st_mtime_ns, now.st_size, now.st_ino)
+        if path not in self._read or self._read[path][0] != version:
+            self._read[path] = version, {row["key"]: row for row in _rows_of(path)}
+        return self._read[path][1]
 
     def _execute(self, statement: str, values: tuple = ()) -> list[tuple]:
         with _database(self.path):
             return self._connection.execute(statement, values).fetchall()
-
-    def _delete(self, keys: Iterable[str]) -> None:
-        with _database(self.path):
-            self._connection.executemany("delete from rows where key = ?", [(key,) for key in keys])
 
     def _changing(self) -> None:
         if self.read_only:
             raise InputError(f"{self.path} was opened to be read; open it with Store() to change rows.")
 
     def _current(self, profile: str, code: str) -> bool:
-        return profile in KEPT_PROFILES or code == code_fingerprint()
+        """Whether a row counts; one without code is an old copy of a committed one."""
+        return code != "" and (profile in KEPT_PROFILES or code == code_fingerprint())
 
     def _write(self, row: Mapping, code: str) -> None:
         self._execute(
@@ -243,7 +214,7 @@ class Store:
         )
 
 
-def _committed(path: Path) -> list[dict]:
+def _rows_of(path: Path) -> list[dict]:
     """The rows of a CSV file of a result."""
     rows = from_csv(files.read_text(path), str(path))
     if rows and not {"paper", "result", "profile", "key"} <= rows[0].keys():
@@ -251,12 +222,13 @@ def _committed(path: Path) -> list[dict]:
     return rows
 
 
-def _has_new_certificate(committed: Mapping, kept: str) -> bool:
-    """Whether a committed row is the one that is kept, as JSON, with the certificate that this one lacks."""
-    if not committed.get(certificates.COLUMN):
-        return False
-    row = json.loads(kept)
-    return not row.get(certificates.COLUMN) and row.get("created") == committed.get("created")
+def _the_one(solved: dict | None, committed: Mapping | None) -> dict | None:
+    """Of a row that was solved here and the committed one: the first, unless the other is it with its certificate."""
+    if committed is None:
+        return solved
+    proven = committed.get(certificates.COLUMN) and not (solved or {}).get(certificates.COLUMN)
+    same = solved is None or (proven and solved.get("created") == committed.get("created"))
+    return dict(committed) if same else solved
 
 
 @contextmanager
@@ -318,13 +290,13 @@ def to_csv(rows: Iterable[Mapping]) -> str:
 
 def from_csv(text: str, source: str = "CSV text") -> list[dict]:
     """Read what :func:`to_csv` wrote: the same values and types."""
-    lines = list(csv.reader(io.StringIO(text)))
-    if not lines or "result" not in lines[0]:
+    header, *lines = list(csv.reader(io.StringIO(text))) or [[]]
+    if "result" not in header:
         raise CorruptDataError(f"{source}: the first line is not a header of rows")
-    wrong = [number for number, line in enumerate(lines, 1) if len(line) != len(lines[0])]
-    if wrong:
-        raise CorruptDataError(f"{source}: line {wrong[0]} has another number of columns than the header")
-    return [{name: _value(cell) for name, cell in zip(lines[0], line, strict=True)} for line in lines[1:]]
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(header):
+            raise CorruptDataError(f"{source}: line {number} has another number of columns than the header")
+    return [{name: _value(cell) for name, cell in zip(header, line, strict=True)} for line in lines]
 
 
 def _cell(value: object) -> str:
@@ -356,12 +328,6 @@ def _plain(value: object) -> object:
 
 
 def _order(value: object) -> tuple:
-    if isinstance(value, bool) or value is None:
-        return (0, int(bool(value)), "")
-    if isinstance(value, (int, float)):
-        return (0, value, "")
+    if value is None or isinstance(value, (int, float)):
+        return (0, value or 0, "")
     return (1, 0, value if isinstance(value, str) else _json(value))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -80,21 +80,21 @@ def named(cases: Sequence[Mapping]) -> list[dict]:
     the quick profile, and must not be drawn or compared as if they were. They become :data:`CUSTOM`.
     """
     kinds = dict.fromkeys(case["result"] for case in cases)
-    return [case for kind in kinds for case in _named([case for case in cases if case["result"] == kind])]
+    return [case for kind in kinds for case in _named([dict(case) for case in cases if case["result"] == kind])]
 
 
-def _named(cases: Sequence[Mapping]) -> list[dict]:
+def _named(cases: list[dict]) -> list[dict]:
     paper, kind, profile = (cases[0][name] for name in ("paper", "result", "profile"))
     if profile not in PROFILES:
-        return [dict(case) for case in cases]
+        return cases
     keys = {case_key(case) for case in cases}
     known: dict[str, str] = {}
     for name in sorted(experiments(paper), key=lambda name: name != kind):  # its own first: often enough
         known |= profile_cases(paper, name, profile)
         if keys <= known.keys():
-            return [dict(case) for case in cases]
+            return cases
     # A kind that is made of other rows is in no list of cases, and says itself to which profile it belongs.
-    return [{**case, "profile": CUSTOM} if kind in known.values() else dict(case) for case in cases]
+    return [{**case, "profile": CUSTOM} for case in cases] if kind in known.values() else cases
 
 
 def drawn_profile(rows: Sequence[Mapping]) -> str:
@@ -112,12 +112,12 @@ def drawn_profile(rows: Sequence[Mapping]) -> str:
 def profile_cases(paper: str, name: str, profile: str) -> Mapping[str, str]:
     """Return key -> kind of row for all cases of a result in a profile; none if it cannot be run here."""
     folder = paths.PAPERS / paper
-    known = read(folder) if (folder / "published.yaml").is_file() else ()
-    for result in known:
-        if result.name == name and result.runnable and profile in PROFILES:
-            try:
-                cases = experiment(result).all_cases(parameters(result, defaults(result), profile))
-            except MissingDataError:  # another result's: a case without its data cannot have been asked for
-                return {}
-            return {case_key(case): case["result"] for case in cases}
-    return {}
+    known = {result.name: result for result in read(folder)} if (folder / "published.yaml").is_file() else {}
+    result = known.get(name)
+    if result is None or not result.runnable or profile not in PROFILES:
+        return {}
+    try:
+        cases = experiment(result).all_cases(parameters(result, defaults(result), profile))
+    except MissingDataError:  # another result's: a case without its data cannot have been asked for
+        return {}
+    return {case_key(case): case["result"] for case in cases}

@@ -1,7 +1,10 @@
-"""Rows of one kind as a table that can be filtered and grouped."""
+"""Rows of one kind as a table that can be filtered and grouped; shares, and intervals for them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
+from scipy.special import betainccinv, betaincinv
 
 
 class Rows(tuple[dict, ...]):
@@ -16,11 +19,11 @@ class Rows(tuple[dict, ...]):
 
     def where(self, **equal: object) -> "Rows":
         """Return the rows that have these values."""
-        return Rows(row for row in self if _has(row, equal))
+        return Rows(row for row in self if all(row[name] == value for name, value in equal.items()))
 
     def one(self, **equal: object) -> dict | None:
         """Return the first row that has these values, or None."""
-        return next((row for row in self if _has(row, equal)), None)
+        return next(iter(self.where(**equal)), None)
 
     def by(self, *names: str) -> list[tuple[tuple, "Rows"]]:
         """Return the groups of rows with the same values, in the order in which these first occur; lists as tuples."""
@@ -61,7 +64,8 @@ class Rows(tuple[dict, ...]):
         '2 networks, 2 draws'
         """
         names = self[0].keys() if self else ()
-        parts = [counted([len(self.different("network"))], "network")] if "network" in names else []
+        networks = self.different("network") if "network" in names else []
+        parts = [counted([len(networks)], "network")] if len(networks) > 1 else []
         one = [name for name in ("network", "epsilon_pixel", "method") if name in names]
         kind = [name for name in ("method", "sizes", "scaling") if name in names]
         if "count" in names:
@@ -71,7 +75,6 @@ class Rows(tuple[dict, ...]):
         for name, same in (("image", one), ("draw", kind), ("seed", kind)):
             if name in names:
                 parts.append(counted([len(own.different(name)) for _, own in self.by(*same)], name))
-        parts = [part for part in parts if part != "1 network"]
         return ", ".join(parts) or counted([len(self)], "case")
 
     def percent(self, **equal: object) -> int | float:
@@ -103,8 +106,26 @@ def percent(count: int, total: int) -> int | float:
     return int(ratio) if ratio == int(ratio) else round(ratio, 1)
 
 
-def _has(row: dict, equal: dict[str, object]) -> bool:
-    return all(row[name] == value for name, value in equal.items())
+def binomial_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact (Clopper-Pearson) two-sided interval of a binomial proportion."""
+    tail = (1 - level) / 2
+    low = betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
+    high = betainccinv(successes + 1, trials - successes, tail) if successes < trials else 1.0
+    return float(low), float(high)
+
+
+def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the median, from 2,000 draws with a fixed seed.
+
+    Examples
+    --------
+    >>> bootstrap_interval([1.0, 1.0, 1.0])
+    (1.0, 1.0)
+    """
+    sample = np.asarray(values, float)
+    chosen = np.random.default_rng(0).integers(len(sample), size=(2000, len(sample)))
+    low, high = np.quantile(np.median(sample[chosen], axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _hashable(value: object) -> object:

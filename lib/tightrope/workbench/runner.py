@@ -20,7 +20,6 @@ import tightrope
 from tightrope import paths
 from tightrope.errors import InputError, MissingDataError, TightropeError, UnknownParameterError
 from tightrope.workbench.published import Result, defaults, parameters
-from tightrope.workbench.records import Store
 from tightrope.workbench.registry import experiment, named
 
 # Processor seconds that a notebook may use without a new row or a finished cell.
@@ -75,11 +74,7 @@ def _add(digest: "hashlib._Hash", *sources: Path) -> None:
 
 
 def prepare(
-    result: Result,
-    profile: str,
-    changes: Mapping[str, object] | None = None,
-    limit: int | None = None,
-    folder: Path | None = None,
+    result: Result, profile: str, changes: Mapping | None = None, limit: int | None = None, folder: Path | None = None
 ) -> Run:
     """Check the parameters of one run of a result with a notebook, in the "quick" or "paper" profile.
 
@@ -90,8 +85,7 @@ def prepare(
     if not result.runnable:
         raise InputError(f"result {result.key} cannot be run: {result.not_run or f'no {result.notebook}'}")
     own = defaults(result)
-    given = {**(result.paper_parameters or {}), **(changes or {})}
-    for name in given:
+    for name in (*(result.paper_parameters or ()), *(changes or ())):
         if name not in own:
             raise UnknownParameterError(f"parameter of {result.name}:", name, own)
     values = parameters(result, own, profile)
@@ -116,13 +110,6 @@ def prepare(
 def cases(run: Run) -> list[dict]:
     """Return every case of a run, under the profile that its row will have."""
     return named(experiment(run.result).all_cases(run.parameters))
-
-
-def missing(cases: Sequence[Mapping], store: Store) -> list[Mapping]:
-    """Return the cases that have no row, after the committed rows have been read."""
-    for paper, kind, profile in dict.fromkeys((case["paper"], case["result"], case["profile"]) for case in cases):
-        store.import_csv(kind, profile, paper)
-    return store.missing(cases)
 
 
 def parse_parameters(pairs: Sequence[tuple[str, str]]) -> dict:

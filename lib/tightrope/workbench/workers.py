@@ -20,7 +20,6 @@ from tightrope.workbench.records import case_key, code_fingerprint, versions
 
 DEATHS = 3  # a case that has taken more workers with it than this is given up
 SECONDS = 15  # within which a scheduler has to answer
-INSTALL = "the package `distributed` is missing; run `pip install -e .` again, or leave out --jobs and --scheduler"
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,8 @@ def _distributed() -> Any:
     try:
         import distributed
     except ImportError:
-        raise ClusterError(INSTALL) from None
+        missing = "the package `distributed` is missing; run `pip install -e .` again"
+        raise ClusterError(f"{missing}, or leave out --jobs and --scheduler") from None
     for handler in logging.getLogger("distributed").handlers:
         handler.setLevel(logging.CRITICAL)  # what matters of it is in our errors
     return distributed

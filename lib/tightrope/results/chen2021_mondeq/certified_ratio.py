@@ -33,8 +33,7 @@ from tightrope.workbench.cases import ball_case
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows, percent
-from tightrope.workbench.statistics import binomial_interval
+from tightrope.workbench.rows import Rows, binomial_interval, percent
 from tightrope.workbench.tables import Table, interval
 
 table_2 = Experiment(

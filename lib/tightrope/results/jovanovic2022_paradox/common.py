@@ -147,7 +147,6 @@ def kept_or_solved(case: Mapping, *others: Experiment) -> dict:
     """
     with Store() as store:
         for other in others:
-            store.import_csv(other.name, case["profile"], PAPER)
             if (row := store.get({**case, "result": other.name})) is not None:
                 known = {*case, "versions", "created", "key"}
                 return {name: value for name, value in row.items() if name not in known}

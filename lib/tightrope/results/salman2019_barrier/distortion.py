@@ -18,8 +18,7 @@ from tightrope.verifiers.distortion import attacked_distortion, bisect, certifie
 from tightrope.workbench.cases import ball_case, dataset, entry
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.statistics import bootstrap_interval
+from tightrope.workbench.rows import Rows, bootstrap_interval
 from tightrope.workbench.tables import Table
 
 figure_3 = Experiment(PAPER, "figure-3-epsilon-gap")
