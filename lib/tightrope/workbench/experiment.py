@@ -10,20 +10,20 @@ The module of a printed result declares an :class:`Experiment` and its parts by 
     @table_1.solve
     def count_correct(case): ...          # case -> outcome
 
-    @table_1.table
-    def accuracies(rows): ...             # rows -> Table, shown as `solved.accuracies`
+    @table_1.lines("network", "%")
+    def accuracies(rows): ...             # rows -> the lines of a table, shown as `solved.accuracies`
 
     @table_1.drawing(accuracies)
     def draw(rows): ...                   # rows -> Drawing, shown and written by `solved.draw()`
 
     @table_1.cells
-    def cells(rows, images): ...          # rows -> Value by the id of a printed cell
+    def cells(rows, images): ...          # rows -> Value by the id of a printed cell, as a mapping or as pairs
 
 A call, ``table_1(profile=profile, networks=networks, images=images)``, solves the cases that have no row yet.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial, wraps
 from inspect import signature
 from typing import Any
 
@@ -40,6 +40,8 @@ from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
 Case = Mapping[str, Any]
+#: The lines of a table, and our numbers by the id of a printed cell, one by one.
+Lines, Values = Iterator[Sequence[object]], Iterator[tuple[str, Value]]
 
 
 class Experiment:
@@ -68,18 +70,23 @@ class Experiment:
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
         self.size: Callable[[Rows], str] = Rows.size
-        self._cases: Callable[..., Sequence[Case]] = _undeclared
+        self._cases: Callable[..., Iterable[Case]] = _undeclared
         self._cells: Callable[..., Mapping[str, Value]] | None = None
         registry.register(self)
 
-    def cases(self, function: Callable[..., Sequence[Case]]) -> Callable[..., Sequence[Case]]:
+    def cases(self, function: Callable[..., Iterable[Case]]) -> Callable[..., list[Case]]:
         """Register parameters -> cases; each is what identifies a piece of work, without paper, kind and profile.
 
         Every parameter has a rule in :data:`tightrope.workbench.parameters.RULES`.
         """
         require_rules(signature(function).parameters, function.__qualname__)
-        self._cases = function
-        return function
+
+        @wraps(function)
+        def cases(*values: Any, **parameters: Any) -> list[Case]:
+            return list(function(*values, **parameters))
+
+        self._cases = cases
+        return cases
 
     def solve(self, function: Callable[[Case], Mapping]) -> Callable[[Case], Mapping]:
         """Register case -> outcome: plain data, as it is kept in the row.
@@ -107,6 +114,18 @@ class Experiment:
         self.tables[function.__name__] = function
         return function
 
+    def lines(self, *columns: str, **about: Any) -> Callable[[Callable[..., Iterable]], Callable[..., Table]]:
+        """Register rows -> the lines of a table with these columns; `about` is what else a :class:`Table` has."""
+
+        def register(function: Callable[..., Iterable]) -> Callable[..., Table]:
+            @wraps(function)
+            def table(*rows: Any) -> Table:
+                return Table(columns, tuple(function(*rows)), **about)
+
+            return self.table(table)
+
+        return register
+
     def drawing(self, numbers: Callable[[Rows], Table]) -> Callable[[Callable], Callable]:
         """Register rows -> Drawing under the function's name, ``draw`` or ``draw_<part>``.
 
@@ -119,25 +138,45 @@ class Experiment:
 
         return register
 
-    def cells(self, function: Callable[..., Mapping[str, Value]]) -> Callable[..., Mapping[str, Value]]:
+    def cells(self, function: Callable[..., Any]) -> Callable[..., dict[str, Value]]:
         """Register rows and some of the notebook's parameters (by name) -> Value by the id of a printed cell.
 
         A cell whose cases are not all there is left out.
         """
-        self._cells = function
-        return function
+
+        @wraps(function)
+        def values(*rows: Rows, **parameters: Any) -> dict[str, Value]:
+            return dict(function(*rows, **parameters))
+
+        self._cells = values
+        return values
 
     def sized(self, function: Callable[[Rows], str]) -> Callable[[Rows], str]:
         """Register rows -> how much they are about, in words, where that is not :meth:`Rows.size`."""
         self.size = function
         return function
 
-    def part(self, cases: Callable[..., Sequence[Case]]) -> "Experiment":
+    def part(self, cases: Callable[..., Iterable[Case]]) -> "Experiment":
         """Return the same kind of row with fewer cases, for a result that needs only these."""
-        fewer = Experiment.__new__(Experiment)
-        fewer.__dict__ |= self.__dict__ | {"needs": (), "also": (), "_cells": None}
+        fewer = self._copy(needs=(), also=(), _cells=None)
         fewer.cases(cases)
         return fewer
+
+    def same(self, name: str) -> "Experiment":
+        """Return another result of the paper whose rows are made and shown as these; what it declares is its own."""
+        other = self._copy(name=name, tables=dict(self.tables), drawings=dict(self.drawings))
+        registry.register(other)
+        return other
+
+    def _copy(self, **changed: object) -> "Experiment":
+        copy = Experiment.__new__(Experiment)
+        copy.__dict__ |= self.__dict__ | changed
+        return copy
+
+    @property
+    def printed(self) -> dict[str, float]:
+        """What the paper prints in this table or figure, by the id of the cell."""
+        return {cell.id: cell.printed for cell in find(f"{self.paper}/{self.name}").cells}
 
     @property
     def parameters(self) -> tuple[str, ...]:

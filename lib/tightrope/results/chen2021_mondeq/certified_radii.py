@@ -5,19 +5,18 @@ what order 1 certifies, "1+bounds" and "1+cuts" certify too, and where an attack
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.question import Limits, Verdict
-from tightrope.results.chen2021_mondeq.common import PAPER, SETS, first_images, question
+from tightrope.results.chen2021_mondeq.common import PAPER, SETS, balls, cases_around, question
 from tightrope.verifiers.robustness import certify
-from tightrope.workbench.cases import ball_case
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows, percent
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import first_images
+from tightrope.workbench.experiment import Experiment, Rows, Table
+from tightrope.workbench.rows import percent
 
 table_2_radii = Experiment(PAPER, "table-2-radii")
 FIXPOINTS, ORDERS = ("interval", "zonotope"), ("1", "1+bounds", "1+cuts")
@@ -25,15 +24,10 @@ SECONDS = 60.0  # of the tree of one label, processor time
 
 
 @table_2_radii.cases
-def cases(network: str, curve_images: int, curve_epsilons: Sequence[float], seed: int) -> list[dict]:
-    """Return one case for each image, radius and set; image by image, so that a stopped run has whole images."""
-    options = {"seed": seed, "time_limit": SECONDS}
-    return [
-        ball_case(network, "inf", epsilon, clip, "exact", options, image=image)
-        for image in first_images(network, curve_images)
-        for epsilon in curve_epsilons
-        for clip in (False, True)
-    ]
+def cases(network: str, curve_images: int, curve_epsilons: Sequence[float], seed: int) -> Iterator[dict]:
+    """Return one case for each image, radius and set."""
+    images, options = first_images(network, curve_images), {"seed": seed, "time_limit": SECONDS}
+    return cases_around(network, images, balls((), curve_epsilons), ["exact"], options)
 
 
 @table_2_radii.solve
@@ -51,14 +45,13 @@ def certify_by_each(case: Mapping) -> dict:
         for target in (decision.label for decision in report.decisions if decision.verdict is Verdict.UNKNOWN):
             limits = Limits(time=time_limit, seed=seed)
             (found,) = certify(network, region, label, targets=[target], limits=limits).decisions
-            nodes += 0 if found.tree is None else found.tree.nodes
-            if found.verdict is Verdict.FALSIFIED:
+            own = 0 if found.tree is None else found.tree.nodes
+            nodes += own
+            if found.verdict is not Verdict.CERTIFIED:
                 verdict = found.verdict
+            if verdict is Verdict.FALSIFIED:
                 break
-            if found.verdict is Verdict.UNKNOWN:
-                verdict = found.verdict
-            if found.tree is not None and found.tree.nodes > 1:
-                split.append(target)
+            split += [target] if own > 1 else []
         if not split:
             certified = ["1+bounds", "1+cuts"]
         elif verdict is not Verdict.FALSIFIED:

@@ -3,38 +3,26 @@
 A global constant holds on the ball and on its part in the pixel range alike, so there is one count for both sets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tightrope.results.chen2021_mondeq.common import (
-    PAPER,
-    ball_name,
-    by_ball,
-    first_images,
-    mondeq,
-    norm_text,
-    radii,
-)
+from tightrope.results.chen2021_mondeq.common import PAPER, ball_name, balls, by_ball, mondeq, norm_text
 from tightrope.results.chen2021_mondeq.lipschitz_bounds import NORMS, global_constants
 from tightrope.verifiers import lipschitz
-from tightrope.workbench.cases import ball_case, dataset
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows, percent
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import ball_case, dataset, first_images
+from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.rows import percent
 
 table_2_lipschitz = Experiment(PAPER, "table-2-lipschitz")
 
 
 @table_2_lipschitz.cases
-def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> list[dict]:
-    """Return one case for each norm and radius."""
+def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> Iterator[dict]:
+    """Yield one case for each norm and radius."""
     count = len(first_images(network, images))
-    return [
-        ball_case(network, norm, epsilon, False, "global-constants", {"seed": 0}, images=count)
-        for norm, epsilon in radii(epsilons_l2, epsilons_linf)
-    ]
+    for ball in balls(epsilons_l2, epsilons_linf, [False]):
+        yield ball_case(network, *ball, "global-constants", {"seed": 0}, images=count)
 
 
 @table_2_lipschitz.solve_here
@@ -72,27 +60,22 @@ def pair_matrix(upper: Sequence[float], classes: int) -> np.ndarray:
     return values + values.T
 
 
-@table_2_lipschitz.table
-def ratios(rows: Rows) -> Table:
+@table_2_lipschitz.lines("norm", "epsilon", "images", "Lipschitz Model %", "pairwise %", "closed form %")
+def ratios(rows: Rows) -> Lines:
     """Return percent certified by each constant."""
-    lines = []
     for (norm, epsilon, _, images), (row,) in by_ball(rows, "images"):
-        model, pairwise, product = (percent(row[name], images) for name in ("printed_criterion", "pairwise", "product"))
-        lines.append((norm_text(norm), epsilon, images, model, pairwise, product))
-    columns = ("norm", "epsilon", "images", "Lipschitz Model %", "pairwise %", "closed form %")
-    return Table(columns, lines)
+        shares = (percent(row[name], images) for name in ("printed_criterion", "pairwise", "product"))
+        yield norm_text(norm), epsilon, images, *shares
 
 
-def cells(rows: Rows, constants: Rows) -> dict[str, Value]:
-    """Return our numbers for the printed cells of the column, from its rows and those of Table 3."""
-    values: dict[str, Value] = {}
+def cells(rows: Rows, constants: Rows) -> Values:
+    """Yield our numbers for the printed cells of the column, from its rows and those of Table 3."""
     for row in rows:
         name = f"table-2/{ball_name(row['norm'], row['epsilon_pixel'])}/lipschitz"
         pairwise = percent(row["pairwise"], row["images"])
         note = f"proven constant, printed criterion; {pairwise} with pairwise constants"
-        values[name] = Value(percent(row["printed_criterion"], row["images"]), note)
-        values[f"{name}-product-bound"] = Value(percent(row["product"], row["images"]))
+        yield name, Value(percent(row["printed_criterion"], row["images"]), note)
+        yield f"{name}-product-bound", Value(percent(row["product"], row["images"]))
     seconds = [row["seconds"] for row in constants.where(method="lipschitz-model") if row["norm"] in NORMS]
     if rows and len(seconds) == len(NORMS):
-        values["table-2/seconds/lipschitz-total"] = Value(sum(seconds), "both norms; once for all images")
-    return values
+        yield "table-2/seconds/lipschitz-total", Value(sum(seconds), "both norms; once for all images")

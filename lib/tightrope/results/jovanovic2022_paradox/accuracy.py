@@ -1,7 +1,7 @@
 """Tables 2 and 8 to 12: each network certified by the relaxation of its training; accuracy and attacks beside."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -25,14 +25,11 @@ from tightrope.results.jovanovic2022_paradox.common import (
 from tightrope.results.jovanovic2022_paradox.cross_certification import certify_group, standing, table_7
 from tightrope.results.jovanovic2022_paradox.measured_properties import properties as properties_of
 from tightrope.threads import one_torch_thread
-from tightrope.workbench.cases import box_case, dataset, entry, groups
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.published import find
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import box_case, groups
+from tightrope.workbench.experiment import Experiment, Rows, Table, Value, Values
 
 table_2 = Experiment(PAPER, "table-2-certified-training")
+table_8 = Experiment(PAPER, "table-8-mnist-fc")
 #: What the paper says of a training's relaxation: class of tightness, sensitivity as printed; nothing of a mixture.
 PROPERTIES = {
     "box": ("low", "O(1)"),
@@ -60,20 +57,19 @@ def training_of(network: str) -> str:
     return training
 
 
+@table_8.cases
 @table_2.cases
-def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> list[dict]:
-    """Return one case for each network and group of the first test images."""
-    return [
-        box_case(network, epsilon_pixel, OWN[training_of(network)], {"elision": True}, **part)
-        for network in networks
-        for part in groups(images, group, dataset(entry(network).dataset))
-    ]
+def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> Iterator[dict]:
+    """Yield one case for each network and group of the first test images."""
+    for network in networks:
+        for part in groups(network, images, group):
+            yield box_case(network, epsilon_pixel, OWN[training_of(network)], {"elision": True}, **part)
 
 
 @table_2.solve
 def certify_by_own_relaxation(case: Mapping) -> dict:
     """Certify one group of images by the relaxation of its network's training; the row of a larger table if kept."""
-    outcome = kept_or_solved(case, table_7, table_8, table_9, table_10, table_11, table_12)
+    outcome = kept_or_solved(case, table_7, *OWN_CERTIFICATES)
     return {name: outcome[name] for name in ("correct", "certified")}
 
 
@@ -88,29 +84,26 @@ def properties(rows: Rows) -> Table:
         certified = [shares.get((kind, training)) for kind in kinds]
         if any(percent is not None for percent in certified):
             lines.append((words, tightness, continuous if tightness else "", sensitivity, *certified))
-    return Table(
-        ("trained with", "tightness", "continuous", "sensitivity", *(f"{kind.upper()} %" for kind in kinds)), lines
-    )
+    columns = (f"{kind.upper()} %" for kind in kinds)
+    return Table(("trained with", "tightness", "continuous", "sensitivity", *columns), lines)
 
 
 @table_2.cells
-def certified_cells(rows: Rows, images: int) -> dict[str, Value]:
-    """Return `table-2/mnist-fc/box` and so on; what Table 12 has too, from its rows; `table-2/box/tightness`."""
-    values = {
-        f"table-2/{training}/{column}": found[OWN[training]]
-        for column, found in (properties_of(rows[0]["profile"]) if rows else {}).items()
-        for training in PROPERTIES
-        if OWN[training] in found
-    }
+def certified_cells(rows: Rows, images: int) -> Values:
+    """Yield `table-2/mnist-fc/box` and so on; what Table 12 has too, from its rows; `table-2/box/tightness`."""
+    for column, found in (properties_of(rows[0]["profile"]) if rows else {}).items():
+        for training in PROPERTIES:
+            if OWN[training] in found:
+                yield f"table-2/{training}/{column}", found[OWN[training]]
     colour = table_12.kept(rows[0]["profile"]) if rows else ()
     for (network, data), own in Rows((*rows, *colour)).by("network", "dataset"):
         if is_complete(own, data, images):
             kind, training = parts(network)
             kind, note = kind.removeprefix(f"{data}-").replace("-plus", "+"), f"of {own.total('count')} images"
-            values[f"table-2/{data}-{kind}/{training}"] = Value(share(own, "certified"), note)
-    return values
+            yield f"table-2/{data}-{kind}/{training}", Value(share(own, "certified"), note)
 
 
+@table_8.solve
 def certify_and_attack(case: Mapping) -> dict:
     """Certify one group of images, and search for adversarial points with the paper's attack: 100 steps of 0.01.
 
@@ -139,6 +132,7 @@ def certify_and_attack(case: Mapping) -> dict:
     }
 
 
+@table_8.table
 def accuracies(rows: Rows) -> Table:
     """Return accuracy, images that attacks leave, and certified images, in percent."""
     lines = []
@@ -164,42 +158,31 @@ def _printed(rows: Rows) -> list[float | None]:
     """Return what is printed of a network, certified and not attacked in percent; None in other profiles."""
     if rows[0]["profile"] != "paper":
         return [None, None]
-    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{rows[0]['result']}").cells}
+    result = next(table for table in OWN_CERTIFICATES if table.name == rows[0]["result"])
     ours = accuracy_cells(rows, rows.total("count"), rows[0]["epsilon_pixel"])
-    found = {id.split("/")[-1]: cells.get(id) for id in ours}
+    found = {id.split("/")[-1]: result.printed.get(id) for id in ours}
     return [found.get("certified"), found.get("pgd")]
 
 
+@table_8.drawing(accuracies)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw certified, undecided and attacked images of each network."""
     return robustness_bars(rows, "certified, undecided and attacked images", _printed)
 
 
-def accuracy_cells(rows: Rows, images: int, epsilon_pixel: float) -> dict[str, Value]:
-    """Return `table-8/0.3/box/accuracy` and so on; `table-12/svhn/box/accuracy` where the table has one radius."""
-    values = {}
+@table_8.cells
+def accuracy_cells(rows: Rows, images: int, epsilon_pixel: float) -> Values:
+    """Yield `table-8/0.3/box/accuracy` and so on; `table-12/svhn/box/accuracy` where the table has one radius."""
     for (result, network, data), own in rows.by("result", "network", "dataset"):
         if is_complete(own, data, images):
             number = result.split("-")[1]
             prefix = f"table-{number}/{data if number == '12' else f'{epsilon_pixel:g}'}/{training_of(network)}"
             for name, column in (("accuracy", "correct"), ("pgd", "standing"), ("certified", "certified")):
-                values[f"{prefix}/{name}"] = Value(share(own, column), f"of {own.total('count')} images")
-    return values
+                yield f"{prefix}/{name}", Value(share(own, column), f"of {own.total('count')} images")
 
 
-def _own_certificates(name: str) -> Experiment:
-    """Declare one of Tables 8 to 12."""
-    experiment = Experiment(PAPER, name)
-    experiment.cases(cases)
-    experiment.solve(certify_and_attack)
-    experiment.table(accuracies)
-    experiment.drawing(accuracies)(draw)
-    experiment.cells(accuracy_cells)
-    return experiment
-
-
-table_8 = _own_certificates("table-8-mnist-fc")
-table_9 = _own_certificates("table-9-mnist-conv")
-table_10 = _own_certificates("table-10-fashionmnist-fc")
-table_11 = _own_certificates("table-11-fashionmnist-conv")
-table_12 = _own_certificates("table-12-svhn-cifar10")
+table_9 = table_8.same("table-9-mnist-conv")
+table_10 = table_8.same("table-10-fashionmnist-fc")
+table_11 = table_8.same("table-11-fashionmnist-conv")
+table_12 = table_8.same("table-12-svhn-cifar10")
+OWN_CERTIFICATES = (table_8, table_9, table_10, table_11, table_12)

@@ -18,9 +18,9 @@ from tightrope.training.programs import PROGRAMS
 from tightrope.training.tightness import TABLE_3 as TRAINED_HERE
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset, entry
-from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.experiment import Experiment, Rows
 from tightrope.workbench.records import Store, case_key
-from tightrope.workbench.rows import Rows, counted
+from tightrope.workbench.rows import counted
 
 PAPER = "jovanovic2022-paradox"
 #: A relaxation, linear program or mixture -> its name in the paper.
@@ -93,12 +93,10 @@ def trained_here(letter: str, images: int) -> str:
 def size_and_epochs(rows: Rows) -> str:
     """Return how much the rows are about, and for how many epochs their networks were trained here."""
     known = [TRAINED_HERE[letter] for network in rows.different("network") if (letter := letter_of(network))]
+    if not known:
+        return rows.size()
     ours, printed = ([getattr(one, which).schedule.epochs for one in known] for which in ("ours", "printed"))
-    return (
-        f"{rows.size()}; {counted(ours, 'epoch').removesuffix(' epochs')} of {max(printed)} epochs"
-        if known
-        else rows.size()
-    )
+    return f"{rows.size()}; {counted(ours, 'epoch').removesuffix(' epochs')} of {max(printed)} epochs"
 
 
 def one_image(rows: Rows) -> float:

@@ -1,7 +1,7 @@
 """The sensitivity of Section 4.2, computed: degrees of bounds as rational functions of a shift of the first layer."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -9,9 +9,7 @@ from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.sensitivity import bound_degrees, degree_formula, shared_degree
 from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Experiment, Lines, Rows
 
 sensitivity_degrees = Experiment(PAPER, "sensitivity-degrees")
 INPUTS = 3
@@ -23,12 +21,8 @@ def cases(sizes: Sequence[Sequence[int]], degree_draws: int) -> list[dict]:
     for size in sizes:
         if len(size) != 2:
             raise InputError(f"sizes: expected [neurons, hidden layers] each, got {size!r}.")
-    return [
-        {"neurons": neurons, "hidden": hidden, "method": method, "seed": seed}
-        for neurons, hidden in sizes
-        for method in CERTIFIERS
-        for seed in range(degree_draws)
-    ]
+    kinds = product(sizes, CERTIFIERS, range(degree_draws))
+    return [{"neurons": size[0], "hidden": size[1], "method": method, "seed": seed} for size, method, seed in kinds]
 
 
 def network_and_direction(neurons: int, hidden: int, seed: int) -> tuple[FeedForward, np.ndarray]:
@@ -52,13 +46,13 @@ def degree_of_bound(case: Mapping) -> dict:
     return {"degree": bound_degrees(network, direction, [-1] * INPUTS, [1] * INPUTS, case["method"])[0][0]}
 
 
-@sensitivity_degrees.table
-def degrees(rows: Rows) -> Table:
+@sensitivity_degrees.lines(
+    *("M", "hidden layers", "relaxation", "networks", "highest degree"),
+    *("shared denominators", "formula, B - 1", "formula as printed"),
+)
+def degrees(rows: Rows) -> Lines:
     """Return the highest degree of a lower bound over the networks beside bounds of it: ours, and the paper's."""
-    lines = []
     for (neurons, hidden, method), own in rows.by("neurons", "hidden", "method"):
         formulas = (degree_formula(method, neurons, blocks) for blocks in (hidden - 1, hidden))
         bounds = shared_degree(method, neurons, hidden), *formulas
-        lines.append((neurons, hidden, TITLES[method], len(own), max(own.column("degree")), *bounds))
-    bounds = ("shared denominators", "formula, B - 1", "formula as printed")
-    return Table(("M", "hidden layers", "relaxation", "networks", "highest degree", *bounds), lines)
+        yield neurons, hidden, TITLES[method], len(own), max(own.column("degree")), *bounds

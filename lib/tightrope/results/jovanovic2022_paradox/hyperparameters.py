@@ -5,10 +5,7 @@ from collections.abc import Mapping, Sequence
 from tightrope.errors import UnknownNameError
 from tightrope.results.jovanovic2022_paradox.common import PAPER, TRAININGS
 from tightrope.training.printed import CONFIGURATIONS, configuration
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Experiment, Rows, Table, Value, Values
 
 table_6 = Experiment(PAPER, "table-6-hyperparameters")
 #: Column of a row -> its head and the last part of a printed cell's id, for the columns with printed cells.
@@ -88,11 +85,9 @@ def schedules(rows: Rows) -> Table:
 
 
 @table_6.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return `table-6/FC-0.3/box/eps-train` and so on, of MNIST; `table-6/FC-0.3/box/elision` is 1 for "yes"."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield `table-6/FC-0.3/box/eps-train` and so on, of MNIST; `table-6/FC-0.3/box/elision` is 1 for "yes"."""
     for row in rows.where(dataset="mnist"):
         prefix = f"table-6/{row['architecture']}-{row['epsilon_test']:g}/{row['training']}"
-        values |= {f"{prefix}/{cell}": Value(row[column]) for column, (_, cell) in PRINTED.items()}
-        values |= {f"{prefix}/{cell}": Value(int(row[column] == word)) for column, (cell, word) in WORDS.items()}
-    return values
+        yield from ((f"{prefix}/{cell}", Value(row[column])) for column, (_, cell) in PRINTED.items())
+        yield from ((f"{prefix}/{cell}", Value(int(row[column] == word))) for column, (cell, word) in WORDS.items())

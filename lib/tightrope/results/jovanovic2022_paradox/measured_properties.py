@@ -10,8 +10,7 @@ from tightrope.results.jovanovic2022_paradox.degrees import sensitivity_degrees
 from tightrope.results.jovanovic2022_paradox.discontinuity import figure_3
 from tightrope.results.jovanovic2022_paradox.shifts import figure_4, figure_10
 from tightrope.results.jovanovic2022_paradox.tightness import CLASSES, cr_auc, cr_curve, table_4
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
+from tightrope.workbench.experiment import Rows, Value
 
 #: The size at which the printed formulas of the sensitivity are evaluated: neurons of a layer, hidden layers.
 SIZE = 3, 2

@@ -8,9 +8,7 @@ from tightrope import figures
 from tightrope.errors import CertificateError, InputError
 from tightrope.relaxations.triangle import area, corners
 from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Experiment, Lines, Rows
 
 figure_1 = Experiment(PAPER, "figure-1-relu-relaxations")
 #: Relaxation -> its lines below and above.
@@ -45,12 +43,11 @@ def area_of_region(case: Mapping) -> dict:
     return {"area": exact, "parallel": SHAPES[method]}
 
 
-@figure_1.table
-def areas(rows: Rows) -> Table:
+@figure_1.lines("relaxation", "area", "of Triangle's", "lines")
+def areas(rows: Rows) -> Lines:
     """Return the area of each region, also relative to that of Triangle, the convex hull."""
     hull = rows.where(method="triangle")[0]["area"]
-    lines = [(TITLES[r["method"]], round(r["area"], 4), round(r["area"] / hull, 3), r["parallel"]) for r in rows]
-    return Table(("relaxation", "area", "of Triangle's", "lines"), lines)
+    return ((TITLES[r["method"]], round(r["area"], 4), round(r["area"] / hull, 3), r["parallel"]) for r in rows)
 
 
 @figure_1.drawing(areas)

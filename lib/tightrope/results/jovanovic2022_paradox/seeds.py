@@ -1,12 +1,14 @@
 """Table 13 and what it asks for: certified training with every relaxation and several seeds, best one and spread."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
 from tightrope import figures
+from tightrope.datasets import Dataset
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
@@ -15,10 +17,7 @@ from tightrope.threads import one_torch_thread
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.losses import CERTIFIER
 from tightrope.workbench.cases import dataset
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Experiment, Rows, Table, Value, Values
 
 #: Trainings of our own sizes, and those of the printed ones.
 training_spread = Experiment(PAPER, "training-spread")
@@ -42,8 +41,8 @@ REQUIRED = ("dataset", "architecture", "methods", "seeds")
 
 
 @training_spread.cases
-def cases(runs: Sequence[Mapping]) -> list[dict]:
-    """Return one case for each run, method and seed.
+def cases(runs: Sequence[Mapping]) -> Iterator[dict]:
+    """Yield one case for each run, method and seed.
 
     Each run names dataset, architecture, methods (of :data:`tightrope.training.losses.METHODS`) and seeds, and what
     differs from :data:`SETTINGS`. A number of images above that of the data set means all.
@@ -54,13 +53,10 @@ def cases(runs: Sequence[Mapping]) -> list[dict]:
                 raise UnknownNameError("setting of a run", name, (*REQUIRED, *SETTINGS))
         if missing := [name for name in REQUIRED if name not in run]:
             raise InputError(f"runs: each run needs {', '.join(REQUIRED)}; {', '.join(missing)} missing in {run!r}.")
-    return [
-        {"dataset": run["dataset"], "architecture": run["architecture"], "method": method, "seed": seed}
-        | {name: run.get(name, value) for name, value in SETTINGS.items()}
-        for run in runs
-        for method in run["methods"]
-        for seed in run["seeds"]
-    ]
+    for run in runs:
+        for method, seed in product(run["methods"], run["seeds"]):
+            about = {"dataset": run["dataset"], "architecture": run["architecture"], "method": method, "seed": seed}
+            yield about | {name: run.get(name, value) for name, value in SETTINGS.items()}
 
 
 @table_13.cases
@@ -73,8 +69,13 @@ def configuration(case: Mapping) -> Configuration:
     """Return the training of a case."""
     course = ("epochs", "warm_up", "ramp_up", "kappa_end", "learning_rate", "learning_rates")
     schedule = Schedule(epsilon=case["epsilon_pixel"], **{name: case[name] for name in course})
-    options = {name: case[name] for name in ("batch_size", "l1", "elision", "seed")}
-    return Configuration(case["architecture"], case["method"], schedule, **options)
+    options = {name: case[name] for name in ("architecture", "method", "batch_size", "l1", "elision", "seed")}
+    return Configuration(schedule=schedule, **options)
+
+
+def _first(case: Mapping, split: str, count: str) -> Dataset:
+    found, first = dataset(case["dataset"], split), slice(case[count])
+    return replace(found, images=found.images[first], labels=found.labels[first])
 
 
 @table_13.solve
@@ -82,9 +83,7 @@ def configuration(case: Mapping) -> Configuration:
 def train_and_certify(case: Mapping) -> dict:
     """Train one network, on the GPU if there is one, and certify the test images by its own relaxation."""
     start = time.process_time()
-    data, test = dataset(case["dataset"], "train"), dataset(case["dataset"])
-    data = replace(data, images=data.images[: case["images"]], labels=data.labels[: case["images"]])
-    test = replace(test, images=test.images[: case["test_images"]], labels=test.labels[: case["test_images"]])
+    data, test = (_first(case, split, name) for split, name in (("train", "images"), ("test", "test_images")))
     with checkpoint(case) as file:
         trained = train(configuration(case), data, checkpoint=file)
     to_input = test.normalisation.to_input
@@ -152,16 +151,14 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @table_13.cells
-def cells(rows: Rows, printed_runs: Sequence[Mapping]) -> dict[str, Value]:
-    """Return `table-13/mnist-fc/seed-10` and so on, of the printed sizes; mean and stddev once all seeds are there."""
-    values = {}
+def cells(rows: Rows, printed_runs: Sequence[Mapping]) -> Values:
+    """Yield `table-13/mnist-fc/seed-10` and so on, of the printed sizes; mean and stddev once all seeds are there."""
     seeds = {(run["dataset"], run["architecture"]): len(run["seeds"]) for run in printed_runs}
     for (data, architecture), own in rows.where(result=table_13.name).by("dataset", "architecture"):
         prefix = f"table-13/{data}-{architecture.lower()}"
         shares = {row["seed"]: 100 * row["certified"] / row["test_images"] for row in own}
-        values |= {f"{prefix}/seed-{seed}": Value(round(percent, 2)) for seed, percent in shares.items()}
+        yield from ((f"{prefix}/seed-{seed}", Value(round(percent, 2))) for seed, percent in shares.items())
         if len(own) == seeds.get((data, architecture)) and len(own) > 1:
             percents = list(shares.values())
-            values[f"{prefix}/mean"] = Value(round(float(np.mean(percents)), 2))
-            values[f"{prefix}/stddev"] = Value(round(float(np.std(percents, ddof=1)), 2))
-    return values
+            yield f"{prefix}/mean", Value(round(float(np.mean(percents)), 2))
+            yield f"{prefix}/stddev", Value(round(float(np.std(percents, ddof=1)), 2))

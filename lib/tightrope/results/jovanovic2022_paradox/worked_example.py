@@ -1,6 +1,7 @@
 """Figure 8 and Appendix A: every bound of the worked example."""
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 
@@ -8,10 +9,7 @@ from tightrope.networks import FeedForward
 from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES
 from tightrope.results.jovanovic2022_paradox.discontinuity import bounds_by
 from tightrope.training.programs import PROGRAMS
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
 
 figure_8 = Experiment(PAPER, "figure-8-toy-network")
 #: Bounds of Appendix A, by layer: (lower, upper) of both neurons.
@@ -38,26 +36,18 @@ def bounds_of_layer(case: Mapping) -> dict:
     return {"lower": lower, "upper": upper}
 
 
-@figure_8.table
-def bounds(rows: Rows) -> Table:
+@figure_8.lines("relaxation", "neuron", "l", "u", "printed l", "printed u", bounds={"l": "lower", "u": "upper"})
+def bounds(rows: Rows) -> Lines:
     """Return DeepZ's bounds of each neuron beside the printed ones, and those of the other relaxations at the end."""
-    lines = []
     for row in rows:
         printed = PRINTED[row["layer"]] if row["method"] == "deepz" else ((None,) * 2,) * 2
         for j in range(2):
             ends = row["lower"][j], row["upper"][j], printed[0][j], printed[1][j]
-            lines.append((TITLES[row["method"]], f"x_{row['layer']}{j + 1}", *ends))
-    return Table(
-        ("relaxation", "neuron", "l", "u", "printed l", "printed u"), lines, bounds={"l": "lower", "u": "upper"}
-    )
+            yield TITLES[row["method"]], f"x_{row['layer']}{j + 1}", *ends
 
 
 @figure_8.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return DeepZ's bounds: `figure-8/l-11` and so on."""
-    return {
-        f"figure-8/{side[0]}-{row['layer']}{j + 1}": Value(row[side][j])
-        for row in rows.where(method="deepz")
-        for side in ("lower", "upper")
-        for j in range(2)
-    }
+def cells(rows: Rows) -> Values:
+    """Yield DeepZ's bounds: `figure-8/l-11` and so on."""
+    for row, side, j in product(rows.where(method="deepz"), ("lower", "upper"), range(2)):
+        yield f"figure-8/{side[0]}-{row['layer']}{j + 1}", Value(row[side][j])

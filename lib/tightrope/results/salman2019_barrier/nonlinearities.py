@@ -14,10 +14,7 @@ from tightrope.regions import Ball
 from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
 from tightrope.results.salman2019_barrier.common import PAPER
 from tightrope.verifiers.barrier import barrier
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
 
 figure_2 = Experiment(PAPER, "figure-2-nonlinearities")
 POOLS = ("max pooling", "average pooling")
@@ -46,9 +43,7 @@ def check_envelopes(case: Mapping) -> dict:
             points = np.r_[points, [[0.0, 1.0]]]
         gap = max(np.abs(_hull(points, x, 1) - above).max(), np.abs(_hull(points, x, -1) - below).max())
     area = float(np.trapezoid(above - below, x))
-    cited = None
-    if case["function"] == "max pooling":
-        cited = float(np.trapezoid(curves["cited"] - below, x))
+    cited = float(np.trapezoid(curves["cited"] - below, x)) if case["function"] == "max pooling" else None
     return {"sound": sound, "gap_to_hull": float(gap), "area": area, "area_cited": cited}
 
 
@@ -88,16 +83,13 @@ def curves_of(row: Mapping) -> dict:
     return {"name": name, "x": x, "value": value, "below": below, "above": above, "cited": cited}
 
 
-@figure_2.table
-def checks(rows: Rows) -> Table:
+@figure_2.lines("function", "l", "u", "no sample outside", "distance from the hull", "area", "area of eq. (5)")
+def checks(rows: Rows) -> Lines:
     """Return soundness and tightness at sampled points."""
-    lines = []
     for row in rows:
         cited = None if row["area_cited"] is None else round(row["area_cited"], 4)
         own = round(row["gap_to_hull"], 5), round(row["area"], 4)
-        lines.append((row["function"], row["lower"], row["upper"], row["sound"], *own, cited))
-    head = ("function", "l", "u", "no sample outside", "distance from the hull", "area", "area of eq. (5)")
-    return Table(head, lines)
+        yield row["function"], row["lower"], row["upper"], row["sound"], *own, cited
 
 
 def theorems(seed: int = 0) -> Table:
@@ -131,12 +123,10 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @figure_2.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return for each printed function whether its relaxation is the convex hull of the graph."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield for each printed function whether its relaxation is the convex hull of the graph."""
     for row in rows:
         if row["function"] in ("tanh", "relu", "step"):
-            values[f"figure-2/{row['function']}"] = Value(int(row["sound"] and row["gap_to_hull"] < 1e-3))
+            yield f"figure-2/{row['function']}", Value(int(row["sound"] and row["gap_to_hull"] < 1e-3))
         if row["function"] == "max pooling":
-            values["figure-2/max"] = Value(int(row["sound"] and row["area"] < row["area_cited"]))
-    return values
+            yield "figure-2/max", Value(int(row["sound"] and row["area"] < row["area_cited"]))
