@@ -1,6 +1,7 @@
 """Claims that figures make, as cells: a row that says otherwise changes the number."""
 
 import copy
+import inspect
 
 import pytest
 
@@ -34,7 +35,7 @@ def values(kind, rows):
     """The numbers of the cells, by the last parts of their names."""
     wanted = {"networks", "image_counts", "program_images", "draws", "images", "epsilons"}
     own = {name: value for name, value in parameters(kind).items() if name in wanted}
-    names = kind._cells.__code__.co_varnames[1 : kind._cells.__code__.co_argcount]
+    names = list(inspect.signature(kind._cells).parameters)[1:]
     found = kind._cells(rows, **{name: own[name] for name in names})
     return {cell.split("/", 1)[1]: value.value for cell, value in found.items()}
 

@@ -10,7 +10,7 @@ The module of a printed result declares an :class:`Experiment` and its parts by 
     @table_1.solve
     def count_correct(case): ...          # case -> outcome
 
-    @table_1.lines("network", "%")
+    @table_1.lines("network | %")
     def accuracies(rows): ...             # rows -> the lines of a table, shown as `solved.accuracies`
 
     @table_1.drawing(accuracies)
@@ -22,7 +22,7 @@ The module of a printed result declares an :class:`Experiment` and its parts by 
 A call, ``table_1(profile=profile, networks=networks, images=images)``, solves the cases that have no row yet.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from inspect import signature
 from typing import Any
@@ -39,9 +39,9 @@ from tightrope.workbench.registry import Value, drawn_profile, named
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
+#: What identifies a piece of work; such pieces, the lines of a table, our numbers by the id of a cell, one by one.
 Case = Mapping[str, Any]
-#: The lines of a table, and our numbers by the id of a printed cell, one by one.
-Lines, Values = Iterator[Sequence[object]], Iterator[tuple[str, Value]]
+Cases, Lines, Values = Iterable[Case], Iterable[Sequence[object]], Iterable[tuple[str, Value]]
 
 
 class Experiment:
@@ -70,11 +70,11 @@ class Experiment:
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
         self.size: Callable[[Rows], str] = Rows.size
-        self._cases: Callable[..., Iterable[Case]] = _undeclared
+        self._cases: Callable[..., Cases] = _undeclared
         self._cells: Callable[..., Mapping[str, Value]] | None = None
         registry.register(self)
 
-    def cases(self, function: Callable[..., Iterable[Case]]) -> Callable[..., list[Case]]:
+    def cases(self, function: Callable[..., Cases]) -> Callable[..., list[Case]]:
         """Register parameters -> cases; each is what identifies a piece of work, without paper, kind and profile.
 
         Every parameter has a rule in :data:`tightrope.workbench.parameters.RULES`.
@@ -114,13 +114,17 @@ class Experiment:
         self.tables[function.__name__] = function
         return function
 
-    def lines(self, *columns: str, **about: Any) -> Callable[[Callable[..., Iterable]], Callable[..., Table]]:
-        """Register rows -> the lines of a table with these columns; `about` is what else a :class:`Table` has."""
+    def lines(self, *columns: str, **about: Any) -> Callable[[Callable[..., Lines]], Callable[..., Table]]:
+        """Register rows -> the lines of a table with these columns; `about` is what else a :class:`Table` has.
 
-        def register(function: Callable[..., Iterable]) -> Callable[..., Table]:
+        A text may hold several columns, as the head of a table does: "norm | radius".
+        """
+        names = [name for text in columns for name in text.split(" | ")]
+
+        def register(function: Callable[..., Lines]) -> Callable[..., Table]:
             @wraps(function)
             def table(*rows: Any) -> Table:
-                return Table(columns, tuple(function(*rows)), **about)
+                return Table(names, tuple(function(*rows)), **about)
 
             return self.table(table)
 
@@ -156,7 +160,7 @@ class Experiment:
         self.size = function
         return function
 
-    def part(self, cases: Callable[..., Iterable[Case]]) -> "Experiment":
+    def part(self, cases: Callable[..., Cases]) -> "Experiment":
         """Return the same kind of row with fewer cases, for a result that needs only these."""
         fewer = self._copy(needs=(), also=(), _cells=None)
         fewer.cases(cases)

@@ -8,19 +8,10 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.results.chen2020_lipschitz.common import (
-    EPSILONS,
-    PAPER,
-    ball_case,
-    bound_constant,
-    draw_ratios,
-    network_of,
-    ratio_table,
-    shown,
-)
 from tightrope.verifiers.relu_lipschitz import METHODS
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
 from tightrope.workbench.rows import counted
+from .common import EPSILONS, PAPER, ball_case, bound_constant, draw_ratios, network_of, ratio_table, shown
 
 table_3 = Experiment(PAPER, "table-3-certified-ratio-random")
 USED = ("product-shor", "hr-2-products", "hr-2-signs", "shor", "lipopt-3", "ascent")
@@ -36,7 +27,7 @@ AT_ONCE = 50_000  # points in memory
 @table_3.cases
 def cases(
     network: str, points: int, laws: Sequence[str], radius: float, box: float, time_limit: float, seed: int
-) -> list[dict]:
+) -> Cases:
     """Return one case for each law and method: its constant on the ball of `radius` around 0, and the points.
 
     Points are drawn by one of :data:`LAWS`. One of the box |x| <= `box` is certified at epsilon if |F(x)| > epsilon L,
@@ -60,7 +51,7 @@ def points_of_each_law(rows: Rows) -> str:
 
 
 @table_3.solve
-def certify_points(case: Mapping) -> dict:
+def certify_points(case: Case) -> dict:
     """Bound the constant, and return percent of points that it certifies at each radius (upper bounds only)."""
     outcome = _constant(json.dumps({name: value for name, value in case.items() if name != "points"}))
     if outcome["value"] is None or case["method"] == "ascent":
@@ -92,7 +83,7 @@ def output_sizes(network: str, radius: float, points: int, box: float, seed: int
     return np.concatenate(parts)
 
 
-@table_3.lines("method", "constant", tolerance={"constant": 0.02})  # proven to 1e-4 relative
+@table_3.lines("method | constant", tolerance={"constant": 0.02})  # proven to 1e-4 relative
 def bounds(rows: Rows) -> Lines:
     """Return the constant on the ball by every method."""
     return {METHODS[row["method"]].title: shown(row) for row in rows}.items()

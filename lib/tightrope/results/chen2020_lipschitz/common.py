@@ -14,7 +14,7 @@ from tightrope.networks.random import random_network
 from tightrope.outward import outward
 from tightrope.regions import Ball
 from tightrope.verifiers.relu_lipschitz import LIMITS, MEMORY, METHODS, ReluBound, lipschitz_bound
-from tightrope.workbench.experiment import Experiment, Table
+from tightrope.workbench.experiment import Case, Experiment, Table
 
 PAPER = "chen2020-lipschitz"
 #: The paper's input sets: all of R^n is replaced by a ball of radius 10 around 0. The centre of its local balls is not
@@ -66,19 +66,19 @@ def ball_case(
     }
 
 
-def question(case: Mapping) -> tuple[FeedForward, Ball]:
+def question(case: Case) -> tuple[FeedForward, Ball]:
     """Return the network and the ball of a case."""
     network = network_of(case["network"])
     center = case["options"].get("center", 0.0)
     return network, Ball(np.full(network.input_size, center), case["radius"], "inf")
 
 
-def bound_constant(case: Mapping) -> dict:
+def bound_constant(case: Case) -> dict:
     """Bound the constant of one case; a limit of time or memory is a verdict in the row, whatever it comes from."""
     return bound_and_report(case)[0]
 
 
-def bound_and_report(case: Mapping) -> tuple[dict, ReluBound | None]:
+def bound_and_report(case: Case) -> tuple[dict, ReluBound | None]:
     """Return the same with the report that it was made of; none where the memory did not suffice."""
     (network, region), part, options = question(case), case["part"], dict(case["options"])
     options.pop("center", None)

@@ -1,26 +1,18 @@
 """Table 4: Lipschitz constants of the differences of all pairs of labels, and images that they certify."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.errors import InputError
-from tightrope.results.chen2020_lipschitz.common import (
-    EPSILONS,
-    PAPER,
-    ball_case,
-    bound_constant,
-    draw_ratios,
-    network_of,
-    ratio_table,
-)
 from tightrope.verifiers.relu_lipschitz import METHODS
 from tightrope.workbench.cases import dataset, entry, first_images
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
 from tightrope.workbench.registry import drawn_profile
 from tightrope.workbench.rows import counted
+from .common import EPSILONS, PAPER, ball_case, bound_constant, draw_ratios, network_of, ratio_table
 
 table_4 = Experiment(PAPER, "table-4-certified-ratio-sdp-nn")
 table_4.solve(bound_constant)
@@ -32,7 +24,7 @@ BALLS = {"paper": (0.0, 2.0), "images": (0.5, 0.6)}
 
 
 @table_4.cases
-def cases(network: str, images: int, methods: Sequence[str], balls: Sequence[str], time_limit: float) -> Iterator[dict]:
+def cases(network: str, images: int, methods: Sequence[str], balls: Sequence[str], time_limit: float) -> Cases:
     """Yield one case for each method ("qcqp" gives grad-cert), ball and pair of labels.
 
     `images` is what the ratios will be of: a number that the data set does not have is refused before any constant.
@@ -49,7 +41,7 @@ def cases(network: str, images: int, methods: Sequence[str], balls: Sequence[str
 
 
 @ratios.cases
-def ratio_cases(rows: Rows, images: int) -> Iterator[dict]:
+def ratio_cases(rows: Rows, images: int) -> Cases:
     """Yield one case for each method and ball that has the constants of all pairs; `rows` are those of the pairs.
 
     Image x of predicted label r is certified at epsilon if F_i - F_r + epsilon L_ir < 0 for all i. The test images are
@@ -78,7 +70,7 @@ def pair_matrix(rows: Rows) -> np.ndarray:
 
 
 @ratios.solve
-def certify_images(case: Mapping) -> dict:
+def certify_images(case: Case) -> dict:
     """Return percent of the images certified at each radius; `correct` counts rightly labelled ones only."""
     network, found = network_of(case["network"]), entry(case["network"])
     data, normalisation, count = dataset(found.dataset), found.normalisation, case["options"]["images"]
@@ -106,7 +98,7 @@ def pairs_and_images(rows: Rows) -> str:
     return ", ".join([counted([len(rows.different("part"))], "pair"), *([counted(images, "image")] if images else [])])
 
 
-@table_4.lines("constants by", "ball", "pairs", "largest", tolerance={"largest": 0.01}, bounds={"largest": "upper"})
+@table_4.lines("constants by | ball | pairs | largest", tolerance={"largest": 0.01}, bounds={"largest": "upper"})
 def progress(rows: Rows) -> Lines:
     """Return how many of the pairs each method has solved, and the largest constant."""
     for (method, ball), own in rows.by("method", "ball"):
@@ -127,7 +119,7 @@ def matrix(rows: Rows, method: str, ball: str) -> Table:
     return Table(("L", *labels), lines, 0.01, dict.fromkeys(labels, "upper"))  # proven to 1e-4 relative
 
 
-@table_4.lines("constants by", "ball", "i", "j", "L", "verdict", bounds={"L": "upper"})
+@table_4.lines("constants by | ball | i | j | L | verdict", bounds={"L": "upper"})
 def verdicts(rows: Rows) -> Lines:
     """Return every pair with its constant and its verdict."""
     for row in rows:

@@ -9,10 +9,10 @@ from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.networks.random import random_network
 from tightrope.outward import outward
-from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_constant, shown
 from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Cases, Experiment, Lines, Rows, Table, Value, Values
 from tightrope.workbench.rows import counted
+from .common import PAPER, SETS, ball_case, bound_constant, shown
 
 table_1 = Experiment(PAPER, "table-1-random-networks")
 table_1.solve(bound_constant)
@@ -43,7 +43,7 @@ Sizes = Sequence[Sequence[int]]  # inputs and hidden layers of each network; one
 
 
 @table_1.cases
-def table_1_cases(sizes: Sizes, sparsities: Sequence[int], draws: int, time_limit: float, samples: int) -> list[dict]:
+def table_1_cases(sizes: Sizes, sparsities: Sequence[int], draws: int, time_limit: float, samples: int) -> Cases:
     """Return one case for each network and method, globally."""
     return _cases(product(sizes, sparsities), draws, USED, time_limit, samples)
 
@@ -55,7 +55,7 @@ def _cases(
     time_limit: float,
     samples: int,
     sets: Sequence[str] = ("global",),
-) -> list[dict]:
+) -> Cases:
     """Return one case for each draw, (sizes, sparsity), set, and method used for that number of hidden layers."""
     cases = []
     for draw, (sizes, band), name in product(range(draws), kinds, sets):
@@ -125,7 +125,7 @@ def _median_seconds(rows: Rows) -> float:
     return float(np.median(rows.column("cpu_seconds")))
 
 
-@table_1.lines("claim", "holds in", "of")
+@table_1.lines("claim | holds in | of")
 def claims(rows: Rows) -> Lines:
     """Return in how many networks (and sets) each of the paper's claims holds, and of how many."""
     known = Rows(row for row in rows if row["value"] is not None).by("network", "set")
@@ -197,7 +197,7 @@ def figure_1_cases(
     lipopt_4_draws: int | None,
     time_limit: float,
     samples: int,
-) -> list[dict]:
+) -> Cases:
     """Return one case for each network, set and method: all sparsities of the first draw first, so a part is a sample.
 
     Linear programs take most of the time: they are solved for so many of the draws (None: all).
@@ -216,7 +216,7 @@ def poster_cases(
     lipopt_4_draws: int | None,
     time_limit: float,
     samples: int,
-) -> list[dict]:
+) -> Cases:
     """Return one case for each dense network and method, globally; see :func:`figure_1_cases`."""
     kinds = product([*one_layer, *two_layers], [None])
     return _fewer(_cases(kinds, draws, USED, time_limit, samples), lipopt_3_draws, lipopt_4_draws)

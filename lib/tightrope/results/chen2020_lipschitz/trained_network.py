@@ -1,13 +1,13 @@
 """Table 2: global and local bounds of one output of a trained network."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from tightrope import figures
 from tightrope.outward import at_least, at_most
-from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_and_report, question, shown
 from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from .common import PAPER, SETS, ball_case, bound_and_report, question, shown
 
 table_2 = Experiment(PAPER, "table-2-sdp-nn")
 USED = ("product-shor", "hr-2-products", "hr-2-signs", "shor", "qcqp", "lipopt-3", "lbs", "ascent")
@@ -15,7 +15,7 @@ PRINTED = {"hr-2-signs": "hr-2", "shor": "shor", "lbs": "lbs"}
 
 
 @table_2.cases
-def cases(network: str, output: int, time_limit: float, samples: int) -> Iterator[dict]:
+def cases(network: str, output: int, time_limit: float, samples: int) -> Cases:
     """Yield one case for each method and set; `output` counts from 0: the paper's label 2 is output 1."""
     for method in USED:
         options = {"tolerance": 1e-4}
@@ -38,13 +38,13 @@ def constant(row: Mapping) -> Statement | None:
 
 
 @table_2.solve
-def bound_and_prove(case: Mapping) -> dict:
+def bound_and_prove(case: Case) -> dict:
     """Bound the constant of one case, with its certificate."""
     outcome, report = bound_and_report(case)
     return outcome if report is None else outcome | {COLUMN: proof_of(constant({**case, **outcome}), report)}
 
 
-@table_2.lines("bound", "side", *SETS, tolerance=dict.fromkeys(SETS, 0.01))
+@table_2.lines("bound | side", *SETS, tolerance=dict.fromkeys(SETS, 0.01))
 def bounds(rows: Rows) -> Lines:
     """Return the bounds on both sets."""
     for method in USED:

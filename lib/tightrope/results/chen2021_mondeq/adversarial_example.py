@@ -7,22 +7,22 @@ import numpy as np
 from tightrope import attacks, figures
 from tightrope.outward import at_least
 from tightrope.question import Question
-from tightrope.results.chen2021_mondeq.common import PAPER, question
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value
+from .common import PAPER, question
 
 figure_2 = Experiment(PAPER, "figure-2-adversarial-example")
 
 
 @figure_2.cases
-def cases(network: str, image: int, norm: object, epsilon_pixel: float, clip: bool, seed: int) -> list[dict]:
+def cases(network: str, image: int, norm: object, epsilon_pixel: float, clip: bool, seed: int) -> Cases:
     """Return the one case: one image and one set."""
     dataset(entry(network).dataset).image(image)  # refuses an image out of range before any attack
     return [ball_case(network, norm, epsilon_pixel, clip, "pgd", {"seed": seed}, image=image)]
 
 
 @figure_2.solve
-def attack_image(case: Mapping) -> dict:
+def attack_image(case: Case) -> dict:
     """Attack one image by projected gradient descent: Foolbox's, as in the paper, then a targeted one with restarts.
 
     `attack_margin` is the score of the label found minus that of the true label.
@@ -59,7 +59,7 @@ def images_of(row: Mapping) -> tuple[np.ndarray, np.ndarray | None]:
     return original, None if found is None else np.array(found)
 
 
-@figure_2.lines("quantity", "value")
+@figure_2.lines("quantity | value")
 def numbers(rows: Rows) -> Lines:
     """Return the facts behind the picture."""
     (row,) = rows
@@ -74,7 +74,7 @@ def numbers(rows: Rows) -> Lines:
     yield "largest change of a pixel", round(row["distance"], 4) if found else None
 
 
-@figure_2.lines("label", "score", "margin", "attacked score", "attacked margin")
+@figure_2.lines("label | score | margin | attacked score | attacked margin")
 def scores(rows: Rows) -> Lines:
     """Return the scores of all labels before and after, and the margins F_label - F_y."""
     (row,) = rows
@@ -84,7 +84,7 @@ def scores(rows: Rows) -> Lines:
         yield k, round(score, 3), round(score - before[y], 3), *attacked
 
 
-@figure_2.lines("row", "column", "original", "attacked", "difference")
+@figure_2.lines("row | column | original | attacked | difference")
 def pixels(rows: Rows) -> Lines:
     """Return every pixel before and after."""
     (row,) = rows

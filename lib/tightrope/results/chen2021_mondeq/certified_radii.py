@@ -5,18 +5,18 @@ what order 1 certifies, "1+bounds" and "1+cuts" certify too, and where an attack
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.question import Limits, Verdict
-from tightrope.results.chen2021_mondeq.common import PAPER, SETS, balls, cases_around, question
 from tightrope.verifiers.robustness import certify
 from tightrope.workbench.cases import first_images
-from tightrope.workbench.experiment import Experiment, Rows, Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table
 from tightrope.workbench.rows import percent
+from .common import PAPER, SETS, balls, cases_around, question
 
 table_2_radii = Experiment(PAPER, "table-2-radii")
 FIXPOINTS, ORDERS = ("interval", "zonotope"), ("1", "1+bounds", "1+cuts")
@@ -24,14 +24,14 @@ SECONDS = 60.0  # of the tree of one label, processor time
 
 
 @table_2_radii.cases
-def cases(network: str, curve_images: int, curve_epsilons: Sequence[float], seed: int) -> Iterator[dict]:
+def cases(network: str, curve_images: int, curve_epsilons: Sequence[float], seed: int) -> Cases:
     """Return one case for each image, radius and set."""
     images, options = first_images(network, curve_images), {"seed": seed, "time_limit": SECONDS}
     return cases_around(network, images, balls((), curve_epsilons), ["exact"], options)
 
 
 @table_2_radii.solve
-def certify_by_each(case: Mapping) -> dict:
+def certify_by_each(case: Case) -> dict:
     """Attack, and ask the relaxations from the loosest on; the labels that order 1 leaves open are decided by trees."""
     network, region, label = question(case)
     seed, time_limit = (case["options"][name] for name in ("seed", "time_limit"))

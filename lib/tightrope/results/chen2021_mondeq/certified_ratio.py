@@ -1,7 +1,7 @@
 """Table 2: certified images by the Robustness Model, and the images that attacks leave."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,31 +10,21 @@ from tightrope.errors import CertificateError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Region
-from tightrope.results.chen2021_mondeq import ellipsoid_ratio, lipschitz_ratio
-from tightrope.results.chen2021_mondeq.certified_radii import table_2_radii
-from tightrope.results.chen2021_mondeq.common import (
-    BALL,
-    PAPER,
-    ball_name,
-    balls,
-    by_ball,
-    cases_around,
-    in_words,
-    is_published_network,
-    question,
-)
-from tightrope.results.chen2021_mondeq.ellipsoid_ratio import table_2_ellipsoids
-from tightrope.results.chen2021_mondeq.fixpoint_ratio import table_2_fixpoints
-from tightrope.results.chen2021_mondeq.lipschitz_bounds import global_constants
-from tightrope.results.chen2021_mondeq.lipschitz_ratio import table_2_lipschitz
 from tightrope.verifiers import robustness
 from tightrope.workbench.cases import first_images
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
 from tightrope.workbench.published import find
 from tightrope.workbench.rows import percent
 from tightrope.workbench.statistics import binomial_interval
 from tightrope.workbench.tables import interval
+from . import ellipsoid_ratio, lipschitz_ratio
+from .certified_radii import table_2_radii
+from .common import BALL, PAPER, ball_name, balls, by_ball, cases_around, in_words, is_published_network, question
+from .ellipsoid_ratio import table_2_ellipsoids
+from .fixpoint_ratio import table_2_fixpoints
+from .lipschitz_bounds import global_constants
+from .lipschitz_ratio import table_2_lipschitz
 
 table_2 = Experiment(
     PAPER,
@@ -47,7 +37,7 @@ TOLD = ("label", "verdict", "bound", "attack_margin", "method", "solver")  # of 
 @table_2.cases
 def cases(
     network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float], method: str, seed: int
-) -> Iterator[dict]:
+) -> Cases:
     """Return one case for each image, norm, radius and set.
 
     `method` is one of `tightrope.verifiers.robustness.methods()`, `seed` that of the attacks.
@@ -76,7 +66,7 @@ def all_labels(row: Mapping) -> Statement | None:
 
 
 @table_2.solve
-def attack_and_certify(case: Mapping) -> dict:
+def attack_and_certify(case: Case) -> dict:
     """Attack one image with Foolbox and with ours, and certify every other label."""
     network, region, label = question(case)
     seed = case["options"]["seed"]
@@ -125,8 +115,8 @@ def _inside(inner: Mapping, outer: Mapping) -> bool:
 
 
 @table_2.lines(
-    *("norm", "epsilon", "set", "images", "certified %", "95 % of certified", "not attacked %", "95 % of not attacked"),
-    *("Foolbox alone %", "undecided", "failed"),
+    "norm | epsilon | set | images | certified % | 95 % of certified | not attacked % | 95 % of not attacked",
+    "Foolbox alone % | undecided | failed",
 )
 def ratios(rows: Rows) -> Lines:
     """Return ratios in percent with exact 95 % intervals.
@@ -149,7 +139,7 @@ def ratios(rows: Rows) -> Lines:
         yield *in_words(*ball), len(own), *shares, *rest
 
 
-@table_2.lines("norm", "epsilon", "set", "s / image", "s / problem")
+@table_2.lines("norm | epsilon | set | s / image | s / problem")
 def seconds(rows: Rows) -> Lines:
     """Return seconds per image (all other labels, attack included) and per problem."""
     for ball, own in by_ball(rows):

@@ -1,13 +1,13 @@
 """What the results of this paper share: balls around images, in cases and in words, and what is printed for them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.regions import Ball, pixel_ball
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Rows
+from tightrope.workbench.experiment import Case, Cases, Rows
 
 PAPER = "chen2021-mondeq"
 BALL = ("norm", "epsilon_pixel", "clip")
@@ -37,13 +37,13 @@ def balls(
 
 def cases_around(
     network: str, images: Iterable[int], balls: Iterable[tuple], methods: Iterable[str], options: Mapping
-) -> Iterator[dict]:
+) -> Cases:
     """Yield one case for each image, ball and method; image by image, so that a stopped run has whole images."""
     for image, ball, method in product(images, balls, methods):
         yield ball_case(network, *ball, method, options, image=image)
 
 
-def question(case: Mapping) -> tuple[MonDEQ, Ball, int]:
+def question(case: Case) -> tuple[MonDEQ, Ball, int]:
     """Return the network, region and true label of a case."""
     data, found = dataset(case["dataset"]), entry(case["network"])
     image = data.image(case["image"])

@@ -4,26 +4,17 @@ Where the authors published an ellipsoid for the same image and set, it is put b
 that it holds, its verdict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tightrope.networks import MonDEQ
-from tightrope.results.chen2021_mondeq.common import (
-    PAPER,
-    ball_name,
-    balls,
-    by_ball,
-    cases_around,
-    in_words,
-    is_published_network,
-    question,
-)
-from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_ellipsoid, reach
 from tightrope.verifiers.ellipsoid import Ellipsoid, margins_of, outer_ellipsoid
 from tightrope.workbench.cases import first_images
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
 from tightrope.workbench.rows import percent
+from .common import PAPER, ball_name, balls, by_ball, cases_around, in_words, is_published_network, question
+from .published_ellipsoids import outer_points, published_ellipsoid, reach
 
 table_2_ellipsoids = Experiment(PAPER, "table-2-ellipsoids")
 SAMPLES = 50  # of each kind of point at which outputs are checked
@@ -38,7 +29,7 @@ def cases(
     epsilons_linf: Sequence[float],
     ellipsoids_clipped: Sequence[float],
     seed: int,
-) -> Iterator[dict]:
+) -> Cases:
     """Return one case for each image, norm, radius, set and order.
 
     `ellipsoids_clipped` are L-infinity radii at which the ball cut to the pixel range gets an ellipsoid too.
@@ -48,7 +39,7 @@ def cases(
 
 
 @table_2_ellipsoids.solve
-def certify_by_ellipsoid(case: Mapping) -> dict:
+def certify_by_ellipsoid(case: Case) -> dict:
     """Find the ellipsoid of one image, and check it and the authors' at sampled points of the set."""
     network, region, label = question(case)
     report = outer_ellipsoid(network, region, order=ORDERS[case["method"]])
@@ -98,7 +89,7 @@ CERTIFIED = ("Ellipsoid Model %", "published ellipsoids %")
 REACH = {"sampled outputs reach": "lower", "outputs in the published one": "lower"}
 
 
-@table_2_ellipsoids.lines("norm", "epsilon", "set", "order", "images", *CERTIFIED, "failed")
+@table_2_ellipsoids.lines("norm | epsilon | set | order | images", *CERTIFIED, "failed")
 def ratios(rows: Rows) -> Lines:
     """Return percent certified, and what the published ellipsoids certify by the same criterion."""
     for (*ball, order), own, published in by_order(rows):
@@ -107,7 +98,8 @@ def ratios(rows: Rows) -> Lines:
 
 
 @table_2_ellipsoids.lines(
-    *("norm", "epsilon", "set", "order", "log det Q", "of the published one", *REACH),
+    "norm | epsilon | set | order | log det Q | of the published one",
+    *REACH,
     # A thin ellipsoid is as large as the rounding allows, which differs between processors.
     tolerance={"log det Q": 0.2, "sampled outputs reach": 0.002},
     bounds=REACH,

@@ -12,19 +12,19 @@ from tightrope.errors import CertificateError
 from tightrope.networks import MonDEQ
 from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, norm_text, question
-from tightrope.results.chen2021_mondeq.orders import open_cases
 from tightrope.verifiers.robustness import certify
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Experiment, Lines, Rows
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
 from tightrope.workbench.rows import percent
+from .common import PAPER, by_ball, in_words, norm_text, question
+from .orders import open_cases
 
 table_2_exact = Experiment(PAPER, "table-2-exact", made_of="table-2-certified-ratio", may_be_empty=True)
 SECONDS = 600.0  # of the tree of one label, processor time
 
 
 @table_2_exact.cases
-def cases(rows: Rows, seed: int) -> list[dict]:
+def cases(rows: Rows, seed: int) -> Cases:
     """Return one case for each row of Table 2 that is open; the labels to decide are a part of it."""
     return open_cases(rows, "exact", {"seed": seed, "time_limit": SECONDS})
 
@@ -51,7 +51,7 @@ def answer(row: Mapping) -> Statement | None:
 
 
 @table_2_exact.solve
-def decide_exactly(case: Mapping) -> dict:
+def decide_exactly(case: Case) -> dict:
     """Attack and certify the open labels by the whole cascade, whose last stage is exact."""
     network, region, label = question(case)
     options, began = case["options"], time.perf_counter()
@@ -74,7 +74,7 @@ def decide_exactly(case: Mapping) -> dict:
 
 
 # How many nodes a tree has may depend on the last digits of a solve.
-@table_2_exact.lines("norm", "epsilon", "set", "image", "label", "verdict", "nodes", tolerance={"nodes": 40})
+@table_2_exact.lines("norm | epsilon | set | image | label | verdict | nodes", tolerance={"nodes": 40})
 def trees(rows: Rows) -> Lines:
     """Return for each label that Table 2 leaves open its verdict and the size of its tree."""
     for ball, own in by_ball(rows):
@@ -101,9 +101,7 @@ def answers(decisions: Rows, rows: Rows) -> list[tuple[tuple, dict[str, int]]]:
     return found
 
 
-@table_2_exact.lines(
-    "norm", "epsilon", "set", "images", "certified by order 1", "robust, exactly", "falsified", "undecided"
-)
+@table_2_exact.lines("norm | epsilon | set | images | certified by order 1 | robust, exactly | falsified | undecided")
 def exact_ratios(rows: Rows, decisions: Rows) -> Lines:
     """Return the images that are robust and those that are not, each with a proof, beside the relaxation's share.
 
@@ -114,9 +112,7 @@ def exact_ratios(rows: Rows, decisions: Rows) -> Lines:
         yield *in_words(*ball), images, count["relaxation"], robust, count["falsified"], count["undecided"]
 
 
-@table_2_exact.lines(
-    "norm", "epsilon", "certified by order 1 %", "+ relaxation", "+ set", "+ attack", "left by Foolbox %"
-)
+@table_2_exact.lines("norm | epsilon | certified by order 1 % | + relaxation | + set | + attack | left by Foolbox %")
 def gap(rows: Rows, decisions: Rows) -> Lines:
     """Return what lies between two printed columns, certified on the ball and not attacked in the pixel range.
 

@@ -6,29 +6,29 @@ approach of CRAFT (PLDI 2023), whose Table prints 30 of the first 100 MNIST imag
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
 
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.question import Verdict
-from tightrope.results.chen2021_mondeq.common import PAPER, balls, by_ball, cases_around, in_words, question
 from tightrope.workbench.cases import first_images
-from tightrope.workbench.experiment import Experiment, Lines, Rows
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from .common import PAPER, balls, by_ball, cases_around, in_words, question
 
 table_2_fixpoints = Experiment(PAPER, "table-2-fixpoints")
 METHODS = ("interval", "zonotope")
 
 
 @table_2_fixpoints.cases
-def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> Iterator[dict]:
+def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> Cases:
     """Return one case for each image, norm, radius, set and abstraction."""
     return cases_around(network, first_images(network, images), balls(epsilons_l2, epsilons_linf), METHODS, {})
 
 
 @table_2_fixpoints.solve
-def certify_by_fixpoint(case: Mapping) -> dict:
+def certify_by_fixpoint(case: Case) -> dict:
     """Bound the equilibrium, and with it how far each other label's score is above the true one's."""
     network, region, label = question(case)
     start = time.perf_counter()
@@ -44,7 +44,7 @@ def certify_by_fixpoint(case: Mapping) -> dict:
 
 
 @table_2_fixpoints.lines(
-    "norm", "epsilon", "set", "images", *(f"{method}{what} %" for method in METHODS for what in ("", " closed"))
+    "norm | epsilon | set | images", *(f"{method}{what} %" for method in METHODS for what in ("", " closed"))
 )
 def ratios(rows: Rows) -> Lines:
     """Return the percentages certified, and of images for which the abstraction closed at all."""
@@ -54,7 +54,7 @@ def ratios(rows: Rows) -> Lines:
         yield *in_words(*ball), len(own.different("image")), *chain.from_iterable(shares)
 
 
-@table_2_fixpoints.lines("abstraction", "s / image")
+@table_2_fixpoints.lines("abstraction | s / image")
 def seconds(rows: Rows) -> Lines:
     """Return the mean seconds of an image."""
     return ((method, rows.where(method=method).mean("seconds")) for method in METHODS)

@@ -12,15 +12,15 @@ from tightrope.outward import at_least, outward
 from tightrope.problems.lipmon import lipmon_problem
 from tightrope.question import Limits
 from tightrope.regions import Ball
-from tightrope.results.chen2021_mondeq.common import PAPER, mondeq, norm_text
 from tightrope.verifiers import lipschitz, lipschitz_lower
 from tightrope.verifiers.report import Report
 from tightrope.workbench.cases import dataset, entry, first_images, network_sha256
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
 from tightrope.workbench.published import PROFILES
 from tightrope.workbench.records import case_key
 from tightrope.workbench.registry import profile_cases
+from .common import PAPER, mondeq, norm_text
 
 table_3 = Experiment(PAPER, "table-3-lipschitz-bounds")
 NORMS = (2, "inf")
@@ -42,7 +42,7 @@ MODELS = {"lipschitz-model": lipschitz.upper_bound, "pairwise": lipschitz.pairwi
 
 
 @table_3.cases
-def cases(network: str, images: int, restarts: int, printed_model: bool, seed: int) -> list[dict]:
+def cases(network: str, images: int, restarts: int, printed_model: bool, seed: int) -> Cases:
     """Return one case for each norm and method; the L1 constant, which the paper does not print, comes last.
 
     `images` are those at which Jacobians are sampled; the ascent starts from the best of them, `restarts` times for
@@ -83,7 +83,7 @@ def constants(row: Mapping) -> Statement | None:
 
 
 @table_3.solve
-def bound_lipschitz(case: Mapping) -> dict:
+def bound_lipschitz(case: Case) -> dict:
     """Bound one constant."""
     network, norm, method = mondeq(case["network"]), case["norm"], case["method"]
     start = time.perf_counter()
@@ -114,7 +114,7 @@ def bound_lipschitz(case: Mapping) -> dict:
     return outcome if report is None else outcome | {COLUMN: proof_of(constants({**case, **outcome}), report)}
 
 
-def all_images(case: Mapping) -> Ball:
+def all_images(case: Case) -> Ball:
     """Return the paper's set S: a ball that holds every test image, with a margin of 0.1 in pixels."""
     data = dataset(case["dataset"])
     center = data.normalisation.to_input(np.full(data.images.shape[1], 0.5))
@@ -136,9 +136,7 @@ def global_constants(network: str) -> list[dict]:
     return cases
 
 
-@table_3.lines(
-    "bound", "proven side", "L2", "L-infinity", "L1", tolerance=dict.fromkeys(("L2", "L-infinity", "L1"), 0.005)
-)
+@table_3.lines("bound | proven side | L2 | L-infinity | L1", tolerance=dict.fromkeys(("L2", "L-infinity", "L1"), 0.005))
 def bounds(rows: Rows) -> Lines:
     """Return one line for each method: from which side it bounds, and the constant by norm."""
     for method, (name, side) in METHODS.items():
@@ -147,7 +145,7 @@ def bounds(rows: Rows) -> Lines:
             yield name, side, *(ours.get(norm) for norm in (*NORMS, 1))
 
 
-@table_3.lines("bound", "L2 (s)", "L-infinity (s)", "L1 (s)")
+@table_3.lines("bound | L2 (s) | L-infinity (s) | L1 (s)")
 def seconds(rows: Rows) -> Lines:
     """Return seconds of each method."""
     for method, (name, _) in METHODS.items():

@@ -3,22 +3,22 @@
 A global constant holds on the ball and on its part in the pixel range alike, so there is one count for both sets.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from tightrope.results.chen2021_mondeq.common import PAPER, ball_name, balls, by_ball, mondeq, norm_text
-from tightrope.results.chen2021_mondeq.lipschitz_bounds import NORMS, global_constants
 from tightrope.verifiers import lipschitz
 from tightrope.workbench.cases import ball_case, dataset, first_images
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
 from tightrope.workbench.rows import percent
+from .common import PAPER, ball_name, balls, by_ball, mondeq, norm_text
+from .lipschitz_bounds import NORMS, global_constants
 
 table_2_lipschitz = Experiment(PAPER, "table-2-lipschitz")
 
 
 @table_2_lipschitz.cases
-def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> Iterator[dict]:
+def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> Cases:
     """Yield one case for each norm and radius."""
     count = len(first_images(network, images))
     for ball in balls(epsilons_l2, epsilons_linf, [False]):
@@ -26,12 +26,12 @@ def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf
 
 
 @table_2_lipschitz.solve_here
-def certify_by_constants(case: Mapping) -> dict:
+def certify_by_constants(case: Case) -> dict:
     """Count the images that the constants of Table 3 certify."""
     return certified_counts(case, global_constants(profile=case["profile"], network=case["network"]).rows)
 
 
-def certified_counts(case: Mapping, constants: Rows) -> dict:
+def certified_counts(case: Case, constants: Rows) -> dict:
     """Return how many images are certified by three criteria.
 
     Returns
@@ -60,7 +60,7 @@ def pair_matrix(upper: Sequence[float], classes: int) -> np.ndarray:
     return values + values.T
 
 
-@table_2_lipschitz.lines("norm", "epsilon", "images", "Lipschitz Model %", "pairwise %", "closed form %")
+@table_2_lipschitz.lines("norm | epsilon | images | Lipschitz Model % | pairwise % | closed form %")
 def ratios(rows: Rows) -> Lines:
     """Return percent certified by each constant."""
     for (norm, epsilon, _, images), (row,) in by_ball(rows, "images"):

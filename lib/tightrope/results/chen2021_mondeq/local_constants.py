@@ -5,14 +5,13 @@ Order 1 knows which units are stable from strong monotonicity, order "1+cuts" fr
 """
 
 import time
-from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, cases_around, mondeq, norm_text, question
 from tightrope.verifiers import lipschitz_lower
 from tightrope.verifiers.local_lipschitz import ORDERS, local_upper_bound
-from tightrope.workbench.experiment import Experiment, Lines, Rows
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from .common import PAPER, by_ball, cases_around, mondeq, norm_text, question
 
 table_3_local = Experiment(PAPER, "table-3-local")
 IMAGE = 0  # of the test set
@@ -21,14 +20,14 @@ SAMPLES = 300  # Jacobians in the ball
 
 
 @table_3_local.cases
-def cases(network: str) -> Iterator[dict]:
+def cases(network: str) -> Cases:
     """Return one case for each ball and order."""
     mondeq(network)  # refuses others before anything is solved
     return cases_around(network, [IMAGE], ((*ball, False) for ball in BALLS), ORDERS, {"seed": 0})
 
 
 @table_3_local.solve
-def bound_lipschitz_in_ball(case: Mapping) -> dict:
+def bound_lipschitz_in_ball(case: Case) -> dict:
     """Bound the constant of one ball from both sides."""
     network, region, _ = question(case)
     start = time.perf_counter()
@@ -45,7 +44,7 @@ def bound_lipschitz_in_ball(case: Mapping) -> dict:
 
 
 @table_3_local.lines(
-    *("norm", "epsilon", "at least", "order 1", "undecided by 1", "order 1+cuts", "undecided by 1+cuts"),
+    "norm | epsilon | at least | order 1 | undecided by 1 | order 1+cuts | undecided by 1+cuts",
     tolerance={"order 1": 0.01, "order 1+cuts": 0.01},
     bounds={"at least": "lower", "order 1": "upper", "order 1+cuts": "upper"},
 )
@@ -57,7 +56,7 @@ def bounds(rows: Rows) -> Lines:
         yield norm_text(norm), epsilon, found[0]["sampled"], *proven
 
 
-@table_3_local.lines("norm", "epsilon", "order", "seconds")
+@table_3_local.lines("norm | epsilon | order | seconds")
 def seconds(rows: Rows) -> Lines:
     """Return seconds of each proof."""
     return ((norm_text(row["norm"]), row["epsilon_pixel"], row["method"], row["seconds"]) for row in rows)

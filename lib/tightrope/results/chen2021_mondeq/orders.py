@@ -6,7 +6,7 @@ and zonotope fixpoints, Shor's relaxation to optimality, and the rounds of order
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +18,13 @@ from tightrope.propagation.fixpoint import METHODS, fixpoint_bounds
 from tightrope.question import Question, Verdict
 from tightrope.regions import Ball
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, question
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.tightening import Tightening
 from tightrope.workbench.cases import ball_case
-from tightrope.workbench.experiment import Experiment, Lines, Rows
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from .common import PAPER, by_ball, in_words, question
 
 table_2_orders = Experiment(PAPER, "table-2-orders", may_be_empty=True)
 RESTARTS, STEPS = 10, 100  # of the longer attack
@@ -40,12 +40,12 @@ class OrderBound(NamedTuple):
 
 
 @table_2_orders.cases
-def cases(rows: Rows, seed: int) -> Iterator[dict]:
+def cases(rows: Rows, seed: int) -> Cases:
     """Return one case for each row of Table 2 that is open; the labels to decide are a part of it."""
     return open_cases(rows, "orders", {"seed": seed, "rounds": ROUNDS, "count": COUNT})
 
 
-def open_cases(rows: Rows, method: str, options: Mapping) -> Iterator[dict]:
+def open_cases(rows: Rows, method: str, options: Mapping) -> Cases:
     """Yield one case for each row of Table 2 that is open; its labels without a verdict are the option `targets`."""
     for row in rows.where(robustness="unknown", pgd="unknown"):
         targets = [decision["label"] for decision in row["labels"] if decision["verdict"] == "unknown"]
@@ -55,7 +55,7 @@ def open_cases(rows: Rows, method: str, options: Mapping) -> Iterator[dict]:
 
 
 @table_2_orders.solve
-def bound_by_orders(case: Mapping) -> dict:
+def bound_by_orders(case: Case) -> dict:
     """Attack for longer, then bound each label that is not reached by every order."""
     network, region, label = question(case)
     seed, rounds, count, asked = (case["options"][name] for name in ("seed", "rounds", "count", "targets"))
@@ -108,7 +108,7 @@ def orders_of(
     return found
 
 
-@table_2_orders.lines("norm", "epsilon", "set", "open in Table 2", "longer attack", "1+cuts", "still open")
+@table_2_orders.lines("norm | epsilon | set | open in Table 2 | longer attack | 1+cuts | still open")
 def decided(rows: Rows) -> Lines:
     """Return the images that Table 2 leaves open: what the longer attack and the cuts decide of them."""
     for ball, own in by_ball(rows):
@@ -117,7 +117,7 @@ def decided(rows: Rows) -> Lines:
 
 
 @table_2_orders.lines(
-    *("order", "labels", "proven", "mean bound", "gain"),
+    "order | labels | proven | mean bound | gain",
     tolerance={"mean bound": 0.005, "gain": 0.005},
     bounds={"mean bound": "upper"},
 )
@@ -131,7 +131,7 @@ def bounds(rows: Rows) -> Lines:
         before = mean
 
 
-@table_2_orders.lines("order", "s / label", "gain per second")
+@table_2_orders.lines("order | s / label | gain per second")
 def per_second(rows: Rows) -> Lines:
     """Return seconds per label, and the gain over the order before per second spent."""
     before = None

@@ -8,11 +8,11 @@ from tightrope import attacks, figures
 from tightrope.errors import InputError
 from tightrope.outward import at_least, at_most
 from tightrope.question import Question
-from tightrope.results.chen2021_mondeq.common import PAPER, is_published_network, mondeq, norm_text, question
-from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_points, reach
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from .common import PAPER, is_published_network, mondeq, norm_text, question
+from .published_ellipsoids import outer_points, published_points, reach
 
 figure_1 = Experiment(PAPER, "figure-1-outer-ellipsoid")
 NORMS = (2, "inf")
@@ -20,7 +20,7 @@ POINTS = ("samples", "attacks", "published_border", "published_attack")  # whose
 
 
 @figure_1.cases
-def cases(network: str, image: int, other: int, epsilon_pixel: float, samples: int, seed: int) -> list[dict]:
+def cases(network: str, image: int, other: int, epsilon_pixel: float, samples: int, seed: int) -> Cases:
     """Return one case for each norm; neither ball is clipped, as in the paper.
 
     `other` is the label on the vertical axis, the image's own is on the horizontal one; `samples` counts points of each
@@ -34,7 +34,7 @@ def cases(network: str, image: int, other: int, epsilon_pixel: float, samples: i
 
 
 @figure_1.solve
-def enclose_and_attack(case: Mapping) -> dict:
+def enclose_and_attack(case: Case) -> dict:
     """Find the ellipsoid of one ball, sample outputs, and attack towards the other label from several starts."""
     network, region, label = question(case)
     seed, other, samples = (case["options"][name] for name in ("seed", "other", "samples"))
@@ -93,7 +93,7 @@ def numbers(rows: Rows) -> Table:
 
 
 @figure_1.lines(
-    *("norm", "points", "number", "least margin", "largest", "beyond the line", "inside our ellipsoid"),
+    "norm | points | number | least margin | largest | beyond the line | inside our ellipsoid",
     bounds={"least margin": "upper", "largest": "lower"},
 )
 def authors_points(rows: Rows) -> Lines:

@@ -1,6 +1,5 @@
 """Table 1: sizes of the three models, counted from the problems that are built, beside the printed formulas."""
 
-from collections.abc import Mapping
 from itertools import product
 
 from tightrope.networks import MonDEQ
@@ -11,10 +10,10 @@ from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.regions import Ball
 from tightrope.relaxations.shor import shor_constraints
-from tightrope.results.chen2021_mondeq.common import PAPER, mondeq, norm_text, question
 from tightrope.solvers.arrow import ArrowData
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from .common import PAPER, mondeq, norm_text, question
 
 table_1 = Experiment(PAPER, "table-1-problem-sizes")
 NORMS = (2, "inf")
@@ -38,7 +37,7 @@ def printed_sizes(p0: int, p: int, K: int) -> dict[str, tuple[int, int]]:
 
 
 @table_1.cases
-def cases(network: str, image: int, epsilon_pixel: float) -> list[dict]:
+def cases(network: str, image: int, epsilon_pixel: float) -> Cases:
     """Return one case for each model and norm."""
     mondeq(network)  # refuses others, and an image out of range, before anything is built
     dataset(entry(network).dataset).image(image)
@@ -47,7 +46,7 @@ def cases(network: str, image: int, epsilon_pixel: float) -> list[dict]:
 
 
 @table_1.solve
-def size_of_model(case: Mapping) -> dict:
+def size_of_model(case: Case) -> dict:
     """Build one model and count.
 
     `variables` are those of the polynomial problem; of the Ellipsoid Model, as in the paper, the decision variables of
@@ -80,8 +79,7 @@ def problem_of(
 
 
 @table_1.lines(
-    *("model", "norm", "variables", "by the formula", "PSD matrix", "PSD by the formula"),
-    *("factored", "Schur complement"),
+    "model | norm | variables | by the formula | PSD matrix | PSD by the formula | factored", "Schur complement"
 )
 def sizes(rows: Rows) -> Lines:
     """Return counted sizes beside the formulas'."""

@@ -1,7 +1,7 @@
 """Tables 2 and 8 to 12: each network certified by the relaxation of its training; accuracy and attacks beside."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,23 +10,12 @@ from tightrope.errors import InputError
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.results.jovanovic2022_paradox.common import (
-    OWN,
-    PAPER,
-    TITLES,
-    TRAININGS,
-    kept_or_solved,
-    label,
-    one_image,
-    parts,
-    questions,
-    share,
-)
-from tightrope.results.jovanovic2022_paradox.cross_certification import certify_group, standing, table_7
-from tightrope.results.jovanovic2022_paradox.measured_properties import properties as properties_of
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Experiment, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
+from .common import OWN, PAPER, TITLES, TRAININGS, kept_or_solved, label, one_image, parts, questions, share
+from .cross_certification import certify_group, standing, table_7
+from .measured_properties import properties as properties_of
 
 table_2 = Experiment(PAPER, "table-2-certified-training")
 table_8 = Experiment(PAPER, "table-8-mnist-fc")
@@ -59,7 +48,7 @@ def training_of(network: str) -> str:
 
 @table_8.cases
 @table_2.cases
-def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> Iterator[dict]:
+def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> Cases:
     """Yield one case for each network and group of the first test images."""
     for network in networks:
         for part in groups(network, images, group):
@@ -67,7 +56,7 @@ def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int
 
 
 @table_2.solve
-def certify_by_own_relaxation(case: Mapping) -> dict:
+def certify_by_own_relaxation(case: Case) -> dict:
     """Certify one group of images by the relaxation of its network's training; the row of a larger table if kept."""
     outcome = kept_or_solved(case, table_7, *OWN_CERTIFICATES)
     return {name: outcome[name] for name in ("correct", "certified")}
@@ -104,7 +93,7 @@ def certified_cells(rows: Rows, images: int) -> Values:
 
 
 @table_8.solve
-def certify_and_attack(case: Mapping) -> dict:
+def certify_and_attack(case: Case) -> dict:
     """Certify one group of images, and search for adversarial points with the paper's attack: 100 steps of 0.01.
 
     `standing` counts the rightly labelled images for which neither the short search of Table 7 nor this one found a

@@ -1,6 +1,6 @@
 """What the results of this paper share: names of networks and relaxations, boxes of many images, broken curves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tightrope.training.programs import PROGRAMS
 from tightrope.training.tightness import TABLE_3 as TRAINED_HERE
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset, entry
-from tightrope.workbench.experiment import Experiment, Rows
+from tightrope.workbench.experiment import Case, Experiment, Rows
 from tightrope.workbench.records import Store, case_key
 from tightrope.workbench.rows import counted
 
@@ -109,7 +109,7 @@ def share(rows: Rows, name: str) -> float:
     return round(100 * rows.total(name) / rows.total("count"), 2)
 
 
-def questions(case: Mapping) -> tuple[zoo.Entry, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def questions(case: Case) -> tuple[zoo.Entry, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the network of a case and, for N images, inputs, lower and upper ends of boxes (N, n), labels (N,).
 
     `epsilon_pixel` of the case may also be a column (N, 1), one radius for each image.
@@ -138,7 +138,7 @@ def certified_boxes(
     return certified, programs
 
 
-def kept_or_solved(case: Mapping, *others: Experiment) -> dict:
+def kept_or_solved(case: Case, *others: Experiment) -> dict:
     """Return the outcome of a case that is also one of other kinds of row: the first of these rows that is kept here.
 
     A worker on another machine has no rows, and solves it as the first kind.
@@ -161,7 +161,7 @@ def broken(x: Sequence[float], y: Sequence[float], jumps: Sequence[Sequence[floa
 
 
 @contextmanager
-def checkpoint(case: Mapping) -> Iterator[Path]:
+def checkpoint(case: Case) -> Iterator[Path]:
     """Give the file in which a training is kept after each epoch; it stays if the training is interrupted."""
     file = paths.CHECKPOINTS / f"{case_key(case)}.pt"
     file.parent.mkdir(parents=True, exist_ok=True)

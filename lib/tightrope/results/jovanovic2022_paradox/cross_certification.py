@@ -5,7 +5,7 @@ are those with an adversarial point, found by a short search, which no sound rel
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -14,19 +14,10 @@ import numpy as np
 from tightrope import attacks, figures, zoo
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
-from tightrope.results.jovanovic2022_paradox.common import (
-    CERTIFIERS,
-    OWN,
-    PAPER,
-    TITLES,
-    label,
-    parts,
-    questions,
-    share,
-)
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from .common import CERTIFIERS, OWN, PAPER, TITLES, label, parts, questions, share
 
 table_7 = Experiment(PAPER, "table-7-cross-certification")
 #: Of the short search: steps, and their length relative to the radius.
@@ -34,7 +25,7 @@ SEARCH_STEPS, SEARCH_LENGTH = 10, 0.2
 
 
 @table_7.cases
-def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> Iterator[dict]:
+def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> Cases:
     """Yield one case for each network, group of the first test images and relaxation."""
     for network in networks:
         for part, method in product(groups(network, images, group), CERTIFIERS):
@@ -42,7 +33,7 @@ def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int
 
 
 @table_7.solve
-def certify_group(case: Mapping) -> dict:
+def certify_group(case: Case) -> dict:
     """Certify one group of images.
 
     Counted are `correct`, `searched` (rightly labelled, and left by the short search) and `certified` images; the last
@@ -100,7 +91,7 @@ def certified(rows: Rows) -> Table:
     return Table(("network, trained with (%)", "accuracy", *(TITLES[method] for method in methods)), lines)
 
 
-@table_7.lines("network, trained with", "certified with", "by it %", "best certificate", "by the best %")
+@table_7.lines("network, trained with | certified with | by it % | best certificate | by the best %")
 def findings(rows: Rows) -> Lines:
     """Return the relaxation that certifies most images of each network, beside the one that it was trained with."""
     for (network,), some in rows.by("network"):

@@ -1,6 +1,6 @@
 """Figure 3: bounds of a minimal example that jump as one weight moves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from tightrope import figures
 from tightrope.networks import FeedForward
 from tightrope.propagation.certify import box_bounds
 from tightrope.propagation.continuity import jumps as find_jumps
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES, broken
 from tightrope.training.programs import PROGRAMS
 from tightrope.verifiers.triangle import output_bounds
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from .common import CERTIFIERS, PAPER, TITLES, broken
 
 figure_3 = Experiment(PAPER, "figure-3-discontinuity")
 #: Relaxation -> w at which its bounds may jump on the minimal example, and why; the others are continuous.
@@ -22,7 +22,7 @@ NEAR = 1e-6  # how close to its place a jump is found
 
 
 @figure_3.cases
-def cases(points: int) -> list[dict]:
+def cases(points: int) -> Cases:
     """Return one case for each output and relaxation, with so many points of w in [-1.5, 1.5]."""
     methods = (*CERTIFIERS, *PROGRAMS)
     return [{"method": method, "output": output, "points": points} for output in (0, 1) for method in methods]
@@ -34,7 +34,7 @@ def minimal_example(w: float) -> FeedForward:
 
 
 @figure_3.solve
-def bound_along_w(case: Mapping) -> dict:
+def bound_along_w(case: Case) -> dict:
     """Return the lower bound of one output for x_0 in [-1, 1] on a grid of w, and its jumps."""
     ends, bounds_of = (np.array([-1.0]), np.array([1.0])), bounds_by(case["method"])
 
@@ -55,7 +55,7 @@ def bounds_by(method: str) -> Callable:
     return output_bounds if method in PROGRAMS else box_bounds
 
 
-@figure_3.lines("relaxation", "bound", "w", "before", "after", "where")
+@figure_3.lines("relaxation | bound | w | before | after | where")
 def jumps(rows: Rows) -> Lines:
     """Return where each relaxation jumps, by how much, and what holds there."""
     for row in rows:
@@ -67,7 +67,7 @@ def jumps(rows: Rows) -> Lines:
             yield *bound, round(at, 6) + 0.0, round(before, 4), round(after, 4), why
 
 
-@figure_3.lines("relaxation", "theory", "jumps found", "of them there", "elsewhere")
+@figure_3.lines("relaxation | theory | jumps found | of them there | elsewhere")
 def places(rows: Rows) -> Lines:
     """Return for each relaxation its jumps, how many of them are where the theory has one, and where that is."""
     for (method,), own in rows.by("method"):

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from tightrope.errors import UnknownNameError
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TRAININGS
 from tightrope.training.printed import CONFIGURATIONS, configuration
-from tightrope.workbench.experiment import Experiment, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
+from .common import PAPER, TRAININGS
 
 table_6 = Experiment(PAPER, "table-6-hyperparameters")
 #: Column of a row -> its head and the last part of a printed cell's id, for the columns with printed cells.
@@ -23,7 +23,7 @@ WORDS = {"learning_rates": ("steps", "steps"), "elision": ("elision", "yes")}
 
 
 @table_6.cases
-def cases(datasets: Sequence[str], epsilons: Sequence[float]) -> list[dict]:
+def cases(datasets: Sequence[str], epsilons: Sequence[float]) -> Cases:
     """Return one case for each network of the paper that is certified at one of these radii, in pixel units."""
     for data in datasets:
         if data not in CONFIGURATIONS:
@@ -38,7 +38,7 @@ def cases(datasets: Sequence[str], epsilons: Sequence[float]) -> list[dict]:
 
 
 @table_6.solve
-def read_configuration(case: Mapping) -> dict:
+def read_configuration(case: Case) -> dict:
     """Return the printed columns as the schedules give them, epoch by epoch."""
     found = configuration(case["dataset"], case["architecture"], case["epsilon_test"], case["training"])
     schedule, epochs = found.schedule, range(found.schedule.epochs + 1)

@@ -16,10 +16,10 @@ from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.ascent import Path, Steps, ascend
 from tightrope.propagation.continuity import jumps, output_gradient, shifted_lower_bounds
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, broken
-from tightrope.results.jovanovic2022_paradox.degrees import sensitivity_degrees
 from tightrope.threads import one_torch_thread
-from tightrope.workbench.experiment import Experiment, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
+from .common import PAPER, TITLES, broken
+from .degrees import sensitivity_degrees
 
 FIGURE_5, FIGURE_6 = "figure-5-discontinuous-descent", "figure-6-sensitive-landscape"
 #: Relaxation and steps as printed.
@@ -95,7 +95,7 @@ class Ascents:
         return outcome
 
 
-def ascend_on_both(case: Mapping) -> dict:
+def ascend_on_both(case: Case) -> dict:
     """Return start, end, and the landscape's height for both relaxations of one network."""
     found = Ascents(*PRINTED[case["result"]], case["seed"])
     if found.flat:
@@ -168,7 +168,7 @@ def drawn_case(rows: Rows) -> list[dict]:
     return [] if row is None else [{name: row[name] for name in ("profile", "method", "seed")}]
 
 
-def landscape(case: Mapping) -> dict:
+def landscape(case: Case) -> dict:
     """Return both landscapes of one network with their jumps, and the paths."""
     return Ascents(*PRINTED[case["result"].removesuffix(DRAWN)], case["seed"]).landscape(DRAWN_POINTS)
 
@@ -195,7 +195,7 @@ def _figure(name: str, why: str, also: Sequence[Experiment] = ()) -> tuple[Exper
     figure, drawn = Experiment(PAPER, name, also=also), Experiment(PAPER, name + DRAWN, may_be_empty=True)
 
     @figure.cases
-    def cases(draws: int, first: int) -> list[dict]:
+    def cases(draws: int, first: int) -> Cases:
         """Return one case for each random network, of the seeds first, first + 1, and so on."""
         return [{"method": PRINTED[name][0], "seed": seed} for seed in range(first, first + draws)]
 

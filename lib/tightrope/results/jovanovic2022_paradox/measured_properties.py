@@ -5,12 +5,12 @@ from math import log
 import numpy as np
 
 from tightrope.propagation.sensitivity import shared_degree
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, letter_of
-from tightrope.results.jovanovic2022_paradox.degrees import sensitivity_degrees
-from tightrope.results.jovanovic2022_paradox.discontinuity import figure_3
-from tightrope.results.jovanovic2022_paradox.shifts import figure_4, figure_10
-from tightrope.results.jovanovic2022_paradox.tightness import CLASSES, cr_auc, cr_curve, table_4
 from tightrope.workbench.experiment import Rows, Value
+from .common import CERTIFIERS, letter_of
+from .degrees import sensitivity_degrees
+from .discontinuity import figure_3
+from .shifts import figure_4, figure_10
+from .tightness import CLASSES, cr_auc, cr_curve, table_4
 
 #: The size at which the printed formulas of the sensitivity are evaluated: neurons of a layer, hidden layers.
 SIZE = 3, 2

@@ -4,12 +4,12 @@ from itertools import product
 
 from tightrope import figures
 from tightrope.relaxations.triangle import corners
-from tightrope.results.jovanovic2022_paradox import small_training
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES
-from tightrope.results.jovanovic2022_paradox.relu_regions import area_of_region, regions
-from tightrope.results.jovanovic2022_paradox.small_training import METHODS, SCALINGS, table_14
 from tightrope.training.programs import PROGRAMS
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Cases, Experiment, Lines, Rows, Table, Value, Values
+from . import small_training
+from .common import CERTIFIERS, PAPER, TITLES
+from .relu_regions import area_of_region, regions
+from .small_training import METHODS, SCALINGS, table_14
 
 figure_7 = Experiment(PAPER, "figure-7-new-relaxations", needs=[table_14])
 figure_7.solve(area_of_region)
@@ -20,7 +20,7 @@ MOVING = {"triangle": "the upper one", "parallelogram": "none", "deepz": "both"}
 
 
 @figure_7.cases
-def cases() -> list[dict]:
+def cases() -> Cases:
     """Return one case for each region."""
     return [{"method": method, **ENDS} for method in MOVING]
 
@@ -31,7 +31,7 @@ def size_of_table_14(rows: Rows) -> str:
     return table_14.kept(rows[0]["profile"]).size()
 
 
-@figure_7.lines("relaxation", "area", "corners", "slopes that depend on l and u")
+@figure_7.lines("relaxation | area | corners | slopes that depend on l and u")
 def areas(rows: Rows) -> Lines:
     """Return the area of each region, how many corners it has, and which slopes of its sides move with l and u."""
     for row in rows.where(result=figure_7.name):

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from tightrope import figures
-from tightrope.results.jovanovic2022_paradox.accuracy import cases as own_certificates
-from tightrope.results.jovanovic2022_paradox.accuracy import table_2, training_of
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TRAININGS, share
-from tightrope.results.jovanovic2022_paradox.tightness import areas, figure_2, values_of_areas
 from tightrope.workbench.experiment import Lines, Rows, Value, Values
 from tightrope.workbench.published import find
+from .accuracy import cases as own_certificates
+from .accuracy import table_2, training_of
+from .common import PAPER, TRAININGS, share
+from .tightness import areas, figure_2, values_of_areas
 
 table_1 = figure_2.same("table-1-paradox")
 GROUP = 500  # images in one row of Table 2
@@ -20,7 +20,7 @@ def training_scores(trained: Sequence[str], certified_images: int, epsilon_pixel
     return own_certificates(trained, certified_images, epsilon_pixel, GROUP)
 
 
-@table_1.lines("relaxation", "tightness (CR-AUC)", "training score %")
+@table_1.lines("relaxation | tightness (CR-AUC) | training score %")
 def paradox(rows: Rows, scores: Rows) -> Lines:
     """Return tightness on one network, and the certified images (percent) after training with each relaxation.
 

@@ -1,20 +1,18 @@
 """Table 5: the printed architectures, as the training here builds them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tightrope import zoo
-from tightrope.results.jovanovic2022_paradox.common import PAPER
 from tightrope.training import ARCHITECTURES, Architecture
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
 from tightrope.workbench.parameters import rows_of
+from .common import PAPER
 
 table_5 = Experiment(PAPER, "table-5-architectures")
 
 
 @table_5.cases
-def cases(
-    architectures: Sequence[str], input_shapes: Sequence[Sequence[int]], counted: Sequence[str | None]
-) -> list[dict]:
+def cases(architectures: Sequence[str], input_shapes: Sequence[Sequence[int]], counted: Sequence[str | None]) -> Cases:
     """Return one case for each architecture, as :meth:`tightrope.training.Architecture.parse` reads it.
 
     `input_shapes` are (channels, height, width) of the images of each; `counted` are networks of the zoo that have it,
@@ -27,7 +25,7 @@ def cases(
 
 
 @table_5.solve
-def count_parameters(case: Mapping) -> dict:
+def count_parameters(case: Case) -> dict:
     """Return shapes and numbers of parameters of one architecture."""
     found = Architecture.parse(case["architecture"], tuple(case["input_shape"]))
     published = None
@@ -44,7 +42,7 @@ def count_parameters(case: Mapping) -> dict:
     }
 
 
-@table_5.lines("network", "layer", "outputs", "weights and biases")
+@table_5.lines("network | layer | outputs | weights and biases")
 def layers(rows: Rows) -> Lines:
     """Return one line for each layer: what is printed, the shape of its outputs, its weights and biases."""
     for row in rows:
@@ -52,7 +50,7 @@ def layers(rows: Rows) -> Lines:
             yield row["architecture"] if i == 0 else "", text, " x ".join(map(str, shape)), count
 
 
-@table_5.lines("network", "images", "neurons", "parameters", "in published weights")
+@table_5.lines("network | images | neurons | parameters | in published weights")
 def totals(rows: Rows) -> Lines:
     """Return neurons with a ReLU and parameters of each network, beside those of published weights if there are any."""
     for row in rows:

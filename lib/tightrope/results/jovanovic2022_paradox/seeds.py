@@ -1,7 +1,7 @@
 """Table 13 and what it asks for: certified training with every relaxation and several seeds, best one and spread."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -12,12 +12,12 @@ from tightrope.datasets import Dataset
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, checkpoint
 from tightrope.threads import one_torch_thread
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.losses import CERTIFIER
 from tightrope.workbench.cases import dataset
-from tightrope.workbench.experiment import Experiment, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
+from .common import PAPER, TITLES, checkpoint
 
 #: Trainings of our own sizes, and those of the printed ones.
 training_spread = Experiment(PAPER, "training-spread")
@@ -41,7 +41,7 @@ REQUIRED = ("dataset", "architecture", "methods", "seeds")
 
 
 @training_spread.cases
-def cases(runs: Sequence[Mapping]) -> Iterator[dict]:
+def cases(runs: Sequence[Mapping]) -> Cases:
     """Yield one case for each run, method and seed.
 
     Each run names dataset, architecture, methods (of :data:`tightrope.training.losses.METHODS`) and seeds, and what
@@ -60,12 +60,12 @@ def cases(runs: Sequence[Mapping]) -> Iterator[dict]:
 
 
 @table_13.cases
-def printed_cases(printed_runs: Sequence[Mapping]) -> list[dict]:
+def printed_cases(printed_runs: Sequence[Mapping]) -> Cases:
     """Return the same for runs at the printed sizes."""
     return cases(printed_runs)
 
 
-def configuration(case: Mapping) -> Configuration:
+def configuration(case: Case) -> Configuration:
     """Return the training of a case."""
     course = ("epochs", "warm_up", "ramp_up", "kappa_end", "learning_rate", "learning_rates")
     schedule = Schedule(epsilon=case["epsilon_pixel"], **{name: case[name] for name in course})
@@ -73,14 +73,14 @@ def configuration(case: Mapping) -> Configuration:
     return Configuration(schedule=schedule, **options)
 
 
-def _first(case: Mapping, split: str, count: str) -> Dataset:
+def _first(case: Case, split: str, count: str) -> Dataset:
     found, first = dataset(case["dataset"], split), slice(case[count])
     return replace(found, images=found.images[first], labels=found.labels[first])
 
 
 @table_13.solve
 @training_spread.solve
-def train_and_certify(case: Mapping) -> dict:
+def train_and_certify(case: Case) -> dict:
     """Train one network, on the GPU if there is one, and certify the test images by its own relaxation."""
     start = time.process_time()
     data, test = (_first(case, split, name) for split, name in (("train", "images"), ("test", "test_images")))

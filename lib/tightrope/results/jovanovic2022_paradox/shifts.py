@@ -1,6 +1,6 @@
 """Figures 4 and 10: the bound of one output as the first layer's weights move along a gradient."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -8,27 +8,17 @@ import numpy as np
 from tightrope import figures
 from tightrope.propagation.continuity import jumps as find_jumps
 from tightrope.propagation.continuity import output_gradient, shifted_lower_bounds
-from tightrope.results.jovanovic2022_paradox.common import (
-    CERTIFIERS,
-    OWN,
-    PAPER,
-    TITLES,
-    broken,
-    label,
-    parts,
-    questions,
-    size_and_epochs,
-)
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from .common import CERTIFIERS, OWN, PAPER, TITLES, broken, label, parts, questions, size_and_epochs
 
 figure_4 = Experiment(PAPER, "figure-4-shifted-bias")
 figure_4.sized(size_and_epochs)
 
 
 @figure_4.cases
-def cases(networks: Sequence[str], image: int, epsilon_pixel: float, reach: float, points: int) -> Iterator[dict]:
+def cases(networks: Sequence[str], image: int, epsilon_pixel: float, reach: float, points: int) -> Cases:
     """Yield one case for each network and relaxation.
 
     The first layer moves by delta from -`reach` to `reach` along the gradient of the true label's output, scaled so
@@ -40,7 +30,7 @@ def cases(networks: Sequence[str], image: int, epsilon_pixel: float, reach: floa
 
 
 @figure_4.solve
-def bound_along_shift(case: Mapping) -> dict:
+def bound_along_shift(case: Case) -> dict:
     """Return the lower bound of the true label's output on a grid of shifts, and its jumps."""
     found, x, lower, upper, labels = questions(case)
     reach, points, output = case["options"]["reach"], case["options"]["points"], int(labels[0])
@@ -61,7 +51,7 @@ def bound_along_shift(case: Mapping) -> dict:
     }
 
 
-@figure_4.lines("network", "relaxation", "jumps", "largest", "highest bound", bounds={"highest bound": "lower"})
+@figure_4.lines("network | relaxation | jumps | largest | highest bound", bounds={"highest bound": "lower"})
 def jumps(rows: Rows) -> Lines:
     """Return the jumps of each curve: how many, and the largest; and the highest bound."""
     for row in rows:

@@ -1,7 +1,7 @@
 """Table 14: a small network trained with seven relaxations, two of them linear programs."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
 
@@ -10,11 +10,11 @@ import numpy as np
 from tightrope import figures
 from tightrope.datasets import Dataset, Normalisation
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES, certified_boxes, checkpoint
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.programs import PROGRAMS
 from tightrope.workbench import cases as workbench_cases
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from .common import CERTIFIERS, PAPER, TITLES, certified_boxes, checkpoint
 
 table_14 = Experiment(PAPER, "table-14-triangle-parallelogram")
 METHODS = (*CERTIFIERS, *PROGRAMS)
@@ -38,7 +38,7 @@ def cases(
     scalings: Sequence[str],
     seeds: Sequence[int],
     program_seeds: Sequence[int],
-) -> Iterator[dict]:
+) -> Cases:
     """Yield one case for each scaling, relaxation and seed: two hidden layers of so many neurons.
 
     The radius `epsilon` is in component units, not cut to a range. The paper prints neither the learning rate nor how
@@ -86,7 +86,7 @@ def principal_components(name: str, images: int, components: int, seed: int, sca
 
 
 @table_14.solve
-def train_and_certify(case: Mapping) -> dict:
+def train_and_certify(case: Case) -> dict:
     """Train one network and certify it with the same relaxation on the same images."""
     start = time.process_time()
     data = principal_components(case["dataset"], case["images"], case["components"], 0, case["scaling"])
@@ -115,9 +115,7 @@ def percents(rows: Rows, name: str) -> list[float]:
     return [100 * row[name] / row["images"] for row in rows]
 
 
-@table_14.lines(
-    *("components", "relaxation", "seeds", "accuracy %", "certified %: best seed", "mean %", "spread %", "last loss")
-)
+@table_14.lines("components | relaxation | seeds | accuracy % | certified %: best seed | mean % | spread % | last loss")
 def scores(rows: Rows) -> Lines:
     """Return accuracy, certified images and last loss of each relaxation; mean and spread over the seeds."""
     for (scaling, method), own in rows.by("scaling", "method"):
@@ -133,7 +131,7 @@ def _after_ramp_up(row: Mapping) -> int:
     return row["warm_up"] + row["ramp_up"]
 
 
-@table_14.lines("components", "relaxation", "loss after the ramp-up", "last loss")
+@table_14.lines("components | relaxation | loss after the ramp-up | last loss")
 def final_losses(rows: Rows) -> Lines:
     """Return the first seed's training loss: after the ramp-up, and at the end, from the lowest to the highest."""
     lines = []

@@ -1,7 +1,7 @@
 """Tables 1 and 4, Figures 2 and 9: images that each relaxation certifies as the radius grows, and the area below."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise, product
 
@@ -9,7 +9,11 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.errors import InputError
-from tightrope.results.jovanovic2022_paradox.common import (
+from tightrope.training.programs import PROGRAMS
+from tightrope.workbench.cases import box_case, groups
+from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
+from tightrope.workbench.parameters import rows_of
+from .common import (
     CERTIFIERS,
     PAPER,
     TITLES,
@@ -21,11 +25,7 @@ from tightrope.results.jovanovic2022_paradox.common import (
     size_and_epochs,
     trained_here,
 )
-from tightrope.results.jovanovic2022_paradox.cross_certification import short_search
-from tightrope.training.programs import PROGRAMS
-from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Experiment, Rows, Table, Value, Values
-from tightrope.workbench.parameters import rows_of
+from .cross_certification import short_search
 
 CURVES = (*CERTIFIERS, "crown_0")
 #: Classes of tightness as printed (Table 2), from loose to tight.
@@ -50,7 +50,7 @@ def cases_with_programs(
     programs: Sequence[str],
     program_images: int | None,
     group: int,
-) -> Iterator[dict]:
+) -> Cases:
     """Yield one case for each network, relaxation and group of its first test images.
 
     `largest` has the largest radius for each network; the radii are `count` numbers from 0 to it. Triangle and
@@ -67,7 +67,7 @@ def cases_with_programs(
 
 def cases(
     networks: Sequence[str], image_counts: Sequence[int], largest: Sequence[float], count: int, group: int
-) -> list[dict]:
+) -> Cases:
     """Return the same without linear programs."""
     return cases_with_programs(networks, image_counts, largest, count, [], None, group)
 
@@ -77,13 +77,13 @@ def _asked(method: str, images: int, program_images: int | None) -> int:
     return images if method not in PROGRAMS or program_images is None else min(images, program_images)
 
 
-def radii_of(case: Mapping) -> np.ndarray:
+def radii_of(case: Case) -> np.ndarray:
     """Return the radii of a case in pixel units; its own is the largest."""
     return np.linspace(0, case["epsilon_pixel"], case["options"]["radii"]).round(9)
 
 
 @table_4.solve
-def certified_along_radii(case: Mapping) -> dict:
+def certified_along_radii(case: Case) -> dict:
     """Count the certified images of one group at each radius.
 
     Images with an adversarial point at some radius are not asked about at that radius and larger ones, where no sound
@@ -106,7 +106,7 @@ def certified_along_radii(case: Mapping) -> dict:
     return {"certified": counts, **spent, "processor_seconds": round(time.process_time() - start, 2)}
 
 
-def _bisect(case: Mapping, method: str, below: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, int]:
+def _bisect(case: Case, method: str, below: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, int]:
     """Raise the certified index `below` (N,) of each image towards the refuted index `above`; programs solved."""
     below, above, programs = below.copy(), above.copy(), 0
     while (open_ := above - below > 1).any():
@@ -119,7 +119,7 @@ def _bisect(case: Mapping, method: str, below: np.ndarray, above: np.ndarray) ->
     return below, programs
 
 
-def certified_at(case: Mapping, method: str, index: np.ndarray, consider: np.ndarray) -> tuple[np.ndarray, int]:
+def certified_at(case: Case, method: str, index: np.ndarray, consider: np.ndarray) -> tuple[np.ndarray, int]:
     """Return which images (N,) the relaxation certifies at the radius of this index of each; programs solved."""
     found, _, lower, upper, labels = questions({**case, "epsilon_pixel": radii_of(case)[index][:, None]})
     return certified_boxes(found.network, lower, upper, labels, method, consider)
@@ -218,7 +218,7 @@ def values_of_areas(
             yield method.replace("_", "-"), letter, Value(area, trained_here(letter, images))
 
 
-def as_in_table_4(case: Mapping) -> dict:
+def as_in_table_4(case: Case) -> dict:
     """Return the counts of Table 4's row if it is kept."""
     return kept_or_solved(case, table_4)
 

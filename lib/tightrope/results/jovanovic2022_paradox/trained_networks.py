@@ -1,32 +1,20 @@
 """Table 3: the networks of the tightness experiments, their accuracy, and what attacks and CROWN leave of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from tightrope import figures
-from tightrope.results.jovanovic2022_paradox.accuracy import certify_and_attack, robustness_bars
-from tightrope.results.jovanovic2022_paradox.common import (
-    PAPER,
-    TRAINED_HERE,
-    label,
-    letter_of,
-    one_image,
-    questions,
-    share,
-    size_and_epochs,
-    trained_here,
-)
 from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Experiment, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
 from tightrope.workbench.parameters import rows_of
+from .accuracy import certify_and_attack, robustness_bars
+from .common import PAPER, TRAINED_HERE, label, letter_of, one_image, questions, share, size_and_epochs, trained_here
 
 table_3 = Experiment(PAPER, "table-3-tightness-experiments")
 table_3.sized(size_and_epochs)
 
 
 @table_3.cases
-def cases(
-    networks: Sequence[str], image_counts: Sequence[int], epsilons: Sequence[float], group: int
-) -> Iterator[dict]:
+def cases(networks: Sequence[str], image_counts: Sequence[int], epsilons: Sequence[float], group: int) -> Cases:
     """Yield one case for each network and group of its first test images.
 
     `epsilons` are the radii of the trainings, at which networks are attacked and certified; 0 for natural training.
@@ -37,7 +25,7 @@ def cases(
 
 
 @table_3.solve
-def test_and_attack(case: Mapping) -> dict:
+def test_and_attack(case: Case) -> dict:
     """Count the images of one group that are labelled rightly, stand the attack, are certified by CROWN."""
     if case["epsilon_pixel"] > 0:
         return certify_and_attack(case)

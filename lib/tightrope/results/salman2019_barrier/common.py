@@ -7,7 +7,7 @@ from tightrope.question import Limits, Question
 from tightrope.regions import pixel_ball
 from tightrope.verifiers.cascade import Decision, certify_boxes
 from tightrope.workbench.cases import dataset, entry, is_drawn
-from tightrope.workbench.experiment import Rows
+from tightrope.workbench.experiment import Case, Rows
 
 PAPER = "salman2019-barrier"
 #: Networks that the paper names otherwise. The weights of ADV-MLP-A came with another paper's.
@@ -32,7 +32,7 @@ def title(network: str) -> str:
     return "-".join(part.upper() for part in parts if not part.startswith("0."))
 
 
-def questions(case: Mapping) -> list[Question]:
+def questions(case: Case) -> list[Question]:
     """Return for each image of a case its network, its ball, cut to the pixel range, and its label."""
     network, data = entry(case["network"]), dataset(case["dataset"])
     images = range(case["first"], case["first"] + case["count"])
@@ -41,7 +41,7 @@ def questions(case: Mapping) -> list[Question]:
     return [Question(network.network, ball, data.label(i)) for i, ball in zip(images, balls, strict=True)]
 
 
-def decided(case: Mapping, more: Callable[[list[tuple[int, Decision]]], Mapping], **how: bool) -> dict:
+def decided(case: Case, more: Callable[[list[tuple[int, Decision]]], Mapping], **how: bool) -> dict:
     """Decide each image of a case by the cascade; the row also has `more` of the images' numbers and decisions."""
     asked, options, began = questions(case), case["options"], time.process_time()
     limits = Limits(time=options.get("time_limit"), seed=options["seed"])

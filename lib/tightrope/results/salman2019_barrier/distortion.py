@@ -11,13 +11,13 @@ from tightrope.attacks import foolbox_pgd
 from tightrope.errors import InputError
 from tightrope.question import Limits, Question
 from tightrope.regions import Ball
-from tightrope.results.salman2019_barrier.common import PAPER, title
-from tightrope.results.salman2019_barrier.robust_error import STEP, STEPS
 from tightrope.threads import one_torch_thread
 from tightrope.verifiers.distortion import attacked_distortion, bisect, certified_distortion
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
 from tightrope.workbench.statistics import bootstrap_interval
+from .common import PAPER, title
+from .robust_error import STEP, STEPS
 
 figure_3 = Experiment(PAPER, "figure-3-epsilon-gap")
 #: Relaxations, and the relative width to which the radius of each is bisected.
@@ -29,7 +29,7 @@ TEN = f"{PAPER}/experiment_2/ten_test_images.npy"
 
 
 @figure_3.cases
-def cases(networks: Sequence[str], images: int, methods: Sequence[str], steps: int, seed: int) -> list[dict]:
+def cases(networks: Sequence[str], images: int, methods: Sequence[str], steps: int, seed: int) -> Cases:
     """Return one case for each network and image: the attack and all methods, each from where the looser one ended.
 
     `images` counts the paper's ten for MNIST, the first test images of other data sets, or images spread over one that
@@ -62,7 +62,7 @@ def image_numbers(name: str, count: int) -> tuple[int, ...]:
 
 
 @figure_3.solve
-def minimum_distortions(case: Mapping) -> dict:
+def minimum_distortions(case: Case) -> dict:
     """Return the radii of one image, in pixel units: of two attacks, and the bisection's bracket of each method.
 
     The ball is not cut to the pixel range, and the label is the one that the network gives, as the paper's numbers
@@ -121,7 +121,7 @@ def gaps_of(rows: Rows) -> Iterator[tuple[str, str, float, float, float, int]]:
                 yield title(network), method, float(np.median(values)), *bootstrap_interval(values), len(values)
 
 
-@figure_3.lines("network", "method", "median gap %", "95 %", "PGD / certified", "images")
+@figure_3.lines("network | method | median gap % | 95 % | PGD / certified | images")
 def gaps(rows: Rows) -> Lines:
     """Return the median gaps in percent with bootstrap intervals."""
     for network, method, middle, low, high, count in gaps_of(rows):
@@ -153,7 +153,7 @@ def mean_radius(rows: Rows, name: str) -> float | None:
     return None if None in values else 1000 * float(np.mean(values))
 
 
-@figure_3.lines("network", "image", "label", *SIDES, tolerance=1e-4, bounds=SIDES)
+@figure_3.lines("network | image | label", *SIDES, tolerance=1e-4, bounds=SIDES)
 def images(rows: Rows) -> Lines:
     """Return the radii of each image in pixel units."""
     for row in rows:

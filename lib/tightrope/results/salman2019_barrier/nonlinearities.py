@@ -12,9 +12,9 @@ from tightrope.networks import FeedForward, MaxPool, ReLU
 from tightrope.networks.activations import named
 from tightrope.regions import Ball
 from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
-from tightrope.results.salman2019_barrier.common import PAPER
 from tightrope.verifiers.barrier import barrier
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from .common import PAPER
 
 figure_2 = Experiment(PAPER, "figure-2-nonlinearities")
 POOLS = ("max pooling", "average pooling")
@@ -22,7 +22,7 @@ FUNCTIONS = ("relu", "elu", "sigmoid", "tanh", "arctan", "step", *POOLS)
 
 
 @figure_2.cases
-def cases(lower: float, upper: float) -> list[dict]:
+def cases(lower: float, upper: float) -> Cases:
     """Return one case for each function on [lower, upper], the bounds of the preactivation.
 
     Pooling takes x in [lower, upper] and a second input in [lower / 2, upper / 2]; the picture shows its middle.
@@ -31,7 +31,7 @@ def cases(lower: float, upper: float) -> list[dict]:
 
 
 @figure_2.solve
-def check_envelopes(case: Mapping) -> dict:
+def check_envelopes(case: Case) -> dict:
     """Sample one function: whether a point lies outside, and how far the envelopes are from the sample's own hull."""
     curves = curves_of(case)
     x, z, below, above = (curves[name] for name in ("x", "value", "below", "above"))
@@ -83,7 +83,7 @@ def curves_of(row: Mapping) -> dict:
     return {"name": name, "x": x, "value": value, "below": below, "above": above, "cited": cited}
 
 
-@figure_2.lines("function", "l", "u", "no sample outside", "distance from the hull", "area", "area of eq. (5)")
+@figure_2.lines("function | l | u | no sample outside | distance from the hull | area | area of eq. (5)")
 def checks(rows: Rows) -> Lines:
     """Return soundness and tightness at sampled points."""
     for row in rows:

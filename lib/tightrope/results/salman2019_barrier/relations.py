@@ -19,10 +19,10 @@ from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.margins import proven_margins
 from tightrope.propagation.relations import deeppoly_margins, lagrangian_margins, wong_kolter_margins, zonotope_margins
 from tightrope.regions import Ball
-from tightrope.results.salman2019_barrier.common import PAPER, questions
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import box_case, first_images
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from .common import PAPER, questions
 
 figure_1 = Experiment(PAPER, "figure-1-relations")
 EQUAL, TIGHTER = "equal", "never looser"
@@ -79,7 +79,7 @@ RELATIONS = (
 
 
 @figure_1.cases
-def cases(network: str, images: int, epsilons: Sequence[float]) -> list[dict]:
+def cases(network: str, images: int, epsilons: Sequence[float]) -> Cases:
     """Return one case for each of the first test images and each radius in pixel units."""
     return [
         box_case(network, epsilon, "all nodes", {"steps": STEPS}, first=image, count=1)
@@ -89,7 +89,7 @@ def cases(network: str, images: int, epsilons: Sequence[float]) -> list[dict]:
 
 
 @figure_1.solve
-def margins_by_node(case: Mapping) -> dict:
+def margins_by_node(case: Case) -> dict:
     """Bound the margins of one image by every node."""
     (asked,) = questions(case)
     network, region, label = asked.network, asked.region, asked.label
@@ -112,7 +112,7 @@ def is_kept(rows: Rows, relation: Relation) -> bool:
     return violation(rows, relation) <= relation.tolerance
 
 
-@figure_1.lines("bound", "is", "than / to", "holds", "tolerance", "regions", "because")
+@figure_1.lines("bound | is | than / to | holds | tolerance | regions | because")
 def relations(rows: Rows) -> Lines:
     """Return each arrow, and whether it holds."""
     for r in RELATIONS:

@@ -14,12 +14,12 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.attacks import foolbox_pgd_each
-from tightrope.results.salman2019_barrier.common import PAPER, decided, from_the_first, percent, questions, title
-from tightrope.results.salman2019_barrier.semidefinite import table_1_semidefinite
 from tightrope.threads import one_torch_thread
 from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision
 from tightrope.workbench.cases import box_case, dataset, entry, groups
-from tightrope.workbench.experiment import Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from .common import PAPER, decided, from_the_first, percent, questions, title
+from .semidefinite import table_1_semidefinite
 
 up_to_lp_all = Experiment(PAPER, "table-1-lp-all")
 authors_pgd = Experiment(PAPER, "table-1-pgd")
@@ -31,13 +31,13 @@ LEAST = 1000  # images, the first ones, for which a line's gap is put beside the
 
 
 @up_to_lp_all.cases
-def cases_up_to_lp_all(lines: Sequence[Sequence], seed: int) -> Iterator[dict]:
+def cases_up_to_lp_all(lines: Sequence[Sequence], seed: int) -> Cases:
     """Yield one case for each line (a network and a radius) and group of all test images."""
     return _all_images(lines, "lp-all", {"seed": seed})
 
 
 @authors_pgd.cases
-def cases_of_pgd(lines: Sequence[Sequence]) -> Iterator[dict]:
+def cases_of_pgd(lines: Sequence[Sequence]) -> Cases:
     """Yield the same for the authors' attack."""
     return _all_images(lines, "pgd", {"steps": STEPS, "step": STEP})
 
@@ -49,7 +49,7 @@ def _all_images(lines: Sequence[Sequence], method: str, options: Mapping) -> Ite
 
 
 @table_1.cases
-def cases(lines: Sequence[Sequence], images: int, time_limit: float, subproblems: int, seed: int) -> Iterator[dict]:
+def cases(lines: Sequence[Sequence], images: int, time_limit: float, subproblems: int, seed: int) -> Cases:
     """Yield one case for each line and group of the first images, which branch and bound decides.
 
     A line is a network and a radius in pixel units; then, if wanted, its own `time_limit` and `images`. `time_limit` is
@@ -64,7 +64,7 @@ def cases(lines: Sequence[Sequence], images: int, time_limit: float, subproblems
 
 
 @authors_pgd.solve
-def attack_as_the_authors(case: Mapping) -> dict:
+def attack_as_the_authors(case: Case) -> dict:
     """Attack each image of a group with the authors' settings."""
     asked, step = questions(case), case["options"]["step"] / case["epsilon_pixel"]
     began = time.process_time()
@@ -77,7 +77,7 @@ def attack_as_the_authors(case: Mapping) -> dict:
 
 
 @up_to_lp_all.solve
-def verify_up_to_lp_all(case: Mapping) -> dict:
+def verify_up_to_lp_all(case: Case) -> dict:
     """Decide each image of a group as far as LP-ALL can."""
 
     def more(images: list[tuple[int, Decision]]) -> dict:
@@ -90,7 +90,7 @@ def verify_up_to_lp_all(case: Mapping) -> dict:
 
 
 @table_1.solve
-def verify_by_cascade(case: Mapping) -> dict:
+def verify_by_cascade(case: Case) -> dict:
     """Decide each image of a group by the whole cascade."""
 
     def more(images: list[tuple[int, Decision]]) -> dict:
@@ -197,7 +197,7 @@ METHODS = {
 TIMED = ("Foolbox", "targeted PGD", "LP-ALL, dual", "LP-ALL, HiGHS", "branch and bound")
 
 
-@table_1.lines("network", "epsilon", "images", *METHODS)
+@table_1.lines("network | epsilon | images", *METHODS)
 def methods(rows: Rows) -> Lines:
     """Return how many of the first images each method decided, the cheapest first."""
     for line in error_bounds(rows):
@@ -205,7 +205,7 @@ def methods(rows: Rows) -> Lines:
         yield title(line.network), line.epsilon_pixel, line.images, *counts
 
 
-@table_1.lines("network", "epsilon", "method", "images", "mean s", "largest s")
+@table_1.lines("network | epsilon | method | images | mean s | largest s")
 def seconds(rows: Rows) -> Lines:
     """Return mean and largest seconds of an image for each method that was asked, by network and radius."""
     for (network, epsilon), own in rows.where(result=table_1.name).by("network", "epsilon_pixel"):

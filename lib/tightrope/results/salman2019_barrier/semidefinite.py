@@ -6,24 +6,24 @@ ten images, a letter for each: what decided it, of LP-GREEDY, LP-ALL, attacks, o
 and bound on phases with that relaxation at its nodes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tightrope import figures
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
-from tightrope.results.salman2019_barrier.common import PAPER, decided, from_the_first, percent, questions, title
 from tightrope.threads import one_torch_thread
 from tightrope.verifiers.cascade import LP_ALL, By, Decision
 from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Experiment, Lines, Rows
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from .common import PAPER, decided, from_the_first, percent, questions, title
 
 table_1_semidefinite = Experiment(PAPER, "table-1-semidefinite", may_be_empty=True)
 GROUP = 10  # images of one row
 
 
 @table_1_semidefinite.cases
-def cases(beyond: Sequence[Sequence], seed: int) -> Iterator[dict]:
+def cases(beyond: Sequence[Sequence], seed: int) -> Cases:
     """Yield one case for each line [network, radius, time limit, images] and group of its first images.
 
     The limit is in processor seconds, of branch and bound for one label.
@@ -35,7 +35,7 @@ def cases(beyond: Sequence[Sequence], seed: int) -> Iterator[dict]:
 
 
 @table_1_semidefinite.solve
-def cross(case: Mapping) -> dict:
+def cross(case: Case) -> dict:
     """Decide each image of a group."""
 
     def more(images: list[tuple[int, Decision]]) -> dict:
@@ -54,7 +54,7 @@ def cross(case: Mapping) -> dict:
     return decided(case, more, semidefinite=True)
 
 
-def _certified_by_lp_last(case: Mapping, images: list[tuple[int, Decision]]) -> list[int]:
+def _certified_by_lp_last(case: Case, images: list[tuple[int, Decision]]) -> list[int]:
     """Return which of the images that LP-ALL certifies and LP-GREEDY does not LP-LAST certifies."""
     last = []
     with one_torch_thread():
@@ -111,7 +111,7 @@ def lines_of(rows: Rows) -> list[Line]:
 
 
 @table_1_semidefinite.lines(
-    "network", "epsilon", "images", "open after LP-ALL", "LP-GREEDY", "LP-LAST", *CERTIFIED, "attacked"
+    "network | epsilon | images | open after LP-ALL | LP-GREEDY | LP-LAST", *CERTIFIED, "attacked"
 )
 def crossed(rows: Rows) -> Lines:
     """Return the robust error that each relaxation proves, and that attacks show, in percent of the first images."""
@@ -120,7 +120,7 @@ def crossed(rows: Rows) -> Lines:
         yield title(line.network), line.epsilon_pixel, line.images, line.open, *errors
 
 
-@table_1_semidefinite.lines("network", "epsilon", "order 1", "1+cuts", "branch and bound on phases")
+@table_1_semidefinite.lines("network | epsilon | order 1 | 1+cuts | branch and bound on phases")
 def seconds(rows: Rows) -> Lines:
     """Return the mean processor seconds of an image that was asked, for each of Shor's relaxations."""
     for line in lines_of(rows):
