@@ -39,8 +39,9 @@ from tightrope.workbench.registry import Value, drawn_profile, named
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-#: What identifies a piece of work; such pieces, the lines of a table, our numbers by the id of a cell, one by one.
-Case = Mapping[str, Any]
+#: What identifies a piece of work, and the same with its outcome; then such pieces, the lines of a table, and our
+#: numbers by the id of a printed cell, one by one.
+Case = Row = Mapping[str, Any]
 Cases, Lines, Values = Iterable[Case], Iterable[Sequence[object]], Iterable[tuple[str, Value]]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tightrope import figures
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.verifiers.relu_lipschitz import METHODS
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Table, Value, Values
 from tightrope.workbench.rows import counted
 from .common import EPSILONS, PAPER, ball_case, bound_constant, draw_ratios, network_of, ratio_table, shown
 
@@ -89,7 +89,7 @@ def bounds(rows: Rows) -> Lines:
     return {METHODS[row["method"]].title: shown(row) for row in rows}.items()
 
 
-def law_of(row: Mapping) -> str:
+def law_of(row: Row) -> str:
     """Return how the points of a row are drawn."""
     return row["points"].get("law", "box")
 

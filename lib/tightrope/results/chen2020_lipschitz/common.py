@@ -14,7 +14,7 @@ from tightrope.networks.random import random_network
 from tightrope.outward import outward
 from tightrope.regions import Ball
 from tightrope.verifiers.relu_lipschitz import LIMITS, MEMORY, METHODS, ReluBound, lipschitz_bound
-from tightrope.workbench.experiment import Case, Experiment, Table
+from tightrope.workbench.experiment import Case, Experiment, Row, Table
 
 PAPER = "chen2020-lipschitz"
 #: The paper's input sets: all of R^n is replaced by a ball of radius 10 around 0. The centre of its local balls is not
@@ -98,7 +98,7 @@ def bound_and_report(case: Case) -> tuple[dict, ReluBound | None]:
     return outcome | {"seconds": round(seconds, 4), "cpu_seconds": round(cpu_seconds, 4)}, found
 
 
-def shown(row: Mapping | None) -> str | None:
+def shown(row: Row | None) -> str | None:
     """Return a cell of a table: the bound, or the verdict in its place; "(time)" marks one that was cut short."""
     if row is None or row["value"] is None:
         return row and row["verdict"]

@@ -10,7 +10,7 @@ from tightrope.errors import InputError
 from tightrope.networks.random import random_network
 from tightrope.outward import outward
 from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
-from tightrope.workbench.experiment import Cases, Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Cases, Experiment, Lines, Row, Rows, Table, Value, Values
 from tightrope.workbench.rows import counted
 from .common import PAPER, SETS, ball_case, bound_constant, shown
 
@@ -172,7 +172,7 @@ def panels(rows: Rows) -> list[dict]:
     return drawn
 
 
-def _panel(row: Mapping) -> str:
+def _panel(row: Row) -> str:
     if row["sparsity"] is None:
         return counted([len(row["sizes"]) - 1], "hidden layer")
     return f"({', '.join(map(str, row['sizes']))}), {row['set']}"

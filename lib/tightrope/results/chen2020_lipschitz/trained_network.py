@@ -1,12 +1,10 @@
 """Table 2: global and local bounds of one output of a trained network."""
 
-from collections.abc import Mapping
-
 from tightrope import figures
 from tightrope.outward import at_least, at_most
 from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value, Values
 from .common import PAPER, SETS, ball_case, bound_and_report, question, shown
 
 table_2 = Experiment(PAPER, "table-2-sdp-nn")
@@ -28,7 +26,7 @@ def cases(network: str, output: int, time_limit: float, samples: int) -> Cases:
 
 
 @table_2.states
-def constant(row: Mapping) -> Statement | None:
+def constant(row: Row) -> Statement | None:
     """Return the bound, from the side of its method."""
     if row["value"] is None:
         return None

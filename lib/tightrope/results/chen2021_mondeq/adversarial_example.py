@@ -1,14 +1,12 @@
 """Figure 2: an image and an adversarial image of it."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from tightrope import attacks, figures
 from tightrope.outward import at_least
 from tightrope.question import Question
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value
 from .common import PAPER, question
 
 figure_2 = Experiment(PAPER, "figure-2-adversarial-example")
@@ -53,7 +51,7 @@ def attack_image(case: Case) -> dict:
     }
 
 
-def images_of(row: Mapping) -> tuple[np.ndarray, np.ndarray | None]:
+def images_of(row: Row) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the pixels (p0,) of the original and of the adversarial image, None if no attack succeeded."""
     original, found = dataset(row["dataset"]).image(row["image"]), row["attack_pixels"]
     return original, None if found is None else np.array(found)

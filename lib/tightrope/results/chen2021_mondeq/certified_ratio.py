@@ -13,7 +13,7 @@ from tightrope.regions import Region
 from tightrope.verifiers import robustness
 from tightrope.workbench.cases import first_images
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Table, Value, Values
 from tightrope.workbench.published import find
 from tightrope.workbench.rows import percent
 from tightrope.workbench.statistics import binomial_interval
@@ -49,7 +49,7 @@ def cases(
 
 
 @table_2.states
-def all_labels(row: Mapping) -> Statement | None:
+def all_labels(row: Row) -> Statement | None:
     """Return that each other label stays below the image's own, where it is certified."""
     if row["robustness"] != "certified":
         return None

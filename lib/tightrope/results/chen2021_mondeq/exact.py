@@ -4,7 +4,6 @@ There is one row for each image and set that Table 2 leaves open; with these row
 """
 
 import time
-from collections.abc import Mapping
 from itertools import pairwise
 
 from tightrope import figures
@@ -14,7 +13,7 @@ from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.robustness import certify
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows
 from tightrope.workbench.rows import percent
 from .common import PAPER, by_ball, in_words, norm_text, question
 from .orders import open_cases
@@ -30,7 +29,7 @@ def cases(rows: Rows, seed: int) -> Cases:
 
 
 @table_2_exact.states
-def answer(row: Mapping) -> Statement | None:
+def answer(row: Row) -> Statement | None:
     """Return that the open labels stay below the image's own; or of one that is reached, that it is."""
     if row["verdict"] == Verdict.CERTIFIED.value:
         relation, labels = "<", [told["label"] for told in row["labels"]]

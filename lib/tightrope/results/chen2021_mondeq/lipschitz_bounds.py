@@ -16,7 +16,7 @@ from tightrope.verifiers import lipschitz, lipschitz_lower
 from tightrope.verifiers.report import Report
 from tightrope.workbench.cases import dataset, entry, first_images, network_sha256
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value, Values
 from tightrope.workbench.published import PROFILES
 from tightrope.workbench.records import case_key
 from tightrope.workbench.registry import profile_cases
@@ -69,7 +69,7 @@ def _case(network: str, norm: object, method: str, options: Mapping) -> dict:
 
 
 @table_3.states
-def constants(row: Mapping) -> Statement | None:
+def constants(row: Row) -> Statement | None:
     """Return the constant, or those of all pairs of labels, where they are proven by multipliers."""
     if row["method"] not in MODELS:
         return None

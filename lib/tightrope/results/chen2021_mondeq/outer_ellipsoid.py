@@ -1,7 +1,5 @@
 """Figure 1: the outer ellipsoid of an image's ball, seen on two labels, with sampled outputs and attacks."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from tightrope import attacks, figures
@@ -10,7 +8,7 @@ from tightrope.outward import at_least, at_most
 from tightrope.question import Question
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Table, Value, Values
 from .common import PAPER, is_published_network, mondeq, norm_text, question
 from .published_ellipsoids import outer_points, published_points, reach
 
@@ -72,7 +70,7 @@ def enclose_and_attack(case: Case) -> dict:
     }
 
 
-def margins_of(row: Mapping, name: str) -> np.ndarray:
+def margins_of(row: Row, name: str) -> np.ndarray:
     """Return F_other - F_label at points of one kind, (count,): negative on the robust side."""
     scores = np.array(row[name])
     return scores[:, 1] - scores[:, 0]
@@ -107,7 +105,7 @@ def authors_points(rows: Rows) -> Lines:
                 yield norm_text(row["norm"]), kind, len(found), *ends, beyond, inside
 
 
-def panel(row: Mapping) -> dict:
+def panel(row: Row) -> dict:
     """Return what is drawn of one norm: the ellipse and the points, each (count, 2)."""
     labels = row["label"], row["other"]
     return {

@@ -1,7 +1,7 @@
 """Tables 2 and 8 to 12: each network certified by the relaxation of its training; accuracy and attacks beside."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,7 +27,6 @@ PROPERTIES = {
     "deepz": ("high", "O(3^B M^(B+1))"),
     "crown": ("high", "O(3^B M^(B+1))"),
 }
-
 #: Test images that are publicly at hand where it is not all of them: 114 of CIFAR-10 exist only as JPEG.
 AT_HAND = {"cifar10": 9886}
 
@@ -58,7 +57,7 @@ def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int
 @table_2.solve
 def certify_by_own_relaxation(case: Case) -> dict:
     """Certify one group of images by the relaxation of its network's training; the row of a larger table if kept."""
-    outcome = kept_or_solved(case, table_7, *OWN_CERTIFICATES)
+    outcome = kept_or_solved(case, table_7, *OWN_CERTIFICATES.values())
     return {name: outcome[name] for name in ("correct", "certified")}
 
 
@@ -113,8 +112,7 @@ def certify_and_attack(case: Case) -> dict:
             part = [array[asked] for array in (x, lower, upper, labels)]
             broken[asked] = attacks.batched_pgd(found.network, *part, step=step, steps=100, seed=1)
     return {
-        "correct": outcome["correct"],
-        "certified": outcome["certified"],
+        **{name: outcome[name] for name in ("correct", "certified")},
         "standing": int((left & ~broken).sum()),
         "attacked": len(asked),
         "seconds": round(time.perf_counter() - start, 3),
@@ -132,31 +130,23 @@ def accuracies(rows: Rows) -> Table:
     return Table(head, lines, tolerance={"PGD %": one_image(rows)})
 
 
-def robustness_bars(
-    rows: Rows, title: str, printed: Callable[[Rows], Sequence[float | None]] = lambda own: (None, None)
-) -> figures.Drawing:
-    """Draw certified, undecided and attacked images of each network; `printed` are certified and not attacked, in %."""
-    bars = []
+def robustness_bars(rows: Rows, title: str) -> figures.Drawing:
+    """Draw certified, undecided and attacked images of each network, in the paper profile with the printed numbers."""
+    table, bars = OWN_CERTIFICATES.get(rows[0]["result"]), []
+    printed = table.printed if table is not None and rows[0]["profile"] == "paper" else {}
     for (network,), own in rows.by("network"):
         certified, unbroken, images = (own.total(name) for name in ("certified", "standing", "count"))
-        bars.append((label(network), certified, images - unbroken, images, *printed(own)))
+        ours = accuracy_cells(own, images, own[0]["epsilon_pixel"]) if printed else ()
+        known = {id.split("/")[-1]: printed.get(id) for id in ours}
+        counts = certified, images - unbroken, images
+        bars.append((label(network), *counts, known.get("certified"), known.get("pgd")))
     return figures.stacked_ratios(bars, title)
-
-
-def _printed(rows: Rows) -> list[float | None]:
-    """Return what is printed of a network, certified and not attacked in percent; None in other profiles."""
-    if rows[0]["profile"] != "paper":
-        return [None, None]
-    result = next(table for table in OWN_CERTIFICATES if table.name == rows[0]["result"])
-    ours = accuracy_cells(rows, rows.total("count"), rows[0]["epsilon_pixel"])
-    found = {id.split("/")[-1]: result.printed.get(id) for id in ours}
-    return [found.get("certified"), found.get("pgd")]
 
 
 @table_8.drawing(accuracies)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw certified, undecided and attacked images of each network."""
-    return robustness_bars(rows, "certified, undecided and attacked images", _printed)
+    return robustness_bars(rows, "certified, undecided and attacked images")
 
 
 @table_8.cells
@@ -174,4 +164,4 @@ table_9 = table_8.same("table-9-mnist-conv")
 table_10 = table_8.same("table-10-fashionmnist-fc")
 table_11 = table_8.same("table-11-fashionmnist-conv")
 table_12 = table_8.same("table-12-svhn-cifar10")
-OWN_CERTIFICATES = (table_8, table_9, table_10, table_11, table_12)
+OWN_CERTIFICATES = {table.name: table for table in (table_8, table_9, table_10, table_11, table_12)}

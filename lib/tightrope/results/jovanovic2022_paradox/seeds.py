@@ -101,12 +101,13 @@ def train_and_certify(case: Case) -> dict:
     }
 
 
-def percents_by_seed(rows: Rows, name: str) -> dict[tuple[str, str], list[float]]:
-    """Return (data set and architecture, method) -> percent of the test images for each seed."""
-    return {
-        (f"{data} {architecture}", TITLES[method]): [100 * row[name] / row["test_images"] for row in own]
-        for (data, architecture, method), own in rows.by("dataset", "architecture", "method")
-    }
+def percents_by_seed(rows: Rows, name: str) -> dict[str, dict[str, list[float]]]:
+    """Return data set and architecture -> method -> percent of the test images for each seed."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        network = found.setdefault(f"{row['dataset']} {row['architecture']}", {})
+        network.setdefault(TITLES[row["method"]], []).append(100 * row[name] / row["test_images"])
+    return found
 
 
 @table_13.table
@@ -124,10 +125,11 @@ def printed_spread(rows: Rows) -> Table:
 def _spread(rows: Rows) -> Table:
     """Return certified images in percent: best seed beside mean, deviation, worst seed; and the mean accuracy."""
     correct, lines = percents_by_seed(rows, "correct"), []
-    for key, shares in percents_by_seed(rows, "certified").items():
-        deviation = round(float(np.std(shares, ddof=1)), 2) if len(shares) > 1 else None
-        ends = round(max(shares), 1), round(float(np.mean(shares)), 1), deviation, round(min(shares), 1)
-        lines.append((*key, len(shares), round(float(np.mean(correct[key])), 1), *ends))
+    for network, by_method in percents_by_seed(rows, "certified").items():
+        for method, shares in by_method.items():
+            deviation = round(float(np.std(shares, ddof=1)), 2) if len(shares) > 1 else None
+            ends = round(max(shares), 1), round(float(np.mean(shares)), 1), deviation, round(min(shares), 1)
+            lines.append((network, method, len(shares), round(float(np.mean(correct[network][method])), 1), *ends))
     certified = ("certified %: best seed", "mean %", "deviation %", "worst seed %")
     return Table(("network", "trained with", "seeds", "accuracy %", *certified), lines)
 
@@ -135,18 +137,14 @@ def _spread(rows: Rows) -> Table:
 @table_13.table
 def order(rows: Rows) -> dict[str, list[str]]:
     """Return network -> trainings from the highest mean of certified images to the lowest, at our sizes."""
-    means: dict[str, list] = {}
-    for (network, method), shares in percents_by_seed(rows.where(result=training_spread.name), "certified").items():
-        means.setdefault(network, []).append((-float(np.mean(shares)), method))
-    return {network: [method for _, method in sorted(part)] for network, part in means.items()}
+    found = percents_by_seed(rows.where(result=training_spread.name), "certified")
+    return {name: sorted(part, key=lambda method: (-np.mean(part[method]), method)) for name, part in found.items()}
 
 
 @table_13.drawing(spread)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw one point for each seed, at our sizes."""
-    panels: dict[str, dict] = {}
-    for (network, method), shares in percents_by_seed(rows.where(result=training_spread.name), "certified").items():
-        panels.setdefault(network, {})[method] = shares
+    panels = percents_by_seed(rows.where(result=training_spread.name), "certified")
     return figures.spreads(panels, "certified test images, %", "certified images of each seed")
 
 

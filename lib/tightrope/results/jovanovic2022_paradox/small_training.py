@@ -1,7 +1,7 @@
 """Table 14: a small network trained with seven relaxations, two of them linear programs."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 
@@ -127,16 +127,12 @@ def scores(rows: Rows) -> Lines:
         yield scaling, TITLES[method], len(own), *found
 
 
-def _after_ramp_up(row: Mapping) -> int:
-    return row["warm_up"] + row["ramp_up"]
-
-
 @table_14.lines("components | relaxation | loss after the ramp-up | last loss")
 def final_losses(rows: Rows) -> Lines:
     """Return the first seed's training loss: after the ramp-up, and at the end, from the lowest to the highest."""
     lines = []
     for (scaling, method), (row, *_) in rows.by("scaling", "method"):
-        ends = (round(row["losses"][at], 4) for at in (_after_ramp_up(row), -1))
+        ends = (round(row["losses"][at], 4) for at in (row["warm_up"] + row["ramp_up"], -1))
         lines.append((scaling, TITLES[method], *ends))
     return sorted(lines, key=lambda line: (line[0], line[-1]))
 
@@ -144,9 +140,10 @@ def final_losses(rows: Rows) -> Lines:
 @table_14.drawing(scores)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the certified images of each seed by relaxation, a panel for each scaling."""
-    panels: dict[str, dict] = {}
-    for (scaling, method), own in rows.by("scaling", "method"):
-        panels.setdefault(f"{scaling} components", {})[TITLES[method]] = percents(own, "certified")
+    panels = {
+        f"{scaling} components": {TITLES[method]: percents(own, "certified") for method, own in part.items()}
+        for scaling, part in rows.nested("scaling", "method").items()
+    }
     return figures.spreads(panels, "certified training images, %", "certified images of each seed")
 
 
@@ -154,7 +151,7 @@ def draw_losses(rows: Rows) -> figures.Drawing:
     """Draw the loss after the ramp-up, of the first seed, a panel for each scaling."""
     panels: dict[str, dict] = {}
     for (scaling, method), (row, *_) in rows.by("scaling", "method"):
-        after = _after_ramp_up(row)
+        after = row["warm_up"] + row["ramp_up"]
         curve = list(range(after, row["epochs"])), row["losses"][after:]
         panels.setdefault(f"{scaling} components", {})[TITLES[method]] = curve
     return figures.curves(panels, ("epoch", "training loss after the ramp-up"), "training loss")
@@ -175,7 +172,5 @@ def cells(rows: Rows) -> Values:
                     note = f"mean of {len(plain)} seeds, from {min(plain):.2f} to {max(plain):.2f}"
                 named = zip(SCALINGS[1:], others, strict=True)
                 note += "".join(f"; {np.mean(found):.2f} {scaling}" for scaling, found in named if found)
-                yield (
-                    f"table-14/{method.replace('_ibp', '-ibp-r')}/{cell}",
-                    Value(round(float(np.mean(plain)), 2), note),
-                )
+                word, mean = method.replace("_ibp", "-ibp-r"), round(float(np.mean(plain)), 2)
+                yield f"table-14/{word}/{cell}", Value(mean, note)

@@ -163,10 +163,8 @@ def cr_curve(rows: Rows) -> tuple[list[float], list[float]]:
 
 def curves_of(rows: Rows) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
     """Return network -> relaxation as the paper names it -> its curve."""
-    return {
-        network: {TITLES[method]: cr_curve(part) for (method,), part in own.by("method")}
-        for (network,), own in rows.by("network")
-    }
+    groups = rows.nested("network", "method").items()
+    return {network: {TITLES[method]: cr_curve(part) for method, part in own.items()} for network, own in groups}
 
 
 @table_4.table

@@ -1,7 +1,7 @@
 """Figure 3: the gap between the radius that an attack needs and those that LP-GREEDY, LP-LAST, LP-ALL certify."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -14,7 +14,7 @@ from tightrope.regions import Ball
 from tightrope.threads import one_torch_thread
 from tightrope.verifiers.distortion import attacked_distortion, bisect, certified_distortion
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value, Values
 from tightrope.workbench.statistics import bootstrap_interval
 from .common import PAPER, title
 from .robust_error import STEP, STEPS
@@ -105,7 +105,7 @@ def authors_distortion(question: Question, step: float) -> float:
         return np.inf if survives(ball.radius) else bisect(survives, 0.0, ball.radius, PGD_WIDTH).upper
 
 
-def gap(row: Mapping, method: str) -> float:
+def gap(row: Row, method: str) -> float:
     """Return 100 (1 - certified radius / radius of PGD) of an image, the paper's percentage gap.
 
     Where PGD's radius is 1.5 times the certified one it is 33.3 %; where 40 steps of 0.01 reach no other label, 100 %.
@@ -135,7 +135,7 @@ RADII = {**{method: method.upper() for method in METHODS}, "pgd": "PGD", "aimed"
 SIDES = {title: "lower" if name in METHODS else "upper" for name, title in RADII.items()}
 
 
-def radius(row: Mapping, name: str) -> float | None:
+def radius(row: Row, name: str) -> float | None:
     """Return one of an image's radii in pixel units, or None."""
     return row[name] if name in row else row["radii"].get(name, [None])[0]
 

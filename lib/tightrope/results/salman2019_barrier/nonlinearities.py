@@ -3,8 +3,6 @@
 Beside it theorems 4.1 and 4.2, which are about these relaxations in a whole network, in numbers.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from tightrope import figures
@@ -13,7 +11,7 @@ from tightrope.networks.activations import named
 from tightrope.regions import Ball
 from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
 from tightrope.verifiers.barrier import barrier
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Table, Value, Values
 from .common import PAPER
 
 figure_2 = Experiment(PAPER, "figure-2-nonlinearities")
@@ -64,7 +62,7 @@ def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
 
 
-def curves_of(row: Mapping) -> dict:
+def curves_of(row: Row) -> dict:
     """Return the curves of one function; of pooling, along x with the second input in its middle."""
     name, lower, upper = row["function"], row["lower"], row["upper"]
     x = np.unique(np.r_[np.linspace(lower, upper, 801), 0.0 if lower < 0 < upper else lower])
