@@ -119,13 +119,7 @@ def _inside(inner: Mapping, outer: Mapping) -> bool:
     "Foolbox alone % | undecided | failed",
 )
 def ratios(rows: Rows) -> Lines:
-    """Return ratios in percent with exact 95 % intervals.
-
-    Raises
-    ------
-    CertificateError
-        A set was certified for an image that has an attack inside it.
-    """
+    """Return ratios in percent with exact 95 % intervals; refuse a set that is certified and has an attack inside."""
     wrong = sorted({str(row["image"]) for row, _ in contradictions(rows)})
     if wrong:
         raise CertificateError(f"certified and attacked on the same set: images {', '.join(wrong)}")

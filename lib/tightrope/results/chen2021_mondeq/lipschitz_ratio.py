@@ -34,11 +34,8 @@ def certify_by_constants(case: Case) -> dict:
 def certified_counts(case: Case, constants: Rows) -> dict:
     """Return how many images are certified by three criteria.
 
-    Returns
-    -------
-    dict
-        `printed_criterion`: by 2 radius L < tau with the proven constant; `pairwise`: by radius L_yk < F_y - F_k for
-        every k; `product`: by the first criterion with the closed form of Pabbaraju, Winston and Kolter.
+    `printed_criterion` is 2 radius L < tau with the proven constant, `pairwise` radius L_yk < F_y - F_k for every k,
+    `product` the first criterion with the closed form of Pabbaraju, Winston and Kolter.
     """
     network, data, images = mondeq(case["network"]), dataset(case["dataset"]), case["images"]
     x, labels = data.normalisation.to_input(data.images[:images]), data.labels[:images]

@@ -18,8 +18,8 @@ from tightrope.training.programs import PROGRAMS
 from tightrope.training.tightness import TABLE_3 as TRAINED_HERE
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset, entry
-from tightrope.workbench.experiment import Case, Experiment, Rows
-from tightrope.workbench.records import Store, case_key
+from tightrope.workbench.experiment import Case, Rows
+from tightrope.workbench.records import case_key
 from tightrope.workbench.rows import counted
 
 PAPER = "jovanovic2022-paradox"
@@ -90,7 +90,7 @@ def trained_here(letter: str, images: int) -> str:
     return f"another network of the same kind, trained here for {epochs}; first {images} images"
 
 
-def size_and_epochs(rows: Rows) -> str:
+def size_here(rows: Rows) -> str:
     """Return how much the rows are about, and for how many epochs their networks were trained here."""
     known = [TRAINED_HERE[letter] for network in rows.different("network") if (letter := letter_of(network))]
     if not known:
@@ -136,20 +136,6 @@ def certified_boxes(
             certified[n] = (np.delete(bounds.margins, labels[n]) < 0).all()
             programs += bounds.programs
     return certified, programs
-
-
-def kept_or_solved(case: Case, *others: Experiment) -> dict:
-    """Return the outcome of a case that is also one of other kinds of row: the first of these rows that is kept here.
-
-    A worker on another machine has no rows, and solves it as the first kind.
-    """
-    with Store() as store:
-        for other in others:
-            store.import_csv(other.name, case["profile"], PAPER)
-            if (row := store.get({**case, "result": other.name})) is not None:
-                known = {*case, "versions", "created", "key"}
-                return {name: value for name, value in row.items() if name not in known}
-    return dict(others[0].solver({**case, "result": others[0].name}))
 
 
 def broken(x: Sequence[float], y: Sequence[float], jumps: Sequence[Sequence[float]]) -> tuple[list, list]:

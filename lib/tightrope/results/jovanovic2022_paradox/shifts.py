@@ -11,10 +11,10 @@ from tightrope.propagation.continuity import output_gradient, shifted_lower_boun
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
-from .common import CERTIFIERS, OWN, PAPER, TITLES, broken, label, parts, questions, size_and_epochs
+from .common import CERTIFIERS, OWN, PAPER, TITLES, broken, label, parts, questions, size_here
 
 figure_4 = Experiment(PAPER, "figure-4-shifted-bias")
-figure_4.sized(size_and_epochs)
+figure_4.sized(size_here)
 
 
 @figure_4.cases

@@ -11,20 +11,9 @@ from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.training.programs import PROGRAMS
 from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values, kept_or_solved
 from tightrope.workbench.parameters import rows_of
-from .common import (
-    CERTIFIERS,
-    PAPER,
-    TITLES,
-    certified_boxes,
-    kept_or_solved,
-    label,
-    letter_of,
-    questions,
-    size_and_epochs,
-    trained_here,
-)
+from .common import CERTIFIERS, PAPER, TITLES, certified_boxes, label, letter_of, questions, size_here, trained_here
 from .cross_certification import short_search
 
 CURVES = (*CERTIFIERS, "crown_0")
@@ -38,7 +27,7 @@ IMPLIED = {"hbox": ("box",), "parallelogram": ("hbox",), "triangle": ("box", "de
 #: At about so many radii the images are searched for adversarial points.
 SEARCHED_RADII = 10
 table_4 = Experiment(PAPER, "table-4-cr-auc")
-table_4.sized(size_and_epochs)
+table_4.sized(size_here)
 
 
 @table_4.cases

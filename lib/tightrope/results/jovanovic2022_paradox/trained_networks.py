@@ -7,10 +7,10 @@ from tightrope.workbench.cases import box_case, groups
 from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
 from tightrope.workbench.parameters import rows_of
 from .accuracy import certify_and_attack, robustness_bars
-from .common import PAPER, TRAINED_HERE, label, letter_of, one_image, questions, share, size_and_epochs, trained_here
+from .common import PAPER, TRAINED_HERE, label, letter_of, one_image, questions, share, size_here, trained_here
 
 table_3 = Experiment(PAPER, "table-3-tightness-experiments")
-table_3.sized(size_and_epochs)
+table_3.sized(size_here)
 
 
 @table_3.cases
