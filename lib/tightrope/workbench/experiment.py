@@ -39,10 +39,11 @@ from tightrope.workbench.registry import Value, drawn_profile, named
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-#: What identifies a piece of work, and the same with its outcome; then such pieces, the lines of a table, and our
-#: numbers by the id of a printed cell, one by one.
-Case = Row = Mapping[str, Any]
-Cases, Lines, Values = Iterable[Case], Iterable[Sequence[object]], Iterable[tuple[str, Value]]
+Case = Mapping[str, Any]  # what identifies a piece of work
+Row = Mapping[str, Any]  # the same with its outcome
+Cases = Iterable[Case]
+Lines = Iterable[Sequence[object]]  # of a table
+Values = Iterable[tuple[str, Value]]  # our numbers by the id of a printed cell
 
 
 class Experiment:
