@@ -44,6 +44,9 @@ Row = Mapping[str, Any]  # the same with its outcome
 Cases = Iterable[Case]
 Lines = Iterable[Sequence[object]]  # of a table
 Values = Iterable[tuple[str, Value]]  # our numbers by the id of a printed cell
+Names = Sequence[str]  # and other parameters of notebooks
+Numbers = Sequence[int]
+Radii = Sequence[float]
 
 
 class Experiment:
@@ -235,6 +238,19 @@ class Experiment:
         with Store() as store:
             return Rows(store.rows(self.name, profile, self.paper)).where(**equal)
 
+    def kept_or_solved(self, case: Case, *others: "Experiment") -> dict:
+        """Return the outcome of a case that is also one of this kind, or of others: of the first row that is kept here.
+
+        A worker on another machine has no rows, and solves it as one of this kind.
+        """
+        with Store() as store:
+            for kind in (self, *others):
+                store.import_csv(kind.name, case["profile"], kind.paper)
+                if (row := store.get({**case, "result": kind.name})) is not None:
+                    known = {*case, "versions", "created", "key"}
+                    return {name: value for name, value in row.items() if name not in known}
+        return dict(self.solver({**case, "result": self.name}))
+
     def at_paper_size(self) -> AtPaperSize:
         """Return the drawings and the printed numbers beside ours from the kept rows of the paper profile; no solve."""
         return at_paper_size(find(f"{self.paper}/{self.name}"))
@@ -271,20 +287,6 @@ class Experiment:
             if profile in KEPT_PROFILES:  # the CSV that is committed
                 store.export_csv(self.paper, self.name, profile)
         return rows
-
-
-def kept_or_solved(case: Case, *others: Experiment) -> dict:
-    """Return the outcome of a case that is also one of other kinds of row: the first of these rows that is kept here.
-
-    A worker on another machine has no rows, and solves it as the first kind.
-    """
-    with Store() as store:
-        for other in others:
-            store.import_csv(other.name, case["profile"], other.paper)
-            if (row := store.get({**case, "result": other.name})) is not None:
-                known = {*case, "versions", "created", "key"}
-                return {name: value for name, value in row.items() if name not in known}
-    return dict(others[0].solver({**case, "result": others[0].name}))
 
 
 def _says_nothing(row: Mapping) -> None:

@@ -1,7 +1,7 @@
 """Table 3: random points that a local Lipschitz constant certifies, for a binary classifier of two spheres."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from tightrope import figures
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.verifiers.relu_lipschitz import METHODS
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Row, Rows, Table, Value, Values
 from tightrope.workbench.rows import counted
 from .common import EPSILONS, PAPER, ball_case, bound_constant, draw_ratios, network_of, ratio_table, shown
 
@@ -25,9 +25,7 @@ AT_ONCE = 50_000  # points in memory
 
 
 @table_3.cases
-def cases(
-    network: str, points: int, laws: Sequence[str], radius: float, box: float, time_limit: float, seed: int
-) -> Cases:
+def cases(network: str, points: int, laws: Names, radius: float, box: float, time_limit: float, seed: int) -> Cases:
     """Return one case for each law and method: its constant on the ball of `radius` around 0, and the points.
 
     Points are drawn by one of :data:`LAWS`. One of the box |x| <= `box` is certified at epsilon if |F(x)| > epsilon L,

@@ -1,6 +1,5 @@
 """Table 4: Lipschitz constants of the differences of all pairs of labels, and images that they certify."""
 
-from collections.abc import Sequence
 from itertools import combinations, product
 
 import numpy as np
@@ -9,7 +8,7 @@ from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.verifiers.relu_lipschitz import METHODS
 from tightrope.workbench.cases import dataset, entry, first_images
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Rows, Table, Value, Values
 from tightrope.workbench.registry import drawn_profile
 from tightrope.workbench.rows import counted
 from .common import EPSILONS, PAPER, ball_case, bound_constant, draw_ratios, network_of, ratio_table
@@ -24,7 +23,7 @@ BALLS = {"paper": (0.0, 2.0), "images": (0.5, 0.6)}
 
 
 @table_4.cases
-def cases(network: str, images: int, methods: Sequence[str], balls: Sequence[str], time_limit: float) -> Cases:
+def cases(network: str, images: int, methods: Names, balls: Names, time_limit: float) -> Cases:
     """Yield one case for each method ("qcqp" gives grad-cert), ball and pair of labels.
 
     `images` is what the ratios will be of: a number that the data set does not have is refused before any constant.

@@ -10,7 +10,7 @@ from tightrope.errors import InputError
 from tightrope.networks.random import random_network
 from tightrope.outward import outward
 from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
-from tightrope.workbench.experiment import Cases, Experiment, Lines, Row, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Cases, Experiment, Lines, Names, Numbers, Row, Rows, Table, Value, Values
 from tightrope.workbench.rows import counted
 from .common import PAPER, SETS, ball_case, bound_constant, shown
 
@@ -43,7 +43,7 @@ Sizes = Sequence[Sequence[int]]  # inputs and hidden layers of each network; one
 
 
 @table_1.cases
-def table_1_cases(sizes: Sizes, sparsities: Sequence[int], draws: int, time_limit: float, samples: int) -> Cases:
+def table_1_cases(sizes: Sizes, sparsities: Numbers, draws: int, time_limit: float, samples: int) -> Cases:
     """Return one case for each network and method, globally."""
     return _cases(product(sizes, sparsities), draws, USED, time_limit, samples)
 
@@ -54,7 +54,7 @@ def _cases(
     used: Mapping[int, Sequence[str]],
     time_limit: float,
     samples: int,
-    sets: Sequence[str] = ("global",),
+    sets: Names = ("global",),
 ) -> Cases:
     """Return one case for each draw, (sizes, sparsity), set, and method used for that number of hidden layers."""
     cases = []
@@ -190,9 +190,9 @@ figure_1, poster = table_1.same("figure-1-sparsity-sweep"), table_1.same("poster
 @figure_1.cases
 def figure_1_cases(
     width: int,
-    sparsities: Sequence[int],
+    sparsities: Numbers,
     draws: int,
-    methods: Sequence[str],
+    methods: Names,
     lipopt_3_draws: int | None,
     lipopt_4_draws: int | None,
     time_limit: float,

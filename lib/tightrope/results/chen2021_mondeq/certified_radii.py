@@ -5,7 +5,6 @@ what order 1 certifies, "1+bounds" and "1+cuts" certify too, and where an attack
 """
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.question import Limits, Verdict
 from tightrope.verifiers.robustness import certify
 from tightrope.workbench.cases import first_images
-from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Radii, Rows, Table
 from tightrope.workbench.rows import percent
 from .common import PAPER, SETS, balls, cases_around, question
 
@@ -24,7 +23,7 @@ SECONDS = 60.0  # of the tree of one label, processor time
 
 
 @table_2_radii.cases
-def cases(network: str, curve_images: int, curve_epsilons: Sequence[float], seed: int) -> Cases:
+def cases(network: str, curve_images: int, curve_epsilons: Radii, seed: int) -> Cases:
     """Return one case for each image, radius and set."""
     images, options = first_images(network, curve_images), {"seed": seed, "time_limit": SECONDS}
     return cases_around(network, images, balls((), curve_epsilons), ["exact"], options)

@@ -1,7 +1,7 @@
 """Table 2: certified images by the Robustness Model, and the images that attacks leave."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tightrope.regions import Region
 from tightrope.verifiers import robustness
 from tightrope.workbench.cases import first_images
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Row, Rows, Table, Value, Values
 from tightrope.workbench.published import find
 from tightrope.workbench.rows import percent
 from tightrope.workbench.statistics import binomial_interval
@@ -35,9 +35,7 @@ TOLD = ("label", "verdict", "bound", "attack_margin", "method", "solver")  # of 
 
 
 @table_2.cases
-def cases(
-    network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float], method: str, seed: int
-) -> Cases:
+def cases(network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii, method: str, seed: int) -> Cases:
     """Return one case for each image, norm, radius and set.
 
     `method` is one of `tightrope.verifiers.robustness.methods()`, `seed` that of the attacks.
@@ -174,9 +172,7 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @table_2.cells
-def cells(
-    rows: Rows, profile: str, network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]
-) -> Values:
+def cells(rows: Rows, profile: str, network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii) -> Values:
     """Yield our numbers for the printed cells, of the balls for which every image is solved."""
     counts = table_2_lipschitz.kept(profile, network=network, images=images)
     yield from lipschitz_ratio.cells(counts, global_constants.kept(profile, network=network))

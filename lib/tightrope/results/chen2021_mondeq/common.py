@@ -7,7 +7,7 @@ from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.regions import Ball, pixel_ball
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Case, Cases, Rows
+from tightrope.workbench.experiment import Case, Cases, Radii, Rows
 
 PAPER = "chen2021-mondeq"
 BALL = ("norm", "epsilon_pixel", "clip")
@@ -28,7 +28,7 @@ def mondeq(name: str) -> MonDEQ:
 
 
 def balls(
-    epsilons_l2: Sequence[float], epsilons_linf: Sequence[float], clips: Sequence[bool] = (False, True)
+    epsilons_l2: Radii, epsilons_linf: Radii, clips: Sequence[bool] = (False, True)
 ) -> list[tuple[object, float, bool]]:
     """Return norm, radius and whether the ball is cut to the pixel range, for those of Table 2."""
     radii = [*product([2], epsilons_l2), *product(["inf"], epsilons_linf)]

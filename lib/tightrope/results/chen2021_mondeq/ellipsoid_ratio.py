@@ -11,7 +11,7 @@ import numpy as np
 from tightrope.networks import MonDEQ
 from tightrope.verifiers.ellipsoid import Ellipsoid, margins_of, outer_ellipsoid
 from tightrope.workbench.cases import first_images
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Rows, Value, Values
 from tightrope.workbench.rows import percent
 from .common import PAPER, ball_name, balls, by_ball, cases_around, in_words, is_published_network, question
 from .published_ellipsoids import outer_points, published_ellipsoid, reach
@@ -23,12 +23,7 @@ ORDERS = {"ellipsoid": "1", "ellipsoid-1+cuts": "1+cuts"}  # as a row names it, 
 
 @table_2_ellipsoids.cases
 def cases(
-    network: str,
-    images: int,
-    epsilons_l2: Sequence[float],
-    epsilons_linf: Sequence[float],
-    ellipsoids_clipped: Sequence[float],
-    seed: int,
+    network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii, ellipsoids_clipped: Radii, seed: int
 ) -> Cases:
     """Return one case for each image, norm, radius, set and order.
 

@@ -15,7 +15,7 @@ from tightrope.verifiers.robustness import certify
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows
 from tightrope.workbench.rows import percent
-from .common import PAPER, by_ball, in_words, norm_text, question
+from .common import BALL, PAPER, by_ball, in_words, norm_text, question
 from .orders import open_cases
 
 table_2_exact = Experiment(PAPER, "table-2-exact", made_of="table-2-certified-ratio", may_be_empty=True)
@@ -86,7 +86,7 @@ def answers(decisions: Rows, rows: Rows) -> list[tuple[tuple, dict[str, int]]]:
     """Return for each ball how many images are certified by the relaxation, certified exactly, falsified, undecided."""
     found = []
     for ball, own in by_ball(decisions):
-        exact = {row["image"]: row["verdict"] for b, part in by_ball(rows) if b == ball for row in part}
+        exact = {row["image"]: row["verdict"] for row in rows.where(**dict(zip(BALL, ball, strict=True)))}
         count = dict.fromkeys(("relaxation", "exact", "falsified", "undecided"), 0)
         for row in own:
             if row["robustness"] == "certified":

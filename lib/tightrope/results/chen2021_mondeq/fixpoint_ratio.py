@@ -6,7 +6,6 @@ approach of CRAFT (PLDI 2023), whose Table prints 30 of the first 100 MNIST imag
 """
 
 import time
-from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.question import Verdict
 from tightrope.workbench.cases import first_images
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Rows
 from .common import PAPER, balls, by_ball, cases_around, in_words, question
 
 table_2_fixpoints = Experiment(PAPER, "table-2-fixpoints")
@@ -22,7 +21,7 @@ METHODS = ("interval", "zonotope")
 
 
 @table_2_fixpoints.cases
-def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> Cases:
+def cases(network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii) -> Cases:
     """Return one case for each image, norm, radius, set and abstraction."""
     return cases_around(network, first_images(network, images), balls(epsilons_l2, epsilons_linf), METHODS, {})
 

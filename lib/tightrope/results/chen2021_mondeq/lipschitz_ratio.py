@@ -9,7 +9,7 @@ import numpy as np
 
 from tightrope.verifiers import lipschitz
 from tightrope.workbench.cases import ball_case, dataset, first_images
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Rows, Value, Values
 from tightrope.workbench.rows import percent
 from .common import PAPER, ball_name, balls, by_ball, mondeq, norm_text
 from .lipschitz_bounds import NORMS, global_constants
@@ -18,7 +18,7 @@ table_2_lipschitz = Experiment(PAPER, "table-2-lipschitz")
 
 
 @table_2_lipschitz.cases
-def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> Cases:
+def cases(network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii) -> Cases:
     """Yield one case for each norm and radius."""
     count = len(first_images(network, images))
     for ball in balls(epsilons_l2, epsilons_linf, [False]):

@@ -1,7 +1,6 @@
 """Tables 2 and 8 to 12: each network certified by the relaxation of its training; accuracy and attacks beside."""
 
 import time
-from collections.abc import Sequence
 from math import log
 
 import numpy as np
@@ -14,7 +13,7 @@ from tightrope.propagation.lines import RELAXATIONS
 from tightrope.propagation.sensitivity import shared_degree
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values, kept_or_solved
+from tightrope.workbench.experiment import Case, Cases, Experiment, Names, Rows, Table, Value, Values
 from .common import CERTIFIERS, OWN, PAPER, TITLES, TRAININGS, label, letter_of, one_image, parts, questions, share
 from .cross_certification import certify_group, standing, table_7
 from .degrees import sensitivity_degrees
@@ -52,7 +51,7 @@ def training_of(network: str) -> str:
 
 @table_8.cases
 @table_2.cases
-def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> Cases:
+def cases(networks: Names, images: int, epsilon_pixel: float, group: int) -> Cases:
     """Yield one case for each network and group of the first test images."""
     for network in networks:
         for part in groups(network, images, group):
@@ -62,7 +61,7 @@ def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int
 @table_2.solve
 def certify_by_own_relaxation(case: Case) -> dict:
     """Certify one group of images by the relaxation of its network's training; the row of a larger table if kept."""
-    outcome = kept_or_solved(case, table_7, *OWN_CERTIFICATES.values())
+    outcome = table_7.kept_or_solved(case, *OWN_CERTIFICATES.values())
     return {name: outcome[name] for name in ("correct", "certified")}
 
 

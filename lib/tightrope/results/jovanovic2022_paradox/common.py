@@ -46,12 +46,9 @@ def parts(network: str) -> tuple[str, str]:
     (('cifar10-conv-plus', 'crown-ibp-r'), ('fc', 'natural'))
     """
     name = network.split("/")[-1]
-    known = [training for training in TRAININGS if name.endswith(f"-{training}")]
-    if known:
-        training = max(known, key=len)
-        return name[: -len(training) - 1], training
-    kind, _, training = name.partition("-")
-    return kind, training
+    known = (training for training in TRAININGS if name.endswith(f"-{training}"))
+    training = max(known, key=len, default=name.partition("-")[2])
+    return name.removesuffix(f"-{training}"), training
 
 
 def letter_of(network: str) -> str | None:

@@ -5,7 +5,6 @@ are those with an adversarial point, found by a short search, which no sound rel
 """
 
 import time
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -16,7 +15,7 @@ from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Rows, Table, Value, Values
 from .common import CERTIFIERS, OWN, PAPER, TITLES, label, parts, questions, share
 
 table_7 = Experiment(PAPER, "table-7-cross-certification")
@@ -25,7 +24,7 @@ SEARCH_STEPS, SEARCH_LENGTH = 10, 0.2
 
 
 @table_7.cases
-def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> Cases:
+def cases(networks: Names, images: int, epsilon_pixel: float, group: int) -> Cases:
     """Yield one case for each network, group of the first test images and relaxation."""
     for network in networks:
         for part, method in product(groups(network, images, group), CERTIFIERS):

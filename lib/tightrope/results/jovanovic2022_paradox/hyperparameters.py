@@ -1,10 +1,10 @@
 """Table 6 (and Appendix G for the other data sets): the printed hyperparameters, as the training here takes them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tightrope.errors import UnknownNameError
 from tightrope.training.printed import CONFIGURATIONS, configuration
-from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Names, Radii, Rows, Table, Value, Values
 from .common import PAPER, TRAININGS
 
 table_6 = Experiment(PAPER, "table-6-hyperparameters")
@@ -23,7 +23,7 @@ WORDS = {"learning_rates": ("steps", "steps"), "elision": ("elision", "yes")}
 
 
 @table_6.cases
-def cases(datasets: Sequence[str], epsilons: Sequence[float]) -> Cases:
+def cases(datasets: Names, epsilons: Radii) -> Cases:
     """Return one case for each network of the paper that is certified at one of these radii, in pixel units."""
     for data in datasets:
         if data not in CONFIGURATIONS:

@@ -1,9 +1,9 @@
 """Table 1: the paradox itself, tightness on one network beside the certified images after training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tightrope import figures
-from tightrope.workbench.experiment import Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Lines, Names, Numbers, Rows, Value, Values
 from tightrope.workbench.published import find
 from .accuracy import cases as own_certificates
 from .accuracy import table_2, training_of
@@ -15,7 +15,7 @@ GROUP = 500  # images in one row of Table 2
 
 
 @table_2.part
-def training_scores(trained: Sequence[str], certified_images: int, epsilon_pixel: float) -> Iterator[dict]:
+def training_scores(trained: Names, certified_images: int, epsilon_pixel: float) -> Iterator[dict]:
     """Return the cases of Table 2 whose certified images are the training scores."""
     return own_certificates(trained, certified_images, epsilon_pixel, GROUP)
 
@@ -46,9 +46,7 @@ def draw(rows: Rows, scores: Rows) -> figures.Drawing:
 
 
 @table_1.cells
-def cells(
-    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], trained: Sequence[str], certified_images: int
-) -> Values:
+def cells(rows: Rows, networks: Names, image_counts: Numbers, trained: Names, certified_images: int) -> Values:
     """Yield `table-1/crown-ibp-r/tightness` and so on, and the scores, from the rows of Table 2."""
     for method, _, value in values_of_areas(rows, networks, image_counts):
         yield f"table-1/{method.replace('-ibp', '-ibp-r')}/tightness", value

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tightrope import zoo
 from tightrope.training import ARCHITECTURES, Architecture
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Rows, Value, Values
 from tightrope.workbench.parameters import rows_of
 from .common import PAPER
 
@@ -12,7 +12,7 @@ table_5 = Experiment(PAPER, "table-5-architectures")
 
 
 @table_5.cases
-def cases(architectures: Sequence[str], input_shapes: Sequence[Sequence[int]], counted: Sequence[str | None]) -> Cases:
+def cases(architectures: Names, input_shapes: Sequence[Sequence[int]], counted: Sequence[str | None]) -> Cases:
     """Return one case for each architecture, as :meth:`tightrope.training.Architecture.parse` reads it.
 
     `input_shapes` are (channels, height, width) of the images of each; `counted` are networks of the zoo that have it,

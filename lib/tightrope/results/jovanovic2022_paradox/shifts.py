@@ -10,7 +10,7 @@ from tightrope.propagation.continuity import jumps as find_jumps
 from tightrope.propagation.continuity import output_gradient, shifted_lower_bounds
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Rows, Value, Values
 from .common import CERTIFIERS, OWN, PAPER, TITLES, broken, label, parts, questions, size_here
 
 figure_4 = Experiment(PAPER, "figure-4-shifted-bias")
@@ -18,7 +18,7 @@ figure_4.sized(size_here)
 
 
 @figure_4.cases
-def cases(networks: Sequence[str], image: int, epsilon_pixel: float, reach: float, points: int) -> Cases:
+def cases(networks: Names, image: int, epsilon_pixel: float, reach: float, points: int) -> Cases:
     """Yield one case for each network and relaxation.
 
     The first layer moves by delta from -`reach` to `reach` along the gradient of the true label's output, scaled so
@@ -78,7 +78,7 @@ figure_10 = figure_4.same("figure-10-shifted-bias-mnist")
 
 
 @figure_4.cells
-def jumps_of_one_network(rows: Rows, networks: Sequence[str]) -> Values:
+def jumps_of_one_network(rows: Rows, networks: Names) -> Values:
     """Yield `figure-4/box/jumps` and so on, whether a bound jumps, and how many relaxations jump less than CROWN."""
     found = {row["method"]: len(row["jumps"]) for row in rows.where(network=networks[0])}
     if len(found) < len(CERTIFIERS):
@@ -93,7 +93,7 @@ def jumps_of_one_network(rows: Rows, networks: Sequence[str]) -> Values:
 
 
 @figure_10.cells
-def jumps_by_training(rows: Rows, networks: Sequence[str]) -> Values:
+def jumps_by_training(rows: Rows, networks: Names) -> Values:
     """Yield jumps of continuous relaxations, and what training with a relaxation does to its own bound.
 
     `figure-10/hbox/fewer-jumps-than` counts the other networks on which hBox jumps more than on the one that it

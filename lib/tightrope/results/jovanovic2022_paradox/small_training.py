@@ -1,7 +1,6 @@
 """Table 14: a small network trained with seven relaxations, two of them linear programs."""
 
 import time
-from collections.abc import Sequence
 from functools import cache
 from itertools import product
 
@@ -13,7 +12,7 @@ from tightrope.errors import InputError, UnknownNameError
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.programs import PROGRAMS
 from tightrope.workbench import cases as workbench_cases
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Numbers, Rows, Value, Values
 from .common import CERTIFIERS, PAPER, TITLES, certified_boxes, checkpoint
 
 table_14 = Experiment(PAPER, "table-14-triangle-parallelogram")
@@ -35,9 +34,9 @@ def cases(
     ramp_up: int,
     batch_size: int,
     learning_rate: float,
-    scalings: Sequence[str],
-    seeds: Sequence[int],
-    program_seeds: Sequence[int],
+    scalings: Names,
+    seeds: Numbers,
+    program_seeds: Numbers,
 ) -> Cases:
     """Yield one case for each scaling, relaxation and seed: two hidden layers of so many neurons.
 

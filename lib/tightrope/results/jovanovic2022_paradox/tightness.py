@@ -11,7 +11,7 @@ from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.training.programs import PROGRAMS
 from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values, kept_or_solved
+from tightrope.workbench.experiment import Case, Cases, Experiment, Names, Numbers, Radii, Rows, Table, Value, Values
 from tightrope.workbench.parameters import rows_of
 from .common import CERTIFIERS, PAPER, TITLES, certified_boxes, label, letter_of, questions, size_here, trained_here
 from .cross_certification import short_search
@@ -32,11 +32,11 @@ table_4.sized(size_here)
 
 @table_4.cases
 def cases_with_programs(
-    networks: Sequence[str],
-    image_counts: Sequence[int],
-    largest: Sequence[float],
+    networks: Names,
+    image_counts: Numbers,
+    largest: Radii,
     count: int,
-    programs: Sequence[str],
+    programs: Names,
     program_images: int | None,
     group: int,
 ) -> Cases:
@@ -54,9 +54,7 @@ def cases_with_programs(
                 yield box_case(network, radius, method, {"elision": True, "radii": count}, **part)
 
 
-def cases(
-    networks: Sequence[str], image_counts: Sequence[int], largest: Sequence[float], count: int, group: int
-) -> Cases:
+def cases(networks: Names, image_counts: Numbers, largest: Radii, count: int, group: int) -> Cases:
     """Return the same without linear programs."""
     return cases_with_programs(networks, image_counts, largest, count, [], None, group)
 
@@ -194,7 +192,7 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 def values_of_areas(
-    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], program_images: int | None = None
+    rows: Rows, networks: Names, image_counts: Numbers, program_images: int | None = None
 ) -> Iterator[tuple[str, str, Value]]:
     """Yield relaxation, experiment of Table 3 and CR-AUC, where all images have been asked about."""
     asked = dict(zip(networks, image_counts, strict=True))
@@ -207,7 +205,7 @@ def values_of_areas(
 
 def as_in_table_4(case: Case) -> dict:
     """Return the counts of Table 4's row if it is kept."""
-    return kept_or_solved(case, table_4)
+    return table_4.kept_or_solved(case)
 
 
 figure_9 = table_4.same("figure-9-cr-curves-f")
@@ -217,14 +215,14 @@ figure_2.cases(cases)
 
 
 @table_4.cells
-def cells(rows: Rows, networks: Sequence[str], image_counts: Sequence[int], program_images: int | None) -> Values:
+def cells(rows: Rows, networks: Names, image_counts: Numbers, program_images: int | None) -> Values:
     """Yield `table-4/crown-ibp/A` and so on."""
     for method, letter, value in values_of_areas(rows, networks, image_counts, program_images):
         yield f"table-4/{method}/{letter}", value
 
 
 @figure_2.cells
-def order_of_classes(rows: Rows, networks: Sequence[str], image_counts: Sequence[int]) -> Values:
+def order_of_classes(rows: Rows, networks: Names, image_counts: Numbers) -> Values:
     """Yield how many pairs of relaxations of neighbouring classes have areas in the order of the classes."""
     found = {method.replace("-", "_"): value for method, _, value in values_of_areas(rows, networks, image_counts)}
     if len(found) == len(CURVES):
@@ -235,9 +233,7 @@ def order_of_classes(rows: Rows, networks: Sequence[str], image_counts: Sequence
 
 
 @figure_9.cells
-def place_of_programs(
-    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], program_images: int | None
-) -> Values:
+def place_of_programs(rows: Rows, networks: Names, image_counts: Numbers, program_images: int | None) -> Values:
     """Yield how many relaxations are on the side of Triangle and Parallelogram that Appendix B says."""
     complete = list(values_of_areas(rows, networks, image_counts, program_images))
     if len(complete) < len(CURVES) + len(PROGRAMS):

@@ -1,10 +1,8 @@
 """Table 3: the networks of the tightness experiments, their accuracy, and what attacks and CROWN leave of it."""
 
-from collections.abc import Sequence
-
 from tightrope import figures
 from tightrope.workbench.cases import box_case, groups
-from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Names, Numbers, Radii, Rows, Table, Value, Values
 from tightrope.workbench.parameters import rows_of
 from .accuracy import certify_and_attack, robustness_bars
 from .common import PAPER, TRAINED_HERE, label, letter_of, one_image, questions, share, size_here, trained_here
@@ -14,7 +12,7 @@ table_3.sized(size_here)
 
 
 @table_3.cases
-def cases(networks: Sequence[str], image_counts: Sequence[int], epsilons: Sequence[float], group: int) -> Cases:
+def cases(networks: Names, image_counts: Numbers, epsilons: Radii, group: int) -> Cases:
     """Yield one case for each network and group of its first test images.
 
     `epsilons` are the radii of the trainings, at which networks are attacked and certified; 0 for natural training.
@@ -58,7 +56,7 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @table_3.cells
-def cells(rows: Rows, networks: Sequence[str], image_counts: Sequence[int]) -> Values:
+def cells(rows: Rows, networks: Names, image_counts: Numbers) -> Values:
     """Yield `table-3/A/accuracy`, `table-3/B/robustness`; `table-3/C/crown` is the 11.9 % of Appendix B."""
     asked = dict(zip(networks, image_counts, strict=True))
     for (network,), own in rows.by("network"):

@@ -1,7 +1,7 @@
 """Figure 3: the gap between the radius that an attack needs and those that LP-GREEDY, LP-LAST, LP-ALL certify."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -14,7 +14,7 @@ from tightrope.regions import Ball
 from tightrope.threads import one_torch_thread
 from tightrope.verifiers.distortion import attacked_distortion, bisect, certified_distortion
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Row, Rows, Value, Values
 from tightrope.workbench.statistics import bootstrap_interval
 from .common import PAPER, title
 from .robust_error import STEP, STEPS
@@ -29,7 +29,7 @@ TEN = f"{PAPER}/experiment_2/ten_test_images.npy"
 
 
 @figure_3.cases
-def cases(networks: Sequence[str], images: int, methods: Sequence[str], steps: int, seed: int) -> Cases:
+def cases(networks: Names, images: int, methods: Names, steps: int, seed: int) -> Cases:
     """Return one case for each network and image: the attack and all methods, each from where the looser one ended.
 
     `images` counts the paper's ten for MNIST, the first test images of other data sets, or images spread over one that

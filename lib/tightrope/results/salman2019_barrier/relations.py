@@ -6,7 +6,7 @@ two sides are computed by different code wherever there is some.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ from tightrope.propagation.relations import deeppoly_margins, lagrangian_margins
 from tightrope.regions import Ball
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import box_case, first_images
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Rows, Table, Value, Values
 from .common import PAPER, questions
 
 figure_1 = Experiment(PAPER, "figure-1-relations")
@@ -79,7 +79,7 @@ RELATIONS = (
 
 
 @figure_1.cases
-def cases(network: str, images: int, epsilons: Sequence[float]) -> Cases:
+def cases(network: str, images: int, epsilons: Radii) -> Cases:
     """Return one case for each of the first test images and each radius in pixel units."""
     return [
         box_case(network, epsilon, "all nodes", {"steps": STEPS}, first=image, count=1)
@@ -144,7 +144,7 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @figure_1.cells
-def cells(rows: Rows, images: int, epsilons: Sequence[float]) -> Values:
+def cells(rows: Rows, images: int, epsilons: Radii) -> Values:
     """Yield `figure-1/deepz/fast-lin` and so on: 1 for an arrow that holds, else 0."""
     for relation in RELATIONS if len(rows) >= images * len(epsilons) else ():
         ends = ("-".join(re.findall(r"[a-z0-9]+", end.lower())) for end in (relation.tighter, relation.looser))
