@@ -41,8 +41,8 @@ def certify_by_each(case: Case) -> dict:
         certified = list(ORDERS)
     elif verdict is Verdict.UNKNOWN:
         verdict, split = Verdict.CERTIFIED, list[int]()  # split: what a root did not decide
-        for target in (decision.label for decision in report.decisions if decision.verdict is Verdict.UNKNOWN):
-            limits = Limits(time=time_limit, seed=seed)
+        limits = Limits(time=time_limit, seed=seed)
+        for target in (decision.label for decision in report.decisions if decision.verdict is not Verdict.CERTIFIED):
             (found,) = certify(network, region, label, targets=[target], limits=limits).decisions
             own = 0 if found.tree is None else found.tree.nodes
             nodes += own
@@ -50,7 +50,8 @@ def certify_by_each(case: Case) -> dict:
                 verdict = found.verdict
             if verdict is Verdict.FALSIFIED:
                 break
-            split += [target] if own > 1 else []
+            if own > 1 or found.verdict is not Verdict.CERTIFIED:
+                split.append(target)
         if not split:
             certified = ["1+bounds", "1+cuts"]
         elif verdict is not Verdict.FALSIFIED:

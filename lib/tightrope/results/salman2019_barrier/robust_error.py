@@ -119,8 +119,6 @@ class ErrorBounds:
     whole: str
     pgd: str
     time_limit: float
-    seconds: float
-    slowest: float
 
     @property
     def name(self) -> str:
@@ -139,10 +137,9 @@ def error_bounds(rows: Rows) -> tuple[ErrorBounds, ...]:
     lines = []
     for (network, epsilon), _ in Rows(row for kind in kinds for row in kind).by("network", "epsilon_pixel"):
         cheap, by_tree, pgd = (kind.where(network=network, epsilon_pixel=epsilon) for kind in kinds)
-        slowest = max((row["seconds_by"].get(By.TREE.value, [0, 0, 0])[2] for row in by_tree), default=0.0)
         limit = max((row["options"]["time_limit"] for row in by_tree), default=0.0)
         letters = (from_the_first(own)[1] for own in (by_tree, cheap, pgd))
-        lines.append(ErrorBounds(network, epsilon, *letters, limit, by_tree.total("seconds"), slowest))
+        lines.append(ErrorBounds(network, epsilon, *letters, limit))
     return tuple(lines)
 
 
