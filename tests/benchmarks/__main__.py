@@ -29,7 +29,6 @@ from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.robustness import certify
-
 from .phases import trees
 from .relu import auto_lirpa, exact, lp_all
 

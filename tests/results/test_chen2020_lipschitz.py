@@ -6,7 +6,6 @@ import pytest
 from tightrope import figures, paths
 from tightrope.errors import InputError
 from tightrope.results.chen2020_lipschitz import (
-    certified_images,
     certified_points,
     common,
     pairwise_constants,
@@ -120,12 +119,12 @@ def test_certified_points_keep_their_sign(store):
 
 def test_table_4(store, tmp_path, monkeypatch):
     constants = pairwise_constants.table_4(**DIGITS, profile="custom", store=store)
-    ratios = certified_images.ratios(rows=constants.rows, images=50, profile="custom", store=store)
+    ratios = pairwise_constants.ratios(rows=constants.rows, images=50, profile="custom", store=store)
     assert len(constants.rows) == 45
     (ratio,) = ratios.rows
     assert all(a >= b for a, b in zip(ratio["certified"], ratio["correct"], strict=True))
     assert list(ratio["certified"]) == sorted(ratio["certified"], reverse=True)
-    L = certified_images.pair_matrix(constants.rows)
+    L = pairwise_constants.pair_matrix(constants.rows)
     assert (L == L.T).all() and (np.diag(L) == 0).all() and L[0, 1] > 0
     assert str(constants.matrix("qcqp", "paper")).count("\n") == 11
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
@@ -143,7 +142,7 @@ def test_missing_pairs_give_no_ratio(store, tmp_path, monkeypatch):
     late = {"value": None, "verdict": "time", "reason": "", "iterations": 0, "program": {}, "seconds": 1.0}
     monkeypatch.setattr(pairwise_constants.table_4, "solver", lambda case: late | {"cpu_seconds": 1.0})
     constants = pairwise_constants.table_4(**DIGITS, profile="custom", store=store)
-    ratios = certified_images.ratios(rows=constants.rows, images=50, profile="custom", store=store)
+    ratios = pairwise_constants.ratios(rows=constants.rows, images=50, profile="custom", store=store)
     assert ratios.rows == () and "0 of 45" in str(constants.progress)
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
     assert ratios.draw()._repr_png_()[:4] == b"\x89PNG"  # the printed ratios alone
@@ -153,8 +152,8 @@ def test_ratios_of_a_part_of_a_profile_are_of_no_profile():
     defaults = published.defaults(published.find("chen2020-lipschitz/table-4-certified-ratio-sdp-nn"))
     cases = pairwise_constants.table_4.all_cases(defaults)
     rows = Rows({**case, "value": 1.0, "key": case_key(case)} for case in cases)
-    assert [case["profile"] for case in certified_images.cases(rows, 50)] == ["quick", "quick"]
-    assert [case["profile"] for case in certified_images.cases(rows.where(method="qcqp"), 50)] == ["custom"]
+    assert [case["profile"] for case in pairwise_constants.ratio_cases(rows, 50)] == ["quick", "quick"]
+    assert [case["profile"] for case in pairwise_constants.ratio_cases(rows.where(method="qcqp"), 50)] == ["custom"]
 
 
 def test_cases_of_the_paper_profile_exist():

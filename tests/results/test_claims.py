@@ -1,12 +1,13 @@
 """Claims that figures make, as cells: a row that says otherwise changes the number."""
 
 import copy
+import inspect
 
 import pytest
 
 from tightrope import paths
 from tightrope.results.chen2020_lipschitz import random_networks
-from tightrope.results.jovanovic2022_paradox import landscapes, measured_properties, new_relaxations, shifts, tightness
+from tightrope.results.jovanovic2022_paradox import accuracy, landscapes, new_relaxations, shifts, tightness
 from tightrope.results.jovanovic2022_paradox.small_training import table_14
 from tightrope.results.salman2019_barrier import relations
 from tightrope.workbench import published
@@ -34,7 +35,7 @@ def values(kind, rows):
     """The numbers of the cells, by the last parts of their names."""
     wanted = {"networks", "image_counts", "program_images", "draws", "images", "epsilons"}
     own = {name: value for name, value in parameters(kind).items() if name in wanted}
-    names = kind._cells.__code__.co_varnames[1 : kind._cells.__code__.co_argcount]
+    names = list(inspect.signature(kind._cells).parameters)[1:]
     found = kind._cells(rows, **{name: own[name] for name in names})
     return {cell.split("/", 1)[1]: value.value for cell, value in found.items()}
 
@@ -94,16 +95,16 @@ def test_figure_7_counts_the_losses(committed):
 def test_the_properties_of_table_2_come_from_rows(committed):
     """Classes are cut at the gaps, a jump ends continuity, a degree above the proven one is shown."""
     rows = committed(tightness.table_4)
-    classes = {method: value.value for method, value in measured_properties.tightness(rows).items()}
+    classes = {method: value.value for method, value in accuracy.tightness(rows).items()}
     assert classes == {"box": 1, "hbox": 2, "crown_ibp": 2, "deepz": 3, "crown": 3}
     for row in rows.where(method="hbox"):
         row["certified"] = [10 * count for count in row["certified"]]
-    assert measured_properties.tightness(rows)["hbox"].value == 3
+    assert accuracy.tightness(rows)["hbox"].value == 3
     curves = Rows([{"method": "box", "jumps": []}, {"method": "box", "jumps": [[0.0, 0.0, 1.0]]}])
-    assert measured_properties.continuity(curves)["box"].value == 0
-    neurons, hidden = measured_properties.SIZE
+    assert accuracy.continuity(curves)["box"].value == 0
+    neurons, hidden = accuracy.SIZE
     degrees = Rows({"neurons": neurons, "hidden": hidden, "method": "deepz", "degree": n} for n in (3, 17))
-    assert measured_properties.sensitivity(degrees)["deepz"].value == 17
+    assert accuracy.sensitivity(degrees)["deepz"].value == 17
 
 
 def test_a_bound_on_the_wrong_side_breaks_its_arrow_and_no_other(committed):

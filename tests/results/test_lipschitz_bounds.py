@@ -102,7 +102,7 @@ def test_column_of_table_2():
     found = Rows([case | counts])
     table = dict(zip((t := ratio.ratios(found)).columns, t.rows[0], strict=True))
     assert (table["Lipschitz Model %"], table["pairwise %"]) == (90, 90)
-    cells = ratio.cells(found, constants)
+    cells = dict(ratio.cells(found, constants))
     assert cells["table-2/l2-0.1/lipschitz"].value == 90
     assert cells["table-2/l2-0.1/lipschitz-product-bound"].value == 0
     assert cells["table-2/seconds/lipschitz-total"].value == 4.0

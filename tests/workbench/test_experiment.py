@@ -11,7 +11,7 @@ from tightrope import paths
 from tightrope.errors import CorruptDataError, InputError, UnknownParameterError
 from tightrope.workbench import published, registry, runner
 from tightrope.workbench.compare import compare
-from tightrope.workbench.experiment import Experiment, Solved
+from tightrope.workbench.experiment import Experiment, Lines, Solved, Value
 from tightrope.workbench.records import Store, case_key, from_csv
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
@@ -53,6 +53,30 @@ def test_a_call_solves_what_is_missing_and_shows_it(squares, tmp_path):
         assert squares(profile="custom", store=store, count=3, seed=0).rows == solved.rows
     with pytest.raises(AttributeError, match=r"numbrs.*Did you mean 'numbers'"):
         _ = solved.numbrs
+
+
+def test_a_table_has_the_head_and_the_lines_that_are_declared(squares):
+    @squares.lines("number | square", "root", tolerance={"root": 0.1})
+    def roots(rows: Rows) -> Lines:
+        for row in rows:
+            yield row["number"], row["square"], row["square"] ** 0.5
+
+    table = Solved(squares, [{"number": 3, "square": 9, "result": "squares"}]).roots
+    assert table.columns == ("number", "square", "root") and table.tolerance == {"root": 0.1}
+    assert table.rows == roots(Rows([{"number": 3, "square": 9}])).rows == ((3, 9, 3.0),)
+
+
+def test_results_that_are_alike_share_all_but_what_they_declare(squares, tmp_path):
+    squares.cells(lambda rows: ((f"square-{row['number']}", Value(row["square"])) for row in rows))
+    squares.needs = ()
+    cubes = squares.same("cubes")
+    cubes.solve(lambda case: {"square": case["number"] ** 3})
+    cubes.table(lambda rows: rows)
+    assert list(registry._REGISTERED["p"]) == ["doubles", "squares", "cubes"] and "<lambda>" not in squares.tables
+    with Store(tmp_path / "records.sqlite") as store:
+        for kind, two in ((squares, 4), (cubes, 8)):
+            rows = kind(profile="custom", store=store, count=3, seed=0).rows.where(result=kind.name)
+            assert kind.values(rows, {"profile": "custom"})["square-2"] == Value(two)
 
 
 class Recorded:

@@ -1,8 +1,10 @@
 """Bars: shares of images, sizes of problems, bounds of the robust error, gaps of radii; and bounds of one number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -10,6 +12,18 @@ from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, UNDECIDED
 from tightrope.outward import outward
 
 RELAXED, GREEDY_ONLY = "#7fa3c7", "#bcd0e4"  # between certified and undecided: certified by LP-ALL, by LP-GREEDY
+Parts = Sequence[tuple[str, str]]  # names and colours
+
+
+def _name_bars(axes: Axes, places: Iterable, names: Iterable[str], label: str, **text: object) -> None:
+    """Name the bars at the left, without ticks, and say below what their lengths are."""
+    axes.set_yticks(list(places), list(names), **text)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(label)
+
+
+def _patches(parts: Parts) -> list:
+    return [Patch(color=colour, label=name) for name, colour in parts]
 
 
 def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Drawing:
@@ -18,14 +32,14 @@ def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Draw
     Bars are (label, certified, attacked, images, printed certified %, printed not attacked %), the last two or None;
     `together` of them that follow each other stand closer together.
     """
+    parts = [("certified", CERTIFIED), ("undecided", UNDECIDED), ("attacked", ATTACKED)]
     with canvas(7.2, 0.44 * len(bars) + 1.4) as figure:
         axes = figure.add_subplot()
         heights = -np.arange(len(bars)) - 0.4 * (np.arange(len(bars)) // together) * (together > 1)
         line = dict(color=INK, linewidth=1.2, clip_on=False, zorder=5)
         for y, (_, certified, attacked, images, robust, unattacked) in zip(heights, bars, strict=True):
             left = 0.0
-            undecided = images - certified - attacked
-            for count, colour in ((certified, CERTIFIED), (undecided, UNDECIDED), (attacked, ATTACKED)):
+            for count, (_, colour) in zip((certified, images - certified - attacked, attacked), parts, strict=True):
                 width = 100 * count / images
                 axes.barh(y, width, left=left, height=0.66, color=colour, edgecolor="white", linewidth=0.8)
                 if width >= 1:
@@ -38,19 +52,25 @@ def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Draw
                     axes.plot([printed, printed], [y - 0.36, y + 0.36], color="white", linewidth=3, zorder=4)
                     axes.plot([printed, printed], [y - 0.36, y + 0.36], **line)
                     axes.plot(printed, y + side, marker, markersize=6, **line)
-        axes.set_yticks(heights, [bar[0] for bar in bars])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlim(0, 100)
-        axes.set_ylim(heights[-1] - 0.6, 0.6)
-        axes.set_xlabel("percent of the images")
+        _name_bars(axes, heights, [bar[0] for bar in bars], "percent of the images")
+        axes.set(xlim=(0, 100), ylim=(heights[-1] - 0.6, 0.6))
         axes.spines["left"].set_visible(False)
-        kinds = (("certified", CERTIFIED), ("undecided", UNDECIDED), ("attacked", ATTACKED))
-        handles = [Patch(color=colour, label=name) for name, colour in kinds]
+        handles = _patches(parts)
         for place, marker, label in ((4, "v", "printed: certified"), (5, "^", "printed: not attacked")):
             if any(bar[place] is not None for bar in bars):
                 handles += axes.plot([], [], marker, color=INK, markersize=6, label=label)
         legend(figure, handles, 5, handlelength=1.0, columnspacing=1.4)
     return Drawing(figure, title)
+
+
+def _shares(axes: Axes, bars: Mapping[str, Sequence[float]], parts: Parts, label: str, edge: float) -> None:
+    """Draw bars from 0 to 100 percent, name -> the ends of all parts but the last; edges between them are white."""
+    for y, ends in enumerate(bars.values()):
+        for (_, colour), (left, end) in zip(parts, pairwise((0.0, *ends, 100.0)), strict=True):
+            axes.barh(-y, end - left, left=left, height=0.7, color=colour, edgecolor="white", linewidth=edge)
+    _name_bars(axes, -np.arange(len(bars)), bars, label)
+    axes.set_xlim(0, 100)
+    axes.spines["left"].set_visible(False)
 
 
 def error_bars(bars: Sequence[tuple], title: str) -> Drawing:
@@ -68,19 +88,9 @@ def error_bars(bars: Sequence[tuple], title: str) -> Drawing:
         ("by LP-GREEDY too", GREEDY_ONLY),
     ]
     with canvas(7.2, 0.36 * len(bars) + 1.2) as figure:
-        axes = figure.add_subplot()
-        heights = -np.arange(len(bars))
-        for y, (_, *ends) in zip(heights, bars, strict=True):
-            left = 0.0
-            for (_, colour), end in zip(parts, (*ends, 100.0), strict=True):
-                axes.barh(y, end - left, left=left, height=0.7, color=colour, edgecolor="white", linewidth=0.5)
-                left = end
-        axes.set_yticks(heights, [bar[0] for bar in bars])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("percent of the images of the exact verifier, the first test images")
-        axes.spines["left"].set_visible(False)
-        legend(figure, [Patch(color=colour, label=name) for name, colour in parts], 4, fontsize=8)
+        label = "percent of the images of the exact verifier, the first test images"
+        _shares(figure.add_subplot(), {name: ends for name, *ends in bars}, parts, label, 0.5)
+        legend(figure, _patches(parts), 4, fontsize=8)
     return Drawing(figure, title)
 
 
@@ -102,55 +112,42 @@ def barrier_bars(bars: Sequence[tuple], title: str) -> Drawing:
     ]
     with canvas(7.6, 0.4 * len(bars) + 1.5) as figure:
         axes = figure.add_subplot()
-        heights = -np.arange(len(bars))
-        for y, (_, note, *ends) in zip(heights, bars, strict=True):
-            left = 0.0
-            for (_, colour), end in zip(parts, (*ends, 100.0), strict=True):
-                axes.barh(y, end - left, left=left, height=0.7, color=colour, edgecolor="white", linewidth=0.4)
-                left = end
-            axes.plot([ends[4], ends[4]], [y - 0.45, y + 0.45], color=INK, linewidth=2.2, zorder=5, clip_on=False)
-            axes.text(101, y, note, va="center", ha="left", color=MUTED, fontsize=8)
-        axes.set_yticks(heights, [bar[0] for bar in bars])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("percent of the first test images; right: how many, and seconds of order 1 for an open one")
-        axes.spines["left"].set_visible(False)
-        handles = [Patch(color=colour, label=name) for name, colour in parts]
-        handles += axes.plot([], [], color=INK, linewidth=2.2, label="the barrier: LP-ALL")
-        legend(figure, handles, 3, fontsize=8)
+        label = "percent of the first test images; right: how many, and seconds of order 1 for an open one"
+        _shares(axes, {name: ends for name, _, *ends in bars}, parts, label, 0.4)
+        for y, (_, note, *own) in enumerate(bars):
+            axes.plot([own[4], own[4]], [-y - 0.45, -y + 0.45], color=INK, linewidth=2.2, zorder=5, clip_on=False)
+            axes.text(101, -y, note, va="center", ha="left", color=MUTED, fontsize=8)
+        barrier = axes.plot([], [], color=INK, linewidth=2.2, label="the barrier: LP-ALL")
+        legend(figure, [*_patches(parts), *barrier], 3, fontsize=8)
     return Drawing(figure, title)
 
 
 def gap_bars(gaps: Sequence[tuple], title: str) -> Drawing:
     """Draw median gaps with intervals: (network, method, median, low, high, images), in percent."""
-    networks = list(dict.fromkeys(gap[0] for gap in gaps))
+    families: dict[str, dict[str, None]] = {}  # by training, with a little space between
+    for network, *_ in gaps:
+        families.setdefault(network.split("-")[0].split(" ")[0], {})[network] = None
     methods = list(dict.fromkeys(gap[1] for gap in gaps))
-    colours = dict(zip(("lp-greedy", "lp-last", "lp-all"), (ATTACKED, RELAXED, CERTIFIED), strict=True))
-    families = list(dict.fromkeys(network.split("-")[0].split(" ")[0] for network in networks))
+    colours = {"lp-greedy": ATTACKED, "lp-last": RELAXED, "lp-all": CERTIFIED}
     places, place = {}, 0.0
-    for family in families:  # a little space between trainings
-        own = [network for network in networks if network.split("-")[0].split(" ")[0] == family]
-        places |= {network: place + number for number, network in enumerate(own)}
-        place += len(own) + 0.6
+    for networks in families.values():
+        places |= {network: place + number for number, network in enumerate(networks)}
+        place += len(networks) + 0.6
     with canvas(7.2, 0.3 * place + 1.2) as figure:
         axes = figure.add_subplot()
         for network, method, middle, low, high, _ in gaps:
             y = places[network] + 0.27 * (methods.index(method) - (len(methods) - 1) / 2)
             axes.barh(y, middle, height=0.25, color=colours[method])
             axes.plot([low, high], [y, y], color=INK, linewidth=0.9)
-        ratios = {1.5: "PGD needs 1.5 times\nthe certified radius", 5.0: "5 times"}
-        for ratio, name in ratios.items():
+        for ratio, name in {1.5: "PGD needs 1.5 times\nthe certified radius", 5.0: "5 times"}.items():
             level = 100 * (1 - 1 / ratio)
             axes.axvline(level, color=MUTED, linewidth=0.8, linestyle="--")
             axes.text(level, -1, name, va="bottom", ha="center", color=MUTED, fontsize=8)
-        axes.set_ylim(place - 0.8, -0.9)
-        axes.set_xlim(0, 100)
-        axes.set_yticks(list(places.values()), [network.split("/")[-1] for network in places], fontsize=8)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("median gap to PGD, percent of PGD's radius")
-        handles = [Patch(color=colours[method], label=method.upper()) for method in methods]
-        handles.append(Line2D([], [], color=INK, linewidth=0.9, label="95 % bootstrap interval"))
-        legend(figure, handles, 4)
+        axes.set(xlim=(0, 100), ylim=(place - 0.8, -0.9))
+        names = (network.split("/")[-1] for network in places)
+        _name_bars(axes, places.values(), names, "median gap to PGD, percent of PGD's radius", fontsize=8)
+        interval = Line2D([], [], color=INK, linewidth=0.9, label="95 % bootstrap interval")
+        legend(figure, [*_patches([(method.upper(), colours[method]) for method in methods]), interval], 4)
     return Drawing(figure, title)
 
 
@@ -160,26 +157,23 @@ def problem_sizes(bars: Sequence[tuple[str, int, int, int, int]]) -> Drawing:
     Bars are (model, rows of the PSD matrix as printed, rows here, rows that are factored densely, rows of the Schur
     complement).
     """
-    kinds = (
+    parts = [
         ("PSD matrix, printed formula", UNDECIDED),
         ("PSD matrix", MUTED),
         ("of it, factored densely", CERTIFIED),
         ("Schur complement", ATTACKED),
-    )
+    ]
     with canvas(8.4, 0.95 * max(1, len(bars)) + 1.1) as figure:
         axes = figure.add_subplot()
         for place, (_, *counts) in enumerate(bars):
-            for part, (count, (_, colour)) in enumerate(zip(counts, kinds, strict=True)):
+            for part, (count, (_, colour)) in enumerate(zip(counts, parts, strict=True)):
                 y = place + 0.2 * (part - 1.5)
                 axes.barh(y, count, height=0.18, color=colour)
                 axes.annotate(f"{count}", (count, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
-        axes.set_xscale("log")
-        axes.set_xlim(1, 3 * max((max(counts) for _, *counts in bars), default=10))
-        axes.set_ylim(len(bars) - 0.5, -0.5)
-        axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("rows")
-        legend(figure, [Patch(color=colour, label=name) for name, colour in kinds], 4, fontsize=8)
+        largest = max((max(counts) for _, *counts in bars), default=10)
+        axes.set(xscale="log", xlim=(1, 3 * largest), ylim=(len(bars) - 0.5, -0.5))
+        _name_bars(axes, range(len(bars)), [name for name, *_ in bars], "rows")
+        legend(figure, _patches(parts), 4, fontsize=8)
     return Drawing(figure, "sizes of the models")
 
 
@@ -210,21 +204,16 @@ def bounds(
                 axes.annotate(outward(side)(value), (value, y), (6, 2), **beside)
             for name, value in printed.get(heading, ()):
                 axes.plot(value, -names.index(name), "s", color=INK, markerfacecolor="none", markersize=8)
-            values = [value for _, _, value in group] + [value for _, value in printed.get(heading, ())]
+            values = [value for *_, value in (*group, *printed.get(heading, ()))]
             if max(values) > 4 * min(values):
-                axes.set_xscale("log")
-                axes.set_xlim(0.85 * min(values), 2.2 * max(values))
+                axes.set(xscale="log", xlim=(0.85 * min(values), 2.2 * max(values)))
                 plain_log(axes.xaxis)
             else:
                 axes.set_xlim(0, 1.25 * max(values))
-            axes.set_ylim(-len(names) + 0.4, 0.6)
             axes.minorticks_off()
-            axes.set_title(heading)
-            axes.set_xlabel("Lipschitz constant")
+            axes.set(ylim=(-len(names) + 0.4, 0.6), title=heading)
             axes.grid(axis="y", color=UNDECIDED, linewidth=0.6)
-        panels[0].set_yticks(-np.arange(len(names)), names)
-        for axes in panels:
-            axes.tick_params(axis="y", length=0)
+            _name_bars(axes, -np.arange(len(names)), names, "Lipschitz constant")
         sides = {side for group in groups.values() for _, side, _ in group}
         looks = {
             "proven: at most": ("v", dict(color=CERTIFIED), "upper" in sides),

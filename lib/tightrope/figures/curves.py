@@ -39,8 +39,6 @@ LINES = {
     "zonotope": ("#2e8b57", "-."),
     "interval": ("#6b7280", (0, (1, 1))),
 }
-
-
 #: Distinguishable with any colour vision, and by their markers in grey; every method keeps its own.
 LOOK = {
     "product Shor": ("#1f4e79", "o", "-"),
@@ -57,12 +55,12 @@ LOOK = {
 }
 
 
-def _colour(name: str) -> str:
-    return LINES.get(name, (INK, "-"))[0]
-
-
 def _line(name: str) -> dict:
     return dict(zip(("color", "linestyle"), LINES.get(name, (INK, "-")), strict=True))
+
+
+def _colour(name: str) -> str:
+    return _line(name)["color"]
 
 
 def _look(name: str) -> dict:
@@ -92,8 +90,7 @@ def curves(
                 handles[name] = ax.plot(x, y, linewidth=over(number, len(lines)), **_line(name))[0]
             for x, before, after in (marks or {}).get(heading, ()):
                 handles["jump"] = ax.plot([x, x], [before, after], "o:", color=INK, markersize=2.5, linewidth=0.7)[0]
-            ax.set_title(heading)
-            ax.set_xlabel(labels[0])
+            ax.set(title=heading, xlabel=labels[0])
             ax.locator_params(axis="x", nbins=5)  # long numbers do not run into each other
         for ax in axes[::columns]:
             ax.set_ylabel(labels[1])
@@ -118,9 +115,7 @@ def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
                     axes.fill_between(x, low, high, color=line.get_color(), alpha=0.13, linewidth=0)
                 shown.setdefault(name, line)
             axes.set_xticks(sorted({point[0] for points in panel["series"].values() for point in points}))
-            axes.set_title(panel["title"])
-            axes.set_xlabel(panel["x"])
-            axes.set_ylabel(panel["y"])
+            axes.set(title=panel["title"], xlabel=panel["x"], ylabel=panel["y"])
             if panel["log"]:
                 axes.set_yscale("log")
                 plain_log(axes.yaxis)
@@ -146,18 +141,11 @@ def ratio_curves(
             more |= {"linestyle": "--"} if name.endswith(", box") else {}
             axes.plot(*zip(*points, strict=True), label=name, markerfacecolor="none", **_look(method) | more)
         for (name, points), marker in zip(printed.items(), "PX*", strict=False):
-            axes.plot(
-                *zip(*points, strict=True),
-                linestyle="none",
-                marker=marker,
-                color=INK,
-                markersize=6,
-                markerfacecolor="none",
-                label=name,
-            )
-        axes.set_xlabel("radius epsilon, L-infinity, pixels in [0, 1]" if pixels else "radius epsilon, L-infinity")
+            hollow = dict(color=INK, markersize=6, markerfacecolor="none")
+            axes.plot(*zip(*points, strict=True), linestyle="none", marker=marker, label=name, **hollow)
         least = min(percent for points in (*series.values(), *printed.values()) for _, percent in points)
         bottom = 10 * ((least - 5) // 10) if least > 20 else -3
+        axes.set_xlabel("radius epsilon, L-infinity" + (", pixels in [0, 1]" if pixels else ""))
         axes.set_ylabel("percent certified" + (f" (axis from {bottom:.0f})" if bottom > 0 else ""))
         axes.set_ylim(bottom, 103)
         legend(figure, dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)), 2)
@@ -176,8 +164,7 @@ def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]], label: str, tit
                 ax.plot(beside, values, "o", color=colour, markersize=5, alpha=0.8)
                 ax.plot([at - 0.3, at + 0.3], [np.mean(values)] * 2, color=colour, linewidth=2)
             ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right")
-            ax.set_xlim(-0.6, len(columns) - 0.4)
-            ax.set_title(heading)
+            ax.set(xlim=(-0.6, len(columns) - 0.4), title=heading)
             ax.grid(axis="y", color=UNDECIDED, linewidth=0.6)
         axes[0].set_ylabel(label)
         headline(figure, "a dot for each seed, a bar at their mean")
@@ -202,8 +189,7 @@ def ascents(
             ax.plot(x, y, "o", color=colour, markersize=3.5, alpha=0.55)
             ax.plot(x[-1:], y[-1:], "*", color=colour, markeredgecolor=INK, markeredgewidth=0.6, markersize=13)
             ax.plot(x[:1], y[:1], "o", color="none", markeredgecolor=INK, markersize=10)
-        ax.set_xlabel(r"$\delta$")
-        ax.set_ylabel("lower bound of one output")
+        ax.set(xlabel=r"$\delta$", ylabel="lower bound of one output")
         ax.legend(frameon=False, title="circle: start, star: end\na break in a curve: a jump")
     return Drawing(figure, title)
 
@@ -230,8 +216,7 @@ def pairs(
             crowded = any(0 < a - x < 0.25 * wide and abs(b - y) < 0.1 * high for _, a, b in points)
             ax.annotate(name, (x, y), textcoords="offset points", xytext=(7, -13 if crowded else 4))
         ax.margins(0.2)
-        ax.set_xlabel(labels[0])
-        ax.set_ylabel(labels[1])
+        ax.set(xlabel=labels[0], ylabel=labels[1])
         ax.grid(color=UNDECIDED, linewidth=0.6)
     return Drawing(figure, title)
 
@@ -254,22 +239,14 @@ def order_axis(bounds: Mapping[str, float], attained: float, plane: Mapping | No
             axes.annotate(at_most(bound, 3), (place, bound), (0, 8 if bound >= 0 else -15), **beside)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.axhline(attained, color=ATTACKED, linewidth=1.2, linestyle="--")
-        axes.annotate(
-            f"attained by an attack: {at_least(attained, 3)}",
-            (0.01, attained),
-            (0, -11),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            color="#a8551a",
-            fontsize=8,
-        )
+        beside = dict(xycoords=("axes fraction", "data"), textcoords="offset points", color="#a8551a", fontsize=8)
+        axes.annotate(f"attained by an attack: {at_least(attained, 3)}", (0.01, attained), (0, -11), **beside)
         axes.set_yscale("symlog", linthresh=max(0.1, abs(attained)))
         low, high = axes.get_ylim()
-        axes.set_ylim(min(low, 2 * min(attained, -0.05)), 2 * max(high, 0.1))
         axes.set_xticks(range(len(bounds)), list(bounds))
         axes.set_xlim(-0.5, max(1, len(bounds)) - 0.5)
-        axes.set_xlabel("order of the relaxation")
-        axes.set_ylabel("largest $F_k - F_y$, at most")
+        axes.set_ylim(min(low, 2 * min(attained, -0.05)), 2 * max(high, 0.1))
+        axes.set(xlabel="order of the relaxation", ylabel="largest $F_k - F_y$, at most")
         axes.set_title("below 0 the label is out of reach")
         if plane:
             x, y = plane["axes"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
@@ -45,12 +46,10 @@ def matrix(
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ATTACKED, linewidth=2))
         ax.set_xticks(range(len(columns)), columns)
         ax.set_yticks(range(len(lines)), lines)
-        ax.set_xlabel(labels[0])
-        ax.set_ylabel(labels[1])
+        ax.set(xlabel=labels[0], ylabel=labels[1])
         ax.xaxis.set_label_position("top")
         ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-        for side in ax.spines.values():
-            side.set_visible(False)
+        ax.spines[:].set_visible(False)
     return Drawing(figure, title)
 
 
@@ -66,8 +65,7 @@ def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
         for number, (axes, (name, L)) in enumerate(zip(panels, shown.items(), strict=True)):
             difference = number == len(matrices)
             low, high = (np.nanmin(L), np.nanmax(L)) if np.isfinite(L).any() else (0, 1)
-            half = 0.5 * (high - low)
-            colours = "Oranges" if difference else "Blues"
+            half, colours = 0.5 * (high - low), "Oranges" if difference else "Blues"
             image = axes.imshow(L, cmap=colours, vmin=low - half, vmax=high + half)
             for i, j in np.argwhere(np.isfinite(L)):
                 text = f"{L[i, j]:.3f}" if difference else at_most(L[i, j], 3)
@@ -75,10 +73,7 @@ def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
             bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.7)
             bar.set_label("percent" if difference else "constant of $F_i - F_j$, at most")
             bar.ax.set_xlim(low, high if high > low else low + 1)
-            axes.set_xticks(range(len(L)))
-            axes.set_yticks(range(len(L)))
-            axes.set_title(name)
-            axes.set_xlabel("label j")
+            axes.set(xticks=range(len(L)), yticks=range(len(L)), title=name, xlabel="label j")
         panels[0].set_ylabel("label i")
         headline(figure, "symmetric, and blank on the diagonal: a label has no constant against itself")
     return Drawing(figure, title)
@@ -88,40 +83,17 @@ def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Dr
     """Draw nodes and arrows (tighter, looser, kind, whether it was seen to hold)."""
     with canvas(7.2, 4.3) as figure:
         axes = figure.add_subplot()
-        boxes = {}
-        for name, (x, y) in PLACES.items():
-            boxes[name] = axes.text(
-                x,
-                y,
-                name.replace(", ", ",\n"),
-                ha="center",
-                va="center",
-                fontsize=8.5,
-                zorder=2,
-                bbox=dict(boxstyle="round,pad=0.3", facecolor="white", edgecolor=INK, linewidth=0.8),
-            )
-        axes.set_xlim(-0.8, 5.1)
-        axes.set_ylim(0.2, 4.5)
+        frame = dict(boxstyle="round,pad=0.3", facecolor="white", edgecolor=INK, linewidth=0.8)
+        look = dict(ha="center", va="center", fontsize=8.5, zorder=2, bbox=frame)
+        boxes = {name: axes.text(*place, name.replace(", ", ",\n"), **look) for name, place in PLACES.items()}
+        axes.set(xlim=(-0.8, 5.1), ylim=(0.2, 4.5))
         figure.draw_without_rendering()  # which gives the boxes their sizes: arrows end at them
         for tighter, looser, kind, holds in arrows:
-            style = "<->" if kind == "equal" else "-|>"
-            colour = ATTACKED if not holds else MUTED if kind == "equal" else CERTIFIED
-            axes.annotate(
-                "",
-                PLACES[looser],
-                PLACES[tighter],
-                zorder=1,
-                arrowprops=dict(
-                    arrowstyle=style,
-                    color=colour,
-                    patchA=boxes[tighter].get_bbox_patch(),
-                    patchB=boxes[looser].get_bbox_patch(),
-                    shrinkA=1,
-                    shrinkB=1,
-                    linewidth=1.3,
-                    linestyle="--" if kind == "equal" else "-",
-                ),
-            )
+            style, line, colour = ("<->", "--", MUTED) if kind == "equal" else ("-|>", "-", CERTIFIED)
+            ends = dict(patchA=boxes[tighter].get_bbox_patch(), patchB=boxes[looser].get_bbox_patch())
+            look = dict(arrowstyle=style, linestyle=line, color=colour if holds else ATTACKED, linewidth=1.3)
+            arrow = dict(shrinkA=1, shrinkB=1, **ends, **look)
+            axes.annotate("", PLACES[looser], PLACES[tighter], zorder=1, arrowprops=arrow)
         axes.axis("off")
         handles = [
             Line2D([], [], color=CERTIFIED, label="never looser (tail) than (head)"),
@@ -131,6 +103,13 @@ def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Dr
             handles.append(Line2D([], [], color=ATTACKED, label="contradicted by a measurement"))
         legend(figure, handles, 3, fontsize=8, loc="outside lower center")
     return Drawing(figure, title)
+
+
+def _cross(axes: Axes) -> None:
+    """Draw both coordinate axes through 0, at one scale."""
+    axes.axhline(0, color=MUTED, linewidth=0.5, zorder=0)
+    axes.axvline(0, color=MUTED, linewidth=0.5, zorder=0)
+    axes.set_aspect("equal")
 
 
 def relu_regions(
@@ -143,13 +122,11 @@ def relu_regions(
         for ax, (heading, corners) in zip(axes, panels, strict=True):
             ax.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.2)
             ax.plot([lower, 0, upper], [0, 0, upper], color=ATTACKED, linewidth=2.0)
-            ax.axhline(0, color=MUTED, linewidth=0.5, zorder=0)
-            ax.axvline(0, color=MUTED, linewidth=0.5, zorder=0)
+            _cross(ax)
             ax.set_title(heading)
             ax.set_xlabel("$h$", labelpad=0)
             ax.set_xticks([lower, 0, upper], ["$l$", "0", "$u$"])
             ax.set_yticks([0, upper], ["0", "$u$"])
-            ax.set_aspect("equal")
     return Drawing(figure, title)
 
 
@@ -158,11 +135,9 @@ def envelope_panels(panels: Sequence[dict], title: str) -> Drawing:
     with canvas(7.2, 1.9 * -(-len(panels) // 4)) as figure:
         for axes, panel in zip(grid(figure, len(panels), 4), panels, strict=True):
             axes.fill_between(panel["x"], panel["below"], panel["above"], color="#bcd0e4", linewidth=0)
-            axes.plot(panel["x"], panel["below"], color=CERTIFIED, linewidth=1.2)
-            axes.plot(panel["x"], panel["above"], color=CERTIFIED, linewidth=1.2)
-            axes.plot(panel["x"], panel["value"], color=ATTACKED, linewidth=1.2)
-            axes.set_title(panel["name"])
-            axes.set_xticks([panel["x"][0], panel["x"][-1]])
+            for name, colour in (("below", CERTIFIED), ("above", CERTIFIED), ("value", ATTACKED)):
+                axes.plot(panel["x"], panel[name], color=colour, linewidth=1.2)
+            axes.set(title=panel["name"], xticks=[panel["x"][0], panel["x"][-1]])
             axes.locator_params(axis="y", nbins=3)
     return Drawing(figure, title)
 
@@ -187,26 +162,14 @@ def region_and_bounds(
         left.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.4)
         points = [lower, *([0.0] if lower < 0 < upper else []), upper]
         left.plot(points, np.maximum(points, 0), color=ATTACKED, linewidth=2.2)
-        left.axhline(0, color=MUTED, linewidth=0.5, zorder=0)
-        left.axvline(0, color=MUTED, linewidth=0.5, zorder=0)
-        left.set_xlim(-3.1, 3.1)
-        left.set_ylim(-1.6, 3.1)
-        left.set_aspect("equal")
-        left.set_xlabel("$h$")
+        _cross(left)
+        left.set(xlim=(-3.1, 3.1), ylim=(-1.6, 3.1), xlabel="$h$", title=heading)
         left.set_ylabel("$z$", rotation=0)
-        left.set_title(heading)
         heights = -np.arange(len(bars))
         for y, (name, low, high) in zip(heights, bars, strict=True):
-            mark = name == chosen
-            right.plot(
-                [low, high],
-                [y, y],
-                color=CERTIFIED if mark else MUTED,
-                linewidth=7 if mark else 4,
-                solid_capstyle="butt",
-            )
+            look = dict(color=CERTIFIED, linewidth=7) if name == chosen else dict(color=MUTED, linewidth=4)
+            right.plot([low, high], [y, y], solid_capstyle="butt", **look)
         right.axvspan(*exact, color=ATTACKED, alpha=0.3, linewidth=0)
         right.set_yticks(heights, [bar[0] for bar in bars])
-        right.set_ylim(heights[-1] - 0.6, 0.6)
-        right.set_title("bounds of the output; the band is its exact range")
+        right.set(ylim=(heights[-1] - 0.6, 0.6), title="bounds of the output; the band is its exact range")
     return Drawing(figure, title)

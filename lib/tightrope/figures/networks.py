@@ -3,9 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, Drawing, canvas, legend
+
+#: The mark of the image itself, and a legend below its axes.
+IMAGE = dict(markerfacecolor="white", markeredgecolor=INK, markersize=5)
+BELOW = dict(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
 
 
 def adversarial_example(
@@ -37,7 +43,7 @@ def outer_ellipses(panels: Sequence[Mapping]) -> Drawing:
     samples, attacks, published_border, published_attack.
     """
     with canvas(4.3 * len(panels), 5.0) as figure:
-        for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _ellipse(axes, panel)
         y, k = panels[0]["labels"]
         hollow = dict(markerfacecolor="none", markeredgecolor=INK)
@@ -87,17 +93,15 @@ def certificate(
     return Drawing(figure, "image, attack, margins and outputs")
 
 
-def _image(axes, pixels: np.ndarray, title: str) -> None:
-    axes.imshow(pixels, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_title(title)
-    _frame(axes)
+def _image(axes: Axes, pixels: np.ndarray, title: str, **look: object) -> AxesImage:
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.spines[:].set(visible=True, linewidth=0.6)
+    return axes.imshow(pixels, **{"cmap": "gray_r", "vmin": 0, "vmax": 1, "interpolation": "nearest", **look})
 
 
-def _difference(figure: Figure, axes, beside, change: np.ndarray) -> None:
+def _difference(figure: Figure, axes: Axes, beside: Axes, change: np.ndarray) -> None:
     limit = float(np.abs(change).max()) or 1.0
-    shown = axes.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    axes.set_title("difference")
-    _frame(axes)
+    shown = _image(axes, change, "difference", cmap="RdBu_r", vmin=-limit, vmax=limit)
     bar = figure.colorbar(shown, cax=beside, ticks=[-limit, 0, limit])
     bar.ax.set_yticklabels([f"\N{MINUS SIGN}{limit:.2g}", "0", f"{limit:.2g}"], fontsize=8)
     bar.outline.set_visible(False)
@@ -116,18 +120,9 @@ def _scores(axes, row: Mapping) -> None:
         tick.set_fontweight("bold" if k in (row["label"], row["attack_label"]) else "normal")
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
-    axes.set_ylabel("label")
-    axes.set_title("score of each label")
+    axes.set(ylabel="label", title="score of each label")
     axes.spines["left"].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
-
-
-def _frame(axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_linewidth(0.6)
+    axes.legend(**BELOW, ncols=2)
 
 
 def _ellipse(axes, panel: Mapping) -> None:
@@ -151,9 +146,7 @@ def _ellipse(axes, panel: Mapping) -> None:
     axes.fill_between(ends, ends, ends[1], color=ATTACKED, alpha=0.08, linewidth=0, zorder=0)
     axes.plot(ends, ends, "--", color=INK, linewidth=1, zorder=2)
     axes.set_box_aspect(1)
-    axes.set_xlabel(f"score of label {y}, the true one")
-    axes.set_ylabel(f"score of label {k}")
-    axes.set_title(panel["title"])
+    axes.set(xlabel=f"score of label {y}, the true one", ylabel=f"score of label {k}", title=panel["title"])
 
 
 def _margins(axes, margins: Sequence[tuple], label: int) -> None:
@@ -168,49 +161,38 @@ def _margins(axes, margins: Sequence[tuple], label: int) -> None:
             axes.plot([bound, bound], [y - 0.4, y + 0.4], color=colour, linewidth=2.2)
         if found is not None:
             axes.plot(found, y, "x", color=INK if verdict != "falsified" else ATTACKED, markersize=6, markeredgewidth=2)
-        axes.plot(nominal, y, "o", markerfacecolor="white", markeredgecolor=INK, markersize=5)
+        axes.plot(nominal, y, "o", **IMAGE)
     axes.set_yticks(range(len(margins)), [str(row[0]) for row in margins])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(margins) - 0.4, -0.6)
     axes.margins(x=0.08)
-    axes.set_ylabel("label k")
-    axes.set_title(f"margin $F_k - F_{label}$ over the region")
+    axes.set(ylabel="label k", title=f"margin $F_k - F_{label}$ over the region")
     axes.spines["left"].set_visible(False)
     handles = [
-        axes.plot([], [], "o", markerfacecolor="white", markeredgecolor=INK, markersize=5, label="at the image")[0],
-        axes.plot([], [], "x", color=INK, markersize=6, markeredgewidth=2, label="largest found")[0],
-        axes.plot([], [], "|", color=INK, markersize=9, markeredgewidth=2.2, label="proven bound")[0],
+        *axes.plot([], [], "o", **IMAGE, label="at the image"),
+        *axes.plot([], [], "x", color=INK, markersize=6, markeredgewidth=2, label="largest found"),
+        *axes.plot([], [], "|", color=INK, markersize=9, markeredgewidth=2.2, label="proven bound"),
     ]
-    axes.legend(
-        handles=handles,
-        frameon=False,
-        fontsize=8,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.1),
-        ncols=3,
-        columnspacing=1.2,
-        handletextpad=0.3,
-    )
+    axes.legend(handles=handles, **BELOW, ncols=3, columnspacing=1.2, handletextpad=0.3)
 
 
 def _outputs(axes, projection: Mapping) -> None:
     """Outputs at two labels: sampled ones, the ellipse that provably holds all, and where the labels tie."""
     axes.set_title("outputs at two labels")
-    note = projection.get("note")
-    if note:
+    if note := projection.get("note"):
         axes.text(0.5, 1.0, note, ha="center", va="top", fontsize=8, color=MUTED, transform=axes.transAxes, wrap=True)
     if projection.get("center") is None:
         axes.axis("off")
         return
-    axes.set_xlabel(f"$F$ of {projection['names'][0]}")
-    axes.set_ylabel(f"$F$ of {projection['names'][1]}")
+    x, y = projection["names"]
+    axes.set(xlabel=f"$F$ of {x}", ylabel=f"$F$ of {y}")
     cloud, boundary, found = (projection.get(name) for name in ("cloud", "boundary", "attack"))
     if cloud is not None:
         axes.plot(*cloud.T, ".", color=MUTED, markersize=2.5, zorder=2)
     if boundary is not None:
         axes.fill(*boundary.T, facecolor=CERTIFIED, alpha=0.12, zorder=1)
         axes.plot(*boundary.T, color=CERTIFIED, linewidth=1.6, zorder=3)
-    axes.plot(*projection["center"], "o", markerfacecolor="white", markeredgecolor=INK, markersize=5, zorder=4)
+    axes.plot(*projection["center"], "o", **IMAGE, zorder=4)
     if found is not None:
         axes.plot(*found, "x", color=ATTACKED, markersize=7, markeredgewidth=2, zorder=4)
     axes.margins(0.12)

@@ -25,7 +25,7 @@ from tightrope.regions import INFINITY, Ball
 from tightrope.relaxations.heuristic import hr, sparse
 from tightrope.relaxations.krivine import TooLarge, gradient_polynomial, krivine
 from tightrope.relaxations.krivine_cuts import bipartite, triangles, violated_cycles, violated_triangles
-from tightrope.relaxations.shor import MomentProgram, objective_matrix, shor_constraints
+from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.conic import solve_moment_program
 from tightrope.solvers.highs import LinearProgram

@@ -61,9 +61,14 @@ def image_count(images: object, data: datasets.Dataset) -> int:
     return images
 
 
-def groups(images: object, size: int, data: datasets.Dataset) -> list[dict]:
-    """Split the first images into groups: {"first": ..., "count": ...}."""
-    count = image_count(images, data)
+def first_images(network: str, images: object) -> range:
+    """Return the numbers of the first test images of the data set that a network is for."""
+    return range(image_count(images, dataset(entry(network).dataset)))
+
+
+def groups(network: str, images: object, size: int) -> list[dict]:
+    """Split the first test images of a network into groups: {"first": ..., "count": ...}."""
+    count = len(first_images(network, images))
     return [{"first": first, "count": min(size, count - first)} for first in range(0, count, size)]
 
 

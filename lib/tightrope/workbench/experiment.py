@@ -10,14 +10,14 @@ The module of a printed result declares an :class:`Experiment` and its parts by 
     @table_1.solve
     def count_correct(case): ...          # case -> outcome
 
-    @table_1.table
-    def accuracies(rows): ...             # rows -> Table, shown as `solved.accuracies`
+    @table_1.lines("network | %")
+    def accuracies(rows): ...             # rows -> the lines of a table, shown as `solved.accuracies`
 
     @table_1.drawing(accuracies)
     def draw(rows): ...                   # rows -> Drawing, shown and written by `solved.draw()`
 
     @table_1.cells
-    def cells(rows, images): ...          # rows -> Value by the id of a printed cell
+    def cells(rows, images): ...          # rows -> Value by the id of a printed cell, as a mapping or as pairs
 
 A call, ``table_1(profile=profile, networks=networks, images=images)``, solves the cases that have no row yet.
 """
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
+from functools import partial, wraps
 from inspect import signature
 from typing import Any
 
@@ -42,7 +42,14 @@ from tightrope.workbench.registry import Value, drawn_profile, named
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
-Case = Mapping[str, Any]
+Case = Mapping[str, Any]  # what identifies a piece of work
+Row = Mapping[str, Any]  # the same with its outcome
+Cases = Iterable[Case]
+Lines = Iterable[Sequence[object]]  # of a table
+Values = Iterable[tuple[str, Value]]  # our numbers by the id of a printed cell
+Names = Sequence[str]  # and other parameters of notebooks
+Numbers = Sequence[int]
+Radii = Sequence[float]
 
 
 def _undeclared(*_: object, **__: object) -> Any:
@@ -73,18 +80,23 @@ class Experiment:
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
         self.size: Callable[[Rows], str] = Rows.size
-        self._cases: Callable[..., Sequence[Case]] = _undeclared
+        self._cases: Callable[..., Cases] = _undeclared
         self._cells: Callable[..., Mapping[str, Value]] | None = None
         registry.register(self)
 
-    def cases(self, function: Callable[..., Sequence[Case]]) -> Callable[..., Sequence[Case]]:
+    def cases(self, function: Callable[..., Cases]) -> Callable[..., list[Case]]:
         """Register parameters -> cases; each is what identifies a piece of work, without paper, kind and profile.
 
         Every parameter has a rule in :data:`tightrope.workbench.parameters.RULES`.
         """
         require_rules(signature(function).parameters, function.__qualname__)
-        self._cases = function
-        return function
+
+        @wraps(function)
+        def cases(*values: Any, **parameters: Any) -> list[Case]:
+            return list(function(*values, **parameters))
+
+        self._cases = cases
+        return cases
 
     def solve(self, function: Callable[[Case], Mapping]) -> Callable[[Case], Mapping]:
         """Register case -> outcome: plain data, as it is kept in the row.
@@ -112,6 +124,22 @@ class Experiment:
         self.tables[function.__name__] = function
         return function
 
+    def lines(self, *columns: str, **about: Any) -> Callable[[Callable[..., Lines]], Callable[..., Table]]:
+        """Register rows -> the lines of a table with these columns; `about` is what else a :class:`Table` has.
+
+        A text may hold several columns, as the head of a table does: "norm | radius".
+        """
+        names = [name for text in columns for name in text.split(" | ")]
+
+        def register(function: Callable[..., Lines]) -> Callable[..., Table]:
+            @wraps(function)
+            def table(*rows: Any) -> Table:
+                return Table(names, tuple(function(*rows)), **about)
+
+            return self.table(table)
+
+        return register
+
     def drawing(self, numbers: Callable[[Rows], Table]) -> Callable[[Callable], Callable]:
         """Register rows -> Drawing under the function's name, ``draw`` or ``draw_<part>``.
 
@@ -124,25 +152,45 @@ class Experiment:
 
         return register
 
-    def cells(self, function: Callable[..., Mapping[str, Value]]) -> Callable[..., Mapping[str, Value]]:
+    def cells(self, function: Callable[..., Any]) -> Callable[..., dict[str, Value]]:
         """Register rows and some of the notebook's parameters (by name) -> Value by the id of a printed cell.
 
         A cell whose cases are not all there is left out.
         """
-        self._cells = function
-        return function
+
+        @wraps(function)
+        def values(*rows: Rows, **parameters: Any) -> dict[str, Value]:
+            return dict(function(*rows, **parameters))
+
+        self._cells = values
+        return values
 
     def sized(self, function: Callable[[Rows], str]) -> Callable[[Rows], str]:
         """Register rows -> how much they are about, in words, where that is not :meth:`Rows.size`."""
         self.size = function
         return function
 
-    def part(self, cases: Callable[..., Sequence[Case]]) -> "Experiment":
+    def part(self, cases: Callable[..., Cases]) -> "Experiment":
         """Return the same kind of row with fewer cases, for a result that needs only these."""
-        fewer = copy(self)
-        fewer.needs, fewer.also, fewer._cells = (), (), None
+        fewer = self._copy(needs=(), also=(), _cells=None)
         fewer.cases(cases)
         return fewer
+
+    def same(self, name: str) -> "Experiment":
+        """Return another result of the paper whose rows are made and shown as these; what it declares is its own."""
+        other = self._copy(name=name, tables=dict(self.tables), drawings=dict(self.drawings))
+        registry.register(other)
+        return other
+
+    def _copy(self, **changed: object) -> "Experiment":
+        other = copy(self)
+        vars(other).update(changed)
+        return other
+
+    @property
+    def printed(self) -> dict[str, float]:
+        """What the paper prints in this table or figure, by the id of the cell."""
+        return {cell.id: cell.printed for cell in find(f"{self.paper}/{self.name}").cells}
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -191,6 +239,18 @@ class Experiment:
         """Return the rows that are kept and have these values, without solving."""
         with Store() as store:
             return Rows(store.rows(self.name, profile, self.paper)).where(**equal)
+
+    def kept_or_solved(self, case: Case, *others: "Experiment") -> dict:
+        """Return the outcome of a case that is also one of this kind, or of others: of the first row that is kept here.
+
+        A worker on another machine has no rows, and solves it as one of this kind.
+        """
+        with Store() as store:
+            for kind in (self, *others):
+                if (row := store.get({**case, "result": kind.name})) is not None:
+                    known = {*case, "versions", "created", "key"}
+                    return {name: value for name, value in row.items() if name not in known}
+        return dict(self.solver({**case, "result": self.name}))
 
     def at_paper_size(self) -> AtPaperSize:
         """Return the drawings and the printed numbers beside ours from the kept rows of the paper profile; no solve."""

@@ -32,6 +32,10 @@ class Rows(tuple[dict, ...]):
             groups.setdefault(tuple(_hashable(row[name]) for name in names), []).append(row)
         return [(key, Rows(some)) for key, some in groups.items()]
 
+    def nested(self, outer: str, inner: str) -> dict[Any, dict[Any, "Rows"]]:
+        """Return the rows by the values of one column, then by those of another."""
+        return {key: {name: part for (name,), part in own.by(inner)} for (key,), own in self.by(outer)}
+
     def different(self, name: str) -> list:
         """Return the different values of a column, in the order in which they first occur."""
         return list(dict.fromkeys(_hashable(row[name]) for row in self))

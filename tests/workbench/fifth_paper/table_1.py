@@ -1,25 +1,22 @@
 """Table 1 of a fifth paper: clean accuracy of networks on the first test images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from tightrope.workbench.cases import dataset, entry, image_count, network_sha256
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import dataset, entry, first_images, network_sha256
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
 
 table_1 = Experiment("demo2027-clean", "table-1-clean-accuracy")
 
 
 @table_1.cases
-def cases(networks: Sequence[str], images: int) -> list[dict]:
-    """Return one case for each network."""
-    counts = {name: image_count(images, dataset(entry(name).dataset)) for name in networks}
-    return [{"network": n, "network_sha256": network_sha256(n), "images": count} for n, count in counts.items()]
+def cases(networks: Sequence[str], images: int) -> Cases:
+    """Yield one case for each network."""
+    for name in networks:
+        yield {"network": name, "network_sha256": network_sha256(name), "images": len(first_images(name, images))}
 
 
 @table_1.solve
-def count_correct(case: Mapping) -> dict:
+def count_correct(case: Case) -> dict:
     """Count the images that are labelled rightly."""
     network = entry(case["network"])
     data = dataset(network.dataset)
@@ -27,13 +24,14 @@ def count_correct(case: Mapping) -> dict:
     return {"correct": int((predicted == data.labels[: case["images"]]).sum())}
 
 
-@table_1.table
-def accuracies(rows: Rows) -> Table:
+@table_1.lines("network | accuracy %")
+def accuracies(rows: Rows) -> Lines:
     """Return the accuracy in percent by network."""
-    return Table(("network", "accuracy %"), [(row["network"], 100 * row["correct"] / row["images"]) for row in rows])
+    for row in rows:
+        yield row["network"], 100 * row["correct"] / row["images"]
 
 
 @table_1.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return `table-1/accuracy`."""
-    return {"table-1/accuracy": Value(100 * rows.total("correct") / rows.total("images"))}
+def cells(rows: Rows) -> Values:
+    """Yield `table-1/accuracy`."""
+    yield "table-1/accuracy", Value(100 * rows.total("correct") / rows.total("images"))

@@ -1,20 +1,17 @@
 """Table 3: random points that a local Lipschitz constant certifies, for a binary classifier of two spheres."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.results.chen2020_lipschitz.common import PAPER, ball_case, bound_constant, network_of, shown
-from tightrope.results.chen2020_lipschitz.ratios import EPSILONS, draw_ratios, ratio_table
 from tightrope.verifiers.relu_lipschitz import METHODS
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows, counted
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Row, Rows, Table, Value, Values
+from tightrope.workbench.rows import counted
+from .common import EPSILONS, PAPER, ball_case, bound_constant, draw_ratios, network_of, ratio_table, shown
 
 table_3 = Experiment(PAPER, "table-3-certified-ratio-random")
 USED = ("product-shor", "hr-2-products", "hr-2-signs", "shor", "lipopt-3", "ascent")
@@ -28,9 +25,7 @@ AT_ONCE = 50_000  # points in memory
 
 
 @table_3.cases
-def cases(
-    network: str, points: int, laws: Sequence[str], radius: float, box: float, time_limit: float, seed: int
-) -> list[dict]:
+def cases(network: str, points: int, laws: Names, radius: float, box: float, time_limit: float, seed: int) -> Cases:
     """Return one case for each law and method: its constant on the ball of `radius` around 0, and the points.
 
     Points are drawn by one of :data:`LAWS`. One of the box |x| <= `box` is certified at epsilon if |F(x)| > epsilon L,
@@ -54,7 +49,7 @@ def points_of_each_law(rows: Rows) -> str:
 
 
 @table_3.solve
-def certify_points(case: Mapping) -> dict:
+def certify_points(case: Case) -> dict:
     """Bound the constant, and return percent of points that it certifies at each radius (upper bounds only)."""
     outcome = _constant(json.dumps({name: value for name, value in case.items() if name != "points"}))
     if outcome["value"] is None or case["method"] == "ascent":
@@ -86,14 +81,13 @@ def output_sizes(network: str, radius: float, points: int, box: float, seed: int
     return np.concatenate(parts)
 
 
-@table_3.table
-def bounds(rows: Rows) -> Table:
+@table_3.lines("method | constant", tolerance={"constant": 0.02})  # proven to 1e-4 relative
+def bounds(rows: Rows) -> Lines:
     """Return the constant on the ball by every method."""
-    lines = {METHODS[row["method"]].title: shown(row) for row in rows}
-    return Table(("method", "constant"), lines.items(), tolerance={"constant": 0.02})  # proven to 1e-4 relative
+    return {METHODS[row["method"]].title: shown(row) for row in rows}.items()
 
 
-def law_of(row: Mapping) -> str:
+def law_of(row: Row) -> str:
     """Return how the points of a row are drawn."""
     return row["points"].get("law", "box")
 
@@ -112,16 +106,14 @@ def _by_name(rows: Iterable[Mapping]) -> dict[str, list[float]]:
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the ratios of the methods that the table has, for each law."""
     printed = [row for row in rows if row["method"] in PRINTED]
-    return draw_ratios(_by_name(printed), table_3.name, title="certified points")
+    return draw_ratios(_by_name(printed), table_3, "certified points", pixels=False)
 
 
 @table_3.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return our ratios for the printed ones, points of uniform length: of a network trained here as the paper says."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield our ratios for the printed ones, points of uniform length: of a network trained here as the paper says."""
     for row in rows:
         if law_of(row) == "lengths" and row["method"] in PRINTED and row["certified"]:
             note = f"constant {shown(row)}, network trained here; the draw of the points is an inference"
             for epsilon, percent in zip(EPSILONS, row["certified"], strict=True):
-                values[f"table-3/{PRINTED[row['method']]}/{epsilon:g}"] = Value(round(percent, 2), note)
-    return values
+                yield f"table-3/{PRINTED[row['method']]}/{epsilon:g}", Value(round(percent, 2), note)

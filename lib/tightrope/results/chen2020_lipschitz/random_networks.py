@@ -9,16 +9,13 @@ from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.networks.random import random_network
 from tightrope.outward import outward
-from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_constant, shown
 from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Cases, Experiment, Lines, Names, Numbers, Row, Rows, Table, Value, Values
+from tightrope.workbench.rows import counted
+from .common import PAPER, SETS, ball_case, bound_constant, shown
 
 table_1 = Experiment(PAPER, "table-1-random-networks")
-figure_1 = Experiment(PAPER, "figure-1-sparsity-sweep")
-poster = Experiment(PAPER, "poster-figures-1-and-2")
+table_1.solve(bound_constant)
 #: By number of hidden layers. HR-2 is an interval: relaxations.heuristic says why.
 USED = {
     1: ("product-shor", "hr-2-signs", "hr-2-products", "shor", "lipopt-3", "lipopt-4", "lbs", "ascent"),
@@ -46,45 +43,9 @@ Sizes = Sequence[Sequence[int]]  # inputs and hidden layers of each network; one
 
 
 @table_1.cases
-def table_1_cases(sizes: Sizes, sparsities: Sequence[int], draws: int, time_limit: float, samples: int) -> list[dict]:
+def table_1_cases(sizes: Sizes, sparsities: Numbers, draws: int, time_limit: float, samples: int) -> Cases:
     """Return one case for each network and method, globally."""
-    kinds = [(some, band) for some in sizes for band in sparsities]
-    return _cases(kinds, draws, USED, time_limit, samples)
-
-
-@figure_1.cases
-def figure_1_cases(
-    width: int,
-    sparsities: Sequence[int],
-    draws: int,
-    methods: Sequence[str],
-    lipopt_3_draws: int | None,
-    lipopt_4_draws: int | None,
-    time_limit: float,
-    samples: int,
-) -> list[dict]:
-    """Return one case for each network, set and method: all sparsities of the first draw first, so a part is a sample.
-
-    Linear programs take most of the time: they are solved for so many of the draws (None: all).
-    """
-    kinds = [((width, width), band) for band in sparsities]
-    cases = _cases(kinds, draws, {1: methods}, time_limit, samples, tuple(SETS))
-    return _fewer(cases, lipopt_3_draws, lipopt_4_draws)
-
-
-@poster.cases
-def poster_cases(
-    one_layer: Sizes,
-    two_layers: Sizes,
-    draws: int,
-    lipopt_3_draws: int | None,
-    lipopt_4_draws: int | None,
-    time_limit: float,
-    samples: int,
-) -> list[dict]:
-    """Return one case for each dense network and method, globally; see :func:`figure_1_cases`."""
-    kinds = [(some, None) for some in (*one_layer, *two_layers)]
-    return _fewer(_cases(kinds, draws, USED, time_limit, samples), lipopt_3_draws, lipopt_4_draws)
+    return _cases(product(sizes, sparsities), draws, USED, time_limit, samples)
 
 
 def _cases(
@@ -93,8 +54,8 @@ def _cases(
     used: Mapping[int, Sequence[str]],
     time_limit: float,
     samples: int,
-    sets: Sequence[str] = ("global",),
-) -> list[dict]:
+    sets: Names = ("global",),
+) -> Cases:
     """Return one case for each draw, (sizes, sparsity), set, and method used for that number of hidden layers."""
     cases = []
     for draw, (sizes, band), name in product(range(draws), kinds, sets):
@@ -114,17 +75,14 @@ def _cases(
     return sorted(cases, key=lambda case: case["method"] if case["method"] in LINEAR else "")
 
 
-def _fewer(cases: list[dict], lipopt_3_draws: int | None, lipopt_4_draws: int | None) -> list[dict]:
-    draws = {"lipopt-3": lipopt_3_draws, "lipopt-4": lipopt_4_draws}
-    return [case for case in cases if draws.get(case["method"]) is None or case["draw"] < draws[case["method"]]]
-
-
+@table_1.table
 def bounds(rows: Rows) -> Table:
     """Return medians over draws (one draw: the value), verdicts where there is no number."""
     draws = len(rows.different("draw"))
     return _by_sparsity(rows, lambda own: _median_bound(own, draws))
 
 
+@table_1.table
 def seconds(rows: Rows) -> Table:
     """Return processor seconds, medians over draws."""
     return _by_sparsity(rows, _median_seconds)
@@ -153,7 +111,7 @@ def _median_bound(rows: Rows, draws: int) -> str:
     values = rows.column("value")
     if not values:
         return rows[0]["verdict"]
-    side, notes = METHODS[rows[0]["method"]].side, [_count(len(rows), "draw")] if len(rows) < draws else []
+    side, notes = METHODS[rows[0]["method"]].side, [counted([len(rows)], "draw")] if len(rows) < draws else []
     text = outward(side)(float(np.median(values)))
     if len(rows) == 1:
         text = shown(rows[0])
@@ -163,24 +121,19 @@ def _median_bound(rows: Rows, draws: int) -> str:
     return f"{text} ({', '.join(notes)})" if notes else text
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
 def _median_seconds(rows: Rows) -> float:
     return float(np.median(rows.column("cpu_seconds")))
 
 
-def claims(rows: Rows) -> Table:
+@table_1.lines("claim | holds in | of")
+def claims(rows: Rows) -> Lines:
     """Return in how many networks (and sets) each of the paper's claims holds, and of how many."""
     known = Rows(row for row in rows if row["value"] is not None).by("network", "set")
     values = [(name, {row["method"]: row["value"] for row in own}) for (_, name), own in known]
-    lines = []
     for text, smaller, larger, where, factor in CLAIMS:
         both = [own for name, own in values if where in ("", name) and smaller in own and larger in own]
         if both:
-            lines.append((text, sum(own[smaller] <= own[larger] * factor for own in both), len(both)))
-    return Table(("claim", "holds in", "of"), lines)
+            yield text, sum(own[smaller] <= own[larger] * factor for own in both), len(both)
 
 
 def quartiles(rows: Rows) -> Table:
@@ -203,7 +156,7 @@ def panels(rows: Rows) -> list[dict]:
     names = {}
     for (method,), own in rows.by("method"):
         count = len(own.different("draw"))
-        names[method] = METHODS[method].title + (f" ({_count(count, 'draw')})" if count < draws else "")
+        names[method] = METHODS[method].title + (f" ({counted([count], 'draw')})" if count < draws else "")
     solved = Rows({**row, "panel": _panel(row)} for row in rows if row["value"] is not None)
     drawn = []
     for (title,), own in solved.by("panel"):
@@ -219,60 +172,85 @@ def panels(rows: Rows) -> list[dict]:
     return drawn
 
 
-def _panel(row: Mapping) -> str:
+def _panel(row: Row) -> str:
     if row["sparsity"] is None:
-        return _count(len(row["sizes"]) - 1, "hidden layer")
+        return counted([len(row["sizes"]) - 1], "hidden layer")
     return f"({', '.join(map(str, row['sizes']))}), {row['set']}"
 
 
+@table_1.drawing(quartiles)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw medians and quartiles of bounds and times."""
     return figures.sweeps(panels(rows), title="bounds and times")
 
 
-for result in (table_1, figure_1, poster):
-    result.solve(bound_constant)
-    for table in (bounds, seconds, claims):
-        result.table(table)
-    result.drawing(quartiles)(draw)
+figure_1, poster = table_1.same("figure-1-sparsity-sweep"), table_1.same("poster-figures-1-and-2")
+
+
+@figure_1.cases
+def figure_1_cases(
+    width: int,
+    sparsities: Numbers,
+    draws: int,
+    methods: Names,
+    lipopt_3_draws: int | None,
+    lipopt_4_draws: int | None,
+    time_limit: float,
+    samples: int,
+) -> Cases:
+    """Return one case for each network, set and method: all sparsities of the first draw first, so a part is a sample.
+
+    Linear programs take most of the time: they are solved for so many of the draws (None: all).
+    """
+    kinds = product([(width, width)], sparsities)
+    cases = _cases(kinds, draws, {1: methods}, time_limit, samples, tuple(SETS))
+    return _fewer(cases, lipopt_3_draws, lipopt_4_draws)
+
+
+@poster.cases
+def poster_cases(
+    one_layer: Sizes,
+    two_layers: Sizes,
+    draws: int,
+    lipopt_3_draws: int | None,
+    lipopt_4_draws: int | None,
+    time_limit: float,
+    samples: int,
+) -> Cases:
+    """Return one case for each dense network and method, globally; see :func:`figure_1_cases`."""
+    kinds = product([*one_layer, *two_layers], [None])
+    return _fewer(_cases(kinds, draws, USED, time_limit, samples), lipopt_3_draws, lipopt_4_draws)
+
+
+def _fewer(cases: list[dict], lipopt_3_draws: int | None, lipopt_4_draws: int | None) -> list[dict]:
+    draws = {"lipopt-3": lipopt_3_draws, "lipopt-4": lipopt_4_draws}
+    return [case for case in cases if draws.get(case["method"]) is None or case["draw"] < draws[case["method"]]]
 
 
 @table_1.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return our medians for the printed bounds and times, of other draws than the paper's; 1 for out of memory."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield our medians for the printed bounds and times, of other draws than the paper's; 1 for out of memory."""
     for (sizes, band, method), own in rows.where(set="global").by("sizes", "sparsity", "method"):
         if method not in PRINTED:
             continue
         median = _quartiles(own.column("value"))[1]
         stem = f"{'-'.join(map(str, sizes))}/s{band}/{PRINTED[method]}"
-        values[f"table-1/{stem}/out-of-memory"] = Value(
-            int(own.count(verdict=MEMORY) == len(own)), own[0]["reason"] or ""
-        )
+        exhausted = int(own.count(verdict=MEMORY) == len(own))
+        yield f"table-1/{stem}/out-of-memory", Value(exhausted, own[0]["reason"] or "")
         if median is not None:
             late = own.count(verdict="time")
             note = f"median of {len(own)} draws; the paper's draw is unknown"
             note += f"; {late} cut short by the time limit" if late else ""
-            values[f"table-1/{stem}"] = Value(median, note)
+            yield f"table-1/{stem}", Value(median, note)
             if method != "lbs":
                 time = round(_median_seconds(own), 2)
-                values[f"table-1/seconds/{stem}"] = Value(time, "processor seconds of one thread")
-    return values
-
-
-def _global_medians(rows: Rows) -> dict[int, dict[str, float]]:
-    """Return sparsity -> method -> the median bound on the global ball."""
-    found: dict[int, dict[str, float]] = {}
-    for (band, method), own in rows.where(set="global").by("sparsity", "method"):
-        if values := own.column("value"):
-            found.setdefault(band, {})[method] = float(np.median(values))
-    return found
+                yield f"table-1/seconds/{stem}", Value(time, "processor seconds of one thread")
 
 
 @figure_1.cells
-def claims_of_figure_1(rows: Rows) -> dict[str, Value]:
-    """Return how often what the text says of the figure holds: percent of random networks, or of medians 1 or 0."""
-    values, lines = {}, claims(rows).rows
+def claims_of_figure_1(rows: Rows) -> Values:
+    """Yield how often what the text says of the figure holds: percent of random networks, or of medians 1 or 0."""
+    lines = claims(rows).rows
     for name, wanted, holds in (
         ("above-lbs", "LBS <= ", True),
         ("local/hr-2-below-shor", "HR-2 tighter than SHOR by more than 0.05 %, local", True),
@@ -281,10 +259,10 @@ def claims_of_figure_1(rows: Rows) -> dict[str, Value]:
         some = [(count, of) for text, count, of in lines if text.startswith(wanted)]
         count, of = (sum(column) for column in zip(*some, strict=True)) if some else (0, 0)
         if of:
-            values[f"figure-1/{name}"] = Value(100 * (count if holds else of - count) / of, f"of {of} pairs of bounds")
-    for band, median in _global_medians(rows).items():
-        if {"lipopt-3", "hr-2-signs"} <= median.keys():
-            lipopt, heuristic = median["lipopt-3"], median["hr-2-signs"]
+            yield f"figure-1/{name}", Value(100 * (count if holds else of - count) / of, f"of {of} pairs of bounds")
+    for (band,), own in rows.where(set="global").by("sparsity"):
+        both = [own.where(method=method).column("value") for method in ("lipopt-3", "hr-2-signs")]
+        if all(both):
+            lipopt, heuristic = (float(np.median(values)) for values in both)
             note = f"medians {lipopt:.4g} (LipOpt-3) and {heuristic:.4g} (HR-2, its upper end)"
-            values[f"figure-1/global/s{band}/lipopt-3-below-hr-2"] = Value(int(lipopt < heuristic), note)
-    return values
+            yield f"figure-1/global/s{band}/lipopt-3-below-hr-2", Value(int(lipopt < heuristic), note)

@@ -1,17 +1,11 @@
 """Table 2: global and local bounds of one output of a trained network."""
 
-from collections.abc import Mapping
-
 from tightrope import figures
 from tightrope.outward import at_least, at_most
-from tightrope.results.chen2020_lipschitz.common import PAPER, SETS, ball_case, bound_and_report, question, shown
 from tightrope.verifiers.relu_lipschitz import MEMORY, METHODS
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.published import find
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value, Values
+from .common import PAPER, SETS, ball_case, bound_and_report, question, shown
 
 table_2 = Experiment(PAPER, "table-2-sdp-nn")
 USED = ("product-shor", "hr-2-products", "hr-2-signs", "shor", "qcqp", "lipopt-3", "lbs", "ascent")
@@ -19,21 +13,20 @@ PRINTED = {"hr-2-signs": "hr-2", "shor": "shor", "lbs": "lbs"}
 
 
 @table_2.cases
-def cases(network: str, output: int, time_limit: float, samples: int) -> list[dict]:
-    """Return one case for each method and set; `output` counts from 0: the paper's label 2 is output 1."""
-    chosen = []
+def cases(network: str, output: int, time_limit: float, samples: int) -> Cases:
+    """Yield one case for each method and set; `output` counts from 0: the paper's label 2 is output 1."""
     for method in USED:
         options = {"tolerance": 1e-4}
         if METHODS[method].side == "lower":
             options = {"samples": samples, "seed": 0}
         elif method != "qcqp":
             options["time_limit"] = time_limit
-        chosen += [ball_case(network, radius, method, options, output, set=name) for name, radius in SETS.items()]
-    return chosen
+        for name, radius in SETS.items():
+            yield ball_case(network, radius, method, options, output, set=name)
 
 
 @table_2.states
-def constant(row: Mapping) -> Statement | None:
+def constant(row: Row) -> Statement | None:
     """Return the bound, from the side of its method."""
     if row["value"] is None:
         return None
@@ -43,28 +36,26 @@ def constant(row: Mapping) -> Statement | None:
 
 
 @table_2.solve
-def bound_and_prove(case: Mapping) -> dict:
+def bound_and_prove(case: Case) -> dict:
     """Bound the constant of one case, with its certificate."""
     outcome, report = bound_and_report(case)
     return outcome if report is None else outcome | {COLUMN: proof_of(constant({**case, **outcome}), report)}
 
 
-@table_2.table
-def bounds(rows: Rows) -> Table:
+@table_2.lines("bound | side", *SETS, tolerance=dict.fromkeys(SETS, 0.01))
+def bounds(rows: Rows) -> Lines:
     """Return the bounds on both sets."""
-    lines = [
-        (METHODS[method].title, METHODS[method].side, *(shown(rows.one(method=method, set=name)) for name in SETS))
-        for method in USED
-    ]
-    return Table(("bound", "side", *SETS), lines, tolerance=dict.fromkeys(SETS, 0.01))
+    for method in USED:
+        found = (shown(rows.one(method=method, set=name)) for name in SETS)
+        yield METHODS[method].title, METHODS[method].side, *found
 
 
-@table_2.table
-def seconds(rows: Rows) -> Table:
+@table_2.lines("bound", *(f"{name} (s)" for name in SETS))
+def seconds(rows: Rows) -> Lines:
     """Return processor seconds of one thread."""
-    found = [[rows.one(method=method, set=name) for name in SETS] for method in USED]
-    lines = [(METHODS[m].title, *(r and r["cpu_seconds"] for r in own)) for m, own in zip(USED, found, strict=True)]
-    return Table(("bound", *(f"{name} (s)" for name in SETS)), lines)
+    for method in USED:
+        found = (rows.one(method=method, set=name) for name in SETS)
+        yield METHODS[method].title, *(row and row["cpu_seconds"] for row in found)
 
 
 @table_2.drawing(bounds)
@@ -77,21 +68,20 @@ def draw(rows: Rows) -> figures.Drawing:
             groups[row["set"]].append((method.title, method.side, row["value"]))
     titles = {"hr-2": "HR-2, at most", "shor": "SHOR", "lbs": "LBS"}
     printed: dict[str, list[tuple[str, float]]] = {}
-    for cell in find(f"{PAPER}/{table_2.name}").cells if rows[0]["profile"] == "paper" else ():
-        if cell.side:  # a bound
-            _, name, method = cell.id.split("/")
-            printed.setdefault(name, []).append((titles[method], cell.printed))
+    for cell, value in table_2.printed.items() if rows[0]["profile"] == "paper" else ():
+        _, name, method, *_ = cell.split("/")
+        if cell == f"table-2/{name}/{method}":  # a bound, and no time
+            printed.setdefault(name, []).append((titles[method], value))
     return figures.bounds(groups, "bounds of the Lipschitz constant", printed)
 
 
 @table_2.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return our bounds and times for the printed ones."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield our bounds and times for the printed ones."""
     for row in rows:
         method, name = row["method"], row["set"]
         if method == "lipopt-3":
-            values[f"table-2/{name}/lipopt-3/out-of-memory"] = Value(int(row["verdict"] == MEMORY), row["reason"] or "")
+            yield f"table-2/{name}/lipopt-3/out-of-memory", Value(int(row["verdict"] == MEMORY), row["reason"] or "")
         if method not in PRINTED or row["value"] is None:
             continue
         note = ""
@@ -101,7 +91,6 @@ def cells(rows: Rows) -> dict[str, Value]:
         elif method == "lbs":
             best = rows.one(method="ascent", set=name)
             note = f"ascent finds {at_least(best['value'], 5)}" if best else ""
-        values[f"table-2/{name}/{PRINTED[method]}"] = Value(row["value"], note, [row])
+        yield f"table-2/{name}/{PRINTED[method]}", Value(row["value"], note, [row])
         if method != "lbs":
-            values[f"table-2/seconds/{name}/{PRINTED[method]}"] = Value(round(row["cpu_seconds"], 1), "one thread")
-    return values
+            yield f"table-2/seconds/{name}/{PRINTED[method]}", Value(round(row["cpu_seconds"], 1), "one thread")

@@ -1,31 +1,26 @@
 """Figure 2: an image and an adversarial image of it."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from tightrope import attacks, figures
 from tightrope.outward import at_least
 from tightrope.question import Question
-from tightrope.results.chen2021_mondeq.common import PAPER, question
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value
+from .common import PAPER, question
 
 figure_2 = Experiment(PAPER, "figure-2-adversarial-example")
 
 
 @figure_2.cases
-def cases(network: str, image: int, norm: object, epsilon_pixel: float, clip: bool, seed: int) -> list[dict]:
+def cases(network: str, image: int, norm: object, epsilon_pixel: float, clip: bool, seed: int) -> Cases:
     """Return the one case: one image and one set."""
     dataset(entry(network).dataset).image(image)  # refuses an image out of range before any attack
     return [ball_case(network, norm, epsilon_pixel, clip, "pgd", {"seed": seed}, image=image)]
 
 
 @figure_2.solve
-def attack_image(case: Mapping) -> dict:
+def attack_image(case: Case) -> dict:
     """Attack one image by projected gradient descent: Foolbox's, as in the paper, then a targeted one with restarts.
 
     `attack_margin` is the score of the label found minus that of the true label.
@@ -44,65 +39,58 @@ def attack_image(case: Mapping) -> dict:
     if found is None:
         names = ("found_by", "attack_label", "attack_margin", "distance", "attack_scores", "attack_pixels")
         return outcome | dict.fromkeys(names)
-    normalisation = dataset(case["dataset"]).normalisation
-    pixels = normalisation.to_pixels(found.point)
+    to_pixels = dataset(case["dataset"]).normalisation.to_pixels
+    pixels = to_pixels(found.point)
     return outcome | {
         "found_by": by,
         "attack_label": int(found.label),
         "attack_margin": float(found.margin),
-        "distance": float(np.abs(pixels - normalisation.to_pixels(region.center)).max()),
+        "distance": float(np.abs(pixels - to_pixels(region.center)).max()),
         "attack_scores": network.logits(found.point[None])[0].tolist(),
         "attack_pixels": pixels.tolist(),
     }
 
 
-def images_of(row: Mapping) -> tuple[np.ndarray, np.ndarray | None]:
+def images_of(row: Row) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the pixels (p0,) of the original and of the adversarial image, None if no attack succeeded."""
     original, found = dataset(row["dataset"]).image(row["image"]), row["attack_pixels"]
     return original, None if found is None else np.array(found)
 
 
-@figure_2.table
-def numbers(rows: Rows) -> Table:
+@figure_2.lines("quantity | value")
+def numbers(rows: Rows) -> Lines:
     """Return the facts behind the picture."""
     (row,) = rows
     margins = np.delete(np.array(row["scores"]) - row["scores"][row["label"]], row["label"])
     found = row["attack_pixels"] is not None
-    facts = {
-        "label": row["label"],
-        "predicted": row["predicted"],
-        "largest margin of another label": round(float(margins.max()), 2),
-        "attack found": found,
-        "predicted after the attack": row["attack_label"],
-        "its margin is positive": found and row["attack_margin"] > 0,
-        "largest change of a pixel": round(row["distance"], 4) if found else None,
-    }
-    return Table(("quantity", "value"), tuple(facts.items()))
+    yield "label", row["label"]
+    yield "predicted", row["predicted"]
+    yield "largest margin of another label", round(float(margins.max()), 2)
+    yield "attack found", found
+    yield "predicted after the attack", row["attack_label"]
+    yield "its margin is positive", found and row["attack_margin"] > 0
+    yield "largest change of a pixel", round(row["distance"], 4) if found else None
 
 
-@figure_2.table
-def scores(rows: Rows) -> Table:
+@figure_2.lines("label | score | margin | attacked score | attacked margin")
+def scores(rows: Rows) -> Lines:
     """Return the scores of all labels before and after, and the margins F_label - F_y."""
     (row,) = rows
     before, after, y = row["scores"], row["attack_scores"], row["label"]
-    lines = []
     for k, score in enumerate(before):
         attacked = (round(after[k], 3), round(after[k] - after[y], 3)) if after else (None, None)
-        lines.append((k, round(score, 3), round(score - before[y], 3), *attacked))
-    return Table(("label", "score", "margin", "attacked score", "attacked margin"), lines)
+        yield k, round(score, 3), round(score - before[y], 3), *attacked
 
 
-@figure_2.table
-def pixels(rows: Rows) -> Table:
+@figure_2.lines("row | column | original | attacked | difference")
+def pixels(rows: Rows) -> Lines:
     """Return every pixel before and after."""
     (row,) = rows
     original, attacked = images_of(row)
     after = np.full_like(original, np.nan) if attacked is None else attacked
     width = dataset(row["dataset"]).shape[1]
-    places = (divmod(i, width) for i in range(len(original)))
-    values = zip(original.tolist(), after.tolist(), (after - original).tolist(), strict=True)
-    lines = [(*place, *value) for place, value in zip(places, values, strict=True)]
-    return Table(("row", "column", "original", "attacked", "difference"), lines)
+    for i, values in enumerate(np.c_[original, after, after - original].tolist()):
+        yield *divmod(i, width), *values
 
 
 @figure_2.drawing(pixels)

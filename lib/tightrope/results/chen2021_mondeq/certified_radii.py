@@ -5,19 +5,17 @@ what order 1 certifies, "1+bounds" and "1+cuts" certify too, and where an attack
 """
 
 import time
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.question import Limits, Verdict
-from tightrope.results.chen2021_mondeq.common import PAPER, SETS, first_images, question
 from tightrope.verifiers.robustness import certify
-from tightrope.workbench.cases import ball_case
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows, percent
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import first_images
+from tightrope.workbench.experiment import Case, Cases, Experiment, Radii, Rows, Table
+from tightrope.workbench.rows import percent
+from .common import PAPER, SETS, balls, cases_around, question
 
 table_2_radii = Experiment(PAPER, "table-2-radii")
 FIXPOINTS, ORDERS = ("interval", "zonotope"), ("1", "1+bounds", "1+cuts")
@@ -25,19 +23,14 @@ SECONDS = 60.0  # of the tree of one label, processor time
 
 
 @table_2_radii.cases
-def cases(network: str, curve_images: int, curve_epsilons: Sequence[float], seed: int) -> list[dict]:
-    """Return one case for each image, radius and set; image by image, so that a stopped run has whole images."""
-    options = {"seed": seed, "time_limit": SECONDS}
-    return [
-        ball_case(network, "inf", epsilon, clip, "exact", options, image=image)
-        for image in first_images(network, curve_images)
-        for epsilon in curve_epsilons
-        for clip in (False, True)
-    ]
+def cases(network: str, curve_images: int, curve_epsilons: Radii, seed: int) -> Cases:
+    """Return one case for each image, radius and set."""
+    images, options = first_images(network, curve_images), {"seed": seed, "time_limit": SECONDS}
+    return cases_around(network, images, balls((), curve_epsilons), ["exact"], options)
 
 
 @table_2_radii.solve
-def certify_by_each(case: Mapping) -> dict:
+def certify_by_each(case: Case) -> dict:
     """Attack, and ask the relaxations from the loosest on; the labels that order 1 leaves open are decided by trees."""
     network, region, label = question(case)
     seed, time_limit = (case["options"][name] for name in ("seed", "time_limit"))
@@ -48,16 +41,16 @@ def certify_by_each(case: Mapping) -> dict:
         certified = list(ORDERS)
     elif verdict is Verdict.UNKNOWN:
         verdict, split = Verdict.CERTIFIED, list[int]()  # split: what a root did not decide
-        for target in (decision.label for decision in report.decisions if decision.verdict is Verdict.UNKNOWN):
-            limits = Limits(time=time_limit, seed=seed)
+        limits = Limits(time=time_limit, seed=seed)
+        for target in (decision.label for decision in report.decisions if decision.verdict is not Verdict.CERTIFIED):
             (found,) = certify(network, region, label, targets=[target], limits=limits).decisions
-            nodes += 0 if found.tree is None else found.tree.nodes
-            if found.verdict is Verdict.FALSIFIED:
+            own = 0 if found.tree is None else found.tree.nodes
+            nodes += own
+            if found.verdict is not Verdict.CERTIFIED:
                 verdict = found.verdict
+            if verdict is Verdict.FALSIFIED:
                 break
-            if found.verdict is Verdict.UNKNOWN:
-                verdict = found.verdict
-            if found.tree is not None and found.tree.nodes > 1:
+            if own > 1 or found.verdict is not Verdict.CERTIFIED:
                 split.append(target)
         if not split:
             certified = ["1+bounds", "1+cuts"]

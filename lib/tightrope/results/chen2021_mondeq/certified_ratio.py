@@ -1,7 +1,7 @@
 """Table 2: certified images by the Robustness Model, and the images that attacks leave."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,31 +10,20 @@ from tightrope.errors import CertificateError, UnknownNameError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Region
-from tightrope.results.chen2021_mondeq import ellipsoid_ratio, lipschitz_ratio
-from tightrope.results.chen2021_mondeq.certified_radii import table_2_radii
-from tightrope.results.chen2021_mondeq.common import (
-    BALL,
-    PAPER,
-    ball_name,
-    by_ball,
-    first_images,
-    in_words,
-    is_published_network,
-    printed_ratio,
-    question,
-    radii,
-)
-from tightrope.results.chen2021_mondeq.ellipsoid_ratio import table_2_ellipsoids
-from tightrope.results.chen2021_mondeq.fixpoint_ratio import table_2_fixpoints
-from tightrope.results.chen2021_mondeq.lipschitz_bounds import global_constants
-from tightrope.results.chen2021_mondeq.lipschitz_ratio import table_2_lipschitz
 from tightrope.verifiers import robustness
-from tightrope.workbench.cases import ball_case
+from tightrope.workbench.cases import first_images
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows, binomial_interval, percent
-from tightrope.workbench.tables import Table, interval
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Row, Rows, Table, Value, Values
+from tightrope.workbench.published import find
+from tightrope.workbench.rows import binomial_interval, percent
+from tightrope.workbench.tables import interval
+from . import ellipsoid_ratio, lipschitz_ratio
+from .certified_radii import table_2_radii
+from .common import BALL, PAPER, ball_name, balls, by_ball, cases_around, in_words, is_published_network, question
+from .ellipsoid_ratio import table_2_ellipsoids
+from .fixpoint_ratio import table_2_fixpoints
+from .lipschitz_bounds import global_constants
+from .lipschitz_ratio import table_2_lipschitz
 
 table_2 = Experiment(
     PAPER,
@@ -42,34 +31,22 @@ table_2 = Experiment(
     also=[table_2_ellipsoids, table_2_fixpoints, global_constants, table_2_lipschitz, table_2_radii],
 )
 TOLD = ("label", "verdict", "bound", "attack_margin", "method", "solver")  # of each label
-TIMED = ("example", "problem")  # as the ids of printed cells have them
 
 
 @table_2.cases
-def cases(
-    network: str,
-    images: int,
-    epsilons_l2: Sequence[float],
-    epsilons_linf: Sequence[float],
-    method: str,
-    seed: int,
-) -> list[dict]:
-    """Return one case for each image, norm, radius and set; image by image, so that a stopped run has whole images.
+def cases(network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii, method: str, seed: int) -> Cases:
+    """Return one case for each image, norm, radius and set.
 
     `method` is one of `tightrope.verifiers.robustness.methods()`, `seed` that of the attacks.
     """
     if method not in robustness.methods():
         raise UnknownNameError("method", method, robustness.methods())
-    return [
-        ball_case(network, norm, epsilon, clip, method, {"seed": seed}, image=image)
-        for image in first_images(network, images)
-        for norm, epsilon in radii(epsilons_l2, epsilons_linf)
-        for clip in (False, True)
-    ]
+    around = balls(epsilons_l2, epsilons_linf)
+    return cases_around(network, first_images(network, images), around, [method], {"seed": seed})
 
 
 @table_2.states
-def all_labels(row: Mapping) -> Statement | None:
+def all_labels(row: Row) -> Statement | None:
     """Return that each other label stays below the image's own, where it is certified."""
     if row["robustness"] != "certified":
         return None
@@ -86,16 +63,15 @@ def all_labels(row: Mapping) -> Statement | None:
 
 
 @table_2.solve
-def attack_and_certify(case: Mapping) -> dict:
+def attack_and_certify(case: Case) -> dict:
     """Attack one image with Foolbox and with ours, and certify every other label."""
     network, region, label = question(case)
     seed = case["options"]["seed"]
     start = time.perf_counter()
     by_foolbox = attacks.foolbox_pgd(Question(network, region, label), seed=seed)
     between = time.perf_counter()
-    limits = Limits(seed=seed)
     asked = {"targets": "all", "method": case["method"], "complete": False}
-    report = robustness.certify(network, region, label, **asked, limits=limits)
+    report = robustness.certify(network, region, label, **asked, limits=Limits(seed=seed))
     end = time.perf_counter()
     foolbox = report.predicted != label or by_foolbox is not None
     attacked = foolbox or report.attack is not None
@@ -135,37 +111,30 @@ def _inside(inner: Mapping, outer: Mapping) -> bool:
     return norms and inner["epsilon_pixel"] <= outer["epsilon_pixel"] and inner["clip"] >= outer["clip"]
 
 
-@table_2.table
-def ratios(rows: Rows) -> Table:
-    """Return ratios in percent with exact 95 % intervals.
-
-    Raises
-    ------
-    CertificateError
-        A set was certified for an image that has an attack inside it.
-    """
+@table_2.lines(
+    "norm | epsilon | set | images | certified % | 95 % of certified | not attacked % | 95 % of not attacked",
+    "Foolbox alone % | undecided | failed",
+)
+def ratios(rows: Rows) -> Lines:
+    """Return ratios in percent with exact 95 % intervals; refuse a set that is certified and has an attack inside."""
     wrong = sorted({str(row["image"]) for row, _ in contradictions(rows)})
     if wrong:
         raise CertificateError(f"certified and attacked on the same set: images {', '.join(wrong)}")
-    lines = []
     for ball, own in by_ball(rows):
         certified, not_attacked = own.count(robustness="certified"), own.count(pgd="unknown")
-        line = [*in_words(*ball), len(own)]
+        shares: list[object] = []
         for count in (certified, not_attacked):
             ends = [100 * end for end in binomial_interval(count, len(own))]
-            line += [percent(count, len(own)), interval(ends)]
-        undecided = not_attacked - certified
-        lines.append((*line, own.percent(foolbox="unknown"), undecided, own.count(robustness="failed")))
-    shares = "certified %", "95 % of certified", "not attacked %", "95 % of not attacked"
-    columns = "norm", "epsilon", "set", "images", *shares, "Foolbox alone %", "undecided", "failed"
-    return Table(columns, lines)
+            shares += [percent(count, len(own)), interval(ends)]
+        rest = own.percent(foolbox="unknown"), not_attacked - certified, own.count(robustness="failed")
+        yield *in_words(*ball), len(own), *shares, *rest
 
 
-@table_2.table
-def seconds(rows: Rows) -> Table:
+@table_2.lines("norm | epsilon | set | s / image | s / problem")
+def seconds(rows: Rows) -> Lines:
     """Return seconds per image (all other labels, attack included) and per problem."""
-    lines = [(*in_words(*ball), own.mean("seconds"), seconds_per_problem(own)) for ball, own in by_ball(rows)]
-    return Table(("norm", "epsilon", "set", "s / image", "s / problem"), lines)
+    for ball, own in by_ball(rows):
+        yield *in_words(*ball), own.mean("seconds"), seconds_per_problem(own)
 
 
 def seconds_per_problem(rows: Rows) -> float | None:
@@ -177,65 +146,53 @@ def seconds_per_problem(rows: Rows) -> float | None:
 @table_2.table
 def images(rows: Rows) -> Table:
     """Return what was decided: one line for each image, one column for each norm, radius and set."""
-    balls = [dict(zip(BALL, ball, strict=True)) for ball, _ in by_ball(rows)]
+    columns = [ball for ball, _ in by_ball(rows)]
     lines = []
     for (image,), own in sorted(rows.by("image")):
-        verdicts = [row and _verdict(row) for row in (own.one(**ball) for ball in balls)]
+        found = [own.one(**dict(zip(BALL, ball, strict=True))) for ball in columns]
+        verdicts = [row and ("attacked" if row["pgd"] == "falsified" else row["robustness"]) for row in found]
         lines.append((image, own[0]["label"], own[0]["predicted"], *verdicts))
-    names = (f"l{b['norm']} {b['epsilon_pixel']:g}{' in [0, 1]' if b['clip'] else ''}" for b in balls)
+    names = (f"l{norm} {epsilon:g}{' in [0, 1]' if clip else ''}" for norm, epsilon, clip in columns)
     return Table(("image", "label", "predicted", *names), lines)
-
-
-def _verdict(row: Mapping) -> str:
-    """Return the verdict, or "attacked" where only an attack decided."""
-    return "attacked" if row["pgd"] == "falsified" else row["robustness"]
 
 
 @table_2.drawing(ratios)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the ratios, with marks at the printed ones if they are of this network; both sets of a radius together."""
     same = all(map(is_published_network, rows.different("network")))
+    cells = {(cell.id, bool(cell.clip)): cell.printed for cell in find(f"{PAPER}/{table_2.name}").cells if same}
     bars = []
-    for ball, own in by_ball(rows):
-        norm, epsilon, region = in_words(*ball)
-        printed = [printed_ratio(*ball, column) if same else None for column in ("robustness", "pgd")]
+    for (*radius, clip), own in by_ball(rows):
+        norm, epsilon, region = in_words(*radius, clip)
+        printed = (cells.get((f"table-2/{ball_name(*radius)}/{column}", clip)) for column in ("robustness", "pgd"))
         counts = own.count(robustness="certified"), own.count(pgd="falsified"), len(own)
         bars.append((f"{norm}  {epsilon:g}  {region}", *counts, *printed))
     return figures.stacked_ratios(bars, "certified, undecided and attacked images", together=2)
 
 
 @table_2.cells
-def cells(
-    rows: Rows,
-    profile: str,
-    network: str,
-    images: int,
-    epsilons_l2: Sequence[float],
-    epsilons_linf: Sequence[float],
-) -> dict[str, Value]:
-    """Return our numbers for the printed cells, of the balls for which every image is solved."""
+def cells(rows: Rows, profile: str, network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii) -> Values:
+    """Yield our numbers for the printed cells, of the balls for which every image is solved."""
     counts = table_2_lipschitz.kept(profile, network=network, images=images)
-    values = lipschitz_ratio.cells(counts, global_constants.kept(profile, network=network))
-    values |= ellipsoid_ratio.cells(table_2_ellipsoids.kept(profile, network=network), images)
+    yield from lipschitz_ratio.cells(counts, global_constants.kept(profile, network=network))
+    yield from ellipsoid_ratio.cells(table_2_ellipsoids.kept(profile, network=network), images)
     whole = {ball: own for ball, own in by_ball(rows) if len(own) == images}
     for (norm, epsilon, clip), own in whole.items():
         other = whole.get((norm, epsilon, not clip))
         if clip:
             note = f"Foolbox alone: {own.percent(foolbox='unknown')}"
             note += f"; {other.percent(pgd='unknown')} on the unclipped ball" if other else ""
-            values[f"table-2/{ball_name(norm, epsilon)}/pgd"] = Value(own.percent(pgd="unknown"), note)
+            yield f"table-2/{ball_name(norm, epsilon)}/pgd", Value(own.percent(pgd="unknown"), note)
         else:
             note = f"{other.percent(robustness='certified')} on the ball clipped to [0, 1]" if other else ""
             share = own.percent(robustness="certified")
-            values[f"table-2/{ball_name(norm, epsilon)}/robustness"] = Value(share, note, own)
+            yield f"table-2/{ball_name(norm, epsilon)}/robustness", Value(share, note, own)
     if len(whole) == 2 * (len(epsilons_l2) + len(epsilons_linf)):
         wrong = contradictions(Rows(row for own in whole.values() for row in own))
-        values["table-2/certified-and-attacked"] = Value(len({row["image"] for row, _ in wrong}))
+        yield "table-2/certified-and-attacked", Value(len({row["image"] for row, _ in wrong}))
         unclipped = [own for (_, _, clip), own in whole.items() if not clip]
         mean = float(np.mean([np.mean(own.column("seconds")) for own in unclipped]))
         note = "mean over the four unclipped settings, attack included"
-        values["table-2/seconds/robustness-per-example"] = Value(mean, note)
-        problems = [spent for own in unclipped if (spent := seconds_per_problem(own)) is not None]
-        if problems:
-            values["table-2/seconds/robustness-per-problem"] = Value(float(np.mean(problems)))
-    return values
+        yield "table-2/seconds/robustness-per-example", Value(mean, note)
+        if problems := [spent for own in unclipped if (spent := seconds_per_problem(own)) is not None]:
+            yield "table-2/seconds/robustness-per-problem", Value(float(np.mean(problems)))

@@ -1,13 +1,13 @@
 """What the results of this paper share: balls around images, in cases and in words, and what is printed for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.regions import Ball, pixel_ball
-from tightrope.workbench.cases import dataset, entry, image_count
-from tightrope.workbench.published import find
-from tightrope.workbench.rows import Rows
+from tightrope.workbench.cases import ball_case, dataset, entry
+from tightrope.workbench.experiment import Case, Cases, Radii, Rows
 
 PAPER = "chen2021-mondeq"
 BALL = ("norm", "epsilon_pixel", "clip")
@@ -27,17 +27,23 @@ def mondeq(name: str) -> MonDEQ:
     return network
 
 
-def first_images(network: str, images: int) -> range:
-    """Return the numbers of the first test images, refusing more than there are."""
-    return range(image_count(images, dataset(entry(network).dataset)))
+def balls(
+    epsilons_l2: Radii, epsilons_linf: Radii, clips: Sequence[bool] = (False, True)
+) -> list[tuple[object, float, bool]]:
+    """Return norm, radius and whether the ball is cut to the pixel range, for those of Table 2."""
+    radii = [*product([2], epsilons_l2), *product(["inf"], epsilons_linf)]
+    return [(*radius, clip) for radius, clip in product(radii, clips)]
 
 
-def radii(epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> list[tuple[object, float]]:
-    """Return the norms and radii of Table 2."""
-    return [(2, epsilon) for epsilon in epsilons_l2] + [("inf", epsilon) for epsilon in epsilons_linf]
+def cases_around(
+    network: str, images: Iterable[int], balls: Iterable[tuple], methods: Iterable[str], options: Mapping
+) -> Cases:
+    """Yield one case for each image, ball and method; image by image, so that a stopped run has whole images."""
+    for image, ball, method in product(images, balls, methods):
+        yield ball_case(network, *ball, method, options, image=image)
 
 
-def question(case: Mapping) -> tuple[MonDEQ, Ball, int]:
+def question(case: Case) -> tuple[MonDEQ, Ball, int]:
     """Return the network, region and true label of a case."""
     data, found = dataset(case["dataset"]), entry(case["network"])
     image = data.image(case["image"])
@@ -64,10 +70,3 @@ def in_words(norm: object, epsilon_pixel: float, clip: bool) -> tuple[str, float
 def ball_name(norm: object, epsilon_pixel: float) -> str:
     """Return a norm and radius as the id of a printed cell has them, such as ``linf-0.05``."""
     return f"l{norm}-{epsilon_pixel:g}"
-
-
-def printed_ratio(norm: object, epsilon_pixel: float, clip: bool, column: str) -> float | None:
-    """Return what Table 2 prints in a column for this ball, in percent; None for a set that it is not printed for."""
-    cells = {cell.id: cell for cell in find(f"{PAPER}/table-2-certified-ratio").cells}
-    cell = cells.get(f"table-2/{ball_name(norm, epsilon_pixel)}/{column}")
-    return None if cell is None or bool(cell.clip) != clip else cell.printed

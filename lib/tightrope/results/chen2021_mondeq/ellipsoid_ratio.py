@@ -4,28 +4,17 @@ Where the authors published an ellipsoid for the same image and set, it is put b
 that it holds, its verdict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tightrope.networks import MonDEQ
-from tightrope.results.chen2021_mondeq.common import (
-    PAPER,
-    ball_name,
-    by_ball,
-    first_images,
-    in_words,
-    is_published_network,
-    question,
-    radii,
-)
-from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_ellipsoid, reach
 from tightrope.verifiers.ellipsoid import Ellipsoid, margins_of, outer_ellipsoid
-from tightrope.workbench.cases import ball_case
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows, percent
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import first_images
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Rows, Value, Values
+from tightrope.workbench.rows import percent
+from .common import PAPER, ball_name, balls, by_ball, cases_around, in_words, is_published_network, question
+from .published_ellipsoids import outer_points, published_ellipsoid, reach
 
 table_2_ellipsoids = Experiment(PAPER, "table-2-ellipsoids")
 SAMPLES = 50  # of each kind of point at which outputs are checked
@@ -34,29 +23,18 @@ ORDERS = {"ellipsoid": "1", "ellipsoid-1+cuts": "1+cuts"}  # as a row names it, 
 
 @table_2_ellipsoids.cases
 def cases(
-    network: str,
-    images: int,
-    epsilons_l2: Sequence[float],
-    epsilons_linf: Sequence[float],
-    ellipsoids_clipped: Sequence[float],
-    seed: int,
-) -> list[dict]:
-    """Return one case for each image, norm, radius, set and order, image by image.
+    network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii, ellipsoids_clipped: Radii, seed: int
+) -> Cases:
+    """Return one case for each image, norm, radius, set and order.
 
     `ellipsoids_clipped` are L-infinity radii at which the ball cut to the pixel range gets an ellipsoid too.
     """
-    balls = [(norm, epsilon, False) for norm, epsilon in radii(epsilons_l2, epsilons_linf)]
-    balls += [("inf", epsilon, True) for epsilon in ellipsoids_clipped]
-    return [
-        ball_case(network, *ball, method, {"seed": seed}, image=image)
-        for image in first_images(network, images)
-        for ball in balls
-        for method in ORDERS
-    ]
+    around = balls(epsilons_l2, epsilons_linf, [False]) + balls((), ellipsoids_clipped, [True])
+    return cases_around(network, first_images(network, images), around, ORDERS, {"seed": seed})
 
 
 @table_2_ellipsoids.solve
-def certify_by_ellipsoid(case: Mapping) -> dict:
+def certify_by_ellipsoid(case: Case) -> dict:
     """Find the ellipsoid of one image, and check it and the authors' at sampled points of the set."""
     network, region, label = question(case)
     report = outer_ellipsoid(network, region, order=ORDERS[case["method"]])
@@ -102,29 +80,31 @@ def percent_published(published: Rows) -> int | float | None:
     return percent(sum(margin < 0 for margin in margins), len(margins)) if margins else None
 
 
-@table_2_ellipsoids.table
-def ratios(rows: Rows) -> Table:
+CERTIFIED = ("Ellipsoid Model %", "published ellipsoids %")
+REACH = {"sampled outputs reach": "lower", "outputs in the published one": "lower"}
+
+
+@table_2_ellipsoids.lines("norm | epsilon | set | order | images", *CERTIFIED, "failed")
+def ratios(rows: Rows) -> Lines:
     """Return percent certified, and what the published ellipsoids certify by the same criterion."""
-    lines = []
     for (*ball, order), own, published in by_order(rows):
         shares = own.percent(ellipsoid="certified"), percent_published(published)
-        lines.append((*in_words(*ball), order, len(own), *shares, own.count(ellipsoid="failed")))
-    shown = ("Ellipsoid Model %", "published ellipsoids %")
-    return Table(("norm", "epsilon", "set", "order", "images", *shown, "failed"), lines)
+        yield *in_words(*ball), order, len(own), *shares, own.count(ellipsoid="failed")
 
 
-@table_2_ellipsoids.table
-def sizes(rows: Rows) -> Table:
+@table_2_ellipsoids.lines(
+    "norm | epsilon | set | order | log det Q | of the published one",
+    *REACH,
+    # A thin ellipsoid is as large as the rounding allows, which differs between processors.
+    tolerance={"log det Q": 0.2, "sampled outputs reach": 0.002},
+    bounds=REACH,
+)
+def sizes(rows: Rows) -> Lines:
     """Return log det Q (larger is smaller in volume) and how far sampled outputs reach, in units of the ellipsoid."""
-    lines = []
     for (*ball, order), own, published in by_order(rows):
         log_dets = _range(own.column("log_det")), _range(published.column("published_log_det"))
-        sampled = _largest(own.column("sampled")), _largest(published.column("published_sampled"))
-        lines.append((*in_words(*ball), order, *log_dets, *sampled))
-    sides = {"sampled outputs reach": "lower", "outputs in the published one": "lower"}
-    columns = ("norm", "epsilon", "set", "order", "log det Q", "of the published one", *sides)
-    # A thin ellipsoid is as large as the rounding allows, which differs between processors.
-    return Table(columns, lines, {"log det Q": 0.2, "sampled outputs reach": 0.002}, sides)
+        sampled = own.column("sampled"), published.column("published_sampled")
+        yield *in_words(*ball), order, *log_dets, *(max(some, default=None) for some in sampled)
 
 
 def _range(values: Sequence[float]) -> str:
@@ -134,14 +114,10 @@ def _range(values: Sequence[float]) -> str:
     return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.1f} to {high:.1f}"
 
 
-def _largest(values: Sequence[float]) -> float | None:
-    return max(values, default=None)
-
-
-def cells(rows: Rows, images: int) -> dict[str, Value]:
-    """Return our numbers for the printed cells of the column, of the balls for which every image is solved."""
+def cells(rows: Rows, images: int) -> Values:
+    """Yield our numbers for the printed cells of the column, of the balls for which every image is solved."""
     whole = {ball: (own, published) for ball, own, published in by_order(rows) if len(own) == images}
-    values, means = {}, []
+    means = []
     for (norm, epsilon, clip, order), (own, published) in whole.items():
         if clip or order != "1":
             continue
@@ -152,9 +128,8 @@ def cells(rows: Rows, images: int) -> dict[str, Value]:
         if published:
             notes.append(f"{percent_published(published)} by the published ellipsoids")
         share = own.percent(ellipsoid="certified")
-        values[f"table-2/{ball_name(norm, epsilon)}/ellipsoid"] = Value(share, "; ".join(notes))
+        yield f"table-2/{ball_name(norm, epsilon)}/ellipsoid", Value(share, "; ".join(notes))
         means.append(np.mean(own.column("seconds")))
     if len(means) == 4:
         mean = Value(float(np.mean(means)), "mean over the four unclipped settings")
-        values["table-2/seconds/ellipsoid-per-example"] = mean
-    return values
+        yield "table-2/seconds/ellipsoid-per-example", mean

@@ -4,33 +4,32 @@ There is one row for each image and set that Table 2 leaves open; with these row
 """
 
 import time
-from collections.abc import Mapping
+from itertools import pairwise
 
 from tightrope import figures
 from tightrope.errors import CertificateError
 from tightrope.networks import MonDEQ
 from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, norm_text, question
-from tightrope.results.chen2021_mondeq.orders import open_cases
 from tightrope.verifiers.robustness import certify
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows, percent
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows
+from tightrope.workbench.rows import percent
+from .common import BALL, PAPER, by_ball, in_words, norm_text, question
+from .orders import open_cases
 
 table_2_exact = Experiment(PAPER, "table-2-exact", made_of="table-2-certified-ratio", may_be_empty=True)
 SECONDS = 600.0  # of the tree of one label, processor time
 
 
 @table_2_exact.cases
-def cases(rows: Rows, seed: int) -> list[dict]:
+def cases(rows: Rows, seed: int) -> Cases:
     """Return one case for each row of Table 2 that is open; the labels to decide are a part of it."""
     return open_cases(rows, "exact", {"seed": seed, "time_limit": SECONDS})
 
 
 @table_2_exact.states
-def answer(row: Mapping) -> Statement | None:
+def answer(row: Row) -> Statement | None:
     """Return that the open labels stay below the image's own; or of one that is reached, that it is."""
     if row["verdict"] == Verdict.CERTIFIED.value:
         relation, labels = "<", [told["label"] for told in row["labels"]]
@@ -51,7 +50,7 @@ def answer(row: Mapping) -> Statement | None:
 
 
 @table_2_exact.solve
-def decide_exactly(case: Mapping) -> dict:
+def decide_exactly(case: Case) -> dict:
     """Attack and certify the open labels by the whole cascade, whose last stage is exact."""
     network, region, label = question(case)
     options, began = case["options"], time.perf_counter()
@@ -73,23 +72,21 @@ def decide_exactly(case: Mapping) -> dict:
     return outcome | {COLUMN: proof_of(answer({**case, **outcome}), report)}
 
 
-@table_2_exact.table
-def trees(rows: Rows) -> Table:
-    """Return for each label that Table 2 leaves open the size of its tree, its bound and the best attack."""
-    lines = []
+# How many nodes a tree has may depend on the last digits of a solve.
+@table_2_exact.lines("norm | epsilon | set | image | label | verdict | nodes", tolerance={"nodes": 40})
+def trees(rows: Rows) -> Lines:
+    """Return for each label that Table 2 leaves open its verdict and the size of its tree."""
     for ball, own in by_ball(rows):
         for row in own:
             for part in row["labels"]:
-                lines.append((*in_words(*ball), row["image"], part["label"], part["verdict"], part["nodes"]))
-    # How many nodes a tree has may depend on the last digits of a solve.
-    return Table(("norm", "epsilon", "set", "image", "label", "verdict", "nodes"), lines, tolerance={"nodes": 40})
+                yield *in_words(*ball), row["image"], part["label"], part["verdict"], part["nodes"]
 
 
 def answers(decisions: Rows, rows: Rows) -> list[tuple[tuple, dict[str, int]]]:
     """Return for each ball how many images are certified by the relaxation, certified exactly, falsified, undecided."""
     found = []
     for ball, own in by_ball(decisions):
-        exact = {row["image"]: row["verdict"] for b, part in by_ball(rows) if b == ball for row in part}
+        exact = {row["image"]: row["verdict"] for row in rows.where(**dict(zip(BALL, ball, strict=True)))}
         count = dict.fromkeys(("relaxation", "exact", "falsified", "undecided"), 0)
         for row in own:
             if row["robustness"] == "certified":
@@ -103,25 +100,19 @@ def answers(decisions: Rows, rows: Rows) -> list[tuple[tuple, dict[str, int]]]:
     return found
 
 
-@table_2_exact.table
-def exact_ratios(rows: Rows, decisions: Rows) -> Table:
+@table_2_exact.lines("norm | epsilon | set | images | certified by order 1 | robust, exactly | falsified | undecided")
+def exact_ratios(rows: Rows, decisions: Rows) -> Lines:
     """Return the images that are robust and those that are not, each with a proof, beside the relaxation's share.
 
-    Parameters
-    ----------
-    rows, decisions
-        Of this kind, and of Table 2.
+    The decisions are rows of Table 2.
     """
-    lines = []
     for ball, count in answers(decisions, rows):
         robust, images = count["relaxation"] + count["exact"], sum(count.values())
-        lines.append((*in_words(*ball), images, count["relaxation"], robust, count["falsified"], count["undecided"]))
-    head = ("norm", "epsilon", "set", "images", "certified by order 1", "robust, exactly", "falsified", "undecided")
-    return Table(head, lines)
+        yield *in_words(*ball), images, count["relaxation"], robust, count["falsified"], count["undecided"]
 
 
-@table_2_exact.table
-def gap(rows: Rows, decisions: Rows) -> Table:
+@table_2_exact.lines("norm | epsilon | certified by order 1 % | + relaxation | + set | + attack | left by Foolbox %")
+def gap(rows: Rows, decisions: Rows) -> Lines:
     """Return what lies between two printed columns, certified on the ball and not attacked in the pixel range.
 
     The relaxation's part is from what order 1 certifies on the ball to what is robust there, that of the set from there
@@ -133,15 +124,17 @@ def gap(rows: Rows, decisions: Rows) -> Table:
         for ball, count in answers(decisions, rows)
         if not count["undecided"] and (total := sum(count.values()))
     }
-    lines = []
     for (norm, epsilon, clip), (relaxed, ball) in exactly.items():
         if not clip and (norm, epsilon, True) in exactly:
             cut = exactly[norm, epsilon, True][1]
             left = whole[norm, epsilon, True].percent(foolbox="unknown")
-            parts = (round(b - a, 1) for a, b in ((relaxed, ball), (ball, cut), (cut, left)))
-            lines.append((norm_text(norm), epsilon, relaxed, *parts, left))
-    head = ("norm", "epsilon", "certified by order 1 %", "+ relaxation", "+ set", "+ attack", "left by Foolbox %")
-    return Table(head, lines)
+            yield (
+                norm_text(norm),
+                epsilon,
+                relaxed,
+                *(round(b - a, 1) for a, b in pairwise((relaxed, ball, cut, left))),
+                left,
+            )
 
 
 @table_2_exact.drawing(exact_ratios)

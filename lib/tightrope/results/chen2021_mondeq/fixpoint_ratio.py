@@ -6,36 +6,28 @@ approach of CRAFT (PLDI 2023), whose Table prints 30 of the first 100 MNIST imag
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
 from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.question import Verdict
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, first_images, in_words, question, radii
-from tightrope.workbench.cases import ball_case
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import first_images
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Rows
+from .common import PAPER, balls, by_ball, cases_around, in_words, question
 
 table_2_fixpoints = Experiment(PAPER, "table-2-fixpoints")
 METHODS = ("interval", "zonotope")
 
 
 @table_2_fixpoints.cases
-def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> list[dict]:
+def cases(network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii) -> Cases:
     """Return one case for each image, norm, radius, set and abstraction."""
-    return [
-        ball_case(network, norm, epsilon, clip, method, {}, image=image)
-        for image in first_images(network, images)
-        for norm, epsilon in radii(epsilons_l2, epsilons_linf)
-        for clip in (False, True)
-        for method in METHODS
-    ]
+    return cases_around(network, first_images(network, images), balls(epsilons_l2, epsilons_linf), METHODS, {})
 
 
 @table_2_fixpoints.solve
-def certify_by_fixpoint(case: Mapping) -> dict:
+def certify_by_fixpoint(case: Case) -> dict:
     """Bound the equilibrium, and with it how far each other label's score is above the true one's."""
     network, region, label = question(case)
     start = time.perf_counter()
@@ -50,22 +42,18 @@ def certify_by_fixpoint(case: Mapping) -> dict:
     }
 
 
-@table_2_fixpoints.table
-def ratios(rows: Rows) -> Table:
+@table_2_fixpoints.lines(
+    "norm | epsilon | set | images", *(f"{method}{what} %" for method in METHODS for what in ("", " closed"))
+)
+def ratios(rows: Rows) -> Lines:
     """Return the percentages certified, and of images for which the abstraction closed at all."""
-    lines = []
     for ball, own in by_ball(rows):
-        line = [*in_words(*ball), len(own.different("image"))]
-        for method in METHODS:
-            some = own.where(method=method)
-            line += [some.percent(fixpoint="certified"), some.percent(closed=True)]
-        lines.append(line)
-    columns = ("norm", "epsilon", "set", "images", "interval %", "interval closed %", "zonotope %", "zonotope closed %")
-    return Table(columns, lines)
+        found = (own.where(method=method) for method in METHODS)
+        shares = ((some.percent(fixpoint="certified"), some.percent(closed=True)) for some in found)
+        yield *in_words(*ball), len(own.different("image")), *chain.from_iterable(shares)
 
 
-@table_2_fixpoints.table
-def seconds(rows: Rows) -> Table:
+@table_2_fixpoints.lines("abstraction | s / image")
+def seconds(rows: Rows) -> Lines:
     """Return the mean seconds of an image."""
-    lines = [(method, rows.where(method=method).mean("seconds")) for method in METHODS]
-    return Table(("abstraction", "s / image"), lines)
+    return ((method, rows.where(method=method).mean("seconds")) for method in METHODS)

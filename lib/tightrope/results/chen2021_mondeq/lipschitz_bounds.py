@@ -12,17 +12,15 @@ from tightrope.outward import at_least, outward
 from tightrope.problems.lipmon import lipmon_problem
 from tightrope.question import Limits
 from tightrope.regions import Ball
-from tightrope.results.chen2021_mondeq.common import PAPER, first_images, mondeq, norm_text
 from tightrope.verifiers import lipschitz, lipschitz_lower
 from tightrope.verifiers.report import Report
-from tightrope.workbench.cases import dataset, entry, network_sha256
+from tightrope.workbench.cases import dataset, entry, first_images, network_sha256
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.published import PROFILES, find
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value, Values
+from tightrope.workbench.published import PROFILES
 from tightrope.workbench.records import case_key
-from tightrope.workbench.registry import Value, profile_cases
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.registry import profile_cases
+from .common import PAPER, mondeq, norm_text
 
 table_3 = Experiment(PAPER, "table-3-lipschitz-bounds")
 NORMS = (2, "inf")
@@ -44,7 +42,7 @@ MODELS = {"lipschitz-model": lipschitz.upper_bound, "pairwise": lipschitz.pairwi
 
 
 @table_3.cases
-def cases(network: str, images: int, restarts: int, printed_model: bool, seed: int) -> list[dict]:
+def cases(network: str, images: int, restarts: int, printed_model: bool, seed: int) -> Cases:
     """Return one case for each norm and method; the L1 constant, which the paper does not print, comes last.
 
     `images` are those at which Jacobians are sampled; the ascent starts from the best of them, `restarts` times for
@@ -71,7 +69,7 @@ def _case(network: str, norm: object, method: str, options: Mapping) -> dict:
 
 
 @table_3.states
-def constants(row: Mapping) -> Statement | None:
+def constants(row: Row) -> Statement | None:
     """Return the constant, or those of all pairs of labels, where they are proven by multipliers."""
     if row["method"] not in MODELS:
         return None
@@ -85,7 +83,7 @@ def constants(row: Mapping) -> Statement | None:
 
 
 @table_3.solve
-def bound_lipschitz(case: Mapping) -> dict:
+def bound_lipschitz(case: Case) -> dict:
     """Bound one constant."""
     network, norm, method = mondeq(case["network"]), case["norm"], case["method"]
     start = time.perf_counter()
@@ -116,7 +114,7 @@ def bound_lipschitz(case: Mapping) -> dict:
     return outcome if report is None else outcome | {COLUMN: proof_of(constants({**case, **outcome}), report)}
 
 
-def all_images(case: Mapping) -> Ball:
+def all_images(case: Case) -> Ball:
     """Return the paper's set S: a ball that holds every test image, with a margin of 0.1 in pixels."""
     data = dataset(case["dataset"])
     center = data.normalisation.to_input(np.full(data.images.shape[1], 0.5))
@@ -138,38 +136,31 @@ def global_constants(network: str) -> list[dict]:
     return cases
 
 
-@table_3.table
-def bounds(rows: Rows) -> Table:
+@table_3.lines("bound | proven side | L2 | L-infinity | L1", tolerance=dict.fromkeys(("L2", "L-infinity", "L1"), 0.005))
+def bounds(rows: Rows) -> Lines:
     """Return one line for each method: from which side it bounds, and the constant by norm."""
-    lines = []
     for method, (name, side) in METHODS.items():
         ours = {row["norm"]: outward(side)(row["value"], 5) for row in rows.where(method=method)}
         if ours.keys() & set(NORMS):
-            lines.append((name, side, *(ours.get(norm) for norm in (*NORMS, 1))))
-    norms = ("L2", "L-infinity", "L1")
-    return Table(("bound", "proven side", *norms), lines, tolerance=dict.fromkeys(norms, 0.005))
+            yield name, side, *(ours.get(norm) for norm in (*NORMS, 1))
 
 
-@table_3.table
-def seconds(rows: Rows) -> Table:
+@table_3.lines("bound | L2 (s) | L-infinity (s) | L1 (s)")
+def seconds(rows: Rows) -> Lines:
     """Return seconds of each method."""
-    lines = []
     for method, (name, _) in METHODS.items():
         ours = {row["norm"]: row["seconds"] for row in rows.where(method=method)}
-        lines.append((name, *(ours.get(norm) for norm in (*NORMS, 1))))
-    return Table(("bound", "L2 (s)", "L-infinity (s)", "L1 (s)"), lines)
+        yield name, *(ours.get(norm) for norm in (*NORMS, 1))
 
 
-@table_3.table
-def outputs(rows: Rows) -> Table:
+CONSTANT = "L-infinity constant"
+
+
+@table_3.lines("output", CONSTANT, tolerance={CONSTANT: 0.01}, bounds={CONSTANT: "upper"})
+def outputs(rows: Rows) -> Lines:
     """Return the L-infinity constant of every output: the proven one is the largest."""
     found = rows.one(method="lipschitz-model", norm="inf")
-    return Table(
-        ("output", "L-infinity constant"),
-        tuple(enumerate(found["parts"])) if found else (),
-        {"L-infinity constant": 0.01},
-        {"L-infinity constant": "upper"},
-    )
+    return enumerate(found["parts"]) if found else ()
 
 
 @table_3.drawing(bounds)
@@ -179,31 +170,28 @@ def draw(rows: Rows) -> figures.Drawing:
         norm_text(norm): [(*METHODS[row["method"]], row["value"]) for row in own if row["method"] != "pairwise"]
         for (norm,), own in rows.by("norm")
     }
-    printed = {}
-    for norm in NORMS if rows[0]["profile"] == "paper" else ():
-        cells = {
-            method: find(f"{PAPER}/{table_3.name}").cell(f"table-3/{id}-l{norm}") for method, id in PRINTED.items()
-        }
-        printed[norm_text(norm)] = [(METHODS[method][0], cell.printed) for method, cell in cells.items()]
+    printed = {
+        norm_text(norm): [
+            (METHODS[method][0], table_3.printed[f"table-3/{id}-l{norm}"]) for method, id in PRINTED.items()
+        ]
+        for norm in (NORMS if rows[0]["profile"] == "paper" else ())
+    }
     return figures.bounds(groups, "bounds of the Lipschitz constant", printed)
 
 
 @table_3.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return our numbers for the printed cells: the printed upper bounds beside our proven ones."""
-    values = {}
-    for (norm,), own in rows.by("norm"):
-        found = {row["method"]: row for row in own}
-        if norm in NORMS and "product-bound" in found:
-            values[f"table-3/ub-l{norm}"] = Value(found["product-bound"]["value"])
-        if norm in NORMS and "lipschitz-model" in found:
+def cells(rows: Rows) -> Values:
+    """Yield our numbers for the printed cells: the printed upper bounds beside our proven ones."""
+    for norm in NORMS:
+        found = {row["method"]: row for row in rows.where(norm=norm)}
+        if "product-bound" in found:
+            yield f"table-3/ub-l{norm}", Value(found["product-bound"]["value"])
+        if "lipschitz-model" in found:
             ours, note = found["lipschitz-model"], "proven, without the constraint that the printed one needs"
             if "reference-model" in found:
                 reference = found["reference-model"]["value"]
                 note += f"; with that constraint the printed model gives {reference:.5g} (unproven)"
-            lower = [found[method]["value"] for method in ("ascent", "sampled") if method in found]
-            if lower:
+            if lower := [found[method]["value"] for method in ("ascent", "sampled") if method in found]:
                 note += f"; at least {at_least(max(lower))}"
-            values[f"table-3/semi-ub-l{norm}"] = Value(ours["value"], note, [ours])
-            values[f"table-3/seconds/semi-ub-l{norm}"] = Value(ours["seconds"])
-    return values
+            yield f"table-3/semi-ub-l{norm}", Value(ours["value"], note, [ours])
+            yield f"table-3/seconds/semi-ub-l{norm}", Value(ours["seconds"])

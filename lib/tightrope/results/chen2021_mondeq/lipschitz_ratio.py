@@ -3,54 +3,39 @@
 A global constant holds on the ball and on its part in the pixel range alike, so there is one count for both sets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from tightrope.results.chen2021_mondeq.common import (
-    PAPER,
-    ball_name,
-    by_ball,
-    first_images,
-    mondeq,
-    norm_text,
-    radii,
-)
-from tightrope.results.chen2021_mondeq.lipschitz_bounds import NORMS, global_constants
 from tightrope.verifiers import lipschitz
-from tightrope.workbench.cases import ball_case, dataset
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows, percent
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import ball_case, dataset, first_images
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Rows, Value, Values
+from tightrope.workbench.rows import percent
+from .common import PAPER, ball_name, balls, by_ball, mondeq, norm_text
+from .lipschitz_bounds import NORMS, global_constants
 
 table_2_lipschitz = Experiment(PAPER, "table-2-lipschitz")
 
 
 @table_2_lipschitz.cases
-def cases(network: str, images: int, epsilons_l2: Sequence[float], epsilons_linf: Sequence[float]) -> list[dict]:
-    """Return one case for each norm and radius."""
+def cases(network: str, images: int, epsilons_l2: Radii, epsilons_linf: Radii) -> Cases:
+    """Yield one case for each norm and radius."""
     count = len(first_images(network, images))
-    return [
-        ball_case(network, norm, epsilon, False, "global-constants", {"seed": 0}, images=count)
-        for norm, epsilon in radii(epsilons_l2, epsilons_linf)
-    ]
+    for ball in balls(epsilons_l2, epsilons_linf, [False]):
+        yield ball_case(network, *ball, "global-constants", {"seed": 0}, images=count)
 
 
 @table_2_lipschitz.solve_here
-def certify_by_constants(case: Mapping) -> dict:
+def certify_by_constants(case: Case) -> dict:
     """Count the images that the constants of Table 3 certify."""
     return certified_counts(case, global_constants(profile=case["profile"], network=case["network"]).rows)
 
 
-def certified_counts(case: Mapping, constants: Rows) -> dict:
+def certified_counts(case: Case, constants: Rows) -> dict:
     """Return how many images are certified by three criteria.
 
-    Returns
-    -------
-    dict
-        `printed_criterion`: by 2 radius L < tau with the proven constant; `pairwise`: by radius L_yk < F_y - F_k for
-        every k; `product`: by the first criterion with the closed form of Pabbaraju, Winston and Kolter.
+    `printed_criterion` is 2 radius L < tau with the proven constant, `pairwise` radius L_yk < F_y - F_k for every k,
+    `product` the first criterion with the closed form of Pabbaraju, Winston and Kolter.
     """
     network, data, images = mondeq(case["network"]), dataset(case["dataset"]), case["images"]
     x, labels = data.normalisation.to_input(data.images[:images]), data.labels[:images]
@@ -72,27 +57,22 @@ def pair_matrix(upper: Sequence[float], classes: int) -> np.ndarray:
     return values + values.T
 
 
-@table_2_lipschitz.table
-def ratios(rows: Rows) -> Table:
+@table_2_lipschitz.lines("norm | epsilon | images | Lipschitz Model % | pairwise % | closed form %")
+def ratios(rows: Rows) -> Lines:
     """Return percent certified by each constant."""
-    lines = []
     for (norm, epsilon, _, images), (row,) in by_ball(rows, "images"):
-        model, pairwise, product = (percent(row[name], images) for name in ("printed_criterion", "pairwise", "product"))
-        lines.append((norm_text(norm), epsilon, images, model, pairwise, product))
-    columns = ("norm", "epsilon", "images", "Lipschitz Model %", "pairwise %", "closed form %")
-    return Table(columns, lines)
+        shares = (percent(row[name], images) for name in ("printed_criterion", "pairwise", "product"))
+        yield norm_text(norm), epsilon, images, *shares
 
 
-def cells(rows: Rows, constants: Rows) -> dict[str, Value]:
-    """Return our numbers for the printed cells of the column, from its rows and those of Table 3."""
-    values: dict[str, Value] = {}
+def cells(rows: Rows, constants: Rows) -> Values:
+    """Yield our numbers for the printed cells of the column, from its rows and those of Table 3."""
     for row in rows:
         name = f"table-2/{ball_name(row['norm'], row['epsilon_pixel'])}/lipschitz"
         pairwise = percent(row["pairwise"], row["images"])
         note = f"proven constant, printed criterion; {pairwise} with pairwise constants"
-        values[name] = Value(percent(row["printed_criterion"], row["images"]), note)
-        values[f"{name}-product-bound"] = Value(percent(row["product"], row["images"]))
+        yield name, Value(percent(row["printed_criterion"], row["images"]), note)
+        yield f"{name}-product-bound", Value(percent(row["product"], row["images"]))
     seconds = [row["seconds"] for row in constants.where(method="lipschitz-model") if row["norm"] in NORMS]
     if rows and len(seconds) == len(NORMS):
-        values["table-2/seconds/lipschitz-total"] = Value(sum(seconds), "both norms; once for all images")
-    return values
+        yield "table-2/seconds/lipschitz-total", Value(sum(seconds), "both norms; once for all images")

@@ -5,17 +5,13 @@ Order 1 knows which units are stable from strong monotonicity, order "1+cuts" fr
 """
 
 import time
-from collections.abc import Mapping
 
 import numpy as np
 
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, mondeq, norm_text, question
 from tightrope.verifiers import lipschitz_lower
 from tightrope.verifiers.local_lipschitz import ORDERS, local_upper_bound
-from tightrope.workbench.cases import ball_case
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from .common import PAPER, by_ball, cases_around, mondeq, norm_text, question
 
 table_3_local = Experiment(PAPER, "table-3-local")
 IMAGE = 0  # of the test set
@@ -24,18 +20,14 @@ SAMPLES = 300  # Jacobians in the ball
 
 
 @table_3_local.cases
-def cases(network: str) -> list[dict]:
+def cases(network: str) -> Cases:
     """Return one case for each ball and order."""
     mondeq(network)  # refuses others before anything is solved
-    return [
-        ball_case(network, norm, epsilon, False, order, {"seed": 0}, image=IMAGE)
-        for norm, epsilon in BALLS
-        for order in ORDERS
-    ]
+    return cases_around(network, [IMAGE], ((*ball, False) for ball in BALLS), ORDERS, {"seed": 0})
 
 
 @table_3_local.solve
-def bound_lipschitz_in_ball(case: Mapping) -> dict:
+def bound_lipschitz_in_ball(case: Case) -> dict:
     """Bound the constant of one ball from both sides."""
     network, region, _ = question(case)
     start = time.perf_counter()
@@ -51,21 +43,20 @@ def bound_lipschitz_in_ball(case: Mapping) -> dict:
     }
 
 
-@table_3_local.table
-def bounds(rows: Rows) -> Table:
+@table_3_local.lines(
+    "norm | epsilon | at least | order 1 | undecided by 1 | order 1+cuts | undecided by 1+cuts",
+    tolerance={"order 1": 0.01, "order 1+cuts": 0.01},
+    bounds={"at least": "lower", "order 1": "upper", "order 1+cuts": "upper"},
+)
+def bounds(rows: Rows) -> Lines:
     """Return bounds of each ball, from the largest Jacobian found to the proven constants of both orders."""
-    lines = []
     for (norm, epsilon, _), own in by_ball(rows):
         found = [own.one(method=order) for order in ORDERS]
-        proven = [number for row in found for number in (row["value"], row["undecided"])]
-        lines.append((norm_text(norm), epsilon, found[0]["sampled"], *proven))
-    columns = ("norm", "epsilon", "at least", "order 1", "undecided by 1", "order 1+cuts", "undecided by 1+cuts")
-    tolerance = {"order 1": 0.01, "order 1+cuts": 0.01}
-    return Table(columns, lines, tolerance, {"at least": "lower", **dict.fromkeys(tolerance, "upper")})
+        proven = (number for row in found for number in (row["value"], row["undecided"]))
+        yield norm_text(norm), epsilon, found[0]["sampled"], *proven
 
 
-@table_3_local.table
-def seconds(rows: Rows) -> Table:
+@table_3_local.lines("norm | epsilon | order | seconds")
+def seconds(rows: Rows) -> Lines:
     """Return seconds of each proof."""
-    lines = [(norm_text(row["norm"]), row["epsilon_pixel"], row["method"], row["seconds"]) for row in rows]
-    return Table(("norm", "epsilon", "order", "seconds"), lines)
+    return ((norm_text(row["norm"]), row["epsilon_pixel"], row["method"], row["seconds"]) for row in rows)

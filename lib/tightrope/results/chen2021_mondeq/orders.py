@@ -7,7 +7,6 @@ and zonotope fixpoints, Shor's relaxation to optimality, and the rounds of order
 
 import time
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -19,15 +18,13 @@ from tightrope.propagation.fixpoint import METHODS, fixpoint_bounds
 from tightrope.question import Question, Verdict
 from tightrope.regions import Ball
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
-from tightrope.results.chen2021_mondeq.common import PAPER, by_ball, in_words, question
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.tightening import Tightening
 from tightrope.workbench.cases import ball_case
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from .common import PAPER, by_ball, in_words, question
 
 table_2_orders = Experiment(PAPER, "table-2-orders", may_be_empty=True)
 RESTARTS, STEPS = 10, 100  # of the longer attack
@@ -43,24 +40,22 @@ class OrderBound(NamedTuple):
 
 
 @table_2_orders.cases
-def cases(rows: Rows, seed: int) -> list[dict]:
+def cases(rows: Rows, seed: int) -> Cases:
     """Return one case for each row of Table 2 that is open; the labels to decide are a part of it."""
     return open_cases(rows, "orders", {"seed": seed, "rounds": ROUNDS, "count": COUNT})
 
 
-def open_cases(rows: Rows, method: str, options: Mapping) -> list[dict]:
-    """Return one case for each row of Table 2 that is open; its labels without a verdict are the option `targets`."""
-    found = []
+def open_cases(rows: Rows, method: str, options: Mapping) -> Cases:
+    """Yield one case for each row of Table 2 that is open; its labels without a verdict are the option `targets`."""
     for row in rows.where(robustness="unknown", pgd="unknown"):
         targets = [decision["label"] for decision in row["labels"] if decision["verdict"] == "unknown"]
         ball = row["norm"], row["epsilon_pixel"], row["clip"]
         case = ball_case(row["network"], *ball, method, {**options, "targets": targets}, image=row["image"])
-        found.append({"profile": row["profile"], **case})  # the row's own, if its radius is not the profile's
-    return found
+        yield {"profile": row["profile"], **case}  # the row's own, if its radius is not the profile's
 
 
 @table_2_orders.solve
-def bound_by_orders(case: Mapping) -> dict:
+def bound_by_orders(case: Case) -> dict:
     """Attack for longer, then bound each label that is not reached by every order."""
     network, region, label = question(case)
     seed, rounds, count, asked = (case["options"][name] for name in ("seed", "rounds", "count", "targets"))
@@ -113,40 +108,37 @@ def orders_of(
     return found
 
 
-@table_2_orders.table
-def decided(rows: Rows) -> Table:
+@table_2_orders.lines("norm | epsilon | set | open in Table 2 | longer attack | 1+cuts | still open")
+def decided(rows: Rows) -> Lines:
     """Return the images that Table 2 leaves open: what the longer attack and the cuts decide of them."""
-    lines = []
     for ball, own in by_ball(rows):
         images = (own.where(verdict=verdict).column("image") for verdict in ("falsified", "certified", "unknown"))
-        lines.append((*in_words(*ball), len(own), *(", ".join(map(str, some)) for some in images)))
-    return Table(("norm", "epsilon", "set", "open in Table 2", "longer attack", "1+cuts", "still open"), lines)
+        yield *in_words(*ball), len(own), *(", ".join(map(str, some)) for some in images)
 
 
-@table_2_orders.table
-def bounds(rows: Rows) -> Table:
+@table_2_orders.lines(
+    "order | labels | proven | mean bound | gain",
+    tolerance={"mean bound": 0.005, "gain": 0.005},
+    bounds={"mean bound": "upper"},
+)
+def bounds(rows: Rows) -> Lines:
     """Return for each order the labels proven, and the mean bound over the labels that every order was tried on."""
-    lines, before = [], None
+    before = None
     for order, found in by_order(rows).items():
         mean = float(np.mean([b.bound for b in found]))
         gain = "" if before is None else f"{before - mean:.3f}"
-        lines.append((order, len(found), sum(b.bound < 0 for b in found), mean, gain))
+        yield order, len(found), sum(b.bound < 0 for b in found), mean, gain
         before = mean
-    columns, tolerance = ("order", "labels", "proven", "mean bound", "gain"), {"mean bound": 0.005, "gain": 0.005}
-    return Table(columns, lines, tolerance, {"mean bound": "upper"})
 
 
-@table_2_orders.table
-def per_second(rows: Rows) -> Table:
+@table_2_orders.lines("order | s / label | gain per second")
+def per_second(rows: Rows) -> Lines:
     """Return seconds per label, and the gain over the order before per second spent."""
-    means = [
-        (order, float(np.mean([b.bound for b in found])), float(np.mean([b.seconds for b in found])))
-        for order, found in by_order(rows).items()
-    ]
-    lines = [(order, seconds, None) for order, _, seconds in means[:1]]
-    for (_, before, _), (order, bound, seconds) in pairwise(means):
-        lines.append((order, seconds, (before - bound) / seconds))
-    return Table(("order", "s / label", "gain per second"), lines)
+    before = None
+    for order, found in by_order(rows).items():
+        bound, seconds = (float(np.mean([getattr(b, name) for b in found])) for name in ("bound", "seconds"))
+        yield order, seconds, None if before is None else (before - bound) / seconds
+        before = bound
 
 
 def by_order(rows: Rows) -> dict[str, list[OrderBound]]:

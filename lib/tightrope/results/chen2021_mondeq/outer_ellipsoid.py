@@ -1,21 +1,16 @@
 """Figure 1: the outer ellipsoid of an image's ball, seen on two labels, with sampled outputs and attacks."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from tightrope import attacks, figures
 from tightrope.errors import InputError
 from tightrope.outward import at_least, at_most
 from tightrope.question import Question
-from tightrope.results.chen2021_mondeq.common import PAPER, is_published_network, mondeq, norm_text, question
-from tightrope.results.chen2021_mondeq.published_ellipsoids import outer_points, published_points, reach
 from tightrope.verifiers.ellipsoid import Ellipsoid, outer_ellipsoid
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Table, Value, Values
+from .common import PAPER, is_published_network, mondeq, norm_text, question
+from .published_ellipsoids import outer_points, published_points, reach
 
 figure_1 = Experiment(PAPER, "figure-1-outer-ellipsoid")
 NORMS = (2, "inf")
@@ -23,7 +18,7 @@ POINTS = ("samples", "attacks", "published_border", "published_attack")  # whose
 
 
 @figure_1.cases
-def cases(network: str, image: int, other: int, epsilon_pixel: float, samples: int, seed: int) -> list[dict]:
+def cases(network: str, image: int, other: int, epsilon_pixel: float, samples: int, seed: int) -> Cases:
     """Return one case for each norm; neither ball is clipped, as in the paper.
 
     `other` is the label on the vertical axis, the image's own is on the horizontal one; `samples` counts points of each
@@ -37,7 +32,7 @@ def cases(network: str, image: int, other: int, epsilon_pixel: float, samples: i
 
 
 @figure_1.solve
-def enclose_and_attack(case: Mapping) -> dict:
+def enclose_and_attack(case: Case) -> dict:
     """Find the ellipsoid of one ball, sample outputs, and attack towards the other label from several starts."""
     network, region, label = question(case)
     seed, other, samples = (case["options"][name] for name in ("seed", "other", "samples"))
@@ -75,7 +70,7 @@ def enclose_and_attack(case: Mapping) -> dict:
     }
 
 
-def margins_of(row: Mapping, name: str) -> np.ndarray:
+def margins_of(row: Row, name: str) -> np.ndarray:
     """Return F_other - F_label at points of one kind, (count,): negative on the robust side."""
     scores = np.array(row[name])
     return scores[:, 1] - scores[:, 0]
@@ -95,22 +90,22 @@ def numbers(rows: Rows) -> Table:
     return Table(columns, lines, 0.1, dict(zip(margins, ("lower", "upper", "lower", "lower"), strict=True)))
 
 
-@figure_1.table
-def authors_points(rows: Rows) -> Table:
+@figure_1.lines(
+    "norm | points | number | least margin | largest | beyond the line | inside our ellipsoid",
+    bounds={"least margin": "upper", "largest": "lower"},
+)
+def authors_points(rows: Rows) -> Lines:
     """Return where the authors' own points lie."""
-    lines = []
     for row in rows:
         for kind in ("border", "attack"):
             if row[f"published_{kind}"]:
                 found = margins_of(row, f"published_{kind}")
                 ends = float(found.min()), float(found.max())
                 beyond, inside = int((found > 0).sum()), row["published_reach"] <= 1
-                lines.append((norm_text(row["norm"]), kind, len(found), *ends, beyond, inside))
-    columns = ("norm", "points", "number", "least margin", "largest", "beyond the line", "inside our ellipsoid")
-    return Table(columns, lines, bounds={"least margin": "upper", "largest": "lower"})
+                yield norm_text(row["norm"]), kind, len(found), *ends, beyond, inside
 
 
-def panel(row: Mapping) -> dict:
+def panel(row: Row) -> dict:
     """Return what is drawn of one norm: the ellipse and the points, each (count, 2)."""
     labels = row["label"], row["other"]
     return {
@@ -139,20 +134,18 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @figure_1.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return our numbers for what Figure 1 shows."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield our numbers for what Figure 1 shows."""
     for row in rows:
         name = f"figure-1/l{row['norm']}"
         low, high = row["margin_range"]
         note = f"F_{row['other']} - F_{row['label']} on the ellipse: {at_least(low)} to {at_most(high)}"
         if row["norm"] == 2:
-            values[f"{name}/strictly-robust"] = Value(int(row["strictly_robust"]), note)
+            yield f"{name}/strictly-robust", Value(int(row["strictly_robust"]), note)
         else:
             margins = np.concatenate([margins_of(row, kind) for kind in ("attacks", "published_attack") if row[kind]])
             beyond = int((margins > 0).sum())
-            values[f"{name}/line-crosses"] = Value(int(low < 0 < high), note)
-            values[f"{name}/attacks-beyond"] = Value(int(beyond > 0), f"{beyond} points")
+            yield f"{name}/line-crosses", Value(int(low < 0 < high), note)
+            yield f"{name}/attacks-beyond", Value(int(beyond > 0), f"{beyond} points")
         inside = max(row["reach"], row["published_reach"] or 0.0)
-        values[f"{name}/points-inside"] = Value(int(inside <= 1), f"they reach {at_least(inside)} of the way out")
-    return values
+        yield f"{name}/points-inside", Value(int(inside <= 1), f"they reach {at_least(inside)} of the way out")

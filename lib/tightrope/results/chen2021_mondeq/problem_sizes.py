@@ -1,6 +1,6 @@
 """Table 1: sizes of the three models, counted from the problems that are built, beside the printed formulas."""
 
-from collections.abc import Mapping
+from itertools import product
 
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import EllipsoidModel, ellipsoid_model
@@ -10,13 +10,10 @@ from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.regions import Ball
 from tightrope.relaxations.shor import shor_constraints
-from tightrope.results.chen2021_mondeq.common import PAPER, mondeq, norm_text, question
 from tightrope.solvers.arrow import ArrowData
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from .common import PAPER, mondeq, norm_text, question
 
 table_1 = Experiment(PAPER, "table-1-problem-sizes")
 NORMS = (2, "inf")
@@ -40,27 +37,21 @@ def printed_sizes(p0: int, p: int, K: int) -> dict[str, tuple[int, int]]:
 
 
 @table_1.cases
-def cases(network: str, image: int, epsilon_pixel: float) -> list[dict]:
+def cases(network: str, image: int, epsilon_pixel: float) -> Cases:
     """Return one case for each model and norm."""
     mondeq(network)  # refuses others, and an image out of range, before anything is built
     dataset(entry(network).dataset).image(image)
-    return [
-        ball_case(network, norm, epsilon_pixel, False, model, {"seed": 0}, image=image)
-        for model in MODELS
-        for norm in NORMS
-    ]
+    kinds = product(MODELS, NORMS)
+    return [ball_case(network, norm, epsilon_pixel, False, model, {"seed": 0}, image=image) for model, norm in kinds]
 
 
 @table_1.solve
-def size_of_model(case: Mapping) -> dict:
+def size_of_model(case: Case) -> dict:
     """Build one model and count.
 
-    Returns
-    -------
-    dict
-        `variables`: of the polynomial problem; of the Ellipsoid Model, as in the paper, the decision variables of its
-        SDP (multipliers, Q, b). `psd`: the size of its PSD matrix. `factored`: what is left of that matrix to factor
-        densely, after its diagonal block. `schur`: the number of constraints, the size of the linear system of a step.
+    `variables` are those of the polynomial problem; of the Ellipsoid Model, as in the paper, the decision variables of
+    its SDP (multipliers, Q, b). `psd` is the size of its PSD matrix, `factored` what is left of it to factor densely
+    after its diagonal block, `schur` the number of constraints, the size of the linear system of a step.
     """
     network, region, label = question(case)
     constraints = shor_constraints(problem_of(case["method"], network, region, label))
@@ -87,36 +78,23 @@ def problem_of(
     return ellipsoid_model(robustness_model(network, region, 0))
 
 
-@table_1.table
-def sizes(rows: Rows) -> Table:
+@table_1.lines(
+    "model | norm | variables | by the formula | PSD matrix | PSD by the formula | factored", "Schur complement"
+)
+def sizes(rows: Rows) -> Lines:
     """Return counted sizes beside the formulas'."""
-    lines = []
     for row in rows:
         words, column = MODELS[row["method"]]
         variables, psd = printed_sizes(*row["sizes"])[column]
         counted = row["variables"], variables, row["psd"], psd, row["factored"], row["schur"]
-        lines.append((words, norm_text(row["norm"]), *counted))
-    columns = (
-        "model",
-        "norm",
-        "variables",
-        "by the formula",
-        "PSD matrix",
-        "PSD by the formula",
-        "factored",
-        "Schur complement",
-    )
-    return Table(columns, lines)
+        yield words, norm_text(row["norm"]), *counted
 
 
 @table_1.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return our numbers for the printed cells: those of the L-infinity ball, with the reduced ones of L2 as a note."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield our numbers for the printed cells: those of the L-infinity ball, with the reduced ones of L2 as a note."""
     for model in ("robustness", "printed-lipschitz", "ellipsoid"):
         row, other = rows.one(method=model, norm="inf"), rows.one(method=model, norm=2)
         if row is not None and other is not None:
             for name in ("variables", "psd"):
-                note = f"L-infinity; {other[name]} for L2"
-                values[f"table-1/{name}/{MODELS[model][1]}"] = Value(row[name], note)
-    return values
+                yield f"table-1/{name}/{MODELS[model][1]}", Value(row[name], f"L-infinity; {other[name]} for L2")

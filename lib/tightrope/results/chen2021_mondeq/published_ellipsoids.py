@@ -5,8 +5,8 @@ from scipy.io import loadmat
 
 from tightrope import datasets
 from tightrope.regions import Ball
-from tightrope.results.chen2021_mondeq.common import PAPER
 from tightrope.verifiers.ellipsoid import Ellipsoid
+from .common import PAPER
 
 RADII = {2: (0.1,), "inf": (0.01, 0.05, 0.1)}  # in pixel units, each for the first 100 test images
 

@@ -1,7 +1,7 @@
 """Tables 2 and 8 to 12: each network certified by the relaxation of its training; accuracy and attacks beside."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from math import log
 
 import numpy as np
 
@@ -10,29 +10,19 @@ from tightrope.errors import InputError
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS
-from tightrope.results.jovanovic2022_paradox.common import (
-    OWN,
-    PAPER,
-    TITLES,
-    TRAININGS,
-    kept_or_solved,
-    label,
-    one_image,
-    parts,
-    questions,
-    share,
-)
-from tightrope.results.jovanovic2022_paradox.cross_certification import certify_group, standing, table_7
-from tightrope.results.jovanovic2022_paradox.measured_properties import properties as properties_of
+from tightrope.propagation.sensitivity import shared_degree
 from tightrope.threads import one_torch_thread
-from tightrope.workbench.cases import box_case, dataset, entry, groups
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.published import find
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import box_case, groups
+from tightrope.workbench.experiment import Case, Cases, Experiment, Names, Rows, Table, Value, Values
+from .common import CERTIFIERS, OWN, PAPER, TITLES, TRAININGS, label, letter_of, one_image, parts, questions, share
+from .cross_certification import certify_group, standing, table_7
+from .degrees import sensitivity_degrees
+from .discontinuity import figure_3
+from .shifts import figure_4, figure_10
+from .tightness import CLASSES, cr_auc, cr_curve, table_4
 
 table_2 = Experiment(PAPER, "table-2-certified-training")
+table_8 = Experiment(PAPER, "table-8-mnist-fc")
 #: What the paper says of a training's relaxation: class of tightness, sensitivity as printed; nothing of a mixture.
 PROPERTIES = {
     "box": ("low", "O(1)"),
@@ -41,7 +31,6 @@ PROPERTIES = {
     "deepz": ("high", "O(3^B M^(B+1))"),
     "crown": ("high", "O(3^B M^(B+1))"),
 }
-
 #: Test images that are publicly at hand where it is not all of them: 114 of CIFAR-10 exist only as JPEG.
 AT_HAND = {"cifar10": 9886}
 
@@ -60,26 +49,25 @@ def training_of(network: str) -> str:
     return training
 
 
+@table_8.cases
 @table_2.cases
-def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> list[dict]:
-    """Return one case for each network and group of the first test images."""
-    return [
-        box_case(network, epsilon_pixel, OWN[training_of(network)], {"elision": True}, **part)
-        for network in networks
-        for part in groups(images, group, dataset(entry(network).dataset))
-    ]
+def cases(networks: Names, images: int, epsilon_pixel: float, group: int) -> Cases:
+    """Yield one case for each network and group of the first test images."""
+    for network in networks:
+        for part in groups(network, images, group):
+            yield box_case(network, epsilon_pixel, OWN[training_of(network)], {"elision": True}, **part)
 
 
 @table_2.solve
-def certify_by_own_relaxation(case: Mapping) -> dict:
+def certify_by_own_relaxation(case: Case) -> dict:
     """Certify one group of images by the relaxation of its network's training; the row of a larger table if kept."""
-    outcome = kept_or_solved(case, table_7, table_8, table_9, table_10, table_11, table_12)
+    outcome = table_7.kept_or_solved(case, *OWN_CERTIFICATES.values())
     return {name: outcome[name] for name in ("correct", "certified")}
 
 
 @table_2.table
 def properties(rows: Rows) -> Table:
-    """Return tightness, continuity and sensitivity of each relaxation, and the certified images in percent."""
+    """Return tightness, continuity and sensitivity of each relaxation as printed, and certified images in percent."""
     shares = {parts(network): share(own, "certified") for (network,), own in rows.by("network")}
     kinds, lines = list(dict.fromkeys(kind for kind, _ in shares)), []
     for training, words in TRAININGS.items():
@@ -88,30 +76,82 @@ def properties(rows: Rows) -> Table:
         certified = [shares.get((kind, training)) for kind in kinds]
         if any(percent is not None for percent in certified):
             lines.append((words, tightness, continuous if tightness else "", sensitivity, *certified))
-    return Table(
-        ("trained with", "tightness", "continuous", "sensitivity", *(f"{kind.upper()} %" for kind in kinds)), lines
-    )
+    columns = (f"{kind.upper()} %" for kind in kinds)
+    return Table(("trained with", "tightness", "continuous", "sensitivity", *columns), lines)
+
+
+#: The size at which the printed formulas of the sensitivity are evaluated: neurons of a layer, hidden layers.
+SIZE = 3, 2
+
+
+def tightness(rows: Rows) -> dict[str, Value]:
+    """Return the class of each relaxation, 1 for the loosest, from rows of Table 4.
+
+    Classes are where the mean of log CR-AUC over the networks has its largest gaps: as many as are printed.
+    """
+    logs: dict[str, list[float]] = {method: [] for method in CERTIFIERS}
+    letters = []
+    for (network,), own in rows.by("network"):
+        areas = {method: cr_auc(*cr_curve(part)) for (method,), part in own.by("method") if method in logs}
+        if letter_of(network) and len(areas) == len(logs) and min(areas.values()) > 0:
+            letters.append(letter_of(network))
+            for method, area in areas.items():
+                logs[method].append(log(area))
+    if not letters:
+        return {}
+    ordered = sorted((float(np.mean(some)), method) for method, some in logs.items())
+    gaps = np.diff([mean for mean, _ in ordered])
+    cuts = np.sort(np.argsort(gaps)[-(len(CLASSES) - 1) :])
+    note = f"cut at the largest gaps of log CR-AUC over experiments {', '.join(map(str, letters))}"
+    return {method: Value(1 + int((cuts < place).sum()), note) for place, (_, method) in enumerate(ordered)}
+
+
+def continuity(rows: Rows) -> dict[str, Value]:
+    """Return 1 for each relaxation without a jump on any curve, 0 for the others, from rows of Figures 3, 4 and 10."""
+    values = {}
+    for (method,), own in rows.by("method"):
+        found = sum(len(row["jumps"]) for row in own)
+        values[method] = Value(int(found == 0), f"{found} jumps on {len(own)} curves of Figures 3, 4 and 10")
+    return values
+
+
+def sensitivity(rows: Rows) -> dict[str, Value]:
+    """Return the proven degree of each relaxation's bounds for :data:`SIZE`, beside the highest one found in rows."""
+    values = {}
+    neurons, hidden = SIZE
+    for (method,), own in rows.where(neurons=neurons, hidden=hidden).by("method"):
+        proven, found = shared_degree(method, neurons, hidden), max(own.column("degree"))
+        values[method] = Value(max(proven, found), f"the highest degree of {len(own)} random networks is {found}")
+    return values
+
+
+def measured_properties(profile: str) -> dict[str, dict[str, Value]]:
+    """Return column of Table 2 -> relaxation -> what the kept rows of a profile say."""
+    curves = Rows(row for figure in (figure_3, figure_4, figure_10) for row in figure.kept(profile))
+    return {
+        "tightness": tightness(table_4.kept(profile)),
+        "continuous": continuity(curves),
+        "sensitivity": sensitivity(sensitivity_degrees.kept(profile)),
+    }
 
 
 @table_2.cells
-def certified_cells(rows: Rows, images: int) -> dict[str, Value]:
-    """Return `table-2/mnist-fc/box` and so on; what Table 12 has too, from its rows; `table-2/box/tightness`."""
-    values = {
-        f"table-2/{training}/{column}": found[OWN[training]]
-        for column, found in (properties_of(rows[0]["profile"]) if rows else {}).items()
-        for training in PROPERTIES
-        if OWN[training] in found
-    }
+def certified_cells(rows: Rows, images: int) -> Values:
+    """Yield `table-2/mnist-fc/box` and so on; what Table 12 has too, from its rows; `table-2/box/tightness`."""
+    for column, found in (measured_properties(rows[0]["profile"]) if rows else {}).items():
+        for training in PROPERTIES:
+            if OWN[training] in found:
+                yield f"table-2/{training}/{column}", found[OWN[training]]
     colour = table_12.kept(rows[0]["profile"]) if rows else ()
     for (network, data), own in Rows((*rows, *colour)).by("network", "dataset"):
         if is_complete(own, data, images):
             kind, training = parts(network)
             kind, note = kind.removeprefix(f"{data}-").replace("-plus", "+"), f"of {own.total('count')} images"
-            values[f"table-2/{data}-{kind}/{training}"] = Value(share(own, "certified"), note)
-    return values
+            yield f"table-2/{data}-{kind}/{training}", Value(share(own, "certified"), note)
 
 
-def certify_and_attack(case: Mapping) -> dict:
+@table_8.solve
+def certify_and_attack(case: Case) -> dict:
     """Certify one group of images, and search for adversarial points with the paper's attack: 100 steps of 0.01.
 
     `standing` counts the rightly labelled images for which neither the short search of Table 7 nor this one found a
@@ -131,14 +171,14 @@ def certify_and_attack(case: Mapping) -> dict:
             part = [array[asked] for array in (x, lower, upper, labels)]
             broken[asked] = attacks.batched_pgd(found.network, *part, step=step, steps=100, seed=1)
     return {
-        "correct": outcome["correct"],
-        "certified": outcome["certified"],
+        **{name: outcome[name] for name in ("correct", "certified")},
         "standing": int((left & ~broken).sum()),
         "attacked": len(asked),
         "seconds": round(time.perf_counter() - start, 3),
     }
 
 
+@table_8.table
 def accuracies(rows: Rows) -> Table:
     """Return accuracy, images that attacks leave, and certified images, in percent."""
     lines = []
@@ -149,57 +189,38 @@ def accuracies(rows: Rows) -> Table:
     return Table(head, lines, tolerance={"PGD %": one_image(rows)})
 
 
-def robustness_bars(
-    rows: Rows, title: str, printed: Callable[[Rows], Sequence[float | None]] = lambda own: (None, None)
-) -> figures.Drawing:
-    """Draw certified, undecided and attacked images of each network; `printed` are certified and not attacked, in %."""
-    bars = []
+def robustness_bars(rows: Rows, title: str) -> figures.Drawing:
+    """Draw certified, undecided and attacked images of each network, in the paper profile with the printed numbers."""
+    table, bars = OWN_CERTIFICATES.get(rows[0]["result"]), []
+    printed = table.printed if table is not None and rows[0]["profile"] == "paper" else {}
     for (network,), own in rows.by("network"):
         certified, unbroken, images = (own.total(name) for name in ("certified", "standing", "count"))
-        bars.append((label(network), certified, images - unbroken, images, *printed(own)))
+        ours = accuracy_cells(own, images, own[0]["epsilon_pixel"]) if printed else ()
+        known = {id.split("/")[-1]: printed.get(id) for id in ours}
+        counts = certified, images - unbroken, images
+        bars.append((label(network), *counts, known.get("certified"), known.get("pgd")))
     return figures.stacked_ratios(bars, title)
 
 
-def _printed(rows: Rows) -> list[float | None]:
-    """Return what is printed of a network, certified and not attacked in percent; None in other profiles."""
-    if rows[0]["profile"] != "paper":
-        return [None, None]
-    cells = {cell.id: cell.printed for cell in find(f"{PAPER}/{rows[0]['result']}").cells}
-    ours = accuracy_cells(rows, rows.total("count"), rows[0]["epsilon_pixel"])
-    found = {id.split("/")[-1]: cells.get(id) for id in ours}
-    return [found.get("certified"), found.get("pgd")]
-
-
+@table_8.drawing(accuracies)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw certified, undecided and attacked images of each network."""
-    return robustness_bars(rows, "certified, undecided and attacked images", _printed)
+    return robustness_bars(rows, "certified, undecided and attacked images")
 
 
-def accuracy_cells(rows: Rows, images: int, epsilon_pixel: float) -> dict[str, Value]:
-    """Return `table-8/0.3/box/accuracy` and so on; `table-12/svhn/box/accuracy` where the table has one radius."""
-    values = {}
+@table_8.cells
+def accuracy_cells(rows: Rows, images: int, epsilon_pixel: float) -> Values:
+    """Yield `table-8/0.3/box/accuracy` and so on; `table-12/svhn/box/accuracy` where the table has one radius."""
     for (result, network, data), own in rows.by("result", "network", "dataset"):
         if is_complete(own, data, images):
             number = result.split("-")[1]
             prefix = f"table-{number}/{data if number == '12' else f'{epsilon_pixel:g}'}/{training_of(network)}"
             for name, column in (("accuracy", "correct"), ("pgd", "standing"), ("certified", "certified")):
-                values[f"{prefix}/{name}"] = Value(share(own, column), f"of {own.total('count')} images")
-    return values
+                yield f"{prefix}/{name}", Value(share(own, column), f"of {own.total('count')} images")
 
 
-def _own_certificates(name: str) -> Experiment:
-    """Declare one of Tables 8 to 12."""
-    experiment = Experiment(PAPER, name)
-    experiment.cases(cases)
-    experiment.solve(certify_and_attack)
-    experiment.table(accuracies)
-    experiment.drawing(accuracies)(draw)
-    experiment.cells(accuracy_cells)
-    return experiment
-
-
-table_8 = _own_certificates("table-8-mnist-fc")
-table_9 = _own_certificates("table-9-mnist-conv")
-table_10 = _own_certificates("table-10-fashionmnist-fc")
-table_11 = _own_certificates("table-11-fashionmnist-conv")
-table_12 = _own_certificates("table-12-svhn-cifar10")
+table_9 = table_8.same("table-9-mnist-conv")
+table_10 = table_8.same("table-10-fashionmnist-fc")
+table_11 = table_8.same("table-11-fashionmnist-conv")
+table_12 = table_8.same("table-12-svhn-cifar10")
+OWN_CERTIFICATES = {table.name: table for table in (table_8, table_9, table_10, table_11, table_12)}

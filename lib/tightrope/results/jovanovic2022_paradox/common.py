@@ -1,6 +1,6 @@
 """What the results of this paper share: names of networks and relaxations, boxes of many images, broken curves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from tightrope.training.programs import PROGRAMS
 from tightrope.training.tightness import TABLE_3 as TRAINED_HERE
 from tightrope.verifiers.triangle import layerwise_bounds
 from tightrope.workbench.cases import dataset, entry
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.records import Store, case_key
-from tightrope.workbench.rows import Rows, counted
+from tightrope.workbench.experiment import Case, Rows
+from tightrope.workbench.records import case_key
+from tightrope.workbench.rows import counted
 
 PAPER = "jovanovic2022-paradox"
 #: A relaxation, linear program or mixture -> its name in the paper.
@@ -46,12 +46,9 @@ def parts(network: str) -> tuple[str, str]:
     (('cifar10-conv-plus', 'crown-ibp-r'), ('fc', 'natural'))
     """
     name = network.split("/")[-1]
-    known = [training for training in TRAININGS if name.endswith(f"-{training}")]
-    if known:
-        training = max(known, key=len)
-        return name[: -len(training) - 1], training
-    kind, _, training = name.partition("-")
-    return kind, training
+    known = (training for training in TRAININGS if name.endswith(f"-{training}"))
+    training = max(known, key=len, default=name.partition("-")[2])
+    return name.removesuffix(f"-{training}"), training
 
 
 def letter_of(network: str) -> str | None:
@@ -90,15 +87,13 @@ def trained_here(letter: str, images: int) -> str:
     return f"another network of the same kind, trained here for {epochs}; first {images} images"
 
 
-def size_and_epochs(rows: Rows) -> str:
+def size_here(rows: Rows) -> str:
     """Return how much the rows are about, and for how many epochs their networks were trained here."""
     known = [TRAINED_HERE[letter] for network in rows.different("network") if (letter := letter_of(network))]
+    if not known:
+        return rows.size()
     ours, printed = ([getattr(one, which).schedule.epochs for one in known] for which in ("ours", "printed"))
-    return (
-        f"{rows.size()}; {counted(ours, 'epoch').removesuffix(' epochs')} of {max(printed)} epochs"
-        if known
-        else rows.size()
-    )
+    return f"{rows.size()}; {counted(ours, 'epoch').removesuffix(' epochs')} of {max(printed)} epochs"
 
 
 def one_image(rows: Rows) -> float:
@@ -111,7 +106,7 @@ def share(rows: Rows, name: str) -> float:
     return round(100 * rows.total(name) / rows.total("count"), 2)
 
 
-def questions(case: Mapping) -> tuple[zoo.Entry, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def questions(case: Case) -> tuple[zoo.Entry, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the network of a case and, for N images, inputs, lower and upper ends of boxes (N, n), labels (N,).
 
     `epsilon_pixel` of the case may also be a column (N, 1), one radius for each image.
@@ -140,19 +135,6 @@ def certified_boxes(
     return certified, programs
 
 
-def kept_or_solved(case: Mapping, *others: Experiment) -> dict:
-    """Return the outcome of a case that is also one of other kinds of row: the first of these rows that is kept here.
-
-    A worker on another machine has no rows, and solves it as the first kind.
-    """
-    with Store() as store:
-        for other in others:
-            if (row := store.get({**case, "result": other.name})) is not None:
-                known = {*case, "versions", "created", "key"}
-                return {name: value for name, value in row.items() if name not in known}
-    return dict(others[0].solver({**case, "result": others[0].name}))
-
-
 def broken(x: Sequence[float], y: Sequence[float], jumps: Sequence[Sequence[float]]) -> tuple[list, list]:
     """Return a curve with both values and a gap at each jump (at, before, after)."""
     pieces = [((at, before), (at, float("nan")), (at, after)) for at, before, after in jumps]
@@ -162,7 +144,7 @@ def broken(x: Sequence[float], y: Sequence[float], jumps: Sequence[Sequence[floa
 
 
 @contextmanager
-def checkpoint(case: Mapping) -> Iterator[Path]:
+def checkpoint(case: Case) -> Iterator[Path]:
     """Give the file in which a training is kept after each epoch; it stays if the training is interrupted."""
     file = paths.CHECKPOINTS / f"{case_key(case)}.pt"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,30 +5,18 @@ are those with an adversarial point, found by a short search, which no sound rel
 """
 
 import time
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
 from tightrope import attacks, figures, zoo
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
-from tightrope.results.jovanovic2022_paradox.common import (
-    CERTIFIERS,
-    OWN,
-    PAPER,
-    TITLES,
-    label,
-    parts,
-    questions,
-    share,
-)
 from tightrope.threads import one_torch_thread
-from tightrope.workbench.cases import box_case, dataset, entry, groups
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import box_case, groups
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Rows, Table, Value, Values
+from .common import CERTIFIERS, OWN, PAPER, TITLES, label, parts, questions, share
 
 table_7 = Experiment(PAPER, "table-7-cross-certification")
 #: Of the short search: steps, and their length relative to the radius.
@@ -36,26 +24,20 @@ SEARCH_STEPS, SEARCH_LENGTH = 10, 0.2
 
 
 @table_7.cases
-def cases(networks: Sequence[str], images: int, epsilon_pixel: float, group: int) -> list[dict]:
-    """Return one case for each network, group of the first test images and relaxation."""
-    return [
-        box_case(network, epsilon_pixel, method, {"elision": True}, **part)
-        for network in networks
-        for part in groups(images, group, dataset(entry(network).dataset))
-        for method in CERTIFIERS
-    ]
+def cases(networks: Names, images: int, epsilon_pixel: float, group: int) -> Cases:
+    """Yield one case for each network, group of the first test images and relaxation."""
+    for network in networks:
+        for part, method in product(groups(network, images, group), CERTIFIERS):
+            yield box_case(network, epsilon_pixel, method, {"elision": True}, **part)
 
 
 @table_7.solve
-def certify_group(case: Mapping) -> dict:
+def certify_group(case: Case) -> dict:
     """Certify one group of images.
 
-    Returns
-    -------
-    dict
-        `correct`, `searched` (rightly labelled, and left by the short search), `certified` as counts; the last two also
-        as bit masks over the group. `allowance` is the largest rounding allowance, `closest` the margin's bound that
-        came closest to 0: a verdict is far from rounding where it is far above the allowance.
+    Counted are `correct`, `searched` (rightly labelled, and left by the short search) and `certified` images; the last
+    two are also bit masks over the group. `allowance` is the largest rounding allowance, `closest` the margin's bound
+    that came closest to 0: a verdict is far from rounding where it is far above the allowance.
     """
     start = time.perf_counter()
     found, _, lower, upper, labels = questions(case)
@@ -72,17 +54,12 @@ def certify_group(case: Mapping) -> dict:
         "correct": int(correct.sum()),
         "searched": int(left.sum()),
         "certified": int(certified.sum()),
-        "searched_mask": _hexadecimal(left),
-        "certified_mask": _hexadecimal(certified),
+        "searched_mask": np.packbits(left).tobytes().hex(),  # the first image in the highest bit
+        "certified_mask": np.packbits(certified).tobytes().hex(),
         "allowance": float(f"{outcome.allowance:.3g}"),
         "closest": float(f"{np.abs(worst).min(initial=np.inf):.3g}") if len(worst) else None,
         "seconds": round(time.perf_counter() - start, 3),
     }
-
-
-def _hexadecimal(chosen: np.ndarray) -> str:
-    """Return booleans (N,) as text, the first one in the highest bit."""
-    return np.packbits(chosen).tobytes().hex()
 
 
 @lru_cache(maxsize=4)
@@ -113,17 +90,16 @@ def certified(rows: Rows) -> Table:
     return Table(("network, trained with (%)", "accuracy", *(TITLES[method] for method in methods)), lines)
 
 
-@table_7.table
-def findings(rows: Rows) -> Table:
+@table_7.lines("network, trained with | certified with | by it % | best certificate | by the best %")
+def findings(rows: Rows) -> Lines:
     """Return the relaxation that certifies most images of each network, beside the one that it was trained with."""
-    lines = []
     for (network,), some in rows.by("network"):
-        counts = {method: part.total("certified") for (method,), part in some.by("method")}
-        shares = {method: share(some.where(method=method), "certified") for method in counts}
-        own, best = OWN.get(parts(network)[1]), max(counts, key=lambda method: counts[method])
+        by_method = {method: part for (method,), part in some.by("method")}
+        shares = {method: share(part, "certified") for method, part in by_method.items()}
+        own = OWN.get(parts(network)[1])
+        best = max(by_method, key=lambda method: by_method[method].total("certified"))
         trained = (TITLES[own], shares.get(own)) if own else ("", None)
-        lines.append((label(network), *trained, TITLES[best], shares[best]))
-    return Table(("network, trained with", "certified with", "by it %", "best certificate", "by the best %"), lines)
+        yield label(network), *trained, TITLES[best], shares[best]
 
 
 @table_7.drawing(certified)
@@ -140,12 +116,10 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @table_7.cells
-def cells(rows: Rows, images: int) -> dict[str, Value]:
-    """Return `table-7/<network>-<epsilon>/<training>/<certifier>` of the networks whose images are all there."""
-    values = {}
+def cells(rows: Rows, images: int) -> Values:
+    """Yield `table-7/<network>-<epsilon>/<training>/<certifier>` of the networks whose images are all there."""
     for (network, method, epsilon), own in rows.by("network", "method", "epsilon_pixel"):
         if own.total("count") == images:
             kind, training = parts(network)
             cell = f"table-7/{kind}-{epsilon:g}/{training}/{method.replace('_', '-')}"
-            values[cell] = Value(share(own, "certified"), f"{own.total('certified')} of {images} images")
-    return values
+            yield cell, Value(share(own, "certified"), f"{own.total('certified')} of {images} images")

@@ -1,34 +1,28 @@
 """The sensitivity of Section 4.2, computed: degrees of bounds as rational functions of a shift of the first layer."""
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import pairwise, product
 
 import numpy as np
 
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.sensitivity import bound_degrees, degree_formula, shared_degree
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from .common import CERTIFIERS, PAPER, TITLES
 
 sensitivity_degrees = Experiment(PAPER, "sensitivity-degrees")
 INPUTS = 3
 
 
 @sensitivity_degrees.cases
-def cases(sizes: Sequence[Sequence[int]], degree_draws: int) -> list[dict]:
+def cases(sizes: Sequence[Sequence[int]], degree_draws: int) -> Cases:
     """Return one case for each size (neurons M, hidden layers), relaxation and random network."""
     for size in sizes:
         if len(size) != 2:
             raise InputError(f"sizes: expected [neurons, hidden layers] each, got {size!r}.")
-    return [
-        {"neurons": neurons, "hidden": hidden, "method": method, "seed": seed}
-        for neurons, hidden in sizes
-        for method in CERTIFIERS
-        for seed in range(degree_draws)
-    ]
+    kinds = product(sizes, CERTIFIERS, range(degree_draws))
+    return [{"neurons": size[0], "hidden": size[1], "method": method, "seed": seed} for size, method, seed in kinds]
 
 
 def network_and_direction(neurons: int, hidden: int, seed: int) -> tuple[FeedForward, np.ndarray]:
@@ -46,19 +40,19 @@ def network_and_direction(neurons: int, hidden: int, seed: int) -> tuple[FeedFor
 
 
 @sensitivity_degrees.solve
-def degree_of_bound(case: Mapping) -> dict:
+def degree_of_bound(case: Case) -> dict:
     """Return the degree of the output's lower bound."""
     network, direction = network_and_direction(case["neurons"], case["hidden"], case["seed"])
     return {"degree": bound_degrees(network, direction, [-1] * INPUTS, [1] * INPUTS, case["method"])[0][0]}
 
 
-@sensitivity_degrees.table
-def degrees(rows: Rows) -> Table:
+@sensitivity_degrees.lines(
+    "M | hidden layers | relaxation | networks | highest degree | shared denominators | formula, B - 1",
+    "formula as printed",
+)
+def degrees(rows: Rows) -> Lines:
     """Return the highest degree of a lower bound over the networks beside bounds of it: ours, and the paper's."""
-    lines = []
     for (neurons, hidden, method), own in rows.by("neurons", "hidden", "method"):
         formulas = (degree_formula(method, neurons, blocks) for blocks in (hidden - 1, hidden))
         bounds = shared_degree(method, neurons, hidden), *formulas
-        lines.append((neurons, hidden, TITLES[method], len(own), max(own.column("degree")), *bounds))
-    bounds = ("shared denominators", "formula, B - 1", "formula as printed")
-    return Table(("M", "hidden layers", "relaxation", "networks", "highest degree", *bounds), lines)
+        yield neurons, hidden, TITLES[method], len(own), max(own.column("degree")), *bounds

@@ -1,6 +1,6 @@
 """Figure 3: bounds of a minimal example that jump as one weight moves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -8,13 +8,10 @@ from tightrope import figures
 from tightrope.networks import FeedForward
 from tightrope.propagation.certify import box_bounds
 from tightrope.propagation.continuity import jumps as find_jumps
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES, broken
 from tightrope.training.programs import PROGRAMS
 from tightrope.verifiers.triangle import output_bounds
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from .common import CERTIFIERS, PAPER, TITLES, broken
 
 figure_3 = Experiment(PAPER, "figure-3-discontinuity")
 #: Relaxation -> w at which its bounds may jump on the minimal example, and why; the others are continuous.
@@ -25,7 +22,7 @@ NEAR = 1e-6  # how close to its place a jump is found
 
 
 @figure_3.cases
-def cases(points: int) -> list[dict]:
+def cases(points: int) -> Cases:
     """Return one case for each output and relaxation, with so many points of w in [-1.5, 1.5]."""
     methods = (*CERTIFIERS, *PROGRAMS)
     return [{"method": method, "output": output, "points": points} for output in (0, 1) for method in methods]
@@ -37,7 +34,7 @@ def minimal_example(w: float) -> FeedForward:
 
 
 @figure_3.solve
-def bound_along_w(case: Mapping) -> dict:
+def bound_along_w(case: Case) -> dict:
     """Return the lower bound of one output for x_0 in [-1, 1] on a grid of w, and its jumps."""
     ends, bounds_of = (np.array([-1.0]), np.array([1.0])), bounds_by(case["method"])
 
@@ -58,30 +55,26 @@ def bounds_by(method: str) -> Callable:
     return output_bounds if method in PROGRAMS else box_bounds
 
 
-@figure_3.table
-def jumps(rows: Rows) -> Table:
+@figure_3.lines("relaxation | bound | w | before | after | where")
+def jumps(rows: Rows) -> Lines:
     """Return where each relaxation jumps, by how much, and what holds there."""
-    lines = []
     for row in rows:
         bound = TITLES[row["method"]], f"l_3{row['output'] + 1}"
         if not row["jumps"]:
-            lines.append((*bound, None, None, None, "continuous"))
+            yield *bound, None, None, None, "continuous"
         for at, before, after in row["jumps"]:
             why = next((words for place, words in PLACES.items() if abs(at - place) < NEAR), "")
-            lines.append((*bound, round(at, 6) + 0.0, round(before, 4), round(after, 4), why))
-    return Table(("relaxation", "bound", "w", "before", "after", "where"), lines)
+            yield *bound, round(at, 6) + 0.0, round(before, 4), round(after, 4), why
 
 
-@figure_3.table
-def places(rows: Rows) -> Table:
+@figure_3.lines("relaxation | theory | jumps found | of them there | elsewhere")
+def places(rows: Rows) -> Lines:
     """Return for each relaxation its jumps, how many of them are where the theory has one, and where that is."""
-    lines = []
     for (method,), own in rows.by("method"):
         place, words = THEORY.get(method, (np.inf, "nowhere"))
         found = [at for row in own for at, _, _ in row["jumps"]]
         there = sum(abs(at - place) < NEAR for at in found)
-        lines.append((TITLES[method], words, len(found), there, len(found) - there))
-    return Table(("relaxation", "theory", "jumps found", "of them there", "elsewhere"), lines)
+        yield TITLES[method], words, len(found), there, len(found) - there
 
 
 @figure_3.drawing(jumps)
@@ -96,13 +89,11 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @figure_3.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return how many jumps each bound has, and where a single one is, from what to what."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield how many jumps each bound has, and where a single one is, from what to what."""
     for row in rows:
         prefix = f"figure-3/{row['method'].replace('_', '-')}/output-{row['output'] + 1}"
-        values[f"{prefix}/jumps"] = Value(len(row["jumps"]))
+        yield f"{prefix}/jumps", Value(len(row["jumps"]))
         if len(row["jumps"]) == 1:
             for name, number in zip(("at", "before", "after"), row["jumps"][0], strict=True):
-                values[f"{prefix}/{name}"] = Value(round(number, 6) + 0.0)
-    return values
+                yield f"{prefix}/{name}", Value(round(number, 6) + 0.0)

@@ -1,14 +1,11 @@
 """Table 6 (and Appendix G for the other data sets): the printed hyperparameters, as the training here takes them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tightrope.errors import UnknownNameError
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TRAININGS
 from tightrope.training.printed import CONFIGURATIONS, configuration
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Names, Radii, Rows, Table, Value, Values
+from .common import PAPER, TRAININGS
 
 table_6 = Experiment(PAPER, "table-6-hyperparameters")
 #: Column of a row -> its head and the last part of a printed cell's id, for the columns with printed cells.
@@ -26,7 +23,7 @@ WORDS = {"learning_rates": ("steps", "steps"), "elision": ("elision", "yes")}
 
 
 @table_6.cases
-def cases(datasets: Sequence[str], epsilons: Sequence[float]) -> list[dict]:
+def cases(datasets: Names, epsilons: Radii) -> Cases:
     """Return one case for each network of the paper that is certified at one of these radii, in pixel units."""
     for data in datasets:
         if data not in CONFIGURATIONS:
@@ -41,7 +38,7 @@ def cases(datasets: Sequence[str], epsilons: Sequence[float]) -> list[dict]:
 
 
 @table_6.solve
-def read_configuration(case: Mapping) -> dict:
+def read_configuration(case: Case) -> dict:
     """Return the printed columns as the schedules give them, epoch by epoch."""
     found = configuration(case["dataset"], case["architecture"], case["epsilon_test"], case["training"])
     schedule, epochs = found.schedule, range(found.schedule.epochs + 1)
@@ -88,11 +85,9 @@ def schedules(rows: Rows) -> Table:
 
 
 @table_6.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return `table-6/FC-0.3/box/eps-train` and so on, of MNIST; `table-6/FC-0.3/box/elision` is 1 for "yes"."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield `table-6/FC-0.3/box/eps-train` and so on, of MNIST; `table-6/FC-0.3/box/elision` is 1 for "yes"."""
     for row in rows.where(dataset="mnist"):
         prefix = f"table-6/{row['architecture']}-{row['epsilon_test']:g}/{row['training']}"
-        values |= {f"{prefix}/{cell}": Value(row[column]) for column, (_, cell) in PRINTED.items()}
-        values |= {f"{prefix}/{cell}": Value(int(row[column] == word)) for column, (cell, word) in WORDS.items()}
-    return values
+        yield from ((f"{prefix}/{cell}", Value(row[column])) for column, (_, cell) in PRINTED.items())
+        yield from ((f"{prefix}/{cell}", Value(int(row[column] == word))) for column, (cell, word) in WORDS.items())

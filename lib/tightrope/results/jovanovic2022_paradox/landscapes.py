@@ -15,13 +15,10 @@ from tightrope import figures
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.continuity import Path, ShiftedBound, Steps, jumps, output_gradient
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES, broken
-from tightrope.results.jovanovic2022_paradox.degrees import sensitivity_degrees
 from tightrope.threads import one_torch_thread
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Rows, Table, Value, Values
+from .common import PAPER, TITLES, broken
+from .degrees import sensitivity_degrees
 
 FIGURE_5, FIGURE_6 = "figure-5-discontinuous-descent", "figure-6-sensitive-landscape"
 #: Relaxation and steps as printed.
@@ -97,7 +94,7 @@ class Ascents:
         return outcome
 
 
-def ascend_on_both(case: Mapping) -> dict:
+def ascend_on_both(case: Case) -> dict:
     """Return start, end, and the landscape's height for both relaxations of one network."""
     found = Ascents(*PRINTED[case["result"]], case["seed"])
     if found.flat:
@@ -128,7 +125,7 @@ def counts(rows: Rows) -> Table:
         ("networks", len(rows)),
         (f"{tight} starts higher than Box or with it", sum(r["start"] >= r["box_start"] for r in rows)),
         (f"{tight} ends lower than Box", len(worse)),
-        ("... although its landscape goes above Box's end", sum(r["highest"] > r["box_end"] for r in worse)),
+        ("... although its landscape goes above Box's end", len(_ends_below(worse))),
         (f"a step of {tight} falls at a jump", sum(r["fallen"] > 0 for r in rows)),
         ("... and its path ends lower than Box's", sum(r["fallen"] > 0 for r in worse)),
         (f"{tight} ends below a higher point behind a valley", rows.total("trapped")),
@@ -170,7 +167,7 @@ def drawn_case(rows: Rows) -> list[dict]:
     return [] if row is None else [{name: row[name] for name in ("profile", "method", "seed")}]
 
 
-def landscape(case: Mapping) -> dict:
+def landscape(case: Case) -> dict:
     """Return both landscapes of one network with their jumps, and the paths."""
     return Ascents(*PRINTED[case["result"].removesuffix(DRAWN)], case["seed"]).landscape(DRAWN_POINTS)
 
@@ -189,50 +186,39 @@ def draw_landscape(found: Mapping) -> figures.Drawing:
     return figures.ascents(landscapes, paths, "ascent on two bounds")
 
 
-def _ascents(name: str, also: Sequence[Experiment] = ()) -> Experiment:
-    """Declare Figure 5 or 6: one row for each network."""
-    experiment = Experiment(PAPER, name, also=also)
+def _figure(name: str, why: str, also: Sequence[Experiment] = ()) -> tuple[Experiment, Experiment]:
+    """Declare Figure 5 or 6, one row for each network, and the landscape of the network that is drawn.
 
-    @experiment.cases
-    def cases(draws: int, first: int) -> list[dict]:
+    A network shows the figure if it ends below Box and its column `why` is not 0.
+    """
+    figure, drawn = Experiment(PAPER, name, also=also), Experiment(PAPER, name + DRAWN, may_be_empty=True)
+
+    @figure.cases
+    def cases(draws: int, first: int) -> Cases:
         """Return one case for each random network, of the seeds first, first + 1, and so on."""
         return [{"method": PRINTED[name][0], "seed": seed} for seed in range(first, first + draws)]
 
-    experiment.solve(ascend_on_both)
-    experiment.table(counts)
-    experiment.table(example)
-    experiment.drawing(lambda rows, drawn: counts(rows))(draw)
-    return experiment
-
-
-def _drawn(name: str) -> Experiment:
-    """Declare the landscape of the network that Figure 5 or 6 draws."""
-    experiment = Experiment(PAPER, name + DRAWN, may_be_empty=True)
-    experiment.cases(drawn_case)
-    experiment.solve(landscape)
-    return experiment
-
-
-figure_5, figure_5_drawn = _ascents(FIGURE_5), _drawn(FIGURE_5)
-figure_6, figure_6_drawn = _ascents(FIGURE_6, also=[sensitivity_degrees]), _drawn(FIGURE_6)
-
-
-def _cells(figure: Experiment, drawn: Experiment, why: str) -> None:
-    """Declare what is said of Figure 5 or 6: a network that shows it, of which the column `why` is not 0; its jumps."""
+    figure.solve(ascend_on_both)
+    figure.table(counts)
+    figure.table(example)
+    figure.drawing(lambda rows, drawn: counts(rows))(draw)
+    drawn.cases(drawn_case)
+    drawn.solve(landscape)
 
     @figure.cells
-    def cells(rows: Rows, draws: int) -> dict[str, Value]:
-        """Return `figure-5/shown`, 1 if a network shows what the figure does, and the jumps of the drawn landscapes."""
+    def cells(rows: Rows, draws: int) -> Values:
+        """Yield `figure-5/shown`, 1 if a network shows what the figure does, and the jumps of the drawn landscapes."""
         if len(rows) < draws:
-            return {}
-        stem = "-".join(figure.name.split("-")[:2])
+            return
+        stem = "-".join(name.split("-")[:2])
         shown, networks = [row for row in _ends_below(rows) if row[why]], rows.count(flat=False)
-        values = {f"{stem}/shown": Value(int(bool(shown)), f"{len(shown)} of {networks} random networks")}
+        yield f"{stem}/shown", Value(int(bool(shown)), f"{len(shown)} of {networks} random networks")
         for row in drawn.kept(rows[0]["profile"]):
             for method, found in row["jumps"].items():
-                values[f"{stem}/{method}/jumps"] = Value(len(found), f"the network of seed {row['seed']}")
-        return values
+                yield f"{stem}/{method}/jumps", Value(len(found), f"the network of seed {row['seed']}")
+
+    return figure, drawn
 
 
-_cells(figure_5, figure_5_drawn, "fallen")
-_cells(figure_6, figure_6_drawn, "trapped")
+figure_5, figure_5_drawn = _figure(FIGURE_5, "fallen")
+figure_6, figure_6_drawn = _figure(FIGURE_6, "trapped", also=[sensitivity_degrees])

@@ -1,18 +1,15 @@
 """Figure 7: Triangle and Parallelogram (a, b), and the training losses of Table 14 (c)."""
 
-from collections.abc import Mapping
+from itertools import product
 
 from tightrope import figures
 from tightrope.relaxations.triangle import corners
-from tightrope.results.jovanovic2022_paradox import small_training
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES
-from tightrope.results.jovanovic2022_paradox.relu_regions import area_of_region, regions
-from tightrope.results.jovanovic2022_paradox.small_training import METHODS, SCALINGS, table_14
 from tightrope.training.programs import PROGRAMS
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Cases, Experiment, Lines, Rows, Table, Value, Values
+from . import small_training
+from .common import CERTIFIERS, PAPER, TITLES
+from .relu_regions import area_of_region, regions
+from .small_training import METHODS, SCALINGS, table_14
 
 figure_7 = Experiment(PAPER, "figure-7-new-relaxations", needs=[table_14])
 figure_7.solve(area_of_region)
@@ -23,7 +20,7 @@ MOVING = {"triangle": "the upper one", "parallelogram": "none", "deepz": "both"}
 
 
 @figure_7.cases
-def cases() -> list[dict]:
+def cases() -> Cases:
     """Return one case for each region."""
     return [{"method": method, **ENDS} for method in MOVING]
 
@@ -34,15 +31,13 @@ def size_of_table_14(rows: Rows) -> str:
     return table_14.kept(rows[0]["profile"]).size()
 
 
-@figure_7.table
-def areas(rows: Rows) -> Table:
+@figure_7.lines("relaxation | area | corners | slopes that depend on l and u")
+def areas(rows: Rows) -> Lines:
     """Return the area of each region, how many corners it has, and which slopes of its sides move with l and u."""
-    lines = []
     for row in rows.where(result=figure_7.name):
         method = row["method"]
         sides = len(corners(method, row["lower"], row["upper"]))
-        lines.append((TITLES[method], round(row["area"], 4), sides, MOVING[method]))
-    return Table(("relaxation", "area", "corners", "slopes that depend on l and u"), lines)
+        yield TITLES[method], round(row["area"], 4), sides, MOVING[method]
 
 
 @figure_7.drawing(areas)
@@ -57,30 +52,21 @@ def final_losses(rows: Rows) -> Table:
     return small_training.final_losses(rows.where(result=table_14.name))
 
 
-def _scores(rows: Rows) -> Table:
-    return small_training.scores(rows.where(result=table_14.name))
-
-
-@figure_7.drawing(_scores)
+@figure_7.drawing(lambda rows: small_training.scores(rows.where(result=table_14.name)))
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the training losses of Table 14."""
     return small_training.draw_losses(rows.where(result=table_14.name))
 
 
-def _lead(first: Mapping[str, Mapping], method: str, column: str) -> int:
-    """Return how many of the five relaxations with two lines have a higher last loss, or certify fewer images."""
-
-    def score(row: Mapping) -> float:
-        return -row["losses"][-1] if column == "losses" else row["certified"]
-
-    return sum(score(first[method]) > score(first[other]) for other in CERTIFIERS)
+#: Of two trainings, what the better one has more of.
+SCORES = {"lower-loss-than": lambda row: -row["losses"][-1], "certifies-more-than": lambda row: row["certified"]}
 
 
 @figure_7.cells
-def lead_of_programs(rows: Rows) -> dict[str, Value]:
-    """Return `figure-7/triangle/lower-loss-than` and so on, of the first seed with plain components.
+def lead_of_programs(rows: Rows) -> Values:
+    """Yield `figure-7/triangle/lower-loss-than` and so on, of the first seed with plain components.
 
-    The note has the same with components that are scaled otherwise.
+    It counts the five relaxations with two lines; the note has the same with components that are scaled otherwise.
     """
     by_scaling = {}
     own = rows.where(result=table_14.name)
@@ -88,11 +74,12 @@ def lead_of_programs(rows: Rows) -> dict[str, Value]:
         first = {method: row for method in METHODS if (row := own.one(scaling=scaling, method=method)) is not None}
         if len(first) == len(METHODS):
             by_scaling[scaling] = first
-    values = {}
-    if SCALINGS[0] in by_scaling:
-        for method in PROGRAMS:
-            for name, column in (("lower-loss-than", "losses"), ("certifies-more-than", "certified")):
-                plain, *others = ((scaling, _lead(first, method, column)) for scaling, first in by_scaling.items())
-                note = "; ".join(("one seed", *(f"{count} {scaling}" for scaling, count in others)))
-                values[f"figure-7/{method}/{name}"] = Value(plain[1], note)
-    return values
+    for method, name in product(PROGRAMS if SCALINGS[0] in by_scaling else (), SCORES):
+        score = SCORES[name]
+        leads = {
+            scaling: sum(score(first[method]) > score(first[other]) for other in CERTIFIERS)
+            for scaling, first in by_scaling.items()
+        }
+        plain = leads.pop(SCALINGS[0])
+        note = "; ".join(("one seed", *(f"{count} {scaling}" for scaling, count in leads.items())))
+        yield f"figure-7/{method}/{name}", Value(plain, note)

@@ -1,67 +1,58 @@
 """Table 1: the paradox itself, tightness on one network beside the certified images after training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from tightrope import figures
-from tightrope.results.jovanovic2022_paradox.accuracy import cases as own_certificates
-from tightrope.results.jovanovic2022_paradox.accuracy import table_2, training_of
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TRAININGS, share
-from tightrope.results.jovanovic2022_paradox.tightness import areas, cases, cr_curves, values_of_areas
+from tightrope.workbench.experiment import Lines, Names, Numbers, Rows, Value, Values
 from tightrope.workbench.published import find
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from .accuracy import cases as own_certificates
+from .accuracy import table_2, training_of
+from .common import PAPER, TRAININGS, share
+from .tightness import areas, figure_2, values_of_areas
 
-table_1 = cr_curves("table-1-paradox", cases)
+table_1 = figure_2.same("table-1-paradox")
 GROUP = 500  # images in one row of Table 2
 
 
 @table_2.part
-def training_scores(trained: Sequence[str], certified_images: int, epsilon_pixel: float) -> list[dict]:
+def training_scores(trained: Names, certified_images: int, epsilon_pixel: float) -> Iterator[dict]:
     """Return the cases of Table 2 whose certified images are the training scores."""
     return own_certificates(trained, certified_images, epsilon_pixel, GROUP)
 
 
-@table_1.table
-def paradox(rows: Rows, scores: Rows) -> Table:
+@table_1.lines("relaxation | tightness (CR-AUC) | training score %")
+def paradox(rows: Rows, scores: Rows) -> Lines:
     """Return tightness on one network, and the certified images (percent) after training with each relaxation.
 
-    Parameters
-    ----------
-    rows, scores
-        Of the CR curves of one network, and of Table 2.
+    The rows are those of the CR curves of one network, the scores those of Table 2.
     """
     area = {line[0]: line[1] for line in areas(rows).rows}
     by_network = scores.by("network")
     score = {TRAININGS[training_of(network)]: share(own, "certified") for (network,), own in by_network}
     lines = sorted((area[name], name, percent) for name, percent in score.items() if name in area)
-    return Table(("relaxation", "tightness (CR-AUC)", "training score %"), [(n, a, s) for a, n, s in lines])
+    return ((name, area, percent) for area, name, percent in lines)
 
 
 @table_1.drawing(paradox)
 def draw(rows: Rows, scores: Rows) -> figures.Drawing:
     """Draw tightness against training score."""
     points, axes = paradox(rows, scores).rows, ("tightness (CR-AUC, percent x pixels)", "certified % after training")
-    printed = {}
-    if rows[0]["profile"] == "paper":
-        for cell in find(f"{PAPER}/{table_1.name}").cells:
-            name, what = find(f"{PAPER}/{table_1.name}").place(cell.id)
-            printed.setdefault(name, {})[what] = cell.printed
+    printed: dict[str, dict] = {}
+    for cell, value in table_1.printed.items() if rows[0]["profile"] == "paper" else ():
+        name, what = find(f"{PAPER}/{table_1.name}").place(cell)
+        printed.setdefault(name, {})[what] = value
     hollow = [(name, found["tightness"], found["score"]) for name, found in printed.items()]
     return figures.pairs(points, axes, "the paradox", hollow)
 
 
 @table_1.cells
-def cells(
-    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], trained: Sequence[str], certified_images: int
-) -> dict[str, Value]:
-    """Return `table-1/crown-ibp-r/tightness` and so on, and the scores, from the rows of Table 2."""
-    found = values_of_areas(rows, networks, image_counts)
-    values = {f"table-1/{method.replace('-ibp', '-ibp-r')}/tightness": value for method, _, value in found}
+def cells(rows: Rows, networks: Names, image_counts: Numbers, trained: Names, certified_images: int) -> Values:
+    """Yield `table-1/crown-ibp-r/tightness` and so on, and the scores, from the rows of Table 2."""
+    for method, _, value in values_of_areas(rows, networks, image_counts):
+        yield f"table-1/{method.replace('-ibp', '-ibp-r')}/tightness", value
     scores = table_2.kept(rows[0]["profile"]) if rows else rows
     for network in trained:
         own = scores.where(network=network)
         if own and own.total("count") == certified_images:
             note = f"of {certified_images} images, as in Table 2"
-            values[f"table-1/{training_of(network)}/score"] = Value(share(own, "certified"), note)
-    return values
+            yield f"table-1/{training_of(network)}/score", Value(share(own, "certified"), note)

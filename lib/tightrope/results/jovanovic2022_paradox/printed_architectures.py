@@ -1,23 +1,18 @@
 """Table 5: the printed architectures, as the training here builds them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tightrope import zoo
-from tightrope.results.jovanovic2022_paradox.common import PAPER
 from tightrope.training import ARCHITECTURES, Architecture
-from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Rows, Value, Values
 from tightrope.workbench.parameters import rows_of
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from .common import PAPER
 
 table_5 = Experiment(PAPER, "table-5-architectures")
 
 
 @table_5.cases
-def cases(
-    architectures: Sequence[str], input_shapes: Sequence[Sequence[int]], counted: Sequence[str | None]
-) -> list[dict]:
+def cases(architectures: Names, input_shapes: Sequence[Sequence[int]], counted: Sequence[str | None]) -> Cases:
     """Return one case for each architecture, as :meth:`tightrope.training.Architecture.parse` reads it.
 
     `input_shapes` are (channels, height, width) of the images of each; `counted` are networks of the zoo that have it,
@@ -30,7 +25,7 @@ def cases(
 
 
 @table_5.solve
-def count_parameters(case: Mapping) -> dict:
+def count_parameters(case: Case) -> dict:
     """Return shapes and numbers of parameters of one architecture."""
     found = Architecture.parse(case["architecture"], tuple(case["input_shape"]))
     published = None
@@ -47,40 +42,29 @@ def count_parameters(case: Mapping) -> dict:
     }
 
 
-@table_5.table
-def layers(rows: Rows) -> Table:
+@table_5.lines("network | layer | outputs | weights and biases")
+def layers(rows: Rows) -> Lines:
     """Return one line for each layer: what is printed, the shape of its outputs, its weights and biases."""
-    lines = []
     for row in rows:
         for i, (text, shape, count) in enumerate(zip(row["layers"], row["shapes"], row["parameters"], strict=True)):
-            lines.append((row["architecture"] if i == 0 else "", text, " x ".join(map(str, shape)), count))
-    return Table(("network", "layer", "outputs", "weights and biases"), lines)
+            yield row["architecture"] if i == 0 else "", text, " x ".join(map(str, shape)), count
 
 
-@table_5.table
-def totals(rows: Rows) -> Table:
+@table_5.lines("network | images | neurons | parameters | in published weights")
+def totals(rows: Rows) -> Lines:
     """Return neurons with a ReLU and parameters of each network, beside those of published weights if there are any."""
-    lines = []
     for row in rows:
         counts = row["neurons"], sum(row["parameters"]), row["published"] or ""
-        lines.append((row["architecture"], " x ".join(map(str, row["input_shape"])), *counts))
-    return Table(("network", "images", "neurons", "parameters", "in published weights"), lines)
+        yield row["architecture"], " x ".join(map(str, row["input_shape"])), *counts
 
 
 @table_5.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return `table-5/FC/layer-1` and so on: neurons, or kernels of a convolution, then also their size and stride."""
-    note, values = "kernels of a convolution, neurons of other layers", {}
+def cells(rows: Rows) -> Values:
+    """Yield `table-5/FC/layer-1` and so on: neurons, or kernels of a convolution, then also their size and stride."""
     for row in rows:
         built = Architecture.parse(row["architecture"], tuple(row["input_shape"])).layers
         for i, (size, layer) in enumerate(zip(row["sizes"], built, strict=True), 1):
             name = f"table-5/{row['architecture']}/layer-{i}"
-            values[name] = Value(size, note)
-            if layer.kernel is not None:
-                height, width, stride, _ = layer.kernel
-                values |= {
-                    f"{name}/height": Value(height),
-                    f"{name}/width": Value(width),
-                    f"{name}/stride": Value(stride),
-                }
-    return values
+            yield name, Value(size, "kernels of a convolution, neurons of other layers")
+            for what, count in zip(("height", "width", "stride"), layer.kernel or (), strict=False):
+                yield f"{name}/{what}", Value(count)

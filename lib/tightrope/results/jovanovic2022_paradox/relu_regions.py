@@ -1,16 +1,12 @@
 """Figure 1: the regions of one unstable ReLU."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from tightrope import figures
 from tightrope.errors import CertificateError, InputError
 from tightrope.relaxations.triangle import area, corners
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from .common import PAPER, TITLES
 
 figure_1 = Experiment(PAPER, "figure-1-relu-relaxations")
 #: Relaxation -> its lines below and above.
@@ -26,7 +22,7 @@ SHAPES = {
 
 
 @figure_1.cases
-def cases(lower: float, upper: float) -> list[dict]:
+def cases(lower: float, upper: float) -> Cases:
     """Return one case for each relaxation of a ReLU with bounds l < 0 < u."""
     if not lower < 0 < upper:
         raise InputError(f"lower, upper: an unstable ReLU has lower < 0 < upper, got {lower:g}, {upper:g}.")
@@ -34,7 +30,7 @@ def cases(lower: float, upper: float) -> list[dict]:
 
 
 @figure_1.solve
-def area_of_region(case: Mapping) -> dict:
+def area_of_region(case: Case) -> dict:
     """Return the area of a region by its formula, checked by its corners (shoelace formula)."""
     method, lower, upper = case["method"], case["lower"], case["upper"]
     h, z = np.array(corners(method, lower, upper)).T
@@ -45,12 +41,11 @@ def area_of_region(case: Mapping) -> dict:
     return {"area": exact, "parallel": SHAPES[method]}
 
 
-@figure_1.table
-def areas(rows: Rows) -> Table:
+@figure_1.lines("relaxation | area | of Triangle's | lines")
+def areas(rows: Rows) -> Lines:
     """Return the area of each region, also relative to that of Triangle, the convex hull."""
     hull = rows.where(method="triangle")[0]["area"]
-    lines = [(TITLES[r["method"]], round(r["area"], 4), round(r["area"] / hull, 3), r["parallel"]) for r in rows]
-    return Table(("relaxation", "area", "of Triangle's", "lines"), lines)
+    return ((TITLES[r["method"]], round(r["area"], 4), round(r["area"] / hull, 3), r["parallel"]) for r in rows)
 
 
 @figure_1.drawing(areas)

@@ -1,50 +1,39 @@
 """Figures 4 and 10: the bound of one output as the first layer's weights move along a gradient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.propagation.continuity import ShiftedBound, output_gradient
 from tightrope.propagation.continuity import jumps as find_jumps
-from tightrope.results.jovanovic2022_paradox.common import (
-    CERTIFIERS,
-    OWN,
-    PAPER,
-    TITLES,
-    broken,
-    label,
-    parts,
-    questions,
-    size_and_epochs,
-)
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Rows, Value, Values
+from .common import CERTIFIERS, OWN, PAPER, TITLES, broken, label, parts, questions, size_here
+
+figure_4 = Experiment(PAPER, "figure-4-shifted-bias")
+figure_4.sized(size_here)
 
 
-def cases(networks: Sequence[str], image: int, epsilon_pixel: float, reach: float, points: int) -> list[dict]:
-    """Return one case for each network and relaxation.
+@figure_4.cases
+def cases(networks: Names, image: int, epsilon_pixel: float, reach: float, points: int) -> Cases:
+    """Yield one case for each network and relaxation.
 
     The first layer moves by delta from -`reach` to `reach` along the gradient of the true label's output, scaled so
     that its largest entry is 1; a jump has to show between two of the `points` of a grid in delta.
     """
     options = {"reach": float(reach), "points": points}
-    return [
-        box_case(network, epsilon_pixel, method, options, first=image, count=1)
-        for network in networks
-        for method in CERTIFIERS
-    ]
+    for network, method in product(networks, CERTIFIERS):
+        yield box_case(network, epsilon_pixel, method, options, first=image, count=1)
 
 
-def bound_along_shift(case: Mapping) -> dict:
+@figure_4.solve
+def bound_along_shift(case: Case) -> dict:
     """Return the lower bound of the true label's output on a grid of shifts, and its jumps."""
     found, x, lower, upper, labels = questions(case)
-    reach, points = case["options"]["reach"], case["options"]["points"]
-    output = int(labels[0])
+    reach, points, output = case["options"]["reach"], case["options"]["points"], int(labels[0])
     direction = output_gradient(found.network, x[0], output)
     bound = ShiftedBound(found.network, lower[0], upper[0], output, direction, case["method"])
 
@@ -63,18 +52,16 @@ def bound_along_shift(case: Mapping) -> dict:
     }
 
 
-def jumps(rows: Rows) -> Table:
+@figure_4.lines("network | relaxation | jumps | largest | highest bound", bounds={"highest bound": "lower"})
+def jumps(rows: Rows) -> Lines:
     """Return the jumps of each curve: how many, and the largest; and the highest bound."""
-    lines = []
     for row in rows:
         heights = [abs(after - before) for _, before, after in row["jumps"]]
         found = len(heights), round(max(heights, default=0.0), 3), float(np.max(row["values"]))
-        lines.append((label(row["network"]), TITLES[row["method"]], *found))
-    return Table(
-        ("network", "relaxation", "jumps", "largest", "highest bound"), lines, bounds={"highest bound": "lower"}
-    )
+        yield label(row["network"]), TITLES[row["method"]], *found
 
 
+@figure_4.drawing(jumps)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the curves with their jumps."""
     networks, panels, marks = rows.by("network"), {}, {}
@@ -88,59 +75,43 @@ def draw(rows: Rows) -> figures.Drawing:
     return figures.curves(panels, labels, "bounds along a shift of the weights", marks)
 
 
-def _shifted_bounds(name: str) -> Experiment:
-    """Declare Figure 4 or 10."""
-    experiment = Experiment(PAPER, name)
-    experiment.cases(cases)
-    experiment.solve(bound_along_shift)
-    experiment.sized(size_and_epochs)
-    experiment.table(jumps)
-    experiment.drawing(jumps)(draw)
-    return experiment
-
-
-figure_4 = _shifted_bounds("figure-4-shifted-bias")
-figure_10 = _shifted_bounds("figure-10-shifted-bias-mnist")
+figure_10 = figure_4.same("figure-10-shifted-bias-mnist")
 
 
 @figure_4.cells
-def jumps_of_one_network(rows: Rows, networks: Sequence[str]) -> dict[str, Value]:
-    """Return `figure-4/box/jumps` and so on, whether a bound jumps, and how many relaxations jump less than CROWN."""
+def jumps_of_one_network(rows: Rows, networks: Names) -> Values:
+    """Yield `figure-4/box/jumps` and so on, whether a bound jumps, and how many relaxations jump less than CROWN."""
     found = {row["method"]: len(row["jumps"]) for row in rows.where(network=networks[0])}
     if len(found) < len(CERTIFIERS):
-        return {}
+        return
     about = f"on {label(networks[0])}, one image"
     fewer = sum(found[method] < found["crown"] for method in ("hbox", "crown_ibp"))
-    values = {"figure-4/crown/more-jumps-than": Value(fewer, f"{found['crown']} jumps {about}")}
+    yield "figure-4/crown/more-jumps-than", Value(fewer, f"{found['crown']} jumps {about}")
     for method, count in found.items():
         word = method.replace("_", "-")
-        values[f"figure-4/{word}/jumps"] = Value(count, about)
-        values[f"figure-4/{word}/discontinuous"] = Value(int(count > 0), f"{count} jumps {about}")
-    return values
+        yield f"figure-4/{word}/jumps", Value(count, about)
+        yield f"figure-4/{word}/discontinuous", Value(int(count > 0), f"{count} jumps {about}")
 
 
 @figure_10.cells
-def jumps_by_training(rows: Rows, networks: Sequence[str]) -> dict[str, Value]:
-    """Return jumps of continuous relaxations, and what training with a relaxation does to its own bound.
+def jumps_by_training(rows: Rows, networks: Names) -> Values:
+    """Yield jumps of continuous relaxations, and what training with a relaxation does to its own bound.
 
     `figure-10/hbox/fewer-jumps-than` counts the other networks on which hBox jumps more than on the one that it
     trained; `figure-10/own-tightest` is 1 if, of the networks trained by one relaxation, this has the highest bound of
     the five at delta = 0 on more than half.
     """
     if len(rows) < len(networks) * len(CERTIFIERS):
-        return {}
+        return
     count = {(row["network"], row["method"]): len(row["jumps"]) for row in rows}
     trained = {OWN[training]: network for network in networks if (training := parts(network)[1]) != "crown-ibp"}
-    values = {
-        f"figure-10/{method}/jumps": Value(sum(count[network, method] for network in networks), "on one image")
-        for method in ("box", "deepz")
-    }
+    for method in ("box", "deepz"):
+        yield f"figure-10/{method}/jumps", Value(sum(count[n, method] for n in networks), "on one image")
     for method in {"hbox", "crown"} & set(trained):
         own, others = count[trained[method], method], [count[n, method] for n in networks if n != trained[method]]
         note = f"{own} jumps on its own network, {', '.join(map(str, others))} on the others; one image"
-        values[f"figure-10/{method}/fewer-jumps-than"] = Value(sum(own < other for other in others), note)
+        yield f"figure-10/{method}/fewer-jumps-than", Value(sum(own < other for other in others), note)
     best = {n: max(own, key=lambda row: row["values"][len(row["values"]) // 2]) for (n,), own in rows.by("network")}
     tightest = sum(best[network]["method"] == method for method, network in trained.items())
     note = f"on {tightest} of {len(trained)} networks, at delta = 0; one image"
-    values["figure-10/own-tightest"] = Value(int(2 * tightest > len(trained)), note)
-    return values
+    yield "figure-10/own-tightest", Value(int(2 * tightest > len(trained)), note)

@@ -1,22 +1,19 @@
 """Table 14: a small network trained with seven relaxations, two of them linear programs."""
 
 import time
-from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import product
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.datasets import Dataset, Normalisation
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.results.jovanovic2022_paradox.common import CERTIFIERS, PAPER, TITLES, certified_boxes, checkpoint
 from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.programs import PROGRAMS
 from tightrope.workbench import cases as workbench_cases
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Numbers, Rows, Value, Values
+from .common import CERTIFIERS, PAPER, TITLES, certified_boxes, checkpoint
 
 table_14 = Experiment(PAPER, "table-14-triangle-parallelogram")
 METHODS = (*CERTIFIERS, *PROGRAMS)
@@ -37,11 +34,11 @@ def cases(
     ramp_up: int,
     batch_size: int,
     learning_rate: float,
-    scalings: Sequence[str],
-    seeds: Sequence[int],
-    program_seeds: Sequence[int],
-) -> list[dict]:
-    """Return one case for each scaling, relaxation and seed: two hidden layers of so many neurons.
+    scalings: Names,
+    seeds: Numbers,
+    program_seeds: Numbers,
+) -> Cases:
+    """Yield one case for each scaling, relaxation and seed: two hidden layers of so many neurons.
 
     The radius `epsilon` is in component units, not cut to a range. The paper prints neither the learning rate nor how
     the components are scaled, and so not what a radius means. Triangle and Parallelogram, which cost fifty times as
@@ -52,12 +49,9 @@ def cases(
             raise UnknownNameError("scaling", scaling, SCALINGS)
     same = dict(dataset=dataset, images=images, components=components, neurons=neurons, epsilon=epsilon)
     same |= dict(epochs=epochs, warm_up=warm_up, ramp_up=ramp_up, batch_size=batch_size, learning_rate=learning_rate)
-    return [
-        {**same, "scaling": scaling, "method": method, "seed": seed}
-        for scaling in scalings
-        for method in METHODS
-        for seed in (program_seeds if method in PROGRAMS else seeds)
-    ]
+    for scaling, method in product(scalings, METHODS):
+        for seed in program_seeds if method in PROGRAMS else seeds:
+            yield {**same, "scaling": scaling, "method": method, "seed": seed}
 
 
 @cache
@@ -91,7 +85,7 @@ def principal_components(name: str, images: int, components: int, seed: int, sca
 
 
 @table_14.solve
-def train_and_certify(case: Mapping) -> dict:
+def train_and_certify(case: Case) -> dict:
     """Train one network and certify it with the same relaxation on the same images."""
     start = time.process_time()
     data = principal_components(case["dataset"], case["images"], case["components"], 0, case["scaling"])
@@ -120,42 +114,35 @@ def percents(rows: Rows, name: str) -> list[float]:
     return [100 * row[name] / row["images"] for row in rows]
 
 
-@table_14.table
-def scores(rows: Rows) -> Table:
+@table_14.lines("components | relaxation | seeds | accuracy % | certified %: best seed | mean % | spread % | last loss")
+def scores(rows: Rows) -> Lines:
     """Return accuracy, certified images and last loss of each relaxation; mean and spread over the seeds."""
-    lines = []
     for (scaling, method), own in rows.by("scaling", "method"):
         shares = percents(own, "certified")
         spread = round(float(np.std(shares, ddof=1)), 2) if len(shares) > 1 else None
         right, loss = np.mean(percents(own, "correct")), np.mean([row["losses"][-1] for row in own])
         best, mean = round(max(shares), 2), round(float(np.mean(shares)), 2)
         found = round(float(right), 2), best, mean, spread, round(float(loss), 3)
-        lines.append((scaling, TITLES[method], len(own), *found))
-    shown = ("accuracy %", "certified %: best seed", "mean %", "spread %", "last loss")
-    return Table(("components", "relaxation", "seeds", *shown), lines)
+        yield scaling, TITLES[method], len(own), *found
 
 
-def _after_ramp_up(row: Mapping) -> int:
-    return row["warm_up"] + row["ramp_up"]
-
-
-@table_14.table
-def final_losses(rows: Rows) -> Table:
+@table_14.lines("components | relaxation | loss after the ramp-up | last loss")
+def final_losses(rows: Rows) -> Lines:
     """Return the first seed's training loss: after the ramp-up, and at the end, from the lowest to the highest."""
     lines = []
     for (scaling, method), (row, *_) in rows.by("scaling", "method"):
-        ends = (round(row["losses"][at], 4) for at in (_after_ramp_up(row), -1))
+        ends = (round(row["losses"][at], 4) for at in (row["warm_up"] + row["ramp_up"], -1))
         lines.append((scaling, TITLES[method], *ends))
-    columns = ("components", "relaxation", "loss after the ramp-up", "last loss")
-    return Table(columns, sorted(lines, key=lambda line: (line[0], line[-1])))
+    return sorted(lines, key=lambda line: (line[0], line[-1]))
 
 
 @table_14.drawing(scores)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the certified images of each seed by relaxation, a panel for each scaling."""
-    panels: dict[str, dict] = {}
-    for (scaling, method), own in rows.by("scaling", "method"):
-        panels.setdefault(f"{scaling} components", {})[TITLES[method]] = percents(own, "certified")
+    panels = {
+        f"{scaling} components": {TITLES[method]: percents(own, "certified") for method, own in part.items()}
+        for scaling, part in rows.nested("scaling", "method").items()
+    }
     return figures.spreads(panels, "certified training images, %", "certified images of each seed")
 
 
@@ -163,19 +150,18 @@ def draw_losses(rows: Rows) -> figures.Drawing:
     """Draw the loss after the ramp-up, of the first seed, a panel for each scaling."""
     panels: dict[str, dict] = {}
     for (scaling, method), (row, *_) in rows.by("scaling", "method"):
-        after = _after_ramp_up(row)
+        after = row["warm_up"] + row["ramp_up"]
         curve = list(range(after, row["epochs"])), row["losses"][after:]
         panels.setdefault(f"{scaling} components", {})[TITLES[method]] = curve
     return figures.curves(panels, ("epoch", "training loss after the ramp-up"), "training loss")
 
 
 @table_14.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return `table-14/box/certified` and `table-14/box/accuracy`: the mean over the seeds with plain components.
+def cells(rows: Rows) -> Values:
+    """Yield `table-14/box/certified` and `table-14/box/accuracy`: the mean over the seeds with plain components.
 
     The note has the range, and the means with components that are scaled otherwise.
     """
-    values = {}
     for (method,), own in rows.by("method"):
         for cell, name in (("accuracy", "correct"), ("certified", "certified")):
             plain, *others = (percents(own.where(scaling=scaling), name) for scaling in SCALINGS)
@@ -185,6 +171,5 @@ def cells(rows: Rows) -> dict[str, Value]:
                     note = f"mean of {len(plain)} seeds, from {min(plain):.2f} to {max(plain):.2f}"
                 named = zip(SCALINGS[1:], others, strict=True)
                 note += "".join(f"; {np.mean(found):.2f} {scaling}" for scaling, found in named if found)
-                word = method.replace("_ibp", "-ibp-r")
-                values[f"table-14/{word}/{cell}"] = Value(round(float(np.mean(plain)), 2), note)
-    return values
+                word, mean = method.replace("_ibp", "-ibp-r"), round(float(np.mean(plain)), 2)
+                yield f"table-14/{word}/{cell}", Value(mean, note)

@@ -1,33 +1,20 @@
 """Tables 1 and 4, Figures 2 and 9: images that each relaxation certifies as the radius grows, and the area below."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise, product
 
 import numpy as np
 
 from tightrope import figures
 from tightrope.errors import InputError
-from tightrope.results.jovanovic2022_paradox.common import (
-    CERTIFIERS,
-    PAPER,
-    TITLES,
-    certified_boxes,
-    kept_or_solved,
-    label,
-    letter_of,
-    questions,
-    size_and_epochs,
-    trained_here,
-)
-from tightrope.results.jovanovic2022_paradox.cross_certification import short_search
 from tightrope.training.programs import PROGRAMS
-from tightrope.workbench.cases import box_case, dataset, entry, groups
-from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.cases import box_case, groups
+from tightrope.workbench.experiment import Case, Cases, Experiment, Names, Numbers, Radii, Rows, Table, Value, Values
 from tightrope.workbench.parameters import rows_of
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from .common import CERTIFIERS, PAPER, TITLES, certified_boxes, label, letter_of, questions, size_here, trained_here
+from .cross_certification import short_search
 
 CURVES = (*CERTIFIERS, "crown_0")
 #: Classes of tightness as printed (Table 2), from loose to tight.
@@ -39,41 +26,37 @@ MONOTONE = ("box", "hbox", "crown_0", *PROGRAMS)
 IMPLIED = {"hbox": ("box",), "parallelogram": ("hbox",), "triangle": ("box", "deepz", "crown")}
 #: At about so many radii the images are searched for adversarial points.
 SEARCHED_RADII = 10
+table_4 = Experiment(PAPER, "table-4-cr-auc")
+table_4.sized(size_here)
 
 
-def cases(
-    networks: Sequence[str], image_counts: Sequence[int], largest: Sequence[float], count: int, group: int
-) -> list[dict]:
-    """Return one case for each network, relaxation and group of its first test images.
-
-    `largest` has the largest radius for each network; the radii are `count` numbers from 0 to it.
-    """
-    return cases_with_programs(networks, image_counts, largest, count, [], None, group)
-
-
+@table_4.cases
 def cases_with_programs(
-    networks: Sequence[str],
-    image_counts: Sequence[int],
-    largest: Sequence[float],
+    networks: Names,
+    image_counts: Numbers,
+    largest: Radii,
     count: int,
-    programs: Sequence[str],
+    programs: Names,
     program_images: int | None,
     group: int,
-) -> list[dict]:
-    """Return the same, with Triangle and Parallelogram for the networks in `programs`.
+) -> Cases:
+    """Yield one case for each network, relaxation and group of its first test images.
 
-    For these linear programs are solved, for the first `program_images` of the images (None: all).
+    `largest` has the largest radius for each network; the radii are `count` numbers from 0 to it. Triangle and
+    Parallelogram are for the networks in `programs`: linear programs are solved, for the first `program_images` of the
+    images (None: all).
     """
-    unknown = set(programs) - set(networks)
-    if unknown:
+    if unknown := set(programs) - set(networks):
         raise InputError(f"programs: expected some of networks, got {', '.join(sorted(unknown))}.")
-    options = {"elision": True, "radii": count}
-    return [
-        box_case(network, radius, method, options, **part)
-        for network, images, radius in rows_of(networks=networks, image_counts=image_counts, largest=largest)
-        for method in (*CURVES, *(PROGRAMS if network in programs else ()))
-        for part in groups(_asked(method, images, program_images), group, dataset(entry(network).dataset))
-    ]
+    for network, images, radius in rows_of(networks=networks, image_counts=image_counts, largest=largest):
+        for method in (*CURVES, *(PROGRAMS if network in programs else ())):
+            for part in groups(network, _asked(method, images, program_images), group):
+                yield box_case(network, radius, method, {"elision": True, "radii": count}, **part)
+
+
+def cases(networks: Names, image_counts: Numbers, largest: Radii, count: int, group: int) -> Cases:
+    """Return the same without linear programs."""
+    return cases_with_programs(networks, image_counts, largest, count, [], None, group)
 
 
 def _asked(method: str, images: int, program_images: int | None) -> int:
@@ -81,15 +64,13 @@ def _asked(method: str, images: int, program_images: int | None) -> int:
     return images if method not in PROGRAMS or program_images is None else min(images, program_images)
 
 
-# ---------------------------------------------------------------------------------------------------- one curve
-
-
-def radii_of(case: Mapping) -> np.ndarray:
+def radii_of(case: Case) -> np.ndarray:
     """Return the radii of a case in pixel units; its own is the largest."""
     return np.linspace(0, case["epsilon_pixel"], case["options"]["radii"]).round(9)
 
 
-def certified_along_radii(case: Mapping) -> dict:
+@table_4.solve
+def certified_along_radii(case: Case) -> dict:
     """Count the certified images of one group at each radius.
 
     Images with an adversarial point at some radius are not asked about at that radius and larger ones, where no sound
@@ -112,7 +93,7 @@ def certified_along_radii(case: Mapping) -> dict:
     return {"certified": counts, **spent, "processor_seconds": round(time.process_time() - start, 2)}
 
 
-def _bisect(case: Mapping, method: str, below: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, int]:
+def _bisect(case: Case, method: str, below: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, int]:
     """Raise the certified index `below` (N,) of each image towards the refuted index `above`; programs solved."""
     below, above, programs = below.copy(), above.copy(), 0
     while (open_ := above - below > 1).any():
@@ -125,7 +106,7 @@ def _bisect(case: Mapping, method: str, below: np.ndarray, above: np.ndarray) ->
     return below, programs
 
 
-def certified_at(case: Mapping, method: str, index: np.ndarray, consider: np.ndarray) -> tuple[np.ndarray, int]:
+def certified_at(case: Case, method: str, index: np.ndarray, consider: np.ndarray) -> tuple[np.ndarray, int]:
     """Return which images (N,) the relaxation certifies at the radius of this index of each; programs solved."""
     found, _, lower, upper, labels = questions({**case, "epsilon_pixel": radii_of(case)[index][:, None]})
     return certified_boxes(found.network, lower, upper, labels, method, consider)
@@ -150,9 +131,6 @@ def refuted_from(network: str, data: str, largest: float, first: int, count: int
     return refuted
 
 
-# ------------------------------------------------------------------------------------------------- what is shown
-
-
 def cr_auc(radii: Sequence[float], percent: Sequence[float]) -> float:
     """Return the area under the certified ratio (in percent) over the radius, as the paper prints it (trapezoids).
 
@@ -172,12 +150,11 @@ def cr_curve(rows: Rows) -> tuple[list[float], list[float]]:
 
 def curves_of(rows: Rows) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
     """Return network -> relaxation as the paper names it -> its curve."""
-    return {
-        network: {TITLES[method]: cr_curve(part) for (method,), part in own.by("method")}
-        for (network,), own in rows.by("network")
-    }
+    groups = rows.nested("network", "method").items()
+    return {network: {TITLES[method]: cr_curve(part) for method, part in own.items()} for network, own in groups}
 
 
+@table_4.table
 def areas(rows: Rows) -> Table:
     """Return CR-AUC: a line for each relaxation, a column for each network."""
     curves = curves_of(rows)
@@ -193,17 +170,20 @@ def shared(rows: Rows) -> Rows:
     return Rows(row for (n, *_), part in groups_ if {*part.different("method")} == methods[n] for row in part)
 
 
+@table_4.table
 def shared_areas(rows: Rows) -> Table:
     """Return CR-AUC over the images that every relaxation was asked about."""
     return areas(shared(rows))
 
 
+@table_4.table
 def order(rows: Rows) -> list[str]:
     """Return the relaxations of all networks from loose to tight, by the sum of their areas."""
     everywhere = [line for line in areas(rows).rows if None not in line]
     return [line[0] for line in sorted(everywhere, key=lambda line: sum(line[1:]))]
 
 
+@table_4.drawing(shared_areas)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the curves over the images that every relaxation was asked about."""
     panels = {label(network): lines for network, lines in curves_of(shared(rows)).items()}
@@ -212,7 +192,7 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 def values_of_areas(
-    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], program_images: int | None = None
+    rows: Rows, networks: Names, image_counts: Numbers, program_images: int | None = None
 ) -> Iterator[tuple[str, str, Value]]:
     """Yield relaxation, experiment of Table 3 and CR-AUC, where all images have been asked about."""
     asked = dict(zip(networks, image_counts, strict=True))
@@ -223,68 +203,47 @@ def values_of_areas(
             yield method.replace("_", "-"), letter, Value(area, trained_here(letter, images))
 
 
-def as_in_table_4(case: Mapping) -> dict:
+def as_in_table_4(case: Case) -> dict:
     """Return the counts of Table 4's row if it is kept."""
-    return kept_or_solved(case, table_4)
+    return table_4.kept_or_solved(case)
 
 
-def cr_curves(name: str, cases: Callable[..., list[dict]]) -> Experiment:
-    """Declare a result that is made of CR curves."""
-    experiment = Experiment(PAPER, name)
-    experiment.cases(cases)
-    experiment.solve(as_in_table_4)
-    experiment.sized(size_and_epochs)
-    for table in (areas, shared_areas, order):
-        experiment.table(table)
-    experiment.drawing(shared_areas)(draw)
-    return experiment
-
-
-table_4 = cr_curves("table-4-cr-auc", cases_with_programs)
-table_4.solve(certified_along_radii)
-figure_2 = cr_curves("figure-2-cr-curves-a", cases)
-figure_9 = cr_curves("figure-9-cr-curves-f", cases_with_programs)
+figure_9 = table_4.same("figure-9-cr-curves-f")
+figure_9.solve(as_in_table_4)
+figure_2 = figure_9.same("figure-2-cr-curves-a")
+figure_2.cases(cases)
 
 
 @table_4.cells
-def cells(
-    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], program_images: int | None
-) -> dict[str, Value]:
-    """Return `table-4/crown-ibp/A` and so on."""
-    found = values_of_areas(rows, networks, image_counts, program_images)
-    return {f"table-4/{method}/{letter}": value for method, letter, value in found}
+def cells(rows: Rows, networks: Names, image_counts: Numbers, program_images: int | None) -> Values:
+    """Yield `table-4/crown-ibp/A` and so on."""
+    for method, letter, value in values_of_areas(rows, networks, image_counts, program_images):
+        yield f"table-4/{method}/{letter}", value
 
 
 @figure_2.cells
-def order_of_classes(rows: Rows, networks: Sequence[str], image_counts: Sequence[int]) -> dict[str, Value]:
-    """Return how many pairs of relaxations of neighbouring classes have areas in the order of the classes."""
+def order_of_classes(rows: Rows, networks: Names, image_counts: Numbers) -> Values:
+    """Yield how many pairs of relaxations of neighbouring classes have areas in the order of the classes."""
     found = {method.replace("-", "_"): value for method, _, value in values_of_areas(rows, networks, image_counts)}
-    if len(found) < len(CURVES):
-        return {}
-    low, mid, high = ([found[method] for method in names] for names in CLASSES.values())
-    pairs = {"low-below-mid": (low, mid), "mid-below-high": (mid, high)}
-    return {
-        f"figure-2/{name}": Value(sum(a.value < b.value for a in loose for b in tight), loose[0].note)
-        for name, (loose, tight) in pairs.items()
-    }
+    if len(found) == len(CURVES):
+        classes = {name: [found[method] for method in methods] for name, methods in CLASSES.items()}
+        for loose, tight in pairwise(classes):
+            in_order = sum(a.value < b.value for a, b in product(classes[loose], classes[tight]))
+            yield f"figure-2/{loose}-below-{tight}", Value(in_order, classes[loose][0].note)
 
 
 @figure_9.cells
-def place_of_programs(
-    rows: Rows, networks: Sequence[str], image_counts: Sequence[int], program_images: int | None
-) -> dict[str, Value]:
-    """Return how many relaxations are on the side of Triangle and Parallelogram that Appendix B says."""
+def place_of_programs(rows: Rows, networks: Names, image_counts: Numbers, program_images: int | None) -> Values:
+    """Yield how many relaxations are on the side of Triangle and Parallelogram that Appendix B says."""
     complete = list(values_of_areas(rows, networks, image_counts, program_images))
     if len(complete) < len(CURVES) + len(PROGRAMS):
-        return {}
+        return
     own = shared(rows)
     area = {method: cr_auc(*cr_curve(part)) for (method,), part in own.by("method")}
     letter, images = letter_of(rows[0]["network"]), own.where(method="triangle").total("count")
     note = trained_here(letter, images) if letter else ""
     others = [method for method in area if method not in ("triangle", "crown_0")]
     inside = area["parallelogram"]
-    return {
-        "figure-9/triangle/tighter-than": Value(sum(area["triangle"] > area[other] for other in others), note),
-        "figure-9/parallelogram/above-mid": Value(sum(area[other] < inside for other in CLASSES["mid"]), note),
-        "figure-9/parallelogram/below-high": Value(sum(area[other] > inside for other in CLASSES["high"]), note),
-    }
+    yield "figure-9/triangle/tighter-than", Value(sum(area["triangle"] > area[other] for other in others), note)
+    yield "figure-9/parallelogram/above-mid", Value(sum(area[other] < inside for other in CLASSES["mid"]), note)
+    yield "figure-9/parallelogram/below-high", Value(sum(area[other] > inside for other in CLASSES["high"]), note)

@@ -1,46 +1,29 @@
 """Table 3: the networks of the tightness experiments, their accuracy, and what attacks and CROWN leave of it."""
 
-from collections.abc import Mapping, Sequence
-
 from tightrope import figures
-from tightrope.results.jovanovic2022_paradox.accuracy import certify_and_attack, robustness_bars
-from tightrope.results.jovanovic2022_paradox.common import (
-    PAPER,
-    TRAINED_HERE,
-    label,
-    letter_of,
-    one_image,
-    questions,
-    share,
-    size_and_epochs,
-    trained_here,
-)
-from tightrope.workbench.cases import box_case, dataset, entry, groups
-from tightrope.workbench.experiment import Experiment
+from tightrope.workbench.cases import box_case, groups
+from tightrope.workbench.experiment import Case, Cases, Experiment, Names, Numbers, Radii, Rows, Table, Value, Values
 from tightrope.workbench.parameters import rows_of
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from .accuracy import certify_and_attack, robustness_bars
+from .common import PAPER, TRAINED_HERE, label, letter_of, one_image, questions, share, size_here, trained_here
 
 table_3 = Experiment(PAPER, "table-3-tightness-experiments")
-table_3.sized(size_and_epochs)
+table_3.sized(size_here)
 
 
 @table_3.cases
-def cases(networks: Sequence[str], image_counts: Sequence[int], epsilons: Sequence[float], group: int) -> list[dict]:
-    """Return one case for each network and group of its first test images.
+def cases(networks: Names, image_counts: Numbers, epsilons: Radii, group: int) -> Cases:
+    """Yield one case for each network and group of its first test images.
 
     `epsilons` are the radii of the trainings, at which networks are attacked and certified; 0 for natural training.
     """
-    return [
-        box_case(network, epsilon, "crown", {"elision": True}, **part)
-        for network, images, epsilon in rows_of(networks=networks, image_counts=image_counts, epsilons=epsilons)
-        for part in groups(images, group, dataset(entry(network).dataset))
-    ]
+    for network, images, epsilon in rows_of(networks=networks, image_counts=image_counts, epsilons=epsilons):
+        for part in groups(network, images, group):
+            yield box_case(network, epsilon, "crown", {"elision": True}, **part)
 
 
 @table_3.solve
-def test_and_attack(case: Mapping) -> dict:
+def test_and_attack(case: Case) -> dict:
     """Count the images of one group that are labelled rightly, stand the attack, are certified by CROWN."""
     if case["epsilon_pixel"] > 0:
         return certify_and_attack(case)
@@ -69,20 +52,18 @@ def robustness(rows: Rows) -> Table:
 @table_3.drawing(robustness)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw certified, undecided and attacked images of each network that was trained by attacks."""
-    title = "certified, undecided and attacked images after adversarial training"
-    return robustness_bars(_attacked(rows), title)
+    return robustness_bars(_attacked(rows), "certified, undecided and attacked images after adversarial training")
 
 
 @table_3.cells
-def cells(rows: Rows, networks: Sequence[str], image_counts: Sequence[int]) -> dict[str, Value]:
-    """Return `table-3/A/accuracy`, `table-3/B/robustness`; `table-3/C/crown` is the 11.9 % of Appendix B."""
-    values, asked = {}, dict(zip(networks, image_counts, strict=True))
+def cells(rows: Rows, networks: Names, image_counts: Numbers) -> Values:
+    """Yield `table-3/A/accuracy`, `table-3/B/robustness`; `table-3/C/crown` is the 11.9 % of Appendix B."""
+    asked = dict(zip(networks, image_counts, strict=True))
     for (network,), own in rows.by("network"):
         letter, images = letter_of(network), own.total("count")
         if letter is not None and images == asked.get(network):
             note, attacked = trained_here(letter, images), _attacked(own)
-            values[f"table-3/{letter}/accuracy"] = Value(share(own, "correct"), note)
+            yield f"table-3/{letter}/accuracy", Value(share(own, "correct"), note)
             if attacked:
-                values[f"table-3/{letter}/robustness"] = Value(share(attacked, "standing"), note)
-                values[f"table-3/{letter}/crown"] = Value(share(attacked, "certified"), note)
-    return values
+                yield f"table-3/{letter}/robustness", Value(share(attacked, "standing"), note)
+                yield f"table-3/{letter}/crown", Value(share(attacked, "certified"), note)

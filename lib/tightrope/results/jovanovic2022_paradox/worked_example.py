@@ -1,17 +1,14 @@
 """Figure 8 and Appendix A: every bound of the worked example."""
 
-from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 
 from tightrope.networks import FeedForward
-from tightrope.results.jovanovic2022_paradox.common import PAPER, TITLES
-from tightrope.results.jovanovic2022_paradox.discontinuity import bounds_by
 from tightrope.training.programs import PROGRAMS
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
+from .common import PAPER, TITLES
+from .discontinuity import bounds_by
 
 figure_8 = Experiment(PAPER, "figure-8-toy-network")
 #: Bounds of Appendix A, by layer: (lower, upper) of both neurons.
@@ -21,7 +18,7 @@ WEIGHT = np.array([[1.0, 1.0], [1.0, -1.0]])
 
 
 @figure_8.cases
-def cases() -> list[dict]:
+def cases() -> Cases:
     """Return DeepZ layer by layer; the others for the outputs."""
     others = ("box", "hbox", "crown_ibp", "crown", *PROGRAMS)
     steps = [*(("deepz", layer) for layer in PRINTED), *((method, 3) for method in others)]
@@ -29,7 +26,7 @@ def cases() -> list[dict]:
 
 
 @figure_8.solve
-def bounds_of_layer(case: Mapping) -> dict:
+def bounds_of_layer(case: Case) -> dict:
     """Return bounds of one layer, as a network's output; layer 2 is the ReLU: the identity is put after it."""
     weights = {1: [WEIGHT], 2: [WEIGHT, np.eye(2)], 3: [WEIGHT, WEIGHT]}[case["layer"]]
     network = FeedForward.dense(weights, [np.zeros(2)] * len(weights))
@@ -38,26 +35,18 @@ def bounds_of_layer(case: Mapping) -> dict:
     return {"lower": lower, "upper": upper}
 
 
-@figure_8.table
-def bounds(rows: Rows) -> Table:
+@figure_8.lines("relaxation | neuron | l | u | printed l | printed u", bounds={"l": "lower", "u": "upper"})
+def bounds(rows: Rows) -> Lines:
     """Return DeepZ's bounds of each neuron beside the printed ones, and those of the other relaxations at the end."""
-    lines = []
     for row in rows:
         printed = PRINTED[row["layer"]] if row["method"] == "deepz" else ((None,) * 2,) * 2
         for j in range(2):
             ends = row["lower"][j], row["upper"][j], printed[0][j], printed[1][j]
-            lines.append((TITLES[row["method"]], f"x_{row['layer']}{j + 1}", *ends))
-    return Table(
-        ("relaxation", "neuron", "l", "u", "printed l", "printed u"), lines, bounds={"l": "lower", "u": "upper"}
-    )
+            yield TITLES[row["method"]], f"x_{row['layer']}{j + 1}", *ends
 
 
 @figure_8.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return DeepZ's bounds: `figure-8/l-11` and so on."""
-    return {
-        f"figure-8/{side[0]}-{row['layer']}{j + 1}": Value(row[side][j])
-        for row in rows.where(method="deepz")
-        for side in ("lower", "upper")
-        for j in range(2)
-    }
+def cells(rows: Rows) -> Values:
+    """Yield DeepZ's bounds: `figure-8/l-11` and so on."""
+    for row, side, j in product(rows.where(method="deepz"), ("lower", "upper"), range(2)):
+        yield f"figure-8/{side[0]}-{row['layer']}{j + 1}", Value(row[side][j])

@@ -1,7 +1,7 @@
 """Figure 3: the gap between the radius that an attack needs and those that LP-GREEDY, LP-LAST, LP-ALL certify."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -11,15 +11,13 @@ from tightrope.attacks import foolbox_pgd
 from tightrope.errors import InputError
 from tightrope.question import Limits, Question
 from tightrope.regions import Ball
-from tightrope.results.salman2019_barrier.common import PAPER, title
-from tightrope.results.salman2019_barrier.robust_error import STEP, STEPS
 from tightrope.threads import one_torch_thread
 from tightrope.verifiers.distortion import attacked_distortion, bisect, certified_distortion
 from tightrope.workbench.cases import ball_case, dataset, entry
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows, bootstrap_interval
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Row, Rows, Value, Values
+from tightrope.workbench.rows import bootstrap_interval
+from .common import PAPER, title
+from .robust_error import STEP, STEPS
 
 figure_3 = Experiment(PAPER, "figure-3-epsilon-gap")
 #: Relaxations, and the relative width to which the radius of each is bisected.
@@ -31,7 +29,7 @@ TEN = f"{PAPER}/experiment_2/ten_test_images.npy"
 
 
 @figure_3.cases
-def cases(networks: Sequence[str], images: int, methods: Sequence[str], steps: int, seed: int) -> list[dict]:
+def cases(networks: Names, images: int, methods: Names, steps: int, seed: int) -> Cases:
     """Return one case for each network and image: the attack and all methods, each from where the looser one ended.
 
     `images` counts the paper's ten for MNIST, the first test images of other data sets, or images spread over one that
@@ -64,7 +62,7 @@ def image_numbers(name: str, count: int) -> tuple[int, ...]:
 
 
 @figure_3.solve
-def minimum_distortions(case: Mapping) -> dict:
+def minimum_distortions(case: Case) -> dict:
     """Return the radii of one image, in pixel units: of two attacks, and the bisection's bracket of each method.
 
     The ball is not cut to the pixel range, and the label is the one that the network gives, as the paper's numbers
@@ -72,15 +70,14 @@ def minimum_distortions(case: Mapping) -> dict:
     `aimed` that of ours, which is aimed at each label and finds closer points.
     """
     found, data = entry(case["network"]), dataset(case["dataset"])
-    scale, options, seconds = found.normalisation, case["options"], {}
+    scale, options = found.normalisation, case["options"]
     center = scale.to_input(data.image(case["image"]))
     label, largest = int(found.network.predict(center)), scale.radius_to_input(1.0)
     began = time.perf_counter()
     asked = Question(found.network, Ball(center, largest, "inf"), label)
     aimed = attacked_distortion(asked, Limits(0.01, seed=options["seed"])).upper
     pgd = authors_distortion(asked, STEP * largest)
-    seconds["pgd"] = round(time.perf_counter() - began, 3)
-    radii, lower = {}, 0.0
+    radii, lower, seconds = {}, 0.0, {"pgd": round(time.perf_counter() - began, 3)}
     for method, width in METHODS.items():
         if method in case["method"].split("+") and aimed < np.inf:
             began = time.perf_counter()
@@ -98,19 +95,17 @@ def authors_distortion(question: Question, step: float) -> float:
 
     Their attack is that of Table 1 (40 steps of `step` from the image on); how they bisect is not in their code.
     """
-
     ball = question.region.require_box("the authors' attack is")
 
     def survives(radius: float) -> bool:
-        settings = {"steps": STEPS, "relative_step": step / radius, "random_start": False}
         asked = Question(question.network, Ball(ball.center, radius, "inf"), question.label)
-        return foolbox_pgd(asked, **settings) is None
+        return foolbox_pgd(asked, steps=STEPS, relative_step=step / radius, random_start=False) is None
 
     with one_torch_thread():
         return np.inf if survives(ball.radius) else bisect(survives, 0.0, ball.radius, PGD_WIDTH).upper
 
 
-def gap(row: Mapping, method: str) -> float:
+def gap(row: Row, method: str) -> float:
     """Return 100 (1 - certified radius / radius of PGD) of an image, the paper's percentage gap.
 
     Where PGD's radius is 1.5 times the certified one it is 33.3 %; where 40 steps of 0.01 reach no other label, 100 %.
@@ -118,32 +113,20 @@ def gap(row: Mapping, method: str) -> float:
     return 100 * (1 - row["radii"][method][0] / (row["pgd"] or np.inf))
 
 
-def gaps_of(rows: Rows) -> list[tuple[str, str, float, float, float, int]]:
-    """Return network, method, median gap, both ends of its 95 % interval, and number of images."""
-    gaps = []
+def gaps_of(rows: Rows) -> Iterator[tuple[str, str, float, float, float, int]]:
+    """Yield network, method, median gap, both ends of its 95 % interval, and number of images."""
     for (network,), own in rows.by("network"):
         for method in METHODS:
-            values = [gap(row, method) for row in own if method in row["radii"]]
-            if values:
-                gaps.append((network, method, float(np.median(values)), *bootstrap_interval(values), len(values)))
-    return gaps
+            if values := [gap(row, method) for row in own if method in row["radii"]]:
+                yield title(network), method, float(np.median(values)), *bootstrap_interval(values), len(values)
 
 
-@figure_3.table
-def gaps(rows: Rows) -> Table:
+@figure_3.lines("network | method | median gap % | 95 % | PGD / certified | images")
+def gaps(rows: Rows) -> Lines:
     """Return the median gaps in percent with bootstrap intervals."""
-    lines = [
-        (
-            title(network),
-            method.upper(),
-            round(middle, 1),
-            f"[{low:.1f}, {high:.1f}]",
-            round(100 / (100 - middle), 2),
-            n,
-        )
-        for network, method, middle, low, high, n in gaps_of(rows)
-    ]
-    return Table(("network", "method", "median gap %", "95 %", "PGD / certified", "images"), lines)
+    for network, method, middle, low, high, count in gaps_of(rows):
+        ratio = round(100 / (100 - middle), 2)
+        yield network, method.upper(), round(middle, 1), f"[{low:.1f}, {high:.1f}]", ratio, count
 
 
 #: What an image has a radius of -> the paper's word.
@@ -152,16 +135,16 @@ RADII = {**{method: method.upper() for method in METHODS}, "pgd": "PGD", "aimed"
 SIDES = {title: "lower" if name in METHODS else "upper" for name, title in RADII.items()}
 
 
-def radius(row: Mapping, name: str) -> float | None:
+def radius(row: Row, name: str) -> float | None:
     """Return one of an image's radii in pixel units, or None."""
     return row[name] if name in row else row["radii"].get(name, [None])[0]
 
 
-@figure_3.table
-def means(rows: Rows) -> Table:
+@figure_3.lines("network", *SIDES, bounds=SIDES)
+def means(rows: Rows) -> Lines:
     """Return the mean radius of the images, times 1000, as the paper's appendix prints it."""
-    lines = [(title(network), *(mean_radius(own, name) for name in RADII)) for (network,), own in rows.by("network")]
-    return Table(("network", *SIDES), lines, bounds=SIDES)
+    for (network,), own in rows.by("network"):
+        yield title(network), *(mean_radius(own, name) for name in RADII)
 
 
 def mean_radius(rows: Rows, name: str) -> float | None:
@@ -170,42 +153,37 @@ def mean_radius(rows: Rows, name: str) -> float | None:
     return None if None in values else 1000 * float(np.mean(values))
 
 
-@figure_3.table
-def images(rows: Rows) -> Table:
+@figure_3.lines("network | image | label", *SIDES, tolerance=1e-4, bounds=SIDES)
+def images(rows: Rows) -> Lines:
     """Return the radii of each image in pixel units."""
-    lines = [
-        (title(row["network"]), row["image"], row["label"], *(radius(row, name) for name in RADII)) for row in rows
-    ]
-    return Table(("network", "image", "label", *SIDES), lines, 1e-4, SIDES)
+    for row in rows:
+        yield title(row["network"]), row["image"], row["label"], *(radius(row, name) for name in RADII)
 
 
 @figure_3.drawing(gaps)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the medians with their intervals."""
-    bars = [(title(network), *rest) for network, *rest in gaps_of(rows)]
-    return figures.gap_bars(bars, title="gap between PGD's radius and the certified ones")
+    return figures.gap_bars(list(gaps_of(rows)), title="gap between PGD's radius and the certified ones")
 
 
 @figure_3.cells
-def cells(rows: Rows, images: int) -> dict[str, Value]:
-    """Return the numbers of the appendix's table behind the figure, and what the text says of the gaps with LP-ALL."""
-    values, ratios = {}, {}
+def cells(rows: Rows, images: int) -> Values:
+    """Yield the numbers of the appendix's table behind the figure, and what the text says of the gaps with LP-ALL."""
+    ratios: dict[str, float] = {}
     for (network,), own in rows.by("network"):
         if not network.startswith(f"{PAPER}/") or len(own) != images:
             continue
         training, kind = network.removeprefix(f"{PAPER}/").split("-", 1)
         for name in (*METHODS, "pgd"):
             if (mean := mean_radius(own, name)) is not None:
-                values[f"figure-3/{kind}/{training}/{name}"] = Value(mean)
+                yield f"figure-3/{kind}/{training}/{name}", Value(mean)
         for method in METHODS:
             if all(method in row["radii"] for row in own):
                 median = float(np.median([gap(row, method) for row in own]))
-                values[f"figure-3/{kind}/{training}/gap-{method}"] = Value(round(median, 2))
-                ratios[network, method] = 100 / (100 - median)
+                yield f"figure-3/{kind}/{training}/gap-{method}", Value(round(median, 2))
+                if method == "lp-all":
+                    ratios[network] = 100 / (100 - median)
     for cell, first, low, high in CLAIMS:
-        kinds = [(n, n.split("/")[1].split("-")[0]) for n, method in ratios if method == "lp-all"]
-        own = {network: ratios[network, "lp-all"] for network, kind in kinds if kind in first}
-        if own:
+        if own := {n: ratio for n, ratio in ratios.items() if n.split("/")[1].split("-")[0] in first}:
             note = ", ".join(f"{title(network)} {ratio:.2f}" for network, ratio in own.items())
-            values[f"figure-3/{cell}"] = Value(100 * float(np.mean([low <= r < high for r in own.values()])), note)
-    return values
+            yield f"figure-3/{cell}", Value(100 * float(np.mean([low <= r < high for r in own.values()])), note)

@@ -3,8 +3,6 @@
 Beside it theorems 4.1 and 4.2, which are about these relaxations in a whole network, in numbers.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from tightrope import figures
@@ -12,12 +10,9 @@ from tightrope.networks import FeedForward, MaxPool, ReLU
 from tightrope.networks.activations import named
 from tightrope.regions import Ball
 from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
-from tightrope.results.salman2019_barrier.common import PAPER
 from tightrope.verifiers.barrier import barrier
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Table, Value, Values
+from .common import PAPER
 
 figure_2 = Experiment(PAPER, "figure-2-nonlinearities")
 POOLS = ("max pooling", "average pooling")
@@ -25,7 +20,7 @@ FUNCTIONS = ("relu", "elu", "sigmoid", "tanh", "arctan", "step", *POOLS)
 
 
 @figure_2.cases
-def cases(lower: float, upper: float) -> list[dict]:
+def cases(lower: float, upper: float) -> Cases:
     """Return one case for each function on [lower, upper], the bounds of the preactivation.
 
     Pooling takes x in [lower, upper] and a second input in [lower / 2, upper / 2]; the picture shows its middle.
@@ -34,7 +29,7 @@ def cases(lower: float, upper: float) -> list[dict]:
 
 
 @figure_2.solve
-def check_envelopes(case: Mapping) -> dict:
+def check_envelopes(case: Case) -> dict:
     """Sample one function: whether a point lies outside, and how far the envelopes are from the sample's own hull."""
     curves = curves_of(case)
     x, z, below, above = (curves[name] for name in ("x", "value", "below", "above"))
@@ -46,9 +41,7 @@ def check_envelopes(case: Mapping) -> dict:
             points = np.r_[points, [[0.0, 1.0]]]
         gap = max(np.abs(_hull(points, x, 1) - above).max(), np.abs(_hull(points, x, -1) - below).max())
     area = float(np.trapezoid(above - below, x))
-    cited = None
-    if case["function"] == "max pooling":
-        cited = float(np.trapezoid(curves["cited"] - below, x))
+    cited = float(np.trapezoid(curves["cited"] - below, x)) if case["function"] == "max pooling" else None
     return {"sound": sound, "gap_to_hull": float(gap), "area": area, "area_cited": cited}
 
 
@@ -69,7 +62,7 @@ def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
 
 
-def curves_of(row: Mapping) -> dict:
+def curves_of(row: Row) -> dict:
     """Return the curves of one function; of pooling, along x with the second input in its middle."""
     name, lower, upper = row["function"], row["lower"], row["upper"]
     x = np.unique(np.r_[np.linspace(lower, upper, 801), 0.0 if lower < 0 < upper else lower])
@@ -88,16 +81,13 @@ def curves_of(row: Mapping) -> dict:
     return {"name": name, "x": x, "value": value, "below": below, "above": above, "cited": cited}
 
 
-@figure_2.table
-def checks(rows: Rows) -> Table:
+@figure_2.lines("function | l | u | no sample outside | distance from the hull | area | area of eq. (5)")
+def checks(rows: Rows) -> Lines:
     """Return soundness and tightness at sampled points."""
-    lines = []
     for row in rows:
         cited = None if row["area_cited"] is None else round(row["area_cited"], 4)
         own = round(row["gap_to_hull"], 5), round(row["area"], 4)
-        lines.append((row["function"], row["lower"], row["upper"], row["sound"], *own, cited))
-    head = ("function", "l", "u", "no sample outside", "distance from the hull", "area", "area of eq. (5)")
-    return Table(head, lines)
+        yield row["function"], row["lower"], row["upper"], row["sound"], *own, cited
 
 
 def theorems(seed: int = 0) -> Table:
@@ -131,12 +121,10 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @figure_2.cells
-def cells(rows: Rows) -> dict[str, Value]:
-    """Return for each printed function whether its relaxation is the convex hull of the graph."""
-    values = {}
+def cells(rows: Rows) -> Values:
+    """Yield for each printed function whether its relaxation is the convex hull of the graph."""
     for row in rows:
         if row["function"] in ("tanh", "relu", "step"):
-            values[f"figure-2/{row['function']}"] = Value(int(row["sound"] and row["gap_to_hull"] < 1e-3))
+            yield f"figure-2/{row['function']}", Value(int(row["sound"] and row["gap_to_hull"] < 1e-3))
         if row["function"] == "max pooling":
-            values["figure-2/max"] = Value(int(row["sound"] and row["area"] < row["area_cited"]))
-    return values
+            yield "figure-2/max", Value(int(row["sound"] and row["area"] < row["area_cited"]))

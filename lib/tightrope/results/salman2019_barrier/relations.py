@@ -6,8 +6,9 @@ two sides are computed by different code wherever there is some.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -18,13 +19,10 @@ from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
 from tightrope.propagation.relations import deeppoly_margins, lagrangian_margins, wong_kolter_margins, zonotope_margins
 from tightrope.regions import Ball
-from tightrope.results.salman2019_barrier.common import PAPER, questions
 from tightrope.verifiers.triangle import layerwise_bounds
-from tightrope.workbench.cases import box_case, dataset, entry, image_count
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.registry import Value
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.workbench.cases import box_case, first_images
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Radii, Rows, Table, Value, Values
+from .common import PAPER, questions
 
 figure_1 = Experiment(PAPER, "figure-1-relations")
 EQUAL, TIGHTER = "equal", "never looser"
@@ -33,53 +31,30 @@ ROUNDING, ASCENT = 1e-8, 5e-3
 STEPS = 300
 
 
-def _lines(method: str) -> Callable[[FeedForward, Ball, int], np.ndarray]:
-    return lambda network, region, label: proven_margins(network, region, label, method)
-
-
-def _dual(method: str) -> Callable[[FeedForward, Ball, int], np.ndarray]:
-    def margins(network: FeedForward, region: Ball, label: int) -> np.ndarray:
-        return layerwise(network, InputSet.from_balls([region]), label, method, steps=STEPS).margins.numpy()
-
-    return margins
-
-
-def _program(network: FeedForward, region: Ball, label: int) -> np.ndarray:
-    return layerwise_bounds(network, *region.bounding_box(), label).margins
+def _dual(network: FeedForward, region: Ball, label: int, method: str) -> np.ndarray:
+    return layerwise(network, InputSet.from_balls([region]), label, method, steps=STEPS).margins.numpy()
 
 
 #: Node -> bounds of the margins (K,) of one network, region, label.
 NODES: Mapping[str, Callable[[FeedForward, Ball, int], np.ndarray]] = {
-    "Box": _lines("box"),
-    "Fast-Lin": _lines("deepz"),
+    "Box": partial(proven_margins, method="box"),
+    "Fast-Lin": partial(proven_margins, method="deepz"),
     "DeepZ": zonotope_margins,
-    "CROWN": _lines("crown"),
+    "CROWN": partial(proven_margins, method="crown"),
     "DeepPoly": deeppoly_margins,
     "Wong & Kolter, chord": lambda n, r, y: wong_kolter_margins(n, r, y, "deepz"),
     "Wong & Kolter, 0 or 1": lambda n, r, y: wong_kolter_margins(n, r, y, "crown"),
-    "LP-GREEDY": _dual("lp-greedy"),
-    "LP-LAST": _dual("lp-last"),
-    "optimal relaxation, dual": _dual("lp-all"),
-    "optimal relaxation, primal": _program,
+    "LP-GREEDY": partial(_dual, method="lp-greedy"),
+    "LP-LAST": partial(_dual, method="lp-last"),
+    "optimal relaxation, dual": partial(_dual, method="lp-all"),
+    "optimal relaxation, primal": lambda n, r, y: layerwise_bounds(n, *r.bounding_box(), y).margins,
     "Lagrangian dual": lambda n, r, y: lagrangian_margins(n, r, y, STEPS),
 }
 
 
 @dataclass(frozen=True)
 class Relation:
-    """One arrow.
-
-    Attributes
-    ----------
-    tighter, looser : str
-        Nodes; for an equality the order has no meaning.
-    kind : str
-        EQUAL or TIGHTER.
-    tolerance : float
-        Relative to 1 + |bound|.
-    why : str
-        The theorem or the reason.
-    """
+    """One arrow between nodes, whose order has no meaning for EQUAL; the tolerance is relative to 1 + |bound|."""
 
     tighter: str
     looser: str
@@ -104,17 +79,17 @@ RELATIONS = (
 
 
 @figure_1.cases
-def cases(network: str, images: int, epsilons: Sequence[float]) -> list[dict]:
+def cases(network: str, images: int, epsilons: Radii) -> Cases:
     """Return one case for each of the first test images and each radius in pixel units."""
     return [
         box_case(network, epsilon, "all nodes", {"steps": STEPS}, first=image, count=1)
-        for image in range(image_count(images, dataset(entry(network).dataset)))
+        for image in first_images(network, images)
         for epsilon in epsilons
     ]
 
 
 @figure_1.solve
-def margins_by_node(case: Mapping) -> dict:
+def margins_by_node(case: Case) -> dict:
     """Bound the margins of one image by every node."""
     (asked,) = questions(case)
     network, region, label = asked.network, asked.region, asked.label
@@ -137,23 +112,21 @@ def is_kept(rows: Rows, relation: Relation) -> bool:
     return violation(rows, relation) <= relation.tolerance
 
 
-@figure_1.table
-def relations(rows: Rows) -> Table:
+@figure_1.lines("bound | is | than / to | holds | tolerance | regions | because")
+def relations(rows: Rows) -> Lines:
     """Return each arrow, and whether it holds."""
-    lines = [(r.tighter, r.kind, r.looser, is_kept(rows, r), r.tolerance, len(rows), r.why) for r in RELATIONS]
-    return Table(("bound", "is", "than / to", "holds", "tolerance", "regions", "because"), lines)
+    for r in RELATIONS:
+        yield r.tighter, r.kind, r.looser, is_kept(rows, r), r.tolerance, len(rows), r.why
 
 
 @figure_1.table
 def bounds(rows: Rows) -> Table:
     """Return the mean over images of the largest margin's bound of each node: smaller is tighter."""
-    radii = sorted(rows.different("epsilon_pixel"))
-    of_radius = {radius: rows.where(epsilon_pixel=radius) for radius in radii}
-    lines = []
+    radii, lines = sorted(rows.by("epsilon_pixel")), []
     for name in NODES:
-        means = [np.mean([max(row["margins"][name]) for row in of_radius[radius]]) for radius in radii]
+        means = [np.mean([max(row["margins"][name]) for row in own]) for _, own in radii]
         lines.append((name, *map(float, means)))
-    columns = [f"epsilon {radius:g}" for radius in radii]
+    columns = [f"epsilon {radius:g}" for (radius,), _ in radii]
     return Table(("bound", *columns), lines, 1e-3, dict.fromkeys(columns, "upper"))
 
 
@@ -171,15 +144,9 @@ def draw(rows: Rows) -> figures.Drawing:
 
 
 @figure_1.cells
-def cells(rows: Rows, images: int, epsilons: Sequence[float]) -> dict[str, Value]:
-    """Return `figure-1/deepz/fast-lin` and so on: 1 for an arrow that holds, else 0."""
-    if len(rows) < images * len(epsilons):
-        return {}
-    values = {}
-    for relation in RELATIONS:
-        name = "/".join(
-            "-".join(re.findall(r"[a-z0-9]+", node.lower())) for node in (relation.tighter, relation.looser)
-        )
+def cells(rows: Rows, images: int, epsilons: Radii) -> Values:
+    """Yield `figure-1/deepz/fast-lin` and so on: 1 for an arrow that holds, else 0."""
+    for relation in RELATIONS if len(rows) >= images * len(epsilons) else ():
+        ends = ("-".join(re.findall(r"[a-z0-9]+", end.lower())) for end in (relation.tighter, relation.looser))
         note = f"up to {relation.tolerance:g} relative on {len(rows)} regions, a finite sample"
-        values[f"figure-1/{name}"] = Value(int(is_kept(rows, relation)), note)
-    return values
+        yield f"figure-1/{'/'.join(ends)}", Value(int(is_kept(rows, relation)), note)

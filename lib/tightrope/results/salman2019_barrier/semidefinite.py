@@ -6,73 +6,64 @@ ten images, a letter for each: what decided it, of LP-GREEDY, LP-ALL, attacks, o
 and bound on phases with that relaxation at its nodes.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tightrope import figures
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
-from tightrope.question import Limits
-from tightrope.results.salman2019_barrier.common import PAPER, percent, questions, title
 from tightrope.threads import one_torch_thread
-from tightrope.verifiers.cascade import LP_ALL, By, certify_boxes
-from tightrope.workbench.cases import box_case, dataset, entry, groups
-from tightrope.workbench.experiment import Experiment
-from tightrope.workbench.rows import Rows
-from tightrope.workbench.tables import Table
+from tightrope.verifiers.cascade import LP_ALL, By, Decision
+from tightrope.workbench.cases import box_case, groups
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
+from .common import PAPER, decided, from_the_first, percent, questions, title
 
 table_1_semidefinite = Experiment(PAPER, "table-1-semidefinite", may_be_empty=True)
 GROUP = 10  # images of one row
 
 
 @table_1_semidefinite.cases
-def cases(beyond: Sequence[Sequence], seed: int) -> list[dict]:
-    """Return one case for each line [network, radius, time limit, images] and group of its first images.
+def cases(beyond: Sequence[Sequence], seed: int) -> Cases:
+    """Yield one case for each line [network, radius, time limit, images] and group of its first images.
 
     The limit is in processor seconds, of branch and bound for one label.
     """
-    found = []
     for network, epsilon, seconds, images in beyond:
         options = {"seed": seed, "time_limit": float(seconds)}
-        for group in groups(images, GROUP, dataset(entry(network).dataset)):
-            found.append(box_case(network, epsilon, "semidefinite", options, **group))
-    return found
+        for group in groups(network, images, GROUP):
+            yield box_case(network, epsilon, "semidefinite", options, **group)
 
 
 @table_1_semidefinite.solve
-def cross(case: Mapping) -> dict:
+def cross(case: Case) -> dict:
     """Decide each image of a group."""
-    asked, options, began = questions(case), case["options"], time.process_time()
-    limits = Limits(time=options["time_limit"], seed=options["seed"])
-    decisions = certify_boxes(asked, limits, semidefinite=True)
-    spent: dict[str, list[float]] = {}
-    for decision in decisions:
-        for by, seconds in decision.seconds.items():
-            spent.setdefault(by, []).append(seconds)
-    # Of those that LP-ALL certifies and LP-GREEDY does not, the ones that LP-LAST certifies.
+
+    def more(images: list[tuple[int, Decision]]) -> dict:
+        return {
+            "lp_last": _certified_by_lp_last(case, images),
+            # Open after LP-ALL and attacks: image, proven bounds of what LP-ALL leaves open by it and by each of Shor's
+            # relaxations, nodes.
+            "after_lp_all": [
+                [image, round(d.lp_all, 5), {by: round(v, 5) for by, v in d.shor.items()}, d.subproblems]
+                for image, d in images
+                if d.lp_all is not None and (d.shor or d.by is By.NOTHING)
+            ],
+            "open": [[image, d.reason] for image, d in images if d.by is By.NOTHING],
+        }
+
+    return decided(case, more, semidefinite=True)
+
+
+def _certified_by_lp_last(case: Case, images: list[tuple[int, Decision]]) -> list[int]:
+    """Return which of the images that LP-ALL certifies and LP-GREEDY does not LP-LAST certifies."""
     last = []
     with one_torch_thread():
-        for i, (one, decision) in enumerate(zip(asked, decisions, strict=True)):
+        for one, (image, decision) in zip(questions(case), images, strict=True):
             if decision.by in LP_ALL and decision.by is not By.GREEDY:
                 inputs = InputSet.from_balls([one.region])
                 found = layerwise(one.network, inputs, one.label, "lp-last", decide=True)
-                last += [case["first"] + i] if found.worst < 0 else []
-    return {
-        "decided_by": "".join(decision.by.value for decision in decisions),
-        "lp_last": last,
-        # Open after LP-ALL and attacks: image, proven bounds of what LP-ALL leaves open by it and by each of Shor's
-        # relaxations, nodes.
-        "after_lp_all": [
-            [case["first"] + i, round(d.lp_all, 5), {by: round(v, 5) for by, v in d.shor.items()}, d.subproblems]
-            for i, d in enumerate(decisions)
-            if d.lp_all is not None and (d.shor or d.by is By.NOTHING)
-        ],
-        "open": [[case["first"] + i, d.reason] for i, d in enumerate(decisions) if d.by is By.NOTHING],
-        # By method: images that were asked, their processor seconds together, those of the slowest.
-        "seconds_by": {by: [len(s), round(sum(s), 3), round(max(s), 3)] for by, s in sorted(spent.items())},
-        "seconds": round(time.process_time() - began, 3),
-    }
+                last += [image] if found.worst < 0 else []
+    return last
 
 
 #: What certifies, from the cheapest on: column -> the letters that it has beside those before.
@@ -96,23 +87,13 @@ class Line:
     open: int
     seconds: Mapping[By, float]
 
-    @property
-    def name(self) -> str:
-        """As the paper's table has it."""
-        return f"{title(self.network)}  {self.epsilon_pixel:g}"
-
 
 def lines_of(rows: Rows) -> list[Line]:
     """Return one line for each network and radius: its images from the first on, up to the first that are missing."""
     lines = []
     for (network, epsilon), found in rows.by("network", "epsilon_pixel"):
-        letters, last, own = "", 0, []
-        for row in sorted(found, key=lambda row: row["first"]):
-            if row["first"] == len(letters):
-                letters += row["decided_by"]
-                last += len(row["lp_last"])
-                own.append(row)
-        greedy = letters.count(By.GREEDY.value)
+        own, letters = from_the_first(found)
+        greedy, last = letters.count(By.GREEDY.value), sum(len(row["lp_last"]) for row in own)
         share = 100 / len(letters)
         errors = {"LP-GREEDY": 100 - share * greedy, "LP-LAST": 100 - share * (greedy + last)}
         certified: tuple[By, ...] = ()
@@ -129,30 +110,22 @@ def lines_of(rows: Rows) -> list[Line]:
     return lines
 
 
-@table_1_semidefinite.table
-def crossed(rows: Rows) -> Table:
+@table_1_semidefinite.lines(
+    "network | epsilon | images | open after LP-ALL | LP-GREEDY | LP-LAST", *CERTIFIED, "attacked"
+)
+def crossed(rows: Rows) -> Lines:
     """Return the robust error that each relaxation proves, and that attacks show, in percent of the first images."""
-    lines = []
     for line in lines_of(rows):
         errors = (round(error, 2) for error in (*line.errors.values(), line.attacked))
-        lines.append((title(line.network), line.epsilon_pixel, line.images, line.open, *errors))
-    heads = ("network", "epsilon", "images", "open after LP-ALL", "LP-GREEDY", "LP-LAST", *CERTIFIED, "attacked")
-    return Table(heads, lines)
+        yield title(line.network), line.epsilon_pixel, line.images, line.open, *errors
 
 
-@table_1_semidefinite.table
-def seconds(rows: Rows) -> Table:
+@table_1_semidefinite.lines("network | epsilon | order 1 | 1+cuts | branch and bound on phases")
+def seconds(rows: Rows) -> Lines:
     """Return the mean processor seconds of an image that was asked, for each of Shor's relaxations."""
-    shown = (By.SHOR, By.CUTS, By.PHASES)
-    lines = [
-        (
-            title(line.network),
-            line.epsilon_pixel,
-            *(round(line.seconds[by], 2) if by in line.seconds else None for by in shown),
-        )
-        for line in lines_of(rows)
-    ]
-    return Table(("network", "epsilon", "order 1", "1+cuts", "branch and bound on phases"), lines)
+    for line in lines_of(rows):
+        spent = (round(line.seconds[by], 2) if by in line.seconds else None for by in (By.SHOR, By.CUTS, By.PHASES))
+        yield title(line.network), line.epsilon_pixel, *spent
 
 
 @table_1_semidefinite.drawing(crossed)
@@ -163,5 +136,5 @@ def draw(rows: Rows) -> figures.Drawing:
         *linear, order_1, cuts, exact = line.errors.values()
         spent = f", {line.seconds[By.SHOR]:.1f} s" if By.SHOR in line.seconds else ""
         ends = (line.attacked, exact, cuts, order_1, *reversed(linear))
-        bars.append((line.name, f"{line.images}{spent}", *ends))
+        bars.append((f"{title(line.network)}  {line.epsilon_pixel:g}", f"{line.images}{spent}", *ends))
     return figures.barrier_bars(bars, title="what crosses the barrier of layer-wise relaxations")
