@@ -143,7 +143,9 @@ class Explorer:
         self._pending: dict | None = None
         self._worker: threading.Thread | None = None
         self.view: View | None = None
-        self.image = W.Image(format="png", layout=W.Layout(width="1080px", max_width="calc(100% - 4px)", object_fit="contain"))
+        self.image = W.Image(
+            format="png", layout=W.Layout(width="1080px", max_width="calc(100% - 4px)", object_fit="contain")
+        )
         self.html, self.status, self.alert = W.HTML(), W.HTML(), W.HTML()
         self.stop = W.Button(description="Stop", disabled=True, layout=W.Layout(width="80px"))
         self.stop.on_click(self._pressed)
