@@ -16,13 +16,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tightrope.networks import FeedForward, MonDEQ, load
+    from tightrope.networks import FeedForward, MonDEQ
     from tightrope.question import Verdict
     from tightrope.regions import Ball, pixel_ball
     from tightrope.verifiers.constants import lipschitz_bound
     from tightrope.verifiers.distortion import minimum_distortion
     from tightrope.verifiers.ellipsoid import outer_ellipsoid
     from tightrope.verifiers.robustness import attack, certify
+    from tightrope.zoo import load
 
 __version__ = "0.2.0.dev0"
 
@@ -35,7 +36,7 @@ _HOME = {
     "attack": "verifiers.robustness",
     "certify": "verifiers.robustness",
     "lipschitz_bound": "verifiers.constants",
-    "load": "networks",
+    "load": "zoo",
     "minimum_distortion": "verifiers.distortion",
     "outer_ellipsoid": "verifiers.ellipsoid",
     "pixel_ball": "regions",

@@ -13,7 +13,8 @@ import yaml
 from tightrope import datasets, paths
 from tightrope.datasets import Normalisation
 from tightrope.errors import CorruptDataError, InputError, UnknownNameError
-from tightrope.networks import FeedForward, MonDEQ, load
+from tightrope.networks import FeedForward, MonDEQ
+from tightrope.networks import load as read
 from tightrope.networks.arrays import read_npy, read_state_dict
 from tightrope.networks.loading import is_file_name
 
@@ -83,33 +84,46 @@ def get(name: str, activation: str | None = None) -> Entry:
     """
     name = str(name)
     if is_file_name(name):  # before the names, which need the repository
-        return Entry(load(name, activation=activation), None, name)
+        return Entry(read(name, activation=activation), None, name)
     if published := _published().get(name):
         source = ", ".join(published.files)
         network = replace(published.read(), name=name)
         return Entry(network, published.dataset, source, published.normalisation, published.known_as)
     shipped = _shipped()
     if name in shipped:
-        network, dataset = load(shipped[name]), name.split("/")[0]
+        network, dataset = read(shipped[name]), name.split("/")[0]
         source = str(shipped[name].relative_to(paths.ROOT))
         return Entry(replace(network, name=name), dataset, source, datasets.NORMALISATIONS.get(dataset))
     raise UnknownNameError("network", name, names())
 
 
+def load(name: str | PathLike[str], m: float | None = None, activation: str | None = None) -> MonDEQ | FeedForward:
+    """Return the network that has this name, one of :func:`names`, or read it from a file.
+
+    `m` and `activation` are for a file that does not state them (:func:`tightrope.networks.load`).
+    """
+    is_file = not isinstance(name, str) or (Path(name).suffix and name not in names())
+    return read(name, m, activation) if is_file else get(name).network
+
+
 def own(
-    network: MonDEQ | FeedForward | str | PathLike[str], dataset: str, normalisation: Normalisation | str | None = None
+    network: MonDEQ | FeedForward | str | PathLike[str],
+    dataset: str,
+    normalisation: Normalisation | str | None = None,
+    activation: str | None = None,
 ) -> Entry:
     """Return a network of the user as an entry: what it is, which images it is for, and how it takes them.
 
-    A path, relative to the working directory or else to the repository, is read by :func:`tightrope.networks.load`. The
-    data set is one of :func:`tightrope.datasets.load`, with as many pixels as the network takes. The normalisation,
-    from pixels in [0, 1] to the network's input, is "none" if it takes pixels as they are (or normalises inside),
-    "MEAN,STD", a :class:`Normalisation`, or None for that of the data set.
+    A path, relative to the working directory or else to the repository, is read by :func:`tightrope.networks.load`,
+    with the activation ("relu") if the file is a state dictionary, which does not state it. The data set is one of
+    :func:`tightrope.datasets.load`, with as many pixels as the network takes. The normalisation, from pixels in [0, 1]
+    to the network's input, is "none" if it takes pixels as they are (or normalises inside), "MEAN,STD", a
+    :class:`Normalisation`, or None for that of the data set.
     """
     source = ""
     if not isinstance(network, MonDEQ | FeedForward):
         path, source = Path(network), str(network)
-        network = load(path if path.is_absolute() or path.is_file() else paths.ROOT / path)
+        network = read(path if path.is_absolute() or path.is_file() else paths.ROOT / path, activation=activation)
     data = datasets.load(dataset)
     if network.input_size != (pixels := data.images.shape[1]):
         taken = f"network {source or network.name!r} takes {network.input_size} pixels, {dataset} has {pixels}"
@@ -164,7 +178,7 @@ class _Published:
         """Find its files and read the network."""
         files = tuple(map(datasets.fetch, self.files))
         if self.format == "mondeq":
-            return load(files[0], self.m)
+            return read(files[0], self.m)
         if self.format == "rows-times-weights":  # ReLU(x W1 + b1) W2 + b2
             W1, b1, W2, b2 = map(read_npy, files)
             return FeedForward.dense((W1.T, W2.T), (b1, b2))

@@ -203,7 +203,7 @@ class Explorer:
         answers = iter(self._stages(state, self._overtaken))
         answer = next(answer for answer in answers if answer is not None)
         view = self._render(answer)
-        self._show(view, "")
+        self._show(view)
         self._compute(began, getattr(answer, "progress", ""))
         self._start(partial(self._finish, state, answers, began, answer, view))
 
@@ -308,7 +308,7 @@ class Explorer:
                 newest, view = answer, None
                 if time.perf_counter() - shown > BETWEEN:
                     view = self._render(newest)
-                    self._show(view, "")
+                    self._show(view)
                     shown = time.perf_counter()
                 self._compute(began, getattr(answer, "progress", ""))
             view = view or self._render(newest)
@@ -328,13 +328,16 @@ class Explorer:
         self._views.put(rounded(state), view)
         self._show(view, f"{time.perf_counter() - began:.2f} s")
 
-    def _show(self, view: View, status: str) -> None:
+    def _show(self, view: View, status: str = "") -> None:
+        """Show a view; with a status it is the whole answer, and nothing is computed any more."""
         if view is not self.view:
             self.view = view
             self.image.value, self.html.value = view.png, view.html
             self.image.layout.display = None if view.png else "none"
         self._dim(False)
-        self._idle(status)
+        self.alert.value = ""
+        if status:
+            self._idle(status)
 
     def _refuse(self, error: Exception, text: str, status: str) -> None:
         """Keep the last picture, and say above it why there is no new one."""
