@@ -110,7 +110,8 @@ def train(
 
     def one_pass(epoch: int) -> float:
         """One pass over the images; the mean loss."""
-        generator = torch.Generator().manual_seed(_seed(configuration.seed, epoch))
+        seed = hashlib.sha256(f"{configuration.seed}/{epoch}".encode()).digest()  # far from those of other epochs
+        generator = torch.Generator().manual_seed(int.from_bytes(seed[:7], "big"))
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate_at(epoch)
         total, weights = 0.0, tensors[::2]
@@ -178,11 +179,6 @@ def augmented(pixels: torch.Tensor, shape: tuple[int, int, int], generator: torc
 def _tensor(value: float | np.ndarray, like: torch.Tensor) -> Any:
     """Numbers as they are, arrays as tensors of the same kind as another one."""
     return value if isinstance(value, float) else torch.tensor(value, dtype=like.dtype, device=like.device)
-
-
-def _seed(seed: int, epoch: int) -> int:
-    """A seed for one epoch, far from those of other runs and epochs."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:7], "big")
 
 
 def _resume(

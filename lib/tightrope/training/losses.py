@@ -1,7 +1,6 @@
 """Losses of one batch: natural, adversarial, and by bounds."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,20 +44,13 @@ def adversarial(
     layers: Sequence[Affine], inputs: InputSet, labels: Tensor, steps: int, step: float, generator: torch.Generator
 ) -> Tensor:
     """Points (N, n) of the boxes that raise the cross-entropy: a random start and signed gradient steps."""
-    layers = [_detached(layer) for layer in layers]
     width = inputs.upper - inputs.lower
-    noise = torch.rand(width.shape, generator=generator, dtype=torch.float64).to(width)
-    x = inputs.lower + width * noise
+    x = inputs.lower + width * torch.rand(width.shape, generator=generator, dtype=torch.float64).to(width)
     for _ in range(steps):
         x = x.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(cross_entropy(logits(layers, x), labels, reduction="sum"), x)
         x = torch.minimum(torch.maximum(x + step * gradient.sign(), inputs.lower), inputs.upper)
     return x.detach()
-
-
-def _detached(layer: Affine) -> Affine:
-    fields: dict[str, Any] = {k: v.detach() if isinstance(v, Tensor) else v for k, v in vars(layer).items()}
-    return type(layer)(**fields)
 
 
 def training_loss(
@@ -79,7 +71,7 @@ def training_loss(
     if kappa == 1 or method == "natural":
         return natural
     if method == "pgd" and attack is not None:
-        robust = cross_entropy(logits(layers, adversarial(layers, inputs, labels, *attack)), labels)
+        worst = logits(layers, adversarial(layers, inputs, labels, *attack))
     else:
-        robust = cross_entropy(robust_margins(layers, inputs, labels, method, elision, beta), labels)
-    return kappa * natural + (1 - kappa) * robust
+        worst = robust_margins(layers, inputs, labels, method, elision, beta)
+    return kappa * natural + (1 - kappa) * cross_entropy(worst, labels)

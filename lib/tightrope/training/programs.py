@@ -35,41 +35,25 @@ def program_margins(layers: Sequence[Affine], inputs: InputSet, labels: Tensor, 
     if len(dense) < len(layers) or inputs.radius is not None:
         raise InputError("Triangle and Parallelogram are trained on dense layers and boxes only.")
     hidden, last = dense[:-1], dense[-1]
-    lower: list[Tensor] = []
-    upper: list[Tensor] = []
     program = _Programs(hidden, inputs, kind)
     for i, layer in enumerate(hidden):
         if i == 0:
             low, high = interval(layer, inputs.lower, inputs.upper)
         else:
-            low, high = _stable(hidden[: i + 1], inputs, kind, lower, upper)
+            low, high = program.looser_bounds()
             image, neuron = ((low < 0) & (high > 0)).nonzero(as_tuple=True)
             A, offset = layer.weight[neuron], layer.bias[neuron]
-            most = program.maximum(A, offset, image, lower, upper)
-            least = -program.maximum(-A, -offset, image, lower, upper)
+            most = program.maximum(A, offset, image)
+            least = -program.maximum(-A, -offset, image)
             low = low.index_put((image, neuron), torch.minimum(least, most))
             high = high.index_put((image, neuron), most)
-        lower.append(low)
-        upper.append(high)
         program.add(low, high)
     count, classes = len(inputs), last.outputs
     others = torch.tensor([[k for k in range(classes) if k != int(y)] for y in labels])
     image = torch.arange(count).repeat_interleave(classes - 1)
     rows, own = others.flatten(), labels.repeat_interleave(classes - 1)
-    worst = program.maximum(last.weight[rows] - last.weight[own], last.bias[rows] - last.bias[own], image, lower, upper)
+    worst = program.maximum(last.weight[rows] - last.weight[own], last.bias[rows] - last.bias[own], image)
     return torch.zeros(count, classes, dtype=worst.dtype).index_put((image, rows), worst)
-
-
-def _stable(
-    layers: Sequence[Affine], inputs: InputSet, kind: str, lower: Sequence[Tensor], upper: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Bounds of the last of these layers by looser relaxations on top of the given ones, without gradient."""
-    with torch.no_grad():
-        known = ([t.detach() for t in lower], [t.detach() for t in upper])
-        end = DenseOperator(torch.eye(layers[-1].outputs).to(inputs.lower), torch.zeros(1).to(inputs.lower))
-        found = [bounds([*layers, end], inputs, name, hidden=known) for name in PROGRAMS[kind]]
-        low = torch.stack([one.lower[-1] for one in found]).amax(0)
-        return low, torch.maximum(low, torch.stack([one.upper[-1] for one in found]).amin(0))
 
 
 class _Programs:
@@ -82,18 +66,29 @@ class _Programs:
     def __init__(self, layers: Sequence[DenseOperator], inputs: InputSet, kind: str) -> None:
         self.layers, self.inputs, self.kind = layers, inputs, kind
         self.program = LinearProgram()
-        self.box = [side.detach().double().numpy() for side in (inputs.lower, inputs.upper)]
+        self.box = [_array(side) for side in (inputs.lower, inputs.upper)]
         self.below = self.program.add_columns(self.box[0][0], self.box[1][0])
         self.inputs_columns = self.below
+        self.lower: list[Tensor] = []
+        self.upper: list[Tensor] = []
         self.parts: list[tuple] = []  # columns h, z; first row; bounds (N, n) twice
+
+    def looser_bounds(self) -> tuple[Tensor, Tensor]:
+        """Bounds (N, n) of the next layer by looser relaxations on top of those below it, without gradient."""
+        with torch.no_grad():
+            layers, like = self.layers[: len(self.parts) + 1], self.inputs.lower
+            end = DenseOperator(torch.eye(layers[-1].outputs).to(like), torch.zeros(1).to(like))
+            known = ([t.detach() for t in self.lower], [t.detach() for t in self.upper])
+            found = [bounds([*layers, end], self.inputs, name, hidden=known) for name in PROGRAMS[self.kind]]
+            low = torch.stack([one.lower[-1] for one in found]).amax(0)
+            return low, torch.maximum(low, torch.stack([one.upper[-1] for one in found]).amin(0))
 
     def add(self, low: Tensor, high: Tensor) -> None:
         """Put a layer with these bounds (N, n) on top."""
         layer = self.layers[len(self.parts)]
-        W, b = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+        W, b = _array(layer.weight), _array(layer.bias)
         n = len(b)
-        h = self.program.add_columns(np.zeros(n), np.zeros(n))
-        z = self.program.add_columns(np.zeros(n), np.zeros(n))
+        h, z = (self.program.add_columns(np.zeros(n), np.zeros(n)) for _ in range(2))
         rows = np.zeros((3 * n, self.program.columns))
         i = np.arange(n)
         rows[:n, self.below] = W
@@ -102,8 +97,9 @@ class _Programs:
         rows[2 * n + i, z], rows[2 * n + i, h] = 1.0, -1.0
         infinite = np.full(n, np.inf)
         first = self.program.add_rows(rows, np.r_[-b, np.zeros(n), -infinite], np.r_[-b, infinite, infinite])[0]
-        bounds = [side.detach().double().numpy() for side in (low, high)]
-        self.parts.append((h, z, int(first), *bounds))
+        self.parts.append((h, z, int(first), _array(low), _array(high)))
+        self.lower.append(low)
+        self.upper.append(high)
         self.below = z
 
     def _move(self, image: int) -> None:
@@ -130,25 +126,22 @@ class _Programs:
                     first + 2 * n + np.flatnonzero(unstable), h[unstable], -(high / width)[unstable]
                 )
 
-    def maximum(
-        self, A: Tensor, offset: Tensor, image: Tensor, lower: Sequence[Tensor], upper: Sequence[Tensor]
-    ) -> Tensor:
+    def maximum(self, A: Tensor, offset: Tensor, image: Tensor) -> Tensor:
         """Upper bounds (P,) of A z + offset, problem p over the activations z of image[p]; A is (P, n)."""
         if not len(image):
             return offset
-        solved, slopes = self._solve(A.detach().double().numpy(), image.numpy())
-        ends = [(low[image], high[image]) for low, high in zip(lower, upper, strict=True)]
+        solved, slopes = self._solve(_array(A), image.numpy())
         with torch.no_grad():
-            value = self._value(A, offset, image, ends, slopes)
+            value = self._value(A, offset, image, slopes)
         if not torch.is_grad_enabled():
             return value
-        slope = self._lagrangian(A, offset, image, ends, solved)
+        slope = self._lagrangian(A, offset, image, solved)
         return value + (slope - slope.detach())
 
-    def _value(self, A: Tensor, offset: Tensor, image: Tensor, ends: list, slopes: list) -> Tensor:
+    def _value(self, A: Tensor, offset: Tensor, image: Tensor, slopes: list) -> Tensor:
         """Back-substitution with the slopes of each problem."""
         for k in reversed(range(len(self.parts))):
-            low, high = ends[k]
+            low, high = self.lower[k][image], self.upper[k][image]
             below, above = (torch.tensor(side).to(A) for side in slopes[k])
             on, unstable = (low >= 0).to(A), (low < 0) & (high > 0)
             if self.kind == "triangle":
@@ -165,7 +158,7 @@ class _Programs:
         middle, reach = (self.inputs.lower + self.inputs.upper) / 2, (self.inputs.upper - self.inputs.lower) / 2
         return offset + (A * middle[image]).sum(1) + (A.abs() * reach[image]).sum(1)
 
-    def _lagrangian(self, A: Tensor, offset: Tensor, image: Tensor, ends: list, solved: tuple) -> Tensor:
+    def _lagrangian(self, A: Tensor, offset: Tensor, image: Tensor, solved: tuple) -> Tensor:
         """What depends on weights and bounds in cost'x + rows' multipliers (end - row x) + columns' multipliers end."""
         x, rows, columns = (torch.tensor(array).to(A) for array in solved)
         inputs = self.inputs_columns
@@ -174,7 +167,7 @@ class _Programs:
         below = inputs
         for k, (h, z, first, *_) in enumerate(self.parts):
             layer, n = self.layers[k], len(h)
-            low, high = ends[k]
+            low, high = self.lower[k][image], self.upper[k][image]
             unstable = (low < 0) & (high > 0)
             total = total - (rows[:, first : first + n] * (layer.linear(x[:, below]) + layer.bias)).sum(1)
             side = torch.where(unstable, rows[:, first + 2 * n : first + 3 * n], 0.0)
@@ -210,3 +203,7 @@ class _Programs:
                 asked = total > 1e-12
                 slope[asked] = one[asked] / total[asked]
         return (x, rows, columns), slopes
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().double().numpy()
