@@ -14,7 +14,7 @@ from tightrope.networks.activations import (
     Tanh,
 )
 from tightrope.networks.feedforward import FeedForward
-from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
+from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling, Sparse
 from tightrope.networks.loading import load
 from tightrope.networks.mondeq import MonDEQ
 
@@ -34,6 +34,7 @@ __all__ = [
     "ReLU",
     "Scaling",
     "Sigmoid",
+    "Sparse",
     "Step",
     "Tanh",
     "implicit_equilibrium",

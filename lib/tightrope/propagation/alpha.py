@@ -36,7 +36,7 @@ from tightrope.errors import InputError
 from tightrope.networks.activations import RELU, Activation
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS, array, carried, reached, times
-from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator
+from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator, SparseOperator
 from tightrope.propagation.rounding import PER_NEURON, TINY, pooled
 
 STEPS = 40
@@ -328,6 +328,8 @@ def _to(layer: Affine, dtype: torch.dtype) -> Affine:
         return layer
     if isinstance(layer, DenseOperator):
         return replace(layer, weight=layer.weight.to(dtype), bias=layer.bias.to(dtype), parts=())
+    if isinstance(layer, SparseOperator):
+        return replace(layer, bias=layer.bias.to(dtype), parts=())
     if not isinstance(layer, ConvolutionOperator):
         raise InputError(f"layers: expected operators of this package, got {type(layer).__name__}.")
     return replace(layer, weight=layer.weight.to(dtype), filter_bias=layer.filter_bias.to(dtype))

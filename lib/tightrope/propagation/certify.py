@@ -10,7 +10,7 @@ import torch
 from tightrope.networks import FeedForward
 from tightrope.propagation.bounds import bounds, certified
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import operators
+from tightrope.propagation.operators import operators, settled
 from tightrope.propagation.rounding import allowance
 
 #: Entries of the forms of one layer that are bounded together: what fits in the cache.
@@ -77,7 +77,7 @@ def proven_hidden(
             found = bounds(layers, inputs, method)
             for i in hidden:
                 extra = allowance(layers[: i + 1], inputs, found)
-                low[i] = torch.maximum(low[i], found.lower[i] - extra)
+                low[i] = torch.maximum(low[i], settled(layers[i], found.lower[i] - extra))
                 high[i] = torch.minimum(high[i], found.upper[i] + extra)
     return [(a.numpy(), b.numpy()) for a, b in zip(low, high, strict=True)]
 

@@ -27,7 +27,7 @@ from tightrope.propagation.alpha import STEPS, Dual, Triangles, minimise, start
 from tightrope.propagation.backsubstitution import LARGEST
 from tightrope.propagation.bounds import Bounds, bounds, specification
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import Affine, DenseOperator, operators
+from tightrope.propagation.operators import Affine, DenseOperator, operators, settled
 from tightrope.propagation.rounding import TINY, allowance, composed
 
 METHODS = ("lp-greedy", "lp-last", "lp-all")
@@ -242,7 +242,7 @@ def _widened(layers: Sequence[Affine], lower: Sequence[Tensor], upper: Sequence[
     for i, (least, most) in enumerate(zip(lower, upper, strict=True)):
         # The allowance of :mod:`rounding` is for the largest margin of the layer above those it is given.
         extra = allowance(layers[: i + 1], inputs, Bounds(tuple(lower[:i]), tuple(upper[:i])))
-        low.append(least - extra)
+        low.append(settled(layers[i], least - extra))
         high.append(most + extra)
     return Triangles(tuple(layers), tuple(low), tuple(high))
 
