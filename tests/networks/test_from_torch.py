@@ -46,7 +46,37 @@ def trained_batch_norms(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
+class OfFewImages(nn.Module):
+    """Asks what torch.fx does not know: torch.export does."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2))
+        self.W = nn.Parameter(torch.randn(8, 3))
+
+    def forward(self, x):
+        if x.shape[-1] > 100:
+            raise ValueError("too large")
+        z = self.body(x)
+        return torch.cat([z.flatten(1) @ self.W, (z[:, 1] - z[:, 0]).mean((1, 2)).unsqueeze(1)], 1)
+
+
 MODULES = {
+    "traced by torch.export": (lambda: trained_batch_norms(OfFewImages()), (1, 4, 4), (1, 4, 4)),
+    "convolutions and pooling of every form": (
+        lambda: nn.Sequential(
+            nn.ZeroPad2d((1, 0, 0, 2)),
+            nn.Conv2d(2, 2, 2, groups=2, dilation=2),
+            nn.LeakyReLU(0.1),
+            nn.AvgPool2d(2, ceil_mode=True),
+            nn.ConvTranspose2d(2, 1, 2, stride=2),
+            nn.ELU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+        ),
+        (2, 5, 5),
+        (2, 5, 5),
+    ),
     "dense": (lambda: nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)), None, (5,)),
     "one layer": (lambda: nn.Linear(5, 4), None, (5,)),
     "images into dense": (

@@ -275,9 +275,9 @@ def test_a_residual_network_of_real_images():
     assert network.sizes == (3072, 8192, 16384, 8192, 12288, 4096, 10)
     image = np.random.default_rng(0).random(3072)
     with torch.no_grad():
-        found = bounds(network, InputSet.boxes(image - 1 / 255, image + 1 / 255), "crown")
+        found = bounds(network, InputSet.boxes(image - 0.001, image + 0.001), "crown")
     for low, high in zip(found.lower, found.upper, strict=True):
         assert ((low < 0) & (high > 0)).float().mean() < 0.05
-    samples = network.logits(image + np.random.default_rng(1).uniform(-1, 1, (50, 3072)) / 255)
+    samples = network.logits(image + np.random.default_rng(1).uniform(-0.001, 0.001, (50, 3072)))
     assert (found.output_lower[0].numpy() <= samples.min(0)).all()
     assert (found.output_upper[0].numpy() >= samples.max(0)).all()

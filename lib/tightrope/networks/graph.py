@@ -8,17 +8,20 @@ never negative is computed where it is needed (the projection of a skip), any ot
 is rounded: what cannot be multiplied exactly remains a composition.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse
 
 from tightrope.errors import NetworkError
 from tightrope.networks.activations import RELU, Activation, LeakyReLU, MaxPool, ReLU, Sigmoid, Step
-from tightrope.networks.layers import Composition, Layer, Scaling, Sparse, identity, merged
+from tightrope.networks.layers import Composition, Dense, Layer, Scaling, Sparse, identity, merged
+
+#: Entries of the largest matrix that is made of answers to unit vectors.
+LARGEST = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +136,29 @@ def concatenated(values: Sequence[Value], axis: int) -> Signal:
     return found.scaled(np.ones(1), shift) if shift.any() else found
 
 
+def moves(signal: Signal, function: Callable[[np.ndarray], Sequence[np.ndarray]]) -> list[Signal]:
+    """Return the results of a function of arrays that moves entries, leaves some out, or puts zeros between them."""
+    if any(result.any() for result in function(np.zeros(signal.shape))):
+        raise NetworkError("it must move the entries of its first input, and pad with 0.")
+    return [moved([signal], [result.astype(int)]) for result in function(numbered([signal])[0].astype(float))]
+
+
+def matrix(
+    signal: Signal, function: Callable[[np.ndarray], np.ndarray], homogeneous: Callable[[np.ndarray], np.ndarray]
+) -> Signal:
+    """Return the result of an affine function of arrays, by its answer to 0, and without offset to unit vectors."""
+    size, zero = signal.node.size, function(np.zeros(signal.shape))
+    if zero.size * size > LARGEST:
+        raise NetworkError(f"a matrix of {zero.size} x {size}, more than {LARGEST} entries.")
+    W = np.array([homogeneous(unit.reshape(signal.shape)).ravel() for unit in np.eye(size)]).T
+    sparse = 0 < 4 * np.count_nonzero(W) < W.size
+    return signal.then(Sparse.of(W, zero.ravel()) if sparse else Dense(W, zero.ravel()), zero.shape)
+
+
 # the sequence --------------------------------------------------------------------------------------
 
-_Factors = tuple[float, ...]
-_ONE: _Factors = (1.0,)
+#: A multiple of a value, to which the nonlinearity is applied.
+_Multiple = tuple[Node, float]
 
 
 def assemble(output: Node) -> tuple[tuple[Layer, ...], tuple[Activation, ...]]:
@@ -149,29 +171,24 @@ def assemble(output: Node) -> tuple[tuple[Layer, ...], tuple[Activation, ...]]:
     >>> x = Signal(Node(2), (1, 2))
     >>> layers, activations = assemble(added([x.then(RELU).then(Scaling([2.0, 3.0], [0.0, 0.0])), x], (1, 1)).node)
     >>> [layer.output_size for layer in layers], activations
-    ([6, 2], (ReLU(),))
+    ([4, 2], (ReLU(),))
     """
     layers: list[Layer] = []
     activations: list[Activation] = []
-    targets = [(output, _ONE)]
-    parts = 0
+    targets, parts = [(output, 1.0)], 0
     for level in range(output.level, -1, -1):
         leaves, between = _below([node for node, _ in targets], level)
-        activation, copies = _applied(leaves, level) if level else (RELU, [(_ONE, _ONE)])
-        layers.append(_layer(targets, [(leaf, own[1]) for leaf, own in zip(leaves, copies, strict=True)], between))
-        activations += [activation] * (level > 0)
-        parts += len(between)
-        targets = [
-            (leaf.sources[0] if _is_new(leaf, level) else leaf, own[0])
-            for leaf, own in zip(leaves, copies, strict=True)
-        ]
+        if level:
+            activation, sums = _applied(leaves, level)
+            activations.append(activation)
+        else:
+            sums = {leaf: {(leaf, 1.0): 1.0} for leaf in leaves}  # the input alone
+        below = list(dict.fromkeys(multiple for own in sums.values() for multiple in own))
+        layers.append(_layer(targets, sums, below, between))
+        targets, parts = below, parts + len(between)
     if not parts:
         raise NetworkError("there is no layer with weights.")
     return tuple(reversed(layers)), tuple(reversed(activations))
-
-
-def _is_new(node: Node, level: int) -> bool:
-    return isinstance(node.part, Activation) and node.level == level
 
 
 def _below(targets: Iterable[Node], level: int) -> tuple[list[Node], list[Node]]:
@@ -191,58 +208,69 @@ def _below(targets: Iterable[Node], level: int) -> tuple[list[Node], list[Node]]
     return list(leaves), sorted(between, key=lambda node: node.height)
 
 
-def _applied(leaves: Sequence[Node], level: int) -> tuple[Activation, list[tuple[_Factors, _Factors]]]:
-    """What makes these values, or leaves them; and for each the multiples that it gets, and those that add up to it."""
-    kinds = dict.fromkeys(leaf.part if _is_new(leaf, level) else None for leaf in leaves)
-    (first, *others) = kinds
-    if isinstance(first, Activation) and not others and (len(leaves) == 1 or first.windows is None):
-        return first, [(_ONE, _ONE)] * len(leaves)
-    if wrong := [kind for kind in kinds if not isinstance(kind, ReLU | LeakyReLU | None)]:
+def _applied(leaves: Sequence[Node], level: int) -> tuple[Activation, dict[Node, dict[_Multiple, float]]]:
+    """What makes these values or carries them, and each as a sum: coefficients of what it makes of multiples."""
+    new = [leaf for leaf in leaves if isinstance(leaf.part, Activation) and leaf.level == level]
+    kinds = list(dict.fromkeys(leaf.part for leaf in new if isinstance(leaf.part, Activation)))
+    if len(kinds) == 1 and len(new) == len(leaves) and (len(new) == 1 or kinds[0].windows is None):
+        return kinds[0], {leaf: {(leaf.sources[0], 1.0): 1.0} for leaf in leaves}
+    if wrong := [kind for kind in kinds if not isinstance(kind, ReLU | LeakyReLU)]:
         raise NetworkError(
             f"{type(wrong[0]).__name__} beside other values that a later part of the network needs; they are carried "
             "past ReLU and LeakyReLU only."
         )
-    copies: list[tuple[_Factors, _Factors]] = []
+    sums: dict[Node, dict[_Multiple, float]] = {}
     for leaf in leaves:
-        plain = leaf.part == RELU if _is_new(leaf, level) else leaf.steady
-        slope = leaf.part.slope if isinstance(leaf.part, LeakyReLU) and _is_new(leaf, level) else 1.0
-        copies.append((_ONE, _ONE) if plain else ((1.0, -1.0), (1.0, -slope)))
-    return RELU, copies
+        value = leaf.sources[0] if leaf in new else leaf
+        negative = getattr(leaf.part, "slope", 0.0) if leaf in new else float(not leaf.steady)
+        sums[leaf] = {(value, 1.0): 1.0} | ({(value, -1.0): -negative} if negative else {})
+    return RELU, sums
 
 
-def _layer(targets: list[tuple[Node, _Factors]], state: list[tuple[Node, _Factors]], between: list[Node]) -> Layer:
-    """The multiples of the targets, of the copies of each value of the state that add up to it."""
+def _layer(
+    targets: list[_Multiple],
+    sums: Mapping[Node, Mapping[_Multiple, float]],
+    state: list[_Multiple],
+    between: list[Node],
+) -> Layer:
+    """The targets, of the values that are sums of the state, by way of those between."""
     stages: list[Layer] = []
+    present: list[Any] = list(state)
 
-    def add(rows: list[dict[Node, scipy.sparse.csr_array]], offset: np.ndarray) -> None:
-        grid = [[row.get(node) for node in present] for row in rows]
+    def add(rows: list[dict[Any, Any]], offset: np.ndarray) -> None:
+        """Blocks of rows, each by what it takes of the present values: a matrix, or a multiple of the identity."""
+        sizes = [one.size if isinstance(one, Node) else one[0].size for one in present]
+        grid = [
+            [
+                row[one] * scipy.sparse.eye_array(size) if isinstance(row.get(one), float) else row.get(one)
+                for one, size in zip(present, sizes, strict=True)
+            ]
+            for row in rows
+        ]
         stages.append(Sparse.of(scipy.sparse.block_array(grid, format="csr"), offset))
 
-    present = [node for node, _ in state]
-    if any(factors != _ONE for _, factors in state):
-        parts = [scipy.sparse.hstack([f * scipy.sparse.eye_array(node.size) for f in own]) for node, own in state]
-        stages.append(Sparse.of(scipy.sparse.block_diag(parts), np.zeros(sum(node.size for node in present))))
-    ends = [node for node, _ in targets]
+    if [dict(own) for own in sums.values()] != [{one: 1.0} for one in state]:
+        add([dict(own) for own in sums.values()], np.zeros(sum(node.size for node in sums)))
+    present = list(sums)
     for i, node in enumerate(between):
-        later = {*ends, *(source for other in between[i + 1 :] for source in other.sources)}
+        later = {*(end for end, _ in targets), *(source for other in between[i + 1 :] for source in other.sources)}
         kept = [one for one in present if one in later]
+        part = cast(Layer, node.part)
         if present == list(node.sources) and not kept:
-            stages.append(cast(Layer, node.part))
+            stages.append(part)
         else:
-            W, b = cast(Layer, node.part).sparse()
-            own: dict[Node, scipy.sparse.csr_array] = {}
+            W, b = part.sparse()
+            own: dict[Node, Any] = {}
             at = 0
             for source in node.sources:
                 block = W[:, at : at + source.size]
                 own[source] = own[source] + block if source in own else block
                 at += source.size
-            rows = [{one: scipy.sparse.eye_array(one.size)} for one in kept]
-            add([*rows, own], np.concatenate([np.zeros(sum(one.size for one in kept)), b]))
+            add([*({one: 1.0} for one in kept), own], np.concatenate([np.zeros(sum(one.size for one in kept)), b]))
         present = [*kept, node]
-    if targets != [(node, _ONE) for node in present]:
-        rows = [{node: factor * scipy.sparse.eye_array(node.size)} for node, factors in targets for factor in factors]
-        add(rows, np.zeros(sum(node.size * len(factors) for node, factors in targets)))
-    return _composed(stages) if stages else identity(present[0].size)
+    if targets != [(node, 1.0) for node in present]:
+        add([{node: factor} for node, factor in targets], np.zeros(sum(node.size for node, _ in targets)))
+    return _composed(stages) if stages else identity(sum(node.size for node, _ in targets))
 
 
 def _composed(stages: list[Layer]) -> Layer:

@@ -16,8 +16,8 @@ import numpy as np
 from tightrope.errors import CorruptDataError, MissingDataError, NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, ReLU, Sigmoid, Tanh
 from tightrope.networks.arrays import PathOrName
-from tightrope.networks.graph import Node, Signal, added, assemble, concatenated, moved, numbered
-from tightrope.networks.layers import Convolution, Dense, Layer, Sparse, average, forward
+from tightrope.networks.graph import Node, Signal, added, assemble, concatenated, matrix, moves
+from tightrope.networks.layers import Convolution, Dense, Layer, average, forward
 
 #: Largest difference from the reference evaluator, relative to its largest score: it computes in single precision.
 AGREEMENT = 1e-4
@@ -32,9 +32,6 @@ MOVING = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Slice Split Gath
 LINEAR = frozenset("Gemm MatMul Conv ConvTranspose AveragePool GlobalAveragePool ReduceSum ReduceMean Neg".split())
 #: Operations that may join branches.
 JOINING = frozenset("Add Sub Sum Concat".split())
-#: Entries of the largest matrix that is made of answers to unit vectors.
-LARGEST = 2**24
-
 
 _Inputs = Sequence[Any]  # of type Signal, an array, or None where an input is left out
 _Attributes = Mapping[str, Any]
@@ -148,23 +145,16 @@ def _results(
     if node.op_type not in MOVING | LINEAR:
         raise NetworkError(f"this form of it is not read: {', '.join(sorted(attributes)) or 'no attributes'}.")
     (place,), signal = places, inputs[places[0]]
-    size = prod(signal.shape)
 
     def outputs(value: np.ndarray, *rest: Any) -> list[np.ndarray]:
         constants = [np.asarray(v, float) if np.asarray(v).dtype.kind == "f" else v for v in inputs[:2]]
         values = [*constants, *(rest or inputs[2:])]
-        values[place] = value.reshape(signal.shape)
+        values[place] = value
         return _evaluated(node, values, model, onnx)
 
-    if node.op_type in MOVING:
-        if place or (len(inputs) > 2 and node.op_type == "Pad" and inputs[2] is not None and np.any(inputs[2])):
-            raise NetworkError("it must move the entries of its first input, and pad with 0.")
-        return [moved([signal], [out.astype(int)]) for out in outputs(*(n.astype(float) for n in numbered([signal])))]
-    (zero,) = outputs(np.zeros(size))
-    if zero.size * size > LARGEST:
-        raise NetworkError(f"a matrix of {zero.size} x {size}, more than {LARGEST} entries.")
-    columns = [outputs(unit, None)[0].ravel() for unit in np.eye(size)]
-    return [signal.then(Sparse.of(np.array(columns).T, zero.ravel()), zero.shape)]
+    if node.op_type in MOVING and not place:
+        return moves(signal, outputs)
+    return [matrix(signal, lambda value: outputs(value)[0], lambda value: outputs(value, None)[0])]
 
 
 def _evaluated(node: Any, inputs: _Inputs, model: Any, onnx: Any) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ by :mod:`tightrope.networks.graph`.
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -16,31 +16,18 @@ from torch import fx, nn
 
 from tightrope.errors import NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, Sigmoid, Tanh
-from tightrope.networks.graph import Node, Signal, added, assemble, concatenated, moved, numbered
-from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, Sparse, average, forward
+from tightrope.networks.graph import Node, Signal, added, assemble, concatenated, matrix, moves
+from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, average, forward
 from tightrope.networks.state_dicts import normalisation
 
 _NORMALISING = ("Normalize", "Normalise", "Normalization", "Normalisation")
-_ELEMENTWISE: Mapping[type[nn.Module], Callable[[Any], Activation]] = {
-    nn.ReLU: lambda module: RELU,
-    nn.LeakyReLU: lambda module: LeakyReLU(module.negative_slope),
-    nn.ELU: lambda module: ELU(module.alpha),
-    nn.Sigmoid: lambda module: Sigmoid(),
-    nn.Tanh: lambda module: Tanh(),
-}
-_IGNORED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-#: Modules that move entries, and modules that are linear in the signal, of any form.
-_MOVING = (nn.Flatten, nn.Unflatten, nn.ZeroPad2d)
-_LINEAR = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-#: The same of functions and methods, and those whose results are numbers.
+#: Functions and methods that move entries, that are linear in whatever form, and that are about shapes.
 MOVING = frozenset(
-    "flatten view reshape squeeze unsqueeze permute transpose getitem chunk split pad unflatten contiguous".split()
+    "flatten view reshape squeeze unsqueeze permute transpose getitem select slice chunk split pad unflatten "
+    "contiguous".split()
 )
-LINEAR = frozenset("conv1d conv2d conv_transpose2d avg_pool2d adaptive_avg_pool2d mean sum".split())
-_NUMBERS = frozenset("size dim getattr".split())
-#: Entries of the largest matrix that is made of answers to unit vectors.
-LARGEST = 2**24
+LINEAR = frozenset("matmul conv1d conv2d conv_transpose2d avg_pool2d adaptive_avg_pool2d mean sum".split())
+_SHAPES = frozenset("size dim getattr".split())
 #: Largest difference from the module, relative to its largest score on the inputs tried. The comparison is in float64.
 AGREEMENT = 1e-6
 
@@ -64,8 +51,10 @@ def layers_of_module(
     own = copy.deepcopy(module).cpu().double()
     graph = _traced(own, shape)
     shape = shape or _first_shape(graph)
+    reader = _Reader(graph)
+    reader.extra_traceback = False  # its errors name the place
     with torch.no_grad():
-        output = _Reader(graph).run(Signal(Node(prod(shape)), (1, *shape)))
+        output = reader.run(Signal(Node(prod(shape)), (1, *shape)))
     if isinstance(output, tuple) and len(output) == 1:  # of torch.export
         (output,) = output
     if not isinstance(output, Signal):
@@ -111,7 +100,7 @@ def _first_shape(graph: fx.GraphModule) -> tuple[int, ...]:
         module = graph.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(module, nn.Linear | nn.BatchNorm1d):
             return (module.in_features if isinstance(module, nn.Linear) else module.num_features,)
-        if node.op.startswith("call") and type(module) not in (*_ELEMENTWISE, *_IGNORED, nn.Flatten):
+        if node.op.startswith("call") and type(module) not in _OF_ANY_SHAPE:
             raise NetworkError(
                 f"{_where(node, module)} needs the shape of the images; give input_shape=(channels, height, width), "
                 "for instance (1, 28, 28)."
@@ -135,10 +124,10 @@ def _name(target: Any) -> str:
 class _Reader(fx.Interpreter):
     """Runs the graph on a signal in place of a tensor; what does not depend on it is computed as it stands."""
 
-    extra_traceback = False  # errors of this reader name the place themselves
-
     def run_node(self, n: fx.Node) -> Any:
-        """What a node makes of the values before it."""
+        """What a node makes of the values before it; nothing where nobody asks, as of torch.export's guards."""
+        if n.op != "output" and not n.users:
+            return None
         where = _where(n, self.fetch_attr(str(n.target)) if n.op == "call_module" else None)
         try:
             return super().run_node(n)
@@ -148,98 +137,58 @@ class _Reader(fx.Interpreter):
             raise NetworkError(f"{where} cannot be computed for one example: {error}") from error
 
     def call_module(self, target: Any, args: tuple, kwargs: dict) -> Any:
-        """What a module makes of a signal."""
-        module = self.fetch_attr(target)
-        kind = type(module)
+        """What a module makes of a signal: its function with its own arguments."""
+        module: Any = self.fetch_attr(target)
         if not isinstance(args[0], Signal):
             return super().call_module(target, args, kwargs)
-        if kind in (*_BATCH_NORMS, *_IGNORED[1:]) and module.training:
-            raise NetworkError("it is in training mode, where it is random; call module.eval() first.")
-        (signal,) = args
-        if kind in _ELEMENTWISE:
-            return signal.then(_ELEMENTWISE[kind](module))
-        if kind in _IGNORED:
-            return signal
-        if kind is nn.Linear:
-            return _linear(signal, module.weight, module.bias)
-        if kind is nn.MaxPool2d:
-            return _max_pool(signal, module)
-        if kind is nn.Conv2d and module.padding_mode == "zeros":
-            sizes = module.stride, module.padding, module.dilation, module.groups
-            found = _convolution(signal, module.weight, module.bias, *sizes)
-        elif kind is nn.AvgPool2d:
-            found = _average(signal, module)
-        elif kind in _BATCH_NORMS:
-            if module.running_mean is None:
-                raise NetworkError("track_running_stats=False makes it depend on the other images of the batch.")
-            arrays = module.weight, module.bias, module.running_mean, module.running_var
-            return _batch_norm(signal, *arrays, False, 0.0, module.eps)
-        elif kind.__name__ in _NORMALISING and hasattr(module, "mean"):
-            std, shape = module.std if hasattr(module, "std") else getattr(module, "sigma", None), signal.shape[1:]
+        if type(module) in _MODULES:
+            name, *own = _MODULES[type(module)](module)
+            return _called(name, module, args, kwargs, own)
+        if type(module).__name__ in _NORMALISING and hasattr(module, "mean"):
+            std, shape = getattr(module, "std", getattr(module, "sigma", None)), args[0].shape[1:]
             images = shape if len(shape) == 3 else None
-            return signal.then(normalisation("", _array(module.mean), _array(std), prod(shape), images))
-        else:
-            found = None
-        if found is not None:
-            return found
-        if kind in _MOVING:
-            return _moves(module, args, kwargs)
-        if kind in _LINEAR:
-            return _matrix(module, args, kwargs)
+            return args[0].then(normalisation("", _array(module.mean), _array(std), prod(shape), images))
         raise NetworkError(f"it is not supported. Supported: {SUPPORTED}.")
 
     def call_function(self, target: Any, args: tuple, kwargs: dict) -> Any:
         """What a function makes of signals and constants."""
-        name, values = _name(target), [*args, *kwargs.values()]
+        values = [*args, *kwargs.values()]
         values += [one for value in values if isinstance(value, list | tuple) for one in value]
         if not any(isinstance(value, Signal) for value in values):
             return super().call_function(target, args, kwargs)
-        return self._called(name, target, args, kwargs)
+        if _name(target) == "batch_norm" and len(args) == 9:  # of torch.export: weights before statistics
+            args = (args[0], *args[3:5], *args[1:3], *args[5:8])
+        return _called(_name(target), target, args, kwargs)
 
     def call_method(self, target: Any, args: tuple, kwargs: dict) -> Any:
         """What a method makes of a signal."""
         if not any(isinstance(value, Signal) for value in args):
             return super().call_method(target, args, kwargs)
+        return _called(_name(target), lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs), args, kwargs)
 
-        def function(x: Any, *args: Any, **kwargs: Any) -> Any:
-            return getattr(x, target)(*args, **kwargs)
 
-        return self._called(_name(target), function, args, kwargs)
-
-    def _called(self, name: str, function: Callable, args: tuple, kwargs: dict) -> Any:
-        if name in _FUNCTIONS and (found := _FUNCTIONS[name](*args, **kwargs)) is not None:
-            return found
-        if name in MOVING | _NUMBERS:
-            return _moves(function, args, kwargs)
-        if name in LINEAR:
-            return _matrix(function, args, kwargs)
+def _called(name: str, function: Callable, args: tuple, kwargs: dict, own: Sequence[Any] = ()) -> Any:
+    """What a function of this name makes of its arguments, with those that a module has of its own."""
+    if name in _FUNCTIONS and (found := _FUNCTIONS[name](*args, *own, **kwargs)) is not None:
+        return found
+    if name not in MOVING | LINEAR | _SHAPES:
         raise NetworkError(f"it is not supported. Supported: {SUPPORTED}.")
-
-
-def _moves(function: Callable, args: tuple, kwargs: dict) -> Any:
-    """What moves the entries of its first argument, by moving their numbers."""
     signal, *rest = args
-    zeros = function(torch.zeros(signal.shape, dtype=torch.float64), *rest, **kwargs)
-    if isinstance(zeros, torch.Tensor) and zeros.any():
-        raise NetworkError("it must move the entries of its first input, and pad with 0.")
-    found = function(torch.tensor(numbered([signal])[0], dtype=torch.float64), *rest, **kwargs)
-    if isinstance(found, tuple | list) and any(isinstance(one, torch.Tensor) for one in found):
-        return [moved([signal], [one.numpy().astype(int)]) for one in found]
-    return moved([signal], [found.numpy().astype(int)]) if isinstance(found, torch.Tensor) else found
+    if not isinstance(signal, Signal):
+        raise NetworkError("the network's values must be its first argument.")
 
+    def of_array(x: np.ndarray) -> Any:
+        return function(torch.tensor(x), *rest, **kwargs)
 
-def _matrix(function: Callable, args: tuple, kwargs: dict) -> Signal:
-    """The matrix of what is linear in its first argument."""
-    signal, *rest = args
-    size = signal.node.size
-    zero = function(torch.zeros(signal.shape, dtype=torch.float64), *rest, **kwargs)
-    if zero.numel() * size > LARGEST:
-        raise NetworkError(f"a matrix of {zero.numel()} x {size}, more than {LARGEST} entries.")
-    if zero.shape[:1] != (1,):
-        raise NetworkError("it mixes the examples of a batch.")
-    units = torch.eye(size, dtype=torch.float64).reshape(size, *signal.shape[1:])
-    columns = (function(units, *rest, **kwargs) - zero).flatten(1).numpy()
-    return signal.then(Sparse.of(columns.T, zero.flatten().numpy()), tuple(zero.shape))
+    if name in LINEAR:
+        zero = of_array(np.zeros(signal.shape))
+        return matrix(signal, lambda x: of_array(x).numpy(), lambda x: (of_array(x) - zero).numpy())
+    result = of_array(np.zeros(signal.shape))
+    if isinstance(result, torch.Tensor):
+        return moves(signal, lambda x: [of_array(x).numpy()])[0]
+    if name in _SHAPES:
+        return result
+    return moves(signal, lambda x: [one.numpy() for one in of_array(x)])
 
 
 def _linear(signal: Signal, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Signal:
@@ -257,47 +206,56 @@ def _convolution(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    padding_mode: str = "zeros",
 ) -> Signal | None:
     """None if it is of another form than :class:`Convolution`."""
     kernel = weight.shape[2:]
     if padding == "same" and all(size % 2 for size in kernel):
         padding = tuple(size // 2 for size in kernel)
     padding = 0 if padding == "valid" else padding
-    if groups != 1 or not np.all(np.equal(dilation, 1)) or padding == "same":
+    if groups != 1 or not np.all(np.equal(dilation, 1)) or padding == "same" or padding_mode != "zeros":
         return None
     layer = Convolution(_array(weight), _bias(bias, len(weight)), signal.image, _pair(stride), _pair(padding))
     return signal.then(layer, (1, *layer.output_shape))
 
 
-def _average(signal: Signal, module: nn.AvgPool2d) -> Signal | None:
-    kernel, stride, padding = (_pair(n) for n in (module.kernel_size, module.stride, module.padding))
-    if module.ceil_mode or module.divisor_override or (padding != (0, 0) and not module.count_include_pad):
+def _average(
+    signal: Signal,
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Signal | None:
+    if ceil_mode or divisor_override or not (count_include_pad or _pair(padding) == (0, 0)):
         return None
-    layer = average(signal.image, kernel, stride, padding)
+    layer = average(signal.image, _pair(kernel), _pair(stride or kernel), _pair(padding))
     return signal.then(layer, (1, *layer.output_shape))
 
 
-def _max_pool(signal: Signal, module: nn.MaxPool2d) -> Signal:
-    if module.ceil_mode or module.return_indices or _pair(module.dilation) != (1, 1):
+def _max_pool(
+    signal: Signal, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, *other: bool, **more: bool
+) -> Signal:
+    if any((*other, *more.values())) or _pair(dilation) != (1, 1):
         raise NetworkError("ceil_mode, return_indices and dilation are not supported.")
-    sizes = (_pair(n) for n in (module.kernel_size, module.stride, module.padding))
-    pool = MaxPool(signal.image, *sizes)
+    pool = MaxPool(signal.image, _pair(kernel), _pair(stride or kernel), _pair(padding))
     return signal.then(pool, (1, *pool.output_shape))
 
 
 def _batch_norm(
     signal: Signal,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    mean: torch.Tensor,
-    variance: torch.Tensor,
+    mean: torch.Tensor | None,
+    variance: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-    fast: bool = True,
 ) -> Signal:
-    if training:
-        raise NetworkError("it is in training mode, where it depends on the batch; call module.eval() first.")
+    _evaluating(training)
+    if mean is None:
+        raise NetworkError("track_running_stats=False makes it depend on the other images of the batch.")
     if signal.shape[1] != len(mean):
         raise NetworkError(f"it has {len(mean)} features, its input the shape {signal.shape[1:]}.")
     scale = 1 / np.sqrt(_array(variance) + eps)
@@ -306,6 +264,11 @@ def _batch_norm(
         scale, shift = _array(weight) * scale, _array(weight) * shift + _bias(bias, len(mean))
     repeats = prod(signal.shape[2:])
     return signal.then(Scaling(np.repeat(scale, repeats), np.repeat(shift, repeats)))
+
+
+def _evaluating(training: bool) -> None:
+    if training:
+        raise NetworkError("it is in training mode, where it is random; call module.eval() first.")
 
 
 def _sum(sign: float) -> Callable[..., Signal]:
@@ -333,8 +296,7 @@ def _elementwise(make: Callable[..., Activation]) -> Callable[..., Signal]:
 
 
 def _dropout(x: Signal, p: float = 0.5, training: bool = True, inplace: bool = False) -> Signal:
-    if training:
-        raise NetworkError("it is in training mode, where it is random; pass training=self.training and call .eval().")
+    _evaluating(training)
     return x
 
 
@@ -355,15 +317,47 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "linear": _linear,
     "conv2d": _convolution,
     "batch_norm": _batch_norm,
-    "max_pool2d": lambda x, *args, **kwargs: _max_pool(x, nn.MaxPool2d(*args, **kwargs)),
-    "avg_pool2d": lambda x, *args, **kwargs: _average(x, nn.AvgPool2d(*args, **kwargs)),
+    "max_pool2d": _max_pool,
+    "avg_pool2d": _average,
 }
-_KINDS = (nn.Linear, nn.MaxPool2d, *_ELEMENTWISE, *_LINEAR, *_MOVING, *_BATCH_NORMS, *_IGNORED)
-_NAMES = sorted({*_FUNCTIONS, *MOVING, *LINEAR})
+_POOL, _NORM = ("kernel_size", "stride", "padding"), ("running_mean", "running_var", "weight", "bias", "training")
+
+
+def _form(name: str, *fields: str) -> Callable[[Any], list]:
+    """The function of a module and the arguments that are its fields."""
+    return lambda module: [name, *(getattr(module, field) for field in fields)]
+
+
+#: Modules as functions with the arguments that follow the input.
+_MODULES: Mapping[type[nn.Module], Callable[[Any], list]] = {
+    nn.Linear: _form("linear", "weight", "bias"),
+    nn.Conv1d: _form("conv1d"),
+    nn.Conv2d: _form("conv2d", "weight", "bias", "stride", "padding", "dilation", "groups", "padding_mode"),
+    nn.ConvTranspose2d: _form("conv_transpose2d"),
+    nn.ReLU: _form("relu"),
+    nn.LeakyReLU: _form("leaky_relu", "negative_slope"),
+    nn.ELU: _form("elu", "alpha"),
+    nn.Sigmoid: _form("sigmoid"),
+    nn.Tanh: _form("tanh"),
+    nn.MaxPool2d: _form("max_pool2d", *_POOL, "dilation", "ceil_mode", "return_indices"),
+    nn.AvgPool2d: _form("avg_pool2d", *_POOL, "ceil_mode", "count_include_pad", "divisor_override"),
+    nn.AdaptiveAvgPool2d: _form("adaptive_avg_pool2d"),
+    nn.Flatten: _form("flatten"),
+    nn.Unflatten: _form("unflatten"),
+    nn.ZeroPad2d: _form("pad"),
+    nn.BatchNorm1d: _form("batch_norm", *_NORM, "momentum", "eps"),
+    nn.BatchNorm2d: _form("batch_norm", *_NORM, "momentum", "eps"),
+    nn.Dropout: _form("dropout", "p", "training"),
+    nn.Dropout1d: _form("dropout", "p", "training"),
+    nn.Dropout2d: _form("dropout", "p", "training"),
+    nn.Identity: _form("contiguous"),
+}
+_OF_ANY_SHAPE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.Sigmoid, nn.Tanh, nn.Flatten, nn.Dropout, nn.Identity)
 SUPPORTED = (
-    f"{', '.join(kind.__name__ for kind in _KINDS)} (the last six after .eval()), Sequential and modules with a "
-    f"forward of their own; the functions, methods and operators {', '.join(_NAMES)}; and a class called "
-    f"{', '.join(_NORMALISING[:-1])} or {_NORMALISING[-1]} with the attributes mean and std (or sigma)"
+    f"{', '.join(kind.__name__ for kind in _MODULES)} (normalisation and dropout after .eval()), Sequential and "
+    f"modules with a forward of their own; the functions, methods and operators "
+    f"{', '.join(sorted({*_FUNCTIONS, *MOVING, *LINEAR}))}; and a class called {', '.join(_NORMALISING[:-1])} or "
+    f"{_NORMALISING[-1]} with the attributes mean and std (or sigma)"
 )
 
 
