@@ -20,7 +20,7 @@ from tightrope.errors import NetworkError
 from tightrope.networks.activations import RELU, Activation, LeakyReLU, MaxPool, ReLU, Sigmoid, Step
 from tightrope.networks.layers import Composition, Dense, Layer, Scaling, Sparse, identity, merged
 
-#: Entries of the largest matrix that is made of answers to unit vectors.
+#: Entries of the largest value, and of the largest matrix that is made of answers to unit vectors.
 LARGEST = 2**24
 
 
@@ -42,19 +42,18 @@ class Node:
     @classmethod
     def of(cls, part: Layer | Activation, sources: "Sequence[Node]") -> "Node":
         """Return the value that a layer or nonlinearity makes."""
-        size, active = sum(source.size for source in sources), isinstance(part, Activation)
-        steady = all(source.steady for source in sources)
+        size, steady = sum(source.size for source in sources), all(source.steady for source in sources)
         if isinstance(part, Activation):
-            outputs, steady = (
-                part.outputs(size),
-                isinstance(part, ReLU | Sigmoid | Step) or (steady and isinstance(part, MaxPool)),
-            )
+            outputs = part.outputs(size)
+            steady = isinstance(part, ReLU | Sigmoid | Step) or (steady and isinstance(part, MaxPool))
         elif part.input_size == size:
             outputs = part.output_size
         else:
             raise NetworkError(f"it takes {part.input_size} values and gets {size}.")
-        level, height = (max(getattr(source, name) for source in sources) for name in ("level", "height"))
-        return cls(outputs, part, tuple(sources), level + active, height + 1, steady)
+        if outputs > LARGEST:
+            raise NetworkError(f"{outputs} values, more than {LARGEST}.")
+        level = max(source.level for source in sources) + isinstance(part, Activation)
+        return cls(outputs, part, tuple(sources), level, max(source.height for source in sources) + 1, steady)
 
 
 @dataclass(frozen=True)
@@ -96,10 +95,12 @@ def numbered(values: Sequence[Value]) -> list[np.ndarray]:
     """Return the numbers from 1 of all entries of signals, one after the other; 0 for those of constants."""
     found, count = [], 0
     for value in values:
-        size = prod(value.shape) if isinstance(value, Signal) else 0
-        found.append(np.arange(count + 1, count + size + 1).reshape(value.shape) if size else np.zeros(np.shape(value)))
-        count += size
-    return [numbers.astype(int) for numbers in found]
+        numbers = np.zeros(np.shape(value) if not isinstance(value, Signal) else value.shape, dtype=int)
+        if isinstance(value, Signal):
+            numbers += np.arange(count + 1, count + value.node.size + 1).reshape(value.shape)
+            count += value.node.size
+        found.append(numbers)
+    return found
 
 
 def moved(values: Sequence[Value], places: Sequence[np.ndarray], signs: Sequence[float] = (1.0,)) -> Signal:
@@ -107,9 +108,8 @@ def moved(values: Sequence[Value], places: Sequence[np.ndarray], signs: Sequence
     nodes = [value.node for value in values if isinstance(value, Signal)]
     size, shape = sum(node.size for node in nodes), places[0].shape
     if len(nodes) == len(places) == 1 and np.array_equal(places[0].ravel(), np.arange(1, size + 1)):
-        return (
-            Signal(nodes[0], shape) if signs[0] == 1 else Signal(nodes[0], shape).scaled(np.array(signs), np.zeros(1))
-        )
+        same = Signal(nodes[0], shape)
+        return same if signs[0] == 1 else same.scaled(np.array(signs), np.zeros(1))
     W = sum(sign * _selection(place.ravel(), size) for place, sign in zip(places, signs, strict=True))
     return Signal(Node.of(Sparse.of(W, np.zeros(prod(shape))), nodes), shape)
 
@@ -159,6 +159,7 @@ def matrix(
 
 #: A multiple of a value, to which the nonlinearity is applied.
 _Multiple = tuple[Node, float]
+_NONE = np.zeros(0)
 
 
 def assemble(output: Node) -> tuple[tuple[Layer, ...], tuple[Activation, ...]]:
@@ -237,40 +238,34 @@ def _layer(
     stages: list[Layer] = []
     present: list[Any] = list(state)
 
-    def add(rows: list[dict[Any, Any]], offset: np.ndarray) -> None:
-        """Blocks of rows, each by what it takes of the present values: a matrix, or a multiple of the identity."""
-        sizes = [one.size if isinstance(one, Node) else one[0].size for one in present]
-        grid = [
-            [
-                row[one] * scipy.sparse.eye_array(size) if isinstance(row.get(one), float) else row.get(one)
-                for one, size in zip(present, sizes, strict=True)
-            ]
-            for row in rows
-        ]
-        stages.append(Sparse.of(scipy.sparse.block_array(grid, format="csr"), offset))
+    def add(rows: list[dict[Any, Any]], last: np.ndarray = _NONE) -> None:
+        """Blocks of rows, each the matrices by which it takes present values; `last` is the offset of the last ones."""
+        W = scipy.sparse.block_array([[row.get(one) for one in present] for row in rows], format="csr")
+        stages.append(Sparse.of(W, np.concatenate([np.zeros(W.shape[0] - len(last)), last])))
 
-    if [dict(own) for own in sums.values()] != [{one: 1.0} for one in state]:
-        add([dict(own) for own in sums.values()], np.zeros(sum(node.size for node in sums)))
+    if list(sums.values()) != [{one: 1.0} for one in state]:
+        add([{one: _multiple(leaf, factor) for one, factor in own.items()} for leaf, own in sums.items()])
     present = list(sums)
     for i, node in enumerate(between):
         later = {*(end for end, _ in targets), *(source for other in between[i + 1 :] for source in other.sources)}
-        kept = [one for one in present if one in later]
-        part = cast(Layer, node.part)
+        kept, part = [one for one in present if one in later], cast(Layer, node.part)
         if present == list(node.sources) and not kept:
             stages.append(part)
         else:
             W, b = part.sparse()
             own: dict[Node, Any] = {}
-            at = 0
-            for source in node.sources:
-                block = W[:, at : at + source.size]
+            for source, end in zip(node.sources, np.cumsum([one.size for one in node.sources]), strict=True):
+                block = W[:, end - source.size : end]
                 own[source] = own[source] + block if source in own else block
-                at += source.size
-            add([*({one: 1.0} for one in kept), own], np.concatenate([np.zeros(sum(one.size for one in kept)), b]))
+            add([*({one: _multiple(one)} for one in kept), own], b)
         present = [*kept, node]
     if targets != [(node, 1.0) for node in present]:
-        add([{node: factor} for node, factor in targets], np.zeros(sum(node.size for node, _ in targets)))
+        add([{node: _multiple(node, factor)} for node, factor in targets])
     return _composed(stages) if stages else identity(sum(node.size for node, _ in targets))
+
+
+def _multiple(node: Node, factor: float = 1.0) -> Any:
+    return factor * scipy.sparse.eye_array(node.size)
 
 
 def _composed(stages: list[Layer]) -> Layer:
