@@ -136,7 +136,8 @@ class Hidden:
     def _where_undecided(self, layer: SparseOperator) -> tuple[Tensor, Tensor]:
         """Bounds by intervals where these decide, so of carried values too; elsewhere the better ones."""
         low, high = interval(layer, *image(self.layers[-1].activation, self.lower[-1], self.upper[-1]))
-        unknown = torch.tensor(layer.activation.undecided(array(low), array(high)), device=low.device)
+        ends = array(low.detach()), array(high.detach())
+        unknown = torch.tensor(layer.activation.undecided(*ends), device=low.device)
         if len(rows := unknown.any(0).nonzero()[:, 0]):
             least, most = self.next(layer.only(rows))
             low[:, rows] = torch.where(unknown[:, rows], torch.maximum(low[:, rows], least), low[:, rows])
