@@ -102,8 +102,9 @@ def load(name: str | PathLike[str], m: float | None = None, activation: str | No
 
     `m` and `activation` are for a file that does not state them (:func:`tightrope.networks.load`).
     """
-    is_file = not isinstance(name, str) or (Path(name).suffix and name not in names())
-    return read(name, m, activation) if is_file else get(name).network
+    if isinstance(name, str) and (name in names() or not Path(name).suffix):
+        return get(name).network
+    return read(name, m, activation)
 
 
 def own(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.soundness.cases import branched
 from tightrope import attacks, checker, relu_proofs, zoo
 from tightrope.checker import regions, relu
 from tightrope.checker.__main__ import main
@@ -419,7 +420,11 @@ def test_points_are_proven_and_altered_ones_refused(by, monkeypatch):
     assert proven >= 5
 
 
-@pytest.mark.parametrize("network", [random_network(1), small_convolutions(0)], ids=["dense", "convolutions"])
+@pytest.mark.parametrize(
+    "network",
+    [random_network(1), small_convolutions(0), branched(np.random.default_rng(0), "identity")],
+    ids=["dense", "convolutions", "branches"],
+)
 def test_the_command_line_reads_networks_as_they_are_written(network, tmp_path, capsys):
     centre = np.random.default_rng(0).standard_normal(network.input_size)
     label = int(network.predict(centre))

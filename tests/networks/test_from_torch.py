@@ -46,7 +46,37 @@ def trained_batch_norms(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
+class OfFewImages(nn.Module):
+    """Asks what torch.fx does not know: torch.export does."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2))
+        self.W = nn.Parameter(torch.randn(8, 3))
+
+    def forward(self, x):
+        if x.shape[-1] > 100:
+            raise ValueError("too large")
+        z = self.body(x)
+        return torch.cat([z.flatten(1) @ self.W, (z[:, 1] - z[:, 0]).mean((1, 2)).unsqueeze(1)], 1)
+
+
 MODULES = {
+    "traced by torch.export": (lambda: trained_batch_norms(OfFewImages()), (1, 4, 4), (1, 4, 4)),
+    "convolutions and pooling of every form": (
+        lambda: nn.Sequential(
+            nn.ZeroPad2d((1, 0, 0, 2)),
+            nn.Conv2d(2, 2, 2, groups=2, dilation=2),
+            nn.LeakyReLU(0.1),
+            nn.AvgPool2d(2, ceil_mode=True),
+            nn.ConvTranspose2d(2, 1, 2, stride=2),
+            nn.ELU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+        ),
+        (2, 5, 5),
+        (2, 5, 5),
+    ),
     "dense": (lambda: nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)), None, (5,)),
     "one layer": (lambda: nn.Linear(5, 4), None, (5,)),
     "images into dense": (
@@ -149,11 +179,30 @@ class Twisted(nn.Sequential):
         return super().forward(x) ** 2
 
 
-class Residual(nn.Module):
-    """A forward of its own."""
+class Product(nn.Module):
+    """Not linear in either."""
 
     def forward(self, x):
-        return x + torch.relu(x)
+        return x * torch.relu(x)
+
+
+class Branching(nn.Module):
+    """Another function where the values are others."""
+
+    def forward(self, x):
+        return torch.relu(x) if x.sum() > 0 else x
+
+
+class BesideTanh(nn.Module):
+    """A skip past a nonlinearity that would change what is carried."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        z = torch.relu(self.first(x))
+        return z + torch.tanh(self.second(z))
 
 
 @pytest.mark.parametrize(
@@ -162,9 +211,13 @@ class Residual(nn.Module):
         (
             nn.Sequential(nn.Linear(3, 3), nn.Softplus()),
             None,
-            r"layer 1 \(Softplus\) is not supported. Supported: Linear",
+            r"layer 1 \(Softplus\): it is not supported. Supported: Linear",
         ),
-        (nn.Sequential(nn.Sequential(nn.Linear(3, 3), Residual())), None, r"layer 0\.1 \(Residual\) is not supported"),
+        (nn.Sequential(nn.Sequential(nn.Linear(3, 3), nn.Mish())), None, r"layer 0\.1 \(Mish\): it is not supported"),
+        (nn.Sequential(nn.Linear(3, 3), Product()), None, "operation mul .*multiplies two branches"),
+        (nn.Sequential(nn.Linear(3, 3), Branching()), None, "torch.fx cannot trace the module .*give input_shape"),
+        (nn.Sequential(nn.Linear(3, 3), Branching()), (3,), "neither torch.fx nor torch.export"),
+        (BesideTanh(), None, "Tanh beside other values that a later part of the network needs"),
         (
             nn.Sequential(nn.Conv2d(1, 1, 2), nn.MaxPool2d(2, ceil_mode=True)),
             (1, 4, 4),
@@ -172,8 +225,6 @@ class Residual(nn.Module):
         ),
         (nn.Sequential(nn.Linear(3, 3), nn.GELU()), None, "GELU"),
         (nn.Sequential(nn.Conv2d(1, 1, 2)), None, r"give input_shape=\(channels, height, width\)"),
-        (nn.Sequential(nn.Conv2d(2, 2, 2, groups=2)), (2, 4, 4), "groups=2"),
-        (nn.Sequential(nn.Conv2d(1, 2, 2, padding="same")), (1, 4, 4), "even kernel"),
         (nn.Sequential(nn.Conv2d(3, 2, 2)), (1, 4, 4), r"layer 0 \(Conv2d\): input_shape .* has 1 channels"),
         (nn.Sequential(nn.Conv2d(1, 1, 2), nn.Linear(9, 2)), (1, 4, 4), r"shape \(1, 3, 3\); Flatten\?"),
         (nn.Sequential(nn.Linear(4, 4), nn.Linear(5, 2)), None, "takes 5 numbers"),
@@ -186,8 +237,7 @@ class Residual(nn.Module):
             "2 and 2 numbers for 1 chann",
         ),
         (nn.Sequential(Normalize([0.1], [0.0]), nn.Conv2d(1, 1, 1)), (1, 2, 2), "one positive std"),
-        (nn.Sequential(nn.AvgPool2d(2, ceil_mode=True)), (1, 4, 4), "ceil_mode"),
-        (Twisted(nn.Linear(3, 3)), None, "does not compute its layers in order"),
+        (Twisted(nn.Linear(3, 3)), None, "operation pow"),
         (nn.Sequential(), (3,), "no layer with weights"),
         (nn.Sequential(nn.Linear(3, 2)), (1, 28), "input_shape: got"),
         ({"0.weight": torch.ones(2, 2)}, None, "from_state_dict"),

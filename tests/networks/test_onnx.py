@@ -146,7 +146,7 @@ E3 = {"W": np.eye(3, dtype=np.float32)}
     ("nodes", "weights", "shape", "message"),
     [
         ([("Softplus", ["x"], "y", {})], {}, [1, 3], r"node 0 \(Softplus\) is not supported. Supported: Add, Atan"),
-        ([("Relu", ["x"], "z", {}), ("Add", ["x", "z"], "y", {})], {}, [1, 3], "joins two branches"),
+        ([("Relu", ["x"], "z", {}), ("Mul", ["x", "z"], "y", {})], {}, [1, 3], "joins branches .*: Add, Concat, Sub"),
         ([("MatMul", ["x", "W"], "y", {})], E3, [1, 4], r"a matrix \(3, 3\) for values of shape \(1, 4\)"),
         ([("MatMul", ["x", "W"], "y", {})], E3, [28, 3], "the input has the shape"),
         ([("MatMul", ["x", "W"], "y", {})], E3, [1, "height"], "the input has the shape"),

@@ -6,7 +6,9 @@ from itertools import pairwise
 import numpy as np
 
 from tightrope.errors import NetworkError
-from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Scaling
+from tightrope.networks import Composition, Convolution, Dense, FeedForward, LeakyReLU, MonDEQ, Scaling
+from tightrope.networks.activations import RELU
+from tightrope.networks.graph import Node, Signal, added, assemble, concatenated
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Region, Zonotope
 
 RELU_FAMILIES = (
@@ -45,6 +47,7 @@ MONDEQ_FAMILIES = (
     "skew",
     "one-neuron",
 )
+JOINS = ("identity", "projection", "before", "input", "concatenated", "difference")
 REGIONS = ("linf", "linf-clipped", "l1", "l1-clipped", "l2", "l2-clipped", "zonotope", "ellipsoid")  # and polytopes
 
 
@@ -77,6 +80,8 @@ def case(seed: int, number: int) -> Case:
     shape = str(rng.choice(REGIONS))
     if number % 12 == 7 or number % 30 == 17:
         shape = "polytope"
+    if number % 30 == 22:
+        family = "branches"
     network = None
     while network is None:  # W that is not monotone in floating point is no monDEQ
         try:
@@ -89,6 +94,8 @@ def case(seed: int, number: int) -> Case:
 def _feedforward(rng: np.random.Generator, family: str) -> FeedForward:
     if family == "convolution":
         return _convolutional(rng)
+    if family == "branches":
+        return branched(rng, str(rng.choice(JOINS)))
     n, K = int(rng.integers(1, 4)), int(rng.integers(2, 4))
     depth = {"deep": 3, "affine": 0}.get(family) or (0 if family == "affine" else int(rng.integers(1, 3)))
     width = {"deep": 3, "one-neuron": 1}.get(family, 6 if n < 3 or depth < 2 else 4)
@@ -126,6 +133,29 @@ def _feedforward(rng: np.random.Generator, family: str) -> FeedForward:
     if family == "composed":
         return _composed(rng, weights, biases)
     return FeedForward.dense(weights, biases)
+
+
+def branched(rng: np.random.Generator, join: str) -> FeedForward:
+    """A residual block, or a concatenation or difference of two paths of different depths."""
+    n, K = int(rng.integers(1, 3)), int(rng.integers(2, 4))
+
+    def dense(signal: Signal, outputs: int) -> Signal:
+        W, b = rng.normal(size=(outputs, signal.node.size)), rng.normal(size=outputs)
+        return signal.then(Dense(W, b), (1, outputs))
+
+    x = Signal(Node(n), (1, n))
+    z = x if join == "input" else dense(x, 2)
+    z = z if join in ("input", "before") else z.then(RELU)
+    size = 3 if join == "projection" else z.node.size
+    two = dense(dense(z.then(RELU) if join == "before" else z, 2).then(RELU), size)
+    if join == "concatenated":
+        joined = concatenated([two.then(RELU), dense(z, 1), z], 1)
+    elif join == "difference":
+        joined = added([two, dense(dense(x, 2).then(LeakyReLU(0.25)), z.node.size)], [1.0, -1.0])
+    else:
+        joined = added([two, dense(z, 3) if join == "projection" else z], [1.0, 1.0])
+    layers, activations = assemble(dense(joined.then(RELU), K).node)
+    return FeedForward(layers, activations=activations)
 
 
 def _composed(rng: np.random.Generator, weights: list[np.ndarray], biases: list[np.ndarray]) -> FeedForward:

@@ -8,7 +8,7 @@ import numpy as np
 from flint import fmpq, fmpq_mat
 
 from tests.soundness.exact import ONE, ZERO, Domain, Piece, Row, dot, matrix, root
-from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ
+from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Sparse
 
 
 class TooMany(Exception):
@@ -27,6 +27,11 @@ def layer_matrix(layer) -> fmpq_mat:
         return matrix(np.hstack([layer.weight, layer.bias[:, None]]))
     if isinstance(layer, Convolution):
         return _convolution(layer)
+    if isinstance(layer, Sparse):
+        W = np.zeros((layer.output_size, layer.inputs))
+        for i, (start, stop) in enumerate(itertools.pairwise(layer.starts)):
+            W[i, layer.columns[start:stop]] = layer.weight[start:stop]
+        return matrix(np.hstack([W, layer.bias[:, None]]))
     return matrix(np.hstack([np.diag(layer.scale), layer.shift[:, None]]))
 
 

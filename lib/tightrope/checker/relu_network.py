@@ -12,12 +12,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tightrope.checker.numbers import Exact, Refused
 
-_NAME = re.compile(r"([1-9][0-9]{0,3})\.(dense|convolution|scaling|composition)\.(.+)")
+_NAME = re.compile(r"([1-9][0-9]{0,3})\.(dense|convolution|scaling|sparse|composition)\.(.+)")
 #: The arrays of each kind of step.
 PARTS = {
     "dense": ("weight", "bias"),
     "scaling": ("scale", "shift"),
     "convolution": ("weight", "bias", "input_shape", "stride", "padding"),
+    "sparse": ("weight", "bias", "columns", "starts", "inputs"),
 }
 
 
@@ -67,8 +68,70 @@ class Step:
         return weight @ x if weight.ndim == 2 else weight * x
 
 
+class Implicit(Step):
+    """A step whose matrix W is not an array."""
+
+    def __post_init__(self) -> None:
+        """Nothing: `read` has checked all."""
+
+    @property
+    def products(self) -> int:
+        """The entries of W."""
+        return self.shape[0] * self.shape[1]
+
+    @cached_property
+    def exact(self) -> tuple[Exact, Exact]:
+        """The matrix, whose entries are numbers of `weight` and 0, and the bias."""
+        return Exact.of(self.transposed(np.eye(self.shape[0]))), Exact.of(self.bias)
+
+
 @dataclass(frozen=True)
-class Convolution(Step):
+class Sparse(Implicit):
+    """Compressed rows: `weight` (entries,) stands in these rows and columns, in each place once; 0 elsewhere."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    inputs: int
+
+    @classmethod
+    def read(cls, weight: np.ndarray, bias: np.ndarray, *whole: np.ndarray) -> "Sparse":
+        """Return the step of these arrays, those after PARTS."""
+        shapes = [weight.shape, (len(weight),), (len(bias) + 1,), ()] if weight.ndim == bias.ndim == 1 else []
+        if any(n.dtype.kind not in "iu" for n in whole) or [n.shape for n in (weight, *whole)] != shapes:
+            raise Refused("network: expected whole numbers in columns, starts, inputs of a sparse layer, one per entry")
+        columns, starts, inputs = whole[0].astype(int), whole[1].astype(int), int(whole[2])
+        counts = np.diff(starts)
+        if not len(weight) or not len(bias) or starts[0] or starts[-1] != len(weight) or counts.min() < 0:
+            raise Refused("network: starts must rise from 0 to the number of entries")
+        rows = np.repeat(np.arange(len(bias)), counts)
+        rises = (np.diff(columns) > 0) | (np.diff(rows) > 0)
+        if columns.min() < 0 or columns.max() >= inputs or not rises.all():
+            raise Refused("network: columns must be those of inputs, and rise in each row")
+        return cls(weight, bias, rows, columns, inputs)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(outputs, inputs)."""
+        return len(self.bias), self.inputs
+
+    @property
+    def terms(self) -> int:
+        """The most products that are added up for one number, with the bias or not."""
+        return max(self.shape)
+
+    def transposed(self, forms: np.ndarray) -> np.ndarray:
+        """Return forms W for floats (m, outputs)."""
+        found = [np.bincount(self.columns, form[self.rows] * self.weight, self.inputs) for form in forms]
+        return np.array(found).reshape(len(forms), self.inputs)
+
+    def forward(self, x: np.ndarray, absolute: bool = False) -> np.ndarray:
+        """Return W x for floats (inputs,), or |W| x."""
+        weight = np.abs(self.weight) if absolute else self.weight
+        return np.bincount(self.rows, weight * x[self.columns], len(self.bias))
+
+
+@dataclass(frozen=True)
+class Convolution(Implicit):
     """Cross-correlation with zero padding of images (channels, height, width), flattened.
 
     y[o, i, j] = filters[o] + sum weight[o, c, a, b] x[c, i s_0 - p_0 + a, j s_1 - p_1 + b]; the places (a, b) are one
@@ -98,28 +161,15 @@ class Convolution(Step):
         bias = np.repeat(filters, pixels.shape[2])
         return cls(weight.reshape(*weight.shape[:2], -1), bias, pixels, inputs)
 
-    def __post_init__(self) -> None:
-        """Nothing: `read` has checked all."""
-
     @property
     def shape(self) -> tuple[int, int]:
         """(outputs, inputs)."""
         return len(self.bias), self.inputs
 
     @property
-    def products(self) -> int:
-        """The entries of W."""
-        return prod(self.shape)
-
-    @property
     def terms(self) -> int:
         """The most products that are added up for one number, with the bias or not."""
         return max(len(self.bias), self.weight[0].size)
-
-    @cached_property
-    def exact(self) -> tuple[Exact, Exact]:
-        """The matrix, whose entries are those of the kernels, and the bias."""
-        return Exact.of(self.transposed(np.eye(len(self.bias)))), Exact.of(self.bias)
 
     def transposed(self, forms: np.ndarray) -> np.ndarray:
         """Return forms W for floats (m, outputs)."""
@@ -200,8 +250,8 @@ def _steps(kind: str, arrays: Mapping[str, np.ndarray]) -> tuple[Step, ...]:
         raise Refused(f"network: a {kind} layer has the arrays {', '.join(PARTS[kind])}")
     weight, bias, *whole = (arrays[name] for name in PARTS[kind])
     weight, bias = weight.astype(float), bias.astype(float)
-    if kind == "convolution":
-        return (Convolution.read(weight, bias, *whole),)
+    if kind in ("convolution", "sparse"):
+        return ((Convolution if kind == "convolution" else Sparse).read(weight, bias, *whole),)
     if weight.ndim != (2 if kind == "dense" else 1):
         raise Refused("network: a dense layer has a matrix, a scaling a vector")
     return (Step(weight, bias),)

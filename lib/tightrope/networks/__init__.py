@@ -4,7 +4,7 @@ from typing import Any
 
 from tightrope.networks.activations import ELU, Activation, Arctan, LeakyReLU, MaxPool, ReLU, Sigmoid, Step, Tanh
 from tightrope.networks.feedforward import FeedForward
-from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
+from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling, Sparse
 from tightrope.networks.loading import load
 from tightrope.networks.mondeq import MonDEQ
 
@@ -24,6 +24,7 @@ __all__ = [
     "ReLU",
     "Scaling",
     "Sigmoid",
+    "Sparse",
     "Step",
     "Tanh",
     "implicit_equilibrium",

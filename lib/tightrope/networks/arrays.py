@@ -70,7 +70,7 @@ def integers(name: str, value: object, length: int, least: int) -> tuple[int, ..
             raise ValueError("wrong number or too small")
     except (TypeError, ValueError):
         raise NetworkError(f"{name}: expected {length} integers of at least {least}, got {value!r}.") from None
-    return tuple(int(v) for v in array)
+    return tuple(array.tolist())
 
 
 def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:

@@ -127,9 +127,9 @@ class FeedForward:
     def from_torch(
         cls, module: "nn.Module", input_shape: tuple[int, ...] | None = None, name: str = ""
     ) -> "FeedForward":
-        """Read a ``torch.nn.Sequential`` and check on random inputs that it is the same function.
+        """Read a module, also one with a forward of its own, and check on random inputs that it is the same function.
 
-        Its layers may be those of :data:`tightrope.networks.torch_reader.SUPPORTED`; others are named in the error.
+        It may do what :data:`tightrope.networks.torch_reader.SUPPORTED` lists; all else is named in the error.
         `input_shape` is (channels, height, width) of the images, or (p0,), and may be left out if the first layer is
         Linear. Weights in single precision are taken as they are; the network computes in double precision.
 

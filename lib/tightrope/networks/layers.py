@@ -1,4 +1,4 @@
-"""Affine layers as frozen arrays: dense, convolution, scaling, and several of them in a row.
+"""Affine layers as frozen arrays: dense, convolution, scaling, sparse, and several of them in a row.
 
 All kinds share one small protocol, so that whoever walks through a network need not know them:
 
@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse
 
 from tightrope.errors import NetworkError
-from tightrope.networks.activations import RELU, Activation
+from tightrope.networks.activations import Activation
 from tightrope.networks.arrays import integers, weight
 
 
@@ -208,6 +208,70 @@ class Scaling(_Affine):
 
 
 @dataclass(frozen=True, eq=False)
+class Sparse(_Affine):
+    """``y = W x + b``, row i of W being ``weight[k]`` in ``columns[k]`` for ``starts[i] <= k < starts[i + 1]``.
+
+    For moves of entries, and networks with branches (:mod:`tightrope.networks.graph`). Columns rise in each row; W has
+    `inputs` columns and a row for each entry of the bias (n_out,).
+
+    Examples
+    --------
+    >>> Sparse.of(scipy.sparse.csr_array([[0.0, 2.0], [1.0, 0.0]]), [0.0, 3.0]).forward(np.array([[1.0, 5.0]]))
+    array([[10.,  4.]])
+    """
+
+    weight: np.ndarray
+    columns: np.ndarray
+    starts: np.ndarray
+    inputs: int
+    bias: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", weight("weight", self.weight, (None,)))
+        object.__setattr__(self, "bias", weight("bias", self.bias, (None,)))
+        entries, rows = len(self.weight), len(self.bias)
+        (inputs,) = integers("inputs", np.ravel(self.inputs), 1, 1)
+        object.__setattr__(self, "inputs", inputs)
+        for name, length in (("columns", entries), ("starts", rows + 1)):
+            array = np.array(integers(name, getattr(self, name), length, 0))
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        rising = np.diff(self.columns) > 0
+        within = self.starts[(self.starts > 0) & (self.starts < entries)]
+        if self.starts[0] or self.starts[-1] != entries or (np.diff(self.starts) < 0).any():
+            raise NetworkError(f"starts: expected {rows + 1} numbers that rise from 0 to {entries}.")
+        rising[within - 1] = True
+        if self.columns.max() >= inputs or not rising.all():
+            raise NetworkError(f"columns: expected numbers below {inputs} that rise in each row.")
+
+    @classmethod
+    def of(cls, matrix: Any, bias: Any) -> "Sparse":
+        """Return the layer of a sparse matrix (n_out, n_in) and a bias (n_out,)."""
+        W = scipy.sparse.csr_array(matrix)
+        W.sum_duplicates()
+        return cls(W.data, W.indices, W.indptr, W.shape[1], bias)
+
+    @property
+    def input_size(self) -> int:
+        return self.inputs
+
+    @property
+    def output_size(self) -> int:
+        return len(self.bias)
+
+    def forward(self, rows: np.ndarray) -> np.ndarray:
+        """Map rows (N, n_in) to (N, n_out)."""
+        return (self._matrix() @ rows.T).T + self.bias
+
+    def _matrix(self) -> Any:
+        shape = (self.output_size, self.inputs)
+        return scipy.sparse.csr_array((self.weight, self.columns, self.starts), shape=shape)
+
+    def _offset(self) -> np.ndarray:
+        return self.bias
+
+
+@dataclass(frozen=True, eq=False)
 class Composition(_Affine):
     """Affine layers one after the other, without ReLU between them.
 
@@ -256,8 +320,8 @@ class Composition(_Affine):
 
 
 Pair: TypeAlias = tuple[int, int]
-Layer: TypeAlias = Dense | Convolution | Scaling | Composition
-KINDS: Mapping[str, Any] = {kind.__name__.lower(): kind for kind in (Dense, Convolution, Scaling, Composition)}
+Layer: TypeAlias = Dense | Convolution | Scaling | Sparse | Composition
+KINDS: Mapping[str, Any] = {kind.__name__.lower(): kind for kind in (Dense, Convolution, Scaling, Sparse, Composition)}
 
 
 def chain(layers: Iterable[Layer], activations: Sequence[Activation] = ()) -> tuple[Layer, ...]:
@@ -297,37 +361,28 @@ def average(shape: tuple[int, int, int], kernel: Pair, stride: Pair, padding: Pa
     return Convolution(weight, np.zeros(shape[0]), shape, stride, padding)
 
 
-def assemble(parts: Iterable[Layer | Activation]) -> tuple[tuple[Layer, ...], tuple[Activation, ...]]:
-    """Group affine layers by the nonlinearities between them; return both.
+def merged(first: Layer, second: Layer) -> Layer | None:
+    """Return second(first(x)) as one layer, or None if an entry of its matrix or bias would be rounded.
 
-    A nonlinearity before the first layer, after the last one or after another one gets an identity layer there.
+    None is rounded if each is one product, one factor of it 1 or -1: a bias after a matrix, moved entries, signs.
 
     Examples
     --------
-    >>> layers, activations = assemble([Dense([[1.0]], [0.0]), Scaling([2.0], [0.0]), RELU])
-    >>> [type(layer).__name__ for layer in layers], activations
-    (['Composition', 'Scaling'], (ReLU(),))
+    >>> merged(Dense([[2.0, 3.0]], [0.0]), Scaling([-1.0], [0.5]))
+    Dense(weight=array([[-2., -3.]]), bias=array([0.5]))
     """
-    groups: list[list[Layer]] = [[]]
-    between: list[Activation] = []
-    for part in parts:
-        if not isinstance(part, Activation):
-            groups[-1].append(part)
-        elif groups[-1] or not between or not (part == between[-1] == RELU):  # ReLU(ReLU(h)) = ReLU(h)
-            between.append(part)
-            groups.append([])
-    first = next((i for i, group in enumerate(groups) if group), None)
-    if first is None:
-        raise NetworkError("there is no layer with weights.")
-    size = groups[first][0].input_size
-    for activation in reversed(between[:first]):
-        size = activation.inputs(size)
-    groups[0] = groups[0] or [identity(size)]
-    layers: list[Layer] = []
-    for i, group in enumerate(groups):
-        group = group or [identity(between[i - 1].outputs(layers[-1].output_size))]
-        layers.append(group[0] if len(group) == 1 else Composition(tuple(group)))
-    return tuple(layers), tuple(between)
+    if not {Dense, Sparse} & {type(first), type(second)} or {Convolution, Composition} & {type(first), type(second)}:
+        return None
+    (B, b), (A, a) = first.sparse(), second.sparse()
+    A, B = (scipy.sparse.block_array([[W, c[:, None]], [None, [[1.0]]]], format="csr") for W, c in ((A, a), (B, b)))
+    rough, broad = abs(A) - abs(A.sign()), abs(B) - abs(B.sign())  # 0 where an entry is 0, 1 or -1
+    if (abs(rough).max(axis=0).toarray() * abs(broad).max(axis=1).toarray()).any():
+        return None
+    if (abs(A.sign()) @ abs(B.sign())).max() > 1:
+        return None
+    whole = scipy.sparse.csr_array(A @ B)[:-1]
+    W, bias = whole[:, :-1], whole[:, [-1]].toarray().ravel()
+    return Dense(W.toarray(), bias) if Dense in (type(first), type(second)) else Sparse.of(W, bias)
 
 
 def forward(layers: Sequence[Layer], activations: Sequence[Activation], rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,13 +1,12 @@
 """ONNX files as feed-forward networks: node by node, then compared with ONNX's own reference evaluator.
 
 What depends on constants only is folded; an operation that moves entries, or is linear, is the matrix that the
-evaluator's answers to unit vectors give. The files of others: no operation is run but those named here. Data outside
-the file (which could be any file of the machine) is refused.
+evaluator's answers to unit vectors give; branches are joined by :mod:`tightrope.networks.graph`. The files of others:
+no operation is run but those named here. Data outside the file (which could be any file of the machine) is refused.
 """
 
 import gzip
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import numpy as np
 from tightrope.errors import CorruptDataError, MissingDataError, NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, ReLU, Sigmoid, Tanh
 from tightrope.networks.arrays import PathOrName
-from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, assemble, average, forward
+from tightrope.networks.graph import Node, Signal, added, assemble, concatenated, matrix, moves
+from tightrope.networks.layers import Convolution, Dense, Layer, average, forward
 
 #: Largest difference from the reference evaluator, relative to its largest score: it computes in single precision.
 AGREEMENT = 1e-4
@@ -30,55 +30,16 @@ FOLDED = frozenset(
 MOVING = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Slice Split Gather Pad".split())
 #: Operations that are linear in the signal; by the form that they have here, or as a matrix.
 LINEAR = frozenset("Gemm MatMul Conv ConvTranspose AveragePool GlobalAveragePool ReduceSum ReduceMean Neg".split())
-#: Entries of the largest matrix that is made so.
-LARGEST = 2**24
+#: Operations that may join branches.
+JOINING = frozenset("Add Sub Sum Concat".split())
 
-
-@dataclass(frozen=True)
-class _Signal:
-    """What depends on the input: affine layers and nonlinearities so far, and its shape for one example, batch of 1."""
-
-    parts: tuple[Layer | Activation, ...]
-    shape: tuple[int, ...]
-
-    def then(self, part: Layer | Activation, shape: tuple[int, ...] | None = None) -> "_Signal":
-        parts, last = self.parts, self.parts[-1] if self.parts else None
-        if isinstance(last, Dense) and isinstance(part, Dense) and (_moves(last) or _moves(part)):  # exactly one layer
-            parts, part = parts[:-1], Dense(part.weight @ last.weight, part.weight @ last.bias + part.bias)
-        return _Signal((*parts, part), self.shape if shape is None else shape)
-
-    def scaled(self, scale: np.ndarray, shift: np.ndarray) -> "_Signal":
-        """The entries times scale plus shift; both are broadcast as ONNX does."""
-        return self.then(Scaling(self.spread(scale), self.spread(shift)))
-
-    def spread(self, constant: np.ndarray) -> np.ndarray:
-        """A constant as one number for each entry."""
-        try:
-            return np.broadcast_to(constant, self.shape).ravel()
-        except ValueError:
-            raise NetworkError(f"a constant of shape {constant.shape} beside values of shape {self.shape}.") from None
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        if len(self.shape) != 4 or self.shape[0] != 1:
-            raise NetworkError(f"values of shape {self.shape}; images are needed.")
-        return self.shape[1], self.shape[2], self.shape[3]
-
-
-def _moves(layer: Dense) -> bool:
-    """Whether its outputs are some of its inputs, none twice, or 0."""
-    used, W = layer.weight != 0, layer.weight
-    return not layer.bias.any() and (W[used] == 1).all() and max(used.sum(0).max(), used.sum(1).max()) <= 1
-
-
-_Inputs = Sequence[Any]  # of type _Signal, an array, or None where an input is left out
+_Inputs = Sequence[Any]  # of type Signal, an array, or None where an input is left out
 _Attributes = Mapping[str, Any]
-_Operation = Callable[[_Inputs, _Attributes], Any]  # to a _Signal, or None if its form has no layer of its own
+_Operation = Callable[[_Inputs, _Attributes], Any]  # to a Signal, or None if its form has no layer of its own
 
 
 def layers_of_onnx(path: PathOrName) -> tuple[tuple[Layer, ...], tuple[Activation, ...]]:
-    """Read a model of :func:`supported` operations with one input, one output, and one path between them.
+    """Read a model of :func:`supported` operations with one input and one output, and branches between them.
 
     NetworkError names an operation that is not supported, data outside the file, or a result that is another function
     than the model.
@@ -97,7 +58,7 @@ def layers_of_onnx(path: PathOrName) -> tuple[tuple[Layer, ...], tuple[Activatio
     try:
         name, signal = _input(model.graph, onnx)
         shape, signal = signal.shape, _walk(model, name, signal, onnx)
-        layers, activations = assemble(signal.parts)
+        layers, activations = assemble(signal.node)
         _compare(model, layers, activations, name, shape)
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from error
@@ -115,7 +76,7 @@ def _onnx() -> Any:
     return onnx
 
 
-def _input(graph: Any, onnx: Any) -> tuple[str, _Signal]:
+def _input(graph: Any, onnx: Any) -> tuple[str, Signal]:
     """The name and shape of the one input that is not a weight; its first dimension is the batch."""
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
@@ -130,7 +91,7 @@ def _input(graph: Any, onnx: Any) -> tuple[str, _Signal]:
             f"the input has the shape {sizes} (0: not stated); export it with one example or a free batch dimension "
             "first, and all others stated."
         )
-    return inputs[0].name, _Signal((), shape)
+    return inputs[0].name, Signal(Node(prod(shape)), shape)
 
 
 def supported() -> str:
@@ -139,10 +100,10 @@ def supported() -> str:
     return f"{', '.join(sorted(signal))}; of constants also {', '.join(sorted(FOLDED - signal))}"
 
 
-def _walk(model: Any, name: str, signal: _Signal, onnx: Any) -> _Signal:
+def _walk(model: Any, name: str, signal: Signal, onnx: Any) -> Signal:
     """The signal at the output."""
     graph = model.graph
-    values: dict[str, _Signal | np.ndarray] = {tensor.name: _tensor(tensor, onnx) for tensor in graph.initializer}
+    values: dict[str, Signal | np.ndarray] = {tensor.name: _tensor(tensor, onnx) for tensor in graph.initializer}
     values[name] = signal
     for i, node in enumerate(graph.node):
         where = f"node {node.name or i} ({node.op_type})"
@@ -160,58 +121,40 @@ def _walk(model: Any, name: str, signal: _Signal, onnx: Any) -> _Signal:
             raise NetworkError(f"{where} has no output.")
         values.update(zip(node.output, results, strict=False))
     out = values.get(graph.output[0].name)
-    if not isinstance(out, _Signal):
+    if not isinstance(out, Signal):
         raise NetworkError(f"the output {graph.output[0].name!r} does not depend on the input.")
     return out
 
 
 def _results(
     node: Any, inputs: _Inputs, attributes: _Attributes, model: Any, onnx: Any
-) -> Sequence[_Signal | np.ndarray]:
+) -> Sequence[Signal | np.ndarray]:
     """The outputs of one node: constants folded, or the signal after it."""
-    places = [i for i, value in enumerate(inputs) if isinstance(value, _Signal)]
+    places = [i for i, value in enumerate(inputs) if isinstance(value, Signal)]
     if node.op_type == "Shape" and places:
         return [np.array(inputs[0].shape)[slice(attributes.get("start", 0), attributes.get("end"))]]
     if not places:
         if node.op_type not in FOLDED:
             raise NetworkError("it does not depend on the input, and is not carried out.")
         return _evaluated(node, inputs, model, onnx)
-    if len(places) > 1:
-        raise NetworkError("it joins two branches of the network; only one path is read.")
+    if len(places) > 1 and node.op_type not in JOINING:
+        raise NetworkError(f"it joins branches of the network; read where branches join: {', '.join(sorted(JOINING))}.")
     own = _OPERATIONS[node.op_type](inputs, attributes) if node.op_type in _OPERATIONS else None
     if own is not None:
         return [own]
     if node.op_type not in MOVING | LINEAR:
         raise NetworkError(f"this form of it is not read: {', '.join(sorted(attributes)) or 'no attributes'}.")
     (place,), signal = places, inputs[places[0]]
-    size = prod(signal.shape)
 
     def outputs(value: np.ndarray, *rest: Any) -> list[np.ndarray]:
         constants = [np.asarray(v, float) if np.asarray(v).dtype.kind == "f" else v for v in inputs[:2]]
         values = [*constants, *(rest or inputs[2:])]
-        values[place] = value.reshape(signal.shape)
+        values[place] = value
         return _evaluated(node, values, model, onnx)
 
-    if node.op_type in MOVING:
-        if place or (len(inputs) > 2 and node.op_type == "Pad" and inputs[2] is not None and np.any(inputs[2])):
-            raise NetworkError("it must move the entries of its first input, and pad with 0.")
-        return [_moved(signal, out) for out in outputs(np.arange(1.0, size + 1))]
-    (zero,) = outputs(np.zeros(size))
-    if zero.size * size > LARGEST:
-        raise NetworkError(f"a matrix of {zero.size} x {size}, more than {LARGEST} entries.")
-    columns = [outputs(unit, None)[0].ravel() for unit in np.eye(size)]
-    return [signal.then(Dense(np.array(columns).T, zero.ravel()), zero.shape)]
-
-
-def _moved(signal: _Signal, found: np.ndarray) -> _Signal:
-    """The signal whose entries are where their numbers, from 1, were found; 0 is none."""
-    number, size = found.ravel().astype(int), prod(signal.shape)
-    if np.array_equal(number, np.arange(1, size + 1)):
-        return _Signal(signal.parts, found.shape)
-    if number.size * size > LARGEST:
-        raise NetworkError(f"a matrix of {number.size} x {size}, more than {LARGEST} entries.")
-    W = (number[:, None] == np.arange(1, size + 1)).astype(float)
-    return signal.then(Dense(W, np.zeros(len(W))), found.shape)
+    if node.op_type in MOVING and not place:
+        return moves(signal, outputs)
+    return [matrix(signal, lambda value: outputs(value)[0], lambda value: outputs(value, None)[0])]
 
 
 def _evaluated(node: Any, inputs: _Inputs, model: Any, onnx: Any) -> list[np.ndarray]:
@@ -262,18 +205,18 @@ def _attribute(attribute: Any, onnx: Any) -> Any:
 def _one(inputs: _Inputs, count: int = 1) -> tuple[Any, ...]:
     """The signal and `count - 1` constants (None where left out) after it."""
     inputs = [*inputs, *[None] * (count - len(inputs))]
-    if not isinstance(inputs[0], _Signal) or any(isinstance(value, _Signal) for value in inputs[1:]):
+    if not isinstance(inputs[0], Signal) or any(isinstance(value, Signal) for value in inputs[1:]):
         raise NetworkError("it must have the network's signal as its first input and constants otherwise.")
     return tuple(inputs[:count])
 
 
-def _same(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
+def _same(inputs: _Inputs, attributes: _Attributes) -> Signal | np.ndarray:
     return inputs[0]
 
 
-def _cast(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
+def _cast(inputs: _Inputs, attributes: _Attributes) -> Signal | np.ndarray:
     floating = (1, 10, 11, 16)  # float, float16, double, bfloat16
-    if isinstance(inputs[0], _Signal) and attributes.get("to") not in floating:
+    if isinstance(inputs[0], Signal) and attributes.get("to") not in floating:
         raise NetworkError("a cast to a type that is not floating-point.")
     return inputs[0]
 
@@ -281,22 +224,22 @@ def _cast(inputs: _Inputs, attributes: _Attributes) -> _Signal | np.ndarray:
 def _elementwise(make: Callable[..., Activation], **defaults: float) -> _Operation:
     """A nonlinearity of one variable; `defaults` are its attributes."""
 
-    def operation(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+    def operation(inputs: _Inputs, attributes: _Attributes) -> Signal:
         (signal,) = _one(inputs)
         return signal.then(make(*(attributes.get(name, value) for name, value in defaults.items())))
 
     return operation
 
 
-def _prelu(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+def _prelu(inputs: _Inputs, attributes: _Attributes) -> Signal:
     signal, slope = _one(inputs, 2)
     if not (slopes := np.ravel(slope)).size or (slopes != slopes[0]).any():
         raise NetworkError(f"{slopes.size} slopes; one for all is read.")
     return signal.then(LeakyReLU(slopes[0]))
 
 
-def _max(inputs: _Inputs, attributes: _Attributes) -> _Signal:
-    place = next(i for i, value in enumerate(inputs) if isinstance(value, _Signal))
+def _max(inputs: _Inputs, attributes: _Attributes) -> Signal:
+    place = next(i for i, value in enumerate(inputs) if isinstance(value, Signal))
     if len(inputs) != 2 or np.any(inputs[1 - place]):
         raise NetworkError("the larger of the signal and 0 is read, ReLU.")
     inputs[place].spread(np.asarray(inputs[1 - place]))
@@ -316,7 +259,7 @@ def _window(attributes: _Attributes, *forbidden: str) -> dict[str, tuple[int, in
     return {"kernel": (rows, columns), "stride": (step_rows, step_columns), "padding": (top, left)}
 
 
-def _max_pool(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
+def _max_pool(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
     (signal,) = _one(inputs)
     shape, window = signal.image, _window(attributes, "ceil_mode", "storage_order")
     if window is None:
@@ -325,7 +268,7 @@ def _max_pool(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
     return signal.then(pool, (1, *pool.output_shape))
 
 
-def _average_pool(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
+def _average_pool(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
     (signal,) = _one(inputs)
     if len(signal.shape) != 4:
         return None
@@ -336,9 +279,9 @@ def _average_pool(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
     return signal.then(layer, (1, *layer.output_shape))
 
 
-def _matmul(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
+def _matmul(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
     """W x for a vector or column x, x W for a vector or row; a matrix of more otherwise."""
-    first = isinstance(inputs[0], _Signal)
+    first = isinstance(inputs[0], Signal)
     signal, W = inputs if first else inputs[::-1]
     W = np.asarray(W, dtype=np.float64)
     if W.ndim != 2:
@@ -352,9 +295,9 @@ def _matmul(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
     return None
 
 
-def _gemm(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
+def _gemm(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
     signal, W, b = [*inputs, None][:3]
-    if not isinstance(signal, _Signal) or attributes.get("transA", 0):
+    if not isinstance(signal, Signal) or attributes.get("transA", 0):
         return None
     W = attributes.get("alpha", 1.0) * np.asarray(W, dtype=np.float64)
     W = W if attributes.get("transB", 0) else W.T
@@ -364,31 +307,36 @@ def _gemm(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
     return signal.then(Dense(W, np.broadcast_to(b, (1, len(W))).ravel()), (1, len(W)))
 
 
-def _affine(make: Callable[[np.ndarray, bool], tuple[Any, Any]]) -> _Operation:
-    """An elementwise operation with one constant; make(constant, constant_first) gives scale and shift."""
+def _sum(*signs: float) -> _Operation:
+    """A sum of signals and constants with these signs, 1 for all if none are given."""
 
-    def operation(inputs: _Inputs, attributes: _Attributes) -> _Signal:
-        place = next(i for i, value in enumerate(inputs) if isinstance(value, _Signal))
-        signal, others = (
-            inputs[place],
-            [np.asarray(v, dtype=np.float64) for v in (*inputs[:place], *inputs[place + 1 :])],
-        )
-        scale, shift = make(sum(others, np.zeros(())), place > 0)  # of Sum there can be several
-        last = signal.parts[-1] if signal.parts else None
-        if isinstance(last, Dense) and not last.bias.any() and (scale == 1).all():  # MatMul and Add are one layer
-            return _Signal((*signal.parts[:-1], Dense(last.weight, signal.spread(shift))), signal.shape)
-        return signal.scaled(np.asarray(scale), np.asarray(shift))
+    def operation(inputs: _Inputs, attributes: _Attributes) -> Signal:
+        return added(inputs, signs or [1.0] * len(inputs))
 
     return operation
 
 
-def _divide(constant: np.ndarray, first: bool) -> tuple:
+def _concat(inputs: _Inputs, attributes: _Attributes) -> Signal:
+    return concatenated(inputs, attributes["axis"])
+
+
+def _scaled(make: Callable[[np.ndarray, bool], np.ndarray]) -> _Operation:
+    """A product with a constant; make(constant, constant_first) gives the factor."""
+
+    def operation(inputs: _Inputs, attributes: _Attributes) -> Signal:
+        place = next(i for i, value in enumerate(inputs) if isinstance(value, Signal))
+        return inputs[place].scaled(make(np.asarray(inputs[1 - place], float), place > 0), np.zeros(1))
+
+    return operation
+
+
+def _divide(constant: np.ndarray, first: bool) -> np.ndarray:
     if first or not constant.all():
         raise NetworkError("a constant divided by the signal, or a division by zero.")
-    return 1 / constant, 0.0
+    return 1 / constant
 
 
-def _convolution(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
+def _convolution(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
     signal, W, b = _one(inputs, 3)
     W = np.asarray(W, dtype=np.float64)
     if W.ndim != 4 or attributes.get("group", 1) != 1 or any(n != 1 for n in attributes.get("dilations", [1])):
@@ -408,7 +356,7 @@ def _convolution(inputs: _Inputs, attributes: _Attributes) -> _Signal | None:
     return signal.then(layer, (1, *layer.output_shape))
 
 
-def _batch_normalization(inputs: _Inputs, attributes: _Attributes) -> _Signal:
+def _batch_normalization(inputs: _Inputs, attributes: _Attributes) -> Signal:
     signal, gamma, beta, mean, variance = _one(inputs, 5)
     if attributes.get("training_mode", 0):
         raise NetworkError("training_mode=1 makes it depend on the batch.")
@@ -433,13 +381,14 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "AveragePool": _average_pool,
     "GlobalAveragePool": _average_pool,
     "Max": _max,
-    "Sum": _affine(lambda constant, first: (np.ones(1), constant)),
+    "Sum": _sum(),
+    "Concat": _concat,
     "MatMul": _matmul,
     "Gemm": _gemm,
-    "Add": _affine(lambda constant, first: (np.ones(1), constant)),
-    "Sub": _affine(lambda constant, first: (-np.ones(1), constant) if first else (np.ones(1), -constant)),
-    "Mul": _affine(lambda constant, first: (constant, 0.0)),
-    "Div": _affine(_divide),
+    "Add": _sum(),
+    "Sub": _sum(1.0, -1.0),
+    "Mul": _scaled(lambda constant, first: constant),
+    "Div": _scaled(_divide),
     "Conv": _convolution,
     "BatchNormalization": _batch_normalization,
 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import nn
 
@@ -11,7 +12,7 @@ from tightrope.errors import NetworkError
 from tightrope.networks import activations
 from tightrope.networks.activations import Activation
 from tightrope.networks.feedforward import FeedForward
-from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling
+from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Scaling, Sparse
 from tightrope.networks.mondeq import MonDEQ
 from tightrope.networks.splitting import peaceman_rachford
 
@@ -143,6 +144,22 @@ class Scale(nn.Module):
         return x * self.scale + self.shift
 
 
+class SparseRows(nn.Module):
+    """``y = W x + b`` for rows (N, n), differentiable in x."""
+
+    def __init__(self, layer: Sparse) -> None:
+        super().__init__()
+        W, b = layer.sparse()
+        rows, columns, values = (torch.tensor(array) for array in scipy.sparse.find(W))
+        places = torch.stack([rows, columns]).long()
+        self.register_buffer("W", torch.sparse_coo_tensor(places, values, W.shape, check_invariants=True))
+        self.register_buffer("b", torch.tensor(b))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the rows mapped."""
+        return torch.sparse.mm(cast(torch.Tensor, self.W), x.T).T + self.b
+
+
 def affine_modules(layer: Layer) -> list[nn.Module]:
     """Return float64 modules that map rows (N, n_in) to (N, n_out) as the layer does."""
     if isinstance(layer, Composition):
@@ -151,6 +168,8 @@ def affine_modules(layer: Layer) -> list[nn.Module]:
         return [Scale(layer.scale, layer.shift)]
     if isinstance(layer, Dense):
         return [_filled(nn.Linear(layer.input_size, layer.output_size, dtype=torch.float64), layer)]
+    if isinstance(layer, Sparse):
+        return [SparseRows(layer)]
     out, channels, *kernel = layer.weight.shape
     convolution = nn.Conv2d(
         channels, out, tuple(kernel), stride=layer.stride, padding=layer.padding, dtype=torch.float64

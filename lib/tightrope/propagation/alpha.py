@@ -35,7 +35,7 @@ from tightrope.errors import InputError
 from tightrope.networks.activations import RELU, Activation
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS, array, carried, reached, times
-from tightrope.propagation.operators import Affine, DenseOperator
+from tightrope.propagation.operators import Affine, DenseOperator, SparseOperator
 from tightrope.propagation.rounding import PER_NEURON, TINY, pooled
 
 STEPS = 40
@@ -303,6 +303,8 @@ def _transposed(layer: Affine, mu: Tensor) -> Tensor:
 def _to(layer: Affine, dtype: torch.dtype) -> Affine:
     if isinstance(layer, DenseOperator):
         return replace(layer, weight=layer.weight.to(dtype), bias=layer.bias.to(dtype))
+    if isinstance(layer, SparseOperator):
+        return replace(layer, bias=layer.bias.to(dtype))
     return replace(layer, weight=layer.weight.to(dtype), filter_bias=layer.filter_bias.to(dtype))
 
 

@@ -12,7 +12,7 @@ from tightrope.networks.activations import RELU
 from tightrope.propagation.backsubstitution import layer_bounds, upper_bounds
 from tightrope.propagation.inputs import InputSet, box_range
 from tightrope.propagation.lines import Lines, Relaxation, array, carried, image, relaxation
-from tightrope.propagation.operators import Affine, interval, operators
+from tightrope.propagation.operators import Affine, SparseOperator, interval, operators, settled
 from tightrope.propagation.rounding import allowance
 
 
@@ -114,11 +114,24 @@ class Hidden:
             return low + layer.bias, high + layer.bias
         if self.chosen.lines is None or (hidden and self.chosen.by_intervals):
             return interval(layer, *image(self.layers[-1].activation, self.lower[-1], self.upper[-1]))
+        if hidden and isinstance(layer, SparseOperator):
+            return self._where_undecided(layer)
         low, high = layer_bounds(layer, self.layers, self.lines, self.inputs)
         if self._radius is None:
             return low, high
         radius = layer.absolute(self._radius)
         return low - radius, high + radius
+
+    def _where_undecided(self, layer: SparseOperator) -> tuple[Tensor, Tensor]:
+        """Bounds by intervals where these decide, so of carried values too; elsewhere the better ones."""
+        low, high = interval(layer, *image(self.layers[-1].activation, self.lower[-1], self.upper[-1]))
+        ends = array(low.detach()), array(high.detach())
+        unknown = torch.tensor(layer.activation.undecided(*ends), device=low.device)
+        if len(rows := unknown.any(0).nonzero()[:, 0]):
+            least, most = self.next(layer.only(rows))
+            low[:, rows] = torch.where(unknown[:, rows], torch.maximum(low[:, rows], least), low[:, rows])
+            high[:, rows] = torch.where(unknown[:, rows], torch.minimum(high[:, rows], most), high[:, rows])
+        return low, high
 
     def maximum(self, A: Tensor, constant: Tensor) -> Tensor:
         """Upper bounds (N, m) of A z + constant over the activations z of the last layer; A is (N, m, n)."""
@@ -163,7 +176,7 @@ def best_hidden(
         found = hidden_bounds(layers, inputs, relaxation(method))
         for i in hidden:  # an allowance is for the largest error in the layer above those it is given
             extra = allowance(layers[: i + 1], inputs, found)
-            low[i] = torch.maximum(low[i], found.lower[i] - extra)
+            low[i] = torch.maximum(low[i], settled(layers[i], found.lower[i] - extra))
             high[i] = torch.minimum(high[i], found.upper[i] + extra)
     return tuple(low), tuple(high)
 

@@ -16,7 +16,7 @@ from tightrope.errors import InputError
 from tightrope.networks import FeedForward
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
-from tightrope.propagation.operators import DenseOperator, operators
+from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator, operators
 
 #: Width to which the place of a jump is known, relative to the interval that is searched.
 WIDTH = 1e-9
@@ -63,13 +63,19 @@ def jumps(
         cells = np.where(first, [left, middle, low, value], [middle, right, value, high])
 
 
+def _with_weight(layer: Affine, weight: torch.Tensor) -> Affine:
+    return (
+        replace(layer, weight=weight) if isinstance(layer, ConvolutionOperator) else DenseOperator(weight, layer.bias)
+    )
+
+
 def output_gradient(network: FeedForward, x: np.ndarray, output: int) -> np.ndarray:
     """The gradient of one output at x in the weight of the first layer, of the weight's shape, largest entry 1."""
     network.require_relu("this gradient is of networks with")
     layers = list(operators(network))
     first = layers[0]
     weight = first.weight.clone().requires_grad_()
-    layers[0] = replace(first, weight=weight)
+    layers[0] = _with_weight(first, weight)
     z = torch.tensor(np.atleast_2d(x))
     for i, layer in enumerate(layers):
         z = layer.linear(z if i == 0 else torch.relu(z)) + layer.bias
@@ -124,7 +130,7 @@ class ShiftedBound:
 
     def at(self, delta: torch.Tensor) -> torch.Tensor:
         """Return the bound at one delta; both are scalars."""
-        moved = replace(self.first, weight=self.first.weight + delta * self.direction)
+        moved = _with_weight(self.first, self.first.weight + delta * self.direction)
         return bounds([moved, *self.middle, self.last], self.box, self.method).output_lower[0, 0]
 
     def __call__(self, shifts: ArrayLike) -> np.ndarray:

@@ -5,13 +5,16 @@ are (N, n), one flattened row for each image; linear forms are (N, m, n), m form
 images share them.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from math import prod
 from typing import ClassVar, TypeAlias
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
@@ -19,7 +22,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 from tightrope.errors import NetworkError
 from tightrope.networks import FeedForward
 from tightrope.networks.activations import RELU, Activation
-from tightrope.networks.layers import Composition, Convolution, Layer
+from tightrope.networks.layers import Composition, Convolution, Dense, Layer, Sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +133,68 @@ class ConvolutionOperator:
         return self.transpose(unit)
 
 
-Affine: TypeAlias = DenseOperator | ConvolutionOperator
+@dataclass(frozen=True, eq=False)
+class SparseOperator:
+    """x -> matrix x + bias, compressed rows (outputs, inputs) and (outputs,): what carries values past a ReLU.
+
+    `copied` (outputs,) is the value of the ReLU below that an output repeats, -1 for none: never negative, whatever a
+    relaxation of this ReLU says. `parts` as in :class:`DenseOperator`.
+    """
+
+    matrix: scipy.sparse.csr_array
+    bias: Tensor
+    copied: Tensor
+    parts: "tuple[Affine, ...]" = ()
+    activation: Activation = RELU
+
+    @property
+    def inputs(self) -> int:
+        return self.matrix.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return self.matrix.shape[0]
+
+    @property
+    def weight(self) -> Tensor:
+        return self.rows(0, self.outputs)
+
+    @cached_property
+    def _times(self) -> list[Tensor]:
+        """W, |W| and the transpose of W."""
+        found = []
+        for W in (self.matrix, abs(self.matrix), scipy.sparse.csr_array(self.matrix.T)):
+            starts, columns, values = (torch.tensor(array) for array in (W.indptr, W.indices, W.data))
+            with warnings.catch_warnings():  # "in beta state"
+                warnings.simplefilter("ignore")
+                tensor = torch.sparse_csr_tensor(starts, columns, values, W.shape, check_invariants=True)
+            found.append(tensor.to(self.bias))
+        return found
+
+    def linear(self, x: Tensor) -> Tensor:
+        return (self._times[0] @ x.T).T
+
+    def absolute(self, x: Tensor) -> Tensor:
+        return (self._times[1] @ x.T).T
+
+    def transpose(self, A: Tensor) -> Tensor:
+        return (self._times[2] @ A.reshape(-1, self.outputs).T).T.reshape(*A.shape[:-1], self.inputs)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        return torch.tensor(self.matrix[start:stop].toarray(), dtype=self.bias.dtype, device=self.bias.device)
+
+    def only(self, rows: Tensor) -> "SparseOperator":
+        """Some of the outputs, by their numbers."""
+        return replace(self, matrix=self.matrix[rows.cpu().numpy()], bias=self.bias[rows], copied=self.copied[rows])
+
+
+Affine: TypeAlias = DenseOperator | ConvolutionOperator | SparseOperator
+
+
+def settled(layer: Affine, low: Tensor) -> Tensor:
+    """Return lower bounds (N, outputs), none below 0 for what repeats the value of a ReLU."""
+    copied = getattr(layer, "copied", None)
+    return low if copied is None else torch.where(copied >= 0, low.clamp(min=0), low)
 
 
 def interval(layer: Affine, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,20 +214,46 @@ def operators(
         if not layers or any(a[1] != b[0] for a, b in pairwise(sizes)):
             raise NetworkError(f"layers of sizes {sizes} do not fit; the outputs of each are the inputs of the next.")
         return layers
-    pairs = zip(network.layers, (*network.activations, RELU), strict=True)
-    return tuple(_operator(layer, dtype, device, above) for layer, above in pairs)
+    around = zip(network.layers, (None, *network.activations), (*network.activations, RELU), strict=True)
+    sparse = any(isinstance(leaf, Sparse) for layer in network.layers for leaf in _leaves(layer))
+    return tuple(_operator(layer, dtype, device, above, below, sparse) for layer, below, above in around)
 
 
-def _operator(layer: Layer, dtype: torch.dtype, device: str, above: Activation = RELU) -> Affine:
+def _operator(
+    layer: Layer,
+    dtype: torch.dtype,
+    device: str,
+    above: Activation = RELU,
+    below: Activation | None = None,
+    sparse: bool = False,
+) -> Affine:
+    """The operator of a layer; of a network with sparse layers, a product of several is sparse too."""
+
     def tensor(array: np.ndarray) -> Tensor:
         return torch.tensor(array, dtype=dtype, device=device)
 
     if isinstance(layer, Convolution):
         weight, bias = tensor(layer.weight), tensor(layer.bias)
         return ConvolutionOperator(weight, bias, layer.input_shape, layer.stride, layer.padding, above)
-    parts = tuple(_operator(part, dtype, device) for part in _leaves(layer)) if isinstance(layer, Composition) else ()
+    leaves = _leaves(layer) if isinstance(layer, Composition) else ()
+    parts = tuple(_operator(part, dtype, device, sparse=sparse) for part in leaves)
+    if sparse and not isinstance(layer, Dense):
+        W, b = layer.sparse()
+        copied = _copied(layer) if below == RELU else np.full(len(b), -1)
+        return SparseOperator(W, tensor(b), torch.tensor(copied, device=device), parts, above)
     W, b = layer.dense()  # scalings and compositions by their matrix
     return DenseOperator(tensor(W), tensor(b), parts, above)
+
+
+def _copied(layer: Layer) -> np.ndarray:
+    """The input that each output (n_out,) of a layer repeats, through all that it is multiplied from; -1 for none."""
+    found = np.arange(layer.input_size)
+    for leaf in _leaves(layer):
+        W, b = leaf.sparse()
+        first, indices, data = W.indptr[:-1], np.append(W.indices, 0), np.append(W.data, 0)
+        one = (np.diff(W.indptr) == 1) & (data[first] == 1) & (b == 0)
+        found = np.where(one, found[indices[first]], -1)
+    return found
 
 
 def _leaves(layer: Layer) -> list[Layer]:
