@@ -105,10 +105,8 @@ class Explorer:
 
     Parameters
     ----------
-    title
-        What is explored.
-    controls
-        Widgets with a `value`, by the name that `stages` knows them by.
+    title, controls
+        What is explored; widgets with a `value`, by the name that `stages` knows them by.
     stages
         (state, stop) -> answers, each more complete than the one before, the last one complete; None where there is
         nothing new to see but a good place to stop. `stop` is for long solves (:data:`tightrope.solvers.report.Stop`):

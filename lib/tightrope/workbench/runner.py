@@ -47,10 +47,9 @@ class Run:
 
     def digest(self) -> str:
         """SHA-256 of what the outputs depend on: notebook, parameters, library, printed numbers, data."""
-        digest = hashlib.sha256(json.dumps([self.parameters, sys.version], sort_keys=True).encode())
-        digest.update(_library_digest())
-        _add(digest, self.result.notebook, paths.PAPERS / self.result.paper / "published.yaml")
-        return digest.hexdigest()
+        own = _of_files(self.result.notebook, paths.PAPERS / self.result.paper / "published.yaml")
+        text = json.dumps([self.parameters, sys.version, own, _of_library()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def up_to_date(self) -> bool:
         """Whether the executed copy is there and nothing it depends on has changed."""
@@ -58,19 +57,18 @@ class Run:
 
 
 @cache
-def _library_digest() -> bytes:
+def _of_library() -> str:
     """SHA-256 of what all notebooks depend on, as it was when this process asked first."""
+    code, networks = Path(tightrope.__file__).parent.rglob("*.py"), paths.MODELS.rglob("*.npz")
+    lists = paths.PAPERS.glob("*/networks.yaml")
+    return _of_files(*sorted(code), *sorted(networks), paths.DATA / "registry.json", *sorted(lists))
+
+
+def _of_files(*sources: Path) -> str:
     digest = hashlib.sha256()
-    library = Path(tightrope.__file__).parent
-    _add(digest, *sorted(library.rglob("*.py")), *sorted(paths.MODELS.rglob("*.npz")), paths.DATA / "registry.json")
-    _add(digest, *sorted(paths.PAPERS.glob("*/networks.yaml")))
-    return digest.digest()
-
-
-def _add(digest: "hashlib._Hash", *sources: Path) -> None:
-    for source in sources:
-        if source.is_file():
-            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    for source in filter(Path.is_file, sources):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()
 
 
 def prepare(
