@@ -16,7 +16,7 @@ from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, 
 from tightrope.networks.layers import Composition, Dense, Layer, chain, forward, from_named_arrays, named_arrays
 from tightrope.networks.mondeq import MonDEQ
 from tightrope.networks.stacking import stack
-from tightrope.networks.state_dicts import assumption, layers_of_state_dict
+from tightrope.networks.state_dicts import layers_of_state_dict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,10 +118,13 @@ class FeedForward:
         layers = layers_of_state_dict(read_state_dict(source), input_shape, convolutions, between)
         if isinstance(activation, str):
             between = (named(activation),) * (len(layers) - 1)
-        assumed = assumption(layers) if activation is None else ""
-        if assumed:
-            warnings.warn(f"{name or 'a state dictionary'}: {assumed}", AssumptionWarning, stacklevel=2)
-        return cls(layers, name, between, assumed)
+        network = cls(layers, name, between)
+        if activation is not None or len(layers) == 1:
+            return network
+        sizes = " -> ".join(map(str, network.sizes))
+        assumed = f"ReLU between the layers {sizes}, a state dictionary does not say so"
+        warnings.warn(f"{name or 'a state dictionary'}: {assumed}", AssumptionWarning, stacklevel=2)
+        return replace(network, assumed=assumed)
 
     @classmethod
     def from_torch(

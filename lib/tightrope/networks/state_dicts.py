@@ -58,13 +58,6 @@ def layers_of_state_dict(
     return tuple(layers)
 
 
-def assumption(layers: Sequence[Layer]) -> str:
-    """Return what is assumed of the layers of a state dictionary that came without an activation."""
-    sizes = " -> ".join(str(size) for size in (layers[0].input_size, *(layer.output_size for layer in layers)))
-    said = "a state dictionary does not say so" if len(layers) > 1 else ""
-    return f"ReLU between the layers {sizes}, {said}" if said else ""
-
-
 def _unreadable(arrays: Mapping[str, np.ndarray]) -> NetworkError:
     listed = ", ".join(f"{key} {np.shape(value)}" for key, value in arrays.items()) or "nothing"
     return NetworkError(
