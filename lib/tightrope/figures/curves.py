@@ -4,20 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightrope.figures.drawing import (
-    ATTACKED,
-    CERTIFIED,
-    INK,
-    MUTED,
-    UNDECIDED,
-    Drawing,
-    canvas,
-    grid,
-    headline,
-    legend,
-    over,
-    plain_log,
-)
+from tightrope.figures import drawing
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, UNDECIDED, Curves, Drawing, Labels, Named, Points
 from tightrope.outward import at_least, at_most
 
 #: One colour and one dash for each relaxation, wherever it is drawn; distinguishable without colour.
@@ -69,32 +57,31 @@ def _look(name: str) -> dict:
 
 
 def curves(
-    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
-    labels: tuple[str, str],
+    panels: Mapping[str, Curves],
+    labels: Labels,
     title: str,
     marks: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
     shared: bool = False,
 ) -> Drawing:
     """Draw curves, one for each relaxation, in one panel or several side by side, with one y axis if it is shared.
 
-    Panels are heading -> name -> (x, y), where nan in y breaks a curve; labels are those of the axes; marks are heading
-    -> (x, value before, value after) of jumps.
+    Panels are heading -> curves, marks are heading -> (x, value before, value after) of jumps.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    with canvas(3.4 * columns + (1.4 if columns == 1 else 0), 2.7 * rows + 0.4) as figure:
-        axes = grid(figure, len(panels), columns, sharey=shared)
+    with drawing.canvas(3.4 * columns + (1.4 if columns == 1 else 0), 2.7 * rows + 0.4) as figure:
+        axes = drawing.grid(figure, len(panels), columns, sharey=shared)
         handles = {}
         for ax, (heading, lines) in zip(axes, panels.items(), strict=True):
             for number, (name, (x, y)) in enumerate(lines.items()):
-                handles[name] = ax.plot(x, y, linewidth=over(number, len(lines)), **_line(name))[0]
+                handles[name] = ax.plot(x, y, linewidth=drawing.over(number, len(lines)), **_line(name))[0]
             for x, before, after in (marks or {}).get(heading, ()):
                 handles["jump"] = ax.plot([x, x], [before, after], "o:", color=INK, markersize=2.5, linewidth=0.7)[0]
             ax.set(title=heading, xlabel=labels[0])
             ax.locator_params(axis="x", nbins=5)  # long numbers do not run into each other
         for ax in axes[::columns]:
             ax.set_ylabel(labels[1])
-        legend(figure, handles, min({1: 3, 2: 4}.get(columns, 7), len(handles)))
+        drawing.legend(figure, handles, min({1: 3, 2: 4}.get(columns, 7), len(handles)))
     return Drawing(figure, title)
 
 
@@ -103,13 +90,13 @@ def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
 
     Panels have title, x, y (labels), log (of the y axis), series: name -> (x, lower quartile, median, upper quartile).
     """
-    with canvas(9.0, 3.1 * -(-len(panels) // 2) + 0.5) as figure:
+    with drawing.canvas(9.0, 3.1 * -(-len(panels) // 2) + 0.5) as figure:
         figure.get_layout_engine().set(hspace=0.08)
         shown = {}
-        for axes, panel in zip(grid(figure, len(panels), 2), panels, strict=True):
+        for axes, panel in zip(drawing.grid(figure, len(panels), 2), panels, strict=True):
             for number, (name, points) in enumerate(panel["series"].items()):
                 x, low, half, high = zip(*points, strict=True)
-                wide = {"linewidth": over(number, len(panel["series"]))}
+                wide = {"linewidth": drawing.over(number, len(panel["series"]))}
                 (line,) = axes.plot(x, half, label=name, **_look(name) | wide)
                 if any(a < b for a, b in zip(low, high, strict=True)):
                     axes.fill_between(x, low, high, color=line.get_color(), alpha=0.13, linewidth=0)
@@ -118,26 +105,23 @@ def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
             axes.set(title=panel["title"], xlabel=panel["x"], ylabel=panel["y"])
             if panel["log"]:
                 axes.set_yscale("log")
-                plain_log(axes.yaxis)
+                drawing.plain_log(axes.yaxis)
             else:
                 axes.set_ylim(bottom=0)
         wide = len(shown) if len(shown) <= 8 else -(-len(shown) // 2)
-        legend(figure, shown, max(1, wide), columnspacing=1.3)
+        drawing.legend(figure, shown, max(1, wide), columnspacing=1.3)
     return Drawing(figure, title)
 
 
 def ratio_curves(
-    series: Mapping[str, Sequence[tuple[float, float]]],
-    printed: Mapping[str, Sequence[tuple[float, float]]],
-    title: str,
-    pixels: bool = False,
+    series: Mapping[str, Points], printed: Mapping[str, Points], title: str, pixels: bool = False
 ) -> Drawing:
     """Draw percent certified against the radius, name -> (epsilon, percent); printed numbers as marks alone."""
-    with canvas(6.4, 3.8) as figure:
+    with drawing.canvas(6.4, 3.8) as figure:
         axes = figure.add_subplot()
         for number, (name, points) in enumerate(series.items()):
             method = max((known for known in LOOK if name.startswith(known)), key=len, default=name)
-            more = {"linewidth": over(number, len(series)), "markersize": 4 + 1.2 * (len(series) - number)}
+            more = {"linewidth": drawing.over(number, len(series)), "markersize": 4 + 1.2 * (len(series) - number)}
             more |= {"linestyle": "--"} if name.endswith(", box") else {}
             axes.plot(*zip(*points, strict=True), label=name, markerfacecolor="none", **_look(method) | more)
         for (name, points), marker in zip(printed.items(), "PX*", strict=False):
@@ -148,14 +132,14 @@ def ratio_curves(
         axes.set_xlabel("radius epsilon, L-infinity" + (", pixels in [0, 1]" if pixels else ""))
         axes.set_ylabel("percent certified" + (f" (axis from {bottom:.0f})" if bottom > 0 else ""))
         axes.set_ylim(bottom, 103)
-        legend(figure, dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)), 2)
+        drawing.legend(figure, dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True)), 2)
     return Drawing(figure, title)
 
 
 def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]], label: str, title: str) -> Drawing:
     """Draw one point for each seed and a bar at their mean, a column for each training, a panel for each network."""
     widths = [len(part) for part in panels.values()]
-    with canvas(0.75 * sum(width + 1 for width in widths) + 0.6, 3.3) as figure:
+    with drawing.canvas(0.75 * sum(width + 1 for width in widths) + 0.6, 3.3) as figure:
         axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths, sharey=True)[0]
         for ax, (heading, columns) in zip(axes, panels.items(), strict=True):
             for at, (name, values) in enumerate(columns.items()):
@@ -167,20 +151,16 @@ def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]], label: str, tit
             ax.set(xlim=(-0.6, len(columns) - 0.4), title=heading)
             ax.grid(axis="y", color=UNDECIDED, linewidth=0.6)
         axes[0].set_ylabel(label)
-        headline(figure, "a dot for each seed, a bar at their mean")
+        drawing.headline(figure, "a dot for each seed, a bar at their mean")
     return Drawing(figure, title)
 
 
-def ascents(
-    landscapes: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    paths: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    title: str,
-) -> Drawing:
+def ascents(landscapes: Curves, paths: Curves, title: str) -> Drawing:
     """Draw bounds along a shift of the weights and the steps of gradient ascent on them.
 
-    Both are relaxation -> (shifts, bounds): nan breaks a landscape, a path has the start first.
+    Both are of relaxations, over the shifts; a path has the start first.
     """
-    with canvas(6.4, 3.6) as figure:
+    with drawing.canvas(6.4, 3.6) as figure:
         ax = figure.add_subplot()
         for name, (x, y) in landscapes.items():
             ax.plot(x, y, linewidth=1.4, label=name, **_line(name))
@@ -194,14 +174,9 @@ def ascents(
     return Drawing(figure, title)
 
 
-def pairs(
-    points: Sequence[tuple[str, float, float]],
-    labels: tuple[str, str],
-    title: str,
-    printed: Sequence[tuple[str, float, float]] = (),
-) -> Drawing:
+def pairs(points: Named, labels: Labels, title: str, printed: Named = ()) -> Drawing:
     """Draw one point for each relaxation with its name, tightness against result; printed ones hollow."""
-    with canvas(4.8, 3.2) as figure:
+    with drawing.canvas(4.8, 3.2) as figure:
         ax = figure.add_subplot()
         wide, high = (np.ptp([point[i] for point in points]) for i in (1, 2))
         for name, x, y in printed:
@@ -227,7 +202,7 @@ def order_axis(bounds: Mapping[str, float], attained: float, plane: Mapping | No
     The plane, if any, has axes (x, y) of n points each, and on their grid (n, n) the margin and `inside`, negative in
     the region.
     """
-    with canvas(9.6 if plane else 6.6, 3.4) as figure:
+    with drawing.canvas(9.6 if plane else 6.6, 3.4) as figure:
         panels = figure.subplots(1, 2, width_ratios=[1, 1.9])[::-1] if plane else [figure.add_subplot()]
         axes = panels[0]
         shown = {order: bound for order, bound in bounds.items() if np.isfinite(bound)}

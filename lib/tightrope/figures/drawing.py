@@ -5,7 +5,7 @@ numbers give the same bytes: no dates, no program names in the files.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tightrope import paths
 from tightrope.workbench.tables import Table
+
+Points = Sequence[tuple[float, float]]
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # name -> (x, y); nan in y breaks a curve
+Named = Sequence[tuple[str, float, float]]  # points or bounds, each with a name
+Labels = tuple[str, str]  # of both axes
 
 # Distinguishable with any colour vision and in grey: dark blue, light grey, orange.
 CERTIFIED, UNDECIDED, ATTACKED = "#1f4e79", "#d5d8dc", "#e08a3c"

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, Drawing, canvas, grid, headline, legend
+from tightrope.figures import drawing
+from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, Drawing, Labels, Named, Points
 from tightrope.outward import at_most
 
 #: Node -> place; the tighter, the higher.
@@ -32,12 +33,12 @@ def matrix(
     lines: Sequence[str],
     columns: Sequence[str],
     title: str,
-    labels: tuple[str, str],
+    labels: Labels,
     own: Sequence[tuple[int, int]] = (),
 ) -> Drawing:
     """Draw percentages as a table whose cells are the darker the larger they are; `own` cells have a frame."""
     values = np.array(values, dtype=float)
-    with canvas(1.0 * len(columns) + 2.4, 0.32 * len(lines) + 0.7) as figure:
+    with drawing.canvas(1.0 * len(columns) + 2.4, 0.32 * len(lines) + 0.7) as figure:
         ax = figure.add_subplot()
         ax.imshow(values, cmap="Blues", vmin=0, vmax=105, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
@@ -60,8 +61,8 @@ def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
         first, second = shown.values()
         with np.errstate(invalid="ignore"):
             shown["second over first, in percent more"] = 100 * (second / first - 1)
-    with canvas(4.6 * len(shown), 4.7) as figure:
-        panels = grid(figure, len(shown), len(shown))
+    with drawing.canvas(4.6 * len(shown), 4.7) as figure:
+        panels = drawing.grid(figure, len(shown), len(shown))
         for number, (axes, (name, L)) in enumerate(zip(panels, shown.items(), strict=True)):
             difference = number == len(matrices)
             low, high = (np.nanmin(L), np.nanmax(L)) if np.isfinite(L).any() else (0, 1)
@@ -75,13 +76,13 @@ def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
             bar.ax.set_xlim(low, high if high > low else low + 1)
             axes.set(xticks=range(len(L)), yticks=range(len(L)), title=name, xlabel="label j")
         panels[0].set_ylabel("label i")
-        headline(figure, "symmetric, and blank on the diagonal: a label has no constant against itself")
+        drawing.headline(figure, "symmetric, and blank on the diagonal: a label has no constant against itself")
     return Drawing(figure, title)
 
 
 def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Drawing:
     """Draw nodes and arrows (tighter, looser, kind, whether it was seen to hold)."""
-    with canvas(7.2, 4.3) as figure:
+    with drawing.canvas(7.2, 4.3) as figure:
         axes = figure.add_subplot()
         frame = dict(boxstyle="round,pad=0.3", facecolor="white", edgecolor=INK, linewidth=0.8)
         look = dict(ha="center", va="center", fontsize=8.5, zorder=2, bbox=frame)
@@ -101,7 +102,7 @@ def relation_map(arrows: Sequence[tuple[str, str, str, bool]], title: str) -> Dr
         ]
         if not all(holds for *_, holds in arrows):
             handles.append(Line2D([], [], color=ATTACKED, label="contradicted by a measurement"))
-        legend(figure, handles, 3, fontsize=8, loc="outside lower center")
+        drawing.legend(figure, handles, 3, fontsize=8, loc="outside lower center")
     return Drawing(figure, title)
 
 
@@ -112,13 +113,11 @@ def _cross(axes: Axes) -> None:
     axes.set_aspect("equal")
 
 
-def relu_regions(
-    panels: Sequence[tuple[str, Sequence[tuple[float, float]]]], lower: float, upper: float, title: str
-) -> Drawing:
+def relu_regions(panels: Sequence[tuple[str, Points]], lower: float, upper: float, title: str) -> Drawing:
     """Draw the region of each relaxation, (heading, corners), over the ReLU."""
     columns = min(4, len(panels))
-    with canvas(2.25 * columns, 1.9 * -(-len(panels) // columns) + 0.1) as figure:
-        axes = grid(figure, len(panels), columns, sharex=True, sharey=True)
+    with drawing.canvas(2.25 * columns, 1.9 * -(-len(panels) // columns) + 0.1) as figure:
+        axes = drawing.grid(figure, len(panels), columns, sharex=True, sharey=True)
         for ax, (heading, corners) in zip(axes, panels, strict=True):
             ax.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.2)
             ax.plot([lower, 0, upper], [0, 0, upper], color=ATTACKED, linewidth=2.0)
@@ -132,8 +131,8 @@ def relu_regions(
 
 def envelope_panels(panels: Sequence[dict], title: str) -> Drawing:
     """Draw activations with their convex hulls: x, value, below, above (arrays), name, lower, upper."""
-    with canvas(7.2, 1.9 * -(-len(panels) // 4)) as figure:
-        for axes, panel in zip(grid(figure, len(panels), 4), panels, strict=True):
+    with drawing.canvas(7.2, 1.9 * -(-len(panels) // 4)) as figure:
+        for axes, panel in zip(drawing.grid(figure, len(panels), 4), panels, strict=True):
             axes.fill_between(panel["x"], panel["below"], panel["above"], color="#bcd0e4", linewidth=0)
             for name, colour in (("below", CERTIFIED), ("above", CERTIFIED), ("value", ATTACKED)):
                 axes.plot(panel["x"], panel[name], color=colour, linewidth=1.2)
@@ -144,9 +143,9 @@ def envelope_panels(panels: Sequence[dict], title: str) -> Drawing:
 
 def region_and_bounds(
     heading: str,
-    corners: Sequence[tuple[float, float]],
+    corners: Points,
     ends: tuple[float, float],
-    bars: Sequence[tuple[str, float, float]],
+    bars: Named,
     exact: tuple[float, float],
     chosen: str,
     title: str,
@@ -157,7 +156,7 @@ def region_and_bounds(
     bound, upper bound), and that of the chosen relaxation stands out; `exact` is the output's range.
     """
     lower, upper = ends
-    with canvas(9.0, 3.6) as figure:
+    with drawing.canvas(9.0, 3.6) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.35))
         left.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.4)
         points = [lower, *([0.0] if lower < 0 < upper else []), upper]

@@ -50,9 +50,8 @@ def ratio_cases(rows: Rows, images: int) -> Cases:
         L = pair_matrix(own)
         if np.isfinite(L).all():
             constants = [float(f"{value:.9g}") for value in L[np.triu_indices(len(L), 1)]]
-            case = ball_case(
-                network, BALLS[ball][1], method, {"images": images, "constants": constants}, None, ball=ball
-            )
+            options = {"images": images, "constants": constants}
+            case = ball_case(network, BALLS[ball][1], method, options, None, ball=ball)
             yield {"profile": drawn_profile(rows), **case}
 
 

@@ -128,13 +128,8 @@ def gap(rows: Rows, decisions: Rows) -> Lines:
         if not clip and (norm, epsilon, True) in exactly:
             cut = exactly[norm, epsilon, True][1]
             left = whole[norm, epsilon, True].percent(foolbox="unknown")
-            yield (
-                norm_text(norm),
-                epsilon,
-                relaxed,
-                *(round(b - a, 1) for a, b in pairwise((relaxed, ball, cut, left))),
-                left,
-            )
+            parts = (round(b - a, 1) for a, b in pairwise((relaxed, ball, cut, left)))
+            yield norm_text(norm), epsilon, relaxed, *parts, left
 
 
 @table_2_exact.drawing(exact_ratios)

@@ -170,12 +170,10 @@ def draw(rows: Rows) -> figures.Drawing:
         norm_text(norm): [(*METHODS[row["method"]], row["value"]) for row in own if row["method"] != "pairwise"]
         for (norm,), own in rows.by("norm")
     }
-    printed = {
-        norm_text(norm): [
-            (METHODS[method][0], table_3.printed[f"table-3/{id}-l{norm}"]) for method, id in PRINTED.items()
-        ]
-        for norm in (NORMS if rows[0]["profile"] == "paper" else ())
-    }
+    cells, printed = table_3.printed, {}
+    for norm in NORMS if rows[0]["profile"] == "paper" else ():
+        found = [(METHODS[method][0], cells[f"table-3/{id}-l{norm}"]) for method, id in PRINTED.items()]
+        printed[norm_text(norm)] = found
     return figures.bounds(groups, "bounds of the Lipschitz constant", printed)
 
 

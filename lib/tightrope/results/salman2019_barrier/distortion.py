@@ -118,7 +118,7 @@ def gaps_of(rows: Rows) -> Iterator[tuple[str, str, float, float, float, int]]:
     for (network,), own in rows.by("network"):
         for method in METHODS:
             if values := [gap(row, method) for row in own if method in row["radii"]]:
-                yield title(network), method, float(np.median(values)), *bootstrap_interval(values), len(values)
+                yield network, method, float(np.median(values)), *bootstrap_interval(values), len(values)
 
 
 @figure_3.lines("network | method | median gap % | 95 % | PGD / certified | images")
@@ -126,7 +126,7 @@ def gaps(rows: Rows) -> Lines:
     """Return the median gaps in percent with bootstrap intervals."""
     for network, method, middle, low, high, count in gaps_of(rows):
         ratio = round(100 / (100 - middle), 2)
-        yield network, method.upper(), round(middle, 1), f"[{low:.1f}, {high:.1f}]", ratio, count
+        yield title(network), method.upper(), round(middle, 1), f"[{low:.1f}, {high:.1f}]", ratio, count
 
 
 #: What an image has a radius of -> the paper's word.
@@ -163,7 +163,8 @@ def images(rows: Rows) -> Lines:
 @figure_3.drawing(gaps)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the medians with their intervals."""
-    return figures.gap_bars(list(gaps_of(rows)), title="gap between PGD's radius and the certified ones")
+    bars = [(title(network), *rest) for network, *rest in gaps_of(rows)]
+    return figures.gap_bars(bars, title="gap between PGD's radius and the certified ones")
 
 
 @figure_3.cells
