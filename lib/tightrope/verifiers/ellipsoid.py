@@ -148,17 +148,11 @@ def margins_of(ellipsoid: Ellipsoid, label: int) -> np.ndarray:
 def outer_ellipsoid(
     network: MonDEQ, region: Region, *, order: str | int = "1", limits: Limits = LIMITS
 ) -> EllipsoidReport:
-    """Return the smallest ellipsoid around F(region) that the Ellipsoid Model proves.
+    """Return the smallest ellipsoid around F(region) that the Ellipsoid Model proves; the region is no single point.
 
-    Parameters
-    ----------
-    region
-        No single point, in the network's input units.
-    order
-        "1": the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
-        eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts).
-    limits
-        Of the solve; the seed is that of sampled outputs which set the starting scale and have no part in the proof.
+    Order "1" is the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
+    eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts). The seed of
+    `limits` is that of sampled outputs which set the starting scale and have no part in the proof.
     """
     began = time.perf_counter()
     require_network(network, MonDEQ, instead="write outer_ellipsoid(network.to_mondeq(), region)")

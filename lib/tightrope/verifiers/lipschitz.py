@@ -114,11 +114,9 @@ class PairwiseBounds(Constants):
 
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constants, one claim for each pair."""
-        claims = [
-            ({"bound": part.value, "pair": list(cast(tuple[int, int], part.part))}, [part.multipliers])
-            for part in self.parts
-        ]
-        return proofs.lipschitz(self.network, self.norm, claims)
+        pairs = [{"bound": part.value, "pair": list(cast(tuple[int, int], part.part))} for part in self.parts]
+        proven = [[part.multipliers] for part in self.parts]
+        return proofs.lipschitz(self.network, self.norm, list(zip(pairs, proven, strict=True)))
 
 
 #: What to write for a network that is no monDEQ.
@@ -128,18 +126,10 @@ RELU = "write tightrope.lipschitz_bound(network, norm=2), or give network.to_mon
 def upper_bound(
     network: MonDEQ, norm: object, *, of: str = "output", parts: Iterable[int] | None = None, limits: Limits = DEFAULT
 ) -> LipschitzBound:
-    """Prove a global Lipschitz constant with respect to `norm` on both sides.
+    """Prove a global Lipschitz constant with respect to `norm`, 1, 2 or inf, on both sides.
 
-    Parameters
-    ----------
-    norm
-        1, 2 or inf: one problem for each input, one problem, one problem for each output.
-    of
-        "output" for F, "state" for z.
-    parts
-        Only these problems, for a bound on a part of the Jacobian; all of them by default.
-    limits
-        Of each solve.
+    That is one problem for each input, one problem, or one for each output; with `parts` only these, for a bound on a
+    part of the Jacobian. `of` is "output" for F, "state" for z; the limits are those of each solve.
     """
     began = time.perf_counter()
     q, target = _checked(network, norm, of)
@@ -192,18 +182,9 @@ def certified(
 ) -> np.ndarray:
     """Return for which images the printed criterion holds: 2 radius L < F_y - max_(k != y) F_k at the centre.
 
-    Parameters
-    ----------
-    x, labels
-        (N, p0) centres in network-input units, (N,) true labels y.
-    radius
-        In network-input units, in the norm of the bound.
-    bound
-        A Lipschitz constant of F; one of the states, or of a part of the Jacobian, is an InputError.
-
-    Returns
-    -------
-    (N,) of bool; true only where it holds whatever the computed scores are off by.
+    The centres x (N, p0) and the radius are in network-input units, in the norm of the `bound`, a Lipschitz constant of
+    F (one of the states, or of a part of the Jacobian, is an InputError); the labels (N,) are the true ones. The
+    answers (N,) are true only where it holds whatever the computed scores are off by.
     """
     if isinstance(bound, LipschitzBound) and not (bound.of == "output" and bound.whole):
         raise InputError("bound: expected one of the outputs and of all parts; call upper_bound without of and parts.")
