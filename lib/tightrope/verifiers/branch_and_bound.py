@@ -231,8 +231,7 @@ class _Tree:
         gains = torch.where((best > 0)[None], gains, torch.zeros_like(gains))
         chosen = (gains[0] * gains[1]).argmax(1)
         rows = torch.arange(D) * k + chosen
-        both = torch.cat([rows, rows + D * k])
-        children = looked.rows(both)
+        children = looked.rows(torch.cat([rows, rows + D * k]))
         closed = children.bound < 0
         self.count += int(closed.sum())
         self._close(children.rows(closed))

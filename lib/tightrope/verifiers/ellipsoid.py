@@ -161,8 +161,7 @@ def outer_ellipsoid(
         raise UnknownNameError("order", order, ORDERS)
     base, state = robustness_model(network, region, 0), None
     if str(order) == "1+cuts":
-        ball = region.require_ball("bounds of order 1+cuts are")
-        state = cut_model(base, fixpoint_bounds(network, ball).h)
+        state = cut_model(base, fixpoint_bounds(network, region.require_ball("bounds of order 1+cuts are")).h)
     model = ellipsoid_model(base, state)
     data = ArrowData(shor_constraints(model))
     report = log_det.solve(model, data, _start(network, region, limits.seed), **limits.options)

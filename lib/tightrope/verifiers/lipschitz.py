@@ -88,8 +88,7 @@ class LipschitzBound(Constants):
         if not (self.of == "output" and self.whole):
             raise InputError("bound: only a constant of the outputs, with all parts, has a certificate.")
         parts = sorted(self.parts, key=lambda part: cast(int, part.part))
-        claim = {"bound": self.value}, [part.multipliers for part in parts]
-        return proofs.lipschitz(self.network, self.norm, [claim])
+        return proofs.lipschitz(self.network, self.norm, [({"bound": self.value}, [own.multipliers for own in parts])])
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -302,8 +302,7 @@ def _decimal(value: Fraction) -> str:
 
 def slacks(network: FeedForward, case: Case) -> FeedForward:
     """Return the network x -> (0, b - A F(x)): a counterexample has no negative entry."""
-    zeros = np.zeros((1, network.classes))
-    return _then(network, Dense(np.vstack([zeros, -case.A]), np.r_[0.0, case.b]))
+    return _then(network, Dense(np.vstack([np.zeros(network.classes), -case.A]), np.r_[0.0, case.b]))
 
 
 def smallest(network: FeedForward, region: Ball) -> FeedForward:
