@@ -188,17 +188,24 @@ def certified(
     if isinstance(bound, LipschitzBound) and not (bound.of == "output" and bound.whole):
         raise InputError("bound: expected one of the outputs and of all parts; call upper_bound without of and parts.")
     L = bound.value if isinstance(bound, LipschitzBound) else float(bound)
-    return np.nextafter(2 * _radius(radius) * L, np.inf) < _margins(network, x, labels).min(-1)
+    return certified_pairwise(network, x, labels, radius, np.full((network.classes,) * 2, 2 * L))
 
 
 def certified_pairwise(
     network: MonDEQ, x: np.ndarray, labels: np.ndarray, radius: float, values: np.ndarray
 ) -> np.ndarray:
     """Return for which images the sharper criterion holds: radius L_yk < F_y - F_k for all k; values (K, K) of L."""
-    margins = _margins(network, x, labels)
+    if not 0 <= radius < np.inf:
+        raise InputError(f"radius: expected a finite number >= 0, got {radius!r}.")
     if np.shape(values) != (network.classes,) * 2:
         raise InputError(f"values: expected shape {(network.classes,) * 2}, got {np.shape(values)}.")
-    return (np.nextafter(_radius(radius) * np.asarray(values)[np.asarray(labels)], np.inf) < margins).all(-1)
+    x, labels = np.atleast_2d(np.asarray(x, float)), np.atleast_1d(labels)
+    if len(labels) != len(x) or not ((labels >= 0) & (labels < network.classes)).all():
+        raise InputError(f"labels: expected {len(x)} labels in 0..{network.classes - 1}, got {labels!r}.")
+    differences, error = network.margins(x, labels)
+    margins = -differences - error  # what F_y - F_k is at least
+    margins[np.arange(len(x)), labels] = np.inf
+    return (np.nextafter(float(radius) * np.asarray(values)[labels], np.inf) < margins).all(-1)
 
 
 def prove(
@@ -250,20 +257,3 @@ def _checked(network: MonDEQ, norm: object, of: str) -> tuple[float, MonDEQ]:
         raise UnknownNameError("map", of, MAPS)
     p = network.width
     return q, network if of == "output" else replace(network, C=np.eye(p), c=np.zeros(p))
-
-
-def _radius(radius: float) -> float:
-    if not 0 <= radius < np.inf:
-        raise InputError(f"radius: expected a finite number >= 0, got {radius!r}.")
-    return float(radius)
-
-
-def _margins(network: MonDEQ, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What F_y - F_k is at least, (N, K), inf at k = y."""
-    x, labels = np.atleast_2d(np.asarray(x, float)), np.atleast_1d(labels)
-    if len(labels) != len(x) or not ((labels >= 0) & (labels < network.classes)).all():
-        raise InputError(f"labels: expected {len(x)} labels in 0..{network.classes - 1}, got {labels!r}.")
-    differences, error = network.margins(x, labels)
-    margins = -differences - error
-    margins[np.arange(len(x)), labels] = np.inf
-    return margins
