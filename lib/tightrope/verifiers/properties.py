@@ -242,7 +242,7 @@ class _Search:
         if (proven < 0).any() or self._impossible(case):
             del self.open[number]
             return
-        limits = self.limits.after(time.process_time() - self.began_cpu)
+        limits = replace(self.limits, time=max(1e-3, self.left))  # inf is no limit, None one of the stages' own
         report = certify(
             self.together(number), case.region, 0, targets=[1], order="1+cuts", attack=False, limits=limits
         )
