@@ -30,8 +30,7 @@ from tightrope.question import Limits, Question, Verdict
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.phases import Phases
-from tightrope.verifiers.reweighting import Reweighting, reweightable
-from tightrope.verifiers.tightening import Tightened, Tightening
+from tightrope.verifiers.tightening import Reweighting, Tightened, Tightening, reweightable
 from tightrope.verifiers.triangle import layerwise_bounds
 
 #: Of branch and bound for one image.
