@@ -8,7 +8,7 @@ at most p coordinates. Multipliers that prove a bound on the ellipsoid prove it 
 (1, z), the best lambda minimises sum_j (lambda_j + <R_j R_j', X> / lambda_j), so that lambda_j = sqrt(<R_j R_j', X>):
 the size of what input j does to the objective through R, on average over X. Of X nothing is known before the first
 solve; then R d is the objective's gradient times d, in which an unstable neuron's slope is a random number
-(:func:`expected_weights`). A solution has an R and an X (verifiers.reweighting).
+(:func:`expected_weights`). A solution has an R and an X (verifiers.tightening).
 """
 
 from collections.abc import Mapping, Sequence

@@ -66,19 +66,13 @@ def branch_and_bound(
     subproblems: int | None = None,
     keep: bool = False,
 ) -> BranchAndBound:
-    """Decide whether the label wins against all targets on the whole region.
+    """Decide whether the label wins against all targets on the whole region, a ball of the maximum norm, clipped or
+    not.
 
-    Parameters
-    ----------
-    question
-        About a feed-forward network and a ball of the maximum norm, clipped or not.
-    limits, subproblems
-        The time is processor time, which does not depend on what else runs; at the limit, or after so many subproblems,
-        the verdict is UNKNOWN.
-    root
-        Bounds of LP-ALL, if they are known (:func:`tightrope.propagation.layerwise.layerwise`).
-    keep
-        Keep what proves each subproblem's bound; a `root` must have been solved with `keep` too.
+    The time of `limits` is processor time, which does not depend on what else runs; at the limit, or after so many
+    `subproblems`, the verdict is UNKNOWN. `root` are bounds of LP-ALL, if they are known
+    (:func:`tightrope.propagation.layerwise.layerwise`). With `keep` what proves each subproblem's bound is kept; the
+    root must have been solved with `keep` too.
     """
     network, box = question.layers, question.region.require_box("branch and bound is")
     network.require_relu("branch and bound splits")
@@ -237,8 +231,7 @@ class _Tree:
         gains = torch.where((best > 0)[None], gains, torch.zeros_like(gains))
         chosen = (gains[0] * gains[1]).argmax(1)
         rows = torch.arange(D) * k + chosen
-        both = torch.cat([rows, rows + D * k])
-        children = looked.rows(both)
+        children = looked.rows(torch.cat([rows, rows + D * k]))
         closed = children.bound < 0
         self.count += int(closed.sum())
         self._close(children.rows(closed))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -30,8 +30,7 @@ from tightrope.question import Limits, Question, Verdict
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.phases import Phases
-from tightrope.verifiers.reweighting import Reweighting, reweightable
-from tightrope.verifiers.tightening import Tightened, Tightening
+from tightrope.verifiers.tightening import Reweighting, Tightened, Tightening, reweightable
 from tightrope.verifiers.triangle import layerwise_bounds
 
 #: Of branch and bound for one image.
@@ -77,6 +76,10 @@ class By(StrEnum):
 LP_ALL = (By.GREEDY, By.CROWN, By.DUAL, By.PROGRAM)
 
 
+#: What decided an image if it is decided, LP-GREEDY's bound, the attack, and the seconds.
+_Known: TypeAlias = tuple[By, float, Attack | None, dict[str, float]]
+
+
 @dataclass(frozen=True, eq=False)
 class Decision:
     """One image: what decided it (`by`, whose `verdict` is the verdict), or the `reason` why it is open.
@@ -109,10 +112,11 @@ def certify_boxes(
 ) -> list[Decision]:
     """Verify each box, by the cheapest method that decides it.
 
+    The questions are of one feed-forward network, about balls of the maximum norm and all labels. A CertificateError
+    says that a linear bound certified an image that the network labels wrongly. (What is certified is not attacked.)
+
     Parameters
     ----------
-    questions
-        Of one feed-forward network, about balls of the maximum norm and all labels.
     limits, subproblems
         Processor seconds of branch and bound for one image, and its most subproblems: a limit that is the same on every
         machine. There the verdict is unknown. The seed is that of the attacks.
@@ -124,11 +128,6 @@ def certify_boxes(
         The seconds are then those of branch and bound on phases, for each label.
     progress
         Called with the number of decided images.
-
-    Raises
-    ------
-    CertificateError
-        A linear bound certified an image that the network labels wrongly. (What is certified is not attacked.)
     """
     if len({question.network for question in questions}) != 1:
         raise InputError("questions: expected some, all of one network.")
@@ -155,7 +154,8 @@ def certify_boxes(
                 seconds[By.FOOLBOX.value] = each
             certified = By.GREEDY if greedy.certified[i] else By.CROWN if crown.certified[i] else None
             by, attack = (certified, None) if certified else fooled[i]
-            image = _Image(question, limits, subproblems, complete, same, float(greedy.worst[i]), by, attack, seconds)
+            known = by, float(greedy.worst[i]), attack, seconds
+            image = _Image(question, limits, subproblems, complete, same, known)
             image.decide()
             decisions.append(Decision(**{own.name: getattr(image, own.name) for own in fields(Decision)}))
             if progress:
@@ -185,20 +185,11 @@ class _Image:
     """One box on its way through the stages; see :class:`Decision`."""
 
     def __init__(
-        self,
-        question: Question,
-        limits: Limits,
-        most: int | None,
-        complete: bool,
-        same: MonDEQ | None,
-        greedy: float,
-        by: By,
-        attack: Attack | None,
-        seconds: dict[str, float],
+        self, question: Question, limits: Limits, most: int | None, complete: bool, same: MonDEQ | None, known: _Known
     ) -> None:
         self.question, self.limits, self.most, self.complete, self.same = question, limits, most, complete, same
+        self.by, self.greedy, self.attack, self.seconds = known
         self.network, self.box = question.layers, question.region.require_box("the cascade is")
-        self.by, self.greedy, self.attack, self.seconds = by, greedy, attack, seconds
         self.lp_all: float | None = None
         self.subproblems, self.reason, self.shor = 0, "", dict[str, float]()
 

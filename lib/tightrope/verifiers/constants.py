@@ -97,7 +97,11 @@ def lipschitz_bound(
         if norm is not None and parse_norm(norm) != region.norm:
             raise InputError(f"norm: that of the region is {region.norm:g}; leave norm out.")
         if isinstance(network, FeedForward) and (part is not None or region.is_box):
-            return _of_layers(network, region, part, method or "product-shor", options)
+            bound = partial(relu_lipschitz.lipschitz_bound, network, region, method=method or "product-shor", **options)
+            if part is not None:
+                return bound(part=part)
+            began, parts = time.perf_counter(), tuple(bound(part=k) for k in range(network.classes))
+            return MapBound(network, region, parts[0].method, parts, time.perf_counter() - began)
     elif norm is None:
         raise InputError("norm: write norm=1, 2 or inf for a constant for all inputs, or give a region.")
     if method is not None:
@@ -106,17 +110,6 @@ def lipschitz_bound(
     if region is None:
         return lipschitz.upper_bound(alone, norm, **options)
     return local_lipschitz.local_upper_bound(alone, region, **options)
-
-
-def _of_layers(
-    network: FeedForward, region: Ball, part: int | tuple[int, int] | None, method: str, options: Mapping[str, Any]
-) -> ReluBound | MapBound:
-    """Bound one output, or all of them in the maximum norm."""
-    began, bound = time.perf_counter(), partial(relu_lipschitz.lipschitz_bound, network, region, **options)
-    if part is not None:
-        return bound(part=part, method=method)
-    parts = tuple(bound(part=k, method=method) for k in range(network.classes))
-    return MapBound(network, region, parts[0].method, parts, time.perf_counter() - began)
 
 
 def _as_mondeq(network: MonDEQ | FeedForward) -> MonDEQ:

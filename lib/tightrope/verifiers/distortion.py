@@ -212,16 +212,10 @@ def certified_distortion(
 ) -> Bracket:
     """Return the largest radius that a method certifies, within a bracket as wide, relatively, as the tolerance.
 
-    Parameters
-    ----------
-    question
-        About a feed-forward network and a ball of the maximum norm, whose radius is the largest that is tried; smaller
-        balls are cut to the same box, if it is.
-    method, steps
-        lp-greedy, lp-last or lp-all, and how many steps the dual ascent takes.
-    lower, upper
-        A radius that a looser method certifies (0 if none), where the search may start; and one at which nothing can be
-        certified: that of an attack.
+    The question is about a feed-forward network and a ball of the maximum norm, whose radius is the largest that is
+    tried; smaller balls are cut to the same box, if it is. The method is lp-greedy, lp-last or lp-all, with so many
+    `steps` of the dual ascent. The search starts at `lower`, a radius that a looser method certifies, and ends at
+    `upper`, one at which nothing can be certified: that of an attack.
     """
     method = known_name("method", method, METHODS)
 

@@ -66,6 +66,22 @@ class Ellipsoid:
         slack = e * (1 + reach) + 4 * K * eps * np.linalg.norm(g) * (1 + reach)
         return float(np.linalg.norm(g) - g @ self.b + slack)
 
+    def holds(self, other: "Ellipsoid", tolerance: float = 1e-9) -> bool:
+        """Return whether the other ellipsoid is inside this one, up to rounding (no proof).
+
+        xi = P u + q for ||u|| <= 1, so ||Q P u + (Q q + b)||^2 is to be at most 1 on the unit ball: by the S-lemma,
+        some t >= 0 has [t I, 0; 0, 1 - t] - [QP, Qq + b]'[QP, Qq + b] >= 0. With singular values s of Q P and c the
+        right-hand side in its basis this is a scalar condition, 1 - t - sum t c^2 / (t - s^2) >= 0 for a t > max s^2.
+        """
+        P, q = np.linalg.inv(other.Q), other.center
+        left, s, _ = np.linalg.svd(self.Q @ P)
+        c = left.T @ (self.Q @ q + self.b)
+        low, high = float(s.max() ** 2), 1 + tolerance
+        if low > high:
+            return False
+        t = low + (high + tolerance - low) * np.linspace(0, 1, 4001)[1:]
+        return bool((high - t - (t[:, None] * c**2 / (t[:, None] - s**2)).sum(1) >= -tolerance).any())
+
     def projection(self, i: int, j: int, count: int = 200) -> np.ndarray:
         """Return points (count, 2) on the boundary of the projection onto labels (i, j).
 
@@ -148,17 +164,11 @@ def margins_of(ellipsoid: Ellipsoid, label: int) -> np.ndarray:
 def outer_ellipsoid(
     network: MonDEQ, region: Region, *, order: str | int = "1", limits: Limits = LIMITS
 ) -> EllipsoidReport:
-    """Return the smallest ellipsoid around F(region) that the Ellipsoid Model proves.
+    """Return the smallest ellipsoid around F(region) that the Ellipsoid Model proves; the region is no single point.
 
-    Parameters
-    ----------
-    region
-        No single point, in the network's input units.
-    order
-        "1": the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
-        eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts).
-    limits
-        Of the solve; the seed is that of sampled outputs which set the starting scale and have no part in the proof.
+    Order "1" is the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
+    eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts). The seed of
+    `limits` is that of sampled outputs which set the starting scale and have no part in the proof.
     """
     began = time.perf_counter()
     require_network(network, MonDEQ, instead="write outer_ellipsoid(network.to_mondeq(), region)")
@@ -167,8 +177,7 @@ def outer_ellipsoid(
         raise UnknownNameError("order", order, ORDERS)
     base, state = robustness_model(network, region, 0), None
     if str(order) == "1+cuts":
-        ball = region.require_ball("bounds of order 1+cuts are")
-        state = cut_model(base, fixpoint_bounds(network, ball).h)
+        state = cut_model(base, fixpoint_bounds(network, region.require_ball("bounds of order 1+cuts are")).h)
     model = ellipsoid_model(base, state)
     data = ArrowData(shor_constraints(model))
     report = log_det.solve(model, data, _start(network, region, limits.seed), **limits.options)

@@ -114,7 +114,8 @@ def by_shor(progress: Progress) -> None:
     """Decide the open targets by Shor's relaxation of the same function as a monDEQ; the best bounds so far are kept.
 
     In the cascade for dense layers on boxes with at most :data:`MOST_UNSTABLE_SDP` neurons of either sign of at most
-    :data:`LARGEST_STACK`, by :mod:`tightrope.verifiers.reweighting`; else with at most :data:`LARGEST_SDP` neurons.
+    :data:`LARGEST_STACK`, by reweighting (:mod:`tightrope.verifiers.tightening`); else with at most
+    :data:`LARGEST_SDP` neurons.
     """
     question, network = progress.question, progress.question.layers
     cascade, shared = progress.method == "cascade", question.box is not None and network.is_dense

@@ -88,8 +88,7 @@ def _gradients(module: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor) -> T
     """Return the gradient (N, p0) of output rows_n at each of the points x (N, p0)."""
     with torch.enable_grad():
         x = x.clone().requires_grad_(True)
-        value = module(x)
-        (gradient,) = torch.autograd.grad(value.gather(1, rows[:, None]).sum(), x)
+        (gradient,) = torch.autograd.grad(module(x).gather(1, rows[:, None]).sum(), x)
     return gradient
 
 

@@ -88,8 +88,7 @@ class LipschitzBound(Constants):
         if not (self.of == "output" and self.whole):
             raise InputError("bound: only a constant of the outputs, with all parts, has a certificate.")
         parts = sorted(self.parts, key=lambda part: cast(int, part.part))
-        claim = {"bound": self.value}, [part.multipliers for part in parts]
-        return proofs.lipschitz(self.network, self.norm, [claim])
+        return proofs.lipschitz(self.network, self.norm, [({"bound": self.value}, [own.multipliers for own in parts])])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,11 +113,9 @@ class PairwiseBounds(Constants):
 
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constants, one claim for each pair."""
-        claims = [
-            ({"bound": part.value, "pair": list(cast(tuple[int, int], part.part))}, [part.multipliers])
-            for part in self.parts
-        ]
-        return proofs.lipschitz(self.network, self.norm, claims)
+        pairs = [{"bound": part.value, "pair": list(cast(tuple[int, int], part.part))} for part in self.parts]
+        proven = [[part.multipliers] for part in self.parts]
+        return proofs.lipschitz(self.network, self.norm, list(zip(pairs, proven, strict=True)))
 
 
 #: What to write for a network that is no monDEQ.
@@ -128,18 +125,10 @@ RELU = "write tightrope.lipschitz_bound(network, norm=2), or give network.to_mon
 def upper_bound(
     network: MonDEQ, norm: object, *, of: str = "output", parts: Iterable[int] | None = None, limits: Limits = DEFAULT
 ) -> LipschitzBound:
-    """Prove a global Lipschitz constant with respect to `norm` on both sides.
+    """Prove a global Lipschitz constant with respect to `norm`, 1, 2 or inf, on both sides.
 
-    Parameters
-    ----------
-    norm
-        1, 2 or inf: one problem for each input, one problem, one problem for each output.
-    of
-        "output" for F, "state" for z.
-    parts
-        Only these problems, for a bound on a part of the Jacobian; all of them by default.
-    limits
-        Of each solve.
+    That is one problem for each input, one problem, or one for each output; with `parts` only these, for a bound on a
+    part of the Jacobian. `of` is "output" for F, "state" for z; the limits are those of each solve.
     """
     began = time.perf_counter()
     q, target = _checked(network, norm, of)
@@ -192,33 +181,31 @@ def certified(
 ) -> np.ndarray:
     """Return for which images the printed criterion holds: 2 radius L < F_y - max_(k != y) F_k at the centre.
 
-    Parameters
-    ----------
-    x, labels
-        (N, p0) centres in network-input units, (N,) true labels y.
-    radius
-        In network-input units, in the norm of the bound.
-    bound
-        A Lipschitz constant of F; one of the states, or of a part of the Jacobian, is an InputError.
-
-    Returns
-    -------
-    (N,) of bool; true only where it holds whatever the computed scores are off by.
+    The centres x (N, p0) and the radius are in network-input units, in the norm of the `bound`, a Lipschitz constant of
+    F (one of the states, or of a part of the Jacobian, is an InputError); the labels (N,) are the true ones. The
+    answers (N,) are true only where it holds whatever the computed scores are off by.
     """
     if isinstance(bound, LipschitzBound) and not (bound.of == "output" and bound.whole):
         raise InputError("bound: expected one of the outputs and of all parts; call upper_bound without of and parts.")
     L = bound.value if isinstance(bound, LipschitzBound) else float(bound)
-    return np.nextafter(2 * _radius(radius) * L, np.inf) < _margins(network, x, labels).min(-1)
+    return certified_pairwise(network, x, labels, radius, np.full((network.classes,) * 2, 2 * L))
 
 
 def certified_pairwise(
     network: MonDEQ, x: np.ndarray, labels: np.ndarray, radius: float, values: np.ndarray
 ) -> np.ndarray:
     """Return for which images the sharper criterion holds: radius L_yk < F_y - F_k for all k; values (K, K) of L."""
-    margins = _margins(network, x, labels)
+    if not 0 <= radius < np.inf:
+        raise InputError(f"radius: expected a finite number >= 0, got {radius!r}.")
     if np.shape(values) != (network.classes,) * 2:
         raise InputError(f"values: expected shape {(network.classes,) * 2}, got {np.shape(values)}.")
-    return (np.nextafter(_radius(radius) * np.asarray(values)[np.asarray(labels)], np.inf) < margins).all(-1)
+    x, labels = np.atleast_2d(np.asarray(x, float)), np.atleast_1d(labels)
+    if len(labels) != len(x) or not ((labels >= 0) & (labels < network.classes)).all():
+        raise InputError(f"labels: expected {len(x)} labels in 0..{network.classes - 1}, got {labels!r}.")
+    differences, error = network.margins(x, labels)
+    margins = -differences - error  # what F_y - F_k is at least
+    margins[np.arange(len(x)), labels] = np.inf
+    return (np.nextafter(float(radius) * np.asarray(values)[labels], np.inf) < margins).all(-1)
 
 
 def prove(
@@ -270,20 +257,3 @@ def _checked(network: MonDEQ, norm: object, of: str) -> tuple[float, MonDEQ]:
         raise UnknownNameError("map", of, MAPS)
     p = network.width
     return q, network if of == "output" else replace(network, C=np.eye(p), c=np.zeros(p))
-
-
-def _radius(radius: float) -> float:
-    if not 0 <= radius < np.inf:
-        raise InputError(f"radius: expected a finite number >= 0, got {radius!r}.")
-    return float(radius)
-
-
-def _margins(network: MonDEQ, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What F_y - F_k is at least, (N, K), inf at k = y."""
-    x, labels = np.atleast_2d(np.asarray(x, float)), np.atleast_1d(labels)
-    if len(labels) != len(x) or not ((labels >= 0) & (labels < network.classes)).all():
-        raise InputError(f"labels: expected {len(x)} labels in 0..{network.classes - 1}, got {labels!r}.")
-    differences, error = network.margins(x, labels)
-    margins = -differences - error
-    margins[np.arange(len(x)), labels] = np.inf
-    return margins

@@ -67,11 +67,9 @@ def ascent(
     random = rng.random((restarts, network.width)) < rng.uniform(0.2, 0.8, (restarts, 1))
     # The L-infinity norm is the largest over the outputs: climb for each of them. L1: let the columns compete.
     for row in np.eye(network.classes) if q == INFINITY else [None]:
-        values = _evaluate(network, states, q, row)[0]
-        first = states[np.argsort(-values)[:restarts]]
+        first = states[np.argsort(-_evaluate(network, states, q, row)[0])[:restarts]]
         patterns = _climb(network, np.concatenate([first, random]), q, row, steps)
-        found = sampled(network, q, realise(network, patterns))
-        best = max(best, found, key=lambda b: b.value)
+        best = max(best, sampled(network, q, realise(network, patterns)), key=lambda b: b.value)
     return best
 
 

@@ -77,15 +77,9 @@ def local_upper_bound(
 ) -> LocalBound:
     """Prove a Lipschitz constant of F on the region with respect to the region's own norm.
 
-    Parameters
-    ----------
-    order
-        "1": which neurons are stable is known from strong monotonicity. "1+cuts": from interval and
-        zonotope fixpoints too, which knows many more; the rest of the problem is the same.
-    graph
-        Whether to keep x and z in the problem: tighter for L-infinity, and several times slower.
-    limits
-        Of each solve.
+    At order "1" which neurons are stable is known from strong monotonicity; at "1+cuts" from interval and zonotope
+    fixpoints too, which know many more; the rest of the problem is the same. With `graph` x and z are in the problem:
+    tighter for L-infinity, and several times slower. The limits are those of each solve.
     """
     began = time.perf_counter()
     require_network(network, MonDEQ, instead=RELU)
@@ -115,9 +109,5 @@ def local_upper_bound(
         if part.multipliers is not None:  # the closed form is for exact arithmetic already
             part = replace(part, value=part.value + exact_excess(small, region, row, part.multipliers))
         parts.append(part)
-    value, undecided, seconds = (
-        max(part.value for part in parts),
-        int(small.undecided.sum()),
-        time.perf_counter() - began,
-    )
-    return LocalBound(value, undecided, tuple(parts), seconds, network, region, small)
+    value, seconds = max(part.value for part in parts), time.perf_counter() - began
+    return LocalBound(value, int(small.undecided.sum()), tuple(parts), seconds, network, region, small)

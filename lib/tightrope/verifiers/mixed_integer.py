@@ -56,14 +56,9 @@ def mixed_integer(
 ) -> MixedInteger:
     """Decide whether the label wins against all targets on the whole box, a ball of the maximum norm, clipped or not.
 
-    Parameters
-    ----------
-    limits
-        Its time is for all labels together; at the limit the verdict is UNKNOWN.
-    hidden : (lower, upper), optional
-        Proven bounds of the hidden layers, sequences of (n_l,); :func:`hidden_bounds` if left out.
-    sign
-        Only ask whether a margin of 0 is reached; otherwise the largest margins are computed.
+    The time of `limits` is for all labels together; at the limit the verdict is UNKNOWN. `hidden` are proven bounds of
+    the hidden layers, sequences of (n_l,), :func:`hidden_bounds` if left out. With `sign` it is only asked whether a
+    margin of 0 is reached; otherwise the largest margins are computed.
     """
     network, label = question.layers, question.label
     network.require_relu("mixed-integer programs are of")

@@ -21,15 +21,14 @@ from tightrope.solvers.report import SolveReport, Status, end_if
 from tightrope.solvers.sound import SoundBound, sound_bound
 from tightrope.solvers.transfer import Transfer, supports
 from tightrope.verifiers.report import LabelDecision
-from tightrope.verifiers.reweighting import Reweighting, reweightable
 from tightrope.verifiers.robustness import Progress
-from tightrope.verifiers.tightening import LIMITS, Tightening
+from tightrope.verifiers.tightening import LIMITS, Reweighting, Tightening, reweightable
 
 
 def by_shor(progress: Progress, ellipsoids: bool = False) -> None:
     """Decide the open targets, the closest label first: what proves it proves most of the others too.
 
-    With `ellipsoids`, for boxes of many inputs, order 1 is that of :mod:`tightrope.verifiers.reweighting`.
+    With `ellipsoids`, for boxes of many inputs, order 1 is that of :class:`tightrope.verifiers.tightening.Reweighting`.
     """
     decide = _Decider(progress, ellipsoids)
     for target in sorted(progress.open, key=lambda t: -progress.decisions[t].nominal_margin):

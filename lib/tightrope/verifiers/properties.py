@@ -241,7 +241,7 @@ class _Search:
         if (proven < 0).any() or self._impossible(case):
             del self.open[number]
             return
-        limits = self.limits.after(time.process_time() - self.began_cpu)
+        limits = replace(self.limits, time=max(1e-3, self.left))  # inf is no limit, None one of the stages' own
         report = certify(
             self.together(number), case.region, 0, targets=[1], order="1+cuts", attack=False, limits=limits
         )
@@ -301,8 +301,7 @@ def _decimal(value: Fraction) -> str:
 
 def slacks(network: FeedForward, case: Case) -> FeedForward:
     """Return the network x -> (0, b - A F(x)): a counterexample has no negative entry."""
-    zeros = np.zeros((1, network.classes))
-    return _then(network, Dense(np.vstack([zeros, -case.A]), np.r_[0.0, case.b]))
+    return _then(network, Dense(np.vstack([np.zeros(network.classes), -case.A]), np.r_[0.0, case.b]))
 
 
 def smallest(network: FeedForward, region: Ball) -> FeedForward:

@@ -207,8 +207,7 @@ def run(
     best = max(progress.attacks.values(), key=lambda hit: hit.margin, default=None)
     ordered = tuple(progress.decisions[target] for target in sorted(progress.decisions))
     verdict = Verdict.FALSIFIED if best is not None else combined(decision.verdict for decision in ordered)
-    seconds = time.perf_counter() - began
-    return RobustnessReport(verdict, seconds, question, method, predicted, ordered, best)
+    return RobustnessReport(verdict, time.perf_counter() - began, question, method, predicted, ordered, best)
 
 
 def _attacked(progress: Progress, attack: bool) -> int:

@@ -18,11 +18,10 @@ from tightrope.relaxations.around import BOX, Around, expected_weights
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
-from tightrope.verifiers import feedforward, reweighting
+from tightrope.verifiers import feedforward, tightening
 from tightrope.verifiers.cascade import LP_ALL, By, _Image, certify_boxes
-from tightrope.verifiers.reweighting import Reweighting, reweightable
 from tightrope.verifiers.robustness import certify
-from tightrope.verifiers.tightening import Tightening
+from tightrope.verifiers.tightening import Reweighting, Tightening, reweightable
 
 SHOR = (By.SHOR, By.CUTS, By.PHASES)
 
@@ -71,16 +70,16 @@ def test_attack_exact_bound():
 
 def test_ellipsoids_come_down_to_the_box(monkeypatch):
     """With ellipsoids enough the bound is that of the same relaxation of the box, solved as it is."""
-    monkeypatch.setattr(reweighting, "OWN", 12)
-    monkeypatch.setattr(reweighting, "TOLERANCE", 1e-6)
-    monkeypatch.setattr(reweighting, "_hopeless", lambda values: False)
+    monkeypatch.setattr(tightening, "OWN", 12)
+    monkeypatch.setattr(tightening, "TOLERANCE", 1e-6)
+    monkeypatch.setattr(tightening, "_hopeless", lambda values: False)
     compared = 0
     for seed in range(6):
         net, region, label = question(seed, 0.4, (6, 8, 3))
         if (solve := relaxed(net, region, label)) is None:
             continue
         base = solve.base
-        base = replace(base, constraints=tuple(c for c in base.constraints if c.name not in reweighting.BEYOND))
+        base = replace(base, constraints=tuple(c for c in base.constraints if c.name not in tightening.BEYOND))
         data = ArrowData(shor_constraints(base))
         for target in {0, 1, 2} - {label}:
             objective = objective_matrix(base.problem(target).objective)
