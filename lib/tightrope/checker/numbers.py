@@ -177,6 +177,8 @@ def common(one: Fraction, other: Fraction) -> Fraction:
 
 def times(one: Exact, other: Exact) -> Exact:
     """Return the product of two matrices, where a vector stands for the diagonal matrix."""
+    if one.shape[-1] != other.shape[0]:  # NumPy would repeat a single number
+        raise Refused(f"matrices of the shapes {one.shape} and {other.shape} do not fit each other")
     if len(one.shape) == len(other.shape) == 1:
         return one * other
     if len(one.shape) == 1:
