@@ -372,8 +372,8 @@ def _tree(
     exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*region.stated())
 
     def form(found: dict, leaf: int) -> np.ndarray:
-        about = claim["label"], claim["target"], Fraction(0), (low[leaf], high[leaf])
-        S = phase_theory.margin_form(exact, exact_region, *about, found, 0).floats()
+        about, bounds = (claim["label"], claim["target"], Fraction(0)), (low[leaf], high[leaf])
+        S = phase_theory.margin_form(exact, exact_region, about, bounds, found, 0).floats()
         kept = np.append(0, 1 + np.flatnonzero(S[1:].any(1)))  # of neurons whose sign is known there is nothing
         return S[np.ix_(kept, kept)]
 

@@ -114,12 +114,7 @@ def layerwise(
 
 @named_refusals()
 def programs(
-    network: FeedForward,
-    region: Ball,
-    label: int,
-    known: Sequence[np.ndarray],
-    hidden: Sequence[Forms],
-    margins: Forms,
+    network: FeedForward, region: Ball, label: int, known: Sequence[np.ndarray], hidden: Sequence[Forms], margins: Forms
 ) -> Proof:
     """Return the proof of bounds by linear programs, Triangle's or Parallelogram's.
 

@@ -117,7 +117,11 @@ class Quadratic:
 
 
 def _sum(one: Exact, other: Exact) -> Exact:
-    return one + other if len(one.shape) == len(other.shape) else dense(one) + dense(other)
+    if len(one.shape) != len(other.shape):
+        one, other = dense(one), dense(other)
+    if one.shape != other.shape:
+        raise Refused(f"blocks of the sizes {one.shape} and {other.shape} do not fit each other")
+    return one + other
 
 
 def _inverse_up(M: Exact) -> Exact:

@@ -7,11 +7,7 @@ from math import gcd, inf, lcm, nextafter
 from typing import Any
 
 import numpy as np
-
-try:
-    import flint
-except ImportError:  # the same answers from Python's integers, several times slower
-    flint = None  # type: ignore[assignment]
+from flint import fmpz_mat
 
 #: Bits of numbers that may be rounded, below the largest of an array.
 BITS = 60
@@ -177,6 +173,8 @@ def common(one: Fraction, other: Fraction) -> Fraction:
 
 def times(one: Exact, other: Exact) -> Exact:
     """Return the product of two matrices, where a vector stands for the diagonal matrix."""
+    if one.shape[-1] != other.shape[0]:  # NumPy would repeat a single number
+        raise Refused(f"matrices of the shapes {one.shape} and {other.shape} do not fit each other")
     if len(one.shape) == len(other.shape) == 1:
         return one * other
     if len(one.shape) == 1:
@@ -217,8 +215,8 @@ def _each(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the product of integer matrices; by FLINT where it is there and the size is worth it."""
-    if flint is None or a.ndim != 2 or b.ndim != 2 or min(*a.shape, *b.shape) < 8:
+    """Return the product of integer matrices, by FLINT where the size is worth it."""
+    if a.ndim != 2 or b.ndim != 2 or min(*a.shape, *b.shape) < 8:
         return a @ b
-    one, other = (flint.fmpz_mat(len(m), m.shape[1], m.ravel().tolist()) for m in (a, b))
+    one, other = (fmpz_mat(len(m), m.shape[1], m.ravel().tolist()) for m in (a, b))
     return _each(int, np.array((one * other).entries(), dtype=object)).reshape(len(a), b.shape[1])

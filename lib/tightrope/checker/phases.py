@@ -25,8 +25,11 @@ BOUNDS = ("l", "u", "h")
 SINGLE = ("t", "q", "clip", "w", *FACTS)
 PRODUCTS = tuple(f"{factor}*{fact}{end}" for factor in FACTORS for fact in FACTS for end in ("", " at"))
 
+Arrays = Mapping[str, np.ndarray]
+Bounds = tuple[np.ndarray, np.ndarray]
 
-def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
+
+def margins(file: Certificate, arrays: Arrays) -> Callable[..., None]:
     """Theory mondeq-phases: l <= h <= u is proven first, and else refuses the whole file."""
     network, region = Network.read(arrays), region_of(file, "sign", *BOUNDS, *SINGLE, *PRODUCTS)
     low, high = proven_bounds(file, network, region)
@@ -45,8 +48,8 @@ def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...
             if (bounds[0] > bounds[1]).any():
                 continue  # there is no such state
             try:
-                form = margin_form(network, region, label, target, bound, bounds, file.arrays, number)
-                if not is_semidefinite(form):
+                about = label, target, bound
+                if not is_semidefinite(margin_form(network, region, about, bounds, file.arrays, number)):
                     raise Refused("the multipliers do not prove the bound")
             except Refused as refusal:
                 raise Refused(f"leaf {number - first + 1} of {len(signs)}: {refusal}") from None
@@ -54,7 +57,7 @@ def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...
     return prove
 
 
-def proven_bounds(file: Certificate, network: Network, region: Region) -> tuple[np.ndarray, np.ndarray]:
+def proven_bounds(file: Certificate, network: Network, region: Region) -> Bounds:
     """Return the file's l, u (p,), proving l <= h(x) <= u on the region; its `h` is near h at the centre."""
     low, high, start = (np.asarray(array(file.arrays, name), float) for name in BOUNDS)
     p = len(network.u)
@@ -94,16 +97,11 @@ def proven_bounds(file: Certificate, network: Network, region: Region) -> tuple[
 
 
 def margin_form(
-    network: Network,
-    region: Region,
-    label: int,
-    target: int,
-    bound: Fraction,
-    bounds: tuple[np.ndarray, np.ndarray],
-    arrays: Mapping[str, np.ndarray],
-    number: int,
+    network: Network, region: Region, about: tuple[int, int, Fraction], bounds: Bounds, arrays: Arrays, number: int
 ) -> Exact:
     """Return a matrix in (1, z) for row `number` of a file's multipliers: semidefinite, it proves the bound.
+
+    The claim is `about` a label, a target and a bound.
 
     Of the neurons whose sign the bounds do not leave open the rows are 0.
     """
@@ -112,7 +110,7 @@ def margin_form(
     p, top, own = len(low), Exact.of(high).positive(), rows(arrays, SINGLE, number)
     unknown = Form({"z": Exact.of(free)})
     z, h = unknown + Form({"active": Exact.of(active)}), Form({"h": Exact.ones(p)})
-    form = network.spare(label, target, bound, z)
+    form = network.spare(*about, z)
     factors = {"": ONE, "z*": unknown, "u-z*": Form.constant(top * Exact.of(free)) - unknown}
     for name, (fact, exists) in _facts(low, high, z, h, region).items():
         for factor, first in factors.items():
@@ -176,7 +174,7 @@ def _facts(low: np.ndarray, high: np.ndarray, z: Form, h: Form, region: Region) 
     }
 
 
-def _add_products(arrays: Mapping[str, np.ndarray], name: str, number: int, rows: np.ndarray) -> None:
+def _add_products(arrays: Arrays, name: str, number: int, rows: np.ndarray) -> None:
     """Add the multipliers of a product in row `number` of a file to rows (p, size).
 
     `z*triangle at` and the like (r, 3) say in which row, and of which neuron and which fact, the `z*triangle` (r,) are.
