@@ -31,7 +31,7 @@ from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds, inductive
 from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Region
-from tightrope.relaxations.around import BOX, Around, diagonal
+from tightrope.relaxations.around import BOX, Around
 from tightrope.relaxations.cuts import CutModel, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
@@ -413,13 +413,13 @@ def input_at(model: RobustnessModel, d: np.ndarray) -> np.ndarray:
         G = region.generators
     elif coords.kind == "box":
         lower, upper = region.bounding_box()
-        return coords.origin + diagonal((upper - lower) / 2, upper > lower) @ d
+        return coords.origin + np.diag((upper - lower) / 2)[:, upper > lower] @ d
     else:
         ball = require_phases(region)
         wide = np.full(ball.size, True)
         if ball.lower is not None and ball.upper is not None:
             wide = ball.upper > ball.lower
-        G = diagonal(np.full(ball.size, ball.radius), wide)
+        G = np.diag(np.full(ball.size, ball.radius))[:, wide]
     if len(d) == G.shape[1]:
         return coords.origin + G @ d
     if not len(d):
