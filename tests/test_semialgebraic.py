@@ -35,7 +35,7 @@ def test_unit_sets_hold_inside_and_fail_outside(seed, n):
     for q, (space, build) in sets.items():
         inside = d / np.maximum(1, np.linalg.norm(d, ord=q, axis=1, keepdims=True))
         outside = 1.1 * d / np.linalg.norm(d, ord=q, axis=1, keepdims=True)
-        constraints = build(space, space["d"])
+        constraints = build(space)
         assert worst(constraints, space.point(d=inside)).max() <= 1e-12
         assert worst(constraints, space.point(d=outside)).min() > 0.1
 
@@ -46,7 +46,7 @@ def test_l1_ball_needs_a_lift_that_only_points_inside_have(seed, n):
     d = rng.standard_normal((30, n))
     size = np.abs(d).sum(1, keepdims=True)
     space = Space(d=n, e=n)
-    constraints = unit_l1_ball(space, space["d"], space["e"])
+    constraints = unit_l1_ball(space)
     inside = d / size * rng.uniform(size=(30, 1))
     assert worst(constraints, space.point(d=inside, e=np.abs(inside))).max() <= 1e-12
     outside = 1.2 * d / size

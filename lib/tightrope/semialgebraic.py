@@ -148,29 +148,34 @@ def subgradient_graph(space: Space, s: Forms, h: Forms) -> list[Constraint]:
     ]
 
 
-def unit_box(space: Space, d: Forms) -> list[Constraint]:
-    """-1 <= d <= 1 as 1*1 - d_j d_j >= 0: no column of its own for 1 - d and 1 + d."""
-    n = d.shape[0]
+def unit_box(space: Space, d: str = "d") -> list[Constraint]:
+    """-1 <= d <= 1 of a block d as 1*1 - d_j d_j >= 0: no column of its own for 1 - d and 1 + d."""
+    n = space.sizes[d]
     weights = sp.hstack([sp.csr_array(np.ones((n, 1))), -sp.eye_array(n)], format="csr")
-    forms = sp.vstack([space.constant(1), d], format="csr")
-    return [Constraint("1 - d_j^2 >= 0", products(forms, forms, weights))]
+    forms = sp.vstack([space.constant(1), space[d]], format="csr")
+    return [Constraint(f"1 - {d}_j^2 >= 0", products(forms, forms, weights))]
 
 
-def unit_l2_ball(space: Space, d: Forms) -> list[Constraint]:
-    """||d||_2 <= 1 as 1*1 - sum_j d_j d_j >= 0."""
-    forms = sp.vstack([space.constant(1), d], format="csr")
-    weights = sp.csr_array(np.concatenate([[1.0], -np.ones(d.shape[0])])[None])
-    return [Constraint("1 - |d|^2 >= 0", products(forms, forms, weights))]
+def unit_l2_ball(space: Space, d: str = "d") -> list[Constraint]:
+    """||d||_2 <= 1 of a block d as 1*1 - sum_j d_j d_j >= 0."""
+    return [at_most_one(f"1 - |{d}|^2 >= 0", space, space[d], space[d])]
 
 
-def unit_l1_ball(space: Space, d: Forms, e: Forms) -> list[Constraint]:
-    """||d||_1 <= 1 through a lift e >= |d| with sum e <= 1.
+def at_most_one(name: str, space: Space, left: Forms, right: Forms) -> Constraint:
+    """1*1 - sum_j left_j right_j >= 0."""
+    one = space.constant(1)
+    sides = sp.vstack([one, left], format="csr"), sp.vstack([one, right], format="csr")
+    return Constraint(name, products(*sides, sp.csr_array(np.r_[1.0, -np.ones(left.shape[0])][None])))
+
+
+def unit_l1_ball(space: Space) -> list[Constraint]:
+    """||d||_1 <= 1 of a block d through a block e >= |d| with sum e <= 1.
 
     e_j^2 - d_j^2 >= 0, e_j (1 - sum e) >= 0, e >= 0, and what these imply for points but not for moment matrices:
     e_j (1 - e_j) >= 0 (without it the moments of e are unbounded), the L2 ball and the box.
     """
+    d, e, one = space["d"], space["e"], space.constant(1)
     n = d.shape[0]
-    one = space.constant(1)
     slack = one - sp.csr_array(np.ones((1, n))) @ e
     difference = sp.hstack([sp.eye_array(n), -sp.eye_array(n)], format="csr")
     both = sp.vstack([e, d], format="csr")
@@ -179,8 +184,8 @@ def unit_l1_ball(space: Space, d: Forms, e: Forms) -> list[Constraint]:
         Constraint("e_j (1 - sum e) >= 0", products(e, slack)),
         Constraint("e_j (1 - e_j) >= 0", products(e, space.constant(np.ones(n)) - e)),
         Constraint("e_j >= 0", products(e, one)),
-        *unit_l2_ball(space, d),
-        *unit_box(space, d),
+        *unit_l2_ball(space),
+        *unit_box(space),
     ]
 
 

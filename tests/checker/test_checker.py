@@ -15,10 +15,10 @@ from tests.helpers import ball, mondeq
 from tightrope import checker, proofs
 from tightrope.attacks import Attack
 from tightrope.datasets import Normalisation
-from tightrope.problems.lipmon import _ball as sphere
 from tightrope.problems.lipschitz import l2_problem
 from tightrope.question import Limits, Question
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Zonotope, pixel_ball
+from tightrope.semialgebraic import at_most_one
 from tightrope.verifiers import lipschitz
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.robustness import certify
@@ -262,7 +262,7 @@ def test_the_bound_of_the_reference_code_is_refused():
     problem = l2_problem(network)
     y, v = problem.space["y"], problem.space["v"]
     r = sp.csr_array(network.W.T) @ y + sp.csr_array(network.C.T) @ v
-    planted = replace(problem, constraints=(*problem.constraints, sphere(problem.space, r, 1.0, "|r|")))
+    planted = replace(problem, constraints=(*problem.constraints, at_most_one("|r| <= radius", problem.space, r, r)))
     part = lipschitz.prove(planted, Limits(1e-6))
     rng = np.random.default_rng(0)
     slopes = [np.linalg.norm(network.jacobian(x), 2) for x in rng.standard_normal((50, 3))]

@@ -192,6 +192,16 @@ def test_derivatives_at_zero_take_both_values():
     assert lower.exact(ask).value == 2
 
 
+@pytest.mark.parametrize("method", ["product-shor", "shor", "hr-2", "lipopt-3", "sparse-lasserre", "intervals"])
+def test_a_box_that_is_cut_to_one_point(method):
+    """No input moves: the problems have no perturbation d."""
+    network, center = random_network(np.random.default_rng(5), (3, 4, 1)), np.ones(3)
+    region = Ball(center, 0.5, np.inf, center, center)
+    gradient = network.weights[1][0] * (network.weights[0] @ center + network.biases[0] > 0) @ network.weights[0]
+    found = lipschitz_bound(network, region, 0, method)
+    assert found.verdict == "proven" and found.value >= np.abs(gradient).sum() * (1 - 1e-12)
+
+
 def test_lower_bounds_are_gradients_at_their_points():
     rng = np.random.default_rng(10)
     network = random_network(rng, (4, 6, 3, 1))

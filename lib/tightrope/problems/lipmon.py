@@ -19,12 +19,12 @@ import scipy.sparse as sp
 
 from tightrope.errors import RegionError
 from tightrope.networks import MonDEQ
-from tightrope.problems.lipschitz import named, y_radius
+from tightrope.problems.lipschitz import y_radius
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.robustness import coordinates, equilibrium_at, preactivation, state_constraints
 from tightrope.regions import INFINITY, Ball
 from tightrope.regions.row_space import row_space
-from tightrope.semialgebraic import Constraint, Forms, Space, products, subgradient_graph, unit_box, unit_l2_ball
+from tightrope.semialgebraic import Constraint, Space, at_most_one, products, subgradient_graph, unit_box, unit_l2_ball
 
 
 def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool = False) -> PolynomialProblem:
@@ -53,12 +53,12 @@ def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool
     constraints = (
         *state_constraints(space, network, coords),
         *subgradient_graph(space, s, preactivation(space, network, coords)),
-        *named("t", unit(space, t)),
-        *named("w", unit(space, w)),
-        _below("1 - w'v >= 0", space, w, v),
-        *named("v", unit_l2_ball(space, v)),
+        *unit(space, "t"),
+        *unit(space, "w"),
+        at_most_one("1 - w'v >= 0", space, w, v),
+        *unit_l2_ball(space, "v"),
         Constraint("y - s r = 0", slope, equality=True),
-        _below(name, space, scaled, scaled),
+        at_most_one(name, space, scaled, scaled),
     )
     z0 = equilibrium_at(network, coords, np.zeros((1, n)))[0]
     sizes = {"d": 1.0 if q == 2 else float(n), "t": 1.0 if q == 2 else float(inputs), "w": 1.0 if q == 2 else float(K)}
@@ -82,10 +82,3 @@ def lipmon_problem(network: MonDEQ, region: Ball, *, reference_constraints: bool
         ),
         objective=products(t, sp.csr_array(R.T) @ y, sp.csr_array(np.ones((1, inputs)))),
     )
-
-
-def _below(name: str, space: Space, left: Forms, right: Forms) -> Constraint:
-    """1 - left'right >= 0."""
-    one = space.constant(1)
-    sides = sp.vstack([one, left], format="csr"), sp.vstack([one, right], format="csr")
-    return Constraint(name, products(*sides, sp.csr_array(np.r_[1.0, -np.ones(left.shape[0])][None])))

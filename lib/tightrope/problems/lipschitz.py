@@ -42,7 +42,7 @@ def l2_problem(network: MonDEQ, rows: np.ndarray | None = None, direct: np.ndarr
     space = Space(y=network.width, v=len(C), t=n)
     y, v, t = space["y"], space["v"], space["t"]
     inner = sp.csr_array(R.T) @ (y if direct is None else sp.vstack([y, v], format="csr"))
-    sets = [*named("v", unit_l2_ball(space, v)), *named("t", unit_l2_ball(space, t))]
+    sets = [*unit_l2_ball(space, "v"), *unit_l2_ball(space, "t")]
     reach = y_radius(network, np.linalg.norm(C, 2))
     rounding = _of_rows(network, rows, direct) + float(np.linalg.norm(off)) * (1 + reach)
     return _problem(network, space, sp.csr_array(C.T) @ v, t, inner, sets, reach, rounding, t=(1, 1 / n), v=(1, 0.1))
@@ -62,8 +62,8 @@ def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = N
         inner = inner + space.constant(row @ direct)
     reach = y_radius(network, np.hypot.reduce(g))
     rounding = float(np.sqrt(p0)) * _of_rows(network, row[None], direct)
-    t, box = space["t"], named("t", unit_box(space, space["t"]))
-    return _problem(network, space, space.constant(g), t, inner, box, reach, rounding, t=(p0, 1 / 3))
+    box = unit_box(space, "t")
+    return _problem(network, space, space.constant(g), space["t"], inner, box, reach, rounding, t=(p0, 1 / 3))
 
 
 def l1_problem(network: MonDEQ, column: int) -> PolynomialProblem:
@@ -74,8 +74,8 @@ def l1_problem(network: MonDEQ, column: int) -> PolynomialProblem:
     space = Space(y=network.width, v=K)
     inner = sp.csr_array(network.U[:, column][None]) @ space["y"]
     reach = y_radius(network, np.linalg.norm(network.C, 2) * np.sqrt(K))
-    v, box = sp.csr_array(network.C.T) @ space["v"], named("v", unit_box(space, space["v"]))
-    return _problem(network, space, v, space.constant(1), inner, box, reach, 0.0, v=(K, 1 / 3))
+    Cv = sp.csr_array(network.C.T) @ space["v"]
+    return _problem(network, space, Cv, space.constant(1), inner, unit_box(space, "v"), reach, 0.0, v=(K, 1 / 3))
 
 
 def lipschitz_problems(network: MonDEQ, norm: object) -> list[PolynomialProblem]:
@@ -101,11 +101,6 @@ def checked_rows(network: MonDEQ, rows: np.ndarray) -> np.ndarray:
 def y_radius(network: MonDEQ, size: float | np.floating) -> float:
     """||y|| <= ||C'v|| / m for ||C'v|| <= size."""
     return float(size * (1 + 1e-9) / network.proven_m)
-
-
-def named(name: str, constraints: list[Constraint]) -> list[Constraint]:
-    """Constraint groups of d under another variable's name."""
-    return [Constraint(c.name.replace("d", name), c.body, c.equality) for c in constraints]
 
 
 def _of_rows(network: MonDEQ, rows: np.ndarray, direct: np.ndarray | None) -> float:

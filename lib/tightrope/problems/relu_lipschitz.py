@@ -28,7 +28,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError, UnknownNameError
-from tightrope.problems.lipschitz import named
 from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.relu_question import Question, gradient_bounds
 from tightrope.regions import INFINITY, Ball
@@ -112,9 +111,8 @@ def relu_lipschitz_problem(ask: Question, refinement: str = "products") -> Polyn
     space = Space(**{name: size for name, size in blocks.items() if size})
     layers = layer_forms(space, ask, free, tight)
     t = space["t"]
-    constraints = named("t", unit_box(space, t) if box else unit_l2_ball(space, t))
-    if n:
-        constraints += unit_box(space, space["d"]) if box else unit_l2_ball(space, space["d"])
+    unit = unit_box if box else unit_l2_ball
+    constraints = unit(space, "t") + (unit(space, "d") if n else [])
     for k, layer in enumerate(layers, start=1):
         constraints += _of_neurons(space, refinement, k, layer)
     if refinement in ("corners", "products") and box and n:
@@ -294,7 +292,7 @@ def slope_problem(ask: Question) -> PolynomialProblem:
     scale = [_scale(lo, hi) for lo, hi in zip(low, high, strict=True)]
     moving = [np.flatnonzero((lo != 0) | (hi != 0)) for lo, hi in zip(low, high, strict=True)]  # r = 0 elsewhere
     space = Space(t=inputs, **{f"r{i + 1}": len(rows) for i, rows in enumerate(moving)})
-    constraints = named("t", unit_box(space, space["t"]) if box else unit_l2_ball(space, space["t"]))
+    constraints = (unit_box if box else unit_l2_ball)(space, "t")
     center: dict[str, np.ndarray | float] = {}
     spread: dict[str, np.ndarray | float] = {"t": 1 / 3 if box else 0.5 / inputs}
     g = space.constant(ask.c)

@@ -55,8 +55,6 @@ def question(network: FeedForward, region: Ball, part: int | tuple[int, int] = 0
     require_region(region, Ball)
     if region.norm not in NORMS:
         raise RegionError(f"region: Lipschitz constants are built for L2 and L-infinity balls, not L{region.norm:g}.")
-    if region.size != network.input_size:
-        raise RegionError(f"region: {region.size} inputs, but the network has {network.input_size}.")
     if region.norm == 2 and region.clipped:
         raise RegionError("region: L2 balls are not clipped here; leave lower and upper out (the larger set is sound).")
     if region.radius == 0:

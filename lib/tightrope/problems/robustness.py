@@ -190,13 +190,13 @@ def state_constraints(space: Space, network: MonDEQ, coords: Coordinates) -> lis
     n = d.shape[0]
     constraints = relu_graph(space, z, preactivation(space, network, coords))
     if coords.kind in ("box", "polytope"):
-        constraints += unit_box(space, d)
+        constraints += unit_box(space)
         if coords.rows is not None and coords.offsets is not None and len(coords.rows):
             constraints += half_spaces(space, d, coords.rows, coords.offsets, z)
     elif coords.kind == "l2":
-        constraints += unit_l2_ball(space, d) if n else []
+        constraints += unit_l2_ball(space) if n else []
     else:
-        constraints += unit_l1_ball(space, d, space["e"])
+        constraints += unit_l1_ball(space)
     if coords.lower is not None and coords.upper is not None:
         # A bound outside [-1, 1] is implied by the ball; the product still needs two valid factors.
         binding = (coords.lower > -1) | (coords.upper < 1)
@@ -208,13 +208,7 @@ def state_constraints(space: Space, network: MonDEQ, coords: Coordinates) -> lis
 
 
 def robustness_model(network: MonDEQ, region: Region, label: int) -> RobustnessModel:
-    """The Robustness Model of one network, region and label.
-
-    Raises
-    ------
-    InputError
-        If the label does not exist or the region has another input size.
-    """
+    """The Robustness Model of one network, region and label; an InputError if the label or the sizes do not fit."""
     if not 0 <= label < network.classes:
         raise InputError(f"label: got {label!r}; write one of 0..{network.classes - 1}.")
     coords = coordinates(network.U, region)

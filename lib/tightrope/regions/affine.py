@@ -41,7 +41,6 @@ class _AffineImage(Region):
         return Ball(np.zeros(self.G.shape[1]), 1.0, self.norm)
 
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest box (lower, upper) that holds it, but for rounding outwards."""
         tiny = self.G.shape[1] * np.finfo(float).smallest_subnormal
         reach = np.nextafter(self.norm.support(self.G) + tiny, INFINITY) * (self.G != 0).any(1)
         return rounded_sum(self.center, -reach, -INFINITY), rounded_sum(self.center, reach, INFINITY)
@@ -111,7 +110,6 @@ class _AffineImage(Region):
         return np.where(part[:, None] > 0, moved, rows).reshape(np.shape(x))
 
     def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` points, (count, p0), of w as :meth:`Ball.sample` draws it."""
         return self.at(self.parameters.sample(count, rng))
 
     def stated(self) -> tuple[dict, dict[str, np.ndarray]]:

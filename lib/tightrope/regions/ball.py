@@ -172,7 +172,6 @@ class Ball(Region):
         return 4 * (self.size + 16) * EPS
 
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest box of floats (lower, upper) that holds the ball."""
         return self._box(inwards=False)
 
     def _box(self, inwards: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -41,7 +41,7 @@ class Around:
         axes = (1 + ROOM) * np.sqrt(weights.sum() / weights)
         lower, upper = model.region.bounding_box()
         half = np.maximum(upper - model.coordinates.origin, model.coordinates.origin - lower)
-        region = EllipsoidRegion(model.coordinates.origin, diagonal(half, upper > lower) * axes)
+        region = EllipsoidRegion(model.coordinates.origin, np.diag(half)[:, upper > lower] * axes)
         return cls(robustness_model(model.network, region, model.label), axes)
 
     def of_box(self, multipliers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -65,8 +65,3 @@ def expected_weights(model: RobustnessModel, bounds: Box, targets: Sequence[int]
     mean = np.abs((G * slope) @ V).mean(0)
     weights: np.ndarray = np.sqrt(mean**2 + ((G**2).mean(0) * (height > 0) / 4) @ V**2)
     return weights if weights.any() else np.ones(len(weights))
-
-
-def diagonal(scale: np.ndarray, wide: np.ndarray) -> np.ndarray:
-    """Return the columns of diag(scale) that are `wide`, (p0, n)."""
-    return np.diag(scale)[:, wide]

@@ -46,12 +46,12 @@ def hr(ask: Question, order: int) -> MomentProgram:
     lifted gradient): the paper's text gives none. For an L2 ball {x_i, t_i} has no constraint of its own; left out.
     """
     problem = relu_lipschitz_problem(ask, "printed")
-    d, t, blocks = problem.space["d"], problem.space["t"], list[MomentBlock]()
+    blocks: list[MomentBlock] = []
     if order > 1:
-        if ask.coordinates.kind == "box":
-            moving = wide(ask.region)
+        if ask.coordinates.kind == "box" and len(moving := wide(ask.region)):
             square: list[Condition] = [({(0, 0): 1.0, (2, 0): -1.0}, False), ({(0, 0): 1.0, (0, 2): -1.0}, False)]
-            blocks += _blocks(range(len(moving)), (d, t[moving]), square, order)
+            forms = problem.space["d"], problem.space["t"][moving]
+            blocks += _blocks(range(len(moving)), forms, square, order)
         for layer in layer_forms(problem.space, ask, free_neurons(ask, tight=False), tight=False):
             blocks += _of_layer(layer, order)
     return MomentProgram(objective_matrix(problem.objective), shor_constraints(problem), tuple(blocks))

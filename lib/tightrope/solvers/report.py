@@ -49,13 +49,7 @@ class SolveReport:
 
 
 def end_if(stop: Stop | None) -> None:
-    """Raise :class:`StoppedError` if there is a `stop` and it says True.
-
-    Examples
-    --------
-    >>> end_if(None)
-    >>> end_if(lambda: False)
-    """
+    """Raise :class:`StoppedError` if there is a `stop` and it says True."""
     if stop is not None and stop():
         raise StoppedError("stop: the computation was ended because its `stop` returned True.")
 

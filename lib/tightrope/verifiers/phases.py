@@ -32,7 +32,7 @@ from tightrope.problems.robustness import RobustnessModel, robustness_model
 from tightrope.propagation.fixpoint import Box, fixpoint_bounds, inductive
 from tightrope.question import DEFAULT, Limits, Question, Verdict
 from tightrope.regions import INFINITY, Ball, Region
-from tightrope.relaxations.around import BOX, Around, diagonal
+from tightrope.relaxations.around import BOX, Around
 from tightrope.relaxations.cuts import CutModel, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
@@ -344,12 +344,12 @@ def input_at(model: RobustnessModel, d: np.ndarray) -> np.ndarray:
     coords, region, U = model.coordinates, model.region, model.network.U
     if coords.kind == "box" and region.generators is None:
         lower, upper = region.bounding_box()
-        return coords.origin + diagonal((upper - lower) / 2, upper > lower) @ d
+        return coords.origin + np.diag((upper - lower) / 2)[:, upper > lower] @ d
     G = region.generators
     if G is None:
         ball = require_phases(region)
         wide = np.full(ball.size, True) if ball.lower is None or ball.upper is None else ball.upper > ball.lower
-        G = diagonal(np.full(ball.size, ball.radius), wide)
+        G = np.diag(np.full(ball.size, ball.radius))[:, wide]
     if len(d) == G.shape[1]:
         return coords.origin + G @ d
     if not len(d):
