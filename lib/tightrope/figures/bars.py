@@ -42,7 +42,8 @@ def stacked_ratios(bars: Sequence[tuple], title: str, together: int = 1) -> Draw
             for count, (_, colour) in zip((certified, images - certified - attacked, attacked), parts, strict=True):
                 width = 100 * count / images
                 axes.barh(y, width, left=left, height=0.66, color=colour, edgecolor="white", linewidth=0.8)
-                if width >= 1:
+                marks = (p for p in (robust, unattacked) if p is not None)
+                if width >= 1 and all(abs(mark - left - width / 2) > 0.8 for mark in marks):
                     ink = "white" if colour == CERTIFIED else INK
                     beside = dict(ha="center", va="center", fontsize=8.5 if width >= 4 else 6.5, color=ink)
                     axes.text(left + width / 2, y, f"{width:.0f}", **beside)
@@ -73,10 +74,11 @@ def _shares(axes: Axes, bars: Mapping[str, Sequence[float]], parts: Parts, label
     axes.spines["left"].set_visible(False)
 
 
-def error_bars(bars: Sequence[tuple], title: str) -> Drawing:
+def error_bars(bars: Sequence[tuple], title: str, printed: Mapping[str, tuple[float, float]]) -> Drawing:
     """Draw one bar per line of Table 1: what is known of the images, from wrong labels to LP-GREEDY's certificates.
 
-    Bars are (label, test error, PGD, exact lower, exact upper, LP-ALL, LP-GREEDY), in percent of the images.
+    Bars are (label, test error, PGD, exact lower, exact upper, LP-ALL, LP-GREEDY), in percent of the images; printed
+    are a label's lower and upper bound of the mixed-integer program.
     """
     parts = [
         ("wrong label", INK),
@@ -87,10 +89,18 @@ def error_bars(bars: Sequence[tuple], title: str) -> Drawing:
         ("by LP-ALL too", RELAXED),
         ("by LP-GREEDY too", GREEDY_ONLY),
     ]
-    with canvas(7.2, 0.36 * len(bars) + 1.2) as figure:
+    with canvas(7.2, 0.42 * len(bars) + 1.4) as figure:
+        axes = figure.add_subplot()
         label = "percent of the images of the exact verifier, the first test images"
-        _shares(figure.add_subplot(), {name: ends for name, *ends in bars}, parts, label, 0.5)
-        legend(figure, _patches(parts), 4, fontsize=8)
+        _shares(axes, {name: ends for name, *ends in bars}, parts, label, 0.5)
+        handles = _patches(parts)
+        for end, (marker, side) in enumerate((("^", -0.45), ("v", 0.45))):
+            marks = [(printed[name][end], side - y) for y, (name, *_) in enumerate(bars) if name in printed]
+            if marks:
+                of = ("at least", "at most")[end]
+                look = dict(color=INK, markersize=4, linestyle="", clip_on=False, label=f"printed: {of}")
+                handles += axes.plot(*np.array(marks).T, marker, **look)
+        legend(figure, handles, 4, fontsize=8)
     return Drawing(figure, title)
 
 
@@ -200,8 +210,10 @@ def bounds(
                 y = -names.index(name)
                 marker, colour = marks.get(side, ("x", MUTED))
                 axes.plot(value, y, marker, color=colour, markersize=7)
-                beside = dict(textcoords="offset points", va="bottom", fontsize=7.5)
-                axes.annotate(outward(side)(value), (value, y), (6, 2), **beside)
+                near = (p for n, p in printed.get(heading, ()) if n == name)
+                left = any(value < p < 1.25 * value for p in near)  # where the printed number's mark is in the way
+                beside = dict(textcoords="offset points", va="bottom", ha="right" if left else "left", fontsize=7.5)
+                axes.annotate(outward(side)(value), (value, y), (-6 if left else 6, 2), **beside)
             for name, value in printed.get(heading, ()):
                 axes.plot(value, -names.index(name), "s", color=INK, markerfacecolor="none", markersize=8)
             values = [value for *_, value in (*group, *printed.get(heading, ()))]

@@ -69,7 +69,7 @@ def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
             half, colours = 0.5 * (high - low), "Oranges" if difference else "Blues"
             image = axes.imshow(L, cmap=colours, vmin=low - half, vmax=high + half)
             for i, j in np.argwhere(np.isfinite(L)):
-                text = f"{L[i, j]:.3f}" if difference else at_most(L[i, j], 3)
+                text = f"{L[i, j]:z.3f}" if difference else at_most(L[i, j], 3)
                 axes.text(j, i, text, ha="center", va="center", fontsize=6.5)
             bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.7)
             bar.set_label("percent" if difference else "constant of $F_i - F_j$, at most")
@@ -118,7 +118,8 @@ def relu_regions(panels: Sequence[tuple[str, Points]], lower: float, upper: floa
     columns = min(4, len(panels))
     with drawing.canvas(2.25 * columns, 1.9 * -(-len(panels) // columns) + 0.1) as figure:
         axes = drawing.grid(figure, len(panels), columns, sharex=True, sharey=True)
-        for ax, (heading, corners) in zip(axes, panels, strict=True):
+        for number, (ax, (heading, corners)) in enumerate(zip(axes, panels, strict=True)):
+            ax.tick_params(labelbottom=number + columns >= len(panels))  # the last one of its column
             ax.fill(*np.array(corners).T, facecolor="#c9d6e4", edgecolor=CERTIFIED, linewidth=1.2)
             ax.plot([lower, 0, upper], [0, 0, upper], color=ATTACKED, linewidth=2.0)
             _cross(ax)

@@ -216,14 +216,17 @@ def seconds(rows: Rows) -> Lines:
 
 @table_1.drawing(errors)
 def draw(rows: Rows) -> figures.Drawing:
-    """Draw the bounds of each line, over the images of branch and bound."""
-    bars = []
+    """Draw the bounds of each line, over the images of branch and bound, and the printed ones of all images."""
+    bars, printed = [], {}
     for line in error_bounds(rows):
         if line.letters:
             wrong, broken, *rest = (percent(line.letters, COLUMNS[name][1]) for name in COLUMNS if name != "pgd")
             broken = max(broken, percent(line.pgd[: line.images], FOOLBOX))
-            bars.append((f"{title(line.network)}  {line.epsilon_pixel:g}", wrong, broken, *rest))
-    return figures.error_bars(bars, title="bounds of the robust error, first test images")
+            bars.append((label := f"{title(line.network)}  {line.epsilon_pixel:g}", wrong, broken, *rest))
+            ids = [f"table-1/{line.name}/milp-{end}" for end in ("lower", "upper")]
+            if table_1.printed.keys() >= set(ids):
+                printed[label] = (table_1.printed[ids[0]], table_1.printed[ids[1]])
+    return figures.error_bars(bars, "bounds of the robust error, first test images", printed)
 
 
 @table_1.cells
