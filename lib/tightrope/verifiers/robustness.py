@@ -227,6 +227,7 @@ def _attacked(progress: Progress, attack: bool) -> int:
     for target in question.targets:
         margin = float(best_margin[target]) if np.isfinite(best_margin[target]) else None
         progress.decisions[target] = LabelDecision(target, float(nominal[target]), margin)
+    for target in question.targets:  # an attack may reach another label than the one it was aimed at
         if target in progress.attacks and (progress.method == "cascade" or reached[target]):
             progress.reached(progress.attacks[target], "pgd")
     return int(np.argmax(scores))
