@@ -174,8 +174,7 @@ def _fooled(
             raise CertificateError(f"image {i} of regions: certified although the network labels it wrongly.")
         if not certified[i]:
             found[i] = (By.NOTHING if at_center is None else By.WRONG, at_center)
-    todo = [i for i, (by, _) in found.items() if by is By.NOTHING]
-    began = time.process_time()
+    todo, began = [i for i, (by, _) in found.items() if by is By.NOTHING], time.process_time()
     tried = attacks.foolbox_pgd_each([questions[i] for i in todo], seed=seed)
     found |= {i: (By.FOOLBOX, attack) for i, attack in zip(todo, tried, strict=True) if attack is not None}
     return found, (time.process_time() - began) / max(1, len(todo))

@@ -153,15 +153,10 @@ class Phases:
     ) -> Tree:
         """Decide one target.
 
-        Parameters
-        ----------
-        limits, nodes
-            The time is processor time, which does not depend on what else runs; at the limit, or with so many nodes,
-            the verdict is UNKNOWN, with the proven bound and the largest margin so far.
-        multipliers
-            Of order 1 by group, where they are known: what the root starts from.
-        ellipsoids
-            Whether ellipsoids save solves with all multipliers; without them every node is solved anew.
+        The time of `limits` is processor time, which does not depend on what else runs; at the limit, or with so many
+        `nodes`, the verdict is UNKNOWN, with the proven bound and the largest margin so far. The root starts from the
+        `multipliers` of order 1 by group, where they are known. Without `ellipsoids`, which save solves with all
+        multipliers, every node is solved anew.
         """
         if nodes is not None and nodes < 1:
             raise InputError(f"nodes: got {nodes}; give a positive number.")

@@ -269,14 +269,8 @@ class RobustnessReport(Report):
         """Return one file: that of the attack if there is one, else for all target labels that have a certificate.
 
         Of a feed-forward network these are the labels that are certified, or if none is, those with a bound
-        (:func:`tightrope.verifiers.feedforward.certificates`).
-
-        Raises
-        ------
-        InputError
-            There is neither.
-        CertificateError
-            The checker cannot read the network's or the region's numbers.
+        (:func:`tightrope.verifiers.feedforward.certificates`). An InputError if there is neither; a CertificateError if
+        the checker cannot read the network's or the region's numbers.
         """
         return self._of(self.decisions) if self.attack is None else self._of_attack(self.attack)
 

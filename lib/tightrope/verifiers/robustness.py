@@ -41,10 +41,8 @@ def certify(
 
     Parameters
     ----------
-    network, region
-        The network, and a ball, zonotope, ellipsoid or polytope in its input units.
-    label
-        The true label y.
+    region, label
+        A ball, zonotope, ellipsoid or polytope in the network's input units, and the true label y.
     targets
         Labels to decide, or "all". Left out, all others than y, but only until the question is answered: once an attack
         reaches a label, the cascade leaves the others as they are.
@@ -64,10 +62,7 @@ def certify(
     limits
         Tolerance, seconds, seed and stop of the solves; the seconds are for one solve, and for one tree.
 
-    Raises
-    ------
-    UnknownNameError, SolverUnavailableError, InputError
-        Before any solve.
+    What does not go together is an UnknownNameError, SolverUnavailableError or InputError before any solve.
 
     Examples
     --------
@@ -232,6 +227,7 @@ def _attacked(progress: Progress, attack: bool) -> int:
     for target in question.targets:
         margin = float(best_margin[target]) if np.isfinite(best_margin[target]) else None
         progress.decisions[target] = LabelDecision(target, float(nominal[target]), margin)
+    for target in question.targets:  # an attack may reach another label than the one it was aimed at
         if target in progress.attacks and (progress.method == "cascade" or reached[target]):
             progress.reached(progress.attacks[target], "pgd")
     return int(np.argmax(scores))
