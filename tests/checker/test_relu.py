@@ -12,6 +12,7 @@ from tests.soundness.cases import branched
 from tightrope import attacks, checker, relu_proofs, zoo
 from tightrope.checker import regions, relu
 from tightrope.checker.__main__ import main
+from tightrope.checker.numbers import Refused
 from tightrope.checker.relu_network import Network
 from tightrope.errors import InputError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
@@ -488,3 +489,60 @@ def test_published_networks_have_files(name, image, radius, method):
     assert proof.proven and {f.by for f in proof.findings} == {"exact"}
     assert len(margins(proof)) == 9 and all(Fraction(claim["bound"]) < 0 for claim in margins(proof))
     assert any("leaves" in claim for claim in margins(proof)) == (method == "branch-and-bound")
+
+
+SPARSE = {
+    "weight": np.ones(3),
+    "bias": np.zeros(2),
+    "columns": np.array([0, 2, 1]),
+    "starts": np.array([0, 2, 3]),
+    "inputs": np.array(3),
+}
+
+
+def test_a_sparse_layer_is_its_matrix():
+    (step,) = Network.read({f"1.sparse.{name}": array for name, array in SPARSE.items()}).steps
+    assert step.exact[0].floats().tolist() == [[1, 0, 1], [0, 1, 0]]
+    assert step.forward(np.array([1.0, 2.0, 4.0])).tolist() == [5, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("columns", [0, 0, 1]),  # one place twice
+        ("columns", [2, 0, 1]),  # not rising
+        ("columns", [-1, 2, 1]),
+        ("columns", [0, 3, 1]),
+        ("columns", [0.0, 2.0, 1.0]),
+        ("starts", [0, 3, 2]),
+        ("starts", [1, 2, 3]),
+        ("starts", [0, 2, 2]),
+        ("starts", [0, 2]),
+        ("starts", [0, -1, 3]),
+        ("inputs", [3]),
+        ("inputs", 3.0),
+        ("inputs", 10**15),
+        ("inputs", 2**64 - 1),
+        ("bias", [0.0]),
+        ("weight", [1.0, np.nan, 1.0]),
+        ("weight", [[1.0, 1.0, 1.0]]),
+    ],
+)
+def test_a_sparse_layer_of_other_arrays_is_refused(name, array):
+    arrays = SPARSE | {name: np.array(array)}
+    with pytest.raises(Refused):
+        Network.read({f"1.sparse.{part}": value for part, value in arrays.items()})
+
+
+def test_differences_of_starts_that_wrap_are_refused():
+    """Three rises of at most 2^63 - 1 may add up to the number of entries modulo 2^64."""
+    arrays = SPARSE | {"starts": np.array([0, 2**63 - 1, -2, 3]), "bias": np.zeros(3)}
+    with pytest.raises(Refused):
+        Network.read({f"1.sparse.{part}": value for part, value in arrays.items()})
+
+
+def test_a_convolution_of_a_huge_image_is_refused_before_it_is_made():
+    arrays = {"weight": np.ones((1, 1, 1, 1)), "bias": np.zeros(1), "input_shape": np.array([1, 2**20, 2**20])}
+    arrays |= {"stride": np.array([2**20, 2**20]), "padding": np.array([0, 0])}
+    with pytest.raises(Refused, match="places"):
+        Network.read({f"1.convolution.{part}": value for part, value in arrays.items()})

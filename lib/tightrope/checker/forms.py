@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tightrope.checker.numbers import Exact, Refused, dense, stack, times
+from tightrope.checker.numbers import Exact, Refused, above, dense, stack, times
 from tightrope.checker.positive import is_semidefinite
 
 #: Variables of a block whose quadratic form may be dense where it is minimised out: a second or two.
@@ -97,7 +97,7 @@ class Quadratic:
             weights = Exact(np.broadcast_to(Q.integers, seen.shape), Q.scale)[seen]
             if (Q.signs < 0).any() or (weights.signs == 0).any():
                 raise Refused(f"{name}: a coordinate has a negative weight, or one that the network sees has none")
-            inverse = Exact.rational([1 / weight for weight in weights.fractions()]).up()
+            inverse = Exact.of(np.array([above(1 / weight) for weight in weights.fractions()]))
         for a, one in sides.items():
             for b, two in sides.items():
                 self._add(a, b, times(times(one[:, seen], inverse), two[:, seen].T) * Fraction(-1, 4))

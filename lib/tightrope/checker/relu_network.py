@@ -20,6 +20,8 @@ PARTS = {
     "convolution": ("weight", "bias", "input_shape", "stride", "padding"),
     "sparse": ("weight", "bias", "columns", "starts", "inputs"),
 }
+#: Entries of a sparse layer's row, of an image with its padding, and places of it that a kernel meets.
+LARGEST = 2**26
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,12 @@ class Sparse(Implicit):
         if any(n.dtype.kind not in "iu" for n in whole) or [n.shape for n in (weight, *whole)] != shapes:
             raise Refused("network: expected whole numbers in columns, starts, inputs of a sparse layer, one per entry")
         columns, starts, inputs = whole[0].astype(int), whole[1].astype(int), int(whole[2])
+        rising = (
+            not starts[0] and starts[-1] == len(weight) and (starts[1:] >= starts[:-1]).all()
+        )  # no difference wraps
+        if not len(weight) or not len(bias) or not rising or inputs > LARGEST:
+            raise Refused(f"network: starts must rise from 0 to the number of entries, with at most {LARGEST} inputs")
         counts = np.diff(starts)
-        if not len(weight) or not len(bias) or starts[0] or starts[-1] != len(weight) or counts.min() < 0:
-            raise Refused("network: starts must rise from 0 to the number of entries")
         rows = np.repeat(np.arange(len(bias)), counts)
         rises = (np.diff(columns) > 0) | (np.diff(rows) > 0)
         if columns.min() < 0 or columns.max() >= inputs or not rises.all():
@@ -153,11 +158,14 @@ class Convolution(Implicit):
         room = [n + 2 * pad - kernel for n, pad, kernel in zip(image[1:], padding, weight.shape[2:], strict=True)]
         if min(room) < 0:
             raise Refused("network: the kernel of a convolution is larger than its image")
+        met = weight[0].size * prod(n // step + 1 for n, step in zip(room, stride, strict=True))
+        if max(met, image[0] * prod(n + 2 * pad for n, pad in zip(image[1:], padding, strict=True))) > LARGEST:
+            raise Refused(f"network: a convolution of more than {LARGEST} places")
         around = ((0, 0), *((pad, pad) for pad in padding))
         inputs = prod(image)
         numbers = np.pad(np.arange(inputs).reshape(image), around, constant_values=inputs)
-        met = sliding_window_view(numbers, weight.shape[2:], (1, 2))[:, :: stride[0], :: stride[1]]
-        pixels = met.reshape(image[0], -1, weight[0, 0].size).transpose(2, 0, 1)
+        windows = sliding_window_view(numbers, weight.shape[2:], (1, 2))[:, :: stride[0], :: stride[1]]
+        pixels = windows.reshape(image[0], -1, weight[0, 0].size).transpose(2, 0, 1)
         bias = np.repeat(filters, pixels.shape[2])
         return cls(weight.reshape(*weight.shape[:2], -1), bias, pixels, inputs)
 
