@@ -9,8 +9,9 @@ from tightrope import attacks, datasets
 from tightrope.attacks import check, foolbox_pgd, foolbox_pgd_each, pgd
 from tightrope.errors import InputError, RegionError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, MonDEQ, Scaling, load
-from tightrope.question import Question
+from tightrope.question import Question, Verdict
 from tightrope.regions import Ball, Zonotope, pixel_ball
+from tightrope.verifiers.robustness import certify
 
 NORMS = [1.0, 1.5, 2.0, 3.0, np.inf]
 DUAL = {1.0: np.inf, 1.5: 3.0, 2.0: 2.0, 3.0: 1.5, np.inf: 1.0}
@@ -252,3 +253,14 @@ def test_gradients_of_a_convolutional_network():
         numeric = [(margin(x[row] + e) - margin(x[row] - e)) / 2e-6 for e in 1e-6 * np.eye(16)]
         np.testing.assert_allclose(gradient[row], numeric, atol=1e-6)
         assert value[row] == pytest.approx(margin(x[row]))
+
+
+@pytest.mark.parametrize("method", ["cascade", "crown"])
+def test_an_attack_in_a_zonotope_stands_under_its_own_target(method):
+    """Where label 1 is reached label 2 is further ahead; each target has its attack, and no decision is lost."""
+    network = FeedForward.dense([[[0.0, 0.0], [1.0, 0.0], [3.0, 0.0]]], [[0.5, 0.0, 0.0]])
+    region = Zonotope(np.zeros(2), np.eye(2))
+    hits = pgd(Question(network, region, 0), seed=0).attacks
+    assert {target: hit.label for target, hit in hits.items()} == {1: 1, 2: 2}
+    report = certify(network, region, 0, method=method, targets="all")
+    assert report.verdict is Verdict.FALSIFIED and [decision.label for decision in report.decisions] == [1, 2]

@@ -108,7 +108,8 @@ def pgd(question: Question, *, restarts: int = 5, steps: int = 50, seed: int = 0
         moved = network.after(region.center, region.generators)
         within = Question(moved, region.parameters, label, question.targets)
         inner = pgd(within, restarts=restarts, steps=steps, seed=seed)
-        found = {target: check(question, region.at(hit.point)) for target, hit in inner.attacks.items()}
+        aims = {target: Question(network, region, label, [target]) for target in inner.attacks}  # and no other label
+        found = {target: check(aims[target], region.at(hit.point)) for target, hit in inner.attacks.items()}
         return PGDResult({target: hit for target, hit in found.items() if hit is not None}, inner.best_margin)
     points = region.inwards(ascend(question, restarts, steps, seed))  # (targets, restarts, p0)
     margins = _margins(network, label, points.reshape(-1, region.size)).reshape(*points.shape[:2], -1)

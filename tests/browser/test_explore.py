@@ -37,6 +37,10 @@ NOTEBOOKS = (
     "jovanovic2022-paradox/figure-1-relu-relaxations",
     "salman2019-barrier/figure-2-nonlinearities",
 )
+#: Controls that need not change the answer: linear bounds decide every label before Shor's relaxation is asked.
+IDLE = {("explore/your-network", "order")}
+#: Voila's own template asks for its icons elsewhere; the page does without.
+VOILAS_ICONS = "fontawesome|ERR_NAME_NOT_RESOLVED|ERR_INTERNET_DISCONNECTED"
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 #: An explorer: the box that has a Stop button in its line of status.
 EXPLORER = ".widget-vbox:has(> .widget-hbox > button)"
@@ -172,10 +176,13 @@ def test_certify_in_voila(serve, watched, screenshots):
     assert "log det" in small[1] and "log det" not in without[1]
     choose(explorer, "method", "clarabel")  # the order follows: 1 is all that it takes
     control(explorer, "order").locator("select:disabled").wait_for()
-    other = changed(explorer, without, "a method of one order")
+    explorer.get_by_role("button", name="Stop").click()
+    explorer.get_by_role("button", name="Go on").wait_for()
+    assert "this is not the whole answer" in explorer.locator(STATUS).inner_text()
     choose(explorer, "method", "cascade")
-    changed(explorer, other, "and back")
-    good(page, screenshots / "voila-certify")
+    settled(explorer, without)
+    assert shown(explorer) == without
+    good(page, screenshots / "voila-certify", VOILAS_ICONS)
 
 
 @pytest.mark.published
@@ -200,7 +207,7 @@ def test_mnist_in_voila(serve, watched, screenshots):
     started(explorer, stopped)
     choose(explorer, "norm", "2")
     assert changed(explorer, stopped, "mnist: back from a solve that runs") == ball
-    good(page, screenshots / "voila-mnist")
+    good(page, screenshots / "voila-mnist", VOILAS_ICONS)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -286,9 +293,11 @@ def changed(explorer, before: tuple, what: str, patience: float = PATIENCE) -> t
     while time.monotonic() < began + patience:
         if shown(explorer) != before:
             seen = time.monotonic() - began
-            line = settle(explorer)
+            now, line = shown(explorer), settle(explorer)
+            while (now, line) != (now := shown(explorer), line := settle(explorer)):  # numbers, picture, status come
+                time.sleep(0.3)  # one by one
             print(f"{what}: changed after {seen:.1f} s, complete after {time.monotonic() - began:.1f} s ({line})")
-            return shown(explorer)
+            return now
         time.sleep(0.05)
     raise AssertionError(f"{what}: nothing changed")
 
@@ -298,7 +307,10 @@ def moved(explorer, one, name: str) -> None:
 
     Not where a control that follows this one has lost its value on the way.
     """
-    before, what, values = shown(explorer), f"{name}: {one.inner_text().splitlines()[0]}", chosen(explorer)
+    own = one.inner_text().replace("\u200b", "").strip().splitlines()[0]
+    if (name, own) in IDLE:
+        return
+    before, what, values = shown(explorer), f"{name}: {own}", chosen(explorer)
     if one.locator("select").count():
         select = one.locator("select")
         if select.is_disabled():
@@ -359,8 +371,8 @@ def control(explorer, description: str):
     return explorer.locator(".widget-inline-hbox").filter(has=label).first
 
 
-def good(page, path: Path) -> None:
-    """Keep pictures of the explorers; all text can be read, nothing sticks out, nothing went wrong out of sight."""
+def good(page, path: Path, known: str = "(?!)") -> None:
+    """Keep pictures of the explorers; all text can be read, nothing sticks out, no other fault than known ones."""
     for i, explorer in enumerate(page.locator(EXPLORER).all()):
         explorer.scroll_into_view_if_needed()
         file = path.with_name(f"{path.name}-{i}.png")
@@ -369,7 +381,7 @@ def good(page, path: Path) -> None:
         wide = explorer.evaluate("box => [box.scrollWidth, box.clientWidth]")
         assert wide[0] <= wide[1], f"it is {wide[0]} pixels wide, in {wide[1]}"
     assert not (faint := page.evaluate(FAINT)), faint[:10]
-    assert not page.faults, page.faults
+    assert not (faults := [fault for fault in page.faults if not re.search(known, fault)]), faults
 
 
 #: Texts in the outputs whose contrast with what is behind them is below 4.5 (WCAG 2, AA), with that contrast.

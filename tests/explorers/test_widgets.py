@@ -198,31 +198,39 @@ def test_an_unexpected_error_does_not_end_the_explorer():
     assert explorer.wait(30) and "0.5" in explorer.html.value
 
 
-def test_the_old_answer_is_dimmed_under_a_clock_that_ticks_and_a_count():
-    """Until something of the new one can be shown."""
-    go_on = threading.Event()
+def test_the_old_answer_is_dimmed_under_a_clock_that_ticks_until_a_part_of_the_new_one_is_there():
+    """That part is shown though a long solve follows it at once."""
+    begin, go_on = threading.Event(), threading.Event()
 
     class Part:
         progress = "3 of 9 labels"
 
     def stages(state, stop):
         if state["n"]:
+            assert begin.wait(30)
             yield Part()
             assert go_on.wait(30)
         yield state["n"]
 
-    explorer = Explorer("", {"n": number_slider(0, 9, "n")}, stages, lambda n: show(str(n)))
+    def until(condition):
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    explorer = Explorer("", {"n": number_slider(0, 9, "n")}, stages, lambda n: show(type(n).__name__))
     assert explorer.wait(30) and explorer.stop.disabled
     explorer.controls["n"].value = 1
-    end, seen = time.monotonic() + 30, set()
-    while len(seen) < 2 and time.monotonic() < end:
-        if "3 of 9 labels" in explorer.status.value:
-            seen.add(explorer.status.value)
-        time.sleep(0.01)
-    assert len(seen) == 2 and all(text.endswith("s ...</small>") for text in seen)
+    seen = {explorer.status.value}
+    until(lambda: seen.add(explorer.status.value) or len(seen) == 2)
+    assert all(text.endswith("s ...</small>") for text in seen)
     assert "tightrope-old" in explorer.image._dom_classes and not explorer.stop.disabled
+    begin.set()
+    until(lambda: "tightrope-old" not in explorer.html._dom_classes)
+    assert "Part" in explorer.html.value and not explorer.stop.disabled
+    until(lambda: "3 of 9 labels" in explorer.status.value)
     go_on.set()
-    assert explorer.wait(30) and "tightrope-old" not in explorer.html._dom_classes and explorer.stop.disabled
+    assert explorer.wait(30) and "int" in explorer.html.value and explorer.stop.disabled
 
 
 def test_stop_ends_the_solve_and_go_on_takes_it_up():

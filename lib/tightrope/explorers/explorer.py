@@ -137,7 +137,8 @@ class Explorer:
         self._following = self._stopped = False
         self._asked: tuple[float, str] | None = None  # since when, and how far: for the clock
         self._views = Memo(128)
-        self._lock = threading.Lock()
+        self._lock, self._drawing = threading.Lock(), threading.Lock()
+        self._waiting: object = None  # the newest answer, while it is not shown
         self._pending: dict | None = None
         self._worker: threading.Thread | None = None
         self.view: View | None = None
@@ -261,6 +262,7 @@ class Explorer:
             with self._lock:
                 if worker is self._worker and self._asked is not None:
                     self._compute(*self._asked)
+            self._catch_up()  # what came soon after the answer before, and is followed by a long solve
 
     def _work(self, first: Callable[[], None] | None = None) -> None:
         """Do `first`, then answer the newest state until there is none newer."""
@@ -304,12 +306,14 @@ class Explorer:
                 if answer is None:
                     continue
                 newest, view = answer, None
+                self._waiting = newest
                 if time.perf_counter() - shown > BETWEEN:
-                    view = self._render(newest)
-                    self._show(view)
+                    view = self._catch_up()
                     shown = time.perf_counter()
                 self._compute(began, getattr(answer, "progress", ""))
-            view = view or self._render(newest)
+            with self._drawing:
+                self._waiting = None
+                view = view or self._render(newest)
         except StoppedError:  # the state has changed, or the reader has seen enough
             self._leave(began)
             return
@@ -325,6 +329,16 @@ class Explorer:
             return
         self._views.put(rounded(state), view)
         self._show(view, f"{time.perf_counter() - began:.2f} s")
+
+    def _catch_up(self) -> View | None:
+        """Show the answer that waits, if there is one."""
+        with self._drawing:
+            answer, self._waiting = self._waiting, None
+            if answer is None or self._overtaken():
+                return None
+            view = self._render(answer)
+            self._show(view)
+            return view
 
     def _show(self, view: View, status: str = "") -> None:
         """Show a view; with a status it is the whole answer, and nothing is computed any more."""

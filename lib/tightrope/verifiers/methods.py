@@ -3,11 +3,11 @@
 Nothing here is imported before it is needed, as `tightrope certify --help` lists these names at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.names import known_name
@@ -15,8 +15,10 @@ from tightrope.names import known_name
 if TYPE_CHECKING:
     from tightrope.networks import FeedForward, MonDEQ
     from tightrope.question import Question
-    from tightrope.verifiers.robustness import Progress, Stage
+    from tightrope.verifiers.robustness import Progress
 
+#: What decides some of the labels that are open.
+Stage: TypeAlias = Callable[["Progress"], None]
 #: Orders of Shor's relaxation. "1": the paper's model. "1+bounds": what that leaves open (with interior-point: every
 #: label) is solved again with bounds on z and h. "1+cuts": and with products of facts (verifiers.tightening). "2":
 #: Lasserre's order 2 of the problem with all products of facts, for at most six variables (relaxations.lasserre), by
@@ -37,15 +39,15 @@ class Method:
 
     name: str
     about: str = ""
-    mondeq: "tuple[Stage, ...]" = ()
-    layers: "tuple[Stage, ...]" = ()
+    mondeq: tuple[Stage, ...] = ()
+    layers: tuple[Stage, ...] = ()
     same: tuple[str, ...] = ()
     orders: tuple[str, ...] = ("1",)
     boxes: bool = False
     package: str = ""
     relu: bool = False
 
-    def stages(self, network: "MonDEQ | FeedForward", complete: bool = True) -> "tuple[Stage, ...]":
+    def stages(self, network: "MonDEQ | FeedForward", complete: bool = True) -> tuple[Stage, ...]:
         """Return what decides the labels of this network, if anything; without `complete` no tree, in the cascade."""
         own = self.layers if _has_layers(network) else self.mondeq
         return own if complete or self.name != "cascade" else tuple(stage for stage in own if stage not in _TREES)
@@ -74,7 +76,7 @@ class Method:
             raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {size}; use 1+cuts.")
 
 
-def _by(module: str, stage: str, *rest: object) -> "Stage":
+def _by(module: str, stage: str, *rest: object) -> Stage:
     """Return a stage that imports what it is made with when it is run."""
 
     def run(progress: "Progress") -> None:

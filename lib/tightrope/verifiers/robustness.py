@@ -5,9 +5,8 @@ An attack comes first, then stage after stage on the labels that are open, until
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from tightrope.question import DEFAULT, Limits, Question, Stop, Verdict
 from tightrope.regions import Region
 from tightrope.solvers.report import end_if
 from tightrope.threads import one_blas_thread
-from tightrope.verifiers.methods import METHODS, ORDERS, known_method, methods
+from tightrope.verifiers.methods import METHODS, ORDERS, Stage, known_method, methods
 from tightrope.verifiers.report import NOT_CERTIFIED, NOTHING, LabelDecision, RobustnessReport, combined
 
 __all__ = ["METHODS", "ORDERS", "LabelDecision", "RobustnessReport", "certify", "known_method", "methods"]
@@ -108,8 +107,6 @@ def attack(
     return pgd(Question(network, region, label, targets), seed=seed)
 
 
-#: What decides some of the labels that are open.
-Stage: TypeAlias = "Callable[[Progress], None]"
 #: Restarts and steps of the attack on monDEQs and on layers.
 EFFORT = {True: (2, 20), False: (3, 40)}
 
