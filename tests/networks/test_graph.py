@@ -14,9 +14,9 @@ from tests.soundness.feedforward import compare
 from tightrope.checker.__main__ import main
 from tightrope.errors import NetworkError
 from tightrope.networks import FeedForward, Sparse, load, to_module
-from tightrope.networks.activations import RELU, LeakyReLU
-from tightrope.networks.graph import Node, Signal, added, assemble
-from tightrope.networks.layers import Dense, Scaling, merged
+from tightrope.networks.activations import ELU, RELU, Activation, LeakyReLU, MaxPool, Sigmoid, Tanh
+from tightrope.networks.graph import Node, Signal, added, assemble, concatenated, matrix, moved
+from tightrope.networks.layers import Convolution, Dense, Scaling, average, forward, merged
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
@@ -230,6 +230,187 @@ def test_residual_networks_answer_questions(tmp_path):
     for limit, verdict in ((score + 0.5, Verdict.CERTIFIED), (score - 0.5, Verdict.FALSIFIED)):
         asked = parse_vnnlib(f"{declared}{box}(assert (>= Y_{label} {limit}))")
         assert certify_property(network, asked).verdict is verdict
+
+
+def value_of(node, rows):
+    """What a node is, of the input's rows, source by source."""
+    if node.part is None:
+        return rows
+    together = np.concatenate([value_of(source, rows) for source in node.sources], axis=1)
+    return node.part.value(together) if isinstance(node.part, Activation) else node.part.forward(together)
+
+
+def random_graph(rng):
+    """The output of random steps on images (1, c, h, w): everything that the readers make, with any signs."""
+
+    def convolution(signal, channels):
+        weight, bias = rng.standard_normal((channels, signal.shape[1], 3, 3)), 50 * rng.standard_normal(channels)
+        layer = Convolution(weight, bias, signal.image, 1, 1)
+        return signal.then(layer, (1, *layer.output_shape))
+
+    def pooled(signal):
+        pool = MaxPool(signal.image, (2, 2), (1, 1), (0, 0))
+        return signal.then(pool, (1, *pool.output_shape))
+
+    def averaged(signal):
+        layer = average(signal.image, (2, 2), (1, 1), (0, 0))
+        return signal.then(layer, (1, *layer.output_shape))
+
+    def mirrored(signal):
+        return matrix(signal, lambda x: x[..., ::-1] - 2 * x + 1, lambda x: x[..., ::-1] - 2 * x)
+
+    def picked(signal):
+        return moved([signal], [rng.integers(0, signal.node.size + 1, signal.shape)], [rng.choice([1.0, -1.0])])
+
+    def step(last, earlier):
+        steps = [
+            lambda: convolution(last, int(rng.integers(1, 3))).then(kinds[rng.integers(len(kinds))]),
+            lambda: added([convolution(last, earlier.shape[1]).then(RELU), earlier], rng.choice([1.0, -1.0, 0.5], 2)),
+            lambda: concatenated([earlier, rng.choice([0.0, -1.0], last.shape), last], 1),
+            lambda: last.scaled(rng.standard_normal((1, last.shape[1], 1, 1)), rng.choice([0.0, 9.0], last.shape)),
+            lambda: convolution(last, 2),
+            lambda: picked(last),
+            lambda: mirrored(last),
+            lambda: last.then(kinds[rng.integers(len(kinds))]),
+        ]
+        if min(last.shape[2:]) > 1:
+            steps += [lambda: pooled(last), lambda: averaged(last), lambda: pooled(convolution(last, 2))]
+        return steps[rng.integers(len(steps))]()
+
+    kinds = [RELU, RELU, LeakyReLU(0.2), Tanh(), Sigmoid(), ELU()] if rng.random() < 0.3 else [RELU]
+    x = Signal(Node(18), (1, 2, 3, 3))
+    values = [x]
+    for _ in range(rng.integers(3, 8)):
+        last, earlier = values[-1], values[rng.integers(len(values))]
+        if earlier.shape[2:] != last.shape[2:]:
+            earlier = last
+        values.append(step(last, earlier))
+    last = Signal(values[-1].node, (1, values[-1].node.size))
+    side = last.then(Dense(rng.standard_normal((last.node.size,) * 2) / 9, np.zeros(last.node.size))).then(RELU)
+    return added([last, side], [1.0, 1.0]).node
+
+
+def test_random_graphs_are_their_layers(rng):
+    """Node by node, also far from where the readers compare; a value said to be never negative is none."""
+    read = pools = 0
+    rows = np.concatenate([size * rng.standard_normal((10, 18)) for size in (0, 1, 30, 1000)])
+    rows = np.concatenate([rows, rng.uniform(0, 255, (20, 18))])
+    for _ in range(300):
+        output = random_graph(rng)
+        nodes = [output]
+        for node in nodes:
+            nodes += [source for source in node.sources if source not in nodes]
+        for node in nodes:
+            assert not node.never_negative or (value_of(node, rows) >= 0).all()
+        try:
+            layers, activations = assemble(output)
+        except NetworkError as error:
+            assert "carried past" in str(error)
+            continue
+        expected = value_of(output, rows)
+        *_, found = forward(layers, activations, rows)
+        np.testing.assert_allclose(found, expected, atol=1e-10 * np.abs(expected).max(initial=1.0))
+        read, pools = read + 1, pools + any(isinstance(one, MaxPool) for one in activations)
+    assert read > 100 and pools > 10
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of the exporter
+def test_max_pool_of_a_convolution_is_carried_with_its_sign(tmp_path):
+    """Negative only for pixels above 150, where it leaves ReLU."""
+    first, second, last = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1), nn.Linear(1, 1)
+    for part, weight, bias in ((first, 1.0, -100.0), (second, -1.0, 50.0), (last, 0.0, -1.0)):
+        nn.init.constant_(part.weight, weight)
+        nn.init.constant_(part.bias, bias)
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = first, second, last
+
+        def forward(self, x):
+            m = nn.functional.max_pool2d(self.second(torch.relu(self.first(x))), 2).flatten(1)
+            return m + torch.relu(self.last(m))
+
+    torch.onnx.export(Pooled(), torch.zeros(1, 1, 2, 2), str(tmp_path / "net.onnx"), dynamo=False)
+    for network in (FeedForward.from_torch(Pooled(), (1, 2, 2)), load(tmp_path / "net.onnx")):
+        assert network.logits(np.full(4, 250.0)) == pytest.approx([-100.0])
+
+
+class InPlace(nn.Module):
+    """Linear layers and what a function makes of their results h, z and the input; `asks` needs torch.export."""
+
+    def __init__(self, function, asks):
+        super().__init__()
+        self.first, self.second, self.r = nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU(inplace=True)
+        self.function, self.asks = function, asks
+
+    def forward(self, x):
+        if self.asks and x.shape[1] != 4:
+            raise ValueError("another shape")
+        h = self.first(x)
+        return self.function(self, h, self.second(h), x)
+
+
+def renamed(m, h, z, x):
+    y = h
+    y += torch.relu(z - 1000)
+    return y + h
+
+
+def view_of_it(m, h, z, x):
+    v = h.view(-1, 2, 2).flatten(1)
+    torch.relu_(h)
+    return z + v
+
+
+def part_of_it(m, h, z, x):
+    h.chunk(2, 1)[0].mul_(2.0)
+    return h + z
+
+
+def itself(m, h, z, x):
+    h.relu_()
+    return h + z
+
+
+def transposed(m, h, z, x):
+    t = h.T
+    t -= 1.0
+    return h + z
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_changes_in_place_are_read_where_nobody_else_sees_them(asks):
+    """ReLU and sums of residual blocks; refused by name otherwise, also where no sample would show it."""
+    read = [lambda m, h, z, x: m.second(m.r(z)) + h, lambda m, h, z, x: h + z.relu_()]
+    read += [lambda m, h, z, x: m.r(z.add_(h)) + x, lambda m, h, z, x: h + m.r(m.r(z))]
+
+    def summed(m, h, z, x):
+        z += h
+        return m.second(m.r(z)) + h
+
+    def ours(m, h, z, x):
+        return m.second(m.r(h)) + h
+
+    tracked = (renamed, itself, ours) if asks else ()  # torch.export gives later uses the changed value
+    for function in (*read, summed, *tracked):
+        module = InPlace(function, asks).double()
+        rows = 1e5 * torch.randn(5, 4, dtype=torch.float64)
+        expected = module(rows.clone()).detach().numpy()
+        np.testing.assert_allclose(FeedForward.from_torch(module, (4,)).logits(rows.numpy()), expected, rtol=1e-6)
+    for function in {renamed, view_of_it, itself, transposed, ours} - {*tracked}:
+        with pytest.raises(NetworkError, match=r"changes its input in place, and .* is used again after it"):
+            FeedForward.from_torch(InPlace(function, asks), (4,))
+    with pytest.raises(NetworkError, match=r"in place|being modified"):
+        FeedForward.from_torch(InPlace(part_of_it, asks), (4,))
+
+
+def test_a_matrix_of_zeros_is_a_layer():
+    """As one stored zero, for files; a graph whose moves leave nothing is read."""
+    assert Sparse.of(np.zeros((2, 3)), [1.0, 2.0]).forward(np.ones((1, 3))).tolist() == [[1.0, 2.0]]
+    x = Signal(Node(2), (1, 2))
+    layers, activations = assemble(moved([x.then(RELU)], [np.zeros((1, 3), dtype=int)]).node)
+    assert FeedForward(layers, activations=activations).logits([1.0, 2.0]).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_matrices_are_multiplied_only_where_no_number_is_rounded():

@@ -29,7 +29,8 @@ class Node:
     """A value of the network: its input, or what a layer or nonlinearity makes of its sources, one after the other.
 
     `size` is the number of entries; `level` and `height` count the nonlinearities and all nodes on the longest path
-    from the input; `steady` says that it is made of what is never negative.
+    from the input. `never_negative` holds for what ReLU, sigmoid and step make, and for its sums, moves and pools
+    with weights that are not negative either; `steady` says that it is that, or an affine map of what is steady.
     """
 
     size: int
@@ -38,22 +39,25 @@ class Node:
     level: int = 0
     height: int = 0
     steady: bool = False
+    never_negative: bool = False
 
     @classmethod
     def of(cls, part: Layer | Activation, sources: "Sequence[Node]") -> "Node":
         """Return the value that a layer or nonlinearity makes."""
-        size, steady = sum(source.size for source in sources), all(source.steady for source in sources)
+        size, kept = sum(source.size for source in sources), all(source.never_negative for source in sources)
         if isinstance(part, Activation):
             outputs = part.outputs(size)
-            steady = isinstance(part, ReLU | Sigmoid | Step) or (steady and isinstance(part, MaxPool))
+            steady = kept = isinstance(part, ReLU | Sigmoid | Step) or (kept and isinstance(part, MaxPool))
         elif part.input_size == size:
-            outputs = part.output_size
+            outputs, steady = part.output_size, all(source.steady for source in sources)
+            kept = kept and all((array >= 0).all() for array in part.arrays().values())
         else:
             raise NetworkError(f"it takes {part.input_size} values and gets {size}.")
         if outputs > LARGEST:
             raise NetworkError(f"{outputs} values, more than {LARGEST}.")
         level = max(source.level for source in sources) + isinstance(part, Activation)
-        return cls(outputs, part, tuple(sources), level, max(source.height for source in sources) + 1, steady)
+        height = max(source.height for source in sources) + 1
+        return cls(outputs, part, tuple(sources), level, height, steady, kept)
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,24 @@ def matrix(
     return signal.then(Sparse.of(W, zero.ravel()) if sparse else Dense(W, zero.ravel()), zero.shape)
 
 
+# comparison ----------------------------------------------------------------------------------------
+
+
+def samples(size: int) -> np.ndarray:
+    """Return rows (8, size) of several sizes, for :func:`agreeing`: the first four of at most 3, then up to pixels."""
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal((6, size)) * np.array([0.0, 0.3, 1.0, 3.0, 30.0, 300.0])[:, None]
+    return np.concatenate([normal, rng.uniform(0, 255, (2, size))])
+
+
+def agreeing(found: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
+    """Whether scores (8, classes) of the samples are the same, relative to the largest of those of similar inputs."""
+    return found.shape == expected.shape and all(
+        np.abs(found[own] - expected[own]).max() <= tolerance * np.abs(expected[own]).max(initial=1e-300)
+        for own in (slice(4), slice(4, None))
+    )
+
+
 # the sequence --------------------------------------------------------------------------------------
 
 #: A multiple of a value, to which the nonlinearity is applied.
@@ -223,7 +245,7 @@ def _applied(leaves: Sequence[Node], level: int) -> tuple[Activation, dict[Node,
     sums: dict[Node, dict[_Multiple, float]] = {}
     for leaf in leaves:
         value = leaf.sources[0] if leaf in new else leaf
-        negative = getattr(leaf.part, "slope", 0.0) if leaf in new else float(not leaf.steady)
+        negative = getattr(leaf.part, "slope", 0.0) if leaf in new else float(not leaf.never_negative)
         sums[leaf] = {(value, 1.0): 1.0} | ({(value, -1.0): -negative} if negative else {})
     return RELU, sums
 

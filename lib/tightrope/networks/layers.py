@@ -249,6 +249,8 @@ class Sparse(_Affine):
         """Return the layer of a sparse matrix (n_out, n_in) and a bias (n_out,)."""
         W = scipy.sparse.csr_array(matrix)
         W.sum_duplicates()
+        if not W.nnz:  # a file has no empty arrays
+            W = scipy.sparse.csr_array(([0.0], ([0], [0])), shape=W.shape)
         return cls(W.data, W.indices, W.indptr, W.shape[1], bias)
 
     @property

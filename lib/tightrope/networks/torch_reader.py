@@ -5,6 +5,7 @@ by :mod:`tightrope.networks.graph`.
 """
 
 import copy
+import operator
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -16,7 +17,7 @@ from torch import fx, nn
 
 from tightrope.errors import NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, Sigmoid, Tanh
-from tightrope.networks.graph import Node, Signal, added, assemble, concatenated, matrix, moves
+from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples
 from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, average, forward
 from tightrope.networks.state_dicts import normalisation
 
@@ -28,6 +29,7 @@ MOVING = frozenset(
 )
 LINEAR = frozenset("matmul conv1d conv2d conv_transpose2d avg_pool2d adaptive_avg_pool2d mean sum".split())
 _SHAPES = frozenset("size dim getattr".split())
+_IN_PLACE = frozenset("iadd isub imul itruediv".split())
 #: Largest difference from the module, relative to its largest score on the inputs tried. The comparison is in float64.
 AGREEMENT = 1e-6
 
@@ -51,6 +53,7 @@ def layers_of_module(
     own = copy.deepcopy(module).cpu().double()
     graph = _traced(own, shape)
     shape = shape or _first_shape(graph)
+    _refuse_changes(graph)
     reader = _Reader(graph)
     reader.extra_traceback = False  # its errors name the place
     with torch.no_grad():
@@ -71,7 +74,33 @@ def _checked(input_shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+class _Proxy(fx.Proxy):
+    """Keeps x += y in the graph, where fx.Proxy makes x + y of it, although other names of x see the change."""
+
+    def __getattr__(self, k: str) -> "_Attribute":
+        return _Attribute(self, k)
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
+
+
+class _Attribute(_Proxy, fx.proxy.Attribute):  # x.T, x.relu
+    pass
+
+
 class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         known = type(m).__name__ in _NORMALISING and hasattr(m, "mean")
         return known or super().is_leaf_module(m, module_qualified_name)
@@ -118,7 +147,50 @@ def _name(target: Any) -> str:
     """What a function or method is called: relu for relu_ and torch.ops.aten.relu.default, add for iadd."""
     name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
     name = name.split(".")[0].strip("_")
-    return {"iadd": "add", "isub": "sub", "imul": "mul", "truediv": "div", "concat": "cat"}.get(name, name)
+    return {"iadd": "add", "isub": "sub", "imul": "mul", "truediv": "div", "itruediv": "div", "concat": "cat"}.get(
+        name, name
+    )
+
+
+def _refuse_changes(graph: fx.GraphModule) -> None:
+    """Raise where a value is used after an operation changed it, or what shares its memory, in place."""
+    memory: dict[fx.Node, set[fx.Node]] = {}  # what a value may share its memory with, itself included
+    changed: dict[fx.Node, str] = {}  # by which operation
+    for node in graph.graph.nodes:
+        module = graph.get_submodule(node.target) if node.op == "call_module" else None
+        for source in node.all_input_nodes:
+            if source in changed and module is not getattr(graph, "_guards_fn", graph):
+                raise NetworkError(
+                    f"{changed[source]} changes its input in place, and {source.name} is used again after it, which is "
+                    "not read; write it without inplace=True, as x = x + y in place of x += y, and relu in place of "
+                    "relu_."
+                )
+        memory[node] = {node}
+        if not node.op.startswith("call"):
+            continue
+        kind: Any = type(module)
+        name = _MODULES[kind](module)[0] if kind in _MODULES else _name(node.target)
+        in_place = _in_place(node, module)
+        fresh = {*_FUNCTIONS, *LINEAR} - {"dropout"}
+        if in_place or not (name in fresh or kind.__name__ in _NORMALISING):
+            for source in node.all_input_nodes[:1]:
+                memory[node] |= memory[source]
+        for shared in memory[node]:
+            memory[shared] = memory[node]
+        if in_place:
+            if any(shared.op == "get_attr" for shared in memory[node]):
+                raise NetworkError(f"{_where(node, module)} changes a weight or constant in place.")
+            changed |= {shared: _where(node, module) for shared in memory[node] - {node}}
+
+
+def _in_place(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether an operation writes into its first input: relu_, operator.iadd, inplace=True, ATen's own statement."""
+    if module is not None or node.kwargs.get("inplace"):
+        return bool(getattr(module, "inplace", module is None))
+    if schema := getattr(node.target, "_schema", None):
+        return schema.is_mutable
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return name.strip("_") in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
 
 
 class _Reader(fx.Interpreter):
@@ -382,16 +454,14 @@ def _compare(
     module: nn.Module, layers: tuple[Layer, ...], activations: tuple[Activation, ...], shape: tuple[int, ...]
 ) -> None:
     """Raise unless the layers with these activations between them are the module, on inputs of several sizes."""
-    x = torch.randn(6, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    x = x * torch.tensor([0.0, 0.3, 1.0, 1.0, 3.0, 30.0], dtype=torch.float64).reshape(-1, *[1] * len(shape))
+    rows = samples(prod(shape))
     try:
         with torch.no_grad():
-            expected = module(x).flatten(1).numpy()
+            expected = module(torch.tensor(rows).reshape(-1, *shape)).flatten(1).numpy()
     except Exception as error:  # the module's own code may raise anything
         raise NetworkError(f"the module itself refuses an input of the shape {shape}: {error}") from error
-    *_, rows = forward(layers, activations, x.flatten(1).numpy())
-    scale = np.abs(expected).max(initial=1e-300)
-    if rows.shape != expected.shape or not np.abs(rows - expected).max() <= AGREEMENT * scale:
+    *_, found = forward(layers, activations, rows)
+    if not agreeing(found, expected, AGREEMENT):
         raise NetworkError(
             "the module does not compute what was read of it: its scores differ from those of the layers read. Neither "
             "a hook or a changed layer can be read, nor what depends on the batch."
