@@ -1,7 +1,7 @@
 """Upper and lower bounds of the Lipschitz constant of a ReLU network's output: one function, methods by name.
 
 Every upper bound is a dual bound that has been checked in float64 outside the solver: for semidefinite programs by
-:func:`tightrope.solvers.sound.sound_bound`, for linear ones by :func:`tightrope.solvers.highs.dual_bound`, for HR-d by
+:func:`tightrope.solvers.sound.sound_bound`, for linear ones by :mod:`tightrope.solvers.highs`, for HR-d by
 :func:`tightrope.verifiers.moments.proven_bound`. A limit of time or memory is a verdict with a reason, not a number.
 """
 
