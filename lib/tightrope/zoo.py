@@ -102,9 +102,9 @@ def load(name: str | PathLike[str], m: float | None = None, activation: str | No
 
     `m` and `activation` are for a file that does not state them (:func:`tightrope.networks.load`).
     """
-    if isinstance(name, str) and (name in names() or not Path(name).suffix):
-        return get(name).network
-    return read(name, m, activation)
+    if not isinstance(name, str) or is_file_name(name):  # before the names, which need the repository
+        return read(name, m, activation)
+    return get(name).network if not Path(name).suffix or name in names() else read(name, m, activation)
 
 
 def own(
