@@ -173,6 +173,16 @@ def test_networks_that_are_published_twice():
 ELSEWHERE = "data/models/elsewhere"
 
 
+def test_a_network_is_loaded_by_its_name_or_from_its_file():
+    """As `tightrope.load`: what has no ending is meant as a name."""
+    assert zoo.load("digits/mondeq-16").sha256() == zoo.get("digits/mondeq-16").network.sha256()
+    assert zoo.load(paths.ROOT / ELSEWHERE / "digits-mlp.pt", activation="relu").sizes == (64, 32, 10)
+    with pytest.raises(UnknownNameError, match="Did you mean 'digits/mondeq"):
+        zoo.load("digits/mondq")
+    with pytest.raises(UnknownNameError, match="file type"):
+        zoo.load("network.txt")
+
+
 def test_own_networks_from_files_and_objects(tmp_path, monkeypatch):
     """A path in the repository from any directory, a path of the working directory, a network; its input as stated."""
     monkeypatch.chdir(tmp_path)

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -320,7 +321,7 @@ def moved(explorer, one, name: str) -> None:
             select.select_option(index=i)
             if settled(explorer, before):
                 break
-        restore = lambda: select.select_option(index=first)  # noqa: E731
+        restore = partial(select.select_option, index=first)
     elif one.locator("input[type=checkbox]").count():
         restore = one.locator("input[type=checkbox]").click
         restore()
@@ -332,7 +333,7 @@ def moved(explorer, one, name: str) -> None:
         right = handle.get_attribute("aria-valuetext") != place
         if not right:  # it stands at its right end
             handle.press("ArrowLeft")
-        restore = lambda: handle.press("ArrowLeft" if right else "ArrowRight")  # noqa: E731
+        restore = partial(handle.press, "ArrowLeft" if right else "ArrowRight")
     other = changed(explorer, before, what)
     assert other != before
     restore()

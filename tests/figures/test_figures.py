@@ -74,3 +74,10 @@ def test_no_line_hides_another_and_every_jump_is_marked():
     first, second, jump = figure.axes[0].lines
     assert first.get_linewidth() > second.get_linewidth() and list(jump.get_ydata()) == [0, 1]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Box", "hBox", "jump"]
+
+
+def test_a_drawing_is_the_same_each_time_it_is_rendered():
+    """A second pass of the layout would move panels with colour bars."""
+    constants = np.arange(1.0, 10.0).reshape(3, 3)
+    drawing = figures.pair_matrices({"first": constants, "second": constants + 0.5}, "constants")
+    assert drawing._repr_png_() == drawing._repr_png_()

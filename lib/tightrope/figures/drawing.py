@@ -120,4 +120,5 @@ class Drawing:
         out = io.BytesIO()
         with rc_context(STYLE):
             self.figure.savefig(out, format=ending, metadata=_BARE[ending])
+        self.figure.set_layout_engine("none")  # a second pass would move panels with colour bars
         return out.getvalue()
