@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from tests.notebook_outputs import NUMBER
 from tightrope import paths
+from tightrope.errors import MissingDataError
 from tightrope.workbench import published, registry
 from tightrope.workbench.rows import Rows
 
@@ -54,9 +56,28 @@ def test_a_committed_drawing_is_not_out_of_date(name):
     if registry.drawn_profile(rows) != "paper":
         pytest.skip("a part of its rows is still to be solved")
     more = beside(experiment) if len(inspect.signature(draw).parameters) > 1 else []
-    table = numbers(rows, *more).to_csv().splitlines()
-    assert sorted(table) == sorted(committed.with_suffix(".csv").read_text().splitlines())
-    if ordered:  # the last bits of text and lines may differ between builds of FreeType
-        now, stored = (imread(io.BytesIO(data)) for data in (draw(rows, *more)._render("png"), committed.read_bytes()))
-        assert now.shape == stored.shape
-        assert np.abs(now - stored).mean() < 0.004
+    try:
+        drawing, table = draw(rows, *more), numbers(rows, *more)
+    except MissingDataError:
+        pytest.skip("shows images of the papers' files")
+    if not ordered:
+        pytest.skip("the order of its cases needs the papers' files")
+    assert_alike(table.to_csv(), committed.with_suffix(".csv").read_text())
+    # The last bits of text and lines may differ between builds of FreeType.
+    now, stored = (imread(io.BytesIO(data)) for data in (drawing._render("png"), committed.read_bytes()))
+    assert now.shape == stored.shape
+    assert np.abs(now - stored).mean() < 0.004
+
+
+def assert_alike(now: str, stored: str) -> None:
+    """The same lines: words exactly, numbers up to what another processor's sums round."""
+    for ours, line in zip(sorted(now.splitlines()), sorted(stored.splitlines()), strict=True):
+        assert NUMBER.sub("#", ours) == NUMBER.sub("#", line)
+        assert [float(x) for x in NUMBER.findall(ours)] == pytest.approx([*map(float, NUMBER.findall(line))], rel=1e-9)
+
+
+def test_a_number_that_moved_and_another_word_are_seen():
+    assert_alike("a,1.00000000000001,[2, 3]", "a,1.0,[2, 3]")
+    for other in ("a,1.0001,[2, 3]", "b,1.0,[2, 3]", "a,1.0,[2, 4]", "a,1.0,[2, 3]\na,1.0,[2, 3]"):
+        with pytest.raises((AssertionError, ValueError)):
+            assert_alike("a,1.0,[2, 3]", other)

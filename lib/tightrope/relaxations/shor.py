@@ -5,7 +5,7 @@ their forms, because a structured solver works with these, and gives matrices on
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -57,6 +57,12 @@ class ShorConstraints:
     def matrices(self) -> list[sp.csr_array]:
         """Return the k matrices A_k."""
         return [self.matrix(unit) for unit in np.eye(self.weights.shape[0])]
+
+    def only(self, rows: np.ndarray) -> "ShorConstraints":
+        """Return the constraints that a boolean (k,) selects, under the same names of groups."""
+        place = np.concatenate([[0], np.cumsum(rows)])
+        groups = {name: slice(int(place[g.start]), int(place[g.stop])) for name, g in self.groups.items()}
+        return replace(self, weights=self.weights[rows], equality=self.equality[rows], groups=groups)
 
     def split(self, y: np.ndarray) -> dict[str, np.ndarray]:
         """Return the multipliers (k,) by the name of their group."""

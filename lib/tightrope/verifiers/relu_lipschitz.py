@@ -255,7 +255,8 @@ def _semidefinite(ask: Question, method: str, limits: Limits, memory_limit: floa
     need = 8 * (5 * len(constraints.left) ** 2 + 4 * len(constraints.equality) ** 2 + 12 * constraints.size**2) / 2**20
     if need > memory_limit:
         return _Outcome(None, MEMORY, f"needs about {need:.0f} MiB", sizes=sizes)
-    data = ArrowData(constraints, core=[name for name in problem.space.slices if name not in ("t", "d")])
+    core = [name for name in problem.space.slices if name not in ("t", "d")]
+    data = ArrowData(constraints, core)
     objective = objective_matrix(problem.objective)
     if method == "qcqp" and ask.depth == 1 and ask.region.norm == INFINITY:
         multipliers, sweeps = _low_rank(ask, limits.tolerance)
@@ -263,18 +264,25 @@ def _semidefinite(ask: Question, method: str, limits: Limits, memory_limit: floa
         if bound is not None and np.isfinite(bound.value):
             evidence = proofs.Shor(None, constraints.split(multipliers))
             return _Outcome(bound.value + _of_forms(ask, multipliers), PROVEN, "low rank", sweeps, sizes, evidence)
+    # Products with an h that is 0 everywhere bound nothing: any multiplier of theirs is optimal, the largest too.
+    size = abs(constraints.forms).sum(axis=1)
+    some = abs(constraints.weights) @ (size[constraints.left] * size[constraints.right]) > TINY
+    solved = data if some.all() else ArrowData(constraints.only(some), core)
     try:
-        report, _ = InteriorPoint(data).solve(objective, **limits.options)
+        report, _ = InteriorPoint(solved).solve(objective, **limits.options)
     except np.linalg.LinAlgError:  # squares of its start's spreads underflow
         return _Outcome(None, FAILED, UNDERFLOW, sizes=sizes)
-    bound = None if report.multipliers is None else sound_bound(data, objective, report.multipliers)
-    if bound is None or report.multipliers is None or not np.isfinite(bound.value):
+    multipliers = np.zeros(len(some))
+    if report.multipliers is not None:
+        multipliers[some] = report.multipliers
+    bound = None if report.multipliers is None else sound_bound(data, objective, multipliers)
+    if bound is None or not np.isfinite(bound.value):
         return _Outcome(None, FAILED, str(report.status), report.iterations, sizes)
     verdict = TIME if report.status == Status.TIME_LIMIT else PROVEN
     if report.status not in (Status.SOLVED, Status.TIME_LIMIT):
         reason = "; ".join(filter(None, (reason, f"gap {report.gap:.1e}: {report.status}")))
-    evidence = proofs.Shor(refinement, constraints.split(report.multipliers))
-    value = bound.value + _of_forms(ask, report.multipliers)
+    evidence = proofs.Shor(refinement, constraints.split(multipliers))
+    value = bound.value + _of_forms(ask, multipliers)
     return _Outcome(value, verdict, reason, report.iterations, sizes, evidence)
 
 
