@@ -225,13 +225,17 @@ def test_images_and_ratios_of_chen2021():
 
 
 def test_areas_jumps_and_counts_of_the_paradox():
-    table = {line[0]: line[1:] for line in tightness.areas(rows(PARADOX, "table-4-cr-auc")).rows}
+    areas = tightness.areas(rows(PARADOX, "table-4-cr-auc"))
     five = ("Box", "hBox", "CROWN-IBP (R)", "DeepZ", "CROWN")
-    says(PARADOX, f"A {', '.join(f'{table[name][0]:.2f}' for name in five)} for the printed")
+    table = {line[0]: dict(zip(areas.columns, line, strict=True)) for line in areas.rows}
+    of = {letter: {name: table[name][title] for name in five} for title in areas.columns[1:] for letter in title[0]}
+    for letter, after in (("A", " without"), ("F", ";")):
+        *most, last = (f"{area:.2f}" for area in of[letter].values())
+        says(PARADOX, f"{', '.join(most)} and {last}{after}")
     says(
         PARADOX,
-        f"CROWN {table['CROWN'][1]:.2f} and {table['CROWN'][2]:.1f}",
-        f"Box {table['Box'][1]:.2f} and {table['Box'][2]:.2f}",
+        f"CROWN {of['B']['CROWN']:.2f} and {of['C']['CROWN']:.1f}",
+        f"Box {of['B']['Box']:.2f} and {of['C']['Box']:.2f}",
     )
     same = tightness.shared(rows(PARADOX, "figure-9-cr-curves-f"))
     shared = {TITLES[method]: tightness.cr_auc(*tightness.cr_curve(own)) for (method,), own in same.by("method")}

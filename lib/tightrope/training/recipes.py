@@ -145,8 +145,10 @@ def _digits(ending: str, method: str) -> Recipe:
 def _tightness(experiment: TightnessNetwork) -> Recipe:
     name, ours, printed = experiment.name, experiment.ours, experiment.printed
     words = f"{experiment.experiment}: {ours.schedule.epochs} epochs"
-    if ours != printed:
+    if ours.schedule.epochs != printed.schedule.epochs:
         words += f" (printed: {printed.schedule.epochs})"
+    if ours.l2 != printed.l2:
+        words += f", no L2 (printed: {printed.l2:g})"
     if ours.method == "pgd":
         attacks = [f"{one.attack_steps} of {one.attack_step:g}" for one in (ours, printed)]
         words += f", PGD steps {attacks[0]} (printed: {attacks[1]})"

@@ -82,9 +82,11 @@ def label(network: str) -> str:
 
 def trained_here(letter: str, images: int) -> str:
     """Return the note of a number that is another network's than the paper's."""
-    found = TRAINED_HERE[letter]
-    epochs = f"{found.ours.schedule.epochs} of the printed {found.printed.schedule.epochs} epochs"
-    return f"another network of the same kind, trained here for {epochs}; first {images} images"
+    ours, printed = TRAINED_HERE[letter].ours, TRAINED_HERE[letter].printed
+    epochs = (ours.schedule.epochs, printed.schedule.epochs)
+    how = "as printed" if epochs[0] == epochs[1] else f"for {epochs[0]} of the printed {epochs[1]} epochs"
+    how += " but for L2 (erratum 12)" if ours.l2 != printed.l2 else ""
+    return f"another network of the same kind, trained here {how}; first {images} images"
 
 
 def size_here(rows: Rows) -> str:
