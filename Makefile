@@ -22,12 +22,13 @@ CELL_TIMEOUT ?= 3600
 # How long, and which random networks or rows.
 SECONDS ?= 3600
 SEED ?= 0
+LIMIT ?= 25
 
 # One line for a step of the set-up; what it says goes to the log, and its end is shown when it fails.
 step = printf '  %s ... ' '$(1)'; if { $(2); } >> $(LOG) 2>&1; then echo done; \
     else echo 'failed; the end of $(LOG):'; tail -n 8 $(LOG); exit 1; fi
 
-.PHONY: help setup reproduce report quick test test-long soundness certificates verify verify-all browser lab gallery data bench lint format lock
+.PHONY: help setup reproduce report quick test test-long soundness certificates verify verify-all browser lab gallery data bench peers lint format lock
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +91,9 @@ data: setup  ## fetch the papers' networks and MNIST, and check every SHA-256
 
 bench: setup  ## time the solvers against each other on this machine
 	$(RUN) tests.benchmarks
+
+peers: setup  ## ask other verifiers the same questions, each in an environment of its own (hours); LIMIT=25 seconds
+	$(RUN) tests.benchmarks.peers --limit $(LIMIT)
 
 lint: setup  ## style, formatting, layers and types, without the tests
 	$(RUN) ruff check .

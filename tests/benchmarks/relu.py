@@ -22,9 +22,8 @@ from tightrope.threads import one_blas_thread, one_torch_thread
 from tightrope.verifiers.branch_and_bound import branch_and_bound
 from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.triangle import layerwise_bounds
+from .peers import CACHE, CLONES, clones
 
-#: The folder of a clone of github.com/Verified-Intelligence/auto_LiRPA.
-LIRPA = "TIGHTROPE_LIRPA"
 PAPER = "salman2019-barrier"
 #: Network, radius, images, and whether alpha-CROWN is run (it takes 14 s an image of the convolutional one).
 QUESTIONS = (
@@ -51,9 +50,9 @@ def _timed(call):
 
 def auto_lirpa(iterations: int = 20) -> dict:
     """CROWN and alpha-CROWN of auto_LiRPA beside CROWN and LP-ALL here: bounds, processor seconds an image, batches."""
-    checkout = os.environ.get(LIRPA)
-    if not checkout:
-        return {"skipped": f"{LIRPA} names no clone of auto_LiRPA"}
+    checkout = clones(CACHE) / "auto_LiRPA"
+    if not checkout.is_dir():
+        return {"skipped": f"no {checkout}: `make peers` clones it, or {CLONES} names the folder that it is in"}
     row: dict = {"iterations": iterations}
     for name, epsilon, images, alpha in QUESTIONS:
         network, balls, labels = questions(f"{PAPER}/{name}", epsilon, list(range(images)))
@@ -93,7 +92,7 @@ def auto_lirpa(iterations: int = 20) -> dict:
     return row
 
 
-def _lirpa(checkout: str, network, balls, labels, iterations: int) -> dict:
+def _lirpa(checkout: Path, network, balls, labels, iterations: int) -> dict:
     given: dict = {}
     for i, layer in enumerate(network.layers):
         given |= {f"W{i}": layer.weight, f"b{i}": layer.bias}

@@ -292,3 +292,13 @@ def test_comparisons_with_exact_answers_are_counted(tmp_path, written):
     said = contents.soundness(tmp_path / "soundness.json")
     assert said == "1,234,567 comparisons with exact answers, 0 wrong"
     assert contents.soundness() in written.index.read_text(encoding="utf-8")
+
+
+def test_other_verifiers_are_shown_as_measured(tmp_path, written):
+    """Those of the committed file; nothing is shown without one."""
+    assert contents.peers(tmp_path / "peers.json") is None
+    page = written.index.read_text(encoding="utf-8")
+    table = contents.peers()
+    assert table.about in page
+    for name, *numbers in table.rows:
+        assert f'<th scope="row">{name}</th>' + "".join(f'<td class="number">{one}</td>' for one in numbers) in page

@@ -155,6 +155,46 @@ def soundness(path: Path | None = None) -> str:
     return f"{total['comparisons']:,} comparisons with exact answers, {total['wrong']:,} wrong"
 
 
+@dataclass(frozen=True)
+class Peers:
+    """Verifiers on the questions that all of them were asked: a table, and which were skipped, with the reason."""
+
+    about: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    skipped: Mapping[str, str]
+
+
+def peers(path: Path | None = None) -> Peers | None:
+    """Return what `make peers` has measured, by its file (tests/benchmarks/peers.json); None without that.
+
+    An answer is wrong if it is sat and its point was refused, or unsat where anybody's point was accepted.
+    """
+    path = path or paths.ROOT / "tests" / "benchmarks" / "peers.json"
+    if not path.is_file():
+        return None
+    found = files.read_json(path)
+    names = [name for name in found["versions"] if name not in found["skipped"]]
+    asked = {key: row for key, row in found["instances"].items() if all(name in row for name in names)}
+    kinds = {key: key.split()[0].rpartition("/")[0] or "papers" for key in asked}
+    many = Counter(kinds.values())
+    rows = []
+    for name in names:
+        counts, seconds = Counter[str](), 0.0
+        for key, row in asked.items():
+            own, sat = row[name], any(row[other].get("holds") for other in names)
+            wrong = not own["holds"] if own["answer"] == "sat" else own["answer"] == "unsat" and sat
+            solved = own["answer"] in ("sat", "unsat") and not wrong
+            counts.update({"wrong": wrong, "solved": solved, "failed": own["answer"] == "failed", kinds[key]: solved})
+            seconds += min(max(0.0, own["cpu"] - found["starts"][name]), found["limit"]) if solved else found["limit"]
+        mib = max((row[name]["mib"] for row in asked.values()), default=0)
+        numbers = [*(counts[word] for word in ("solved", "wrong", "failed")), round(seconds), mib]
+        rows.append((name, *(str(int(count)) for count in [*numbers, *(counts[kind] for kind in many)])))
+    about = f"{len(asked)} questions, {found['limit']:g} processor seconds each; {found['machine']}"
+    head = ("verifier", "solved", "wrong", "failed", "seconds", "MiB", *(f"{kind}, {many[kind]}" for kind in many))
+    return Peers(about, head, tuple(rows), found["skipped"])
+
+
 def _section(result: Result, compared: Sequence[Comparison], store: Store, figures: Path) -> Section:
     cells = {cell.id: cell for cell in result.cells}
     every = [(_line(result, cells[one.cell], one), one) for one in compared if one.cell in cells]

@@ -19,7 +19,7 @@ import tightrope
 from tightrope import files, paths
 from tightrope.errors import InputError
 from tightrope.report import api, notebooks
-from tightrope.report.contents import PROOFS, SYMBOLS, TIME, chapters, soundness
+from tightrope.report.contents import PROOFS, SYMBOLS, TIME, chapters, peers, soundness
 from tightrope.workbench import published
 from tightrope.workbench.compare import AGREEMENTS, compare
 from tightrope.workbench.published import PROFILES, Result
@@ -125,6 +125,7 @@ def _write_pages(folder: Path) -> Counter:
         explorers=[(source.page, titles[source.page]) for source in explorers],
         readmes=readmes,
         soundness=soundness(),
+        peers=peers(),
         api=API if api.write(folder / "api") else "",
         commit=commit(),
         version=tightrope.__version__,

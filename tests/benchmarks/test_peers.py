@@ -1,0 +1,96 @@
+"""The runner of `make peers`, with verifiers that are missing, crash, hang, or answer what is not so."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from tests.benchmarks import peers
+from tightrope.networks import FeedForward
+from tightrope.report import contents
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'tightrope[onnx]'")
+
+#: What a verifier does, called with its name, and the files, the time and the folder of clones.
+SIDE = """
+import sys, time
+from pathlib import Path
+name, network, question, results = sys.argv[1:5]
+assert Path(question).read_text().startswith("(declare-const X_0 Real)")
+points = {"right": "0.9", "rounds": "1.0000001", "outside": "1.1", "elsewhere": "0.1", "no point": ""}
+if name == "crashes":
+    sys.exit("its library is not there")
+while name == "hangs":
+    time.sleep(1)
+bytearray(600 * 2**20 if name == "grows" else 0)
+time.sleep(name == "grows")
+Path(results).write_text("unsat" if name == "denies" else f"sat\\n((X_0  {points[name]})\\n(Y_0  1))")
+"""
+NETWORK = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0]]), ([0.0, 0.0], [0.0]))  # |x|
+PROPERTY = "(declare-const X_0 Real)\n(declare-const Y_0 Real)\n(assert (<= X_0 1.0))\n(assert (>= X_0 -1.0))\n"
+WRONG = ("outside", "elsewhere", "no point", "denies")
+FAILED = {"crashes": "exit 1: its library is not there", "grows": "exit memory: ", "hangs": "exit clock: "}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What is in the file after a run, and the table that is made of it."""
+    folder = tmp_path_factory.mktemp("peers")
+    onnx.save(peers.as_onnx(NETWORK), folder / "abs.onnx")
+    (folder / "abs.vnnlib").write_text(PROPERTY + "(assert (>= Y_0 0.5))\n")
+    (folder / "expected.csv").write_text("network,property,expected\nabs.onnx,abs.vnnlib,sat\n")
+    (folder / "side.py").write_text(SIDE)
+    names = ("right", "rounds", *WRONG, *FAILED)
+    missing = peers.Peer("missing", "{clones}/nowhere")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peers, "PEERS", (*map(peers.Peer, names), missing))
+        patch.setattr(peers, "SIDE", folder / "side.py")
+        patch.setattr(peers, "FILE", folder / "peers.json")
+        patch.setattr(peers, "OWN", ())
+        patch.setattr(peers, "CLOCK", 2)
+        patch.setattr(peers, "MEMORY", 300)
+        patch.setenv(peers.CLONES, str(folder))
+        patch.setattr(sys, "argv", ["peers", str(folder), "--cache", str(folder / "cache"), "--limit", "1"])
+        peers.main()
+    return json.loads((folder / "peers.json").read_text()), contents.peers(folder / "peers.json")
+
+
+def test_a_peer_that_does_not_install_is_skipped_by_name_with_the_reason(found):
+    given, table = found
+    assert list(given["skipped"]) == list(table.skipped) == ["missing"]
+    assert "nowhere" in table.skipped["missing"]
+    assert "missing" not in [name for name, *_ in table.rows]
+
+
+def test_answers_are_checked_on_the_file(found):
+    """A point may be outside the box by rounding, and not by more; unsat is wrong where a point was accepted."""
+    given, table = found
+    (row,) = given["instances"].values()
+    assert all(row[name]["holds"] for name in ("right", "rounds"))
+    assert not any(row[name]["holds"] for name in ("outside", "elsewhere", "no point"))
+    by_name = {name: dict(zip(table.head[1:], numbers, strict=True)) for name, *numbers in table.rows}
+    for word, names in {"solved": {"right", "rounds"}, "wrong": set(WRONG), "failed": set(FAILED)}.items():
+        assert {name for name, numbers in by_name.items() if numbers[word] == "1"} == names
+        assert {numbers[word] for numbers in by_name.values()} == {"0", "1"}
+
+
+def test_what_ends_without_an_answer_says_why(found):
+    (row,) = found[0]["instances"].values()
+    for name, why in FAILED.items():
+        assert (row[name]["answer"], row[name]["why"]) == ("failed", why)
+    assert row["grows"]["mib"] > 300 > row["right"]["mib"]
+
+
+def test_the_limit_is_of_the_processor_seconds_of_all_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers, "CLOCK", 1000)
+    children = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+    ended, spent = peers.measured([sys.executable, "-c", children], 0.3, tmp_path / "log")
+    assert ended == "timeout"
+    assert 0.3 < spent["cpu"] < 30
+
+
+def test_networks_are_written_as_they_are(tmp_path):
+    onnx.save(peers.as_onnx(NETWORK), tmp_path / "abs.onnx")
+    x = np.array([[-0.75], [0.5]])
+    assert np.array_equal(peers.load(tmp_path / "abs.onnx").logits(x), NETWORK.logits(x))
