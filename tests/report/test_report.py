@@ -95,7 +95,7 @@ def test_every_result_and_every_printed_number_is_there(written, pages):
     with Store() as store:
         defaults = {result.key: published.defaults(result) for result in results if result.runnable}
         lines = compare.compare(results, store, defaults)
-    times = [line for line in lines if line.kind == "timing" and line.agreement != "not run"]
+    times = [line for line in lines if line.cell.kind == "timing" and line.agreement != "not run"]
     # A drawing without a printed number is a line of `compare`, and no number here.
     drawn = [result for result in results if result.runnable and not result.cells]
     assert sum(written.counts.values()) == len(lines) - len(drawn) and written.counts["time"] == len(times)
@@ -117,7 +117,7 @@ def test_numbers_with_certificates_are_marked(written):
     with Store() as store:
         lines = compare.compare(results, store, {result.key: published.defaults(result) for result in results})
     for line in lines:
-        start = text.index(f'<tr id="{line.paper}-{line.cell.replace("/", "-")}"')
+        start = text.index(f'<tr id="{line.result.paper}-{line.cell.id.replace("/", "-")}"')
         row = text[start : text.index("</tr>", start)]
         assert re.findall(r'class="proof (\w+)"', row) == [line.proof] * bool(line.proof)
     assert {line.proof for line in lines} >= {"", "proven"}
@@ -164,13 +164,6 @@ def test_the_command(monkeypatch, written, tmp_path):
 # ------------------------------------------------------------------------------------------------ contents
 
 
-def compared(result, cell, ours, agreement, reason="", profile="paper", proof=""):
-    """What compare says of one cell."""
-    return compare.Comparison(
-        result.paper, result.name, cell.id, cell.kind, cell.printed, ours, agreement, reason, profile, proof
-    )
-
-
 @pytest.fixture
 def section(tmp_path):
     """A result of four numbers, one of them a time, without rows and drawings."""
@@ -182,10 +175,10 @@ def section(tmp_path):
     )
     result = Result("paper", "table-9-nothing", "Table 9", "Nothing", "deterministic", cells)
     lines = [
-        compared(result, cells[0], 24.0, "reproduced", proof="proven"),
-        compared(result, cells[1], 75, "disagrees", "a reason"),
-        compared(result, cells[2], 3.21, "reproduced", f"mean; {compare.TIMING}"),
-        compared(result, cells[3], 2.00001, "not run", "quick only", "quick"),
+        compare.Comparison(result, cells[0], 24.0, "reproduced", "", "paper", "proven"),
+        compare.Comparison(result, cells[1], 75, "disagrees", "a reason", "paper"),
+        compare.Comparison(result, cells[2], 3.21, "reproduced", f"mean; {compare.TIMING}", "paper"),
+        compare.Comparison(result, cells[3], 2.00001, "not run", "quick only", "quick"),
     ]
     figures = tmp_path / "figures"
     with Store(tmp_path / "rows.sqlite") as store:

@@ -105,7 +105,7 @@ def test_a_number_is_proven_by_the_certificates_of_its_rows(compare, values, pro
     """Of those that state anything: above 30 here."""
     line = compare(CELL, [("paper", value) for value in values])
     assert line.proof == proof
-    table = comparing.comparison_table([line], [])
+    table = comparing.comparison_table([line])
     assert table.rows[0][table.columns.index("proof")] == proof
 
 
@@ -145,7 +145,8 @@ def test_results_without_cells_have_one_line():
     """A table whose numbers are not cells yet keeps its row."""
     waiting = Result("p", "r", "Table 9", "t", "trained", not_run="no notebook yet")
     (line,) = comparing.compare([waiting], None, {})
-    assert (line.cell, line.printed, line.agreement, line.kind) == ("r", None, "not run", "trained")
+    said = [line.as_dict()[name] for name in ("cell", "printed", "agreement", "kind")]
+    assert said == ["r", None, "not run", "trained"]
 
 
 @given(value=st.floats(-1e300, 1e300, allow_subnormal=False), kind=st.sampled_from(("bound", "deterministic", "drawn")))
@@ -154,9 +155,9 @@ def test_a_number_that_bounds_something_is_shown_on_its_side(value, kind):
     cells = {side: Cell(side, printed=1.0, kind=kind, side=side) for side in ("upper", "lower")}
     share = Cell("share", printed=1.0, kind=kind, side="upper", unit="%")
     result = Result("p", "r", "Table 1", "t", "bound", (*cells.values(), share))
-    lines = [comparing.Comparison("p", "r", c.id, kind, 1.0, value, "tighter", "", "paper") for c in result.cells]
-    rows = [line.split() for line in str(comparing.comparison_table(lines, [result])).splitlines()[2:]]
+    lines = [comparing.Comparison(result, cell, value, "tighter", "", "paper") for cell in result.cells]
+    rows = [line.split() for line in str(comparing.comparison_table(lines)).splitlines()[2:]]
     high, low, near = (Fraction(Decimal(row[2])) for row in rows)
     assert low <= Fraction(value) <= high
-    assert [row[2] for row in rows[:2]] == [comparing.shown(cell, value) for cell in cells.values()]
+    assert [row[2] for row in rows[:2]] == [line.ours for line in lines[:2]]
     assert near in (low, high) and rows[2][2] == f"{value:.4g}"

@@ -9,9 +9,9 @@ from tightrope import files, paths
 from tightrope.cells import number
 from tightrope.errors import InputError
 from tightrope.workbench import compare
-from tightrope.workbench.compare import TIMING, Comparison, laid_out, shown
+from tightrope.workbench.compare import TIMING, Comparison, laid_out
 from tightrope.workbench.paper_size import drawn, stem
-from tightrope.workbench.published import PROFILES, Cell, Paper, Result
+from tightrope.workbench.published import PROFILES, Paper, Result
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import COMPUTED, PROVEN
 
@@ -133,14 +133,12 @@ def chapters(
     figures: Path | None = None,
 ) -> tuple[Chapter, ...]:
     """Arrange what :func:`~tightrope.workbench.compare.compare` found by paper and result, with the drawings."""
-    results, lines, folder = tuple(results), tuple(lines), figures or paths.FIGURES
-
-    def section(result: Result) -> Section:
-        own = [line for line in lines if (line.paper, line.result) == (result.paper, result.name)]
-        return _section(result, own, store, folder)
-
-    own = {paper: [result for result in results if result.paper == paper.key] for paper in papers}
-    return tuple(Chapter(paper, tuple(map(section, some))) for paper, some in own.items())
+    by_result: dict[str, list[Comparison]] = {}
+    for line in lines:
+        by_result.setdefault(line.result.key, []).append(line)
+    results, folder = tuple(results), figures or paths.FIGURES
+    sections = [_section(result, by_result.get(result.key, ()), store, folder) for result in results]
+    return tuple(Chapter(p, tuple(own for own in sections if own.result.paper == p.key)) for p in papers)
 
 
 def soundness(path: Path | None = None) -> str:
@@ -156,16 +154,16 @@ def soundness(path: Path | None = None) -> str:
 
 
 def _section(result: Result, compared: Sequence[Comparison], store: Store, figures: Path) -> Section:
-    cells = {cell.id: cell for cell in result.cells}
-    every = [(_line(result, cells[one.cell], one), one) for one in compared if one.cell in cells]
-    lines, times = (tuple(line for line, one in every if (one.kind == "timing") == timed) for timed in (False, True))
+    own = compared if result.cells else ()
+    lines, times = (tuple(_line(one) for one in own if (one.cell.kind == "timing") == timed) for timed in (False, True))
     drawings = pictures(figures / result.paper, result.name, f"{result.number}, {result.title}")
     absent = "" if result.runnable else result.not_run or "its notebook does not exist"
     anchor = f"{result.paper}-{result.name}"
     return Section(result, anchor, lines, times, grid(lines), drawings, _origin(result, store), absent)
 
 
-def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
+def _line(compared: Comparison) -> Line:
+    result, cell = compared.result, compared.cell
     timed = cell.kind == "timing"
     agreement = TIME if timed and compared.agreement != "not run" else compared.agreement
     if agreement not in SYMBOLS:
@@ -175,7 +173,7 @@ def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
         place=result.place(cell.id),
         claim=cell.claim,
         printed=cell.text if cell.printed is not None else "",
-        ours=shown(cell, compared.reproduced),
+        ours=compared.ours,
         agreement=agreement,
         reason="; ".join(part for part in compared.reason.split("; ") if not (timed and part == TIMING)),
         unit=cell.unit or ("s" if timed else ""),
