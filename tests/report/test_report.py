@@ -189,16 +189,16 @@ def section(tmp_path):
 
 def test_a_time_is_shown_and_not_judged(section):
     (time,) = section.times
-    assert (time.printed, time.ours, time.unit) == ("1350", "3.21", "s")
+    assert (time.cell.text, time.ours) == ("1350", "3.21")
     assert time.agreement == "time" and time.reason == "mean"
     assert section.counts == {"reproduced": 1, "disagrees": 1, "not run": 1, "time": 1}
 
 
 def test_numbers_keep_interval_profile_and_reason(section):
     first, second, last = section.lines
-    assert (first.printed, first.interval, first.ours) == ("24", "[16, 34]", "24")
+    assert (first.cell.text, first.cell.interval, first.ours) == ("24", (16, 34), "24")
     assert section.notes == ((("disagrees", "a reason"), (second,)),) and second.reason == "a reason"
-    assert last.quick and last.agreement == "not run" and not first.quick
+    assert (last.profile, last.agreement, first.profile) == ("quick", "not run", "paper")
     assert last.ours == "2.001"  # a bound is rounded outward
     assert (first.proof, second.proof) == ("proven", "")
 

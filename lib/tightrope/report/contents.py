@@ -2,12 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tightrope import files, paths
-from tightrope.cells import number
-from tightrope.errors import InputError
 from tightrope.workbench import compare
 from tightrope.workbench.compare import TIMING, Comparison, laid_out
 from tightrope.workbench.paper_size import drawn, stem
@@ -21,44 +19,12 @@ PROOFS = {PROVEN: "✓", COMPUTED: "○"}
 
 
 @dataclass(frozen=True)
-class Line:
-    """One printed number beside ours, as text, empty where there is none.
-
-    `place` is where it stands in the table, as the paper says it, such as ("L-infinity 0.05", "Robustness Model").
-    `interval` is the 95 % interval of the printed number, such as "[16, 34]"; `quick` says that ours is of the quick
-    profile: another network and data set; `proof` is "proven" where every certified row behind ours has its
-    certificate, "computed" where one has none; the agreement is one of :data:`~tightrope.workbench.compare.AGREEMENTS`,
-    or TIME.
-    """
-
-    anchor: str
-    place: tuple[str, ...]
-    claim: str
-    printed: str
-    ours: str
-    agreement: str
-    reason: str
-    unit: str = ""
-    interval: str = ""
-    quick: bool = False
-    proof: str = ""
-
-    @property
-    def symbol(self) -> str:
-        """The agreement as one character."""
-        return SYMBOLS[self.agreement]
-
-
-@dataclass(frozen=True)
 class Grid:
-    """Numbers as a table: lines by row and column, None where the paper prints nothing.
-
-    `unit` is what all numbers are counted in, if they are.
-    """
+    """Numbers as a table, None where the paper prints nothing; `unit` is what all are counted in, if they are."""
 
     unit: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Line | None, ...]], ...]
+    rows: tuple[tuple[str, tuple[Comparison | None, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -86,19 +52,19 @@ class Origin:
 
 @dataclass(frozen=True)
 class Section:
-    """One table or figure."""
+    """One table or figure. Its `times` have no verdict: their agreement is :data:`TIME`, unless they were not run."""
 
     result: Result
     anchor: str
-    lines: tuple[Line, ...]
-    times: tuple[Line, ...]
+    lines: tuple[Comparison, ...]
+    times: tuple[Comparison, ...]
     grid: Grid | None
     pictures: tuple[Picture, ...]
     origin: Origin | None
     not_run: str
 
     @property
-    def notes(self) -> tuple[tuple[tuple[str, str], tuple[Line, ...]], ...]:
+    def notes(self) -> tuple[tuple[tuple[str, str], tuple[Comparison, ...]], ...]:
         """What a reader should not miss: agreement and reason, each once, with the lines that they are of."""
         told = [line for line in self.lines if line.agreement in ("looser", "disagrees")]
         reasons = dict.fromkeys((line.agreement, line.reason) for line in told)
@@ -136,7 +102,7 @@ def chapters(
     by_result: dict[str, list[Comparison]] = {}
     for line in lines:
         by_result.setdefault(line.result.key, []).append(line)
-    results, folder = tuple(results), figures or paths.FIGURES
+    folder = figures or paths.FIGURES
     sections = [_section(result, by_result.get(result.key, ()), store, folder) for result in results]
     return tuple(Chapter(p, tuple(own for own in sections if own.result.paper == p.key)) for p in papers)
 
@@ -155,41 +121,27 @@ def soundness(path: Path | None = None) -> str:
 
 def _section(result: Result, compared: Sequence[Comparison], store: Store, figures: Path) -> Section:
     own = compared if result.cells else ()
-    lines, times = (tuple(_line(one) for one in own if (one.cell.kind == "timing") == timed) for timed in (False, True))
+    lines = tuple(one for one in own if one.cell.kind != "timing")
+    times = tuple(_time(one) for one in own if one.cell.kind == "timing")
     drawings = pictures(figures / result.paper, result.name, f"{result.number}, {result.title}")
     absent = "" if result.runnable else result.not_run or "its notebook does not exist"
     anchor = f"{result.paper}-{result.name}"
     return Section(result, anchor, lines, times, grid(lines), drawings, _origin(result, store), absent)
 
 
-def _line(compared: Comparison) -> Line:
-    result, cell = compared.result, compared.cell
-    timed = cell.kind == "timing"
-    agreement = TIME if timed and compared.agreement != "not run" else compared.agreement
-    if agreement not in SYMBOLS:
-        raise InputError(f"agreement: {agreement!r} has no symbol")
-    return Line(
-        anchor=f"{result.paper}-{cell.id.replace('/', '-')}",
-        place=result.place(cell.id),
-        claim=cell.claim,
-        printed=cell.text if cell.printed is not None else "",
-        ours=compared.ours,
-        agreement=agreement,
-        reason="; ".join(part for part in compared.reason.split("; ") if not (timed and part == TIMING)),
-        unit=cell.unit or ("s" if timed else ""),
-        interval=f"[{number(cell.interval[0])}, {number(cell.interval[1])}]" if cell.interval else "",
-        quick=compared.profile == "quick",
-        proof=compared.proof,
-    )
+def _time(compared: Comparison) -> Comparison:
+    """Return it without a verdict, and without the reason that all times have."""
+    agreement = TIME if compared.agreement != "not run" else compared.agreement
+    return replace(compared, agreement=agreement, reason=compared.reason.removesuffix(TIMING).removesuffix("; "))
 
 
-def grid(lines: Sequence[Line]) -> Grid | None:
+def grid(lines: Sequence[Comparison]) -> Grid | None:
     """Lay lines out by the last part of their place and what is before it, if that makes a table."""
     found = {line.place: line for line in lines}
     axes = laid_out(tuple(found))
     if axes is None:
         return None
-    units = {line.unit for line in found.values()}
+    units = {line.cell.unit for line in found.values()}
     rows = tuple((", ".join(row), tuple(found.get((*row, column)) for column in axes[1])) for row in axes[0])
     return Grid(units.pop() if len(units) == 1 else "", axes[1], rows)
 

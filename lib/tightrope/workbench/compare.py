@@ -41,6 +41,11 @@ class Comparison:
     proof: str = ""
 
     @property
+    def place(self) -> tuple[str, ...]:
+        """Where the number stands in the table, in the paper's words."""
+        return self.result.place(self.cell.id)
+
+    @property
     def ours(self) -> str:
         """Our number as text: what bounds something is rounded outward, None is nothing."""
         return number(self.reproduced, "" if self.cell.unit in SHARES else self.cell.side)
@@ -143,25 +148,26 @@ def printed_table(result: Result, lines: Iterable[Comparison]) -> Table:
     of the agreement, ours; claims in words are left out if only without them there is one.
     """
     ours = (line for line in lines if line.profile == "paper" and line.reproduced is not None)
-    found = {result.place(line.cell.id): line for line in ours if line.cell.kind != "timing"}
+    found = {line.place: line for line in ours if line.cell.kind != "timing"}
     plain = {place: line for place, line in found.items() if not line.cell.claim}
     found = next((places for places in (found, plain) if len(places) > 8 and laid_out(tuple(places))), found)
     grid = laid_out(tuple(found)) if len(found) > 8 else None
     units = {line.cell.unit for line in found.values()}
     unit = f" ({units.pop()})" if len(units) == 1 and units != {""} else ""
     if grid is None:
-        listed = [(_told(result, line.cell), line.cell.text, line.ours, line.agreement) for line in found.values()]
+        listed = [(_told(line), line.cell.text, line.ours, line.agreement) for line in found.values()]
         return Table(("number", f"printed{unit}", f"ours{unit}", "verdict"), listed)
     texts = {place: f"{one.cell.text} {SYMBOLS[one.agreement]} {one.ours}" for place, one in found.items()}
     rows = [(", ".join(row), *(texts.get((*row, name)) for name in grid[1])) for row in grid[0]]
     return Table((f"printed, ours{unit}", *grid[1]), rows)
 
 
-def _told(result: Result, cell: Cell) -> str:
+def _told(line: Comparison) -> str:
     """Return where a number stands; of a claim in words only the words that the paper has, then the claim."""
+    cell, names = line.cell, line.result.names
     if not cell.claim:
-        return ", ".join(result.place(cell.id))
-    known = ", ".join(result.names[word] for word in cell.id.split("/")[1:] if word in result.names)
+        return ", ".join(line.place)
+    known = ", ".join(names[word] for word in cell.id.split("/")[1:] if word in names)
     return f"{known}: {cell.claim}" if known else cell.claim
 
 
