@@ -5,7 +5,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import nullcontext
 from os.path import relpath
 from pathlib import Path
 
@@ -73,11 +72,11 @@ def links(result: Result, papers: Mapping[str, Paper], results: tuple[Result, ..
     return " · ".join(parts)
 
 
-def gallery(store: Store | None = None) -> nbformat.NotebookNode:
+def gallery() -> nbformat.NotebookNode:
     """Return the notebook that leads to all others, by question and by paper."""
     results = tuple(result for result in published.results() if result.runnable)
-    with Store(read_only=True) if store is None else nullcontext(store) as opened:
-        counts = tallies(compare(results, opened))
+    with Store(read_only=True) as store:
+        counts = tallies(compare(results, store))
     explore = sorted((paths.NOTEBOOKS / "explore").glob("*.ipynb"))
     names = {result.key: f"{result.number} of {result.paper}" for result in results}
     names |= {f"explore/{path.stem}": title(path).removeprefix("Explore: ") for path in explore}

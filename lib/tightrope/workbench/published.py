@@ -119,10 +119,10 @@ class Paper:
     link: str = ""
 
 
-def papers(folder: Path | None = None) -> tuple[Paper, ...]:
+def papers() -> tuple[Paper, ...]:
     """Return every paper, in the order of their keys."""
     found = []
-    for source in sorted((folder or paths.PAPERS).glob("*/published.yaml")):
+    for source in sorted(paths.PAPERS.glob("*/published.yaml")):
         content = files.read_yaml(source)
         with _entries_of(source):
             known = (content.get(name, "") for name in ("hardware", "authors", "link"))
@@ -163,10 +163,10 @@ def _read(source: Path, sizes_file: Path, written: int | None, sizes_written: in
     return results
 
 
-def results(papers: Path | None = None) -> tuple[Result, ...]:
+def results() -> tuple[Result, ...]:
     """Return every result of every paper, in the order of the files."""
-    folders = sorted(path.parent for path in (papers or paths.PAPERS).glob("*/published.yaml"))
-    return tuple(result for folder in folders for result in read(folder))
+    sources = sorted(paths.PAPERS.glob("*/published.yaml"))
+    return tuple(result for source in sources for result in read(source.parent))
 
 
 def find(name: str, among: tuple[Result, ...] | None = None) -> Result:
