@@ -93,8 +93,7 @@ def test_every_result_and_every_printed_number_is_there(written, pages):
         if result.runnable:
             assert f"notebooks/{result.paper}/{result.name}.html" in index.links
     with Store() as store:
-        defaults = {result.key: published.defaults(result) for result in results if result.runnable}
-        lines = compare.compare(results, store, defaults)
+        lines = compare.compare(results, store)
     times = [line for line in lines if line.cell.kind == "timing" and line.agreement != "not run"]
     # A drawing without a printed number is a line of `compare`, and no number here.
     drawn = [result for result in results if result.runnable and not result.cells]

@@ -7,7 +7,6 @@ from tightrope.workbench import compare, published
 from tightrope.workbench.compare import Comparison, laid_out, printed_table
 from tightrope.workbench.paper_size import at_paper_size, drawn
 from tightrope.workbench.published import Cell, Result
-from tightrope.workbench.records import Store
 
 NAMES = {"linf-0.05": "L-infinity 0.05", "sdp": "Robustness Model"}
 
@@ -69,8 +68,7 @@ def test_a_notebook_shows_the_drawings_and_the_table(monkeypatch):
 @pytest.mark.parametrize("result", [one for one in published.results() if one.runnable], ids=lambda one: one.key)
 def test_every_notebook_has_something_to_show(result):
     """A drawing, or printed numbers; every name of a cell is said once in the paper's words."""
-    with Store(read_only=True) as store:
-        found = at_paper_size(result, store)
+    found = at_paper_size(result)
     assert found.pictures or found.printed.rows
     assert found.pictures == drawn(result.name, found.pictures[0].parent) if found.pictures else True
     places = [result.place(cell.id) for cell in result.cells]

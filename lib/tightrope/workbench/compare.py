@@ -7,7 +7,6 @@ from functools import partial
 
 from tightrope.cells import number
 from tightrope.workbench.published import PROFILES, Cell, Result, parameters
-from tightrope.workbench.published import defaults as defaults_of
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, experiment, proof
 from tightrope.workbench.rows import Rows
@@ -76,22 +75,15 @@ def agreement(cell: Cell, value: float) -> str:
     return "tighter" if (value > cell.printed) == (better == "higher") else "looser"
 
 
-def compare(results: Iterable[Result], store: Store, defaults: Mapping[str, Mapping] | None = None) -> list[Comparison]:
-    """Compare every printed cell of these results; one without cells gives one line, under its own name.
-
-    `defaults` are the notebooks' parameters, by result key, read from them if None; results without a notebook are
-    absent.
-    """
-    results = list(results)
-    if defaults is None:
-        defaults = {result.key: defaults_of(result) for result in results if result.runnable}
-    return [line for result in results for line in _compare(result, store, defaults.get(result.key))]
+def compare(results: Iterable[Result], store: Store) -> list[Comparison]:
+    """Compare every printed cell of these results; one without cells gives one line, under its own name."""
+    return [line for result in results for line in _compare(result, store)]
 
 
-def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Comparison]:
+def _compare(result: Result, store: Store) -> list[Comparison]:
     nothing_printed = Cell(result.name, None, result.kind, side="upper", interval=(0, 0))  # type: ignore[arg-type]
     cells = result.cells or (nothing_printed,)
-    if result.not_run or defaults is None:
+    if not result.runnable:
         why = result.not_run or "its notebook does not exist"
         return [Comparison(result, cell, reason=cell.not_run or why) for cell in cells]
     functions = experiment(result)
@@ -99,7 +91,7 @@ def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Com
     for profile in PROFILES:
         rows = store.rows(result.name, profile, result.paper)
         solved[profile] = len(rows)
-        values[profile] = functions.values(rows, parameters(result, defaults, profile)) if rows else {}
+        values[profile] = functions.values(rows, parameters(result, profile)) if rows else {}
     if not result.cells and solved["paper"]:
         why = f"a drawing without printed numbers; ours is of {solved['paper']} cases of the paper profile"
         return [Comparison(result, nothing_printed, reason=why, profile="paper")]

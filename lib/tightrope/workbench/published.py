@@ -196,11 +196,11 @@ def defaults(result: Result) -> dict:
         return values
 
 
-def parameters(result: Result, defaults: Mapping, profile: str) -> dict:
+def parameters(result: Result, profile: str) -> dict:
     """Return a notebook's parameters in a profile: its defaults, which are "quick", and the sizes of paper.yaml."""
     if profile not in PROFILES:
         raise UnknownNameError("profile", profile, PROFILES)
-    return {**defaults, **((result.paper_parameters or {}) if profile == "paper" else {}), "profile": profile}
+    return {**defaults(result), **((result.paper_parameters or {}) if profile == "paper" else {}), "profile": profile}
 
 
 def _result(paper: str, entry: dict, sizes: dict, names: Mapping[str, str], source: Path) -> Result:
