@@ -222,14 +222,14 @@ def test_registry_is_complete():
     assert all(source["licence"] for source in read_json(paths.DATA / "registry.json"))
     for file, entry in registry.items():
         assert entry.file == file
-        assert len(bytes.fromhex(entry.expected)) == 32 and entry.bytes > 0
+        assert len(bytes.fromhex(entry.sha256)) == 32 and entry.bytes > 0
         assert all(url.startswith("https://") and " " not in url for url in entry.urls)
     network = registry["chen2021-mondeq/deq_MNIST_SingleFcNet_m=20.mat"]
     assert network.urls == (
         "https://raw.githubusercontent.com/NeurIPS2021Paper4075/SemiMonDEQ/"
         "5ecc1afdc37a7ff312fe33fd8ee6a1480131b625/deq_MNIST_SingleFcNet_m%3D20.mat",
     )
-    assert len(registry[PACKED].urls) == 2 and registry[PACKED].content_sha256
+    assert len(registry[PACKED].urls) == 2 and registry[PACKED].packed
     folder = registry["chen2020-lipschitz/sdp-nn/W1.npy"].urls[0]
     assert folder.endswith("/MIPVerify_data/weights/mnist/RSL18a/linf0.1/W1.npy")
 
@@ -312,7 +312,7 @@ def test_altered_download_is_not_kept(files, download):
 
 def test_packed_files_are_known_by_their_content(files, download, monkeypatch):
     """Another gzip file of the same content is as good; other content, or half a gzip file, is not."""
-    entry = datasets.RegistryEntry(PACKED, sha256(b"?"), 1, ("https://a.org/", "https://b.org/"), sha256(CONTENT))
+    entry = datasets.RegistryEntry(PACKED, sha256(CONTENT), 1, ("https://a.org/", "https://b.org/"), packed=True)
     monkeypatch.setattr(datasets, "registry", lambda: {PACKED: entry})
     given = files / "data" / PACKED
     for level in (1, 9):

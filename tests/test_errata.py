@@ -375,7 +375,7 @@ def test_means_and_robust_errors_of_the_barrier():
 
 def ours(result):
     """Our number for each printed cell of a result, from the committed rows."""
-    defaults = published.parameters(result, published.defaults(result), "paper")
+    defaults = published.parameters(result, "paper")
     kind = comparing.experiment(result)
     return {id: value.value for id, value in kind.values(kind.kept("paper"), defaults).items()}
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tests.notebook_outputs import NUMBER, step, words
 from tightrope import paths
 from tightrope.cli import main
-from tightrope.workbench import cases, published, runner
+from tightrope.workbench import cases, published
 from tightrope.workbench import compare as comparing
 from tightrope.workbench.records import Store
 
@@ -110,9 +110,8 @@ def test_the_results_are_those_of_the_committed_rows(tmp_path, monkeypatch, key)
     text = (paths.PAPERS / key / "README.md").read_text(encoding="utf-8") if key else README
     block = re.search(r"<!-- results: .*?-->\n(.*?)\n?<!-- end of results -->", text, re.DOTALL).group(1)
     results = [result for result in published.results() if key in ("", result.paper)]
-    defaults = {result.key: runner.defaults(result) for result in results if result.runnable}
     with Store(tmp_path / "records.sqlite", folder=paths.RESULTS) as store:
-        lines = comparing.compare(results, store, defaults)
+        lines = comparing.compare(results, store)
         table = comparing.paper_table(results, lines, store) if key else comparing.summary_table(lines)
     assert block.strip() == table.to_markdown().strip(), f"paste the output of `tightrope compare --markdown {key}`"
 

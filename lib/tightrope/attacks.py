@@ -262,7 +262,6 @@ def foolbox_pgd_each(
     steps: int | None = None,
     relative_step: float | None = None,
     random_start: bool = True,
-    restarts: int = 1,
     seed: int = 0,
 ) -> list[Attack | None]:
     """Run Foolbox's projected gradient descent (untargeted) for norm 1, 2 or infinity, image by image.
@@ -307,12 +306,9 @@ def foolbox_pgd_each(
         attack = kinds[norm](**given, random_start=random_start)
         with torch.random.fork_rng(devices=[]):  # Foolbox draws from torch's global generator
             torch.manual_seed(seed)
-            for _ in range(restarts):
-                if not (rows := [i for i in rows if found[i] is None]):
-                    break
-                centers = torch.tensor(np.array([questions[i].region.center for i in rows]))
-                goal = foolbox.Misclassification(torch.tensor([questions[i].label for i in rows]))
-                points = attack(model, centers, goal, epsilons=[radius])[1][0].detach().double().numpy()
-                for i, point in zip(rows, points, strict=True):
-                    found[i] = check(questions[i], questions[i].region.require_ball("this is").project(point))
+            centers = torch.tensor(np.array([questions[i].region.center for i in rows]))
+            goal = foolbox.Misclassification(torch.tensor([questions[i].label for i in rows]))
+            points = attack(model, centers, goal, epsilons=[radius])[1][0].detach().double().numpy()
+        for i, point in zip(rows, points, strict=True):
+            found[i] = check(questions[i], questions[i].region.require_ball("this is").project(point))
     return found

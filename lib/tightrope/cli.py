@@ -170,8 +170,8 @@ def compare(names: tuple[str, ...], as_json: bool, markdown: bool, everything: b
         _print_json([line.as_dict() for line in lines])
         return
     waiting = {result.key for result in results if not (result.runnable or names or everything)}
-    lines = [line for line in lines if f"{line.paper}/{line.result}" not in waiting]
-    click.echo(comparing.comparison_table(lines, results))
+    lines = [line for line in lines if line.result.key not in waiting]
+    click.echo(comparing.comparison_table(lines))
     click.echo()
     for number, reason in enumerate(comparing.reasons(lines), 1):
         click.echo(f"({number}) {reason}")

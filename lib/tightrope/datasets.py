@@ -222,27 +222,21 @@ def _own_files(name: str, split: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """One file of data/registry.json.
+    """One file of data/registry.json; ``bytes`` are those of the copy from which the registry was made.
 
-    ``sha256`` and ``bytes`` describe the copy from which the registry was made. Mirrors of MNIST pack the
-    same data differently, so there ``content_sha256``, that of the unpacked data, decides.
+    Mirrors of MNIST pack the same data differently: there ``sha256`` is of the content that is ``packed`` in the file.
     """
 
     file: str
     sha256: str
     bytes: int
     urls: tuple[str, ...]
-    content_sha256: str | None = None
-
-    @property
-    def expected(self) -> str:
-        """The SHA-256 that :func:`fetch` compares: of the unpacked content if known, else of the file."""
-        return self.content_sha256 or self.sha256
+    packed: bool = False
 
     @property
     def hashed(self) -> str:
-        """What :attr:`expected` is, in words."""
-        return "SHA-256 of the unpacked content" if self.content_sha256 else "SHA-256"
+        """What :attr:`sha256` is, in words."""
+        return "SHA-256 of the unpacked content" if self.packed else "SHA-256"
 
 
 @cache
@@ -252,10 +246,10 @@ def registry() -> Mapping[str, RegistryEntry]:
     for source in files.read_json(paths.DATA / "registry.json"):
         raw = f"https://raw.githubusercontent.com/{source['repository']}/{source['commit']}/{source.get('path', '')}"
         for name, facts in source["files"].items():
-            sha256, size, *content = facts.split()
+            sha256, size, *content = facts.split()  # of the file; content: the SHA-256 of what is packed in it
             file = f"{source['folder']}/{name}"
             urls = tuple(base + quote(name) for base in source.get("mirrors", [raw]))
-            entries[file] = RegistryEntry(file, sha256, int(size), urls, *content)
+            entries[file] = RegistryEntry(file, (content or [sha256])[0], int(size), urls, bool(content))
     return entries
 
 
@@ -276,7 +270,7 @@ def fetch(file: str) -> Path:
         return cached
     remedy = (
         f"Run `make data` with a network, or set {DATA_VARIABLE} to a folder that holds {file} "
-        f"({entry.hashed} {entry.expected}). {failure}"
+        f"({entry.hashed} {entry.sha256}). {failure}"
     )
     if altered:
         raise CorruptDataError(f"{cached}: {altered}. {remedy}")
@@ -316,14 +310,14 @@ def _given(file: str) -> Path:
 def _mismatch(path: Path, entry: RegistryEntry) -> str | None:
     """Return what is wrong with the file at ``path``, or None."""
     try:
-        with gzip.open(path) if entry.content_sha256 else path.open("rb") as stream:
+        with gzip.open(path) if entry.packed else path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         found = f"no SHA-256, since it does not unpack ({error})"
-    if found == entry.expected:
+    if found == entry.sha256:
         return None
     size = path.stat().st_size
-    return f"expected {entry.hashed} {entry.expected}, found {found} ({size} bytes, {entry.bytes} expected)"
+    return f"expected {entry.hashed} {entry.sha256}, found {found} ({size} bytes, {entry.bytes} expected)"
 
 
 def _download(entry: RegistryEntry, target: Path) -> str | None:

@@ -56,7 +56,7 @@ def solve(folder: Path, images: int, empty: bool) -> None:
     tasks = [workers.Task(case, nothing if empty else table_2.solver) for case in cases(images)]
     with Store(folder / "records.sqlite") as store, workers.local_workers(JOBS) as client:
         left = set(map(id, store.missing([task.case for task in tasks])))
-        failures = workers.solve(client, [task for task in tasks if id(task.case) in left], store)
+        failures = workers.solve(client, [task for task in tasks if id(task.case) in left], store.put)
     if failures:
         sys.exit(failures[0].reason)
 

@@ -93,9 +93,8 @@ def test_every_result_and_every_printed_number_is_there(written, pages):
         if result.runnable:
             assert f"notebooks/{result.paper}/{result.name}.html" in index.links
     with Store() as store:
-        defaults = {result.key: published.defaults(result) for result in results if result.runnable}
-        lines = compare.compare(results, store, defaults)
-    times = [line for line in lines if line.kind == "timing" and line.agreement != "not run"]
+        lines = compare.compare(results, store)
+    times = [line for line in lines if line.cell.kind == "timing" and line.agreement != "not run"]
     # A drawing without a printed number is a line of `compare`, and no number here.
     drawn = [result for result in results if result.runnable and not result.cells]
     assert sum(written.counts.values()) == len(lines) - len(drawn) and written.counts["time"] == len(times)
@@ -115,9 +114,9 @@ def test_numbers_with_certificates_are_marked(written):
     text = written.index.read_text(encoding="utf-8")
     results = [published.find("table-2-certified-ratio"), published.find("table-3-lipschitz-bounds")]
     with Store() as store:
-        lines = compare.compare(results, store, {result.key: published.defaults(result) for result in results})
+        lines = compare.compare(results, store)
     for line in lines:
-        start = text.index(f'<tr id="{line.paper}-{line.cell.replace("/", "-")}"')
+        start = text.index(f'<tr id="{line.result.paper}-{line.cell.id.replace("/", "-")}"')
         row = text[start : text.index("</tr>", start)]
         assert re.findall(r'class="proof (\w+)"', row) == [line.proof] * bool(line.proof)
     assert {line.proof for line in lines} >= {"", "proven"}
@@ -164,13 +163,6 @@ def test_the_command(monkeypatch, written, tmp_path):
 # ------------------------------------------------------------------------------------------------ contents
 
 
-def compared(result, cell, ours, agreement, reason="", profile="paper", proof=""):
-    """What compare says of one cell."""
-    return compare.Comparison(
-        result.paper, result.name, cell.id, cell.kind, cell.printed, ours, agreement, reason, profile, proof
-    )
-
-
 @pytest.fixture
 def section(tmp_path):
     """A result of four numbers, one of them a time, without rows and drawings."""
@@ -182,10 +174,10 @@ def section(tmp_path):
     )
     result = Result("paper", "table-9-nothing", "Table 9", "Nothing", "deterministic", cells)
     lines = [
-        compared(result, cells[0], 24.0, "reproduced", proof="proven"),
-        compared(result, cells[1], 75, "disagrees", "a reason"),
-        compared(result, cells[2], 3.21, "reproduced", f"mean; {compare.TIMING}"),
-        compared(result, cells[3], 2.00001, "not run", "quick only", "quick"),
+        compare.Comparison(result, cells[0], 24.0, "reproduced", "", "paper", "proven"),
+        compare.Comparison(result, cells[1], 75, "disagrees", "a reason", "paper"),
+        compare.Comparison(result, cells[2], 3.21, "reproduced", f"mean; {compare.TIMING}", "paper"),
+        compare.Comparison(result, cells[3], 2.00001, "not run", "quick only", "quick"),
     ]
     figures = tmp_path / "figures"
     with Store(tmp_path / "rows.sqlite") as store:
@@ -196,16 +188,16 @@ def section(tmp_path):
 
 def test_a_time_is_shown_and_not_judged(section):
     (time,) = section.times
-    assert (time.printed, time.ours, time.unit) == ("1350", "3.21", "s")
+    assert (time.cell.text, time.ours) == ("1350", "3.21")
     assert time.agreement == "time" and time.reason == "mean"
     assert section.counts == {"reproduced": 1, "disagrees": 1, "not run": 1, "time": 1}
 
 
 def test_numbers_keep_interval_profile_and_reason(section):
     first, second, last = section.lines
-    assert (first.printed, first.interval, first.ours) == ("24", "[16, 34]", "24")
+    assert (first.cell.text, first.cell.interval, first.ours) == ("24", (16, 34), "24")
     assert section.notes == ((("disagrees", "a reason"), (second,)),) and second.reason == "a reason"
-    assert last.quick and last.agreement == "not run" and not first.quick
+    assert (last.profile, last.agreement, first.profile) == ("quick", "not run", "paper")
     assert last.ours == "2.001"  # a bound is rounded outward
     assert (first.proof, second.proof) == ("proven", "")
 

@@ -146,7 +146,7 @@ def test_a_wrong_number_of_images_is_refused(images):
 @pytest.mark.parametrize("name", ["table-1-problem-sizes", "table-2-certified-ratio", "table-3-lipschitz-bounds"])
 def test_a_network_with_layers_is_refused(name):
     """Before anything is solved; Figure 2, and Table 2 without the columns beside it, take one."""
-    values = published.parameters(published.find(name), published.defaults(published.find(name)), "quick")
+    values = published.parameters(published.find(name), "quick")
     with pytest.raises(InputError, match=r"digits/relu-16 has layers"):
         registry.experiment(published.find(name)).all_cases(values | {"network": "digits/relu-16"})
 

@@ -169,16 +169,6 @@ def test_support_bounds_its_own_rounding():
     assert E.support(np.array([1.0, 0.0])) >= exact
 
 
-def test_containment_of_ellipsoids(rng):
-    one = Ellipsoid(np.eye(2), np.zeros(2))
-    assert one.holds(Ellipsoid(2 * np.eye(2), np.zeros(2)))
-    assert one.holds(Ellipsoid(2 * np.eye(2), np.array([0.9, 0.0])))  # centre (-0.45, 0), radius 1/2
-    assert not one.holds(Ellipsoid(2 * np.eye(2), np.array([1.2, 0.0])))
-    assert not one.holds(Ellipsoid(0.9 * np.eye(2), np.zeros(2)))
-    assert one.holds(one, 1e-6)
-    assert not one.holds(Ellipsoid(np.diag([0.5, 100]), np.zeros(2)))
-
-
 def test_the_ellipsoid_of_one_network_is_the_region_of_the_next(rng):
     first, second, region = mondeq(0, p=4), mondeq(7, p=4), ball(0, 3, 2.0, 0.2)
     inner = outer_ellipsoid(first, region).ellipsoid

@@ -204,7 +204,7 @@ def test_a_mistake_is_one_line(arguments, message):
 def test_cases_belong_to_the_profile_whose_they_are():
     """A part is the profile's, another radius is not, and a kind that is in no list says itself what it is."""
     experiment = registry.experiments("chen2021-mondeq")[FIGURE]
-    values = published.parameters(published.find(FIGURE), published.defaults(published.find(FIGURE)), "quick")
+    values = published.parameters(published.find(FIGURE), "quick")
     (case,) = experiment.all_cases(values)
     (other,) = experiment.all_cases(values | {"epsilon_pixel": 0.02})
     assert registry.named([case]) == [case]
@@ -212,7 +212,7 @@ def test_cases_belong_to_the_profile_whose_they_are():
     assert registry.named([other | {"profile": "mine"}]) == [other | {"profile": "mine"}]
     assert registry.named([other | {"result": "made-of-others"}]) == [other | {"result": "made-of-others"}]
     table = published.find("table-2-certified-ratio")
-    cases = registry.experiment(table).all_cases(published.parameters(table, published.defaults(table), "quick"))
+    cases = registry.experiment(table).all_cases(published.parameters(table, "quick"))
     assert registry.named(cases) == cases
     assert {c["profile"] for c in registry.named(cases[:3])} == {"quick"}
 
@@ -221,7 +221,7 @@ def test_cases_belong_to_the_profile_whose_they_are():
 def test_workers_can_solve_the_cases_of_every_result(result):
     """But for kinds that are made of other rows, which a worker does not have."""
     experiment = registry.experiment(result)
-    cases = experiment.all_cases(published.parameters(result, published.defaults(result), "quick"))
+    cases = experiment.all_cases(published.parameters(result, "quick"))
     assert {case["result"] for case in cases} - set(experiment.solvers) <= {"table-2-lipschitz"}
     assert {case["profile"] for case in registry.named(cases)} == {"quick"}
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tightrope.workbench import compare as comparing
-from tightrope.workbench import registry
+from tightrope.workbench import published, registry
 from tightrope.workbench.certificates import Statement
 from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import Cell, Result
@@ -64,16 +64,17 @@ def compare(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "experiments", lambda paper: {"r": of_rows})
 
     monkeypatch.setattr(comparing, "experiment", lambda result: of_rows)
+    monkeypatch.setattr(Result, "runnable", property(lambda result: not result.not_run))
+    monkeypatch.setattr(published, "defaults", lambda result: {"images": 1})
 
-    def run(cell, rows, result=RESULT, defaults=None):
+    def run(cell, rows, result=RESULT):
         from dataclasses import replace
 
         with Store(tmp_path / "records.sqlite") as store:
             for number, (profile, value) in enumerate(rows):
                 case = dict(paper="p", result="r", profile=profile, network_sha256="ab", image=number)
                 store.put(case, {"value": value, "certificate": None if value > 40 else "ab"})
-            given = {"p/r": {"images": 1}} if defaults is None else defaults
-            (line,) = comparing.compare([replace(result, cells=(cell,))], store, given)
+            (line,) = comparing.compare([replace(result, cells=(cell,))], store)
         return line
 
     return run
@@ -105,7 +106,7 @@ def test_a_number_is_proven_by_the_certificates_of_its_rows(compare, values, pro
     """Of those that state anything: above 30 here."""
     line = compare(CELL, [("paper", value) for value in values])
     assert line.proof == proof
-    table = comparing.comparison_table([line], [])
+    table = comparing.comparison_table([line])
     assert table.rows[0][table.columns.index("proof")] == proof
 
 
@@ -129,7 +130,6 @@ def test_what_cannot_be_run_says_why(compare):
 
     waiting = replace(RESULT, not_run="no notebook yet")
     assert compare(CELL, [], waiting).reason == "no notebook yet"
-    assert compare(CELL, [], defaults={}).agreement == "not run"
     column = Cell("d", printed=1, kind="deterministic", not_run="not written")
     line = compare(column, [("paper", 24), ("paper", 24)])
     assert (line.agreement, line.reason) == ("not run", "not written")
@@ -143,9 +143,10 @@ def test_a_timing_is_shown_and_says_so(compare):
 
 def test_results_without_cells_have_one_line():
     """A table whose numbers are not cells yet keeps its row."""
-    waiting = Result("p", "r", "Table 9", "t", "trained", not_run="no notebook yet")
-    (line,) = comparing.compare([waiting], None, {})
-    assert (line.cell, line.printed, line.agreement, line.kind) == ("r", None, "not run", "trained")
+    waiting = Result("p", "r", "Table 9", "t", "trained")
+    (line,) = comparing.compare([waiting], None)
+    said = [line.as_dict()[name] for name in ("cell", "printed", "agreement", "kind")]
+    assert said == ["r", None, "not run", "trained"] and line.reason == "its notebook does not exist"
 
 
 @given(value=st.floats(-1e300, 1e300, allow_subnormal=False), kind=st.sampled_from(("bound", "deterministic", "drawn")))
@@ -154,9 +155,9 @@ def test_a_number_that_bounds_something_is_shown_on_its_side(value, kind):
     cells = {side: Cell(side, printed=1.0, kind=kind, side=side) for side in ("upper", "lower")}
     share = Cell("share", printed=1.0, kind=kind, side="upper", unit="%")
     result = Result("p", "r", "Table 1", "t", "bound", (*cells.values(), share))
-    lines = [comparing.Comparison("p", "r", c.id, kind, 1.0, value, "tighter", "", "paper") for c in result.cells]
-    rows = [line.split() for line in str(comparing.comparison_table(lines, [result])).splitlines()[2:]]
+    lines = [comparing.Comparison(result, cell, value, "tighter", "", "paper") for cell in result.cells]
+    rows = [line.split() for line in str(comparing.comparison_table(lines)).splitlines()[2:]]
     high, low, near = (Fraction(Decimal(row[2])) for row in rows)
     assert low <= Fraction(value) <= high
-    assert [row[2] for row in rows[:2]] == [comparing.shown(cell, value) for cell in cells.values()]
+    assert [row[2] for row in rows[:2]] == [line.ours for line in lines[:2]]
     assert near in (low, high) and rows[2][2] == f"{value:.4g}"

@@ -63,13 +63,14 @@ def test_a_malformed_cell_is_refused(tmp_path):
             published.read(tmp_path)
 
 
-def test_parameters_of_a_profile(tmp_path):
+def test_parameters_of_a_profile(tmp_path, monkeypatch):
     """The quick profile is the notebook's defaults; the paper's sizes come from paper.yaml."""
     write(tmp_path, "[]")
     (tmp_path / "paper.yaml").write_text("r: {images: 100}\n")
     (result,) = published.read(tmp_path)
     defaults = {"images": 10, "seed": 0, "profile": "quick"}
-    assert published.parameters(result, defaults, "quick") == defaults
-    assert published.parameters(result, defaults, "paper") == {"images": 100, "seed": 0, "profile": "paper"}
+    monkeypatch.setattr(published, "defaults", lambda result: defaults)
+    assert published.parameters(result, "quick") == defaults
+    assert published.parameters(result, "paper") == {"images": 100, "seed": 0, "profile": "paper"}
     with pytest.raises(UnknownNameError, match="quick"):
-        published.parameters(result, defaults, "fast")
+        published.parameters(result, "fast")

@@ -51,14 +51,15 @@ def test_a_killed_worker_costs_nothing_that_is_solved(mortal, tmp_path):
     before = list(mortal.run(os.getpid).values())
     solved, killed = [], []
 
-    def kill(task):
-        solved.append(task.key)
-        if len(solved) == 3:
-            os.kill(before[0], signal.SIGKILL)
-            killed.append(before[0])
-
     with Store(tmp_path / "workers.sqlite") as store:
-        failures = workers.solve(mortal, tasks, store, kill)
+
+        def keep(*solved_case):
+            solved.append(store.put(*solved_case)["key"])
+            if len(solved) == 3:
+                os.kill(before[0], signal.SIGKILL)
+                killed.append(before[0])
+
+        failures = workers.solve(mortal, tasks, keep)
         rows = [store.get(task.case) for task in tasks]
     assert not failures and killed
     assert sorted(solved) == sorted(task.key for task in tasks)  # each once
@@ -81,7 +82,7 @@ def test_a_case_that_kills_its_workers_is_given_up(mortal, tmp_path, monkeypatch
 
     tasks = [Task(CASE | {"image": image}, solve) for image in range(5)]
     with Store(tmp_path / "records.sqlite") as store:
-        (failure,) = workers.solve(mortal, tasks, store)
+        (failure,) = workers.solve(mortal, tasks, store.put)
         rows = [store.get(task.case) for task in tasks]
     assert failure.task == tasks[1]
     assert failure.reason.startswith(f"{workers.DEATHS + 1} workers died")
@@ -104,7 +105,7 @@ def test_an_error_is_a_reason_and_not_a_row(client, tmp_path):
 
     tasks = [Task(CASE | {"image": image}, solve) for image in range(2)]
     with Store(tmp_path / "records.sqlite") as store:
-        (failure,) = workers.solve(client, tasks, store)
+        (failure,) = workers.solve(client, tasks, store.put)
         row = store.get(tasks[1].case)
         assert store.get(tasks[0].case) is None
     assert (failure.task, failure.reason) == (tasks[0], "ArithmeticError: no [bounded] value")
@@ -118,7 +119,7 @@ def test_a_worker_with_another_version_is_refused(client, tmp_path, monkeypatch)
     task = Task(CASE | {"image": 0}, lambda case: {"value": 1})
     with Store(tmp_path / "records.sqlite") as store:
         with pytest.raises(ClusterError, match="another version"):
-            workers.solve(client, [task], store)
+            workers.solve(client, [task], store.put)
         assert store.get(task.case) is None
 
 
@@ -137,7 +138,7 @@ def test_a_scheduler_is_used_by_its_address(client, tmp_path):
     with workers.remote_workers(client.scheduler.address) as other, Store(tmp_path / "records.sqlite") as store:
         assert workers.count(other) == 2
         task = Task(CASE | {"image": 3}, lambda case: {"value": case["image"] + 1})
-        assert not workers.solve(other, [task], store)
+        assert not workers.solve(other, [task], store.put)
         assert store.get(task.case)["value"] == 4
 
 

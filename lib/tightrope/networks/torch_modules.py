@@ -41,26 +41,19 @@ class _ImplicitGradient(torch.autograd.Function):
 
 
 def implicit_equilibrium(
-    W: torch.Tensor,
-    b: torch.Tensor,
-    *,
-    step: float | None = None,
-    tolerance: float = 1e-10,
-    max_iterations: int = 1_000,
-    z0: torch.Tensor | None = None,
+    W: torch.Tensor, b: torch.Tensor, *, step: float | None = None, tolerance: float = 1e-10
 ) -> torch.Tensor:
     """Return z = ReLU(W z + b) (N, p) for rows b (N, p), b = U x + u, differentiable in W (p, p) and b.
 
-    I - W is strongly monotone; the step of the Peaceman-Rachford iteration is 1 / ||I - W|| if left out; the others are
-    those of :meth:`tightrope.networks.MonDEQ.equilibrium`.
+    I - W is strongly monotone; the step of the Peaceman-Rachford iteration is 1 / ||I - W|| if left out; the tolerance
+    is that of :meth:`tightrope.networks.MonDEQ.equilibrium`.
     """
     with torch.no_grad():
         identity = torch.eye(len(W), dtype=W.dtype, device=W.device)
         G = identity - W
         step = step or 1.0 / float(torch.linalg.matrix_norm(G, 2))
         V = torch.linalg.inv(identity + step * G)
-        start = torch.zeros_like(b) if z0 is None else z0
-        fixed = peaceman_rachford(G, V, step, b.detach(), torch.relu, start, tolerance, max_iterations)
+        fixed = peaceman_rachford(G, V, step, b.detach(), torch.relu, torch.zeros_like(b), tolerance, 1_000)
     h = fixed @ W.T + b
     return _ImplicitGradient.apply(torch.relu(h), W.detach(), h.detach() > 0)
 
@@ -72,17 +65,16 @@ class MonDEQModule(nn.Module):
     monotone set; :mod:`tightrope.training` parametrises W by factors instead.
     """
 
-    def __init__(self, network: MonDEQ, tolerance: float = 1e-10) -> None:
+    def __init__(self, network: MonDEQ) -> None:
         super().__init__()
         self.W, self.U, self.u = (nn.Parameter(torch.tensor(array)) for array in (network.W, network.U, network.u))
         self.C, self.c = (nn.Parameter(torch.tensor(array)) for array in (network.C, network.c))
         self.step = network.peaceman_rachford_step
-        self.tolerance = tolerance
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits (N, K); x is flattened row by row and converted to the parameters' type."""
         rows = x.flatten(1).to(self.W.dtype)
-        z = implicit_equilibrium(self.W, rows @ self.U.T + self.u, step=self.step, tolerance=self.tolerance)
+        z = implicit_equilibrium(self.W, rows @ self.U.T + self.u, step=self.step)
         return z @ self.C.T + self.c
 
 

@@ -2,16 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tightrope import files, paths
-from tightrope.cells import number
-from tightrope.errors import InputError
 from tightrope.workbench import compare
-from tightrope.workbench.compare import TIMING, Comparison, laid_out, shown
+from tightrope.workbench.compare import TIMING, Comparison, laid_out
 from tightrope.workbench.paper_size import drawn, stem
-from tightrope.workbench.published import PROFILES, Cell, Paper, Result
+from tightrope.workbench.published import PROFILES, Paper, Result
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import COMPUTED, PROVEN
 
@@ -21,44 +19,12 @@ PROOFS = {PROVEN: "✓", COMPUTED: "○"}
 
 
 @dataclass(frozen=True)
-class Line:
-    """One printed number beside ours, as text, empty where there is none.
-
-    `place` is where it stands in the table, as the paper says it, such as ("L-infinity 0.05", "Robustness Model").
-    `interval` is the 95 % interval of the printed number, such as "[16, 34]"; `quick` says that ours is of the quick
-    profile: another network and data set; `proof` is "proven" where every certified row behind ours has its
-    certificate, "computed" where one has none; the agreement is one of :data:`~tightrope.workbench.compare.AGREEMENTS`,
-    or TIME.
-    """
-
-    anchor: str
-    place: tuple[str, ...]
-    claim: str
-    printed: str
-    ours: str
-    agreement: str
-    reason: str
-    unit: str = ""
-    interval: str = ""
-    quick: bool = False
-    proof: str = ""
-
-    @property
-    def symbol(self) -> str:
-        """The agreement as one character."""
-        return SYMBOLS[self.agreement]
-
-
-@dataclass(frozen=True)
 class Grid:
-    """Numbers as a table: lines by row and column, None where the paper prints nothing.
-
-    `unit` is what all numbers are counted in, if they are.
-    """
+    """Numbers as a table, None where the paper prints nothing; `unit` is what all are counted in, if they are."""
 
     unit: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Line | None, ...]], ...]
+    rows: tuple[tuple[str, tuple[Comparison | None, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -86,19 +52,19 @@ class Origin:
 
 @dataclass(frozen=True)
 class Section:
-    """One table or figure."""
+    """One table or figure. Its `times` have no verdict: their agreement is :data:`TIME`, unless they were not run."""
 
     result: Result
     anchor: str
-    lines: tuple[Line, ...]
-    times: tuple[Line, ...]
+    lines: tuple[Comparison, ...]
+    times: tuple[Comparison, ...]
     grid: Grid | None
     pictures: tuple[Picture, ...]
     origin: Origin | None
     not_run: str
 
     @property
-    def notes(self) -> tuple[tuple[tuple[str, str], tuple[Line, ...]], ...]:
+    def notes(self) -> tuple[tuple[tuple[str, str], tuple[Comparison, ...]], ...]:
         """What a reader should not miss: agreement and reason, each once, with the lines that they are of."""
         told = [line for line in self.lines if line.agreement in ("looser", "disagrees")]
         reasons = dict.fromkeys((line.agreement, line.reason) for line in told)
@@ -133,14 +99,12 @@ def chapters(
     figures: Path | None = None,
 ) -> tuple[Chapter, ...]:
     """Arrange what :func:`~tightrope.workbench.compare.compare` found by paper and result, with the drawings."""
-    results, lines, folder = tuple(results), tuple(lines), figures or paths.FIGURES
-
-    def section(result: Result) -> Section:
-        own = [line for line in lines if (line.paper, line.result) == (result.paper, result.name)]
-        return _section(result, own, store, folder)
-
-    own = {paper: [result for result in results if result.paper == paper.key] for paper in papers}
-    return tuple(Chapter(paper, tuple(map(section, some))) for paper, some in own.items())
+    by_result: dict[str, list[Comparison]] = {}
+    for line in lines:
+        by_result.setdefault(line.result.key, []).append(line)
+    folder = figures or paths.FIGURES
+    sections = [_section(result, by_result.get(result.key, ()), store, folder) for result in results]
+    return tuple(Chapter(p, tuple(own for own in sections if own.result.paper == p.key)) for p in papers)
 
 
 def soundness(path: Path | None = None) -> str:
@@ -196,42 +160,28 @@ def peers(path: Path | None = None) -> Peers | None:
 
 
 def _section(result: Result, compared: Sequence[Comparison], store: Store, figures: Path) -> Section:
-    cells = {cell.id: cell for cell in result.cells}
-    every = [(_line(result, cells[one.cell], one), one) for one in compared if one.cell in cells]
-    lines, times = (tuple(line for line, one in every if (one.kind == "timing") == timed) for timed in (False, True))
+    own = compared if result.cells else ()
+    lines = tuple(one for one in own if one.cell.kind != "timing")
+    times = tuple(_time(one) for one in own if one.cell.kind == "timing")
     drawings = pictures(figures / result.paper, result.name, f"{result.number}, {result.title}")
     absent = "" if result.runnable else result.not_run or "its notebook does not exist"
     anchor = f"{result.paper}-{result.name}"
     return Section(result, anchor, lines, times, grid(lines), drawings, _origin(result, store), absent)
 
 
-def _line(result: Result, cell: Cell, compared: Comparison) -> Line:
-    timed = cell.kind == "timing"
-    agreement = TIME if timed and compared.agreement != "not run" else compared.agreement
-    if agreement not in SYMBOLS:
-        raise InputError(f"agreement: {agreement!r} has no symbol")
-    return Line(
-        anchor=f"{result.paper}-{cell.id.replace('/', '-')}",
-        place=result.place(cell.id),
-        claim=cell.claim,
-        printed=cell.text if cell.printed is not None else "",
-        ours=shown(cell, compared.reproduced),
-        agreement=agreement,
-        reason="; ".join(part for part in compared.reason.split("; ") if not (timed and part == TIMING)),
-        unit=cell.unit or ("s" if timed else ""),
-        interval=f"[{number(cell.interval[0])}, {number(cell.interval[1])}]" if cell.interval else "",
-        quick=compared.profile == "quick",
-        proof=compared.proof,
-    )
+def _time(compared: Comparison) -> Comparison:
+    """Return it without a verdict, and without the reason that all times have."""
+    agreement = TIME if compared.agreement != "not run" else compared.agreement
+    return replace(compared, agreement=agreement, reason=compared.reason.removesuffix(TIMING).removesuffix("; "))
 
 
-def grid(lines: Sequence[Line]) -> Grid | None:
+def grid(lines: Sequence[Comparison]) -> Grid | None:
     """Lay lines out by the last part of their place and what is before it, if that makes a table."""
     found = {line.place: line for line in lines}
     axes = laid_out(tuple(found))
     if axes is None:
         return None
-    units = {line.unit for line in found.values()}
+    units = {line.cell.unit for line in found.values()}
     rows = tuple((", ".join(row), tuple(found.get((*row, column)) for column in axes[1])) for row in axes[0])
     return Grid(units.pop() if len(units) == 1 else "", axes[1], rows)
 

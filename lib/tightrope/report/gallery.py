@@ -5,7 +5,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import nullcontext
 from os.path import relpath
 from pathlib import Path
 
@@ -73,14 +72,14 @@ def links(result: Result, papers: Mapping[str, Paper], results: tuple[Result, ..
     return " · ".join(parts)
 
 
-def gallery(store: Store | None = None) -> nbformat.NotebookNode:
+def gallery() -> nbformat.NotebookNode:
     """Return the notebook that leads to all others, by question and by paper."""
     results = tuple(result for result in published.results() if result.runnable)
-    with Store(read_only=True) if store is None else nullcontext(store) as opened:
-        counts = tallies(compare(results, opened))
+    with Store(read_only=True) as store:
+        counts = tallies(compare(results, store))
     explore = sorted((paths.NOTEBOOKS / "explore").glob("*.ipynb"))
     names = {result.key: f"{result.number} of {result.paper}" for result in results}
-    names |= {f"explore/{path.stem}": title(path).removeprefix("Explore: ") for path in explore}
+    names |= {f"explore/{path.stem}": _heading(path, "# ").removeprefix("Explore: ") for path in explore}
     cells = [_HEAD.format(site=_to(paths.NOTEBOOKS, SITE)), "## By question\n\n" + _questions(names)]
     for paper in published.papers():
         own = [result for result in results if result.paper == paper.key]
@@ -90,7 +89,9 @@ def gallery(store: Store | None = None) -> nbformat.NotebookNode:
         legend = " ".join(f"{symbol} {word}," for word, symbol in SYMBOLS.items()).rstrip(",")
         table = "| | result | what it shows | printed numbers |\n|---|---|---|---|\n"
         cells.append(f"{head}\n\n{table}" + "\n".join(rows) + f"\n\n{legend}.")
-    return _notebook(cells)
+    made = [nbformat.v4.new_markdown_cell(source, id=f"index-{number}") for number, source in enumerate(cells)]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": kernel})
 
 
 def _questions(names: Mapping[str, str]) -> str:
@@ -107,29 +108,15 @@ def _row(result: Result, count: Counter) -> str:
     pictures = drawn(result.name, paths.FIGURES / result.paper)[:1]
     image = "".join(f'<img src="{_to(paths.NOTEBOOKS, path)}" width="220" alt="{result.number}">' for path in pictures)
     agreed = ", ".join(f"{count[word]}&nbsp;{symbol}" for word, symbol in SYMBOLS.items() if count[word])
-    return f"| {image} | [{result.number}: {result.title}]({link}) | {finding(result.notebook)} | {agreed or 'none'} |"
+    finding = _heading(result.notebook, "## ")  # at the paper's size
+    return f"| {image} | [{result.number}: {result.title}]({link}) | {finding} | {agreed or 'none'} |"
 
 
-def title(path: Path) -> str:
-    """Return the first heading of a notebook."""
-    return _headings(path, "# ")[0]
-
-
-def finding(path: Path) -> str:
-    """Return what a notebook of a result shows at the paper's size: its second heading."""
-    return _headings(path, "## ")[0]
-
-
-def _headings(path: Path, mark: str) -> list[str]:
+def _heading(path: Path, mark: str) -> str:
+    """Return the first heading of a notebook with this mark: "# " is its title, "## " what it finds."""
     cells = (cell for cell in files.read_json(path)["cells"] if cell["cell_type"] == "markdown")
     lines = ("".join(cell["source"]).split("\n", 1)[0] for cell in cells)
-    return [line.removeprefix(mark) for line in lines if line.startswith(mark)]
-
-
-def _notebook(cells: list[str]) -> nbformat.NotebookNode:
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    made = [nbformat.v4.new_markdown_cell(source, id=f"index-{number}") for number, source in enumerate(cells)]
-    return nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": kernel})
+    return next(line.removeprefix(mark) for line in lines if line.startswith(mark))
 
 
 def _to(folder: Path, target: Path) -> str:

@@ -17,6 +17,7 @@ import markupsafe
 
 import tightrope
 from tightrope import files, paths
+from tightrope.cells import number
 from tightrope.errors import InputError
 from tightrope.report import api, notebooks
 from tightrope.report.contents import PROOFS, SYMBOLS, TIME, chapters, peers, soundness
@@ -188,7 +189,7 @@ def _renderer(folder: Path) -> Callable[..., Path]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["coded"] = _coded
+    environment.filters |= {"coded": _coded, "number": number}
 
     def render(template: str, page: str, **values) -> Path:
         text = environment.get_template(template).render(root="../" * page.count("/"), mark=MARK, **values)

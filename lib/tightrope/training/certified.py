@@ -59,13 +59,9 @@ class Configuration:
                 f"l1={self.l1}, l2={self.l2}: batch_size must be at least 1, the others not negative."
             )
 
-    def as_dict(self) -> dict:
-        """Plain values, for rows and files."""
-        return asdict(self)
-
     def sha256(self) -> str:
         """Return the SHA-256 of all values, as hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,7 +108,6 @@ def certify_boxes(
     subproblems: int | None = None,
     complete: bool = True,
     semidefinite: bool = False,
-    progress: Callable[[int], None] | None = None,
 ) -> list[Decision]:
     """Verify each box, by the cheapest method that decides it.
 
@@ -126,8 +125,6 @@ def certify_boxes(
     semidefinite
         Whether Shor's relaxation takes the place of branch and bound on linear bounds, for networks of dense layers.
         The seconds are then those of branch and bound on phases, for each label.
-    progress
-        Called with the number of decided images.
     """
     if len({question.network for question in questions}) != 1:
         raise InputError("questions: expected some, all of one network.")
@@ -158,8 +155,6 @@ def certify_boxes(
             image = _Image(question, limits, subproblems, complete, same, known)
             image.decide()
             decisions.append(Decision(**{own.name: getattr(image, own.name) for own in fields(Decision)}))
-            if progress:
-                progress(i + 1)
     return decisions
 
 

@@ -66,22 +66,6 @@ class Ellipsoid:
         slack = e * (1 + reach) + 4 * K * eps * np.linalg.norm(g) * (1 + reach)
         return float(np.linalg.norm(g) - g @ self.b + slack)
 
-    def holds(self, other: "Ellipsoid", tolerance: float = 1e-9) -> bool:
-        """Return whether the other ellipsoid is inside this one, up to rounding (no proof).
-
-        xi = P u + q for ||u|| <= 1, so ||Q P u + (Q q + b)||^2 is to be at most 1 on the unit ball: by the S-lemma,
-        some t >= 0 has [t I, 0; 0, 1 - t] - [QP, Qq + b]'[QP, Qq + b] >= 0. With singular values s of Q P and c the
-        right-hand side in its basis this is a scalar condition, 1 - t - sum t c^2 / (t - s^2) >= 0 for a t > max s^2.
-        """
-        P, q = np.linalg.inv(other.Q), other.center
-        left, s, _ = np.linalg.svd(self.Q @ P)
-        c = left.T @ (self.Q @ q + self.b)
-        low, high = float(s.max() ** 2), 1 + tolerance
-        if low > high:
-            return False
-        t = low + (high + tolerance - low) * np.linspace(0, 1, 4001)[1:]
-        return bool((high - t - (t[:, None] * c**2 / (t[:, None] - s**2)).sum(1) >= -tolerance).any())
-
     def projection(self, i: int, j: int, count: int = 200) -> np.ndarray:
         """Return points (count, 2) on the boundary of the projection onto labels (i, j).
 

@@ -117,13 +117,15 @@ def _solve_ahead(runs: Sequence[Run], todo: dict, client: object, board: Board) 
             numbers[task.key].append(number)
     board.say(f"{len(numbers)} cases to solve, {count} workers{'' if count else ' yet'}")
 
-    def solved(task: workers.Task) -> None:
-        for number in numbers[task.key]:
-            board.state(number, "solving")
-            board.more(number)
-
     with Store() as store:
-        failures = workers.solve(client, [task for tasks in todo.values() for task in tasks], store, solved)
+
+        def keep(case: Mapping, outcome: Mapping, by: Mapping) -> None:
+            store.put(case, outcome, by)
+            for number in numbers[case_key(case)]:
+                board.state(number, "solving")
+                board.more(number)
+
+        failures = workers.solve(client, [task for tasks in todo.values() for task in tasks], keep)
     errors = {}
     for number, one in enumerate(runs):
         if own := [failure for failure in failures if number in numbers[failure.task.key]]:

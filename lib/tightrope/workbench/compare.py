@@ -1,13 +1,12 @@
 """Each printed number beside ours, and whether they agree."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from tightrope.cells import number
 from tightrope.workbench.published import PROFILES, Cell, Result, parameters
-from tightrope.workbench.published import defaults as defaults_of
 from tightrope.workbench.records import Store
 from tightrope.workbench.registry import Value, experiment, proof
 from tightrope.workbench.rows import Rows
@@ -26,26 +25,35 @@ TIMING = "a time on another machine and with other solvers: shown, never asserte
 
 @dataclass(frozen=True)
 class Comparison:
-    """One printed number and ours; the names of its fields but the last are the keys of `tightrope compare --json`.
+    """A printed number, a cell of a result, and what is reproduced of it.
 
     `proof` is "proven" if all rows behind ours that certify something have certificates, else "computed"; empty where
     none does.
     """
 
-    paper: str
-    result: str
-    cell: str
-    kind: str
-    printed: float | None
+    result: Result
+    cell: Cell
     reproduced: float | None = None
     agreement: str = "not run"
     reason: str = ""
     profile: str | None = None
     proof: str = ""
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where the number stands in the table, in the paper's words."""
+        return self.result.place(self.cell.id)
+
+    @property
+    def ours(self) -> str:
+        """Our number as text: what bounds something is rounded outward, None is nothing."""
+        return number(self.reproduced, "" if self.cell.unit in SHARES else self.cell.side)
+
     def as_dict(self) -> dict:
-        """The fields in this order, without `proof`."""
-        return {name: value for name, value in asdict(self).items() if name != "proof"}
+        """What `tightrope compare --json` says."""
+        about = {"paper": self.result.paper, "result": self.result.name, "cell": self.cell.id, "kind": self.cell.kind}
+        told = ("reproduced", "agreement", "reason", "profile")
+        return about | {"printed": self.cell.printed} | {name: getattr(self, name) for name in told}
 
 
 def agreement(cell: Cell, value: float) -> str:
@@ -67,43 +75,31 @@ def agreement(cell: Cell, value: float) -> str:
     return "tighter" if (value > cell.printed) == (better == "higher") else "looser"
 
 
-def shown(cell: Cell, value: float | None) -> str:
-    """Return our number as text: what bounds something is rounded outward, None is nothing."""
-    return number(value, "" if cell.unit in SHARES else cell.side)
+def compare(results: Iterable[Result], store: Store) -> list[Comparison]:
+    """Compare every printed cell of these results; one without cells gives one line, under its own name."""
+    return [line for result in results for line in _compare(result, store)]
 
 
-def compare(results: Iterable[Result], store: Store, defaults: Mapping[str, Mapping] | None = None) -> list[Comparison]:
-    """Compare every printed cell of these results; one without cells gives one line, under its own name.
-
-    `defaults` are the notebooks' parameters, by result key, read from them if None; results without a notebook are
-    absent.
-    """
-    results = list(results)
-    if defaults is None:
-        defaults = {result.key: defaults_of(result) for result in results if result.runnable}
-    return [line for result in results for line in _compare(result, store, defaults.get(result.key))]
-
-
-def _compare(result: Result, store: Store, defaults: Mapping | None) -> list[Comparison]:
+def _compare(result: Result, store: Store) -> list[Comparison]:
     nothing_printed = Cell(result.name, None, result.kind, side="upper", interval=(0, 0))  # type: ignore[arg-type]
     cells = result.cells or (nothing_printed,)
-    if result.not_run or defaults is None:
+    if not result.runnable:
         why = result.not_run or "its notebook does not exist"
-        return [_line(result, cell)(reason=cell.not_run or why) for cell in cells]
+        return [Comparison(result, cell, reason=cell.not_run or why) for cell in cells]
     functions = experiment(result)
     values, solved = {}, {}
     for profile in PROFILES:
         rows = store.rows(result.name, profile, result.paper)
         solved[profile] = len(rows)
-        values[profile] = functions.values(rows, parameters(result, defaults, profile)) if rows else {}
+        values[profile] = functions.values(rows, parameters(result, profile)) if rows else {}
     if not result.cells and solved["paper"]:
         why = f"a drawing without printed numbers; ours is of {solved['paper']} cases of the paper profile"
-        return [_line(result, nothing_printed)(reason=why, profile="paper")]
+        return [Comparison(result, nothing_printed, reason=why, profile="paper")]
     return [_judge(result, cell, values, solved["paper"]) for cell in cells]
 
 
 def _judge(result: Result, cell: Cell, values: Mapping[str, Mapping[str, Value]], solved: int) -> Comparison:
-    ours, quick, line = values["paper"].get(cell.id), values["quick"].get(cell.id), _line(result, cell)
+    ours, quick, line = values["paper"].get(cell.id), values["quick"].get(cell.id), partial(Comparison, result, cell)
     if ours is not None:
         remark = TIMING if cell.kind == "timing" else cell.erratum if ours.value != cell.printed else ""
         reason = "; ".join(filter(None, (ours.note, remark)))
@@ -118,28 +114,22 @@ def _judge(result: Result, cell: Cell, values: Mapping[str, Mapping[str, Value]]
     return line(quick.value, reason=reason, profile="quick")
 
 
-def _line(result: Result, cell: Cell) -> Callable[..., Comparison]:
-    return partial(Comparison, result.paper, result.name, cell.id, cell.kind, cell.printed)
-
-
 def tallies(lines: Iterable[Comparison]) -> defaultdict[str, Counter]:
     """How many printed cells of each result, by its key, come out how; times are not counted."""
     counts: defaultdict[str, Counter] = defaultdict(Counter)
     for line in lines:
-        if line.kind != "timing" and line.printed is not None:
-            counts[f"{line.paper}/{line.result}"][line.agreement] += 1
+        if line.cell.kind != "timing" and line.cell.printed is not None:
+            counts[line.result.key][line.agreement] += 1
     return counts
 
 
-def comparison_table(lines: Iterable[Comparison], results: Iterable[Result]) -> Table:
+def comparison_table(lines: Sequence[Comparison]) -> Table:
     """Printed, reproduced and verdict, one line per cell; the number of its reason in :func:`reasons`."""
-    lines, cells = list(lines), {(result.key, cell.id): cell for result in results for cell in result.cells}
     notes, rows = reasons(lines), []
     for line in lines:
-        cell, ours = cells.get((f"{line.paper}/{line.result}", line.cell)), line.reproduced
-        ours = float(shown(cell, ours)) if cell is not None and isinstance(ours, float) else ours
+        ours = float(line.ours) if isinstance(line.reproduced, float) else line.reproduced
         why = f"({notes.index(line.reason) + 1})" if line.reason else ""
-        rows.append((line.cell, line.printed, ours, line.agreement, line.proof, line.profile or "", why))
+        rows.append((line.cell.id, line.cell.printed, ours, line.agreement, line.proof, line.profile or "", why))
     return Table(("cell", "printed", "reproduced", "verdict", "proof", "profile", "why"), rows)
 
 
@@ -149,28 +139,27 @@ def printed_table(result: Result, lines: Iterable[Comparison]) -> Table:
     Up to eight numbers have a line each; more are laid out as in the paper, if they make a table: printed, the symbol
     of the agreement, ours; claims in words are left out if only without them there is one.
     """
-    cells = {cell.id: cell for cell in result.cells}
     ours = (line for line in lines if line.profile == "paper" and line.reproduced is not None)
-    found = {result.place(line.cell): (cells[line.cell], line) for line in ours if line.kind != "timing"}
-    plain = {place: entry for place, entry in found.items() if not entry[0].claim}
+    found = {line.place: line for line in ours if line.cell.kind != "timing"}
+    plain = {place: line for place, line in found.items() if not line.cell.claim}
     found = next((places for places in (found, plain) if len(places) > 8 and laid_out(tuple(places))), found)
     grid = laid_out(tuple(found)) if len(found) > 8 else None
-    units = {cell.unit for cell, _ in found.values()}
+    units = {line.cell.unit for line in found.values()}
     unit = f" ({units.pop()})" if len(units) == 1 and units != {""} else ""
-    beside = {place: (cell.text, shown(cell, line.reproduced)) for place, (cell, line) in found.items()}
     if grid is None:
-        listed = [(_told(result, cell), *beside[place], line.agreement) for place, (cell, line) in found.items()]
+        listed = [(_told(line), line.cell.text, line.ours, line.agreement) for line in found.values()]
         return Table(("number", f"printed{unit}", f"ours{unit}", "verdict"), listed)
-    texts = {place: f" {SYMBOLS[line.agreement]} ".join(beside[place]) for place, (_, line) in found.items()}
+    texts = {place: f"{one.cell.text} {SYMBOLS[one.agreement]} {one.ours}" for place, one in found.items()}
     rows = [(", ".join(row), *(texts.get((*row, name)) for name in grid[1])) for row in grid[0]]
     return Table((f"printed, ours{unit}", *grid[1]), rows)
 
 
-def _told(result: Result, cell: Cell) -> str:
+def _told(line: Comparison) -> str:
     """Return where a number stands; of a claim in words only the words that the paper has, then the claim."""
+    cell, names = line.cell, line.result.names
     if not cell.claim:
-        return ", ".join(result.place(cell.id))
-    known = ", ".join(result.names[word] for word in cell.id.split("/")[1:] if word in result.names)
+        return ", ".join(line.place)
+    known = ", ".join(names[word] for word in cell.id.split("/")[1:] if word in names)
     return f"{known}: {cell.claim}" if known else cell.claim
 
 

@@ -1,6 +1,5 @@
 """What the rows of the paper profile say of a printed result, shown without solving anything."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +46,10 @@ class _Picture:
         return self.path.read_bytes()
 
 
-def at_paper_size(result: Result, store: Store | None = None) -> AtPaperSize:
-    """Return what is kept of a result in the paper profile, this machine's rows if the store is None."""
-    with Store(read_only=True) if store is None else nullcontext(store) as opened:
-        lines = compare([result], opened)
+def at_paper_size(result: Result) -> AtPaperSize:
+    """Return what is kept of a result in the paper profile."""
+    with Store(read_only=True) as store:
+        lines = compare([result], store)
     return AtPaperSize(result, drawn(result.name, paths.FIGURES / result.paper), printed_table(result, lines))
 
 

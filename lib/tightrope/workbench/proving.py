@@ -118,7 +118,7 @@ def prove(
         with ExitStack() as stack:
             if jobs > 1 and tasks:
                 client = stack.enter_context(workers.local_workers(jobs))
-                for failure in workers.solve(client, tasks, prover):
+                for failure in workers.solve(client, tasks, prover.put):
                     prover._keep_none(todo[failure.task.key], failure.reason)
             else:
                 for task in tasks:

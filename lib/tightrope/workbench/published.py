@@ -119,10 +119,10 @@ class Paper:
     link: str = ""
 
 
-def papers(folder: Path | None = None) -> tuple[Paper, ...]:
+def papers() -> tuple[Paper, ...]:
     """Return every paper, in the order of their keys."""
     found = []
-    for source in sorted((folder or paths.PAPERS).glob("*/published.yaml")):
+    for source in sorted(paths.PAPERS.glob("*/published.yaml")):
         content = files.read_yaml(source)
         with _entries_of(source):
             known = (content.get(name, "") for name in ("hardware", "authors", "link"))
@@ -163,10 +163,10 @@ def _read(source: Path, sizes_file: Path, written: int | None, sizes_written: in
     return results
 
 
-def results(papers: Path | None = None) -> tuple[Result, ...]:
+def results() -> tuple[Result, ...]:
     """Return every result of every paper, in the order of the files."""
-    folders = sorted(path.parent for path in (papers or paths.PAPERS).glob("*/published.yaml"))
-    return tuple(result for folder in folders for result in read(folder))
+    sources = sorted(paths.PAPERS.glob("*/published.yaml"))
+    return tuple(result for source in sources for result in read(source.parent))
 
 
 def find(name: str, among: tuple[Result, ...] | None = None) -> Result:
@@ -196,11 +196,11 @@ def defaults(result: Result) -> dict:
         return values
 
 
-def parameters(result: Result, defaults: Mapping, profile: str) -> dict:
+def parameters(result: Result, profile: str) -> dict:
     """Return a notebook's parameters in a profile: its defaults, which are "quick", and the sizes of paper.yaml."""
     if profile not in PROFILES:
         raise UnknownNameError("profile", profile, PROFILES)
-    return {**defaults, **((result.paper_parameters or {}) if profile == "paper" else {}), "profile": profile}
+    return {**defaults(result), **((result.paper_parameters or {}) if profile == "paper" else {}), "profile": profile}
 
 
 def _result(paper: str, entry: dict, sizes: dict, names: Mapping[str, str], source: Path) -> Result:

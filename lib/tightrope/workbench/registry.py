@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tightrope import paths
 from tightrope.errors import MissingDataError, UnknownNameError
 from tightrope.workbench.certificates import COLUMN, Statement
-from tightrope.workbench.published import PROFILES, Result, defaults, parameters, read
+from tightrope.workbench.published import PROFILES, Result, parameters, read
 from tightrope.workbench.records import case_key
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def profile_cases(paper: str, name: str, profile: str) -> Mapping[str, str]:
     if result is None or not result.runnable or profile not in PROFILES:
         return {}
     try:
-        cases = experiment(result).all_cases(parameters(result, defaults(result), profile))
+        cases = experiment(result).all_cases(parameters(result, profile))
     except MissingDataError:  # another result's: a case without its data cannot have been asked for
         return {}
     return {case_key(case): case["result"] for case in cases}

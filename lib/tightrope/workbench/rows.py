@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.special import betainccinv, betaincinv
 
+TAIL = (1 - 0.95) / 2  # of a two-sided 95 % interval
+
 
 class Rows(tuple[dict, ...]):
     """Rows of one kind.
@@ -110,16 +112,15 @@ def percent(count: int, total: int) -> int | float:
     return int(ratio) if ratio == int(ratio) else round(ratio, 1)
 
 
-def binomial_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact (Clopper-Pearson) two-sided interval of a binomial proportion."""
-    tail = (1 - level) / 2
-    low = betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
-    high = betainccinv(successes + 1, trials - successes, tail) if successes < trials else 1.0
+def binomial_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Exact (Clopper-Pearson) two-sided 95 % interval of a binomial proportion."""
+    low = betaincinv(successes, trials - successes + 1, TAIL) if successes else 0.0
+    high = betainccinv(successes + 1, trials - successes, TAIL) if successes < trials else 1.0
     return float(low), float(high)
 
 
-def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval of the median, from 2,000 draws with a fixed seed.
+def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Percentile bootstrap 95 % interval of the median, from 2,000 draws with a fixed seed.
 
     Examples
     --------
@@ -128,7 +129,7 @@ def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[fl
     """
     sample = np.asarray(values, float)
     chosen = np.random.default_rng(0).integers(len(sample), size=(2000, len(sample)))
-    low, high = np.quantile(np.median(sample[chosen], axis=1), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.median(sample[chosen], axis=1), [TAIL, 1 - TAIL])
     return float(low), float(high)
 
 

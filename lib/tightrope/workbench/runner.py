@@ -86,8 +86,7 @@ def prepare(
     for name in (*(result.paper_parameters or ()), *(changes or ())):
         if name not in own:
             raise UnknownParameterError(f"parameter of {result.name}:", name, own)
-    values = parameters(result, own, profile)
-    values |= changes or {}
+    values = parameters(result, profile) | dict(changes or {})
     if limit is not None:
         if limit < 1:
             raise InputError(f"limit: expected at least 1, got {limit}")

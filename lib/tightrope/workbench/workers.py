@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -33,14 +33,6 @@ class Task:
     def key(self) -> str:
         """The key of its row."""
         return case_key(self.case)
-
-
-class Keeper(Protocol):
-    """What keeps outcomes: a store, as rows."""
-
-    def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> object:
-        """Keep the outcome of a case, and the versions where it was solved."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -104,13 +96,12 @@ def count(client: Any) -> int:
     return len(client.nthreads())
 
 
-def solve(
-    client: Any, tasks: Iterable[Task], store: Keeper, solved: Callable[[Task], None] = lambda task: None
-) -> list[Failure]:
-    """Solve these on the workers of a client and write each row as it arrives; return cases without one, and why.
+def solve(client: Any, tasks: Iterable[Task], keep: Callable[[Mapping, Mapping, Mapping], object]) -> list[Failure]:
+    """Solve these on the workers of a client and `keep` each as it arrives; return cases without an outcome, and why.
 
-    `solved` is called after each row. A case fails that raises, or takes too many workers with it. ClusterError if the
-    workers run another version of the library, or the connection is lost.
+    It is given the case, its outcome, and the versions where it was solved, as :meth:`Store.put` is. A case fails that
+    raises, or takes too many workers with it. ClusterError if the workers run another version of the library, or the
+    connection is lost.
     """
     distributed = _distributed()
     by_key = {task.key: task for task in tasks}
@@ -130,8 +121,7 @@ def solve(
         task = names[future.key]
         if future.status == "finished":
             outcome, by = answer
-            store.put(task.case, outcome, by)
-            solved(task)
+            keep(task.case, outcome, by)
         elif future.status == "error":
             error = answer[1]
             if isinstance(error, ClusterError):

@@ -1,6 +1,7 @@
 """Tables 2 and 8 to 12: each network certified by the relaxation of its training; accuracy and attacks beside."""
 
 import time
+from itertools import product
 from math import log
 
 import numpy as np
@@ -125,25 +126,19 @@ def sensitivity(rows: Rows) -> dict[str, Value]:
     return values
 
 
-def measured_properties(profile: str) -> dict[str, dict[str, Value]]:
-    """Return column of Table 2 -> relaxation -> what the kept rows of a profile say."""
+@table_2.cells
+def certified_cells(rows: Rows, images: int, profile: str) -> Values:
+    """Yield `table-2/box/tightness`, of other results' rows; `table-2/mnist-fc/box`, of these and Table 12's."""
     curves = Rows(row for figure in (figure_3, figure_4, figure_10) for row in figure.kept(profile))
-    return {
+    measured = {
         "tightness": tightness(table_4.kept(profile)),
         "continuous": continuity(curves),
         "sensitivity": sensitivity(sensitivity_degrees.kept(profile)),
     }
-
-
-@table_2.cells
-def certified_cells(rows: Rows, images: int) -> Values:
-    """Yield `table-2/mnist-fc/box` and so on; what Table 12 has too, from its rows; `table-2/box/tightness`."""
-    for column, found in (measured_properties(rows[0]["profile"]) if rows else {}).items():
-        for training in PROPERTIES:
-            if OWN[training] in found:
-                yield f"table-2/{training}/{column}", found[OWN[training]]
-    colour = table_12.kept(rows[0]["profile"]) if rows else ()
-    for (network, data), own in Rows((*rows, *colour)).by("network", "dataset"):
+    for (column, found), training in product(measured.items(), PROPERTIES):
+        if OWN[training] in found:
+            yield f"table-2/{training}/{column}", found[OWN[training]]
+    for (network, data), own in Rows((*rows, *table_12.kept(profile))).by("network", "dataset"):
         if is_complete(own, data, images):
             kind, training = parts(network)
             kind, note = kind.removeprefix(f"{data}-").replace("-plus", "+"), f"of {own.total('count')} images"

@@ -203,13 +203,8 @@ def values_of_areas(
             yield method.replace("_", "-"), letter, Value(area, trained_here(letter, images))
 
 
-def as_in_table_4(case: Case) -> dict:
-    """Return the counts of Table 4's row if it is kept."""
-    return table_4.kept_or_solved(case)
-
-
 figure_9 = table_4.same("figure-9-cr-curves-f")
-figure_9.solve(as_in_table_4)
+figure_9.solve(table_4.kept_or_solved)
 figure_2 = figure_9.same("figure-2-cr-curves-a")
 figure_2.cases(cases)
 
