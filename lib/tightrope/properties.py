@@ -269,7 +269,7 @@ def _indexed(word: str) -> tuple[str, tuple[int, ...] | None] | None:
     """Return name and numbers of a word such as X[0,3], None for those of X; None if it is another word."""
     if (match := _INDEXED.fullmatch(word)) is None:
         return None
-    numbers = match[2] and tuple(int(number) for number in match[2][1:-1].split(",") if number)
+    numbers = None if match[2] is None else tuple(int(number) for number in match[2][1:-1].split(",") if number)
     return match[1], numbers
 
 
