@@ -16,7 +16,7 @@ import numpy as np
 from tightrope.errors import CorruptDataError, MissingDataError, NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, ReLU, Sigmoid, Tanh
 from tightrope.networks.arrays import PathOrName
-from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples
+from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples, sign
 from tightrope.networks.layers import Convolution, Dense, Layer, average, forward
 
 #: Largest difference from the reference evaluator, relative to its largest score: it computes in single precision.
@@ -375,6 +375,7 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "PRelu": _prelu,
     "Elu": _elementwise(ELU, alpha=1.0),
     "Sigmoid": _elementwise(Sigmoid),
+    "Sign": lambda inputs, attributes: sign(*_one(inputs)),
     "Tanh": _elementwise(Tanh),
     "Atan": _elementwise(Arctan),
     "MaxPool": _max_pool,

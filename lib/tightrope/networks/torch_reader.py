@@ -17,7 +17,7 @@ from torch import fx, nn
 
 from tightrope.errors import NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, Sigmoid, Tanh
-from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples
+from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples, sign
 from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, average, forward
 from tightrope.networks.state_dicts import normalisation
 
@@ -53,7 +53,7 @@ def layers_of_module(
     own = copy.deepcopy(module).cpu().double()
     graph = _traced(own, shape)
     shape = shape or _first_shape(graph)
-    _refuse_changes(graph)
+    _settle_changes(graph)
     reader = _Reader(graph)
     reader.extra_traceback = False  # its errors name the place
     with torch.no_grad():
@@ -152,8 +152,11 @@ def _name(target: Any) -> str:
     )
 
 
-def _refuse_changes(graph: fx.GraphModule) -> None:
-    """Raise where a value is used after an operation changed it, or what shares its memory, in place."""
+def _settle_changes(graph: fx.GraphModule) -> None:
+    """Give later uses of a value that an operation changes in place its result; raise where others see the change.
+
+    The others are what shares its memory, a view or a weight.
+    """
     memory: dict[fx.Node, set[fx.Node]] = {}  # what a value may share its memory with, itself included
     changed: dict[fx.Node, str] = {}  # by which operation
     for node in graph.graph.nodes:
@@ -161,9 +164,8 @@ def _refuse_changes(graph: fx.GraphModule) -> None:
         for source in node.all_input_nodes:
             if source in changed and module is not getattr(graph, "_guards_fn", graph):
                 raise NetworkError(
-                    f"{changed[source]} changes its input in place, and {source.name} is used again after it, which is "
-                    "not read; write it without inplace=True, as x = x + y in place of x += y, and relu in place of "
-                    "relu_."
+                    f"{changed[source]} changes in place what {source.name} shares, which is used again after it; that "
+                    "is not read. Write it without inplace=True, x = x + y in place of x += y, relu in place of relu_."
                 )
         memory[node] = {node}
         if not node.op.startswith("call"):
@@ -178,6 +180,9 @@ def _refuse_changes(graph: fx.GraphModule) -> None:
         for shared in memory[node]:
             memory[shared] = memory[node]
         if in_place:
+            source = node.all_input_nodes[0]
+            for user in [user for user in source.users if user not in memory]:
+                user.replace_input_with(source, node)
             if any(shared.op == "get_attr" for shared in memory[node]):
                 raise NetworkError(f"{_where(node, module)} changes a weight or constant in place.")
             changed |= {shared: _where(node, module) for shared in memory[node] - {node}}
@@ -380,6 +385,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "div": _quotient,
     "cat": lambda tensors, dim=0: concatenated([_value(one) for one in tensors], dim),
     "relu": _elementwise(lambda: RELU),
+    "sign": sign,
     "leaky_relu": _elementwise(lambda slope=0.01: LeakyReLU(slope)),
     "elu": _elementwise(ELU),
     "sigmoid": _elementwise(Sigmoid),
