@@ -17,6 +17,8 @@ from tightrope.networks import FeedForward, Sparse, load, to_module
 from tightrope.networks.activations import ELU, RELU, Activation, LeakyReLU, MaxPool, Sigmoid, Tanh
 from tightrope.networks.graph import Node, Signal, added, assemble, concatenated, matrix, moved
 from tightrope.networks.layers import Convolution, Dense, Scaling, average, forward, merged
+from tightrope.propagation import backsubstitution
+from tightrope.propagation.backsubstitution import form_bounds
 from tightrope.propagation.bounds import bounds
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
@@ -334,6 +336,38 @@ def test_max_pool_of_a_convolution_is_carried_with_its_sign(tmp_path):
     torch.onnx.export(Pooled(), torch.zeros(1, 1, 2, 2), str(tmp_path / "net.onnx"), dynamo=False)
     for network in (FeedForward.from_torch(Pooled(), (1, 2, 2)), load(tmp_path / "net.onnx")):
         assert network.logits(np.full(4, 250.0)) == pytest.approx([-100.0])
+
+
+class Between(nn.Module):
+    """A pool between two sparse layers."""
+
+    def forward(self, x):
+        h = torch.relu(x[:, :, :, 1:] - x[:, :, :, :-1])
+        p = nn.functional.max_pool2d(h - 0.3 * h.transpose(2, 3), 2)
+        p = p.flatten(1)
+        return torch.relu(torch.cat([p, 2 * p[:, :1] - p[:, 1:2], p[:, 2:3] - p[:, 1:2]], 1))
+
+
+@pytest.mark.parametrize("name", ["two blocks", "identity", "ReLU before", "a pool"])
+@pytest.mark.parametrize("method", ["crown", "deepz", "crown_0"])
+def test_groups_of_near_neurons_have_the_bounds_of_the_whole(name, method, monkeypatch):
+    """Without what a group does not see, and what is 0: the same numbers as from all neurons at once."""
+    monkeypatch.setattr(backsubstitution, "TOGETHER", 5)
+    module, shape = (Between(), (1, 4, 5)) if name == "a pool" else made(name)
+    network = FeedForward.from_torch(module, shape)
+    images = np.random.default_rng(2).random((2, network.input_size))
+    inputs = InputSet.boxes(images - 0.1, images + 0.1)
+
+    def whole(layer, layers, lines, inputs):
+        return form_bounds(layer.rows(0, layer.outputs)[None], layer.bias[None], layers, lines, inputs)
+
+    with torch.no_grad():
+        found = bounds(network, inputs, method)
+        monkeypatch.setattr(backsubstitution, "_near", whole)
+        expected = bounds(network, inputs, method)
+    for side in ("lower", "upper", "output_lower", "output_upper"):
+        for one, other in zip(getattr(found, side), getattr(expected, side), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
 
 
 class InPlace(nn.Module):
