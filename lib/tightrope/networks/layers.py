@@ -363,6 +363,27 @@ def average(shape: tuple[int, int, int], kernel: Pair, stride: Pair, padding: Pa
     return Convolution(weight, np.zeros(shape[0]), shape, stride, padding)
 
 
+def transposed(
+    weight: np.ndarray, bias: np.ndarray, shape: tuple[int, int, int], stride: Pair, padding: Pair, more: Pair
+) -> tuple[Sparse, tuple[int, int, int]]:
+    """Return a transposed convolution of images, and the shape of its results; `more` pixels are added at their ends.
+
+    The weight is (channels in, channels out, height, width), as torch and ONNX have it: the matrix is the transpose of
+    that of the convolution with this weight.
+    """
+    sizes = zip(shape[1:], stride, padding, weight.shape[2:], more, strict=True)
+    height, width = ((n - 1) * step - 2 * pad + kernel + end for n, step, pad, kernel, end in sizes)
+    results = weight.shape[1], height, width
+    if (entries := weight.size * prod(shape[1:])) > 2**24:
+        raise NetworkError(f"a matrix with {entries} entries that are not 0, more than {2**24}.")
+    back = Convolution(weight, np.zeros(len(weight)), results, stride, padding)
+    if back.output_shape != shape:
+        raise NetworkError(
+            f"{more} more pixels for a stride of {stride}, or a weight {weight.shape} for images {shape}."
+        )
+    return Sparse.of(back.sparse()[0].T, np.repeat(bias, height * width)), results
+
+
 def merged(first: Layer, second: Layer) -> Layer | None:
     """Return second(first(x)) as one layer, or None if an entry of its matrix or bias would be rounded.
 

@@ -17,14 +17,14 @@ from tightrope.errors import CorruptDataError, MissingDataError, NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, ReLU, Sigmoid, Tanh
 from tightrope.networks.arrays import PathOrName
 from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples, sign
-from tightrope.networks.layers import Convolution, Dense, Layer, average, forward
+from tightrope.networks.layers import Convolution, Dense, Layer, average, forward, transposed
 
 #: Largest difference from the reference evaluator, relative to its largest score: it computes in single precision.
 AGREEMENT = 1e-4
 #: Operations on constants that are carried out. None makes an array that is much larger than what is in the file.
 FOLDED = frozenset(
     "Constant Identity Cast Shape Gather Concat Unsqueeze Squeeze Reshape Flatten Transpose Slice Split Neg Add Sub "
-    "Mul Div Sqrt MatMul".split()
+    "Mul Div Sqrt MatMul Relu".split()
 )
 #: Operations that move entries, leave some out, or put zeros between them.
 MOVING = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Slice Split Gather Pad".split())
@@ -356,6 +356,18 @@ def _convolution(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
     return signal.then(layer, (1, *layer.output_shape))
 
 
+def _transposed(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
+    signal, W, b = _one(inputs, 3)
+    W = np.asarray(W, dtype=np.float64)
+    window = _window({"kernel_shape": W.shape[2:], **attributes}, "output_shape") if W.ndim == 4 else None
+    if window is None or attributes.get("group", 1) != 1 or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return None
+    rows, columns = attributes.get("output_padding", [0, 0])
+    b = np.zeros(W.shape[1]) if b is None else np.asarray(b, dtype=np.float64)
+    layer, shape = transposed(W, b, signal.image, window["stride"], window["padding"], (rows, columns))
+    return signal.then(layer, (1, *shape))
+
+
 def _batch_normalization(inputs: _Inputs, attributes: _Attributes) -> Signal:
     signal, gamma, beta, mean, variance = _one(inputs, 5)
     if attributes.get("training_mode", 0):
@@ -391,6 +403,7 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "Mul": _scaled(lambda constant, first: constant),
     "Div": _scaled(_divide),
     "Conv": _convolution,
+    "ConvTranspose": _transposed,
     "BatchNormalization": _batch_normalization,
 }
 
@@ -406,7 +419,7 @@ def _compare(
     try:
         rows = samples(prod(shape)).astype(tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
         evaluator: Any = ReferenceEvaluator(model)
-        with np.errstate(over="ignore"):  # its ELU computes exp of what is positive too
+        with np.errstate(over="ignore", invalid="ignore"):  # its ELU and sigmoid compute exp of what is positive too
             scores = [np.ravel(evaluator.run(None, {name: row.reshape(shape)})[0]) for row in rows]
         expected = np.array(scores, dtype=np.float64)
     except Exception as error:  # whatever the evaluator does not like about the file

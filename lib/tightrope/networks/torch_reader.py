@@ -18,7 +18,7 @@ from torch import fx, nn
 from tightrope.errors import NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, Sigmoid, Tanh
 from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples, sign
-from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, average, forward
+from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, average, forward, transposed
 from tightrope.networks.state_dicts import normalisation
 
 _NORMALISING = ("Normalize", "Normalise", "Normalization", "Normalisation")
@@ -296,6 +296,23 @@ def _convolution(
     return signal.then(layer, (1, *layer.output_shape))
 
 
+def _transposed(
+    signal: Signal,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Signal | None:
+    if groups != 1 or not np.all(np.equal(dilation, 1)):
+        return None
+    window = _pair(stride), _pair(padding), _pair(output_padding)
+    layer, shape = transposed(_array(weight), _bias(bias, weight.shape[1]), signal.image, *window)
+    return signal.then(layer, (1, *shape))
+
+
 def _average(
     signal: Signal,
     kernel: Any,
@@ -394,6 +411,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "dropout": _dropout,
     "linear": _linear,
     "conv2d": _convolution,
+    "conv_transpose2d": _transposed,
     "batch_norm": _batch_norm,
     "max_pool2d": _max_pool,
     "avg_pool2d": _average,
@@ -411,7 +429,9 @@ _MODULES: Mapping[type[nn.Module], Callable[[Any], list]] = {
     nn.Linear: _form("linear", "weight", "bias"),
     nn.Conv1d: _form("conv1d"),
     nn.Conv2d: _form("conv2d", "weight", "bias", "stride", "padding", "dilation", "groups", "padding_mode"),
-    nn.ConvTranspose2d: _form("conv_transpose2d"),
+    nn.ConvTranspose2d: _form(
+        "conv_transpose2d", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"
+    ),
     nn.ReLU: _form("relu"),
     nn.LeakyReLU: _form("leaky_relu", "negative_slope"),
     nn.ELU: _form("elu", "alpha"),
