@@ -135,6 +135,18 @@ def test_layers_are_as_simple_as_possible(rng, tmp_path):
     assert isinstance(network.layers[0].layers[-1], Convolution) and isinstance(network.layers[2].layers[0], Dense)
 
 
+@pytest.mark.parametrize("version", [9, 13, 14, 17])
+def test_batch_normalisation_of_every_version_has_the_files_statistics(version, rng, tmp_path):
+    """Those of the batch, which the reference evaluator mixes in up to version 13, are for training."""
+    parts = dict(zip("gbmv", (*floats(rng, 3, 2), np.float32([0.5, 2.0])), strict=True))
+    nodes = [("BatchNormalization", ["x", *"gbmv"], "y", {"momentum": 0.5, "epsilon": 0.01})]
+    proto = model(nodes, parts, [1, 2, 3, 3])
+    proto.opset_import[0].version = version
+    network, x = FeedForward.from_onnx(saved(tmp_path, proto)), rng.standard_normal((2, 9))
+    g, b, m, v = (part.astype(float)[:, None] for part in parts.values())
+    np.testing.assert_allclose(network.logits(x.ravel()), ((x - m) / np.sqrt(v + 0.01) * g + b).ravel(), rtol=1e-6)
+
+
 def test_input_without_batch_dimension(rng, tmp_path):
     """A vector is one example."""
     W = rng.standard_normal((3, 2))
