@@ -181,26 +181,20 @@ FOLDER = Path(os.environ.get("TIGHTROPE_DATA", "")) / "vnncomp"
 @pytest.mark.long
 @pytest.mark.skipif(not (FOLDER / "expected.csv").is_file(), reason="no files of VNN-COMP in TIGHTROPE_DATA/vnncomp")
 def test_the_competitions_files():
-    """Every network and property is read, and every counterexample satisfies its file exactly; none is found to unsat.
-
-    Asked are those that most tools say are sat, and one of each folder that is unsat, for two seconds.
-    """
+    """Every network and property is read; of those that most tools say are sat, counterexamples satisfy the file."""
     with (FOLDER / "expected.csv").open() as stream:
         instances = list(csv.DictReader(stream))
     networks = {name: load(FOLDER / name) for name in {row["network"] for row in instances}}
-    seen, falsified = set(), 0
+    falsified = 0
     for row in instances:
         network, question = networks[row["network"]], read_vnnlib(FOLDER / row["property"])
         assert (question.inputs, question.outputs) == (network.input_size, network.classes)
-        folder = row["network"].split("/")[0]
-        if row["expected"] == "unsat" and folder in seen:
-            continue
-        seen |= {folder} if row["expected"] == "unsat" else set()
-        report = certify_property(network, question, Limits(time=2.0))
-        assert report.verdict not in ({Verdict.CERTIFIED} if row["expected"] == "sat" else {Verdict.FALSIFIED}), row
-        if report.verdict is Verdict.FALSIFIED:
-            assert holds_exactly(network, report, question), row
-            falsified += 1
+        if row["expected"] == "sat":
+            report = certify_property(network, question, Limits(time=1.0))
+            assert report.verdict is not Verdict.CERTIFIED, row
+            if report.verdict is Verdict.FALSIFIED:
+                assert holds_exactly(network, report, question), row
+                falsified += 1
     assert falsified > 10
 
 
