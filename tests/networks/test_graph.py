@@ -473,6 +473,7 @@ def test_matrices_are_multiplied_only_where_no_number_is_rounded():
         ({"columns": [0, 0]}, "columns: expected numbers below 3 that rise in each row"),
         ({"columns": [0, 3]}, "columns: expected numbers below 3"),
         ({"columns": [-1, 2]}, "columns: expected 2 integers of at least 0"),
+        ({"columns": np.array([2**64 - 1, 2], np.uint64)}, "columns: expected 2 integers of at least 0"),
         ({"starts": [0, 1, 1]}, "starts: expected 3 numbers that rise from 0 to 2"),
         ({"starts": [0, 3, 2]}, "starts: expected 3 numbers that rise"),
         ({"starts": [0, 2]}, "starts: expected 3 integers"),

@@ -21,7 +21,7 @@ import scipy.sparse
 
 from tightrope.errors import NetworkError
 from tightrope.networks.activations import Activation
-from tightrope.networks.arrays import integers, weight
+from tightrope.networks.arrays import integer_array, integers, weight
 
 
 class _Affine:
@@ -233,9 +233,7 @@ class Sparse(_Affine):
         (inputs,) = integers("inputs", np.ravel(self.inputs), 1, 1)
         object.__setattr__(self, "inputs", inputs)
         for name, length in (("columns", entries), ("starts", rows + 1)):
-            array = np.array(integers(name, getattr(self, name), length, 0))
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+            object.__setattr__(self, name, integer_array(name, getattr(self, name), length, 0))
         rising = np.diff(self.columns) > 0
         within = self.starts[(self.starts > 0) & (self.starts < entries)]
         if self.starts[0] or self.starts[-1] != entries or (np.diff(self.starts) < 0).any():
