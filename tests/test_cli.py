@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from tightrope import datasets, paths, zoo
@@ -216,6 +217,35 @@ def test_what_is_assumed_of_a_state_dictionary_is_said(monkeypatch):
     assert "ReLU" in json.loads(call(*OWN, *image, "--json").stdout)["assumed"]
     said = call(*OWN, *image, "--activation", "relu")
     assert said.stderr == "" and "assumed" not in said.stdout
+
+
+def test_what_a_state_dictionary_does_not_state_is_an_option(tmp_path):
+    """m of a monDEQ, the images of its convolutions, stride and padding of others; what would do nothing is refused."""
+    from tests.networks.test_convolutional_mondeq import single
+
+    image = ("--image", "digits:0", "--epsilon-pixel", "0.0001", "--json")
+    deq, conv = str(tmp_path / "deq.pt"), str(tmp_path / "conv.pt")
+    torch.save(single(0, 1, 1, 8, classes=10), deq)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 3, stride=2, padding=1), torch.nn.Flatten(), torch.nn.Linear(32, 10)
+    )
+    torch.save(module.state_dict(), conv)
+    images = ("--input-shape", "1", "8", "8")
+    certify = ("certify", "--method", "shor", "--label", "1", *image)
+    answer = json.loads(call(*certify, "--network", deq, "--m", "0.7", *images).stdout)
+    assert [one["label"] for one in answer["labels"]] == [1]
+    layers = ("certify", "--network", conv, "--method", "box", "--activation", "relu", *images)
+    assert json.loads(call(*layers, "--convolution", "2", "1", *image).stdout)["labels"]
+    for arguments, message in (
+        ((*certify, "--network", deq), "Give m="),
+        ((*certify, "--network", deq, "--m", "0.7"), "Give input_shape=(channels, height, width)"),
+        ((*layers, *image), "1 convolutions, and 0 pairs came"),
+        ((*layers, "--convolution", "2", "1", "--m", "1", *image), "m: "),
+        ((*certify, "--network", deq, "--m", "0.7", *images, "--convolution", "1", "1"), "convolutions: "),
+        ((*CERTIFY, "--m", "1"), "states its own, or has none"),
+    ):
+        done = call(*arguments)
+        assert done.exit_code == 2 and message in done.stderr, done.output
 
 
 def test_networks_and_methods_are_listed():

@@ -232,3 +232,110 @@ def test_strict_and_exact_boxes():
     for start in (0.0, 0.5, 0.6, 0.7, 1.0):
         (moved,) = case.moved_inside(np.array([start]))
         assert Fraction(1, 2) < moved <= Fraction("0.7")
+
+
+def two(*assertions, of="(declare-input X real [2,3]) (declare-output Y real [2])", version="2.0"):
+    """A file of version 2."""
+    return f"(vnnlib-version <{version}>) (declare-network f {of}) " + "".join(f"(assert {one})" for one in assertions)
+
+
+INSIDE = tuple(f"(and (>= X[{i},{j}] 0) (<= X[{i},{j}] {i}.{j}))" for i in range(2) for j in range(3))
+
+
+def test_version_2_is_version_1_with_tensors_row_by_row(tmp_path):
+    """Indices, blanks in them, scalars, both signs of equality; != as two strict cases."""
+    text = two(*INSIDE, "(or (<= (+ (* 2.5 Y[0]) (- Y[ 1 ])) 0.1) (!= Y[0] 3) (== Y[1] Y[0]))", version="2.1")
+    found = parse_vnnlib(text.replace("X[1,2]", "X [1 , 2]"))
+    old = "".join(f"(declare-const X_{i} Real)" for i in range(6)) + "(declare-const Y_0 Real)(declare-const Y_1 Real)"
+    old += "".join(
+        f"(assert (and (>= X_{3 * i + j} 0) (<= X_{3 * i + j} {i}.{j})))" for i in range(2) for j in range(3)
+    )
+    old += "(assert (or (<= (+ (* 2.5 Y_0) (- Y_1)) 0.1) (not (= Y_0 3)) (= Y_1 Y_0)))"
+    wanted = parse_vnnlib(old)
+    assert (found.inputs, found.outputs) == (wanted.inputs, wanted.outputs) == (6, 2)
+    assert [case.constraints for case in found.cases] == [case.constraints for case in wanted.cases]
+    assert len(found.cases) == 4 and found.cases[0].box[5] == (0, Fraction("1.2"))
+    scalar = "; a file\n" + two(
+        "(and (>= A -1) (<= A 1))", "(> X_0 0.5)", of="(declare-input A Real [])(declare-output X_0 Real [])"
+    )
+    (tmp_path / "p.vnnlib").write_text(scalar)
+    (case,) = read_vnnlib(tmp_path / "p.vnnlib").cases
+    assert case.box == ((-1, 1),) and case.A.tolist() == [[-1.0]] and case.b.tolist() == [-0.5]
+
+
+NETWORK = "(declare-input X real [2,3])(declare-output Y real [2])"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(vnnlib-version <3.0>)", r"\(vnnlib-version <3.0>\) is not known"),
+        ("(vnnlib-version 2.0)", "is not known"),
+        (two(of=NETWORK) + f"(declare-network g {NETWORK})", "declare-network once, then assert"),
+        (two(of=NETWORK) + "(declare-const X_0 Real)", "of VNN-LIB version 2 are read"),
+        (two(of=NETWORK) + "(define-fun half () Real 0.5)", "of VNN-LIB version 2 are read"),
+        (two(of="(equal-to g)" + NETWORK), r"\(equal-to g\): .* no relations to other networks"),
+        (
+            two(of='(declare-input X real [1])(declare-hidden H real [1] "a)b")(declare-output Y real [1])'),
+            "declare-hidden",
+        ),
+        (two(of="(declare-input X real [1] initialized)(declare-output Y real [1])"), "initialized"),
+        (two(of="(declare-input X float32 [1])(declare-output Y float32 [1])"), "element type 'float32'.* write real"),
+        (two(of="(declare-input X real)(declare-output Y real [1])"), "declare-input X real"),
+        (two(of="(declare-input X [1])(declare-output Y real [1])"), "declare-input X"),
+        (two(of="(declare-input X real [0])(declare-output Y real [1])"), "expected a shape such as"),
+        (two(of="(declare-input X real [1024,1025])(declare-output Y real [1])"), "of 1 to 1048576 entries"),
+        (two(of="(declare-input X real [" + "9," * 99 + "9])(declare-output Y real [1])"), "element type ''"),
+        (two(of="(declare-input X real [1])(declare-output X real [1])"), "each with another name"),
+        (
+            two(of="(declare-input X real [1])(declare-input Z real [1])(declare-output Y real [1])"),
+            "2 inputs and 1 outputs",
+        ),
+        (two(of="(declare-output Y real [1])(declare-input X real [1])"), "1 inputs and 1 outputs; one input, then"),
+        (two("(<= X_0 1)"), "'X_0' is not declared"),
+        (two("(<= Z[0] 1)"), r"'Z\[0\]' is not declared"),
+        (two("(<= X[0,3] 1)"), r"X\[0,3\] is no entry of X, which has the shape \[2, 3\]"),
+        (two("(<= X[0] 1)"), "is no entry of X"),
+        (two("(<= X 1)"), "is no entry of X"),
+        (two("(<= Y[0 1] 1)"), r"'Y\[0 1\]' is not declared"),
+        (two("(<= Y[0][1] 1)"), "expected"),
+        (two("(<= Y[0,] 1)"), "is not declared"),
+        (two("(<= Y[-1] 1)"), "is not declared"),
+        (two("(<= Y[0 1)"), r"'Y\[' is not declared"),
+        (two("(<= [0] 1)"), r"\(<=\[0\] 1\): expected"),
+        (two("(forall Y[0])"), "'forall' is not declared"),
+        (two("(<= (* Y[0] Y[1]) 1)"), "is not linear"),
+        (two(*INSIDE, "(<= X[0,0] Y[0])"), "joins several inputs, or inputs and outputs"),
+        (two(*INSIDE[1:]), "X_0 has no lower bound"),
+        ("(assert (<= X[0] 1))" + two(), r"'X\[0\]' is no number"),
+        (two() + "(vnnlib-version <2.0>)", "is not known"),
+    ],
+)
+def test_what_version_2_has_beyond_boxes_is_named(text, message):
+    """Several networks, hidden values, floating-point types, wrong indices; blanks never join two numbers."""
+    with pytest.raises(InputError, match=message):
+        parse_vnnlib(text)
+
+
+def test_damaged_texts_of_version_2(rng):
+    """Characters changed at random: a named error, or a property; no other exception."""
+    text, refused = two(*INSIDE, "(or (<= Y[0] Y[1]) (!= (* 2 Y[0]) 5))"), 0
+    for _ in range(400):
+        changed = list(text)
+        for place in rng.integers(len(changed), size=2):
+            changed[place] = "()[],XY_019.<=! eandr"[rng.integers(21)]
+        try:
+            parse_vnnlib("".join(changed))
+        except TightropeError:
+            refused += 1
+    assert refused > 100
+
+
+def test_very_many_outputs_are_refused_with_their_number(monkeypatch):
+    """Matrices that do not fit in memory are not begun."""
+    monkeypatch.setattr(properties, "LARGEST_MATRICES", 1000)
+    of = "(declare-input X real [1])(declare-output Y real [400])"
+    box = "(and (>= X[0] 0) (<= X[0] 1))"
+    assert parse_vnnlib(two(box, "(or (<= Y[0] 0) (<= Y[399] 1))", of=of)).cases[1].A.shape == (1, 400)
+    with pytest.raises(InputError, match="3 constraints on 400 outputs make more than 1000 numbers"):
+        parse_vnnlib(two(box, "(and (<= Y[0] 0) (<= Y[1] 1) (<= Y[2] 1))", of=of))

@@ -7,9 +7,10 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -246,8 +247,9 @@ Exit code 0: certified, 1: falsified, 3: neither is known, 2: an error.
 """
 #: Exit codes of `certify` by verdict; all others are unknown.
 _EXIT, _UNKNOWN = {"certified": 0, "falsified": 1}, 3
-#: The options of `certify` that go with a property.
-_OF_PROPERTIES = ("network_name", "property_file", "time_limit", "activation", "as_json")
+#: What a file may not state of its network itself, and the options of `certify` that go with a property.
+_STATED = ("m", "activation", "input_shape", "convolutions")
+_OF_PROPERTIES = ("network_name", "property_file", "time_limit", "as_json", *_STATED)
 
 
 @main.command(help=_CERTIFY)
@@ -269,6 +271,21 @@ _OF_PROPERTIES = ("network_name", "property_file", "time_limit", "activation", "
 )
 @click.option(
     "--activation", metavar="NAME", help="Between the layers of a state dictionary (.pt), which has none: relu."
+)
+@click.option("--m", type=float, metavar="M", help="Of a monDEQ in factors whose file does not state it.")
+@click.option(
+    "--input-shape",
+    type=(int, int, int),
+    metavar="CHANNELS HEIGHT WIDTH",
+    help="Of the images, for a state dictionary with convolutions.",
+)
+@click.option(
+    "--convolution",
+    "convolutions",
+    type=(int, int),
+    multiple=True,
+    metavar="STRIDE PADDING",
+    help="Of each convolution of a state dictionary in order; write it once for each.",
 )
 @click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
@@ -294,6 +311,9 @@ def certify(
     clip: bool,
     normalisation: str | None,
     activation: str | None,
+    m: float | None,
+    input_shape: tuple[int, int, int] | None,
+    convolutions: tuple[tuple[int, int], ...],
     label: int | None,
     method: str,
     incomplete: bool,
@@ -303,12 +323,14 @@ def certify(
     as_json: bool,
 ) -> None:
     """Answer `certify`."""
+    named = dict(m=m, activation=activation, input_shape=input_shape, convolutions=convolutions)
+    stated = {name: value for name, value in named.items() if value not in (None, ())}
     if property_file is not None:
         if certificate_file is not None:
             raise InputError("a property has no certificate file, which is about labels only: leave out --certificate")
         others = [name for name in context.params if name not in _OF_PROPERTIES]
         _refuse(context, others, "a property has its own region and way of proof; with --property leave it out")
-        answer = _about_property(network_name, property_file, time_limit, activation)
+        answer = _about_property(network_name, property_file, time_limit, stated)
         asked = {"network": network_name, "property": property_file}
         context.exit(_answered(answer, asked if as_json else property_file))
     _refuse(context, ["time_limit"], "it is for --property")
@@ -318,7 +340,7 @@ def certify(
     from tightrope.regions import pixel_ball
     from tightrope.verifiers import robustness
 
-    entry = _network(network_name, activation)
+    entry = _network(network_name, stated)
     network = entry.network
     chosen = known_method(network, method)
     if chosen.name != "cascade":
@@ -362,17 +384,21 @@ def _answered(report: "Report", asked: dict | str) -> int:
     return _EXIT.get(report.verdict.value, _UNKNOWN)
 
 
-def _network(name: str, activation: str | None) -> "Entry":
-    """Return a network by its name or file; what had to be assumed of it is said on stderr."""
+def _network(name: str, stated: Mapping[str, Any]) -> "Entry":
+    """Return a network by its name or file, with what the file does not state; what is assumed is said on stderr."""
     from tightrope import zoo
+    from tightrope.networks import MonDEQ
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumptionWarning)
-        entry = zoo.get(name, activation)
+        entry = zoo.get(name, **stated)
     if assumed := getattr(entry.network, "assumed", ""):
         click.echo(f"{name}: assumed {assumed}; --activation relu if that is so", err=True)
-    elif activation is not None and not name.lower().endswith((".pt", ".pth")):
-        raise InputError(f"activation: {name} states its own; leave out --activation, which is for state dictionaries")
+    layers, dictionary = not isinstance(entry.network, MonDEQ), name.lower().endswith((".pt", ".pth"))
+    used = {"activation", "input_shape", "convolutions"} if layers else {"m", "input_shape"}
+    used &= set(_STATED) if dictionary else {"m"} if name.lower().endswith((".npz", ".mat")) else set()
+    if unused := ", ".join(option for option in stated if option not in used):
+        raise InputError(f"{unused}: {name} states its own, or has none; leave it out")
     return entry
 
 
@@ -383,13 +409,15 @@ def _refuse(context: click.Context, names: Iterable[str], reason: str) -> None:
         raise InputError(f"{', '.join(options)}: {reason}")
 
 
-def _about_property(network_name: str, file: str, time_limit: float, activation: str | None = None) -> "PropertyReport":
+def _about_property(
+    network_name: str, file: str, time_limit: float, stated: Mapping[str, Any] = MappingProxyType({})
+) -> "PropertyReport":
     """Decide whether the network has the property of a file."""
     from tightrope.properties import read_vnnlib
     from tightrope.question import Limits
     from tightrope.verifiers.properties import certify_property
 
-    return certify_property(_network(network_name, activation).network, read_vnnlib(file), Limits(time=time_limit))
+    return certify_property(_network(network_name, stated).network, read_vnnlib(file), Limits(time=time_limit))
 
 
 @main.command()

@@ -1,22 +1,23 @@
-"""Properties in the VNN-LIB format, version 1: boxes of inputs and the outputs that must not be reached.
+"""Properties in the VNN-LIB format, versions 1 and 2: boxes of inputs and the outputs that must not be reached.
 
 The file asserts what a counterexample is: bounds on the inputs X_0, X_1, ... and linear constraints on the outputs
-Y_0, Y_1, ..., with `and`, `or` and `not`. It is read into separate questions (:class:`Case`); the property holds if
-none of them has a point. Numbers are exact fractions. A case has two readings: its own constraints as they stand,
-strict or not, by which a counterexample is checked; and for proofs a float64 box and float64 limits, which are larger
-by the last digit where a float64 cannot hold a number, and not strict. (The package vnnlib reads version 2 of the
-format only.)
+Y_0, Y_1, ..., with `and`, `or` and `not`. Version 2 declares tensors of a network in place of variables; their entries
+are counted row by row, so that X[0,3] of shape [1,5] is X_3. It is read into separate questions (:class:`Case`); the
+property holds if none of them has a point. Numbers are exact fractions. A case has two readings: its own constraints as
+they stand, strict or not, by which a counterexample is checked; and for proofs a float64 box and float64 limits, which
+are larger by the last digit where a float64 cannot hold a number, and not strict.
 """
 
 import gzip
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial, reduce
 from itertools import chain, product
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,11 @@ from tightrope.regions import Ball
 LARGEST_FILE, DEEPEST, MOST_CASES = 2**28, 50, 25_000
 #: Constraints of all cases together, words when define-fun is written out (no file has more), bits of a number.
 MOST_CONSTRAINTS, MOST_WORDS, LONGEST = 2**25, LARGEST_FILE // 2, 2**14
-_TOKEN = re.compile(r"\(|\)|[^\s()]+")
+#: Entries of a tensor of version 2; numbers in the matrices of all cases, as a proof makes them.
+LARGEST_TENSOR, LARGEST_MATRICES = 2**20, 2**27
+_TOKEN = re.compile(r"\(|\)|\[[^\[\]()]*\]|\[|\]|[^\s()\[\]]+")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
+_INDEXED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(\[\]|\[[0-9]{1,9}(?:,[0-9]{1,9}){0,9}\])?")
 #: Each comparison as the signs s for which s (left - right) <= 0, and whether that is strict.
 _COMPARISONS = {"<=": ((1,), False), ">=": ((-1,), False), "<": ((1,), True), ">": ((-1,), True), "=": ((1, -1), False)}
 _NEGATED = {"<=": ">", ">=": "<", "<": ">=", ">": "<="}
@@ -126,21 +130,34 @@ def parse_vnnlib(text: str) -> Property:
     """
     declared: dict[str, set[int]] = {"X": set(), "Y": set()}
     defined: dict[str, _Expanded] = {}
+    tensors: dict[str, _Tensor] | None = None  # of version 2
     words = 0
     conjunctions: list[list[Constraint]] = [[]]
-    for command in _commands(text):
+
+    def meaning(word: str) -> _Expanded:
+        return defined.get(word, (word, 0, 1)) if tensors is None else (_entry(word, tensors), 0, 1)
+
+    for i, command in enumerate(_commands(text)):
         match command:
+            case ["vnnlib-version", str(version)] if not i and re.fullmatch(r"<2\.[0-9]+>", version):
+                tensors = {}
+            case ["declare-network", _, *parts] if tensors == {}:
+                tensors = _tensors(parts)
+                declared = {kind: set(range(prod(shape))) for kind, shape in tensors.values()}
             case ["assert", formula]:
-                expression, depth, more = _expanded(formula, defined)
+                expression, depth, more = _expanded(formula, meaning)
                 words += more
                 if depth > DEEPEST or words > MOST_WORDS:
                     raise InputError(f"define-fun makes more than {DEEPEST} levels or {MOST_WORDS} words.")
                 conjunctions = _and(conjunctions, _disjunctive(expression, declared))
+            case _ if tensors is not None:
+                known = "after the version, declare-network once, then assert"
+                raise InputError(f"{_shown(command)} is not known; of VNN-LIB version 2 are read: {known}.")
             case ["define-fun", str(name), [], _, body]:
                 taken = name in ("and", "or", "not", *defined) or _VARIABLE.fullmatch(name)
                 if taken or not re.match("[A-Za-z_]", name):
                     raise InputError(f"{_shown(command)}: a new name is needed, one that begins with a letter.")
-                defined[name] = _expanded(body, defined)
+                defined[name] = _expanded(body, meaning)
             case ["declare-const", name, sort] | ["declare-fun", name, [], sort]:
                 variable = _VARIABLE.fullmatch(str(name))
                 if variable is None or sort != "Real":
@@ -155,6 +172,9 @@ def parse_vnnlib(text: str) -> Property:
         if not numbers or numbers != set(range(len(numbers))):
             raise InputError(f"{len(numbers)} variables {kind} are declared, not {kind}_0, {kind}_1, ... without gaps.")
     sizes = (len(declared["X"]), len(declared["Y"]))
+    rows = [sum(any(kind == "Y" for kind, _ in one.weights) for one in atoms) for atoms in conjunctions]
+    if sum(count * max(count, sizes[1]) for count in rows) > LARGEST_MATRICES:
+        raise InputError(f"{sum(rows)} constraints on {sizes[1]} outputs make more than {LARGEST_MATRICES} numbers.")
     cases = (_case(atoms, *sizes) for atoms in conjunctions)
     return Property(tuple(case for case in cases if case is not None), *sizes)
 
@@ -171,6 +191,8 @@ def _commands(text: str) -> Iterator[list]:
                 stack.append([])
                 if len(stack) > DEEPEST:
                     raise InputError(f"brackets are nested more than {DEEPEST} deep.")
+            elif token[0] == "[" and stack and stack[-1] and _is_name(stack[-1][-1]):
+                stack[-1][-1] += re.sub(r"\s*([\[\],])\s*", r"\1", token)
             elif not stack:
                 bracket = "there is a closing bracket too many."
                 raise InputError(bracket if token == ")" else f"{token[:40]!r} stands outside brackets.")
@@ -186,6 +208,11 @@ def _commands(text: str) -> Iterator[list]:
         raise InputError(f"{len(stack)} brackets are not closed; the file may be truncated.")
 
 
+def _is_name(before: Any) -> bool:
+    """Whether an index belongs to what stands before it."""
+    return isinstance(before, str) and "[" not in before
+
+
 def _shown(expression: object) -> str:
     text = f"({' '.join(map(_shown, expression))})" if isinstance(expression, list) else str(expression)
     return text if len(text) <= 80 else text[:77] + "..."
@@ -198,13 +225,68 @@ def _shown(expression: object) -> str:
 _Expanded = tuple[Any, int, int]
 
 
-def _expanded(expression: Any, defined: Mapping[str, _Expanded]) -> _Expanded:
-    """Return an expression with what define-fun stands for."""
+def _expanded(expression: Any, meaning: Callable[[str], _Expanded]) -> _Expanded:
+    """Return an expression with what its words stand for."""
     if not isinstance(expression, list):
-        return defined.get(expression, (expression, 0, 1))
-    parts = [_expanded(part, defined) for part in expression]
+        return meaning(expression)
+    parts = [_expanded(part, meaning) for part in expression]
     depth = 1 + max((depth for _, depth, _ in parts), default=0)
     return [part for part, _, _ in parts], depth, sum(words for _, _, words in parts)
+
+
+#: Input (X) or output (Y), and shape.
+_Tensor = tuple[str, tuple[int, ...]]
+
+
+def _tensors(parts: list) -> dict[str, _Tensor]:
+    """Return the tensors that a declare-network has, by name: those of one input and one output."""
+    found: dict[str, _Tensor] = {}
+    for part in parts:
+        match part:
+            case ["declare-input" | "declare-output" as head, str(name), str(form)] if name not in found:
+                element, shape = _indexed(form) or ("", None)
+            case _:
+                raise InputError(
+                    f"{_shown(part)}: declare-input and declare-output of one network are read, each with another name "
+                    "and without options; no hidden values, and no relations to other networks."
+                )
+        if element not in ("real", "Real"):
+            raise InputError(
+                f"{_shown(part)}: element type {element[:40]!r}; answers here are about real numbers, which the "
+                "standard asks to say: write real."
+            )
+        if shape is None or not 0 < prod(shape) <= LARGEST_TENSOR:
+            raise InputError(f"{_shown(part)}: expected a shape such as [1,5], of 1 to {LARGEST_TENSOR} entries.")
+        found[name] = ("X" if head == "declare-input" else "Y", shape)
+    if (kinds := [kind for kind, _ in found.values()]) != ["X", "Y"]:
+        raise InputError(
+            f"{kinds.count('X')} inputs and {kinds.count('Y')} outputs; one input, then one output, is read."
+        )
+    return found
+
+
+def _indexed(word: str) -> tuple[str, tuple[int, ...] | None] | None:
+    """Return name and numbers of a word such as X[0,3], None for those of X; None if it is another word."""
+    if (match := _INDEXED.fullmatch(word)) is None:
+        return None
+    numbers = None if match[2] is None else tuple(int(number) for number in match[2][1:-1].split(",") if number)
+    return match[1], numbers
+
+
+def _entry(word: str, tensors: Mapping[str, _Tensor]) -> str:
+    """Return a word of version 2 as one of version 1."""
+    if word in ("and", "or", "not") or not re.match("[A-Za-z]", word):
+        return word
+    name, given = _indexed(word) or ("", None)
+    if name not in tensors:
+        raise InputError(f"{word[:40]!r} is not declared.")
+    (kind, shape), numbers = tensors[name], given or ()
+    if len(numbers) != len(shape) or any(number >= size for number, size in zip(numbers, shape, strict=True)):
+        raise InputError(f"{word[:40]} is no entry of {name}, which has the shape {list(shape)}.")
+    place = 0
+    for number, size in zip(numbers, shape, strict=True):
+        place = place * size + number
+    return f"{kind}_{place}"
 
 
 def _and(left: list[list[Constraint]], right: list[list[Constraint]]) -> list[list[Constraint]]:
@@ -222,6 +304,7 @@ def _and(left: list[list[Constraint]], right: list[list[Constraint]]) -> list[li
 def _disjunctive(expression: Any, declared: dict[str, set[int]], negated: bool = False) -> list[list[Constraint]]:
     """Return the expression, or its negation, as a disjunction of conjunctions of constraints."""
     head = expression[0] if isinstance(expression, list) and expression else None
+    head, negated = ("=", negated != (head == "!=")) if head in ("==", "!=") else (head, negated)
     if head == "not" and len(expression) == 2:
         return _disjunctive(expression[1], declared, not negated)
     if head == "and" or (head == "or" and len(expression) > 1):

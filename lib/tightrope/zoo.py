@@ -77,14 +77,14 @@ def available(name: str) -> bool:
     return name in names() and bool(dataset_of(name)) and status(name) == "available"
 
 
-def get(name: str, activation: str | None = None) -> Entry:
+def get(name: str, **stated: Any) -> Entry:
     """Return a network by its name, one of :func:`names`, or from a file that :func:`tightrope.networks.load` reads.
 
-    The activation is for a file that does not state it.
+    `stated` is what a file does not state itself: m, activation, input_shape, convolutions, as for that function.
     """
     name = str(name)
     if is_file_name(name):  # before the names, which need the repository
-        return Entry(read(name, activation=activation), None, name)
+        return Entry(read(name, **stated), None, name)
     if published := _published().get(name):
         source = ", ".join(published.files)
         network = replace(published.read(), name=name)
@@ -97,26 +97,27 @@ def get(name: str, activation: str | None = None) -> Entry:
     raise UnknownNameError("network", name, names())
 
 
-def load(name: str | PathLike[str], m: float | None = None, activation: str | None = None) -> MonDEQ | FeedForward:
+def load(name: str | PathLike[str], m: float | None = None, **stated: Any) -> MonDEQ | FeedForward:
     """Return the network that has this name, one of :func:`names`, or read it from a file.
 
-    `m` and `activation` are for a file that does not state them (:func:`tightrope.networks.load`).
+    `m` and `stated` (activation, input_shape, convolutions) are what a file does not state itself
+    (:func:`tightrope.networks.load`).
     """
     if not isinstance(name, str) or is_file_name(name):  # before the names, which need the repository
-        return read(name, m, activation)
-    return get(name).network if not Path(name).suffix or name in names() else read(name, m, activation)
+        return read(name, m, **stated)
+    return get(name).network if not Path(name).suffix or name in names() else read(name, m, **stated)
 
 
 def own(
     network: MonDEQ | FeedForward | str | PathLike[str],
     dataset: str,
     normalisation: Normalisation | str | None = None,
-    activation: str | None = None,
+    **stated: Any,
 ) -> Entry:
     """Return a network of the user as an entry: what it is, which images it is for, and how it takes them.
 
-    A path, relative to the working directory or else to the repository, is read by :func:`tightrope.networks.load`,
-    with the activation ("relu") if the file is a state dictionary, which does not state it. The data set is one of
+    A path, relative to the working directory or else to the repository, is read by :func:`tightrope.networks.load`;
+    `stated` is what the file does not state itself (m, activation, input_shape, convolutions). The data set is one of
     :func:`tightrope.datasets.load`, with as many pixels as the network takes. The normalisation, from pixels in [0, 1]
     to the network's input, is "none" if it takes pixels as they are (or normalises inside), "MEAN,STD", a
     :class:`Normalisation`, or None for that of the data set.
@@ -124,7 +125,7 @@ def own(
     source = ""
     if not isinstance(network, MonDEQ | FeedForward):
         path, source = Path(network), str(network)
-        network = read(path if path.is_absolute() or path.is_file() else paths.ROOT / path, activation=activation)
+        network = read(path if path.is_absolute() or path.is_file() else paths.ROOT / path, **stated)
     data = datasets.load(dataset)
     if network.input_size != (pixels := data.images.shape[1]):
         taken = f"network {source or network.name!r} takes {network.input_size} pixels, {dataset} has {pixels}"
@@ -179,7 +180,7 @@ class _Published:
         """Find its files and read the network."""
         files = tuple(map(datasets.fetch, self.files))
         if self.format == "mondeq":
-            return read(files[0], self.m)
+            return read(files[0], self.m, input_shape=self.input_shape)
         if self.format == "rows-times-weights":  # ReLU(x W1 + b1) W2 + b2
             W1, b1, W2, b2 = map(read_npy, files)
             return FeedForward.dense((W1.T, W2.T), (b1, b2))

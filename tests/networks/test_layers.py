@@ -6,7 +6,7 @@ import torch
 
 from tightrope.errors import CorruptDataError, NetworkError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling, load, to_module
-from tightrope.networks.layers import identity
+from tightrope.networks.layers import identity, transposed
 
 
 def convolution(rng, shape=(2, 5, 6), out=3, kernel=(3, 2), stride=(2, 1), padding=(1, 2)) -> Convolution:
@@ -21,6 +21,24 @@ def every_kind(rng) -> FeedForward:
     hidden = Dense(rng.standard_normal((7, first.output_size)), rng.standard_normal(7))
     last = Composition((Scaling(rng.standard_normal(7), rng.standard_normal(7)), Dense(np.ones((4, 7)), np.zeros(4))))
     return FeedForward((first, hidden, identity(7), last), "every-kind")
+
+
+@pytest.mark.parametrize(
+    ("stride", "padding", "more"), [((1, 1), (0, 0), (0, 0)), ((2, 2), (1, 1), (1, 1)), ((2, 3), (0, 1), (1, 2))]
+)
+def test_transposed_convolution_is_torchs(rng, stride, padding, more):
+    """With strides, paddings and pixels added at the ends; other weights, and more pixels than a stride, are named."""
+    weight, bias, x = rng.standard_normal((3, 2, 3, 4)), rng.standard_normal(2), rng.standard_normal((2, 3, 4, 5))
+    layer, shape = transposed(weight, bias, (3, 4, 5), stride, padding, more)
+    expected = torch.nn.functional.conv_transpose2d(*map(torch.tensor, (x, weight, bias)), stride, padding, more)
+    assert shape == tuple(expected.shape[1:])
+    np.testing.assert_allclose(layer.forward(x.reshape(2, -1)), expected.flatten(1), atol=1e-13)
+    with pytest.raises(NetworkError, match="more pixels for a stride of"):
+        transposed(weight, bias, (3, 4, 5), stride, padding, stride)
+    with pytest.raises(NetworkError, match="more pixels for a stride of"):
+        transposed(weight, bias, (4, 4, 5), stride, padding, more)
+    with pytest.raises(NetworkError, match="18000000 entries that are not 0"):
+        transposed(weight, bias, (3, 500, 500), stride, padding, more)
 
 
 @pytest.mark.parametrize("stride", [1, 2, (2, 1), (3, 2)])

@@ -8,6 +8,11 @@ import pytest
 
 from tightrope.errors import CorruptDataError, MissingDataError, NetworkError, TightropeError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, load
+from tightrope.propagation.bounds import bounds
+from tightrope.propagation.inputs import InputSet
+from tightrope.propagation.lines import RELAXATIONS
+from tightrope.properties import parse_vnnlib
+from tightrope.verifiers.properties import certify_property
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'tightrope[onnx]'")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
@@ -128,6 +133,18 @@ def test_layers_are_as_simple_as_possible(rng, tmp_path):
     network = FeedForward.from_onnx(saved(tmp_path, convolutional(rng)))
     assert [type(layer) for layer in network.layers] == [Composition, Composition, Composition]
     assert isinstance(network.layers[0].layers[-1], Convolution) and isinstance(network.layers[2].layers[0], Dense)
+
+
+@pytest.mark.parametrize("version", [9, 13, 14, 17])
+def test_batch_normalisation_of_every_version_has_the_files_statistics(version, rng, tmp_path):
+    """Those of the batch, which the reference evaluator mixes in up to version 13, are for training."""
+    parts = dict(zip("gbmv", (*floats(rng, 3, 2), np.float32([0.5, 2.0])), strict=True))
+    nodes = [("BatchNormalization", ["x", *"gbmv"], "y", {"momentum": 0.5, "epsilon": 0.01})]
+    proto = model(nodes, parts, [1, 2, 3, 3])
+    proto.opset_import[0].version = version
+    network, x = FeedForward.from_onnx(saved(tmp_path, proto)), rng.standard_normal((2, 9))
+    g, b, m, v = (part.astype(float)[:, None] for part in parts.values())
+    np.testing.assert_allclose(network.logits(x.ravel()), ((x - m) / np.sqrt(v + 0.01) * g + b).ravel(), rtol=1e-6)
 
 
 def test_input_without_batch_dimension(rng, tmp_path):
@@ -327,6 +344,12 @@ def forms(rng):
             [1, 3],
             lambda x: -relu(V @ x),
         ),
+        "signs": (
+            [("Gemm", ["x", "W"], "a", {"transB": 1}), ("Sign", ["a"], "v", {}), tail],
+            {"W": V, "b": b},
+            [1, 3],
+            lambda x: V @ np.sign(V @ x) + b,
+        ),
         "squeezed": (
             [("Squeeze", ["x", "axis"], "v", {}), tail],
             {"W": S, "b": b, "axis": np.array([1])},
@@ -393,6 +416,24 @@ def test_linear_operations_in_every_form(name, rng, tmp_path):
     network = FeedForward.from_onnx(saved(tmp_path, model(nodes, weights, shape)))
     for x in rng.standard_normal((4, network.input_size)):
         np.testing.assert_allclose(network.logits(x), np.ravel(function(x)), rtol=1e-6, atol=1e-6)
+
+
+def test_the_sign_of_zero_is_zero_and_bounds_hold_both_sides(tmp_path):
+    """Exactly, with either sign of the zero; bounds and verdicts know that all three values are reached."""
+    one = np.ones((1, 1), np.float32)
+    proto = model([("MatMul", ["x", "W"], "a", {}), ("Sign", ["a"], "y", {})], {"W": one}, [1, 1])
+    network = FeedForward.from_onnx(saved(tmp_path, proto))
+    assert network.logits([[0.0], [-0.0], [1e-300], [-5.0]]).ravel().tolist() == [0, 0, 1, -1]
+    for low, high, values in ((-1, 1, (-1, 1)), (0, 1, (0, 1)), (-1, 0, (-1, 0)), (0, 0, (0, 0)), (0.5, 1, (1, 1))):
+        for method in RELAXATIONS:
+            found = bounds(network, InputSet.boxes([low], [high]), method)
+            assert found.output_lower <= values[0] and found.output_upper >= values[1], (low, high, method)
+            assert low < 0.5 or (found.output_lower > 0.99 and found.output_upper < 1.01)
+    declared = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 1))"
+    answers = [
+        certify_property(network, parse_vnnlib(f"{declared}(assert {one})")) for one in ("(>= Y_0 0.5)", "(> Y_0 2)")
+    ]
+    assert [answer.verdict.value for answer in answers] == ["falsified", "certified"]
 
 
 def test_the_table_of_operations_is_made_from_the_readers():

@@ -27,7 +27,7 @@ def test_nothing_is_assumed_of_what_is_said(tmp_path, recwarn):
     torch = pytest.importorskip("torch")
     path = tmp_path / "own.pt"
     torch.save({name: torch.tensor(array) for name, array in STATE.items()}, path)
-    assert load(path, activation="relu").assumed == zoo.get(path, "relu").network.assumed == ""
+    assert load(path, activation="relu").assumed == zoo.get(path, activation="relu").network.assumed == ""
     load(path, activation="relu").to_npz(tmp_path / "own.npz")
     assert load(tmp_path / "own.npz").assumed == ""
     assert FeedForward.from_state_dict({"weight": np.eye(2)}).assumed == ""

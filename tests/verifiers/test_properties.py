@@ -1,14 +1,18 @@
 """Properties of networks: counterexamples are points, proofs agree with a fine grid."""
 
+import csv
+import math
+import os
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tightrope.checker import relu
 from tightrope.errors import InputError
-from tightrope.networks import Dense, FeedForward
-from tightrope.properties import Property, parse_vnnlib
+from tightrope.networks import Composition, Dense, FeedForward, load
+from tightrope.properties import Property, parse_vnnlib, read_vnnlib
 from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers import properties
@@ -151,13 +155,47 @@ def test_a_counterexample_lies_in_the_files_own_box():
 
 def holds_exactly(net: FeedForward, report: PropertyReport, question: Property) -> bool:
     """Whether the point meets all constraints of a case, by Python's fractions."""
-    x = list(report.point)
-    for i, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
-        x = [max(value, Fraction(0)) for value in x] if i else x
-        rows = zip(W.tolist(), b.tolist(), strict=True)
-        x = [sum((Fraction(w) * v for w, v in zip(row, x, strict=True)), Fraction(c)) for row, c in rows]
-    values = {"X": {i: (v, v) for i, v in enumerate(report.point)}, "Y": {i: (v, v) for i, v in enumerate(x)}}
+    below = math.lcm(*(value.denominator for value in report.point))
+    x = [int(value * below) for value in report.point]
+    for i, layer in enumerate(net.layers):
+        x = [max(value, 0) for value in x] if i else x
+        for part in layer.layers if isinstance(layer, Composition) else [layer]:
+            W, b = part.sparse()
+            pairs = [value.as_integer_ratio() for value in (*W.data.tolist(), *b.tolist())]
+            scale = max(divisor for _, divisor in pairs)  # powers of 2
+            whole = [number * (scale // divisor) for number, divisor in pairs]
+            rows = [
+                range(start, stop) for start, stop in zip(W.indptr[:-1].tolist(), W.indptr[1:].tolist(), strict=True)
+            ]
+            columns, offsets = W.indices.tolist(), whole[len(W.data) :]
+            x = [sum(whole[k] * x[columns[k]] for k in row) + c * below for row, c in zip(rows, offsets, strict=True)]
+            below *= scale
+    values = {"X": {i: (v, v) for i, v in enumerate(report.point)}}
+    values["Y"] = {i: (Fraction(v, below),) * 2 for i, v in enumerate(x)}
     return any(all(one.holds(values) for one in case.constraints) for case in question.cases)
+
+
+FOLDER = Path(os.environ.get("TIGHTROPE_DATA", "")) / "vnncomp"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not (FOLDER / "expected.csv").is_file(), reason="no files of VNN-COMP in TIGHTROPE_DATA/vnncomp")
+def test_the_competitions_files():
+    """Every network and property is read; of those that most tools say are sat, counterexamples satisfy the file."""
+    with (FOLDER / "expected.csv").open() as stream:
+        instances = list(csv.DictReader(stream))
+    networks = {name: load(FOLDER / name) for name in {row["network"] for row in instances}}
+    falsified = 0
+    for row in instances:
+        network, question = networks[row["network"]], read_vnnlib(FOLDER / row["property"])
+        assert (question.inputs, question.outputs) == (network.input_size, network.classes)
+        if row["expected"] == "sat":
+            report = certify_property(network, question, Limits(time=1.0))
+            assert report.verdict is not Verdict.CERTIFIED, row
+            if report.verdict is Verdict.FALSIFIED:
+                assert holds_exactly(network, report, question), row
+                falsified += 1
+    assert falsified > 10
 
 
 def test_what_branch_and_bound_meets_is_used(monkeypatch):

@@ -60,17 +60,24 @@ def batch(name: str, value: object, width: int) -> tuple[np.ndarray, bool]:
 
 def integers(name: str, value: object, length: int, least: int) -> tuple[int, ...]:
     """Return value as `length` integers of at least `least`; a single one stands for a pair."""
+    return tuple(integer_array(name, value, length, least).tolist())
+
+
+def integer_array(name: str, value: object, length: int, least: int) -> np.ndarray:
+    """Return what :func:`integers` does as a read-only array of its own."""
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "iu":
             raise TypeError("not integers")
+        array = array.astype(np.int64)  # what does not fit is negative
         if array.ndim == 0 and length == 2:
             array = np.repeat(array, 2)
         if array.shape != (length,) or array.min() < least:
             raise ValueError("wrong number or too small")
     except (TypeError, ValueError):
         raise NetworkError(f"{name}: expected {length} integers of at least {least}, got {value!r}.") from None
-    return tuple(array.tolist())
+    array.setflags(write=False)
+    return array
 
 
 def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:

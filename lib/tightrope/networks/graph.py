@@ -147,6 +147,13 @@ def moves(signal: Signal, function: Callable[[np.ndarray], Sequence[np.ndarray]]
     return [moved([signal], [result.astype(int)]) for result in function(numbered([signal])[0].astype(float))]
 
 
+def sign(signal: Signal) -> Signal:
+    """Return the signs of the entries, 0 of 0: a step up for what is above it, and one down for what is below."""
+    same = scipy.sparse.eye_array(size := signal.node.size)
+    both = signal.then(Sparse.of(scipy.sparse.vstack([same, -same]), np.zeros(2 * size))).then(Step())
+    return both.then(Sparse.of(scipy.sparse.hstack([same, -same]), np.zeros(size)))
+
+
 def matrix(
     signal: Signal, function: Callable[[np.ndarray], np.ndarray], homogeneous: Callable[[np.ndarray], np.ndarray]
 ) -> Signal:

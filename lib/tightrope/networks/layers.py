@@ -21,7 +21,7 @@ import scipy.sparse
 
 from tightrope.errors import NetworkError
 from tightrope.networks.activations import Activation
-from tightrope.networks.arrays import integers, weight
+from tightrope.networks.arrays import integer_array, integers, weight
 
 
 class _Affine:
@@ -233,9 +233,7 @@ class Sparse(_Affine):
         (inputs,) = integers("inputs", np.ravel(self.inputs), 1, 1)
         object.__setattr__(self, "inputs", inputs)
         for name, length in (("columns", entries), ("starts", rows + 1)):
-            array = np.array(integers(name, getattr(self, name), length, 0))
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+            object.__setattr__(self, name, integer_array(name, getattr(self, name), length, 0))
         rising = np.diff(self.columns) > 0
         within = self.starts[(self.starts > 0) & (self.starts < entries)]
         if self.starts[0] or self.starts[-1] != entries or (np.diff(self.starts) < 0).any():
@@ -361,6 +359,27 @@ def average(shape: tuple[int, int, int], kernel: Pair, stride: Pair, padding: Pa
     weight = np.zeros((shape[0], shape[0], *kernel))
     weight[channels, channels] = 1 / prod(kernel)
     return Convolution(weight, np.zeros(shape[0]), shape, stride, padding)
+
+
+def transposed(
+    weight: np.ndarray, bias: np.ndarray, shape: tuple[int, int, int], stride: Pair, padding: Pair, more: Pair
+) -> tuple[Sparse, tuple[int, int, int]]:
+    """Return a transposed convolution of images, and the shape of its results; `more` pixels are added at their ends.
+
+    The weight is (channels in, channels out, height, width), as torch and ONNX have it: the matrix is the transpose of
+    that of the convolution with this weight.
+    """
+    sizes = zip(shape[1:], stride, padding, weight.shape[2:], more, strict=True)
+    height, width = ((n - 1) * step - 2 * pad + kernel + end for n, step, pad, kernel, end in sizes)
+    results = weight.shape[1], height, width
+    if (entries := weight.size * prod(shape[1:])) > 2**24:
+        raise NetworkError(f"a matrix with {entries} entries that are not 0, more than {2**24}.")
+    back = Convolution(weight, np.zeros(len(weight)), results, stride, padding)
+    if back.output_shape != shape:
+        raise NetworkError(
+            f"{more} more pixels for a stride of {stride}, or a weight {weight.shape} for images {shape}."
+        )
+    return Sparse.of(back.sparse()[0].T, np.repeat(bias, height * width)), results
 
 
 def merged(first: Layer, second: Layer) -> Layer | None:

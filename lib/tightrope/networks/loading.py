@@ -1,5 +1,6 @@
 """A network from a file, whatever its format."""
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -16,13 +17,20 @@ def is_file_name(name: PathOrName) -> bool:
     return str(name).lower().endswith(SUFFIXES)
 
 
-def load(path: PathOrName, m: float | None = None, activation: str | None = None) -> MonDEQ | FeedForward:
+def load(
+    path: PathOrName,
+    m: float | None = None,
+    activation: str | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    convolutions: Sequence[tuple] = (),
+) -> MonDEQ | FeedForward:
     """Read a network from a .npz, .mat, .onnx, .onnx.gz, .pt or .pth file.
 
     A monDEQ has the keys W, U, u, C, c (m optional) or A, B, U, u, C, c, m; a feed-forward network those of
-    :meth:`FeedForward.from_arrays`; torch files hold a state dictionary (for convolutions see
-    :meth:`FeedForward.from_state_dict`), ONNX files what :meth:`FeedForward.from_onnx` reads. m is for a monDEQ whose
-    file does not state it, `activation` ("relu") for a feed-forward network's state dictionary, which never does.
+    :meth:`FeedForward.from_arrays`; torch files hold a state dictionary, ONNX files what :meth:`FeedForward.from_onnx`
+    reads. What a state dictionary does not state is given: m of a monDEQ, `activation` ("relu") of a feed-forward
+    network, `input_shape` (channels, height, width) where there are convolutions, and of a feed-forward network the
+    (stride, padding) of these in order.
     """
     if not isinstance(path, str | PathLike):
         raise NetworkError(
@@ -38,10 +46,12 @@ def load(path: PathOrName, m: float | None = None, activation: str | None = None
     if suffix in (".pt", ".pth"):
         arrays = read_state_dict(path)
         if not any(key.startswith("mon.") for key in arrays):
-            return FeedForward.from_state_dict(arrays, path.stem, activation=activation)
+            return FeedForward.from_state_dict(
+                arrays, path.stem, input_shape=input_shape, convolutions=convolutions, activation=activation
+            )
         if m is None:
             raise NetworkError(f"{path} is a monDEQ in factors A, B; its state dictionary does not hold m. Give m=...")
-        return MonDEQ.from_state_dict(arrays, m, path.stem)
+        return MonDEQ.from_state_dict(arrays, m, path.stem, input_shape=input_shape)
     arrays = read_mat(path) if suffix == ".mat" else read_npz(path)
     if "W1" in arrays or any(key.startswith("1.") for key in arrays):
         return FeedForward.from_arrays(arrays, path.stem, path)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from tightrope.errors import ConvergenceError, NetworkError
 from tightrope.networks.arrays import PathOrName, batch, hash_arrays, read_npz, read_state_dict, required, weight
+from tightrope.networks.convolutional_mondeq import is_convolutional, matrices
 from tightrope.networks.splitting import peaceman_rachford, peaceman_rachford_step, pivoting
 
 #: Relative slack within which a stated m may exceed the measured one: m is often rounded where it is printed.
@@ -95,9 +96,7 @@ class MonDEQ:
         A = weight("A", A, (None, None))
         p = A.shape[1]
         B = weight("B", B, (p, p))
-        m = float(weight("m", np.ravel(m), (1,))[0])
-        if m <= 0:
-            raise NetworkError(f"m is {m:.6g}; it must be positive.")
+        m = _positive(m)
         return cls((1 - m) * np.eye(p) - _gram(A) + B - B.T, U, u, C, c, m, name)
 
     @classmethod
@@ -120,10 +119,23 @@ class MonDEQ:
         return cls.from_arrays(read_npz(path), m, Path(path).stem, path)
 
     @classmethod
-    def from_state_dict(cls, source: Mapping[str, object] | PathOrName, m: float, name: str = "") -> "MonDEQ":
-        """Read a torch state dictionary with the keys of locuslab/monotone_op_net (one dense layer)."""
+    def from_state_dict(
+        cls,
+        source: Mapping[str, object] | PathOrName,
+        m: float,
+        name: str = "",
+        *,
+        input_shape: tuple[int, int, int] | None = None,
+    ) -> "MonDEQ":
+        """Read a torch state dictionary with the keys of locuslab/monotone_op_net.
+
+        It has one dense layer, or convolutions, which become matrices
+        (:mod:`tightrope.networks.convolutional_mondeq`); those need the `input_shape` (channels, height, width).
+        """
         arrays = read_state_dict(source)
         where = "the state dictionary" if isinstance(source, Mapping) else source
+        if is_convolutional(arrays):
+            return cls(*matrices(arrays, _positive(m), input_shape, where), m, name)
         layer, out = "mon.linear_module.", "Wout."
         keys = (*(layer + k for k in ("A.weight", "B.weight", "U.weight", "U.bias")), out + "weight", out + "bias")
         A, B, U, u, C, c = required(arrays, keys, where)
@@ -316,6 +328,13 @@ def _scaled(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     exponents: Any = np.frexp(np.abs(rows).max(-1, keepdims=True, initial=0.0))[1]
     exponents = np.where(exponents > 300, exponents, np.minimum(exponents, 0))
     return np.ldexp(rows, -exponents), exponents
+
+
+def _positive(m: Any) -> float:
+    m = float(weight("m", np.ravel(m), (1,))[0])
+    if m <= 0:
+        raise NetworkError(f"m is {m:.6g}; it must be positive.")
+    return m
 
 
 def _gram(A: np.ndarray) -> np.ndarray:

@@ -16,15 +16,15 @@ import numpy as np
 from tightrope.errors import CorruptDataError, MissingDataError, NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, ReLU, Sigmoid, Tanh
 from tightrope.networks.arrays import PathOrName
-from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples
-from tightrope.networks.layers import Convolution, Dense, Layer, average, forward
+from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples, sign
+from tightrope.networks.layers import Convolution, Dense, Layer, average, forward, transposed
 
 #: Largest difference from the reference evaluator, relative to its largest score: it computes in single precision.
 AGREEMENT = 1e-4
 #: Operations on constants that are carried out. None makes an array that is much larger than what is in the file.
 FOLDED = frozenset(
     "Constant Identity Cast Shape Gather Concat Unsqueeze Squeeze Reshape Flatten Transpose Slice Split Neg Add Sub "
-    "Mul Div Sqrt MatMul".split()
+    "Mul Div Sqrt MatMul Relu".split()
 )
 #: Operations that move entries, leave some out, or put zeros between them.
 MOVING = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Slice Split Gather Pad".split())
@@ -356,6 +356,18 @@ def _convolution(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
     return signal.then(layer, (1, *layer.output_shape))
 
 
+def _transposed(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
+    signal, W, b = _one(inputs, 3)
+    W = np.asarray(W, dtype=np.float64)
+    window = _window({"kernel_shape": W.shape[2:], **attributes}, "output_shape") if W.ndim == 4 else None
+    if window is None or attributes.get("group", 1) != 1 or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return None
+    rows, columns = attributes.get("output_padding", [0, 0])
+    b = np.zeros(W.shape[1]) if b is None else np.asarray(b, dtype=np.float64)
+    layer, shape = transposed(W, b, signal.image, window["stride"], window["padding"], (rows, columns))
+    return signal.then(layer, (1, *shape))
+
+
 def _batch_normalization(inputs: _Inputs, attributes: _Attributes) -> Signal:
     signal, gamma, beta, mean, variance = _one(inputs, 5)
     if attributes.get("training_mode", 0):
@@ -375,6 +387,7 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "PRelu": _prelu,
     "Elu": _elementwise(ELU, alpha=1.0),
     "Sigmoid": _elementwise(Sigmoid),
+    "Sign": lambda inputs, attributes: sign(*_one(inputs)),
     "Tanh": _elementwise(Tanh),
     "Atan": _elementwise(Arctan),
     "MaxPool": _max_pool,
@@ -390,6 +403,7 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "Mul": _scaled(lambda constant, first: constant),
     "Div": _scaled(_divide),
     "Conv": _convolution,
+    "ConvTranspose": _transposed,
     "BatchNormalization": _batch_normalization,
 }
 
@@ -400,12 +414,23 @@ def _compare(
     """Raise unless the reference evaluator gives the same scores on inputs of several sizes."""
     from onnx.helper import tensor_dtype_to_np_dtype
     from onnx.reference import ReferenceEvaluator
+    from onnx.reference.op_run import OpRun
+
+    class BatchNormalization(OpRun):
+        """With the statistics of the file in every version; of versions 9 to 13 the evaluator takes the batch's too."""
+
+        op_domain = ""
+
+        def _run(self, x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, **attributes: Any) -> tuple[Any]:
+            by_channel = (-1, *[1] * (x.ndim - 2))
+            gamma, beta, mean, variance = (array.reshape(by_channel) for array in (gamma, beta, mean, variance))
+            return ((x - mean) * (gamma / np.sqrt(variance + getattr(self, "epsilon", 1e-5))) + beta,)
 
     value = next(value for value in model.graph.input if value.name == name)
     try:
         rows = samples(prod(shape)).astype(tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-        evaluator: Any = ReferenceEvaluator(model)
-        with np.errstate(over="ignore"):  # its ELU computes exp of what is positive too
+        evaluator: Any = ReferenceEvaluator(model, new_ops=[BatchNormalization])
+        with np.errstate(over="ignore", invalid="ignore"):  # its ELU and sigmoid compute exp of what is positive too
             scores = [np.ravel(evaluator.run(None, {name: row.reshape(shape)})[0]) for row in rows]
         expected = np.array(scores, dtype=np.float64)
     except Exception as error:  # whatever the evaluator does not like about the file

@@ -17,8 +17,8 @@ from torch import fx, nn
 
 from tightrope.errors import NetworkError
 from tightrope.networks.activations import ELU, RELU, Activation, Arctan, LeakyReLU, MaxPool, Sigmoid, Tanh
-from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples
-from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, average, forward
+from tightrope.networks.graph import Node, Signal, added, agreeing, assemble, concatenated, matrix, moves, samples, sign
+from tightrope.networks.layers import Convolution, Dense, Layer, Scaling, average, forward, transposed
 from tightrope.networks.state_dicts import normalisation
 
 _NORMALISING = ("Normalize", "Normalise", "Normalization", "Normalisation")
@@ -53,7 +53,7 @@ def layers_of_module(
     own = copy.deepcopy(module).cpu().double()
     graph = _traced(own, shape)
     shape = shape or _first_shape(graph)
-    _refuse_changes(graph)
+    _settle_changes(graph)
     reader = _Reader(graph)
     reader.extra_traceback = False  # its errors name the place
     with torch.no_grad():
@@ -152,8 +152,11 @@ def _name(target: Any) -> str:
     )
 
 
-def _refuse_changes(graph: fx.GraphModule) -> None:
-    """Raise where a value is used after an operation changed it, or what shares its memory, in place."""
+def _settle_changes(graph: fx.GraphModule) -> None:
+    """Give later uses of a value that an operation changes in place its result; raise where others see the change.
+
+    The others are what shares its memory, a view or a weight.
+    """
     memory: dict[fx.Node, set[fx.Node]] = {}  # what a value may share its memory with, itself included
     changed: dict[fx.Node, str] = {}  # by which operation
     for node in graph.graph.nodes:
@@ -161,9 +164,8 @@ def _refuse_changes(graph: fx.GraphModule) -> None:
         for source in node.all_input_nodes:
             if source in changed and module is not getattr(graph, "_guards_fn", graph):
                 raise NetworkError(
-                    f"{changed[source]} changes its input in place, and {source.name} is used again after it, which is "
-                    "not read; write it without inplace=True, as x = x + y in place of x += y, and relu in place of "
-                    "relu_."
+                    f"{changed[source]} changes in place what {source.name} shares, which is used again after it; that "
+                    "is not read. Write it without inplace=True, x = x + y in place of x += y, relu in place of relu_."
                 )
         memory[node] = {node}
         if not node.op.startswith("call"):
@@ -178,6 +180,9 @@ def _refuse_changes(graph: fx.GraphModule) -> None:
         for shared in memory[node]:
             memory[shared] = memory[node]
         if in_place:
+            source = node.all_input_nodes[0]
+            for user in [user for user in source.users if user not in memory]:
+                user.replace_input_with(source, node)
             if any(shared.op == "get_attr" for shared in memory[node]):
                 raise NetworkError(f"{_where(node, module)} changes a weight or constant in place.")
             changed |= {shared: _where(node, module) for shared in memory[node] - {node}}
@@ -291,6 +296,23 @@ def _convolution(
     return signal.then(layer, (1, *layer.output_shape))
 
 
+def _transposed(
+    signal: Signal,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Signal | None:
+    if groups != 1 or not np.all(np.equal(dilation, 1)):
+        return None
+    window = _pair(stride), _pair(padding), _pair(output_padding)
+    layer, shape = transposed(_array(weight), _bias(bias, weight.shape[1]), signal.image, *window)
+    return signal.then(layer, (1, *shape))
+
+
 def _average(
     signal: Signal,
     kernel: Any,
@@ -380,6 +402,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "div": _quotient,
     "cat": lambda tensors, dim=0: concatenated([_value(one) for one in tensors], dim),
     "relu": _elementwise(lambda: RELU),
+    "sign": sign,
     "leaky_relu": _elementwise(lambda slope=0.01: LeakyReLU(slope)),
     "elu": _elementwise(ELU),
     "sigmoid": _elementwise(Sigmoid),
@@ -388,6 +411,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "dropout": _dropout,
     "linear": _linear,
     "conv2d": _convolution,
+    "conv_transpose2d": _transposed,
     "batch_norm": _batch_norm,
     "max_pool2d": _max_pool,
     "avg_pool2d": _average,
@@ -405,7 +429,9 @@ _MODULES: Mapping[type[nn.Module], Callable[[Any], list]] = {
     nn.Linear: _form("linear", "weight", "bias"),
     nn.Conv1d: _form("conv1d"),
     nn.Conv2d: _form("conv2d", "weight", "bias", "stride", "padding", "dilation", "groups", "padding_mode"),
-    nn.ConvTranspose2d: _form("conv_transpose2d"),
+    nn.ConvTranspose2d: _form(
+        "conv_transpose2d", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"
+    ),
     nn.ReLU: _form("relu"),
     nn.LeakyReLU: _form("leaky_relu", "negative_slope"),
     nn.ELU: _form("elu", "alpha"),

@@ -35,7 +35,7 @@ from tightrope.errors import InputError
 from tightrope.networks.activations import RELU, Activation
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import RELAXATIONS, array, carried, reached, times
-from tightrope.propagation.operators import Affine, DenseOperator, SparseOperator
+from tightrope.propagation.operators import Affine, DenseOperator, SparseOperator, without_zeros
 from tightrope.propagation.rounding import PER_NEURON, TINY, pooled
 
 STEPS = 40
@@ -69,24 +69,13 @@ class Triangles:
 
     def alive(self) -> tuple["Triangles", tuple[Tensor | slice, ...]]:
         """Leave out the neurons that are 0 in every problem; also return those of each layer that are kept."""
-        keep: list[Tensor | slice] = []
-        layers: list[Affine] = []
-        below: Tensor | slice = slice(None)
-        for i, layer in enumerate(self.layers):
-            dead = (self.upper[i] <= 0).all(0)
-            dead[:1] &= ~dead.all()  # one stays, so that no tensor is empty
-            # A convolution takes every neuron below it.
-            dense = all(isinstance(one, DenseOperator) for one in self.layers[i : i + 2])
-            some = dense and layer.activation == RELU and bool(dead.any())
-            chosen: Tensor | slice = (~dead).nonzero()[:, 0] if some else slice(None)
-            if isinstance(layer, DenseOperator):
-                layer = replace(layer, weight=layer.weight[chosen][:, below], bias=layer.bias[chosen])
-            layers.append(layer)
-            keep.append(chosen)
-            below = chosen
+        zero = [
+            (high <= 0).all(0) & (layer.activation == RELU) for layer, high in zip(self.layers, self.upper, strict=True)
+        ]
+        layers, keep = without_zeros(self.layers, zero)
         sides = (self.lower, self.upper, self.split)
         kept = (tuple(t[:, k] for t, k in zip(side, keep if side else (), strict=True)) for side in sides)
-        return Triangles(tuple(layers), *kept), tuple(keep)
+        return Triangles(layers, *kept), keep
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,17 +14,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from operator import itemgetter
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import unfold
 
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.lines import Lines
-from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator
+from tightrope.propagation.operators import Affine, ConvolutionOperator, DenseOperator, SparseOperator, without_zeros
 
 #: Entries of a batch of forms that fit in memory, and in the processor's cache: what is above is split into groups.
 LARGEST, CACHED = 2**23, 2**17
+#: Outputs of a sparse layer that are bounded together.
+TOGETHER = 64
 
 
 def form_bounds(
@@ -123,6 +127,8 @@ def layer_bounds(
         plain = len(below) == len(layers) and all(line.windows is None for line in lines)  # pooling moves the places
         if plain and (found := _patches(layer, below, lines, inputs)) is not None:
             return found
+    if not torch.is_grad_enabled() and isinstance(layer, SparseOperator):
+        return _near(layer, layers, lines, inputs)
     widest = max(layer.inputs, *(below.inputs for below in layers), *(below.outputs for below in layers))
     group = max(1, LARGEST // (widest * len(inputs)))
     bias = layer.bias
@@ -132,6 +138,53 @@ def layer_bounds(
         parts.append(form_bounds(layer.rows(start, stop)[None], bias[None, start:stop], layers, lines, inputs))
     lower, upper = (torch.cat(side, dim=1) for side in zip(*parts, strict=True))
     return lower, upper
+
+
+def _near(
+    layer: SparseOperator, layers: Sequence[Affine], lines: Sequence[Lines], inputs: InputSet
+) -> tuple[Tensor, Tensor]:
+    """Bounds (N, outputs) as :func:`layer_bounds`, in groups of outputs that see near neurons, by what a group sees.
+
+    Of the neurons that it sees, those whose lines are 0 in all images are left out too.
+    """
+    every: list[Affine] = [one.sparse if isinstance(one, ConvolutionOperator) else one for one in layers]
+    every, lines = _kept([*every, layer], lines, [_is_zero(line) for line in lines])
+    W = layer.matrix.sorted_indices()
+    first = np.append(W.indices, 0)[W.indptr[:-1]]  # of near outputs, near columns
+    order = torch.tensor(np.argsort(first, kind="stable"))
+    found = []
+    for rows in order.split(TOGETHER):
+        part = [*every[:-1], cast(SparseOperator, every[-1]).part(rows)]
+        seen: Any = slice(None)
+        unseen = []
+        for i, one in reversed(list(enumerate(part))[1:]):
+            if i < len(part) - 1 and one.activation.windows is not None:
+                seen = slice(None)
+            columns = one.matrix[seen].indices if isinstance(one, SparseOperator) else np.arange(one.inputs)
+            seen = np.bincount(columns, minlength=one.inputs) > 0
+            unseen.append(torch.tensor(~seen))
+        own, near = _kept(part, lines, unseen[::-1])
+        top = own[-1]
+        found.append(form_bounds(top.rows(0, top.outputs)[None], top.bias[None], own[:-1], near, inputs))
+    low, high = (torch.cat(side, dim=1)[:, order.argsort()] for side in zip(*found, strict=True))
+    return low, high
+
+
+def _kept(layers: Sequence[Affine], lines: Sequence[Lines], zero: Sequence[Tensor]) -> tuple[list[Affine], list[Lines]]:
+    """Layers and lines without the neurons that are `zero` above them."""
+    found, keep = without_zeros(layers, zero)
+    pairs = zip(lines, keep, strict=True)
+    return list(found), [
+        line if isinstance(k, slice) else line.mapped(itemgetter((slice(None), k))) for line, k in pairs
+    ]
+
+
+def _is_zero(line: Lines) -> Tensor:
+    """Which values are 0 in all images, (n,)."""
+    parts = (line.lower_slope, line.lower_intercept, line.upper_slope, line.upper_intercept)
+    if line.windows is not None:
+        return parts[1].new_zeros(parts[1].shape[1], dtype=torch.bool)
+    return torch.stack([(part == 0).all(0) for part in parts]).all(0)
 
 
 def _patches(

@@ -128,7 +128,7 @@ class Hidden:
         ends = array(low.detach()), array(high.detach())
         unknown = torch.tensor(layer.activation.undecided(*ends), device=low.device)
         if len(rows := unknown.any(0).nonzero()[:, 0]):
-            least, most = self.next(layer.only(rows))
+            least, most = self.next(layer.part(rows))
             low[:, rows] = torch.where(unknown[:, rows], torch.maximum(low[:, rows], least), low[:, rows])
             high[:, rows] = torch.where(unknown[:, rows], torch.minimum(high[:, rows], most), high[:, rows])
         return low, high

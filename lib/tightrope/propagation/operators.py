@@ -74,6 +74,10 @@ class DenseOperator:
         """The rows of W from start to stop: (stop - start, inputs)."""
         return self.weight[start:stop]
 
+    def part(self, outputs: Tensor | slice, inputs: Tensor | slice = slice(None)) -> "DenseOperator":
+        """Some of the outputs, as functions of some of the inputs, by their numbers."""
+        return replace(self, weight=self.weight[outputs][:, inputs], bias=self.bias[outputs])
+
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionOperator:
@@ -127,6 +131,14 @@ class ConvolutionOperator:
         back = conv_transpose2d(forms, self.weight, None, self.stride, self.padding, output_padding=rest)
         return back.reshape(*A.shape[:-1], self.inputs)
 
+    @cached_property
+    def sparse(self) -> "SparseOperator":
+        """The same by its matrix."""
+        weight, bias = (tensor.detach().cpu().double().numpy() for tensor in (self.weight, self.filter_bias))
+        W, _ = Convolution(weight, bias, self.input_shape, self.stride, self.padding).sparse()
+        copied = torch.full((self.outputs,), -1, device=self.weight.device)
+        return SparseOperator(W, self.bias, copied, (), self.activation)
+
     def rows(self, start: int, stop: int) -> Tensor:
         unit = torch.zeros(stop - start, self.outputs, dtype=self.weight.dtype, device=self.weight.device)
         unit[torch.arange(stop - start), torch.arange(start, stop)] = 1.0
@@ -159,36 +171,69 @@ class SparseOperator:
     def weight(self) -> Tensor:
         return self.rows(0, self.outputs)
 
+    def _tensor(self, W: scipy.sparse.csr_array) -> Tensor:
+        W = W.sorted_indices()
+        starts, columns, values = (torch.tensor(array) for array in (W.indptr, W.indices, W.data))
+        with warnings.catch_warnings():  # "in beta state"
+            warnings.simplefilter("ignore")
+            return torch.sparse_csr_tensor(starts, columns, values, W.shape, check_invariants=True).to(self.bias)
+
     @cached_property
-    def _times(self) -> list[Tensor]:
-        """W, |W| and the transpose of W."""
-        found = []
-        for W in (self.matrix, abs(self.matrix), scipy.sparse.csr_array(self.matrix.T)):
-            starts, columns, values = (torch.tensor(array) for array in (W.indptr, W.indices, W.data))
-            with warnings.catch_warnings():  # "in beta state"
-                warnings.simplefilter("ignore")
-                tensor = torch.sparse_csr_tensor(starts, columns, values, W.shape, check_invariants=True)
-            found.append(tensor.to(self.bias))
-        return found
+    def _forward(self) -> Tensor:
+        return self._tensor(self.matrix)
+
+    @cached_property
+    def _absolute(self) -> Tensor:
+        return self._tensor(abs(self.matrix))
+
+    @cached_property
+    def _backward(self) -> Tensor:
+        return self._tensor(scipy.sparse.csr_array(self.matrix.T))
 
     def linear(self, x: Tensor) -> Tensor:
-        return (self._times[0] @ x.T).T
+        return (self._forward @ x.T).T
 
     def absolute(self, x: Tensor) -> Tensor:
-        return (self._times[1] @ x.T).T
+        return (self._absolute @ x.T).T
 
     def transpose(self, A: Tensor) -> Tensor:
-        return (self._times[2] @ A.reshape(-1, self.outputs).T).T.reshape(*A.shape[:-1], self.inputs)
+        return (self._backward @ A.reshape(-1, self.outputs).T).T.reshape(*A.shape[:-1], self.inputs)
 
     def rows(self, start: int, stop: int) -> Tensor:
         return torch.tensor(self.matrix[start:stop].toarray(), dtype=self.bias.dtype, device=self.bias.device)
 
-    def only(self, rows: Tensor) -> "SparseOperator":
-        """Some of the outputs, by their numbers."""
-        return replace(self, matrix=self.matrix[rows.cpu().numpy()], bias=self.bias[rows], copied=self.copied[rows])
+    def part(self, outputs: Tensor | slice, inputs: Tensor | slice = slice(None)) -> "SparseOperator":
+        """Some of the outputs, as functions of some of the inputs, by their numbers; of the latter none is copied."""
+        rows, columns = (k if isinstance(k, slice) else k.cpu().numpy() for k in (outputs, inputs))
+        copied = self.copied[outputs] if isinstance(inputs, slice) else torch.full_like(self.copied[outputs], -1)
+        return replace(self, matrix=self.matrix[rows][:, columns], bias=self.bias[outputs], copied=copied)
 
 
 Affine: TypeAlias = DenseOperator | ConvolutionOperator | SparseOperator
+
+
+def without_zeros(
+    layers: Sequence[Affine], zero: Sequence[Tensor]
+) -> tuple[tuple[Affine, ...], tuple[Tensor | slice, ...]]:
+    """Leave out the outputs of layers that are `zero` (n_i,) above them; also return those that each layer keeps.
+
+    A convolution keeps all of its inputs and outputs; the last layer keeps its outputs if `zero` is one shorter.
+    """
+    keep: list[Tensor | slice] = []
+    found: list[Affine] = []
+    below: Tensor | slice = slice(None)
+    for i, layer in enumerate(layers):
+        dead = zero[i].clone() if i < len(zero) else torch.zeros(1, dtype=torch.bool)
+        dead[:1] &= ~dead.all()  # one stays, so that no tensor is empty
+        fixed = any(isinstance(one, ConvolutionOperator) for one in layers[i : i + 2])
+        some = not fixed and layer.activation.windows is None and bool(dead.any())
+        chosen: Tensor | slice = (~dead).nonzero()[:, 0] if some else slice(None)
+        if not isinstance(layer, ConvolutionOperator) and not (isinstance(chosen, slice) and isinstance(below, slice)):
+            layer = layer.part(chosen, below)
+        found.append(layer)
+        keep.append(chosen)
+        below = chosen
+    return tuple(found), tuple(keep[: len(zero)])
 
 
 def settled(layer: Affine, low: Tensor) -> Tensor:
