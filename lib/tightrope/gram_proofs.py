@@ -4,20 +4,21 @@ The solver's matrices are rounded, and a little slack is left in sigma_0 into wh
 the identity (Peyrl and Parrilo 2008, *Computing sum of squares decompositions with rational coefficients*).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
 from tightrope.checker import Finding, gram, mondeq, regions
-from tightrope.checker.numbers import above
+from tightrope.checker.numbers import Exact, above
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.proofs import Proof, arrays_of, checked, decimal_above, named_refusals
 from tightrope.question import DEFAULT, Limits, Question
 from tightrope.regions import Region
-from tightrope.relaxations.lasserre import lasserre, semidefinite_part
+from tightrope.relaxations.lasserre import MomentBlock, lasserre, semidefinite_part
 from tightrope.solvers import conic
 
 #: Significant digits of a bound: this order is a yardstick for others.
@@ -52,12 +53,45 @@ def margin(question: Question, limits: Limits = DEFAULT) -> Proof:
     reason = "the solver returned no multipliers that prove a bound"
     proof = Proof(None, (Finding(f"F_{target} - F_{label}", False, reason=reason),))
     for slack in SLACKS:
-        own = _solve(asked, scale, slack, limits.time)
+        own = _solve(asked, scale, slack, partial(conic.solve_lasserre, solver="clarabel", time_limit=limits.time))
         if own is None or (bound := _bound(asked, scale, own)) is None:
             continue
         claim = {"label": label, "target": target, "bound": decimal_above(bound, DIGITS)}
         rows = {name: row[None] for name, row in own.items()}
         proof = checked("mondeq-order-2", network, header, [claim], arrays | rows)
+        if proof.proven:
+            break
+    return proof
+
+
+@named_refusals()
+def ellipsoid(network: MonDEQ, region: Region, limits: Limits = DEFAULT) -> Proof:
+    """Return the proof of an ellipsoid, Q (K, K) and b (K,) in its file, that holds F: ||Q F + b|| <= 1 on the region.
+
+    It is the smallest that Lasserre's order 2 proves, up to the tolerance of Clarabel.
+    """
+    header, arrays = region.stated()
+    exact, stated = regions.read(header, arrays), mondeq.Network.read(arrays_of(network)[1])
+    known = gram.known(stated, exact, {})
+    scale, center = _scale(network, region, exact), network.logits(region.center)
+    size = float(np.abs(network.logits(region.sample(30, np.random.default_rng(0))) - center).max()) or 1.0
+    out = np.zeros((network.classes, len(known.mid)))  # (F - center) / size on the scaled monomials
+    out[:, 0], out[:, 1 : 1 + network.width] = network.c - center, network.C * scale[: network.width]
+    out /= size
+    reason = "the solver returned no multipliers that prove an ellipsoid; is the image flat?"
+    proof = Proof(None, (Finding("the ellipsoid holds F", False, reason=reason),))
+    for slack in SLACKS:
+        image = partial(conic.solve_image, out=out, slack=slack, time_limit=limits.time)
+        if (own := _solve(known, scale, 0.0, lambda _, block, image=image: image(block))) is None:
+            continue
+        Q = own.pop("Q") / size
+        b = own.pop("b") - Q @ center
+        square = _bound(gram.image(stated, exact, Exact.of(Q), Exact.of(b)), scale, own)
+        if square is None or not square > 0:
+            continue
+        shrink = (1 - 1e-9) / np.sqrt(square)
+        rows = {name: shrink**2 * row[None] for name, row in own.items()} | {"Q": shrink * Q, "b": shrink * b}
+        proof = checked("mondeq-order-2", network, header, [{"holds": "image"}], arrays | rows)
         if proof.proven:
             break
     return proof
@@ -88,8 +122,10 @@ def _scale(network: MonDEQ, region: Region, exact: regions.Region) -> np.ndarray
     return 2.0 ** np.round(np.log2(np.where(size > 0, size, 1.0)))
 
 
-def _solve(asked: gram.Question, scale: np.ndarray, slack: float, time_limit: float | None) -> _Arrays | None:
-    """Return sigma, tau and gram as a file has them, or None if the solver gives none."""
+def _solve(
+    asked: gram.Question, scale: np.ndarray, slack: float, solve: Callable[[np.ndarray, MomentBlock], tuple | None]
+) -> _Arrays | None:
+    """Return sigma, tau and gram as a file has them, and Q and b as they are, or None if the solver gives none."""
 
     def scaled(polynomial: gram.Polynomial) -> tuple[dict, float]:
         own = by_exponents(polynomial, asked.size)
@@ -104,10 +140,10 @@ def _solve(asked: gram.Question, scale: np.ndarray, slack: float, time_limit: fl
         objective[square] = objective.get(square, 0.0) + slack
     inequalities, equalities = (list(map(scaled, part)) for part in (asked.inequalities, asked.equalities))
     program = lasserre(objective, [g for g, _ in inequalities], [e for e, _ in equalities], asked.size)
-    found = conic.solve_lasserre(*program, "clarabel", time_limit=time_limit)
+    found = solve(*program)
     if found is None or not all(np.isfinite(part).all() for part in (*found[0], found[1])):
         return None
-    (first, *others), tau = found
+    (first, *others), tau, *shape = found
     low, mid = (1 / np.prod(scale**basis, axis=1) for basis in (low, mid))
     least = LEAST * max((float(np.abs(Q).max()) for Q in others), default=0.0)
     sigma = [
@@ -116,7 +152,8 @@ def _solve(asked: gram.Question, scale: np.ndarray, slack: float, time_limit: fl
     ]
     sizes = np.array([size for _, size in equalities])
     tau = tau.reshape(len(equalities), len(mid)) * mid * unit / sizes[:, None]
-    return {"sigma": np.concatenate(sigma), "tau": tau.ravel(), "gram": _triangle(first * np.outer(mid, mid) * unit)}
+    whole = {"sigma": np.concatenate(sigma), "tau": tau.ravel(), "gram": _triangle(first * np.outer(mid, mid) * unit)}
+    return whole | dict(zip(("Q", "b"), shape, strict=False))
 
 
 def _bound(asked: gram.Question, scale: np.ndarray, own: Mapping[str, np.ndarray]) -> float | None:

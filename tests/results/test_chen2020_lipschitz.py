@@ -106,6 +106,17 @@ def test_table_3(store):
         certified_points.table_3(**SPHERES | {"box": 2.95}, points=2_000)
 
 
+def test_own_constants_certify_what_one_constant_does():
+    """The ball around a point is smaller than that around 0, and so is the constant."""
+    arguments = SPHERES | {"laws": ["lengths"]}
+    arguments.pop("time_limit")
+    table = certified_points.own_constants(**arguments, points=4)
+    assert [line[:3] for line in table.rows] == [("lengths", epsilon, 4) for epsilon in (0.02, 0.05, 0.1)]
+    assert all(0 <= one <= own <= 100 for *_, own, one in table.rows) and table.rows[0][3] > 0
+    with pytest.raises(InputError, match=r"leaves less than 0\.1"):
+        certified_points.own_constants(**arguments | {"box": 2.95}, points=1)
+
+
 def test_certified_points_keep_their_sign(store):
     constants = certified_points.table_3(**SPHERES, points=500, profile="custom", store=store)
     value = constants.rows.where(method="product-shor")[0]["value"]

@@ -27,7 +27,7 @@ from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.triangle import layerwise_bounds, output_bounds
 
 #: Methods of seconds, of which a case gets one.
-SLOW = ("hr-2", "hr-2-signs", "hr-2-products", "lipopt-3", "lipopt-4", "sparse-lasserre")
+SLOW = ("hr-2", "hr-3", "hr-2-signs", "hr-2-products", "lipopt-3", "lipopt-4", "sparse-lasserre")
 #: Seconds of processor time of one subproblem; what does not end in it is no comparison.
 PATIENCE = 5.0
 LIMITS = Limits(time=PATIENCE)

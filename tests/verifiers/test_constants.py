@@ -54,6 +54,8 @@ def test_who_answers():
     assert isinstance(lipschitz_bound(MONDEQ, norm=1), lipschitz.LipschitzBound)
     assert isinstance(lipschitz_bound(NETWORK, DISC), local_lipschitz.LocalBound)
     assert isinstance(lipschitz_bound(NETWORK, DISC, part=0), relu_lipschitz.ReluBound)
+    other = lipschitz_bound(NETWORK, Ball(DISC.center, 0.5, 3), part=0)
+    assert isinstance(other, local_lipschitz.LocalBound) and "by Riesz-Thorin from L2 and Linf" in other.headline
 
 
 def test_layers_whose_product_is_rounded_are_not_made_a_mondeq():

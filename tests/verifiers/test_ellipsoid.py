@@ -9,12 +9,13 @@ from scipy.optimize import minimize
 
 from tests.helpers import ball, mondeq
 from tests.problems.test_ellipsoid import REGIONS
-from tightrope import datasets, zoo
+from tightrope import checker, datasets, zoo
 from tightrope.attacks import pgd
 from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, ellipsoid_model
 from tightrope.problems.robustness import robustness_model
+from tightrope.proofs import arrays_of
 from tightrope.question import Question, Verdict
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, pixel_ball
 from tightrope.relaxations.shor import shor_constraints
@@ -65,9 +66,38 @@ def test_cuts_give_smaller_ellipsoids_that_hold_the_outputs(seed, norm, rng):
     assert (found <= tight.margins(label)[others] + 1e-9).all()
 
 
+@pytest.mark.parametrize(("seed", "norm"), [(3, INFINITY), (4, 2.0), (5, 1.0)])
+def test_order_2_gives_smaller_ellipsoids_that_its_file_proves(seed, norm, rng):
+    """Every sampled and attacked output inside, and no file proves one that leaves some of them out."""
+    network, region = mondeq(seed, p=3, p0=2, K=2), ball(seed, 2, norm, 0.5)
+    first, cuts, second = (outer_ellipsoid(network, region, order=order) for order in ("1", "1+cuts", "2"))
+    assert first.log_det - 1e-3 <= cuts.log_det <= second.log_det + 1e-3
+    outputs = network.logits(region.sample(2000, rng))
+    assert second.ellipsoid.contains(outputs).all()
+    label = network.predict(region.center)
+    found = pgd(Question(network, region, label)).best_margin[1 - label]
+    assert found <= second.margins(label)[1 - label] + 1e-9
+    file, arrays = second.certificates().certificate, arrays_of(network)[1]
+    assert second.certificates().proven and file.claims == [{"holds": "image"}]
+    reach = np.linalg.norm(outputs @ second.ellipsoid.Q + second.ellipsoid.b, axis=1).max()
+    small = {name: file.arrays[name] * 1.001 / reach for name in ("Q", "b")}
+    (finding,) = checker.check(replace(file, arrays=file.arrays | small), arrays)
+    assert not finding.proven and reach < 1
+
+
+def test_order_2_of_a_flat_image_fails_with_the_reason():
+    """One active neuron: the outputs lie on a line."""
+    report = outer_ellipsoid(mondeq(0, p=3, p0=2), ball(0, 2, INFINITY, 0.5), order="2")
+    assert report.verdict is Verdict.FAILED and "flat" in report.second.findings[0].reason
+    with pytest.raises(InputError, match="only a proven ellipsoid"):
+        report.certificates()
+
+
 def test_an_order_that_does_not_exist_or_a_region_without_bounds_is_refused():
     network, center = mondeq(0), np.zeros(3)
     with pytest.raises(UnknownNameError, match="order"):
+        outer_ellipsoid(network, Ball(center, 0.1, 2), order="3")
+    with pytest.raises(InputError, match=r"2 is for p \+ p0 <= 6, not 4 \+ 3"):
         outer_ellipsoid(network, Ball(center, 0.1, 2), order="2")
     with pytest.raises(RegionError, match="balls"):
         outer_ellipsoid(network, REGIONS["polytope"](center), order="1+cuts")

@@ -53,19 +53,49 @@ def test_sampled_exact_proven_closed_form(seed, norm, rng):
     assert proven(bound) == pytest.approx([bound.value], rel=1e-4)
 
 
-@pytest.mark.parametrize("norm", [2, np.inf])
+@pytest.mark.parametrize("norm", NORMS)
 def test_pairwise_bounds_hold_and_beat_twice_the_constant(norm):
-    """exact <= pairwise; for L-infinity |F_i - F_j| <= 2 L by definition, for L2 sqrt(2) L."""
+    """exact <= pairwise; for L1 and L-infinity |F_i - F_j| <= 2 L by definition (L1: even L), for L2 sqrt(2) L."""
     network = mondeq(1)
     J = jacobians(network)
     pairs = lipschitz.pairwise_bounds(network, norm)
-    dual = 2 if norm == 2 else 1
+    dual = {1: np.inf, 2: 2, np.inf: 1}[norm]
     exact = np.linalg.norm(J[:, :, None] - J[:, None], ord=dual, axis=-1).max(0)
     assert (exact <= pairs.values + 1e-9).all()
     assert np.allclose(pairs.values, pairs.values.T) and not pairs.values.diagonal().any()
     L = lipschitz.upper_bound(network, norm).value
-    assert (pairs.values <= (2 if norm == np.inf else np.sqrt(2)) * L * (1 + 1e-4)).all()
+    assert (pairs.values <= {1: 1, 2: np.sqrt(2), np.inf: 2}[norm] * L * (1 + 1e-4)).all()
     assert max(proven(pairs)) == pytest.approx(pairs.values.max(), rel=1e-4)
+
+
+@pytest.mark.parametrize("norm", [1.3, 3, 40])
+def test_other_norms_follow_from_their_neighbours(norm, rng):
+    """Sampled quotients <= the bound, which is between those of the neighbours and says how it follows."""
+    network = mondeq(1)
+    bound, pairs = lipschitz.upper_bound(network, norm), lipschitz.pairwise_bounds(network, norm)
+    steps = rng.standard_normal((20_000, network.input_size))
+    J = jacobians(network)
+    J = J[np.abs(J).sum((1, 2)).argmax()]
+
+    def quotients(outputs):
+        return np.linalg.norm(outputs, norm, axis=1) / np.linalg.norm(steps, norm, axis=1)
+
+    assert 0.5 * bound.value <= quotients(steps @ J.T).max() <= bound.value
+    assert quotients(steps @ (J[:1] - J[2:]).T).max() <= pairs.values[0, 2]
+    low, high = sorted(end.value for end in bound.ends)
+    assert low <= bound.value <= high * (1 + 1e-9)
+    assert [end.norm for end in bound.ends] == ([1, 2] if norm < 2 else [2, np.inf])
+    assert "by Riesz-Thorin from L" in repr(bound) and pairs.inequality == bound.inequality
+    for report in (bound, pairs):
+        with pytest.raises(InputError, match="those of its ends have one"):
+            report.certificates()
+
+
+def test_interpolation_is_the_norm_where_that_is_known():
+    """Of diagonal matrices every norm is the largest entry; a constant map stays 0, an unproven end unproven."""
+    assert lipschitz.interpolated(3, 5.0, 5.0) == pytest.approx(5.0) and lipschitz.interpolated(3, 5.0, 5.0) >= 5
+    assert lipschitz.interpolated(1.5, [0.0, 2.0], [np.inf, np.inf]).tolist() == [0.0, np.inf]
+    assert lipschitz.interpolated(4, 4.0, 9.0) == pytest.approx(6.0)  # 1 / 4 is halfway from 1 / 2 to 0
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -100,10 +130,9 @@ def test_degenerate_networks(norm):
     assert lipschitz.upper_bound(constant, norm).value == 0
     assert lipschitz.upper_bound(replace(base, C=np.zeros_like(base.C)), norm).value == 0
     equal = replace(base, C=np.ones_like(base.C))
-    if norm != 1:
-        assert not lipschitz.pairwise_bounds(equal, norm).values.any()
-        with pytest.raises(InputError, match="one output"):
-            lipschitz.pairwise_bounds(dead, norm)
+    assert not lipschitz.pairwise_bounds(equal, norm).values.any()
+    with pytest.raises(InputError, match="one output"):
+        lipschitz.pairwise_bounds(dead, norm)
 
 
 def test_criteria():
@@ -127,9 +156,11 @@ def test_criteria():
 def test_wrong_arguments_are_named():
     """Before any solve."""
     network = mondeq(0)
+    with pytest.raises(RegionError, match="built for 1, 2 and inf, not L3"):
+        lipschitz.product_bound(network, 3)
+    with pytest.raises(InputError, match="of another norm than 1, 2 and inf there are none"):
+        lipschitz.upper_bound(network, 3, parts=[0])
     for call in (lipschitz.upper_bound, lipschitz.product_bound, lipschitz.pairwise_bounds):
-        with pytest.raises(RegionError, match="built for 1, 2 and inf, not L3"):
-            call(network, 3)
         with pytest.raises(RegionError, match="unknown norm"):
             call(network, "spectral")
     with pytest.raises(UnknownNameError, match="map 'outputs'"):
@@ -138,8 +169,6 @@ def test_wrong_arguments_are_named():
         lipschitz.upper_bound(network, "inf", parts=[7])
     with pytest.raises(InputError, match="tolerance"):
         lipschitz.upper_bound(network, 2, limits=Limits(tolerance=0))
-    with pytest.raises(RegionError, match="pairwise bounds are built for 2 and inf"):
-        lipschitz.pairwise_bounds(network, 1)
     with pytest.raises(InputError, match="points"):
         lipschitz_lower.sampled(network, 2, np.ones((2, 2)))
     with pytest.raises(InputError, match="restarts"):

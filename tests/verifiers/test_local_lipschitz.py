@@ -10,8 +10,9 @@ from tests.problems.test_local_lipschitz import region_of
 from tests.soundness.exact import Domain, everywhere
 from tests.soundness.feedforward import inscribed
 from tests.soundness.pieces import mondeq_pieces, slopes
+from tests.test_norms import WeightedMaximum
 from tests.verifiers.test_lipschitz import mondeq
-from tightrope.errors import RegionError, UnknownNameError
+from tightrope.errors import InputError, RegionError, UnknownNameError
 from tightrope.problems.local_lipschitz import Rounding, exact_excess, preactivation_bounds, reduce
 from tightrope.question import Limits
 from tightrope.regions import Ball
@@ -37,6 +38,23 @@ def test_sampled_local_global(norm, clip, seed, rng):
     assert plain.value <= upper_bound(network, norm).value * slack
     assert cuts.undecided <= plain.undecided
     assert sampled <= cuts.value <= plain.value * slack
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("norm", [1, 1.5, 3])
+def test_other_norms_follow_from_the_l2_ball_and_the_box(norm, clip, rng):
+    """Sampled slopes <= the bound; less than the global one on a small ball."""
+    network = mondeq(1)
+    region = region_of(1, norm, 0.3, clip, p0=6)
+    bound = local_upper_bound(network, region, order="1+cuts")
+    steps = rng.standard_normal((6, 2000))
+    moved = network.jacobian(region.sample(100, rng)) @ steps
+    slopes = np.linalg.norm(moved, norm, axis=1) / np.linalg.norm(steps, norm, axis=0)
+    assert slopes.max() <= bound.value <= 2 * upper_bound(network, norm).value
+    assert all(end.region.contains(region.sample(50, rng)).all() for end in bound.ends)
+    assert ("Riesz-Thorin from L2 and Linf" if norm > 2 else "equivalence of norms from L2") in bound.headline
+    with pytest.raises(InputError, match="those of its ends have one"):
+        bound.certificates()
 
 
 @pytest.mark.parametrize("norm", [2, np.inf])
@@ -75,8 +93,8 @@ def test_brackets_of_table_3_hold_the_exact_constants(seed, rng):
 def test_wrong_arguments_are_named():
     """Before any solve."""
     network = mondeq(0)
-    with pytest.raises(RegionError, match="L2 and L-infinity balls, not L1"):
-        local_upper_bound(network, Ball(np.zeros(6), 1.0, 1))
+    with pytest.raises(RegionError, match="balls of orders q >= 1, not WeightedMaximum"):
+        local_upper_bound(network, Ball(np.zeros(6), 1.0, WeightedMaximum(2.0)))
     with pytest.raises(UnknownNameError, match="order"):
         local_upper_bound(network, Ball(np.zeros(6), 1.0, 2), order="2")
 

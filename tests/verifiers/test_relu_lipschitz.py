@@ -95,8 +95,9 @@ def test_values_of_the_trial():
             if key not in wanted or draw != (0 if p0 == 4 else 1):
                 continue
             network = FeedForward.dense([A, c[None]], [b, np.zeros(1)])
-            v = values(network, Ball(center, radius, "inf"), 0, ("shor", "hr-2"))
+            v = values(network, Ball(center, radius, "inf"), 0, ("shor", "hr-2", "hr-3"))
             assert (v["shor"], v["hr-2"]) == pytest.approx(wanted[key], abs=1e-3)
+            assert below(v["hr-3"], v["hr-2"])
             seen.add(key)
     assert len(seen) == len(wanted)
 
@@ -123,7 +124,7 @@ def test_sparse_hierarchy_of_a_band_network():
     assert v["exact"] * (1 - 1e-7) <= v["sparse-lasserre"] and below(v["sparse-lasserre"], v["shor"])
     assert v["sparse-lasserre"] == pytest.approx(v["exact"], rel=1e-3)
     assert chordal_cliques(5, [{0, 1}, {1, 2}, {2, 3}, {0, 3}, {4}]) == [(0, 1, 3), (1, 2, 3), (4,)]
-    with pytest.raises(InputError, match="clique"):
+    with pytest.raises(InputError, match="clique has 14 variables"):
         lipschitz_bound(random_network(rng, (6, 8, 1)), Ball(np.zeros(6), 1.0, "inf"), 0, "sparse-lasserre")
 
 

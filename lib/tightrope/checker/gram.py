@@ -1,4 +1,4 @@
-"""Margins by sums of squares of degree 4, Lasserre's order 2, for small equilibrium networks; see README.md."""
+"""Margins and ellipsoids by sums of squares of degree 4, Lasserre's order 2, for small equilibrium networks."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -25,16 +25,23 @@ LARGEST = 8
 def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
     """Theory mondeq-order-2."""
     network, names = Network.read(arrays), ("sigma", "tau", "gram")
-    region = region_of(file, *names)
+    region = region_of(file, *names, "Q", "b")
 
-    def prove(number: int, label: int, target: int, bound: Fraction) -> None:
-        asked = question(network, region, label, target)
+    def prove(
+        number: int, label: int = 0, target: int = 0, bound: Fraction = Fraction(1), holds: object = None
+    ) -> None:
+        if holds not in (None, "image"):
+            raise Refused("holds: it is the image that the ellipsoid is proven to hold")
+        if holds is None:
+            asked = question(network, region, label, target)
+        else:
+            asked = image(network, region, *network.ellipsoid(file))
         sigma, tau, gram = read(asked, rows(file.arrays, names, number))
         for k, part in enumerate(sigma):
             if not is_semidefinite(part):
                 raise Refused(f"sigma: the Gram matrix of inequality {k} is not proven to be semidefinite")
         if not is_semidefinite(completed(asked, bound, sigma, tau, gram)):
-            raise Refused("the Gram matrices do not prove the bound")
+            raise Refused("the Gram matrices do not prove the claim")
 
     return prove
 
@@ -43,7 +50,7 @@ def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...
 class Question:
     """What is to be shown about v = (z, d), d without the coordinates that cannot move."""
 
-    margin: Polynomial  # F_target - F_label
+    margin: Polynomial  # F_target - F_label, or ||Q F + b||^2: it is to be at most a bound
     inequalities: list[Polynomial]  # at least 0 at every state of the region; in the order of README.md
     equalities: list[Polynomial]  # 0
     size: int  # the number of variables
@@ -60,8 +67,23 @@ class Question:
 
 
 def question(network: Network, region: Region, label: int, target: int) -> Question:
-    """Return what has to be shown, and what is known of the states of the region, in exact numbers."""
-    (bias, through), (xi, constant) = network.bias(region), network.difference(label, target)
+    """Return what has to be shown of a margin, and what is known of the states of the region, in exact numbers."""
+    xi, constant = network.difference(label, target)
+    form = np.concatenate([_fractions(constant.row())[0], _fractions(xi)])
+    return known(network, region, {(0, i): value for i, value in enumerate(form) if value})
+
+
+def image(network: Network, region: Region, Q: Exact, b: Exact) -> Question:
+    """Return the same of an ellipsoid, of ||Q (C z + c) + b||^2."""
+    square: Polynomial = {}
+    for form in np.concatenate([_fractions((Q @ network.c + b).column()), _fractions(Q @ network.C)], axis=1):
+        _add(square, Fraction(1), _product(form, form))
+    return known(network, region, square)
+
+
+def known(network: Network, region: Region, margin: Polynomial) -> Question:
+    """Return what is known of the states of the region, and this polynomial."""
+    bias, through = network.bias(region)
     p, free = len(network.u), np.flatnonzero(region.free)
     size = p + len(free)
     if size > LARGEST:
@@ -70,7 +92,6 @@ def question(network: Network, region: Region, label: int, target: int) -> Quest
     unit = _fractions(dense(Exact.ones(1 + size)))
     one, z, d = unit[0], unit[1 : 1 + p], unit[1 + p :]
     h = np.concatenate([_fractions(part) for part in (bias.column(), network.W, through[:, free])], axis=1)
-    margin = one * constant.fraction() + _fractions(xi) @ z
     states = [*z, *(z - h)]
     walls: list[np.ndarray] = []
     own: list[Polynomial] = []
@@ -94,7 +115,7 @@ def question(network: Network, region: Region, label: int, target: int) -> Quest
         *(_product(state, wall) for state in states for wall in walls),
     ]
     equalities = [_product(state, state - form) for state, form in zip(z, h, strict=True)]
-    return Question(_product(one, margin), inequalities, equalities, size)
+    return Question(margin, inequalities, equalities, size)
 
 
 def read(asked: Question, arrays: Mapping[str, np.ndarray]) -> tuple[list[Exact], list[Exact], Exact]:

@@ -46,7 +46,7 @@ def _constants(
         if pair != ():
             C = output(C, pair if isinstance(pair, list) else []).row()
         K = len(C)
-        counts = {"inf": K, "2": 1} if pair else {"inf": K, "2": 1, "1": p0}
+        counts = {"inf": K, "2": 1, "1": p0}
         if norm not in counts or bound < 0:  # of no parts, a bound below 0 would follow from nothing
             raise Refused(f"norm: expected one of {', '.join(counts)}, got {norm!r}, and a bound >= 0")
         first, taken = taken, taken + counts[norm]

@@ -55,6 +55,13 @@ class Network:
         form.add(-xi, z)
         return form
 
+    def ellipsoid(self, file: Certificate) -> tuple[Exact, Exact]:
+        """Return Q (K, K) and b (K,) of a file."""
+        Q, b, K = Exact.of(array(file.arrays, "Q")), Exact.of(array(file.arrays, "b")), len(self.c)
+        if Q.shape != (K, K) or b.shape != (K,):
+            raise Refused(f"Q, b: expected the shapes ({K}, {K}) and ({K},)")
+        return Q, b
+
     def prove_monotone(self, m: Fraction = Fraction(0)) -> None:
         """Prove v'(I - W)v > m ||v||^2 for v != 0, from which there is one equilibrium for each input."""
         M = dense(Exact.ones(len(self.u))) * (1 - m) - (self.W + self.W.T) * Fraction(1, 2)
@@ -98,9 +105,7 @@ def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...
 def ellipsoid(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
     """Theory mondeq-ellipsoid: that it holds the image is proven first, and else refuses the whole file."""
     network, region = Network.read(arrays), region_of(file, *MULTIPLIERS, "Q", "b")
-    Q, b, K = Exact.of(array(file.arrays, "Q")), Exact.of(array(file.arrays, "b")), len(network.c)
-    if Q.shape != (K, K) or b.shape != (K,):
-        raise Refused(f"Q, b: expected the shapes ({K}, {K}) and ({K},)")
+    (Q, b), K = network.ellipsoid(file), len(network.c)
 
     def add_square(form: Quadratic, y: Form, factor: Fraction) -> None:
         """Add factor ||Q y + b||^2."""

@@ -32,7 +32,7 @@ PHASES = (MARGIN, f"{MARGIN} leaves")
 LINEAR = (LAYER, f"{MARGIN} rule", f"{MARGIN} rule leaves")
 THEORIES: dict[str, Theory] = {
     "mondeq-order-1": Theory("mondeq", mondeq.margins, (MARGIN,)),
-    "mondeq-order-2": Theory("mondeq", gram.margins, (MARGIN,)),
+    "mondeq-order-2": Theory("mondeq", gram.margins, (MARGIN, "holds")),
     "mondeq-phases": Theory("mondeq", phases.margins, PHASES),
     "mondeq-lipschitz": Theory("mondeq", lipschitz.everywhere, ("norm bound", "norm bound pair")),
     "mondeq-lipschitz-local": Theory("mondeq", lipschitz.on_region, ("norm bound", "norm bound pair")),

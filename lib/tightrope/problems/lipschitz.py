@@ -66,16 +66,20 @@ def linf_problem(network: MonDEQ, row: np.ndarray, direct: np.ndarray | None = N
     return _problem(network, space, space.constant(g), space["t"], inner, box, reach, rounding, t=(p0, 1 / 3))
 
 
-def l1_problem(network: MonDEQ, column: int) -> PolynomialProblem:
-    """max U_column'y over ||v||_inf <= 1: bounds the L1 norm of dF/dx_column everywhere (t = e_column)."""
+def l1_problem(network: MonDEQ, column: int, row: np.ndarray | None = None) -> PolynomialProblem:
+    """max U_column'y over ||v||_inf <= 1: bounds the L1 norm of dF/dx_column everywhere (t = e_column).
+
+    With a `row` (K,) it bounds |d(row . F)/dx_column|.
+    """
     if not 0 <= column < network.input_size:
         raise InputError(f"column: got {column!r}; write one of 0..{network.input_size - 1}.")
-    K = network.classes
+    rows = np.eye(network.classes) if row is None else checked_rows(network, row)
+    C, K = rows @ network.C, len(rows)
     space = Space(y=network.width, v=K)
     inner = sp.csr_array(network.U[:, column][None]) @ space["y"]
-    reach = y_radius(network, np.linalg.norm(network.C, 2) * np.sqrt(K))
-    Cv = sp.csr_array(network.C.T) @ space["v"]
-    return _problem(network, space, Cv, space.constant(1), inner, unit_box(space, "v"), reach, 0.0, v=(K, 1 / 3))
+    reach = y_radius(network, np.linalg.norm(C, 2) * np.sqrt(K))
+    Cv, rounding = sp.csr_array(C.T) @ space["v"], _of_rows(network, rows, None)
+    return _problem(network, space, Cv, space.constant(1), inner, unit_box(space, "v"), reach, rounding, v=(K, 1 / 3))
 
 
 def lipschitz_problems(network: MonDEQ, norm: object) -> list[PolynomialProblem]:

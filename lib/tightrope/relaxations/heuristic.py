@@ -1,9 +1,10 @@
-"""The heuristic hierarchy HR-d of chen2020-lipschitz (section 4), and the sparse Lasserre hierarchy beside it.
+"""The nearly sparse hierarchy and HR-d of chen2020-lipschitz (section 4), and the sparse Lasserre hierarchy.
 
-HR-d keeps Shor's relaxation, the dense first-order moment matrix with L(g) >= 0 for every constraint, and adds for
-small subsets I_k of variables the moment matrix of order d and localizing matrices of the constraints that involve only
-I_k. Constraints that destroy this sparsity stay first-order ones. The sparse hierarchy (Waki et al. 2006) has no dense
-matrix, and needs subsets that hold every constraint and every term of the objective.
+The nearly sparse hierarchy of a polynomial problem, HR-d of a network, keeps Shor's relaxation, the dense first-order
+moment matrix with L(g) >= 0 for every constraint, and adds for small subsets I_k of variables the moment matrix of
+order d and localizing matrices of the constraints that involve only I_k. Constraints that destroy this sparsity stay
+first-order ones. The sparse hierarchy (Waki et al. 2006) has no dense matrix, and needs subsets that hold every
+constraint and every term of the objective.
 
 A subset is given by affine forms w = (w_1, ..., w_s) of the variables, |w_i| <= 1 on the set. So z_j = a_j'x + b_j of
 the paper needs no variable: (z - A x - b)^2 = 0 says that the moment matrix is one of (1, x, t, u), z substituted.
@@ -23,6 +24,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from tightrope.errors import InputError
+from tightrope.problems.polynomial import PolynomialProblem
 from tightrope.problems.relu_lipschitz import (
     OF_G,
     OF_H,
@@ -87,39 +89,63 @@ def _blocks(
     return [moment_block(subset, conditions, order) for subset in chosen]
 
 
-def sparse(ask: Question, order: int, largest: int = 10) -> tuple[MomentProgram, np.ndarray]:
-    """Return the sparse Lasserre hierarchy of a network with narrow bands, and bounds (N,) of |v_i|, 1 included.
-
-    Its blocks are the cliques of a chordal extension of the correlative sparsity graph: they satisfy the running
-    intersection property, and every constraint and term of the objective lies in one. A clique larger than `largest` is
-    an InputError: the problem is not sparse enough.
-    """
+def sparse(ask: Question, order: int) -> tuple[MomentProgram, np.ndarray]:
+    """Return the sparse Lasserre hierarchy of a network with narrow bands, and bounds (N,) of |v_i|, 1 included."""
     problem = relu_lipschitz_problem(ask, "signs")
     lower, upper = variable_bounds(problem.space, ask, free_neurons(ask, tight=False))
     scale = np.maximum(np.maximum(-lower, upper), 1e-12)
+    return nearly_sparse(problem, order, scale=scale, dense=False), scale
+
+
+def nearly_sparse(
+    problem: PolynomialProblem,
+    order: int,
+    subsets: Sequence[Sequence[int]] | None = None,
+    *,
+    scale: np.ndarray | None = None,
+    dense: bool = True,
+    largest: int = 10,
+) -> MomentProgram:
+    """Return Shor's relaxation of any problem with the matrices of order d of subsets of its variables.
+
+    The bound is that of :func:`tightrope.verifiers.moments.proven_bound`.
+
+    Parameters
+    ----------
+    order
+        d of the subsets; a constraint is a localizing matrix of those that hold its variables, and of first order too.
+    subsets
+        Of the variables v_1, ..., v_n, counted from 0; by default the cliques of a chordal extension of the correlative
+        sparsity graph: they satisfy the running intersection property, and every constraint and term of the objective
+        lies in one. A subset larger than `largest` is an InputError: the problem is not sparse enough.
+    scale
+        Bounds (N,) of |v_i| on the set, the root of the problem's `squared_norm` by default.
+    dense
+        Whether the first-order matrix of all variables is kept; without it this is the sparse hierarchy.
+    """
     n = problem.space.size - 1
+    scale = np.full(n + 1, problem.squared_norm**0.5) if scale is None else scale
     rows = [(p, c.equality) for c in problem.constraints for p in polynomials(c.body, n)]
     (objective,) = polynomials(problem.objective, n)
     supports = [set().union(*map(_support, p)) for p, _ in rows]
-    cliques = chordal_cliques(n, [*map(_support, objective), *supports])
-    widest = max(map(len, cliques))
+    chosen = chordal_cliques(n, [*map(_support, objective), *supports]) if subsets is None else subsets
+    widest = max(map(len, chosen))
     if widest > largest:
-        raise InputError(f"problem: its sparsity has a clique of {widest} variables, more than {largest}; use HR-2.")
+        raise InputError(f"problem: a subset or clique has {widest} variables, more than {largest}; use HR-2.")
     blocks = []
-    for clique in cliques:
+    for subset in chosen:
         conditions: list[Condition] = []
         for (polynomial, equality), support in zip(rows, supports, strict=True):
-            if support <= set(clique):
+            if support <= set(subset):
                 units = {
-                    tuple(m[i] for i in clique): v * np.prod(scale[1:] ** np.array(m)) for m, v in polynomial.items()
+                    tuple(m[i] for i in subset): v * np.prod(scale[1:] ** np.array(m)) for m, v in polynomial.items()
                 }
                 if size := max(map(abs, units.values()), default=0.0):
                     conditions.append(({m: v / size for m, v in units.items()}, equality))
-        where = np.array(clique) + 1
+        where = np.array(subset) + 1
         forms = sp.csr_array((1 / scale[where], (np.arange(len(where)), where)), shape=(len(where), n + 1))
         blocks.append(moment_block(forms, conditions, order))
-    program = MomentProgram(objective_matrix(problem.objective), shor_constraints(problem), tuple(blocks), dense=False)
-    return program, scale
+    return MomentProgram(objective_matrix(problem.objective), shor_constraints(problem), tuple(blocks), dense)
 
 
 def _support(monomial: Exponents) -> set[int]:

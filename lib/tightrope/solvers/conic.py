@@ -199,6 +199,31 @@ def solve_lasserre(
     return [constraint.dual_value for constraint in psd], -zero[0].dual_value if zero else np.zeros(0)
 
 
+def solve_image(
+    block: MomentBlock, out: np.ndarray, slack: float, *, time_limit: float | None = None
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return Gram matrices of sigma_0 and the sigma_k, the tau, Q (K, K) and b (K,) by Clarabel; None without any.
+
+    1 - ||Q F + b||^2 = sigma_0 + sum sigma_k g_k + sum tau_j e_j, with the largest log det Q, where F are the rows of
+    `out` (K, s) on the monomials of sigma_0, whose Gram matrix is at least `slack`.
+    """
+    import cvxpy as cp
+
+    K, side = out.shape
+    Q, b, tau = cp.Variable((K, K), PSD=True), cp.Variable((K, 1)), cp.Variable(block.equalities.shape[1])
+    whole = cp.Variable((side + K, side + K), PSD=True)  # [G, B'; B, I] >= 0 says G >= B'B, B the rows of Q F + b
+    sigma = [cp.Variable((round(A.shape[1] ** 0.5),) * 2, PSD=True) for A in block.psd[1:]]
+    B, G = Q @ out + b @ np.eye(1, side), whole[:side, :side] + slack * np.eye(side)
+    total = block.equalities @ tau
+    for A, gram in zip(block.psd, [G, *sigma], strict=True):
+        total = total + A @ cp.vec(gram, order="C")
+    rows = [whole[side:, side:] == np.eye(K), whole[side:, :side] == B, total == np.eye(1, len(block.monomials))[0]]
+    if _seconds(cp.Problem(cp.Maximize(cp.log_det(Q)), rows), "clarabel", 1e-9, time_limit) is None or Q.value is None:
+        return None
+    values: list[Any] = [part.value for part in (G, B, tau, b, *sigma)]
+    return [values[0] - values[1].T @ values[1], *values[4:]], values[2], Q.value, values[3][:, 0]
+
+
 def _semidefinite(block: MomentBlock, moments: Any) -> list[Any]:
     """Return the CVXPY constraints that the block's matrices of the moments (M,) are positive semidefinite."""
     import cvxpy as cp

@@ -71,7 +71,8 @@ def lipschitz_bound(
     Parameters
     ----------
     region, norm
-        For all x and x' of this ball, q its norm, 2 or inf; or without a region for all inputs, q = 1, 2 or inf.
+        For all x and x' of this ball, q its norm; or without a region for all inputs, q >= 1. Of orders that no problem
+        is built for the bound follows from others, by the `inequality` of the report.
     part
         An output k, for F_k instead of the whole F; of a feed-forward network on a region also a pair (i, j), for F_i -
         F_j. Both count from 0. The report of a monDEQ is then about the monDEQ with this output alone.
@@ -96,7 +97,7 @@ def lipschitz_bound(
         require_region(region, Ball)
         if norm is not None and parse_norm(norm) != region.norm:
             raise InputError(f"norm: that of the region is {region.norm:g}; leave norm out.")
-        if isinstance(network, FeedForward) and (part is not None or region.is_box):
+        if isinstance(network, FeedForward) and (region.is_box or (part is not None and region.norm == 2)):
             bound = partial(relu_lipschitz.lipschitz_bound, network, region, method=method or "product-shor", **options)
             if part is not None:
                 return bound(part=part)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope import proofs
+from tightrope import gram_proofs, proofs
 from tightrope.arguments import require_network, require_region
 from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import MonDEQ
@@ -19,11 +19,12 @@ from tightrope.relaxations.cuts import cut_model
 from tightrope.relaxations.shor import shor_constraints
 from tightrope.solvers import log_det
 from tightrope.solvers.arrow import ArrowData
-from tightrope.solvers.report import SolveReport
+from tightrope.solvers.report import SolveReport, Status
 from tightrope.solvers.sound import sound_bound
+from tightrope.verifiers.methods import require_small
 from tightrope.verifiers.report import Report
 
-ORDERS = ("1", "1+cuts")
+ORDERS = ("1", "1+cuts", "2")
 LIMITS = Limits(tolerance=2e-5)
 
 
@@ -85,7 +86,7 @@ class EllipsoidReport(Report):
     The `ellipsoid` holds F(region): the solver's Q and b, times `scale`. That is 1 when the multipliers prove just the
     solver's own ellipsoid; below 1 they prove a larger one, above 1 (where the solver's had slack) a smaller one; 0 if
     none is proven. The proof has Q and b before scaling: `multipliers` (k,) in the order of the model's constraints,
-    and `parts` by group for :meth:`certificates`, None at the order 1+cuts.
+    and `parts` by group for :meth:`certificates`, None at the order 1+cuts. At order 2 it is a file, `second`.
     """
 
     ellipsoid: Ellipsoid | None
@@ -96,6 +97,7 @@ class EllipsoidReport(Report):
     network: MonDEQ
     region: Region
     parts: dict[str, np.ndarray] | None = None
+    second: proofs.Proof | None = None
     facts = ("verdict", "log_det", "scale", "status", "seconds")
 
     @property
@@ -121,8 +123,10 @@ class EllipsoidReport(Report):
 
     def certificates(self) -> proofs.Proof:
         """Return the file that proves that the ellipsoid, in it a little larger, holds F(region)."""
+        if self.ellipsoid is not None and self.second is not None:
+            return self.second
         if self.ellipsoid is None or self.parts is None:
-            raise InputError("report: only a proven ellipsoid of order 1 has a certificate.")
+            raise InputError("report: only a proven ellipsoid of order 1 or 2 has a certificate.")
         parts = {name: part * self.scale**2 for name, part in self.parts.items()}
         return proofs.ellipsoid(self.network, self.region, self.ellipsoid.Q, self.ellipsoid.b, parts)
 
@@ -151,8 +155,9 @@ def outer_ellipsoid(
     """Return the smallest ellipsoid around F(region) that the Ellipsoid Model proves; the region is no single point.
 
     Order "1" is the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
-    eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts). The seed of
-    `limits` is that of sampled outputs which set the starting scale and have no part in the proof.
+    eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts). "2", for at
+    most six variables, is Lasserre's order 2 with all products of facts, by Clarabel. The seed of `limits` is that of
+    sampled outputs which set the starting scale and have no part in the proof.
     """
     began = time.perf_counter()
     require_network(network, MonDEQ, instead="write outer_ellipsoid(network.to_mondeq(), region)")
@@ -163,6 +168,14 @@ def outer_ellipsoid(
     if str(order) == "1+cuts":
         state = cut_model(base, fixpoint_bounds(network, region.require_ball("bounds of order 1+cuts are")).h)
     model = ellipsoid_model(base, state)
+    if str(order) == "2":
+        require_small(network.width, region)
+        proof = gram_proofs.ellipsoid(network, region, limits)
+        file = proof.certificate
+        proven = None if file is None else Ellipsoid(file.arrays["Q"], file.arrays["b"])
+        seconds = time.perf_counter() - began
+        report = SolveReport(Status.SOLVED if proven else Status.FAILED, seconds=seconds, solver="clarabel")
+        return EllipsoidReport(proven, 1.0 if proven else 0.0, None, report, seconds, network, region, second=proof)
     data = ArrowData(shor_constraints(model))
     report = log_det.solve(model, data, _start(network, region, limits.seed), **limits.options)
     if report.multipliers is None:

@@ -6,12 +6,13 @@ Constants are with respect to network inputs, and global: they hold on all of R^
 
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tightrope import proofs
 from tightrope.arguments import require_network
@@ -28,6 +29,7 @@ from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.report import LipschitzReport
 
 MAPS = ("output", "state")
+KNOWN = (1.0, 2.0, INFINITY)  # norms whose dual balls are described exactly
 #: Of the squared length of a problem's variables.
 LARGEST = 1e100
 
@@ -52,15 +54,40 @@ class PartBound:
 
 
 class Constants(LipschitzReport):
-    """Constants of a monDEQ by their parts; CERTIFIED, or FAILED where nothing finite is proven."""
+    """Constants of a monDEQ by their parts; CERTIFIED, or FAILED where nothing finite is proven.
 
-    facts: ClassVar[tuple[str, ...]] = ("norm", "value", "verdict", "seconds")
+    In a norm that no problem is built for, the value follows by the `inequality` from those of the `ends`, in others.
+    """
+
+    if TYPE_CHECKING:  # a field of each
+
+        @property
+        def ends(self) -> Sequence["Constants"]: ...
+
+    facts: ClassVar[tuple[str, ...]] = ("norm", "value", "verdict", "inequality", "seconds")
     several = ("parts", "parts", ("part", "value", "status", "gap", "iterations", "seconds"))
 
     @property
     def verdict(self) -> Verdict:
         """Whether the largest constant is proven."""
         return Verdict.CERTIFIED if np.isfinite(cast(float, self.value)) else Verdict.FAILED
+
+    @property
+    def inequality(self) -> str:
+        """How the value follows from those of the ends, in words; "" without any."""
+        norms = " and ".join(f"L{end.norm:g}" for end in self.ends)
+        return norms and f"{'Riesz-Thorin' if len(self.ends) > 1 else 'equivalence of norms'} from {norms}"
+
+    @property
+    def headline(self) -> str:
+        """The constant in words, rounded outward, and the inequality."""
+        return super().headline + (self.inequality and f" by {self.inequality}")
+
+    def _own_parts(self) -> None:
+        if self.ends:
+            raise InputError(
+                f"bound: it follows by {self.inequality}, without a certificate; those of its ends have one."
+            )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,6 +104,7 @@ class LipschitzBound(Constants):
     network: MonDEQ
     seconds: float
     whole: bool = True
+    ends: tuple["LipschitzBound", ...] = ()
 
     @property
     def subject(self) -> str:
@@ -85,6 +113,7 @@ class LipschitzBound(Constants):
 
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constant; an InputError if it is that of the states, or in part."""
+        self._own_parts()
         if not (self.of == "output" and self.whole):
             raise InputError("bound: only a constant of the outputs, with all parts, has a certificate.")
         parts = sorted(self.parts, key=lambda part: cast(int, part.part))
@@ -93,13 +122,17 @@ class LipschitzBound(Constants):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PairwiseBounds(Constants):
-    """|(F_i - F_j)(x) - (F_i - F_j)(x')| <= values[i, j] ||x - x'||_norm for all inputs; values (K, K)."""
+    """|(F_i - F_j)(x) - (F_i - F_j)(x')| <= values[i, j] ||x - x'||_norm for all inputs; values (K, K).
+
+    The parts are one problem for each pair i < j, for L1 one for each pair and input.
+    """
 
     norm: float
     values: np.ndarray
     parts: tuple[PartBound, ...]
     network: MonDEQ
     seconds: float
+    ends: tuple["PairwiseBounds", ...] = ()
 
     @property
     def value(self) -> float:
@@ -113,9 +146,12 @@ class PairwiseBounds(Constants):
 
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constants, one claim for each pair."""
-        pairs = [{"bound": part.value, "pair": list(cast(tuple[int, int], part.part))} for part in self.parts]
-        proven = [[part.multipliers] for part in self.parts]
-        return proofs.lipschitz(self.network, self.norm, list(zip(pairs, proven, strict=True)))
+        self._own_parts()
+        proven: dict[tuple[int, int], list] = {}
+        for part in self.parts:
+            proven.setdefault(cast(tuple[int, int], part.part), []).append(part.multipliers)
+        claims = [({"bound": float(self.values[pair]), "pair": list(pair)}, own) for pair, own in proven.items()]
+        return proofs.lipschitz(self.network, self.norm, claims)
 
 
 #: What to write for a network that is no monDEQ.
@@ -125,13 +161,20 @@ RELU = "write tightrope.lipschitz_bound(network, norm=2), or give network.to_mon
 def upper_bound(
     network: MonDEQ, norm: object, *, of: str = "output", parts: Iterable[int] | None = None, limits: Limits = DEFAULT
 ) -> LipschitzBound:
-    """Prove a global Lipschitz constant with respect to `norm`, 1, 2 or inf, on both sides.
+    """Prove a global Lipschitz constant with respect to `norm` on both sides.
 
-    That is one problem for each input, one problem, or one for each output; with `parts` only these, for a bound on a
-    part of the Jacobian. `of` is "output" for F, "state" for z; the limits are those of each solve.
+    For 1, 2 and inf that is one problem for each input, one problem, or one for each output; with `parts` only these,
+    for a bound on a part of the Jacobian. Of another norm it is :func:`interpolated`. `of` is "output" for F, "state"
+    for z; the limits are those of each solve.
     """
     began = time.perf_counter()
     q, target = _checked(network, norm, of)
+    if q not in KNOWN:
+        if parts is not None:
+            raise InputError("parts: of another norm than 1, 2 and inf there are none; leave parts out.")
+        ends = tuple(upper_bound(network, end, of=of, limits=limits) for end in _around(q))
+        found = float(interpolated(q, *(end.value for end in ends)))
+        return LipschitzBound(q, of, found, (), network, time.perf_counter() - began, ends=ends)
     count = {1.0: target.input_size, 2.0: 1, INFINITY: target.classes}[q]
     chosen = range(count) if parts is None else list(parts)
     for part in chosen:
@@ -147,22 +190,41 @@ def upper_bound(
 def pairwise_bounds(network: MonDEQ, norm: object, limits: Limits = DEFAULT) -> PairwiseBounds:
     """Prove a global Lipschitz constant of every difference F_i - F_j with respect to `norm` of the input.
 
-    The constant of a scalar function is the largest dual norm of its gradient: L2 for L2, L1 for L-infinity. L1
-    (largest entry of a gradient) is not built.
+    The constant of a scalar function is the largest dual norm of its gradient: L2 for L2, L1 for L-infinity, and for L1
+    the largest entry, one problem for each input. Of another norm it is :func:`interpolated`.
     """
     began = time.perf_counter()
     q, _ = _checked(network, norm, "output")
-    if q == 1:
-        raise RegionError("norm: pairwise bounds are built for 2 and inf.")
     K = network.classes
     if K < 2:
         raise InputError("network: it has one output; pairwise bounds need two.")
-    pairs = list(itertools.combinations(range(K), 2))
-    solved = tuple(_solve(network, q, pair, limits) for pair in pairs)
-    values = np.zeros((K, K))
-    for (i, j), part in zip(pairs, solved, strict=True):
-        values[i, j] = values[j, i] = part.value
-    return PairwiseBounds(q, values, solved, network, time.perf_counter() - began)
+    if q not in KNOWN:
+        ends = tuple(pairwise_bounds(network, end, limits) for end in _around(q))
+        found = interpolated(q, *(end.values for end in ends))
+        return PairwiseBounds(q, found, (), network, time.perf_counter() - began, ends)
+    solved, values = list[PartBound](), np.zeros((K, K))
+    for pair in itertools.combinations(range(K), 2):
+        for column in range(network.input_size) if q == 1 else (None,):
+            solved.append(_solve(network, q, pair, limits, column))
+            values[pair] = values[pair[::-1]] = max(values[pair], solved[-1].value)
+    return PairwiseBounds(q, values, tuple(solved), network, time.perf_counter() - began)
+
+
+def interpolated(q: float, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+    """Return upper bounds of ||J||_q from those of ||J||_1 and ||J||_2 for q < 2, of ||J||_2 and ||J||_inf for q > 2.
+
+    By the theorem of Riesz and Thorin log ||J||_q is convex in 1 / q (for real matrices too, with one norm on both
+    sides), and never above what equivalence of norms gives.
+    """
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    share = 2 / q - 1 if q < 2 else 2 / q  # 1 / q = share / 1 + (1 - share) / 2, or share / 2
+    with np.errstate(invalid="ignore"):
+        mean = low**share * high ** (1 - share) * (1 + 1e-12)  # a power of at most 1e300 with a rounded exponent
+    return np.where((low == 0) | (high == 0), 0.0, np.nextafter(mean, np.inf))
+
+
+def _around(q: float) -> tuple[float, float]:
+    return (1.0, 2.0) if q < 2 else (2.0, INFINITY)
 
 
 def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float:
@@ -171,7 +233,7 @@ def product_bound(network: MonDEQ, norm: object, *, of: str = "output") -> float
     ||z - z'||_2 <= ||U||_2 ||x - x'||_2 / m. For q = inf, ||.||_inf <= ||.||_2 and ||x||_2 <= sqrt(p0) ||x||_inf; for
     q = 1, ||z||_1 <= sqrt(p) ||z||_2 and ||.||_2 <= ||.||_1.
     """
-    q, target = _checked(network, norm, of)
+    q, target = known_norm(norm), _checked(network, norm, of)[1]
     change = {1.0: np.sqrt(network.width), 2.0: 1.0, INFINITY: np.sqrt(network.input_size)}[q]
     return y_radius(network, float(np.linalg.norm(target.C, q) * change * np.linalg.norm(network.U, 2)))
 
@@ -225,16 +287,22 @@ def prove(
     return PartBound(part, bound.value, data.constraints.split(bound.multipliers), *common)
 
 
-def _solve(network: MonDEQ, q: float, part: int | tuple[int, int], limits: Limits) -> PartBound:
-    """Bound one problem, at most by m ||y|| <= ||C'v||, which is valid without a solve and 0 for a constant map."""
+def _solve(
+    network: MonDEQ, q: float, part: int | tuple[int, int], limits: Limits, column: int | None = None
+) -> PartBound:
+    """Bound one problem, at most by m ||y|| <= ||C'v||, which is valid without a solve and 0 for a constant map.
+
+    The `column` is the input of a pair for L1.
+    """
+    unit = np.eye(network.classes)
+    row = unit[part[0]] - unit[part[1]] if isinstance(part, tuple) else unit[part] if q == INFINITY else None
+    C = network.C if row is None else row[None] @ network.C
     if q == 1:  # |v'C ...| with ||v||_2 <= sqrt(K)
-        size = float(np.linalg.norm(network.C, 2) * np.sqrt(network.classes))
-        closed = y_radius(network, size) * float(np.hypot.reduce(network.U[:, part]))
-        problem = partial(l1_problem, network, cast(int, part))
+        at = cast(int, part if column is None else column)
+        size = float(np.linalg.norm(C, 2) * np.sqrt(len(C)))
+        closed = y_radius(network, size) * float(np.hypot.reduce(network.U[:, at]))
+        problem = partial(l1_problem, network, at, row)
     else:
-        unit = np.eye(network.classes)
-        row = unit[part[0]] - unit[part[1]] if isinstance(part, tuple) else unit[part] if q == INFINITY else None
-        C = network.C if row is None else row[None] @ network.C
         change = np.sqrt(network.input_size) if q == INFINITY else 1.0
         closed = y_radius(network, float(np.linalg.norm(C, 2))) * float(np.linalg.norm(network.U, 2) * change)
         problem = partial(l2_problem, network, row) if q == 2 else partial(linf_problem, network, cast(np.ndarray, row))
@@ -242,17 +310,18 @@ def _solve(network: MonDEQ, q: float, part: int | tuple[int, int], limits: Limit
 
 
 def known_norm(norm: object) -> float:
-    """Return a norm that Lipschitz bounds are built for: 1, 2 or inf; else a RegionError."""
+    """Return a norm that closed forms and lower bounds are built for: 1, 2 or inf; else a RegionError."""
     q = parse_norm(norm)
-    if q not in (1.0, 2.0, INFINITY):
-        raise RegionError(f"norm: Lipschitz bounds are built for 1, 2 and inf, not L{q:g}.")
+    if q not in KNOWN:
+        raise RegionError(f"norm: these Lipschitz bounds are built for 1, 2 and inf, not L{q:g}.")
     return q
 
 
 def _checked(network: MonDEQ, norm: object, of: str) -> tuple[float, MonDEQ]:
     """Return the norm and the network whose outputs are the map: its own, or its states z."""
     require_network(network, MonDEQ, instead=RELU)
-    q = known_norm(norm)
+    if not (q := parse_norm(norm)) >= 1:  # of another kind
+        raise RegionError(f"norm: got {q!r}; write 1, 2, inf, or another order q >= 1.")
     if of not in MAPS:
         raise UnknownNameError("map", of, MAPS)
     p = network.width

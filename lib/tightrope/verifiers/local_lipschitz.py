@@ -1,4 +1,4 @@
-"""Upper bounds of a monDEQ's Lipschitz constant on one L2 or L-infinity ball (clipped or not)."""
+"""Upper bounds of a monDEQ's Lipschitz constant on one ball (clipped or not)."""
 
 import time
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from tightrope.problems.local_lipschitz import Reduced, exact_excess, local_prob
 from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
 from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
-from tightrope.verifiers.lipschitz import RELU, Constants, PartBound, prove
+from tightrope.verifiers.lipschitz import RELU, Constants, PartBound, interpolated, prove
 
 ORDERS = ("1", "1+cuts")
 LIMITS = Limits(tolerance=1e-4)
@@ -29,7 +29,8 @@ class LocalBound(Constants):
 
     So many neurons are `undecided`: they may change their sign on the ball; with 0 the bound is exact. The `parts` are
     one problem (problems.local_lipschitz) for L2, one for each output for L-infinity, of the `small` network without
-    the neurons that are stable on the ball.
+    the neurons that are stable on the ball. Other norms have none, but `ends`: constants on the L2 ball, and for q > 2
+    on the box, around the ball.
     """
 
     value: float
@@ -39,7 +40,8 @@ class LocalBound(Constants):
     network: MonDEQ
     region: Ball
     small: Reduced
-    facts = ("norm", "value", "undecided", "verdict", "seconds")
+    ends: tuple["LocalBound", ...] = ()
+    facts = ("norm", "value", "undecided", "verdict", "inequality", "seconds")
 
     @property
     def norm(self) -> float:
@@ -48,6 +50,7 @@ class LocalBound(Constants):
 
     def certificates(self) -> proofs.Proof:
         """Return the file that proves the constant; an InputError if `graph` or a closed form has made it."""
+        self._own_parts()
         network, region = self.network, self.region
         if any(part.multipliers is not None and "z >= 0" in part.multipliers for part in self.parts):
             raise InputError("bound: one with graph=True has no certificate file.")
@@ -87,8 +90,17 @@ def local_upper_bound(
     if str(order) not in ORDERS:
         raise UnknownNameError("order", order, ORDERS)
     q = region.norm
+    if not q >= 1:
+        raise RegionError(f"region: local Lipschitz bounds are built for balls of orders q >= 1, not {q!r}.")
     if q not in (2.0, INFINITY):
-        raise RegionError(f"region: local Lipschitz bounds are built for L2 and L-infinity balls, not L{q:g}.")
+        # ||J||_q <= K^(1/q - 1/2) ||J||_2 for q < 2; interpolation between L2 and L-infinity for q > 2.
+        disc = Ball(region.center, region.radius * q.stretch(region.size) * (1 + 1e-12), 2, *region.bounding_box())
+        balls = (disc,) if q < 2 else (disc, Ball(region.center, region.radius, INFINITY, region.lower, region.upper))
+        ends = tuple(local_upper_bound(network, ball, order=order, graph=graph, limits=limits) for ball in balls)
+        change = network.classes ** (1 / q - 1 / 2) * (1 + 1e-12)
+        value = ends[0].value * change if q < 2 else float(interpolated(q, *(end.value for end in ends)))
+        undecided, seconds = max(end.undecided for end in ends), time.perf_counter() - began
+        return LocalBound(value, undecided, (), seconds, network, region, ends[0].small, ends)
     lower, upper = preactivation_bounds(network, region)
     if str(order) == "1+cuts":
         known = fixpoint_bounds(network, region).h

@@ -15,6 +15,7 @@ from tightrope.names import known_name
 if TYPE_CHECKING:
     from tightrope.networks import FeedForward, MonDEQ
     from tightrope.question import Question
+    from tightrope.regions import Region
     from tightrope.verifiers.robustness import Progress
 
 #: What decides some of the labels that are open.
@@ -54,7 +55,6 @@ class Method:
 
     def check(self, question: "Question", order: str) -> None:
         """Refuse what it does not take, before any solve: by a TightropeError that says what to write instead."""
-        from tightrope.relaxations.lasserre import LARGEST
         from tightrope.solvers import conic
 
         region, network = question.region, question.network
@@ -71,9 +71,16 @@ class Method:
             raise RegionError(f"method: {self.name} is for boxes; give a Ball of norm inf, or another method.")
         if package := self.package or ("clarabel" if order == "2" else ""):
             conic.require(package)
-        if order == "2" and question.neurons + region.size > LARGEST:
-            size = f"{question.neurons} + {region.size}"
-            raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {size}; use 1+cuts.")
+        if order == "2":
+            require_small(question.neurons, region)
+
+
+def require_small(neurons: int, region: "Region") -> None:
+    """Refuse, for order 2, what has too many variables."""
+    from tightrope.relaxations.lasserre import LARGEST
+
+    if neurons + region.size > LARGEST:
+        raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {neurons} + {region.size}; use 1+cuts.")
 
 
 def _by(module: str, stage: str, *rest: object) -> Stage:

@@ -30,13 +30,14 @@ def proven_bound(
     """Return the upper bound that the multipliers prove, whatever their quality; None if they prove nothing.
 
     `scale` (N,) are bounds of |v_i| on the set, needed where the program has no dense matrix; `off` is how far its
-    forms, of size at most 1, can be from exact ones: monomials of degree 4 are off by 4 times as much, and so is every
-    term.
+    forms, of size at most 1, can be from exact ones: monomials of degree 2 d are off by 2 d times as much, and so is
+    every term.
     """
     first_order = found.report.multipliers
     if first_order is None:
         return None
-    rounding = ROUNDING + 4.1 * off
+    degree = max((int(block.monomials.sum(1).max()) for block in program.blocks), default=2)
+    rounding = ROUNDING + (degree + 0.1) * off
     c = program.constraints
     total, size = sp.csr_array(program.objective), abs(program.objective)
     high, noise = 0.0, 0.0

@@ -65,6 +65,7 @@ METHODS: Mapping[str, Method] = {
     "hr-2-signs": Method("HR-2, at most", "at least HR-2: without the pairs {x, t}", "upper", "signs"),
     "hr-2-products": Method("HR-2, at least", "at most HR-2: its pairs as products", "upper", "corners"),
     "hr-2": Method("HR-2 (moments)", "second-order heuristic relaxation", "upper"),
+    "hr-3": Method("HR-3 (moments)", "third-order heuristic relaxation", "upper"),
     "lipopt-3": Method("LipOpt-3", "Krivine-Stengle LP of degree 3", "upper"),
     "lipopt-4": Method("LipOpt-4", "Krivine-Stengle LP of degree 4", "upper"),
     "qcqp": Method("Shor of LipOpt's QCQP", "Shor of LipOpt's QCQP (grad-cert)", "upper"),
@@ -191,7 +192,7 @@ def lipschitz_bound(
         outcome = _Outcome(float(lower.dual_norms(ask, slope)), PROVEN, "constant gradient")
     elif METHODS[method].refinement or method == "qcqp":
         outcome = _semidefinite(ask, method, limits, memory_limit)
-    elif method in ("hr-2", "sparse-lasserre"):
+    elif method in ("hr-2", "hr-3", "sparse-lasserre"):
         outcome = _moments(ask, method, limits, memory_limit)
     elif method.startswith("lipopt"):
         outcome = _lipopt(ask, int(method[-1]), limits.time)
@@ -306,7 +307,7 @@ def _low_rank(ask: Question, tolerance: float) -> tuple[np.ndarray, int]:
 
 
 def _moments(ask: Question, method: str, limits: Limits, memory_limit: float) -> _Outcome:
-    program, scale = (hr(ask, 2), None) if method == "hr-2" else sparse(ask, 2)
+    program, scale = sparse(ask, 2) if method == "sparse-lasserre" else (hr(ask, int(method[-1])), None)
     N = program.constraints.size
     solver = "clarabel" if program.sizes["largest"] <= CLARABEL_UP_TO else "scs"
     need = (8 * (N * (N + 1) / 2) ** 2 if solver == "clarabel" else 8 * 60 * N**2) / 2**20
