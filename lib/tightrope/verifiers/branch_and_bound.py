@@ -74,10 +74,9 @@ def branch_and_bound(
     not.
 
     The time of `limits` is processor time, which does not depend on what else runs; at the limit, or after so many
-    `subproblems`, the verdict is UNKNOWN. Both count what was done before, where the tree is kept in `limits.trees`
-    and goes on. `root` are bounds of LP-ALL, if they are known
-    (:func:`tightrope.propagation.layerwise.layerwise`). With `keep` what proves each subproblem's bound is kept; the
-    root must have been solved with `keep` too.
+    `subproblems`, the verdict is UNKNOWN. Both count what was done before, where the tree is kept in `limits.trees` and
+    goes on. `root` are bounds of LP-ALL, if they are known (:func:`tightrope.propagation.layerwise.layerwise`). With
+    `keep` what proves each subproblem's bound is kept; the root must have been solved with `keep` too.
     """
     network, box = question.layers, question.region.require_box("branch and bound is")
     network.require_relu("branch and bound splits")

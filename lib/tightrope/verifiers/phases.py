@@ -155,9 +155,8 @@ class Phases:
 
         The time of `limits` is processor time, which does not depend on what else runs; at the limit, or with so many
         `nodes`, the verdict is UNKNOWN, with the proven bound and the largest margin so far. Both count what was done
-        before, where the tree is kept in `limits.trees` and goes on. The first
-        ellipsoid is that of the `multipliers` of order 1 by group, where they are known. Without `ellipsoids` every
-        node is solved with all multipliers.
+        before, where the tree is kept in `limits.trees` and goes on. The first ellipsoid is that of the `multipliers`
+        of order 1 by group, where they are known. Without `ellipsoids` every node is solved with all multipliers.
         """
         if nodes is not None and nodes < 1:
             raise InputError(f"nodes: got {nodes}; give a positive number.")

@@ -27,14 +27,17 @@ class Unfinished:
 
     @classmethod
     def of(cls, question: Question, kind: str, folder: Path | None) -> "Unfinished | None":
-        """Return where a kind of tree of this question is in a folder; None without a folder."""
+        """Return where a kind of tree of this question is in a folder, which is made; None without a folder."""
         if folder is None:
             return None
+        folder = Path(folder).expanduser()
+        with files.access(folder, "written"):  # before any work is lost
+            folder.mkdir(parents=True, exist_ok=True)
         claim = {"label": question.label, "targets": list(question.targets)}
         region = {"sha256": question.region.sha256()}
         about = Certificate(f"unfinished-{kind}", question.network.sha256(), region, [claim], {})
         name = hashlib.sha256(about.to_bytes()).hexdigest()
-        return cls(Path(folder).expanduser() / f"{name[:32]}.tree", about)
+        return cls(folder / f"{name[:32]}.tree", about)
 
     def read(self, **dtypes: type) -> dict[str, np.ndarray] | None:
         """Return these arrays of the file in their order, None if there is no file, or raise a CorruptDataError."""
