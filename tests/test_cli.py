@@ -155,6 +155,15 @@ def test_the_competitions_form(tmp_path, monkeypatch):
     assert call("vnnlib", OWN[2], str(tmp_path / "absent"), str(results)).exit_code == 2
 
 
+def test_a_tree_that_its_time_limit_ends_goes_on_with_a_larger_one(tmp_path):
+    asked = ("certify", "--network", "digits/mondeq-16", "--image", "digits:0", "--epsilon-pixel", "0.04")
+    asked += ("--label", "1", "--method", "branch-and-bound", "--trees", str(tmp_path))
+    assert call(*asked, "--time-limit", "1e-6").exit_code == 3
+    assert len(list(tmp_path.iterdir())) == 1
+    assert call(*asked).exit_code == 0
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -214,7 +214,9 @@ def _margins(network: MonDEQ | FeedForward, label: int, points: np.ndarray) -> n
                 raise
             break
         least[rows] = margins - error
-        rows = rows[((margins + error >= 0) & (margins - error < 0)).any(1)]
+        unsure = (margins + error >= 0) & (margins - error < 0)
+        unsure[:, label] = False  # F_label - F_label is 0
+        rows = rows[unsure.any(1)]
         if not len(rows):
             break
     return least

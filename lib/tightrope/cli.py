@@ -294,10 +294,14 @@ _OF_PROPERTIES = ("network_name", "property_file", "time_limit", "as_json", *_ST
 @click.option(
     "--time-limit",
     type=_SECONDS,
-    default=60.0,
-    show_default=True,
     metavar="SECONDS",
-    help="Of processor time for the whole property.",
+    help="Of processor time for the whole property, or for the tree of each label.  [default: 60]",
+)
+@click.option(
+    "--trees",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Where a tree that its time limit ends is kept: the same command with a larger one goes on from there.",
 )
 @click.option("--certificate", "certificate_file", metavar="FILE", help="Write what is proven, for `tightrope verify`.")
 @click.option("--json", "as_json", is_flag=True, help="One object: question, verdict, and the bound of each label.")
@@ -318,7 +322,8 @@ def certify(
     method: str,
     incomplete: bool,
     property_file: str | None,
-    time_limit: float,
+    time_limit: float | None,
+    trees: Path | None,
     certificate_file: str | None,
     as_json: bool,
 ) -> None:
@@ -330,13 +335,13 @@ def certify(
             raise InputError("a property has no certificate file, which is about labels only: leave out --certificate")
         others = [name for name in context.params if name not in _OF_PROPERTIES]
         _refuse(context, others, "a property has its own region and way of proof; with --property leave it out")
-        answer = _about_property(network_name, property_file, time_limit, stated)
+        answer = _about_property(network_name, property_file, time_limit or 60.0, stated)
         asked = {"network": network_name, "property": property_file}
         context.exit(_answered(answer, asked if as_json else property_file))
-    _refuse(context, ["time_limit"], "it is for --property")
     if image_name is None or epsilon_pixel is None:
         raise InputError("write --image and --epsilon-pixel, or --property")
     from tightrope import datasets, zoo
+    from tightrope.question import Limits
     from tightrope.regions import pixel_ball
     from tightrope.verifiers import robustness
 
@@ -362,7 +367,8 @@ def certify(
     scale = zoo.parse_normalisation(normalisation) or entry.normalisation or data.normalisation
     region = pixel_ball(pixels, norm, epsilon_pixel, scale, clip)
     targets = None if label is None else [label]
-    report = robustness.certify(network, region, true, targets=targets, method=chosen.name, complete=not incomplete)
+    limits, how = Limits(time=time_limit, trees=trees), {"method": chosen.name, "complete": not incomplete}
+    report = robustness.certify(network, region, true, targets=targets, limits=limits, **how)
     if certificate_file is not None:
         proof = report.certificates()
         sha256 = proof.save(certificate_file)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -99,13 +100,16 @@ class Limits:
     `tolerance` is its relative gap, `time` seconds for one solve, None for as long as it takes; `seed` that of the
     attack and of whatever else is drawn at random. `stop` is asked between the iterations of a solve and before each
     target (Clarabel, SCS and MOSEK cannot be asked inside a solve); True ends everything with a
-    :class:`tightrope.errors.StoppedError`: for a question that nobody waits for any more.
+    :class:`tightrope.errors.StoppedError`: for a question that nobody waits for any more. `trees` is a folder in which
+    a tree that ends by a limit leaves a file, from which the same question goes on with a larger limit; the seconds are
+    then those of all runs together. None keeps nothing.
     """
 
     tolerance: float = 1e-5
     time: float | None = None
     seed: int = 0
     stop: Stop | None = None
+    trees: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < np.inf:

@@ -76,23 +76,6 @@ def test_the_bound_without_the_block_of_the_pixels_is_the_one_with_it(radius, cl
     assert abs(found.iterations - expected.iterations) <= 2
 
 
-@pytest.mark.parametrize("norm, clip", REGIONS)
-def test_a_start_from_multipliers_is_centred_and_gives_the_same_value(norm, clip):
-    """Those of a small gap, so that few iterations are left; none where they are not inside."""
-    _, relaxed, data = program(*question(2, norm, clip=clip))
-    solver, objective = InteriorPoint(data), relaxed.objective
-    cold, point = solver.solve(objective, tolerance=1e-6)
-    mu = float(np.mean(point.w * point.y[solver.inequality]))
-    start = solver.central(objective, solver.multipliers(point), mu)
-    assert start.X.cc[0, 0] == pytest.approx(1.0, rel=1e-6)
-    assert start.w * start.y[solver.inequality] == pytest.approx(mu, rel=1e-6)
-    warm, _ = solver.solve(objective, tolerance=1e-6, start=start)
-    assert warm.status is Status.SOLVED
-    assert warm.iterations < cold.iterations
-    assert warm.dual_value == pytest.approx(cold.dual_value, abs=1e-4)
-    assert solver.central(objective, np.zeros(len(data.constraints.equality)), mu) is None
-
-
 def test_multipliers_are_valid_whenever_the_solve_stops():
     """Every iterate proves a bound; more iterations never a worse one."""
     _, relaxed, data = program(*question(3, INFINITY))

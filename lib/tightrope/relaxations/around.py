@@ -8,7 +8,7 @@ at most p coordinates. Multipliers that prove a bound on the ellipsoid prove it 
 (1, z), the best lambda minimises sum_j (lambda_j + <R_j R_j', X> / lambda_j), so that lambda_j = sqrt(<R_j R_j', X>):
 the size of what input j does to the objective through R, on average over X. Of X nothing is known before the first
 solve; then R d is the objective's gradient times d, in which an unstable neuron's slope is a random number
-(:func:`expected_weights`). A solution has an R and an X (verifiers.tightening).
+(:func:`expected_weights`). A solution has an R and an X (:func:`best_weights`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,6 +50,12 @@ class Around:
         if ELLIPSOID in named:
             named[BOX] = named.pop(ELLIPSOID) / self.axes**2
         return named
+
+
+def best_weights(R: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Return lambda_j = sqrt(<R_j R_j', X>), (n,), for R (q, n) and a moment matrix X (q, q) of (1, z)."""
+    weights: np.ndarray = np.sqrt(np.maximum(np.sum((X @ R) * R, 0), 0))
+    return weights
 
 
 def expected_weights(model: RobustnessModel, bounds: Box, targets: Sequence[int]) -> np.ndarray:

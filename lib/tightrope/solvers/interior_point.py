@@ -88,21 +88,6 @@ class InteriorPoint:
         Z.cc[0, 0] += raised
         return Iterate(C, point.X, Z, point.y0 + raised, point.y, point.w)
 
-    def central(self, objective: sp.csr_array, multipliers: np.ndarray, mu: float) -> Iterate | None:
-        """Return a warm start from multipliers (k,) of nearly these constraints, positive for inequalities.
-
-        Z is what they make, with the y_0 for which X = mu Z^-1 has X_00 = 1, and w = mu / y: it is centred and dual
-        feasible, and the primal residual is what the other constraints have changed. None where there is no such y_0.
-        """
-        C, y, iq = self.data.arrow(objective), multipliers[self.schur.order], self.inequality
-        slack = Arrow(*(-part for part in self.data.adjoint(y).plus(C)))
-        corner = hkm.least_corner(slack)
-        if corner is None or not (y[iq] > 0).all():
-            return None
-        slack.cc[0, 0] += corner + mu
-        inverse = hkm.Inverted(slack).arrow
-        return Iterate(C, Arrow(*(mu * part for part in inverse)), slack, corner + mu, y, mu / y[iq])
-
     def multipliers(self, point: Iterate) -> np.ndarray:
         """Return the multipliers (k,) of an iterate, in the order of the program's constraints."""
         return self.schur.unordered(point.y)
@@ -124,7 +109,7 @@ class InteriorPoint:
 
         The tolerance is for the relative gap and residuals; `sign_only` ends the solve as soon as a dual-feasible
         y_0 < 0 is known, or when the primal value is clearly positive. `start` is an iterate of another objective of
-        the same constraints, or of :meth:`central`: a warm start. `stop` is asked before every iteration, True ends the
+        the same constraints: a warm start. `stop` is asked before every iteration, True ends the
         solve with a :class:`StoppedError`; `log` receives one line per iteration.
         """
         began = time.perf_counter()

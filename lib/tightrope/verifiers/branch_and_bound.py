@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tightrope import attacks
 from tightrope.attacks import Attack
+from tightrope.checker.trees import complete
 from tightrope.propagation.alpha import Dual, Triangles, minimise
 from tightrope.propagation.bounds import specification
 from tightrope.propagation.inputs import InputSet
@@ -32,9 +33,12 @@ from tightrope.solvers.highs import LinearProgram, LinearReport
 from tightrope.solvers.report import end_if
 from tightrope.threads import one_blas_thread
 from tightrope.verifiers.report import Report
+from tightrope.verifiers.unfinished import Unfinished
 
 #: Subproblems that are split together, neurons that look ahead, and steps of looking and of bounding.
 BATCH, CANDIDATES, LOOK, STEPS = 48, 8, 6, 20
+#: The arrays of a file of subproblems that have a column for each neuron.
+_KEPT = ("split", "slopes", "multipliers")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,9 +74,9 @@ def branch_and_bound(
     not.
 
     The time of `limits` is processor time, which does not depend on what else runs; at the limit, or after so many
-    `subproblems`, the verdict is UNKNOWN. `root` are bounds of LP-ALL, if they are known
-    (:func:`tightrope.propagation.layerwise.layerwise`). With `keep` what proves each subproblem's bound is kept; the
-    root must have been solved with `keep` too.
+    `subproblems`, the verdict is UNKNOWN. Both count what was done before, where the tree is kept in `limits.trees` and
+    goes on. `root` are bounds of LP-ALL, if they are known (:func:`tightrope.propagation.layerwise.layerwise`). With
+    `keep` what proves each subproblem's bound is kept; the root must have been solved with `keep` too.
     """
     network, box = question.layers, question.region.require_box("branch and bound is")
     network.require_relu("branch and bound splits")
@@ -89,7 +93,10 @@ def branch_and_bound(
             verdict = Verdict.FALSIFIED if attack else Verdict.CERTIFIED if bound < 0 else Verdict.UNKNOWN
             reason, kept = "0 up to rounding" if verdict is Verdict.UNKNOWN else "", root if bound < 0 else None
             return BranchAndBound(verdict, bound, attack, 0, time.perf_counter() - began, reason, kept)
-        tree, reason = _Tree(question, root, keep), ""
+        file = Unfinished.of(question, "relu-tree", limits.trees)
+        tree, reason = _Tree(question, root, keep or file is not None), ""
+        if file is not None:
+            began_cpu -= tree.resume(file)
         attack = tree.attacked(root.points)
         while attack is None and len(tree.open):
             end_if(limits.stop)
@@ -101,7 +108,10 @@ def branch_and_bound(
                 break
             attack = tree.step()
             if tree.stuck and attack is None:
-                reason = reason or "the margin is 0 up to rounding for some phases"
+                reason = "the margin is 0 up to rounding for some phases"
+        if file is not None:
+            ended = attack is None and len(tree.open) and not tree.stuck
+            file.keep(tree.parts(time.process_time() - began_cpu) if ended else None)
     seconds = time.perf_counter() - began
     if attack is not None:
         return BranchAndBound(Verdict.FALSIFIED, np.inf, attack, tree.count, seconds)
@@ -174,6 +184,38 @@ class _Tree:
         self.open = _Domains(first, split, slopes, none, margins[first], tuple(a[:, 0] for a in slopes))
         if len(first):  # the forms are not kept by the root: one evaluation
             self.open, _ = self._bounded(self.open, 0)
+
+    def parts(self, spent: float) -> dict[str, np.ndarray]:
+        """Return all subproblems so far, closed and open, as the arrays of a file, with the processor seconds."""
+        whole = _Domains.join([*(self.kept or ()), self.open])
+        sides = (whole.split, whole.slopes, whole.multipliers)
+        arrays = {name: torch.cat([*side], -1).flatten(1).numpy() for name, side in zip(_KEPT, sides, strict=True)}
+        arrays |= {name: arrays[name].astype(float) for name in _KEPT[1:]}
+        return arrays | {"target": whole.target.numpy().astype(np.int32), "work": np.array([self.count, spent])}
+
+    def resume(self, file: Unfinished) -> float:
+        """Go on from a file, whose bounds are evaluated anew; return the processor seconds so far, 0 without one."""
+        found = file.read(split=np.int8, slopes=float, multipliers=float, target=np.int32, work=float)
+        if found is None:
+            return 0.0
+        split, slopes, multipliers, target, work = found.values()
+        sizes = [layer.shape[1] for layer in self.open.split]
+        file.require(split.shape == slopes.shape == multipliers.shape == (len(target), sum(sizes)))
+        file.require(work.shape == (2,) and bool((work >= 0).all() and np.isfinite(work).all()))
+        file.require(set(target.tolist()) == set(self.open.target.tolist()))
+        file.require(all(complete(split[target == own]) for own in set(target.tolist())))
+        first, second = (torch.tensor(side)[:, None].split(sizes, -1) for side in (slopes, multipliers))
+        unknown = torch.full((len(target),), torch.inf, dtype=torch.float64), first
+        every = _Domains(torch.tensor(target).long(), torch.tensor(split).split(sizes, 1), first, second, *unknown)
+        self.open = self.open.rows(slice(0))
+        for start in range(0, len(target), BATCH):
+            own = every.rows(slice(start, start + BATCH))
+            bounded, _ = self._bounded(own, 0)
+            closed = bounded.bound < 0
+            self._close(replace(bounded, slopes=own.slopes, multipliers=own.multipliers).rows(closed))
+            self.open = _Domains.join([self.open, bounded.rows(~closed)])
+        self.count = int(work[0])
+        return float(work[1])
 
     def attacked(self, points: Tensor) -> Attack | None:
         """Return the best of these inputs, if it proves that the label does not win."""

@@ -30,7 +30,7 @@ from tightrope.problems.robustness import RobustnessModel
 from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
 from tightrope.question import DEFAULT, Limits
 from tightrope.regions import Ball
-from tightrope.relaxations.around import BOX, Around, expected_weights
+from tightrope.relaxations.around import BOX, Around, best_weights, expected_weights
 from tightrope.relaxations.cuts import NO_PAIRS, CutModel, cut_model
 from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
@@ -188,7 +188,8 @@ class Reweighting:
             yield report, bound, {} if bound is None else self.data.constraints.split(bound.multipliers)
             if bound is None or report.core is None:
                 return
-            weights = self._weights(objective, bound.multipliers, report.core)
+            R = self.data.adjoint(bound.multipliers).plus(self.data.arrow(objective)).cd
+            weights = best_weights(R, report.core)
             solver = _Solver(self.base, weights if round_ == 0 else np.sqrt(weights * named[BOX]))
 
     def _bound(self, objective: sp.csr_array, named: dict[str, np.ndarray]) -> SoundBound | None:
@@ -197,11 +198,6 @@ class Reweighting:
         for name, values in named.items():
             y[self.data.constraints.groups[name]] = values
         return sound_bound(self.data, objective, y)
-
-    def _weights(self, objective: sp.csr_array, y: np.ndarray, X: np.ndarray) -> np.ndarray:
-        """Return lambda_j = sqrt(<R_j R_j', X>), (n,), for R of these multipliers on the box and X (q, q) of (1, z)."""
-        R = self.data.adjoint(y).plus(self.data.arrow(objective)).cd
-        return np.sqrt(np.maximum(np.sum((X @ R) * R, 0), 0))
 
 
 def _hopeless(values: Sequence[float]) -> bool:

@@ -13,6 +13,7 @@ from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.question import Limits, Verdict
 from tightrope.verifiers.robustness import certify
 from tightrope.workbench.cases import first_images
+from tightrope.workbench.certificates import tree_folder
 from tightrope.workbench.experiment import Case, Cases, Experiment, Radii, Rows, Table
 from tightrope.workbench.rows import percent
 from .common import PAPER, SETS, balls, cases_around, question
@@ -41,7 +42,7 @@ def certify_by_each(case: Case) -> dict:
         certified = list(ORDERS)
     elif verdict is Verdict.UNKNOWN:
         verdict, split = Verdict.CERTIFIED, list[int]()  # split: what a root did not decide
-        limits = Limits(time=time_limit, seed=seed)
+        limits = Limits(time=time_limit, seed=seed, trees=tree_folder())
         for target in (decision.label for decision in report.decisions if decision.verdict is not Verdict.CERTIFIED):
             (found,) = certify(network, region, label, targets=[target], limits=limits).decisions
             own = 0 if found.tree is None else found.tree.nodes

@@ -12,7 +12,7 @@ from tightrope.networks import MonDEQ
 from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.robustness import certify
-from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
+from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of, tree_folder
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows
 from tightrope.workbench.rows import percent
 from .common import BALL, PAPER, by_ball, in_words, norm_text, question
@@ -54,7 +54,7 @@ def decide_exactly(case: Case) -> dict:
     """Attack and certify the open labels by the whole cascade, whose last stage is exact."""
     network, region, label = question(case)
     options, began = case["options"], time.perf_counter()
-    limits = Limits(time=options["time_limit"], seed=options["seed"])
+    limits = Limits(time=options["time_limit"], seed=options["seed"], trees=tree_folder())
     report = certify(network, region, label, targets=options["targets"], limits=limits)
     told = [
         {

@@ -7,6 +7,7 @@ from tightrope.question import Limits, Question
 from tightrope.regions import pixel_ball
 from tightrope.verifiers.cascade import Decision, certify_boxes
 from tightrope.workbench.cases import dataset, entry, is_drawn
+from tightrope.workbench.certificates import tree_folder
 from tightrope.workbench.experiment import Case, Rows
 
 PAPER = "salman2019-barrier"
@@ -44,7 +45,7 @@ def questions(case: Case) -> list[Question]:
 def decided(case: Case, more: Callable[[list[tuple[int, Decision]]], Mapping], **how: bool) -> dict:
     """Decide each image of a case by the cascade; the row also has `more` of the images' numbers and decisions."""
     asked, options, began = questions(case), case["options"], time.process_time()
-    limits = Limits(time=options.get("time_limit"), seed=options["seed"])
+    limits = Limits(time=options.get("time_limit"), seed=options["seed"], trees=tree_folder())
     decisions = certify_boxes(asked, limits, subproblems=options.get("subproblems"), **how)
     spent: dict[str, list[float]] = {}
     for decision in decisions:
