@@ -317,7 +317,8 @@ def moved(explorer, one, name: str) -> None:
         if select.is_disabled():
             return
         first = select.evaluate("box => box.selectedIndex")
-        for i in [i for i in range(select.locator("option").count()) if i != first]:
+        others = [i for i in range(select.locator("option").count()) if i != first]
+        for i in sorted(others, key=lambda i: (i < first, abs(i - first))):  # neighbours in a list are alike
             select.select_option(index=i)
             if settled(explorer, before):
                 break

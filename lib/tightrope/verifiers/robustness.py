@@ -192,9 +192,10 @@ def run(
 ) -> RobustnessReport:
     """Attack, run the stages on what is open, from the cheapest to the dearest, and put the decisions together.
 
-    The attack's `effort` are its restarts and steps, None for none. In the cascade an attack decides its target; by another `method` the target is left to the stages for its bound,
-    unless the centre reaches it, and falsified afterwards. The region's centre is looked at without an attack too: it
-    may be labelled wrongly, whatever the targets are, and a tie counts against the label.
+    The attack's `effort` are its restarts and steps, None for none. In the cascade an attack decides its target; by
+    another `method` the target is left to the stages for its bound, unless the centre reaches it, and falsified
+    afterwards. The region's centre is looked at without an attack too: it may be labelled wrongly, whatever the targets
+    are, and a tie counts against the label.
     """
     began = time.perf_counter()
     progress = Progress(question, limits, method, order)
