@@ -320,7 +320,7 @@ def moved(explorer, one, name: str) -> None:
         others = [i for i in range(select.locator("option").count()) if i != first]
         for i in sorted(others, key=lambda i: (i < first, abs(i - first))):  # neighbours in a list are alike
             select.select_option(index=i)
-            if settled(explorer, before):
+            if answered(explorer, before):
                 break
         restore = partial(select.select_option, index=first)
     elif one.locator("input[type=checkbox]").count():
@@ -335,7 +335,7 @@ def moved(explorer, one, name: str) -> None:
         if not right:  # it stands at its right end
             handle.press("ArrowLeft")
         restore = partial(handle.press, "ArrowLeft" if right else "ArrowRight")
-    other = changed(explorer, before, what)
+    other = shown(explorer) if one.locator("select").count() else changed(explorer, before, what)
     assert other != before
     restore()
     back = changed(explorer, other, f"{what}, back")
@@ -352,6 +352,20 @@ def settled(explorer, before: tuple) -> bool:
     time.sleep(0.5)
     settle(explorer)
     return shown(explorer) != before
+
+
+def answered(explorer, before: tuple) -> bool:
+    """Whether something else is shown, complete or not: a network of another size may take minutes."""
+    time.sleep(0.5)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        line = explorer.locator(STATUS).first.inner_text()
+        if shown(explorer) != before:
+            return True
+        if line and not line.endswith("..."):
+            return False
+        time.sleep(0.05)
+    raise AssertionError(f"still {line!r}")
 
 
 def press(explorer, description: str, key: str, times: int) -> None:
