@@ -335,8 +335,13 @@ def moved(explorer, one, name: str) -> None:
         if not right:  # it stands at its right end
             handle.press("ArrowLeft")
         restore = partial(handle.press, "ArrowLeft" if right else "ArrowRight")
-    other = shown(explorer) if one.locator("select").count() else changed(explorer, before, what)
-    assert other != before
+    if one.locator("select").count():  # the first part of an answer will do
+        end = time.monotonic() + PATIENCE
+        while (other := shown(explorer)) == before:
+            assert time.monotonic() < end, f"{what}: nothing changed"
+            time.sleep(0.05)
+    else:
+        other = changed(explorer, before, what)
     restore()
     back = changed(explorer, other, f"{what}, back")
     assert back[:2] == before[:2] or chosen(explorer) != values
@@ -356,7 +361,7 @@ def settled(explorer, before: tuple) -> bool:
 
 def answered(explorer, before: tuple) -> bool:
     """Whether something else is shown, complete or not: a network of another size may take minutes."""
-    time.sleep(0.5)
+    time.sleep(2)  # until it is asked for
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         line = explorer.locator(STATUS).first.inner_text()

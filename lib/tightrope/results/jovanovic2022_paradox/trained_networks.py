@@ -60,7 +60,10 @@ def draw(rows: Rows) -> figures.Drawing:
     }
     title = "certified, undecided and attacked images after adversarial training"
     drawing = robustness_bars(attacked, title, marks)
-    parts = [100 * own.total("certified") / own.total("standing") for _, own in attacked.by("network")]
+    standing = [own for _, own in attacked.by("network") if own.total("standing")]
+    if not standing:
+        return drawing
+    parts = [100 * own.total("certified") / own.total("standing") for own in standing]
     said = f"{min(parts):.0f} to {max(parts):.0f} % of the images are certified"
     return drawing.saying(f"Of what withstands the attack, {said}")
 
