@@ -433,6 +433,8 @@ def test_a_network_is_chosen_in_two_steps():
     control.value = "digits/mondeq-16"
     assert seen[1:] == [seen[1], "digits/mondeq-16"] and seen[1].startswith("mnist/")
     assert (family.value, own.value) == ("digits", "digits/mondeq-16")
+    family.value = "mnist"
+    assert control.value == seen[1]  # the one that was chosen there last
     assert set(control.options) >= {seen[0], *(value for _, value in own.options)}
 
 

@@ -72,6 +72,7 @@ class NetworkControl(HasTraits):
         families = list(dict.fromkeys(map(_family, self.options)))
         self._family, self._own = choice(_family(value), families, "networks of"), W.Dropdown(**_look("network"))
         self._family.disabled = len(families) == 1
+        self._last: dict[str, str] = {}
         self.parts = (self._family, self._own)
         super().__init__(value=value)
         self._show()
@@ -90,9 +91,10 @@ class NetworkControl(HasTraits):
             self.value = self._own.value
 
     def _offer(self) -> None:
-        """Offer the networks of the family; the value is the first of them if it is of another one."""
+        """Offer the networks of the family; if the value is of another one, it is the one chosen last, or the first."""
         names = [name for name in self.options if _family(name) == self._family.value]
-        chosen = self.value if self.value in names else names[0]
+        chosen = self.value if self.value in names else self._last.get(self._family.value, names[0])
+        self._last[self._family.value] = chosen
         self._offering = True
         self._own.options = [(name.partition("/")[2] or name, name) for name in names]  # which chooses the first
         self._own.value, self._own.disabled = chosen, len(names) == 1
