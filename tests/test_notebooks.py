@@ -58,10 +58,16 @@ def test_a_result_begins_at_the_papers_size(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_no_stored_table_is_empty(path):
+    """Nor has it two columns of one name, or numbers that do not stand to the right."""
     for cell in nbformat.read(path, as_version=4).cells:
         for output in cell.get("outputs", ()):
             lines = output.get("data", {}).get("text/markdown", "").splitlines()
             assert len(lines) != 2, cell.source
+            if lines and lines[0].startswith("|"):
+                head, rule, *rows = ([part.strip() for part in line.strip("|").split("|")] for line in lines)
+                assert len(set(head)) == len(head), cell.source
+                for side, column in zip(rule, zip(*rows, strict=True), strict=True):
+                    assert side == "---:" or not all(re.fullmatch(r"-?[\d.]+", one) for one in column), cell.source
 
 
 def test_the_gallery_is_what_its_command_writes():

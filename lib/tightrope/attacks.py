@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 
 from tightrope.errors import ConvergenceError, InputError, RegionError
 from tightrope.networks import FeedForward, MonDEQ
-from tightrope.outward import at_least
 from tightrope.question import Question
 
 #: From x (N, p0) to values (N,) and their gradients (N, p0).
@@ -42,7 +41,7 @@ class Attack:
 RESIDUALS = (1e-10, 1e-13, 1e-16)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class PGDResult:
     """What a targeted search found.
 
@@ -58,11 +57,6 @@ class PGDResult:
     def best(self) -> Attack | None:
         """The attack with the largest margin, or None."""
         return max(self.attacks.values(), key=lambda attack: attack.margin, default=None)
-
-    def __repr__(self) -> str:
-        searched = f"of {int(np.isfinite(self.best_margin).sum())} labels searched, {len(self.attacks)} are reached"
-        most = "" if self.best is None else f", label {self.best.label} by {at_least(self.best.margin)}"
-        return f"<{type(self).__name__}: {searched}{most}>"
 
 
 def check(question: Question, points: ArrayLike) -> Attack | None:

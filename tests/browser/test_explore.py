@@ -317,9 +317,10 @@ def moved(explorer, one, name: str) -> None:
         if select.is_disabled():
             return
         first = select.evaluate("box => box.selectedIndex")
-        for i in [i for i in range(select.locator("option").count()) if i != first]:
+        others = [i for i in range(select.locator("option").count()) if i != first]
+        for i in sorted(others, key=lambda i: (i < first, abs(i - first))):  # neighbours in a list are alike
             select.select_option(index=i)
-            if settled(explorer, before):
+            if answered(explorer, before):
                 break
         restore = partial(select.select_option, index=first)
     elif one.locator("input[type=checkbox]").count():
@@ -334,8 +335,13 @@ def moved(explorer, one, name: str) -> None:
         if not right:  # it stands at its right end
             handle.press("ArrowLeft")
         restore = partial(handle.press, "ArrowLeft" if right else "ArrowRight")
-    other = changed(explorer, before, what)
-    assert other != before
+    if one.locator("select").count():  # the first part of an answer will do
+        end = time.monotonic() + PATIENCE
+        while (other := shown(explorer)) == before:
+            assert time.monotonic() < end, f"{what}: nothing changed"
+            time.sleep(0.05)
+    else:
+        other = changed(explorer, before, what)
     restore()
     back = changed(explorer, other, f"{what}, back")
     assert back[:2] == before[:2] or chosen(explorer) != values
@@ -351,6 +357,20 @@ def settled(explorer, before: tuple) -> bool:
     time.sleep(0.5)
     settle(explorer)
     return shown(explorer) != before
+
+
+def answered(explorer, before: tuple) -> bool:
+    """Whether something else is shown, complete or not: a network of another size may take minutes."""
+    time.sleep(2)  # until it is asked for
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        line = explorer.locator(STATUS).first.inner_text()
+        if shown(explorer) != before:
+            return True
+        if line and not line.endswith("..."):
+            return False
+        time.sleep(0.05)
+    raise AssertionError(f"still {line!r}")
 
 
 def press(explorer, description: str, key: str, times: int) -> None:

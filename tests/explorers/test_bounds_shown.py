@@ -48,7 +48,7 @@ def test_lipschitz_constants(ends):
 
 def test_lipschitz_constants_of_relu_networks(ends):
     low, high = ends
-    bounds = (("lbs", "lower", low, "proven"), ("shor", "upper", high, "proven"))
+    bounds = (("lbs", "lower", low, "certified"), ("shor", "upper", high, "certified"))
     view = relu_lipschitz.constants_view(relu_lipschitz.Constants("a network", "shor", bounds))
     for below, above in (
         read(rf"at least {NUMBER} and at most {NUMBER}", view.html),

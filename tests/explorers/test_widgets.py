@@ -419,6 +419,25 @@ def test_methods_follow_the_network():
         at_once(method="lp-greedy")
 
 
+def test_a_network_is_chosen_in_two_steps():
+    """First whose it is, then which; the value is the whole name, and one move is one change of it."""
+    control = at_once("digits/fc-pgd", epsilon_pixel=0.01).controls["network"]
+    family, own = control.parts
+    assert (family.value, own.value, own.label) == ("digits", "digits/fc-pgd", "fc-pgd")
+    assert {value.split("/")[0] for _, value in own.options} == {"digits"}
+    seen = []
+    control.observe(lambda change: seen.append(change["new"]), "value")
+    family.value = "mnist"
+    assert seen == [own.value] == [control.value] and control.value.startswith("mnist/")
+    own.value = own.options[1][1]
+    control.value = "digits/mondeq-16"
+    assert seen[1:] == [seen[1], "digits/mondeq-16"] and seen[1].startswith("mnist/")
+    assert (family.value, own.value) == ("digits", "digits/mondeq-16")
+    family.value = "mnist"
+    assert control.value == seen[1]  # the one that was chosen there last
+    assert set(control.options) >= {seen[0], *(value for _, value in own.options)}
+
+
 def test_an_explorer_takes_what_its_function_does():
     """By name or place, numbers of any kind as the defaults are, and which of them can be moved."""
     known = inspect.signature(constants).parameters

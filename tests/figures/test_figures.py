@@ -4,7 +4,10 @@ import numpy as np
 
 from tightrope import figures
 from tightrope.figures.curves import LOOK
+from tightrope.results.chen2021_mondeq.common import undecided
+from tightrope.results.jovanovic2022_paradox.common import best_mean, who_jumps
 from tightrope.verifiers.relu_lipschitz import METHODS
+from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
 BARS = [("L2  0.1  ball", 8, 1, 10, 99, None), ("L-infinity  0.1  ball", 0, 4, 10, None, 15)]
@@ -81,3 +84,41 @@ def test_a_drawing_is_the_same_each_time_it_is_rendered():
     constants = np.arange(1.0, 10.0).reshape(3, 3)
     drawing = figures.pair_matrices({"first": constants, "second": constants + 0.5}, "constants")
     assert drawing._repr_png_() == drawing._repr_png_()
+
+
+def test_a_drawing_says_what_is_found():
+    """Above its panels, or as the title of the legend that is there; nothing is drawn for nothing."""
+    bars = [("a set", 24, 72, 100, 24.0, None), ("another", 99, 1, 100, None, None)]
+    drawing = figures.stacked_ratios(bars, "bars")
+    height = drawing.figure.get_figheight()
+    assert drawing.saying("") is drawing and not drawing.finding
+    said = drawing.saying(undecided(bars))
+    assert said.finding == "On 2 sets 4 images stay undecided, at most 4 of 100 on one set"
+    assert said.finding == said.figure.legends[0].get_title().get_text() and repr(said) == "<drawing: bars>"
+    assert said.figure.get_figheight() > height
+    plain = figures.matrix([[1.0, 2.0]], ["a"], ["b", "c"], "map", ("x", "y")).saying("two numbers")
+    assert plain.figure.get_suptitle() == "two numbers" and plain._repr_png_()
+
+
+def test_what_is_said_follows_the_numbers():
+    """The best, the ends and the counts are those of what is drawn."""
+    groups = {
+        "L2": [("a", "upper", 3.0), ("b", "upper", 2.00001), ("c", "lower", 1.99999)],
+        "L1": [("a", "upper", 1.0)],
+    }
+    assert figures.between(groups) == "between 1.999 and 2.001 (L2)"
+    assert undecided([("a set", 24, 76, 100, None, None)]) == "No image is left undecided on any of the 1 sets"
+    panels = {"digits": {"Box": [70.0, 80.0], "CROWN": [74.0]}, "mnist": {"Box": [1.0], "CROWN": [2.0]}}
+    assert best_mean(panels) == "The highest mean: 75.0 % by Box (digits), 2.0 % by CROWN (mnist)"
+    rows = Rows([{"method": "box", "jumps": []}, {"method": "crown", "jumps": [[0.0, 1.0, 0.0]]}])
+    assert who_jumps(rows) == "Jumps are found in the bounds of CROWN; there are none in Box"
+
+
+def test_lines_that_end_together_have_their_names_together():
+    """And one that ends before the others has its name there."""
+    x = [0.0, 1.0]
+    lines = {"A": (x, [0.0, 1.0]), "B": (x, [1.0, 1.0]), "C": (x, [1.0, 0.0]), "D": ([0.0, 0.4], [0.5, 0.5])}
+    drawing = figures.curves({"a panel": lines}, ("x", "y"), "curves", names="ends")
+    texts = {text.get_text(): text.xy for text in drawing.figure.axes[0].texts}
+    assert set(texts) == {"A\nB", "C", "D"} and texts["D"][0] < 0.5 < texts["C"][0]
+    assert not drawing.figure.legends

@@ -25,11 +25,13 @@ class _Reader(HTMLParser):
 
     def __init__(self, page: Path):
         super().__init__()
-        self.links, self.loads, self.places, self.tags = [], [], [], []
+        self.links, self.loads, self.places, self.tags, self.pictures = [], [], [], [], []
         self.feed(page.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        if tag == "img":
+            self.pictures.append(dict(attrs).get("alt", ""))
         for name, value in attrs:
             if name == "id":
                 self.places.append(value)
@@ -75,6 +77,16 @@ def test_nothing_is_loaded_from_a_network(written, pages):
     for page in pages:
         for script in re.findall(r"<script.*?</script>", page.read_text(encoding="utf-8"), re.S):
             assert "src=" not in script.split(">")[0] and "http" not in script
+
+
+def test_pictures_are_said_in_words_and_the_contents_can_be_skipped(written, pages):
+    """No two pictures of the page of results are called the same; its first link leads past the contents."""
+    for page, reader in pages.items():
+        assert all(reader.pictures), page
+    index = pages[written.index]
+    assert len(index.pictures) == len(set(index.pictures)) >= 30
+    assert index.links[0].removeprefix("#") in index.places
+    assert index.tags.index("nav") > index.tags.index("a")
 
 
 def test_places_in_a_page_are_unique(pages):

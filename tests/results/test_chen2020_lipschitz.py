@@ -141,7 +141,7 @@ def test_table_4(store, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
     assert constants.draw_constants()._repr_png_()[:4] == b"\x89PNG"
     (numbers,) = tmp_path.glob("*/*-constants.*.csv")
-    assert numbers.read_text().count("proven") == 45
+    assert numbers.read_text().count("certified") == 45
     with pytest.raises(InputError, match="no constants by 'shor'"):
         constants.matrix("shor", "paper")
     for name, value in (("images", 0), ("images", 10_000), ("balls", ["all"])):

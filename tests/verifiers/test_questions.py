@@ -25,7 +25,7 @@ from tightrope.verifiers.mixed_integer import mixed_integer
 from tightrope.verifiers.properties import certify_property
 from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.report import combined
-from tightrope.verifiers.robustness import certify, verify
+from tightrope.verifiers.robustness import attack, certify, verify
 
 RELU = FeedForward.dense(([[1.0, 0.5], [-1.0, 1.0]], [[1.0, 1.0], [0.0, 0.0]]), ([0.1, 0.0], [0.0, 3.0]))
 BALL = Ball([0.1, 0.2], 0.1, INFINITY)
@@ -101,6 +101,7 @@ ANSWERS = {
     "relu constant": lambda: lipschitz_bound(RELU, BALL, 0, "shor"),
     "map": lambda: any_lipschitz_bound(RELU, BALL),
     "distortion": lambda: minimum_distortion(RELU, Ball([0.1, 0.2], 9.0, INFINITY), 1),
+    "attack": lambda: attack(RELU, Ball([0.1, 0.2], 5.0, INFINITY), 1),
 }
 
 
@@ -108,7 +109,7 @@ ANSWERS = {
 def test_every_answer_has_one_shape(name):
     """A verdict, seconds, what JSON has, a table, and proofs or an error that says there are none."""
     report = ANSWERS[name]()
-    words = {"programs": "computed", "relu constant": "proven", "map": "proven"}
+    words = {"programs": "computed", "attack": "falsified"}
     told = report.to_dict()
     assert json.loads(json.dumps(told)) == told
     assert told["verdict"] == words.get(name, "certified") and told["seconds"] == report.seconds >= 0
@@ -161,3 +162,14 @@ def test_labels_are_decided_until_the_question_is_answered():
     assert len(decided) == len(whole.decisions) == MONDEQ.classes - 1
     with pytest.raises(InputError, match="write a list of labels, or 'all'"):
         certify(MONDEQ, BALL, 0, targets="some")
+
+
+@pytest.mark.parametrize("network", [RELU, MONDEQ], ids=["layers", "mondeq"])
+def test_an_attack_that_finds_nothing_proves_nothing(network):
+    """Each label is unknown with the margin that was reached, and there is no file."""
+    report = attack(network, BALL, int(network.predict(BALL.center)))
+    assert (report.verdict, report.attack) == (Verdict.UNKNOWN, None)
+    assert all(d.nominal_margin <= d.attack_margin < 0 and "proves nothing" in d.reason for d in report.decisions)
+    assert "bound" not in report.table()[0]
+    with pytest.raises(InputError, match="certificate"):
+        report.certificates()

@@ -27,7 +27,7 @@ def random_network(rng, sizes):
 
 def values(network, region, part, methods, **options):
     found = {m: lipschitz_bound(network, region, part, m, limits=Limits(1e-5), **options) for m in methods}
-    assert all(bound.verdict == "proven" for bound in found.values())
+    assert all(bound.verdict == "certified" for bound in found.values())
     return {m: bound.value for m, bound in found.items()}
 
 
@@ -64,7 +64,7 @@ def test_order_on_two_and_three_hidden_layers(seed):
     for smaller, larger in itertools.pairwise(methods):
         assert below(v[smaller], v[larger]), (smaller, larger, v)
     second = lipschitz_bound(network, region, 0, "hr-2", limits=Limits(1e-4))
-    if second.verdict == "proven":  # the solver may give up; then there is no number
+    if second.verdict == "certified":  # the solver may give up; then there is no number
         assert v["exact"] <= second.value * (1 + 1e-7)
         assert below(second.value, v["hr-1"])
     else:
@@ -200,7 +200,7 @@ def test_a_box_that_is_cut_to_one_point(method):
     region = Ball(center, 0.5, np.inf, center, center)
     gradient = network.weights[1][0] * (network.weights[0] @ center + network.biases[0] > 0) @ network.weights[0]
     found = lipschitz_bound(network, region, 0, method)
-    assert found.verdict == "proven" and found.value >= np.abs(gradient).sum() * (1 - 1e-12)
+    assert found.verdict == "certified" and found.value >= np.abs(gradient).sum() * (1 - 1e-12)
 
 
 def test_lower_bounds_are_gradients_at_their_points():

@@ -65,7 +65,7 @@ def orders_view(answer: Orders) -> View:
         headline, verdict = f"certified: {proving[0]} is the first order that proves it", Verdict.CERTIFIED
     else:
         headline, verdict = "unknown: no order proves it, and no attack reaches it", Verdict.UNKNOWN
-    said = {order: "proven" if bound < 0 else "open" for order, bound in answer.bounds.items()}
+    said = {order: "certified" if bound < 0 else "open" for order, bound in answer.bounds.items()}
     rows = [(order, bound if np.isfinite(bound) else None, said[order]) for order, bound in answer.bounds.items()]
     table = Table(("order", "F_k - F_y at most", "label k"), rows, bounds={"F_k - F_y at most": "upper"})
     lines = [answer.about, f"an attack attains {at_least(answer.attained, 3)}", still_open(answer)]

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
-from ipywidgets import Dropdown
 
 from tightrope import figures, zoo
-from tightrope.explorers.controls import Radius, choice, number_slider, page
+from tightrope.explorers.controls import NetworkControl, Radius, number_slider, page
 from tightrope.explorers.explorer import View, explores
 from tightrope.propagation.certify import certify
 from tightrope.propagation.inputs import InputSet
@@ -67,9 +66,9 @@ def _reach(radii: np.ndarray, certified: np.ndarray) -> float | None:
     return float(radii[np.argmin(certified) - 1 if not certified.all() else -1])
 
 
-def _choice(name: str) -> Dropdown:
+def _choice(name: str) -> NetworkControl:
     known = (name for name in zoo.names() if name.startswith(("digits/fc-", "mnist/")) and zoo.available(name))
-    return choice(name, sorted({*known, name}), "network")
+    return NetworkControl(name, {*known, name})
 
 
 @explores("Certificates along the radius", proofs_view)

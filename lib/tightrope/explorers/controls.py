@@ -2,9 +2,10 @@
 
 import html
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import ipywidgets as W
+from traitlets import Any, HasTraits
 
 from tightrope import paths, zoo
 from tightrope.errors import UnknownNameError
@@ -56,17 +57,66 @@ def _look(description: str) -> dict:
     return {"description": description, "style": _STYLE, "layout": W.Layout(width=_WIDTH)}
 
 
-def network_choice(value: str) -> W.Dropdown:
+class NetworkControl(HasTraits):
+    """A network in two steps: whose it is, a paper's or a data set's (its name begins with that), and which one.
+
+    It has a `value` and `options`, whole names, as one drop-down would; `parts` are the two that are shown.
+    """
+
+    value = Any()
+
+    def __init__(self, value: str, names: Iterable[str]):
+        self.options = sorted(names)
+        if value not in self.options:
+            raise UnknownNameError("network", value, self.options)
+        families = list(dict.fromkeys(map(_family, self.options)))
+        self._family, self._own = choice(_family(value), families, "networks of"), W.Dropdown(**_look("network"))
+        self._family.disabled = len(families) == 1
+        self._last: dict[str, str] = {}
+        self.parts = (self._family, self._own)
+        super().__init__(value=value)
+        self._show()
+        self.observe(lambda change: self._show(), "value")
+        self._family.observe(lambda change: self._offer(), "value")
+        self._own.observe(lambda change: self._take(), "value")
+
+    def _show(self) -> None:
+        """Let both parts say what the value is."""
+        self._family.value = _family(self.value)
+        self._offer()
+
+    def _take(self) -> None:
+        """Take the network that is chosen, unless it is only being offered."""
+        if not self._offering:
+            self.value = self._own.value
+
+    def _offer(self) -> None:
+        """Offer the networks of the family; if the value is of another one, it is the one chosen last, or the first."""
+        names = [name for name in self.options if _family(name) == self._family.value]
+        chosen = self.value if self.value in names else self._last.get(self._family.value, names[0])
+        self._last[self._family.value] = chosen
+        self._offering = True
+        self._own.options = [(name.partition("/")[2] or name, name) for name in names]  # which chooses the first
+        self._own.value, self._own.disabled = chosen, len(names) == 1
+        self._offering = False
+        self.value = chosen
+
+
+def _family(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def network_choice(value: str) -> NetworkControl:
     """The networks whose files are here, and `value`."""
-    return choice(value, sorted({*filter(zoo.available, zoo.names()), value}), "network")
+    return NetworkControl(value, {*filter(zoo.available, zoo.names()), value})
 
 
-def mondeq_choice(value: str, more: Iterable[str] = ()) -> W.Dropdown:
+def mondeq_choice(value: str, more: Iterable[str] = ()) -> NetworkControl:
     """The monDEQs among them: the paper's and those of data/models (other papers' networks have layers), and more."""
     folders = {folder.name for folder in paths.PAPERS.iterdir()} - {"chen2021-mondeq"}
     here = filter(zoo.available, (name for name in zoo.names() if name.split("/")[0] not in folders))
     known = {*(n for n in here if isinstance(zoo.get(n).network, MonDEQ)), value, *more}
-    return choice(value, sorted(known), "network")
+    return NetworkControl(value, known)
 
 
 def norm_choice(value: str, among: Iterable[tuple[str, str]] = NORMS) -> W.Dropdown:
@@ -101,9 +151,10 @@ OTHER = "#57606a"
 _BADGE = "color:#fff;border-radius:4px;padding:1px 8px"
 
 
-def still_open(answer: Any) -> str:
+def still_open(answer: object) -> str:
     """The line that says what of an answer is still computed, its `open`; empty when nothing is."""
-    return f"still open: {answer.open}" if answer.open else ""
+    left = getattr(answer, "open", "")
+    return f"still open: {left}" if left else ""
 
 
 def page(headline: str, lines: Iterable[str], table: Table, colour: str = "") -> str:

@@ -106,7 +106,7 @@ class Explorer:
     Parameters
     ----------
     title, controls
-        What is explored; widgets with a `value`, by the name that `stages` knows them by.
+        What is explored; widgets with a `value`, or what has `parts` that are, by the name that `stages` knows them by.
     stages
         (state, stop) -> answers, each more complete than the one before, the last one complete; None where there is
         nothing new to see but a good place to stop. `stop` is for long solves (:data:`tightrope.solvers.report.Stop`):
@@ -456,7 +456,8 @@ def _groups(controls: Mapping[str, W.Widget]) -> list[W.Widget]:
     for title, own in groups.items():
         if own and all(groups.values()):
             boxes.append(W.HTML(f"<small><b>{title}</b></small>"))
-        boxes += [W.GridBox(own, layout=layout)] if own else []
+        widgets = [part for control in own for part in getattr(control, "parts", (control,))]
+        boxes += [W.GridBox(widgets, layout=layout)] if own else []
     return boxes
 
 

@@ -1,6 +1,6 @@
 """Drawings by kind: bars, curves, maps, networks; the only package that draws."""
 
-from tightrope.figures.bars import barrier_bars, bounds, error_bars, gap_bars, problem_sizes, stacked_ratios
+from tightrope.figures.bars import barrier_bars, between, bounds, error_bars, gap_bars, problem_sizes, stacked_ratios
 from tightrope.figures.curves import ascents, curves, order_axis, pairs, ratio_curves, spreads, sweeps
 from tightrope.figures.drawing import Drawing
 from tightrope.figures.maps import envelope_panels, matrix, pair_matrices, region_and_bounds, relation_map, relu_regions
@@ -11,6 +11,7 @@ __all__ = [
     "adversarial_example",
     "ascents",
     "barrier_bars",
+    "between",
     "bounds",
     "certificate",
     "curves",

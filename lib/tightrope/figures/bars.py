@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, UNDECIDED, Drawing, canvas, legend, plain_log
-from tightrope.outward import outward
+from tightrope.outward import at_least, at_most, outward
 
 RELAXED, GREEDY_ONLY = "#7fa3c7", "#bcd0e4"  # between certified and undecided: certified by LP-ALL, by LP-GREEDY
 Parts = Sequence[tuple[str, str]]  # names and colours
@@ -185,6 +185,16 @@ def problem_sizes(bars: Sequence[tuple[str, int, int, int, int]]) -> Drawing:
         _name_bars(axes, range(len(bars)), [name for name, *_ in bars], "rows")
         legend(figure, _patches(parts), 4, fontsize=8)
     return Drawing(figure, "sizes of the models")
+
+
+def between(groups: Mapping[str, Sequence[tuple[str, str, float]]]) -> str:
+    """Say between which bounds the number of each group of :func:`bounds` lies; empty where a side is missing."""
+    said = []
+    for heading, group in groups.items():
+        ends = {side: [value for _, s, value in group if s == side] for side in ("lower", "upper")}
+        if ends["lower"] and ends["upper"]:
+            said.append(f"between {at_least(max(ends['lower']))} and {at_most(min(ends['upper']))} ({heading})")
+    return ", ".join(said)
 
 
 def bounds(

@@ -42,9 +42,12 @@ LOOK = {
     "exact": ("#1b1f24", "*", "-"),
 }
 
+#: Printed numbers, beside the marks of ours.
+HOLLOW = {"markerfacecolor": "none", "markersize": 8, "linestyle": "none"}
+
 
 def _line(name: str) -> dict:
-    return dict(zip(("color", "linestyle"), LINES.get(name, (INK, "-")), strict=True))
+    return dict(zip(("color", "linestyle"), LINES.get(name.split(", ")[0], (INK, "-")), strict=True))
 
 
 def _colour(name: str) -> str:
@@ -62,14 +65,20 @@ def curves(
     title: str,
     marks: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
     shared: bool = False,
+    columns: int = 3,
+    names: str = "above",
 ) -> Drawing:
     """Draw curves, one for each relaxation, in one panel or several side by side, with one y axis if it is shared.
 
-    Panels are heading -> curves, marks are heading -> (x, value before, value after) of jumps.
+    Panels are heading -> curves, marks are heading -> (x, value before, value after) of jumps. The names of
+    the curves are in one legend above, or in each panel, "inside" or at the "ends" of the curves. A curve that stands
+    for several has the look of the one that its name begins with.
     """
-    columns = min(3, len(panels))
+    columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    with drawing.canvas(3.4 * columns + (1.4 if columns == 1 else 0), 2.7 * rows + 0.4) as figure:
+    with drawing.canvas(
+        (4.1 if names == "ends" else 3.4) * columns + (1.4 if columns == 1 else 0), 2.7 * rows + 0.4
+    ) as figure:
         axes = drawing.grid(figure, len(panels), columns, sharey=shared)
         handles = {}
         for ax, (heading, lines) in zip(axes, panels.items(), strict=True):
@@ -79,37 +88,52 @@ def curves(
                 handles["jump"] = ax.plot([x, x], [before, after], "o:", color=INK, markersize=2.5, linewidth=0.7)[0]
             ax.set(title=heading, xlabel=labels[0])
             ax.locator_params(axis="x", nbins=5)  # long numbers do not run into each other
+            if names == "inside":
+                ax.legend(*zip(*((handles[name], name) for name in lines), strict=True), frameon=False, fontsize=7.5)
+            elif names == "ends" and len(lines) > 1:
+                drawing.name_ends(ax, {name: (x[-1], y[-1]) for name, (x, y) in lines.items()})
         for ax in axes[::columns]:
             ax.set_ylabel(labels[1])
-        drawing.legend(figure, handles, min({1: 3, 2: 4}.get(columns, 7), len(handles)))
+        shown = {name: line for name, line in handles.items() if name == "jump" or names == "above"}
+        if shown:
+            most = {1: 3, 2: 4}.get(columns, 7)
+            drawing.legend(figure, shown, -(-len(shown) // -(-len(shown) // most)))
     return Drawing(figure, title)
 
 
 def sweeps(panels: Sequence[Mapping], title: str) -> Drawing:
-    """Draw medians with a band between the quartiles, two panels to a row.
+    """Draw medians with a band between the quartiles, two panels to a row, each named at its end.
 
-    Panels have title, x, y (labels), log (of the y axis), series: name -> (x, lower quartile, median, upper quartile).
+    Panels have title, x, y (labels), log (of the y axis), series: name -> (x, lower quartile, median, upper quartile),
+    and may have printed: name -> (x, value).
     """
     with drawing.canvas(9.0, 3.1 * -(-len(panels) // 2) + 0.5) as figure:
         figure.get_layout_engine().set(hspace=0.08)
-        shown = {}
         for axes, panel in zip(drawing.grid(figure, len(panels), 2), panels, strict=True):
+            band = False
             for number, (name, points) in enumerate(panel["series"].items()):
                 x, low, half, high = zip(*points, strict=True)
                 wide = {"linewidth": drawing.over(number, len(panel["series"]))}
                 (line,) = axes.plot(x, half, label=name, **_look(name) | wide)
                 if any(a < b for a, b in zip(low, high, strict=True)):
                     axes.fill_between(x, low, high, color=line.get_color(), alpha=0.13, linewidth=0)
-                shown.setdefault(name, line)
+                    band = True
             axes.set_xticks(sorted({point[0] for points in panel["series"].values() for point in points}))
-            axes.set(title=panel["title"], xlabel=panel["x"], ylabel=panel["y"])
+            for name, marks in panel.get("printed", {}).items():
+                axes.plot(*zip(*marks, strict=True), **_look(name) | HOLLOW)
+            about = " (band: quartiles of the draws)" if band else ""
+            axes.set(title=panel["title"], xlabel=panel["x"] + about, ylabel=panel["y"])
             if panel["log"]:
                 axes.set_yscale("log")
                 drawing.plain_log(axes.yaxis)
             else:
                 axes.set_ylim(bottom=0)
-        wide = len(shown) if len(shown) <= 8 else -(-len(shown) // 2)
-        drawing.legend(figure, shown, max(1, wide), columnspacing=1.3)
+            drawing.name_ends(axes, {name: (own[-1][0], own[-1][2]) for name, own in panel["series"].items()})
+        if any(panel.get("printed") for panel in panels):
+            mark = axes.plot(
+                [], [], marker="s", color=MUTED, label="hollow: printed, of the paper's own draws", **HOLLOW
+            )
+            drawing.legend(figure, mark, 1)
     return Drawing(figure, title)
 
 
@@ -136,10 +160,18 @@ def ratio_curves(
     return Drawing(figure, title)
 
 
-def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]], label: str, title: str) -> Drawing:
-    """Draw one point for each seed and a bar at their mean, a column for each training, a panel for each network."""
+def spreads(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    label: str,
+    title: str,
+    printed: Mapping[str, Mapping[str, float]] | None = None,
+) -> Drawing:
+    """Draw one point for each seed and a bar at their mean, a column for each training, a panel for each network.
+
+    Printed numbers are panel -> training -> value.
+    """
     widths = [len(part) for part in panels.values()]
-    with drawing.canvas(0.75 * sum(width + 1 for width in widths) + 0.6, 3.3) as figure:
+    with drawing.canvas(min(13.0, 0.75 * sum(width + 1 for width in widths) + 0.6), 3.3) as figure:
         axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths, sharey=True)[0]
         for ax, (heading, columns) in zip(axes, panels.items(), strict=True):
             for at, (name, values) in enumerate(columns.items()):
@@ -147,18 +179,26 @@ def spreads(panels: Mapping[str, Mapping[str, Sequence[float]]], label: str, tit
                 beside = at + 0.12 * np.linspace(-1, 1, len(values)) if len(values) > 1 else [at]
                 ax.plot(beside, values, "o", color=colour, markersize=5, alpha=0.8)
                 ax.plot([at - 0.3, at + 0.3], [np.mean(values)] * 2, color=colour, linewidth=2)
+                if (known := (printed or {}).get(heading, {}).get(name)) is not None:
+                    ax.plot(at, known, "s", color=INK, **HOLLOW)
             ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right")
             ax.set(xlim=(-0.6, len(columns) - 0.4), title=heading)
             ax.grid(axis="y", color=UNDECIDED, linewidth=0.6)
         axes[0].set_ylabel(label)
-        drawing.headline(figure, "a dot for each seed, a bar at their mean")
+        handles = [
+            *axes[0].plot([], [], "o", color=MUTED, markersize=5, label="one seed"),
+            *axes[0].plot([], [], color=MUTED, linewidth=2, label="their mean"),
+        ]
+        if printed:
+            handles += axes[0].plot([], [], "s", color=INK, label="printed", **HOLLOW)
+        drawing.legend(figure, handles, 3)
     return Drawing(figure, title)
 
 
-def ascents(landscapes: Curves, paths: Curves, title: str) -> Drawing:
+def ascents(landscapes: Curves, paths: Curves, jumps: Sequence[tuple[float, float, float]], title: str) -> Drawing:
     """Draw bounds along a shift of the weights and the steps of gradient ascent on them.
 
-    Both are of relaxations, over the shifts; a path has the start first.
+    Both are of relaxations, over the shifts; a path has the start first. Jumps are (shift, value before, after).
     """
     with drawing.canvas(6.4, 3.6) as figure:
         ax = figure.add_subplot()
@@ -169,8 +209,15 @@ def ascents(landscapes: Curves, paths: Curves, title: str) -> Drawing:
             ax.plot(x, y, "o", color=colour, markersize=3.5, alpha=0.55)
             ax.plot(x[-1:], y[-1:], "*", color=colour, markeredgecolor=INK, markeredgewidth=0.6, markersize=13)
             ax.plot(x[:1], y[:1], "o", color="none", markeredgecolor=INK, markersize=10)
-        ax.set(xlabel=r"$\delta$", ylabel="lower bound of one output")
-        ax.legend(frameon=False, title="circle: start, star: end\na break in a curve: a jump")
+        for x, before, after in jumps:
+            ax.plot([x, x], [before, after], "o:", color=INK, markersize=2.5, linewidth=0.7)
+        ax.set(xlabel=r"shift $\delta$ of the first layer's weights", ylabel="lower bound of one output")
+        handles, hollow = ax.get_legend_handles_labels()[0], dict(color="none", markeredgecolor=INK)
+        handles += ax.plot([], [], "o", color=MUTED, markersize=3.5, label="step")
+        handles += ax.plot([], [], "o", markersize=10, label="start", **hollow)
+        handles += ax.plot([], [], "*", markersize=13, label="end", **hollow)
+        handles += ax.plot([], [], "o:", color=INK, markersize=2.5, linewidth=0.7, label="jump") if jumps else []
+        drawing.legend(figure, handles, len(handles))
     return Drawing(figure, title)
 
 

@@ -5,11 +5,13 @@ numbers give the same bytes: no dates, no program names in the files.
 """
 
 import io
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -73,9 +75,33 @@ def legend(figure: Figure, handles: Iterable | Mapping, columns: int, fontsize: 
     figure.legend(**named, **options)
 
 
-def headline(figure: Figure, text: str) -> None:
-    """Say above everything else how the drawing is read."""
-    figure.suptitle(text, fontsize=9.5, color=INK)
+def name_ends(axes: Axes, lines: Mapping[str, tuple[float, float]]) -> None:
+    """Write the names of lines at their right ends (x, y), one text for those that end at the same place.
+
+    The limits of the axes must be final.
+    """
+    axes.get_xlim(), axes.get_ylim()  # which brings them up to date
+    view = axes.transData + axes.transAxes.inverted()
+    ends = {name: view.transform(end) for name, end in lines.items()}
+    groups: list[list[str]] = []
+    for name in sorted(ends, key=lambda name: ends[name][1]):
+        same = groups and np.abs(ends[groups[-1][0]] - ends[name]).max() < 0.02
+        if not same:
+            groups.append([])
+        groups[-1].append(name)
+    free = -np.inf  # the height up to which the margin is taken
+    for group in groups:
+        x, y = ends[group[0]]
+        text = "\n".join(name for name in lines if name in group)
+        look = dict(xycoords="axes fraction", textcoords="offset points", fontsize=7.5, color=INK)
+        if x < 0.9:  # a line that ends before the others
+            frame = dict(facecolor="white", alpha=0.8, linewidth=0, pad=0.5)
+            axes.annotate(text, (x, y), (0, 7), ha="center", va="bottom", bbox=frame, **look)
+            continue
+        half = 0.0275 * len(group)
+        y = max(y, free + half)
+        free = y + half
+        axes.annotate(text, (x, y), (6, 0), va="center", annotation_clip=False, **look)
 
 
 def plain_log(axis: Axis) -> None:
@@ -92,13 +118,30 @@ def over(number: int, count: int, thin: float = 1.2) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A finished figure with its title."""
+    """A finished figure: what it is of, its `title`, and what can be seen in it, its `finding`, if that is said."""
 
     figure: Figure
     title: str
+    finding: str = ""
 
     def __repr__(self) -> str:
         return f"<drawing: {self.title}>"
+
+    def saying(self, finding: str) -> "Drawing":
+        """Write above everything else what can be seen, computed from what is drawn; nothing if it is empty."""
+        if not finding:
+            return self
+        width, height = self.figure.get_size_inches()
+        lines = textwrap.wrap(finding, int(11 * width))
+        self.figure.set_size_inches(width, height + 0.18 * len(lines) + 0.08)
+        above = [own for own in self.figure.legends if getattr(own, "_outside_loc", None) == "upper"]
+        look = {"weight": "bold", "size": 9.5}
+        if above:  # a legend and a title of the figure would take the same place
+            above[0].set_title("\n".join(lines), prop=look)
+            above[0].get_title().set_multialignment("center")
+        else:
+            self.figure.suptitle("\n".join(lines), **look)
+        return replace(self, finding=finding)
 
     def _repr_png_(self) -> bytes:
         return self._render("png")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from tightrope.figures import drawing
 from tightrope.figures.drawing import ATTACKED, CERTIFIED, INK, MUTED, Drawing, Labels, Named, Points
@@ -43,6 +43,9 @@ def matrix(
         ax.imshow(values, cmap="Blues", vmin=0, vmax=105, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             ax.text(column, row, f"{value:.1f}", ha="center", va="center", color="white" if value > 55 else INK)
+        for row in range(1, len(lines)):  # a gap between networks of different kinds
+            if lines[row].split(", ")[0] != lines[row - 1].split(", ")[0]:
+                ax.axhline(row - 0.5, color="white", linewidth=5)
         for row, column in own:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ATTACKED, linewidth=2))
         ax.set_xticks(range(len(columns)), columns)
@@ -60,7 +63,7 @@ def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
     if len(shown) == 2:
         first, second = shown.values()
         with np.errstate(invalid="ignore"):
-            shown["second over first, in percent more"] = 100 * (second / first - 1)
+            shown["the second over the first"] = 100 * (second / first - 1)
     with drawing.canvas(4.6 * len(shown), 4.7) as figure:
         panels = drawing.grid(figure, len(shown), len(shown))
         for number, (axes, (name, L)) in enumerate(zip(panels, shown.items(), strict=True)):
@@ -69,14 +72,14 @@ def pair_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Drawing:
             half, colours = 0.5 * (high - low), "Oranges" if difference else "Blues"
             image = axes.imshow(L, cmap=colours, vmin=low - half, vmax=high + half)
             for i, j in np.argwhere(np.isfinite(L)):
-                text = f"{L[i, j]:z.3f}" if difference else at_most(L[i, j], 3)
+                text = f"{L[i, j]:z.3f}".replace("0.", ".") if difference else at_most(L[i, j], 3)
                 axes.text(j, i, text, ha="center", va="center", fontsize=6.5)
             bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.7)
-            bar.set_label("percent" if difference else "constant of $F_i - F_j$, at most")
+            bar.set_label("percent more" if difference else "constant of $F_i - F_j$, at most")
             bar.ax.set_xlim(low, high if high > low else low + 1)
             axes.set(xticks=range(len(L)), yticks=range(len(L)), title=name, xlabel="label j")
         panels[0].set_ylabel("label i")
-        drawing.headline(figure, "symmetric, and blank on the diagonal: a label has no constant against itself")
+        figure.supxlabel("symmetric, and blank on the diagonal: a label has no constant against itself", fontsize=8)
     return Drawing(figure, title)
 
 
@@ -116,7 +119,7 @@ def _cross(axes: Axes) -> None:
 def relu_regions(panels: Sequence[tuple[str, Points]], lower: float, upper: float, title: str) -> Drawing:
     """Draw the region of each relaxation, (heading, corners), over the ReLU."""
     columns = min(4, len(panels))
-    with drawing.canvas(2.25 * columns, 1.9 * -(-len(panels) // columns) + 0.1) as figure:
+    with drawing.canvas(2.25 * columns, 1.9 * -(-len(panels) // columns) + 0.7) as figure:
         axes = drawing.grid(figure, len(panels), columns, sharex=True, sharey=True)
         for number, (ax, (heading, corners)) in enumerate(zip(axes, panels, strict=True)):
             ax.tick_params(labelbottom=number + columns >= len(panels))  # the last one of its column
@@ -125,20 +128,33 @@ def relu_regions(panels: Sequence[tuple[str, Points]], lower: float, upper: floa
             _cross(ax)
             ax.set_title(heading)
             ax.set_xlabel("$h$", labelpad=0)
+            if not number % columns:
+                ax.set_ylabel("$z$", rotation=0)
             ax.set_xticks([lower, 0, upper], ["$l$", "0", "$u$"])
             ax.set_yticks([0, upper], ["0", "$u$"])
+        handles = [
+            Patch(facecolor="#c9d6e4", edgecolor=CERTIFIED, label="the relaxation's region"),
+            Line2D([], [], color=ATTACKED, linewidth=2.0, label="$z$ = ReLU$(h)$"),
+        ]
+        drawing.legend(figure, handles, 2)
     return Drawing(figure, title)
 
 
 def envelope_panels(panels: Sequence[dict], title: str) -> Drawing:
     """Draw activations with their convex hulls: x, value, below, above (arrays), name, lower, upper."""
-    with drawing.canvas(7.2, 1.9 * -(-len(panels) // 4)) as figure:
+    with drawing.canvas(7.2, 1.9 * -(-len(panels) // 4) + 0.4) as figure:
         for axes, panel in zip(drawing.grid(figure, len(panels), 4), panels, strict=True):
             axes.fill_between(panel["x"], panel["below"], panel["above"], color="#bcd0e4", linewidth=0)
             for name, colour in (("below", CERTIFIED), ("above", CERTIFIED), ("value", ATTACKED)):
                 axes.plot(panel["x"], panel[name], color=colour, linewidth=1.2)
             axes.set(title=panel["name"], xticks=[panel["x"][0], panel["x"][-1]])
+            axes.set_xlabel("$x$", labelpad=-6)
             axes.locator_params(axis="y", nbins=3)
+        handles = [
+            Line2D([], [], color=ATTACKED, linewidth=1.2, label="the function"),
+            Patch(facecolor="#bcd0e4", edgecolor=CERTIFIED, label="its optimal convex relaxation"),
+        ]
+        drawing.legend(figure, handles, 2)
     return Drawing(figure, title)
 
 

@@ -101,7 +101,7 @@ def _image(axes: Axes, pixels: np.ndarray, title: str, **look: object) -> AxesIm
 
 def _difference(figure: Figure, axes: Axes, beside: Axes, change: np.ndarray) -> None:
     limit = float(np.abs(change).max()) or 1.0
-    shown = _image(axes, change, "difference", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    shown = _image(axes, change, "change of each pixel", cmap="RdBu_r", vmin=-limit, vmax=limit)
     bar = figure.colorbar(shown, cax=beside, ticks=[-limit, 0, limit])
     bar.ax.set_yticklabels([f"\N{MINUS SIGN}{limit:.2g}", "0", f"{limit:.2g}"], fontsize=8)
     bar.outline.set_visible(False)

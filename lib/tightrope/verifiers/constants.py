@@ -16,7 +16,7 @@ from tightrope.networks import Composition, FeedForward, MonDEQ
 from tightrope.question import Limits
 from tightrope.regions import Ball, Norm, parse_norm
 from tightrope.verifiers import lipschitz, local_lipschitz, relu_lipschitz
-from tightrope.verifiers.relu_lipschitz import METHODS, PROVEN, ReluBound
+from tightrope.verifiers.relu_lipschitz import CERTIFIED, METHODS, ReluBound
 from tightrope.verifiers.report import LipschitzReport
 
 
@@ -48,8 +48,8 @@ class MapBound(LipschitzReport):
 
     @property
     def verdict(self) -> str:
-        """The first of the outputs' that is not "proven", if there is one."""
-        return next((part.verdict for part in self.parts if part.verdict != PROVEN), PROVEN)
+        """The first of the outputs' that is not "certified", if there is one."""
+        return next((part.verdict for part in self.parts if part.verdict != CERTIFIED), CERTIFIED)
 
     @property
     def sides(self) -> Mapping[str, str]:  # type: ignore[override]
@@ -87,7 +87,7 @@ def lipschitz_bound(
     --------
     >>> network = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0], [2.0, 0.0]]), ([0.0, 0.0], [0.0, 0.0]))
     >>> lipschitz_bound(network, Ball([0.0], 1.0, "inf"))  # |x| and 2 ReLU(x)
-    <MapBound: Lipschitz constant of F (L-inf, on the region): at most 2.001, proven>
+    <MapBound: Lipschitz constant of F (L-inf, on the region): at most 2.001, certified>
     """
     require_network(network)
     options: dict[str, Any] = {} if limits is None else {"limits": limits}

@@ -134,7 +134,7 @@ def by_shor(progress: Progress) -> None:
         return
     asked = Question(same, question.region, question.label, progress.open)
     stage = partial(mondeq.by_shor, ellipsoids=cascade and shared)
-    report = run(asked, (stage,), progress.method, progress.order, progress.limits, attack=False)
+    report = run(asked, (stage,), progress.method, progress.order, progress.limits)
     inexact = composition_error(network, question.region)
     for new in report.decisions:
         new = _loosened(new, float(inexact[new.label] + inexact[question.label]))
@@ -202,7 +202,7 @@ def _as_mondeq(report: RobustnessReport, decisions: Sequence[LabelDecision]) -> 
     same = replace(report, question=Question(network.to_mondeq(), question.region, question.label), attack=None)
     if others:
         asked = Question(same.network, question.region, question.label, others)
-        more = run(asked, (partial(mondeq.by_shor, ellipsoids=True),), "cascade", "1", Limits(), attack=False)
+        more = run(asked, (partial(mondeq.by_shor, ellipsoids=True),), "cascade", "1", Limits())
         if more.verdict is not Verdict.CERTIFIED:
             raise InputError("certificate: Shor's relaxation proves some labels only; ask for certificate(label).")
         known += more.decisions

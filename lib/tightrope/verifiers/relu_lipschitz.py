@@ -38,7 +38,7 @@ from tightrope.verifiers.moments import proven_bound
 from tightrope.verifiers.report import LipschitzReport
 
 LIMITS = Limits(tolerance=1e-4)
-PROVEN, TIME, MEMORY, FAILED = "proven", "time", "OfM", "failed"
+CERTIFIED, TIME, MEMORY, FAILED = "certified", "time", "OfM", "failed"
 #: What underflow may cost a bound; beyond, nothing is solved.
 LOST = 1e-9
 UNDERFLOW = "underflow: large weights meet small ones; scale the network's layers to numbers of size 1"
@@ -87,7 +87,7 @@ class ReluBound(LipschitzReport):
     """What one method says about the Lipschitz constant of one output (or difference of two) on a ball.
 
     `value` is a proven bound from the method's side; of "exact" the constant itself, up to the tolerance of linear
-    programs. It is None unless the `verdict` is "proven", or "time" with a bound that holds and is below that of
+    programs. It is None unless the `verdict` is "certified", or "time" with a bound that holds and is below that of
     intervals, although the method would have improved it; others are "OfM" (memory) and "failed". `sizes` are those of
     the program by name; `ask` and `evidence`, the question and what the method found, are for :meth:`certificates`.
     """
@@ -189,7 +189,7 @@ def lipschitz_bound(
         outcome = _Outcome(None, FAILED, UNDERFLOW)
     elif ask.depth == 0 or not ask.c.any():  # an affine or constant output
         slope = ask.c if ask.depth == 0 else np.zeros(region.size)
-        outcome = _Outcome(float(lower.dual_norms(ask, slope)), PROVEN, "constant gradient")
+        outcome = _Outcome(float(lower.dual_norms(ask, slope)), CERTIFIED, "constant gradient")
     elif METHODS[method].refinement or method == "qcqp":
         outcome = _semidefinite(ask, method, limits, memory_limit)
     elif method in ("hr-2", "hr-3", "sparse-lasserre"):
@@ -219,7 +219,7 @@ def lipschitz_bound(
 @dataclass(frozen=True, eq=False)
 class _Outcome:
     value: float | None
-    verdict: str = PROVEN
+    verdict: str = CERTIFIED
     reason: str = ""
     iterations: int = 0
     sizes: dict[str, int] | None = None
@@ -264,7 +264,7 @@ def _semidefinite(ask: Question, method: str, limits: Limits, memory_limit: floa
         bound = sound_bound(data, objective, multipliers)
         if bound is not None and np.isfinite(bound.value):
             evidence = proofs.Shor(None, constraints.split(multipliers))
-            return _Outcome(bound.value + _of_forms(ask, multipliers), PROVEN, "low rank", sweeps, sizes, evidence)
+            return _Outcome(bound.value + _of_forms(ask, multipliers), CERTIFIED, "low rank", sweeps, sizes, evidence)
     # Products with an h that is 0 everywhere bound nothing: any multiplier of theirs is optimal, the largest too.
     size = abs(constraints.forms).sum(axis=1)
     some = abs(constraints.weights) @ (size[constraints.left] * size[constraints.right]) > TINY
@@ -279,7 +279,7 @@ def _semidefinite(ask: Question, method: str, limits: Limits, memory_limit: floa
     bound = None if report.multipliers is None else sound_bound(data, objective, multipliers)
     if bound is None or not np.isfinite(bound.value):
         return _Outcome(None, FAILED, str(report.status), report.iterations, sizes)
-    verdict = TIME if report.status == Status.TIME_LIMIT else PROVEN
+    verdict = TIME if report.status == Status.TIME_LIMIT else CERTIFIED
     if report.status not in (Status.SOLVED, Status.TIME_LIMIT):
         reason = "; ".join(filter(None, (reason, f"gap {report.gap:.1e}: {report.status}")))
     evidence = proofs.Shor(refinement, constraints.split(multipliers))
@@ -322,7 +322,7 @@ def _moments(ask: Question, method: str, limits: Limits, memory_limit: float) ->
     value = proven_bound(program, found, scale, relative_rounding(ask) + underflow(ask))
     if value is None:
         return _Outcome(None, FAILED, "the multipliers prove nothing", sizes=program.sizes)
-    verdict = TIME if found.report.status == Status.TIME_LIMIT else PROVEN
+    verdict = TIME if found.report.status == Status.TIME_LIMIT else CERTIFIED
     return _Outcome(value, verdict, solver, sizes=program.sizes, evidence=proofs.Moments(program, found))
 
 
@@ -377,4 +377,4 @@ def _lipopt(ask: Question, degree: int, time_limit: float | None, batch: int = 6
         made.append(found[2])
     if report.status != Status.SOLVED:
         return _Outcome(best, FAILED, f"HiGHS: {report.reason}", iterations, sizes)
-    return _Outcome(best, PROVEN, "", iterations, sizes, proofs.Products(program, made, report.multipliers))
+    return _Outcome(best, CERTIFIED, "", iterations, sizes, proofs.Products(program, made, report.multipliers))

@@ -198,14 +198,15 @@ class LabelDecision:
 
 
 def label_table(decisions: Iterable[LabelDecision]) -> tuple[_Names, list[tuple[object, ...]]]:
-    """Return the headers and a row for each label; bounds are rounded outward, a column without reasons is left out."""
+    """Return the headers and a row for each label; bounds are rounded outward, a column without content is left out."""
     columns = ("label", "at the image", "attack", "bound", "verdict", "by", "reason")
     rows: list[tuple[object, ...]] = []
     for own in decisions:
         attack = None if own.attack_margin is None else float(at_least(own.attack_margin, 3))
         bound = None if own.bound is None else float(at_most(own.bound, 3))
         rows.append((own.label, round(own.nominal_margin, 2), attack, bound, own.verdict.value, own.by, own.reason))
-    return (columns, rows) if any(row[-1] for row in rows) else (columns[:-1], [row[:-1] for row in rows])
+    kept = [i for i in range(len(columns)) if any(row[i] not in ("", None) for row in rows)]
+    return tuple(columns[i] for i in kept), [tuple(row[i] for i in kept) for row in rows]
 
 
 #: What JSON tells of a label.

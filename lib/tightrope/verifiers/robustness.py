@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 import tightrope
-from tightrope.attacks import Attack, PGDResult, margins_at, pgd
+from tightrope.attacks import Attack, margins_at, pgd
 from tightrope.errors import InputError
 from tightrope.networks import FeedForward, MonDEQ
 from tightrope.question import DEFAULT, Limits, Question, Stop, Verdict
@@ -72,7 +72,8 @@ def certify(
     """
     question, chosen, order = Question(network, region, label, targets), known_method(network, method), str(order)
     chosen.check(question, order)
-    return run(question, chosen.stages(network, complete), chosen.name, order, limits, attack)
+    effort = EFFORT[isinstance(network, MonDEQ)] if attack else None
+    return run(question, chosen.stages(network, complete), chosen.name, order, limits, effort)
 
 
 def verify(
@@ -94,21 +95,25 @@ def verify(
 
 def attack(
     network: MonDEQ | FeedForward, region: Region, label: int, *, targets: Iterable[int] | None = None, seed: int = 0
-) -> PGDResult:
+) -> RobustnessReport:
     """Search the region for points with another label, by projected gradient ascent: :func:`tightrope.attacks.pgd`.
+
+    The report's `attack` is the clearest one; a label that is not reached stays unknown, as nothing is proven of it.
 
     Examples
     --------
     >>> from tightrope.regions import Ball
     >>> network = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0], [0.0, 0.0]]), ([0.0, 0.0], [0.0, 1.5]))
-    >>> attack(network, Ball([0.0], 2.0, "inf"), 1).best.label  # |x| < 1.5
+    >>> attack(network, Ball([0.0], 2.0, "inf"), 1).attack.label  # |x| < 1.5
     0
     """
-    return pgd(Question(network, region, label, targets), seed=seed)
+    question, said = Question(network, region, label, targets), "the attack does not reach it, which proves nothing"
+    return run(question, (lambda progress: progress.because(said),), "attack", "", Limits(seed=seed), EFFORT_ALONE)
 
 
-#: Restarts and steps of the attack on monDEQs and on layers.
+#: Restarts and steps of the attack before a proof, on monDEQs and on layers, and of an attack alone.
 EFFORT = {True: (2, 20), False: (3, 40)}
+EFFORT_ALONE = (5, 50)
 
 
 class Progress:
@@ -178,18 +183,24 @@ def joined(*reasons: str) -> str:
 
 
 def run(
-    question: Question, stages: Sequence[Stage], method: str, order: str, limits: Limits, attack: bool = True
+    question: Question,
+    stages: Sequence[Stage],
+    method: str,
+    order: str,
+    limits: Limits,
+    effort: tuple[int, int] | None = None,
 ) -> RobustnessReport:
     """Attack, run the stages on what is open, from the cheapest to the dearest, and put the decisions together.
 
-    In the cascade an attack decides its target; by another `method` the target is left to the stages for its bound,
-    unless the centre reaches it, and falsified afterwards. The region's centre is looked at without `attack` too: it
-    may be labelled wrongly, whatever the targets are, and a tie counts against the label.
+    The attack's `effort` are its restarts and steps, None for none. In the cascade an attack decides its target; by
+    another `method` the target is left to the stages for its bound, unless the centre reaches it, and falsified
+    afterwards. The region's centre is looked at without an attack too: it may be labelled wrongly, whatever the targets
+    are, and a tie counts against the label.
     """
     began = time.perf_counter()
     progress = Progress(question, limits, method, order)
     with one_blas_thread():  # the attack's matrices are small too
-        predicted = _attacked(progress, attack)
+        predicted = _attacked(progress, effort)
         for stage in stages:
             if not progress.open:
                 break
@@ -202,7 +213,7 @@ def run(
     return RobustnessReport(verdict, time.perf_counter() - began, question, method, predicted, ordered, best)
 
 
-def _attacked(progress: Progress, attack: bool) -> int:
+def _attacked(progress: Progress, effort: tuple[int, int] | None) -> int:
     """Fill in what the attack says of each target, and return the label at the region's centre."""
     question = progress.question
     network, region, label = question.network, question.region, question.label
@@ -211,8 +222,8 @@ def _attacked(progress: Progress, attack: bool) -> int:
         raise InputError("network: its scores at the region's centre are not finite; scale its weights down.")
     nominal = scores - scores[label]
     best_margin = np.full(network.classes, np.nan)
-    if attack:
-        restarts, steps = EFFORT[isinstance(network, MonDEQ)]
+    if effort is not None:
+        restarts, steps = effort
         result = pgd(question, restarts=restarts, steps=steps, seed=progress.limits.seed)
         progress.attacks, best_margin = dict(result.attacks), result.best_margin
     at_center = margins_at(network, label, region.center)
@@ -225,6 +236,6 @@ def _attacked(progress: Progress, attack: bool) -> int:
         margin = float(best_margin[target]) if np.isfinite(best_margin[target]) else None
         progress.decisions[target] = LabelDecision(target, float(nominal[target]), margin)
     for target in question.targets:  # an attack may reach another label than the one it was aimed at
-        if target in progress.attacks and (progress.method == "cascade" or reached[target]):
+        if target in progress.attacks and (progress.method in ("cascade", "attack") or reached[target]):
             progress.reached(progress.attacks[target], "pgd")
     return int(np.argmax(scores))

@@ -168,8 +168,20 @@ def panels(rows: Rows) -> list[dict]:
                     points = [(sum(p) if dense else s, *_quartiles(some.column(what))) for (p, s), some in groups]
                     series[names[method]] = sorted(points)
             axes = {"x": "neurons and inputs" if dense else "sparsity s", "y": label, "log": what != "value"}
+            axes["printed"] = _printed(own, what) if rows[0]["result"] == table_1.name else {}
             drawn.append({"title": title, **axes, "series": series})
     return drawn
+
+
+def _printed(rows: Rows, what: str) -> dict[str, list[tuple[float, float]]]:
+    """Return method -> (sparsity, printed bound or time) for the rows of one panel, in the paper profile."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for (sizes, band, method), _ in rows.where(profile="paper", set="global").by("sizes", "sparsity", "method"):
+        stem = f"{'-'.join(map(str, sizes))}/s{band}/{PRINTED.get(method)}"
+        value = table_1.printed.get(f"table-1/{'' if what == 'value' else 'seconds/'}{stem}")
+        if value is not None:
+            found.setdefault(METHODS[method].title, []).append((band, value))
+    return found
 
 
 def _panel(row: Row) -> str:
@@ -181,7 +193,21 @@ def _panel(row: Row) -> str:
 @table_1.drawing(quartiles)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw medians and quartiles of bounds and times."""
-    return figures.sweeps(panels(rows), title="bounds and times")
+    drawn = panels(rows)
+    return figures.sweeps(drawn, title="bounds and times").saying(_finding(drawn))
+
+
+def _finding(drawn: Sequence[Mapping]) -> str:
+    """Say how much LipOpt-3's bounds and times are above product Shor's, in the medians at the right of all panels."""
+    said = []
+    for what, parts in (("bound is", drawn[::2]), ("time", drawn[1::2])):
+        ends = [{name.split(" (")[0]: own[-1] for name, own in panel["series"].items()} for panel in parts]
+        both = [(own["LipOpt-3"], own["product Shor"]) for own in ends if {"LipOpt-3", "product Shor"} <= own.keys()]
+        ratios = [loose[2] / tight[2] for loose, tight in both if loose[0] == tight[0]]
+        if ratios:
+            low, high = (f"{ratio:.2g}" for ratio in (min(ratios), max(ratios)))
+            said.append(f"{what} {low if low == high else f'{low} to {high}'} times")
+    return f"At the right LipOpt-3's {', its '.join(said)} that of product Shor" if said else ""
 
 
 figure_1, poster = table_1.same("figure-1-sparsity-sweep"), table_1.same("poster-figures-1-and-2")

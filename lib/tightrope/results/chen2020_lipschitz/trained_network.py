@@ -72,7 +72,8 @@ def draw(rows: Rows) -> figures.Drawing:
         _, name, method, *_ = cell.split("/")
         if cell == f"table-2/{name}/{method}":  # a bound, and no time
             printed.setdefault(name, []).append((titles[method], value))
-    return figures.bounds(groups, "bounds of the Lipschitz constant", printed)
+    drawing = figures.bounds(groups, "bounds of the Lipschitz constant", printed)
+    return drawing.saying(f"The Lipschitz constant lies {where}" if (where := figures.between(groups)) else "")
 
 
 @table_2.cells

@@ -7,7 +7,7 @@ from tightrope.outward import at_least
 from tightrope.question import Question
 from tightrope.workbench.cases import ball_case, dataset, entry
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value
-from .common import PAPER, question
+from .common import PAPER, norm_text, question
 
 figure_2 = Experiment(PAPER, "figure-2-adversarial-example")
 
@@ -97,7 +97,11 @@ def pixels(rows: Rows) -> Lines:
 def draw(rows: Rows) -> figures.Drawing:
     """Draw original, attack, difference and scores."""
     (row,) = rows
-    return figures.adversarial_example(*images_of(row), dataset(row["dataset"]).shape, row)
+    drawing = figures.adversarial_example(*images_of(row), dataset(row["dataset"]).shape, row)
+    ball = f"the {norm_text(row['norm'])} ball of radius {row['epsilon_pixel']:g}"
+    to = row["attack_label"]
+    found = "no attack is found" if to is None else f"the {row['label']} is taken for a {to}"
+    return drawing.saying(f"In {ball} around the image {found}")
 
 
 @figure_2.cells

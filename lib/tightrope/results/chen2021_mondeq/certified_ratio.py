@@ -19,7 +19,18 @@ from tightrope.workbench.rows import binomial_interval, percent
 from tightrope.workbench.tables import interval
 from . import ellipsoid_ratio, lipschitz_ratio
 from .certified_radii import table_2_radii
-from .common import BALL, PAPER, ball_name, balls, by_ball, cases_around, in_words, is_published_network, question
+from .common import (
+    BALL,
+    PAPER,
+    ball_name,
+    balls,
+    by_ball,
+    cases_around,
+    in_words,
+    is_published_network,
+    question,
+    undecided,
+)
 from .ellipsoid_ratio import table_2_ellipsoids
 from .fixpoint_ratio import table_2_fixpoints
 from .lipschitz_bounds import global_constants
@@ -167,7 +178,8 @@ def draw(rows: Rows) -> figures.Drawing:
         printed = (cells.get((f"table-2/{ball_name(*radius)}/{column}", clip)) for column in ("robustness", "pgd"))
         counts = own.count(robustness="certified"), own.count(pgd="falsified"), len(own)
         bars.append((f"{norm}  {epsilon:g}  {region}", *counts, *printed))
-    return figures.stacked_ratios(bars, "certified, undecided and attacked images", together=2)
+    drawing = figures.stacked_ratios(bars, "certified, undecided and attacked images", together=2)
+    return drawing.saying(undecided(bars))
 
 
 @table_2.cells

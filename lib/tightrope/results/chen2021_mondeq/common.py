@@ -70,3 +70,11 @@ def in_words(norm: object, epsilon_pixel: float, clip: bool) -> tuple[str, float
 def ball_name(norm: object, epsilon_pixel: float) -> str:
     """Return a norm and radius as the id of a printed cell has them, such as ``linf-0.05``."""
     return f"l{norm}-{epsilon_pixel:g}"
+
+
+def undecided(bars: Sequence[Sequence]) -> str:
+    """Say how many images the bars of :func:`tightrope.figures.stacked_ratios` leave undecided."""
+    left = [images - robust - falsified for _, robust, falsified, images, *_ in bars]
+    if not any(left):
+        return f"No image is left undecided on any of the {len(bars)} sets"
+    return f"On {len(bars)} sets {sum(left)} images stay undecided, at most {max(left)} of {bars[0][3]} on one set"

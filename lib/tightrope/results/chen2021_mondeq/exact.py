@@ -15,7 +15,7 @@ from tightrope.verifiers.robustness import certify
 from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of, tree_folder
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows
 from tightrope.workbench.rows import percent
-from .common import BALL, PAPER, by_ball, in_words, norm_text, question
+from .common import BALL, PAPER, by_ball, in_words, norm_text, question, undecided
 from .orders import open_cases
 
 table_2_exact = Experiment(PAPER, "table-2-exact", made_of="table-2-certified-ratio", may_be_empty=True)
@@ -140,4 +140,4 @@ def draw(rows: Rows, decisions: Rows) -> figures.Drawing:
         norm, epsilon, region = in_words(*ball)
         robust = count["relaxation"] + count["exact"]
         bars.append((f"{norm}  {epsilon:g}  {region}", robust, count["falsified"], sum(count.values()), None, None))
-    return figures.stacked_ratios(bars, "robust and falsified images, exactly", together=2)
+    return figures.stacked_ratios(bars, "robust and falsified images, exactly", together=2).saying(undecided(bars))

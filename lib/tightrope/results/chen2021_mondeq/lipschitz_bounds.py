@@ -174,7 +174,8 @@ def draw(rows: Rows) -> figures.Drawing:
     for norm in NORMS if rows[0]["profile"] == "paper" else ():
         found = [(METHODS[method][0], cells[f"table-3/{id}-l{norm}"]) for method, id in PRINTED.items()]
         printed[norm_text(norm)] = found
-    return figures.bounds(groups, "bounds of the Lipschitz constant", printed)
+    drawing = figures.bounds(groups, "bounds of the Lipschitz constant", printed)
+    return drawing.saying(f"The Lipschitz constant lies {where}" if (where := figures.between(groups)) else "")
 
 
 @table_3.cells

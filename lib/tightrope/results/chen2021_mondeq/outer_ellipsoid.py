@@ -130,7 +130,11 @@ def drawn_points(rows: Rows) -> Table:
 @figure_1.drawing(drawn_points)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw both norms side by side."""
-    return figures.outer_ellipses([panel(row) for row in rows])
+    y, k = rows[0]["label"], rows[0]["other"]
+    words = {True: "stays on the true label's side of", False: "crosses"}
+    said = (f"the {norm_text(row['norm'])} ellipse {words[bool(row['strictly_robust'])]} $F_{k}=F_{y}$" for row in rows)
+    finding = ", ".join(said)
+    return figures.outer_ellipses([panel(row) for row in rows]).saying(finding[0].upper() + finding[1:])
 
 
 @figure_1.cells

@@ -1,6 +1,7 @@
 """Tables 2 and 8 to 12: each network certified by the relaxation of its training; accuracy and attacks beside."""
 
 import time
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import log
 
@@ -184,8 +185,11 @@ def accuracies(rows: Rows) -> Table:
     return Table(head, lines, tolerance={"PGD %": one_image(rows)})
 
 
-def robustness_bars(rows: Rows, title: str) -> figures.Drawing:
-    """Draw certified, undecided and attacked images of each network, in the paper profile with the printed numbers."""
+def robustness_bars(rows: Rows, title: str, marks: Mapping[str, Sequence] | None = None) -> figures.Drawing:
+    """Draw certified, undecided and attacked images of each network, in the paper profile with the printed numbers.
+
+    Those of Tables 8 to 12 are known here; others are marks, network -> (certified, not attacked) or None for either.
+    """
     table, bars = OWN_CERTIFICATES.get(rows[0]["result"]), []
     printed = table.printed if table is not None and rows[0]["profile"] == "paper" else {}
     for (network,), own in rows.by("network"):
@@ -193,14 +197,18 @@ def robustness_bars(rows: Rows, title: str) -> figures.Drawing:
         ours = accuracy_cells(own, images, own[0]["epsilon_pixel"]) if printed else ()
         known = {id.split("/")[-1]: printed.get(id) for id in ours}
         counts = certified, images - unbroken, images
-        bars.append((label(network), *counts, known.get("certified"), known.get("pgd")))
+        own_marks = known.get("certified"), known.get("pgd")
+        bars.append((label(network), *counts, *(marks or {}).get(network, own_marks)))
     return figures.stacked_ratios(bars, title)
 
 
 @table_8.drawing(accuracies)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw certified, undecided and attacked images of each network."""
-    return robustness_bars(rows, "certified, undecided and attacked images")
+    drawing = robustness_bars(rows, "certified, undecided and attacked images")
+    ranked = sorted((share(own, "certified"), label(network)) for (network,), own in rows.by("network"))
+    (least, last), (most, first) = ranked[0], ranked[-1]
+    return drawing.saying(f"Most images are certified by {first} ({most:.1f} %), fewest by {last} ({least:.1f} %)")
 
 
 @table_8.cells

@@ -1,6 +1,6 @@
 """What the results of this paper share: names of networks and relaxations, boxes of many images, broken curves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -152,3 +152,17 @@ def checkpoint(case: Case) -> Iterator[Path]:
     file.parent.mkdir(parents=True, exist_ok=True)
     yield file
     file.unlink(missing_ok=True)
+
+
+def best_mean(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Say which training has the highest mean over its seeds in each panel of :func:`tightrope.figures.spreads`."""
+    means = {name: {method: float(np.mean(own[method])) for method in own} for name, own in panels.items()}
+    best = {name: max(own, key=lambda method: own[method]) for name, own in means.items()}
+    return "The highest mean: " + ", ".join(f"{means[n][m]:.1f} % by {m} ({n})" for n, m in best.items())
+
+
+def who_jumps(rows: Rows) -> str:
+    """Say which relaxations have jumps in their rows, and which have none."""
+    found = {TITLES[method]: any(row["jumps"] for row in own) for (method,), own in rows.by("method")}
+    some, none = (", ".join(name for name, jumps in found.items() if jumps is wanted) for wanted in (True, False))
+    return f"Jumps are found in the bounds of {some or 'none'}" + (f"; there are none in {none}" if none else "")

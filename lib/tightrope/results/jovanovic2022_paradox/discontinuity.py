@@ -10,8 +10,8 @@ from tightrope.propagation.certify import box_bounds
 from tightrope.propagation.continuity import jumps as find_jumps
 from tightrope.training.programs import PROGRAMS
 from tightrope.verifiers.triangle import output_bounds
-from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Value, Values
-from .common import CERTIFIERS, PAPER, TITLES, broken
+from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows, Value, Values
+from .common import CERTIFIERS, PAPER, TITLES, broken, who_jumps
 
 figure_3 = Experiment(PAPER, "figure-3-discontinuity")
 #: Relaxation -> w at which its bounds may jump on the minimal example, and why; the others are continuous.
@@ -83,9 +83,18 @@ def draw(rows: Rows) -> figures.Drawing:
     panels, marks = {}, {}
     for (output,), own in rows.by("output"):
         heading = f"lower bound of $x_{{3,{output + 1}}}$"
-        panels[heading] = {TITLES[row["method"]]: broken(row["w"], row["values"], row["jumps"]) for row in own}
+        same: dict[str, list[Row]] = {}  # relaxations whose curves are one
+        for row in own:
+            same.setdefault(str((np.round(row["values"], 6).tolist(), row["jumps"])), []).append(row)
+        panels[heading] = {
+            ", ".join(TITLES[row["method"]] for row in part): broken(*(part[0][k] for k in ("w", "values", "jumps")))
+            for part in same.values()
+        }
         marks[heading] = [jump for row in own for jump in row["jumps"]]
-    return figures.curves(panels, ("$w$", "lower bound"), "lower bounds of the minimal example", marks)
+    drawing = figures.curves(
+        panels, ("$w$", "lower bound"), "lower bounds of the minimal example", marks, names="inside"
+    )
+    return drawing.saying(who_jumps(rows))
 
 
 @figure_3.cells

@@ -176,14 +176,20 @@ def draw(rows: Rows, drawn: Rows) -> figures.Drawing:
     """Draw both landscapes of one network and the paths on them."""
     if not drawn:
         raise InputError("draws: no network shows what the figure is about; give more, or another first one.")
-    return draw_landscape(drawn[0])
+    paths = {TITLES[method]: path[1] for method, path in drawn[0]["paths"].items()}
+    ends = (f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in paths.items())
+    known = rows.where(flat=False)
+    worse = sum(row["end"] < row["box_end"] for row in known)
+    tight = f"On {worse} of {len(known)} networks {TITLES[rows[0]['method']]} ends lower than Box"
+    return draw_landscape(drawn[0]).saying(f"{tight}; here ascent leads {', '.join(ends)}")
 
 
 def draw_landscape(found: Mapping) -> figures.Drawing:
     """Draw what :meth:`Ascents.landscape` gives."""
     paths = {TITLES[method]: path for method, path in found["paths"].items()}
     landscapes = {TITLES[m]: broken(found["shifts"], found[m], found["jumps"][m]) for m in found["paths"]}
-    return figures.ascents(landscapes, paths, "ascent on two bounds")
+    jumps = [jump for method in found["paths"] for jump in found["jumps"][method]]
+    return figures.ascents(landscapes, paths, jumps, "ascent on two bounds")
 
 
 def _figure(name: str, why: str, also: Sequence[Experiment] = ()) -> tuple[Experiment, Experiment]:

@@ -58,4 +58,7 @@ def regions(rows: Rows, title: str) -> figures.Drawing:
     """Draw the regions of some relaxations for one l and u."""
     lower, upper = rows[0]["lower"], rows[0]["upper"]
     panels = [(TITLES[row["method"]], corners(row["method"], lower, upper)) for row in rows]
-    return figures.relu_regions(panels, lower, upper, title)
+    ends = [fold(row["area"] for row in rows) for fold in (min, max)]
+    small, large = (" and ".join(TITLES[row["method"]] for row in rows if row["area"] == end) for end in ends)
+    finding = f"The smallest region: {small}; the largest, {ends[1] / ends[0]:.3g} times its area: {large}"
+    return figures.relu_regions(panels, lower, upper, title).saying(finding)

@@ -11,7 +11,7 @@ from tightrope.propagation.continuity import jumps as find_jumps
 from tightrope.threads import one_torch_thread
 from tightrope.workbench.cases import box_case
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Rows, Value, Values
-from .common import CERTIFIERS, OWN, PAPER, TITLES, broken, label, parts, questions, size_here
+from .common import CERTIFIERS, OWN, PAPER, TITLES, broken, label, parts, questions, size_here, who_jumps
 
 figure_4 = Experiment(PAPER, "figure-4-shifted-bias")
 figure_4.sized(size_here)
@@ -71,8 +71,9 @@ def draw(rows: Rows) -> figures.Drawing:
             curve = broken(row["shifts"], row["values"], row["jumps"])
             panels.setdefault(heading, {})[TITLES[row["method"]]] = curve
             marks.setdefault(heading, []).extend(row["jumps"])
-    labels = (r"$\delta$", "lower bound of one output")
-    return figures.curves(panels, labels, "bounds along a shift of the weights", marks)
+    labels = (r"shift $\delta$ of the weights", "lower bound of one output")
+    drawing = figures.curves(panels, labels, "bounds along a shift of the weights", marks, names="ends")
+    return drawing.saying(who_jumps(rows))
 
 
 figure_10 = figure_4.same("figure-10-shifted-bias-mnist")

@@ -13,7 +13,7 @@ from tightrope.training import Configuration, Schedule, accuracy, train
 from tightrope.training.programs import PROGRAMS
 from tightrope.workbench import cases as workbench_cases
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Names, Numbers, Rows, Value, Values
-from .common import CERTIFIERS, PAPER, TITLES, certified_boxes, checkpoint
+from .common import CERTIFIERS, PAPER, TITLES, best_mean, certified_boxes, checkpoint
 
 table_14 = Experiment(PAPER, "table-14-triangle-parallelogram")
 METHODS = (*CERTIFIERS, *PROGRAMS)
@@ -143,7 +143,11 @@ def draw(rows: Rows) -> figures.Drawing:
         f"{scaling} components": {TITLES[method]: percents(own, "certified") for method, own in part.items()}
         for scaling, part in rows.nested("scaling", "method").items()
     }
-    return figures.spreads(panels, "certified training images, %", "certified images of each seed")
+    words = {method: method.replace("_ibp", "-ibp-r") for method in TITLES}  # of the printed cells' names
+    known = {TITLES[method]: table_14.printed.get(f"table-14/{word}/certified") for method, word in words.items()}
+    printed = {"plain components": known} if rows[0]["profile"] == "paper" else {}
+    drawing = figures.spreads(panels, "certified training images, %", "certified images of each seed", printed)
+    return drawing.saying(best_mean(panels))
 
 
 def draw_losses(rows: Rows) -> figures.Drawing:
@@ -153,7 +157,10 @@ def draw_losses(rows: Rows) -> figures.Drawing:
         after = row["warm_up"] + row["ramp_up"]
         curve = list(range(after, row["epochs"])), row["losses"][after:]
         panels.setdefault(f"{scaling} components", {})[TITLES[method]] = curve
-    return figures.curves(panels, ("epoch", "training loss after the ramp-up"), "training loss")
+    last = {name: min((own[1][-1], method) for method, own in part.items()) for name, part in panels.items()}
+    lowest = ", ".join(f"{loss:.3f} by {method} ({name})" for name, (loss, method) in last.items())
+    drawing = figures.curves(panels, ("epoch", "training loss after the ramp-up"), "training loss", names="ends")
+    return drawing.saying(f"The lowest loss at the end: {lowest}")
 
 
 @table_14.cells

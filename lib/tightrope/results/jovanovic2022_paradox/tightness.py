@@ -188,7 +188,8 @@ def draw(rows: Rows) -> figures.Drawing:
     """Draw the curves over the images that every relaxation was asked about."""
     panels = {label(network): lines for network, lines in curves_of(shared(rows)).items()}
     axes = ("radius, pixel units", "certified %")
-    return figures.curves(panels, axes, "certified images over the radius", shared=True)
+    drawing = figures.curves(panels, axes, "certified images over the radius", shared=True)
+    return drawing.saying(f"From loose to tight, by the area below the curves: {', '.join(order(rows))}")
 
 
 def values_of_areas(

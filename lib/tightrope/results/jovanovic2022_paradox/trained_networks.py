@@ -52,7 +52,20 @@ def robustness(rows: Rows) -> Table:
 @table_3.drawing(robustness)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw certified, undecided and attacked images of each network that was trained by attacks."""
-    return robustness_bars(_attacked(rows), "certified, undecided and attacked images after adversarial training")
+    attacked = _attacked(rows)
+    printed = table_3.printed if rows[0]["profile"] == "paper" else {}
+    marks = {
+        network: [printed.get(f"table-3/{letter_of(network)}/{name}") for name in ("crown", "robustness")]
+        for network in attacked.different("network")
+    }
+    title = "certified, undecided and attacked images after adversarial training"
+    drawing = robustness_bars(attacked, title, marks)
+    standing = [own for _, own in attacked.by("network") if own.total("standing")]
+    if not standing:
+        return drawing
+    parts = [100 * own.total("certified") / own.total("standing") for own in standing]
+    said = f"{min(parts):.0f} to {max(parts):.0f} % of the images are certified"
+    return drawing.saying(f"Of what withstands the attack, {said}")
 
 
 @table_3.cells

@@ -117,7 +117,10 @@ def theorems(seed: int = 0) -> Table:
 @figure_2.drawing(checks)
 def draw(rows: Rows) -> figures.Drawing:
     """Draw the hulls."""
-    return figures.envelope_panels([curves_of(row) for row in rows], title="optimal convex relaxations")
+    sound, far = sum(row["sound"] for row in rows), max(row["gap_to_hull"] for row in rows)
+    drawing = figures.envelope_panels([curves_of(row) for row in rows], title="optimal convex relaxations")
+    said = f"{sound} of {len(rows)} relaxations hold every sample"
+    return drawing.saying(f"{said}, none is further than {far:.1g} from the convex hull")
 
 
 @figure_2.cells
