@@ -176,7 +176,7 @@ class _Writer:
         wanted = [] if known is None else [*map(Fraction, known.tolist())]
         found = []
         for rule in rules:
-            values = self.proofs.upper(forms, rule)
+            values = self.proofs.next_layer(rule)
             enough = bool(wanted) and all(value <= want for value, want in zip(values, wanted, strict=True))
             if number == 1 or enough or len(rules) == 1:
                 break
@@ -189,7 +189,7 @@ class _Writer:
             for part in proposed:
                 given = [shortened(array) for array in part.forms]
                 _improve(best, mu, part.rows, self.proofs.upper(forms[part.rows], given), given)
-            values = self.proofs.upper(forms, mu)
+            values = self.proofs.next_layer(mu)
             self.arrays |= {f"mu{number}.{j}": array for j, array in enumerate(mu, start=1)}
         values = [*map(max, values, wanted)] if wanted else values
         high, low = np.array([above(value) for value in values]).reshape(2, size)

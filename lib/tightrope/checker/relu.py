@@ -10,7 +10,7 @@ from tightrope.checker.claims import EXACT, array, check_labels, region_of, row
 from tightrope.checker.file import Certificate
 from tightrope.checker.numbers import Exact, Refused, above, times
 from tightrope.checker.regions import Region
-from tightrope.checker.relu_network import Network, Step
+from tightrope.checker.relu_network import Network, Sparse, Step
 from tightrope.checker.trees import complete, in_leaf
 
 #: Products of a network's proof up to which it is decided in integers; beyond, in floats with an a-priori error.
@@ -244,6 +244,16 @@ class Proofs:
             found += forms.largest(self.region)
         return found
 
+    def next_layer(self, given: Sequence[np.ndarray] | str) -> list[Fraction]:
+        """Return upper bounds of h (n,), then of -h, of the next hidden layer, by forms (2 n, n_i) or a rule.
+
+        Where a sparse step carries values past ReLU, each is at most the one by the rule `interval`.
+        """
+        forms = both_signs(self.network.sizes[len(self.bounds)])
+        found = self.upper(forms, given)
+        branched = self.bounds and any(isinstance(step, Sparse) for step in self.network.steps)
+        return [*map(min, found, self.upper(forms, "interval"))] if branched else found
+
     def _step_sizes(self, i: int) -> list[np.ndarray]:
         """Return bounds of the absolute values of what each step of layer i is applied to; for floats only."""
         if self.arithmetic is ExactForms:
@@ -266,7 +276,7 @@ class Proofs:
         if low.shape != (size,) or high.shape != (size,) or not np.isfinite([low, high]).all():
             raise Refused(f"l{layer}, u{layer}: expected {size} finite numbers each")
         claimed = map(Fraction, [*high.tolist(), *(-low).tolist()])
-        wrong = sum(f > c for f, c in zip(self.upper(both_signs(size), given), claimed, strict=True))
+        wrong = sum(f > c for f, c in zip(self.next_layer(given), claimed, strict=True))
         if wrong:
             raise Refused(f"layer {layer}: {wrong} of {2 * size} bounds are not proven")
         self.bounds.append((low, high))
