@@ -197,18 +197,13 @@ def _nudged(
     `form` makes of multipliers the form in (1, z) that must be at least 0 where the bound is 0.
     """
     best: tuple[float, dict] = (np.inf, {})
-    least = 0.0  # what raises t by less is not enough
     for size, found in around:
-        if size < least:
-            continue
         try:
             S = form(found)
         except checker.Refused:
             continue
         side, core = S[0, 1:], S[1:, 1:]
-        lowest = np.linalg.eigvalsh(core)[0] / (np.abs(core).max() or 1.0) if len(core) else 1.0
-        if lowest <= 1e-11:
-            least = max(least, -lowest)
+        if len(core) and np.linalg.eigvalsh(core)[0] <= 1e-11 * np.abs(core).max():
             continue
         value = float(side @ np.linalg.solve(core, side) - S[0, 0])
         if value >= best[0]:
