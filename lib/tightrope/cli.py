@@ -64,6 +64,7 @@ def main() -> None:
 
 _RESULTS = click.argument("names", metavar="[RESULT]...", nargs=-1)
 _PROFILE = click.Choice(published.PROFILES)
+_KIND = click.option("--kind", metavar="KIND", help="Only these rows of the results, such as table-1-semidefinite.")
 _SECONDS = click.FloatRange(min=0, min_open=True)
 
 
@@ -198,12 +199,19 @@ def report(output: Path | None) -> None:
 @main.command("certificates")
 @_RESULTS
 @click.option("--profile", type=_PROFILE, default="paper", show_default=True)
+@_KIND
 @click.option("--sample", type=int, metavar="N", help="At most N rows of these results, drawn by --seed; 0 for none.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--jobs", type=int, default=1, show_default=True, metavar="N", help="Solve in N processes.")
 @click.option("--archive", type=click.Path(path_type=Path), metavar="FILE.tar", help="Pack the files for a release.")
 def certificates_(
-    names: tuple[str, ...], profile: str, sample: int | None, seed: int, jobs: int, archive: Path | None
+    names: tuple[str, ...],
+    profile: str,
+    kind: str | None,
+    sample: int | None,
+    seed: int,
+    jobs: int,
+    archive: Path | None,
 ) -> None:
     """Write the certificates of certified rows that have none, and put their SHA-256 into the rows.
 
@@ -215,8 +223,8 @@ def certificates_(
 
     results = _chosen(names, not names)
     with Store() as store:
-        done = proving.prove(results, profile, store, sample=sample, seed=seed, jobs=jobs, say=click.echo)
-        rows = proving.provable(store, results, profile)
+        done = proving.prove(results, profile, store, only=kind, sample=sample, seed=seed, jobs=jobs, say=click.echo)
+        rows = proving.provable(store, results, profile, kind)
     have = [row for row in rows if row.get(proving.COLUMN)]
     click.echo(f"{done.proven} certificates added, {done.refused} refused; {len(have)} of {len(rows)} rows have one")
     if archive is not None:
@@ -492,6 +500,7 @@ def vnnlib(network_name: str, property_file: str, results: str, time_limit: floa
 )
 @click.option("--all", "everything", is_flag=True, help="Of the rows of every result.")
 @click.option("--profile", type=_PROFILE, default="paper", show_default=True)
+@_KIND
 @click.option("--sample", type=int, metavar="N", help="At most N rows, drawn by --seed.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.pass_context
@@ -502,6 +511,7 @@ def verify(
     results: tuple[str, ...],
     everything: bool,
     profile: str,
+    kind: str | None,
     sample: int | None,
     seed: int,
 ) -> None:
@@ -514,11 +524,12 @@ def verify(
     if results or everything:
         if files or network_name is not None:
             raise InputError("files, network: a result has its own; write FILE, or --result, not both")
-        _verify_rows(results, everything, profile, sample, seed)
+        _verify_rows(results, everything, profile, kind, sample, seed)
         return
     if not files:
         raise InputError("files: name certificate files, or write --result RESULT or --all")
-    _refuse(context, ["profile", "sample", "seed"], "it goes with --result or --all, not with files; leave it out")
+    rest = ["profile", "kind", "sample", "seed"]
+    _refuse(context, rest, "it goes with --result or --all, not with files; leave it out")
     from tightrope import checker, proofs, zoo
     from tightrope.networks import FeedForward
 
@@ -526,22 +537,25 @@ def verify(
     network = None if network_name is None else zoo.get(network_name).network
     for file in files:
         try:
-            certificate = checker.load(file)
+            certificates = checker.load(file)
         except checker.Unreadable as error:
             _fail(f"{file}: {error}")
             readable = False
             continue
-        own = network or proofs.find_network(certificate.network)
-        if isinstance(own, FeedForward) and certificate.theory.startswith("mondeq"):
-            own = own.to_mondeq()
-            click.echo(f"{file}: about the network as a monDEQ, as it is for Shor's relaxation")
-        for finding in checker.check(certificate, proofs.arrays_of(own)[1]):
-            click.echo(f"{file}: {finding}")
-            proven &= finding.proven
+        for certificate in certificates:
+            own = network or proofs.find_network(certificate.network)
+            if isinstance(own, FeedForward) and certificate.theory.startswith("mondeq"):
+                own = own.to_mondeq()
+                click.echo(f"{file}: about the network as a monDEQ, as it is for Shor's relaxation")
+            for finding in checker.check(certificate, proofs.arrays_of(own)[1]):
+                click.echo(f"{file}: {finding}")
+                proven &= finding.proven
     sys.exit(2 if not readable else 0 if proven else 1)
 
 
-def _verify_rows(names: tuple[str, ...], everything: bool, profile: str, sample: int | None, seed: int) -> None:
+def _verify_rows(
+    names: tuple[str, ...], everything: bool, profile: str, kind: str | None, sample: int | None, seed: int
+) -> None:
     """Answer `verify --result`."""
     from tightrope.workbench import proving
     from tightrope.workbench.records import Store
@@ -549,7 +563,7 @@ def _verify_rows(names: tuple[str, ...], everything: bool, profile: str, sample:
     if sample is not None and sample < 1:
         raise InputError(f"sample: expected at least 1, got {sample}")
     with Store(read_only=True) as store:
-        rows = proving.provable(store, _chosen(names, everything), profile)
+        rows = proving.provable(store, _chosen(names, everything), profile, kind)
     have = [row for row in rows if row.get(proving.COLUMN)]
     if not have:
         raise InputError(f"result: none of its {len(rows)} certified rows has a certificate; `tightrope certificates`")

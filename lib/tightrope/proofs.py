@@ -18,7 +18,7 @@ import numpy as np
 
 from tightrope import checker, zoo
 from tightrope.attacks import Attack
-from tightrope.checker import Finding
+from tightrope.checker import Finding, activations
 from tightrope.checker import mondeq as theory
 from tightrope.checker import phases as phase_theory
 from tightrope.checker import regions as exact_regions
@@ -125,7 +125,9 @@ def arrays_of(network: MonDEQ | FeedForward) -> tuple[str, dict[str, np.ndarray]
     if isinstance(network, MonDEQ):
         return "mondeq", {name: getattr(network, name) for name in ("W", "U", "u", "C", "c")}
     if isinstance(network, FeedForward):
-        network.require_relu("certificate files are about", "the verdict of certify, whose bounds are rounded outward")
+        if {one.name for one in network.activations} - {"relu", *activations.KINDS}:
+            instead = "the verdict of certify, whose bounds are rounded outward"
+            network.require_relu("certificate files are about functions of one variable, most of them", instead)
         return "relu", network.arrays()
     kinds = "a MonDEQ or a FeedForward"
     raise InputError(f"network: there are certificate files for {kinds}, not for a {type(network).__name__}.")
@@ -207,7 +209,7 @@ def _nudged(
         if value >= best[0]:
             continue
         best = (value, found)
-        if value <= bound + size * (1 + abs(bound)):
+        if value <= bound + (max(size, LOOSEST) if value < 0 else size) * (1 + abs(bound)):
             break
     value = max(bound, best[0] + 1e-10 * (1 + abs(best[0])))
     if value >= 0 and (bound < 0 or value > bound + LOOSEST * (1 + abs(bound))):

@@ -17,6 +17,7 @@ from tightrope.checker.relu_network import Network
 from tightrope.checker.trees import in_leaf
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
+from tightrope.networks.activations import RELU, Activation
 from tightrope.proofs import (
     DISTANCE_DIGITS,
     Proof,
@@ -30,6 +31,7 @@ from tightrope.proofs import (
     with_last_claim,
 )
 from tightrope.propagation.layerwise import Layerwise, Tightened
+from tightrope.propagation.lines import Relaxation, relaxation
 from tightrope.question import Question
 from tightrope.regions import Ball, Region
 
@@ -75,12 +77,16 @@ def linear(question: Question, *relaxations: str) -> Proof:
         if name not in RULES:
             raise UnknownNameError("relaxation", name, list(RULES))
     alone = [(name,) for name in reversed(relaxations)] if len(relaxations) > 1 else []
-    for names in (*alone, relaxations):
+    is_relu = question.layers.is_relu
+    for names in (*alone, relaxations) if is_relu or not alone else alone:
         writer = _Writer(question.layers, question.region, question.label)
-        for _ in question.layers.layers[:-1]:
-            writer.add_layer([RULES[name][0] for name in names])
+        for i in range(len(question.layers.layers) - 1):
+            rules = [RULES[name][0] for name in names]
+            writer.add_layer(rules if is_relu or rules == ["interval"] else ["lines"])
+            if not is_relu:
+                writer.add_lines(question.layers.activations[i], relaxation(names[0]))
         for target in question.targets:
-            writer.add_margin(target, [RULES[name][1] for name in names])
+            writer.add_margin(target, [RULES[name][1] for name in names] if is_relu else ["lines"])
         if writer.worst < 0:
             break
     return writer.proof()
@@ -159,9 +165,10 @@ class _Writer:
         self.network, self.label = network, label
         self.header, self.arrays = region.stated()
         weights = {name: np.asarray(array) for name, array in arrays_of(network)[1].items()}
-        self.proofs = relu.Proofs(Network.read(weights), regions.read(self.header, self.arrays))
+        self.proofs = relu.Proofs(Network.read(weights, any_activation=True), regions.read(self.header, self.arrays))
         self.claims: list[dict] = []
         self.rows: dict[str, list[np.ndarray]] = {}
+        self.lines: list[relu.Lines] = []  # slopes above and below of each hidden layer, for the rule "lines"
 
     def add_layer(self, rules: Sequence[str], known: np.ndarray | None = None, proposed: Iterable[Forms] = ()) -> None:
         """Bound the next hidden layer by the first rule that proves what is known.
@@ -176,7 +183,7 @@ class _Writer:
         wanted = [] if known is None else [*map(Fraction, known.tolist())]
         found = []
         for rule in rules:
-            values = self.proofs.upper(forms, rule)
+            values = self.proofs.next_layer(self.lines if rule == "lines" else rule)
             enough = bool(wanted) and all(value <= want for value, want in zip(values, wanted, strict=True))
             if number == 1 or enough or len(rules) == 1:
                 break
@@ -189,13 +196,24 @@ class _Writer:
             for part in proposed:
                 given = [shortened(array) for array in part.forms]
                 _improve(best, mu, part.rows, self.proofs.upper(forms[part.rows], given), given)
-            values = self.proofs.upper(forms, mu)
+            values = self.proofs.next_layer(mu)
             self.arrays |= {f"mu{number}.{j}": array for j, array in enumerate(mu, start=1)}
         values = [*map(max, values, wanted)] if wanted else values
         high, low = np.array([above(value) for value in values]).reshape(2, size)
         self.proofs.bounds.append((-low, high))
         self.arrays |= {f"l{number}": -low, f"u{number}": high}
         self.claims.append({"layer": number, "rule": rule})
+
+    def add_lines(self, activation: Activation, chosen: Relaxation) -> None:
+        """Choose the slopes of the lines of the last hidden layer's nonlinearity, as a relaxation does; Box has 0."""
+        number, (low, high) = len(self.proofs.bounds), self.proofs.bounds[-1]
+        above, below = np.zeros((2, len(low)))
+        if activation == RELU:
+            above, below = relu.slopes(RULES[chosen.name][1], low, high)
+        elif chosen.lines is not None:
+            below, above = chosen.slopes(activation, low, high)
+        self.lines.append((above, below))
+        self.arrays |= {f"upper{number}": above, f"lower{number}": below}
 
     def forms(self, part: Tightened) -> Forms:
         """Return the forms of bounds of the next layer by their slopes."""
@@ -207,7 +225,7 @@ class _Writer:
     def add_margin(self, target: int, rules: Sequence[str]) -> None:
         """Bound F_target - F_label by the best of the rules."""
         form = self.proofs.margin(self.label, target)
-        value, rule = min((self.proofs.upper(form, rule)[0], rule) for rule in rules)
+        value, rule = min((self.proofs.upper(form, self.lines if rule == "lines" else rule)[0], rule) for rule in rules)
         self._claim(target, [value], {"rule": rule})
 
     def add_forms(self, target: int, forms: Sequence[np.ndarray]) -> None:

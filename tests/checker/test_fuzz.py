@@ -75,6 +75,20 @@ def test_truncated_files_are_unreadable(file):
         checker.from_bytes(content + b"\0")
 
 
+def test_a_file_of_several_certificates(file, tmp_path):
+    """Each stands alone; a file that ends within one, or goes on with something else, is unreadable as a whole."""
+    _, content = file
+    path = tmp_path / "two.cert"
+    path.write_bytes(content + content)
+    assert [one.to_bytes() for one in checker.load(path)] == [content, content]
+    assert len(checker.all_from_bytes(content)) == 1
+    for damaged in (b"", content + b"\0", content + content[:-1], content[:-1] + content, b"\0" * 8 + content):
+        with pytest.raises(checker.Unreadable):
+            checker.all_from_bytes(damaged)
+    with pytest.raises(checker.Unreadable):
+        checker.from_bytes(content + content)
+
+
 def test_flipped_bits_never_prove_what_is_false(file):
     network, content = file
     assert outcome(network, content)

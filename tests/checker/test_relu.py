@@ -546,3 +546,23 @@ def test_a_convolution_of_a_huge_image_is_refused_before_it_is_made():
     arrays |= {"stride": np.array([2**20, 2**20]), "padding": np.array([0, 0])}
     with pytest.raises(Refused, match="places"):
         Network.read({f"1.convolution.{part}": value for part, value in arrays.items()})
+
+
+@pytest.mark.parametrize("method", ["crown", "deepz", "hbox", "crown_ibp"])
+def test_networks_with_branches_have_the_reports_bounds(method):
+    """A value that is carried past ReLU is bounded by intervals where these decide, in the report and in its file."""
+    better = 0
+    for seed, join in itertools.product(range(4), ("before", "input", "difference")):
+        network = branched(np.random.default_rng(seed), join)
+        network = replace(network, activations=())  # of ReLU alone: there are no files of others
+        centre = np.random.default_rng(seed).standard_normal(network.input_size)
+        label = int(network.predict(centre))
+        report = certify(network, Ball(centre, 0.5, INFINITY), label, method=method, targets="all", attack=False)
+        proof = report.certificates()
+        stated = {claim["target"]: float(claim["bound"]) for claim in proof.certificate.claims if "bound" in claim}
+        for decision in report.decisions:
+            if decision.label in stated:
+                # Bounds below may be tighter in the file, and DeepZ's are not monotone in these.
+                assert stated[decision.label] <= decision.bound + 1e-3 * (1 + abs(decision.bound))
+                better += decision.bound < 0
+    assert better

@@ -219,8 +219,7 @@ def test_certify_certifies_and_falsifies(rng):
     assert certify(network, Ball([1.0], 0.5, np.inf), 0, method="crown").verdict.value == "certified"
     assert certify(network, Ball([1.0], 2.0, np.inf), 0).verdict.value == "falsified"
     report = certify(network, Ball([1.0], 0.5, np.inf), 0)
-    with pytest.raises(NetworkError, match="certificate files are about ReLU only, and this one has tanh"):
-        report.certificates()
+    assert report.certificates().proven
     open_question = FeedForward.dense(
         ([[1.0], [1.0]], [[1.0, -1.0], [0.0, 0.0]]), ([0.0, 0.0], [1e-3, 0.0]), "", (Tanh(),)
     )  # tanh(x) - tanh(x)

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = 0
     for path in given.files:
         try:
-            findings = check(load(path), network)
+            findings = [finding for certificate in load(path) for finding in check(certificate, network)]
         except Unreadable as error:
             print(f"{path}: {error}", file=sys.stderr)
             code = 2

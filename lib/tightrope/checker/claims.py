@@ -22,7 +22,7 @@ class Finding:
 
     claim: str  # in words
     proven: bool
-    by: str = EXACT  # or "float64 analysis": in floats, with an a-priori bound of their error
+    by: str = EXACT  # or "float64 analysis": in floats, with an a-priori bound of their error; or "ball arithmetic"
     reason: str = ""  # why it is refused
 
     def __str__(self) -> str:

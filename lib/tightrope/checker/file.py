@@ -10,7 +10,8 @@ the order of their names and without gaps. The header is an object with
     claims   a list of objects, the theory says of which form
     arrays   name -> {"dtype": one of DTYPES, "shape": [...]}
 
-The same content gives the same bytes: keys are sorted, arrays lie in the order of their names.
+The same content gives the same bytes: keys are sorted, arrays lie in the order of their names. Where a file holds
+several certificates, these follow each other without gaps, and each stands alone.
 """
 
 import hashlib
@@ -66,21 +67,40 @@ class Certificate:
         return hashlib.sha256(content).hexdigest()
 
 
-def load(path: str | Path) -> Certificate:
-    """Read a certificate file; one that is missing, truncated or not of this form is Unreadable."""
+def load(path: str | Path) -> list[Certificate]:
+    """Read the certificates of a file; one that is missing, truncated or not of this form is Unreadable."""
     try:
-        return from_bytes(Path(path).read_bytes())
+        return all_from_bytes(Path(path).read_bytes())
     except OSError as error:
         raise Unreadable(str(error)) from None
 
 
+def all_from_bytes(content: bytes) -> list[Certificate]:
+    """Return what the bytes of a file say, one certificate after the other and at least one; see :func:`load`."""
+    found: list[Certificate] = []
+    rest = memoryview(content)
+    while rest or not found:
+        certificate, rest = _first(rest)
+        found.append(certificate)
+    return found
+
+
 def from_bytes(content: bytes) -> Certificate:
-    """Return what the bytes of a file say; see :func:`load`."""
+    """Return what the bytes of a single certificate say."""
+    certificate, rest = _first(memoryview(content))
+    if rest:
+        raise Unreadable(f"{len(rest)} bytes follow the last array")
+    return certificate
+
+
+def _first(content: memoryview) -> tuple[Certificate, memoryview]:
+    """Return the first certificate, and what follows it."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or not 2 <= length <= min(LONGEST_HEADER, len(content) - 8):
         raise Unreadable("not a certificate file: the length of its header does not fit")
     try:
-        header = json.loads(content[8 : 8 + length].decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        text = bytes(content[8 : 8 + length]).decode()
+        header = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
         json.dumps(header, ensure_ascii=False).encode()  # fails at half of a surrogate pair, which nobody could print
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"not a certificate file: its header is no JSON ({error})") from None
@@ -94,8 +114,8 @@ def from_bytes(content: bytes) -> Certificate:
         raise Unreadable("header: network must have the key sha256 and no other")
     if not all(isinstance(claim, dict) for claim in claims):
         raise Unreadable("header: each claim must be an object")
-    arrays = _arrays(header["arrays"], memoryview(content)[8 + length :])
-    return Certificate(header["theory"], network["sha256"], header["region"], claims, arrays)
+    arrays, rest = _arrays(header["arrays"], content[8 + length :])
+    return Certificate(header["theory"], network["sha256"], header["region"], claims, arrays), rest
 
 
 def digest(kind: str, arrays: Mapping[str, np.ndarray]) -> str:
@@ -107,7 +127,8 @@ def digest(kind: str, arrays: Mapping[str, np.ndarray]) -> str:
     return found.hexdigest()
 
 
-def _arrays(table: Mapping, block: memoryview) -> dict[str, np.ndarray]:
+def _arrays(table: Mapping, block: memoryview) -> tuple[dict[str, np.ndarray], memoryview]:
+    """Return the arrays, and what follows them."""
     arrays, start = {}, 0
     for name in sorted(table):
         entry = table[name]
@@ -123,9 +144,7 @@ def _arrays(table: Mapping, block: memoryview) -> dict[str, np.ndarray]:
             raise Unreadable(f"array {name!r}: the file ends before it does")
         arrays[name] = np.frombuffer(block[start:end], dtype).reshape(shape)
         start = end
-    if start != len(block):
-        raise Unreadable(f"{len(block) - start} bytes follow the last array")
-    return arrays
+    return arrays, block[start:]
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -151,7 +151,8 @@ class Exact:
 
     def floats(self) -> np.ndarray:
         """Return floats close to the values: for what is proposed and proven afterwards, never for a decision."""
-        return _each(lambda n: nearest(n * self.scale), self.integers).astype(float)
+        top, unit = self.scale.numerator, self.scale.denominator
+        return _each(lambda n: nearest(n * top, unit), self.integers).astype(float)
 
     def shortened(self) -> "Exact":
         """Return an array nearby of integers with at most BITS bits: for what may be any numbers."""
@@ -193,17 +194,17 @@ def stack(blocks: list[list[Exact]]) -> Exact:
     return Exact(np.block([[block.over(scale) for block in row] for row in blocks]), scale)
 
 
-def nearest(value: Fraction) -> float:
-    """Return the float nearest to a fraction; infinite where it is too large for one."""
+def nearest(top: int, unit: int) -> float:
+    """Return the float nearest to top / unit, where unit > 0; infinite where it is too large for one."""
     try:
-        return value.numerator / value.denominator  # Python rounds the quotient of integers correctly
+        return top / unit  # Python rounds the quotient of integers correctly, whatever they have in common
     except OverflowError:
-        return inf if value > 0 else -inf
+        return inf if top > 0 else -inf
 
 
 def above(value: Fraction) -> float:
     """Return the smallest float that is at least a fraction."""
-    found = nearest(value)
+    found = nearest(value.numerator, value.denominator)
     return nextafter(found, inf) if found < value else found  # the comparison is exact
 
 
@@ -219,4 +220,6 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.ndim != 2 or b.ndim != 2 or min(*a.shape, *b.shape) < 8:
         return a @ b
     one, other = (fmpz_mat(len(m), m.shape[1], m.ravel().tolist()) for m in (a, b))
-    return _each(int, np.array((one * other).entries(), dtype=object)).reshape(len(a), b.shape[1])
+    found = np.empty(len(a) * b.shape[1], dtype=object)
+    found[:] = [*map(int, (one * other).entries())]
+    return found.reshape(len(a), b.shape[1])

@@ -11,7 +11,7 @@ from math import isqrt, log2
 
 import numpy as np
 
-from tightrope.checker.numbers import Exact, nearest
+from tightrope.checker.numbers import Exact
 
 #: What is taken from the diagonal, so that the remainder is dominant: the largest first.
 DELTAS = (1e-9, 1e-11, 1e-13)
@@ -48,8 +48,8 @@ def is_semidefinite(S: Exact, *, strictly: bool = False) -> bool:
     D = np.array([1 << int(e - least) for e in exponents], dtype=object)
     A = n * D[:, None] * D[None, :]
     unit = Fraction(2) ** int(2 * least)  # A * unit = D n D
-    F = np.array([[nearest(int(v) * unit) for v in row] for row in A])
     A = Exact(A, unit)
+    F = A.floats()
     for factor in _factors(A, F):
         E = (A - factor @ factor.T).integers
         surplus = 2 * E.diagonal() - np.abs(E).sum(1)

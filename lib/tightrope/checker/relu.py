@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from tightrope.checker.activations import Piece, peaks
 from tightrope.checker.claims import EXACT, array, check_labels, region_of, row
 from tightrope.checker.file import Certificate
 from tightrope.checker.numbers import Exact, Refused, above, times
 from tightrope.checker.regions import Region
-from tightrope.checker.relu_network import Network, Step
+from tightrope.checker.relu_network import Network, Sparse, Step
 from tightrope.checker.trees import complete, in_leaf
 
 #: Products of a network's proof up to which it is decided in integers; beyond, in floats with an a-priori error.
@@ -20,6 +21,11 @@ UNIT, TINY = 2.0**-53, 2.0**-1070
 #: Entries of a batch of forms in floats.
 LARGEST = 2**22
 
+#: One slope for the lines above a layer's nonlinearity, and one for those below, each (n,).
+Lines = tuple[np.ndarray, np.ndarray]
+#: What forms are made of, from the first hidden layer on: a rule, lines, or the forms themselves (rows, n_i).
+Given = str | Sequence[Lines] | Sequence[np.ndarray]
+
 RULES = ("interval", "hbox", "deepz", "crown", "crown_0")
 
 
@@ -28,10 +34,11 @@ RULES = ("interval", "hbox", "deepz", "crown", "crown_0")
 
 def linear(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str]:
     """Theory relu-linear."""
-    network = Network.read(arrays)
+    network = Network.read(arrays, any_activation=True)
     sizes, hidden = network.sizes[:-1], range(1, len(network.layers))
     kinds = ["l", "u", *(f"mu{i}." for i in hidden)]
     kinds += ["mu."] if any(claim.get("rule") == "given" for claim in file.claims) else []
+    kinds += ["lower", "upper"] if any(claim.get("rule") == "lines" for claim in file.claims) else []
     kinds += ["sign."] if any("leaves" in claim for claim in file.claims) else []
     proofs = Proofs(network, region_of(file, *(f"{kind}{i}" for kind in kinds for i in hidden)))
     taken = signed = 0
@@ -43,6 +50,8 @@ def linear(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...,
         (first, taken), (used, signed) = (taken, taken + max(leaves, 1) * (rule == "given")), (signed, signed + leaves)
         signs = _rows(file, "sign.", sizes, used, leaves) if leaves else None
         given = _forms(file, rule, "mu.", sizes, first, max(leaves, 1))
+        if leaves and network.others:
+            raise Refused("leaves: phases are of ReLU")
         if leaves and not (signs and complete(np.concatenate(signs, 1))):
             raise Refused("signs: the leaves do not cover all phases")
         form = proofs.margin(margin["label"], margin["target"], max(leaves, 1))
@@ -71,14 +80,20 @@ def points(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...,
     return prove
 
 
-def _forms(
-    file: Certificate, rule: object, prefix: str, sizes: Sequence[int], first: int, count: int
-) -> list[np.ndarray] | str:
-    """Return a rule, or for the rule "given" rows of the file's forms."""
+def _forms(file: Certificate, rule: object, prefix: str, sizes: Sequence[int], first: int, count: int) -> Given:
+    """Return a rule, or for the rule "given" rows of the file's forms, for the rule "lines" their slopes."""
     if rule == "given":
         return _rows(file, prefix, sizes, first, count)
+    if rule == "lines":
+        found = [(array(file.arrays, f"upper{i}"), array(file.arrays, f"lower{i}")) for i in range(1, len(sizes) + 1)]
+        numbers = (
+            own.shape == (size,) and np.isfinite(own).all() for p, size in zip(found, sizes, strict=True) for own in p
+        )
+        if not all(numbers):
+            raise Refused("lower1, upper1, ...: expected a finite slope for each neuron")
+        return found
     if not isinstance(rule, str) or rule not in RULES:
-        raise Refused(f"rule: expected given or one of {', '.join(RULES)}, got {rule!r}")
+        raise Refused(f"rule: expected given, lines or one of {', '.join(RULES)}, got {rule!r}")
     return rule
 
 
@@ -129,14 +144,23 @@ class ExactForms:
             W, b = step.exact
             self.value, self.form = self.value + self.form @ b, times(self.form, W)
 
-    def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | str) -> None:
-        """Go on to the preactivations below ReLU, between low and high (n,) or (rows, n), by a given form or a rule."""
+    def relu(
+        self, low: np.ndarray, high: np.ndarray, given: np.ndarray | Lines | str, other: tuple[Piece, Piece] | None
+    ) -> None:
+        """Go on to the preactivations below ReLU, or another nonlinearity, between low and high (n,) or (rows, n)."""
         A = self.form
         if isinstance(given, str):
+            if other is not None and given != "interval":
+                raise Refused(f"rule: {given} is for ReLU only")
             chosen = np.rint(np.where(A.signs > 0, *slopes(given, low, high)) * 2.0**SLOPE_BITS).astype(int)
             mu = (A * Exact(chosen, Fraction(1, 2**SLOPE_BITS))).shortened()
+        elif isinstance(given, tuple):
+            mu = (A * Exact.of(np.where(A.signs > 0, *given))).shortened()
         else:
             mu = Exact.of(given).shortened()
+        if other is not None:
+            self.value, self.form = self.value + peaks(other, A, mu, low, high), mu
+            return
         most = Exact.maximum(*(A * end.positive() - mu * end for end in (Exact.of(low), Exact.of(high))))
         kept = np.where((low < 0) & (high > 0) & (most.integers < 0), 0, most.integers)
         self.value, self.form = self.value + Exact(kept.sum(1), most.scale), mu
@@ -145,6 +169,12 @@ class ExactForms:
         """Return the bound of each row, forms being of the input."""
         value, reach = self.value + self.form @ region.centre, region.reach(self.form)
         return [v + r for v, r in zip(value.fractions(), reach, strict=True)]
+
+
+class BallForms(ExactForms):
+    """The same where values of nonlinearities are balls."""
+
+    by = "ball arithmetic"
 
 
 class FloatForms:
@@ -171,10 +201,11 @@ class FloatForms:
             self._add(self.form @ step.bias, reach, step.terms, 1 + size.sum())
             self.form = step.transposed(self.form)
 
-    def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | str) -> None:
+    def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | Lines | str, _: None) -> None:
         """Go on to the preactivations below ReLU."""
         A = self.form
-        mu = A * np.where(A > 0, *slopes(given, low, high)) if isinstance(given, str) else np.asarray(given, float)
+        lines = slopes(given, low, high) if isinstance(given, str) else given
+        mu = A * np.where(A > 0, *lines) if isinstance(lines, tuple) else np.asarray(lines, float)
         top, ends = np.maximum(high, 0), np.maximum(np.abs(low), np.abs(high))
         most = np.maximum(A * np.maximum(low, 0) - mu * low, A * top - mu * high)
         most = np.where((low < 0) & (high > 0), np.maximum(most, 0), most)
@@ -217,15 +248,17 @@ class Proofs:
         self.bounds: list[tuple[np.ndarray, np.ndarray]] = []
         exact = region.generators is not None or network.cost <= EXACT_UP_TO  # in floats, only balls are read
         self.arithmetic: type[ExactForms] | type[FloatForms] = ExactForms if exact else FloatForms
+        if network.others:
+            if network.cost > EXACT_UP_TO:
+                raise Refused("network: with other nonlinearities than ReLU it is too large to be decided")
+            self.arithmetic = BallForms
         self._sizes: dict[int, list[np.ndarray]] = {}
 
     @np.errstate(all="ignore")  # what overflows is refused at the end
-    def upper(
-        self, form: np.ndarray, given: Sequence[np.ndarray] | str, signs: Sequence[np.ndarray] | None = None
-    ) -> list[Fraction]:
+    def upper(self, form: np.ndarray, given: Given, signs: Sequence[np.ndarray] | None = None) -> list[Fraction]:
         """Return upper bounds of form h (rows, n) of the layer above the proven ones.
 
-        `given` is a rule, or the forms (rows, n_i) of each hidden layer below; `signs` (rows, n_i) are those of leaves.
+        `signs` (rows, n_i) are those of leaves.
         """
         group = max(1, LARGEST // max(max(step.shape) for step in self.network.steps))
         found: list[Fraction] = []
@@ -240,13 +273,25 @@ class Proofs:
                 if signs is not None:
                     sign = signs[i - 1][rows]
                     low, high = in_leaf(low, high, sign)
-                forms.relu(low, high, given if isinstance(given, str) else given[i - 1][rows])
+                own = given if isinstance(given, str) else given[i - 1]
+                other = self.network.others.get(i)
+                forms.relu(low, high, own if isinstance(own, str | tuple) else own[rows], other)  # type: ignore[arg-type]
             found += forms.largest(self.region)
         return found
 
+    def next_layer(self, given: Given) -> list[Fraction]:
+        """Return upper bounds of h (n,), then of -h, of the next hidden layer, by forms (2 n, n_i) or a rule.
+
+        Where a sparse step carries values past ReLU, each is at most the one by the rule `interval`.
+        """
+        forms = both_signs(self.network.sizes[len(self.bounds)])
+        found = self.upper(forms, given)
+        branched = self.bounds and any(isinstance(step, Sparse) for step in self.network.steps)
+        return [*map(min, found, self.upper(forms, "interval"))] if branched else found
+
     def _step_sizes(self, i: int) -> list[np.ndarray]:
         """Return bounds of the absolute values of what each step of layer i is applied to; for floats only."""
-        if self.arithmetic is ExactForms:
+        if self.arithmetic is not FloatForms:
             return []
         if i not in self._sizes:
             middle, half, _, _ = around(self.region)
@@ -266,7 +311,7 @@ class Proofs:
         if low.shape != (size,) or high.shape != (size,) or not np.isfinite([low, high]).all():
             raise Refused(f"l{layer}, u{layer}: expected {size} finite numbers each")
         claimed = map(Fraction, [*high.tolist(), *(-low).tolist()])
-        wrong = sum(f > c for f, c in zip(self.upper(both_signs(size), given), claimed, strict=True))
+        wrong = sum(f > c for f, c in zip(self.next_layer(given), claimed, strict=True))
         if wrong:
             raise Refused(f"layer {layer}: {wrong} of {2 * size} bounds are not proven")
         self.bounds.append((low, high))

@@ -1,8 +1,8 @@
-"""Feed-forward ReLU networks: affine layers, each of one or more steps, with ReLU between them; see README-relu.md."""
+"""Feed-forward networks: affine layers, each of one or more steps, with ReLU between them; see README-relu.md."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from math import prod
@@ -10,9 +10,12 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from tightrope.checker import activations
+from tightrope.checker.activations import Piece
 from tightrope.checker.numbers import Exact, Refused
 
 _NAME = re.compile(r"([1-9][0-9]{0,3})\.(dense|convolution|scaling|sparse|composition)\.(.+)")
+_ACTIVATION = re.compile(r"activation\.([1-9][0-9]{0,3})\.([a-z_]+)")
 #: The arrays of each kind of step.
 PARTS = {
     "dense": ("weight", "bias"),
@@ -195,21 +198,34 @@ class Convolution(Implicit):
 
 @dataclass(frozen=True)
 class Network:
-    """Affine layers with ReLU between them, from the input up; each a tuple of steps without ReLU."""
+    """Affine layers with ReLU between them, from the input up; each a tuple of steps without ReLU.
+
+    After a hidden layer, counted from 1, there may be another nonlinearity.
+    """
 
     layers: tuple[tuple[Step, ...], ...]
+    others: Mapping[int, tuple[Piece, Piece]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, arrays: Mapping[str, np.ndarray]) -> "Network":
-        """Return the network of the arrays W1, b1, W2, b2, ... or 1.convolution.weight, 1.convolution.bias, ..."""
+    def read(cls, arrays: Mapping[str, np.ndarray], any_activation: bool = False) -> "Network":
+        """Return the network of the arrays W1, b1, W2, b2, ... or 1.convolution.weight, 1.convolution.bias, ...
+
+        With `any_activation` there may be those of activation.1.tanh, ..., else it is refused.
+        """
         values = {name: np.asarray(array) for name, array in arrays.items()}
         if any(array.dtype.kind not in "iuf" or not np.isfinite(array).all() for array in values.values()):
             raise Refused("network: an array holds what is no finite number")
+        matches = {name: match for name in values if (match := _ACTIVATION.fullmatch(name))}
+        if matches and not any_activation:
+            raise Refused("network: this theory is about ReLU, and there is another nonlinearity")
+        others = {int(match[1]): activations.read(match[2], values.pop(name)) for name, match in matches.items()}
         numbers = range(1, len(values) // 2 + 1)
         if values and set(values) == {f"{letter}{i}" for i in numbers for letter in "Wb"}:
             names = {"W": "weight", "b": "bias"}
             values = {f"{name[1:]}.dense.{names[name[0]]}": array for name, array in values.items()}
-        network = cls(_layers(values))
+        network = cls(_layers(values), others)
+        if len(others) != len(matches) or not set(others) <= set(range(1, len(network.layers))):
+            raise Refused("network: a nonlinearity stands after each hidden layer, and one only")
         if any(below.shape[0] != above.shape[1] for below, above in pairwise(network.steps)):
             raise Refused("network: the sizes of its layers do not fit each other")
         return network

@@ -6,9 +6,10 @@ must be proven follows from the row alone, so that a file is held against the ro
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def sha256_of(path: Path) -> str:
 class Claim:
     """What a file must claim for a row: keys and values, and a number in relation to `value`."""
 
-    keys: Mapping[str, object]  # without the number
+    keys: Mapping[str, object]  # without the number; None is any value
     relation: str  # "<" for a bound below it; "<=", ">=" for one that proves it to four digits, rounded outward
     value: float
 
@@ -82,7 +83,8 @@ class Claim:
         from tightrope.checker import Refused
         from tightrope.checker.regions import decimal
 
-        if set(claim) - HOW != {*self.keys, self._name} or any(claim[name] != own for name, own in self.keys.items()):
+        said = {name: own for name, own in self.keys.items() if own is not None}
+        if set(claim) - HOW != {*self.keys, self._name} or any(claim[name] != own for name, own in said.items()):
             return False
         try:
             stated, limit = decimal(claim, self._name), Fraction(self._limit)
@@ -102,10 +104,42 @@ class Statement:
     claims: tuple[Claim, ...]  # all of them are to be proven
     about: Callable[[], tuple["MonDEQ | FeedForward", "Region | None"]]
 
+    @property
+    def parts(self) -> "tuple[Statement, ...]":
+        """What a row says of each region; here of one."""
+        return (self,)
+
     def missing(self, claims: Iterable[Mapping]) -> str:
         """Say what is not among the claims of a file; nothing if all of it is."""
         own = list(claims)
         return "; ".join(str(claim) for claim in self.claims if not any(map(claim.met_by, own)))
+
+
+@dataclass(frozen=True)
+class Several:
+    """What a row of several images says, of each image that it says something of; made when asked, as it reads files.
+
+    All are about the row's network. A file has the certificates of one image after the other.
+    """
+
+    make: Callable[[], Sequence[Statement]]
+
+    @cached_property
+    def parts(self) -> tuple[Statement, ...]:
+        """The statement of each image."""
+        return tuple(self.make())
+
+
+def refusal(says: Statement | Several, proofs: Sequence[Sequence["Proof"]]) -> str:
+    """Say why proofs, those of each part in turn, do not prove all that a row says; nothing if they do."""
+    for statement, own in zip(says.parts, proofs, strict=True):
+        known = [proof.certificate for proof in own if proof.certificate is not None]
+        if missing := statement.missing(claim for certificate in known for claim in certificate.claims):
+            lost = (finding for proof in own for finding in proof.findings if not finding.proven)
+            return "; ".join(dict.fromkeys(finding.reason for finding in lost)) or (
+                f"asked again, what is proven is not what the row says ({missing})"
+            )
+    return ""
 
 
 def proof_of(statement: Statement | None, report: "Report") -> "Proof | None":
@@ -134,18 +168,19 @@ def kept(case: Mapping, outcome: Mapping, key: str) -> dict:
     proof = outcome.get(COLUMN)
     if proof is None or isinstance(proof, str):
         return dict(outcome)
-    return {**outcome, COLUMN: None if proof.certificate is None else write(case, key, proof)}
+    return {**outcome, COLUMN: None if proof.certificate is None else write(case, key, [proof])}
 
 
-def write(case: Mapping, key: str, proof: "Proof") -> str:
+def write(case: Mapping, key: str, proofs: Iterable["Proof"]) -> str:
     """Write the file of a case and return its SHA-256; a reader sees the whole file or none."""
+    content = b"".join(proof.certificate.to_bytes() for proof in proofs if proof.certificate is not None)
     path = folder() / name_of({**case, "key": key})
     with files.access(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
-        sha256 = proof.save(partial)
+        partial.write_bytes(content)
         partial.replace(path)
-    return sha256
+    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -161,9 +196,9 @@ class Checked:
         return f"REFUSED  {name}: {self.reason}" if self.reason else f"PROVEN   {name}"
 
 
-def check(row: Mapping, statement: Statement, sha256: str | None = None) -> Checked:
+def check(row: Mapping, says: Statement | Several, sha256: str | None = None) -> Checked:
     """Check the file of a row, of this SHA-256 or the row's own, in exact arithmetic against what the row says."""
-    from tightrope import checker, proofs
+    from tightrope import checker
 
     path = folder() / name_of(row)
     try:
@@ -174,22 +209,41 @@ def check(row: Mapping, statement: Statement, sha256: str | None = None) -> Chec
     if hashlib.sha256(content).hexdigest() != (sha256 or row[COLUMN]):
         return Checked(row, "the SHA-256 of its file is not that of the row")
     try:
-        file = checker.from_bytes(content)
+        certificates = checker.all_from_bytes(content)
     except checker.Unreadable as error:
         return Checked(row, str(error), readable=False)
     try:
-        network, region = statement.about()
+        questions = [part.about() for part in says.parts]
     except TightropeError as error:  # data that are missing, or a row that contradicts them
         return Checked(row, str(error), readable=isinstance(error, CertificateError))
-    arrays = proofs.arrays_of(network)
-    if file.network != checker.digest(*arrays) or row["network_sha256"] != _identity(row["network"], network):
-        return Checked(row, "the file is about another network")
-    if file.region and (region is None or not _same(region, file)):
-        return Checked(row, "the file is about another image or region")
-    if missing := statement.missing(file.claims):
-        return Checked(row, f"the file does not claim what the row says: {missing}")
-    refused = [str(finding) for finding in checker.check(file, arrays[1]) if not finding.proven]
-    return Checked(row, "; ".join(refused))
+    network = questions[0][0]
+    arrays_for = cache(lambda as_mondeq: _arrays(network, as_mondeq))
+    known = row["network_sha256"] == _identity(row["network"], network)
+    stated = [None if region is None else region.stated() for _, region in questions]
+    claims: list[list[Mapping]] = [[] for _ in questions]
+    for file in certificates:
+        if not known or file.network != checker.digest(*arrays_for(file.theory.startswith("mondeq"))):
+            return Checked(row, "the file is about another network")
+        places = [i for i, own in enumerate(stated) if not file.region or (own is not None and _same(own, file))]
+        if not places:
+            return Checked(row, "the file is about another image or region")
+        for i in places:
+            claims[i] += file.claims
+    for part, own in zip(says.parts, claims, strict=True):
+        if missing := part.missing(own):
+            return Checked(row, f"the file does not claim what the row says: {missing}")
+    found = (checker.check(file, arrays_for(file.theory.startswith("mondeq"))[1]) for file in certificates)
+    return Checked(row, "; ".join(str(finding) for own in found for finding in own if not finding.proven))
+
+
+def _arrays(network: "MonDEQ | FeedForward", as_mondeq: bool) -> tuple[str, dict]:
+    """Return the kind and the arrays of a network, of layers as they are or as the monDEQ that is the same function."""
+    from tightrope import proofs
+    from tightrope.networks import FeedForward
+
+    if as_mondeq and isinstance(network, FeedForward) and network.is_dense:
+        return proofs.arrays_of(network.to_mondeq())
+    return proofs.arrays_of(network)
 
 
 def _identity(name: str, network: "MonDEQ | FeedForward") -> str:
@@ -202,15 +256,14 @@ def _identity(name: str, network: "MonDEQ | FeedForward") -> str:
         return network.sha256()
 
 
-def _same(region: "Region", file: "checker.Certificate") -> bool:
-    """Whether a file is about this region: the same header and the same numbers, pixels for an image."""
+def _same(stated: tuple[Mapping, Mapping], file: "checker.Certificate") -> bool:
+    """Whether a file is about the region that states this: the same header and the same numbers, pixels of an image."""
     import numpy as np
 
     from tightrope.checker.regions import ARRAYS
 
-    header, arrays = region.stated()
-    stated = {name: array for name, array in file.arrays.items() if name in ARRAYS}
-    if dict(file.region) != header or stated.keys() != arrays.keys():
+    (header, arrays), own = stated, {name: array for name, array in file.arrays.items() if name in ARRAYS}
+    if dict(file.region) != header or own.keys() != arrays.keys():
         return False
-    pairs = [(array, arrays[name]) for name, array in stated.items()]
+    pairs = [(array, arrays[name]) for name, array in own.items()]
     return all(one.dtype == other.dtype and np.array_equal(one, other) for one, other in pairs)

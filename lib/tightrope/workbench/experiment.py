@@ -28,12 +28,12 @@ from copy import copy
 from dataclasses import KW_ONLY, dataclass
 from functools import partial, wraps
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tightrope.errors import InputError, UnknownNameError, UnknownParameterError
 from tightrope.workbench import registry
 from tightrope.workbench.cases import sweep
-from tightrope.workbench.certificates import Statement
+from tightrope.workbench.certificates import Several, Statement
 from tightrope.workbench.paper_size import AtPaperSize, at_paper_size
 from tightrope.workbench.parameters import check, require_rules
 from tightrope.workbench.published import find
@@ -42,6 +42,10 @@ from tightrope.workbench.registry import Value, drawn_profile, named
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
+if TYPE_CHECKING:
+    from tightrope.proofs import Proof
+
+Says = Statement | Several | None
 Case = Mapping[str, Any]  # what identifies a piece of work
 Row = Mapping[str, Any]  # the same with its outcome
 Cases = Iterable[Case]
@@ -76,7 +80,8 @@ class Experiment:
     def __post_init__(self) -> None:
         self.solver: Callable[[Case], Mapping] = _undeclared
         self.on_workers = True
-        self.statement: Callable[[Mapping], Statement | None] = lambda row: None
+        self.statement: Callable[[Mapping], Says] = lambda row: None
+        self.prover: Callable[[Mapping], Sequence[Sequence[Proof]]] | None = None
         self.tables: dict[str, Callable] = {}
         self.drawings: dict[str, tuple[Callable[[Rows], Any], Callable[[Rows], Table]]] = {}
         self.size: Callable[[Rows], str] = Rows.size
@@ -111,12 +116,18 @@ class Experiment:
         self.solver, self.on_workers = function, False
         return function
 
-    def states(self, function: Callable[[Mapping], Statement | None]) -> Callable[[Mapping], Statement | None]:
+    def states(self, function: Callable[[Mapping], Says]) -> Callable[[Mapping], Says]:
         """Register row -> what it says that a certificate can prove, or None.
 
-        The solver then puts :func:`tightrope.workbench.certificates.proof_of` it into the outcome, as `certificate`.
+        The solver then puts :func:`tightrope.workbench.certificates.proof_of` it into the outcome, as `certificate`;
+        or there is a function that :meth:`proves` rows afterwards.
         """
         self.statement = function
+        return function
+
+    def proves(self, function: Callable[[Mapping], Sequence[Sequence["Proof"]]]) -> Callable:
+        """Register row -> the proofs of each part of its statement, where this takes less than to solve it again."""
+        self.prover = function
         return function
 
     def table(self, function: Callable) -> Callable:

@@ -6,27 +6,39 @@ import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from tightrope import files
-from tightrope.errors import InputError, TightropeError
+from tightrope.errors import InputError, TightropeError, UnknownNameError
+from tightrope.proofs import Proof
 from tightrope.workbench import certificates, workers
 from tightrope.workbench.certificates import COLUMN, Checked
+from tightrope.workbench.experiment import Experiment
 from tightrope.workbench.published import Result
 from tightrope.workbench.records import KEPT_PROFILES, Store, case_key, case_of
-from tightrope.workbench.registry import experiments, statement
+from tightrope.workbench.registry import experiment, experiments, statement
 
 Say = Callable[[str], None]
 
 
-def provable(store: Store, results: Iterable[Result], profile: str) -> list[dict]:
-    """Return the rows of these results that say something that a certificate can prove, by key."""
-    found = []
+def provable(store: Store, results: Iterable[Result], profile: str, only: str | None = None) -> list[dict]:
+    """Return the rows of these results that say something that a certificate can prove, by key.
+
+    Of the kinds of rows that belong to a result, `only` names one.
+    """
+    kinds: dict[tuple[str, str], Experiment] = {}
     for result in filter(lambda result: result.runnable, results):
+        own = experiment(result)
         for kind in experiments(result.paper).values():
-            if result.name in (kind.name, kind.made_of):
-                found += [row for row in store.rows(kind.name, profile, kind.paper) if statement(row) is not None]
-    return sorted(found, key=lambda row: row["key"])
+            if result.name in (kind.name, kind.made_of) or kind in own.also:
+                kinds[kind.paper, kind.name] = kind
+    chosen = [kind for kind in kinds.values() if kind.name == (only or kind.name)]
+    if only and not chosen:
+        raise UnknownNameError("kind", only, [kind.name for kind in kinds.values()])
+    rows = (row for kind in chosen for row in store.rows(kind.name, profile, kind.paper))
+    return sorted((row for row in rows if statement(row) is not None), key=lambda row: row["key"])
 
 
 def drawn(rows: Sequence[dict], sample: int | None, seed: int) -> list[dict]:
@@ -53,16 +65,15 @@ class Prover:
     def put(self, case: Mapping, outcome: Mapping, by: Mapping | None = None) -> None:
         """Take the outcome of a case that was asked again: its file, if this proves what the row said before."""
         row = self.rows[case_key(case)]
-        says, proof = statement(row), outcome.get(COLUMN)
+        says, found = statement(row), outcome.get(COLUMN)
         assert says is not None  # provable
-        if statement({**row, **outcome}) is None or proof is None:
+        proofs = [[found]] if isinstance(found, Proof) else found
+        if proofs is None or statement({**row, **outcome}) is None:
             self._keep_none(row, "asked again, it is not certified; the row stays as it is")
-        elif proof.certificate is None:
-            self._keep_none(row, "; ".join(finding.reason for finding in proof.findings))
-        elif missing := says.missing(proof.certificate.claims):
-            self._keep_none(row, f"asked again, what is proven is not what the row says ({missing}); the row stays")
+        elif reason := certificates.refusal(says, proofs):
+            self._keep_none(row, reason)
         else:
-            self._add(row, certificates.write(row, row["key"], proof))
+            self._add(row, certificates.write(row, row["key"], chain.from_iterable(proofs)))
 
     def take(self, row: dict) -> bool:
         """Use the file that an earlier run left, if it proves the row."""
@@ -97,6 +108,7 @@ def prove(
     profile: str,
     store: Store,
     *,
+    only: str | None = None,
     sample: int | None = None,
     seed: int = 0,
     jobs: int = 1,
@@ -109,12 +121,12 @@ def prove(
     """
     if jobs < 1:
         raise InputError(f"jobs: expected at least 1, got {jobs}")
-    asked = drawn(provable(store, results, profile), sample, seed)
+    asked = drawn(provable(store, results, profile, only), sample, seed)
     todo = {row["key"]: row for row in asked if not row.get(COLUMN)}
     prover = Prover(store, todo, say)
     try:
         left = [row for row in todo.values() if not prover.take(row)]
-        tasks = [workers.Task(case_of(row), experiments(row["paper"])[row["result"]].solver) for row in left]
+        tasks = [_task(row) for row in sorted(left, key=lambda row: row.get("seconds") or 0)]  # the cheap ones first
         with ExitStack() as stack:
             if jobs > 1 and tasks:
                 client = stack.enter_context(workers.local_workers(jobs))
@@ -129,6 +141,16 @@ def prove(
     finally:
         prover.export()
     return prover
+
+
+def _task(row: dict) -> workers.Task:
+    """Return what makes the certificates of a row: what proves such rows, or else what solves them."""
+    kind = experiments(row["paper"])[row["result"]]
+    return workers.Task(case_of(row), kind.solver if kind.prover is None else partial(_proven, kind.prover, row))
+
+
+def _proven(prover: Callable[[dict], Sequence[Sequence[Proof]]], row: dict, _: Mapping) -> dict:
+    return {COLUMN: prover(row)}
 
 
 def check(rows: Iterable[dict], say: Say = lambda text: None) -> list[Checked]:

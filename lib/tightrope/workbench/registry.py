@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tightrope import paths
 from tightrope.errors import MissingDataError, UnknownNameError
-from tightrope.workbench.certificates import COLUMN, Statement
+from tightrope.workbench.certificates import COLUMN, Several, Statement
 from tightrope.workbench.published import PROFILES, Result, parameters, read
 from tightrope.workbench.records import case_key
 
@@ -58,7 +58,7 @@ def experiments(paper: str) -> Mapping[str, "Experiment"]:
     return _REGISTERED.get(paper, {})
 
 
-def statement(row: Mapping) -> Statement | None:
+def statement(row: Mapping) -> Statement | Several | None:
     """Return what a row says that a certificate can prove; None if that is nothing."""
     kind = experiments(row["paper"]).get(row["result"])
     return None if kind is None else kind.statement(row)

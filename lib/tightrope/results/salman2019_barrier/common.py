@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from tightrope.question import Limits, Question
+from tightrope import proofs
+from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import pixel_ball
-from tightrope.verifiers.cascade import Decision, certify_boxes
+from tightrope.verifiers.cascade import By, Decision, certify_boxes
+from tightrope.verifiers.cascade_proofs import proofs_of
 from tightrope.workbench.cases import dataset, entry, is_drawn
-from tightrope.workbench.certificates import tree_folder
-from tightrope.workbench.experiment import Case, Rows
+from tightrope.workbench.certificates import Claim, Several, Statement, tree_folder
+from tightrope.workbench.experiment import Case, Row, Rows
 
 PAPER = "salman2019-barrier"
 #: Networks that the paper names otherwise. The weights of ADV-MLP-A came with another paper's.
@@ -58,6 +60,37 @@ def decided(case: Case, more: Callable[[list[tuple[int, Decision]]], Mapping], *
         "seconds_by": {by: [len(s), round(sum(s), 3), round(max(s), 3)] for by, s in sorted(spent.items())},
         "seconds": round(time.process_time() - began, 3),
     }
+
+
+def verdicts(row: Row) -> Several | None:
+    """Return that of each certified image all other labels stay below its own, and that of each attacked one a label is
+    reached; None if no image is decided.
+    """
+
+    def statements() -> list[Statement]:
+        return [_verdict(question, By(letter).verdict) for question, letter in _answered(row)]
+
+    return Several(statements) if set(row["decided_by"]) - {By.NOTHING.value} else None
+
+
+def _verdict(question: Question, verdict: Verdict) -> Statement:
+    relation, targets = ("<", question.targets) if verdict is Verdict.CERTIFIED else (">=", (None,))
+    claims = (Claim({"label": question.label, "target": target}, relation, 0.0) for target in targets)
+    return Statement(tuple(claims), lambda: (question.layers, question.region))
+
+
+def prove(row: Row) -> list[list[proofs.Proof]]:
+    """Return the proofs of each image that is decided, by what its letter names; the relaxations that were beyond are
+    not asked again.
+    """
+    seed = row["options"]["seed"]
+    return [proofs_of(question, By(letter), Limits(seed=seed)) for question, letter in _answered(row)]
+
+
+def _answered(row: Row) -> list[tuple[Question, str]]:
+    """Return the questions of the images that are decided, with their letters."""
+    pairs = zip(questions(row), row["decided_by"], strict=True)
+    return [(question, letter) for question, letter in pairs if letter != By.NOTHING.value]
 
 
 def from_the_first(rows: Rows) -> tuple[Rows, str]:

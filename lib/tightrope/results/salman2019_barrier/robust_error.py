@@ -18,7 +18,7 @@ from tightrope.threads import one_torch_thread
 from tightrope.verifiers.cascade import LP_ALL, NEAR, By, Decision
 from tightrope.workbench.cases import box_case, dataset, entry, groups
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows, Table, Value, Values
-from .common import PAPER, decided, from_the_first, percent, questions, title
+from .common import PAPER, decided, from_the_first, percent, prove, questions, title, verdicts
 from .semidefinite import table_1_semidefinite
 
 up_to_lp_all = Experiment(PAPER, "table-1-lp-all")
@@ -102,6 +102,10 @@ def verify_by_cascade(case: Case) -> dict:
         }
 
     return decided(case, more)
+
+
+table_1.states(verdicts)
+table_1.proves(prove)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tightrope.threads import one_torch_thread
 from tightrope.verifiers.cascade import LP_ALL, By, Decision
 from tightrope.workbench.cases import box_case, groups
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Rows
-from .common import PAPER, decided, from_the_first, percent, questions, title
+from .common import PAPER, decided, from_the_first, percent, prove, questions, title, verdicts
 
 table_1_semidefinite = Experiment(PAPER, "table-1-semidefinite", may_be_empty=True)
 GROUP = 10  # images of one row
@@ -52,6 +52,10 @@ def cross(case: Case) -> dict:
         }
 
     return decided(case, more, semidefinite=True)
+
+
+table_1_semidefinite.states(verdicts)
+table_1_semidefinite.proves(prove)
 
 
 def _certified_by_lp_last(case: Case, images: list[tuple[int, Decision]]) -> list[int]:
