@@ -44,10 +44,10 @@ class Unfinished:
         if not self.path.is_file():
             return None
         try:
-            found = checker.load(self.path)
+            found, *others = checker.load(self.path)
         except checker.Unreadable as error:
             raise self._refused(str(error)) from None
-        if replace(found, arrays={}) != self.about:
+        if others or replace(found, arrays={}) != self.about:
             raise self._refused("it is about another question")
         kinds = {name: array.dtype for name, array in found.arrays.items()}
         self.require(kinds == {name: np.dtype(dtype) for name, dtype in dtypes.items()})
