@@ -88,7 +88,7 @@ def test_a_tree_goes_on_from_its_file_to_the_same_answer(grown: Grown, tmp_path)
 def test_what_is_no_tree_of_the_question_is_refused_in_one_line(grown: Grown, tmp_path):
     grown(tmp_path, 5)
     (path,) = tmp_path.glob("*.tree")
-    good = checker.load(path)
+    (good,) = checker.load(path)
     signs = "signs" if "signs" in good.arrays else "split"
     fewer = {name: array[1:] if len(array) == len(good.arrays[signs]) else array for name, array in good.arrays.items()}
     wrong = good.arrays | {signs: np.where(good.arrays[signs] == 0, 1, good.arrays[signs]).astype(np.int8)}
@@ -111,7 +111,7 @@ def test_forged_proofs_prove_nothing(grown: Grown, tmp_path):
     """With multipliers that are nothing all parts are open again, and the answer is the same."""
     _, before, _ = grown(tmp_path, 5)
     (path,) = tmp_path.glob("*.tree")
-    good = checker.load(path)
+    (good,) = checker.load(path)
     path.write_bytes(replace(good, arrays=good.arrays | {"multipliers": 0 * good.arrays["multipliers"]}).to_bytes())
     verdict, bound, _ = grown(tmp_path, 1)
     assert verdict is UNKNOWN

@@ -178,8 +178,8 @@ def shared_areas(rows: Rows) -> Table:
 
 @table_4.table
 def order(rows: Rows) -> list[str]:
-    """Return the relaxations of all networks from loose to tight, by the sum of their areas."""
-    everywhere = [line for line in areas(rows).rows if None not in line]
+    """Return the relaxations of all networks from loose to tight, by the sum of their areas over the same images."""
+    everywhere = [line for line in areas(shared(rows)).rows if None not in line]
     return [line[0] for line in sorted(everywhere, key=lambda line: sum(line[1:]))]
 
 
