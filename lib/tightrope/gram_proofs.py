@@ -68,7 +68,7 @@ def margin(question: Question, limits: Limits = DEFAULT) -> Proof:
 def ellipsoid(network: MonDEQ, region: Region, limits: Limits = DEFAULT) -> Proof:
     """Return the proof of an ellipsoid, Q (K, K) and b (K,) in its file, that holds F: ||Q F + b|| <= 1 on the region.
 
-    It is the smallest that Lasserre's order 2 proves, up to the tolerance of Clarabel.
+    Lasserre's order 2 by Clarabel proposes it; that it is the smallest one is not claimed.
     """
     header, arrays = region.stated()
     exact, stated = regions.read(header, arrays), mondeq.Network.read(arrays_of(network)[1])

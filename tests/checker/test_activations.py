@@ -123,6 +123,18 @@ def test_values_are_balls():
             )
 
 
+@pytest.mark.parametrize("low", [-1e3, -1e9, -1e12])
+def test_bounds_far_below_cost_nothing(low):
+    """sigma(-1e9) is 2^-1442695041: as an integer's reciprocal it would fill the memory."""
+    weights = {"W1": np.ones((1, 1)), "b1": np.zeros(1), "W2": np.array([[1.0], [0.0]]), "b2": np.array([0.0, 2.0])}
+    weights["activation.1.sigmoid"] = np.zeros(0)
+    claims = [{"layer": 1, "rule": "interval"}, {"label": 1, "target": 0, "bound": "-0.5", "rule": "interval"}]
+    bounds = {"centre": np.zeros(1), "l1": np.array([low]), "u1": np.ones(1)}
+    region = {"norm": "inf", "radius": "1"}
+    file = checker.Certificate("relu-linear", checker.digest("relu", weights), region, claims, bounds)
+    assert [finding.proven for finding in checker.check(file, weights)] == [True, True]
+
+
 def test_max_pooling_has_no_file():
     pool = MaxPool((1, 2, 2), 2, 2)
     net = FeedForward.dense([np.eye(4), np.ones((2, 1))], [np.zeros(4), np.zeros(2)], "", (pool,))

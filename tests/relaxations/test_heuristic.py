@@ -50,3 +50,9 @@ def test_a_constraint_in_all_variables_makes_one_clique_of_them():
     """So without subsets the problem is refused above a size."""
     with pytest.raises(InputError, match="clique has 6 variables, more than 5"):
         nearly_sparse(cycle(6), 2, largest=5)
+    for subset in ([0, 0], [6], [-1], []):  # 0 twice would be two variables, and the bound wrong
+        with pytest.raises(InputError, match="different numbers from 0 to 5"):
+            nearly_sparse(cycle(6), 2, [subset])
+    for scale in (np.ones(6), np.zeros(7), np.full(7, np.nan)):
+        with pytest.raises(InputError, match="scale"):
+            nearly_sparse(cycle(6), 2, scale=scale)

@@ -15,6 +15,8 @@ from flint import arb, fmpq
 
 from tightrope.checker.numbers import Exact, Refused
 
+LARGEST = 2000  # exponent of 2 of the numbers that a bound may have
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -99,8 +101,13 @@ def peaks(pieces: tuple[Piece, Piece], A: Exact, mu: Exact, low: np.ndarray, hig
 
 
 def _above(ball: arb) -> Fraction:
-    """Return the upper end of a ball."""
+    """Return a number at or above a ball: its upper end, or a tiny number where that has no use and no end."""
     if not ball.is_finite():
         raise Refused("a bound is beyond all measure")
     mantissa, exponent = ball.upper().man_exp()
+    size = int(exponent) + int(mantissa).bit_length()
+    if size > LARGEST:
+        raise Refused("a bound is beyond all measure")
+    if size < -LARGEST:  # 2^exponent may have more digits than there is memory
+        return Fraction(int(mantissa > 0), 2**LARGEST)
     return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)

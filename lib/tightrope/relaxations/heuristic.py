@@ -124,11 +124,16 @@ def nearly_sparse(
         Whether the first-order matrix of all variables is kept; without it this is the sparse hierarchy.
     """
     n = problem.space.size - 1
-    scale = np.full(n + 1, problem.squared_norm**0.5) if scale is None else scale
+    scale = np.full(n + 1, problem.squared_norm**0.5) if scale is None else np.asarray(scale, float)
+    if scale.shape != (n + 1,) or not (np.isfinite(scale) & (scale > 0)).all():
+        raise InputError(f"scale: expected {n + 1} positive numbers, bounds of |v_0| = 1 and |v_1| to |v_{n}|.")
     rows = [(p, c.equality) for c in problem.constraints for p in polynomials(c.body, n)]
     (objective,) = polynomials(problem.objective, n)
     supports = [set().union(*map(_support, p)) for p, _ in rows]
     chosen = chordal_cliques(n, [*map(_support, objective), *supports]) if subsets is None else subsets
+    for subset in chosen:  # an index given twice would be two variables
+        if not set(subset) <= set(range(n)) or len(set(subset)) != len(subset) or not len(subset):
+            raise InputError(f"subsets: expected different numbers from 0 to {n - 1} in each, got {list(subset)}.")
     widest = max(map(len, chosen))
     if widest > largest:
         raise InputError(f"problem: a subset or clique has {widest} variables, more than {largest}; use HR-2.")

@@ -156,7 +156,8 @@ def outer_ellipsoid(
 
     Order "1" is the paper's model. "1+cuts", for balls: with proven bounds on the preactivations, stable neurons are
     eliminated and the others get triangles and z (u - z) >= 0 (relaxations.cuts, without pairs of facts). "2", for at
-    most six variables, is Lasserre's order 2 with all products of facts, by Clarabel. The seed of `limits` is that of
+    most six variables, is Lasserre's order 2 with all products of facts, by Clarabel, whose accuracy on thin ellipsoids
+    can leave it larger than that of "1+cuts". The seed of `limits` is that of
     sampled outputs which set the starting scale and have no part in the proof.
     """
     began = time.perf_counter()

@@ -216,6 +216,8 @@ def check(row: Mapping, says: Statement | Several, sha256: str | None = None) ->
         questions = [part.about() for part in says.parts]
     except TightropeError as error:  # data that are missing, or a row that contradicts them
         return Checked(row, str(error), readable=isinstance(error, CertificateError))
+    if not questions:
+        return Checked(row, "the row says nothing that a file can prove")
     network = questions[0][0]
     arrays_for = cache(lambda as_mondeq: _arrays(network, as_mondeq))
     known = row["network_sha256"] == _identity(row["network"], network)
