@@ -1,12 +1,18 @@
 """Drawings: written as PNG, PDF and numbers, the same bytes for the same numbers."""
 
 import numpy as np
+import pytest
 
 from tightrope import figures
 from tightrope.figures.curves import LOOK
+from tightrope.results.chen2020_lipschitz import pairwise_constants
+from tightrope.results.chen2021_mondeq import certified_radii
 from tightrope.results.chen2021_mondeq.common import undecided
+from tightrope.results.jovanovic2022_paradox import accuracy, paradox
 from tightrope.results.jovanovic2022_paradox.common import best_mean, who_jumps
+from tightrope.results.salman2019_barrier import nonlinearities
 from tightrope.verifiers.relu_lipschitz import METHODS
+from tightrope.workbench.registry import experiments
 from tightrope.workbench.rows import Rows
 from tightrope.workbench.tables import Table
 
@@ -108,10 +114,65 @@ def test_what_is_said_follows_the_numbers():
     }
     assert figures.between(groups) == "between 1.999 and 2.001 (L2)"
     assert undecided([("a set", 24, 76, 100, None, None)]) == "No image is left undecided on any of the 1 sets"
+    assert undecided([("a", 1, 1, 4, None, None), ("b", 0, 0, 9, None, None)]).endswith("at most 9 of 9 on one set")
     panels = {"digits": {"Box": [70.0, 80.0], "CROWN": [74.0]}, "mnist": {"Box": [1.0], "CROWN": [2.0]}}
     assert best_mean(panels) == "The highest mean: 75.0 % by Box (digits), 2.0 % by CROWN (mnist)"
+    tied = {"digits": {"Box": [70.0, 80.0], "DeepZ": [75.0], "CROWN": [74.0]}}
+    assert best_mean(tied) == "The highest mean: 75.0 % by Box and DeepZ (digits)"
     rows = Rows([{"method": "box", "jumps": []}, {"method": "crown", "jumps": [[0.0, 1.0, 0.0]]}])
     assert who_jumps(rows) == "Jumps are found in the bounds of CROWN; there are none in Box"
+
+
+def kept(paper, name):
+    return experiments(paper)[name].kept("paper")
+
+
+def test_shares_are_the_same_only_where_they_are_equal():
+    row = kept("chen2020-lipschitz", "table-4-ratio")[0]
+    ours = {"qcqp": [90.0, 5.0, *[0.0] * 8], "lbs": [40.0, 5.0, *[0.0] * 8]}
+    pair = [row | {"method": method, "certified": own} for method, own in ours.items()]
+    said = "differ by at most 50 percentage points (at radius 0.01)"
+    assert pairwise_constants.draw(Rows(pair)).finding.endswith(said)
+    same = [row | {"method": method} for method in ("qcqp", "lbs")]
+    assert pairwise_constants.draw(Rows(same)).finding.startswith("At every radius the 2 constants certify the same")
+
+
+def test_constants_are_compared_on_one_ball_and_where_both_are_known():
+    rows = kept("chen2020-lipschitz", "table-4-certified-ratio-sdp-nn")
+    first = rows[0]["method"]
+    own, other = rows.where(method=first, ball="paper")[:3], {"method": "lbs", "ball": "paper"}
+
+    def said(change):
+        return pairwise_constants.draw_constants(Rows([*own, *(row | change(row) for row in own)])).finding
+
+    assert said(lambda row: other | {"value": 1.5 * row["value"]}).endswith("differ by at most 50 %")
+    assert said(lambda row: {"ball": "images"}) == said(lambda row: other | {"value": None}) == ""
+    lost = own[0]["part"]
+    some = said(lambda row: other | {"value": None if row["part"] == lost else row["value"]})
+    assert some.endswith("differ by at most 0 % on the 2 of 3 pairs that have both")
+
+
+@pytest.mark.parametrize("lines", [[], [("Box", 1.0, 9.0)], [("Box", 0.0, 9.0), ("CROWN", 1.0, 2.0)]])
+def test_no_ratio_to_nothing_is_said(lines, monkeypatch):
+    table = Table(("relaxation", "tightness", "score"), lines)
+    monkeypatch.setattr(paradox, "paradox", lambda rows, scores: table)
+    assert paradox.draw(Rows([{"profile": "quick"}]), Rows()).finding == ""
+
+
+def test_what_is_said_to_be_at_most_is_rounded_up():
+    row = {"clip": False, "epsilon_pixel": 0.1, "image": 0, "verdict": "certified"}
+    every = list(certified_radii.ORDERS)
+    rows = Rows([row | {"certified_by": []}] + [row | {"certified_by": every}] * 79)
+    assert "1.25 % by order 1" in certified_radii.draw(rows).finding
+    far = Rows([row | {"gap_to_hull": 1.2e-6} for row in kept("salman2019-barrier", "figure-2-nonlinearities")])
+    assert "none is further than 2e-06 from" in nonlinearities.draw(far).finding
+
+
+def test_networks_that_certify_as_many_are_all_named():
+    table = [row for row in kept("jovanovic2022-paradox", "table-8-mnist-fc") if row["first"] == 0]
+    rows = [row | {"certified": count} for row, count in zip(table, (9, 9, 5), strict=False)]
+    assert accuracy.draw(Rows(rows)).finding.count(" and ") == 1
+    assert accuracy.draw(Rows(rows[:2])).finding == accuracy.draw(Rows(rows[:1])).finding == ""
 
 
 def test_lines_that_end_together_have_their_names_together():

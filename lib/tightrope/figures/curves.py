@@ -225,7 +225,7 @@ def pairs(points: Named, labels: Labels, title: str, printed: Named = ()) -> Dra
     """Draw one point for each relaxation with its name, tightness against result; printed ones hollow."""
     with drawing.canvas(4.8, 3.2) as figure:
         ax = figure.add_subplot()
-        wide, high = (np.ptp([point[i] for point in points]) for i in (1, 2))
+        wide, high = (np.ptp([point[i] for point in points] or [0.0]) for i in (1, 2))
         for name, x, y in printed:
             ax.plot(x, y, "s", color=_colour(name), markerfacecolor="none", markersize=7)
         if printed:

@@ -77,4 +77,5 @@ def undecided(bars: Sequence[Sequence]) -> str:
     left = [images - robust - falsified for _, robust, falsified, images, *_ in bars]
     if not any(left):
         return f"No image is left undecided on any of the {len(bars)} sets"
-    return f"On {len(bars)} sets {sum(left)} images stay undecided, at most {max(left)} of {bars[0][3]} on one set"
+    most, images = max((count, images) for count, (_, _, _, images, *_) in zip(left, bars, strict=True))
+    return f"On {len(bars)} sets {sum(left)} images stay undecided, at most {most} of {images} on one set"

@@ -207,7 +207,10 @@ def draw(rows: Rows) -> figures.Drawing:
     """Draw certified, undecided and attacked images of each network."""
     drawing = robustness_bars(rows, "certified, undecided and attacked images")
     ranked = sorted((share(own, "certified"), label(network)) for (network,), own in rows.by("network"))
-    (least, last), (most, first) = ranked[0], ranked[-1]
+    (least, _), (most, _) = ranked[0], ranked[-1]
+    if least == most:
+        return drawing
+    last, first = (" and ".join(name for own, name in ranked if own == end) for end in (least, most))
     return drawing.saying(f"Most images are certified by {first} ({most:.1f} %), fewest by {last} ({least:.1f} %)")
 
 

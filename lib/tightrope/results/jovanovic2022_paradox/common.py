@@ -156,9 +156,13 @@ def checkpoint(case: Case) -> Iterator[Path]:
 
 def best_mean(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """Say which training has the highest mean over its seeds in each panel of :func:`tightrope.figures.spreads`."""
-    means = {name: {method: float(np.mean(own[method])) for method in own} for name, own in panels.items()}
-    best = {name: max(own, key=lambda method: own[method]) for name, own in means.items()}
-    return "The highest mean: " + ", ".join(f"{means[n][m]:.1f} % by {m} ({n})" for n, m in best.items())
+    said = []
+    for name, own in panels.items():
+        means = {method: round(float(np.mean(seeds)), 9) for method, seeds in own.items()}
+        most = max(means.values())
+        best = " and ".join(method for method, mean in means.items() if mean == most)
+        said.append(f"{most:.1f} % by {best} ({name})")
+    return f"The highest mean: {', '.join(said)}"
 
 
 def who_jumps(rows: Rows) -> str:

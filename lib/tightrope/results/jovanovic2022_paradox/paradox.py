@@ -42,9 +42,12 @@ def draw(rows: Rows, scores: Rows) -> figures.Drawing:
         name, what = find(f"{PAPER}/{table_1.name}").place(cell)
         printed.setdefault(name, {})[what] = value
     hollow = [(name, found["tightness"], found["score"]) for name, found in printed.items()]
+    drawing = figures.pairs(points, axes, "the paradox", hollow)
+    if len(points) < 2 or not points[0][1]:
+        return drawing
     (loose, *low), (tight, *high) = points[0], points[-1]
     said = f"{high[0] / low[0]:.1f} times the tightness, {high[1] - low[1]:+.1f} points of certified images"
-    return figures.pairs(points, axes, "the paradox", hollow).saying(f"From {loose} to {tight}: {said}")
+    return drawing.saying(f"From {loose} to {tight}: {said}")
 
 
 @table_1.cells

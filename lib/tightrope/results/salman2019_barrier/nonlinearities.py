@@ -8,6 +8,7 @@ import numpy as np
 from tightrope import figures
 from tightrope.networks import FeedForward, MaxPool, ReLU
 from tightrope.networks.activations import named
+from tightrope.outward import at_most
 from tightrope.regions import Ball
 from tightrope.relaxations.envelopes import envelopes, max_bounds_ehlers, pool_of
 from tightrope.verifiers.barrier import barrier
@@ -120,7 +121,7 @@ def draw(rows: Rows) -> figures.Drawing:
     sound, far = sum(row["sound"] for row in rows), max(row["gap_to_hull"] for row in rows)
     drawing = figures.envelope_panels([curves_of(row) for row in rows], title="optimal convex relaxations")
     said = f"{sound} of {len(rows)} relaxations hold every sample"
-    return drawing.saying(f"{said}, none is further than {far:.1g} from the convex hull")
+    return drawing.saying(f"{said}, none is further than {at_most(far, 1)} from the convex hull")
 
 
 @figure_2.cells
