@@ -183,6 +183,9 @@ def test_a_tree_that_its_time_limit_ends_goes_on_with_a_larger_one(tmp_path):
         ((*CERTIFY, "--label", "10"), "label"),
         ((*CERTIFY, "--method", "simplex"), "unknown method"),
         ((*CERTIFY, "--method", "scs", "--incomplete"), "--incomplete: only the cascade"),
+        ((*CERTIFY, "--method", "scs", "--trees", "kept"), "--trees: this method grows no tree"),
+        ((*CERTIFY, "--incomplete", "--trees", "kept"), "--trees: this method grows no tree"),
+        ((*CERTIFY, "--trees", f"{__file__}/kept"), "cannot be written"),
         ((*CERTIFY, "--activation", "relu"), "states its own"),
         (("verify", "image.cert", "--sample", "3"), "--sample: it goes with --result"),
         (("train-zoo", "--list", "digits/relu-16"), "--list trains nothing"),
@@ -228,12 +231,16 @@ def test_what_is_assumed_of_a_state_dictionary_is_said(monkeypatch):
     assert said.stderr == "" and "assumed" not in said.stdout
 
 
-def test_what_a_state_dictionary_does_not_state_is_an_option(tmp_path):
+def test_what_a_state_dictionary_does_not_state_is_an_option(tmp_path, monkeypatch):
     """m of a monDEQ, the images of its convolutions, stride and padding of others; what would do nothing is refused."""
     from tests.networks.test_convolutional_mondeq import single
 
     image = ("--image", "digits:0", "--epsilon-pixel", "0.0001", "--json")
-    deq, conv = str(tmp_path / "deq.pt"), str(tmp_path / "conv.pt")
+    monkeypatch.chdir(paths.ROOT)
+    deq, conv, dense_deq = (str(tmp_path / name) for name in ("deq.pt", "conv.pt", "dense.pt"))
+    layer = {f"mon.linear_module.{name}.weight": torch.eye(2) for name in "AB"}
+    layer |= {"mon.linear_module.U.weight": torch.ones(2, 64), "mon.linear_module.U.bias": torch.ones(2)}
+    torch.save(layer | {"Wout.weight": torch.ones(10, 2), "Wout.bias": torch.ones(10)}, dense_deq)
     torch.save(single(0, 1, 1, 8, classes=10), deq)
     module = torch.nn.Sequential(
         torch.nn.Conv2d(1, 2, 3, stride=2, padding=1), torch.nn.Flatten(), torch.nn.Linear(32, 10)
@@ -246,11 +253,17 @@ def test_what_a_state_dictionary_does_not_state_is_an_option(tmp_path):
     layers = ("certify", "--network", conv, "--method", "box", "--activation", "relu", *images)
     assert json.loads(call(*layers, "--convolution", "2", "1", *image).stdout)["labels"]
     for arguments, message in (
-        ((*certify, "--network", deq), "Give m="),
-        ((*certify, "--network", deq, "--m", "0.7"), "Give input_shape=(channels, height, width)"),
-        ((*layers, *image), "1 convolutions, and 0 pairs came"),
-        ((*layers, "--convolution", "2", "1", "--m", "1", *image), "m: "),
-        ((*certify, "--network", deq, "--m", "0.7", *images, "--convolution", "1", "1"), "convolutions: "),
+        ((*certify, "--network", deq), "Give m=... or --m"),
+        ((*certify, "--network", deq, "--m", "0.7"), "input_shape=(channels, height, width), or --input-shape"),
+        ((*certify, "--network", deq, "--m", "0.7", "--input-shape", "1", "4", "16"), "images of digits have 1 8 8"),
+        (
+            (*certify, "--network", dense_deq, "--m", "0.7", *images),
+            "(--input-shape): the state dictionary has no convolutions",
+        ),
+        ((*OWN, *images, *image), "--input-shape: data/models"),
+        ((*layers, *image), "or --input-shape and one --convolution for each"),
+        ((*layers, "--convolution", "2", "1", "--m", "1", *image), "--m: "),
+        ((*certify, "--network", deq, "--m", "0.7", *images, "--convolution", "1", "1"), "--convolution: "),
         ((*CERTIFY, "--m", "1"), "states its own, or has none"),
     ):
         done = call(*arguments)

@@ -256,7 +256,12 @@ Exit code 0: certified, 1: falsified, 3: neither is known, 2: an error.
 #: Exit codes of `certify` by verdict; all others are unknown.
 _EXIT, _UNKNOWN = {"certified": 0, "falsified": 1}, 3
 #: What a file may not state of its network itself, and the options of `certify` that go with a property.
-_STATED = ("m", "activation", "input_shape", "convolutions")
+_STATED = {
+    "m": "--m",
+    "activation": "--activation",
+    "input_shape": "--input-shape",
+    "convolutions": "--convolution",
+}
 _OF_PROPERTIES = ("network_name", "property_file", "time_limit", "as_json", *_STATED)
 
 
@@ -309,7 +314,8 @@ _OF_PROPERTIES = ("network_name", "property_file", "time_limit", "as_json", *_ST
     "--trees",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Where a tree that its time limit ends is kept: the same command with a larger one goes on from there.",
+    help="Where a tree of branch and bound that its time limit ends is kept: the same command with a larger one goes "
+    "on from there.",
 )
 @click.option("--certificate", "certificate_file", metavar="FILE", help="Write what is proven, for `tightrope verify`.")
 @click.option("--json", "as_json", is_flag=True, help="One object: question, verdict, and the bound of each label.")
@@ -352,12 +358,15 @@ def certify(
     from tightrope.question import Limits
     from tightrope.regions import pixel_ball
     from tightrope.verifiers import robustness
+    from tightrope.verifiers.unfinished import writable_folder
 
     entry = _network(network_name, stated)
     network = entry.network
     chosen = known_method(network, method)
     if chosen.name != "cascade":
         _refuse(context, ["incomplete"], "only the cascade has branch and bound to leave out; leave it out")
+    if not chosen.has_tree(network, not incomplete):
+        _refuse(context, ["trees"], "this method grows no tree on this network; leave it out")
     dataset, _, number = image_name.partition(":")
     try:
         index = int(number)
@@ -370,12 +379,17 @@ def certify(
             f"network {network_name} takes {network.input_size} pixels, {image_name} has {pixels.size}; "
             "choose a network and a data set that go together"
         )
+    shape = data.shape if len(data.shape) == 3 else (1, *data.shape)
+    if input_shape is not None and input_shape != shape:
+        raise InputError(f"--input-shape: the images of {data.name} have {' '.join(map(str, shape))}; write these")
     if label is not None and (not 0 <= label < network.classes or label == true):
         raise InputError(f"label: expected 0 to {network.classes - 1} and not the true label {true}, got {label}")
     scale = zoo.parse_normalisation(normalisation) or entry.normalisation or data.normalisation
     region = pixel_ball(pixels, norm, epsilon_pixel, scale, clip)
     targets = None if label is None else [label]
     limits, how = Limits(time=time_limit, trees=trees), {"method": chosen.name, "complete": not incomplete}
+    if trees is not None:
+        writable_folder(trees)  # before the solve
     report = robustness.certify(network, region, true, targets=targets, limits=limits, **how)
     if certificate_file is not None:
         proof = report.certificates()
@@ -408,10 +422,13 @@ def _network(name: str, stated: Mapping[str, Any]) -> "Entry":
         entry = zoo.get(name, **stated)
     if assumed := getattr(entry.network, "assumed", ""):
         click.echo(f"{name}: assumed {assumed}; --activation relu if that is so", err=True)
-    layers, dictionary = not isinstance(entry.network, MonDEQ), name.lower().endswith((".pt", ".pth"))
-    used = {"activation", "input_shape", "convolutions"} if layers else {"m", "input_shape"}
+    network, dictionary = entry.network, name.lower().endswith((".pt", ".pth"))
+    if isinstance(network, MonDEQ):
+        used = {"m", "input_shape"}
+    else:
+        used = {"activation", "convolutions"} | (set() if network.is_dense else {"input_shape"})
     used &= set(_STATED) if dictionary else {"m"} if name.lower().endswith((".npz", ".mat")) else set()
-    if unused := ", ".join(option for option in stated if option not in used):
+    if unused := ", ".join(option for own, option in _STATED.items() if own in stated and own not in used):
         raise InputError(f"{unused}: {name} states its own, or has none; leave it out")
     return entry
 

@@ -36,6 +36,7 @@ LARGEST_TENSOR, LARGEST_MATRICES = 2**20, 2**27
 _TOKEN = re.compile(r"\(|\)|\[[^\[\]()]*\]|\[|\]|[^\s()\[\]]+")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 _INDEXED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(\[\]|\[[0-9]{1,9}(?:,[0-9]{1,9}){0,9}\])?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 #: Each comparison as the signs s for which s (left - right) <= 0, and whether that is strict.
 _COMPARISONS = {"<=": ((1,), False), ">=": ((-1,), False), "<": ((1,), True), ">": ((-1,), True), "=": ((1, -1), False)}
 _NEGATED = {"<=": ">", ">=": "<", "<": ">=", ">": "<="}
@@ -250,6 +251,8 @@ def _tensors(parts: list) -> dict[str, _Tensor]:
                     f"{_shown(part)}: declare-input and declare-output of one network are read, each with another name "
                     "and without options; no hidden values, and no relations to other networks."
                 )
+        if _indexed(name) != (name, None):
+            raise InputError(f"{_shown(part)}: a name is letters, digits and _, and begins with a letter.")
         if element not in ("real", "Real"):
             raise InputError(
                 f"{_shown(part)}: element type {element[:40]!r}; answers here are about real numbers, which the "
@@ -377,7 +380,7 @@ def _short(value: Fraction) -> Fraction:
 
 
 def _number(text: str) -> Fraction:
-    if len(text) > 100 or not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", text):
+    if len(text) > 100 or not _NUMBER.fullmatch(text):
         raise InputError(f"{text[:40]!r} is no number and no variable X_i or Y_i.")
     return Fraction(text)
 

@@ -147,6 +147,39 @@ def test_batch_normalisation_of_every_version_has_the_files_statistics(version, 
     np.testing.assert_allclose(network.logits(x.ravel()), ((x - m) / np.sqrt(v + 0.01) * g + b).ravel(), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("version", "outputs", "attributes", "message"),
+    [
+        (1, 1, {}, "is_test=0 in version 1"),
+        (6, 1, {}, "is_test=0 in version 6"),
+        (6, 1, {"is_test": 0}, "is_test=0 in version 6"),
+        (7, 5, {}, "more than one output"),
+        (9, 5, {}, "more than one output"),
+        (13, 2, {}, "more than one output"),
+        (14, 3, {"training_mode": 1}, "training_mode=1"),
+        (6, 1, {"is_test": 1}, ""),
+        (7, 1, {}, ""),
+        (9, 1, {}, ""),
+        (14, 1, {"training_mode": 0}, ""),
+    ],
+)
+def test_batch_normalisation_in_training_is_refused(version, outputs, attributes, message, rng, tmp_path):
+    """Each version says so in another way; outputs without a name are none."""
+    parts = dict(zip("gbmv", (*floats(rng, 3, 2), np.float32([0.5, 2.0])), strict=True))
+    proto = model([("BatchNormalization", ["x", *"gbmv"], "y", attributes)], parts, [1, 2, 3, 3])
+    proto.opset_import[0].version = version
+    proto.graph.node[0].output.extend([f"of_the_batch_{i}" for i in range(outputs - 1)] or ["", ""])
+    path = saved(tmp_path, proto)
+    if message:
+        with pytest.raises(NetworkError, match=rf"\(BatchNormalization\): {message} is its form for training"):
+            FeedForward.from_onnx(path)
+    else:
+        g, b, m, v = (part.astype(float)[:, None] for part in parts.values())
+        x = rng.standard_normal((2, 9))
+        expected = (x - m) / np.sqrt(v + 1e-5) * g + b
+        np.testing.assert_allclose(FeedForward.from_onnx(path).logits(x.ravel()), expected.ravel(), rtol=1e-6)
+
+
 def test_input_without_batch_dimension(rng, tmp_path):
     """A vector is one example."""
     W = rng.standard_normal((3, 2))

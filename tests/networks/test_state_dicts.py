@@ -36,6 +36,14 @@ def test_nothing_is_assumed_of_what_is_said(tmp_path, recwarn):
         load(path, activation="sine")
 
 
+def test_a_shape_of_another_size_is_refused():
+    """Where there is no convolution to see it, too."""
+    wide = {"0.weight": np.eye(4), "2.weight": np.eye(4)}
+    assert FeedForward.from_state_dict(wide, input_shape=(1, 2, 2), activation="relu").input_size == 4
+    with pytest.raises(NetworkError, match=r"input_shape \(--input-shape\): \(1, 2, 3\) has 6 .* takes 4"):
+        FeedForward.from_state_dict(wide, input_shape=(1, 2, 3), activation="relu")
+
+
 @pytest.mark.parametrize("given", [STATE, None, np.eye(2)], ids=lambda given: type(given).__name__)
 def test_what_is_no_file_has_another_reader(given):
     """A module, its state dictionary and arrays."""

@@ -40,7 +40,7 @@ def matrices(
     if shape is None:
         raise NetworkError(
             f"{source} is a monDEQ of convolutions; its state dictionary does not hold the size of the images. Give "
-            "input_shape=(channels, height, width)."
+            "input_shape=(channels, height, width), or --input-shape."
         )
     channels, *image = integers("input_shape", shape, 3, 1)
     several = f"{_LAYER}A0.0.weight" in arrays

@@ -50,7 +50,7 @@ def load(
                 arrays, path.stem, input_shape=input_shape, convolutions=convolutions, activation=activation
             )
         if m is None:
-            raise NetworkError(f"{path} is a monDEQ in factors A, B; its state dictionary does not hold m. Give m=...")
+            raise NetworkError(f"{path} is a monDEQ; its state dictionary does not hold m. Give m=... or --m.")
         return MonDEQ.from_state_dict(arrays, m, path.stem, input_shape=input_shape)
     arrays = read_mat(path) if suffix == ".mat" else read_npz(path)
     if "W1" in arrays or any(key.startswith("1.") for key in arrays):

@@ -110,7 +110,9 @@ class MonDEQ:
             return cls(arrays["W"], U, u, C, c, m, name)
         A, B = required(arrays, ("A", "B"), source)
         if m is None:
-            raise NetworkError(f"{source} has A and B but not m, from which W = (1 - m) I - A'A + B - B'. Give m=...")
+            raise NetworkError(
+                f"{source} has A and B but not m, from which W = (1 - m) I - A'A + B - B'. Give m=... or --m."
+            )
         return cls.from_factors(A, B, U, u, C, c, m, name)
 
     @classmethod
@@ -139,6 +141,8 @@ class MonDEQ:
         layer, out = "mon.linear_module.", "Wout."
         keys = (*(layer + k for k in ("A.weight", "B.weight", "U.weight", "U.bias")), out + "weight", out + "bias")
         A, B, U, u, C, c = required(arrays, keys, where)
+        if input_shape is not None:
+            raise NetworkError(f"input_shape (--input-shape): {where} has no convolutions; leave it out.")
         return cls.from_factors(A, B, U, u, C, c, m, name)
 
     def to_npz(self, path: PathOrName) -> None:

@@ -139,6 +139,8 @@ def _results(
         return _evaluated(node, inputs, model, onnx)
     if len(places) > 1 and node.op_type not in JOINING:
         raise NetworkError(f"it joins branches of the network; read where branches join: {', '.join(sorted(JOINING))}.")
+    if node.op_type == "BatchNormalization":
+        _require_inference(node, attributes, model)
     own = _OPERATIONS[node.op_type](inputs, attributes) if node.op_type in _OPERATIONS else None
     if own is not None:
         return [own]
@@ -368,10 +370,20 @@ def _transposed(inputs: _Inputs, attributes: _Attributes) -> Signal | None:
     return signal.then(layer, (1, *shape))
 
 
+def _require_inference(node: Any, attributes: _Attributes, model: Any) -> None:
+    """Raise if batch normalisation takes the statistics of the batch, which versions 1, 7 and 14 say differently."""
+    version = min((own.version for own in model.opset_import if own.domain in ("", "ai.onnx")), default=1)
+    training = {
+        "training_mode=1": attributes.get("training_mode", 0),
+        f"is_test=0 in version {version}": version < 7 and not attributes.get("is_test", 0),
+        "more than one output": sum(map(bool, node.output)) > 1,
+    }
+    if said := [form for form, holds in training.items() if holds]:
+        raise NetworkError(f"{said[0]} is its form for training, which depends on the batch; export it for inference.")
+
+
 def _batch_normalization(inputs: _Inputs, attributes: _Attributes) -> Signal:
     signal, gamma, beta, mean, variance = _one(inputs, 5)
-    if attributes.get("training_mode", 0):
-        raise NetworkError("training_mode=1 makes it depend on the batch.")
     scale = np.asarray(gamma, dtype=np.float64) / np.sqrt(np.float64(variance) + attributes.get("epsilon", 1e-5))
     shift = beta - mean * scale
     by_channel = (-1, *[1] * (len(signal.shape) - 2))
@@ -417,7 +429,10 @@ def _compare(
     from onnx.reference.op_run import OpRun
 
     class BatchNormalization(OpRun):
-        """With the statistics of the file in every version; of versions 9 to 13 the evaluator takes the batch's too."""
+        """With the statistics of the file, as `_require_inference` has made sure of every node that is here.
+
+        Of versions 9 to 13 the evaluator takes the batch's too.
+        """
 
         op_domain = ""
 

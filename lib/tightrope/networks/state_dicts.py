@@ -1,6 +1,7 @@
 """The affine layers of a torch state dictionary, which holds arrays but neither activations nor strides."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 
 import numpy as np
 
@@ -34,8 +35,9 @@ def layers_of_state_dict(
         raise NetworkError(
             f"a state dictionary does not hold strides and paddings: this one has {count} convolutions, and "
             f"{len(convolutions)} pairs came with input_shape={input_shape}. Give input_shape=(channels, height, "
-            "width) and convolutions=((stride, padding), ...), or the module itself to FeedForward.from_torch. For a "
-            "command, export it to .onnx, or write FeedForward.from_torch(module, shape).to_npz('network.npz')."
+            "width) and convolutions=((stride, padding), ...), or --input-shape and one --convolution for each, or the "
+            "module itself to FeedForward.from_torch. For a command one can also export it to .onnx, or write "
+            "FeedForward.from_torch(module, shape).to_npz('network.npz')."
         )
     settings, layers, before, shape = iter(convolutions), [], [], input_shape
     for prefix, parts in groups.items():
@@ -53,6 +55,11 @@ def layers_of_state_dict(
         before, shape = [], layer.output_shape if isinstance(layer, Convolution) else None
         if len(layers) <= len(activations) and isinstance(pool := activations[len(layers) - 1], MaxPool):
             shape = pool.output_shape
+    if layers and input_shape is not None and prod(input_shape) != layers[0].input_size:
+        raise NetworkError(
+            f"input_shape (--input-shape): {input_shape} has {prod(input_shape)} entries, the first layer takes "
+            f"{layers[0].input_size}."
+        )
     if before or not layers:  # a normalisation of the scores, or nothing
         raise _unreadable(arrays)
     return tuple(layers)
@@ -87,7 +94,8 @@ def normalisation(prefix: str, mean: np.ndarray, std: np.ndarray, size: int, sha
     if len(mean) != len(std) or len(mean) not in (1, channels) or not (std > 0).all():
         raise NetworkError(
             f"{prefix}mean, std: {len(mean)} and {len(std)} numbers for {channels} channels; give one positive std and "
-            "one mean for all, or for each channel, and the input_shape (channels, height, width)."
+            "one mean for all, or for each channel, and the input_shape (channels, height, width), or "
+            "--input-shape."
         )
     repeats = size // len(mean)
     return Scaling(np.repeat(1 / std, repeats), np.repeat(-mean / std, repeats))

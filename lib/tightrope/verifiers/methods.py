@@ -53,6 +53,10 @@ class Method:
         own = self.layers if _has_layers(network) else self.mondeq
         return own if complete or self.name != "cascade" else tuple(stage for stage in own if stage not in _TREES)
 
+    def has_tree(self, network: "MonDEQ | FeedForward", complete: bool = True) -> bool:
+        """Say whether one of these stages grows a tree, which `Limits.trees` keeps."""
+        return any(stage in _TREES for stage in self.stages(network, complete))
+
     def check(self, question: "Question", order: str) -> None:
         """Refuse what it does not take, before any solve: by a TightropeError that says what to write instead."""
         from tightrope.solvers import conic

@@ -6,6 +6,7 @@ bounds anew, so that a damaged or forged file can waste time and prove nothing t
 """
 
 import hashlib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,15 @@ from tightrope import checker, files
 from tightrope.checker import Certificate
 from tightrope.errors import CorruptDataError
 from tightrope.question import Question
+
+
+def writable_folder(folder: Path) -> Path:
+    """Return the folder, made if it is not there, or raise a FileAccessError if no file can be written in it."""
+    folder = Path(folder).expanduser()
+    with files.access(folder, "written"):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    return folder
 
 
 @dataclass(frozen=True)
@@ -30,9 +40,7 @@ class Unfinished:
         """Return where a kind of tree of this question is in a folder, which is made; None without a folder."""
         if folder is None:
             return None
-        folder = Path(folder).expanduser()
-        with files.access(folder, "written"):  # before any work is lost
-            folder.mkdir(parents=True, exist_ok=True)
+        folder = writable_folder(folder)  # before any work is lost
         claim = {"label": question.label, "targets": list(question.targets)}
         region = {"sha256": question.region.sha256()}
         about = Certificate(f"unfinished-{kind}", question.network.sha256(), region, [claim], {})
