@@ -89,7 +89,10 @@ def curves(
             ax.set(title=heading, xlabel=labels[0])
             ax.locator_params(axis="x", nbins=5)  # long numbers do not run into each other
             if names == "inside":
-                ax.legend(*zip(*((handles[name], name) for name in lines), strict=True), frameon=False, fontsize=7.5)
+                shown_here = zip(*((handles[name], name) for name in lines), strict=True)
+                ax.legend(
+                    *shown_here, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=7.5
+                )
             elif names == "ends" and len(lines) > 1:
                 drawing.name_ends(ax, {name: (x[-1], y[-1]) for name, (x, y) in lines.items()})
         for ax in axes[::columns]:
