@@ -70,9 +70,9 @@ def curves(
 ) -> Drawing:
     """Draw curves, one for each relaxation, in one panel or several side by side, with one y axis if it is shared.
 
-    Panels are heading -> curves, marks are heading -> (x, value before, value after) of jumps. The names of
-    the curves are in one legend above, or in each panel, "inside" or at the "ends" of the curves. A curve that stands
-    for several has the look of the one that its name begins with.
+    Panels are heading -> curves, marks are heading -> (x, value before, value after) of jumps. The names of the curves
+    are in one legend "above", or for each panel "below" it or at the "ends" of its curves. A curve that stands for
+    several has the look of the one that its name begins with.
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
@@ -88,7 +88,7 @@ def curves(
                 handles["jump"] = ax.plot([x, x], [before, after], "o:", color=INK, markersize=2.5, linewidth=0.7)[0]
             ax.set(title=heading, xlabel=labels[0])
             ax.locator_params(axis="x", nbins=5)  # long numbers do not run into each other
-            if names == "inside":
+            if names == "below":
                 shown_here = zip(*((handles[name], name) for name in lines), strict=True)
                 ax.legend(
                     *shown_here, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=7.5

@@ -92,7 +92,7 @@ def draw(rows: Rows) -> figures.Drawing:
         }
         marks[heading] = [jump for row in own for jump in row["jumps"]]
     drawing = figures.curves(
-        panels, ("$w$", "lower bound"), "lower bounds of the minimal example", marks, names="inside"
+        panels, ("$w$", "lower bound"), "lower bounds of the minimal example", marks, names="below"
     )
     return drawing.saying(who_jumps(rows))
 
