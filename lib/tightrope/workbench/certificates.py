@@ -42,11 +42,6 @@ def folder() -> Path:
     return datasets.cache_folder() / "certificates"
 
 
-def tree_folder() -> Path:
-    """Return where trees are that a limit has ended: the same question asked with a larger one goes on from there."""
-    return folder() / "trees"
-
-
 def name_of(row: Mapping) -> str:
     """Return the name of a row's file in the folder, and in an archive: by paper, result and key."""
     return f"{row['paper']}/{row['result']}/{row['key']}.cert"

@@ -73,6 +73,14 @@ def code_fingerprint() -> str:
     return digest.hexdigest()
 
 
+def tree_folder() -> Path:
+    """Return where trees of rows are that a limit has ended: with a larger one the same library goes on from there.
+
+    Another library starts again, so that no row is the work of two.
+    """
+    return certificates.folder() / "trees" / code_fingerprint()[:16]
+
+
 @cache
 def versions() -> Mapping[str, str | int]:
     """What made a row: versions of the packages that compute, and the number of processors."""

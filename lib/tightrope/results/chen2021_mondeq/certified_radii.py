@@ -15,8 +15,8 @@ from tightrope.propagation.fixpoint import fixpoint_bounds
 from tightrope.question import Limits, Verdict
 from tightrope.verifiers.robustness import certify
 from tightrope.workbench.cases import first_images
-from tightrope.workbench.certificates import tree_folder
 from tightrope.workbench.experiment import Case, Cases, Experiment, Radii, Rows, Table
+from tightrope.workbench.records import tree_folder
 from tightrope.workbench.rows import percent
 from .common import PAPER, SETS, balls, cases_around, question
 

@@ -12,8 +12,9 @@ from tightrope.networks import MonDEQ
 from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers.robustness import certify
-from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of, tree_folder
+from tightrope.workbench.certificates import COLUMN, Claim, Statement, proof_of
 from tightrope.workbench.experiment import Case, Cases, Experiment, Lines, Row, Rows
+from tightrope.workbench.records import tree_folder
 from tightrope.workbench.rows import percent
 from .common import BALL, PAPER, by_ball, in_words, norm_text, question, undecided
 from .orders import open_cases

@@ -9,8 +9,9 @@ from tightrope.regions import pixel_ball
 from tightrope.verifiers.cascade import By, Decision, certify_boxes
 from tightrope.verifiers.cascade_proofs import proofs_of
 from tightrope.workbench.cases import dataset, entry, is_drawn
-from tightrope.workbench.certificates import Claim, Several, Statement, tree_folder
+from tightrope.workbench.certificates import Claim, Several, Statement
 from tightrope.workbench.experiment import Case, Row, Rows
+from tightrope.workbench.records import tree_folder
 
 PAPER = "salman2019-barrier"
 #: Networks that the paper names otherwise. The weights of ADV-MLP-A came with another paper's.
