@@ -53,8 +53,8 @@ def relaxed(net: FeedForward, region: Ball, label: int) -> Reweighting | None:
 
 
 def test_attack_exact_bound():
-    """attack <= exact <= bound on the box, for every label; some labels get ellipsoids of their own."""
-    rounds = []
+    """attack <= exact <= bound on the box, for every label; some labels get ellipsoids of their own, and cuts."""
+    rounds, lower, products = [], list[bool](), list[int]()
     for seed in range(8):
         net, region, label = question(seed, 0.3, (3, 4, 3, 3))
         if (solve := relaxed(net, region, label)) is None:
@@ -65,7 +65,14 @@ def test_attack_exact_bound():
             exact = exact_margin(net.to_mondeq(), region, label, target)
             assert reached[target] - 1e-9 <= exact <= found.bound.value + 1e-9
             rounds.append(len(found.values))
+            if found.bound.value < 0:
+                continue
+            cut = solve.cut(target)
+            assert exact <= cut.bound.value + 1e-9
+            lower.append(cut.bound.value < found.bound.value - 0.01)
+            products.append(len(cut.multipliers["pairs"]))
     assert len(rounds) > 6 and 1 in rounds and max(rounds) > 1
+    assert any(lower) and min(products) > 0
 
 
 def test_ellipsoids_come_down_to_the_box(monkeypatch):
@@ -104,21 +111,23 @@ def test_what_proves_on_the_ellipsoid_proves_on_the_box():
     assert own == pytest.approx(2 * weights / weights.sum(), rel=1e-6)
 
 
-def test_certificates_are_accepted():
+@pytest.mark.parametrize("order", ["1", "1+cuts"])
+def test_certificates_are_accepted(order):
     """By the checker, in exact arithmetic; a claim that is too good is not."""
-    proven = 0
+    proven = cut = 0
     for seed in range(8):
         net, region, label = hard(seed)
-        report = certify(net, region, label, complete=False)
+        report = certify(net, region, label, order=order, complete=False)
         duals = [decision.dual for decision in report.decisions if decision.dual is not None]
         if report.verdict is not Verdict.CERTIFIED or not duals:
             continue
+        cut += sum(len(dual.multipliers.get("pairs", ())) > 0 for dual in duals)
         file, arrays = report.certificates(), proofs.arrays_of(net.to_mondeq())[1]
         assert file.proven and all(finding.proven for finding in checker.check(file.certificate, arrays))
         claims = [claim | {"bound": str(float(claim["bound"]) - 0.1)} for claim in file.certificate.claims]
         assert not any(finding.proven for finding in checker.check(replace(file.certificate, claims=claims), arrays))
         proven += len(claims)
-    assert proven > 1
+    assert proven > 1 and (cut > 0) == (order == "1+cuts")
 
 
 def test_the_cascade_of_boxes_agrees_with_branch_and_bound():

@@ -276,14 +276,19 @@ class _Image:
         self.shor[letter.value] = worst = max(self.bounds.values())
         self.by = letter if worst < 0 else By.NOTHING
 
+    @cached_property
+    def reweighting(self) -> Reweighting | None:
+        base = self.tightening.base
+        return Reweighting(base, list(self.bounds)) if reweightable(base) else None
+
     def by_shor(self) -> None:
-        if reweightable(self.tightening.base):
-            solve = Reweighting(self.tightening.base, list(self.bounds))
-            self.by_relaxation(By.SHOR, lambda target: _value(solve(target)))
+        if (relaxation := self.reweighting) is not None:
+            self.by_relaxation(By.SHOR, lambda target: _value(relaxation(target)))
 
     def by_cuts(self) -> None:
         if len(self.tightening.base.unstable) <= MOST_CUT:
-            self.by_relaxation(By.CUTS, lambda target: _value(self.tightening(target)))
+            solve = self.tightening if self.reweighting is None else self.reweighting.cut
+            self.by_relaxation(By.CUTS, lambda target: _value(solve(target)))
 
     def by_phases(self) -> None:
         grow = Phases(self.model)

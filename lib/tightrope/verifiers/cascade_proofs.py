@@ -47,7 +47,7 @@ def proofs_of(question: Question, by: By, limits: Limits) -> list[Proof]:
     left = [claim["target"] for claim in claims if "bound" in claim and not Fraction(claim["bound"]) < 0]
     asked = Question(network.to_mondeq(), box, label, left)
     stages: list[Stage] = [partial(mondeq.by_shor, ellipsoids=True), *([by_phases] if by is By.PHASES else [])]
-    report = run(asked, stages, "cascade", "1" if by is By.SHOR else "1+cuts", limits)
+    report = run(asked, stages, "cascade", "1+cuts" if by is By.CUTS else "1", limits)
     return [layers, report.certificates()]
 
 

@@ -85,7 +85,10 @@ class _Decider:
 
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision with bounds on h, and after rounds of cuts, if they prove more than order 1 did."""
-        found = self._tightening(target, replace(self.limits, tolerance=max(self.limits.tolerance, LIMITS.tolerance)))
+        limits = replace(self.limits, tolerance=max(self.limits.tolerance, LIMITS.tolerance))
+        found = None if self._reweighting is None else self._reweighting.cut(target, limits)
+        if found is None or found.bound is None or not found.bound.value < 0:
+            found = self._tightening(target, limits)
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):
             return replace(decision, seconds=time.perf_counter() - began)
         return self._decision(target, found.report, found.bound, began, found.multipliers)

@@ -44,6 +44,8 @@ STORED = 1e-7  # by how much stored bounds are wider than computed ones, relativ
 BEYOND = ("z (u - z) >= 0", "u (h - l) - (u - l) z >= 0")
 #: Ellipsoids of a target beside the shared one, at most; and the relative gap of a solve.
 OWN, TOLERANCE = 3, 5e-3
+#: Products that a round over an ellipsoid adds, and such rounds after the first one, at most.
+CUTS, MORE_CUTS = 500, 1
 #: The solve of a round, what it proves, and the multipliers of that by group.
 Round: TypeAlias = tuple[SolveReport, SoundBound | None, dict[str, np.ndarray]]
 
@@ -115,13 +117,13 @@ class Tightening:
         return len(values) > 1 and values[-1] - (values[-2] - values[-1]) * (self.rounds + 1 - len(values)) > 0
 
 
-def _rows(data: ArrowData, point: Iterate) -> np.ndarray | None:
+def _rows(data: ArrowData, point: Iterate | None) -> np.ndarray | None:
     """Return the moment matrix's rows for 1 and z (q, N), in the order of the coordinates; None if z is in the tip."""
     q = data.constraints.blocks["z"].stop
     place = np.empty(data.constraints.size, int)
     place[data.order] = np.arange(len(place))
     head = place[:q]
-    if (head >= data.q).any():  # one neuron, no perturbation
+    if point is None or (head >= data.q).any():  # one neuron, no perturbation
         return None
     X = np.hstack([point.X.cc, point.X.cd])
     return X[head][:, place] / point.X.cc[head[0], head[0]]
@@ -133,71 +135,90 @@ def reweightable(base: CutModel) -> bool:
 
 
 class _Solver:
-    """The relaxation over one ellipsoid."""
+    """The relaxation over one ellipsoid, with products of these pairs of facts."""
 
-    def __init__(self, base: CutModel, weights: np.ndarray):
+    def __init__(self, base: CutModel, weights: np.ndarray, pairs: np.ndarray = NO_PAIRS):
         self.around = Around.box(base.model, weights)
-        model = cut_model(self.around.model, base.bounds)
+        model = cut_model(self.around.model, base.bounds, pairs)
         self.model = replace(model, constraints=tuple(c for c in model.constraints if c.name not in BEYOND))
         self.data = ArrowData(shor_constraints(self.model), core=("z",))
         self._solver = InteriorPoint(self.data)
-        self._warm: Iterate | None = None
+        self.last: Iterate | None = None
 
     def __call__(self, target: int, limits: Limits, sign_only: bool) -> SolveReport:
         """Solve for a target, from the solution of the one before if there is one."""
         objective = objective_matrix(self.model.problem(target).objective)
         solve = partial(self._solver.solve, objective, sign_only=sign_only, **limits.options)
-        report, warm = solve(start=self._warm)
-        if self._warm is not None and report.status in (Status.NUMERICAL, Status.FAILED):  # too close to the boundary
-            report, warm = solve()
-        self._warm = warm if report.multipliers is not None else None
+        report, last = solve(start=self.last)
+        if self.last is not None and report.status in (Status.NUMERICAL, Status.FAILED):  # too close to the boundary
+            report, last = solve()
+        self.last = last if report.multipliers is not None else None
         return report
 
-    def of_box(self, multipliers: np.ndarray) -> dict[str, np.ndarray]:
-        """Return multipliers of the box, by group."""
-        return self.around.of_box(self.data.constraints.split(multipliers))
+
+@dataclass(frozen=True, eq=False)
+class _After:
+    """What a round leaves for the next: its model, rows of its moment matrix, the next weights (n,), and its bound."""
+
+    model: CutModel
+    rows: np.ndarray | None
+    weights: np.ndarray
+    value: float
+
+    def pairs(self, count: int) -> np.ndarray:
+        """Return the products so far and the `count` that are violated most."""
+        new = NO_PAIRS if self.rows is None or not count else self.model.violated(self.rows, count)
+        return np.concatenate([self.model.pairs, new])
 
 
 class Reweighting:
-    """Proofs of order 1 for the targets of one model over a box, which is :func:`reweightable` and has bounds on h.
+    """Proofs of order 1, and then with cuts, for the targets of one model over a box.
 
-    The model is :attr:`Tightening.base`; the shared ellipsoid is made for the targets.
+    The model is :attr:`Tightening.base`, which is :func:`reweightable` and has bounds on h; the shared ellipsoid is
+    made for the targets. Bounds and multipliers are those of the box.
     """
 
     def __init__(self, base: CutModel, targets: Sequence[int]):
         self.base = base
-        self.data = ArrowData(shor_constraints(base), core=("z",))
         self._shared = _Solver(base, expected_weights(base.model, base.bounds, targets))
+        self._after: dict[int, _After] = {}
 
     def __call__(self, target: int, limits: Limits = DEFAULT) -> Tightened:
-        """Solve for one target, stopping at the first bound below 0 or where another ellipsoid promises nothing.
+        """Solve for one target, stopping at the first bound below 0 or where another ellipsoid promises nothing."""
+        self._after.pop(target, None)
+        return best_round(self._rounds(target, limits, 0), OWN, limits, _hopeless)
 
-        Bound and multipliers are those of the box.
-        """
-        return best_round(self._rounds(target, limits), OWN, limits, _hopeless)
+    def cut(self, target: int, limits: Limits = DEFAULT) -> Tightened:
+        """Go on where the call for this target ended, with the products that its solution violates most."""
+        known = self._after[target].value if target in self._after else np.inf
+        return best_round(self._rounds(target, limits, CUTS), MORE_CUTS, limits, lambda v: _hopeless([known, *v]))
 
-    def _rounds(self, target: int, limits: Limits) -> Iterator[Round]:
-        """Solve over the shared ellipsoid, then over those that each solution asks for."""
-        began, solver = time.perf_counter(), self._shared
-        objective = objective_matrix(self.base.problem(target).objective)
-        for round_ in itertools.count():
+    def _rounds(self, target: int, limits: Limits, count: int) -> Iterator[Round]:
+        """Solve over the shared ellipsoid, then over those that solutions ask for, each with `count` products more."""
+        began, objective = time.perf_counter(), objective_matrix(self.base.problem(target).objective)
+        while True:
+            after = self._after.get(target)
+            solver = self._shared if after is None else _Solver(self.base, after.weights, after.pairs(count))
             now = replace(limits.after(time.perf_counter() - began), tolerance=TOLERANCE)
-            report = solver(target, now, sign_only=round_ == 0)
-            named = {} if report.multipliers is None else solver.of_box(report.multipliers)
-            bound = self._bound(objective, named) if named else None
-            yield report, bound, {} if bound is None else self.data.constraints.split(bound.multipliers)
+            report = solver(target, now, sign_only=after is None)
+            if report.multipliers is None:
+                yield report, None, {}
+                return
+            pairs = solver.model.pairs
+            data = ArrowData(shor_constraints(self.base.with_pairs(pairs)), core=("z",))
+            named = solver.around.of_box(solver.data.constraints.split(report.multipliers))
+            y = np.zeros(len(data.constraints.equality))  # 0 for the groups that the ellipsoid's relaxation leaves out
+            for name, values in named.items():
+                y[data.constraints.groups[name]] = values
+            bound = sound_bound(data, objective, y)
+            if bound is not None and report.core is not None:
+                R = data.adjoint(bound.multipliers).plus(data.arrow(objective)).cd
+                weights = best_weights(R, report.core)
+                weights = weights if after is None else np.sqrt(weights * named[BOX])
+                self._after[target] = _After(solver.model, _rows(solver.data, solver.last), weights, bound.value)
+            yield report, bound, {} if bound is None else {**data.constraints.split(bound.multipliers), "pairs": pairs}
             if bound is None or report.core is None:
                 return
-            R = self.data.adjoint(bound.multipliers).plus(self.data.arrow(objective)).cd
-            weights = best_weights(R, report.core)
-            solver = _Solver(self.base, weights if round_ == 0 else np.sqrt(weights * named[BOX]))
-
-    def _bound(self, objective: sp.csr_array, named: dict[str, np.ndarray]) -> SoundBound | None:
-        """Return what multipliers by group prove on the box, where those that are missing are 0."""
-        y = np.zeros(len(self.data.constraints.equality))
-        for name, values in named.items():
-            y[self.data.constraints.groups[name]] = values
-        return sound_bound(self.data, objective, y)
 
 
 def _hopeless(values: Sequence[float]) -> bool:
