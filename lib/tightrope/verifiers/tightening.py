@@ -24,7 +24,6 @@ from functools import partial
 from typing import TypeAlias, cast
 
 import numpy as np
-import scipy.sparse as sp
 
 from tightrope.problems.robustness import RobustnessModel
 from tightrope.propagation.fixpoint import fixpoint_bounds, inductive
