@@ -183,6 +183,8 @@ def test_a_tree_that_its_time_limit_ends_goes_on_with_a_larger_one(tmp_path):
         ((*CERTIFY, "--label", "10"), "label"),
         ((*CERTIFY, "--method", "simplex"), "unknown method"),
         ((*CERTIFY, "--method", "scs", "--incomplete"), "--incomplete: only the cascade"),
+        ((*CERTIFY, "--order", "3"), "unknown order '3'"),
+        ((*CERTIFY, "--method", "scs", "--order", "1+cuts"), "order: 1+cuts goes with"),
         ((*CERTIFY, "--method", "scs", "--trees", "kept"), "--trees: this method grows no tree"),
         ((*CERTIFY, "--incomplete", "--trees", "kept"), "--trees: this method grows no tree"),
         ((*CERTIFY, "--trees", f"{__file__}/kept"), "cannot be written"),

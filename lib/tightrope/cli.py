@@ -302,6 +302,13 @@ _OF_PROPERTIES = ("network_name", "property_file", "time_limit", "as_json", *_ST
 )
 @click.option("--label", type=int, metavar="J", help="Decide this label only, against the true one.")
 @click.option("--method", default="cascade", show_default=True, metavar="METHOD")
+@click.option(
+    "--order",
+    default="1",
+    show_default=True,
+    metavar="ORDER",
+    help="Of Shor's relaxation in the cascade and interior-point: 1, 1+bounds, 1+cuts, or on tiny networks 2.",
+)
 @click.option("--incomplete", is_flag=True, help="Stop the cascade at the relaxation, before branch and bound.")
 @click.option("--property", "property_file", metavar="FILE", help="A .vnnlib or .vnnlib.gz file instead of an image.")
 @click.option(
@@ -334,6 +341,7 @@ def certify(
     convolutions: tuple[tuple[int, int], ...],
     label: int | None,
     method: str,
+    order: str,
     incomplete: bool,
     property_file: str | None,
     time_limit: float | None,
@@ -387,10 +395,11 @@ def certify(
     scale = zoo.parse_normalisation(normalisation) or entry.normalisation or data.normalisation
     region = pixel_ball(pixels, norm, epsilon_pixel, scale, clip)
     targets = None if label is None else [label]
-    limits, how = Limits(time=time_limit, trees=trees), {"method": chosen.name, "complete": not incomplete}
+    limits, complete = Limits(time=time_limit, trees=trees), not incomplete
+    how: dict[str, Any] = {"method": chosen.name, "order": order, "complete": complete, "limits": limits}
     if trees is not None:
         writable_folder(trees)  # before the solve
-    report = robustness.certify(network, region, true, targets=targets, limits=limits, **how)
+    report = robustness.certify(network, region, true, targets=targets, **how)
     if certificate_file is not None:
         proof = report.certificates()
         sha256 = proof.save(certificate_file)
