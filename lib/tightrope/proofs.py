@@ -18,7 +18,7 @@ import numpy as np
 
 from tightrope import checker, zoo
 from tightrope.attacks import Attack
-from tightrope.checker import Finding, activations
+from tightrope.checker import Finding
 from tightrope.checker import mondeq as theory
 from tightrope.checker import phases as phase_theory
 from tightrope.checker import regions as exact_regions
@@ -119,15 +119,12 @@ def arrays_of(network: MonDEQ | FeedForward) -> tuple[str, dict[str, np.ndarray]
 
     Raises
     ------
-    InputError, NetworkError
-        There are no certificate files for this kind of network, or for its nonlinearities.
+    InputError
+        There are no certificate files for this kind of network.
     """
     if isinstance(network, MonDEQ):
         return "mondeq", {name: getattr(network, name) for name in ("W", "U", "u", "C", "c")}
     if isinstance(network, FeedForward):
-        if {one.name for one in network.activations} - {"relu", *activations.KINDS}:
-            instead = "the verdict of certify, whose bounds are rounded outward"
-            network.require_relu("certificate files are about functions of one variable, most of them", instead)
         return "relu", network.arrays()
     kinds = "a MonDEQ or a FeedForward"
     raise InputError(f"network: there are certificate files for {kinds}, not for a {type(network).__name__}.")
