@@ -75,7 +75,7 @@ def forged(case: str) -> tuple[Certificate, dict[str, np.ndarray]]:
     elif theory == "mondeq-lipschitz-local":
         file = local_upper_bound(network, region, order="1+cuts").certificates().certificate
     elif theory == "mondeq-ellipsoid":
-        file = outer_ellipsoid(network, region).certificates().certificate
+        file = outer_ellipsoid(network, region, order="1+cuts" if more else "1").certificates().certificate
         file = replace(file, claims=[margin | {"bound": low, "multiplier": "1"}])
     elif theory == "mondeq-point":
         bounds = certify(network, region, label, attack=False, method="interior-point").certificates().certificate
@@ -117,7 +117,7 @@ def forged(case: str) -> tuple[Certificate, dict[str, np.ndarray]]:
 
 THEORIES = tuple(checker.THEORIES)
 #: The theories, and other networks and proofs of some.
-CASES = (*THEORIES, "relu-linear pooled", "relu-linear pooled lines")
+CASES = (*THEORIES, "relu-linear pooled", "relu-linear pooled lines", "mondeq-ellipsoid 1+cuts")
 
 #: What is done to one array that is not the region's; any multipliers may stand there.
 ARRAYS = {
