@@ -402,3 +402,14 @@ def test_ellipsoids_under_bounds_are_proven_and_smaller_ones_refused(seed, norm,
                 assert not checker.check(replace(file, arrays=file.arrays | small | {name: value}), arrays)[0].proven
     wide = replace(file, region=file.region | {"radius": "3"})
     assert not checker.check(wide, arrays)[0].proven
+
+
+@pytest.mark.parametrize("norm", [2.0, INFINITY])
+def test_a_small_ellipsoid_of_known_signs_is_proven(norm):
+    """Q is about 1e8: what the active neurons leave is proven by |o| <= 1, not by what bounds on h say of Q F + b."""
+    network, region = mondeq(1, p=5), ball(1, 3, norm, 1e-8)
+    report = outer_ellipsoid(network, region, order="1+cuts")
+    known = report.known.h
+    assert ((known.lower >= 0) | (known.upper <= 0)).all() and (known.lower >= 0).any()
+    proof = report.certificates()
+    assert proof.proven and np.linalg.slogdet(proof.certificate.arrays["Q"])[1] >= report.log_det - 1e-3

@@ -54,9 +54,9 @@ def image_form(
     bounds: phases.Bounds | None,
     arrays: Mapping[str, np.ndarray],
 ) -> Exact:
-    """Return a matrix for a file's multipliers: semidefinite, it proves ||Q F + b||^2 <= `square`, `about` Q and b.
+    """Return a matrix for a file's multipliers: semidefinite, with `square` 1 it proves ||Q F + b|| <= 1.
 
-    With bounds on h they are row 0 of the file's.
+    It is `about` Q and b. With bounds on h they are row 0 of the file's.
     """
     Q, b = about
     K = len(b)
@@ -69,8 +69,7 @@ def image_form(
         return form
 
     if bounds is not None:
-        most = abs(network.C) @ Exact.of(bounds[1]).positive() + abs(network.c)
-        return phases.form(network, region, spare, bounds, arrays, 0, {"o": abs(Q) @ most + abs(b)})
+        return phases.form(network, region, spare, bounds, arrays, 0, K)
     form = spare(Form({"z": Exact.ones(len(network.u))}))
     subtract_products(form, network, region, arrays)
     for block in ("o", "d"):

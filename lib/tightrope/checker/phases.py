@@ -5,7 +5,6 @@ README.md has the statement and the identity. Facts are affine forms that are at
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from types import MappingProxyType
 
 import numpy as np
 
@@ -113,13 +112,13 @@ def form(
     bounds: Bounds,
     arrays: Arrays,
     number: int,
-    reach: Mapping[str, Exact] = MappingProxyType({}),
+    more: int = 0,
 ) -> Exact:
     """Return a matrix in (1, z) for row `number` of a file's multipliers: semidefinite, it proves `spare` >= 0.
 
-    `spare` makes of the forms z what is claimed to be at least 0 at every state. It may have other blocks, whose sizes
-    at the states are at most `reach`; they are in the matrix, too. Of the neurons whose sign the bounds do not leave
-    open the rows are 0.
+    `spare` makes of the forms z what is claimed to be at least 0 at every state. It may have so many `more` variables
+    o, which are in the matrix, too; then what is proven is |o| <= 1 at every state, where it is 1 - |o|^2. Of the
+    neurons whose sign the bounds do not leave open the rows are 0.
     """
     low, high = bounds
     free, active = (low < 0) & (high > 0), (low >= 0) & (high > 0)  # else z = 0
@@ -147,11 +146,10 @@ def form(
         found.add(vector(own, "t", p, signed=True), z - h, unknown)
     subtract_of_region(found, region, own)
 
-    most = {"1": Exact.ones(1), "z": top, **reach}
-    sizes = {name: len(end) for name, end in most.items()}
+    sizes = {"1": 1, "z": p} | ({"o": more} if more else {})
 
     def beside(block: str) -> Exact:
-        """Return what 1, z and the blocks of `reach` are multiplied with in the form for a block (p,)."""
+        """Return what 1, z and o are multiplied with in the form for a block (p,)."""
         parts = ((size, found.blocks.get((name, block))) for name, size in sizes.items())
         return stack([[Exact.zeros(size, p) if part is None else dense(part)] for size, part in parts])
 
@@ -169,9 +167,12 @@ def form(
             found.add(own_rows, z - h, Form({name: Exact.ones(size)}))
             start += size
     found.substitute("h", network.preactivation(region, z))
-    left = stack([[end.row() for end in most.values()]]) @ abs(beside("active")) @ top
-    found.add(-left, ONE)
-    for name in most:
+    # Rows of o: 1 - |o|^2 >= s (1 - |o|) with their sum s < 1, so (1 - |o|)(1 + |o| - s) >= 0, and |o| <= 1.
+    left = abs(beside("active")) @ top
+    if left[1 + p :].sum().fraction() >= 1:
+        raise Refused("the active neurons are not known well enough")
+    found.add(-(left[:1].sum() + (top @ left[1 : 1 + p]) + left[1 + p :].sum()).row(), ONE)
+    for name in sizes:
         found.blocks.pop((name, "active"), None)
     found.minimise("d")
     return found.matrix()
