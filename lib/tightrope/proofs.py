@@ -18,10 +18,12 @@ import numpy as np
 
 from tightrope import checker, zoo
 from tightrope.attacks import Attack
-from tightrope.checker import Finding, activations
+from tightrope.checker import Finding
 from tightrope.checker import mondeq as theory
 from tightrope.checker import phases as phase_theory
 from tightrope.checker import regions as exact_regions
+from tightrope.checker.ellipsoid import image_form
+from tightrope.checker.numbers import Exact
 from tightrope.checker.theories import WHOLE_FILE
 from tightrope.checker.trees import in_leaf
 from tightrope.errors import CertificateError, InputError, TightropeError
@@ -119,15 +121,12 @@ def arrays_of(network: MonDEQ | FeedForward) -> tuple[str, dict[str, np.ndarray]
 
     Raises
     ------
-    InputError, NetworkError
-        There are no certificate files for this kind of network, or for its nonlinearities.
+    InputError
+        There are no certificate files for this kind of network.
     """
     if isinstance(network, MonDEQ):
         return "mondeq", {name: getattr(network, name) for name in ("W", "U", "u", "C", "c")}
     if isinstance(network, FeedForward):
-        if {one.name for one in network.activations} - {"relu", *activations.KINDS}:
-            instead = "the verdict of certify, whose bounds are rounded outward"
-            network.require_relu("certificate files are about functions of one variable, most of them", instead)
         return "relu", network.arrays()
     kinds = "a MonDEQ or a FeedForward"
     raise InputError(f"network: there are certificate files for {kinds}, not for a {type(network).__name__}.")
@@ -535,17 +534,44 @@ def _local_part(part: Mapping | np.ndarray, undecided: np.ndarray, norm: str) ->
 
 
 @named_refusals()
-def ellipsoid(network: MonDEQ, region: Region, Q: np.ndarray, b: np.ndarray, multipliers: Mapping) -> Proof:
+def ellipsoid(
+    network: MonDEQ,
+    region: Region,
+    Q: np.ndarray,
+    b: np.ndarray,
+    multipliers: Mapping,
+    known: tuple[Box, Box] | None = None,
+) -> Proof:
     """Return the proof that ||Q F(x) + b|| <= 1 on the region; Q and b are shrunk a little where that is needed.
 
-    The multipliers, by group, are those of the Ellipsoid Model that belong to this Q and b.
+    The multipliers, by group, are those of the Ellipsoid Model that belong to this Q and b; of order 1+cuts under the
+    first bounds on h that are `known`, while the checker proves the second, a little wider ones.
     """
-    header, arrays = region.stated()
-    states = state_multipliers(multipliers, region)
-    for size, found in _around(network, region, states):
-        shrink = 1e-9 + 1000 * size
-        parts = {name: array * (1 - shrink) ** 2 for name, array in found.items()}
-        whole = arrays | parts | {"Q": Q * (1 - shrink), "b": b * (1 - shrink)}
+    header, arrays, where = *region.stated(), np.ones(network.width)
+    if known is None:
+        states = state_multipliers(multipliers, region)
+    else:
+        ball, (low, high) = region.require_ball("bounds on h are"), (known[0].lower, known[0].upper)
+        header, arrays = _with_bounds(network, ball, known[1])
+        states, where = _joined([_fact_multipliers(low, high, multipliers, ball)]), (low < 0) & (high > 0)
+    exact, exact_region = theory.Network.read(arrays_of(network)[1]), exact_regions.read(*region.stated())
+    bounds = None if known is None else (known[1].lower, known[1].upper)
+
+    def form(found: dict) -> np.ndarray:
+        about = Exact.of(Q), Exact.of(b)
+        S = image_form(exact, exact_region, Fraction(0), about, bounds, found).floats()
+        kept = np.append(0, 1 + np.flatnonzero(S[1:].any(1)))
+        return S[np.ix_(kept, kept)]
+
+    # Where every sign is known there is no t, and q alone makes the form positive.
+    near = _around(network, region, states, where)
+    around = ((max(size, 1e-6), own | {"q": own["q"] * (1 + size)}) for size, own in near)
+    least, found = _nudged(form, around, 1.0)
+    for more in (0.0, 1e-8, 1e-6, 1e-4):  # of a thin ellipsoid rounding counts more
+        square = (least or 1.0) * (1 + more)
+        own = found if least else states
+        parts = {name: array / square if array.dtype.kind == "f" else array for name, array in own.items()}
+        whole = arrays | parts | {"Q": Q / np.sqrt(square), "b": b / np.sqrt(square)}
         proof = checked("mondeq-ellipsoid", network, header, [{"holds": "image"}], whole)
         if proof.proven:
             break

@@ -17,7 +17,7 @@ from tightrope.checker.relu_network import Network
 from tightrope.checker.trees import in_leaf
 from tightrope.errors import UnknownNameError
 from tightrope.networks import FeedForward
-from tightrope.networks.activations import RELU, Activation
+from tightrope.networks.activations import RELU
 from tightrope.proofs import (
     DISTANCE_DIGITS,
     Proof,
@@ -79,14 +79,13 @@ def linear(question: Question, *relaxations: str) -> Proof:
     alone = [(name,) for name in reversed(relaxations)] if len(relaxations) > 1 else []
     is_relu = question.layers.is_relu
     for names in (*alone, relaxations) if is_relu or not alone else alone:
-        writer = _Writer(question.layers, question.region, question.label)
-        for i in range(len(question.layers.layers) - 1):
+        writer = _Writer(question.layers, question.region, question.label, () if is_relu else names)
+        for _ in range(len(question.layers.layers) - 1):
             rules = [RULES[name][0] for name in names]
-            writer.add_layer(rules if is_relu or rules == ["interval"] else ["lines"])
-            if not is_relu:
-                writer.add_lines(question.layers.activations[i], relaxation(names[0]))
+            writer.add_layer(rules if is_relu or rules == ["interval"] else names)
+        writer.state_lines()
         for target in question.targets:
-            writer.add_margin(target, [RULES[name][1] for name in names] if is_relu else ["lines"])
+            writer.add_margin(target, [RULES[name][1] for name in names] if is_relu else names)
         if writer.worst < 0:
             break
     return writer.proof()
@@ -106,7 +105,8 @@ def layerwise(
     the outputs of what was bounded, if that has some of them only.
     """
     labels = range(network.classes) if labels is None else labels
-    writer = _Writer(network, region, labels[found.label])
+    lines = () if network.is_relu else ("deepz", "crown")
+    writer = _Writer(network, region, labels[found.label], lines)
     tightened = [[part for part in found.hidden if part.layer == i] for i in range(len(network.layers) - 1)]
     for i in range(len(network.layers) - 1):
         own = [side[i][0].numpy() for side in (found.triangles.upper, found.triangles.lower)]
@@ -161,14 +161,15 @@ def distortion(question: Question, hit: Attack, lower: Proof | None) -> Proof:
 class _Writer:
     """A file that is written layer by layer; its claims are what the checker's arithmetic gives."""
 
-    def __init__(self, network: FeedForward, region: Region, label: int) -> None:
+    def __init__(self, network: FeedForward, region: Region, label: int, lines: Sequence[str] = ()) -> None:
         self.network, self.label = network, label
         self.header, self.arrays = region.stated()
         weights = {name: np.asarray(array) for name, array in arrays_of(network)[1].items()}
         self.proofs = relu.Proofs(Network.read(weights, any_activation=True), regions.read(self.header, self.arrays))
         self.claims: list[dict] = []
         self.rows: dict[str, list[np.ndarray]] = {}
-        self.lines: list[relu.Lines] = []  # slopes above and below of each hidden layer, for the rule "lines"
+        #: Slopes above and below of each hidden layer by relaxations, whose rules are for ReLU only.
+        self.lines: dict[str, list[relu.Lines]] = {name: [] for name in lines}
 
     def add_layer(self, rules: Sequence[str], known: np.ndarray | None = None, proposed: Iterable[Forms] = ()) -> None:
         """Bound the next hidden layer by the first rule that proves what is known.
@@ -183,9 +184,9 @@ class _Writer:
         wanted = [] if known is None else [*map(Fraction, known.tolist())]
         found = []
         for rule in rules:
-            values = self.proofs.next_layer(self.lines if rule == "lines" else rule)
+            values = self.proofs.next_layer(self.lines.get(rule, rule))
             enough = bool(wanted) and all(value <= want for value, want in zip(values, wanted, strict=True))
-            if number == 1 or enough or len(rules) == 1:
+            if number == 1 or (enough and rule not in self.lines) or len(rules) == 1:
                 break
             found.append((values, self._forms(forms, rule)))
         else:
@@ -202,18 +203,25 @@ class _Writer:
         high, low = np.array([above(value) for value in values]).reshape(2, size)
         self.proofs.bounds.append((-low, high))
         self.arrays |= {f"l{number}": -low, f"u{number}": high}
-        self.claims.append({"layer": number, "rule": rule})
+        self.claims.append({"layer": number, "rule": "lines" if rule in self.lines else rule})
+        for name, lines in self.lines.items():
+            lines.append(self._lines(relaxation(name)))
 
-    def add_lines(self, activation: Activation, chosen: Relaxation) -> None:
-        """Choose the slopes of the lines of the last hidden layer's nonlinearity, as a relaxation does; Box has 0."""
-        number, (low, high) = len(self.proofs.bounds), self.proofs.bounds[-1]
-        above, below = np.zeros((2, len(low)))
-        if activation == RELU:
-            above, below = relu.slopes(RULES[chosen.name][1], low, high)
+    def _lines(self, chosen: Relaxation) -> relu.Lines:
+        """Return the slopes of the lines of the last hidden layer's nonlinearity, as a relaxation does; Box has 0."""
+        i, (low, high) = len(self.proofs.bounds) - 1, self.proofs.bounds[-1]
+        upper, lower = np.zeros((2, self.proofs.network.places[i]))
+        if self.network.activations[i] == RELU:
+            upper, lower = relu.slopes(RULES[chosen.name][1], low, high)
         elif chosen.lines is not None:
-            below, above = chosen.slopes(activation, low, high)
-        self.lines.append((above, below))
-        self.arrays |= {f"upper{number}": above, f"lower{number}": below}
+            lower, upper = chosen.slopes(self.network.activations[i], low, high)
+        return upper.ravel(), lower.ravel()
+
+    def state_lines(self) -> None:
+        """Put the lines, of one relaxation, into the file."""
+        for lines in self.lines.values():
+            for number, (upper, lower) in enumerate(lines, start=1):
+                self.arrays |= {f"upper{number}": upper, f"lower{number}": lower}
 
     def forms(self, part: Tightened) -> Forms:
         """Return the forms of bounds of the next layer by their slopes."""
@@ -225,8 +233,8 @@ class _Writer:
     def add_margin(self, target: int, rules: Sequence[str]) -> None:
         """Bound F_target - F_label by the best of the rules."""
         form = self.proofs.margin(self.label, target)
-        value, rule = min((self.proofs.upper(form, self.lines if rule == "lines" else rule)[0], rule) for rule in rules)
-        self._claim(target, [value], {"rule": rule})
+        value, rule = min((self.proofs.upper(form, self.lines.get(rule, rule))[0], rule) for rule in rules)
+        self._claim(target, [value], {"rule": "lines" if rule in self.lines else rule})
 
     def add_forms(self, target: int, forms: Sequence[np.ndarray]) -> None:
         """Bound F_target - F_label by forms (1, n_l) of each hidden layer."""
@@ -282,15 +290,19 @@ class _Writer:
             sign = None if leaves is None or leaves.signs is None else leaves.signs[i - 1]
             if sign is not None:
                 low, high = in_leaf(low, high, sign)
-            upper, lower = relu.slopes(rule, low, high)
-            if slopes is not None:
+            pool = self.proofs.network.pools.get(i)
+            form = form if pool is None else form[:, pool.owners]
+            upper, lower = self.lines[rule][i - 1] if self.lines else relu.slopes(rule, low, high)
+            if slopes is not None and self.network.activations[i - 1] == RELU:
                 lower = np.where((low < 0) & (high > 0), slopes[i - 1], upper)
+            elif slopes is not None:  # (rows, n, 2) or (rows, m, k, 2)
+                lower, upper = np.moveaxis(slopes[i - 1].reshape(len(form), -1, 2), 2, 0)
             mu = form * np.where(form > 0, upper, lower)
             if sign is not None and leaves is not None and leaves.multipliers is not None:
                 mu = mu + sign * leaves.multipliers[i - 1]
             mu = shortened(mu) if single else mu
             found.append(mu)
-            form = mu.astype(float)
+            form = mu.astype(float) if pool is None else pool.summed(mu.astype(float))
         return found[::-1]
 
     def proof(self) -> Proof:

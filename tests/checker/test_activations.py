@@ -9,9 +9,8 @@ from flint import arb
 from tightrope import checker, proofs, relu_proofs
 from tightrope.checker import activations
 from tightrope.checker.numbers import Exact
-from tightrope.errors import NetworkError
 from tightrope.networks import FeedForward
-from tightrope.networks.activations import ELU, RELU, Arctan, LeakyReLU, MaxPool, Sigmoid, Step, Tanh
+from tightrope.networks.activations import ELU, RELU, Arctan, LeakyReLU, Sigmoid, Step, Tanh
 from tightrope.question import Question
 from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers.robustness import certify
@@ -133,10 +132,3 @@ def test_bounds_far_below_cost_nothing(low):
     region = {"norm": "inf", "radius": "1"}
     file = checker.Certificate("relu-linear", checker.digest("relu", weights), region, claims, bounds)
     assert [finding.proven for finding in checker.check(file, weights)] == [True, True]
-
-
-def test_max_pooling_has_no_file():
-    pool = MaxPool((1, 2, 2), 2, 2)
-    net = FeedForward.dense([np.eye(4), np.ones((2, 1))], [np.zeros(4), np.zeros(2)], "", (pool,))
-    with pytest.raises(NetworkError, match="max"):
-        relu_proofs.linear(Question(net, Ball(np.zeros(4), 0.1, INFINITY), 0), "box")

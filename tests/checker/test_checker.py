@@ -136,10 +136,13 @@ def test_lipschitz_constants_are_proven(seed, norm):
         assert lipschitz.pairwise_bounds(network, norm).certificates().proven
 
 
-@pytest.mark.parametrize("kind", ["l1", "l2 clipped", "linf", "zonotope", "ellipsoid", "polytope"])
-def test_outer_ellipsoids_and_margins_read_off_are_proven(kind):
+SHAPES = ("l1", "l2 clipped", "linf", "zonotope", "ellipsoid", "polytope")
+
+
+@pytest.mark.parametrize(("kind", "order"), [*((one, "1") for one in SHAPES), *((one, "1+cuts") for one in SHAPES[:3])])
+def test_outer_ellipsoids_and_margins_read_off_are_proven(kind, order):
     network = mondeq(1)
-    report = outer_ellipsoid(network, regions(1)[kind])
+    report = outer_ellipsoid(network, regions(1)[kind], order=order)
     proof, arrays = report.certificates(), proofs.arrays_of(network)[1]
     assert proof.proven
     bound, file = float(report.margins(0)[1]), proof.certificate

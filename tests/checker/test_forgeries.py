@@ -13,7 +13,7 @@ import pytest
 from tests.helpers import ball, mondeq
 from tightrope import checker, gram_proofs, proofs, relu_proofs
 from tightrope.checker import Certificate, regions, relu
-from tightrope.networks import FeedForward
+from tightrope.networks import FeedForward, MaxPool, ReLU
 from tightrope.propagation.inputs import InputSet
 from tightrope.propagation.layerwise import layerwise
 from tightrope.question import Question
@@ -26,10 +26,12 @@ from tightrope.verifiers.relu_lipschitz import lipschitz_bound
 from tightrope.verifiers.robustness import certify
 
 
-def _relu() -> tuple[FeedForward, Ball]:
+def _relu(pooled: bool = False) -> tuple[FeedForward, Ball]:
     rng = np.random.default_rng(5)
-    shapes = [(4, 2), (3, 4), (3, 3)]
-    network = FeedForward.dense([rng.standard_normal(s) for s in shapes], [rng.standard_normal(s[0]) for s in shapes])
+    shapes = [(4, 2), (3, 3 if pooled else 4), (3, 3)]
+    between = (MaxPool((1, 1, 4), (1, 2), 1), ReLU()) if pooled else ()
+    weights = [rng.standard_normal(s) for s in shapes], [rng.standard_normal(s[0]) for s in shapes]
+    network = FeedForward.dense(*weights, "", between)
     return network, Ball(np.array([0.25, -0.5]), 0.25, INFINITY)
 
 
@@ -40,10 +42,11 @@ def _steepness(network, centre: np.ndarray, step: np.ndarray) -> np.ndarray:
 
 
 @cache
-def forged(theory: str) -> tuple[Certificate, dict[str, np.ndarray]]:
+def forged(case: str) -> tuple[Certificate, dict[str, np.ndarray]]:
     """A file whose last claim is false, with honest multipliers of a true one, and the arrays of the network."""
+    theory, *more = case.split()
     if theory.startswith("relu"):
-        network, region = _relu()
+        network, region = _relu(bool(more))
     else:
         small = theory == "mondeq-order-2"
         network = mondeq(1, p=2 if small else 4, p0=1 if small else 3)
@@ -72,7 +75,7 @@ def forged(theory: str) -> tuple[Certificate, dict[str, np.ndarray]]:
     elif theory == "mondeq-lipschitz-local":
         file = local_upper_bound(network, region, order="1+cuts").certificates().certificate
     elif theory == "mondeq-ellipsoid":
-        file = outer_ellipsoid(network, region).certificates().certificate
+        file = outer_ellipsoid(network, region, order="1+cuts" if more else "1").certificates().certificate
         file = replace(file, claims=[margin | {"bound": low, "multiplier": "1"}])
     elif theory == "mondeq-point":
         bounds = certify(network, region, label, attack=False, method="interior-point").certificates().certificate
@@ -93,6 +96,8 @@ def forged(theory: str) -> tuple[Certificate, dict[str, np.ndarray]]:
         rows = {"point": (region.center + step)[None], "other": (region.center - step)[None]}
         claim = slow_part | {"least": proofs.decimal_above(float(most) * (1 + 1e-6))}
         file = Certificate(theory, sha256, header, [claim], stated | rows)
+    elif "lines" in more:
+        file = relu_proofs.linear(Question(network, region, label), "crown").certificate
     else:
         found = layerwise(network, InputSet.from_balls([region]), label, "lp-all", keep=True)
         file = relu_proofs.layerwise(network, region, found).certificate
@@ -111,6 +116,8 @@ def forged(theory: str) -> tuple[Certificate, dict[str, np.ndarray]]:
 
 
 THEORIES = tuple(checker.THEORIES)
+#: The theories, and other networks and proofs of some.
+CASES = (*THEORIES, "relu-linear pooled", "relu-linear pooled lines", "mondeq-ellipsoid 1+cuts")
 
 #: What is done to one array that is not the region's; any multipliers may stand there.
 ARRAYS = {
@@ -160,13 +167,13 @@ def refused(file: Certificate, arrays: dict[str, np.ndarray]) -> None:
     assert not last.proven and last.reason, last
 
 
-@pytest.mark.parametrize("theory", THEORIES)
+@pytest.mark.parametrize("theory", CASES)
 def test_a_false_claim_is_refused_with_the_multipliers_of_a_true_one(theory):
     refused(*forged(theory))
 
 
 @pytest.mark.parametrize("kind", ARRAYS)
-@pytest.mark.parametrize("theory", THEORIES)
+@pytest.mark.parametrize("theory", CASES)
 def test_no_multipliers_prove_a_false_claim(theory, kind):
     file, arrays = forged(theory)
     own = {name: a for name, a in file.arrays.items() if name not in regions.ARRAYS}
@@ -179,7 +186,7 @@ def test_no_multipliers_prove_a_false_claim(theory, kind):
         refused(replace(file, arrays={other: a for other, a in file.arrays.items() if other != name}), arrays)
 
 
-@pytest.mark.parametrize("theory", ["relu-linear", "relu-point", "relu-distortion"])
+@pytest.mark.parametrize("theory", [case for case in CASES if case.startswith(("relu-linear", "relu-point", "relu-d"))])
 def test_no_multipliers_prove_a_false_claim_in_floats(theory, monkeypatch):
     file, arrays = forged(theory)
     monkeypatch.setattr(relu, "EXACT_UP_TO", -1)
@@ -223,7 +230,7 @@ def test_margins_that_underflow_or_overflow_are_not_lost(scale, rule, most, monk
 VALUES = ("-inf", "nan", "1_0", "-1/3", "٣", "1e+-5", "1e401", " 1", "0x1", "", None, True, 1.5, [], {}, -1, 10**30)
 
 
-@pytest.mark.parametrize("theory", THEORIES)
+@pytest.mark.parametrize("theory", CASES)
 def test_what_is_no_claim_is_refused(theory):
     file, arrays = forged(theory)
     last = file.claims[-1]
@@ -240,7 +247,7 @@ def test_what_is_no_claim_is_refused(theory):
     for leaves in (1, 2, 0, -1, True, 10**30):
         refused(replace(file, claims=[*file.claims[:-1], last | {"leaves": leaves}]), arrays)
     for other in THEORIES:
-        if other != theory:
+        if other != file.theory:
             refused(replace(file, theory=other), arrays)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.checker.references import largest_margin
 from tests.checker.test_exact import segment
 from tests.checker.test_fuzz import outcome
-from tests.helpers import exact_margin, mondeq, question
+from tests.helpers import ball, exact_margin, mondeq, question
 from tightrope import checker, proofs
 from tightrope.checker import regions
 from tightrope.networks import MonDEQ
@@ -28,6 +28,7 @@ from tightrope.relaxations.shor import objective_matrix, shor_constraints
 from tightrope.solvers.arrow import ArrowData
 from tightrope.solvers.interior_point import InteriorPoint
 from tightrope.solvers.sound import sound_bound
+from tightrope.verifiers.ellipsoid import outer_ellipsoid
 from tightrope.verifiers.robustness import certify
 from tightrope.verifiers.tightening import STORED
 
@@ -365,3 +366,50 @@ def test_leaves_of_another_shape_are_refused_by_the_writer():
         proofs.trees(
             Question(network, region, 0), Box(-np.ones(4), np.ones(4)), [(1, 0.0, np.zeros((2, 4), np.int8), [{}])]
         )
+
+
+@pytest.mark.parametrize(("seed", "norm"), [(1, 1.0), (2, 2.0), (3, INFINITY), (5, INFINITY)])
+@pytest.mark.parametrize("clip", [False, True])
+def test_ellipsoids_under_bounds_are_proven_and_smaller_ones_refused(seed, norm, clip, rng):
+    """As large as the report's up to little, with every output inside; what some output leaves is not proven."""
+    network, region = mondeq(seed, p=6), ball(seed, 3, norm, 0.3, clip=clip)
+    report = outer_ellipsoid(network, region, order="1+cuts")
+    proof, arrays = report.certificates(), proofs.arrays_of(network)[1]
+    assert proof.proven and proof.certificate.claims == [{"holds": "image"}]
+    file = checker.from_bytes(proof.certificate.to_bytes())
+    Q, b = file.arrays["Q"], file.arrays["b"]
+    assert report.log_det - 1e-3 <= np.linalg.slogdet(Q)[1] <= report.log_det + 1e-9
+    reach = np.linalg.norm(network.logits(region.sample(1000, rng)) @ Q.T + b, axis=1).max()
+    assert reach <= 1
+    small = {"Q": Q * (1 + 1e-9) / reach, "b": b * (1 + 1e-9) / reach}
+    other = {name: array for name, array in file.arrays.items() if name not in ("l", "u", "h")}
+    changes = [
+        small,
+        {"sign": np.zeros((1, 6), np.int8)},
+        {"Q": Q[:2]},
+        {"b": np.append(b, 0.0)},
+        {"l": file.arrays["h"]},
+    ]
+    changes += [{"l": file.arrays["h"] - 1e-9, "u": file.arrays["h"] + 1e-9}]
+    changes += [{name: file.arrays[name][:0]} for name in file.arrays if name not in ("Q", "b", *regions.ARRAYS)]
+    for change in changes:
+        assert not checker.check(replace(file, arrays=file.arrays | change), arrays)[0].proven, change
+    assert not checker.check(replace(file, arrays=other), arrays)[0].proven
+    for name in ("q", "t", "z*u-z"):  # negative, without weight, or products of another neuron
+        array = file.arrays.get(name)
+        if array is not None and array.any():
+            for value in (-array, np.full_like(array, np.nan)):
+                assert not checker.check(replace(file, arrays=file.arrays | small | {name: value}), arrays)[0].proven
+    wide = replace(file, region=file.region | {"radius": "3"})
+    assert not checker.check(wide, arrays)[0].proven
+
+
+@pytest.mark.parametrize("norm", [2.0, INFINITY])
+def test_a_small_ellipsoid_of_known_signs_is_proven(norm):
+    """Q is about 1e8: what the active neurons leave is proven by |o| <= 1, not by what bounds on h say of Q F + b."""
+    network, region = mondeq(1, p=5), ball(1, 3, norm, 1e-8)
+    report = outer_ellipsoid(network, region, order="1+cuts")
+    known = report.known.h
+    assert ((known.lower >= 0) | (known.upper <= 0)).all() and (known.lower >= 0).any()
+    proof = report.certificates()
+    assert proof.proven and np.linalg.slogdet(proof.certificate.arrays["Q"])[1] >= report.log_det - 1e-3

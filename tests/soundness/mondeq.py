@@ -148,20 +148,19 @@ def ellipsoids(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Piece
             bed.holds(kind, worst <= 1, f"||Q F(x) + b||^2 is {near(worst)!r}")
             for target, value in exact.items():
                 bed.above(f"{kind}, margins", float(report.margins(label)[target]), value, f"target {target}")
-            if order == "1":
-                file = certificates.issued(bed, kind, report.certificates(), network)
-                if file is None:
-                    continue
-                Q, b = file.arrays["Q"], file.arrays["b"]
-                worst, arrays = farthest(stated, Q, b), proofs.arrays_of(network)[1]
-                bed.holds(f"certificates: {kind}", worst <= 1, f"||Q F(x) + b||^2 is {near(worst)!r}")
-                certificates.other_networks(bed, kind, file, rng, arrays)
-                factor = (1 + 1e-9) / np.sqrt(max(near(worst), 1e-300))
-                large = {"Q": Q * factor, "b": b * factor}
-                if factor < 1e100 and farthest(stated, large["Q"], large["b"]) > 1:
-                    smaller = replace(file, arrays=file.arrays | large)
-                    proven = [finding.proven for finding in checker.check(smaller, arrays)]
-                    bed.holds(f"false claims: {kind}", not any(proven), "an ellipsoid that F leaves is accepted")
+            file = certificates.issued(bed, kind, report.certificates(), network)
+            if file is None:
+                continue
+            Q, b = file.arrays["Q"], file.arrays["b"]
+            worst, arrays = farthest(stated, Q, b), proofs.arrays_of(network)[1]
+            bed.holds(f"certificates: {kind}", worst <= 1, f"||Q F(x) + b||^2 is {near(worst)!r}")
+            certificates.other_networks(bed, kind, file, rng, arrays)
+            factor = (1 + 1e-9) / np.sqrt(max(near(worst), 1e-300))
+            large = {"Q": Q * factor, "b": b * factor}
+            if factor < 1e100 and farthest(stated, large["Q"], large["b"]) > 1:
+                smaller = replace(file, arrays=file.arrays | large)
+                proven = [finding.proven for finding in checker.check(smaller, arrays)]
+                bed.holds(f"false claims: {kind}", not any(proven), "an ellipsoid that F leaves is accepted")
 
 
 def farthest(pieces: Pieces, Q: np.ndarray, b: np.ndarray) -> fmpq:

@@ -14,6 +14,7 @@ import numpy as np
 from flint import arb, fmpq
 
 from tightrope.checker.numbers import Exact, Refused
+from tightrope.checker.pooling import Pool
 
 LARGEST = 2000  # exponent of 2 of the numbers that a bound may have
 
@@ -65,8 +66,10 @@ KINDS: dict[str, tuple[Callable[..., tuple[Piece, Piece]], int]] = {
 }
 
 
-def read(name: str, parameters: np.ndarray) -> tuple[Piece, Piece]:
-    """Return the pieces of the function of this name with these parameters."""
+def read(name: str, parameters: np.ndarray) -> tuple[Piece, Piece] | Pool:
+    """Return the pieces of the function of this name with these parameters, or the windows of max pooling."""
+    if name == "max_pool":
+        return Pool.read(parameters)
     if name not in KINDS or parameters.shape != (KINDS[name][1],) or (name == "elu" and not parameters[0] > 0):
         raise Refused(f"network: {name!r} with {parameters.size} parameters is no nonlinearity that is known")
     return KINDS[name][0](*parameters.astype(float).tolist())

@@ -1,4 +1,4 @@
-"""Equilibrium networks at order 1: margins, outer ellipsoids and points; README.md has the statements and identities.
+"""Equilibrium networks at order 1: margins and points; README.md has the statements and identities.
 
 The network is F(x) = C z + c with z = ReLU(h), h = W z + U x + u; the names here are those of that page.
 """
@@ -6,7 +6,6 @@ The network is F(x) = C z + c with z = ReLU(h), h = W z + U x + u; the names her
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -98,43 +97,6 @@ def margins(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[...
         own = rows(file.arrays, MULTIPLIERS, number)
         if not is_semidefinite(margin_form(network, region, label, target, bound, own)):
             raise Refused("the multipliers do not prove the bound")
-
-    return prove
-
-
-def ellipsoid(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., None]:
-    """Theory mondeq-ellipsoid: that it holds the image is proven first, and else refuses the whole file."""
-    network, region = Network.read(arrays), region_of(file, *MULTIPLIERS, "Q", "b")
-    (Q, b), K = network.ellipsoid(file), len(network.c)
-
-    def add_square(form: Quadratic, y: Form, factor: Fraction) -> None:
-        """Add factor ||Q y + b||^2."""
-        at = Q @ y + Form.constant(b)
-        form.add(Exact.ones(K) * factor, at, at)
-
-    form, z = Quadratic(Fraction(1)), Form({"z": Exact.ones(len(network.u))})
-    add_square(form, network.C @ z + Form.constant(network.c), Fraction(-1))
-    subtract_products(form, network, region, file.arrays)
-    form.minimise("d")
-    if not form.is_nonnegative():
-        raise Refused("the multipliers do not prove that the ellipsoid holds the image")
-
-    def prove(_: int, holds: object = "image", **margin: Any) -> None:
-        if holds != "image":
-            raise Refused("holds: it is the image that the ellipsoid is proven to hold")
-        if not margin:
-            return
-        label, target, multiplier = margin["label"], margin["target"], margin["multiplier"]
-        check_labels(label, target, K)
-        if multiplier < 0:
-            raise Refused("multiplier: it is negative")
-        y, step = Form({"y": Exact.ones(K)}), np.zeros(K, int)
-        step[[target, label]] = 1, -1
-        form = Quadratic(margin["bound"] - multiplier)
-        form.add(-Exact.of(step), y)
-        add_square(form, y, multiplier)
-        if not form.is_nonnegative():
-            raise Refused("the multiplier does not prove the bound")
 
     return prove
 

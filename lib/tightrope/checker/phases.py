@@ -10,7 +10,7 @@ import numpy as np
 
 from tightrope.checker.claims import array, region_of, rows, vector
 from tightrope.checker.file import Certificate
-from tightrope.checker.forms import ONE, Form
+from tightrope.checker.forms import ONE, Form, Quadratic
 from tightrope.checker.mondeq import Network, inputs, subtract_of_region
 from tightrope.checker.numbers import Exact, Refused, dense, stack
 from tightrope.checker.positive import is_semidefinite
@@ -25,13 +25,15 @@ BOUNDS = ("l", "u", "h")
 SINGLE = ("t", "q", "clip", "w", *FACTS)
 PRODUCTS = tuple(f"{factor}*{fact}{end}" for factor in FACTORS for fact in FACTS for end in ("", " at"))
 
+ARRAYS = (*BOUNDS, *SINGLE, *PRODUCTS)
+
 Arrays = Mapping[str, np.ndarray]
 Bounds = tuple[np.ndarray, np.ndarray]
 
 
 def margins(file: Certificate, arrays: Arrays) -> Callable[..., None]:
     """Theory mondeq-phases: l <= h <= u is proven first, and else refuses the whole file."""
-    network, region = Network.read(arrays), region_of(file, "sign", *BOUNDS, *SINGLE, *PRODUCTS)
+    network, region = Network.read(arrays), region_of(file, "sign", *ARRAYS)
     low, high = proven_bounds(file, network, region)
     p, taken, signed = len(low), 0, 0
 
@@ -99,18 +101,31 @@ def proven_bounds(file: Certificate, network: Network, region: Region) -> Bounds
 def margin_form(
     network: Network, region: Region, about: tuple[int, int, Fraction], bounds: Bounds, arrays: Arrays, number: int
 ) -> Exact:
-    """Return a matrix in (1, z) for row `number` of a file's multipliers: semidefinite, it proves the bound.
+    """Return the matrix of :func:`form` for the claim `about` a label, a target and a bound."""
+    return form(network, region, lambda z: network.spare(*about, z), bounds, arrays, number)
 
-    The claim is `about` a label, a target and a bound.
 
-    Of the neurons whose sign the bounds do not leave open the rows are 0.
+def form(
+    network: Network,
+    region: Region,
+    spare: Callable[[Form], Quadratic],
+    bounds: Bounds,
+    arrays: Arrays,
+    number: int,
+    more: int = 0,
+) -> Exact:
+    """Return a matrix in (1, z) for row `number` of a file's multipliers: semidefinite, it proves `spare` >= 0.
+
+    `spare` makes of the forms z what is claimed to be at least 0 at every state. It may have so many `more` variables
+    o, which are in the matrix, too; then what is proven is |o| <= 1 at every state, where it is 1 - |o|^2. Of the
+    neurons whose sign the bounds do not leave open the rows are 0.
     """
     low, high = bounds
     free, active = (low < 0) & (high > 0), (low >= 0) & (high > 0)  # else z = 0
     p, top, own = len(low), Exact.of(high).positive(), rows(arrays, SINGLE, number)
     unknown = Form({"z": Exact.of(free)})
     z, h = unknown + Form({"active": Exact.of(active)}), Form({"h": Exact.ones(p)})
-    form = network.spare(*about, z)
+    found = spare(z)
     factors = {"": ONE, "z*": unknown, "u-z*": Form.constant(top * Exact.of(free)) - unknown}
     for name, (fact, exists) in _facts(low, high, z, h, region).items():
         for factor, first in factors.items():
@@ -126,15 +141,17 @@ def margin_form(
             if factor and m[~free].any():
                 raise Refused(f"{name}: a factor belongs to a neuron whose sign is known")
             if m.any():
-                form.add(-Exact.of(m), fact, first)
+                found.add(-Exact.of(m), fact, first)
     if "t" in own:  # of z_i (h_i - z_i) = 0
-        form.add(vector(own, "t", p, signed=True), z - h, unknown)
-    subtract_of_region(form, region, own)
+        found.add(vector(own, "t", p, signed=True), z - h, unknown)
+    subtract_of_region(found, region, own)
+
+    sizes = {"1": 1, "z": p} | ({"o": more} if more else {})
 
     def beside(block: str) -> Exact:
-        """Return what (1, z) is multiplied with in the form for a block (p,)."""
-        found = ((size, form.blocks.get((name, block))) for name, size in (("1", 1), ("z", p)))
-        return stack([[Exact.zeros(size, p) if part is None else dense(part)] for size, part in found])
+        """Return what 1, z and o are multiplied with in the form for a block (p,)."""
+        parts = ((size, found.blocks.get((name, block))) for name, size in sizes.items())
+        return stack([[Exact.zeros(size, p) if part is None else dense(part)] for size, part in parts])
 
     # z = h where a neuron is active: N times that leaves next to nothing of such z, which are between 0 and `top`.
     identity = dense(Exact.ones(p))
@@ -144,16 +161,21 @@ def margin_form(
             N = np.linalg.solve(system.T, -(beside("active") + beside("h") @ network.W)[:, active].floats().T).T
         except np.linalg.LinAlgError:
             raise Refused("the active neurons are not determined by the others") from None
-        whole = dense(Exact.ones(1 + p))
-        y = Form({"1": whole[:, :1], "z": whole[:, 1:]})
-        form.add(Exact.of(N).shortened() @ identity[active], z - h, y)
-    form.substitute("h", network.preactivation(region, z))
-    most = stack([[Exact.ones(1, 1), top.row()]])
-    form.add(-(most @ abs(beside("active")) @ top), ONE)
-    for name in ("1", "z"):
-        form.blocks.pop((name, "active"), None)
-    form.minimise("d")
-    return form.matrix()
+        start = 0
+        for name, size in sizes.items():
+            own_rows = Exact.of(N[start : start + size]).shortened() @ identity[active]
+            found.add(own_rows, z - h, Form({name: Exact.ones(size)}))
+            start += size
+    found.substitute("h", network.preactivation(region, z))
+    # Rows of o: 1 - |o|^2 >= s (1 - |o|) with their sum s < 1, so (1 - |o|)(1 + |o| - s) >= 0, and |o| <= 1.
+    left = abs(beside("active")) @ top
+    if left[1 + p :].sum().fraction() >= 1:
+        raise Refused("the active neurons are not known well enough")
+    found.add(-(left[:1].sum() + (top @ left[1 : 1 + p]) + left[1 + p :].sum()).row(), ONE)
+    for name in sizes:
+        found.blocks.pop((name, "active"), None)
+    found.minimise("d")
+    return found.matrix()
 
 
 def _facts(low: np.ndarray, high: np.ndarray, z: Form, h: Form, region: Region) -> dict[str, tuple[Form, np.ndarray]]:

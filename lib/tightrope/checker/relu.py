@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tightrope.checker.activations import Piece, peaks
+from tightrope.checker.activations import peaks
 from tightrope.checker.claims import EXACT, array, check_labels, region_of, row
 from tightrope.checker.file import Certificate
-from tightrope.checker.numbers import Exact, Refused, above, times
+from tightrope.checker.numbers import Exact, Refused, above, common, times
+from tightrope.checker.pooling import Pool
 from tightrope.checker.regions import Region
-from tightrope.checker.relu_network import Network, Sparse, Step
+from tightrope.checker.relu_network import Network, Other, Sparse, Step
 from tightrope.checker.trees import complete, in_leaf
 
 #: Products of a network's proof up to which it is decided in integers; beyond, in floats with an a-priori error.
@@ -21,7 +22,7 @@ UNIT, TINY = 2.0**-53, 2.0**-1070
 #: Entries of a batch of forms in floats.
 LARGEST = 2**22
 
-#: One slope for the lines above a layer's nonlinearity, and one for those below, each (n,).
+#: One slope for the lines above a layer's nonlinearity, and one for those below, each (n,), or (m k,) of max pooling.
 Lines = tuple[np.ndarray, np.ndarray]
 #: What forms are made of, from the first hidden layer on: a rule, lines, or the forms themselves (rows, n_i).
 Given = str | Sequence[Lines] | Sequence[np.ndarray]
@@ -35,7 +36,7 @@ RULES = ("interval", "hbox", "deepz", "crown", "crown_0")
 def linear(file: Certificate, arrays: Mapping[str, np.ndarray]) -> Callable[..., str]:
     """Theory relu-linear."""
     network = Network.read(arrays, any_activation=True)
-    sizes, hidden = network.sizes[:-1], range(1, len(network.layers))
+    sizes, hidden = network.places, range(1, len(network.layers))
     kinds = ["l", "u", *(f"mu{i}." for i in hidden)]
     kinds += ["mu."] if any(claim.get("rule") == "given" for claim in file.claims) else []
     kinds += ["lower", "upper"] if any(claim.get("rule") == "lines" for claim in file.claims) else []
@@ -90,7 +91,7 @@ def _forms(file: Certificate, rule: object, prefix: str, sizes: Sequence[int], f
             own.shape == (size,) and np.isfinite(own).all() for p, size in zip(found, sizes, strict=True) for own in p
         )
         if not all(numbers):
-            raise Refused("lower1, upper1, ...: expected a finite slope for each neuron")
+            raise Refused("lower1, upper1, ...: expected a finite slope for each neuron, or place of a window")
         return found
     if not isinstance(rule, str) or rule not in RULES:
         raise Refused(f"rule: expected given, lines or one of {', '.join(RULES)}, got {rule!r}")
@@ -144,20 +145,23 @@ class ExactForms:
             W, b = step.exact
             self.value, self.form = self.value + self.form @ b, times(self.form, W)
 
-    def relu(
-        self, low: np.ndarray, high: np.ndarray, given: np.ndarray | Lines | str, other: tuple[Piece, Piece] | None
-    ) -> None:
+    def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | Lines | str, other: Other | None) -> None:
         """Go on to the preactivations below ReLU, or another nonlinearity, between low and high (n,) or (rows, n)."""
         A = self.form
+        if isinstance(other, Pool):
+            A, low, high = A[:, other.owners], low[other.windows.ravel()], high[other.windows.ravel()]
         if isinstance(given, str):
-            if other is not None and given != "interval":
-                raise Refused(f"rule: {given} is for ReLU only")
             chosen = np.rint(np.where(A.signs > 0, *slopes(given, low, high)) * 2.0**SLOPE_BITS).astype(int)
             mu = (A * Exact(chosen, Fraction(1, 2**SLOPE_BITS))).shortened()
         elif isinstance(given, tuple):
             mu = (A * Exact.of(np.where(A.signs > 0, *given))).shortened()
         else:
             mu = Exact.of(given).shortened()
+        if isinstance(other, Pool):
+            unit, ends = common(A.scale, mu.scale), Exact.of([low, high])
+            most = Exact(other.peaks(A.over(unit), mu.over(unit), *ends.integers), unit * ends.scale)
+            self.value, self.form = self.value + most.sum(1), Exact(other.summed(mu.integers), mu.scale)
+            return
         if other is not None:
             self.value, self.form = self.value + peaks(other, A, mu, low, high), mu
             return
@@ -201,12 +205,18 @@ class FloatForms:
             self._add(self.form @ step.bias, reach, step.terms, 1 + size.sum())
             self.form = step.transposed(self.form)
 
-    def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | Lines | str, _: None) -> None:
-        """Go on to the preactivations below ReLU."""
+    def relu(self, low: np.ndarray, high: np.ndarray, given: np.ndarray | Lines | str, pool: Pool | None) -> None:
+        """Go on to the preactivations below ReLU or max pooling."""
         A = self.form
+        if pool is not None:
+            A, low, high = A[:, pool.owners], low[pool.windows.ravel()], high[pool.windows.ravel()]
         lines = slopes(given, low, high) if isinstance(given, str) else given
-        mu = A * np.where(A > 0, *lines) if isinstance(lines, tuple) else np.asarray(lines, float)
+        mu = A * np.where(A > 0, *lines) if isinstance(lines, tuple) else np.array(lines, float, order="C")
         top, ends = np.maximum(high, 0), np.maximum(np.abs(low), np.abs(high))
+        if pool is not None:  # the sums of `summed` are rounded, too
+            self._add(pool.peaks(A, mu, low, high).sum(1), ((np.abs(A) + np.abs(mu)) * ends).sum(1), len(low))
+            self.form = pool.summed(mu)
+            return
         most = np.maximum(A * np.maximum(low, 0) - mu * low, A * top - mu * high)
         most = np.where((low < 0) & (high > 0), np.maximum(most, 0), most)
         self._add(most.sum(1), (np.abs(A) * top + np.abs(mu) * ends).sum(1), low.shape[-1])
@@ -248,7 +258,7 @@ class Proofs:
         self.bounds: list[tuple[np.ndarray, np.ndarray]] = []
         exact = region.generators is not None or network.cost <= EXACT_UP_TO  # in floats, only balls are read
         self.arithmetic: type[ExactForms] | type[FloatForms] = ExactForms if exact else FloatForms
-        if network.others:
+        if len(network.others) > len(network.pools):
             if network.cost > EXACT_UP_TO:
                 raise Refused("network: with other nonlinearities than ReLU it is too large to be decided")
             self.arithmetic = BallForms
@@ -260,7 +270,9 @@ class Proofs:
 
         `signs` (rows, n_i) are those of leaves.
         """
-        group = max(1, LARGEST // max(max(step.shape) for step in self.network.steps))
+        widest = [max(step.shape) for step in self.network.steps]
+        widest += [4 * pool.windows.size for pool in self.network.pools.values()]  # several arrays at once
+        group = max(1, LARGEST // max(widest))
         found: list[Fraction] = []
         for start in range(0, len(form), group):
             rows = slice(start, start + group)
@@ -275,6 +287,8 @@ class Proofs:
                     low, high = in_leaf(low, high, sign)
                 own = given if isinstance(given, str) else given[i - 1]
                 other = self.network.others.get(i)
+                if other is not None and isinstance(own, str) and own != "interval":
+                    raise Refused(f"rule: {own} is for ReLU only")
                 forms.relu(low, high, own if isinstance(own, str | tuple) else own[rows], other)  # type: ignore[arg-type]
             found += forms.largest(self.region)
         return found
@@ -295,7 +309,11 @@ class Proofs:
             return []
         if i not in self._sizes:
             middle, half, _, _ = around(self.region)
-            found = [np.maximum(self.bounds[i - 1][1], 0) if i else (np.abs(middle) + half) * (1 + 2.0**-50)]
+            found = [(np.abs(middle) + half) * (1 + 2.0**-50)]
+            if i:
+                low, high = self.bounds[i - 1]
+                pool, ends = self.network.pools.get(i), np.maximum(np.abs(low), np.abs(high))
+                found = [np.maximum(high, 0) if pool is None else ends[pool.windows].max(1)]
             for step in self.network.layers[i][:-1]:
                 found.append((step.forward(found[-1], absolute=True) + np.abs(step.bias) + 2.0**-1000) * (1 + 2.0**-20))
             self._sizes[i] = found
@@ -305,8 +323,8 @@ class Proofs:
         """Prove the file's l <= h <= u (n,) of the next hidden layer; return how numbers were computed."""
         if layer != len(self.bounds) + 1 or layer >= len(self.network.layers):
             raise Refused("layer: hidden layers are proven in order, each once")
-        *below, size = self.network.sizes[:layer]
-        given = _forms(file, rule, f"mu{layer}.", below, 0, 2 * size)
+        size = self.network.sizes[layer - 1]
+        given = _forms(file, rule, f"mu{layer}.", self.network.places[: layer - 1], 0, 2 * size)
         low, high = (np.asarray(array(file.arrays, f"{side}{layer}"), float) for side in "lu")
         if low.shape != (size,) or high.shape != (size,) or not np.isfinite([low, high]).all():
             raise Refused(f"l{layer}, u{layer}: expected {size} finite numbers each")

@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tightrope.checker import activations
 from tightrope.checker.activations import Piece
 from tightrope.checker.numbers import Exact, Refused
+from tightrope.checker.pooling import Pool
 
 _NAME = re.compile(r"([1-9][0-9]{0,3})\.(dense|convolution|scaling|sparse|composition)\.(.+)")
 _ACTIVATION = re.compile(r"activation\.([1-9][0-9]{0,3})\.([a-z_]+)")
@@ -25,6 +26,9 @@ PARTS = {
 }
 #: Entries of a sparse layer's row, of an image with its padding, and places of it that a kernel meets.
 LARGEST = 2**26
+
+#: A nonlinearity other than ReLU: its pieces below and above 0, or windows.
+Other = tuple[Piece, Piece] | Pool
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,7 @@ class Network:
     """
 
     layers: tuple[tuple[Step, ...], ...]
-    others: Mapping[int, tuple[Piece, Piece]] = field(default_factory=dict)
+    others: Mapping[int, Other] = field(default_factory=dict)
 
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray], any_activation: bool = False) -> "Network":
@@ -226,7 +230,14 @@ class Network:
         network = cls(_layers(values), others)
         if len(others) != len(matches) or not set(others) <= set(range(1, len(network.layers))):
             raise Refused("network: a nonlinearity stands after each hidden layer, and one only")
-        if any(below.shape[0] != above.shape[1] for below, above in pairwise(network.steps)):
+        joints = [pair for layer in network.layers for pair in pairwise(layer)]
+        fit = all(below.shape[0] == above.shape[1] for below, above in joints)
+        for i, (layer, above) in enumerate(pairwise(network.layers), start=1):
+            size = layer[-1].shape[0]
+            if i in network.pools:
+                fit, size = fit and size == network.pools[i].inputs, len(network.pools[i].windows)
+            fit = fit and size == above[0].shape[1]
+        if not fit:
             raise Refused("network: the sizes of its layers do not fit each other")
         return network
 
@@ -246,11 +257,26 @@ class Network:
         return [layer[-1].shape[0] for layer in self.layers]
 
     @property
+    def pools(self) -> dict[int, Pool]:
+        """Max pooling, after hidden layers counted from 1."""
+        return {i: other for i, other in self.others.items() if isinstance(other, Pool)}
+
+    @property
+    def places(self) -> list[int]:
+        """The number of slopes of each hidden layer: one for each neuron, or for each place of a window."""
+        found = self.sizes[:-1]
+        for i, pool in self.pools.items():
+            found[i - 1] = pool.windows.size
+        return found
+
+    @property
     def cost(self) -> int:
         """Products of substituting both bounds of every hidden neuron, and the margins, back to the inputs."""
         below, total = 0, 0
         for i, layer in enumerate(self.layers):
             below += sum(step.products for step in layer)
+            if i in self.pools:
+                below += self.pools[i].windows.size * self.pools[i].windows.shape[1]
             total += (2 if i else 0) * layer[-1].shape[0] * below
         return total
 

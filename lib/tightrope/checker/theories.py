@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightrope.checker import distortion, gram, lipschitz, mondeq, phases, relu, relu_lipschitz
+from tightrope.checker import distortion, ellipsoid, gram, lipschitz, mondeq, phases, relu, relu_lipschitz
 from tightrope.checker.claims import EXACT, Finding, values, words
 from tightrope.checker.file import Certificate, digest
 from tightrope.checker.numbers import Refused
@@ -36,7 +36,7 @@ THEORIES: dict[str, Theory] = {
     "mondeq-phases": Theory("mondeq", phases.margins, PHASES),
     "mondeq-lipschitz": Theory("mondeq", lipschitz.everywhere, ("norm bound", "norm bound pair")),
     "mondeq-lipschitz-local": Theory("mondeq", lipschitz.on_region, ("norm bound", "norm bound pair")),
-    "mondeq-ellipsoid": Theory("mondeq", mondeq.ellipsoid, ("holds", f"{MARGIN} multiplier")),
+    "mondeq-ellipsoid": Theory("mondeq", ellipsoid.outer, ("holds", f"{MARGIN} multiplier")),
     "mondeq-point": Theory("mondeq", mondeq.points, ("label target least m",)),
     "mondeq-distortion": Theory("mondeq", distortion.of_equilibrium, (*PHASES, "label target distance m")),
     "relu-linear": Theory("relu", relu.linear, LINEAR),

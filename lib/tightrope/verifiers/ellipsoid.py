@@ -12,7 +12,7 @@ from tightrope.networks import MonDEQ
 from tightrope.outward import nearest
 from tightrope.problems.ellipsoid import B_GROUP, Q_GROUP, EllipsoidModel, ellipsoid_model
 from tightrope.problems.robustness import robustness_model
-from tightrope.propagation.fixpoint import fixpoint_bounds
+from tightrope.propagation.fixpoint import FixpointBounds, fixpoint_bounds, inductive
 from tightrope.question import Limits, Verdict
 from tightrope.regions import Region
 from tightrope.relaxations.cuts import cut_model
@@ -23,6 +23,7 @@ from tightrope.solvers.report import SolveReport, Status
 from tightrope.solvers.sound import sound_bound
 from tightrope.verifiers.methods import require_small
 from tightrope.verifiers.report import Report
+from tightrope.verifiers.tightening import STORED
 
 ORDERS = ("1", "1+cuts", "2")
 LIMITS = Limits(tolerance=2e-5)
@@ -86,7 +87,8 @@ class EllipsoidReport(Report):
     The `ellipsoid` holds F(region): the solver's Q and b, times `scale`. That is 1 when the multipliers prove just the
     solver's own ellipsoid; below 1 they prove a larger one, above 1 (where the solver's had slack) a smaller one; 0 if
     none is proven. The proof has Q and b before scaling: `multipliers` (k,) in the order of the model's constraints,
-    and `parts` by group for :meth:`certificates`, None at the order 1+cuts. At order 2 it is a file, `second`.
+    and `parts` by group for :meth:`certificates`, at the order 1+cuts under bounds that are `known`. At order 2 it is a
+    file, `second`.
     """
 
     ellipsoid: Ellipsoid | None
@@ -97,6 +99,7 @@ class EllipsoidReport(Report):
     network: MonDEQ
     region: Region
     parts: dict[str, np.ndarray] | None = None
+    known: FixpointBounds | None = None
     second: proofs.Proof | None = None
     facts = ("verdict", "log_det", "scale", "status", "seconds")
 
@@ -126,9 +129,12 @@ class EllipsoidReport(Report):
         if self.ellipsoid is not None and self.second is not None:
             return self.second
         if self.ellipsoid is None or self.parts is None:
-            raise InputError("report: only a proven ellipsoid of order 1 or 2 has a certificate.")
-        parts = {name: part * self.scale**2 for name, part in self.parts.items()}
-        return proofs.ellipsoid(self.network, self.region, self.ellipsoid.Q, self.ellipsoid.b, parts)
+            raise InputError("report: only a proven ellipsoid has a certificate.")
+        parts, known = {name: part * self.scale**2 for name, part in self.parts.items()}, self.known
+        bounds = None
+        if known is not None:
+            bounds = known.h, inductive(self.network, known.inputs, known.h.outward(STORED))
+        return proofs.ellipsoid(self.network, self.region, self.ellipsoid.Q, self.ellipsoid.b, parts, bounds)
 
     def margins(self, label: int) -> np.ndarray:
         """Return (K,) proven upper bounds of F_j - F_label over the region; 0 at the label."""
@@ -165,10 +171,10 @@ def outer_ellipsoid(
     require_region(region)
     if str(order) not in ORDERS:
         raise UnknownNameError("order", order, ORDERS)
-    base, state = robustness_model(network, region, 0), None
+    base, known = robustness_model(network, region, 0), None
     if str(order) == "1+cuts":
-        state = cut_model(base, fixpoint_bounds(network, region.require_ball("bounds of order 1+cuts are")).h)
-    model = ellipsoid_model(base, state)
+        known = fixpoint_bounds(network, region.require_ball("bounds of order 1+cuts are"))
+    model = ellipsoid_model(base, None if known is None else cut_model(base, known.h))
     if str(order) == "2":
         require_small(network.width, region)
         proof = gram_proofs.ellipsoid(network, region, limits)
@@ -183,7 +189,7 @@ def outer_ellipsoid(
         return EllipsoidReport(None, 0.0, None, report, time.perf_counter() - began, network, region)
     found = *proven_ellipsoid(model, data, report.multipliers), report.multipliers, report
     parts, seconds = data.constraints.split(report.multipliers), time.perf_counter() - began
-    return EllipsoidReport(*found, seconds, network, region, parts if state is None else None)
+    return EllipsoidReport(*found, seconds, network, region, parts, known)
 
 
 def proven_ellipsoid(model: EllipsoidModel, data: ArrowData, multipliers: np.ndarray) -> tuple[Ellipsoid | None, float]:

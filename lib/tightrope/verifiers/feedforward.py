@@ -182,7 +182,7 @@ def certificates(report: RobustnessReport, decisions: Sequence[LabelDecision]) -
         name = report.method if report.method in layerwise.METHODS else "lp-all"
         root = layerwise.layerwise(few, InputSet.from_balls([box]), 0, name, keep=True)
         leaves: tuple[relu_proofs.Leaves, ...] = ()
-        if certified and not root.worst < 0:
+        if certified and network.is_relu and not root.worst < 0:
             leaves = branch_and_bound(Question(few, box, 0), root=root, keep=True).leaves
         proof = relu_proofs.layerwise(network, box, root, leaves, labels)
     claims = () if proof.certificate is None else proof.certificate.claims
