@@ -29,9 +29,10 @@ def test_a_file_as_they_are_written(tmp_path):
     (check-sat)
     """
     (tmp_path / "p.vnnlib").write_text(text)
-    with gzip.open(tmp_path / "p.vnnlib.gz", "wt") as stream:
-        stream.write(text)
-    for name in ("p.vnnlib", "p.vnnlib.gz"):
+    (tmp_path / "p.vnnlib.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "packed.vnnlib").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "plain.vnnlib.gz").write_text(text, encoding="utf-8-sig")  # with a mark of the byte order
+    for name in ("p.vnnlib", "p.vnnlib.gz", "packed.vnnlib", "plain.vnnlib.gz"):
         found = read_vnnlib(tmp_path / name)
         (case,) = found.cases
         assert (found.inputs, found.outputs) == (2, 2)
@@ -131,6 +132,9 @@ def test_inputs_without_bounds_and_without_variables():
     """A half-line is no box; a file without outputs asks nothing."""
     with pytest.raises(InputError, match="X_1 has no upper bound"):
         parse_vnnlib(DECLARED + "(assert (<= X_0 1))(assert (>= X_0 0))(assert (>= X_1 0))")
+    for empty in ("", "; nothing\n", "(vnnlib-version <2.0>)"):
+        with pytest.raises(InputError, match="no inputs and outputs are declared"):
+            parse_vnnlib(empty)
     with pytest.raises(InputError, match="0 variables Y are declared"):
         parse_vnnlib("(declare-const X_0 Real)")
 

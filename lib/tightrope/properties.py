@@ -34,6 +34,8 @@ LARGEST_FILE, DEEPEST, MOST_CASES = 2**28, 50, 25_000
 MOST_CONSTRAINTS, MOST_WORDS, LONGEST = 2**25, LARGEST_FILE // 2, 2**14
 #: Entries of a tensor of version 2; numbers in the matrices of all cases, as a proof makes them.
 LARGEST_TENSOR, LARGEST_MATRICES = 2**20, 2**27
+#: The first bytes of a file that gzip has packed.
+PACKED = b"\x1f\x8b"
 _TOKEN = re.compile(r"\(|\)|\[[^\[\]()]*\]|\[|\]|[^\s()\[\]]+")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 _INDEXED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(\[\]|\[[0-9]{1,9}(?:,[0-9]{1,9}){0,9}\])?")
@@ -134,14 +136,14 @@ class Property:
 
 
 def read_vnnlib(path: str | PathLike[str]) -> Property:
-    """Read a .vnnlib file, or one that is packed as .vnnlib.gz; InputError names what this reader does not know."""
+    """Read a .vnnlib file, packed by gzip or not; InputError names what this reader does not know."""
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"no file {path}. Give the path of a .vnnlib or .vnnlib.gz file.")
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        with path.open("rb") as plain, gzip.open(plain) if plain.peek(2)[:2] == PACKED else plain as stream:
             content = stream.read(LARGEST_FILE + 1)
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
         raise CorruptDataError(f"{path} is not a whole VNN-LIB text ({error}); get it again.") from error
     if len(content) > LARGEST_FILE:
@@ -205,12 +207,14 @@ def parse_vnnlib(text: str) -> Property:
             case _:
                 known = "declare-const, assert, and define-fun without arguments"
                 raise InputError(f"{_shown(command)} is not known; {known} of VNN-LIB version 1 are read.")
+    if not any(declared.values()):
+        raise InputError("no inputs and outputs are declared; the file may be empty.")
     for kind, numbers in declared.items():
         if not numbers or numbers != set(range(len(numbers))):
             raise InputError(f"{len(numbers)} variables {kind} are declared, not {kind}_0, {kind}_1, ... without gaps.")
     sizes = (len(declared["X"]), len(declared["Y"]))
     rows = [[one for one in atoms if not _bound(one)] for atoms in conjunctions]
-    if sum(len(own) * max(len(own), sizes[1] + sizes[0] * _joined(own)) for own in rows) > LARGEST_MATRICES:
+    if sum(len(own) * max(len(own), sizes[1] + ROUNDS * sizes[0] * _joined(own)) for own in rows) > LARGEST_MATRICES:
         about = f"{sum(map(len, rows))} constraints on {sizes[1]} outputs"
         raise InputError(f"{about} make more than {LARGEST_MATRICES} numbers.")
     cases = (_case(atoms, *sizes) for atoms in conjunctions)
@@ -292,8 +296,8 @@ def _tensors(parts: list) -> dict[str, _Tensor]:
             raise InputError(f"{_shown(part)}: a name is letters, digits and _, and begins with a letter.")
         if element not in ("real", "Real"):
             raise InputError(
-                f"{_shown(part)}: element type {element[:40]!r}; answers here are about real numbers, which the "
-                "standard asks to say: write real."
+                f"{_shown(part)}: element type {element[:40]!r}, the network as such numbers compute it; answers here "
+                "are about real numbers, which the standard asks to say: write real if that is meant."
             )
         if shape is None or not 0 < prod(shape) <= LARGEST_TENSOR:
             raise InputError(f"{_shown(part)}: expected a shape such as [1,5], of 1 to {LARGEST_TENSOR} entries.")

@@ -109,6 +109,7 @@ def test_a_property_of_inputs_only_and_an_empty_one():
     assert certify_property(net, parse_vnnlib(text(3, "(<= 0 1)"))).verdict is Verdict.FALSIFIED
     empty = certify_property(net, parse_vnnlib(text(3, "(>= X_0 1)")))
     assert empty.verdict is Verdict.CERTIFIED and empty.cases == ()
+    assert empty.headline == "no case, as the constraints of the file contradict each other: certified"
 
 
 def test_sizes_must_fit():

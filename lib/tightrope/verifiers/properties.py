@@ -80,6 +80,8 @@ class PropertyReport(Report):
     @property
     def headline(self) -> str:
         """The verdict, and how many cases are decided."""
+        if not self.cases:
+            return f"no case, as the constraints of the file contradict each other: {self.verdict}"
         decided = sum(verdict in (Verdict.CERTIFIED, Verdict.FALSIFIED) for verdict in self.cases)
         return f"{decided} of {len(self.cases)} cases decided: {self.verdict}"
 
@@ -129,6 +131,10 @@ class _Search:
     @property
     def left(self) -> float:
         return (self.limits.time or np.inf) - (time.process_time() - self.began_cpu)
+
+    @property
+    def _over(self) -> str:
+        return f"the time limit of {self.limits.time:g} s"
 
     @cached_property
     def exact(self) -> Network:
@@ -243,7 +249,7 @@ class _Search:
         """Decide the cases that are open one after the other."""
         for number in list(self.open):
             if self.left <= 0:
-                self.reason = self.reason or f"case {number}: the time limit of {self.limits.time:g} s"
+                self.reason = self.reason or f"case {number}: {self._over}"
                 return
             self.by_points(number)
             if self.found is None:
@@ -278,6 +284,7 @@ class _Search:
             return
         self.open[number] = Verdict.FAILED if decision.verdict is Verdict.FAILED else Verdict.UNKNOWN
         why = decision.reason or "float64 meets its constraints somewhere, exactly no point was found"
+        why = why if self.left > 0 else self._over
         self.reason = self.reason or f"case {number}: {why}"
 
     def _impossible(self, case: Case) -> bool:
