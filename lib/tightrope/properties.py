@@ -98,8 +98,8 @@ class Case:
             found.append(Fraction(min(max(value, low), high)) if low <= high else (lower + upper) / 2)
         solved: dict[int, tuple[dict[int, Fraction], Fraction]] = {}  # x_i = d - sum_j w_j x_j
         for one in self.constraints if self.C is not None else ():
-            row, limit = {i: c for (kind, i), c in one.weights.items() if kind == "X"}, one.limit
-            if not 1 < len(row) == len(one.weights) or sum(c * found[i] for i, c in row.items()) < limit:
+            row, limit = {i: c for (_, i), c in one.weights.items()}, one.limit
+            if _bound(one) or _joined([one], "Y") or sum(c * found[i] for i, c in row.items()) < limit:
                 continue
             for i, (own, value) in solved.items():
                 row, limit = _without(i, own, value, row, limit)
@@ -431,12 +431,12 @@ def _number(text: str) -> Fraction:
 
 def _bound(one: Constraint) -> bool:
     """Whether it bounds a single input, or nothing."""
-    return len(one.weights) < 2 and all(kind == "X" for kind, _ in one.weights)
+    return len(one.weights) < 2 and not _joined([one], "Y")
 
 
-def _joined(constraints: list[Constraint]) -> bool:
-    """Whether inputs occur."""
-    return any(kind == "X" for one in constraints for kind, _ in one.weights)
+def _joined(constraints: list[Constraint], kind: str = "X") -> bool:
+    """Whether inputs, or outputs (Y), occur."""
+    return any(v == kind for one in constraints for v, _ in one.weights)
 
 
 def _case(atoms: list[Constraint], inputs: int, outputs: int) -> Case | None:
@@ -462,7 +462,7 @@ def _case(atoms: list[Constraint], inputs: int, outputs: int) -> Case | None:
     single = {i: span for (((kind, i), _), *more), span in spans.items() if kind == "X" and not more}
     lower, upper = ({i: own for i, span in single.items() if (own := span[side]) is not None} for side in (0, 1))
     others = [one for one in atoms if not _bound(one)]
-    if not _drawn(lower, upper, [one for one in others if all(kind == "X" for kind, _ in one.weights)]):
+    if not _drawn(lower, upper, [one for one in others if not _joined([one], "Y")]):
         return None
     for i in range(inputs):
         if i not in lower or i not in upper:

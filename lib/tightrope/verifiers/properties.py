@@ -47,8 +47,8 @@ RELAXED = ("box", "crown", "deepz")
 #: Random points of a box that are looked at before the attack; of these and of what an attack finds, how many are
 #: checked exactly.
 SAMPLES, CHECKED = 1000, 5
-#: Points that are moved until constraints that join inputs are met.
-MOVED = 100
+#: Numbers of points that are moved until constraints that join inputs are met; each is a fraction.
+MOVED = 5000
 #: Free inputs up to which boxes are halved, and the share of the time that goes there before phases are tried.
 FEW, SHARE = 12, 0.8
 #: A minute of processor time for a whole property.
@@ -215,7 +215,9 @@ class _Search:
         """Return the points (n, p0), and in front of them the first ones where constraints that join inputs are met."""
         if case.C is None:
             return points
-        moved = [[float(value) for value in case.moved_inside(point)] for point in points[:MOVED]]
+        moved = [
+            [float(value) for value in case.moved_inside(point)] for point in points[: 1 + MOVED // points.shape[1]]
+        ]
         return np.vstack([moved, points])
 
     # proofs ---------------------------------------------------------------------------------------
