@@ -22,7 +22,6 @@ CELL_TIMEOUT ?= 3600
 # How long, and which random networks or rows.
 SECONDS ?= 3600
 SEED ?= 0
-LIMIT ?= 25
 
 # One line for a step of the set-up; what it says goes to the log, and its end is shown when it fails.
 step = printf '  %s ... ' '$(1)'; if { $(2); } >> $(LOG) 2>&1; then echo done; \
@@ -92,8 +91,8 @@ data: setup  ## fetch the papers' networks and MNIST, and check every SHA-256
 bench: setup  ## time the solvers against each other on this machine
 	$(RUN) tests.benchmarks
 
-peers: setup  ## ask other verifiers the same questions, each in an environment of its own (hours); LIMIT=25 seconds
-	$(RUN) tests.benchmarks.peers --limit $(LIMIT)
+peers: setup  ## ask other verifiers the same questions, each in an environment of its own (hours); LIMIT=25 seconds at first
+	$(RUN) tests.benchmarks.peers $(LIMIT:%=--limit %)
 
 lint: setup  ## style, formatting, layers and types, without the tests
 	$(RUN) ruff check .

@@ -29,9 +29,10 @@ def test_a_file_as_they_are_written(tmp_path):
     (check-sat)
     """
     (tmp_path / "p.vnnlib").write_text(text)
-    with gzip.open(tmp_path / "p.vnnlib.gz", "wt") as stream:
-        stream.write(text)
-    for name in ("p.vnnlib", "p.vnnlib.gz"):
+    (tmp_path / "p.vnnlib.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "packed.vnnlib").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "plain.vnnlib.gz").write_text(text, encoding="utf-8-sig")  # with a mark of the byte order
+    for name in ("p.vnnlib", "p.vnnlib.gz", "packed.vnnlib", "plain.vnnlib.gz"):
         found = read_vnnlib(tmp_path / name)
         (case,) = found.cases
         assert (found.inputs, found.outputs) == (2, 2)
@@ -61,9 +62,8 @@ def test_or_is_multiplied_out():
     cases = parse_vnnlib(text).cases
     assert len(cases) == 4 and [len(case.b) for case in cases] == [1, 4, 1, 4]
     assert sorted(float(case.region.bounding_box()[0][0]) for case in cases) == [0, 0, 2, 2]
-    equal = cases[1]
-    assert equal.violated(np.array([6.0, 6.0])) and not equal.violated(np.array([6.0, 6.1]))
-    assert not equal.violated(np.array([4.0, 4.0]))
+    y = np.array([[6.0, 6.0], [6.0, 6.1], [4.0, 4.0]])
+    assert (cases[1].slack(y, y) >= 0).all(1).tolist() == [True, False, False]
 
 
 def test_the_same_set_as_direct_evaluation(rng):
@@ -71,8 +71,8 @@ def test_the_same_set_as_direct_evaluation(rng):
     for _ in range(50):
         formula, evaluate = _random_formula(rng, depth=3)
         found = parse_vnnlib(DECLARED + BOX + f"(assert {formula})")
-        for y in rng.integers(-3, 4, size=(30, 2)).astype(float):
-            assert any(case.violated(y) for case in found.cases) == evaluate(y)
+        for y in rng.integers(-3, 4, size=(30, 1, 2)).astype(float):
+            assert any((case.slack(y, y) >= 0).all() for case in found.cases) == evaluate(y[0])
 
 
 def _random_formula(rng, depth: int):
@@ -113,8 +113,8 @@ def _random_formula(rng, depth: int):
         ("(assert (<= Y_0 1e9999999999))", "is no number"),
         ("(assert (<= Y_0 1e999))", "too large for float64"),
         ("(assert (<= (* 0.12345678901234567 Y_0) Y_1))", "too many digits"),
-        ("(assert (<= (+ X_0 Y_0) 0))", "joins several inputs, or inputs and outputs"),
-        ("(assert (<= (+ X_0 X_1) 0))", "joins several inputs"),
+        ("(assert (<= (* 0.12345678901234567 X_0) Y_1))", "a constraint on X_0 have too many digits"),
+        ("(assert (<= (* X_0 Y_0) 0))", "is not linear"),
         ("(assert " + "(and " * 48 + "(<= Y_0 0)" + ")" * 49, None),
         ("".join("(assert (or (<= Y_0 0) (<= Y_1 0)))" for _ in range(20)), f"more than {MOST_CASES} cases"),
     ],
@@ -132,6 +132,9 @@ def test_inputs_without_bounds_and_without_variables():
     """A half-line is no box; a file without outputs asks nothing."""
     with pytest.raises(InputError, match="X_1 has no upper bound"):
         parse_vnnlib(DECLARED + "(assert (<= X_0 1))(assert (>= X_0 0))(assert (>= X_1 0))")
+    for empty in ("", "; nothing\n", "(vnnlib-version <2.0>)"):
+        with pytest.raises(InputError, match="no inputs and outputs are declared"):
+            parse_vnnlib(empty)
     with pytest.raises(InputError, match="0 variables Y are declared"):
         parse_vnnlib("(declare-const X_0 Real)")
 
@@ -234,6 +237,41 @@ def test_strict_and_exact_boxes():
         assert Fraction(1, 2) < moved <= Fraction("0.7")
 
 
+def test_constraints_that_join_inputs_bound_each_of_them():
+    """By exact arithmetic, outward; also inputs that have no bound of their own. Contradictions leave no case."""
+    declared = "".join(f"(declare-const X_{i} Real)" for i in range(3)) + "(declare-const Y_0 Real)"
+    box = "(assert (and (>= X_0 0) (>= X_1 0.1) (<= X_2 1) (>= X_2 1)))"
+    (case,) = parse_vnnlib(declared + box + "(assert (<= (+ X_0 (* 3 X_1) X_2) 2))(assert (<= Y_0 (+ X_0 0.5)))").cases
+    (_, first), (second, third), last = case.box
+    assert (Fraction("0.7"), Fraction(1, 3)) <= (first, third) <= (Fraction("0.7") + 2**-52, Fraction(1, 3) + 2**-53)
+    assert (second, last) == (Fraction("0.1"), (1, 1))
+    assert (case.A.tolist(), case.C.tolist(), case.b.tolist()) == ([[0], [1]], [[1, 3, 1], [-1, 0, 0]], [2, 0.5])
+    whole = declared + "(assert (and (= X_0 0) (<= X_1 1) (>= X_1 0) (<= X_2 1) (>= X_2 0)))"
+    for impossible in (
+        "(> (+ X_1 X_2) 2)",
+        "(and (< (- X_1 X_2) 0.5) (>= (* 2 X_1) (+ 1 (* 2 X_2))))",
+        "(and (<= Y_0 0) (> Y_0 0))",
+        "(and (<= (+ X_0 X_1) 0.5) (<= (+ X_0 X_2) 0.5) (> (+ X_1 X_2) 1))",
+    ):
+        assert not parse_vnnlib(whole + f"(assert {impossible})").cases, impossible
+    with pytest.raises(InputError, match="X_0 has no upper bound"):
+        parse_vnnlib(declared + box + "(assert (<= (+ X_1 X_2) (* 2 X_0)))(assert (<= Y_0 0))")
+
+
+def test_points_are_moved_onto_constraints_that_join_inputs(rng):
+    """Exactly, also where two of them share inputs; a point that meets them stays where it is."""
+    declared = "".join(f"(declare-const X_{i} Real)(assert (<= X_{i} 1))(assert (>= X_{i} -1))" for i in range(4))
+    joined = "(assert (= (+ X_0 (* 3 X_1)) 0.1))(assert (<= (- X_1 X_2) 0.2))(assert (= X_3 (/ X_2 3)))"
+    (case,) = parse_vnnlib(declared + joined + "(declare-const Y_0 Real)(assert (<= Y_0 0))").cases
+    about_inputs = [one for one in case.constraints if ("Y", 0) not in one.weights]
+    met = 0
+    for point in rng.uniform(-1, 1, (50, 4)):
+        moved = case.moved_inside(point)
+        met += all(one.holds({"X": {i: (x, x) for i, x in enumerate(moved)}}) for one in about_inputs)
+        assert case.moved_inside(np.array([0.25, -0.05, 0.0, 0.0]))[2:] == [0, 0]
+    assert met > 35
+
+
 def two(*assertions, of="(declare-input X real [2,3]) (declare-output Y real [2])", version="2.0"):
     """A file of version 2."""
     return f"(vnnlib-version <{version}>) (declare-network f {of}) " + "".join(f"(assert {one})" for one in assertions)
@@ -309,7 +347,6 @@ NETWORK = "(declare-input X real [2,3])(declare-output Y real [2])"
         (two("(<= [0] 1)"), r"\(<=\[0\] 1\): expected"),
         (two("(forall Y[0])"), "'forall' is not declared"),
         (two("(<= (* Y[0] Y[1]) 1)"), "is not linear"),
-        (two(*INSIDE, "(<= X[0,0] Y[0])"), "joins several inputs, or inputs and outputs"),
         (two(*INSIDE[1:]), "X_0 has no lower bound"),
         ("(assert (<= X[0] 1))" + two(), r"'X\[0\]' is no number"),
         (two() + "(vnnlib-version <2.0>)", "is not known"),

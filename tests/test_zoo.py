@@ -181,6 +181,8 @@ def test_a_network_is_loaded_by_its_name_or_from_its_file():
         zoo.load("digits/mondq")
     with pytest.raises(UnknownNameError, match="file type"):
         zoo.load("network.txt")
+    with pytest.raises(UnknownNameError, match=r"file type '\.md'"):
+        zoo.get(str(paths.ROOT / "README.md"))
 
 
 def test_own_networks_from_files_and_objects(tmp_path, monkeypatch):

@@ -1,11 +1,12 @@
 """Properties in the VNN-LIB format, versions 1 and 2: boxes of inputs and the outputs that must not be reached.
 
-The file asserts what a counterexample is: bounds on the inputs X_0, X_1, ... and linear constraints on the outputs
-Y_0, Y_1, ..., with `and`, `or` and `not`. Version 2 declares tensors of a network in place of variables; their entries
-are counted row by row, so that X[0,3] of shape [1,5] is X_3. It is read into separate questions (:class:`Case`); the
-property holds if none of them has a point. Numbers are exact fractions. A case has two readings: its own constraints as
-they stand, strict or not, by which a counterexample is checked; and for proofs a float64 box and float64 limits, which
-are larger by the last digit where a float64 cannot hold a number, and not strict.
+The file asserts what a counterexample is: bounds on the inputs X_0, X_1, ... and linear constraints on them and on the
+outputs Y_0, Y_1, ..., with `and`, `or` and `not`. Version 2 declares tensors of a network in place of variables; their
+entries are counted row by row, so that X[0,3] of shape [1,5] is X_3. It is read into separate questions
+(:class:`Case`); the property holds if none of them has a point. Numbers are exact fractions. A case has two readings:
+its own constraints as they stand, strict or not, by which a counterexample is checked; and for proofs a float64 box and
+float64 limits, which are larger by the last digit where a float64 cannot hold a number, and not strict. A constraint
+that joins inputs bounds each of them by the others, outward, and stands beside those on the outputs.
 """
 
 import gzip
@@ -33,10 +34,14 @@ LARGEST_FILE, DEEPEST, MOST_CASES = 2**28, 50, 25_000
 MOST_CONSTRAINTS, MOST_WORDS, LONGEST = 2**25, LARGEST_FILE // 2, 2**14
 #: Entries of a tensor of version 2; numbers in the matrices of all cases, as a proof makes them.
 LARGEST_TENSOR, LARGEST_MATRICES = 2**20, 2**27
+#: The first bytes of a file that gzip has packed.
+PACKED = b"\x1f\x8b"
 _TOKEN = re.compile(r"\(|\)|\[[^\[\]()]*\]|\[|\]|[^\s()\[\]]+")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 _INDEXED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)(\[\]|\[[0-9]{1,9}(?:,[0-9]{1,9}){0,9}\])?")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+#: How often bounds of inputs are drawn from constraints that join several; each time is sound, the next ones finer.
+ROUNDS = 10
 #: Each comparison as the signs s for which s (left - right) <= 0, and whether that is strict.
 _COMPARISONS = {"<=": ((1,), False), ">=": ((-1,), False), "<": ((1,), True), ">": ((-1,), True), "=": ((1, -1), False)}
 _NEGATED = {"<=": ">", ">=": "<", "<": ">=", ">": "<="}
@@ -60,9 +65,9 @@ class Constraint:
 class Case:
     """Is there an x in a box with forbidden outputs F(x)?
 
-    A counterexample meets all `constraints` as the file has them, on inputs and outputs; `box` is the least and the
-    largest value of each input that they allow. The `region`, a box in network-input units, A (k, K) and b (k,) are a
-    larger question, for proofs: is there an x in the region with A F(x) <= b?
+    A counterexample meets all `constraints` as the file has them, on inputs and outputs; `box` holds every input that
+    they allow. The `region`, a box in network-input units, A (k, K), C (k, p0) and b (k,) are a larger question, for
+    proofs: is there an x in the region with A F(x) + C x <= b? C is None where no constraint joins inputs to anything.
     """
 
     constraints: tuple[Constraint, ...]
@@ -70,13 +75,19 @@ class Case:
     region: Ball
     A: np.ndarray
     b: np.ndarray
+    C: np.ndarray | None = None
 
-    def violated(self, outputs: np.ndarray) -> bool:
-        """Whether outputs (K,) are forbidden, up to the rounding of A F and b."""
-        return bool((self.A @ outputs <= self.b).all())
+    def slack(self, points: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Return b - A F(x) - C x (N, k) at points (N, p0) with outputs (N, K), up to rounding."""
+        slack = self.b - outputs @ self.A.T
+        return slack if self.C is None else slack - points @ self.C.T
 
     def moved_inside(self, point: np.ndarray) -> list[Fraction]:
-        """Return the point (p0,) in the file's box: a float64, or the middle of its bounds where it has none."""
+        """Return the point (p0,) in the file's box: a float64, or the middle of its bounds where it has none.
+
+        Where it is beyond a constraint that joins inputs, one of these is moved until the constraint is met exactly:
+        the one that has the most room in the box then.
+        """
         strict = [one for one in self.constraints if one.strict and len(one.weights) == 1]
         excluded = {(v, one.limit / c) for one in strict for v, c in one.weights.items()}
         found = []
@@ -85,12 +96,39 @@ class Case:
             low = math.nextafter(low, math.inf) if (("X", i), low) in excluded else low
             high = math.nextafter(high, -math.inf) if (("X", i), high) in excluded else high
             found.append(Fraction(min(max(value, low), high)) if low <= high else (lower + upper) / 2)
-        return found
+        solved: dict[int, tuple[dict[int, Fraction], Fraction]] = {}  # x_i = d - sum_j w_j x_j
+        for one in self.constraints if self.C is not None else ():
+            row, limit = {i: c for (_, i), c in one.weights.items()}, one.limit
+            if _bound(one) or _joined([one], "Y") or sum(c * found[i] for i, c in row.items()) < limit:
+                continue
+            for i, (own, value) in solved.items():
+                row, limit = _without(i, own, value, row, limit)
+            if row:
+                gap = limit - sum(c * found[i] for i, c in row.items())
+                new = {i: found[i] + gap / c for i, c in row.items()}
+                most = max(row, key=lambda i: min(new[i] - self.box[i][0], self.box[i][1] - new[i]))
+                factor = row.pop(most)
+                last = {i: c / factor for i, c in row.items()}, limit / factor
+                solved = {i: _without(most, *last, *own) for i, own in solved.items()} | {most: last}
+        moved = {i: d - sum(c * found[j] for j, c in own.items()) for i, (own, d) in solved.items()}
+        return [moved.get(i, value) for i, value in enumerate(found)]
+
+
+def _without(
+    i: int, own: dict[int, Fraction], value: Fraction, row: dict[int, Fraction], limit: Fraction
+) -> tuple[dict[int, Fraction], Fraction]:
+    """Return sum_j row_j x_j <= limit with x_i = value - sum_j own_j x_j."""
+    factor = row.get(i, Fraction())
+    row = {j: row.get(j, Fraction()) - factor * own.get(j, Fraction()) for j in {**row, **own} if j != i}
+    return {j: c for j, c in row.items() if c}, limit - factor * value
 
 
 @dataclass(frozen=True, eq=False)
 class Property:
-    """The cases of a file; the property holds for a network if none of them has a point. Empty boxes are left out."""
+    """The cases of a file; the property holds for a network if none of them has a point.
+
+    Those whose box is empty, or whose constraints contradict each other, are left out.
+    """
 
     cases: tuple[Case, ...]
     inputs: int
@@ -98,14 +136,14 @@ class Property:
 
 
 def read_vnnlib(path: str | PathLike[str]) -> Property:
-    """Read a .vnnlib file, or one that is packed as .vnnlib.gz; InputError names what this reader does not know."""
+    """Read a .vnnlib file, packed by gzip or not; InputError names what this reader does not know."""
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"no file {path}. Give the path of a .vnnlib or .vnnlib.gz file.")
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        with path.open("rb") as plain, gzip.open(plain) if plain.peek(2)[:2] == PACKED else plain as stream:
             content = stream.read(LARGEST_FILE + 1)
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
         raise CorruptDataError(f"{path} is not a whole VNN-LIB text ({error}); get it again.") from error
     if len(content) > LARGEST_FILE:
@@ -169,13 +207,16 @@ def parse_vnnlib(text: str) -> Property:
             case _:
                 known = "declare-const, assert, and define-fun without arguments"
                 raise InputError(f"{_shown(command)} is not known; {known} of VNN-LIB version 1 are read.")
+    if not any(declared.values()):
+        raise InputError("no inputs and outputs are declared; the file may be empty.")
     for kind, numbers in declared.items():
         if not numbers or numbers != set(range(len(numbers))):
             raise InputError(f"{len(numbers)} variables {kind} are declared, not {kind}_0, {kind}_1, ... without gaps.")
     sizes = (len(declared["X"]), len(declared["Y"]))
-    rows = [sum(any(kind == "Y" for kind, _ in one.weights) for one in atoms) for atoms in conjunctions]
-    if sum(count * max(count, sizes[1]) for count in rows) > LARGEST_MATRICES:
-        raise InputError(f"{sum(rows)} constraints on {sizes[1]} outputs make more than {LARGEST_MATRICES} numbers.")
+    rows = [[one for one in atoms if not _bound(one)] for atoms in conjunctions]
+    if sum(len(own) * max(len(own), sizes[1] + ROUNDS * sizes[0] * _joined(own)) for own in rows) > LARGEST_MATRICES:
+        about = f"{sum(map(len, rows))} constraints on {sizes[1]} outputs"
+        raise InputError(f"{about} make more than {LARGEST_MATRICES} numbers.")
     cases = (_case(atoms, *sizes) for atoms in conjunctions)
     return Property(tuple(case for case in cases if case is not None), *sizes)
 
@@ -255,8 +296,8 @@ def _tensors(parts: list) -> dict[str, _Tensor]:
             raise InputError(f"{_shown(part)}: a name is letters, digits and _, and begins with a letter.")
         if element not in ("real", "Real"):
             raise InputError(
-                f"{_shown(part)}: element type {element[:40]!r}; answers here are about real numbers, which the "
-                "standard asks to say: write real."
+                f"{_shown(part)}: element type {element[:40]!r}, the network as such numbers compute it; answers here "
+                "are about real numbers, which the standard asks to say: write real if that is meant."
             )
         if shape is None or not 0 < prod(shape) <= LARGEST_TENSOR:
             raise InputError(f"{_shown(part)}: expected a shape such as [1,5], of 1 to {LARGEST_TENSOR} entries.")
@@ -388,46 +429,87 @@ def _number(text: str) -> Fraction:
 # conjunctions to cases ----------------------------------------------------------------------------
 
 
+def _bound(one: Constraint) -> bool:
+    """Whether it bounds a single input, or nothing."""
+    return len(one.weights) < 2 and not _joined([one], "Y")
+
+
+def _joined(constraints: list[Constraint], kind: str = "X") -> bool:
+    """Whether inputs, or outputs (Y), occur."""
+    return any(v == kind for one in constraints for v, _ in one.weights)
+
+
 def _case(atoms: list[Constraint], inputs: int, outputs: int) -> Case | None:
-    """The case of these constraints, or None if its box is empty."""
-    lower: dict[int, Fraction] = {}
-    upper: dict[int, Fraction] = {}
-    bounds, rows, limits = [], [], []
+    """The case of these constraints, or None if those about one form contradict each other, or leave no box."""
+    spans: dict[Any, list[Fraction | None]] = {}
+    ends = []
     for one in atoms:
-        kinds = {kind for kind, _ in one.weights}
-        if kinds == {"Y"}:
-            row, limit = _row(one, outputs)
-            rows.append(row)
-            limits.append(limit)
-        elif kinds == {"X"} and len(one.weights) == 1:
-            (((_, i), c),) = one.weights.items()
-            known, tighter = (upper, min) if c > 0 else (lower, max)
-            known[i] = tighter(known.get(i, one.limit / c), one.limit / c)
-            bounds.append(one)
-        elif kinds:
-            raise InputError("a constraint joins several inputs, or inputs and outputs; boxes of inputs are read.")
-        elif not one.holds({}):  # 0 <= limit
-            return None
+        if not one.weights:
+            if not one.holds({}):  # 0 <= limit
+                return None
+            continue
+        lead = one.weights[min(one.weights)]
+        form = frozenset((v, c / lead) for v, c in one.weights.items())
+        span, side, end = spans.setdefault(form, [None, None]), int(lead > 0), one.limit / lead
+        known = span[side]
+        span[side] = end if known is None else (min if side else max)(known, end)
+        ends.append((span, side, end, one.strict))
+    for (low, high), side, end, strict in ends:
+        if low is not None and high is not None:
+            middle = (low + high) / 2
+            if (middle > end if side else middle < end) or (strict and middle == end):
+                return None
+    single = {i: span for (((kind, i), _), *more), span in spans.items() if kind == "X" and not more}
+    lower, upper = ({i: own for i, span in single.items() if (own := span[side]) is not None} for side in (0, 1))
+    others = [one for one in atoms if not _bound(one)]
+    if not _drawn(lower, upper, [one for one in others if not _joined([one], "Y")]):
+        return None
     for i in range(inputs):
         if i not in lower or i not in upper:
             raise InputError(f"X_{i} has no {'upper' if i in lower else 'lower'} bound.")
-    middles = {"X": {i: ((lower[i] + upper[i]) / 2,) * 2 for i in range(inputs)}}
-    if not all(one.holds(middles) for one in bounds):
-        return None
     box = tuple((lower[i], upper[i]) for i in range(inputs))
     region = Ball.box(np.array([_below(low) for low, _ in box]), np.array([_above(high) for _, high in box]))
-    return Case(tuple(atoms), box, region, np.array(rows).reshape(-1, outputs), np.array(limits))
+    columns = {"Y": outputs, "X": inputs} if _joined(others) else {"Y": outputs}
+    A, C = (np.zeros((len(others), columns.get(kind, 0))) for kind in "YX")
+    limits = [_row(one, {"Y": A[i], "X": C[i]}) for i, one in enumerate(others)]
+    return Case(tuple(atoms), box, region, A, np.array(limits), C if C.size else None)
 
 
-def _row(one: Constraint, outputs: int) -> tuple[np.ndarray, float]:
-    """The constraint w'y <= d with whole numbers for coefficients, which float64 holds exactly, and d rounded up."""
+def _drawn(lower: dict[int, Fraction], upper: dict[int, Fraction], joined: list[Constraint]) -> bool:
+    """Draw bounds from constraints that join inputs, rounded outward, in place; False if no point is left."""
+    for _ in range(ROUNDS):
+        before = dict(lower), dict(upper)
+        for one in joined:
+            least = {i: (lower if c > 0 else upper).get(i) for (_, i), c in one.weights.items()}
+            open_ends = [i for i, end in least.items() if end is None]
+            if len(open_ends) > 1:
+                continue
+            rest = one.limit - sum(c * (least[i] or 0) for (_, i), c in one.weights.items())
+            if not open_ends and (rest < 0 or (rest == 0 and one.strict)):
+                return False
+            for (_, i), c in one.weights.items():
+                if open_ends in ([], [i]):
+                    end = (rest + c * (least[i] or 0)) / c
+                    rounded = Fraction(_above(end) if c > 0 else _below(end))
+                    if c > 0 and (i not in upper or rounded < upper[i]):
+                        upper[i] = rounded
+                    elif c < 0 and (i not in lower or rounded > lower[i]):
+                        lower[i] = rounded
+        if any(lower[i] > upper[i] for i in lower.keys() & upper.keys()):
+            return False
+        if before == (lower, upper):
+            break
+    return True
+
+
+def _row(one: Constraint, row: Mapping[str, np.ndarray]) -> float:
+    """Write a constraint's coefficients as whole numbers, which float64 holds exactly; return the limit, rounded up."""
     scale = math.lcm(*(c.denominator for c in one.weights.values()))
-    row = np.zeros(outputs)
-    for (_, i), c in one.weights.items():
+    for (kind, i), c in one.weights.items():
         if abs(c * scale) >= 2**53:
-            raise InputError(f"the coefficients of a constraint on Y_{i} have too many digits for float64.")
-        row[i] = int(c * scale)
-    return row, _above(one.limit * scale)
+            raise InputError(f"the coefficients of a constraint on {kind}_{i} have too many digits for float64.")
+        row[kind][i] = int(c * scale)
+    return _above(one.limit * scale)
 
 
 def _below(value: Fraction) -> float:

@@ -94,6 +94,8 @@ def get(name: str, **stated: Any) -> Entry:
         network, dataset = read(shipped[name]), name.split("/")[0]
         source = str(shipped[name].relative_to(paths.ROOT))
         return Entry(replace(network, name=name), dataset, source, datasets.NORMALISATIONS.get(dataset))
+    if Path(name).is_file():  # of a kind that is not read, which the error says
+        return Entry(read(name, **stated), None, name)
     raise UnknownNameError("network", name, names())
 
 

@@ -8,7 +8,8 @@ the limit's processor seconds beyond those of the peer's start (its first questi
 
 Every counterexample is moved into the file's box if it is at most :data:`NEAR` outside, and then checked on the file's
 own fractions. WRONG is a sat whose point does not hold, or an unsat where any peer's point holds. The answers go to
-peers.json beside this file, after each question; what is there is not asked again with the same limit and version.
+peers.json beside this file, after each question; what is there is not asked again with the same versions, among which
+the sources of our library are, unless it failed. Another limit than the file's is refused without --restart.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
@@ -41,6 +43,7 @@ from tightrope.question import Limits
 from tightrope.regions import pixel_ball
 from tightrope.report import contents
 from tightrope.verifiers.properties import _Search
+from tightrope.workbench.records import code_fingerprint
 
 FILE, SIDE = Path(__file__).with_suffix(".json"), Path(__file__).with_name("peer_side.py")
 CACHE, CLONES = datasets.cache_folder() / "peers", "TIGHTROPE_PEERS"
@@ -79,7 +82,9 @@ class Peer:
     def installed(self, cache: Path) -> tuple[list[str], str]:
         """Return the start of the command, and what versions it runs; Skipped if something does not install."""
         if not self.requirements:
-            return [sys.executable, "-W", "ignore", str(SIDE), self.name], tightrope.__version__
+            own = f"{tightrope.__version__}, sources {code_fingerprint()[:12]}"
+            versions = [f"{name} {version(name)}" for name in ("numpy", "torch", "highspy")]
+            return [sys.executable, "-W", "ignore", str(SIDE), self.name], ", ".join([own, *versions])
         folder, python = (cache / "environments" / (self.environment or self.name) / end for end in ("", "bin/python"))
         versions = []
         for clone in self.clones:
@@ -114,9 +119,10 @@ def clones(cache: Path) -> Path:
 
 
 def _run(*command: str | Path) -> str:
-    """Return what a command prints; Skipped with its error if it fails."""
+    """Return what a command prints; Skipped with its error if it fails, or would ask for a password."""
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=3600, env=env)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Skipped(str(error)) from error
     if done.returncode:
@@ -243,16 +249,20 @@ def main() -> None:
     """Ask every peer every question and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=datasets.cache_folder() / "vnncomp")
-    parser.add_argument("--limit", type=float, default=25.0, help="processor seconds a question")
+    parser.add_argument("--limit", type=float, help="processor seconds a question; by default the file's, at first 25")
+    parser.add_argument("--restart", action="store_true", help="begin anew: what is in peers.json is lost")
     parser.add_argument("--peers", default="", help="names, separated by commas; by default all")
     parser.add_argument("--only", default="", help="parts of the instances' names, separated by commas, in their order")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--note", default="", help="about the machine, for the file")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
-    found = json.loads(FILE.read_text()) if FILE.exists() else {}
-    if found.get("limit") != options.limit:
-        found = {"limit": options.limit, "versions": {}, "skipped": {}, "starts": {}, "instances": {}}
+    found = json.loads(FILE.read_text()) if FILE.exists() and not options.restart else {}
+    options.limit = options.limit or found.get("limit", 25.0)
+    if found.setdefault("limit", options.limit) != options.limit:
+        kept = f"{FILE.name} holds answers with a limit of {found['limit']:g} s"
+        parser.error(f"{kept}; give --limit {found['limit']:g} to go on, or --restart to lose them")
+    found = {"versions": {}, "skipped": {}, "starts": {}, "instances": {}} | found
     found["machine"] = f"{platform.machine()}, one thread{options.note and '; ' + options.note}"
     commands = {}
     for peer in PEERS:
@@ -261,14 +271,16 @@ def main() -> None:
                 commands[peer.name], found["versions"][peer.name] = peer.installed(options.cache)
                 found["skipped"].pop(peer.name, None)
         except Skipped as why:
-            found["skipped"][peer.name] = str(why)
             print(f"{peer.name}: skipped, {why}")
+            if peer.name not in found["versions"]:  # what it answered before remains
+                found["skipped"][peer.name] = str(why)
     FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     for row in questions(options.folder, options.cache, options.only.split(",")):
         paths = [row["folder"] / row[key] for key in ("network", "property")]
         asked = found["instances"].setdefault(f"{row['network']} {row['property']}", {"expected": row["expected"]})
         for name, command in commands.items():
-            if asked.get(name, {}).get("version") != found["versions"][name]:
+            known = asked.get(name, {})
+            if known.get("version") != found["versions"][name] or known["answer"] == "failed":
                 more = found["starts"].get(name, CLOCK * options.limit)
                 own = ask(name, command, *paths, options.limit, more, clones(options.cache))
                 found["starts"].setdefault(name, own["cpu"])  # the first question is the smallest

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -31,29 +32,42 @@ NETWORK = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0]]), ([0.0, 0.0], [0.0])
 PROPERTY = "(declare-const X_0 Real)\n(declare-const Y_0 Real)\n(assert (<= X_0 1.0))\n(assert (>= X_0 -1.0))\n"
 WRONG = ("outside", "elsewhere", "no point", "denies")
 FAILED = {"crashes": "exit 1: its library is not there", "grows": "exit memory: ", "hangs": "exit clock: "}
+ANSWERS = {
+    "right": {"answer": "sat", "holds": True, "cpu": 0.1, "clock": 0.1, "mib": 1},
+    "crashes": {"answer": "failed", "why": "", "cpu": 0.1, "clock": 0.1, "mib": 1},
+}
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """What is in the file after a run, and the table that is made of it."""
-    folder = tmp_path_factory.mktemp("peers")
+@contextmanager
+def asked(folder, names, *options):
+    """A run of these verifiers is ready, in a folder."""
     onnx.save(peers.as_onnx(NETWORK), folder / "abs.onnx")
     (folder / "abs.vnnlib").write_text(PROPERTY + "(assert (>= Y_0 0.5))\n")
     (folder / "expected.csv").write_text("network,property,expected\nabs.onnx,abs.vnnlib,sat\n")
     (folder / "side.py").write_text(SIDE)
-    names = ("right", "rounds", *WRONG, *FAILED)
-    missing = peers.Peer("missing", "{clones}/nowhere")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(peers, "PEERS", (*map(peers.Peer, names), missing))
+        patch.setattr(peers, "PEERS", tuple(peers.Peer(name) if isinstance(name, str) else name for name in names))
         patch.setattr(peers, "SIDE", folder / "side.py")
         patch.setattr(peers, "FILE", folder / "peers.json")
         patch.setattr(peers, "OWN", ())
         patch.setattr(peers, "CLOCK", 2)
         patch.setattr(peers, "MEMORY", 300)
         patch.setenv(peers.CLONES, str(folder))
-        patch.setattr(sys, "argv", ["peers", str(folder), "--cache", str(folder / "cache"), "--limit", "1"])
+        patch.setattr(sys, "argv", ["peers", str(folder), "--cache", str(folder / "cache"), "--limit", "1", *options])
+        yield patch
+
+
+def read(folder):
+    return json.loads((folder / "peers.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What is in the file after a run, and the table that is made of it."""
+    folder = tmp_path_factory.mktemp("peers")
+    with asked(folder, ("right", "rounds", *WRONG, *FAILED, peers.Peer("missing", "{clones}/nowhere"))):
         peers.main()
-    return json.loads((folder / "peers.json").read_text()), contents.peers(folder / "peers.json")
+    return read(folder), contents.peers(folder / "peers.json")
 
 
 def test_a_peer_that_does_not_install_is_skipped_by_name_with_the_reason(found):
@@ -80,6 +94,44 @@ def test_what_ends_without_an_answer_says_why(found):
     for name, why in FAILED.items():
         assert (row[name]["answer"], row[name]["why"]) == ("failed", why)
     assert row["grows"]["mib"] > 300 > row["right"]["mib"]
+
+
+def test_a_repository_that_cannot_be_cloned_is_one_line(tmp_path, capsys):
+    """Nothing is asked of it, and nobody is asked for a password."""
+    away = peers.Peer("away", "{clones}/away", ("nobody/away",))
+    with asked(tmp_path, (away,)) as patch:
+        patch.setenv("GIT_CONFIG_COUNT", "1")
+        patch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere/.insteadOf")
+        patch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
+        peers.main()
+    said = [line for line in capsys.readouterr().out.splitlines() if "away" in line]
+    assert len(said) == 1 and said[0].startswith("away: skipped, fatal: ")
+    assert list(read(tmp_path)["skipped"]) == ["away"]
+
+
+def test_answers_are_asked_again_where_they_failed_or_the_sources_changed(tmp_path):
+    """And no others; a file of another limit is left as it is."""
+    names = ("right", "crashes")
+
+    def run(*options):
+        with asked(tmp_path, names, *options) as patch:
+            calls = []
+            patch.setattr(peers, "ask", lambda name, *_: calls.append(name) or ANSWERS[name])
+            patch.setattr(peers, "code_fingerprint", lambda: sources)
+            peers.main()
+        return calls
+
+    sources = "a" * 64
+    assert run() == ["right", "crashes"]
+    assert run() == ["crashes"]
+    sources = "b" * 64
+    assert run() == ["right", "crashes"]
+    before = read(tmp_path)
+    with pytest.raises(SystemExit):
+        run("--limit", "2")
+    assert read(tmp_path) == before
+    assert run("--limit", "2", "--restart") == ["right", "crashes"]
+    assert read(tmp_path)["limit"] == 2
 
 
 def test_the_limit_is_of_the_processor_seconds_of_all_processes(tmp_path, monkeypatch):

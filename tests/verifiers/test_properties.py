@@ -4,14 +4,17 @@ import csv
 import math
 import os
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from tightrope.checker import relu
 from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward, load
+from tightrope.networks.activations import RELU, LeakyReLU, Sigmoid
 from tightrope.properties import Property, parse_vnnlib, read_vnnlib
 from tightrope.question import Limits, Verdict
 from tightrope.regions import Ball
@@ -53,7 +56,7 @@ def test_slacks_are_nonnegative_where_outputs_are_forbidden(rng):
     (case,) = parse_vnnlib(text(3, "(and (<= Y_0 Y_1) (>= Y_2 -1) (<= (+ Y_0 Y_2) 3))")).cases
     x = rng.uniform(-2, 2, size=(300, 2))
     margins = slacks(net, case).logits(x)
-    forbidden = np.array([case.violated(y) for y in net.logits(x)])
+    forbidden = (case.slack(x, net.logits(x)) >= 0).all(1)
     np.testing.assert_array_equal((margins[:, 1:] >= 0).all(1), forbidden)
     assert forbidden.any() and not forbidden.all() and np.all(margins[:, 0] == 0)
 
@@ -106,6 +109,7 @@ def test_a_property_of_inputs_only_and_an_empty_one():
     assert certify_property(net, parse_vnnlib(text(3, "(<= 0 1)"))).verdict is Verdict.FALSIFIED
     empty = certify_property(net, parse_vnnlib(text(3, "(>= X_0 1)")))
     assert empty.verdict is Verdict.CERTIFIED and empty.cases == ()
+    assert empty.headline == "no case, as the constraints of the file contradict each other: certified"
 
 
 def test_sizes_must_fit():
@@ -173,6 +177,111 @@ def holds_exactly(net: FeedForward, report: PropertyReport, question: Property) 
     values = {"X": {i: (v, v) for i, v in enumerate(report.point)}}
     values["Y"] = {i: (Fraction(v, below),) * 2 for i, v in enumerate(x)}
     return any(all(one.holds(values) for one in case.constraints) for case in question.cases)
+
+
+# constraints that join inputs ---------------------------------------------------------------------
+
+ABS = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0]]), ([0.0, 0.0], [0.0]))  # |x|
+
+
+@pytest.mark.parametrize(
+    ("formula", "verdict"),
+    [
+        ("(<= Y_0 (- X_0 0.001))", Verdict.CERTIFIED),
+        ("(<= Y_0 X_0)", Verdict.FALSIFIED),
+        ("(>= Y_0 (+ X_0 2.001))", Verdict.CERTIFIED),
+        ("(>= Y_0 (+ X_0 1.999))", Verdict.FALSIFIED),
+        ("(and (>= (- Y_0 X_0) 1) (>= X_0 -0.4))", Verdict.CERTIFIED),
+        ("(and (>= (- Y_0 X_0) 1) (>= (- X_0 Y_0) -1.5) (<= (+ Y_0 X_0) 0))", Verdict.FALSIFIED),
+        ("(or (<= (+ Y_0 X_0) -0.001) (<= (- Y_0 X_0) -0.001))", Verdict.CERTIFIED),
+    ],
+)
+@pytest.mark.parametrize("few", [12, 0])
+def test_differences_of_an_output_and_an_input(formula, verdict, few, monkeypatch):
+    """|x| - x and |x| + x on [-1, 1], by halving and by phases."""
+    monkeypatch.setattr(properties, "FEW", few)
+    assert certify_property(ABS, parse_vnnlib(LINE + f"(assert {formula})")).verdict is verdict
+
+
+def most_slack(net: FeedForward, question: Property) -> float:
+    """The largest least slack of the constraints of any case, by a linear program for each pattern of phases."""
+    found = [-np.inf]
+    hidden = [layer.output_size for layer in net.layers[:-1]]
+    for case, pattern in product(question.cases, product((0.0, 1.0), repeat=sum(hidden))):
+        M, c, rows = np.eye(net.input_size), np.zeros(net.input_size), []
+        phases = iter(pattern)
+        for W, b in zip(net.weights, net.biases, strict=True):
+            M, c = W @ M, W @ c + b
+            if len(rows) < len(hidden):
+                on = np.array([next(phases) for _ in c])
+                sign = 1 - 2 * on
+                rows.append((np.c_[sign[:, None] * M, np.zeros(len(c))], -sign * c))
+                M, c = on[:, None] * M, on * c
+        for one in case.constraints:
+            own = {kind: {i: float(w) for (k, i), w in one.weights.items() if k == kind} for kind in "XY"}
+            row, limit = np.zeros(net.input_size), float(one.limit)
+            for i, w in own["X"].items():
+                row[i] += w
+            for i, w in own["Y"].items():
+                row, limit = row + w * M[i], limit - w * c[i]
+            rows.append((np.r_[row, 1.0][None], np.array([limit])))
+        A, b = (np.concatenate(side) for side in zip(*rows, strict=True))
+        bounds = [(-2, 2)] * net.input_size + [(-9, 9)]
+        solved = linprog(np.r_[np.zeros(net.input_size), -1], A_ub=A, b_ub=b, bounds=bounds)
+        found.append(-solved.fun if solved.status == 0 else -np.inf)
+    return max(found)
+
+
+def form(rng: np.random.Generator, kinds: str) -> str:
+    terms = [f"(* {rng.choice(['-2', '-1', '1', '0.3'])} {kind}_{rng.integers(2)})" for kind in kinds]
+    return f"(+ {' '.join(terms)} 0)"
+
+
+def test_joined_constraints_agree_with_every_phase_solved(monkeypatch):
+    """Random ones of all kinds, by halving and by phases, against the linear programs of all pieces."""
+    rng, seen = np.random.default_rng(7), set()
+    for seed in range(12):
+        net = network(seed, 2, 3, 1, 2)
+        drawn = zip(rng.choice(["<=", ">=", "<", ">"], 2), rng.choice(["XX", "XY", "XYY", "YY"], 2), strict=True)
+        parts = " ".join(f"({sign} {form(rng, kinds)} {rng.normal():.2f})" for sign, kinds in drawn)
+        question = parse_vnnlib(text(2, f"({rng.choice(['and', 'and', 'or'])} {parts})"))
+        slack = most_slack(net, question)
+        for few in (12, 0):
+            monkeypatch.setattr(properties, "FEW", few)
+            report = certify_property(net, question)
+            assert report.verdict is (Verdict.FALSIFIED if slack > 0 else Verdict.CERTIFIED), (seed, few, slack)
+            assert report.verdict is Verdict.CERTIFIED or holds_exactly(net, report, question)
+            seen.add(report.verdict)
+    assert seen == {Verdict.CERTIFIED, Verdict.FALSIFIED}
+
+
+def test_forms_of_inputs_are_carried_past_every_layer(rng):
+    """x -> (0, b - A F(x) - C x) on the region, of a network of any depth; leaky ReLU and compositions included."""
+    formula = "(and (<= (+ Y_0 (* 2 X_0)) 1) (<= Y_1 0.5) (>= (- X_0 X_1) 0.25))"
+    (case,) = parse_vnnlib(text(2, formula)).cases
+    x = case.region.sample(200, rng)
+    assert case.box[0] == (Fraction(-1, 4), Fraction(1, 2))
+    deep = network(3, 2, 4, 3, 2)
+    twice = Composition((Dense(np.eye(2) / 3, [0.1, 0.2]), deep.layers[0]))
+    leaky = FeedForward(deep.layers, activations=(LeakyReLU(0.1), RELU))
+    for net in (network(0, 2, 2), deep, leaky, FeedForward((twice, *deep.layers[1:]))):
+        own = slacks(net, case)
+        np.testing.assert_allclose(own.logits(x)[:, 1:], case.slack(x, net.logits(x)), atol=1e-12)
+        assert own.classes == 4 and np.abs(own.logits(x)[:, 0]).max() == 0
+
+
+def test_nothing_is_carried_past_other_nonlinearities():
+    """Counterexamples must meet what joins inputs, proofs do without it and say so."""
+    net = FeedForward(network(0, 2, 3, 1).layers, activations=(Sigmoid(),))
+    asked = "(and (<= (+ X_0 X_1) -0.5) (<= Y_0 100))"
+    found = certify_property(net, parse_vnnlib(text(1, asked)))
+    assert found.verdict is Verdict.FALSIFIED and sum(found.point) <= Fraction(-1, 2)
+    assert (
+        certify_property(net, parse_vnnlib(text(1, "(and (<= (+ X_0 X_1) 0) (>= Y_0 100))"))).verdict
+        is Verdict.CERTIFIED
+    )
+    left = certify_property(net, parse_vnnlib(text(1, "(and (>= (+ X_0 Y_0) 100) (<= X_0 Y_0))")), Limits(time=0.5))
+    assert left.verdict is Verdict.UNKNOWN and "are not used for proofs" in left.reason
 
 
 FOLDER = Path(os.environ.get("TIGHTROPE_DATA", "")) / "vnncomp"

@@ -1,7 +1,8 @@
 """Branch and bound on the inputs: boxes are halved until each is decided, many at a time, for networks with few inputs.
 
 A box is closed for a case as soon as CROWN proves that one of the case's constraints cannot be met on it. The input to
-halve is the one whose width, times the gradient at the middle, matters most to the constraint that is nearest to that.
+halve is the one whose width, times the gradient at the middle, matters most to the constraint that is nearest to that,
+of those that are not met on the whole box.
 """
 
 import time
@@ -21,6 +22,10 @@ from tightrope.verifiers.branch_and_bound import Rows
 
 #: Boxes that are bounded together, and boxes that may wait.
 BATCH, MOST = 512, 500_000
+#: What is added to the distance of a constraint that is met on the whole box: there it closes no part.
+BEHIND = 1e100
+#: What an input counts for that the gradient at the middle does not depend on: nearby it may, and so do relaxations.
+LEAST = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +69,8 @@ def split_inputs(
             proven = bounds(layers, inputs, "crown")
             most = proven.output_upper + allowance(layers, inputs, proven)
             slack = most - needed[now.case]
-            slack, constraint = torch.where(slack.isnan(), np.inf, slack).min(1)
+            slack = torch.where(slack.isnan(), np.inf, slack)
+            slack, constraint = torch.where(proven.output_lower >= needed[now.case], slack + BEHIND, slack).min(1)
             left = ~(slack < 0)
             now, constraint = now.rows(left), constraint[left]
             if not len(now):
@@ -76,7 +82,8 @@ def split_inputs(
                 return []
             width = now.upper - now.lower
             divides = (middle > now.lower) & (middle < now.upper)
-            matters = torch.where(divides, (slopes.abs() + 1e-9) * width, -1.0)
+            slopes = slopes.abs() + LEAST * slopes.abs().max(1, keepdim=True).values + 1e-9
+            matters = torch.where(divides, slopes * width, -1.0)
             value, axis = matters.max(1)
             if bool((value < 0).any()):  # a point that is not decided
                 return torch.cat([now.case, waiting.case]).unique().tolist()

@@ -6,6 +6,10 @@ must hold, strictly where it is strict. A proof is one of the larger question th
 (:class:`tightrope.properties.Case`); where only a strict constraint or a last digit is in the way, intervals in
 rational numbers decide.
 
+A constraint that joins inputs to each other or to outputs is one on an output of a network that carries C x past its
+ReLUs (:mod:`tightrope.networks.graph`). Beside other nonlinearities, which nothing is carried past, proofs do without
+such a constraint, and only counterexamples must meet it.
+
 The order: points and an attack; linear bounds; the inputs halved again and again where few of them are free; branch
 and bound on phases, for all constraints together.
 """
@@ -21,13 +25,15 @@ from functools import cached_property, partial
 import numpy as np
 
 from tightrope.arguments import require_network
-from tightrope.attacks import pgd
-from tightrope.checker.numbers import Exact, Refused
+from tightrope.attacks import ascend
+from tightrope.checker.numbers import Exact, Refused, above
 from tightrope.checker.relu import enclosed_outputs, is_small
 from tightrope.checker.relu_network import Network
 from tightrope.errors import InputError
 from tightrope.networks import Composition, Dense, FeedForward
-from tightrope.networks.activations import RELU
+from tightrope.networks.activations import RELU, LeakyReLU, ReLU
+from tightrope.networks.graph import Node, assemble
+from tightrope.networks.layers import Layer, Scaling
 from tightrope.propagation.certify import proven_margins, proven_outputs
 from tightrope.properties import Case, Property
 from tightrope.question import Limits, Question, Verdict
@@ -41,6 +47,8 @@ RELAXED = ("box", "crown", "deepz")
 #: Random points of a box that are looked at before the attack; of these and of what an attack finds, how many are
 #: checked exactly.
 SAMPLES, CHECKED = 1000, 5
+#: Numbers of points that are moved until constraints that join inputs are met; each is a fraction.
+MOVED = 5000
 #: Free inputs up to which boxes are halved, and the share of the time that goes there before phases are tried.
 FEW, SHARE = 12, 0.8
 #: A minute of processor time for a whole property.
@@ -72,6 +80,8 @@ class PropertyReport(Report):
     @property
     def headline(self) -> str:
         """The verdict, and how many cases are decided."""
+        if not self.cases:
+            return f"no case, as the constraints of the file contradict each other: {self.verdict}"
         decided = sum(verdict in (Verdict.CERTIFIED, Verdict.FALSIFIED) for verdict in self.cases)
         return f"{decided} of {len(self.cases)} cases decided: {self.verdict}"
 
@@ -110,6 +120,9 @@ class _Search:
 
     def __init__(self, network: FeedForward, question: Property, limits: Limits) -> None:
         self.network, self.question, self.cases, self.limits = network, question, question.cases, limits
+        if not all(isinstance(one, ReLU | LeakyReLU) for one in network.activations):
+            self.cases = tuple(_without_joined(case) for case in question.cases)
+        self.less = self.cases != question.cases
         self.began, self.began_cpu = time.perf_counter(), time.process_time()
         self.open = dict.fromkeys(range(len(self.cases)), Verdict.UNKNOWN)
         self.reason = ""
@@ -118,6 +131,10 @@ class _Search:
     @property
     def left(self) -> float:
         return (self.limits.time or np.inf) - (time.process_time() - self.began_cpu)
+
+    @property
+    def _over(self) -> str:
+        return f"the time limit of {self.limits.time:g} s"
 
     @cached_property
     def exact(self) -> Network:
@@ -134,6 +151,10 @@ class _Search:
             point, outputs = self.found
             floats = np.array([float(value) for value in point])
             return PropertyReport(Verdict.FALSIFIED, verdicts, floats, outputs.floats(), "", seconds, *asked, point)
+        if self.less and self.reason:
+            self.reason += (
+                "; beside other nonlinearities than ReLU, constraints that join inputs are not used for proofs"
+            )
         known = combined(verdicts), verdicts, None, None, self.reason
         return PropertyReport(*known, seconds, *asked, timeout=self.left <= 0)
 
@@ -171,8 +192,10 @@ class _Search:
         """Return the points (n, p0) whose outputs are forbidden up to rounding, the clearest first."""
         case = self.cases[number]
         outputs = self.network.logits(points)
-        slack = (case.b - outputs @ case.A.T).min(1, initial=np.inf)
+        slack = case.slack(points, outputs).min(1, initial=np.inf)
         scale = 1e-9 * (1 + np.abs(outputs).max(1) * np.abs(case.A).sum(1).max(initial=0.0))
+        if case.C is not None:
+            scale += 1e-9 * np.abs(points).max(1) * np.abs(case.C).sum(1).max()
         order = np.argsort(-slack, kind="stable")
         return points[order[slack[order] >= -scale[order]]]
 
@@ -183,10 +206,19 @@ class _Search:
         if self.looked(number, self.promising(number, region.center[None])):  # also without constraints on outputs
             return
         # Few inputs have local maxima in which gradients end and of which samples see more.
-        if len(case.b) and not self.looked(number, self.promising(number, region.sample(SAMPLES, rng))):
-            together = self.together(number)
-            hits = pgd(Question(together, region, 0, [1]), restarts=10, steps=50, seed=self.limits.seed).attacks
-            self.looked(number, np.array([hit.point for hit in hits.values()]).reshape(-1, region.size))
+        samples = self._met(case, region.sample(SAMPLES, rng))
+        if len(case.b) and not self.looked(number, self.promising(number, samples)):
+            ends = ascend(Question(self.together(number), region, 0, [1]), 10, 50, self.limits.seed)[0]
+            self.looked(number, self.promising(number, self._met(case, region.inwards(ends))))
+
+    def _met(self, case: Case, points: np.ndarray) -> np.ndarray:
+        """Return the points (n, p0), and in front of them the first ones where constraints that join inputs are met."""
+        if case.C is None:
+            return points
+        moved = [
+            [float(value) for value in case.moved_inside(point)] for point in points[: 1 + MOVED // points.shape[1]]
+        ]
+        return np.vstack([moved, points])
 
     # proofs ---------------------------------------------------------------------------------------
 
@@ -196,7 +228,8 @@ class _Search:
         few = [i for i, case in enumerate(self.cases) if len(case.b) and free[i] <= FEW]
         alike: dict[tuple, list[int]] = {}
         for i in few:
-            alike.setdefault((self.cases[i].A.shape, self.cases[i].A.tobytes()), []).append(i)
+            A, C = self.cases[i].A, self.cases[i].C
+            alike.setdefault((A.shape, A.tobytes(), None if C is None else C.tobytes()), []).append(i)
         for i in few[:: max(1, len(few) // 20)]:  # a counterexample to one of many cases ends it all
             if self.found is None:
                 self.by_points(i)
@@ -204,8 +237,8 @@ class _Search:
             if self.found is not None:
                 return
             cases = [self.cases[i] for i in numbers]
-            forms = _then(self.network, Dense(-cases[0].A, np.zeros(len(cases[0].A))))
             lower, upper = (np.stack(side) for side in zip(*(c.region.bounding_box() for c in cases), strict=True))
+            forms = _negated(self.network, cases[0], np.zeros(len(cases[0].A)), Ball.box(lower.min(0), upper.max(0)))
             until = time.process_time() + SHARE * self.left
             look = partial(self._looked_among, numbers)
             still = split_inputs(forms, lower, upper, np.stack([case.b for case in cases]), look, until)
@@ -218,7 +251,7 @@ class _Search:
         """Decide the cases that are open one after the other."""
         for number in list(self.open):
             if self.left <= 0:
-                self.reason = self.reason or f"case {number}: the time limit of {self.limits.time:g} s"
+                self.reason = self.reason or f"case {number}: {self._over}"
                 return
             self.by_points(number)
             if self.found is None:
@@ -253,6 +286,7 @@ class _Search:
             return
         self.open[number] = Verdict.FAILED if decision.verdict is Verdict.FAILED else Verdict.UNKNOWN
         why = decision.reason or "float64 meets its constraints somewhere, exactly no point was found"
+        why = why if self.left > 0 else self._over
         self.reason = self.reason or f"case {number}: {why}"
 
     def _impossible(self, case: Case) -> bool:
@@ -270,11 +304,11 @@ class _Search:
                 times = operator.matmul if len(W.shape) == 2 else operator.mul
                 low, high = times(up, low) + times(down, high) + b, times(up, high) + times(down, low) + b
         ends = list(zip(low.fractions(), high.fractions(), strict=True))
+        within = {"X": case.box, "Y": ends}
         for one in case.constraints:
-            if {kind for kind, _ in one.weights} == {"Y"}:
-                least = sum((c * ends[i][c < 0] for (_, i), c in one.weights.items()), Fraction())
-                if least > one.limit or (least == one.limit and one.strict):
-                    return True
+            least = sum((c * within[kind][i][c < 0] for (kind, i), c in one.weights.items()), Fraction())
+            if least > one.limit or (least == one.limit and one.strict):
+                return True
         return False
 
 
@@ -300,8 +334,44 @@ def _decimal(value: Fraction) -> str:
 
 
 def slacks(network: FeedForward, case: Case) -> FeedForward:
-    """Return the network x -> (0, b - A F(x)): a counterexample has no negative entry."""
-    return _then(network, Dense(np.vstack([np.zeros(network.classes), -case.A]), np.r_[0.0, case.b]))
+    """Return the network x -> (0, b - A F(x) - C x), on the case's region: a counterexample has no negative entry."""
+    rows = len(case.b)
+    after = Dense(np.vstack([np.zeros(rows), np.eye(rows)]), np.zeros(1 + rows))
+    return _then(_negated(network, case, case.b, case.region), after)
+
+
+def _negated(network: FeedForward, case: Case, offset: np.ndarray, region: Ball) -> FeedForward:
+    """Return the network x -> offset - A F(x) - C x, the same function on the region.
+
+    C x goes past the ReLUs as ReLU(C x + s) - s with a proven C x + s >= 0 on the region, which is relaxed exactly.
+    """
+    if case.C is None:
+        return _then(network, Dense(-case.A, offset))
+    box = [tuple(map(Fraction, ends)) for ends in zip(*(side.tolist() for side in region.bounding_box()), strict=True)]
+    joined = np.flatnonzero(case.C.any(1))
+    forms = (zip(row, box, strict=True) for row in case.C[joined].tolist())
+    least = [sum((Fraction(c) * ends[c < 0] for c, ends in form), Fraction()) for form in forms]
+    shift = np.array([above(-value) for value in least]) * bool(network.activations)
+    end = Node(network.input_size)
+    carried = Node.of(Dense(case.C[joined], shift), [end])
+    for i, layer in enumerate(network.layers):
+        if i:
+            end = Node.of(network.activations[i - 1], [end])
+            carried = Node.of(RELU, [carried])
+        for part in _parts(layer):
+            end = Node.of(part, [end])
+    back = np.eye(len(case.A))[:, joined]
+    both = Node.of(Dense(np.hstack([-case.A, -back]), back @ shift), [end, carried])
+    layers, activations = assemble(Node.of(Scaling(np.ones(len(offset)), offset), [both]))
+    return FeedForward(layers, activations=activations)
+
+
+def _without_joined(case: Case) -> Case:
+    """Return a larger question: the constraints that join inputs are left out of what proofs regard."""
+    if case.C is None:
+        return case
+    kept = ~case.C.any(1)
+    return replace(case, A=case.A[kept], b=case.b[kept], C=None)
 
 
 def smallest(network: FeedForward, region: Ball) -> FeedForward:
@@ -334,5 +404,9 @@ def smallest(network: FeedForward, region: Ball) -> FeedForward:
 
 def _then(network: FeedForward, after: Dense) -> FeedForward:
     *first, last = network.layers
-    parts = last.layers if isinstance(last, Composition) else (last,)
-    return replace(network, layers=(*first, Composition((*parts, after))))
+    return replace(network, layers=(*first, Composition((*_parts(last), after))))
+
+
+def _parts(layer: Layer) -> list[Layer]:
+    """Return the layers that it is composed of."""
+    return [part for one in layer.layers for part in _parts(one)] if isinstance(layer, Composition) else [layer]
