@@ -143,7 +143,7 @@ class Explorer:
         self._worker: threading.Thread | None = None
         self.view: View | None = None
         self.image = W.Image(
-            format="png", layout=W.Layout(width="1080px", max_width="calc(100% - 4px)", object_fit="contain")
+            format="png", layout=W.Layout(max_width="min(1080px, calc(100% - 4px))", object_fit="contain")
         )
         self.html, self.status, self.alert = W.HTML(), W.HTML(), W.HTML()
         self.stop = W.Button(description="Stop", disabled=True, layout=W.Layout(width="80px"))
@@ -346,6 +346,7 @@ class Explorer:
             self.view = view
             self.image.value, self.html.value = view.png, view.html
             self.image.layout.display = None if view.png else "none"
+            self.image.layout.width = f"{int.from_bytes(view.png[16:20], 'big') * 3 // 4}px"  # text of all in one size
         self._dim(False)
         self.alert.value = ""
         if status:
