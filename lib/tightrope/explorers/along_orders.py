@@ -50,7 +50,7 @@ SECONDS = 60.0  # for an order
 
 @dataclass(frozen=True)
 class Step:
-    """What one order says of F_k - F_y: a proven upper bound or None, the verdict, seconds, what a point attains."""
+    """What an order says of F_k - F_y: a proven upper bound or None, a verdict, processor seconds, what is attained."""
 
     bound: float | None
     said: str
@@ -98,7 +98,7 @@ class Orders:
 def orders_view(answer: Orders) -> View:
     """Show the bounds in the order of their strength; the region beside them where it can be drawn."""
     known = answer.steps
-    spent = {order: f"{s.seconds:.2g} s" if s.seconds > 0.01 else "< 0.01 s" for order, s in known.items()}
+    spent = {order: _spent(step) for order, step in known.items()}
     ticks = [f"{order}\n{spent.get(order, '')}" for order in answer.axis]
     bounds = {tick: answer.bounds.get(order, np.inf) for order, tick in zip(answer.axis, ticks, strict=True)}
     drawing = figures.order_axis(bounds, answer.attained, _plane(answer))
@@ -110,10 +110,16 @@ def orders_view(answer: Orders) -> View:
     }
     headline = f"{verdict.value}: {words[verdict]}"
     rows = [(order, step.bound, spent[order], step.said) for order, step in known.items()]
-    table = Table(("order", "F_k - F_y at most", "time", "label k"), rows, bounds={"F_k - F_y at most": "upper"})
+    columns = ("order", "F_k - F_y at most", "processor time", "label k")
+    table = Table(columns, rows, bounds={columns[1]: "upper"})
     attained = f"a point attains {at_least(answer.attained, 3)}; every bound is proven, rounding included"
     text = page(headline, [answer.about, attained, still_open(answer)], table, COLOURS.get(verdict, OTHER))
     return View(drawing._repr_png_(), text, f"{answer.about}: {headline}")
+
+
+def _spent(step: Step) -> str:
+    """Its processor time in words; none of what was refused at once."""
+    return f"{step.seconds:.2g} s" if step.seconds > 0.01 else "" if step.bound is None else "< 0.01 s"
 
 
 def _plane(answer: Orders) -> Mapping | None:
@@ -172,17 +178,17 @@ def orders(
 
 
 def _step(question: Question, order: str, limits: Limits) -> Step:
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         decision = _decision(question, order, limits)
     except StoppedError:
         raise
     except TightropeError as error:  # such as LP-ALL on a ball that is no box
-        return Step(None, str(error), time.perf_counter() - began)
+        return Step(None, str(error), time.process_time() - began)
     said = "open" if decision.verdict is Verdict.UNKNOWN else decision.verdict.value
     said += f": {decision.reason}" if decision.reason not in ("", NOT_CERTIFIED) else ""
     bound = decision.bound if decision.bound is not None and np.isfinite(decision.bound) else None
-    return Step(bound, said, time.perf_counter() - began, decision.attack_margin)
+    return Step(bound, said, time.process_time() - began, decision.attack_margin)
 
 
 def _decision(question: Question, order: str, limits: Limits) -> LabelDecision:
