@@ -33,8 +33,8 @@ PATIENCE = 3600.0
 #: Controls of how a question is answered; the others are the question.
 PROOF = ("method", "order", "ellipse", "i", "j", "relaxation", "rate", "count")
 #: An old answer is dimmed. Where a widget is alive, the picture that a saved notebook keeps of its first state is not
-#: shown: JupyterLab marks it (:class:`Still`), and only it, as unconfined.
-_STYLE = "<style>.tightrope-old {opacity: .35} .jp-RenderedImage img.jp-mod-unconfined {display: none}</style>"
+#: shown: of all pictures only it (:class:`Still`) has a width without a height.
+_STYLE = "<style>.tightrope-old {opacity: .35} .jp-RenderedImage img[width]:not([height]) {display: none}</style>"
 _ALERT = "margin:4px 0;padding:4px 10px;border:1px solid #a1281f;border-left-width:6px"
 
 
@@ -61,7 +61,12 @@ class Still:
         return self.text
 
     def _repr_png_(self) -> tuple[bytes, dict]:
-        return self.png, {"unconfined": True}
+        return self.png, {"width": _width(self.png)}
+
+
+def _width(png: bytes) -> int:
+    """Return how wide a picture is shown, if there is room, so that the text of all pictures has one size."""
+    return int.from_bytes(png[16:20], "big") * 3 // 4
 
 
 class Memo:
@@ -346,7 +351,7 @@ class Explorer:
             self.view = view
             self.image.value, self.html.value = view.png, view.html
             self.image.layout.display = None if view.png else "none"
-            self.image.layout.width = f"{int.from_bytes(view.png[16:20], 'big') * 3 // 4}px"  # text of all in one size
+            self.image.layout.width = f"{_width(view.png)}px"
         self._dim(False)
         self.alert.value = ""
         if status:
