@@ -58,6 +58,11 @@ def test_a_moved_slider_changes_numbers_and_picture():
     assert repr(explorer.still) == "square: 9" and explorer.still._repr_png_()[0] == PNG + b"9"
 
 
+def test_the_text_of_all_pictures_has_one_size(explorer):
+    """A picture of 9 inches is shown at 1012 pixels, alive and saved, where there is room."""
+    assert explorer.image.layout.width == "1012px" and explorer.still._repr_png_()[1] == {"width": 1012}
+
+
 def test_what_was_answered_is_not_computed_again():
     asked = []
 
