@@ -227,6 +227,8 @@ def test_dark_and_narrow(serve, watched, screenshots, name):
     page = watched(800)
     opened(page, name, lab(serve, page, name, DARK))
     assert page.evaluate("document.body.dataset.jpThemeLight") == "false"
+    stills = page.locator(".jp-RenderedImage img[width]").all()
+    assert stills and not any(still.is_visible() for still in stills), "beside a live explorer"
     good(page, screenshots / f"dark-{name.replace('/', '-')}")
 
 

@@ -5,7 +5,7 @@ import pytest
 from tightrope.errors import InputError
 from tightrope.explorers import relu_constants
 from tightrope.explorers.relu_lipschitz import FAMILIES
-from tightrope.verifiers.relu_lipschitz import METHODS
+from tightrope.verifiers.relu_lipschitz import METHODS, lipschitz_bound
 
 
 @pytest.fixture
@@ -23,6 +23,7 @@ def test_first_answer_and_every_method(explorer):
     for method, order, words in (
         ("SHOR", 1, "SHOR"),
         ("HR", 2, "HR-2"),
+        ("HR", 3, "HR-3"),
         ("LipOpt", 3, "LipOpt-3"),
         ("LipOpt", 4, "LipOpt-4"),
     ):
@@ -39,6 +40,14 @@ def test_impossible_states_are_explained_not_raised(explorer):
     assert "width" in explorer.alert.value and bytes(explorer.image.value) == picture
     with pytest.raises(InputError, match="orders 3, 4"):
         relu_constants("LipOpt", 2, width=3, sparsity=3, controls=("method",), background=False)
+
+
+def test_limits_are_verdicts(monkeypatch):
+    """Of time, and of memory in the library's words."""
+    few = {"width": 3, "sparsity": 3, "layers": 2, "background": False}
+    assert "HR-3 (moments) time," in relu_constants("HR", 3, time_limit=1e-4, **few).view.text
+    monkeypatch.setitem(lipschitz_bound.__wrapped__.__kwdefaults__, "memory_limit", 1e-3)
+    assert "HR-3 (moments) OfM: needs about 0 MiB," in relu_constants("HR", 3, **few).view.text
 
 
 def test_a_network_of_the_zoo_takes_the_place_of_a_random_one():

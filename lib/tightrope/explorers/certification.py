@@ -93,7 +93,7 @@ class Answer:
             if known.bound < 0:
                 known = replace(known, verdict=Verdict.CERTIFIED, reason="by a zonotope fixpoint")
         if nominal >= 0 or (margin is not None and margin >= 0):
-            reason = "at the image itself" if nominal >= 0 else "by an attack"
+            reason = "at the image itself" if nominal >= 0 else ""
             known = replace(known, method="attack", solver="", verdict=Verdict.FALSIFIED, reason=reason)
         return known
 

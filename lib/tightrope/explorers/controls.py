@@ -8,10 +8,11 @@ import ipywidgets as W
 from traitlets import Any, HasTraits
 
 from tightrope import paths, zoo
+from tightrope.cells import numeric
 from tightrope.errors import UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.regions import parse_norm
-from tightrope.workbench.tables import Table
+from tightrope.workbench.tables import SHORT, Table
 
 NORMS = (("1", "1"), ("2", "2"), ("infinity", "inf"))
 
@@ -106,17 +107,16 @@ def _family(name: str) -> str:
     return name.partition("/")[0]
 
 
-def network_choice(value: str) -> NetworkControl:
-    """The networks whose files are here, and `value`."""
-    return NetworkControl(value, {*filter(zoo.available, zoo.names()), value})
+def network_choice(value: str, more: Iterable[str] = ()) -> NetworkControl:
+    """The networks whose files are here, `value`, and more."""
+    return NetworkControl(value, {*filter(zoo.available, zoo.names()), value, *more})
 
 
-def mondeq_choice(value: str, more: Iterable[str] = ()) -> NetworkControl:
-    """The monDEQs among them: the paper's and those of data/models (other papers' networks have layers), and more."""
+def mondeq_choice(value: str) -> NetworkControl:
+    """The monDEQs among them: the paper's and those of data/models (other papers' networks have layers)."""
     folders = {folder.name for folder in paths.PAPERS.iterdir()} - {"chen2021-mondeq"}
     here = filter(zoo.available, (name for name in zoo.names() if name.split("/")[0] not in folders))
-    known = {*(n for n in here if isinstance(zoo.get(n).network, MonDEQ)), value, *more}
-    return NetworkControl(value, known)
+    return NetworkControl(value, {*(n for n in here if isinstance(zoo.get(n).network, MonDEQ)), value})
 
 
 def norm_choice(value: str, among: Iterable[tuple[str, str]] = NORMS) -> W.Dropdown:
@@ -159,17 +159,23 @@ def still_open(answer: object) -> str:
 
 def page(headline: str, lines: Iterable[str], table: Table, colour: str = "") -> str:
     """A headline, lines of text and a table as HTML; with a colour, a badge of what is before the headline's colon."""
-    header, *body = table.cells()
-    cell = "padding:1px 10px;text-align:right"
-    rows = "".join(
-        "<tr>" + "".join(f"<td style='{cell}'>{html.escape(text)}</td>" for text in line) + "</tr>" for line in body
-    )
-    heads = "".join(f"<th style='{cell}' scope='col'>{html.escape(text)}</th>" for text in header)
+    cells = table.cells()
+    sides = ["right" if own else "left" for own in numeric(cells)]
+
+    def row(line: list[str], tag: str) -> str:
+        shown = ""
+        for cell, side in zip(line, sides, strict=True):
+            wrap = "nowrap" if len(cell) <= SHORT else "normal"
+            style = f"padding:1px 10px;text-align:{side};white-space:{wrap}"
+            shown += f"<{tag} style='{style}'>{html.escape(cell)}</{tag[:2]}>"
+        return f"<tr>{shown}</tr>"
+
+    heads, *rows = (row(line, "td" if i else "th scope='col'") for i, line in enumerate(cells))
     text = "".join(f"<div>{html.escape(line)}</div>" for line in lines if line and line != headline)
     word, colon, rest = headline.partition(":") if colour else ("", "", headline)
     badge = f"<span style='background:{colour};{_BADGE}'>{html.escape(word)}</span>" if word else ""
     return (
         f"<div role='status' style='font-weight:bold'>{badge}{colon}{html.escape(rest)}</div>{text}"
         "<table style='border-collapse:collapse;line-height:1.35'>"
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        f"<thead>{heads}</thead><tbody>{''.join(rows)}</tbody></table>"
     )

@@ -33,8 +33,8 @@ PATIENCE = 3600.0
 #: Controls of how a question is answered; the others are the question.
 PROOF = ("method", "order", "ellipse", "i", "j", "relaxation", "rate", "count")
 #: An old answer is dimmed. Where a widget is alive, the picture that a saved notebook keeps of its first state is not
-#: shown: JupyterLab marks it (:class:`Still`), and only it, as unconfined.
-_STYLE = "<style>.tightrope-old {opacity: .35} .jp-RenderedImage img.jp-mod-unconfined {display: none}</style>"
+#: shown: of all pictures only it (:class:`Still`) has a width without a height.
+_STYLE = "<style>.tightrope-old {opacity: .35} .jp-RenderedImage img[width]:not([height]) {display: none}</style>"
 _ALERT = "margin:4px 0;padding:4px 10px;border:1px solid #a1281f;border-left-width:6px"
 
 
@@ -61,7 +61,12 @@ class Still:
         return self.text
 
     def _repr_png_(self) -> tuple[bytes, dict]:
-        return self.png, {"unconfined": True}
+        return self.png, {"width": _width(self.png)}
+
+
+def _width(png: bytes) -> int:
+    """Return how wide a picture is shown, if there is room, so that the text of all pictures has one size."""
+    return int.from_bytes(png[16:20], "big") * 3 // 4
 
 
 class Memo:
@@ -143,7 +148,7 @@ class Explorer:
         self._worker: threading.Thread | None = None
         self.view: View | None = None
         self.image = W.Image(
-            format="png", layout=W.Layout(width="1080px", max_width="calc(100% - 4px)", object_fit="contain")
+            format="png", layout=W.Layout(max_width="min(1080px, calc(100% - 4px))", object_fit="contain")
         )
         self.html, self.status, self.alert = W.HTML(), W.HTML(), W.HTML()
         self.stop = W.Button(description="Stop", disabled=True, layout=W.Layout(width="80px"))
@@ -346,6 +351,7 @@ class Explorer:
             self.view = view
             self.image.value, self.html.value = view.png, view.html
             self.image.layout.display = None if view.png else "none"
+            self.image.layout.width = f"{_width(view.png)}px"
         self._dim(False)
         self.alert.value = ""
         if status:

@@ -13,7 +13,7 @@ from tightrope.outward import at_least, at_most, outward
 from tightrope.question import Stop
 from tightrope.regions import Ball
 from tightrope.results.chen2020_lipschitz.common import network_of
-from tightrope.verifiers.relu_lipschitz import LIMITS, METHODS, lipschitz_bound
+from tightrope.verifiers.relu_lipschitz import CERTIFIED, LIMITS, METHODS, TIME, lipschitz_bound
 from tightrope.workbench.tables import Table
 
 DRAWN = ("sparsity", "width", "layers", "draw")  # what makes a random network
@@ -21,7 +21,7 @@ DRAWN = ("sparsity", "width", "layers", "draw")  # what makes a random network
 FAMILIES = {
     "product Shor": {1: "product-shor"},
     "SHOR": {1: "shor"},
-    "HR": {1: "hr-1", 2: "hr-2"},
+    "HR": {1: "hr-1", 2: "hr-2", 3: "hr-3"},
     "LipOpt": {3: "lipopt-3", 4: "lipopt-4"},
     "sparse Lasserre": {2: "sparse-lasserre"},
 }
@@ -126,7 +126,8 @@ def relu_constants(
         if stop():
             return
         found = lipschitz_bound(asked, region, output, name, samples=5_000, limits=limits)
-        bound = (name, METHODS[name].side, found.value, found.verdict)
+        said = found.verdict if found.verdict in (CERTIFIED, TIME) else f"{found.verdict}: {found.reason}"
+        bound = (name, METHODS[name].side, found.value, said)
         answer = replace(answer, bounds=(*answer.bounds, bound), open="" if name == others[-1] else "other methods")
         if name not in others[:1]:
             yield answer

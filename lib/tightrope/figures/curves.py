@@ -252,27 +252,28 @@ def order_axis(bounds: Mapping[str, float], attained: float, plane: Mapping | No
     The plane, if any, has axes (x, y) of n points each, and on their grid (n, n) the margin and `inside`, negative in
     the region.
     """
-    with drawing.canvas(9.6 if plane else 6.6, 3.4) as figure:
+    with drawing.canvas(9.6 if plane else max(6.6, 0.85 * len(bounds)), 3.4) as figure:
         panels = figure.subplots(1, 2, width_ratios=[1, 1.9])[::-1] if plane else [figure.add_subplot()]
         axes = panels[0]
         shown = {order: bound for order, bound in bounds.items() if np.isfinite(bound)}
         places = [list(bounds).index(order) for order in shown]
-        axes.plot(places, list(shown.values()), color=UNDECIDED, linewidth=1.2, zorder=1)
+        axes.plot(places, np.minimum.accumulate(list(shown.values())), color=UNDECIDED, linewidth=1.2, zorder=1)
         for place, bound in zip(places, shown.values(), strict=True):
             axes.plot(place, bound, "v", color=CERTIFIED if bound < 0 else MUTED, markersize=8)
-            beside = dict(textcoords="offset points", ha="center", fontsize=8)
+            beside = dict(textcoords="offset points", ha="center", fontsize=8, bbox=dict(fc="white", lw=0, pad=0.6))
             axes.annotate(at_most(bound, 3), (place, bound), (0, 8 if bound >= 0 else -15), **beside)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.axhline(attained, color=ATTACKED, linewidth=1.2, linestyle="--")
-        beside = dict(xycoords=("axes fraction", "data"), textcoords="offset points", color="#a8551a", fontsize=8)
-        axes.annotate(f"attained by an attack: {at_least(attained, 3)}", (0.01, attained), (0, -11), **beside)
-        axes.set_yscale("symlog", linthresh=max(0.1, abs(attained)))
+        said = f"attained by an attack: {at_least(attained, 3)}"
+        axes.text(0.01, 0.03, said, color="#a8551a", fontsize=8, transform=axes.transAxes)
+        axes.set_yscale("symlog", linthresh=10 ** np.ceil(np.log10(max(0.1, abs(attained)))))
+        axes.yaxis.set_major_formatter("{x:g}")
         low, high = axes.get_ylim()
         axes.set_xticks(range(len(bounds)), list(bounds))
         axes.set_xlim(-0.5, max(1, len(bounds)) - 0.5)
         axes.set_ylim(min(low, 2 * min(attained, -0.05)), 2 * max(high, 0.1))
-        axes.set(xlabel="order of the relaxation", ylabel="largest $F_k - F_y$, at most")
-        axes.set_title("below 0 the label is out of reach")
+        axes.set(xlabel="order of the relaxation, processor seconds", ylabel="largest $F_k - F_y$, at most")
+        axes.set_title("below 0 the label is out of reach; line: best bound so far")
         if plane:
             x, y = plane["axes"]
             axes = panels[1]

@@ -77,11 +77,11 @@ def certificate(
     None, and y the true label. The projection has names of the two labels; center (2,), cloud (n, 2), attack (2,),
     boundary (m, 2), each or None; true, the axis of the true label or None; note.
     """
-    with canvas(12, 3.7, **{"figure.constrained_layout.use": False}) as figure:  # fixed: quick, and nothing jumps
-        grid = figure.add_gridspec(
-            1, 4, width_ratios=[1, 1, 1.7, 1.25], left=0.01, right=0.99, bottom=0.2, top=0.9, wspace=0.22
-        )
-        before, after, bars, outputs = (figure.add_subplot(part) for part in grid)
+    with canvas(9, 4.2, **{"figure.constrained_layout.use": False}) as figure:  # fixed: quick, and nothing jumps
+        edges = dict(left=0.01, right=0.99, bottom=0.17, top=0.92, wspace=0.25, hspace=0.2)
+        grid = figure.add_gridspec(2, 3, width_ratios=[1, 2.2, 2], **edges)
+        places = ((0, 0), (1, 0), np.s_[:, 1], np.s_[:, 2])
+        before, after, bars, outputs = (figure.add_subplot(grid[place]) for place in places)
         _image(before, pixels.reshape(shape), titles[0])
         if attacked is None:
             _image(after, np.zeros(shape), "")

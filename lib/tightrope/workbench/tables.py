@@ -10,7 +10,7 @@ from tightrope.cells import as_text, number, numeric
 from tightrope.errors import InputError, UnknownNameError
 
 #: Longer cells may be broken into lines.
-_SHORT = 24
+SHORT = 24
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Table:
         header, *body = [[cell.replace("|", "\\|") for cell in line] for line in self.cells()]
         if unbroken:
             space = "\N{NO-BREAK SPACE}"
-            body = [[cell.replace(" ", space) if len(cell) <= _SHORT else cell for cell in line] for line in body]
+            body = [[cell.replace(" ", space) if len(cell) <= SHORT else cell for cell in line] for line in body]
         rule = "|" + "".join("---:|" if right else "---|" for right in numeric(self.cells()))
         return "\n".join(["| " + " | ".join(header) + " |", rule, *("| " + " | ".join(line) + " |" for line in body)])
 
