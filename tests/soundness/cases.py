@@ -90,6 +90,8 @@ def case(seed: int, number: int) -> Case:
         shape = "polytope"
     if number % 30 == 22:
         family = "branches"
+    if number % 30 == 29:
+        family = "convolution"
     if number % 30 in (2, 14):
         family, shape = str(rng.choice(NONLINEAR)), str(rng.choice([own for own in REGIONS if own[0] == "l"]))
         network = _nonlinear(rng, family)
@@ -212,7 +214,19 @@ def _convolutional(rng: np.random.Generator) -> FeedForward:
     return FeedForward((first, Dense(rng.normal(size=(K, first.output_size)), rng.normal(size=K))))
 
 
+def _convolutional_mondeq(rng: np.random.Generator) -> MonDEQ:
+    """One channel of 2 x 2 pixels, as its state dictionary has it."""
+    K, layer = int(rng.integers(2, 4)), "mon.linear_module."
+    shapes = {"U.weight": (1, 1, 3, 3), "U.bias": 1, "A.weight": (1, 1, 3, 3), "B.weight": (1, 1, 3, 3)}
+    arrays = {layer + name: rng.normal(size=shape) for name, shape in shapes.items()}
+    arrays |= {layer + "g": rng.uniform(0.1, 3), layer + "h": rng.normal() * 3}
+    arrays |= {"Wout.weight": rng.normal(size=(K, 1)) * 10, "Wout.bias": rng.normal(size=K)}
+    return MonDEQ.from_state_dict(arrays, float(10.0 ** rng.uniform(-2, 0)), input_shape=(1, 2, 2))
+
+
 def _mondeq(rng: np.random.Generator, family: str) -> MonDEQ:
+    if family == "convolution":
+        return _convolutional_mondeq(rng)
     n, K, p = int(rng.integers(1, 4)), int(rng.integers(2, 4)), int(rng.integers(1, 7))
     p = 1 if family == "one-neuron" else p
     A, B = rng.normal(size=(p, p)), rng.normal(size=(p, p))

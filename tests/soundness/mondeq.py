@@ -63,7 +63,7 @@ def compare(case: Case, bed: Bed) -> None:
         other = region_of(more, network.input_size, shape, case.family)
         fixpoints(bed, network, other, make(domain(other)))
     if isinstance(region, Ball):
-        if region.norm != 1 and region.radius > 0 and rng.random() < 0.5:
+        if region.radius > 0 and (rng if region.norm != 1 else more).random() < 0.5:
             local_constants(bed, more, network, region)
         if region.norm == INFINITY and more.random() < 0.15:
             resumed(bed, network, region, label, exact)
@@ -235,19 +235,27 @@ def between_norms(bed: Bed, rng, network: MonDEQ, slope: list[fmpq_mat]) -> None
     """Constants of a norm that follow from others: sum |J x|^r <= L^r sum |x|^r at whole numbers x, r = 3 or 4."""
     r = int(rng.integers(3, 5))
     kind = f"monDEQ Lipschitz {r}"
-    steps = [[fmpq(int(v)) for v in x] for x in rng.integers(-9, 10, (20, network.input_size)) if x.any()]
+    with bed.asking(kind):
+        value = lipschitz.upper_bound(network, r).value
+        if slope and np.isfinite(value):
+            bed.holds(kind, q(value) ** r >= rise(rng, slope, r), f"{value!r} is below the norm of a slope")
+    if slope and network.classes > 1:
+        kind = f"monDEQ Lipschitz {r}, pairs"
+        with bed.asking(kind):
+            for (i, j), value in np.ndenumerate(lipschitz.pairwise_bounds(network, r).values):
+                if i < j and np.isfinite(value):
+                    most = rise(rng, [difference(J, i, j) for J in slope], r)
+                    bed.holds(kind, q(value) ** r >= most, f"{value!r} is below the norm of a slope of {i}, {j}")
+
+
+def rise(rng, slope: list[fmpq_mat], r: int) -> fmpq:
+    """The largest sum |J x|^r / sum |x|^r at some whole numbers x."""
 
     def size(values) -> fmpq:
         return sum((abs(v) ** r for v in values), ZERO)
 
-    def rises(J: fmpq_mat) -> fmpq:
-        return max(size([dot(row, x) for row in J.tolist()]) / size(x) for x in steps)
-
-    with bed.asking(kind):
-        value = lipschitz.upper_bound(network, r).value
-        bed.above(kind, value, ZERO, "negative")
-        if slope and np.isfinite(value):
-            bed.holds(kind, q(value) ** r >= max(map(rises, slope)), f"{value!r} is below the norm of a slope")
+    steps = [[fmpq(int(v)) for v in x] for x in rng.integers(-9, 10, (20, slope[0].ncols())) if x.any()]
+    return max((size([dot(row, x) for row in J.tolist()]) / size(x) for x in steps for J in slope), default=ZERO)
 
 
 def constant(bed: Bed, kind: str, value: float, found: list[fmpq_mat], norm: float) -> None:
@@ -338,3 +346,13 @@ def local_constants(bed: Bed, rng, network: MonDEQ, region: Ball) -> None:
                 if not graph:
                     arrays = proofs.arrays_of(network)[1]
                     files_of_constants(bed, kind, bound.certificates(), rng, network, found, region.norm, arrays)
+    if found and rng.random() < 0.3:
+        r = int(rng.integers(3, 5))
+        ball = Ball(region.center, region.radius, r, region.lower, region.upper)
+        kind = f"monDEQ Lipschitz on a ball of L{r}"
+        with bed.asking(kind):
+            value = local_upper_bound(network, ball, order="1+cuts").value
+            small = Ball(region.center, region.radius / region.size, INFINITY, region.lower, region.upper)  # is in it
+            slope = jacobians(mondeq_pieces(network, domain(small)), "output")
+            if slope and np.isfinite(value):
+                bed.holds(kind, q(value) ** r >= rise(rng, slope, r), f"{value!r} is below the norm of a slope")
