@@ -2,12 +2,13 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from flint import ctx, fmpq_mat
 
-from tests.soundness import feedforward, mondeq, nonlinear
+from tests.soundness import distortion, feedforward, mondeq, nonlinear, properties
 from tests.soundness.__main__ import run
 from tests.soundness.bed import Bed, near
 from tests.soundness.cases import MONDEQ_FAMILIES, NONLINEAR, RELU_FAMILIES, SHAPES, case
@@ -17,6 +18,7 @@ from tests.soundness.run import run_case
 from tightrope import proofs
 from tightrope.errors import CertificateError
 from tightrope.networks import FeedForward
+from tightrope.question import Verdict
 from tightrope.regions import Ball
 from tightrope.verifiers import lipschitz
 
@@ -184,6 +186,53 @@ def test_planted_constants_are_seen(monkeypatch):
         bed.case = case(0, number)
         mondeq.constants(bed, bed.case.rng, bed.case.network, bed.case.more)
     assert any("product" in line for line in bed.wrong)
+
+
+def small_bed() -> tuple[Bed, FeedForward, Ball]:
+    """|x| and a constant, on a box."""
+    network = FeedForward.dense(([[1.0], [-1.0]], [[1.0, 1.0], [0.0, 0.0]]), ([0.0, 0.0], [0.0, 0.7]))
+    return Bed(), network, Ball([0.25], 1.0, np.inf)
+
+
+@pytest.mark.parametrize("verdict", [None, Verdict.CERTIFIED])
+def test_planted_verdicts_of_properties_are_seen(monkeypatch, verdict):
+    bed, network, region = small_bed()
+    honest = properties.certify_property
+    if verdict:
+        monkeypatch.setattr(properties, "certify_property", lambda *a: replace(honest(*a), verdict=verdict))
+    for seed in range(8):
+        properties.properties(bed, np.random.default_rng(seed), network, region)
+    assert bed.comparisons.total() >= 8
+    assert any("a point meets it" in line for line in bed.wrong) == bool(verdict)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.2])
+def test_planted_distortions_are_seen(monkeypatch, factor):
+    bed, network, region = small_bed()
+    honest = distortion.minimum_distortion
+
+    def planted(*arguments):
+        found = honest(*arguments)
+        return replace(found, certified=replace(found.certified, lower=factor * found.lower))
+
+    monkeypatch.setattr(distortion, "minimum_distortion", planted)
+    distortion.minimum(bed, np.random.default_rng(0), "minimum", network, 1, region.center, "lp-all")
+    assert any("is certified, but" in line for line in bed.wrong) == (factor > 1)
+    assert bed.comparisons["false claims: minimum"] > 1
+
+
+@pytest.mark.parametrize("less", [0.0, 1e-3])
+def test_planted_bounds_of_other_nonlinearities_are_seen(monkeypatch, less):
+    asked = next(c for c in (case(seed, 2) for seed in range(400)) if c.family == "tanh" and c.network.input_size == 1)
+    honest = feedforward.proven_margins
+    monkeypatch.setattr(
+        feedforward, "proven_margins", lambda *a: honest(*a) - less * np.abs(asked.network.weights[-1]).max()
+    )
+    bed, tight = Bed(case=asked), Ball(asked.region.center, 1e-6, np.inf)
+    with ctx.workprec(nonlinear.BITS):
+        points = nonlinear.Points.searched(asked.rng, asked.network, tight)
+    feedforward.linear(bed, asked.rng, asked.network, tight, points)
+    assert bool(bed.wrong) == (less > 0)
 
 
 def test_a_run_that_is_interrupted_counts_the_same(tmp_path, capsys):
