@@ -132,7 +132,7 @@ def at(network: MonDEQ, x: Iterable) -> tuple[Pieces, list[fmpq]]:
 def ellipsoids(bed: Bed, rng, more, network: MonDEQ, region, label: int, pieces: Pieces, exact, stated: Pieces) -> None:
     """||Q F(x) + b|| <= 1 wherever the corners of pieces are, and the margins that are read off."""
     orders = ("1", "1+cuts") if isinstance(region, Ball) and rng.random() < 0.3 else ("1",)
-    if network.width + stated.domain.size <= 4 and more.random() < 0.3:
+    if network.classes <= network.width <= 5 - stated.domain.size and more.random() < 0.3:
         orders += ("2",)
     for order in orders:
         kind = f"ellipsoid, {order}"
