@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from tightrope.checker import Finding, gram, mondeq, regions
-from tightrope.checker.numbers import Exact, above
+from tightrope.checker.numbers import Exact, above, nearest
 from tightrope.errors import InputError
 from tightrope.networks import MonDEQ
 from tightrope.proofs import Proof, arrays_of, checked, decimal_above, named_refusals
@@ -129,8 +129,8 @@ def _solve(
 
     def scaled(polynomial: gram.Polynomial) -> tuple[dict, float]:
         own = by_exponents(polynomial, asked.size)
-        found = {e: float(value) * float(np.prod(scale**e)) for e, value in own.items()}
-        size = max(map(abs, found.values()), default=0.0) or 1.0
+        found = {e: nearest(*value.as_integer_ratio()) * float(np.prod(scale**e)) for e, value in own.items()}
+        size = float(np.max(np.abs(list(found.values())), initial=0.0)) or 1.0
         return {e: value / size for e, value in found.items()}, size
 
     objective, unit = scaled(asked.margin)
@@ -139,6 +139,8 @@ def _solve(
         square = tuple((2 * e).tolist())
         objective[square] = objective.get(square, 0.0) + slack
     inequalities, equalities = (list(map(scaled, part)) for part in (asked.inequalities, asked.equalities))
+    if not np.isfinite([unit, *(size for _, size in (*inequalities, *equalities))]).all():
+        return None  # squares of weights overflow
     program = lasserre(objective, [g for g, _ in inequalities], [e for e, _ in equalities], asked.size)
     found = solve(*program)
     if found is None or not all(np.isfinite(part).all() for part in (*found[0], found[1])):

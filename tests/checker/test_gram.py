@@ -15,8 +15,9 @@ from tests.helpers import mondeq, question
 from tightrope import checker, gram_proofs, proofs
 from tightrope.checker import gram, regions
 from tightrope.checker import mondeq as exact_mondeq
+from tightrope.networks import FeedForward
 from tightrope.question import Question, Verdict
-from tightrope.regions import INFINITY
+from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers.robustness import certify
 
 
@@ -115,3 +116,12 @@ def test_reports_of_order_2_have_one_file_for_all_labels():
     assert file.certificate.theory == "mondeq-order-2"
     assert proven(file.certificate, proofs.arrays_of(network)[1])
     assert report.certificate(second[0].label).proven
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_squares_of_weights_that_overflow_prove_nothing():
+    """A proof without a file, and no OverflowError."""
+    weights = ([[1e160], [-1e160]], [[1e-160, 1e-160], [0, 0]])
+    network = FeedForward.dense(weights, ([0, 0], [0, 1.5])).to_mondeq()
+    proof = gram_proofs.margin(Question(network, Ball([0.0], 1.0, 2), 1))
+    assert proof.certificate is None and not proof.proven

@@ -1,13 +1,16 @@
 """The soundness bed: `make soundness`, or `python -m tests.soundness --seconds N --seed S`.
 
 Every method of the library answers random small questions whose exact answer is known; the counts go to
-data/soundness.json. A run continues where the last one with its seed ended. A wrong comparison is one line, which is
-also the command that repeats its case: `python -m tests.soundness --seed S --case K`.
+data/soundness.json. A run continues where the last one with its seed ended; runs of several seeds may go on at once and
+share the file. A wrong comparison is one line, which is also the command that repeats its case:
+`python -m tests.soundness --seed S --case K`.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
+import os
 import platform
 import sys
 import time
@@ -24,6 +27,8 @@ from tightrope import paths
 FILE = paths.DATA / "soundness.json"
 #: Seconds between two looks of the file.
 EVERY = 30.0
+#: What two counts of one run have in common.
+SAME = ("seed", "first", "versions")
 
 
 def versions() -> dict[str, str]:
@@ -46,16 +51,30 @@ def load(file: Path) -> list[dict]:
     return json.loads(file.read_text())["runs"] if file.is_file() else []
 
 
-def save(file: Path, runs: list[dict]) -> None:
-    """Write the runs, with their totals in front."""
-    total = {
-        "comparisons": sum(sum(run["comparisons"].values()) for run in runs),
-        "wrong": sum(len(run["wrong"]) for run in runs),
-        "cases": sum(run["end"] - run["first"] for run in runs),
-    }
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps({"total": total, "runs": runs}, indent=1) + "\n")
-    part.replace(file)
+def save(file: Path, own: dict) -> None:
+    """Write what a run has done so far among the others in the file, which other processes write too; totals first.
+
+    Of two runs of the same cases the longer one is kept.
+    """
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        runs = load(file)
+        same = [i for i, run in enumerate(runs) if all(run[name] == own[name] for name in SAME)]
+        if not same:
+            runs.append(own)
+        elif runs[same[0]]["end"] <= own["end"]:
+            runs[same[0]] = own
+        total = {
+            "comparisons": sum(sum(run["comparisons"].values()) for run in runs),
+            "wrong": sum(len(run["wrong"]) for run in runs),
+            "cases": sum(run["end"] - run["first"] for run in runs),
+        }
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps({"total": total, "runs": runs}, indent=1) + "\n")
+        part.replace(file)
+    finally:
+        os.close(folder)
 
 
 def entry(runs: list[dict], seed: int) -> dict:
@@ -66,19 +85,16 @@ def entry(runs: list[dict], seed: int) -> dict:
         if run["versions"] == versions() and run["end"] == first:
             return run
     new = {"seed": seed, "first": first, "end": first, "seconds": 0.0, "date": "", "versions": versions()}
-    new |= {"comparisons": {}, "refused": {}, "wrong": []}
-    runs.append(new)
-    return new
+    return new | {"comparisons": {}, "refused": {}, "wrong": []}
 
 
 def run(seconds: float, seed: int, file: Path = FILE, most: int | None = None) -> int:
     """Go on for some time; return how many comparisons of this run were wrong.
 
     A case counts as a whole or not at all, so that the counts of a seed are those of its first cases, however often it
-    was interrupted.
+    was interrupted. Runs of other seeds may write to the same file meanwhile.
     """
-    runs = load(file)
-    own = entry(runs, seed)
+    own = entry(load(file), seed)
     began = saved = time.monotonic()
     spent, done, wrong = own["seconds"], 0, 0
     try:
@@ -97,11 +113,12 @@ def run(seconds: float, seed: int, file: Path = FILE, most: int | None = None) -
             own["seconds"] = round(spent + now - began, 1)
             own["date"] = datetime.now(UTC).date().isoformat()
             if now - saved > EVERY:
-                save(file, runs)
+                save(file, own)
                 saved = now
     except KeyboardInterrupt:
         print("Stopped; the same command continues.", file=sys.stderr)
-    save(file, runs)
+    if own["end"] > own["first"]:
+        save(file, own)
     print(
         f"seed {seed}: cases {own['first']} to {own['end'] - 1}, {sum(own['comparisons'].values())} comparisons, "
         f"{len(own['wrong'])} wrong"

@@ -7,7 +7,7 @@ import numpy as np
 
 from tightrope.errors import NetworkError
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, LeakyReLU, MonDEQ, Scaling
-from tightrope.networks.activations import RELU
+from tightrope.networks.activations import RELU, MaxPool, named
 from tightrope.networks.graph import Node, Signal, added, assemble, concatenated
 from tightrope.regions import INFINITY, Ball, EllipsoidRegion, Polytope, Region, Zonotope
 
@@ -47,8 +47,11 @@ MONDEQ_FAMILIES = (
     "skew",
     "one-neuron",
 )
+#: Nonlinearities other than ReLU, each a family of its own.
+NONLINEAR = ("leaky_relu", "elu", "sigmoid", "tanh", "arctan", "step", "max_pool")
 JOINS = ("identity", "projection", "before", "input", "concatenated", "difference")
 REGIONS = ("linf", "linf-clipped", "l1", "l1-clipped", "l2", "l2-clipped", "zonotope", "ellipsoid")  # and polytopes
+SHAPES = (*REGIONS, "polytope")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +71,17 @@ class Case:
         """A generator of its own, for what is compared."""
         return np.random.default_rng([self.seed, self.number, 1])
 
+    @property
+    def more(self) -> np.random.Generator:
+        """Another one, for what was added later."""
+        return np.random.default_rng([self.seed, self.number, 2])
+
     def __str__(self) -> str:
         return f"python -m tests.soundness --seed {self.seed} --case {self.number}  # {self.family}, {self.shape}"
 
 
 def case(seed: int, number: int) -> Case:
-    """The case of a number: every sixth one is a monDEQ."""
+    """The case of a number: every sixth one is a monDEQ, two of thirty have other nonlinearities than ReLU."""
     rng = np.random.default_rng([seed, number])
     kind = "mondeq" if number % 6 == 5 else "feedforward"
     family = str(rng.choice(MONDEQ_FAMILIES if kind == "mondeq" else RELU_FAMILIES))
@@ -82,13 +90,20 @@ def case(seed: int, number: int) -> Case:
         shape = "polytope"
     if number % 30 == 22:
         family = "branches"
+    if number % 30 == 29:
+        family = "convolution"
+    if number % 30 in (2, 14):
+        family, shape = str(rng.choice(NONLINEAR)), str(rng.choice([own for own in REGIONS if own[0] == "l"]))
+        network = _nonlinear(rng, family)
+        region = region_of(rng, network.input_size, shape, family)
+        return Case(seed, number, "nonlinear", family, shape, network, region)
     network = None
     while network is None:  # W that is not monotone in floating point is no monDEQ
         try:
             network = (_mondeq if kind == "mondeq" else _feedforward)(rng, family)
         except NetworkError:
             continue
-    return Case(seed, number, kind, family, shape, network, _region(rng, network.input_size, shape, family))
+    return Case(seed, number, kind, family, shape, network, region_of(rng, network.input_size, shape, family))
 
 
 def _feedforward(rng: np.random.Generator, family: str) -> FeedForward:
@@ -158,6 +173,26 @@ def branched(rng: np.random.Generator, join: str) -> FeedForward:
     return FeedForward(layers, activations=activations)
 
 
+def _nonlinear(rng: np.random.Generator, family: str) -> FeedForward:
+    """One or two hidden layers of usual size, or with weights that are large, tiny or whole numbers."""
+    n, K, depth = int(rng.integers(1, 4)), int(rng.integers(2, 4)), int(rng.integers(1, 3))
+    scale, whole = float(rng.choice([1.0, 1.0, 1e-6, 30.0, 1e6])), rng.random() < 0.2
+
+    def drawn(*shape: int) -> np.ndarray:
+        return np.round(rng.normal(size=shape) * 2) if whole else rng.normal(size=shape) * scale
+
+    if family == "max_pool":
+        image = (int(rng.integers(1, 3)), 2, int(rng.integers(2, 4)))
+        pool = MaxPool(image, (int(rng.integers(1, 3)), 2), (1, int(rng.integers(1, 3))), (0, int(rng.integers(0, 2))))
+        size, between = int(np.prod(image)), int(np.prod(pool.output_shape))
+        weights, biases = [drawn(size, n), drawn(K, between)], [drawn(size), drawn(K)]
+        return FeedForward.dense(weights, biases, activations=[pool])
+    parameters = {"leaky_relu": [rng.choice([0.01, 0.5, -0.3, 2.0])], "elu": [rng.choice([1.0, 0.3, 2.0])]}
+    sizes = [n, *rng.integers(1, 5, depth).tolist(), K]
+    weights, biases = [drawn(b, a) for a, b in pairwise(sizes)], [drawn(b) for b in sizes[1:]]
+    return FeedForward.dense(weights, biases, activations=[named(family, parameters.get(family, ()))] * depth)
+
+
 def _composed(rng: np.random.Generator, weights: list[np.ndarray], biases: list[np.ndarray]) -> FeedForward:
     """Normalisation in front of each matrix, as of a batch."""
     layers = []
@@ -179,7 +214,19 @@ def _convolutional(rng: np.random.Generator) -> FeedForward:
     return FeedForward((first, Dense(rng.normal(size=(K, first.output_size)), rng.normal(size=K))))
 
 
+def _convolutional_mondeq(rng: np.random.Generator) -> MonDEQ:
+    """One channel of 2 x 2 pixels, as its state dictionary has it."""
+    K, layer = int(rng.integers(2, 4)), "mon.linear_module."
+    shapes = {"U.weight": (1, 1, 3, 3), "U.bias": 1, "A.weight": (1, 1, 3, 3), "B.weight": (1, 1, 3, 3)}
+    arrays = {layer + name: rng.normal(size=shape) for name, shape in shapes.items()}
+    arrays |= {layer + "g": rng.uniform(0.1, 3), layer + "h": rng.normal() * 3}
+    arrays |= {"Wout.weight": rng.normal(size=(K, 1)) * 10, "Wout.bias": rng.normal(size=K)}
+    return MonDEQ.from_state_dict(arrays, float(10.0 ** rng.uniform(-2, 0)), input_shape=(1, 2, 2))
+
+
 def _mondeq(rng: np.random.Generator, family: str) -> MonDEQ:
+    if family == "convolution":
+        return _convolutional_mondeq(rng)
     n, K, p = int(rng.integers(1, 4)), int(rng.integers(2, 4)), int(rng.integers(1, 7))
     p = 1 if family == "one-neuron" else p
     A, B = rng.normal(size=(p, p)), rng.normal(size=(p, p))
@@ -215,7 +262,7 @@ def _mondeq(rng: np.random.Generator, family: str) -> MonDEQ:
     return MonDEQ.from_factors(A, B, U, u, C, c, m)
 
 
-def _region(rng: np.random.Generator, size: int, shape: str, family: str) -> Region:
+def region_of(rng: np.random.Generator, size: int, shape: str, family: str) -> Region:
     center = rng.choice([0.0, 1.0], p=[0.2, 0.8]) * rng.normal(size=size)
     radius = float(rng.choice([0.0, 1e-8, 1e6, 0.0625])) if rng.random() < 0.25 else float(10.0 ** rng.uniform(-3, 0.5))
     if family == "integers":

@@ -178,6 +178,19 @@ def _polytope(region: Polytope) -> Domain:
     return Domain(matrix(region.lower[:, None]), matrix(np.eye(region.size)[:, wide]), whole, None)
 
 
+def inscribed(region: Ball) -> Domain:
+    """A box in a ball of L2 or L-infinity, with the ball's clipping."""
+    where = domain(region)
+    if where.radius is None or not where.size:
+        return where
+    half = root(where.radius**2 / where.size)
+    bounds = []
+    for j in range(where.size):
+        values = [point[j] for point, _ in where.whole.corners]
+        bounds.append((max(min(values), -half), min(max(values), half)))
+    return Domain(where.origin, where.basis, box(bounds), None)
+
+
 def everywhere(size: int) -> Domain:
     """So large a box that every pattern of a network with ordinary weights shows in it."""
     far = fmpq(2) ** 400

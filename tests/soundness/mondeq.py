@@ -2,30 +2,36 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from flint import fmpq, fmpq_mat
 
 from tests.soundness import certificates
 from tests.soundness.bed import Bed, near
-from tests.soundness.cases import Case
+from tests.soundness.cases import SHAPES, Case, region_of
+from tests.soundness.distortion import minimum
 from tests.soundness.exact import (
     ONE,
+    ZERO,
     Domain,
     Piece,
     domain,
     dot,
     everywhere,
+    inscribed,
     matrix,
     operator_norm_below,
     operator_norm_exceeds,
     q,
 )
-from tests.soundness.feedforward import LIMITS, hidden, inscribed, verdicts
+from tests.soundness.feedforward import LIMITS, REGIONS, Wider, hidden, on_file, verdicts, wider
 from tests.soundness.pieces import Pieces, active, mondeq_pieces, slopes
-from tightrope import checker, proofs
+from tightrope import proofs
 from tightrope.networks import MonDEQ
 from tightrope.propagation import fixpoint
+from tightrope.question import Limits
 from tightrope.regions import INFINITY, Ball
 from tightrope.verifiers import lipschitz, lipschitz_lower
 from tightrope.verifiers.ellipsoid import outer_ellipsoid
@@ -37,24 +43,35 @@ NORMS = (1.0, 2.0, INFINITY)
 
 def compare(case: Case, bed: Bed) -> None:
     """Compare everything about one case."""
-    rng = case.rng
+    rng, more = case.rng, case.more
     network, region = case.network, case.region
     label = int(rng.integers(network.classes))
-    targets = [k for k in range(network.classes) if k != label]
     pieces = mondeq_pieces(network, domain(region))
     if rng.random() < 0.4:
-        network = tied(network, max(pieces.largest_margin(label, k)[0] for k in targets), label)
+        network = tied(network, max(pieces.largest_margins(label).values()), label)
         pieces = mondeq_pieces(network, domain(region))
-    exact = {k: pieces.largest_margin(label, k)[0] for k in targets}
-    stated = mondeq_pieces(network, domain(region, stated=True))
-    answers(bed, rng, network, region, label, pieces, exact, stated)
-    ellipsoids(bed, rng, network, region, label, pieces, exact, stated)
+
+    def make(where: Domain) -> Pieces:
+        return mondeq_pieces(network, where)
+
+    exact = pieces.largest_margins(label)
+    stated, larger = on_file(region, pieces, make), wider(region, make)
+    answers(bed, rng, more, network, region, label, exact, stated, larger)
+    ellipsoids(bed, rng, more, network, region, label, pieces, exact, stated)
+    fixpoints(bed, network, region, pieces)
+    for shape in more.choice(SHAPES, REGIONS, replace=False).tolist():
+        other = region_of(more, network.input_size, shape, case.family)
+        fixpoints(bed, network, other, make(domain(other)))
     if isinstance(region, Ball):
-        fixpoints(bed, network, region, label, pieces, exact)
-        if region.norm != 1 and region.radius > 0 and rng.random() < 0.5:
-            local_constants(bed, network, region)
+        if region.radius > 0 and (rng if region.norm != 1 else more).random() < 0.5:
+            local_constants(bed, more, network, region)
+        if region.norm == INFINITY and more.random() < 0.15:
+            resumed(bed, network, region, label, exact)
+        if more.random() < 0.08:
+            predicted = int(network.predict(region.center))
+            minimum(bed, more, "monDEQ minimum distortion", network, predicted, region.center, "cascade")
     if rng.random() < 0.5:
-        constants(bed, rng, network)
+        constants(bed, rng, network, more)
 
 
 def tied(network: MonDEQ, exact: fmpq, label: int) -> MonDEQ:
@@ -67,11 +84,12 @@ def tied(network: MonDEQ, exact: fmpq, label: int) -> MonDEQ:
     return replace(network, c=c) if np.isfinite(c).all() else network
 
 
-def answers(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Pieces, exact, stated: Pieces) -> None:
-    """What `verify` says, the certificates of its reports, and the files of these."""
+def answers(bed: Bed, rng, more, network: MonDEQ, region, label: int, exact, stated: Pieces, larger: Wider) -> None:
+    """What `certify` says, and the files of its reports."""
     methods = ["cascade", "interior-point"]
     if isinstance(region, Ball):
         methods += ["interior-point, 1+cuts"] if rng.random() < 0.3 else ["cascade, 1+cuts"]
+        methods += ["interior-point, 1+bounds"] * (more.random() < 0.2) + ["branch-and-bound"] * (more.random() < 0.2)
         if network.width + region.size <= 6 and rng.random() < 0.05:
             methods.append("interior-point, 2")
     if rng.random() < 0.1:
@@ -80,64 +98,43 @@ def answers(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Pieces, 
         method, _, order = text.partition(", ")
         name = f"monDEQ {text}"
         with bed.asking(name):
-            report = certify(
-                network,
-                region,
-                label,
-                method=method,
-                order=order or "1",
-                attack=text == "cascade",
-                limits=LIMITS,
-            )
+            options = {"method": method, "order": order or "1", "attack": text == "cascade", "limits": LIMITS}
+            report = certify(network, region, label, **options)
             verdicts(bed, name, report, network, region, label, exact)
             reached = None if report.attack is None else report.attack.label
-            bounded = [own.label for own in report.decisions if own.dual is not None and own.label != reached]
+            bounded = [own.label for own in report.decisions if own.provable and own.label != reached]
             if bounded:  # the file of a falsified question is that of the attack
                 proof = report.certificates() if reached is None else report.certificate(bounded[0])
-                files(bed, f"monDEQ {text}", proof, rng, network, stated)
+                certificates.margins_of(bed, name, proof, rng, network, stated, larger)
             if report.attack is not None and isinstance(region, Ball):
-                attacks(bed, rng, network, region, report)
+                proof = report.certificate(reached)
+                certificates.point(bed, "attack", proof, network, region, lambda x: at(network, x)[1], rng)
 
 
-def files(bed: Bed, kind: str, proof, rng, network: MonDEQ, stated: Pieces) -> None:
-    """A certificate file of margins."""
-    file = certificates.issued(bed, kind, proof, network)
-    if file is not None:
-        certificates.margins(bed, kind, file, rng, network, stated)
-        certificates.other_networks(bed, kind, file, rng, proofs.arrays_of(network)[1])
+def resumed(bed: Bed, network: MonDEQ, region: Ball, label: int, exact) -> None:
+    """Trees that end by a limit, and go on from their files."""
+    kind = "monDEQ branch-and-bound, resumed"
+    with TemporaryDirectory() as folder, bed.asking(kind):
+        for seconds in (1e-3, LIMITS.time):
+            limits = Limits(time=seconds, trees=Path(folder))
+            report = certify(network, region, label, method="branch-and-bound", attack=False, limits=limits)
+            verdicts(bed, kind, report, network, region, label, exact)
 
 
-def attacks(bed: Bed, rng, network: MonDEQ, region: Ball, report) -> None:
-    """A certificate file of an attack; a larger margin at its point is refused."""
-    hit, kind = report.attack, "attack"
-    file = certificates.issued(bed, kind, report.certificate(hit.label), network)
-    if file is None:
-        return
-    point = np.ravel(file.arrays["point"])
-    scores = at(network, point)[1]
-    margin = scores[hit.label] - scores[report.label]
-    claim, arrays = file.claims[0], proofs.arrays_of(network)[1]
-    least = fmpq(*proofs.Decimal(claim["least"]).as_integer_ratio())
-    bed.holds(f"certificates: {kind}", least <= margin, f"{claim['least']}, but exactly {near(margin)!r}")
-    false = certificates.altered(file, 0, {"least": certificates.just_above(margin)})
-    certificates.refused(bed, kind, false, arrays, 0, "a margin above that of the point")
-    outside = file.arrays["point"] + 2.1 * region.radius * np.eye(region.size)[int(rng.integers(region.size))]
-    if region.radius > 0 and (outside != file.arrays["point"]).any():
-        moved = replace(file, arrays=file.arrays | {"point": outside})
-        certificates.refused(bed, kind, moved, arrays, 0, "a point outside")
-
-
-def at(network: MonDEQ, x: Iterable[float]) -> tuple[Pieces, list[fmpq]]:
+def at(network: MonDEQ, x: Iterable) -> tuple[Pieces, list[fmpq]]:
     """The patterns of a point, several at ties, and its outputs."""
-    x = np.array(list(x), float)
-    where = Domain(matrix(x[:, None]), fmpq_mat(len(x), 0), Piece((((), 0),), ()), None)
+    x = [v if isinstance(v, fmpq) else q(v) for v in x]
+    where = Domain(fmpq_mat(len(x), 1, x), fmpq_mat(len(x), 0), Piece((((), 0),), ()), None)
     pieces = mondeq_pieces(network, where)
     return pieces, [row[0] for row in pieces.rows(pieces.found[0], "F")]
 
 
-def ellipsoids(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Pieces, exact, stated: Pieces) -> None:
+def ellipsoids(bed: Bed, rng, more, network: MonDEQ, region, label: int, pieces: Pieces, exact, stated: Pieces) -> None:
     """||Q F(x) + b|| <= 1 wherever the corners of pieces are, and the margins that are read off."""
-    for order in ("1", "1+cuts") if isinstance(region, Ball) and rng.random() < 0.3 else ("1",):
+    orders = ("1", "1+cuts") if isinstance(region, Ball) and rng.random() < 0.3 else ("1",)
+    if network.classes <= network.width <= 5 - stated.domain.size and more.random() < 0.3:
+        orders += ("2",)
+    for order in orders:
         kind = f"ellipsoid, {order}"
         with bed.asking(kind):
             report = outer_ellipsoid(network, region, order=order, limits=LIMITS)
@@ -159,29 +156,29 @@ def ellipsoids(bed: Bed, rng, network: MonDEQ, region, label: int, pieces: Piece
             large = {"Q": Q * factor, "b": b * factor}
             if factor < 1e100 and farthest(stated, large["Q"], large["b"]) > 1:
                 smaller = replace(file, arrays=file.arrays | large)
-                proven = [finding.proven for finding in checker.check(smaller, arrays)]
-                bed.holds(f"false claims: {kind}", not any(proven), "an ellipsoid that F leaves is accepted")
+                for what, one in certificates.forged(smaller, rng):
+                    certificates.refused(bed, kind, one, arrays, [0], f"an ellipsoid that F leaves, {what}")
 
 
 def farthest(pieces: Pieces, Q: np.ndarray, b: np.ndarray) -> fmpq:
     """The largest ||Q F(x) + b||^2: at a corner, since it is convex on each piece."""
     rows = matrix(np.hstack([Q, b[:, None]])).tolist()
-    images = {tuple(values) for _, _, values in pieces.attained("F")}
+    images = set(pieces.attained("F"))
     return max(sum(v * v for v in (dot(row, (*F, ONE)) for row in rows)) for F in images)
 
 
-def fixpoints(bed: Bed, network: MonDEQ, region: Ball, label: int, pieces: Pieces, exact) -> None:
-    """Boxes of z and h, and margins."""
-    attained = {name: pieces.extremes(name) for name in "zh"}
+def fixpoints(bed: Bed, network: MonDEQ, region, pieces: Pieces) -> None:
+    """Boxes of z and h, and margins of all labels."""
     for method in fixpoint.METHODS:
         kind = f"fixpoint, {method}"
         with bed.asking(kind):
             found = fixpoint.fixpoint_bounds(network, region, method)
             for name, own in (("z", found.z), ("h", found.h)):
-                hidden(bed, kind, own.lower, own.upper, attained[name], name)
-            bounds = found.margins(network, label)
-            for target, value in exact.items():
-                bed.above(f"{kind}, margins", float(bounds[target]), value, f"target {target}")
+                hidden(bed, kind, own.lower, own.upper, pieces.extremes(name), name)
+            for label in range(network.classes):
+                bounds = found.margins(network, label)
+                for target, value in pieces.largest_margins(label).items():
+                    bed.above(f"{kind}, margins", float(bounds[target]), value, f"label {label}, target {target}")
 
 
 def jacobians(pieces: Pieces, of: str) -> list[fmpq_mat]:
@@ -196,7 +193,7 @@ def difference(J: fmpq_mat, i: int, j: int) -> fmpq_mat:
     return fmpq_mat(1, J.ncols(), [a - b for a, b in zip(rows[i], rows[j], strict=True)])
 
 
-def constants(bed: Bed, rng, network: MonDEQ) -> None:
+def constants(bed: Bed, rng, network: MonDEQ, more) -> None:
     """Global Lipschitz constants from above and from below, and what they certify."""
     whole = mondeq_pieces(network, everywhere(network.input_size))
     arrays = proofs.arrays_of(network)[1]
@@ -214,20 +211,50 @@ def constants(bed: Bed, rng, network: MonDEQ) -> None:
             bound = lipschitz.upper_bound(network, norm)
             files_of_constants(bed, kind, bound.certificates(), rng, network, slope, norm, arrays)
             certified(bed, rng, network, norm, bound)
-        if norm != 1:
+        if norm != 1 or more.random() < 0.3:
             with bed.asking(f"{kind}, pairs"):
                 pairs = lipschitz.pairwise_bounds(network, norm)
                 for i in range(network.classes):
                     for j in range(i):
                         own = [difference(J, i, j) for J in slope]
                         constant(bed, f"{kind}, pairs", float(pairs.values[i, j]), own, norm)
+                certified(bed, more, network, norm, pairs)
                 files_of_constants(bed, f"{kind}, pairs", pairs.certificates(), rng, network, slope, norm, arrays)
         points = rng.normal(size=(5, network.input_size))
         for name, ask in (("sampled", lipschitz_lower.sampled), ("ascent", lipschitz_lower.ascent)):
             with bed.asking(f"{kind}, {name}"):
-                more = {"restarts": 3, "steps": 30} if name == "ascent" else {}
-                found = ask(network, norm, points, **more)
+                effort = {"restarts": 3, "steps": 30} if name == "ascent" else {}
+                found = ask(network, norm, points, **effort)
                 attained_slope(bed, f"{kind}, {name}", network, found, norm)
+    if more.random() < 0.3:
+        between_norms(bed, more, network, jacobians(whole, "output"))
+
+
+def between_norms(bed: Bed, rng, network: MonDEQ, slope: list[fmpq_mat]) -> None:
+    """Constants of a norm that follow from others: sum |J x|^r <= L^r sum |x|^r at whole numbers x, r = 3 or 4."""
+    r = int(rng.integers(3, 5))
+    kind = f"monDEQ Lipschitz {r}"
+    with bed.asking(kind):
+        value = lipschitz.upper_bound(network, r).value
+        if slope and np.isfinite(value):
+            bed.holds(kind, q(value) ** r >= rise(rng, slope, r), f"{value!r} is below the norm of a slope")
+    if slope and network.classes > 1:
+        kind = f"monDEQ Lipschitz {r}, pairs"
+        with bed.asking(kind):
+            for (i, j), value in np.ndenumerate(lipschitz.pairwise_bounds(network, r).values):
+                if i < j and np.isfinite(value):
+                    most = rise(rng, [difference(J, i, j) for J in slope], r)
+                    bed.holds(kind, q(value) ** r >= most, f"{value!r} is below the norm of a slope of {i}, {j}")
+
+
+def rise(rng, slope: list[fmpq_mat], r: int) -> fmpq:
+    """The largest sum |J x|^r / sum |x|^r at some whole numbers x."""
+
+    def size(values) -> fmpq:
+        return sum((abs(v) ** r for v in values), ZERO)
+
+    steps = [[fmpq(int(v)) for v in x] for x in rng.integers(-9, 10, (20, slope[0].ncols())) if x.any()]
+    return max((size([dot(row, x) for row in J.tolist()]) / size(x) for x in steps for J in slope), default=ZERO)
 
 
 def constant(bed: Bed, kind: str, value: float, found: list[fmpq_mat], norm: float) -> None:
@@ -259,23 +286,30 @@ def files_of_constants(bed: Bed, kind: str, proof, rng, network: MonDEQ, slope, 
                 high = middle
         if low > 0:
             text = certificates.just_below(low)
-            false = certificates.altered(file, number, {"bound": text})
+            false = certificates.altered(file, {number: {"bound": text}})
             for what, one in certificates.forged(false, rng):
-                certificates.refused(bed, kind, one, arrays, number, f"{text}, below the norm of a slope, {what}")
+                certificates.refused(bed, kind, one, arrays, [number], f"{text}, below the norm of a slope, {what}")
 
 
 def certified(bed: Bed, rng, network: MonDEQ, norm: float, bound) -> None:
-    """A ball of which the constant says that its label wins."""
+    """A ball of which constants, of F or of differences, say that its label wins."""
     x = rng.normal(size=network.input_size)
     label = int(network.predict(x))
-    gap = np.sort(network.logits(x))
-    radius = float((gap[-1] - gap[-2]) / (2 * bound.value) * rng.choice([0.0, 0.5, 0.999, 1.0])) if bound.value else 0.0
+    pairs = hasattr(bound, "values")
+    L = bound.values[label] if pairs else np.full(network.classes, 2 * bound.value)
+    gaps = network.logits(x)[label] - network.logits(x)
+    others = (np.arange(network.classes) != label) & (L > 0)
+    if not others.any():
+        return
+    radius = float((gaps[others] / L[others]).min() * rng.choice([0.0, 0.5, 0.999, 1.0]))
     if not np.isfinite(radius):
         return
-    if lipschitz.certified(network, x[None], np.array([label]), radius, bound)[0]:
+    ask, given = (lipschitz.certified_pairwise, bound.values) if pairs else (lipschitz.certified, bound)
+    if ask(network, x[None], np.array([label]), radius, given)[0]:
         pieces = mondeq_pieces(network, domain(Ball(x, radius, norm)))
-        worst = max(pieces.largest_margin(label, k)[0] for k in range(network.classes) if k != label)
-        bed.holds(f"monDEQ Lipschitz {norm:g}, certified", worst < 0, f"another label is reached: {near(worst)!r}")
+        worst = max(pieces.largest_margins(label).values())
+        kind = f"monDEQ Lipschitz {norm:g}, certified{' by pairs' if pairs else ''}"
+        bed.holds(kind, worst < 0, f"another label is reached: {near(worst)!r}")
 
 
 def attained_slope(bed: Bed, kind: str, network: MonDEQ, found, norm: float) -> None:
@@ -298,8 +332,8 @@ def jacobian(network: MonDEQ, pattern: tuple[int, ...]) -> fmpq_mat:
     return matrix(network.C[:, on]) * active(matrix(network.W), on).solve(matrix(network.U[on]))
 
 
-def local_constants(bed: Bed, network: MonDEQ, region: Ball) -> None:
-    """Constants on one ball; slopes on a box in it."""
+def local_constants(bed: Bed, rng, network: MonDEQ, region: Ball) -> None:
+    """Constants on one ball; slopes on a box in it, and on one in the ball of a file."""
     inner = mondeq_pieces(network, inscribed(region))
     found = jacobians(inner, "output") if inner.domain.size else []
     for order in ("1", "1+cuts"):
@@ -308,3 +342,16 @@ def local_constants(bed: Bed, network: MonDEQ, region: Ball) -> None:
             with bed.asking(kind):
                 bound = local_upper_bound(network, region, order=order, graph=graph)
                 constant(bed, kind, bound.value, found, region.norm)
+                if not graph:
+                    arrays = proofs.arrays_of(network)[1]
+                    files_of_constants(bed, kind, bound.certificates(), rng, network, found, region.norm, arrays)
+    if found and rng.random() < 0.3:
+        r = int(rng.integers(3, 5))
+        ball = Ball(region.center, region.radius, r, region.lower, region.upper)
+        kind = f"monDEQ Lipschitz on a ball of L{r}"
+        with bed.asking(kind):
+            value = local_upper_bound(network, ball, order="1+cuts").value
+            small = Ball(region.center, region.radius / region.size, INFINITY, region.lower, region.upper)  # is in it
+            slope = jacobians(mondeq_pieces(network, domain(small)), "output")
+            if slope and np.isfinite(value):
+                bed.holds(kind, q(value) ** r >= rise(rng, slope, r), f"{value!r} is below the norm of a slope")

@@ -80,7 +80,7 @@ class Pieces:
     names: dict[str, slice]
     found: tuple[Piece, ...]
     patterns: tuple[tuple[int, ...], ...]
-    _points: dict[int, list[Row]] = field(default_factory=dict)
+    _known: dict = field(default_factory=dict)
 
     def rows(self, piece: Piece, name: str) -> list[Row]:
         """The affine functions of (d, 1) on a piece."""
@@ -88,43 +88,57 @@ class Pieces:
 
     def points(self, number: int) -> list[Row]:
         """Points of piece and region among which affine functions are largest; only nearly so with a sphere."""
-        if number not in self._points:
-            piece, radius = self.found[number], self.domain.radius
-            points = [point for point, _ in piece.corners]
-            if radius is not None:
-                points = [p for p in points if dot(p, p) <= radius * radius] + list(_towards_corners(piece, radius))
-            self._points[number] = points
-        return self._points[number]
+        piece, radius = self.found[number], self.domain.radius
+        points = [point for point, _ in piece.corners]
+        if radius is None:
+            return points
+        return [p for p in points if dot(p, p) <= radius * radius] + list(_towards_corners(piece, radius))
 
-    def attained(self, name: str) -> Iterator[tuple[int, Row, list[fmpq]]]:
-        """Yield (piece, d, values) of these functions at :meth:`points`."""
-        for number, piece in enumerate(self.found):
-            rows = self.rows(piece, name)
-            for point in self.points(number):
-                yield number, point, [dot(row, (*point, ONE)) for row in rows]
+    def images(self, number: int) -> list[Row]:
+        """The values of all functions of a piece, (k, N), at its :meth:`points`."""
+        if number not in self._known:
+            piece, points = self.found[number], self.points(number)
+            columns = fmpq_mat(len(points), self.domain.size + 1, [v for point in points for v in (*point, ONE)])
+            self._known[number] = (piece.values * columns.transpose()).tolist()
+        return self._known[number]
+
+    def attained(self, name: str) -> Iterator[Row]:
+        """Yield the values of these functions at :meth:`points`, one after the other."""
+        for number in range(len(self.found)):
+            yield from zip(*self.images(number)[self.names[name]], strict=True)
 
     def extremes(self, name: str) -> tuple[list[fmpq], list[fmpq]]:
         """Least and largest value of each function; attained, and those of the whole region without a sphere."""
-        low, high = [], []
-        for _, _, values in self.attained(name):
-            low = [*map(min, low or values, values)]
-            high = [*map(max, high or values, values)]
-        return low, high
+        if name not in self._known:
+            own = [self.images(number)[self.names[name]] for number in range(len(self.found))]
+            own = [rows for rows in own if rows and rows[0]]
+            self._known[name] = [[end(map(end, each)) for each in zip(*own, strict=True)] for end in (min, max)]
+        return self._known[name]
 
     def largest_margin(self, label: int, target: int) -> tuple[fmpq, Row]:
         """The largest F_target - F_label, and the d that attains it; of a sphere up to 1e-30."""
+        if (label, target) in self._known:
+            return self._known[label, target]
         best: tuple[fmpq, Row] | None = None
         for number, piece in enumerate(self.found):
-            rows = self.rows(piece, "F")
-            row = tuple(a - b for a, b in zip(rows[target], rows[label], strict=True))
-            points = self.points(number)
+            scores = self.images(number)[self.names["F"]]
+            found = [a - b for a, b in zip(scores[target], scores[label], strict=True)]
+            if found and (best is None or max(found) > best[0]):
+                best = max(found), self.points(number)[found.index(max(found))]
             if self.domain.radius is not None:
-                points = [*points, *_on_sphere(piece, row[:-1], self.domain.radius)]
-            for point in points:
-                value = dot(row, (*point, ONE))
-                if best is None or value > best[0]:
-                    best = value, point
+                rows = self.rows(piece, "F")
+                row = tuple(a - b for a, b in zip(rows[target], rows[label], strict=True))
+                for point in _on_sphere(piece, row[:-1], self.domain.radius):
+                    value = dot(row, (*point, ONE))
+                    if best is None or value > best[0]:
+                        best = value, point
+        self._known[label, target] = best
         return best
+
+    def largest_margins(self, label: int) -> dict[int, fmpq]:
+        """The largest F_target - F_label for every other target."""
+        classes = self.names["F"].stop - self.names["F"].start
+        return {k: self.largest_margin(label, k)[0] for k in range(classes) if k != label}
 
 
 def _towards_corners(piece: Piece, radius: fmpq) -> Iterator[Row]:
@@ -286,3 +300,30 @@ def slopes(pieces: Pieces, name: str = "F") -> list[fmpq_mat]:
 
 def _columns(rows: list[Row], n: int) -> fmpq_mat:
     return fmpq_mat(len(rows), n, [v for row in rows for v in row[:n]])
+
+
+def rounding(network, x: list[fmpq]) -> fmpq:
+    """What a forward pass in float64 may lose: 0 for a monDEQ, whose margins are less their error."""
+    if not isinstance(network, FeedForward):
+        return ZERO
+    size, terms, tiny = [abs(v) for v in x], 0, fmpq(1, 2**1022)
+    for layer in network.layers:
+        sizes, products = layer_sizes(layer)
+        terms += products
+        size = [dot(row, (*size, ONE)) + tiny for row in sizes.tolist()]
+    return 2 * fmpq(terms + 4, 2**53) * max(size)
+
+
+def layer_sizes(layer) -> tuple[fmpq_mat, int]:
+    """(|W|, |b|) multiplied through, and the number of terms of all parts."""
+    parts = getattr(layer, "layers", (layer,))
+    found, terms = None, 0
+    for part in parts:
+        own = layer_matrix(part)
+        own = fmpq_mat(own.nrows(), own.ncols(), [abs(v) for v in own.entries()])
+        terms += own.ncols() + 1
+        if found is not None:
+            n = found.ncols()
+            own = own * fmpq_mat(found.nrows() + 1, n, [*found.entries(), *([ZERO] * (n - 1)), ONE])
+        found = own
+    return found, terms

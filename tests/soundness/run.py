@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 
-from tests.soundness import feedforward, mondeq
+from tests.soundness import feedforward, mondeq, nonlinear
 from tests.soundness.bed import Bed
 from tests.soundness.cases import case
 from tests.soundness.pieces import TooMany
 from tightrope.threads import one_blas_thread
 
-COMPARE = {"feedforward": feedforward.compare, "mondeq": mondeq.compare}
+COMPARE = {"feedforward": feedforward.compare, "mondeq": mondeq.compare, "nonlinear": nonlinear.compare}
 
 
 def run_case(seed: int, number: int) -> Bed:

@@ -7,8 +7,7 @@ import pytest
 
 from tests.helpers import mondeq as small
 from tests.problems.test_local_lipschitz import region_of
-from tests.soundness.exact import Domain, everywhere
-from tests.soundness.feedforward import inscribed
+from tests.soundness.exact import Domain, everywhere, inscribed
 from tests.soundness.pieces import mondeq_pieces, slopes
 from tests.test_norms import WeightedMaximum
 from tests.verifiers.test_lipschitz import mondeq
