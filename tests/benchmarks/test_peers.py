@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import peers
+from tightrope import paths
 from tightrope.networks import FeedForward
 from tightrope.report import contents
 
@@ -146,3 +147,21 @@ def test_networks_are_written_as_they_are(tmp_path):
     onnx.save(peers.as_onnx(NETWORK), tmp_path / "abs.onnx")
     x = np.array([[-0.75], [0.5]])
     assert np.array_equal(peers.load(tmp_path / "abs.onnx").logits(x), NETWORK.logits(x))
+
+
+def test_the_pages_say_what_was_measured():
+    """The table in CONTRIBUTING.md, and what README.md says of it."""
+    measured = contents.peers()
+    contributing, readme = ((paths.ROOT / name).read_text() for name in ("CONTRIBUTING.md", "README.md"))
+    for row in (measured.head, *measured.rows):
+        assert f"| {' | '.join(row)} |" in contributing
+    asked = json.loads(peers.FILE.read_text())["instances"].values()
+    known = [row["Tightrope"]["answer"] == row["expected"] for row in asked if row["expected"]]
+    solved = {row[0]: row[1] for row in measured.rows}
+    assert f"Of {len(known)} instances of VNN-COMP 2022, {sum(known)} are answered within 10 s" in readme
+    assert (
+        f"On {len(asked)} questions, 10 processor seconds each in one thread, it answers {solved['Tightrope']},"
+        in readme
+    )
+    assert f"(alpha-beta-CROWN {solved['alpha-beta-CROWN']}, nnenum {solved['nnenum']};" in readme
+    assert int(solved["Tightrope"]) == max(map(int, solved.values()))
