@@ -152,9 +152,12 @@ def test_networks_are_written_as_they_are(tmp_path):
 def test_the_pages_say_what_was_measured():
     """The table in CONTRIBUTING.md, and what README.md says of it."""
     measured = contents.peers()
-    contributing, readme = ((paths.ROOT / name).read_text() for name in ("CONTRIBUTING.md", "README.md"))
+    contributing, readme = (
+        (paths.ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "README.md")
+    )
     for row in (measured.head, *measured.rows):
         assert f"| {' | '.join(row)} |" in contributing
+    said = " ".join(readme.split())
     asked = json.loads(peers.FILE.read_text())["instances"].values()
     known = [row["Tightrope"]["answer"] == row["expected"] for row in asked if row["expected"]]
     solved = {row[0]: row[1] for row in measured.rows}
