@@ -91,8 +91,8 @@ data: setup  ## fetch the papers' networks and MNIST, and check every SHA-256
 bench: setup  ## time the solvers against each other on this machine
 	$(RUN) tests.benchmarks
 
-peers: setup  ## ask other verifiers the same questions, each in an environment of its own (hours); LIMIT=25 seconds at first
-	$(RUN) tests.benchmarks.peers $(LIMIT:%=--limit %)
+peers: setup  ## ask other verifiers the same questions, each in an environment of its own (hours); LIMIT=25 starts anew
+	$(RUN) tests.benchmarks.peers $(LIMIT:%=--limit % --restart)
 
 lint: setup  ## style, formatting, layers and types, without the tests
 	$(RUN) ruff check .

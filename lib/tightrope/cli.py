@@ -505,9 +505,11 @@ def vnnlib(network_name: str, property_file: str, results: str, time_limit: floa
     The property holds if the answer is unsat; sat is followed by the counterexample, whose decimals are exact. The time
     limit is in seconds of processor time. The exit code is 0 whenever RESULTS was written.
     """
-    from tightrope.files import replace_text
+    from tightrope.files import access, replace_text
     from tightrope.verifiers.properties import competition_text
 
+    with access(Path(results), "written"):
+        Path(results).unlink(missing_ok=True)  # after an error nobody reads the answer to another question
     text = competition_text(_about_property(network_name, property_file, time_limit))
     replace_text(Path(results), text)
     click.echo(text.splitlines()[0])

@@ -12,6 +12,7 @@ that joins inputs bounds each of them by the others, outward, and stands beside 
 import gzip
 import math
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from tightrope.regions import Ball
 LARGEST_FILE, DEEPEST, MOST_CASES = 2**28, 50, 25_000
 #: Constraints of all cases together, words when define-fun is written out (no file has more), bits of a number.
 MOST_CONSTRAINTS, MOST_WORDS, LONGEST = 2**25, LARGEST_FILE // 2, 2**14
+FLOAT_MAX = Fraction(sys.float_info.max)
 #: Entries of a tensor of version 2; numbers in the matrices of all cases, as a proof makes them.
 LARGEST_TENSOR, LARGEST_MATRICES = 2**20, 2**27
 #: The first bytes of a file that gzip has packed.
@@ -490,6 +492,8 @@ def _drawn(lower: dict[int, Fraction], upper: dict[int, Fraction], joined: list[
             for (_, i), c in one.weights.items():
                 if open_ends in ([], [i]):
                     end = (rest + c * (least[i] or 0)) / c
+                    if abs(end) > FLOAT_MAX:  # it says nothing of a float64
+                        continue
                     rounded = Fraction(_above(end) if c > 0 else _below(end))
                     if c > 0 and (i not in upper or rounded < upper[i]):
                         upper[i] = rounded
@@ -518,7 +522,10 @@ def _below(value: Fraction) -> float:
         nearest = float(value)
     except OverflowError:
         raise InputError("a number is too large for float64.") from None
-    return nearest if Fraction(nearest) <= value else math.nextafter(nearest, -math.inf)
+    below = nearest if Fraction(nearest) <= value else math.nextafter(nearest, -math.inf)
+    if math.isinf(below):
+        raise InputError("a number is too large for float64.")
+    return below
 
 
 def _above(value: Fraction) -> float:

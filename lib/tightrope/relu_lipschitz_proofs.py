@@ -163,7 +163,7 @@ def _proposed(states: theory.States, norm: str, coefficients: dict[str, np.ndarr
     row, matrix = row[kept], matrix[np.ix_(kept, kept)]
     scale = 1 / np.sqrt(np.maximum(matrix.diagonal(), 1e-300))
     matrix, row = matrix * scale[:, None] * scale, row * scale
-    if len(row) and np.linalg.eigvalsh(matrix)[0] <= 1e-11:
+    if not np.isfinite(matrix).all() or (len(row) and not np.linalg.eigvalsh(matrix)[0] > 1e-11):
         return np.inf
     need = float(row @ np.linalg.solve(matrix, row)) if len(row) else 0.0
     return need - float(form[0, 0])

@@ -9,7 +9,7 @@ from traitlets import Any, HasTraits
 
 from tightrope import paths, zoo
 from tightrope.cells import numeric
-from tightrope.errors import UnknownNameError
+from tightrope.errors import InputError, UnknownNameError
 from tightrope.networks import MonDEQ
 from tightrope.regions import parse_norm
 from tightrope.workbench.tables import SHORT, Table
@@ -30,7 +30,9 @@ def radius_slider(value: float, description: str = "epsilon (pixel)") -> W.Selec
 
 
 def number_slider(value: int, largest: int, description: str) -> W.IntSlider:
-    """A slider over 0..largest."""
+    """A slider over 0..largest, or to the value if that is larger."""
+    if value < 0:
+        raise InputError(f"{description}: expected a number from 0 on, got {value}.")
     return W.IntSlider(value, 0, max(largest, value), continuous_update=False, **_look(description))
 
 

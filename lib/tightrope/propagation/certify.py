@@ -65,7 +65,7 @@ def certify(
             found = bounds(layers, part, method, own, elision=elision)
             extra = allowance(layers, part, found)
             verdict[rows] = certified(found.margins, own, extra)
-            others = (found.margins + extra).scatter(1, own[:, None], -torch.inf)
+            others = _no_nan(found.margins + extra, torch.inf).scatter(1, own[:, None], -torch.inf)
             worst[rows] = others.max(1).values
             largest = max(largest, float(extra.max()))
     return Certified(verdict.numpy(), worst.numpy(), largest)
@@ -95,7 +95,7 @@ def proven_margins(network: FeedForward, region: Region, label: int, method: str
         return layerwise.layerwise(layers, inputs, label, method).margins.numpy().copy()
     with torch.no_grad():
         found = bounds(layers, inputs, method, [label])
-        margins = found.margins + allowance(layers, inputs, found)
+        margins = _no_nan(found.margins + allowance(layers, inputs, found), torch.inf)
     proven = margins[0].numpy().copy()
     proven[label] = 0.0
     return proven
@@ -117,6 +117,11 @@ def unstable_neurons(network: FeedForward, region: Ball) -> int:
     return sum(int(((low < 0) & (high > 0)).sum()) for low, high in zip(found.lower, found.upper, strict=True))
 
 
+def _no_nan(values: Tensor, bound: float) -> Tensor:
+    """Return the values with a bound that holds where numbers overflowed and infinities met."""
+    return values.nan_to_num(bound, torch.inf, -torch.inf)
+
+
 def _question(network: FeedForward, region: Region) -> tuple[InputSet, FeedForward]:
     """The region as a batch of one, and the network on it."""
     if region.generators is not None:
@@ -130,7 +135,8 @@ def proven_hidden(
     """Bounds (N, n_i) of each hidden layer's preactivations, the best of several relaxations, rounding included."""
     with torch.no_grad():
         low, high = best_hidden(operators(network), inputs, methods)
-    return [(a.numpy(), b.numpy()) for a, b in zip(low, high, strict=True)]
+    bounded = zip(low, high, strict=True)
+    return [(_no_nan(a, -torch.inf).numpy(), _no_nan(b, torch.inf).numpy()) for a, b in bounded]
 
 
 def proven_outputs(network: FeedForward, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +145,8 @@ def proven_outputs(network: FeedForward, lower: np.ndarray, upper: np.ndarray) -
     with torch.no_grad():
         found = bounds(layers, inputs, "box")
         extra = allowance(layers, inputs, found)
-    return (found.output_lower - extra)[0].numpy(), (found.output_upper + extra)[0].numpy()
+    low, high = found.output_lower - extra, found.output_upper + extra
+    return _no_nan(low, -torch.inf)[0].numpy(), _no_nan(high, torch.inf)[0].numpy()
 
 
 def box_bounds(

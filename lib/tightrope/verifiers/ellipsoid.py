@@ -56,17 +56,18 @@ class Ellipsoid:
         With xi = Q^-1 (u - b), ||u|| <= 1, the maximum is ||g|| - g'b for g = Q^-1 a. A computed g with residual
         r = a - Q g is off by at most ||r|| / lambda_min(Q) =: e, so ||g|| + e - g'b + e ||b|| is an upper bound.
         """
-        g = np.linalg.solve(self.Q, a)
         K, eps = len(a), np.finfo(float).eps
         size = np.linalg.norm(self.Q)
-        rounding = 4 * K * eps * (size * np.linalg.norm(g) + np.linalg.norm(a))
         smallest = np.linalg.eigvalsh(self.Q)[0] - 8 * K * eps * size
-        if smallest <= 0:
+        if not smallest > 0:
             return np.inf
+        g = np.linalg.solve(self.Q, a)
+        rounding = 4 * K * eps * (size * np.linalg.norm(g) + np.linalg.norm(a))
         e = (np.linalg.norm(a - self.Q @ g) + rounding) / smallest
         reach = np.linalg.norm(self.b)
         slack = e * (1 + reach) + 4 * K * eps * np.linalg.norm(g) * (1 + reach)
-        return float(np.linalg.norm(g) - g @ self.b + slack)
+        bound = float(np.linalg.norm(g) - g @ self.b + slack)
+        return np.inf if np.isnan(bound) else bound
 
     def projection(self, i: int, j: int, count: int = 200) -> np.ndarray:
         """Return points (count, 2) on the boundary of the projection onto labels (i, j).

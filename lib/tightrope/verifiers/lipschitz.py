@@ -52,6 +52,10 @@ class PartBound:
     iterations: int = 0
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        if np.isnan(self.value):  # infinity times 0 where numbers overflow: nothing is proven
+            object.__setattr__(self, "value", np.inf)
+
 
 class Constants(LipschitzReport):
     """Constants of a monDEQ by their parts; CERTIFIED, or FAILED where nothing finite is proven.

@@ -86,7 +86,8 @@ class _Decider:
     def _tightened(self, target: int, decision: LabelDecision, began: float) -> LabelDecision:
         """Return the decision with bounds on h, and after rounds of cuts, if they prove more than order 1 did."""
         limits = replace(self.limits, tolerance=max(self.limits.tolerance, LIMITS.tolerance))
-        found = None if self._reweighting is None else self._reweighting.cut(target, limits)
+        cut = self._reweighting if self.order == "1+cuts" else None
+        found = None if cut is None else cut.cut(target, limits)
         if found is None or found.bound is None or not found.bound.value < 0:
             found = self._tightening(target, limits)
         if found.bound is None or (decision.bound is not None and found.bound.value >= decision.bound):

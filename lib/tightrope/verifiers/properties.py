@@ -48,7 +48,7 @@ RELAXED = ("box", "crown", "deepz")
 #: checked exactly.
 SAMPLES, CHECKED = 1000, 5
 #: Numbers of points that are moved until constraints that join inputs are met; each is a fraction.
-MOVED = 5000
+MOVED, MOST_MOVED = 5000, 100_000
 #: Free inputs up to which boxes are halved, and the share of the time that goes there before phases are tried.
 FEW, SHARE = 12, 0.8
 #: A minute of processor time for a whole property.
@@ -109,6 +109,8 @@ def certify_property(network: FeedForward, question: Property, limits: Limits = 
     ['falsified', 'certified']
     """
     require_network(network, FeedForward)
+    if not isinstance(question, Property):
+        raise InputError(f"question: expected what properties.read_vnnlib makes of a file, got {question!r:.80}.")
     if (question.inputs, question.outputs) != (network.input_size, network.classes):
         has = f"the network has {network.input_size} and {network.classes}"
         raise InputError(f"property: {question.inputs} inputs and {question.outputs} outputs, {has}.")
@@ -213,11 +215,11 @@ class _Search:
 
     def _met(self, case: Case, points: np.ndarray) -> np.ndarray:
         """Return the points (n, p0), and in front of them the first ones where constraints that join inputs are met."""
-        if case.C is None:
+        met = sum(all(kind == "X" for kind, _ in one.weights) for one in case.constraints if len(one.weights) > 1)
+        work = points.shape[1] * max(1, met * met // 2)  # fractions that one point takes
+        if case.C is None or work > MOST_MOVED:
             return points
-        moved = [
-            [float(value) for value in case.moved_inside(point)] for point in points[: 1 + MOVED // points.shape[1]]
-        ]
+        moved = [[float(value) for value in case.moved_inside(point)] for point in points[: 1 + MOVED // work]]
         return np.vstack([moved, points])
 
     # proofs ---------------------------------------------------------------------------------------
@@ -326,7 +328,8 @@ def _decimal(value: Fraction) -> str:
     """Return a fraction exactly: as a decimal, or if it has none as the quotient that SMT-LIB writes."""
     places = value.denominator.bit_length()  # of a power of 10 that the denominator divides, if it divides one
     if 10**places % value.denominator:
-        quotient = f"(/ {abs(value.numerator)} {value.denominator})"
+        top, bottom = (f"{Decimal(part):f}" for part in (abs(value.numerator), value.denominator))  # of any length
+        quotient = f"(/ {top} {bottom})"
         return quotient if value > 0 else f"(- {quotient})"
     digits = Decimal(value.numerator * 10**places // value.denominator)
     exact = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
