@@ -298,8 +298,8 @@ def _tensors(parts: list) -> dict[str, _Tensor]:
             raise InputError(f"{_shown(part)}: a name is letters, digits and _, and begins with a letter.")
         if element not in ("real", "Real"):
             raise InputError(
-                f"{_shown(part)}: element type {element[:40]!r}, the network as such numbers compute it; answers here "
-                "are about real numbers, which the standard asks to say: write real if that is meant."
+                f"{_shown(part)}: element type {element[:40]!r} asks about the network in that arithmetic; answers "
+                "here are about real numbers: write real if these are meant."
             )
         if shape is None or not 0 < prod(shape) <= LARGEST_TENSOR:
             raise InputError(f"{_shown(part)}: expected a shape such as [1,5], of 1 to {LARGEST_TENSOR} entries.")

@@ -54,7 +54,7 @@ def test_the_true_label_gives_way_to_the_next(label):
 
 def test_what_is_drawn_of_bounds_is_rounded_outward():
     figure = along_orders.figures.order_axis({"1": 0.12341, "2": np.inf}, -0.125).figure
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0.124", "attained by an attack: -0.125"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.124", "attained by a point: -0.125"]
 
 
 def test_layers_have_linear_bounds_first():

@@ -264,7 +264,7 @@ def order_axis(bounds: Mapping[str, float], attained: float, plane: Mapping | No
             axes.annotate(at_most(bound, 3), (place, bound), (0, 8 if bound >= 0 else -15), **beside)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.axhline(attained, color=ATTACKED, linewidth=1.2, linestyle="--")
-        said = f"attained by an attack: {at_least(attained, 3)}"
+        said = f"attained by a point: {at_least(attained, 3)}"
         axes.text(0.01, 0.03, said, color="#a8551a", fontsize=8, transform=axes.transAxes)
         axes.set_yscale("symlog", linthresh=10 ** np.ceil(np.log10(max(0.1, abs(attained)))))
         axes.yaxis.set_major_formatter("{x:g}")

@@ -84,7 +84,9 @@ def require_small(neurons: int, region: "Region") -> None:
     from tightrope.relaxations.lasserre import LARGEST
 
     if neurons + region.size > LARGEST:
-        raise InputError(f"order: 2 is for p + p0 <= {LARGEST}, not {neurons} + {region.size}; use 1+cuts.")
+        raise InputError(
+            f"order: 2 is for {LARGEST} neurons and inputs together, not {neurons} and {region.size}; use 1+cuts."
+        )
 
 
 def _by(module: str, stage: str, *rest: object) -> Stage:

@@ -154,9 +154,7 @@ class _Search:
             floats = np.array([float(value) for value in point])
             return PropertyReport(Verdict.FALSIFIED, verdicts, floats, outputs.floats(), "", seconds, *asked, point)
         if self.less and self.reason:
-            self.reason += (
-                "; beside other nonlinearities than ReLU, constraints that join inputs are not used for proofs"
-            )
+            self.reason += "; constraints that join inputs are used for proofs beside ReLU and leaky ReLU only"
         known = combined(verdicts), verdicts, None, None, self.reason
         return PropertyReport(*known, seconds, *asked, timeout=self.left <= 0)
 
