@@ -197,8 +197,8 @@ def everywhere(size: int) -> Domain:
     return Domain(matrix(np.zeros((size, 1))), matrix(np.eye(size)), box([(-far, far)] * size), None)
 
 
-def inside(region: Ball | Polytope, x: np.ndarray) -> bool:
-    """Whether a point is in a ball or a polytope as its numbers stand."""
+def inside(region: Ball | Polytope, x: np.ndarray, stated: bool = False) -> bool:
+    """Whether a point is in a ball or a polytope as its numbers stand; with `stated` as a file does (domain)."""
     if isinstance(region, Polytope):
         rows = zip(matrix(region.A).tolist() if len(region.A) else [], region.b, strict=True)
         held = all(dot(row, [q(v) for v in x]) <= q(end) for row, end in rows)
@@ -206,7 +206,7 @@ def inside(region: Ball | Polytope, x: np.ndarray) -> bool:
     if region.lower is not None and not ((region.lower <= x) & (x <= region.upper)).all():
         return False
     step = [abs(q(a) - q(b)) for a, b in zip(x, region.center, strict=True)]
-    radius = q(region.radius)
+    radius = fmpq(*Fraction(repr(region.radius)).as_integer_ratio()) if stated else q(region.radius)
     if region.norm == INFINITY:
         return max(step) <= radius
     return sum(step, ZERO) <= radius if region.norm == 1 else dot(step, step) <= radius * radius

@@ -5,7 +5,7 @@ and functions of the bed need no more of pieces than their names, extremes and l
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from flint import arb, ctx, fmpq
@@ -45,7 +45,8 @@ def compare(case: Case, bed: Bed) -> None:
     for method in relu_proofs.RULES:
         with bed.asking(f"certificates: linear{kind}"):
             proof = relu_proofs.linear(Question(network, region, label), method)
-            certificates.relu(bed, f"linear{kind}", proof, rng, network, points)
+            if (stated := points.on_file(region)).values:
+                certificates.relu(bed, f"linear{kind}", proof, rng, network, stated)
     if region.norm == INFINITY:
         for method in LAYERWISE:
             with bed.asking(f"{method}{kind}"):
@@ -88,6 +89,7 @@ class Points:
 
     names: dict[str, int]
     values: list[list[list[tuple[fmpq, fmpq]]]]  # of each point and layer, the ends of the ball
+    at: list[np.ndarray]
 
     @classmethod
     def searched(cls, rng, network: FeedForward, region: Ball) -> "Points | None":
@@ -102,10 +104,16 @@ class Points:
             tried = best[:, None] + step * rng.normal(size=(len(best), EACH, region.size))
             x = np.vstack([best, region.inwards(region.project(tried.reshape(-1, region.size)))])
         best = x[np.unique(functions(network, x).argmax(0))]
-        found = [values_at(network, point) for point in best if inside(region, point)]
-        kept = [[[ends(v) for v in layer] for layer in layers] for layers in found if layers is not None]
+        found = [(point, values_at(network, point)) for point in best if inside(region, point)]
+        known = [(point, layers) for point, layers in found if layers is not None]
+        kept = [[[ends(v) for v in layer] for layer in layers] for _, layers in known]
         names = {f"h{i + 1}": i for i in range(len(network.layers) - 1)} | {"F": len(network.layers) - 1}
-        return cls(names, kept) if kept else None
+        return cls(names, kept, [point for point, _ in known]) if kept else None
+
+    def on_file(self, region: Ball) -> "Points":
+        """Those inside the ball that a file states, whose radius is a decimal number."""
+        kept = [i for i, x in enumerate(self.at) if inside(region, x, stated=True)]
+        return replace(self, values=[self.values[i] for i in kept], at=[self.at[i] for i in kept])
 
     def extremes(self, name: str) -> tuple[list[fmpq], list[fmpq]]:
         """Numbers that the least values are at most, and the largest at least."""
