@@ -189,6 +189,7 @@ def test_a_tree_that_its_time_limit_ends_goes_on_with_a_larger_one(tmp_path):
         ((*CERTIFY, "--incomplete", "--trees", "kept"), "--trees: this method grows no tree"),
         ((*CERTIFY, "--trees", f"{__file__}/kept"), "cannot be written"),
         ((*CERTIFY, "--activation", "relu"), "states its own"),
+        (("vnnlib", "net.onnx", "asked.vnnlib", "asked.vnnlib"), "one of the files that are read"),
         (("verify", "image.cert", "--sample", "3"), "--sample: it goes with --result"),
         (("train-zoo", "--list", "digits/relu-16"), "--list trains nothing"),
         (("run", "table-2"), "or 'chen2021-mondeq/table-2-certified-ratio'"),

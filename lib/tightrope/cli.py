@@ -508,6 +508,8 @@ def vnnlib(network_name: str, property_file: str, results: str, time_limit: floa
     from tightrope.files import access, replace_text
     from tightrope.verifiers.properties import competition_text
 
+    if Path(results).resolve() in (Path(network_name).resolve(), Path(property_file).resolve()):
+        raise InputError(f"RESULTS: {results} is one of the files that are read; give another one.")
     with access(Path(results), "written"):
         Path(results).unlink(missing_ok=True)  # after an error nobody reads the answer to another question
     text = competition_text(_about_property(network_name, property_file, time_limit))

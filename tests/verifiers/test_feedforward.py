@@ -14,7 +14,7 @@ from tightrope.errors import CertificateError, InputError, RegionError, StoppedE
 from tightrope.networks import Composition, Convolution, Dense, FeedForward, Scaling
 from tightrope.question import Limits, Question, Verdict
 from tightrope.regions import Ball, EllipsoidRegion, Polytope, Zonotope
-from tightrope.verifiers import feedforward, robustness
+from tightrope.verifiers import feedforward, methods, robustness
 from tightrope.verifiers.methods import METHODS
 from tightrope.verifiers.robustness import certify
 
@@ -353,3 +353,13 @@ def test_a_file_that_cannot_be_written_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setattr(relu_proofs, "decimal_above", lambda value: "0.001")
     with pytest.raises(CertificateError, match="does not prove the sign of labels"):
         report.certificates()
+
+
+def test_a_method_by_shors_relaxation_refuses_large_layers(monkeypatch):
+    """Before any solve, and not in the cascade, which goes on without it."""
+    monkeypatch.setattr(methods, "LARGEST_ASKED", 1)
+    net = FeedForward.dense([np.eye(2), np.eye(2)], [np.zeros(2), np.zeros(2)])
+    ball = Ball(np.array([1.0, 0.0]), 0.1, np.inf)
+    with pytest.raises(InputError, match="at most 1 hidden neurons, not 2"):
+        certify(net, ball, 0, method="interior-point")
+    assert certify(net, ball, 0).verdict is Verdict.CERTIFIED

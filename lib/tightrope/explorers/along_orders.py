@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import import_module
 from typing import Annotated
 
 import numpy as np
@@ -161,8 +162,7 @@ def orders(
     attained = max(float(found.best_margin[target]), float((sampled[:, target] - sampled[:, true]).max()))
     cheap = FIXPOINTS
     if isinstance(asked, FeedForward):
-        import tightrope.verifiers.feedforward  # noqa: F401 - with PyTorch, whose import is no order's time
-
+        import_module("tightrope.verifiers.feedforward")  # with PyTorch, whose import is no order's time
         cheap = LAYERS
     small = question.neurons + region.size <= LARGEST
     axis = (*cheap, *(order for order in SHOR if small or order != "2"), EXACT)

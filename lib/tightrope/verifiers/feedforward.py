@@ -34,8 +34,6 @@ PATIENCE = 60.0
 #: Most hidden neurons for which the cascade goes on with Shor's relaxation; on boxes, most neurons of either sign, and
 #: most hidden neurons of all: seconds a label.
 LARGEST_SDP, MOST_UNSTABLE_SDP, LARGEST_STACK = 300, 400, 600
-#: Hidden neurons of a network that is solved because a method was asked for: hours, and tens of GB.
-LARGEST_ASKED = 2000
 
 
 def by_lines(progress: Progress, name: str) -> None:
@@ -129,9 +127,6 @@ def by_shor(progress: Progress) -> None:
         if shared and (unstable := _too_many(progress, MOST_UNSTABLE_SDP)):
             progress.because(f"Shor's relaxation is for at most {MOST_UNSTABLE_SDP} unstable neurons, not {unstable}")
             return
-    elif question.neurons > LARGEST_ASKED:
-        takes = f"{progress.method} is for at most {LARGEST_ASKED} hidden neurons, not {question.neurons}"
-        raise InputError(f"method: {takes}; take lp-all, or branch-and-bound.")
     try:
         same = network.to_mondeq()
     except NetworkError as error:  # its scales have no common one

@@ -25,6 +25,8 @@ Stage: TypeAlias = Callable[["Progress"], None]
 #: Lasserre's order 2 of the problem with all products of facts, for at most six variables (relaxations.lasserre), by
 #: Clarabel. The last three are for balls.
 ORDERS = ("1", "1+bounds", "1+cuts", "2")
+#: Hidden neurons of layers for which a method by Shor's relaxation is asked by name: beyond, hours and tens of GB.
+LARGEST_ASKED = 2000
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ class Method:
             region.require_ball(f"bounds of order {order} are")
         if self.boxes and _has_layers(question.network) and question.box is None:
             raise RegionError(f"method: {self.name} is for boxes; give a Ball of norm inf, or another method.")
+        if _has_layers(network) and self.layers == (_OF_LAYERS,) and question.neurons > LARGEST_ASKED:
+            takes = f"{self.name} is for at most {LARGEST_ASKED} hidden neurons, not {question.neurons}"
+            raise InputError(f"method: {takes}; take lp-all, or branch-and-bound.")
         if package := self.package or ("clarabel" if order == "2" else ""):
             conic.require(package)
         if order == "2":
