@@ -55,7 +55,7 @@ def test_functionals_of_true_points_are_feasible():
 
 def test_errors():
     network = mondeq(0, p=4, p0=3)
-    with pytest.raises(InputError, match="p \\+ p0"):
+    with pytest.raises(InputError, match="6 neurons and inputs together"):
         certify(network, Ball(np.zeros(3), 0.1, 2), 0, order="2")
     with pytest.raises(RegionError, match="inputs"):
         certify(mondeq(0, p=3, p0=3), Ball(np.zeros(2), 0.1, 2), 0, order="2")

@@ -97,7 +97,7 @@ def test_an_order_that_does_not_exist_or_a_region_without_bounds_is_refused():
     network, center = mondeq(0), np.zeros(3)
     with pytest.raises(UnknownNameError, match="order"):
         outer_ellipsoid(network, Ball(center, 0.1, 2), order="3")
-    with pytest.raises(InputError, match=r"2 is for p \+ p0 <= 6, not 4 \+ 3"):
+    with pytest.raises(InputError, match=r"2 is for 6 neurons and inputs together, not 4 and 3"):
         outer_ellipsoid(network, Ball(center, 0.1, 2), order="2")
     with pytest.raises(RegionError, match="balls"):
         outer_ellipsoid(network, REGIONS["polytope"](center), order="1+cuts")
